@@ -1,0 +1,91 @@
+"""Errors as Elasticsearch prints them.
+
+The shape and the choice of ``root_cause`` follow ``org.elasticsearch.ElasticsearchException``
+(``generateFailureXContent``, ``guessRootCauses``).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+_XCONTENT = frozenset(
+    {"x_content_parse_exception", "named_object_not_found_exception", "x_content_e_o_f_exception"}
+)
+# Types that are plain Java exceptions: they are never looked into, or promoted, for a root cause.
+_JAVA = frozenset(
+    {
+        "action_request_validation_exception",
+        "illegal_argument_exception",
+        "illegal_state_exception",
+        "json_e_o_f_exception",
+        "json_parse_exception",
+        "null_pointer_exception",
+        "number_format_exception",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One exception in an error body: `type` in Elasticsearch's snake case, `metadata` in print order."""
+
+    type: str
+    reason: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    caused_by: "Cause | None" = None
+    suppressed: tuple["Cause", ...] = ()
+
+    def root_causes(self) -> list["Cause"]:
+        """The innermost exceptions that Elasticsearch would name under `root_cause`."""
+        inner = self.caused_by
+        if inner is None or self.type in _JAVA:
+            return [self]
+        descends = inner.type not in _JAVA and (self.type in _XCONTENT or inner.type not in _XCONTENT)
+        return inner.root_causes() if descends else [self]
+
+    def render(self, *, causes: bool = True) -> dict[str, Any]:
+        """The JSON object of this exception; without `caused_by` at any depth unless `causes`."""
+        body: dict[str, Any] = {"type": self.type, "reason": self.reason, **self.metadata}
+        if causes and self.caused_by is not None:
+            body["caused_by"] = self.caused_by.render()
+        if self.suppressed:
+            body["suppressed"] = [each.render(causes=causes) for each in self.suppressed]
+        return body
+
+
+class ElasticsearchError(Exception):
+    """A failure that the client sees as Elasticsearch's own.
+
+    Args:
+        status: HTTP status, unit-less, 400 to 599.
+        cause: The outermost exception of the body.
+    """
+
+    def __init__(self, status: int, cause: Cause) -> None:
+        super().__init__(cause.reason)
+        self.status = status
+        self.cause = cause
+
+    def body(self) -> dict[str, Any]:
+        roots = [root.render(causes=False) for root in self.cause.root_causes()]
+        return {"error": {"root_cause": roots, **self.cause.render()}, "status": self.status}
+
+
+def error(
+    status: int, type_: str, reason: str, *, caused_by: Cause | None = None, **metadata: Any
+) -> ElasticsearchError:
+    """A failure with one exception, for example ``error(429, "es_rejected_execution_exception", "…")``."""
+    return ElasticsearchError(status, Cause(type_, reason, metadata, caused_by))
+
+
+def validation_error(messages: Iterable[str]) -> ElasticsearchError:
+    """``ActionRequestValidationException``: all messages in one reason, numbered from 1."""
+    numbered = "".join(f"{number}: {message};" for number, message in enumerate(messages, 1))
+    return error(400, "action_request_validation_exception", f"Validation Failed: {numbered}")
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Compact JSON in UTF-8, as Elasticsearch prints without `pretty`."""
+    return msgspec.json.encode(body)

@@ -1,0 +1,422 @@
+"""The one table of settings.
+
+Every setting is a field below. The YAML file, the environment (``RERANK_PROXY_…``), the command line and
+``docs/settings.md`` are all derived from it. Precedence: command line, environment, file, default.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+ENV_PREFIX = "RERANK_PROXY_"
+ENV_DELIMITER = "__"
+
+_KUBERNETES_SERVICE = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT)|PORT)(_[A-Z0-9]+)*$")
+"""What Kubernetes sets in every pod beside a Service named `rerank-proxy`: no settings of ours."""
+
+
+class InvalidSettingsError(Exception):
+    """A setting is unknown, has a bad value, or cannot be read. The message is one line and names the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address to listen on. ``port`` 0 asks the system for a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _parse_address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]\s]*)):(\d{1,5})", str(value))
+    if match is None or int(match[3]) > 65535:
+        raise ValueError("expected HOST:PORT, for example 127.0.0.1:9201")
+    return Address(match[1] or match[2] or "0.0.0.0", int(match[3]))
+
+
+def _check_upstream_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected http://HOST:PORT or https://HOST:PORT")
+    if parts.username or parts.password:
+        raise ValueError("must not hold credentials: every request carries its caller's own")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError("must not hold a path: requests keep the path that the client sent")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+SHORT_FORMS = {"admin": "listen", "upstream": "url"}
+"""Sections that may be given by their most important key alone."""
+
+
+def _expand(key: str) -> BeforeValidator:
+    """Let a section be given by one key alone: ``upstream: URL`` for ``upstream: {url: URL}``."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+ListenAddress = Annotated[Address, BeforeValidator(_parse_address)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+HttpUrl = Annotated[str, AfterValidator(_check_upstream_url)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class AdminSettings(Section):
+    listen: ListenAddress = Field(
+        Address("127.0.0.1", 9202), description="Where `/live`, `/ready` and `/metrics` are served."
+    )
+
+
+class UpstreamSettings(Section):
+    url: HttpUrl = Field("http://127.0.0.1:9200", description="The Elasticsearch that requests go to.")
+    ca_certs: Path | None = Field(
+        None,
+        description="PEM file of the certificate authorities to trust for `https`; absent: the system's.",
+    )
+    verify_certs: bool = Field(True, description="Check upstream's certificate and host name.")
+    host_header: Literal["auto", "client", "upstream"] = Field(
+        "auto",
+        description="The `Host` that upstream sees: the client's, or upstream's own (for virtual hosting). "
+        "`auto`: upstream's for `https` URLs with a public name, else the client's.",
+    )
+    connect_timeout_s: Seconds = Field(10.0, description="Seconds to wait for a connection to upstream.")
+    idle_timeout_s: Seconds = Field(
+        60.0, description="Seconds after which an unused connection to upstream is closed."
+    )
+    max_idle_connections: Count = Field(256, description="Unused connections to upstream that are kept open.")
+
+
+class EdgeSettings(Section):
+    max_body: ByteSize = Field(
+        ByteSize(100 * 1024 * 1024),
+        description="Largest search body that is read to look for a reranker (Elasticsearch's own limit is "
+        "100 MiB); a larger one is answered 413. Other bodies are streamed and have no limit here.",
+    )
+    max_buffered: ByteSize = Field(
+        ByteSize(512 * 1024 * 1024),
+        description="Bytes of search bodies held at once over all connections; beyond it searches get a 429.",
+    )
+    max_head: ByteSize = Field(
+        ByteSize(64 * 1024),
+        description="Largest request line plus headers. Elasticsearch refuses more than 16 KiB by itself.",
+    )
+    max_connections: Count = Field(10_000, description="Client connections at once; further ones wait.")
+
+
+class EngineSettings(Section):
+    device: str = Field(
+        "auto",
+        description="`cpu`, `cuda`, `cuda:1` …; `auto` takes a GPU when there is one.",
+        pattern=r"^\S+$",
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="Arithmetic of the model body. `auto`: float32 on CPU, float16 on GPU."
+    )
+    threads: int = Field(
+        0,
+        ge=0,
+        description="CPU threads for one batch. 0: as many as this process may use (affinity, cgroup).",
+    )
+    budget_tokens: int = Field(
+        0, ge=0, description="Padded tokens in one batch. 0: 2048 on CPU, 16384 on GPU."
+    )
+    queue_tokens: Count = Field(
+        4_000_000, description="Tokens that may wait for the device; beyond it a search gets a 429."
+    )
+    cache_entries: int = Field(
+        100_000, ge=0, description="Scores remembered, by model, query and text. 0: none."
+    )
+    offline: bool = Field(
+        False, description="Never reach a model hub: a hub id must then be in the local cache."
+    )
+
+
+class ModelSettings(Section):
+    source: str = Field(
+        description="A directory, or the id of a model on the Hugging Face hub.", min_length=1
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    max_length: Count | None = Field(
+        None, description="Tokens of query, text and special tokens together. Absent: the model's own limit."
+    )
+    truncation: Literal["balanced", "longest_first", "second"] = Field(
+        "balanced",
+        description="What is cut when a pair is too long. `balanced`: Elasticsearch's rule for Elastic "
+        "Rerank; `longest_first`: that of sentence-transformers; `second`: only the text, Eland's choice.",
+    )
+    activation: Literal["identity", "sigmoid"] = Field(
+        "identity",
+        description="What a cross-encoder's logit goes through. Native Elasticsearch returns the raw logit.",
+    )
+
+
+class EndpointSettings(Section):
+    model: str = Field(description="Name of a model under `models`.", min_length=1)
+
+
+class SearchSettings(Section):
+    timeout_s: Seconds = Field(
+        30.0, description="Seconds that the reranking of one search may take (native's own limit is 30)."
+    )
+    upstream_timeout_s: Seconds = Field(
+        120.0, description="Seconds to wait for one inner search of a reranked search."
+    )
+    max_response: ByteSize = Field(
+        ByteSize(512 * 1024 * 1024), description="Largest answer of one inner search that is accepted."
+    )
+
+
+class LifecycleSettings(Section):
+    drain_delay_s: float = Field(
+        0.0,
+        ge=0,
+        description="Seconds between SIGTERM and closing the listener, with `/ready` saying no: gives a load "
+        "balancer time to look away. 0 is right for a sidecar of the client.",
+    )
+    shutdown_timeout_s: Seconds = Field(
+        20.0, description="Seconds that requests under way may take to finish after that."
+    )
+
+
+def _absent_models() -> dict[str, ModelSettings]:
+    return {}
+
+
+def _absent_endpoints() -> dict[str, EndpointSettings]:
+    return {}
+
+
+class Settings(BaseModel):
+    """All settings of one proxy. Build it with `load`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    listen: ListenAddress = Field(Address("127.0.0.1", 9201), description="Where clients connect.")
+    admin: Annotated[AdminSettings, _expand(SHORT_FORMS["admin"])] = Field(
+        AdminSettings(), description="Probes and metrics, on a port of their own."
+    )
+    upstream: Annotated[UpstreamSettings, _expand(SHORT_FORMS["upstream"])] = Field(
+        UpstreamSettings(), description="The Elasticsearch behind the proxy."
+    )
+    models: dict[str, Annotated[ModelSettings, _expand("source")]] = Field(
+        default_factory=_absent_models, description="Models on this machine, by a name of your choice."
+    )
+    endpoints: dict[str, Annotated[EndpointSettings, _expand("model")]] = Field(
+        default_factory=_absent_endpoints,
+        description="Which model serves which `inference_id`. A search that names none uses "
+        "`.rerank-v1-elasticsearch`.",
+    )
+    search: SearchSettings = Field(SearchSettings(), description="Reranked searches.")
+    engine: EngineSettings = Field(EngineSettings(), description="Inference on this machine.")
+    edge: EdgeSettings = Field(EdgeSettings(), description="The part that relays bytes.")
+    lifecycle: LifecycleSettings = Field(LifecycleSettings(), description="Stopping.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="How much is written to standard error."
+    )
+
+    @model_validator(mode="after")
+    def _endpoints_name_models(self) -> "Settings":
+        for endpoint_id, endpoint in self.endpoints.items():
+            if endpoint.model not in self.models:
+                known = ", ".join(sorted(self.models)) or "none is configured"
+                raise ValueError(
+                    f"endpoints.{endpoint_id}.model: no model [{endpoint.model}] under models ({known})"
+                )
+        return self
+
+
+def load(
+    config: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read the settings from a YAML file, the environment and `overrides` (the command line).
+
+    A later source is stronger.
+
+    Raises:
+        InvalidSettingsError: one line that names the key and what to do.
+    """
+    environ = os.environ if environ is None else environ
+    from_file = _read_yaml(config) if config else {}
+    merged = _merge(_merge(from_file, _read_environment(environ)), overrides or {})
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        raise InvalidSettingsError(_describe(error, from_file, config)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidSettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidSettingsError(f"{path}: is not UTF-8 text") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or "cannot be parsed"
+        raise InvalidSettingsError(f"{where}: is not valid YAML: {problem}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise InvalidSettingsError(
+            f"{path}: expected a mapping of settings, such as `listen: 127.0.0.1:9201`"
+        )
+    return values
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Values of `RERANK_PROXY_SECTION__KEY`; a mapping such as `models` is given as JSON."""
+    values: dict[str, Any] = {}
+    for name, text in environ.items():
+        if not name.startswith(ENV_PREFIX) or _KUBERNETES_SERVICE.match(name):
+            continue
+        path = name.removeprefix(ENV_PREFIX).lower().split(ENV_DELIMITER)
+        target = values
+        for key in path[:-1]:
+            target = target.setdefault(key, {})
+            if not isinstance(target, dict):
+                raise InvalidSettingsError(
+                    f"{name}: its section is already given as a whole by the environment"
+                )
+        target[path[-1]] = _from_environment(name, path, text)
+    return values
+
+
+def _from_environment(name: str, path: list[str], text: str) -> Any:
+    if len(path) > 1 or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise InvalidSettingsError(f"{name}: is not valid JSON: {error}") from None
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = _merge(below, value)
+        elif isinstance(value, Mapping) and isinstance(below, str) and key in SHORT_FORMS:
+            merged[key] = _merge({SHORT_FORMS[key]: below}, value)
+        elif isinstance(value, str) and isinstance(below, Mapping) and key in SHORT_FORMS:
+            merged[key] = {**below, SHORT_FORMS[key]: value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _describe(error: ValidationError, from_file: Mapping[str, Any], config: Path | None) -> str:
+    """The first problem of a failed validation in one line: the key, what is wrong, what is meant."""
+    problem = error.errors()[0]
+    location = [str(part) for part in problem["loc"]]
+    in_file = config is not None and (not location or location[0] in from_file)
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = get_close_matches(location[-1], known, n=1)
+        hint = f", did you mean [{close[0]}]?" if close else f"; known: {', '.join(sorted(known))}"
+        message = f"unknown setting [{key}]{hint}"
+    elif problem["type"] == "missing":
+        message = f"[{key}] is required"
+    else:
+        text = problem["msg"].removeprefix("Value error, ")
+        message = f"[{key}]: {text}" if key else text
+        if key and isinstance(problem["input"], str | int | float):
+            message += f", not [{problem['input']}]"
+    return f"{config}: {message}" if in_file else message
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for key in path:
+        field = model.model_fields.get(key)
+        inner = _section_of(field.annotation) if field else None
+        if inner is not None:
+            model = inner
+        # A key that is no field is the name of an entry in a mapping: stay with the mapping's value type.
+    return list(model.model_fields)
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The `Section` inside a field's annotation, also as the value type of a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in reversed(get_args(annotation)):
+        if (inner := _section_of(argument)) is not None:
+            return inner
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: a leaf setting and where it can be given."""
+
+    path: tuple[str, ...]
+    description: str
+    default: Any
+    required: bool
+    per_entry: bool
+    """True below `models` and `endpoints`: the second part of the path is a name of the user's choice."""
+
+    @property
+    def key(self) -> str:
+        return ".".join(self.path)
+
+    @property
+    def environment(self) -> str | None:
+        return None if self.per_entry else ENV_PREFIX + ENV_DELIMITER.join(self.path).upper()
+
+    @property
+    def option(self) -> str | None:
+        if self.per_entry:
+            return None
+        short = len(self.path) == 2 and SHORT_FORMS.get(self.path[0]) == self.path[1]
+        return "--" + "-".join(self.path[:1] if short else self.path).replace("_", "-")
+
+
+def table() -> Iterator[Setting]:
+    """Every leaf setting in the order of this file."""
+    yield from _rows(Settings, (), False)
+
+
+def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Iterator[Setting]:
+    for name, field in model.model_fields.items():
+        section = _section_of(field.annotation)
+        if section is None:
+            default = None if field.is_required() else field.get_default(call_default_factory=False)
+            yield Setting((*path, name), field.description or "", default, field.is_required(), per_entry)
+        elif get_origin(field.annotation) is dict:
+            yield from _rows(section, (*path, name, "NAME"), True)
+        else:
+            yield from _rows(section, (*path, name), per_entry)
