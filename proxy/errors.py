@@ -19,6 +19,7 @@ _JAVA = frozenset(
         "action_request_validation_exception",
         "illegal_argument_exception",
         "illegal_state_exception",
+        "input_coercion_exception",
         "json_e_o_f_exception",
         "json_parse_exception",
         "null_pointer_exception",

@@ -28,6 +28,8 @@ from pydantic import (
 
 ENV_PREFIX = "RERANK_PROXY_"
 ENV_DELIMITER = "__"
+CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
+"""Where the command line finds the file, when no option names it."""
 
 _KUBERNETES_SERVICE = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT)|PORT)(_[A-Z0-9]+)*$")
 """What Kubernetes sets in every pod beside a Service named `rerank-proxy`: no settings of ours."""
@@ -298,7 +300,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Values of `RERANK_PROXY_SECTION__KEY`; a mapping such as `models` is given as JSON."""
     values: dict[str, Any] = {}
     for name, text in environ.items():
-        if not name.startswith(ENV_PREFIX) or _KUBERNETES_SERVICE.match(name):
+        if not name.startswith(ENV_PREFIX) or name == CONFIG_VARIABLE or _KUBERNETES_SERVICE.match(name):
             continue
         path = name.removeprefix(ENV_PREFIX).lower().split(ENV_DELIMITER)
         target = values
@@ -392,6 +394,15 @@ class Setting:
     @property
     def key(self) -> str:
         return ".".join(self.path)
+
+    @property
+    def default_text(self) -> str:
+        """The default as one would write it in the file."""
+        if isinstance(self.default, ByteSize):
+            return self.default.human_readable().replace(".0", "")
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        return str(self.default)
 
     @property
     def environment(self) -> str | None:

@@ -1,0 +1,93 @@
+"""The application's process, started by the supervisor.
+
+It is told everything in one JSON line on standard input, which then stays open: when it ends, so does this
+process, however its parent died.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from proxy.app import control
+from proxy.app.metrics import SearchMetrics
+from proxy.app.server import App
+from proxy.app.upstream import UpstreamClient
+from proxy.engine import Engine
+from proxy.inference.endpoints import Endpoints
+from proxy.loop import new_event_loop
+from proxy.observe.log import configure
+from proxy.search.executor import Executor
+from proxy.settings import Settings
+
+_MAX_HEAD: Final = 64 * 1024
+_MAX_HEADERS: Final = 1000
+
+
+def main() -> None:
+    orders: dict[str, Any] = msgspec.json.decode(sys.stdin.buffer.readline())
+    settings = Settings.model_validate(orders["settings"])
+    configure(settings.log_level)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(settings, orders["socket"], orders["control"]))
+
+
+async def serve(settings: Settings, socket: str, control_socket: str) -> None:
+    """Serve until the supervisor goes or says stop."""
+    registry = CollectorRegistry()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as cleanup:
+        engine = Engine(settings.models, settings.engine, registry)
+        await engine.start()
+        cleanup.push_async_callback(engine.close)
+        upstream = UpstreamClient(settings.upstream, settings.search)
+        cleanup.push_async_callback(upstream.close)
+        endpoints = Endpoints(settings.endpoints, engine, settings.search.timeout_s)
+        executor = Executor(endpoints, settings.search.timeout_s)
+        cleanup.push_async_callback(executor.drain)
+        app = App(executor, upstream, SearchMetrics(registry), settings.edge.max_body)
+        await _listen(cleanup, control.application(engine, registry), control_socket, settings)
+        await _listen(cleanup, app.application(), socket, settings)
+        await _watch_parent(stop)
+        await stop.wait()
+
+
+async def _listen(cleanup: AsyncExitStack, app: web.Application, path: str, settings: Settings) -> None:
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        handler_cancellation=True,
+        keepalive_timeout=3600,
+        max_line_size=_MAX_HEAD,
+        max_field_size=_MAX_HEAD,
+        max_headers=_MAX_HEADERS,
+        shutdown_timeout=settings.lifecycle.shutdown_timeout_s,
+    )
+    await runner.setup()
+    cleanup.push_async_callback(runner.cleanup)
+    await web.UnixSite(runner, path).start()
+
+
+async def _watch_parent(stop: asyncio.Event) -> None:
+    """Set `stop` when standard input ends."""
+
+    class Watch(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            stop.set()
+
+    await asyncio.get_running_loop().connect_read_pipe(Watch, sys.stdin)
+
+
+if __name__ == "__main__":
+    logging.captureWarnings(True)
+    main()

@@ -1,0 +1,56 @@
+"""Bodies on the wire: content codings and media types."""
+
+import zlib
+from typing import Final
+
+from proxy.errors import error
+
+_JSON_SUBTYPES: Final = ("application/json", "application/vnd.elasticsearch+json")
+_BINARY_OR_YAML: Final = ("yaml", "cbor", "smile")
+_WINDOW_BITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+
+def decode(body: bytes, coding: str | None, limit: int) -> bytes:
+    """Undo `Content-Encoding` as Elasticsearch does: gzip and deflate; any other coding is left as it is.
+
+    Raises:
+        ElasticsearchError: 413 beyond `limit` decoded bytes, 400 for a corrupt body.
+    """
+    bits = _WINDOW_BITS.get((coding or "").strip().lower())
+    if bits is None:
+        return body
+    decoder = zlib.decompressobj(bits)
+    try:
+        decoded = decoder.decompress(body, limit + 1)
+    except zlib.error as failure:
+        raise error(400, "zip_exception", f"the [{coding}] body cannot be decoded: {failure}") from None
+    if len(decoded) > limit:
+        raise error(413, "content_too_long_exception", f"the decoded body is larger than [{limit}] bytes")
+    if not decoder.eof:
+        raise error(400, "zip_exception", f"the [{coding}] body ends too early")
+    return decoded
+
+
+def encode(body: bytes, accept_encoding: str | None) -> tuple[bytes, str | None]:
+    """Compress an answer when the client takes it: the first of gzip and deflate that it names.
+
+    Like Elasticsearch, which compresses answers of any size at level 3.
+    """
+    for part in (accept_encoding or "").lower().split(","):
+        coding, _, parameters = part.strip().partition(";")
+        bits = _WINDOW_BITS.get(coding)
+        if bits is None or parameters.replace(" ", "") in ("q=0", "q=0.0"):
+            continue
+        encoder = zlib.compressobj(3, zlib.DEFLATED, bits)
+        return encoder.compress(body) + encoder.flush(), coding
+    return body, None
+
+
+def is_json(content_type: str | None) -> bool:
+    return (content_type or "").partition(";")[0].strip().lower() in _JSON_SUBTYPES
+
+
+def is_other_format(media_type: str | None) -> bool:
+    """Whether it names one of Elasticsearch's formats that this proxy cannot read or write."""
+    subtype = (media_type or "").lower()
+    return any(name in subtype for name in _BINARY_OR_YAML)

@@ -1,0 +1,101 @@
+"""Elasticsearch over aiohttp, with everything switched off that would add to or change a request."""
+
+import ssl
+from typing import Final
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from proxy.app.headers import for_client
+from proxy.errors import error
+from proxy.search.upstream import Reply
+from proxy.settings import SearchSettings, UpstreamSettings
+
+_MAX_HEAD: Final = 64 * 1024
+
+
+class UpstreamClient:
+    """One pool of connections to upstream, shared by all callers."""
+
+    def __init__(self, upstream: UpstreamSettings, search: SearchSettings) -> None:
+        self._base = upstream.url
+        self._max_response = search.max_response
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls_context(upstream), keepalive_timeout=15),
+            timeout=aiohttp.ClientTimeout(
+                total=search.upstream_timeout_s, sock_connect=upstream.connect_timeout_s
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            trust_env=False,
+            max_line_size=_MAX_HEAD,
+            max_field_size=_MAX_HEAD,
+        )
+
+    def for_caller(self, headers: CIMultiDict[str]) -> "CallerUpstream":
+        """Upstream as one caller sees it."""
+        return CallerUpstream(self, headers)
+
+    async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
+        """Send one request; see `proxy.search.upstream.Upstream`."""
+        url = URL(self._base + target, encoded=True)
+        try:
+            async with self._session.request(
+                method, url, data=body or None, headers=headers, allow_redirects=False
+            ) as answer:
+                return Reply(answer.status, for_client(answer.raw_headers), await self._read(answer))
+        except TimeoutError:
+            reason = f"upstream [{self._base}] did not answer an inner search in time"
+            raise error(504, "status_exception", reason) from None
+        except aiohttp.ClientError as failure:
+            reason = f"upstream [{self._base}] cannot be reached: {_describe(failure)}"
+            raise error(502, "status_exception", reason) from failure
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > self._max_response:
+                reason = (
+                    f"the answer of an inner search is larger than [search.max_response: "
+                    f"{self._max_response}] bytes; ask for a smaller [rank_window_size] or less [_source]"
+                )
+                raise error(400, "illegal_argument_exception", reason)
+        return bytes(body)
+
+
+class CallerUpstream:
+    """`proxy.search.upstream.Upstream` with the caller's own headers."""
+
+    def __init__(self, client: UpstreamClient, headers: CIMultiDict[str]) -> None:
+        self._client = client
+        self._headers = headers
+
+    async def request(self, method: str, target: str, body: bytes) -> Reply:
+        headers = self._headers
+        if not body and "Content-Type" in headers:
+            # Elasticsearch refuses some requests that name a media type for a body they do not have.
+            headers = headers.copy()
+            headers.popall("Content-Type")
+        return await self._client.request(method, target, body, headers)
+
+
+def tls_context(upstream: UpstreamSettings) -> ssl.SSLContext | bool:
+    """How upstream's certificate is checked."""
+    if not upstream.url.startswith("https:"):
+        return True
+    context = ssl.create_default_context(cafile=upstream.ca_certs)
+    if not upstream.verify_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _describe(failure: aiohttp.ClientError) -> str:
+    if isinstance(failure, aiohttp.ClientConnectorError):
+        return failure.strerror or str(failure.os_error)
+    return str(failure) or type(failure).__name__

@@ -1,0 +1,174 @@
+"""The command line. Its options are made from the settings table."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+from proxy import __version__
+from proxy.loop import new_event_loop
+from proxy.settings import CONFIG_VARIABLE, InvalidSettingsError, Setting, Settings, load, table
+
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_EXAMPLES: Final = """
+Put it in front of your cluster, with a model from a directory or from the Hugging Face hub:
+
+\b
+  rerank-proxy serve --upstream http://localhost:9200 --listen 127.0.0.1:9201 \\
+      --model minilm=/models/ms-marco-MiniLM-L-6-v2 \\
+      --endpoint .rerank-v1-elasticsearch=minilm
+
+Then point your clients at port 9201. The same from a file, checked first:
+
+\b
+  rerank-proxy check --config rerank-proxy.yaml
+  rerank-proxy serve --config rerank-proxy.yaml
+"""
+
+
+@click.group(context_settings=_CONTEXT, epilog=_EXAMPLES)
+@click.version_option(__version__, prog_name="rerank-proxy")
+def main() -> None:
+    """Elasticsearch's semantic reranking, as a proxy in front of any Elasticsearch.
+
+    Searches with a text_similarity_reranker retriever are reranked by a model on this machine; every other
+    request passes through byte for byte.
+    """
+
+
+_config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar=CONFIG_VARIABLE,
+    help=f"YAML file of settings. [env: {CONFIG_VARIABLE}]",
+)
+
+
+def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Every setting as an option, in the order of the table."""
+    for setting in reversed([row for row in table() if row.option is not None]):
+        command = _option(setting)(command)
+    command = click.option(
+        "--endpoint",
+        "endpoints",
+        multiple=True,
+        metavar="ID=MODEL",
+        help="Serve inference_id ID with a model named by --model or the file. Repeatable.",
+    )(command)
+    command = click.option(
+        "--model",
+        "models",
+        multiple=True,
+        metavar="NAME=SOURCE",
+        help="A model of this machine: a directory or a hub id. Repeatable.",
+    )(command)
+    return _config_option(command)
+
+
+def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    default = "" if setting.default is None else f"default: {setting.default_text}; "
+    return click.option(
+        setting.option or "",
+        "__".join(setting.path),
+        default=None,
+        metavar=setting.path[-1].upper(),
+        help=f"{setting.description} [{default}env: {setting.environment}]",
+    )
+
+
+def _load(
+    config: Path | None, models: tuple[str, ...], endpoints: tuple[str, ...], **options: Any
+) -> Settings:
+    overrides: dict[str, Any] = {}
+    for name, value in options.items():
+        if value is not None:
+            _put(overrides, name.split("__"), value)
+    if models:
+        overrides["models"] = {k: {"source": v} for k, v in _pairs("--model", models).items()}
+    if endpoints:
+        overrides["endpoints"] = {k: {"model": v} for k, v in _pairs("--endpoint", endpoints).items()}
+    try:
+        return load(config, overrides)
+    except InvalidSettingsError as failure:
+        _die(str(failure), 2)
+
+
+def _pairs(option: str, values: tuple[str, ...]) -> Mapping[str, str]:
+    pairs = {}
+    for value in values:
+        name, separator, target = value.partition("=")
+        if not (name and separator and target):
+            _die(f"{option} {value}: expected NAME=VALUE", 2)
+        pairs[name] = target
+    return pairs
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        values = values.setdefault(key, {})
+    values[path[-1]] = value
+
+
+def _die(message: str, status: int) -> NoReturn:
+    click.echo(f"rerank-proxy: {message}", err=True)
+    sys.exit(status)
+
+
+@main.command(epilog=_EXAMPLES)
+@_settings_options
+def serve(**options: Any) -> None:
+    """Run the proxy.
+
+    Every option can also be given in the file of --config and by the environment variable that is named with
+    it. The command line is stronger than the environment, the environment stronger than the file.
+    """
+    settings = _load(**options)
+    from proxy.supervisor import serve as run
+
+    sys.exit(run(settings))
+
+
+@main.command()
+@_settings_options
+def check(**options: Any) -> None:
+    """Load the settings, reach upstream, load the models; say how each went, in a line.
+
+    Exits with 0 when all is well, 1 when something is not, 2 when the settings cannot be read.
+    """
+    settings = _load(**options)
+    from proxy.commands import run_checks
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        sys.exit(0 if runner.run(run_checks(settings, click.echo)) else 1)
+
+
+@main.command()
+@click.option("--query", required=True, help="What the texts are ranked by.")
+@click.option("--model", required=True, help="A directory, a hub id, or the name of a model in --config.")
+@_config_option
+@click.option("--raw", is_flag=True, help="Print the model's raw scores instead of normalised ones.")
+@click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
+def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[str, ...]) -> None:
+    """Score texts on the command line: one line each, best first, score and text with a tab between.
+
+    With no TEXT, or with -, one text is read from each line of standard input. Scores are normalised as a
+    search shows them: max(x, 0) + min(exp(x), 1).
+    """
+    if texts in ((), ("-",)):
+        texts = tuple(line.rstrip("\r\n") for line in sys.stdin)
+    settings = _load(config, (), ())
+    from proxy.commands import CommandError, rerank_texts
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        try:
+            for line in runner.run(rerank_texts(settings, model, query, texts, raw=raw)):
+                click.echo(line)
+        except CommandError as failure:
+            _die(str(failure), 1)
+
+
+if __name__ == "__main__":
+    main()

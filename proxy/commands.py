@@ -1,0 +1,98 @@
+"""What `check` and `rerank` of the command line do."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from multidict import CIMultiDict
+
+from proxy.app.upstream import UpstreamClient
+from proxy.engine import Engine, EngineError, Reranked
+from proxy.errors import ElasticsearchError
+from proxy.search.rawjson import members
+from proxy.search.scores import normalize, print_float
+from proxy.settings import ModelSettings, Settings
+
+_LOAD_TIMEOUT_S: Final = 3600.0
+"""A model may have to be downloaded first."""
+
+
+class CommandError(Exception):
+    """A command failed; the message is for the person who ran it."""
+
+
+async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
+    """Try everything that serving needs and say how it went, a line each. True when all is well."""
+    say(f"settings   ok      {len(settings.models)} models, {len(settings.endpoints)} endpoints")
+    upstream_ok = await _check_upstream(settings, say)
+    models_ok = await _check_models(settings, say)
+    return upstream_ok and models_ok
+
+
+async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> bool:
+    client = UpstreamClient(settings.upstream, settings.search)
+    try:
+        reply = await client.request("GET", "/_cluster/health", b"", CIMultiDict())
+    except ElasticsearchError as failure:
+        say(f"upstream   failed  {failure}")
+        return False
+    finally:
+        await client.close()
+    product = {name.lower(): value for name, value in reply.headers}.get("x-elastic-product")
+    if reply.status == 200 and product == "Elasticsearch":
+        status = members(reply.body).get("status", b"").decode().strip('"')
+        say(f"upstream   ok      {settings.upstream.url}, cluster is {status}")
+        return True
+    if reply.status in (401, 403):
+        say(f"upstream   ok      {settings.upstream.url}, asks for credentials, which clients bring")
+        return True
+    say(f"upstream   failed  {settings.upstream.url} answered {reply.status} and not as Elasticsearch does")
+    return False
+
+
+async def _check_models(settings: Settings, say: Callable[[str], None]) -> bool:
+    engine = Engine(settings.models, settings.engine)
+    await engine.start()
+    well = True
+    try:
+        for name, model in settings.models.items():
+            try:
+                await _score(engine, name, "a query", ["a text"])
+            except EngineError as failure:
+                well = False
+                say(f"model      failed  {name}: {failure}")
+            else:
+                say(f"model      ok      {name}: {model.source} ({engine.status()[name].detail})")
+    finally:
+        await engine.close()
+    for inference_id, endpoint in settings.endpoints.items():
+        say(f"endpoint   ok      {inference_id} is served by model {endpoint.model}")
+    return well
+
+
+async def rerank_texts(
+    settings: Settings, model: str, query: str, texts: Sequence[str], *, raw: bool
+) -> list[str]:
+    """Lines of score and text, best first.
+
+    Raises:
+        CommandError: The model could not be loaded or used.
+    """
+    chosen = settings.models.get(model, ModelSettings(source=model))
+    engine = Engine({model: chosen}, settings.engine)
+    await engine.start()
+    try:
+        scores = np.asarray((await _score(engine, model, query, texts)).scores, dtype=np.float32)
+    except EngineError as failure:
+        raise CommandError(str(failure)) from None
+    finally:
+        await engine.close()
+    shown = scores if raw else normalize(scores.tolist())
+    order = np.argsort(-scores, kind="stable")
+    return [f"{print_float(float(shown[place])).decode()}\t{texts[place]}" for place in order]
+
+
+async def _score(engine: Engine, model: str, query: str, texts: Sequence[str]) -> Reranked:
+    deadline = asyncio.get_running_loop().time() + _LOAD_TIMEOUT_S
+    return await engine.rerank(model, query, texts, deadline)

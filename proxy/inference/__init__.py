@@ -1,0 +1,1 @@
+"""Inference endpoints: which reranker serves an `inference_id`."""

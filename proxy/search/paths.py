@@ -1,0 +1,41 @@
+"""One round trip or a point in time: which requests can be answered out of the window's own search."""
+
+from typing import Final
+
+from proxy.search.request import SearchRequest
+from proxy.search.retrievers import StandardRetriever
+
+_ONE_SEARCH_BODY: Final = frozenset({"_source", "timeout", "version", "seq_no_primary_term", "track_scores"})
+_ONE_SEARCH_PARAMS: Final = frozenset(
+    {
+        "_source", "_source_excludes", "_source_exclude_vectors", "_source_includes",
+        "allow_no_indices", "allow_partial_search_results", "batched_reduce_size",
+        "ccs_minimize_roundtrips", "error_trace", "expand_wildcards", "format", "from", "human",
+        "ignore_throttled", "ignore_unavailable", "index", "max_concurrent_shard_requests",
+        "pre_filter_shard_size", "preference", "pretty", "request_cache", "rest_total_hits_as_int",
+        "routing", "seq_no_primary_term", "size", "timeout", "track_scores", "track_total_hits",
+        "typed_keys", "version",
+    }
+)  # fmt: skip
+_CHANGES_HITS: Final = (b'"_name"', b'"inner_hits"')
+
+
+def fits_one_search(request: SearchRequest) -> bool:
+    """Whether the window's own search can be the answer's: hits, sources and total in one round trip.
+
+    Everything else that shapes hits (aggregations, highlighting, collapsing, names, explicit `fields` …)
+    needs the final search of native, over the rank docs.
+    """
+    retriever, child = request.retriever, request.retriever.child
+    if not (_ONE_SEARCH_BODY.issuperset(request.others) and _ONE_SEARCH_PARAMS.issuperset(request.params)):
+        return False
+    if retriever.name is not None or child.name is not None:
+        return False
+    clauses = [*child.filters, *retriever.filters]
+    if isinstance(child, StandardRetriever):
+        if child.sort is not None or child.collapse is not None:
+            return False
+        clauses.append(child.query or b"")
+    else:
+        clauses.extend(child.section.values())
+    return not any(word in clause for clause in clauses for word in _CHANGES_HITS)

@@ -1,0 +1,45 @@
+"""`hits.total` of a reranked search that took one round trip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proxy.search.bodies import needs_tail
+from proxy.search.ranking import RankDoc
+from proxy.search.request import SearchRequest
+from proxy.search.retrievers import KnnRetriever
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """`relation` is `eq` for an exact count, `gte` for a lower bound."""
+
+    value: int
+    relation: str
+
+
+def final_total(
+    request: SearchRequest, ranked: Sequence[RankDoc], window: int, inner: Total | None
+) -> Total | None:
+    """What the final search of native would count.
+
+    It counts the rank docs that pass its `min_score` and, where the tail takes part and a score of 0 passes
+    too, all matches of the child. Counting stops at `track_total_hits`.
+
+    Args:
+        window: Documents that the child returned.
+        inner: The child's own total under the same `track_total_hits`.
+
+    Returns:
+        None for `track_total_hits: false`, when the key is absent.
+    """
+    limit = request.track_total_hits
+    if limit is False:
+        return None
+    minimum = request.final_min_score
+    if needs_tail(request, len(ranked)) and (minimum is None or minimum <= 0):
+        # A vector search stands for just the documents it returned.
+        return Total(window, "eq") if isinstance(request.retriever.child, KnnRetriever) else inner
+    passing = sum(1 for doc in ranked if minimum is None or doc.score >= minimum)
+    if limit is not None and limit is not True and passing > limit:
+        return Total(limit, "gte")
+    return Total(passing, "eq")
