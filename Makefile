@@ -1,0 +1,73 @@
+# All that a developer does, by name: `make` lists it. Works with GNU make 3.81 and later.
+
+PYTHON_BIN := .venv/bin/python
+DEMO_STAMP := .venv/.installed-demo
+DEV_STAMP  := .venv/.installed-dev
+LOCKED     := pyproject.toml requirements/constraints.txt requirements/uv.txt requirements/install.sh
+
+export PYTHON
+export PYTHONNOUSERSITE = 1
+unexport PYTHONPATH
+unexport PYTHONHOME
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(DEMO_STAMP) ## the reference search before and after; ONCE=1 ends after it; PORT=, ADMIN_PORT=, ES_VERSION=
+	@$(PYTHON_BIN) -m demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT)) \
+	    $(if $(ADMIN_PORT),--admin-port $(ADMIN_PORT)) $(if $(ES_VERSION),--es-version $(ES_VERSION))
+
+.PHONY: test
+test: $(DEV_STAMP) ## all tests, with a real Elasticsearch; ARGS= goes to pytest
+	$(PYTHON_BIN) -m pytest $(ARGS)
+
+.PHONY: test-quick
+test-quick: $(DEV_STAMP) ## the tests that need no Elasticsearch
+	$(PYTHON_BIN) -m pytest --ignore=tests/live $(ARGS)
+
+.PHONY: lint
+lint: $(DEV_STAMP) ## ruff: rules and layout
+	$(PYTHON_BIN) -m ruff check .
+	$(PYTHON_BIN) -m ruff format --check .
+
+.PHONY: types
+types: $(DEV_STAMP) ## mypy, strict
+	$(PYTHON_BIN) -m mypy
+
+.PHONY: format
+format: $(DEV_STAMP) ## lay the code out, and fix what can be fixed
+	$(PYTHON_BIN) -m ruff check --fix .
+	$(PYTHON_BIN) -m ruff format .
+
+.PHONY: bench
+bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them
+	$(PYTHON_BIN) -m benchmarks $(ARGS)
+
+.PHONY: install
+install: $(DEV_STAMP) ## .venv with the project and all that developing it takes; PYTHON= names the interpreter
+
+$(DEMO_STAMP): $(LOCKED)
+	@requirements/install.sh demo
+
+$(DEV_STAMP): $(LOCKED)
+	@requirements/install.sh dev
+
+.PHONY: lock
+lock: ## renew requirements/constraints.txt from pyproject.toml; UPGRADE=1 takes newer versions too
+	@requirements/install.sh
+	.venv/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet \
+	    $(if $(UPGRADE),--upgrade) --output-file requirements/constraints.txt
+
+.PHONY: clean-cache
+clean-cache: ## remove the copies of Elasticsearch in .cache
+	rm -rf .cache
+
+.PHONY: clean
+clean: ## remove .venv and what tools left; the copies of Elasticsearch stay
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

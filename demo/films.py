@@ -1,0 +1,111 @@
+"""The example films, and the reference search over them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+from testbed import Reply, Server, TestbedError
+
+INDEX: Final = "rerank-proxy-demo-films"
+QUESTION: Final = "flesh-eating bad guy"
+EXPECTED_FIRST: Final = "The Silence of the Lambs"
+
+
+def _matching(word: str) -> Mapping[str, Any]:
+    return {"standard": {"query": {"multi_match": {"query": word, "fields": ["plot", "genre"]}}}}
+
+
+def _by_meaning(question: str, retriever: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without `inference_id`, hence by the default endpoint, `.rerank-v1-elasticsearch`."""
+    reranker = {"retriever": retriever, "field": "plot", "inference_text": question}
+    return {"text_similarity_reranker": reranker}
+
+
+PLAIN: Final = _matching("crime")
+"""The films that match "crime", by BM25."""
+
+RERANKED: Final = _by_meaning(QUESTION, PLAIN)
+"""The same films, by what they have to do with the question."""
+
+_WARM_UP: Final = _by_meaning("small people in danger", _matching("adventure"))
+"""Another question to other films, of which nothing can be remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """One hit."""
+
+    title: str
+    plot: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One search as its client saw it.
+
+    Attributes:
+        films: in the order of the answer.
+        took_s: from sending the request to having the whole answer.
+        outcome: the header that tells whether the answer is reranked; None: there was none.
+    """
+
+    films: list[Film]
+    took_s: float
+    outcome: str | None
+
+
+def index_films(server: Server) -> int:
+    """Make the index anew and fill it; returns the number of films. Raises: TestbedError."""
+    films = json.loads(Path(__file__).with_name("films.json").read_text(encoding="utf-8"))
+    remove_films(server)
+    _call(server, "PUT", f"/{INDEX}", {"settings": {"number_of_shards": 1, "number_of_replicas": 0}})
+    reply = _call(server, "POST", f"/{INDEX}/_bulk?refresh=true", _bulk_body(films))
+    if reply.json()["errors"]:
+        raise TestbedError(f"Elasticsearch did not take all films: {_excerpt(reply)}")
+    return len(films)
+
+
+def remove_films(server: Server) -> None:
+    """Remove the index, if it is there, from a server that may be gone."""
+    with suppress(OSError):
+        server.call("DELETE", f"/{INDEX}?ignore_unavailable=true")
+
+
+def search(server: Server, retriever: Mapping[str, Any]) -> Search:
+    """Run one search. Raises: TestbedError: it is answered with an error."""
+    started_s = perf_counter()
+    reply = _call(server, "POST", f"/{INDEX}/_search", {"retriever": retriever})
+    took_s = perf_counter() - started_s
+    films = [
+        Film(hit["_source"]["title"], hit["_source"]["plot"], hit["_score"])
+        for hit in reply.json()["hits"]["hits"]
+    ]
+    return Search(films, took_s, reply.headers.get("x-rerank"))
+
+
+def warm_up(server: Server) -> None:
+    """A first search, else a JVM and a model that get going are most of what is timed."""
+    search(server, _WARM_UP)
+
+
+def _bulk_body(films: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(f'{{"index": {{}}}}\n{json.dumps(film)}\n' for film in films).encode()
+
+
+def _call(server: Server, method: str, path: str, body: Any) -> Reply:
+    try:
+        reply = server.call(method, path, body)
+    except OSError as error:
+        raise TestbedError(f"no answer from {server.url} to {method} {path}: {error}") from error
+    if reply.status != 200:
+        raise TestbedError(f"{server.url} answered {reply.status} to {method} {path}: {_excerpt(reply)}")
+    return reply
+
+
+def _excerpt(reply: Reply) -> str:
+    return reply.body[:500].decode(errors="replace")

@@ -1,0 +1,73 @@
+"""Elasticsearch refuses to run as root: find an account that it can run as instead."""
+
+import os
+import pwd
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.errors import TestbedError
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user with its own group; supplementary groups are dropped."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def unprivileged_account() -> Account | None:
+    """Whom to run servers as: None (as ourselves) unless we are root, `nobody` if we are."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        raise TestbedError(
+            "Elasticsearch refuses to run as root, and there is no account `nobody`: run this as another user"
+        ) from None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def may_enter(path: Path, account: Account | None) -> bool:
+    """Whether `account` may read a directory, which takes the right to pass all those above it."""
+    if account is None:
+        return os.access(path, os.R_OK | os.X_OK)
+    path = path.resolve()
+    return _allows(path, account, stat.S_IROTH | stat.S_IXOTH) and all(
+        _allows(parent, account, stat.S_IXOTH) for parent in path.parents
+    )
+
+
+def _allows(path: Path, account: Account, wanted: int) -> bool:
+    """Whether the mode bits of `path` give `account` the rights `wanted`, written as bits for "others"."""
+    status = path.stat()
+    if status.st_uid == account.uid:
+        wanted <<= 6
+    elif status.st_gid == account.gid:
+        wanted <<= 3
+    return status.st_mode & wanted == wanted
+
+
+def make_work_directory(prefix: str, account: Account | None) -> Path:
+    """A new temporary directory that belongs to `account` and that it can reach."""
+    candidates = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
+    for parent in candidates:
+        if parent.is_dir() and may_enter(parent, account):
+            directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent)).resolve()
+            give(directory, account)
+            return directory
+    listed = ", ".join(map(str, dict.fromkeys(candidates)))
+    name = account.name if account else "you"
+    raise TestbedError(f"no temporary directory that {name} may enter among {listed}: set TMPDIR to one")
+
+
+def give(directory: Path, account: Account | None) -> None:
+    """Make `account` the owner of a directory and all that is in it."""
+    if account is None:
+        return
+    for path in [directory, *directory.rglob("*")]:
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)

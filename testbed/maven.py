@@ -1,0 +1,120 @@
+"""The minimal distribution of Elasticsearch, which Elastic publishes for integration tests, by Maven."""
+
+import os
+import re
+import select
+import subprocess
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from testbed import plugin
+from testbed.cache import cached_directory
+from testbed.distribution import Distribution, check_digest, unpack_zip
+from testbed.errors import TestbedError
+from testbed.jdks import Jdk
+from testbed.progress import Reporter, Step
+from testbed.releases import Release
+
+_GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+"""`dependency:copy`, of one version so that every machine runs the same."""
+
+_STALLED_S = 180.0
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def obtain(release: Release, jdk: Jdk, mvn: str, cache: Path, reporter: Reporter) -> Distribution:
+    """Fetch, check, unpack and complete the minimal distribution, unless the cache has it.
+
+    Raises: TestbedError: Maven cannot get it, or it is not the file that was meant.
+    """
+
+    def fill(directory: Path) -> None:
+        archive = directory / f"elasticsearch-{release.version}.zip"
+        with reporter.step(f"Getting Elasticsearch {release.version} with Maven") as step:
+            _copy(release, jdk, mvn, directory, step)
+        check_digest(archive, "sha256", release.zip_sha256)
+        with reporter.step(f"Unpacking Elasticsearch {release.version}, compiling its test plugin"):
+            unpack_zip(archive, directory)
+            plugin.install(directory, release, jdk)
+        archive.unlink()
+
+    target = cache / "elasticsearch" / f"{release.version}-minimal-{plugin.fingerprint(release)}"
+    home = cached_directory(target, fill, reporter)
+    return Distribution(release.version, home, jdk.home, f"the minimal distribution from Maven, on {jdk}")
+
+
+def copy_command(release: Release, mvn: str, directory: Path) -> list[str]:
+    # Not --batch-mode: that would end Maven's progress, which is read below.
+    return [
+        mvn,
+        _GOAL,
+        f"-Dartifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:{release.version}:zip",
+        f"-DoutputDirectory={directory}",
+        "-Dstyle.color=never",
+    ]
+
+
+def _copy(release: Release, jdk: Jdk, mvn: str, directory: Path, step: Step) -> None:
+    said: deque[str] = deque(maxlen=30)
+    maven = subprocess.Popen(
+        copy_command(release, mvn, directory),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "JAVA_HOME": str(jdk.home)},
+        cwd=directory,  # no pom.xml here that Maven would read
+    )
+    try:
+        for line in _lines(maven):
+            if progress := read_progress(line):
+                step.update(*progress)
+            elif line.strip():
+                said.append(line)
+        status = maven.wait(30)
+    finally:
+        maven.kill()
+        maven.wait()
+    if status != 0:
+        errors = [line.removeprefix("[ERROR] ") for line in said if line.startswith("[ERROR] ")]
+        reason = errors[0] if errors else f"exit status {status}"
+        raise TestbedError(
+            f"Maven cannot get Elasticsearch {release.version}: check the network and Maven's own settings, "
+            f"or set ES_URL to an Elasticsearch that runs ({reason[:300]})",
+            "\n".join(errors[1:] or said),
+        )
+
+
+def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
+    r"""What the process says, split at \n and at the \r that redraws a line of progress.
+
+    Raises: TestbedError: it has said nothing for so long that it hangs.
+    """
+    assert process.stdout is not None
+    with process.stdout as stream:
+        rest = b""
+        while True:
+            if not select.select([stream], [], [], _STALLED_S)[0]:
+                raise TestbedError(
+                    f"Maven has not moved for {_STALLED_S:.0f} s: check the network, and try again"
+                )
+            chunk = os.read(stream.fileno(), 65536)
+            *whole, rest = re.split(rb"[\r\n]+", rest + chunk)
+            yield from (line.decode(errors="replace") for line in whole)
+            if not chunk:
+                yield rest.decode(errors="replace")
+                return
+
+
+def read_progress(line: str) -> tuple[int, int] | None:
+    """Bytes done and in all of the largest file in a line such as `Progress (1): 4.1/130 MB`.
+
+    None: it is no such line.
+    """
+    if not line.startswith("Progress ("):
+        return None
+    files = [
+        (round(float(done) * _UNITS[unit]), round(float(total) * _UNITS[unit]))
+        for done, total, unit in re.findall(r"([\d.]+)/([\d.]+) ([kMG]?B)\b", line)
+    ]
+    return max(files, key=lambda file: file[1], default=None)

@@ -1,0 +1,225 @@
+"""Start a distribution as a single node on free ports, and stop it for certain."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from testbed.accounts import Account, give, make_work_directory, may_enter, unprivileged_account
+from testbed.distribution import Distribution
+from testbed.errors import TestbedError
+from testbed.http import Server, basic
+from testbed.process import GuardedProcess
+from testbed.progress import Reporter
+from testbed.running import RunningElasticsearch, is_healthy, read_version, wait_until
+
+_REMEDIES = (
+    ("insufficient memory", "free about 1 GB of memory, or ask for a smaller heap"),
+    ("Cannot allocate memory", "free about 1 GB of memory, or ask for a smaller heap"),
+    ("OutOfMemoryError", "ask for a larger heap"),
+    ("No space left on device", "free some disk space, or set TMPDIR to a directory with room"),
+    ("BindException", "the port is taken: choose another, or stop what listens there"),
+    ("Address already in use", "the port is taken: choose another, or stop what listens there"),
+    ("JavaVersionChecker", "set ES_JAVA_HOME to a newer JDK"),
+    (
+        "AccessDeniedException",
+        "set TESTBED_CACHE to a directory that every user may enter and read",
+    ),
+)
+
+
+class Node:
+    """One Elasticsearch in a temporary directory; a context manager.
+
+    It listens on 127.0.0.1, runs as `nobody` when started by root, and is gone, with its data, when the block
+    ends or this process does.
+
+    Args:
+        distribution: what to run.
+        port: where to serve HTTP; 0: a free port.
+        heap_mb: size of the Java heap.
+        password: switches security on and is the password of the user `elastic`; None: security is off.
+        timeout_s: how long the start may take.
+    """
+
+    def __init__(
+        self,
+        distribution: Distribution,
+        *,
+        port: int = 0,
+        heap_mb: int = 512,
+        password: str | None = None,
+        timeout_s: float = 120.0,
+        reporter: Reporter | None = None,
+    ) -> None:
+        self._distribution = distribution
+        self._port = port
+        self._heap_mb = heap_mb
+        self._password = password
+        self._timeout_s = timeout_s
+        self._reporter = reporter or Reporter()
+        self._account = unprivileged_account()
+        self.directory: Path | None = None
+        """Where its configuration, data and logs lie, from `start` to `stop`."""
+        self._process: GuardedProcess | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the launcher, which leads the process group of the server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> RunningElasticsearch:
+        """Start and wait until it is healthy.
+
+        Raises: TestbedError: it does not get there; nothing is left of it.
+        """
+        _check_free(self._port)
+        try:
+            with self._reporter.step(f"Starting Elasticsearch {self._distribution.version}") as step:
+                directory = self.directory = make_work_directory("testbed-elasticsearch-", self._account)
+                self._process = self._launch(directory)
+                server = wait_until(
+                    lambda: self._reach(directory),
+                    self._process,
+                    f"Elasticsearch {self._distribution.version}",
+                    self._timeout_s,
+                    step,
+                    _remedy,
+                )
+            return RunningElasticsearch(server, read_version(server), self._distribution.origin)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it and remove its data. May be called again."""
+        if self._process is not None:
+            self._process.stop()
+        elif self.directory is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> RunningElasticsearch:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _launch(self, directory: Path) -> GuardedProcess:
+        home = self._readable_home(directory)
+        for name in ("data", "logs", "tmp"):
+            (directory / name).mkdir()
+        config = directory / "config"
+        shutil.copytree(self._distribution.home / "config", config)
+        (config / "elasticsearch.yml").write_text(_yaml(self._settings(directory)), encoding="utf-8")
+        give(directory, self._account)
+        environ = self._environ(directory)
+        if self._password is not None:
+            _set_password(home, environ, self._password, self._account)
+        return GuardedProcess(
+            [home / "bin" / "elasticsearch"],
+            log=directory / "console.log",
+            env=environ,
+            cwd=directory,
+            account=self._account,
+            scratch=directory,
+        )
+
+    def _readable_home(self, directory: Path) -> Path:
+        """The distribution, or a copy where the server's account may not enter (a checkout below /root)."""
+        home = self._distribution.home
+        if may_enter(home, self._account):
+            return home
+        copy = directory / "home"
+        shutil.copytree(home, copy, symlinks=True)
+        return copy
+
+    def _settings(self, directory: Path) -> Mapping[str, str]:
+        return {
+            "cluster.name": "testbed",
+            "node.name": "testbed",
+            "discovery.type": "single-node",
+            "network.host": "127.0.0.1",
+            "http.port": str(self._port),
+            "transport.port": "0",
+            # Writes the ports that the system chose to logs/http.ports, as soon as they are bound.
+            "node.portsfile": "true",
+            "path.data": str(directory / "data"),
+            "path.logs": str(directory / "logs"),
+            "xpack.security.enabled": "false" if self._password is None else "true",
+            # A developer's disk is often fuller than the 85 % at which shards are no longer allocated.
+            "cluster.routing.allocation.disk.threshold_enabled": "false",
+            **self._distribution.settings,
+        }
+
+    def _environ(self, directory: Path) -> dict[str, str]:
+        """A clean one: the caller's JAVA_TOOL_OPTIONS or ES_PATH_CONF are meant for something else."""
+        environ = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": os.environ.get("LANG", "C.UTF-8"),
+            "HOME": str(directory),
+            "HOSTNAME": "testbed",
+            "ES_PATH_CONF": str(directory / "config"),
+            "ES_TMPDIR": str(directory / "tmp"),
+            "ES_JAVA_OPTS": f"-Xms{self._heap_mb}m -Xmx{self._heap_mb}m",
+        }
+        if self._distribution.java_home is not None:
+            environ["ES_JAVA_HOME"] = str(self._distribution.java_home)
+        return environ
+
+    def _reach(self, directory: Path) -> Server | None:
+        ports = directory / "logs" / "http.ports"
+        if not ports.exists():
+            return None
+        authorization = None if self._password is None else basic("elastic", self._password)
+        server = Server(f"http://{ports.read_text().split()[0]}", authorization)
+        return server if is_healthy(server) else None
+
+
+def _yaml(settings: Mapping[str, str]) -> str:
+    """Flat keys with quoted values, which needs no escapes but for the quote."""
+    return "".join(f"{key}: '{value.replace(chr(39), chr(39) * 2)}'\n" for key, value in settings.items())
+
+
+def _check_free(port: int) -> None:
+    """Raises: TestbedError: something listens there. Elasticsearch would find out ten seconds later."""
+    if port == 0:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise TestbedError(
+                f"port {port} cannot be used for Elasticsearch ({error.strerror}): choose another, or stop "
+                "what listens there"
+            ) from error
+
+
+def _set_password(home: Path, environ: Mapping[str, str], password: str, account: Account | None) -> None:
+    run = subprocess.run(
+        [home / "bin" / "elasticsearch-keystore", "add", "--stdin", "--force", "bootstrap.password"],
+        input=password,
+        capture_output=True,
+        text=True,
+        env=environ,
+        cwd=environ["HOME"],
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=[] if account else None,
+        timeout=60,
+    )
+    if run.returncode != 0:
+        raise TestbedError("Elasticsearch's keystore cannot be written: see below", run.stdout + run.stderr)
+
+
+def _remedy(log: str) -> str:
+    for symptom, remedy in _REMEDIES:
+        if symptom in log:
+            return remedy
+    return "see the end of its log below"

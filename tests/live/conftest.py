@@ -1,0 +1,132 @@
+"""Fixtures of the live tests: one real Elasticsearch for the whole run, and fresh indices in it.
+
+`@pytest.mark.every_version` runs a test against each version of Elasticsearch that is to be had here, the
+others run against the newest. pytest orders the tests so that each version is started once, in turn.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any, Protocol, cast
+
+import pytest
+
+from testbed import Reporter, RunningElasticsearch, TestbedError, choose, sources
+
+_FIXTURE = "elasticsearch"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "every_version: run against every version of Elasticsearch at hand")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if _FIXTURE not in metafunc.fixturenames:
+        return
+    versions = _versions(metafunc.config)
+    if metafunc.definition.get_closest_marker("every_version") is None:
+        versions = versions[:1]
+    metafunc.parametrize(_FIXTURE, versions, indirect=True, scope="session")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch what the selected tests need: later, a download would count against a test's time limit."""
+    if session.config.option.collectonly:
+        return
+    for version in {_version_of(item): None for item in session.items}:
+        if version is not None:
+            with _shown(session.config):
+                _prepare(version)
+
+
+def _prepare(version: str) -> None:
+    try:
+        choose(version).prepare(Reporter())
+    except TestbedError:
+        return  # The fixture meets it again, where it fails the tests that need it and no others.
+
+
+def _versions(config: pytest.Config) -> list[str | None]:
+    if chosen := config.getoption("--es-version"):
+        return [chosen]
+    try:
+        return [source.version for source in sources()]
+    except TestbedError:
+        return [None]  # As above.
+
+
+def _version_of(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get(_FIXTURE) if callspec else None
+
+
+def _shown(config: pytest.Config) -> AbstractContextManager[None]:
+    """Let what is written meanwhile reach the terminal: someone waits for it."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is None:
+        return nullcontext()
+    return cast("AbstractContextManager[None]", capture.global_and_fixture_disabled())
+
+
+@pytest.fixture(scope="session")
+def elasticsearch(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
+    """A real Elasticsearch, shared by all tests: keep to indices of your own."""
+    version = getattr(request, "param", None)  # there is none when a test asks for it by `getfixturevalue`
+    with ExitStack() as stack:
+        try:
+            with _shown(request.config):
+                running = stack.enter_context(choose(version).start(Reporter()))
+        except TestbedError as error:
+            pytest.fail(error.report(), pytrace=False)
+        yield running
+
+
+class MakeIndex(Protocol):
+    """Make an index and fill it; returns its name.
+
+    Args:
+        documents: they get the ids "0", "1" … in their order, and can be found at once.
+        mappings, settings: as in `PUT /{index}`.
+    """
+
+    def __call__(
+        self,
+        documents: Iterable[Mapping[str, Any]] = (),
+        *,
+        mappings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> str: ...
+
+
+@pytest.fixture
+def make_index(elasticsearch: RunningElasticsearch) -> Iterator[MakeIndex]:
+    """Makes indices that are gone after the test."""
+    server = elasticsearch.server
+    made: list[str] = []
+
+    def make(
+        documents: Iterable[Mapping[str, Any]] = (),
+        *,
+        mappings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> str:
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        body = {"settings": {"number_of_replicas": 0, **(settings or {})}, "mappings": mappings or {}}
+        reply = server.call("PUT", f"/{name}", body)
+        assert reply.status == 200, reply.body
+        made.append(name)
+        lines = [
+            json.dumps(line)
+            for number, document in enumerate(documents)
+            for line in ({"index": {"_id": str(number)}}, document)
+        ]
+        if lines:
+            reply = server.call("POST", f"/{name}/_bulk?refresh=true", ("\n".join(lines) + "\n").encode())
+            assert reply.status == 200, reply.body
+            assert reply.json()["errors"] is False, reply.body
+        return name
+
+    yield make
+    for name in made:
+        server.call("DELETE", f"/{name}")

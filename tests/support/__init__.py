@@ -1,0 +1,1 @@
+"""Real parts for the tests, and doubles for what cannot run here."""
