@@ -43,6 +43,10 @@ format: $(DEV_STAMP) ## lay the code out, and fix what can be fixed
 	$(PYTHON_BIN) -m ruff check --fix .
 	$(PYTHON_BIN) -m ruff format .
 
+.PHONY: docs
+docs: $(DEV_STAMP) ## docs/settings.md, from the table of settings
+	$(PYTHON_BIN) -m proxy.settings_page > docs/settings.md
+
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them
 	$(PYTHON_BIN) -m benchmarks $(ARGS)

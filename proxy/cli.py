@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -90,10 +91,8 @@ def _load(
         overrides["models"] = {k: {"source": v} for k, v in _pairs("--model", models).items()}
     if endpoints:
         overrides["endpoints"] = {k: {"model": v} for k, v in _pairs("--endpoint", endpoints).items()}
-    try:
+    with _bad_settings_exit():
         return load(config, overrides)
-    except InvalidSettingsError as failure:
-        _die(str(failure), 2)
 
 
 def _pairs(option: str, values: tuple[str, ...]) -> Mapping[str, str]:
@@ -112,6 +111,15 @@ def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
     values[path[-1]] = value
 
 
+@contextmanager
+def _bad_settings_exit() -> Iterator[None]:
+    """Some settings, such as the files they name, are only found to be bad when they are used."""
+    try:
+        yield
+    except InvalidSettingsError as failure:
+        _die(str(failure), 2)
+
+
 def _die(message: str, status: int) -> NoReturn:
     click.echo(f"rerank-proxy: {message}", err=True)
     sys.exit(status)
@@ -128,7 +136,8 @@ def serve(**options: Any) -> None:
     settings = _load(**options)
     from proxy.supervisor import serve as run
 
-    sys.exit(run(settings))
+    with _bad_settings_exit():
+        sys.exit(run(settings))
 
 
 @main.command()
@@ -141,7 +150,7 @@ def check(**options: Any) -> None:
     settings = _load(**options)
     from proxy.commands import run_checks
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with _bad_settings_exit(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         sys.exit(0 if runner.run(run_checks(settings, click.echo)) else 1)
 
 
@@ -158,7 +167,7 @@ def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[
     search shows them: max(x, 0) + min(exp(x), 1).
     """
     if texts in ((), ("-",)):
-        texts = tuple(line.rstrip("\r\n") for line in sys.stdin)
+        texts = tuple(line.decode("utf-8", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
     settings = _load(config, (), ())
     from proxy.commands import CommandError, rerank_texts
 

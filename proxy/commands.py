@@ -1,7 +1,9 @@
 """What `check` and `rerank` of the command line do."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -17,6 +19,8 @@ from proxy.settings import ModelSettings, Settings
 _LOAD_TIMEOUT_S: Final = 3600.0
 """A model may have to be downloaded first."""
 
+_ENGINE_LOG: Final = logging.getLogger("proxy.engine")
+
 
 class CommandError(Exception):
     """A command failed; the message is for the person who ran it."""
@@ -26,7 +30,8 @@ async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
     """Try everything that serving needs and say how it went, a line each. True when all is well."""
     say(f"settings   ok      {len(settings.models)} models, {len(settings.endpoints)} endpoints")
     upstream_ok = await _check_upstream(settings, say)
-    models_ok = await _check_models(settings, say)
+    with _quiet_engine():
+        models_ok = await _check_models(settings, say)
     return upstream_ok and models_ok
 
 
@@ -54,21 +59,22 @@ async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> boo
 async def _check_models(settings: Settings, say: Callable[[str], None]) -> bool:
     engine = Engine(settings.models, settings.engine)
     await engine.start()
-    well = True
+    failed = set()
     try:
         for name, model in settings.models.items():
             try:
                 await _score(engine, name, "a query", ["a text"])
             except EngineError as failure:
-                well = False
+                failed.add(name)
                 say(f"model      failed  {name}: {failure}")
             else:
                 say(f"model      ok      {name}: {model.source} ({engine.status()[name].detail})")
     finally:
         await engine.close()
     for inference_id, endpoint in settings.endpoints.items():
-        say(f"endpoint   ok      {inference_id} is served by model {endpoint.model}")
-    return well
+        outcome = "failed" if endpoint.model in failed else "ok    "
+        say(f"endpoint   {outcome}  {inference_id} is served by model {endpoint.model}")
+    return not failed
 
 
 async def rerank_texts(
@@ -83,7 +89,8 @@ async def rerank_texts(
     engine = Engine({model: chosen}, settings.engine)
     await engine.start()
     try:
-        scores = np.asarray((await _score(engine, model, query, texts)).scores, dtype=np.float32)
+        with _quiet_engine():
+            scores = np.asarray((await _score(engine, model, query, texts)).scores, dtype=np.float32)
     except EngineError as failure:
         raise CommandError(str(failure)) from None
     finally:
@@ -91,6 +98,17 @@ async def rerank_texts(
     shown = scores if raw else normalize(scores.tolist())
     order = np.argsort(-scores, kind="stable")
     return [f"{print_float(float(shown[place])).decode()}\t{texts[place]}" for place in order]
+
+
+@contextmanager
+def _quiet_engine() -> Iterator[None]:
+    """What the engine would log about a failure is the command's own output already."""
+    level = _ENGINE_LOG.level
+    _ENGINE_LOG.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        _ENGINE_LOG.setLevel(level)
 
 
 async def _score(engine: Engine, model: str, query: str, texts: Sequence[str]) -> Reranked:

@@ -22,17 +22,23 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 ENV_PREFIX = "RERANK_PROXY_"
 ENV_DELIMITER = "__"
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 """Where the command line finds the file, when no option names it."""
 
-_KUBERNETES_SERVICE = re.compile(ENV_PREFIX + r"(SERVICE_(HOST|PORT)|PORT)(_[A-Z0-9]+)*$")
-"""What Kubernetes sets in every pod beside a Service named `rerank-proxy`: no settings of ours."""
+_KUBERNETES_SERVICE = re.compile(
+    ENV_PREFIX + r"([A-Z0-9]+_)*?(SERVICE_HOST=|SERVICE_PORT(_[A-Z0-9_]+)?=|PORT=(tcp|udp|sctp)://"
+    r"|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)"
+)
+"""What Kubernetes sets in every pod beside a Service named `rerank-proxy` or `rerank-proxy-…`: no settings of
+ours."""
 
 
 class InvalidSettingsError(Exception):
@@ -60,12 +66,18 @@ def _parse_address(value: object) -> Address:
     return Address(match[1] or match[2] or "0.0.0.0", int(match[3]))
 
 
+_SECRET = "secret"
+"""Marks an error whose value must not be shown."""
+
+
 def _check_upstream_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("expected http://HOST:PORT or https://HOST:PORT")
+    _ = parts.port  # a ValueError in its own words when it is none
     if parts.username or parts.password:
-        raise ValueError("must not hold credentials: every request carries its caller's own")
+        reason = "must not hold credentials: every request carries its caller's own"
+        raise PydanticCustomError(_SECRET, reason)
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("must not hold a path: requests keep the path that the client sent")
     return f"{parts.scheme}://{parts.netloc}"
@@ -80,8 +92,8 @@ def _expand(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
-ListenAddress = Annotated[Address, BeforeValidator(_parse_address)]
-Seconds = Annotated[float, Field(gt=0)]
+ListenAddress = Annotated[Address, BeforeValidator(_parse_address), PlainSerializer(str)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 HttpUrl = Annotated[str, AfterValidator(_check_upstream_url)]
 
@@ -299,8 +311,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Values of `RERANK_PROXY_SECTION__KEY`; a mapping such as `models` is given as JSON."""
     values: dict[str, Any] = {}
-    for name, text in environ.items():
-        if not name.startswith(ENV_PREFIX) or name == CONFIG_VARIABLE or _KUBERNETES_SERVICE.match(name):
+    for name, text in sorted(environ.items()):
+        if not name.startswith(ENV_PREFIX) or name == CONFIG_VARIABLE:
+            continue
+        if _KUBERNETES_SERVICE.match(f"{name}={text}"):
             continue
         path = name.removeprefix(ENV_PREFIX).lower().split(ENV_DELIMITER)
         target = values
@@ -354,8 +368,9 @@ def _describe(error: ValidationError, from_file: Mapping[str, Any], config: Path
     else:
         text = problem["msg"].removeprefix("Value error, ")
         message = f"[{key}]: {text}" if key else text
-        if key and isinstance(problem["input"], str | int | float):
-            message += f", not [{problem['input']}]"
+        value = problem["input"]
+        if key and isinstance(value, str | int | float):
+            message += "" if problem["type"] == _SECRET else f", not [{value}]"
     return f"{config}: {message}" if in_file else message
 
 

@@ -5,13 +5,17 @@ from typing import Final
 
 from proxy.errors import error
 
-_JSON_SUBTYPES: Final = ("application/json", "application/vnd.elasticsearch+json")
+_JSON_TYPES: Final = ("application/json", "application/vnd.elasticsearch+json", "application/x-ndjson")
 _BINARY_OR_YAML: Final = ("yaml", "cbor", "smile")
-_WINDOW_BITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_ZLIB: Final = zlib.MAX_WBITS
+_RAW_DEFLATE: Final = -zlib.MAX_WBITS
+_WINDOW_BITS: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _ZLIB, "x-deflate": _ZLIB}
 
 
 def decode(body: bytes, coding: str | None, limit: int) -> bytes:
-    """Undo `Content-Encoding` as Elasticsearch does: gzip and deflate; any other coding is left as it is.
+    """Undo `Content-Encoding` as Elasticsearch does: gzip, and deflate with or without the header of zlib;
+    any other coding is left as it is.
 
     Raises:
         ElasticsearchError: 413 beyond `limit` decoded bytes, 400 for a corrupt body.
@@ -19,6 +23,8 @@ def decode(body: bytes, coding: str | None, limit: int) -> bytes:
     bits = _WINDOW_BITS.get((coding or "").strip().lower())
     if bits is None:
         return body
+    if bits == _ZLIB and not _has_zlib_header(body):
+        bits = _RAW_DEFLATE
     decoder = zlib.decompressobj(bits)
     try:
         decoded = decoder.decompress(body, limit + 1)
@@ -29,6 +35,11 @@ def decode(body: bytes, coding: str | None, limit: int) -> bytes:
     if not decoder.eof:
         raise error(400, "zip_exception", f"the [{coding}] body ends too early")
     return decoded
+
+
+def _has_zlib_header(body: bytes) -> bool:
+    """RFC 1950, 2.2."""
+    return len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
 
 
 def encode(body: bytes, accept_encoding: str | None) -> tuple[bytes, str | None]:
@@ -47,7 +58,7 @@ def encode(body: bytes, accept_encoding: str | None) -> tuple[bytes, str | None]
 
 
 def is_json(content_type: str | None) -> bool:
-    return (content_type or "").partition(";")[0].strip().lower() in _JSON_SUBTYPES
+    return (content_type or "").partition(";")[0].strip().lower() in _JSON_TYPES
 
 
 def is_other_format(media_type: str | None) -> bool:

@@ -27,10 +27,12 @@ def for_upstream(raw: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
     """
     headers: CIMultiDict[str] = CIMultiDict()
     spelling: dict[str, str] = {}
+    raw = list(raw)
+    dropped = _HOP_BY_HOP | _OF_THE_MESSAGE | _named_in_connection(raw)
     for raw_name, raw_value in raw:
         name = raw_name.decode("ascii")
         lower = name.lower()
-        if lower in _HOP_BY_HOP or lower in _OF_THE_MESSAGE:
+        if lower in dropped:
             continue
         try:
             value = raw_value.decode("utf-8")
@@ -43,9 +45,16 @@ def for_upstream(raw: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
 
 def for_client(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     """Upstream's headers for an answer whose body is made anew."""
+    raw = list(raw)
+    dropped = _HOP_BY_HOP | _OF_THE_MESSAGE | _named_in_connection(raw)
     return [
         (name, value.decode("utf-8", "surrogateescape"))
         for raw_name, value in raw
-        if (lower := (name := raw_name.decode("ascii")).lower()) not in _HOP_BY_HOP
-        and lower not in _OF_THE_MESSAGE
+        if (name := raw_name.decode("ascii")).lower() not in dropped
     ]
+
+
+def _named_in_connection(raw: Iterable[tuple[bytes, bytes]]) -> frozenset[str]:
+    """The further hop-by-hop headers that `Connection` lists (RFC 9110, 7.6.1)."""
+    lists = (value.decode("latin-1") for name, value in raw if name.lower() == b"connection")
+    return frozenset(token.strip().lower() for value in lists for token in value.split(","))

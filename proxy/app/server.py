@@ -17,12 +17,12 @@ from proxy.app.upstream import UpstreamClient
 from proxy.errors import ElasticsearchError, error
 from proxy.observe.outcome import HEADER
 from proxy.search.executor import Executor, SearchAnswer
-from proxy.search.grammar import unsupported
+from proxy.search.grammar import names_reranker, unsupported
 from proxy.search.params import Params, parse_params
 from proxy.search.rawjson import Printer
 from proxy.search.request import SearchRequest, parse_search
 from proxy.search.retrievers import TEXT_SIMILARITY_RERANKER
-from proxy.search.source import parse, walk
+from proxy.search.source import STRING, parse
 from proxy.search.upstream import Reply, UpstreamRefusedError
 
 logger = logging.getLogger(__name__)
@@ -123,8 +123,8 @@ def _parse(path: str, body: Body, accept: str | None) -> SearchRequest | None:
     if match is None:
         _refuse_other_api(path, body.data)
         return None
-    if not content.is_json(body.content_type):
-        return None  # Elasticsearch answers 406 to such a body, in its own words
+    if not body.data or not content.is_json(body.content_type):
+        return None  # a search by URL alone, or one that Elasticsearch answers 406, in its own words
     search = parse_search(match[1], body.params, body.data)
     if search is not None and content.is_other_format(accept):
         raise unsupported(f"[{TEXT_SIMILARITY_RERANKER}] with an answer of type [{accept}]")
@@ -136,15 +136,20 @@ def _refuse_other_api(path: str, body: bytes) -> None:
     does not know the retriever. A body that merely mentions the word goes on.
     """
     api = path.rstrip("/").rpartition("/_")[2]
-    if "template" in path or any(_names_reranker(line) for line in body.splitlines() if line.strip()):
+    documents = body.splitlines() if api.startswith("msearch") else [body]
+    if any(_names_reranker(document) for document in documents):
         raise unsupported(f"[{TEXT_SIMILARITY_RERANKER}] in [_{api}]")
 
 
-def _names_reranker(line: bytes) -> bool:
+def _names_reranker(document: bytes) -> bool:
     try:
-        return any(TEXT_SIMILARITY_RERANKER in node.members for node in walk(parse(line)))
+        root = parse(document)
     except ElasticsearchError:
         return False
+    template = root.members.get("source")
+    if template is not None and template.kind == STRING:
+        return TEXT_SIMILARITY_RERANKER in template.scalar()  # what it becomes is known when it is rendered
+    return names_reranker(root)
 
 
 async def _drop_added_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -187,9 +192,7 @@ async def _respond(
 def _error_media_type(request: web.Request) -> str:
     """The type that Elasticsearch would answer with: JSON, in the vendor's spelling when asked for."""
     accept = request.headers.get("Accept", "")
-    match = re.fullmatch(
-        r"\s*application/vnd\.elasticsearch\+json\s*;\s*compatible-with\s*=\s*(\d+)\s*", accept
-    )
+    match = _VENDOR_JSON.fullmatch(accept)
     if match is None:
         return "application/json"
     return f"application/vnd.elasticsearch+json;compatible-with={match[1]}"

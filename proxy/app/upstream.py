@@ -1,6 +1,6 @@
 """Elasticsearch over aiohttp, with everything switched off that would add to or change a request."""
 
-import ssl
+import os
 from typing import Final
 
 import aiohttp
@@ -11,6 +11,7 @@ from proxy.app.headers import for_client
 from proxy.errors import error
 from proxy.search.upstream import Reply
 from proxy.settings import SearchSettings, UpstreamSettings
+from proxy.upstream import host_header, tls_context
 
 _MAX_HEAD: Final = 64 * 1024
 
@@ -20,9 +21,10 @@ class UpstreamClient:
 
     def __init__(self, upstream: UpstreamSettings, search: SearchSettings) -> None:
         self._base = upstream.url
+        self._host = host_header(upstream)
         self._max_response = search.max_response
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=tls_context(upstream), keepalive_timeout=15),
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls_context(upstream) or True, keepalive_timeout=15),
             timeout=aiohttp.ClientTimeout(
                 total=search.upstream_timeout_s, sock_connect=upstream.connect_timeout_s
             ),
@@ -35,6 +37,9 @@ class UpstreamClient:
 
     def for_caller(self, headers: CIMultiDict[str]) -> "CallerUpstream":
         """Upstream as one caller sees it."""
+        if self._host is not None:
+            headers = headers.copy()
+            headers["Host"] = self._host.decode()
         return CallerUpstream(self, headers)
 
     async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
@@ -84,18 +89,8 @@ class CallerUpstream:
         return await self._client.request(method, target, body, headers)
 
 
-def tls_context(upstream: UpstreamSettings) -> ssl.SSLContext | bool:
-    """How upstream's certificate is checked."""
-    if not upstream.url.startswith("https:"):
-        return True
-    context = ssl.create_default_context(cafile=upstream.ca_certs)
-    if not upstream.verify_certs:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 def _describe(failure: aiohttp.ClientError) -> str:
     if isinstance(failure, aiohttp.ClientConnectorError):
-        return failure.strerror or str(failure.os_error)
+        number = failure.os_error.errno or 0
+        return os.strerror(number) if number > 0 else failure.strerror or str(failure.os_error)
     return str(failure) or type(failure).__name__

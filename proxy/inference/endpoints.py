@@ -1,9 +1,10 @@
 """Endpoint ids of the settings, served by models on this machine."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+import numpy as np
 
 from proxy.engine import (
     DeadlineExceededError,
@@ -15,6 +16,8 @@ from proxy.engine import (
 )
 from proxy.errors import Cause, ElasticsearchError
 from proxy.settings import EndpointSettings
+
+_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
 class Reranker(Protocol):
@@ -52,7 +55,7 @@ class Endpoint:
                 "service using an unreported top N task setting?"
             )
             raise InferenceFailedError(500, Cause("illegal_state_exception", reason))
-        if not all(map(math.isfinite, reranked.scores)):
+        if not all(abs(score) <= _FLOAT32_MAX for score in reranked.scores):
             reason = f"Inference endpoint [{self.inference_id}] returned a score that is not a finite number"
             raise InferenceFailedError(500, Cause("illegal_state_exception", reason))
         return reranked

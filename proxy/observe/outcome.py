@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 HEADER: Final = "X-Rerank"
+_LONGEST_TOKEN: Final = 256
 _UNSAFE = re.compile(r"[^\x21-\x3a\x3c-\x7e]")
 
 
@@ -15,7 +16,7 @@ class Applied:
     Attributes:
         window: Documents that the inner retriever returned.
         scored: Those with text, hence with a score.
-        cached: Those whose score was remembered.
+        cached: Those whose score, or whose embedding, was remembered.
         truncated: Those whose text or query was cut to the model's limit.
         ms: Milliseconds for the scores.
     """
@@ -43,12 +44,12 @@ class Skipped:
     reason: str
 
     def header(self) -> str:
-        return f"skipped; endpoint={_token(self.endpoint)}; reason={self.reason}"
+        return f"skipped; endpoint={_token(self.endpoint)}; reason={_token(self.reason)}"
 
 
 Outcome = Applied | Skipped
 
 
 def _token(text: str) -> str:
-    """A header-safe form: an endpoint id is the client's text and may hold anything."""
-    return _UNSAFE.sub("_", text)
+    """A header-safe form: an endpoint id is the client's text and may hold anything, at any length."""
+    return _UNSAFE.sub("_", text[:_LONGEST_TOKEN])

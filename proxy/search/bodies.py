@@ -1,6 +1,7 @@
 """The bodies of the searches that are sent upstream, put together from what the client wrote."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -8,9 +9,11 @@ from proxy.search.ranking import RankDoc
 from proxy.search.request import SearchRequest
 from proxy.search.retrievers import KnnRetriever, LeafRetriever, StandardRetriever, TextSimilarityReranker
 from proxy.search.scores import print_float
+from proxy.search.source import parse_array
 
 _MATCH_ALL: Final = b'{"match_all":{}}'
 _SHARD_DOC_ORDER: Final = b'{"_shard_doc":"asc"}'
+_JAVA_NAMES: Final = {"inf": b"Infinity", "-inf": b"-Infinity", "nan": b"NaN"}
 _NOT_IN_FINAL: Final = frozenset({"pit", "indices_boost"})
 """Native ignores `indices_boost` here; upstream would multiply the rank docs' scores by it."""
 
@@ -69,7 +72,7 @@ def final_search(
     if request.track_total_hits is not None:
         body["track_total_hits"] = _json(request.track_total_hits)
     if request.final_min_score is not None:
-        body["min_score"] = print_float(request.final_min_score)
+        body["min_score"] = _float(request.final_min_score)
     return _object(body)
 
 
@@ -100,7 +103,7 @@ def _clauses(child: LeafRetriever, inherited: Sequence[bytes]) -> dict[str, byte
         "query": _filtered_query(child, filters),
         "sort": child.sort,
         "collapse": child.collapse,
-        "min_score": None if child.min_score is None else print_float(child.min_score),
+        "min_score": None if child.min_score is None else _float(child.min_score),
     }
     return {name: value for name, value in clauses.items() if value is not None}
 
@@ -124,25 +127,44 @@ def _tail(request: SearchRequest, window: Sequence[RankDoc]) -> bytes:
     if isinstance(child, StandardRetriever):
         return _filtered_query(child, [*child.filters, *request.retriever.filters])
     # A vector search stands for just the documents it returned.
-    return _query("bool", {"should": _array(_identity(doc) for doc in window)}) if window else _match_none()
+    if not window:
+        return _match_none()
+    found = (
+        _bool({"filter": _array([_of_index(index), _ids(docs)])}) for index, docs in _by_index(window).items()
+    )
+    return _bool({"should": _array(found)})
 
 
 def _rank_docs_query(ranked: Sequence[RankDoc], tail: bytes | None, name: str | None) -> bytes:
-    scored = _array(
-        _query("constant_score", {"filter": _identity(doc), "boost": print_float(doc.score)})
-        for doc in ranked
-    )
+    scored = _array(_scored(index, docs) for index, docs in _by_index(ranked).items())
     rank_docs = _bool({"should": scored, "minimum_should_match": b"1"}, name) if ranked else _match_none()
     if tail is None:
         return rank_docs
     return _bool({"should": _array([rank_docs]), "filter": _array([tail])})
 
 
-def _identity(doc: RankDoc) -> bytes:
-    """One document of one index."""
-    ids = _query("ids", {"values": _array([_json(doc.id)])})
-    index = _query("term", {"_index": _json(doc.index)})
-    return _bool({"filter": _array([ids, index])})
+def _scored(index: str, docs: Sequence[RankDoc]) -> bytes:
+    """Documents of one index with their scores, in one clause each: Lucene limits the number of clauses."""
+    scored = (
+        _query("constant_score", {"filter": _ids([doc]), "boost": print_float(doc.score)}) for doc in docs
+    )
+    clauses = {"filter": _array([_of_index(index)]), "should": _array(scored), "minimum_should_match": b"1"}
+    return _bool(clauses)
+
+
+def _by_index(docs: Sequence[RankDoc]) -> dict[str, list[RankDoc]]:
+    grouped: dict[str, list[RankDoc]] = {}
+    for doc in docs:
+        grouped.setdefault(doc.index, []).append(doc)
+    return grouped
+
+
+def _ids(docs: Iterable[RankDoc]) -> bytes:
+    return _query("ids", {"values": _array(_json(doc.id) for doc in docs)})
+
+
+def _of_index(index: str) -> bytes:
+    return _query("term", {"_index": _json(index)})
 
 
 def _bool(clauses: Mapping[str, bytes], name: str | None = None) -> bytes:
@@ -159,12 +181,8 @@ def _fields(field: str) -> list[str]:
 
 
 def _sort_by_shard_doc(sort: bytes | None) -> bytes:
-    if sort is None:
-        return _array([b'"_score"', _SHARD_DOC_ORDER])
-    if sort.startswith(b"["):
-        inner = sort[1:-1].strip()
-        return b"[" + (inner + b"," if inner else b"") + _SHARD_DOC_ORDER + b"]"
-    return _array([sort, _SHARD_DOC_ORDER])
+    orders = [] if sort is None else parse_array(sort) if sort.startswith(b"[") else [sort]
+    return _array([*(orders or [b'"_score"']), _SHARD_DOC_ORDER])
 
 
 def _query(name: str, clauses: Mapping[str, bytes]) -> bytes:
@@ -177,6 +195,11 @@ def _object(values: Mapping[str, bytes]) -> bytes:
 
 def _array(values: Iterable[bytes]) -> bytes:
     return b"[" + b",".join(values) + b"]"
+
+
+def _float(value: float) -> bytes:
+    """A float32; JSON has no number for the infinite ones, Elasticsearch reads them from strings."""
+    return print_float(value) if math.isfinite(value) else b'"%s"' % _JAVA_NAMES[str(value)]
 
 
 def _json(value: Any) -> bytes:

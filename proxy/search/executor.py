@@ -3,17 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.errors import error
+from proxy.errors import ElasticsearchError, error
 from proxy.inference.endpoints import Endpoints, InferenceFailedError
 from proxy.observe.outcome import Applied, Outcome, Skipped
 from proxy.search import bodies, reply
 from proxy.search.failures import rank_phase_failure
-from proxy.search.paths import fits_one_search
-from proxy.search.ranking import RankDoc, has_open_ties, keep_order, rank
+from proxy.search.paths import fits_one_search, one_search_suffices
+from proxy.search.ranking import RankDoc, keep_order, rank
 from proxy.search.rawjson import members
 from proxy.search.request import SearchRequest
 from proxy.search.retrievers import TextSimilarityReranker
@@ -27,6 +28,8 @@ KEEP_ALIVE: Final = "5m"
 """``search.default_keep_alive``, which native gives its own point in time."""
 
 _STYLE_PARAMS: Final = frozenset({"error_trace", "human", "pretty"})
+_INNER_PARAMS: Final = _STYLE_PARAMS | {"allow_partial_search_results"}
+"""With partial results refused, a window with a lost shard in it must not pass either."""
 _TARGET_PARAMS: Final = frozenset(
     {
         "allow_no_indices", "allow_partial_search_results", "expand_wildcards", "ignore_throttled",
@@ -34,12 +37,13 @@ _TARGET_PARAMS: Final = frozenset(
     }
 )  # fmt: skip
 _PAGE_PARAMS: Final = frozenset({"from", "size"})
-_NOT_BESIDE_PIT: Final = frozenset(
+_OF_INDICES: Final = frozenset(
     {
-        "allow_no_indices", "ccs_minimize_roundtrips", "expand_wildcards", "from", "ignore_throttled",
-        "ignore_unavailable", "index", "preference", "routing", "size",
+        "allow_no_indices", "ccs_minimize_roundtrips", "expand_wildcards", "ignore_throttled",
+        "ignore_unavailable",
     }
 )  # fmt: skip
+_NOT_BESIDE_PIT: Final = _OF_INDICES | _PAGE_PARAMS | {"index", "preference", "routing"}
 
 
 @dataclass(slots=True)
@@ -126,15 +130,16 @@ class Executor:
         await asyncio.gather(*self._closing)
 
     async def _one_search(self, run: _Run) -> SearchAnswer | None:
-        """None when equal scores can only be ordered with a point in time."""
+        """None when it turns out that only a point in time gives native's answer."""
         request = run.request
         query = request.params.without(_PAGE_PARAMS)
         found = await run.send(
             "POST", _target(request.index, "_search", query), bodies.single_search(request)
         )
-        window = read_window(found.body, request.retriever.field)
+        with _as_search_answer():
+            window = read_window(found.body, request.retriever.field)
         ranked, outcome = await self._rank(run, window)
-        if has_open_ties(ranked, request.from_, request.from_ + request.page_size):
+        if not one_search_suffices(request, ranked):
             return None
         body = reply.from_window(request, window, ranked, run.took_ms)
         return run.answer(body, found, outcome)
@@ -150,22 +155,28 @@ class Executor:
 
     async def _search_pit(self, run: _Run, pit: bytes, own_pit: bool) -> SearchAnswer:
         request = run.request
-        style = request.params.only(_STYLE_PARAMS)
+        # Beside the client's own point in time its options for indices are an error, which upstream words.
+        options = request.params.only(_INNER_PARAMS if own_pit else _INNER_PARAMS | _OF_INDICES)
         inner = bodies.inner_search(request.retriever, pit)
-        found = await run.send("POST", _target(None, "_search", style), inner)
-        window = read_window(found.body, request.retriever.field)
+        found = await run.send("POST", _target(None, "_search", options), inner)
+        with _as_search_answer():
+            window = read_window(found.body, request.retriever.field)
         ranked, outcome = await self._rank(run, window)
         final = bodies.final_search(request, pit, ranked, window.docs)
         query = request.params.without(_NOT_BESIDE_PIT)
         last = await run.send("POST", _target(None, "_search", query), final)
-        return run.answer(reply.from_final(last.body, run.took_ms, own_pit=own_pit), last, outcome)
+        with _as_search_answer():
+            body = reply.from_final(last.body, run.took_ms, own_pit=own_pit)
+        return run.answer(body, last, outcome)
 
     async def _open(self, run: _Run) -> bytes:
         """Open a point in time over the request's indices; its `pit` member as JSON."""
         options = run.request.params.only(_TARGET_PARAMS | _STYLE_PARAMS)
         query = f"keep_alive={KEEP_ALIVE}" + (f"&{options}" if options else "")
         opened = await run.send("POST", _target(run.request.index or "_all", "_pit", query), b"")
-        return b'{"id":' + members(opened.body)["id"] + b',"keep_alive":"' + KEEP_ALIVE.encode() + b'"}'
+        with _as_search_answer():
+            pit_id = members(opened.body)["id"]
+        return b'{"id":' + pit_id + b',"keep_alive":"' + KEEP_ALIVE.encode() + b'"}'
 
     def _close_in_background(self, upstream: Upstream, pit: bytes) -> None:
         """The client need not wait for it; also when the client has gone."""
@@ -206,6 +217,16 @@ class Executor:
         return rank(docs, scores, retriever.min_score), outcome
 
 
+@contextmanager
+def _as_search_answer() -> Iterator[None]:
+    """Upstream's answer is no search's: the fault is there, not in the client's request."""
+    try:
+        yield
+    except (ElasticsearchError, KeyError, TypeError, ValueError) as failure:
+        reason = "upstream answered an inner search with 200, but not as Elasticsearch does"
+        raise error(502, "status_exception", reason) from failure
+
+
 async def _close(upstream: Upstream, pit_id: bytes) -> None:
     try:
         await upstream.request("DELETE", "/_pit", b'{"id":' + pit_id + b"}")
@@ -216,5 +237,6 @@ async def _close(upstream: Upstream, pit_id: bytes) -> None:
 
 
 def _target(index: str | None, api: str, query: str) -> str:
+    """`index` is percent-encoded already."""
     path = f"/{api}" if index is None else f"/{index}/{api}"
     return f"{path}?{query}" if query else path

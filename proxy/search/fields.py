@@ -23,11 +23,11 @@ def text_of(fields: bytes | None, field: str) -> str | None:
     if first is None or first == b"null":
         return None
     if first.startswith(b'"'):
-        return _as_text(json.loads(first))
+        return well_formed(json.loads(first))
     return _java_string(first)
 
 
-def _as_text(text: str) -> str:
+def well_formed(text: str) -> str:
     """Unpaired surrogates become U+FFFD, as they do when Java encodes a string for the wire."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from proxy.errors import Cause, ElasticsearchError, error
+from proxy.search.fields import well_formed
 from proxy.search.object_parser import (
     BOOL,
     FLOAT,
     INT,
+    INT_MAX,
     RAW_OBJECT,
     RAW_OBJECTS,
     STR,
@@ -36,7 +38,7 @@ from proxy.search.retrievers import (
     StandardRetriever,
     TextSimilarityReranker,
 )
-from proxy.search.source import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Node, parse, position
+from proxy.search.source import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Node, parse, position, walk
 
 TrackTotalHits = bool | int
 
@@ -85,6 +87,12 @@ def parse_search_body(body: bytes) -> SearchBody | None:
     )
 
 
+def names_reranker(document: Node) -> bool:
+    """Whether there is a reranker in any `retriever` of a document, as search requests of other APIs have."""
+    retrievers = (node.members.get("retriever") for node in walk(document))
+    return any(retriever is not None and _has_reranker(retriever) for retriever in retrievers)
+
+
 def _has_reranker(retriever: Node) -> bool:
     return any(name == TEXT_SIMILARITY_RERANKER for name, _ in _retriever_names(retriever))
 
@@ -111,14 +119,18 @@ def _parse_top_retriever(node: Node) -> TextSimilarityReranker:
     if inner.kind != OBJECT:
         reason = f"[{name}] retriever malformed, no [START_OBJECT] after retriever name"
         raise parsing_error(node, inner.start, reason)
-    if name != TEXT_SIMILARITY_RERANKER:
+    reranker = _parse_reranker(inner) if name == TEXT_SIMILARITY_RERANKER else None
+    _check_only_name(node)
+    if reranker is None:
         raise unsupported(f"[{TEXT_SIMILARITY_RERANKER}] inside of [{name}]")
-    reranker = _parse_reranker(inner)
-    others = list(node.members)[1:]
+    return reranker
+
+
+def _check_only_name(node: Node) -> None:
+    name, *others = node.members
     if others:
         reason = f"[{name}] malformed retriever, expected [END_OBJECT] but found [FIELD_NAME]"
         raise parsing_error(node, node.keys[others[0]], reason)
-    return reranker
 
 
 def _parse_reranker(node: Node) -> TextSimilarityReranker:
@@ -128,7 +140,7 @@ def _parse_reranker(node: Node) -> TextSimilarityReranker:
     return TextSimilarityReranker(
         child=values["retriever"],
         field=values["field"],
-        inference_text=values["inference_text"],
+        inference_text=well_formed(values["inference_text"]),
         inference_id=values.get("inference_id", DEFAULT_INFERENCE_ID),
         rank_window_size=values.get("rank_window_size", DEFAULT_RANK_WINDOW_SIZE),
         allow_rerank_failures=values.get("allow_rerank_failures", False),
@@ -158,10 +170,7 @@ def _parse_child(node: Node) -> LeafRetriever:
         raise x_content_error(
             node, at, f"[retriever] failed to parse field [{name}]", failure.cause
         ) from None
-    if len(node.members) > 1:
-        second = node.keys[list(node.members)[1]]
-        reason = f"[{name}] malformed retriever, expected [END_OBJECT] but found [FIELD_NAME]"
-        raise parsing_error(node, second, reason)
+    _check_only_name(node)
     return child
 
 
@@ -211,7 +220,7 @@ _KNN_FIELDS: Final[Mapping[str, Field]] = {
     "k": replace(INT, required=True),
     "num_candidates": INT,
     "visit_percentage": FLOAT,
-    "query_vector": Field(frozenset({ARRAY, STRING}), to_raw),
+    "query_vector": Field(frozenset({ARRAY, NUMBER, OBJECT, STRING}), to_raw),
     "query_vector_builder": RAW_OBJECT,
     "similarity": FLOAT,
     "rescore_vector": RAW_OBJECT,
@@ -252,15 +261,23 @@ def _to_from(node: Node) -> int:
 
 
 def _to_total(node: Node) -> TrackTotalHits:
-    if node.kind == BOOLEAN or node.scalar() in ("true", "false"):
+    if node.kind == BOOLEAN or (node.kind == STRING and node.scalar() in ("true", "false")):
         return to_bool(node)
-    return to_int(node)
+    return check_total(to_int(node))
 
 
 def check_size(size: int) -> int:
     if size < 0:
         raise error(400, "illegal_argument_exception", f"[size] parameter cannot be negative, found [{size}]")
     return size
+
+
+def check_total(limit: int) -> TrackTotalHits:
+    """The numbers that stand for `false` and `true` are read as such (``SearchContext``)."""
+    if limit < -1:
+        reason = f"[track_total_hits] parameter must be positive or equals to -1, got {limit}"
+        raise error(400, "illegal_argument_exception", reason)
+    return {-1: False, INT_MAX: True}.get(limit, limit)
 
 
 def check_from(from_: int) -> int:

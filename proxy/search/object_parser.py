@@ -1,6 +1,5 @@
 """Elasticsearch's ``ObjectParser``: an object's keys, their types and defaults, and its exact complaints."""
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,12 +8,22 @@ from typing import Any, Final
 import numpy as np
 
 from proxy.errors import Cause, ElasticsearchError
-from proxy.search.source import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Node, line_column, position
+from proxy.search.source import (
+    ARRAY,
+    BOOLEAN,
+    NUMBER,
+    OBJECT,
+    STRING,
+    Node,
+    line_column,
+    parse_array,
+    position,
+)
 
 _JAVA_NUMBER = re.compile(
     r"[\x00-\x20]*[+-]?(?:NaN|Infinity|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fFdD]?)[\x00-\x20]*"
 )
-_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
+INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +124,12 @@ def to_int(node: Node) -> int:
     if node.kind == STRING:
         text: str = node.scalar()
         value = _java_number(text)
-        if not _INT_MIN <= value <= _INT_MAX:
+        if not INT_MIN <= value <= INT_MAX:
             reason = f"Value [{text}] is out of range for an integer"
             raise ParseError(Cause("illegal_argument_exception", reason))
         return int(value)
-    number = node.scalar()
-    if not math.isfinite(number) or not _INT_MIN <= number <= _INT_MAX:
+    number = float(node.raw)  # of any length; a double is exact where an int is possible
+    if not INT_MIN <= number <= INT_MAX:
         raise _out_of_range(node)
     return int(number)
 
@@ -130,7 +139,7 @@ def _out_of_range(node: Node) -> ParseError:
     shown = node.body[:500].decode("utf-8", "replace")
     more = f"[truncated {len(node.body) - 500} bytes]" if len(node.body) > 500 else ""
     reason = (
-        f"Numeric value ({node.raw.decode()}) out of range of int ({_INT_MIN} - {_INT_MAX})\n"
+        f"Numeric value ({node.raw.decode()}) out of range of int ({INT_MIN} - {INT_MAX})\n"
         f' at [Source: (byte[])"{shown}"{more}; line: {line}, column: {column}]'
     )
     inner = Cause("input_coercion_exception", reason)
@@ -139,8 +148,9 @@ def _out_of_range(node: Node) -> ParseError:
 
 def to_float(node: Node) -> float:
     """A Java float: the nearest float32."""
-    value = _java_number(node.scalar()) if node.kind == STRING else float(node.scalar())
-    return float(np.float32(value))
+    value = _java_number(node.scalar()) if node.kind == STRING else float(node.raw)
+    with np.errstate(over="ignore"):  # beyond float32 it is infinite, in Java too
+        return float(np.float32(value))
 
 
 def _java_number(text: str) -> float:
@@ -173,7 +183,7 @@ def to_raw(node: Node) -> bytes:
 
 def to_raw_list(node: Node) -> tuple[bytes, ...]:
     """One object, or an array of them, as a list."""
-    return tuple(item.raw for item in node.items) if node.kind == ARRAY else (node.raw,)
+    return tuple(parse_array(node.raw)) if node.kind == ARRAY else (node.raw,)
 
 
 INT: Final = Field(frozenset({NUMBER, STRING}), to_int)

@@ -1,10 +1,12 @@
 """The query string of a search, read as Elasticsearch reads it (``RestUtils#decodeQueryString``)."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from proxy.errors import Cause, ElasticsearchError, error
+from proxy.errors import Cause, error
+from proxy.search.object_parser import INT_MAX, INT_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,11 @@ class Params(Mapping[str, str]):
         value = self.get(name)
         if value is None:
             return None
-        try:
-            return int(value)
-        except ValueError:
+        if not re.fullmatch(r"[+-]?[0-9]{1,10}", value) or not INT_MIN <= int(value) <= INT_MAX:
             inner = Cause("number_format_exception", f'For input string: "{value}"')
             reason = f"Failed to parse int parameter [{name}] with value [{value}]"
-            raise ElasticsearchError(
-                400, Cause("illegal_argument_exception", reason, caused_by=inner)
-            ) from None
+            raise error(400, "illegal_argument_exception", reason, caused_by=inner)
+        return int(value)
 
 
 def parse_params(query: str) -> Params:

@@ -1,7 +1,9 @@
 """One round trip or a point in time: which requests can be answered out of the window's own search."""
 
+from collections.abc import Sequence
 from typing import Final
 
+from proxy.search.ranking import RankDoc, has_open_ties
 from proxy.search.request import SearchRequest
 from proxy.search.retrievers import StandardRetriever
 
@@ -31,6 +33,10 @@ def fits_one_search(request: SearchRequest) -> bool:
         return False
     if retriever.name is not None or child.name is not None:
         return False
+    if retriever.min_score is not None and child.min_score is not None:
+        return False  # the total may count what only the child's own one keeps out of the window
+    if request.from_ > retriever.rank_window_size:
+        return False  # may be too far for Elasticsearch, which only the final search can tell
     clauses = [*child.filters, *retriever.filters]
     if isinstance(child, StandardRetriever):
         if child.sort is not None or child.collapse is not None:
@@ -39,3 +45,12 @@ def fits_one_search(request: SearchRequest) -> bool:
     else:
         clauses.extend(child.section.values())
     return not any(word in clause for clause in clauses for word in _CHANGES_HITS)
+
+
+def one_search_suffices(request: SearchRequest, ranked: Sequence[RankDoc]) -> bool:
+    """Whether the answer out of the window's own search is native's, now that the scores are known."""
+    shows_hits = request.page_size > 0 and request.from_ < len(ranked)
+    limit = request.track_total_hits
+    if not shows_hits and limit is not None and limit is not False:
+        return False  # Elasticsearch reports differently on a search that only counts (`terminated_early`)
+    return not has_open_ties(ranked, request.from_, request.from_ + request.page_size)

@@ -22,7 +22,7 @@ def members(raw: bytes) -> dict[str, bytes]:
         return {name: bytes(value) for name, value in _decode_object(raw).items()}
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         # msgspec refuses unpaired surrogates and deep nesting; Elasticsearch stores and returns both.
-        node = source.parse(raw, unique_keys=False)
+        node = source.parse(raw, strict=False)
         return {name: value.raw for name, value in node.members.items()}
 
 

@@ -22,8 +22,9 @@ def from_window(request: SearchRequest, window: Window, ranked: Sequence[RankDoc
         outer["total"] = _total(total, window.printer)
     else:
         outer.pop("total", None)
-    outer["max_score"] = print_float(passing[0].score) if shown else b"null"
-    hits = [window.printer.object(_hit(window, doc), 3) for doc in shown]
+    if window.hits:
+        outer["max_score"] = print_float(passing[0].score) if shown else b"null"
+    hits = [window.printer.object(_hit(request, window, doc), 3) for doc in shown]
     outer["hits"] = window.printer.array(hits, 2)
     top = {**window.top, "took": b"%d" % took_ms, "hits": window.printer.object(outer, 1)}
     return window.printer.object(top, 0) + window.printer.end()
@@ -49,10 +50,15 @@ def _passing(ranked: Sequence[RankDoc], min_score: float | None) -> Sequence[Ran
     return [doc for doc in ranked if min_score is None or doc.score >= min_score]
 
 
-def _hit(window: Window, doc: RankDoc) -> dict[str, bytes]:
+def _hit(request: SearchRequest, window: Window, doc: RankDoc) -> dict[str, bytes]:
     hit = dict(window.hits[doc.place])
     hit["_score"] = print_float(doc.score)
-    hit.pop("fields", None)  # only our own field was asked for
+    # What is there only because we asked for a field; a query may have added fields of its own.
+    hit.pop("ignored_field_values", None)
+    fields = members(hit.pop("fields", b"{}"))
+    fields.pop(request.retriever.field, None)
+    if fields:
+        hit["fields"] = window.printer.object(fields, 4)
     return hit
 
 

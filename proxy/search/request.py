@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 import numpy as np
 
@@ -12,11 +13,13 @@ from proxy.search.grammar import (
     TrackTotalHits,
     check_from,
     check_size,
+    check_total,
     parse_search_body,
     unsupported,
 )
 from proxy.search.params import Params
 from proxy.search.retrievers import TEXT_SIMILARITY_RERANKER, StandardRetriever, TextSimilarityReranker
+from proxy.search.source import parse_array
 
 DEFAULT_TRACK_TOTAL_HITS: Final = 10_000
 """``SearchContext.DEFAULT_TRACK_TOTAL_HITS_UP_TO``."""
@@ -82,7 +85,7 @@ def parse_search(index: str | None, params: Params, body: bytes) -> SearchReques
 def _with_url_values(index: str | None, params: Params, body: SearchBody) -> SearchRequest:
     size, from_ = params.integer("size"), params.integer("from")
     return SearchRequest(
-        index=index if index is not None else params.get("index"),
+        index=index if index is not None else _index_param(params),
         params=params,
         retriever=body.retriever,
         size=body.size if size is None else check_size(size),
@@ -93,14 +96,20 @@ def _with_url_values(index: str | None, params: Params, body: SearchBody) -> Sea
     )
 
 
+def _index_param(params: Params) -> str | None:
+    """The index expression as a query parameter, in the form of a path segment."""
+    index = params.get("index")
+    return quote(index, safe="") if index else None
+
+
 def _url_total(params: Params, in_body: TrackTotalHits | None) -> TrackTotalHits | None:
     text = params.get("track_total_hits")
     if text is None:
         total = in_body
-    elif text in ("true", "false", ""):
-        total = text != "false"
+    elif text in ("true", "false"):
+        total = text == "true"
     else:
-        total = params.integer("track_total_hits")
+        total = check_total(params.integer("track_total_hits") or 0)
     if total is None and params.flag("rest_total_hits_as_int"):
         return True
     return total
@@ -142,12 +151,17 @@ _REFUSED_BESIDE_PIT: Final = ("routing", "preference")
 def _body_failures(request: SearchRequest) -> list[str]:
     """``SearchSourceBuilder#validate``, then what ``SearchRequest#validate`` adds for a point in time."""
     present = {*request.others, *(_URL_FORMS[name] for name in request.params if name in _URL_FORMS)}
-    if "sub_searches" in present:
+    if "terminate_after" in present and _terminates_never(request):
+        present.remove("terminate_after")
+    sub_searches = _sub_searches(request)
+    if sub_searches:
         present.add("query")
     refused = [name for name in _REFUSED_BESIDE_RETRIEVER if name in present]
     messages = []
     if refused:
         messages.append(f"cannot specify [retriever] and [{', '.join(refused)}]")
+    if sub_searches > 1:
+        messages.append("[sub_searches] requires [rank]")
     if "pit" not in present:
         if "slice" in present:
             messages.append("[slice] can only be used with [scroll] or [point-in-time] requests")
@@ -162,6 +176,17 @@ def _body_failures(request: SearchRequest) -> list[str]:
         if name in request.params
     )
     return messages
+
+
+def _sub_searches(request: SearchRequest) -> int:
+    raw = request.others.get("sub_searches", b"")
+    return len(parse_array(raw)) if raw.startswith(b"[") else 0
+
+
+def _terminates_never(request: SearchRequest) -> bool:
+    """0, the default, counts as absent; the URL's value is the stronger one."""
+    in_url = request.params.get("terminate_after")
+    return (in_url or request.others.get("terminate_after", b"").decode()) == "0"
 
 
 def _refuse_unsupported(request: SearchRequest) -> None:

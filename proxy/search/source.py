@@ -22,28 +22,22 @@ NULL: Final = "VALUE_NULL"
 MAX_DEPTH: Final = 1000
 """Jackson's ``StreamReadConstraints`` refuse deeper nesting."""
 
-_STRING = rb'"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"'
-_NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+# Every repeat is possessive: a body that does not match must fail in linear time.
+_STRING = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
+_NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+"
 _LITERAL = rb"(?:true|false|null)(?![A-Za-z0-9_])"
-_BLANK = rb"(?:[ \t\r\n]+|/\*[\s\S]*?\*/|//[^\n]*)*"
+_COMMENT = rb"/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/|//[^\r\n]*+"
+_BLANK = rb"(?:[ \t\r\n]++|" + _COMMENT + rb")*+"
 
+_match_string = re.compile(_STRING).match
 _skip_blank = re.compile(_BLANK).match
 _match_key = re.compile(rb"(" + _STRING + rb")" + _BLANK + rb":" + _BLANK).match
 _match_scalar = re.compile(
     rb"(?P<s>" + _STRING + rb")|(?P<n>" + _NUMBER + rb")(?![A-Za-z0-9_.])|(?P<l>" + _LITERAL + rb")"
 ).match
 # Vectors and id lists are long and never looked into: one match instead of one node per value.
-_match_flat_array = re.compile(
-    rb"\[\s*(?:(?:"
-    + _NUMBER
-    + rb"|"
-    + _STRING
-    + rb")\s*,\s*){8,}(?:"
-    + _NUMBER
-    + rb"|"
-    + _STRING
-    + rb")\s*\]"
-).match
+_FLAT_ITEM = rb"[ \t\r\n]*+(?:" + _NUMBER + rb"|" + _STRING + rb")[ \t\r\n]*+"
+_match_flat_array = re.compile(rb"\[" + _FLAT_ITEM + rb"(?:," + _FLAT_ITEM + rb"){8,}+\]").match
 
 _LITERAL_KINDS = {b"t": BOOLEAN, b"f": BOOLEAN, b"n": NULL}
 
@@ -95,31 +89,37 @@ def position(body: bytes, offset: int) -> str:
     return f"[{line}:{column}]"
 
 
-def parse(body: bytes, *, unique_keys: bool = True) -> Node:
+def parse(body: bytes, *, strict: bool = True) -> Node:
     """Parse one JSON document.
+
+    Args:
+        strict: As Elasticsearch reads a request: duplicate keys, nesting beyond `MAX_DEPTH` and bytes
+            that are not UTF-8 are refused. What Elasticsearch itself has written may hold all of them.
 
     Raises:
         ElasticsearchError: 400 with the type, text and position of Elasticsearch's own error.
     """
     if body.startswith(b"\xef\xbb\xbf"):
-        body = b"   " + body[3:]  # Jackson does not count the BOM as a column, nor does anybody look at it
-    return _Parser(body, unique_keys).document()
+        body = b"   " + body[3:]  # Blanks of the same length: Jackson counts the BOM's bytes as columns.
+    return _Parser(body, strict).document()
 
 
 def parse_array(body: bytes) -> list[bytes]:
     """The elements of an array as they were written, long arrays of scalars included."""
-    node = _Parser(body, unique_keys=False, keep_flat_arrays=False).document()
+    node = _Parser(body, strict=False, keep_flat_arrays=False).document()
     return [item.raw for item in node.items]
 
 
 class _Parser:
-    def __init__(self, body: bytes, unique_keys: bool, keep_flat_arrays: bool = True) -> None:
+    def __init__(self, body: bytes, strict: bool, keep_flat_arrays: bool = True) -> None:
         self.body = body
         self.keep_flat_arrays = keep_flat_arrays
-        self.unique_keys = unique_keys
+        self.strict = strict
         self.open: list[Node] = []
 
     def document(self) -> Node:
+        if self.strict:
+            self._check_encoding()
         root, offset = self._value(self._blank(0))
         while self.open:
             offset = self._continue(self._blank(offset))
@@ -127,6 +127,13 @@ class _Parser:
         if end != len(self.body):
             self._fail_trailing(end)
         return root
+
+    def _check_encoding(self) -> None:
+        try:
+            self.body.decode("utf-8", "surrogatepass")  # Jackson takes encoded surrogates as well
+        except UnicodeDecodeError as failure:
+            byte = self.body[failure.start]
+            raise self._error(failure.start + 1, f"Invalid UTF-8 start byte 0x{byte:x}") from None
 
     def _blank(self, offset: int) -> int:
         match = _skip_blank(self.body, offset)
@@ -146,7 +153,7 @@ class _Parser:
                 return Node(self.body, ARRAY, offset, flat.end()), flat.end()
         elif opening not in (b"{", b"["):
             self._fail_value(offset)
-        if len(self.open) >= MAX_DEPTH:
+        if self.strict and len(self.open) >= MAX_DEPTH:
             raise self._error(offset, f"Document nesting depth ({MAX_DEPTH + 1}) exceeds the maximum allowed")
         node = Node(self.body, OBJECT if opening == b"{" else ARRAY, offset)
         self.open.append(node)
@@ -180,7 +187,7 @@ class _Parser:
             name: str = json.loads(match[1])
         except UnicodeDecodeError:
             raise self._error(offset, "Invalid UTF-8 in a field name") from None
-        if self.unique_keys and name in node.members:
+        if self.strict and name in node.members:
             raise self._error(match.end(1), f"Duplicate field '{name}'")
         child, end = self._value(match.end())
         node.members[name] = child
@@ -190,7 +197,7 @@ class _Parser:
     def _fail_trailing(self, offset: int) -> NoReturn:
         if self.body[offset : offset + 1] in (b"}", b"]"):
             close = self.body[offset : offset + 1].decode()
-            raise self._error(offset + 1, f"Unexpected close marker '{close}'")
+            raise self._error(offset, f"Unexpected close marker '{close}'")
         line, column = line_column(self.body, offset)
         kind = _token_at(self.body, offset)
         cause = Cause(
@@ -202,19 +209,20 @@ class _Parser:
 
     def _fail_value(self, offset: int) -> NoReturn:
         self._fail_at_end(offset)
-        raise self._error(offset + 1, f"{self._character(offset)}: expected a value")
+        raise self._error(offset, f"{self._character(offset)}: expected a value")
 
     def _fail_key(self, offset: int) -> NoReturn:
+        expected = "double-quote to start field name"
+        if (name := _match_string(self.body, offset)) is not None:
+            offset, expected = self._blank(name.end()), "a colon to separate field name and value"
         self._fail_at_end(offset)
-        raise self._error(
-            offset + 1, f"{self._character(offset)}: was expecting double-quote to start field name"
-        )
+        raise self._error(offset, f"{self._character(offset)}: was expecting {expected}")
 
     def _fail_separator(self, offset: int, node: Node) -> NoReturn:
         self._fail_at_end(offset)
         kind = "Object" if node.kind == OBJECT else "Array"
         raise self._error(
-            offset + 1, f"{self._character(offset)}: was expecting comma to separate {kind} entries"
+            offset, f"{self._character(offset)}: was expecting comma to separate {kind} entries"
         )
 
     def _character(self, offset: int) -> str:

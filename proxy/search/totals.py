@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.search.bodies import needs_tail
+from proxy.search.grammar import TrackTotalHits
 from proxy.search.ranking import RankDoc
 from proxy.search.request import SearchRequest
 from proxy.search.retrievers import KnnRetriever
@@ -38,8 +39,12 @@ def final_total(
     minimum = request.final_min_score
     if needs_tail(request, len(ranked)) and (minimum is None or minimum <= 0):
         # A vector search stands for just the documents it returned.
-        return Total(window, "eq") if isinstance(request.retriever.child, KnnRetriever) else inner
-    passing = sum(1 for doc in ranked if minimum is None or doc.score >= minimum)
-    if limit is not None and limit is not True and passing > limit:
-        return Total(limit, "gte")
-    return Total(passing, "eq")
+        return _counted(window, limit) if isinstance(request.retriever.child, KnnRetriever) else inner
+    return _counted(sum(1 for doc in ranked if minimum is None or doc.score >= minimum), limit)
+
+
+def _counted(matches: int, limit: TrackTotalHits | None) -> Total:
+    """Counting stops at a numeric `track_total_hits`; the default one is never reached by a window."""
+    if limit is None or limit is True or matches <= limit:
+        return Total(matches, "eq")
+    return Total(limit, "gte")

@@ -19,9 +19,7 @@ from testbed import RunningElasticsearch
 
 _REPOSITORY = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.timeout(
-    400
-)  # starts a proxy, which loads torch, and perhaps Elasticsearch
+pytestmark = pytest.mark.timeout(400)  # starts a proxy, which loads torch, and perhaps Elasticsearch
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Measurements, each with the hardware and settings it was taken on. Run by `make bench`."""

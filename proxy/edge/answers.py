@@ -1,0 +1,102 @@
+"""The answers that the edge writes by itself, as bytes in Elasticsearch's shape."""
+
+from http import HTTPStatus
+
+from proxy.edge.pool import Target, TargetError, UnixTarget
+from proxy.errors import ElasticsearchError, encode, error
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_PHRASES = {413: "Request Entity Too Large"}
+"""Where Elasticsearch's differ from those of some Python version."""
+
+
+def render(
+    failure: ElasticsearchError,
+    *,
+    close: bool,
+    head_only: bool = False,
+    opaque_id: bytes | None = None,
+) -> bytes:
+    """A complete answer.
+
+    Args:
+        close: The connection ends after it.
+        head_only: It answers `HEAD`: no body.
+        opaque_id: The request's `X-Opaque-Id`, which Elasticsearch sends back.
+    """
+    # Elasticsearch answers a body that is too long without one (`Netty4HttpContentSizeHandler`).
+    body = b"" if failure.status == 413 else encode(failure.body())
+    phrase = _PHRASES.get(failure.status) or HTTPStatus(failure.status).phrase
+    lines = [b"HTTP/1.1 %d %b" % (failure.status, phrase.encode())]
+    if opaque_id is not None:
+        lines.append(b"X-Opaque-Id: " + opaque_id)
+    if failure.status == 503:
+        lines.append(b"Retry-After: 1")
+    if body:
+        lines.append(b"content-type: application/json")
+    lines.append(b"content-length: %d" % len(body))
+    if close:
+        lines.append(b"connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
+
+
+def malformed(reason: str, status: int = 400) -> ElasticsearchError:
+    return error(status, "illegal_argument_exception", f"malformed HTTP request: {reason}")
+
+
+def head_too_long(limit: int) -> ElasticsearchError:
+    return error(
+        400, "too_long_http_header_exception", f"request line and headers are longer than {limit} bytes"
+    )
+
+
+def method_not_supported(method: str) -> ElasticsearchError:
+    return error(405, "illegal_argument_exception", f"Unexpected http method: {method}")
+
+
+def body_too_long(limit: int) -> ElasticsearchError:
+    return error(413, "content_too_long_exception", f"a search body is longer than {limit} bytes")
+
+
+def too_much_buffered(limit: int) -> ElasticsearchError:
+    return error(
+        429,
+        "es_rejected_execution_exception",
+        f"rejected a search body: the bodies of searches under way would exceed {limit} bytes",
+    )
+
+
+def timed_out(what: str) -> ElasticsearchError:
+    return error(408, "timeout_exception", f"the {what} did not arrive in time")
+
+
+def unreachable(target: Target, problem: TargetError) -> ElasticsearchError:
+    """No connection to upstream, or to the application."""
+    if isinstance(target, UnixTarget):
+        return _app_unavailable()
+    return error(
+        502,
+        "connect_transport_exception",
+        f"cannot connect to Elasticsearch at [{target.name}]: {problem}; "
+        "check that it is running and that the setting [upstream.url] is right",
+    )
+
+
+def disconnected(target: Target, what: str) -> ElasticsearchError:
+    """Upstream, or the application, broke off before a byte of its answer was sent on."""
+    if isinstance(target, UnixTarget):
+        return _app_unavailable()
+    return error(
+        502,
+        "node_disconnected_exception",
+        f"Elasticsearch at [{target.name}] {what}; check its log, and what stands between it and the proxy",
+    )
+
+
+def _app_unavailable() -> ElasticsearchError:
+    return error(
+        503,
+        "status_exception",
+        "the reranking process is starting or restarting; other requests are served meanwhile",
+    )

@@ -1,0 +1,74 @@
+"""The grammar of HTTP/1.1 heads (RFC 9112 §3 to §5) as patterns over bytes."""
+
+import re
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+FIELD_VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
+FIELD_LINE = TOKEN + rb":" + FIELD_VALUE + rb"\r\n"
+END_OF_HEAD = b"\r\n\r\n"
+
+# Bytes from 0x80 are let through in a target, though no URI may hold them: Elasticsearch accepts them.
+REQUEST_LINE = rb"(" + TOKEN + rb") ([^\x00-\x20\x7f]++) HTTP/1\.([01])\r\n"
+# The reason phrase and, by custom, the space before it may be absent.
+STATUS_LINE = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + FIELD_VALUE + rb")?\r\n"
+_FIELDS = rb"(?:" + FIELD_LINE + rb")*+\r\n"
+
+REQUEST = re.compile(REQUEST_LINE + _FIELDS)
+RESPONSE = re.compile(STATUS_LINE + _FIELDS)
+
+_NEVER_IN_A_HEAD = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def lines_of(*names: bytes) -> re.Pattern[bytes]:
+    """Finds the lines of these fields in a lower-cased head, each with the line end before it.
+
+    Lower-casing a head first is far cheaper than a search that ignores case.
+    """
+    return re.compile(rb"\r\n(" + b"|".join(map(re.escape, names)) + rb"):[\t ]*([^\r]*)")
+
+
+def without_lines(head: bytes, lines: re.Pattern[bytes], count: int = -1) -> bytes:
+    """The head without what `lines` finds in it, all other bytes as they were.
+
+    Args:
+        count: How many lines are to be found; negative: all.
+    """
+    lowered = head.lower()
+    kept = []
+    position = 0
+    while count and (match := lines.search(lowered, position)):
+        kept.append(head[position : match.start()])
+        position = match.end()
+        count -= 1
+    kept.append(head[position:])
+    return b"".join(kept)
+
+
+def field_of(head: bytes, name: bytes) -> bytes | None:
+    """The value of the first field of this lower-case name, or None."""
+    match = lines_of(name).search(head.lower())
+    return head[match.start(2) : match.end(2)].rstrip(b"\t ") if match else None
+
+
+def cannot_begin_a_head(data: bytes, start: int = 0) -> bool:
+    """True when `data` holds, from `start`, a control character or half a line end.
+
+    It may never get its `END_OF_HEAD` (a TLS handshake does not): waiting for that would hang its sender.
+    """
+    return _NEVER_IN_A_HEAD.search(data, start) is not None
+
+
+def what_is_wrong(head: bytes, first_line: bytes) -> str:
+    """Why a head does not match the grammar. Lines are counted, not quoted: heads hold credentials."""
+    if not re.match(first_line, head):
+        return "its first line is malformed"
+    for number, line in enumerate(head.split(b"\r\n")[1:], 2):
+        where = f"line {number} of the head"
+        if line[:1] in (b" ", b"\t"):
+            return f"{where} continues the one before, which is obsolete"
+        if line and not re.fullmatch(FIELD_LINE, line + b"\r\n"):
+            name = re.match(TOKEN, line)
+            if name and line[name.end() : name.end() + 1] in (b" ", b"\t"):
+                return f"{where} has white space before its colon"
+            return f"{where} is not a header field, or holds a control character"
+    return "the head is malformed"

@@ -1,0 +1,40 @@
+"""Which requests may hold a retriever, and which may be sent twice.
+
+Paths are compared the way Elasticsearch routes them (`RestController`, `PathTrie`): on the raw path split at
+`/`, no percent-decoding, a trailing slash allowed, a doubled leading slash not.
+"""
+
+import re
+
+_SEARCH = re.compile(rb"/(?:[^/?]+/)?(?:_m?search(?:/template)?|(_async_search))/?(?:\?|\Z)")
+
+# What reads without leaving a trace, so that a second try shows the caller nothing. Not here:
+# `_search/scroll` and `_sql` move a cursor, `_async_search` and `_pit` leave something behind.
+_READS = re.compile(
+    rb"/(?:[^/?]+/)?(?:_m?search(?:/template)?|_count|_mget|_field_caps|_mtermvectors|_rank_eval|_terms_enum"
+    rb"|_search_shards|_validate/query|_render/template|_analyze|_explain/[^/?]+|_termvectors(?:/[^/?]+)?"
+    rb")/?(?:\?|\Z)"
+)
+_CURSOR = re.compile(rb"/(?:_search/scroll(?:/[^/?]*)?|_sql)/?(?:\?|\Z)")
+
+
+def is_search(method: bytes, target: bytes) -> bool:
+    """True for the endpoints whose body may hold a `text_similarity_reranker`."""
+    if b"search" not in target:
+        return False
+    match = _SEARCH.match(target)
+    if match is None:
+        return False
+    return method == b"POST" or (method == b"GET" and match[1] is None)
+
+
+def is_read_only(method: bytes, target: bytes) -> bool:
+    """True when a request that may have reached upstream can be sent again unnoticed."""
+    if method == b"GET":
+        return _CURSOR.match(target) is None
+    return method in (b"HEAD", b"OPTIONS") or (method == b"POST" and _READS.match(target) is not None)
+
+
+def query_of(target: bytes) -> bytes:
+    """What follows the first `?`, raw."""
+    return target.partition(b"?")[2]

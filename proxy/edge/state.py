@@ -1,0 +1,44 @@
+"""What all client connections of one edge share."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from proxy.edge.pool import Pool
+from proxy.observe.metrics import EdgeMetrics
+from proxy.settings import EdgeSettings
+
+if TYPE_CHECKING:
+    from proxy.edge.connection import ClientConnection
+
+
+@dataclass(slots=True)
+class EdgeState:
+    """
+    Attributes:
+        client_left: Called after a client's connection is closed.
+        app: Connections to the application that reranks.
+        draining: The edge is stopping: answers close their connection.
+        buffered: Bytes of search bodies held now, over all connections.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    settings: EdgeSettings
+    upstream: Pool
+    app: Pool
+    metrics: EdgeMetrics
+    client_left: Callable[[], None]
+    draining: bool = False
+    buffered: int = 0
+    clients: "set[ClientConnection]" = field(default_factory=set)
+
+    def reserve(self, size: int) -> bool:
+        """Count `size` more bytes as held; False, and nothing counted, when that would be too many."""
+        if self.buffered + size > self.settings.max_buffered:
+            return False
+        self.buffered += size
+        return True
+
+    def free(self, size: int) -> None:
+        self.buffered -= size

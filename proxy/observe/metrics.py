@@ -1,0 +1,102 @@
+"""What the edge counts, and how Prometheus reads it.
+
+The edge runs on one thread and counts on every request, so it counts in plain integers; they become metrics
+when they are read.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+Kind = Literal["plain", "search", "rerank"]
+"""Forwarded unseen; a search that was looked into and forwarded; a search answered by the application."""
+
+CLIENT_CLOSED = 499
+"""Counted for a client that left before its answer began; the number is nginx's."""
+
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+def _zero() -> float:
+    return 0
+
+
+class EdgeMetrics(Collector):
+    """Counters of one edge. The gauges are read where the numbers are kept."""
+
+    def __init__(self) -> None:
+        self._requests: Counter[tuple[Kind, int]] = Counter()
+        self._first_byte_counts = [0] * (len(_BUCKETS_S) + 1)
+        self._first_byte_sum_s = 0.0
+        self.retries = 0
+        self.app_restarts = 0
+        self.app_up = False
+        self.client_connections: Callable[[], float] = _zero
+        self.upstream_idle: Callable[[], float] = _zero
+        self.upstream_busy: Callable[[], float] = _zero
+        self.buffered_bytes: Callable[[], float] = _zero
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def request(self, kind: Kind, status: int) -> None:
+        """One request was answered, or given up."""
+        self._requests[kind, status] += 1
+
+    def first_byte(self, seconds: float) -> None:
+        """Upstream began to answer `seconds` after the request was sent."""
+        self._first_byte_counts[bisect_left(_BUCKETS_S, seconds)] += 1
+        self._first_byte_sum_s += seconds
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "rerank_proxy_requests", "Client requests answered, by kind and status.", labels=["kind", "code"]
+        )
+        for (kind, status), count in sorted(self._requests.items()):
+            requests.add_metric([kind, str(status)], count)
+        yield requests
+        yield self._first_byte()
+        yield CounterMetricFamily(
+            "rerank_proxy_upstream_retries",
+            "Requests sent again because a kept connection turned out to be closed.",
+            self.retries,
+        )
+        yield CounterMetricFamily(
+            "rerank_proxy_app_restarts", "Times the reranking process was started again.", self.app_restarts
+        )
+        yield GaugeMetricFamily(
+            "rerank_proxy_app_up", "1 while the reranking process runs.", float(self.app_up)
+        )
+        yield GaugeMetricFamily(
+            "rerank_proxy_client_connections", "Open connections of clients.", self.client_connections()
+        )
+        connections = GaugeMetricFamily(
+            "rerank_proxy_upstream_connections", "Open connections to Elasticsearch.", labels=["state"]
+        )
+        connections.add_metric(["idle"], self.upstream_idle())
+        connections.add_metric(["busy"], self.upstream_busy())
+        yield connections
+        yield GaugeMetricFamily(
+            "rerank_proxy_buffered_bytes", "Bytes of search bodies held in memory.", self.buffered_bytes()
+        )
+
+    def _first_byte(self) -> HistogramMetricFamily:
+        cumulated = 0
+        buckets: list[tuple[str, float]] = []
+        for bound, count in zip((*_BUCKETS_S, float("inf")), self._first_byte_counts, strict=True):
+            cumulated += count
+            buckets.append(("+Inf" if bound == float("inf") else str(bound), cumulated))
+        return HistogramMetricFamily(
+            "rerank_proxy_upstream_first_byte_seconds",
+            "Seconds from sending a request to Elasticsearch to the first byte of its answer.",
+            buckets=buckets,
+            sum_value=self._first_byte_sum_s,
+        )

@@ -1,0 +1,131 @@
+"""Taking in connections, and letting go of them."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from proxy.edge.listener import ListenError
+from proxy.edge.pool import TargetError
+from proxy.edge.server import Edge
+from proxy.settings import load
+from tests.edge.conftest import Relay, StartRelay
+from tests.edge.samples import GET, SEARCH, until
+from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering, connect, raw_server
+
+
+class TestListening:
+    async def test_connections_beyond_the_limit_wait(self, start_relay: StartRelay) -> None:
+        serve, _ = answering(OK)
+        relay = await start_relay(serve, {"edge": {"max_connections": 2}})
+        first, second, third = [await relay.connect() for _ in range(3)]
+        for client in (first, second):
+            await client.send(GET)
+            assert (await client.read_message()).raw == OK
+        await third.send(GET)
+        answer = asyncio.create_task(third.read_message())
+        await first.send(GET)
+        assert (await first.read_message()).raw == OK
+        assert relay.metric("rerank_proxy_client_connections") == 2
+        assert not answer.done()
+        await first.close()
+        assert (await asyncio.wait_for(answer, TIMEOUT_S)).raw == OK
+
+    async def test_address_that_is_taken(self, start_relay: StartRelay, app_socket: Path) -> None:
+        serve, _ = answering(OK)
+        relay = await start_relay(serve)
+        second = Edge(load(None, {"listen": str(relay.edge.address)}, {}), app_socket)
+        with pytest.raises(ListenError) as caught:
+            await second.start()
+        assert str(caught.value) == f"cannot listen on {relay.edge.address}: address already in use"
+
+    @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+    async def test_address_of_another_machine(self, app_socket: Path, host: str) -> None:
+        with pytest.raises(ListenError, match=f"^cannot listen on {host}:0: [^\n]+$"):
+            await Edge(load(None, {"listen": f"{host}:0"}, {}), app_socket).start()
+
+    async def test_every_address_of_a_name_has_the_same_port(self, app_socket: Path) -> None:
+        serve, _ = answering(OK)
+        async with raw_server(serve) as upstream:
+            edge = Edge(load(None, {"listen": "localhost:0", "upstream": upstream.url}, {}), app_socket)
+            await edge.start()
+            try:
+                for family, *_, where in socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM):
+                    assert family in (socket.AF_INET, socket.AF_INET6)
+                    async with connect(edge.address.port, str(where[0])) as client:
+                        await client.send(GET)
+                        assert (await client.read_message()).raw == OK
+            finally:
+                await edge.stop()
+
+    async def test_unreadable_certificates_stop_the_start(self, app_socket: Path) -> None:
+        values = {"listen": "127.0.0.1:0", "upstream": {"url": "https://es", "ca_certs": "/absent.pem"}}
+        with pytest.raises(TargetError, match=r"upstream\.ca_certs"):
+            await Edge(load(None, values, {}), app_socket).start()
+
+
+class TestDrain:
+    async def test_requests_under_way_finish_and_idle_connections_close(
+        self, start_relay: StartRelay
+    ) -> None:
+        arrived, answer = asyncio.Event(), asyncio.Event()
+
+        async def serve(wire: Wire) -> None:
+            while True:
+                message = await wire.read_message()
+                if message.raw == SEARCH:
+                    arrived.set()
+                    await asyncio.wait_for(answer.wait(), TIMEOUT_S)
+                await wire.send(OK)
+
+        relay = await start_relay(serve)
+        idle, busy, unused = [await relay.connect() for _ in range(3)]
+        await idle.send(GET)
+        await idle.read_message()
+        await busy.send(SEARCH)
+        await asyncio.wait_for(arrived.wait(), TIMEOUT_S)
+        await until(lambda: relay.metric("rerank_proxy_client_connections") == 3)
+        draining = asyncio.create_task(relay.edge.drain(TIMEOUT_S))
+        assert await idle.read_to_end() == b""
+        assert await unused.read_to_end() == b""
+        with pytest.raises(ConnectionRefusedError):
+            await relay.connect()
+        assert not draining.done()
+        answer.set()
+        assert await busy.read_to_end() == (
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
+        )
+        await busy.close()
+        assert await draining
+
+    async def test_does_not_wait_for_ever(self, start_relay: StartRelay) -> None:
+        closed = asyncio.Event()
+
+        async def serve(wire: Wire) -> None:
+            await wire.read_message()
+            await wire.ended()
+            closed.set()
+
+        relay = await start_relay(serve)
+        client = await relay.connect()
+        await client.send(GET)
+        assert not await relay.edge.drain(0.05)
+        await relay.edge.stop()
+        await asyncio.wait_for(closed.wait(), TIMEOUT_S)
+        assert await client.ended()
+
+
+async def test_metrics_of_traffic(start_relay: StartRelay) -> None:
+    serve, _ = answering(OK, b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+    relay: Relay = await start_relay(serve)
+    client = await relay.connect()
+    for sent in (GET, GET, SEARCH, b"NONSENSE\r\n\r\n"):
+        await client.send(sent)
+        await client.read_message()
+    assert relay.metric("rerank_proxy_requests_total", kind="plain", code="200") == 1
+    assert relay.metric("rerank_proxy_requests_total", kind="plain", code="404") == 1
+    assert relay.metric("rerank_proxy_requests_total", kind="search", code="404") == 1
+    assert relay.metric("rerank_proxy_requests_total", kind="plain", code="400") == 1
+    assert relay.metric("rerank_proxy_upstream_first_byte_seconds_count") == 3
+    assert relay.metric("rerank_proxy_client_connections") == 1

@@ -1,0 +1,287 @@
+"""Connections to upstream: how many, how long, how secret."""
+
+import asyncio
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from proxy.edge import server as server_module
+from proxy.edge.server import Edge
+from proxy.settings import load
+from tests.edge.conftest import StartRelay
+from tests.edge.samples import BULK, COUNT, GET, SEARCH, until
+from tests.support.raw_http import OK, TIMEOUT_S, Message, RawServer, Wire, answering, connect, raw_server
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    where = tmp_path_factory.mktemp("tls")
+    certificate, key = where / "cert.pem", where / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    return certificate, key
+
+
+class TestPool:
+    async def test_each_request_under_way_has_a_connection_of_its_own(self, start_relay: StartRelay) -> None:
+        arrived = asyncio.Semaphore(0)
+        answer = asyncio.Event()
+
+        async def serve(wire: Wire) -> None:
+            while True:
+                await wire.read_message()
+                arrived.release()
+                await asyncio.wait_for(answer.wait(), TIMEOUT_S)
+                await wire.send(OK)
+
+        relay = await start_relay(serve)
+        clients = [await relay.connect() for _ in range(5)]
+        for client in clients:
+            await client.send(GET)
+        for _ in clients:
+            await asyncio.wait_for(arrived.acquire(), TIMEOUT_S)
+        assert len(relay.upstream.wires) == 5
+        assert relay.metric("rerank_proxy_upstream_connections", state="busy") == 5
+        answer.set()
+        for client in clients:
+            assert (await client.read_message()).raw == OK
+        assert relay.metric("rerank_proxy_upstream_connections", state="idle") == 5
+        for client in clients:
+            await client.send(GET)
+            assert (await client.read_message()).raw == OK
+        assert len(relay.upstream.wires) == 5
+
+    async def test_no_more_idle_connections_are_kept_than_set(self, start_relay: StartRelay) -> None:
+        arrived = asyncio.Semaphore(0)
+        answer = asyncio.Event()
+
+        async def serve(wire: Wire) -> None:
+            await wire.read_message()
+            arrived.release()
+            await asyncio.wait_for(answer.wait(), TIMEOUT_S)
+            await wire.send(OK)
+            await wire.ended()
+
+        relay = await start_relay(serve, {"upstream": {"max_idle_connections": 2}})
+        clients = [await relay.connect() for _ in range(4)]
+        for client in clients:
+            await client.send(GET)
+            await asyncio.wait_for(arrived.acquire(), TIMEOUT_S)
+        answer.set()
+        for client in clients:
+            assert (await client.read_message()).raw == OK
+        assert relay.metric("rerank_proxy_upstream_connections", state="idle") == 2
+
+    async def test_unused_connections_are_closed(
+        self, start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server_module, "_SWEEP_S", 0.01)
+        closed = asyncio.Event()
+
+        async def serve(wire: Wire) -> None:
+            await wire.read_message()
+            await wire.send(OK)
+            await wire.ended()
+            closed.set()
+
+        relay = await start_relay(serve, {"upstream": {"idle_timeout_s": 0.05}})
+        client = await relay.connect()
+        await client.send(GET)
+        assert (await client.read_message()).raw == OK
+        await asyncio.wait_for(closed.wait(), TIMEOUT_S)
+        assert relay.metric("rerank_proxy_upstream_connections", state="idle") == 0
+        await client.send(GET)
+        assert (await client.read_message()).raw == OK
+
+    async def test_unsolicited_bytes_end_an_idle_connection(self, start_relay: StartRelay) -> None:
+        first = True
+
+        async def serve(wire: Wire) -> None:
+            nonlocal first
+            await wire.read_message()
+            await wire.send(OK)
+            if first:
+                first = False
+                await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison")
+                await wire.ended()
+            await wire.ended()
+
+        relay = await start_relay(serve)
+        client = await relay.connect()
+        await client.send(GET)
+        assert (await client.read_message()).raw == OK
+        await until(lambda: relay.metric("rerank_proxy_upstream_connections", state="idle") == 0)
+        await client.send(GET)
+        assert (await client.read_message()).raw == OK
+
+    async def test_options_of_the_sockets(self, start_relay: StartRelay) -> None:
+        serve, _ = answering(OK)
+        relay = await start_relay(serve)
+        client = await relay.connect()
+        await client.send(GET)
+        await client.read_message()
+        state = relay.edge._state
+        assert state is not None
+        (ours,) = state.clients
+        transports = [ours._transport, *(idle.transport for idle in state.upstream._idle)]
+        for transport in transports:
+            sock: socket.socket = transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+class StaleOnce:
+    """An upstream whose first connection answers once and breaks when it is used again."""
+
+    def __init__(self) -> None:
+        self.requests: list[Message] = []
+        self._connections = 0
+
+    async def serve(self, wire: Wire) -> None:
+        self._connections += 1
+        number = self._connections
+        while True:
+            self.requests.append(await wire.read_message())
+            if number == 1 and len(self.requests) == 2:
+                wire.reset()
+                return
+            await wire.send(OK)
+
+
+class TestRetry:
+    @pytest.mark.parametrize("sent", [GET, SEARCH, COUNT, b"OPTIONS * HTTP/1.1\r\n\r\n"])
+    async def test_what_reads_is_sent_again_when_a_kept_connection_broke(
+        self, start_relay: StartRelay, sent: bytes
+    ) -> None:
+        upstream = StaleOnce()
+        relay = await start_relay(upstream.serve)
+        client = await relay.connect()
+        await client.send(GET)
+        await client.read_message()
+        await client.send(sent)
+        assert (await client.read_message()).raw == OK
+        assert [request.raw for request in upstream.requests] == [GET, sent, sent]
+        assert relay.metric("rerank_proxy_upstream_retries_total") == 1
+
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            BULK,
+            b"PUT /i HTTP/1.1\r\n\r\n",
+            b"DELETE /i HTTP/1.1\r\n\r\n",
+            b"GET /_search/scroll?scroll_id=x HTTP/1.1\r\n\r\n",
+        ],
+    )
+    async def test_what_may_change_something_never_is(self, start_relay: StartRelay, sent: bytes) -> None:
+        upstream = StaleOnce()
+        relay = await start_relay(upstream.serve)
+        client = await relay.connect()
+        await client.send(GET)
+        await client.read_message()
+        await client.send(sent)
+        answer = await client.read_message()
+        assert answer.status == 502
+        assert [request.raw for request in upstream.requests] == [GET, sent]
+        await client.send(GET)
+        assert (await client.read_message()).raw == OK
+
+    async def test_nothing_is_sent_again_on_a_new_connection(self, start_relay: StartRelay) -> None:
+        requests = []
+
+        async def serve(wire: Wire) -> None:
+            requests.append(await wire.read_message())
+
+        client = await (await start_relay(serve)).connect()
+        await client.send(GET)
+        assert (await client.read_message()).status == 502
+        assert len(requests) == 1
+
+    async def test_nothing_is_sent_a_third_time(self, start_relay: StartRelay) -> None:
+        requests: list[Message] = []
+
+        async def serve(wire: Wire) -> None:
+            while True:
+                requests.append(await wire.read_message())
+                if len(requests) > 1:
+                    return
+                await wire.send(OK)
+
+        client = await (await start_relay(serve)).connect()
+        await client.send(GET)
+        await client.read_message()
+        await client.send(GET)
+        assert (await client.read_message()).status == 502
+        assert len(requests) == 3
+
+    async def test_nothing_is_sent_again_once_an_answer_began(self, start_relay: StartRelay) -> None:
+        requests: list[Message] = []
+
+        async def serve(wire: Wire) -> None:
+            while True:
+                requests.append(await wire.read_message())
+                if len(requests) > 1:
+                    await wire.send(b"HTTP/1.1 20")
+                    return
+                await wire.send(OK)
+
+        client = await (await start_relay(serve)).connect()
+        await client.send(GET)
+        await client.read_message()
+        await client.send(GET)
+        assert (await client.read_message()).status == 502
+        assert len(requests) == 2
+
+
+class TestTls:
+    async def ask(self, app_socket: Path, upstream: RawServer, **settings: object) -> list[Message]:
+        values = {"url": f"https://localhost:{upstream.port}", **settings}
+        edge = Edge(load(None, {"listen": "127.0.0.1:0", "upstream": values}, {}), app_socket)
+        await edge.start()
+        try:
+            async with connect(edge.address.port) as client:
+                answers = []
+                for sent in (GET, SEARCH):
+                    await client.send(sent)
+                    answers.append(await client.read_message())
+                return answers
+        finally:
+            await edge.stop()
+
+    async def test_trusted_by_its_authority(self, app_socket: Path, certificate: tuple[Path, Path]) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+        serve, requests = answering(OK)
+        async with raw_server(serve, tls=context) as upstream:
+            answers = await self.ask(app_socket, upstream, ca_certs=str(certificate[0]))
+            assert [answer.raw for answer in answers] == [OK, OK]
+            assert [request.raw for request in requests] == [GET, SEARCH]
+            assert len(upstream.wires) == 1
+
+    async def test_unknown_certificate(self, app_socket: Path, certificate: tuple[Path, Path]) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+        serve, requests = answering(OK)
+        async with raw_server(serve, tls=context) as upstream:
+            for answer in await self.ask(app_socket, upstream):
+                assert answer.status == 502
+                assert b"its certificate is not trusted" in answer.body
+            assert requests == []
+            answers = await self.ask(app_socket, upstream, verify_certs=False)
+            assert [answer.raw for answer in answers] == [OK, OK]
+
+    async def test_upstream_that_speaks_plain_http(self, app_socket: Path) -> None:
+        async def serve(wire: Wire) -> None:
+            await wire.read_some()
+            await wire.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        async with raw_server(serve) as upstream:
+            for answer in await self.ask(app_socket, upstream, verify_certs=False):
+                assert answer.status == 502
+                assert b"TLS handshake failed" in answer.body

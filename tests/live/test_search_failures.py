@@ -1,0 +1,553 @@
+"""What goes wrong around a reranked search, and what the client is told: always in Elasticsearch's shape."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from proxy.engine import DeadlineExceededError, ModelFailedError, QueueFullError
+from testbed import RunningElasticsearch
+from tests.live.conftest import MakeIndex
+from tests.support.raw_http import Serve, Wire, answering, connect, raw_server
+from tests.support.search_app import TWO_STAGES, Answer, SearchApp, search_app
+from tests.support.searches import KNN, QUERY, STANDARD, reranking
+
+BOTH_PATHS = pytest.mark.parametrize("path", ["", TWO_STAGES], ids=["one search", "point in time"])
+MAPPING = {
+    "properties": {
+        "text": {"type": "text"},
+        "v": {"type": "dense_vector", "dims": 2},
+    }
+}
+"""of the index of `crimes`"""
+
+
+@pytest.fixture
+async def app(elasticsearch: RunningElasticsearch) -> AsyncIterator[SearchApp]:
+    async with search_app(elasticsearch.url) as serving:
+        yield serving
+
+
+@pytest.fixture
+def crimes(make_index: MakeIndex) -> str:
+    documents = [{"text": f"crime {n}", "v": [1, n]} for n in range(1, 5)]
+    return make_index([*documents, {"v": [0, 1]}], mappings=MAPPING)
+
+
+def wrapper(name: str) -> str:
+    return (
+        f"[text_similarity_reranker] search failed - retrievers '[{name}]' returned errors. "
+        "All failures are attached as suppressed exceptions."
+    )
+
+
+class TestInference:
+    @BOTH_PATHS
+    @pytest.mark.parametrize(("child", "name"), [(STANDARD, "standard"), (KNN, "knn")])
+    async def test_an_unknown_endpoint(
+        self, app: SearchApp, crimes: str, path: str, child: Any, name: str
+    ) -> None:
+        answer = await app.search(crimes, reranking(child, inference_id="nope"), path)
+        assert answer.status == 404
+        assert answer.json() == {
+            "error": {
+                "root_cause": [
+                    {
+                        "type": "status_exception",
+                        "reason": wrapper(name),
+                        "suppressed": [
+                            {
+                                "type": "search_phase_execution_exception",
+                                "reason": "Computing updated ranks for results failed",
+                                "phase": "rank-feature",
+                                "grouped": True,
+                                "failed_shards": [],
+                            }
+                        ],
+                    }
+                ],
+                "type": "status_exception",
+                "reason": wrapper(name),
+                "suppressed": [
+                    {
+                        "type": "search_phase_execution_exception",
+                        "reason": "Computing updated ranks for results failed",
+                        "phase": "rank-feature",
+                        "grouped": True,
+                        "failed_shards": [],
+                        "caused_by": {
+                            "type": "resource_not_found_exception",
+                            "reason": "Inference endpoint not found [nope]",
+                        },
+                    }
+                ],
+            },
+            "status": 404,
+        }
+        assert answer.headers["X-elastic-product"] == "Elasticsearch"
+        assert answer.headers["content-type"] == "application/json"
+        assert "X-Rerank" not in answer.headers
+
+    @pytest.mark.parametrize(
+        ("failure", "status", "type_"),
+        [
+            (DeadlineExceededError("late"), 429, "status_exception"),
+            (QueueFullError("full"), 429, "es_rejected_execution_exception"),
+            (ModelFailedError("no such file"), 500, "status_exception"),
+        ],
+    )
+    @BOTH_PATHS
+    async def test_a_failure_of_the_model(
+        self, app: SearchApp, crimes: str, path: str, failure: Exception, status: int, type_: str
+    ) -> None:
+        app.engine.failure = failure
+        answer = await app.search(crimes, reranking(), path)
+        assert answer.status == answer.json()["status"] == status
+        assert answer.json()["error"]["reason"] == wrapper("standard")
+        assert answer.cause["type"] == type_
+
+    @BOTH_PATHS
+    async def test_failures_may_be_allowed(self, app: SearchApp, crimes: str, path: str) -> None:
+        """First-stage order, documents without text too, scored by rank."""
+        app.engine.failure = QueueFullError("full")
+        body = reranking(
+            {"standard": {"query": {"match_all": {}}}}, allow_rerank_failures=True, rank_window_size=4
+        )
+        answer = await app.search(crimes, body, path)
+        assert answer.ids == ["0", "1", "2", "3"]
+        assert answer.scores == [1.0, 0.5, 0.33333334, 0.25]
+        assert answer.total == {"value": 5, "relation": "eq"}
+        assert answer.headers["X-Rerank"] == (
+            "skipped; endpoint=.rerank-v1-elasticsearch; reason=es_rejected_execution_exception"
+        )
+        body = reranking(allow_rerank_failures=True, min_score=0.5, inference_id="no\nsuch é " + "x" * 9000)
+        answer = await app.search(crimes, body, path)
+        assert answer.scores == [1.0, 0.5]
+        assert answer.total == {"value": 2, "relation": "eq"}
+        assert answer.headers["X-Rerank"].startswith("skipped; endpoint=no_such___xxx")
+
+    async def test_allowing_them_does_not_cover_the_search(self, app: SearchApp, crimes: str) -> None:
+        body = reranking({"standard": {"query": {"bogus": {}}}}, allow_rerank_failures=True)
+        assert (await app.search(crimes, body)).status == 400
+
+
+class TestInnerSearches:
+    @BOTH_PATHS
+    async def test_a_missing_index(
+        self, app: SearchApp, elasticsearch: RunningElasticsearch, path: str
+    ) -> None:
+        answer = await app.search("none-such", reranking(), path)
+        direct = elasticsearch.server.call("POST", "/none-such/_search", {"query": QUERY})
+        assert (answer.status, answer.body) == (direct.status, direct.body)
+        assert answer.headers["X-elastic-product"] == "Elasticsearch"
+        ignored = await app.search("none-such", reranking(), f"ignore_unavailable=true&{path}")
+        assert ignored.hits == []
+
+    @BOTH_PATHS
+    async def test_a_query_that_elasticsearch_refuses(self, app: SearchApp, crimes: str, path: str) -> None:
+        children: list[Any] = [{"query": {"bogus": {}}}, {"query": QUERY, "filter": ["x"] * 12}]
+        for child in children:
+            answer = await app.search(crimes, reranking({"standard": child}), path)
+            assert answer.status == 400
+            assert answer.json()["error"]["root_cause"][0]["type"] == "parsing_exception"
+        assert app.engine.asked == []
+
+    @BOTH_PATHS
+    async def test_a_huge_window(self, app: SearchApp, crimes: str, path: str) -> None:
+        answer = await app.search(crimes, reranking(rank_window_size=10_001), path)
+        assert answer.status == 400
+        assert "Result window is too large" in answer.json()["error"]["root_cause"][0]["reason"]
+        assert (await app.search(crimes, reranking(rank_window_size=10_000), path)).ids == [
+            "3",
+            "2",
+            "1",
+            "0",
+        ]
+
+    async def test_a_page_too_far(self, app: SearchApp, crimes: str) -> None:
+        answer = await app.search(crimes, {**reranking(), "from": 10_001})
+        assert answer.status == 400
+        assert "Result window is too large" in answer.json()["error"]["root_cause"][0]["reason"]
+        assert (await app.search(crimes, {**reranking(), "from": 9_000})).hits == []
+
+    @BOTH_PATHS
+    async def test_an_empty_window(self, app: SearchApp, crimes: str, path: str) -> None:
+        answer = await app.search(crimes, reranking(rank_window_size=0), path)
+        assert answer.status == 400
+        assert "[rank] requires [size] greater than [0]" in answer.json()["error"]["reason"]
+
+    @BOTH_PATHS
+    async def test_a_field_that_no_document_has(self, app: SearchApp, crimes: str, path: str) -> None:
+        answer = await app.search(crimes, reranking(field="nope"), path)
+        assert (answer.hits, answer.total) == ([], {"value": 4, "relation": "eq"})
+        assert "scored=0;" in answer.headers["X-Rerank"]
+
+    @BOTH_PATHS
+    async def test_shards_that_fail_are_left_out(
+        self, app: SearchApp, make_index: MakeIndex, path: str
+    ) -> None:
+        """The query fails in the index that takes `d` for a date."""
+        good = make_index(
+            [{"text": "crime 1", "d": "x"}], mappings={"properties": {"d": {"type": "keyword"}}}
+        )
+        bad = make_index(
+            [{"text": "crime 2", "d": "2020-01-02"}], mappings={"properties": {"d": {"type": "date"}}}
+        )
+        child = {"standard": {"query": {"bool": {"must": QUERY, "filter": {"range": {"d": {"gte": "b"}}}}}}}
+        answer = await app.search(f"{good},{bad}", reranking(child), path)
+        assert [hit["_index"] for hit in answer.hits] == [good]
+        shards = answer.json()["_shards"]
+        assert (shards["total"], shards["failed"]) == (2, 1)
+        refused = await app.search(
+            f"{good},{bad}", {**reranking(child), "track_total_hits": False},
+            f"allow_partial_search_results=false&{path}",
+        )  # fmt: skip
+        assert refused.status >= 400
+        assert "failed to parse date field [b]" in refused.body.decode()
+        every = await app.search(bad, reranking(child), path)
+        assert every.status == 400
+        assert every.json()["error"]["reason"] == "all shards failed"
+
+    async def test_options_that_only_the_final_search_reads(self, app: SearchApp, crimes: str) -> None:
+        for body, query in (({"colapse": {}}, ""), ({"_source": 5, "fields": []}, ""), ({}, "foo=1")):
+            answer = await app.search(crimes, {**reranking(), **body}, query)
+            assert answer.status == 400
+            assert answer.json()["error"]["root_cause"][0]["reason"]
+        await app.executor.drain()
+
+
+class TestBodies:
+    @pytest.mark.parametrize(
+        ("body", "type_", "reason"),
+        [
+            (
+                b'{"retriever":{"text_similarity_reranker":{',
+                "x_content_e_o_f_exception",
+                "[1:43] Unexpected end of file",
+            ),
+            (b"text_similarity_reranker", "x_content_parse_exception", "[1:1] Unexpected character"),
+            (
+                b'{"retriever":{"text_similarity_reranker":{}},"size":1,"size":2}',
+                "x_content_parse_exception",
+                "[1:61] Duplicate field 'size'",
+            ),
+            (
+                b'{"retriever":{"text_similarity_reranker":{}}}',
+                "illegal_argument_exception",
+                "Required [retriever, inference_text, field]",
+            ),
+            (
+                b'{"retriever":{"text_similarity_reranker":{"inference_text":"\xff"}}}',
+                "x_content_parse_exception",
+                "[1:62] Invalid UTF-8 start byte 0xff",
+            ),
+        ],
+    )
+    async def test_a_bad_body(
+        self, app: SearchApp, crimes: str, body: bytes, type_: str, reason: str
+    ) -> None:
+        answer = await app.search(crimes, body)
+        assert answer.status == answer.json()["status"] == 400
+        error = answer.json()["error"]
+        assert error["type"] == error["root_cause"][0]["type"] == type_
+        assert error["reason"].startswith(reason)
+        assert app.upstream.sent == []
+
+    async def test_errors_may_be_pretty(self, app: SearchApp, crimes: str) -> None:
+        answer = await app.search(crimes, b'{"retriever":{"text_similarity_reranker":{}}}', "pretty")
+        assert answer.body.startswith(b'{\n  "error" : {\n    "root_cause" : [\n      {\n')
+        assert answer.body.endswith(b'  "status" : 400\n}\n')
+
+    async def test_coded_bodies(self, app: SearchApp, crimes: str) -> None:
+        packed = gzip.compress(json.dumps(reranking()).encode())
+        headers = {"Content-Encoding": "gzip"}
+        assert (await app.search(crimes, packed, headers=headers)).ids == ["3", "2", "1", "0"]
+        for broken in (packed[:-9], packed[:20] + bytes(20)):
+            answer = await app.search(crimes, broken, headers=headers)
+            assert answer.status == 400
+            assert answer.json()["error"]["type"] == "zip_exception"
+
+    async def test_a_large_body(self, app: SearchApp, crimes: str) -> None:
+        """Beyond what is decoded and compressed on the event loop."""
+        words = [f"word {number}" for number in range(50_000)]
+        child = {"standard": {"query": {"bool": {"must": QUERY, "must_not": {"terms": {"text": words}}}}}}
+        body = gzip.compress(json.dumps(reranking(child)).encode())
+        answer = await app.search(crimes, body, headers={"Content-Encoding": "gzip"})
+        assert answer.ids == ["3", "2", "1", "0"]
+
+    @pytest.mark.parametrize(
+        ("method", "target", "body"),
+        [
+            ("POST", "/{index}/_search", b'{"query":{"match":{"text":"text_similarity_reranker"}}}'),
+            ("GET", "/{index}/_search?q=text_similarity_reranker", b""),
+            ("POST", "/{index}/_msearch", b'{}\n{"query":{"term":{"a":"text_similarity_reranker"}}}\n'),
+            ("POST", "/templates/_msearch", b'{}\n{"query":{"term":{"text_similarity_reranker":1}}}\n'),
+            ("POST", "/{index}/_search/template", b'{"id":"a","params":{"q":"text_similarity_reranker"}}'),
+            ("POST", "/{index}/_msearch", b"text_similarity_reranker\n"),
+        ],
+    )
+    async def test_a_mention_is_passed_on(
+        self, app: SearchApp, crimes: str, method: str, target: str, body: bytes
+    ) -> None:
+        answer = await app.call(method, target.replace("{index}", crimes), body)
+        assert (answer.status, answer.headers["x-rerank-proxy"], answer.body) == (421, "pass", b"")
+        assert app.upstream.sent == []
+
+    @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded"])
+    async def test_media_types_that_elasticsearch_refuses_are_passed_on(
+        self, app: SearchApp, crimes: str, media_type: str
+    ) -> None:
+        answer = await app.search(crimes, reranking(), headers={"Content-Type": media_type})
+        assert answer.status == 421
+
+    @pytest.mark.parametrize(
+        ("target", "what"),
+        [
+            ("/{index}/_msearch", "[_msearch]"),
+            ("/_async_search", "[_async_search]"),
+            ("/{index}/_search/template", "[_search/template]"),
+            ("/_msearch/template/", "[_msearch/template]"),
+        ],
+    )
+    async def test_other_apis_say_that_they_do_not_rerank_yet(
+        self, app: SearchApp, crimes: str, target: str, what: str
+    ) -> None:
+        search = json.dumps(reranking(), indent=None if "msearch" in target else 2)
+        if "template" in target:
+            search = json.dumps({"source": search, "params": {}})
+        body = (f"{{}}\n{search}\n" if "msearch" in target else search).encode()
+        answer = await app.call("POST", target.replace("{index}", crimes), body)
+        assert answer.status == 400
+        assert answer.json()["error"]["type"] == "unsupported_operation_exception"
+        assert f"[text_similarity_reranker] in {what}" in answer.json()["error"]["reason"]
+
+    @pytest.mark.parametrize("header", ["Content-Type", "Accept"])
+    @pytest.mark.parametrize("media_type", ["application/yaml", "application/cbor", "application/smile"])
+    async def test_other_formats_say_so_too(
+        self, app: SearchApp, crimes: str, header: str, media_type: str
+    ) -> None:
+        answer = await app.search(crimes, reranking(), headers={header: media_type})
+        assert answer.status == 400
+        assert f"of type [{media_type}]" in answer.json()["error"]["reason"]
+
+    async def test_a_header_that_cannot_be_passed_on(self, app: SearchApp, crimes: str) -> None:
+        body = json.dumps(reranking()).encode()
+        async with connect(urlsplit(app.url).port or 0) as wire:
+            await wire.send(
+                b"POST /%b/_search HTTP/1.1\r\nHost: x\r\nX-Opaque-Id: a\r\nX-Odd: \xe9\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                % (crimes.encode(), len(body), body)
+            )
+            answer = await wire.read_message()
+        assert answer.status == 400
+        assert "header [X-Odd] is neither ASCII nor UTF-8" in answer.body.decode()
+        assert answer.field("X-Opaque-Id") == "a"
+
+
+HEAD = b"HTTP/1.1 %d X\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n%b\r\n"
+
+
+def reply(status: int, body: bytes, headers: bytes = b"") -> bytes:
+    length = b"content-length: %d\r\n" % len(body)
+    return HEAD % (status, headers + length) + body
+
+
+async def in_front_of(serve: Serve, body: Any, query: str = "", **settings: Any) -> Answer:
+    async with (
+        raw_server(serve) as upstream,
+        search_app(f"http://127.0.0.1:{upstream.port}", **settings) as app,
+    ):
+        return await app.search("films", body, query)
+
+
+class TestUpstream:
+    """In front of servers that do what a real Elasticsearch cannot be made to do."""
+
+    @pytest.mark.parametrize(
+        ("status", "headers"),
+        [
+            (429, b"Retry-After: 3\r\n"),
+            (503, b""),
+            (401, b'WWW-Authenticate: Basic realm="x"\r\n'),
+            (403, b""),
+        ],
+    )
+    @BOTH_PATHS
+    async def test_its_errors_are_the_clients(self, path: str, status: int, headers: bytes) -> None:
+        body = b'{"error":{"type":"x","reason": "y"},"status":%d}' % status
+        serve, _ = answering(reply(status, body, headers))
+        answer = await in_front_of(serve, reranking(), path)
+        assert (answer.status, answer.body) == (status, body)
+        for line in headers.decode().splitlines():
+            name, _, value = line.partition(": ")
+            assert answer.headers[name] == value
+
+    async def test_it_is_down(self) -> None:
+        async with raw_server(answering(b"")[0]) as gone:
+            pass
+        async with search_app(f"http://127.0.0.1:{gone.port}") as app:
+            answer = await app.search("films", reranking(), headers={"X-Opaque-Id": "7"})
+        assert answer.status == answer.json()["status"] == 502
+        assert "cannot be reached" in answer.json()["error"]["reason"]
+        assert answer.headers["X-elastic-product"] == "Elasticsearch"
+        assert answer.headers["X-Opaque-Id"] == "7"
+
+    @pytest.mark.parametrize(
+        "answered",
+        [
+            b"",
+            b"not http\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{",
+        ],
+    )
+    async def test_it_breaks_off(self, answered: bytes) -> None:
+        async def serve(wire: Wire) -> None:
+            await wire.read_message()
+            await wire.send(answered)
+
+        answer = await in_front_of(serve, reranking())
+        assert answer.status == 502
+        assert answer.json()["error"]["type"] == "status_exception"
+
+    @pytest.mark.parametrize(
+        "body",
+        [b"", b"<html>", b"[]", b"{}", b'{"hits":5}', b'{"hits":{"hits":[{}]}}', b'{"hits":{"hits":'],
+    )
+    @BOTH_PATHS
+    async def test_it_is_no_elasticsearch(self, path: str, body: bytes) -> None:
+        """The client's request is not to blame: no 4xx."""
+        serve, _ = answering(reply(200, body))
+        answer = await in_front_of(serve, reranking(), path)
+        assert answer.status == 502
+        assert "not as Elasticsearch does" in answer.json()["error"]["reason"]
+
+    async def test_it_does_not_answer(self) -> None:
+        async def serve(wire: Wire) -> None:
+            await wire.read_message()
+            await wire.ended()
+
+        answer = await in_front_of(serve, reranking(), upstream_timeout_s=0.2)
+        assert answer.status == 504
+        assert "did not answer an inner search in time" in answer.json()["error"]["reason"]
+
+    async def test_its_answer_is_too_large(self) -> None:
+        async def serve(wire: Wire) -> None:
+            await wire.read_message()
+            await wire.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            while True:
+                await wire.send(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+
+        answer = await in_front_of(serve, reranking(), max_response="1MiB")
+        assert answer.status == 400
+        assert "[search.max_response: 1048576]" in answer.json()["error"]["reason"]
+
+    async def test_it_compresses_unasked(self) -> None:
+        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        serve, requests = answering(reply(200, gzip.compress(hits), b"content-encoding: gzip\r\n"))
+        answer = await in_front_of(serve, reranking())
+        assert answer.hits == []
+        assert requests[0].field("accept-encoding") is None
+
+    async def test_warnings_of_all_searches_come_back_once(self) -> None:
+        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        shared, own = b'Warning: 299 ES "both"\r\n', b'Warning: 299 ES "final"\r\n'
+        serve, requests = answering(
+            reply(200, b'{"id":"p"}'),
+            reply(200, hits, shared),
+            reply(200, hits, shared + own),
+            reply(200, b"{}"),
+        )
+        answer = await in_front_of(serve, reranking(), TWO_STAGES)
+        assert answer.headers.getall("Warning") == ['299 ES "both"', '299 ES "final"']
+        assert [request.first_line.split(b"?")[0].split(b" HTTP")[0] for request in requests] == [
+            b"POST /films/_pit", b"POST /_search", b"POST /_search", b"DELETE /_pit",
+        ]  # fmt: skip
+
+    async def test_the_callers_headers_go_along_and_no_others(self) -> None:
+        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        serve, requests = answering(
+            reply(200, b'{"id":"p"}'), reply(200, hits), reply(200, hits), reply(200, b"{}")
+        )
+        vendor = "application/vnd.elasticsearch+json; compatible-with=9"
+        headers = {
+            "Authorization": "ApiKey abc",
+            "X-Opaque-Id": "7",
+            "Accept": vendor,
+            "Content-Type": vendor,
+            "User-Agent": "me",
+        }
+        async with (
+            raw_server(serve) as upstream,
+            search_app(f"http://127.0.0.1:{upstream.port}") as app,
+        ):
+            answer = await app.search("films", reranking(), TWO_STAGES, headers=headers)
+            await app.executor.drain()
+        assert answer.hits == []
+        assert len(requests) == 4
+        for request in requests:
+            for name, value in headers.items():
+                # Elasticsearch refuses a media type beside no body.
+                expected = value if request.body or name != "Content-Type" else None
+                assert request.field(name) == expected
+            sent = {line.partition(b":")[0].lower() for line in request.head.splitlines()[1:] if line}
+            assert sent <= {
+                b"host", b"authorization", b"x-opaque-id", b"accept", b"content-type", b"user-agent",
+                b"content-length",
+            }  # fmt: skip
+
+
+class TestDisconnect:
+    async def test_a_client_that_leaves_ends_its_search_upstream(self) -> None:
+        asked, gone = asyncio.Event(), asyncio.Event()
+
+        async def serve(wire: Wire) -> None:
+            await wire.read_message()
+            asked.set()
+            await wire.ended()
+            gone.set()
+
+        async with (
+            raw_server(serve) as upstream,
+            search_app(f"http://127.0.0.1:{upstream.port}") as app,
+        ):
+            search = asyncio.create_task(app.search("films", reranking()))
+            await asyncio.wait_for(asked.wait(), 20)
+            search.cancel()
+            await asyncio.wait_for(gone.wait(), 20)
+
+    async def test_a_client_that_leaves_ends_its_scoring_and_its_point_in_time(
+        self, elasticsearch: RunningElasticsearch, crimes: str
+    ) -> None:
+        asked, cancelled = asyncio.Event(), asyncio.Event()
+
+        async def never() -> None:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+
+        async with search_app(elasticsearch.url) as app:
+            app.engine.before = never
+            search = asyncio.create_task(app.search(crimes, reranking(), TWO_STAGES))
+            await asyncio.wait_for(asked.wait(), 20)
+            search.cancel()
+            await asyncio.wait_for(cancelled.wait(), 20)
+        # the application has ended, and waited for what it had to close
+        assert app.upstream.sent[-1] == "DELETE /_pit"
+
+
+async def test_a_defect_of_ours_is_an_error_in_elasticsearchs_shape(
+    app: SearchApp, crimes: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.engine.failure = AssertionError("a defect")
+    answer = await app.search(crimes, reranking())
+    assert answer.status == 500
+    assert answer.json()["error"]["reason"] == "rerank-proxy failed; its log has the details"
+    assert "a defect" in caplog.text
+    assert "a question" not in caplog.text

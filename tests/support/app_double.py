@@ -1,0 +1,59 @@
+"""A stand-in for the application's process: `python -m tests.support.app_double DIRECTORY`.
+
+It reads its orders like the real one, serves both sockets, and ends with its standard input. The file `pid`
+in the directory says that it serves, as whom, and with which orders. It answers a search (without a body)
+with `reranked`; one for `/slow/_search` only when the file `go` is there. With the file `broken` it ends at
+once.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+READY = {"ready": True, "models": {"minilm": {"state": "ready", "detail": None}}}
+METRICS = b"# TYPE app_double gauge\napp_double 1.0\n"
+
+
+async def main(directory: Path) -> None:
+    orders = json.loads(sys.stdin.readline())
+    if (directory / "broken").exists():
+        sys.exit(3)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(await answer(head))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def answer(head: bytes) -> bytes:
+        target = head.split(b" ")[1]
+        status, body = b"200 OK", b"reranked"
+        if target == b"/metrics":
+            body = METRICS
+        elif target == b"/ready":
+            readiness = directory / "ready.json"
+            value = json.loads(readiness.read_text()) if readiness.exists() else READY
+            status = b"200 OK" if value["ready"] else b"503 Service Unavailable"
+            body = json.dumps(value).encode()
+        elif target.startswith(b"/slow/_search"):
+            (directory / "arrived").touch()
+            while not (directory / "go").exists():  # noqa: ASYNC110  # another process makes it
+                await asyncio.sleep(0.01)
+        return b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body)
+
+    servers = [await asyncio.start_unix_server(serve, orders[key]) for key in ("socket", "control")]
+    written = directory / "pid.new"
+    written.write_text(json.dumps({"pid": os.getpid(), **orders}))
+    written.rename(directory / "pid")
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    for server in servers:
+        server.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

@@ -1,0 +1,35 @@
+"""An engine for the length of a block."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from proxy.engine import Engine
+from proxy.settings import EngineSettings, ModelSettings
+
+OnDisk = Path | Mapping[str, Any]
+"""A model's directory, or its settings."""
+
+
+@asynccontextmanager
+async def running(
+    models: Mapping[str, OnDisk], registry: CollectorRegistry | None = None, **settings: Any
+) -> AsyncIterator[Engine]:
+    """The keyword arguments are settings of the engine."""
+    engine = Engine(
+        {name: _settings(model) for name, model in models.items()}, EngineSettings(**settings), registry
+    )
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+def _settings(model: OnDisk) -> ModelSettings:
+    if isinstance(model, Path):
+        return ModelSettings(source=str(model))
+    return ModelSettings.model_validate({**model, "source": str(model["source"])})

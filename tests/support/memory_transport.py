@@ -1,0 +1,72 @@
+"""A transport without a network: tests decide how bytes are cut, and when a side is slow."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+_READ_END, _WRITE_END = os.pipe()
+
+
+class _Socket:
+    """One on which nothing ever arrives."""
+
+    family = socket.AF_INET
+
+    def fileno(self) -> int:
+        return _READ_END
+
+    def setsockopt(self, *_: object) -> None:
+        pass
+
+
+class MemoryTransport(asyncio.Transport):
+    """Keeps what is written to it.
+
+    Attributes:
+        ended: `write_eof` was called.
+        reading: False while the protocol wants to get nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.ended = False
+        self.reading = True
+        self._closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self._closing, "written after its end"
+        assert not self.ended, "written after `write_eof`"
+        self.written += data
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        for data in list_of_data:
+            self.write(data)
+
+    def write_eof(self) -> None:
+        self.ended = True
+
+    def close(self) -> None:
+        self._closing = True
+
+    def abort(self) -> None:
+        self._closing = True
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return _Socket() if name == "socket" else default

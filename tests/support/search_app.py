@@ -1,0 +1,175 @@
+"""The application on a real socket in front of an Elasticsearch, with a reranker that is easy to predict."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
+from prometheus_client import CollectorRegistry
+
+from proxy.app.metrics import SearchMetrics
+from proxy.app.server import App
+from proxy.app.upstream import UpstreamClient
+from proxy.engine import Engine, Reranked
+from proxy.inference.endpoints import Endpoints
+from proxy.search.executor import Executor
+from proxy.search.upstream import Reply
+from proxy.settings import SearchSettings, Settings
+
+ENDPOINT: Final = ".rerank-v1-elasticsearch"
+TWO_STAGES: Final = "search_type=query_then_fetch"
+"""The default, spelt out: it changes nothing for a client but makes the proxy use a point in time."""
+
+
+class NumberAtTheEnd:
+    """In the engine's place: the score of a text is the number that it ends with.
+
+    Attributes:
+        table: Scores of texts that are not scored so.
+        asked: The texts of each call.
+        failure: What to raise instead.
+        before: Awaited before each answer.
+    """
+
+    def __init__(self) -> None:
+        self.table: dict[str, float] = {}
+        self.asked: list[list[str]] = []
+        self.failure: Exception | None = None
+        self.before: Callable[[], Awaitable[None]] | None = None
+
+    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+        self.asked.append(list(texts))
+        if self.before is not None:
+            await self.before()
+        if self.failure is not None:
+            raise self.failure
+        scores = [self.table[text] if text in self.table else float(text.split()[-1]) for text in texts]
+        return Reranked(scores, 0, 0)
+
+
+class RecordingUpstream(UpstreamClient):
+    """The real client, with a list of what it sent."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.sent: list[str] = []
+
+    async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
+        self.sent.append(f"{method} {target}")
+        return await super().request(method, target, body, headers)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer, its body decoded."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def hits(self) -> list[dict[str, Any]]:
+        assert self.status == 200, self.body
+        found: list[dict[str, Any]] = self.json()["hits"]["hits"]
+        return found
+
+    @property
+    def ids(self) -> list[str]:
+        return [hit["_id"] for hit in self.hits]
+
+    @property
+    def scores(self) -> list[float]:
+        return [hit["_score"] for hit in self.hits]
+
+    @property
+    def total(self) -> Any:
+        assert self.status == 200, self.body
+        return self.json()["hits"].get("total")
+
+    @property
+    def without_took(self) -> bytes:
+        return re.sub(rb'"took"( ?: ?)\d+', rb'"took"\1_', self.body, count=1)
+
+    @property
+    def cause(self) -> dict[str, Any]:
+        """The innermost error."""
+        error: dict[str, Any] = self.json()["error"]
+        while True:
+            inner = error.get("caused_by") or next(iter(error.get("suppressed", ())), None)
+            if inner is None:
+                return error
+            error = inner
+
+
+@dataclass
+class SearchApp:
+    """The application under test; `search` asks it as a client does."""
+
+    url: str
+    engine: NumberAtTheEnd
+    executor: Executor
+    upstream: RecordingUpstream
+    session: aiohttp.ClientSession
+
+    async def search(
+        self,
+        index: str | None,
+        body: Mapping[str, Any] | bytes,
+        query: str = "",
+        *,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        path = "/_search" if index is None else f"/{index}/_search"
+        return await self.call(method, path + (f"?{query}" if query else ""), body, headers=headers)
+
+    async def call(
+        self,
+        method: str,
+        target: str,
+        body: Mapping[str, Any] | bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        async with self.session.request(method, self.url + target, data=data, headers=sent) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+
+@asynccontextmanager
+async def search_app(url: str, **search: Any) -> AsyncIterator[SearchApp]:
+    """Serve in front of the Elasticsearch at `url`; `search` are settings of that section."""
+    settings = Settings.model_validate(
+        {
+            "upstream": url,
+            "models": {"numbers": "none"},
+            "endpoints": {ENDPOINT: "numbers"},
+            "search": search,
+        }
+    )
+    engine = NumberAtTheEnd()
+    limits: SearchSettings = settings.search
+    upstream = RecordingUpstream(settings.upstream, limits)
+    endpoints = Endpoints(settings.endpoints, cast("Engine", engine), limits.timeout_s)
+    executor = Executor(endpoints, limits.timeout_s)
+    app = App(executor, upstream, SearchMetrics(CollectorRegistry()), settings.edge.max_body)
+    runner = web.AppRunner(app.application(), auto_decompress=False, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        async with aiohttp.ClientSession() as session:
+            yield SearchApp(f"http://{host}:{port}", engine, executor, upstream, session)
+    finally:
+        await runner.cleanup()
+        await executor.drain()
+        await upstream.close()

@@ -1,0 +1,79 @@
+"""The caller's headers go along with inner searches; those of one hop or one message do not."""
+
+import pytest
+
+from proxy.app.headers import for_client, for_upstream
+from proxy.errors import ElasticsearchError
+
+
+def test_everything_of_the_caller_goes_along() -> None:
+    raw = [
+        (b"Host", b"es.example:9200"),
+        (b"Authorization", b"ApiKey c2VjcmV0"),
+        (b"X-Opaque-Id", b"42"),
+        (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        (b"Accept", b"application/vnd.elasticsearch+json; compatible-with=9"),
+        (b"es-security-runas-user", "jürgen".encode()),
+    ]
+    assert list(for_upstream(raw).items()) == [(name.decode(), value.decode()) for name, value in raw]
+
+
+def test_hop_by_hop_headers_stay() -> None:
+    raw = [
+        (b"Connection", b"close, X-Hop ,x-other"),
+        (b"X-HOP", b"1"),
+        (b"x-Other", b"2"),
+        (b"X-Kept", b"3"),
+        (b"Keep-Alive", b"timeout=5"),
+        (b"TE", b"trailers"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"Upgrade", b"h2c"),
+        (b"HTTP2-Settings", b"x"),
+        (b"Proxy-Authorization", b"Basic x"),
+        (b"Proxy-Connection", b"keep-alive"),
+        (b"Trailer", b"x"),
+        (b"Content-Length", b"3"),
+        (b"Content-Encoding", b"gzip"),
+        (b"Accept-Encoding", b"gzip"),
+        (b"Expect", b"100-continue"),
+    ]
+    assert list(for_upstream(raw).items()) == [("X-Kept", "3")]
+
+
+def test_repeats_survive_in_the_first_spelling() -> None:
+    raw = [(b"x-a", b"1"), (b"X-A", b"2"), (b"X-a", b"3"), (b"b", b"4")]
+    assert list(for_upstream(raw).items()) == [("x-a", "1"), ("x-a", "2"), ("x-a", "3"), ("b", "4")]
+
+
+def test_latin_1_is_refused_and_not_shown() -> None:
+    with pytest.raises(ElasticsearchError) as raised:
+        for_upstream([(b"Authorization", b"Basic \xe9secret")])
+    assert raised.value.status == 400
+    assert "[Authorization]" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_upstreams_headers_come_back() -> None:
+    raw = [
+        (b"X-elastic-product", b"Elasticsearch"),
+        (b"content-type", b"application/json"),
+        (b"Warning", b'299 "a"'),
+        (b"Warning", b'299 "b"'),
+        (b"WWW-Authenticate", b"Basic"),
+        (b"WWW-Authenticate", b"ApiKey"),
+        (b"X-Raw", b"\xe9"),
+        (b"Connection", b"close, X-Hop"),
+        (b"x-hop", b"1"),
+        (b"content-length", b"10"),
+        (b"content-encoding", b"gzip"),
+        (b"Transfer-Encoding", b"chunked"),
+    ]
+    assert for_client(raw) == [
+        ("X-elastic-product", "Elasticsearch"),
+        ("content-type", "application/json"),
+        ("Warning", '299 "a"'),
+        ("Warning", '299 "b"'),
+        ("WWW-Authenticate", "Basic"),
+        ("WWW-Authenticate", "ApiKey"),
+        ("X-Raw", "\udce9"),
+    ]

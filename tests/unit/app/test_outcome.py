@@ -1,0 +1,39 @@
+"""The `X-Rerank` header cannot be broken out of: an endpoint id is whatever the client sends."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.observe.outcome import Applied, Skipped
+
+texts = st.text(st.characters(exclude_categories=()))
+
+
+def test_applied() -> None:
+    outcome = Applied(".rerank-v1", "minilm", 10, 8, 3, 1, 12.345)
+    assert outcome.header() == (
+        "applied; endpoint=.rerank-v1; model=minilm; window=10; scored=8; cached=3; truncated=1; ms=12.3"
+    )
+
+
+def test_skipped() -> None:
+    assert Skipped("x", "status_exception").header() == "skipped; endpoint=x; reason=status_exception"
+
+
+@given(texts, texts)
+def test_no_name_breaks_out(endpoint: str, model: str) -> None:
+    for header in (
+        Applied(endpoint, model, 1, 1, 0, 0, 0.1).header(),
+        Skipped(endpoint, model).header(),
+    ):
+        assert header.isascii()
+        assert header.isprintable()
+        state, *parts = header.split("; ")
+        assert state in ("applied", "skipped")
+        assert [part.partition("=")[0] for part in parts] in (
+            ["endpoint", "model", "window", "scored", "cached", "truncated", "ms"],
+            ["endpoint", "reason"],
+        )
+
+
+def test_a_name_of_any_length_fits_a_header() -> None:
+    assert len(Skipped("x" * 1_000_000, "y").header()) < 1000

@@ -1,0 +1,176 @@
+"""The Dockerfile, as far as it can be checked without an engine."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+import yaml
+
+from proxy.settings import load
+from tests.support.project import ROOT
+
+FILE = ROOT / "deploy" / "Dockerfile"
+
+
+@dataclass(frozen=True)
+class Instruction:
+    name: str
+    arguments: str
+
+
+def _instructions() -> list[Instruction]:
+    """One entry per instruction, continuation lines joined, comments left out."""
+    lines = [line for line in FILE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    pairs = [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
+    return [Instruction(name, arguments) for name, arguments in pairs]
+
+
+def _last_stage() -> list[Instruction]:
+    instructions = _instructions()
+    start = max(place for place, each in enumerate(instructions) if each.name == "FROM")
+    return instructions[start:]
+
+
+def _only(name: str) -> str:
+    (found,) = [each.arguments for each in _last_stage() if each.name == name]
+    return found
+
+
+def _environment() -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in _only("ENV").split())
+
+
+def _copied() -> list[tuple[list[str], str]]:
+    """Sources and target of every COPY out of the project."""
+    copies = [each.arguments.split() for each in _instructions() if each.name == "COPY"]
+    return [(parts[:-1], parts[-1]) for parts in copies if not parts[0].startswith("--from")]
+
+
+def _is_ignored(path: PurePosixPath) -> bool:
+    """Docker's rule: the last pattern that matches the path, or a directory above it, decides."""
+    ignored = False
+    candidates = [str(path), *(str(parent) for parent in path.parents if str(parent) != ".")]
+    for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
+        pattern = line.strip()
+        if not pattern or pattern.startswith("#"):
+            continue
+        keeps = pattern.startswith("!")
+        pattern = pattern.removeprefix("!")
+        names = [pattern, pattern.removeprefix("**/")]
+        if any(fnmatch(candidate, name) for candidate in candidates for name in names):
+            ignored = not keeps
+    return ignored
+
+
+def test_every_source_exists_and_is_sent_to_the_engine() -> None:
+    sources = [source for sources, _ in _copied() for source in sources]
+    assert "proxy" in sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert not _is_ignored(PurePosixPath(source)), source
+
+
+def test_nothing_else_is_sent_to_the_engine() -> None:
+    for name in (".git/config", ".venv/bin/python", "models/weights.safetensors", "tests/conftest.py"):
+        assert _is_ignored(PurePosixPath(name)), name
+
+
+def test_the_package_builds_from_what_is_copied(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", reason="setuptools, which builds the package, is not installed")
+    context = tmp_path / "src"
+    context.mkdir()
+    for sources, target in _copied():
+        if target.startswith("/"):
+            continue
+        for source in sources:
+            _copy(ROOT / source, context / target)
+    build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+    command = [sys.executable, "-W", "ignore", "-c", build, str(tmp_path)]
+    built = subprocess.run(command, cwd=context, capture_output=True, text=True, timeout=120, check=False)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(ZipFile(wheel).namelist())
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "proxy").rglob("*.py")}
+    assert modules <= packed
+    assert any(name.endswith("licenses/LICENSE") for name in packed)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """As COPY does: a directory's content into the target, a file into a directory."""
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        target.mkdir(exist_ok=True)
+        shutil.copy(source, target)
+
+
+def test_python_is_one_that_the_project_supports() -> None:
+    (version,) = re.findall(r"PYTHON_VERSION=(3\.\d+)", FILE.read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    oldest = project["requires-python"].removeprefix(">=")
+    assert _numbers(version) >= _numbers(oldest)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))
+
+
+def test_it_runs_as_the_user_that_the_deployments_name() -> None:
+    user = _only("USER")
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    assert compose["services"]["proxy"]["user"] == user
+    assert int(user.split(":")[0]) > 0
+    assert f"--uid {user.split(':')[0]}" in FILE.read_text(encoding="utf-8")
+
+
+def test_it_starts_a_script_of_the_project() -> None:
+    scripts: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (program,) = json.loads(_only("ENTRYPOINT"))
+    assert program in scripts["scripts"]
+    assert json.loads(_only("CMD")) == ["serve"]
+
+
+def test_the_settings_are_where_they_are_looked_for_and_fit_the_ports() -> None:
+    copies = [(sources, target) for sources, target in _copied() if target.startswith("/")]
+    assert copies == [(["config/container.yaml"], _environment()["RERANK_PROXY_CONFIG"])]
+    settings = load(ROOT / "config" / "container.yaml", environ={})
+    assert _only("EXPOSE").split() == [str(settings.listen.port), str(settings.admin.listen.port)]
+    assert settings.listen.host == settings.admin.listen.host == "0.0.0.0"
+
+
+def test_only_tmp_is_written_to() -> None:
+    environment = _environment()
+    for name in ("HOME", "TMPDIR", "HF_HOME"):
+        assert PurePosixPath(environment[name]).is_relative_to("/tmp"), name
+    assert environment["PYTHONDONTWRITEBYTECODE"] == "1"
+
+
+def test_the_health_check_is_python_that_asks_the_admin_port() -> None:
+    options, _, command = _only("HEALTHCHECK").partition("CMD ")
+    assert re.fullmatch(r"(--[a-z-]+=\d+s?\s+)*", options), options
+    program, option, script = json.loads(command)
+    assert (program, option) == ("python", "-c")
+    ast.parse(script)
+    assert "http://127.0.0.1:9202/live" in script
+
+
+def test_every_download_is_held_to_a_version() -> None:
+    installs = [each.arguments for each in _instructions() if "pip install" in each.arguments]
+    assert len(installs) == 3
+    for install in installs:
+        assert re.search(
+            r"--requirement requirements/uv\.txt|onstraints requirements/constraints\.txt", install
+        )
+    for line in (ROOT / "requirements" / "uv.txt").read_text(encoding="utf-8").splitlines():
+        assert "==" in line, line

@@ -1,0 +1,120 @@
+import gzip
+import json
+import tracemalloc
+import zlib
+from itertools import pairwise
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.edge.mention import WORD, Mention, find_in_body, find_in_query
+
+NO_LIMIT = 1 << 30
+SEARCH = b'{"retriever":{"text_similarity_reranker":{"field":"plot"}}}'
+
+
+def raw_deflate(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(data) + compressor.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "encode"),
+    [(b"", bytes), (b"gzip", gzip.compress), (b"x-gzip", gzip.compress), (b"deflate", zlib.compress),
+     (b"deflate", raw_deflate), (b"br", bytes), (b"identity", bytes)],
+)  # fmt: skip
+def test_word_is_found_in_the_decoded_body(coding: bytes, encode: type[bytes]) -> None:
+    assert find_in_body([encode(SEARCH)], coding, NO_LIMIT) is Mention.YES
+    assert find_in_body([encode(b'{"query":{}}')], coding, NO_LIMIT) is Mention.NO
+
+
+@given(
+    spelling=st.lists(st.sampled_from(["plain", "lower", "upper"]), min_size=len(WORD), max_size=len(WORD)),
+    before=st.binary(max_size=200),
+    cuts=st.lists(st.integers(0, 400), max_size=6),
+    compressed=st.booleans(),
+)
+def test_word_is_found_in_any_spelling_and_however_it_is_cut(
+    spelling: list[str], before: bytes, cuts: list[int], compressed: bool
+) -> None:
+    forms = {"plain": "%c", "lower": "\\u%04x", "upper": "\\u%04X"}
+    # Not the `u`, which JSON wants in lower case.
+    word = "".join(
+        forms[form] % (chr(c) if form == "plain" else c) for form, c in zip(spelling, WORD, strict=True)
+    )
+    assert json.loads(f'"{word}"').encode() == WORD
+    data = before + word.encode() + b'":1}'
+    if compressed:
+        data = gzip.compress(data)
+    ends = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
+    pieces = [data[start:end] for start, end in pairwise(ends)]
+    assert find_in_body(pieces, b"gzip" if compressed else b"", NO_LIMIT) is Mention.YES
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"text_similarity_rerankeR",
+        b"text_similarity_",
+        rb'"\u0074ext_similarity_reranke"',
+        rb'"\U0074ext_similarity_reranker"',
+        rb'"\u00e9t\u00e9 text similarity reranker"',
+    ],
+)
+def test_near_misses(body: bytes) -> None:
+    assert find_in_body([body], b"", NO_LIMIT) is Mention.NO
+
+
+def test_pieces_that_do_not_touch_are_not_joined() -> None:
+    assert find_in_body([b"text_similarity_", b" " * 500, b"reranker"], b"", NO_LIMIT) is Mention.NO
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
+def test_corrupt_data_counts_as_what_could_be_read(coding: bytes) -> None:
+    assert find_in_body([b"not compressed " + WORD], coding, NO_LIMIT) is Mention.NO
+    encode = gzip.compress if coding == b"gzip" else zlib.compress
+    cut = encode(SEARCH + bytes(range(256)) * 64)[:-40]
+    assert find_in_body([cut], coding, NO_LIMIT) is Mention.YES
+    assert find_in_body([encode(b"x" * 1000)[:-4] + b"1234"], coding, NO_LIMIT) is Mention.NO
+
+
+def test_decompression_stops_at_the_limit() -> None:
+    bomb = gzip.compress(b"\0" * 50_000_000)
+    tracemalloc.start()
+    try:
+        assert find_in_body([bomb], b"gzip", 1_000_000) is Mention.UNKNOWN
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_whole_of_a_long_body_is_looked_at_without_holding_it() -> None:
+    body = gzip.compress(b"\0" * 20_000_000 + WORD)
+    tracemalloc.start()
+    try:
+        assert find_in_body([body], b"gzip", NO_LIMIT) is Mention.YES
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"source=" + SEARCH,
+        b"source=" + quote(SEARCH).encode() + b"&source_content_type=application/json",
+        b"source=" + b"".join(b"%%%02x" % c for c in WORD),
+        b"source=%5Cu0074ext_similarity_reranker",
+        b"%zz&x=" + WORD,
+    ],
+)
+def test_word_in_the_query(query: bytes) -> None:
+    assert find_in_query(query)
+
+
+@pytest.mark.parametrize("query", [b"", b"q=a%3Ab", b"source=%7B%7D", b"%"])
+def test_query_without_the_word(query: bytes) -> None:
+    assert not find_in_query(query)

@@ -1,0 +1,53 @@
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.observe.metrics import EdgeMetrics
+
+
+def samples(metrics: EdgeMetrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for sample in family.samples
+    }
+
+
+def test_counts() -> None:
+    metrics = EdgeMetrics()
+    for _ in range(3):
+        metrics.request("plain", 200)
+    metrics.request("rerank", 503)
+    metrics.retries = 2
+    metrics.app_restarts = 1
+    metrics.app_up = True
+    metrics.client_connections = lambda: 7
+    read = samples(metrics)
+    assert read["rerank_proxy_requests_total", (("code", "200"), ("kind", "plain"))] == 3
+    assert read["rerank_proxy_requests_total", (("code", "503"), ("kind", "rerank"))] == 1
+    assert read["rerank_proxy_upstream_retries_total", ()] == 2
+    assert read["rerank_proxy_app_restarts_total", ()] == 1
+    assert read["rerank_proxy_app_up", ()] == 1
+    assert read["rerank_proxy_client_connections", ()] == 7
+    assert read["rerank_proxy_upstream_connections", (("state", "idle"),)] == 0
+
+
+def test_buckets_add_up() -> None:
+    metrics = EdgeMetrics()
+    for seconds in (0.0005, 0.001, 0.2, 3600.0):
+        metrics.first_byte(seconds)
+    read = samples(metrics)
+    name = "rerank_proxy_upstream_first_byte_seconds"
+    buckets = {
+        bound: value
+        for (key, labels), value in read.items()
+        if key == f"{name}_bucket"
+        for _, bound in labels
+    }
+    assert (buckets["0.001"], buckets["0.1"], buckets["0.25"], buckets["60.0"]) == (2, 2, 3, 3)
+    assert buckets["+Inf"] == read[f"{name}_count", ()] == 4
+    assert read[f"{name}_sum", ()] == 0.0005 + 0.001 + 0.2 + 3600.0
+
+
+def test_two_edges_do_not_share_numbers() -> None:
+    first, second = EdgeMetrics(), EdgeMetrics()
+    first.request("plain", 200)
+    assert not [key for key in samples(second) if key[0] == "rerank_proxy_requests_total"]

@@ -1,0 +1,116 @@
+import pytest
+
+from proxy.edge.router import is_read_only, is_search, query_of
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/_search",
+        b"/_search/",
+        b"/_search?",
+        b"/i/_search",
+        b"/i/_search/?q=1",
+        b"/a,b*,-c/_search?x",
+        b"/%3Clogs-%7Bnow%2Fd%7D%3E/_search",
+        b"/_msearch",
+        b"/i/_msearch",
+        b"/_search/template",
+        b"/i/_search/template/",
+        b"/_msearch/template",
+        b"/i/_msearch/template?y",
+    ],
+)
+def test_search_endpoints(target: bytes) -> None:
+    assert is_search(b"POST", target)
+    assert is_search(b"GET", target)
+    assert not is_search(b"PUT", target)
+    assert not is_search(b"DELETE", target)
+    assert not is_search(b"HEAD", target)
+
+
+@pytest.mark.parametrize("target", [b"/_async_search", b"/i/_async_search/?wait_for_completion_timeout=1s"])
+def test_only_a_posted_async_search_is_one(target: bytes) -> None:
+    assert is_search(b"POST", target)
+    assert not is_search(b"GET", target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/",
+        b"/_search/scroll",
+        b"/i/_search/scroll",
+        b"/_async_search/abc",
+        b"/_async_search/status/abc",
+        b"//i/_search",
+        b"//_search",
+        b"/i/_search//",
+        b"/i/j/_search",
+        b"/%5Fsearch",
+        b"/_SEARCH",
+        b"/i/_searching",
+        b"/i/_doc/_search",
+        b"/i/x_search",
+        b"/i?x=/_search",
+        b"/_application/search_application/a/_search",
+        b"_search",
+        b"http://h/_search",
+        b"*",
+    ],
+)
+def test_other_targets(target: bytes) -> None:
+    assert not is_search(b"POST", target)
+    assert not is_search(b"GET", target)
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        (b"GET", b"/"),
+        (b"GET", b"/i/_doc/1"),
+        (b"HEAD", b"/i"),
+        (b"OPTIONS", b"*"),
+        (b"POST", b"/_search"),
+        (b"POST", b"/i/_search?q=1"),
+        (b"POST", b"/_msearch"),
+        (b"POST", b"/i/_search/template"),
+        (b"POST", b"/i/_count"),
+        (b"POST", b"/_mget"),
+        (b"POST", b"/i/_field_caps/"),
+        (b"POST", b"/i/_explain/1"),
+        (b"POST", b"/i/_validate/query"),
+    ],
+)
+def test_what_may_be_sent_twice(method: bytes, target: bytes) -> None:
+    assert is_read_only(method, target)
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        (b"PUT", b"/i"),
+        (b"DELETE", b"/i"),
+        (b"DELETE", b"/_search/scroll"),
+        (b"POST", b"/_bulk"),
+        (b"POST", b"/i/_doc"),
+        (b"POST", b"/i/_update_by_query"),
+        (b"POST", b"/_reindex"),
+        (b"POST", b"/_search/scroll"),
+        (b"GET", b"/_search/scroll"),
+        (b"GET", b"/_search/scroll/abc?scroll=1m"),
+        (b"GET", b"/_sql"),
+        (b"POST", b"/_async_search"),
+        (b"POST", b"/i/_pit?keep_alive=1m"),
+        (b"POST", b"/i/_doc/_search"),
+        (b"PATCH", b"/_search"),
+        (b"get", b"/"),
+    ],
+)
+def test_what_may_not(method: bytes, target: bytes) -> None:
+    assert not is_read_only(method, target)
+
+
+def test_query() -> None:
+    assert query_of(b"/a?b=c?d#e") == b"b=c?d#e"
+    assert query_of(b"/a") == b""

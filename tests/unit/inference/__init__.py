@@ -1,0 +1,1 @@
+"""Inference endpoints without models."""

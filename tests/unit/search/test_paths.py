@@ -1,0 +1,64 @@
+"""Which requests one search can answer; all others take a point in time."""
+
+from typing import Any
+
+import pytest
+
+from proxy.search.paths import fits_one_search
+from tests.support.searches import KNN, STANDARD, request, reranking
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        (reranking(), ""),
+        (reranking(KNN), ""),
+        ({**reranking(), "size": 2, "from": 3, "track_total_hits": 4, "min_score": 1}, ""),
+        ({**reranking(), "_source": ["a"], "version": True, "seq_no_primary_term": True}, ""),
+        (reranking(filter={"term": {"a": 1}}, min_score=1, rank_window_size=50), ""),
+        (reranking({"standard": {"min_score": 1, "filter": [{"term": {"a": 1}}]}}), ""),
+        (reranking(), "routing=a&preference=b&typed_keys&pretty&size=1&_source_includes=a"),
+    ],
+)
+def test_one_search(body: Any, query: str) -> None:
+    assert fits_one_search(request(body, query))
+
+
+def named(query: Any) -> Any:
+    return {"standard": {"query": query}}
+
+
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        *(
+            ({**reranking(), name: {}}, "")
+            for name in (
+                "aggs", "aggregations", "collapse", "docvalue_fields", "explain", "ext", "fields",
+                "highlight", "indices_boost", "post_filter", "runtime_mappings", "script_fields", "stats",
+                "stored_fields", "suggest", "anything_new",
+            )
+        ),
+        *(
+            (reranking(), query)
+            for query in ("search_type=dfs_query_then_fetch", "stored_fields=a", "docvalue_fields=a", "foo=1")
+        ),
+        (reranking(_name="top"), ""),
+        (reranking({"standard": {"_name": "child"}}), ""),
+        (reranking({"standard": {"sort": "n"}}), ""),
+        (reranking({"standard": {"collapse": {"field": "n"}}}), ""),
+        (reranking(named({"match": {"a": {"query": "x", "_name": "clause"}}})), ""),
+        (reranking(named({"nested": {"path": "n", "query": {}, "inner_hits": {}}})), ""),
+        (reranking(filter={"term": {"a": {"value": 1, "_name": "f"}}}), ""),
+        (reranking({"knn": {**KNN["knn"], "filter": {"term": {"a": {"value": 1, "_name": "f"}}}}}), ""),
+        (reranking({"knn": {**KNN["knn"], "_name": "leg"}}), ""),
+        (reranking({"standard": {"min_score": 1}}, min_score=0), ""),
+        ({**reranking(), "from": 11}, ""),  # may be beyond index.max_result_window
+    ],
+)  # fmt: skip
+def test_a_point_in_time(body: Any, query: str) -> None:
+    assert not fits_one_search(request(body, query))
+
+
+def test_the_clients_point_in_time() -> None:
+    assert not fits_one_search(request({**reranking(STANDARD), "pit": {"id": "x"}}, index=None))

@@ -1,0 +1,258 @@
+"""The command line: its options are the table of settings, its errors are one line on standard error."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from proxy import __version__
+from proxy.cli import main
+from proxy.search.scores import normalize
+from proxy.settings import table
+from tests.support.tiny_models import build
+
+
+def run(*arguments: str, environ: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(main, list(arguments), env=environ)
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_help_mentions_every_setting(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    text = " ".join(result.stdout.split())
+    for row in table():
+        if row.option is not None:
+            assert f"{row.option} {row.path[-1].upper()}" in text
+            assert f"env: {row.environment}]" in text.replace("- ", "-")
+            assert " ".join(row.description.split()) in text
+    for option in ("--config", "--model", "--endpoint", "RERANK_PROXY_CONFIG"):
+        assert option in text
+
+
+def test_help_of_the_whole() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for command in ("serve", "check", "rerank"):
+        assert f"\n  {command} " in result.stdout
+    assert "rerank-proxy serve --upstream http://localhost:9200" in result.stdout
+    assert run("--version").stdout == f"rerank-proxy, version {__version__}\n"
+
+
+def test_help_of_rerank() -> None:
+    text = run("rerank", "--help").stdout
+    for option in ("--query", "--model", "--config", "--raw", "[TEXT]... | -"):
+        assert option in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--listen", "nowhere"], "[listen]: expected HOST:PORT, for example 127.0.0.1:9201, not [nowhere]"),
+        (
+            ["--upstream", "ftp://x"],
+            "[upstream.url]: expected http://HOST:PORT or https://HOST:PORT, not [ftp://x]",
+        ),
+        (["--search-timeout-s", "0"], "[search.timeout_s]: Input should be greater than 0, not [0]"),
+        (["--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read: No such file or directory"),
+        (["--model", "minilm"], "--model minilm: expected NAME=VALUE"),
+        (["--model", "=x"], "--model =x: expected NAME=VALUE"),
+        (["--endpoint", "e="], "--endpoint e=: expected NAME=VALUE"),
+        (["--endpoint", "e=m"], "endpoints.e.model: no model [m] under models (none is configured)"),
+    ],
+)
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_bad_settings_end_with_2_and_one_line(command: str, arguments: list[str], message: str) -> None:
+    result = run(command, *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == f"rerank-proxy: {message}\n"
+
+
+def test_a_file_that_a_setting_names_is_one_of_them(tmp_path: Path) -> None:
+    ca_certs = tmp_path / "ca.pem"
+    arguments = ["check", "--upstream", "https://127.0.0.1:1", "--upstream-ca-certs", str(ca_certs)]
+    for content in (None, "not PEM"):
+        if content is not None:
+            ca_certs.write_text(content)
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 1
+        assert "[upstream.ca_certs]" in result.stderr
+        assert str(ca_certs) in result.stderr
+
+
+def test_unknown_options_end_with_2() -> None:
+    result = run("serve", "--upstrem", "http://x:1")
+    assert result.exit_code == 2
+    assert "No such option '--upstrem'" in result.stderr
+    assert "'--upstream'" in result.stderr
+
+
+def test_bad_variables_end_with_2() -> None:
+    result = run("serve", environ={"RERANK_PROXY_LISTN": "x"})
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "rerank-proxy: unknown setting [listn], did you mean [listen]?\n",
+    )
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("listen: x\n")
+    result = run("serve", environ={"RERANK_PROXY_CONFIG": str(path)})
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"rerank-proxy: {path}: [listen]: expected HOST:PORT")
+
+
+def test_it_is_a_module_as_well() -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("RERANK_PROXY_")}
+    command: list[Any] = [sys.executable, "-m", "proxy", "serve", "--listen", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("rerank-proxy: [listen]: expected HOST:PORT")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("bert", tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("RERANK_PROXY_"):
+            monkeypatch.delenv(name)
+
+
+TEXTS = ("a river over its banks", "seven beans", "the proxy forwards every request")
+
+
+def scored(result: Result) -> list[tuple[float, str]]:
+    assert (result.exit_code, result.stderr) == (0, "")
+    pairs = [line.split("\t") for line in result.stdout.splitlines()]
+    return [(float(score), text) for score, text in pairs]
+
+
+class TestRerank:
+    def test_texts_are_scored_best_first(self, model: Path) -> None:
+        raw = scored(run("rerank", "--query", "water", "--model", str(model), "--raw", *TEXTS))
+        assert sorted(text for _, text in raw) == sorted(TEXTS)
+        assert raw == sorted(raw, reverse=True)
+        normalised = scored(run("rerank", "--query", "water", "--model", str(model), *TEXTS))
+        expected = normalize([score for score, _ in raw]).tolist()
+        assert [text for _, text in normalised] == [text for _, text in raw]
+        assert [score for score, _ in normalised] == pytest.approx(expected, rel=1e-6)
+
+    @pytest.mark.parametrize("dash", [(), ("-",)])
+    def test_texts_come_from_standard_input_too(self, model: Path, dash: tuple[str, ...]) -> None:
+        given = run("rerank", "--query", "water", "--model", str(model), *TEXTS)
+        command = ["rerank", "--query", "water", "--model", str(model), *dash]
+        piped = CliRunner().invoke(main, command, input="\r\n".join(TEXTS).encode())
+        assert scored(piped) == scored(given)
+        broken = CliRunner().invoke(main, command, input=b"caf\xe9\n")
+        assert [text for _, text in scored(broken)] == ["caf\ufffd"]
+        assert scored(CliRunner().invoke(main, command, input=b"")) == []
+
+    def test_a_model_of_the_settings(self, model: Path, tmp_path: Path) -> None:
+        config = tmp_path / "settings.yaml"
+        config.write_text(f"models: {{tiny: {{source: {model}, activation: sigmoid}}}}\n")
+        command = ["rerank", "--query", "water", "--config", str(config), "--model", "tiny", "--raw"]
+        assert all(0 < score < 1 for score, _ in scored(run(*command, *TEXTS)))
+
+    def test_a_model_that_will_not_load(self, tmp_path: Path) -> None:
+        result = run("rerank", "--query", "q", "--model", str(tmp_path / "none"), "text")
+        assert result.exit_code == 1
+        assert result.stdout == ""
+        assert result.stderr.startswith("rerank-proxy: there is no directory [")
+        assert result.stderr.count("\n") == 1
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """An Elasticsearch's health, or what the test makes of it."""
+
+    status = 200
+    product = "Elasticsearch"
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("X-elastic-product", self.product)
+        self.send_header("content-length", "18")
+        self.end_headers()
+        self.wfile.write(b'{"status":"green"}')
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def upstream() -> Iterator[Callable[..., str]]:
+    """Starts an upstream and gives its URL."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(**answers: Any) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answering", (Upstream,), answers))
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class TestCheck:
+    def test_all_is_well(self, model: Path, upstream: Callable[..., str]) -> None:
+        url = upstream()
+        result = run("check", "--upstream", url, "--model", f"tiny={model}", "--endpoint", "mine=tiny")
+        assert result.exit_code == 0
+        settings, elasticsearch, tiny, endpoint = result.stdout.splitlines()
+        assert settings == "settings   ok      1 models, 1 endpoints"
+        assert elasticsearch == f"upstream   ok      {url}, cluster is green"
+        assert tiny.startswith(f"model      ok      tiny: {model} (")
+        assert endpoint == "endpoint   ok      mine is served by model tiny"
+        assert result.stderr == ""
+
+    def test_a_model_that_will_not_load(self, tmp_path: Path, upstream: Callable[..., str]) -> None:
+        arguments = ["--upstream", upstream(), "--model", f"bad={tmp_path}/none", "--endpoint", "mine=bad"]
+        result = run("check", *arguments)
+        assert result.exit_code == 1
+        lines = result.stdout.splitlines()
+        assert lines[2].startswith(f"model      failed  bad: there is no directory [{tmp_path}/none]")
+        assert lines[3] == "endpoint   failed  mine is served by model bad"
+        assert (len(lines), result.stderr) == (4, "")
+
+    @pytest.mark.parametrize(
+        ("answers", "exit_code", "line"),
+        [
+            ({"status": 401}, 0, "upstream   ok      URL, asks for credentials, which clients bring"),
+            ({"status": 500}, 1, "upstream   failed  URL answered 500 and not as Elasticsearch does"),
+            ({"product": "other"}, 1, "upstream   failed  URL answered 200 and not as Elasticsearch does"),
+        ],
+    )
+    def test_upstreams(
+        self, upstream: Callable[..., str], answers: dict[str, Any], exit_code: int, line: str
+    ) -> None:
+        url = upstream(**answers)
+        result = run("check", "--upstream", url)
+        assert result.exit_code == exit_code
+        assert result.stdout.splitlines()[1:] == [line.replace("URL", url)]
+
+    def test_no_upstream(self) -> None:
+        with ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as gone:
+            port = gone.server_port
+        result = run("check", "--upstream", f"http://127.0.0.1:{port}")
+        assert result.exit_code == 1
+        assert result.stdout.splitlines()[1:] == [
+            f"upstream   failed  upstream [http://127.0.0.1:{port}] cannot be reached: Connection refused"
+        ]

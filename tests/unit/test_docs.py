@@ -1,0 +1,236 @@
+"""The documents say what is so: their links, commands, settings, searches, metrics and tests exist."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+from proxy import settings_page
+from proxy.app.metrics import SearchMetrics
+from proxy.cli import main
+from proxy.engine.metrics import EngineMetrics
+from proxy.observe.metrics import EdgeMetrics
+from proxy.search.params import parse_params
+from proxy.search.request import parse_search
+from proxy.settings import Settings, load
+from tests.support.project import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+_SHELL = ("sh", "bash", "console")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of code."""
+
+    page: Path
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}: {self.text.strip().splitlines()[0][:40]}"
+
+
+def _blocks(*languages: str) -> list[Block]:
+    fence = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    found = [Block(page, *match) for page in PAGES for match in fence.findall(_read(page))]
+    return [block for block in found if block.language in languages]
+
+
+def _read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def _commands(block: Block) -> Iterator[list[str]]:
+    """The words of each command of a shell block; a continued line and a quoted text are one command."""
+    text = re.sub(r"^\$ ", "", block.text.replace("\\\n", " "), flags=re.MULTILINE)
+    pending = ""
+    for line in text.splitlines():
+        pending = f"{pending}\n{line}" if pending else line
+        try:
+            words = shlex.split(pending, comments=True)
+        except ValueError:
+            continue  # a quotation that goes on in the next line
+        pending = ""
+        if words:
+            yield words
+    assert not pending, f"{block}: a quotation does not end"
+
+
+def test_the_settings_page_is_up_to_date() -> None:
+    written = _read(ROOT / "docs" / "settings.md")
+    assert written == settings_page.page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", _read(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in _anchors(file), target
+
+
+def _anchors(page: Path) -> set[str]:
+    """What headings are linked by: lower case, without punctuation, hyphens for spaces."""
+    headings = re.findall(r"^#+ (.+)$", _read(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("block", _blocks(*_SHELL), ids=str)
+def test_commands_are_real(block: Block) -> None:
+    for words in _commands(block):
+        if "make" in words:
+            _check_make(words[words.index("make") + 1 :])
+        if words[0].endswith("rerank-proxy"):
+            _check_rerank_proxy(words[1:])
+
+
+def test_make_targets_in_the_text_are_real() -> None:
+    for page in PAGES:
+        for command in re.findall(r"`make ([^`]+)`", _read(page)):
+            _check_make(command.split())
+
+
+def _check_make(words: list[str]) -> None:
+    targets = set(re.findall(r"^([a-z][\w-]*):", _read(ROOT / "Makefile"), re.MULTILINE))
+    for word in words:
+        assert "=" in word or word in targets, f"make {word}"
+
+
+def _check_rerank_proxy(words: list[str]) -> None:
+    """Every option is one of the command's, with a value where it takes one."""
+    name, *arguments = words
+    command = main.commands[name]
+    try:
+        command.make_context(f"rerank-proxy {name}", arguments, resilient_parsing=False)
+    except click.ClickException as refused:
+        pytest.fail(f"rerank-proxy {shlex.join(words)}: {refused.format_message()}")
+
+
+@pytest.mark.parametrize("block", _blocks("yaml"), ids=str)
+def test_settings_load(block: Block, tmp_path: Path) -> None:
+    values = yaml.safe_load(block.text)
+    assert set(values) <= set(Settings.model_fields), "not settings? give the block another language"
+    path = tmp_path / "settings.yaml"
+    path.write_text(block.text, encoding="utf-8")
+    load(path, environ={})
+
+
+@pytest.mark.parametrize("block", _blocks("python"), ids=str)
+def test_python_searches_are_reranked(block: Block) -> None:
+    searches = [
+        {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        for call in ast.walk(ast.parse(block.text))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "search"
+    ]
+    for search in searches:
+        _check_search(search.pop("index"), msgspec.json.encode(search))
+
+
+@pytest.mark.parametrize("block", _blocks(*_SHELL), ids=str)
+def test_curl_searches_are_reranked(block: Block) -> None:
+    for words in _commands(block):
+        if words[0] != "curl" or "-d" not in words:
+            continue
+        (url,) = [word for word in words if "_search" in word and "{" not in word]
+        _check_search(url.split("/")[-2], words[words.index("-d") + 1].encode())
+
+
+def _check_search(index: str, body: bytes) -> None:
+    request = parse_search(index, parse_params(""), body)
+    assert request is not None, body
+
+
+def test_the_readme_shows_both_kinds_of_search() -> None:
+    shown = [block for block in _blocks("python", "sh") if "text_similarity_reranker" in block.text]
+    assert {block.language for block in shown if block.page.name == "README.md"} == {"python", "sh"}
+
+
+def test_all_metrics_are_listed_and_no_others() -> None:
+    listed = re.findall(r"`(rerank_proxy_\w+)`", _table_after("metrics", ROOT / "docs" / "operations.md"))
+    assert sorted(listed) == sorted(_metric_names())
+
+
+def _metric_names() -> Iterator[str]:
+    registry = CollectorRegistry()
+    SearchMetrics(registry)
+    EngineMetrics(registry)
+    for family in [*EdgeMetrics().registry.collect(), *registry.collect()]:
+        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        yield family.name + suffix
+
+
+def _table_after(marker: str, page: Path) -> str:
+    """The table that follows the comment `<!-- marker: … -->`."""
+    match = re.search(rf"<!-- {marker}: .*? -->\n\n((?:\|.*\n)+)", _read(page))
+    assert match is not None
+    return match[1]
+
+
+def test_every_invariant_is_guarded_by_tests_that_exist() -> None:
+    rows = _table_after("invariants", ROOT / "docs" / "architecture.md").splitlines()[2:]
+    assert len(rows) >= 10
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", row)
+        assert named, f"no test guards: {row}"
+        for path, test in named:
+            assert test in _tests_in(ROOT / path), f"{path}::{test}"
+
+
+def _tests_in(path: Path) -> set[str]:
+    """Test functions of a file, and methods as `Class::test`, as pytest names them."""
+    assert path.exists(), path
+    module = ast.parse(_read(path)).body
+    classes = [each for each in module if isinstance(each, ast.ClassDef)]
+    scopes = [("", module), *((f"{each.name}::", each.body) for each in classes)]
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {prefix + each.name for prefix, body in scopes for each in body if isinstance(each, functions)}
+
+
+def test_files_that_the_pages_name_exist() -> None:
+    named = re.compile(r"`((?:proxy|demo|testbed|tests|config|deploy|docs|benchmarks)/[\w./-]*)`")
+    for page in PAGES:
+        for path in named.findall(_read(page)):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+# In two halves, so that this file does not name what it looks for.
+_REGISTRIES = [
+    ".".join(halves)
+    for halves in (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("npmjs", "org"),
+        ("repo1", "maven"),
+        ("repo", "maven"),
+        ("maven", "org"),
+        ("proxy", "golang"),
+        ("crates", "io"),
+        ("rubygems", "org"),
+    )
+]
+
+
+def test_no_package_registry_is_named() -> None:
+    """Whoever installs this may use a mirror: which one is their machine's setting."""
+    text_files = ("*.md", "*.toml", "*.txt", "*.yaml", "*.py", "Makefile", "Dockerfile", ".dockerignore")
+    folders = ("proxy", "demo", "testbed", "tests", "config", "deploy", "docs", "benchmarks", "requirements")
+    files = [file for name in text_files for file in ROOT.glob(name)]
+    files += [file for folder in folders for name in text_files for file in (ROOT / folder).rglob(name)]
+    assert len(files) > 100
+    for file in files:
+        text = _read(file).lower()
+        for host in _REGISTRIES:
+            assert host not in text, f"{file.relative_to(ROOT)} names {host}"
