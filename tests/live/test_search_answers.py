@@ -4,6 +4,7 @@ Twelve films match "crime". The child ranks them by `n`, so that a window of fiv
 the reranker's score of a film is the number at the end of its text.
 """
 
+import asyncio
 import json
 import math
 import uuid
@@ -698,3 +699,43 @@ async def test_expressions_in_the_path_go_through_as_written(app: SearchApp, fil
     answer = await app.search(f"%3C{films}%3E,-none*", top5(), TWO_STAGES)
     assert answer.ids == ["7", "10", "11", "9", "8"]
     assert app.upstream.sent[0].startswith(f"POST /%3C{films}%3E,-none*/_pit?")
+
+
+async def test_inner_hits_of_the_childs_query(app: SearchApp, make_index: MakeIndex) -> None:
+    mapping = {"properties": {"text": {"type": "text"}, "parts": {"type": "nested"}}}
+    parts = [{"n": 1, "kind": "a"}, {"n": 2, "kind": "b"}]
+    index = make_index(
+        [{"text": "crime 1", "parts": parts}, {"text": "crime 2", "parts": []}], mappings=mapping
+    )
+    nested = {"nested": {"path": "parts", "query": {"match": {"parts.n": 2}}, "inner_hits": {}}}
+    answer = await app.search(index, reranking({"standard": {"query": nested}}))
+    assert answer.ids == ["0"]
+    (inner,) = answer.hits[0]["inner_hits"]["parts"]["hits"]["hits"]
+    assert inner["_source"] == {"n": 2, "kind": "b"}
+
+
+@BOTH_PATHS
+async def test_filters_of_an_alias_hold(
+    app: SearchApp, elasticsearch: RunningElasticsearch, make_index: MakeIndex, path: str
+) -> None:
+    index = make_index(DOCUMENTS, mappings=MAPPINGS, settings=SHARDS)
+    alias = f"alias-of-{index}"
+    added = {"add": {"index": index, "alias": alias, "filter": {"range": {"n": {"lte": 9}}}}}
+    assert elasticsearch.server.call("POST", "/_aliases", {"actions": [added]}).status == 200
+    answer = await app.search(alias, top5(), path)
+    assert answer.ids == ["5", "6", "7", "9", "8"]
+    assert answer.total == {"value": 10, "relation": "eq"}
+    assert {hit["_index"] for hit in answer.hits} == {index}
+
+
+async def test_searches_do_not_disturb_each_other(app: SearchApp, films: str) -> None:
+    bodies = [
+        top5(),
+        {**top5(), "size": 1},
+        {**top5(), **GENRES},
+        reranking(NEAREST),
+        top5(inference_id="nope"),
+    ]
+    alone = [(await app.search(films, body)).without_took for body in bodies]
+    together = await asyncio.gather(*(app.search(films, body) for _ in range(8) for body in bodies))
+    assert [answer.without_took for answer in together] == alone * 8
