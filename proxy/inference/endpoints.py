@@ -95,9 +95,10 @@ class LocalReranker:
     async def rerank(self, query: str, texts: Sequence[str], deadline: float) -> Reranked:
         try:
             return await self._engine.rerank(self._model, query, texts, deadline)
-        except DeadlineExceededError:
+        except DeadlineExceededError as failure:
             reason = f"Request timed out after [{self._timeout_s:g}s] for inference id [{self._inference_id}]"
-            raise InferenceFailedError(429, Cause("status_exception", reason)) from None
+            inner = Cause("timeout_exception", str(failure))  # whether the model still loads, say
+            raise InferenceFailedError(429, Cause("status_exception", reason, caused_by=inner)) from None
         except QueueFullError as failure:
             cause = Cause("es_rejected_execution_exception", str(failure))
             raise InferenceFailedError(429, cause) from None

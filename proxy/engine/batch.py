@@ -1,0 +1,71 @@
+"""Tokenised inputs, one at a time and as a batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One input of the model with its special tokens: a pair, or for a bi-encoder a single text."""
+
+    ids: NDArray[np.int32]
+    """Token ids, shape (tokens,)."""
+    type_ids: NDArray[np.uint8]
+    """Segment of each token, shape (tokens,)."""
+    truncated: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Rows that run together, laid end to end without padding."""
+
+    ids: NDArray[np.int64]
+    """Shape (tokens,)."""
+    type_ids: NDArray[np.int64]
+    """Shape (tokens,)."""
+    lengths: NDArray[np.int64]
+    """Tokens of each row, shape (rows,). Their sum is `tokens`."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "Batch":
+        return cls(
+            np.concatenate([row.ids for row in rows], dtype=np.int64),
+            np.concatenate([row.type_ids for row in rows], dtype=np.int64),
+            np.fromiter(map(len, rows), np.int64, len(rows)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids)
+
+    @property
+    def padded_tokens(self) -> int:
+        return int(self.lengths.max(initial=0)) * len(self)
+
+    def split(self) -> tuple["Batch", "Batch"]:
+        """The first and the second half of the rows."""
+        half = len(self) // 2
+        cut = int(self.lengths[:half].sum())
+        return (
+            Batch(self.ids[:cut], self.type_ids[:cut], self.lengths[:half]),
+            Batch(self.ids[cut:], self.type_ids[cut:], self.lengths[half:]),
+        )
+
+    def padded(self, pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Ids, segments and mask, each of shape (rows, tokens of the longest row), padded on the right."""
+        longest = int(self.lengths.max(initial=0))
+        mask = np.arange(longest) < self.lengths[:, None]
+        ids = np.full(mask.shape, pad_id, np.int64)
+        ids[mask] = self.ids
+        type_ids = np.zeros(mask.shape, np.int64)
+        type_ids[mask] = self.type_ids
+        return ids, type_ids, mask

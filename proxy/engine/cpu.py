@@ -1,0 +1,78 @@
+"""How many CPU cores this process may use."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path("/")
+
+
+def usable_cores(root: Path = _ROOT) -> int:
+    """Physical cores that affinity allows, at most what the cgroup's quota pays for; at least 1.
+
+    Hyperthreads of one core share its vector units, so that a second thread there only adds waiting to
+    matrix products; containers see every core of the host, but are throttled beyond their quota.
+
+    Args:
+        root: Where `/proc` and `/sys` are.
+    """
+    cores = _physical_cores(root, _affinity())
+    quota = _cgroup_quota(root)
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def _affinity() -> set[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _physical_cores(root: Path, cpus: set[int]) -> int:
+    siblings = {
+        _read(root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") or str(cpu)
+        for cpu in cpus
+    }
+    return max(1, len(siblings))
+
+
+def _cgroup_quota(root: Path) -> float | None:
+    """Cores' worth of time per period: the smallest limit on the path to the root of the hierarchy."""
+    limits = [limit for limit in (*_v2_limits(root), *_v1_limits(root)) if limit is not None]
+    return min(limits, default=None)
+
+
+def _v2_limits(root: Path) -> Iterator[float | None]:
+    for directory in _cgroup_directories(root, "", root / "sys/fs/cgroup"):
+        quota, _, period = (_read(directory / "cpu.max") or "").partition(" ")
+        yield _ratio(quota, period)
+
+
+def _v1_limits(root: Path) -> Iterator[float | None]:
+    for directory in _cgroup_directories(root, "cpu", root / "sys/fs/cgroup/cpu"):
+        quota = _read(directory / "cpu.cfs_quota_us") or ""
+        yield _ratio(quota, _read(directory / "cpu.cfs_period_us") or "")
+
+
+def _cgroup_directories(root: Path, controller: str, mount: Path) -> Iterator[Path]:
+    """The process's own cgroup and its ancestors. In a container the mount itself is often its own."""
+    yield mount
+    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            relative = Path(path.lstrip("/"))
+            if ".." not in relative.parts:
+                yield from (mount / part for part in (relative, *relative.parents))
+
+
+def _ratio(quota: str, period: str) -> float | None:
+    """None for `max`, -1 and whatever is no number: no limit."""
+    if not quota.isdigit() or not period.isdigit() or int(period) == 0:
+        return None
+    return int(quota) / int(period)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None

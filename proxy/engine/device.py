@@ -1,0 +1,52 @@
+"""The device that models run on. Imports torch."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from proxy.settings import EngineSettings
+
+from .cpu import usable_cores
+from .errors import ModelLoadError
+
+_DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a model runs and in which arithmetic."""
+
+    place: torch.device
+    dtype: torch.dtype
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+
+def choose(settings: EngineSettings) -> Device:
+    """Raises:
+    ModelLoadError: There is no such device here.
+    """
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelLoadError(
+            f"engine.device [{name}] cannot be used here ({reason}); use `cpu` or `auto`"
+        ) from error
+    automatic = torch.float32 if device.type == "cpu" else torch.float16
+    return Device(device, _DTYPES.get(settings.dtype, automatic))
+
+
+def use_threads(threads: int) -> None:
+    """Set the CPU threads of one operation; 0 means the cores that this process may use.
+
+    Has to be called on the thread that runs the model: OpenMP keeps the number per thread.
+    """
+    torch.set_num_threads(threads or usable_cores())

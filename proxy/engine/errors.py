@@ -1,0 +1,37 @@
+"""How a rerank can fail. Every message is one line for people: what was wrong and what to do."""
+
+
+class EngineError(Exception):
+    """A rerank that gave no scores."""
+
+
+class UnknownModelError(EngineError):
+    """No model of that name is configured."""
+
+
+class ModelFailedError(EngineError):
+    """The model could not be loaded; it stays so until the process is started again."""
+
+
+class DeadlineExceededError(EngineError):
+    """The scores were not there in time. What was still queued has been dropped."""
+
+
+class QueueFullError(EngineError):
+    """Too many tokens wait for the device already. Nothing of the call was queued."""
+
+
+class InferenceError(EngineError):
+    """The model ran and broke, or gave something that is no number."""
+
+
+class EngineClosedError(EngineError):
+    """The engine was closed before the scores were there."""
+
+
+class ModelLoadError(Exception):
+    """Why a model cannot be loaded, and the remedy. Becomes a status detail and a `ModelFailedError`."""
+
+
+class OutOfDeviceMemoryError(Exception):
+    """A batch did not fit on the device; a smaller one may."""

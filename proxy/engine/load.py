@@ -1,0 +1,181 @@
+"""From the settings of a model to one that can score. Imports torch: import it on a thread."""
+
+import inspect
+import logging
+import threading
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from proxy.settings import EngineSettings, ModelSettings
+
+from . import profile as profiles
+from .backend import Backend
+from .batch import Batch
+from .checkpoint import load_tokenizer, load_transformer, position_limit, quieten
+from .device import Device, choose
+from .encode import (
+    PairEncoder,
+    PlainPairEncoder,
+    TemplatePairEncoder,
+    TextEncoder,
+    derive_pair,
+    derive_single,
+)
+from .errors import ModelLoadError
+from .networks import Classifier, Encoder, build_head
+from .packed import PackedTorchBackend, supports
+from .padded import PaddedTorchBackend
+from .profile import Profile
+from .scoring import BiEncoder, CrossEncoder, LoadedModel, Scorer
+from .source import fingerprint, resolve
+from .tokenizer import Tokenizer
+from .truncate import Truncation
+
+_log = logging.getLogger(__name__)
+
+_CPU_BUDGET_TOKENS: Final = 2048
+_GPU_BUDGET_TOKENS: Final = 16384
+_DEFAULT_MAX_LENGTH: Final = 512
+_MIN_MAX_LENGTH: Final = 8
+
+_PROBES: Final = ("a short text", "a text " * 40, "and one of another length", "")
+_TOLERANCE: Final = 1e-4
+"""Largest difference that is rounding, relative to the outputs."""
+
+_building = threading.Lock()
+
+Network = Classifier | Encoder
+
+
+def load(settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
+    """Raises:
+    ModelLoadError: One line that names the source, what is wrong, and the remedy.
+    """
+    directory = resolve(settings.source, settings.revision, offline=engine.offline)
+    profile = profiles.read(directory)
+    device = choose(engine)
+    with _building:
+        quieten()
+        model = load_transformer(profile)
+        tokenizer = load_tokenizer(profile, model)
+    max_length = _max_length(profile, settings, model, tokenizer)
+    run = {
+        "revision": settings.revision,
+        "max_length": max_length,
+        "truncation": settings.truncation,
+        "activation": settings.activation,
+        "dtype": device.dtype_name,
+    }
+    identity = fingerprint(directory, run)
+    scorer = _scorer(profile, settings, tokenizer, max_length, identity)
+    padded = PaddedTorchBackend(
+        network := _network(profile, model, device),
+        device.place,
+        tokenizer.transformers.pad_token_id,
+        type_ids=_takes_type_ids(model, tokenizer),
+    )
+    cpu = device.place.type == "cpu"
+    backend = _fastest(padded, network, device, scorer)
+    return LoadedModel(
+        scorer=scorer,
+        backend=backend,
+        budget_tokens=engine.budget_tokens or (_CPU_BUDGET_TOKENS if cpu else _GPU_BUDGET_TOKENS),
+        info={
+            "kind": profile.kind,
+            "architecture": type(model).__name__,
+            "device": str(device.place),
+            "dtype": device.dtype_name,
+            "padded": str(backend.padded).lower(),
+            "max_length": str(max_length),
+            "fingerprint": identity,
+        },
+    )
+
+
+def _max_length(profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer) -> int:
+    """Tokens of one row. Sources: the settings, sentence-transformers' config, tokenizer and model config."""
+    hard = position_limit(model)
+    wanted = settings.max_length
+    if wanted is not None and hard is not None and wanted > hard:
+        raise ModelLoadError(
+            f"[{settings.source}] has positions for {hard} tokens; max_length {wanted} is too much"
+        )
+    if wanted is None:
+        declared = profile.max_length or tokenizer.transformers.model_max_length
+        limits = [declared, hard, getattr(model.config, "max_position_embeddings", None)]
+        wanted = min(_known(limits), default=_DEFAULT_MAX_LENGTH)
+    if wanted < _MIN_MAX_LENGTH:
+        raise ModelLoadError(f"[{settings.source}]: max_length {wanted} leaves no room for query and text")
+    return wanted
+
+
+def _known(limits: list[int | None]) -> list[int]:
+    """Without absent ones, and without the stand-ins that tokenizers and configs have for `no limit`."""
+    return [limit for limit in limits if limit is not None and 0 < limit < 10**9]
+
+
+def _network(profile: Profile, model: Any, device: Device) -> Network:
+    if not profile.head:
+        _head_in_float32(model.to(device.dtype))
+        return Classifier(model).eval().to(device.place)
+    return Encoder(model.to(device.dtype), build_head(profile.head)).eval().to(device.place)
+
+
+def _head_in_float32(model: nn.Module) -> None:
+    """Keep what follows the body in float32: rounding there makes ties of scores that differ."""
+    body = getattr(model, str(getattr(model, "base_model_prefix", "")), None)
+    for child in model.children():
+        if child is not body:
+            child.float()
+            child.register_forward_pre_hook(_to_float32)
+
+
+def _to_float32(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(
+        each.float() if isinstance(each, Tensor) and each.is_floating_point() else each for each in arguments
+    )
+
+
+def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, scorer: Scorer) -> Backend:
+    """The backend without padding where there is one and it gives what the general one gives."""
+    model_type = network.model.config.model_type
+    if device.place.type != "cpu" or device.dtype != torch.float32 or not supports(network, model_type):
+        return padded
+    batch = Batch.of(scorer.encode("a query", _PROBES, range(len(_PROBES))))
+    expected = padded.score(batch)
+    packed = PackedTorchBackend(network)
+    worst = float(np.abs(packed.score(batch) - expected).max())
+    if worst > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        _log.warning("a %s model runs with padding: without, its outputs differ by %g", model_type, worst)
+        return padded
+    return packed
+
+
+def _takes_type_ids(model: Any, tokenizer: Tokenizer) -> bool:
+    return tokenizer.gives_type_ids and "token_type_ids" in inspect.signature(model.forward).parameters
+
+
+def _scorer(
+    profile: Profile, settings: ModelSettings, tokenizer: Tokenizer, max_length: int, identity: str
+) -> Scorer:
+    if profile.kind == "cross-encoder":
+        pairs = _pair_encoder(tokenizer, max_length, settings.truncation)
+        return CrossEncoder(identity, pairs, profile.query_prompt, settings.activation)
+    template = derive_single(tokenizer)
+    if template is None:
+        raise ModelLoadError(
+            f"[{settings.source}]: its tokenizer adds special tokens in a way that is not understood"
+        )
+    return BiEncoder(
+        identity, TextEncoder(tokenizer, template, max_length), profile.query_prompt, profile.text_prompt
+    )
+
+
+def _pair_encoder(tokenizer: Tokenizer, max_length: int, truncation: Truncation) -> PairEncoder:
+    template = derive_pair(tokenizer)
+    if template is None:
+        return PlainPairEncoder(tokenizer, max_length, truncation)
+    return TemplatePairEncoder(tokenizer, template, max_length, truncation)

@@ -1,0 +1,165 @@
+"""Keeps the device busy: takes batches from the scheduler, runs them on a thread, hands the outputs back."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .backend import Backend
+from .batch import Batch
+from .cache import Output, OutputCache
+from .errors import EngineClosedError, EngineError, InferenceError, OutOfDeviceMemoryError
+from .metrics import EngineMetrics
+from .scheduler import Job, JobState, Lane, Scheduler
+
+_log = logging.getLogger(__name__)
+
+_BATCHES_AHEAD: Final = 2
+"""One batch runs while the next is made ready."""
+
+_T = TypeVar("_T")
+Outcome = tuple[Job, Output | EngineError]
+
+
+class Runner:
+    """The loop between one scheduler and one device.
+
+    All state changes happen on the event loop; the two threads see rows and arrays only.
+
+    Args:
+        setup: Called first on the device's thread.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        cache: OutputCache,
+        metrics: EngineMetrics,
+        setup: Callable[[], None] | None = None,
+    ) -> None:
+        self._scheduler = scheduler
+        self._cache = cache
+        self._metrics = metrics
+        self._device = ThreadPoolExecutor(1, "engine-device", initializer=setup)
+        self._stage = ThreadPoolExecutor(1, "engine-batches")
+        self._slots = asyncio.Semaphore(_BATCHES_AHEAD)
+        self._work = asyncio.Event()
+        self._batches: set[asyncio.Task[None]] = set()
+        self._loop_task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._loop_task = asyncio.create_task(self._run(), name="engine-runner")
+
+    async def on_device(self, work: Callable[[], _T]) -> _T:
+        """Run something else on the device's thread, such as a first batch."""
+        return await asyncio.get_running_loop().run_in_executor(self._device, work)
+
+    def wake(self) -> None:
+        """Something was queued."""
+        self._work.set()
+
+    async def close(self) -> None:
+        """End all requests; return when the device is idle."""
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.gather(self._loop_task, return_exceptions=True)
+        self._scheduler.abandon(EngineClosedError("the engine was closed"))
+        await asyncio.gather(*self._batches, return_exceptions=True)
+        self._stage.shutdown()
+        self._device.shutdown()
+
+    async def _run(self) -> None:
+        while True:
+            await self._slots.acquire()
+            jobs = await self._take()
+            task = asyncio.create_task(self._run_batch(jobs))
+            self._batches.add(task)
+            task.add_done_callback(self._batch_ended)
+
+    def _batch_ended(self, task: asyncio.Task[None]) -> None:
+        self._batches.discard(task)
+        self._slots.release()
+
+    async def _take(self) -> list[Job]:
+        while not (jobs := self._scheduler.next_batch()):
+            self._work.clear()
+            await self._work.wait()
+        return jobs
+
+    async def _run_batch(self, jobs: list[Job]) -> None:
+        loop = asyncio.get_running_loop()
+        lane = jobs[0].lane
+        try:
+            batch = await loop.run_in_executor(self._stage, Batch.of, [job.row for job in jobs])
+            outcomes = await loop.run_in_executor(self._device, self._score, lane, jobs, batch)
+        except Exception as error:  # A bug of ours must not leave callers waiting for ever.
+            _log.exception("model [%s]: a batch was lost", lane.model)
+            outcomes = [(job, _failure(error)) for job in jobs]
+        for job, outcome in outcomes:
+            if isinstance(outcome, Output):
+                self._cache.put(job.key, outcome)
+        self._scheduler.finish(outcomes)
+
+    def _score(self, lane: Lane, jobs: Sequence[Job], batch: Batch) -> list[Outcome]:
+        """On the device's thread. Rows given up since the batch was put together are left out."""
+        live = [job for job in jobs if job.state is JobState.TAKEN]
+        if not live:
+            return []
+        if len(live) < len(jobs):
+            batch = Batch.of([job.row for job in live])
+        started = time.perf_counter()
+        try:
+            values = _score_in_memory(lane.backend, batch)
+        except Exception as error:  # Whatever a model raises fails its rows, never the thread.
+            _log.exception("model [%s]: a batch of %d rows failed", lane.model, len(batch))
+            self._metrics.failed_batches.labels(lane.model).inc()
+            return [(job, _failure(error)) for job in live]
+        self._observe(lane, live, batch, time.perf_counter() - started)
+        return _outcomes(live, values)
+
+    def _observe(self, lane: Lane, jobs: Sequence[Job], batch: Batch, seconds: float) -> None:
+        metrics, model = self._metrics, lane.model
+        metrics.batches.labels(model).inc()
+        metrics.batch_seconds.labels(model).observe(seconds)
+        metrics.batch_tokens.labels(model).inc(batch.tokens)
+        if lane.backend.padded:
+            metrics.padding_tokens.labels(model).inc(batch.padded_tokens - batch.tokens)
+        metrics.scored.labels(model).inc(len(batch))
+        metrics.truncated.labels(model).inc(sum(job.row.truncated for job in jobs))
+
+
+def _score_in_memory(backend: Backend, batch: Batch) -> NDArray[np.float32]:
+    """Score the batch, in halves where the device has no room for it as a whole."""
+    try:
+        return backend.score(batch)
+    except OutOfDeviceMemoryError:
+        if len(batch) == 1:
+            raise
+    # Outside of the handler, which would keep the failed attempt's tensors alive.
+    return np.concatenate([_score_in_memory(backend, half) for half in batch.split()])
+
+
+def _outcomes(jobs: Sequence[Job], values: NDArray[np.float32]) -> list[Outcome]:
+    """One outcome per row. Copies, so that a remembered row does not keep its whole batch."""
+    broken = int(len(jobs) - np.isfinite(values).all(axis=1).sum())
+    error = InferenceError(
+        f"the model gave a score that is no finite number for {broken} of {len(jobs)} texts; "
+        "if it runs in float16, try engine.dtype float32"
+    )
+    return [
+        (job, Output(row.copy(), job.row.truncated) if np.isfinite(row).all() else error)
+        for job, row in zip(jobs, values, strict=True)
+    ]
+
+
+def _failure(error: Exception) -> InferenceError:
+    text = str(error).strip()
+    first_line = text.splitlines()[0] if text else "no details"
+    if isinstance(error, OutOfDeviceMemoryError):
+        return InferenceError(f"one text does not fit in the device's memory ({first_line})")
+    return InferenceError(f"{type(error).__name__}: {first_line}")
