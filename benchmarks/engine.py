@@ -1,9 +1,9 @@
 """The engine beside sentence-transformers' `CrossEncoder.predict`: texts per second on the same model.
 
 Both load one directory, a cross-encoder of MiniLM-L6's shape: the published all-MiniLM-L6-v2 with a random
-head of one label. So the speed is that of `cross-encoder/ms-marco-MiniLM-L-6-v2`; the scores mean nothing, but
-both must give the same ones before anything is timed. Both get the same texts, threads and float32, and run in
-turn in one process, so that noise hits both alike. Nothing is remembered between rounds.
+head of one label. So the speed is that of `cross-encoder/ms-marco-MiniLM-L-6-v2`; the scores mean nothing,
+but both must give the same ones before anything is timed. Both get the same texts, threads and float32, and
+run in turn in one process, so that noise hits both alike. Nothing is remembered between rounds.
 """
 
 import asyncio

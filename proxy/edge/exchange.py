@@ -209,7 +209,10 @@ class Exchange:
             self._pass_upstream(reusable=head.keep_alive and head.length == 0 and end == len(data))
             return
         self._plan(head)
-        forwarded = head.forward(close=self._close_client, dechunk=self._dechunk)
+        # A client that asked for the end of the connection needs not be told, and Elasticsearch does not.
+        forwarded = head.forward(
+            close=self._close_client, announce=self._request.keep_alive, dechunk=self._dechunk
+        )
         self._relay(data, end, None if forwarded is head.raw else forwarded)
 
     def _plan(self, head: ResponseHead) -> None:

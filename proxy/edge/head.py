@@ -177,18 +177,19 @@ class ResponseHead(Head):
         self.raw = raw
         self.status = status
 
-    def forward(self, *, close: bool, dechunk: bool = False) -> bytes:
+    def forward(self, *, close: bool, announce: bool = True, dechunk: bool = False) -> bytes:
         """The head to send on: the same bytes without hop-by-hop lines.
 
         Args:
-            close: The connection to the client ends after this answer: it says so.
+            close: The connection to the client ends after this answer.
+            announce: The answer says so, even if upstream's did not.
             dechunk: The body is sent on without its chunk framing, to end with the connection.
         """
         says_close = close and self._hop_lines == 1 and self._options == _CLOSE
         raw = self._without_hop_lines() if self._hop_lines and not says_close else self.raw
         if dechunk:
             raw = grammar.without_lines(raw, _TRANSFER_ENCODING_LINES)
-        if close and not says_close:
+        if close and announce and not says_close:
             raw = raw[:-2] + b"connection: close\r\n\r\n"
         return raw
 

@@ -249,7 +249,6 @@ class Pool:
         self._open: set[UpstreamConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._all_closed = asyncio.Event()
 
     @property
     def idle(self) -> int:
@@ -323,14 +322,16 @@ class Pool:
         self._idle[connection] = None
 
     def opened(self, connection: UpstreamConnection) -> None:
-        self._open.add(connection)
+        """The connection is there; too late, perhaps."""
+        if self._closed:
+            connection.abort()
+        else:
+            self._open.add(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
         """The connection is closed."""
         self._open.discard(connection)
         self._idle.pop(connection, None)
-        if self._closed and not self._open:
-            self._all_closed.set()
 
     def close_unused(self, now: float) -> None:
         """Close what has been idle for longer than the timeout. `now`: seconds of the loop's clock."""
@@ -349,5 +350,4 @@ class Pool:
         self._idle.clear()
         for connection in list(self._open):
             connection.abort()
-        if self._open:
-            await self._all_closed.wait()
+        await asyncio.sleep(0)  # the loop's next turn closes their sockets

@@ -126,7 +126,7 @@ class Edge:
             self._sweeper.cancel()
         for client in list(self._state.clients):
             client.abort()
-        await self._all_clients_left(self._state)
+        await asyncio.sleep(0)  # the loop's next turn tells their requests, which let go of upstream
         await self._state.upstream.close()
         await self._state.app.close()
         self._listener = self._state = None

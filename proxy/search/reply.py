@@ -13,7 +13,7 @@ from proxy.search.window import Window
 def from_window(request: SearchRequest, window: Window, ranked: Sequence[RankDoc], took_ms: int) -> bytes:
     """The answer out of the one search that was made: its hits in their new order, with their new scores."""
     passing = _passing(ranked, request.final_min_score)
-    shown = page(request, len(ranked), passing)
+    shown = passing[request.from_ : request.from_ + request.page_size]
     total = final_total(request, ranked, len(window.docs), window.total)
     outer = dict(window.outer)
     if request.total_as_int:
@@ -38,12 +38,6 @@ def from_final(answer: bytes, took_ms: int, *, own_pit: bool) -> bytes:
     top["took"] = b"%d" % took_ms
     printer = Printer.like(answer)
     return printer.object(top, 0) + printer.end()
-
-
-def page(request: SearchRequest, ranked: int, passing: Sequence[RankDoc]) -> Sequence[RankDoc]:
-    """The hits `from` … `from + size`; native cuts `size` to the rank docs before it filters by score."""
-    size = min(request.page_size, max(0, ranked - request.from_))
-    return passing[request.from_ : request.from_ + size]
 
 
 def _passing(ranked: Sequence[RankDoc], min_score: float | None) -> Sequence[RankDoc]:

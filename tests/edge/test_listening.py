@@ -99,6 +99,17 @@ class TestDrain:
         await busy.close()
         assert await draining
 
+    @pytest.mark.parametrize("turns", range(12))
+    async def test_stops_while_connections_are_made(self, start_relay: StartRelay, turns: int) -> None:
+        serve, _ = answering(OK)
+        relay = await start_relay(serve)
+        client = await relay.connect()
+        await client.send(GET)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(relay.edge.stop(), TIMEOUT_S)
+        assert await client.ended()
+
     async def test_does_not_wait_for_ever(self, start_relay: StartRelay) -> None:
         closed = asyncio.Event()
 

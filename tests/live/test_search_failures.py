@@ -107,8 +107,10 @@ class TestInference:
         app.engine.failure = failure
         answer = await app.search(crimes, reranking(), path)
         assert answer.status == answer.json()["status"] == status
-        assert answer.json()["error"]["reason"] == wrapper("standard")
-        assert answer.cause["type"] == type_
+        error = answer.json()["error"]
+        assert error["reason"] == wrapper("standard")
+        assert error["suppressed"][0]["caused_by"]["type"] == type_
+        assert str(failure) in answer.cause["reason"]
 
     @BOTH_PATHS
     async def test_failures_may_be_allowed(self, app: SearchApp, crimes: str, path: str) -> None:

@@ -87,6 +87,9 @@ def test_an_unknown_endpoint() -> None:
 async def test_failures_of_the_engine(raised: Exception, status: int, type_: str, reason: str) -> None:
     cause = (found := await failure(raised)).cause
     assert (found.status, cause.type, cause.reason) == (status, type_, reason)
+    # what exactly happened, such as a model that still loads, is told as well
+    innermost = cause if cause.caused_by is None else cause.caused_by
+    assert str(raised) in innermost.reason
 
 
 @pytest.mark.parametrize("scores", [[], [1.0], [1.0, 2.0, 3.0]])

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from proxy.search.paths import fits_one_search
+from proxy.search.paths import fits_one_search, one_search_suffices
+from proxy.search.ranking import RankDoc
 from tests.support.searches import KNN, STANDARD, request, reranking
 
 
@@ -62,3 +63,27 @@ def test_a_point_in_time(body: Any, query: str) -> None:
 
 def test_the_clients_point_in_time() -> None:
     assert not fits_one_search(request({**reranking(STANDARD), "pit": {"id": "x"}}, index=None))
+
+
+@pytest.mark.parametrize(
+    ("top", "suffices"),
+    [
+        ({}, True),
+        ({"size": 0}, True),
+        ({"from": 9, "track_total_hits": False}, True),
+        ({"track_total_hits": True}, True),
+        # Elasticsearch reports differently on a search that only counts
+        ({"size": 0, "track_total_hits": True}, False),
+        ({"size": 0, "track_total_hits": 0}, False),
+        ({"from": 2, "track_total_hits": 5}, False),
+        ({"from": 1, "track_total_hits": 5}, True),
+    ],
+)
+def test_whether_the_one_search_was_enough(top: dict[str, Any], suffices: bool) -> None:
+    ranked = [RankDoc("films", str(place), place, score=2.0 - place) for place in range(2)]
+    assert one_search_suffices(request({**reranking(), **top}), ranked) is suffices
+
+
+def test_ties_need_a_point_in_time() -> None:
+    tied = [RankDoc("films", str(place), place, first_score=-place, score=1.0) for place in range(2)]
+    assert not one_search_suffices(request(reranking()), tied)
