@@ -43,19 +43,29 @@ class UpstreamClient:
         return CallerUpstream(self, headers)
 
     async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
-        """Send one request; see `proxy.search.upstream.Upstream`."""
+        """Send one request; see `proxy.search.upstream.Upstream`.
+
+        A kept connection may have been closed just before it was used again. All that is sent here merely
+        reads, so it is sent once more then.
+        """
         url = URL(self._base + target, encoded=True)
         try:
-            async with self._session.request(
-                method, url, data=body or None, headers=headers, allow_redirects=False
-            ) as answer:
-                return Reply(answer.status, for_client(answer.raw_headers), await self._read(answer))
+            try:
+                return await self._send(method, url, body, headers)
+            except aiohttp.ServerDisconnectedError:
+                return await self._send(method, url, body, headers)
         except TimeoutError:
             reason = f"upstream [{self._base}] did not answer an inner search in time"
             raise error(504, "status_exception", reason) from None
         except aiohttp.ClientError as failure:
             reason = f"upstream [{self._base}] cannot be reached: {_describe(failure)}"
             raise error(502, "status_exception", reason) from failure
+
+    async def _send(self, method: str, url: URL, body: bytes, headers: CIMultiDict[str]) -> Reply:
+        async with self._session.request(
+            method, url, data=body or None, headers=headers, allow_redirects=False
+        ) as answer:
+            return Reply(answer.status, for_client(answer.raw_headers), await self._read(answer))
 
     async def close(self) -> None:
         await self._session.close()

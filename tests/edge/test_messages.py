@@ -95,6 +95,20 @@ class TestHttp10:
         await client.send(b"GET /_cat HTTP/1.0\r\n\r\n")
         assert await client.read_to_end() == b"HTTP/1.0 200 OK\r\nA: 1\r\n\r\n{}\n"
 
+    async def test_gets_no_interim_answers(self, start_relay: StartRelay) -> None:
+        serve, _ = answering(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK)
+        client = await (await start_relay(serve)).connect()
+        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await client.read_to_end()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+    async def test_answer_in_http10_ends_the_connection(self, start_relay: StartRelay) -> None:
+        """Elasticsearch answers a request line that is too long in this way; its reader expects the end."""
+        serve, _ = answering(b"HTTP/1.0 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}")
+        client = await (await start_relay(serve)).connect()
+        await client.send(PLAIN % 1)
+        answer = b"HTTP/1.0 400 Bad Request\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"
+        assert await client.read_to_end() == answer
+
 
 class TestPipelining:
     async def test_answers_keep_the_order_one_at_a_time(self, start_relay: StartRelay) -> None:
@@ -241,6 +255,14 @@ class TestExpect:
         await client.send(b"{}")
         assert (await client.read_message()).raw == OK
         assert requests[0].raw == b"POST /_search HTTP/1.1\r\nA: 1\r\ncontent-length: 2\r\n\r\n{}"
+
+    async def test_search_is_not_continued_twice(self, start_relay: StartRelay) -> None:
+        serve, _ = answering(b"HTTP/1.1 100 Continue\r\n\r\n" + OK)
+        client = await (await start_relay(serve)).connect()
+        await client.send(b"POST /_search HTTP/1.1\r\nExpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        assert await client.read_head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await client.send(b"{}")
+        assert (await client.read_message()).raw == OK
 
     async def test_search_whose_body_is_here_is_not_continued(self, start_relay: StartRelay) -> None:
         serve, _ = answering(OK)

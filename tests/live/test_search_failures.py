@@ -416,6 +416,19 @@ class TestUpstream:
         assert answer.status == 502
         assert answer.json()["error"]["type"] == "status_exception"
 
+    async def test_a_kept_connection_that_it_closed_is_not_the_clients_trouble(self) -> None:
+        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        answers = iter([reply(200, b'{"id":"p"}'), reply(200, hits), reply(200, hits), reply(200, b"{}")])
+
+        async def serve(wire: Wire) -> None:
+            """Each connection answers once and is closed when it is used again."""
+            await wire.read_message()
+            await wire.send(next(answers))
+            await wire.read_message()
+
+        answer = await in_front_of(serve, reranking(), TWO_STAGES)
+        assert answer.hits == []
+
     @pytest.mark.parametrize(
         "body",
         [b"", b"<html>", b"[]", b"{}", b'{"hits":5}', b'{"hits":{"hits":[{}]}}', b'{"hits":{"hits":'],

@@ -27,6 +27,7 @@ class MemoryTransport(asyncio.Transport):
     Attributes:
         ended: `write_eof` was called.
         reading: False while the protocol wants to get nothing.
+        unsent: What `get_write_buffer_size` says, once each; then 0.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class MemoryTransport(asyncio.Transport):
         self.written = bytearray()
         self.ended = False
         self.reading = True
+        self.unsent: list[int] = []
         self._closing = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -66,7 +68,7 @@ class MemoryTransport(asyncio.Transport):
         self.reading = True
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent.pop(0) if self.unsent else 0
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return _Socket() if name == "socket" else default

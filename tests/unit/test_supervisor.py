@@ -182,6 +182,16 @@ async def test_plain_traffic_needs_no_application(supervise: Supervise, tmp_path
     assert await proxy.exit_status() == 0
 
 
+async def test_a_dead_application_leaves_no_sockets(supervise: Supervise, tmp_path: Path) -> None:
+    proxy = await supervise()
+    app = await proxy.app()
+    (tmp_path / "broken").touch()
+    os.kill(app["pid"], signal.SIGKILL)
+    await proxy.logged("ended with status 3")
+    directory = tmp_path / "tmp" / Path(app["socket"]).parent.name
+    assert list(directory.iterdir()) == []
+
+
 async def test_models_that_are_not_ready_are_named(supervise: Supervise, tmp_path: Path) -> None:
     models = {
         "a": {"state": "ready", "detail": ""},

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.edge.mention import WORD, Mention, find_in_body, find_in_query
+from proxy.edge.mention import _STEP, WORD, Mention, find_in_body, find_in_query
 
 NO_LIMIT = 1 << 30
 SEARCH = b'{"retriever":{"text_similarity_reranker":{"field":"plot"}}}'
@@ -99,6 +99,13 @@ def test_the_whole_of_a_long_body_is_looked_at_without_holding_it() -> None:
         assert tracemalloc.get_traced_memory()[1] < 3_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("excess", range(1, 2 * len(WORD)))
+def test_nothing_is_left_inside_the_decoder(excess: int) -> None:
+    """A step may end within the word when all input is taken already."""
+    body = raw_deflate(b" " * (_STEP + excess - len(WORD)) + WORD)
+    assert find_in_body([body], b"deflate", NO_LIMIT) is Mention.YES
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import threading
 import tracemalloc
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ByteSize
 
+from proxy.edge import collect, connection
 from proxy.edge.connection import MAX_PIPELINED, ClientConnection
+from proxy.edge.mention import Mention
 from proxy.edge.pool import Pool, UnixTarget, UpstreamConnection
 from proxy.edge.state import EdgeState
 from proxy.observe.metrics import EdgeMetrics
@@ -244,6 +247,69 @@ async def test_a_search_that_comes_byte_by_byte_takes_no_more_memory() -> None:
         tracemalloc.stop()
     relay.client.data_received(pieces[-1])
     assert relay.at_upstream.written == search
+
+
+async def test_a_client_that_ends_its_sending_is_gone_even_if_it_has_not_read_its_answer() -> None:
+    relay = Relay()
+    relay.client.data_received(GET)
+    relay.upstream.data_received(OK[:-1])
+    relay.client.pause_writing()
+    relay.client.eof_received()
+    assert relay.at_upstream.is_closing()
+    assert relay.at_client.is_closing()
+
+
+async def test_a_client_that_leaves_while_its_search_is_looked_into_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look = threading.Event()
+
+    def find(*_: object) -> Mention:
+        assert look.wait(60)
+        return Mention.NO
+
+    monkeypatch.setattr(collect, "find_in_body", find)
+    monkeypatch.setattr(collect, "INLINE_BYTES", 0)
+    relay = Relay()
+    relay.client.data_received(sized(b"{}", b"POST /_search HTTP/1.1"))
+    relay.client.connection_lost(None)
+    look.set()
+    await relay.state.loop.shutdown_default_executor()
+    await asyncio.sleep(0)
+    assert not relay.at_upstream.written
+    assert (relay.state.upstream.idle, relay.state.buffered) == (1, 0)
+
+
+class TestLingering:
+    @pytest.fixture
+    async def refused(self, monkeypatch: pytest.MonkeyPatch) -> Relay:
+        monkeypatch.setattr(connection, "LINGER_S", 0.001)
+        monkeypatch.setattr(connection, "LINGER_BYTES", 1000)
+        return Relay()
+
+    async def closed(self, relay: Relay) -> None:
+        async with asyncio.timeout(60):
+            while not relay.at_client.is_closing():  # noqa: ASYNC110  # a transport has no event
+                await asyncio.sleep(0.001)
+
+    async def test_ends_after_a_while(self, refused: Relay) -> None:
+        refused.client.data_received(b"NONSENSE\r\n\r\n")
+        assert refused.at_client.ended
+        assert not refused.at_client.is_closing()
+        await self.closed(refused)
+
+    async def test_waits_for_a_client_that_has_not_read_its_answer(self, refused: Relay) -> None:
+        refused.at_client.unsent = [5, 5]
+        refused.client.data_received(b"NONSENSE\r\n\r\n")
+        await self.closed(refused)
+        assert refused.at_client.unsent == []
+
+    async def test_reads_so_much_and_no_more(self, refused: Relay) -> None:
+        refused.client.data_received(b"NONSENSE\r\n\r\n")
+        refused.client.data_received(b"x" * 1000)
+        assert not refused.at_client.is_closing()
+        refused.client.data_received(b"x")
+        assert refused.at_client.is_closing()
 
 
 async def test_writing_stops_when_a_side_is_gone() -> None:
