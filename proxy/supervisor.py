@@ -17,7 +17,6 @@ from pathlib import Path
 import msgspec
 
 from proxy.edge.listener import ListenError, address_of, bind
-from proxy.edge.pool import TargetError
 from proxy.edge.server import Edge
 from proxy.loop import new_event_loop
 from proxy.observe.admin import Admin, AppControl
@@ -158,7 +157,7 @@ class Supervisor:
         try:
             with _private_directory() as directory:
                 return await self._run_in(Path(directory))
-        except (StartError, ListenError, TargetError) as error:
+        except (StartError, ListenError) as error:
             _say(str(error))
             return 1
 

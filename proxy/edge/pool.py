@@ -1,7 +1,6 @@
 """Connections to one target, upstream or the local application, kept for reuse."""
 
 import asyncio
-import ipaddress
 import select
 import socket
 import ssl
@@ -11,13 +10,10 @@ from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlsplit
 
 from proxy.settings import UpstreamSettings
+from proxy.upstream import host_header, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_PRIVATE_DOMAINS = frozenset(
-    {"localhost", "local", "internal", "svc", "lan", "home", "intranet", "corp", "private", "test"}
-)
 
 
 class TargetError(Exception):
@@ -42,19 +38,14 @@ class TcpTarget:
 
     @classmethod
     def from_settings(cls, settings: UpstreamSettings) -> "TcpTarget":
-        """Raises TargetError when the certificate authorities cannot be read."""
+        """Raises InvalidSettingsError when the certificate authorities cannot be read."""
         url = urlsplit(settings.url)
-        host = url.hostname or ""
-        secure = url.scheme == "https"
-        own_host = settings.host_header == "upstream" or (
-            settings.host_header == "auto" and secure and _is_public_name(host)
-        )
         return cls(
             name=settings.url,
-            host=host,
-            port=url.port or (443 if secure else 80),
-            host_header=_host_header(host, url.port) if own_host else None,
-            tls=_tls_context(settings) if secure else None,
+            host=url.hostname or "",
+            port=url.port or (443 if url.scheme == "https" else 80),
+            host_header=host_header(settings),
+            tls=tls_context(settings),
         )
 
     async def open(self, factory: "Callable[[], UpstreamConnection]") -> "UpstreamConnection":
@@ -83,33 +74,6 @@ class UnixTarget:
 
 
 Target = TcpTarget | UnixTarget
-
-
-def _host_header(host: str, port: int | None) -> bytes:
-    name = b"[%b]" % host.encode() if ":" in host else host.encode("idna")
-    return name if port is None else b"%b:%d" % (name, port)
-
-
-def _is_public_name(host: str) -> bool:
-    """A dotted name outside the domains that are private by custom, `….svc` of Kubernetes among them."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return "." in host and host.rstrip(".").rpartition(".")[2] not in _PRIVATE_DOMAINS
-    return False
-
-
-def _tls_context(settings: UpstreamSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_certs)
-    except (OSError, ssl.SSLError) as error:
-        problem = error.strerror or "not a PEM file of certificates"
-        raise TargetError(f"[upstream.ca_certs] {settings.ca_certs}: {problem}") from None
-    if not settings.verify_certs:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class Waiter(Protocol):

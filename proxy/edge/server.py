@@ -44,7 +44,7 @@ class Edge:
 
         Raises:
             ListenError: the address cannot be had.
-            TargetError: the certificate authorities for upstream cannot be read.
+            InvalidSettingsError: the certificate authorities for upstream cannot be read.
         """
         upstream = self._settings.upstream
         state = EdgeState(

@@ -230,9 +230,7 @@ def _as_search_answer() -> Iterator[None]:
 async def _close(upstream: Upstream, pit_id: bytes) -> None:
     try:
         await upstream.request("DELETE", "/_pit", b'{"id":' + pit_id + b"}")
-    except (
-        Exception
-    ) as failure:  # whatever it is: the answer is sent, and the point in time expires by itself
+    except Exception as failure:  # whatever it is, the answer is out, and the point in time expires
         logger.warning("a point in time could not be closed and will expire in %s: %s", KEEP_ALIVE, failure)
 
 

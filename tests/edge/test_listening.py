@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from proxy.edge.listener import ListenError
-from proxy.edge.pool import TargetError
 from proxy.edge.server import Edge
-from proxy.settings import load
+from proxy.settings import InvalidSettingsError, load
 from tests.edge.conftest import Relay, StartRelay
 from tests.edge.samples import GET, SEARCH, until
 from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering, connect, raw_server
@@ -61,7 +60,7 @@ class TestListening:
 
     async def test_unreadable_certificates_stop_the_start(self, app_socket: Path) -> None:
         values = {"listen": "127.0.0.1:0", "upstream": {"url": "https://es", "ca_certs": "/absent.pem"}}
-        with pytest.raises(TargetError, match=r"upstream\.ca_certs"):
+        with pytest.raises(InvalidSettingsError, match=r"upstream\.ca_certs"):
             await Edge(load(None, values, {}), app_socket).start()
 
 

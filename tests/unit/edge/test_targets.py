@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.edge.pool import TargetError, TcpTarget
-from proxy.settings import UpstreamSettings
+from proxy.edge.pool import TcpTarget
+from proxy.settings import InvalidSettingsError, UpstreamSettings
 
 
 def target(url: str, **settings: object) -> TcpTarget:
@@ -68,8 +68,8 @@ def test_tls_checks_certificates_unless_told_otherwise() -> None:
 
 
 def test_unreadable_certificate_authorities(tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match=r"upstream\.ca_certs.*[Nn]o such file"):
+    with pytest.raises(InvalidSettingsError, match=r"upstream\.ca_certs.*[Nn]o such file"):
         target("https://es", ca_certs=tmp_path / "absent.pem")
     (tmp_path / "bad.pem").write_text("nothing")
-    with pytest.raises(TargetError, match=r"upstream\.ca_certs"):
+    with pytest.raises(InvalidSettingsError, match=r"upstream\.ca_certs"):
         target("https://es", ca_certs=tmp_path / "bad.pem")

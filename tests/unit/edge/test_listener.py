@@ -1,0 +1,51 @@
+import asyncio
+import errno
+import logging
+import os
+import socket
+
+import pytest
+
+from proxy.edge import listener as listener_module
+from proxy.edge.listener import Listener
+
+
+class Starved(socket.socket):
+    """Its first connection is refused by the system."""
+
+    refusals = 1
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if Starved.refusals:
+            Starved.refusals -= 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super().accept()
+
+
+class Greeting(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"hello")
+        transport.close()
+
+
+async def test_accepting_goes_on_after_the_system_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listener_module, "_PAUSE_S", 0.01)
+    with Starved(socket.AF_INET, socket.SOCK_STREAM) as starved:
+        starved.bind(("127.0.0.1", 0))
+        starved.listen()
+        starved.setblocking(False)
+        listener = Listener([starved], Greeting, 10)
+        reader, writer = await asyncio.open_connection(*starved.getsockname())
+        assert await asyncio.wait_for(reader.read(), 60) == b"hello"
+        writer.close()
+        await writer.wait_closed()
+        listener.close()
+        listener.close()
+        await listener.all_attached()
+    assert Starved.refusals == 0
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert "raise the limit of open files" in record.message
