@@ -18,7 +18,6 @@ from proxy.search.ranking import RankDoc, keep_order, rank
 from proxy.search.rawjson import members
 from proxy.search.request import SearchRequest
 from proxy.search.retrievers import TextSimilarityReranker
-from proxy.search.source import parse
 from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.search.window import Window, read_window
 
@@ -145,15 +144,17 @@ class Executor:
         return run.answer(body, found, outcome)
 
     async def _point_in_time(self, run: _Run) -> SearchAnswer:
-        own_pit = "pit" not in run.request.others
-        pit = await self._open(run) if own_pit else run.request.others["pit"]
+        if "pit" in run.request.others:
+            return await self._search_pit(run, run.request.others["pit"], own_pit=False)
+        opening = asyncio.create_task(self._open(run))
         try:
-            return await self._search_pit(run, pit, own_pit)
+            # Shielded: a client that leaves now must not leave a point in time behind that nobody knows.
+            pit = await asyncio.shield(opening)
+            return await self._search_pit(run, pit, own_pit=True)
         finally:
-            if own_pit:
-                self._close_in_background(run.upstream, pit)
+            self._close_in_background(run.upstream, opening)
 
-    async def _search_pit(self, run: _Run, pit: bytes, own_pit: bool) -> SearchAnswer:
+    async def _search_pit(self, run: _Run, pit: bytes, *, own_pit: bool) -> SearchAnswer:
         request = run.request
         # Beside the client's own point in time its options for indices are an error, which upstream words.
         options = request.params.only(_INNER_PARAMS if own_pit else _INNER_PARAMS | _OF_INDICES)
@@ -178,9 +179,9 @@ class Executor:
             pit_id = members(opened.body)["id"]
         return b'{"id":' + pit_id + b',"keep_alive":"' + KEEP_ALIVE.encode() + b'"}'
 
-    def _close_in_background(self, upstream: Upstream, pit: bytes) -> None:
+    def _close_in_background(self, upstream: Upstream, opening: asyncio.Task[bytes]) -> None:
         """The client need not wait for it; also when the client has gone."""
-        task = asyncio.create_task(_close(upstream, parse(pit).members["id"].raw))
+        task = asyncio.create_task(_close(upstream, opening))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -227,9 +228,13 @@ def _as_search_answer() -> Iterator[None]:
         raise error(502, "status_exception", reason) from failure
 
 
-async def _close(upstream: Upstream, pit_id: bytes) -> None:
+async def _close(upstream: Upstream, opening: asyncio.Task[bytes]) -> None:
     try:
-        await upstream.request("DELETE", "/_pit", b'{"id":' + pit_id + b"}")
+        pit = await opening
+    except Exception:  # whatever it is, the client was told, and nothing is open
+        return
+    try:
+        await upstream.request("DELETE", "/_pit", b'{"id":' + members(pit)["id"] + b"}")
     except Exception as failure:  # whatever it is, the answer is out, and the point in time expires
         logger.warning("a point in time could not be closed and will expire in %s: %s", KEEP_ALIVE, failure)
 

@@ -556,6 +556,28 @@ class TestDisconnect:
         # the application has ended, and waited for what it had to close
         assert app.upstream.sent[-1] == "DELETE /_pit"
 
+    async def test_a_client_that_leaves_while_a_point_in_time_is_opened_leaves_none_behind(self) -> None:
+        asked, may_answer, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def serve(wire: Wire) -> None:
+            request = await wire.read_message()
+            if request.first_line.startswith(b"DELETE /_pit"):
+                assert request.body == b'{"id":"p"}'
+                await wire.send(reply(200, b"{}"))
+                closed.set()
+                return
+            asked.set()
+            await may_answer.wait()
+            await wire.send(reply(200, b'{"id":"p"}'))
+
+        async with raw_server(serve) as upstream, search_app(f"http://127.0.0.1:{upstream.port}") as app:
+            search = asyncio.create_task(app.search("films", reranking(), TWO_STAGES))
+            await asyncio.wait_for(asked.wait(), 20)
+            search.cancel()
+            await asyncio.gather(search, return_exceptions=True)
+            may_answer.set()
+            await asyncio.wait_for(closed.wait(), 20)
+
 
 async def test_a_defect_of_ours_is_an_error_in_elasticsearchs_shape(
     app: SearchApp, crimes: str, caplog: pytest.LogCaptureFixture

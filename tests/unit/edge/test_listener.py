@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from proxy.edge import listener as listener_module
-from proxy.edge.listener import Listener
+from proxy.edge.listener import Listener, ListenError, bind
+from proxy.settings import Address
 
 
 class Starved(socket.socket):
@@ -49,3 +50,17 @@ async def test_accepting_goes_on_after_the_system_refused(
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "raise the limit of open files" in record.message
+
+
+async def test_an_address_that_the_machine_lacks_is_left_out_of_a_name_that_has_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    absent = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("192.0.2.1", 0))
+    present = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [absent, present])
+    (listening,) = bind(Address("both", 0))
+    with listening:
+        assert listening.getsockname()[0] == "127.0.0.1"
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [absent])
+    with pytest.raises(ListenError, match="cannot assign requested address"):
+        bind(Address("absent", 0))
