@@ -18,6 +18,10 @@ _PAUSE_S = 0.5
 """After the system refused a connection, for want of file descriptors, for example."""
 
 
+# A name such as `localhost` may have an IPv6 address where the machine has no IPv6: the others will do.
+_ADDRESS_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
 class ListenError(Exception):
     """The address cannot be listened on. The message is one line for people."""
 
@@ -29,25 +33,43 @@ def bind(address: Address) -> list[socket.socket]:
         ListenError: the port is taken, the address is not of this machine, …
     """
     sockets: list[socket.socket] = []
+    absent: OSError | None = None
     port = address.port
     try:
         for family, kind, protocol, _, where in socket.getaddrinfo(
             address.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
-            listener = socket.socket(family, kind, protocol)
-            sockets.append(listener)
-            listener.setblocking(False)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind((where[0], port, *where[2:]))
-            listener.listen(_BACKLOG)
-            port = listener.getsockname()[1]  # the one that the system chose, when it was to choose
+            try:
+                listener = _listen(family, kind, protocol, (where[0], port, *where[2:]))
+            except OSError as error:
+                if error.errno not in _ADDRESS_ABSENT:
+                    raise
+                absent = error
+            else:
+                sockets.append(listener)
+                port = listener.getsockname()[1]  # the one that the system chose, when it was to choose
+        if absent is not None and not sockets:
+            raise absent
     except OSError as error:
         for listener in sockets:
             listener.close()
         raise ListenError(f"cannot listen on {address}: {_problem(error)}") from None
     return sockets
+
+
+def _listen(family: int, kind: int, protocol: int, where: tuple[object, ...]) -> socket.socket:
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(where)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def address_of(sockets: list[socket.socket]) -> Address:
