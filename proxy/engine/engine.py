@@ -110,6 +110,8 @@ class Engine:
         for load in self._loads:
             load.cancel()
         await asyncio.gather(*self._loads, return_exceptions=True)
+        for model in self._models.values():
+            model.close()
         await self._runner.close()
         self._tokenizing.shutdown()
 

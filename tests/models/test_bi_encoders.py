@@ -1,0 +1,135 @@
+"""Bi-encoders of all builds agree with sentence-transformers, which saved them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
+
+from proxy.engine import ModelFailedError
+from tests.models.samples import QUERIES, texts
+from tests.support import tiny_models
+from tests.support.engines import running
+
+TOLERANCE = 1e-5
+DIMENSIONS = 32
+POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Plain encoders, one that runs without padding and one that needs it."""
+    return {
+        kind: tiny_models.build_encoder(kind, tmp_path_factory.mktemp(f"encoder-{kind}"))
+        for kind in ("bert", "mpnet")
+    }
+
+
+def save(
+    directory: Path, encoder: Path, head: Sequence[torch.nn.Module], **options: Any
+) -> SentenceTransformer:
+    torch.manual_seed(7)
+    limits = {"max_seq_length": options.pop("max_seq_length", None)}
+    model = SentenceTransformer(modules=[Transformer(str(encoder), **limits), *head], device="cpu", **options)
+    model.save(str(directory))
+    return model.eval()
+
+
+async def agree(directory: Path, model: SentenceTransformer) -> None:
+    documents = texts(40)
+    async with running({"m": directory}) as engine:
+        for query in QUERIES:
+            reranked = await engine.rerank("m", query, documents)
+            embedded = model.encode_query(query, show_progress_bar=False)
+            others = model.encode_document(documents, show_progress_bar=False)
+            expected = np.asarray(model.similarity(embedded, others)[0])
+            np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=TOLERANCE)
+    assert np.ptp(expected) > 1e-3, "scores that hardly differ prove nothing"
+
+
+@pytest.mark.parametrize("mode", POOLING_MODES)
+@pytest.mark.parametrize("kind", ["bert", "mpnet"])
+async def test_every_pooling(encoders: dict[str, Path], tmp_path: Path, kind: str, mode: Any) -> None:
+    await agree(tmp_path, save(tmp_path, encoders[kind], [Pooling(DIMENSIONS, mode)]))
+
+
+async def test_several_poolings_side_by_side(encoders: dict[str, Path], tmp_path: Path) -> None:
+    await agree(tmp_path, save(tmp_path, encoders["bert"], [Pooling(DIMENSIONS, ("cls", "mean"))]))
+
+
+async def test_dense_and_normalised(encoders: dict[str, Path], tmp_path: Path) -> None:
+    head = [Pooling(DIMENSIONS), Dense(DIMENSIONS, 8), Dense(8, 4, use_residual=True), Normalize()]
+    await agree(tmp_path, save(tmp_path, encoders["bert"], head))
+
+
+async def test_prompts(encoders: dict[str, Path], tmp_path: Path) -> None:
+    prompts = {"query": "ask: ", "document": "text: "}
+    await agree(tmp_path, save(tmp_path, encoders["bert"], [Pooling(DIMENSIONS)], prompts=prompts))
+
+
+async def test_a_limit_of_its_own(encoders: dict[str, Path], tmp_path: Path) -> None:
+    await agree(tmp_path, save(tmp_path, encoders["mpnet"], [Pooling(DIMENSIONS)], max_seq_length=12))
+
+
+async def test_the_older_layout_of_its_files(encoders: dict[str, Path], tmp_path: Path) -> None:
+    """Pooling by flags, and lower-casing by sentence-transformers instead of the tokenizer."""
+    save(tmp_path, encoders["bert"], [Pooling(DIMENSIONS)])
+    (tmp_path / "1_Pooling" / "config.json").write_text(
+        '{"word_embedding_dimension": 32, "pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}'
+    )
+    tokenizer = tmp_path / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace('"lowercase": true', '"lowercase": false'))
+    configuration = tmp_path / "tokenizer_config.json"
+    configuration.write_text(
+        configuration.read_text().replace('"do_lower_case": true', '"do_lower_case": false')
+    )
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 20, "do_lower_case": true}')
+    await agree(tmp_path, SentenceTransformer(str(tmp_path), device="cpu"))
+
+
+async def test_a_cross_encoder_with_a_head_of_modules(encoders: dict[str, Path], tmp_path: Path) -> None:
+    head = [
+        Pooling(DIMENSIONS, "cls"),
+        Dense(DIMENSIONS, DIMENSIONS, activation_function=torch.nn.GELU()),
+        LayerNorm(DIMENSIONS),
+        Dense(DIMENSIONS, 1, activation_function=torch.nn.Identity(), module_output_name="scores"),
+    ]
+    torch.manual_seed(7)
+    model = CrossEncoder(modules=[Transformer(str(encoders["bert"])), *head], device="cpu")
+    model.save(str(tmp_path))
+    documents = [text for text in texts(40) if len(text) < 30]
+    async with running({"m": tmp_path}) as engine:
+        reranked = await engine.rerank("m", "rivers", documents)
+    pairs = [("rivers", text) for text in documents]
+    expected = model.eval().predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+    np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("2_Dense/config.json", '{"in_features": 32}', r"gives no \[out_features\]"),
+        ("2_Dense/model.safetensors", "damaged", r"2_Dense\]: its weights cannot be loaded"),
+        ("1_Pooling/config.json", '{"pooling_mode": "median"}', r"pools by \[median\]"),
+        ("1_Pooling/config.json", '{"include_prompt": false}', "pools without the prompt"),
+        (
+            "2_Dense/config.json",
+            '{"in_features": 32, "out_features": 4, "activation_function": "os.system"}',
+            r"names the activation \[os\.system\]",
+        ),
+    ],
+)
+async def test_damaged_modules_are_told_in_a_line(
+    encoders: dict[str, Path], tmp_path: Path, file: str, content: str, reason: str
+) -> None:
+    save(tmp_path, encoders["bert"], [Pooling(DIMENSIONS), Dense(DIMENSIONS, 4)])
+    (tmp_path / file).write_text(content)
+    async with running({"m": tmp_path}) as engine:
+        with pytest.raises(ModelFailedError, match=reason) as failed:
+            await engine.rerank("m", "rivers", ["a text"])
+    assert "\n" not in str(failed.value)

@@ -1,0 +1,229 @@
+"""The engine as its callers see it, with a tiny real model."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from proxy.engine import (
+    DeadlineExceededError,
+    Engine,
+    EngineClosedError,
+    QueueFullError,
+    UnknownModelError,
+)
+from proxy.settings import EngineSettings, ModelSettings
+from tests.models.conftest import TinyModel
+from tests.models.samples import texts
+from tests.support.engines import OnDisk, running
+
+
+def value(registry: CollectorRegistry, name: str, model: str = "m") -> float:
+    sample = registry.get_sample_value(f"rerank_proxy_engine_{name}", {"model": model})
+    assert sample is not None, f"no metric {name}"
+    return sample
+
+
+async def test_start_returns_before_anything_is_loaded(tiny_model: TinyModel) -> None:
+    async with running({"m": tiny_model("bert")}) as engine:
+        assert engine.status()["m"].state == "loading"
+        await engine.rerank("m", "a query", ["a text"])
+        status = engine.status()["m"]
+    assert status.state == "ready"
+    assert "cross-encoder BertForSequenceClassification on cpu in float32, 48 tokens" in status.detail
+
+
+async def test_no_texts_no_scores(tiny_model: TinyModel) -> None:
+    async with running({"m": tiny_model("bert")}) as engine:
+        assert list((await engine.rerank("m", "a query", [])).scores) == []
+
+
+async def test_an_unknown_model(tiny_model: TinyModel) -> None:
+    async with running({"m": tiny_model("bert")}) as engine:
+        with pytest.raises(UnknownModelError, match=r"no model \[n\] is configured; known: m"):
+            await engine.rerank("n", "a query", ["a text"])
+
+
+async def test_scores_are_float32(tiny_model: TinyModel) -> None:
+    import numpy as np
+
+    async with running({"m": tiny_model("bert")}) as engine:
+        scores = (await engine.rerank("m", "a query", texts(20))).scores
+    assert all(type(score) is float for score in scores)
+    assert [float(np.float32(score)) for score in scores] == list(scores)
+
+
+async def test_half_a_surrogate_pair_is_text_like_any_other(tiny_model: TinyModel) -> None:
+    """JSON can spell it; no tokenizer takes it."""
+    async with running({"m": tiny_model("bert")}) as engine:
+        broken = await engine.rerank("m", "a \ud83d query", ["b \udc00 text"])
+        replaced = await engine.rerank("m", "a \ufffd query", ["b \ufffd text"])
+    assert broken.scores == replaced.scores
+
+
+async def test_what_was_scored_is_remembered(tiny_model: TinyModel) -> None:
+    registry = CollectorRegistry()
+    async with running({"m": tiny_model("bert")}, registry) as engine:
+        first = await engine.rerank("m", "a query", ["one", "two"])
+        second = await engine.rerank("m", "a query", ["two", "three", "one"])
+        other = await engine.rerank("m", "another query", ["one"])
+    assert (first.cached, second.cached, other.cached) == (0, 2, 0)
+    assert (second.scores[2], second.scores[0]) == tuple(first.scores)
+    assert other.scores[0] != first.scores[0]
+    assert value(registry, "pairs_scored_total") == 4
+    assert (value(registry, "cache_hits_total"), value(registry, "cache_misses_total")) == (2, 4)
+
+
+async def test_remembered_is_per_model(tiny_model: TinyModel) -> None:
+    directory = tiny_model("bert")
+    models: dict[str, OnDisk] = {"short": {"source": directory, "max_length": 12}, "long": directory}
+    async with running(models) as engine:
+        for name in models:
+            assert (await engine.rerank(name, "a query", ["rivers and trees " * 5])).cached == 0
+
+
+async def test_without_entries_nothing_is_remembered(tiny_model: TinyModel) -> None:
+    async with running({"m": tiny_model("bert")}, cache_entries=0) as engine:
+        for _ in range(2):
+            assert (await engine.rerank("m", "a query", ["one"])).cached == 0
+
+
+@pytest.mark.parametrize("cache_entries", [0, 1000])
+async def test_the_same_text_runs_once_in_a_call(tiny_model: TinyModel, cache_entries: int) -> None:
+    registry = CollectorRegistry()
+    async with running({"m": tiny_model("bert")}, registry, cache_entries=cache_entries) as engine:
+        scores = (await engine.rerank("m", "a query", ["one", "two", "one"] * 20)).scores
+    assert value(registry, "pairs_scored_total") == 2
+    assert scores == [*scores[:3]] * 20
+    assert scores[0] == scores[2]
+
+
+async def test_the_same_call_at_the_same_time_runs_once(tiny_model: TinyModel) -> None:
+    registry = CollectorRegistry()
+    async with running({"m": tiny_model("bert")}, registry) as engine:
+        calls = [engine.rerank("m", "a query", texts(200)) for _ in range(5)]
+        replies = await asyncio.gather(*calls)
+    assert all(reply.scores == replies[0].scores for reply in replies)
+    assert value(registry, "pairs_scored_total") == len(set(texts(200)))
+
+
+async def test_cut_texts_are_counted_also_when_remembered(tiny_model: TinyModel) -> None:
+    registry = CollectorRegistry()
+    async with running({"m": tiny_model("bert")}, registry) as engine:
+        for _ in range(2):
+            assert (await engine.rerank("m", "a query", ["short", "rivers " * 60])).truncated == 1
+        assert (await engine.rerank("m", "rivers " * 60, ["short", "text"])).truncated == 2
+    assert value(registry, "pairs_truncated_total") == 3
+
+
+async def test_a_deadline_while_the_model_loads(tiny_model: TinyModel) -> None:
+    async with running({"m": tiny_model("bert")}) as engine:
+        with pytest.raises(DeadlineExceededError, match=r"model \[m\] was still loading"):
+            await engine.rerank("m", "a query", ["a text"], deadline=asyncio.get_running_loop().time())
+        assert len((await engine.rerank("m", "a query", ["a text"])).scores) == 1
+
+
+async def test_a_deadline_drops_what_still_waits(tiny_model: TinyModel) -> None:
+    registry = CollectorRegistry()
+    async with running({"m": tiny_model("bert")}, registry, budget_tokens=64) as engine:
+        await engine.rerank("m", "a query", ["a text"])
+        with pytest.raises(DeadlineExceededError, match="not done with the texts"):
+            await engine.rerank("m", "rivers", texts(20_000), asyncio.get_running_loop().time() + 0.05)
+        await engine.rerank("m", "a query", ["another text"])
+        assert value(registry, "queued_tokens") == value(registry, "queued_pairs") == 0
+    assert value(registry, "pairs_scored_total") < 20_000
+
+
+async def test_a_cancelled_call_drops_what_still_waits(tiny_model: TinyModel) -> None:
+    registry = CollectorRegistry()
+    async with running({"m": tiny_model("bert")}, registry, budget_tokens=64) as engine:
+        await engine.rerank("m", "a query", ["a text"])
+        call = asyncio.create_task(engine.rerank("m", "rivers", texts(5_000)))
+        async with asyncio.timeout(60):
+            while value(registry, "queued_pairs") == 0:
+                await engine.rerank("m", "a query", ["something to wait for"])
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert value(registry, "queued_tokens") == value(registry, "queued_pairs") == 0
+        assert len((await engine.rerank("m", "a query", ["another text"])).scores) == 1
+    assert value(registry, "pairs_scored_total") < 5_000
+
+
+async def test_a_full_queue_refuses_the_call(tiny_model: TinyModel) -> None:
+    registry = CollectorRegistry()
+    async with running({"m": tiny_model("bert")}, registry, queue_tokens=500) as engine:
+        with pytest.raises(QueueFullError, match=r"tokens, more than engine\.queue_tokens"):
+            await engine.rerank("m", "a query", texts(200))
+        assert len((await engine.rerank("m", "a query", texts(8))).scores) == 8
+    assert value(registry, "rejected_total") == 1
+
+
+async def test_closing_ends_calls_and_loads(tiny_model: TinyModel, tmp_path: Path) -> None:
+    engine = Engine({"m": ModelSettings(source=str(tiny_model("bert")))}, EngineSettings(budget_tokens=64))
+    await engine.start()
+    await engine.rerank("m", "a query", ["a text"])
+    call = asyncio.create_task(engine.rerank("m", "rivers", texts(5_000)))
+    await asyncio.sleep(0)
+    await engine.close()
+    with pytest.raises(EngineClosedError):
+        await call
+    with pytest.raises(EngineClosedError):
+        await engine.rerank("m", "rivers", ["a text"])
+
+    never_ready = Engine({"m": ModelSettings(source=str(tiny_model("bert")))}, EngineSettings())
+    await never_ready.start()
+    waiting = asyncio.create_task(never_ready.rerank("m", "a query", ["a text"]))
+    await never_ready.close()
+    with pytest.raises(EngineClosedError):
+        await waiting
+
+
+async def test_metrics_tell_what_is_loaded(tiny_model: TinyModel, tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    async with running({"m": tiny_model("electra"), "bad": tmp_path}, registry) as engine:
+        await engine.rerank("m", "a query", texts(30))
+    assert (value(registry, "model_ready"), value(registry, "model_load_failed")) == (1, 0)
+    assert (value(registry, "model_ready", "bad"), value(registry, "model_load_failed", "bad")) == (0, 1)
+    assert value(registry, "batches_total") >= 1
+    assert value(registry, "batch_tokens_total") > 30
+    assert value(registry, "batch_seconds_count") == value(registry, "batches_total")
+    assert value(registry, "tokenize_seconds_count") == 1
+    (info,) = [
+        sample.labels
+        for metric in registry.collect()
+        for sample in metric.samples
+        if sample.name == "rerank_proxy_engine_model_info"
+    ]
+    assert (info["model"], info["kind"], info["device"]) == ("m", "cross-encoder", "cpu")
+    assert len(info["fingerprint"]) == 64
+
+
+def test_importing_the_engine_imports_neither_torch_nor_transformers() -> None:
+    code = "import sys, proxy.engine; print({'torch', 'transformers', 'huggingface_hub'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
+def test_loading_says_nothing_on_the_way(tiny_model: TinyModel) -> None:
+    """No progress bars, no advice, no warnings: in a process of its own, as pytest has them off already."""
+    code = f"""
+import asyncio
+from proxy.engine import Engine
+from proxy.settings import EngineSettings, ModelSettings
+async def main():
+    engine = Engine({{"m": ModelSettings(source={str(tiny_model("deberta-v2"))!r})}}, EngineSettings())
+    await engine.start()
+    print(len((await engine.rerank("m", "a query", ["a text", "another"])).scores))
+    await engine.close()
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert (done.stdout.strip(), done.stderr.strip()) == ("2", "")
