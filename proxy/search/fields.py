@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from proxy.search.rawjson import elements, members
+from proxy.search.rawjson import elements, members, text
 
 
 def text_of(fields: bytes | None, field: str) -> str | None:
@@ -23,13 +23,17 @@ def text_of(fields: bytes | None, field: str) -> str | None:
     if first is None or first == b"null":
         return None
     if first.startswith(b'"'):
-        return well_formed(json.loads(first))
+        return well_formed(text(first))
     return _java_string(first)
 
 
-def well_formed(text: str) -> str:
+def well_formed(value: str) -> str:
     """Unpaired surrogates become U+FFFD, as they do when Java encodes a string for the wire."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
 
 
 def _java_string(value: bytes) -> str:

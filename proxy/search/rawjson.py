@@ -6,6 +6,7 @@ and prints it again.
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +33,14 @@ def elements(raw: bytes) -> list[bytes]:
         return [bytes(value) for value in _decode_array(raw)]
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return source.parse_array(raw)
+
+
+def text(raw: bytes) -> str:
+    """The value of a string."""
+    if b"\\" not in raw:
+        return raw[1:-1].decode()
+    value: str = json.loads(raw)  # which, unlike msgspec, reads unpaired surrogates
+    return value
 
 
 class Printer:
@@ -77,5 +86,6 @@ class Printer:
         return inner + (b"," + inner).join(parts) + outer
 
 
+@lru_cache(maxsize=1024)
 def _name(name: str) -> bytes:
     return json.dumps(name, ensure_ascii=False).encode("utf-8", "surrogatepass")

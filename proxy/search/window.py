@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from proxy.search.fields import text_of
 from proxy.search.ranking import RankDoc
-from proxy.search.rawjson import Printer, elements, members
+from proxy.search.rawjson import Printer, elements, members, text
 from proxy.search.totals import Total
 
 
@@ -47,8 +47,8 @@ def _document(place: int, hit: dict[str, bytes], field: str) -> RankDoc:
     score = hit.get("_score", b"null")
     sort = hit.get("sort")
     return RankDoc(
-        index=json.loads(hit["_index"]),
-        id=json.loads(hit["_id"]),
+        index=text(hit["_index"]),
+        id=text(hit["_id"]),
         place=place,
         shard_doc=int(elements(sort)[-1]) if sort is not None else None,
         first_score=None if score == b"null" else float(score),
