@@ -1,6 +1,8 @@
 """Ways to run a model: what a row gets does not depend on how, nor on its neighbours."""
 
+import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from proxy.engine.scoring import LoadedModel
 from proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import texts
-from tests.support.tiny_models import KINDS
+from tests.support.tiny_models import KINDS, MAX_LENGTH
 
 TOLERANCE = 1e-5
 
@@ -73,6 +75,23 @@ def test_a_build_that_is_not_known_runs_the_general_way(
 ) -> None:
     monkeypatch.setattr("proxy.engine.packed.MODEL_TYPES", ("mpnet",))
     assert isinstance(loaded(tiny_model("mpnet")).backend, PaddedTorchBackend)
+
+
+@pytest.mark.parametrize("kind", ["roberta", "mpnet", "bert", "deberta-v2"])
+def test_the_limit_of_a_model_whose_tokenizer_names_none(
+    tiny_model: TinyModel, tmp_path: Path, kind: str
+) -> None:
+    """RoBERTa and its kin have two positions more than they can take tokens."""
+    directory = Path(shutil.copytree(tiny_model(kind), tmp_path / kind))
+    path = directory / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    del config["model_max_length"]
+    path.write_text(json.dumps(config))
+    model = loaded(directory)
+    assert model.info["max_length"] == str(MAX_LENGTH)
+    (row,) = model.scorer.encode("rivers", ["trees " * 100], [0])
+    assert len(row) == MAX_LENGTH
+    assert np.isfinite(model.backend.score(Batch.of([row]))).all()
 
 
 def test_a_device_without_room_is_told_apart() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from proxy.engine import (
     QueueFullError,
     UnknownModelError,
 )
+from proxy.engine.batch import Row
+from proxy.engine.scoring import CrossEncoder
 from proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import texts
@@ -108,6 +112,31 @@ async def test_the_same_call_at_the_same_time_runs_once(tiny_model: TinyModel) -
         replies = await asyncio.gather(*calls)
     assert all(reply.scores == replies[0].scores for reply in replies)
     assert value(registry, "pairs_scored_total") == len(set(texts(200)))
+
+
+async def test_what_was_scored_while_a_call_tokenised_is_not_scored_again(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, gate, first = threading.Event(), threading.Event(), threading.Semaphore(1)
+    encode = CrossEncoder.encode
+
+    def slow_at_first(
+        self: CrossEncoder, query: str, texts: Sequence[str], wanted: Sequence[int]
+    ) -> list[Row]:
+        if texts[0] == "one" and first.acquire(blocking=False):
+            entered.set()
+            assert gate.wait(30)
+        return encode(self, query, texts, wanted)
+
+    monkeypatch.setattr(CrossEncoder, "encode", slow_at_first)
+    registry = CollectorRegistry()
+    async with running({"m": tiny_model("bert")}, registry) as engine:
+        slow = asyncio.create_task(engine.rerank("m", "a query", ["one", "two"]))
+        assert await asyncio.to_thread(entered.wait, 60)
+        quick = await engine.rerank("m", "a query", ["one", "two"])
+        gate.set()
+        assert (await slow).scores == quick.scores
+    assert value(registry, "pairs_scored_total") == 2
 
 
 async def test_cut_texts_are_counted_also_when_remembered(tiny_model: TinyModel) -> None:
@@ -215,6 +244,8 @@ def test_loading_says_nothing_on_the_way(tiny_model: TinyModel) -> None:
     code = f"""
 import asyncio
 from proxy.engine import Engine
+from proxy.engine.batch import Row
+from proxy.engine.scoring import CrossEncoder
 from proxy.settings import EngineSettings, ModelSettings
 async def main():
     engine = Engine({{"m": ModelSettings(source={str(tiny_model("deberta-v2"))!r})}}, EngineSettings())

@@ -140,7 +140,7 @@ def test_a_huge_request_does_not_starve_among_small_ones() -> None:
     batches = 0
     while not huge.ends:
         for name in "st":  # Twice as many small ones as the device can take.
-            call(scheduler, name, [100])
+            call(scheduler, f"{name}{batches}-", [100])
         finish(scheduler, scheduler.next_batch())
         batches += 1
     assert batches <= 40 * BACKGROUND_EVERY + CREDIT_BATCHES
