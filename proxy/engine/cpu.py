@@ -1,4 +1,4 @@
-"""How many CPU cores this process may use."""
+"""How many CPU cores this process may use, and how its threads wait for each other."""
 
 import os
 from collections.abc import Iterator
@@ -19,6 +19,15 @@ def usable_cores(root: Path = _ROOT) -> int:
     cores = _physical_cores(root, _affinity())
     quota = _cgroup_quota(root)
     return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def sleep_while_waiting() -> None:
+    """Let threads of a matrix product sleep until the slowest is done, where nobody has chosen otherwise.
+
+    By default OpenMP's threads spin. On a core that others want too, as a sidecar's, the spinning keeps the
+    slowest from running: a batch then takes ten times as long. It is read when torch is first imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _affinity() -> set[int]:

@@ -13,6 +13,7 @@ from proxy.settings import EngineSettings, ModelSettings
 
 from .batch import Row
 from .cache import Output, OutputCache
+from .cpu import sleep_while_waiting
 from .errors import DeadlineExceededError, EngineClosedError, EngineError, QueueFullError, UnknownModelError
 from .metrics import EngineMetrics
 from .model import Model, ModelStatus
@@ -64,6 +65,7 @@ class Engine:
 
     async def start(self) -> None:
         """Begin to load every model. Returns at once and never raises for a model: see `status`."""
+        sleep_while_waiting()
         self._runner.start()
         self._loads = [
             asyncio.create_task(model.load(self._settings, self._runner, self._scheduler, self._metrics))

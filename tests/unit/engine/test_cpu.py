@@ -1,5 +1,6 @@
-"""How many cores are counted, on machines made of files."""
+"""How many cores are counted, on machines made of files, and how threads wait."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,15 @@ def test_nonsense_is_no_limit(tmp_path: Path) -> None:
 
 def test_this_machine() -> None:
     assert cpu.usable_cores() >= 1
+
+
+@pytest.mark.parametrize(("chosen", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_sleep_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, policy: str
+) -> None:
+    # Set first in either case, so that the change is undone afterwards.
+    monkeypatch.setenv("OMP_WAIT_POLICY", chosen or "")
+    if chosen is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    cpu.sleep_while_waiting()
+    assert os.environ["OMP_WAIT_POLICY"] == policy
