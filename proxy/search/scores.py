@@ -34,7 +34,10 @@ def print_float(value: float) -> bytes:
     """A float32 as Java's ``Float.toString`` gives it, which is how `_score` looks: `1.0`, `0.13353139`,
     `1.7014122E38`.
     """
-    mantissa, exponent = _shortest(np.float32(value))
+    number = np.float32(value)
+    if 1e-3 <= value < 1e5:
+        return str(number).encode()  # NumPy's spelling is Java's here, and quick
+    mantissa, exponent = _shortest(number)
     negative = mantissa.startswith("-")
     digits = mantissa.lstrip("-").replace(".", "")
     if value == 0:

@@ -98,6 +98,25 @@ def test_scores_that_round_to_the_same_float_are_ties() -> None:
     assert not has_open_ties(rank(docs, [0.1, 0.2], None), 0, 2)
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from([1.0, 2.0, 3.0]), st.sampled_from([None, 4.0, 5.0])), max_size=7),
+    st.integers(0, 8),
+    st.integers(1, 8),
+)
+def test_a_tie_is_open_where_equals_on_the_page_may_stand_either_way(
+    scores: list[tuple[float, float | None]], start: int, size: int
+) -> None:
+    scores.sort(key=lambda pair: -pair[0])
+    ranked = [
+        RankDoc("films", str(place), place, first_score=first, score=score)
+        for place, (score, first) in enumerate(scores)
+    ]
+    on_page = {score for score, _ in scores[start : start + size]}
+    groups = [[first for each, first in scores if each == score] for score in on_page]
+    expected = any(len(group) > 1 and (None in group or len({*group}) > 1) for group in groups)
+    assert has_open_ties(ranked, start, start + size) == expected
+
+
 @given(ranked_windows(), st.integers(0, 12), st.integers(0, 12))
 def test_settled_pages_are_the_native_order(
     case: tuple[list[RankDoc], list[float], float | None], start: int, size: int

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy.search.scores import MIN_VALUE, normalize, print_float, reciprocal_ranks
@@ -68,6 +68,15 @@ def test_a_printed_float_has_javas_shape(value: float) -> None:
         assert value == 0 or 1e-3 <= abs(value) < 1e7
 
 
+@given(st.floats(2**-10, 2**20, width=32) | st.integers(1, 10**7).map(float) | st.integers(1, 10**6).map(
+    lambda thousandths: float(np.float32(thousandths / 1000))
+))  # fmt: skip
+def test_plain_numbers_have_the_fewest_digits(value: float) -> None:
+    assume(1e-3 <= value < 1e7)
+    shortest = np.format_float_positional(np.float32(value), unique=True, trim="0")
+    assert print_float(value) == shortest.encode()
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -78,6 +87,9 @@ def test_a_printed_float_has_javas_shape(value: float) -> None:
         (0.1, b"0.1"),
         (0.13353139, b"0.13353139"),
         (100.0, b"100.0"),
+        (99999.99, b"99999.99"),
+        (100000.0, b"100000.0"),
+        (999999.97, b"1000000.0"),
         (1234567.0, b"1234567.0"),
         (9999999.0, b"9999999.0"),
         (1e7, b"1.0E7"),
