@@ -1,12 +1,10 @@
-"""Bodies on the wire: content codings and media types."""
+"""Content codings of bodies on the wire."""
 
 import zlib
 from typing import Final
 
 from proxy.errors import error
 
-_JSON_TYPES: Final = ("application/json", "application/vnd.elasticsearch+json", "application/x-ndjson")
-_BINARY_OR_YAML: Final = ("yaml", "cbor", "smile")
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _ZLIB: Final = zlib.MAX_WBITS
 _RAW_DEFLATE: Final = -zlib.MAX_WBITS
@@ -55,13 +53,3 @@ def encode(body: bytes, accept_encoding: str | None) -> tuple[bytes, str | None]
         encoder = zlib.compressobj(3, zlib.DEFLATED, bits)
         return encoder.compress(body) + encoder.flush(), coding
     return body, None
-
-
-def is_json(content_type: str | None) -> bool:
-    return (content_type or "").partition(";")[0].strip().lower() in _JSON_TYPES
-
-
-def is_other_format(media_type: str | None) -> bool:
-    """Whether it names one of Elasticsearch's formats that this proxy cannot read or write."""
-    subtype = (media_type or "").lower()
-    return any(name in subtype for name in _BINARY_OR_YAML)

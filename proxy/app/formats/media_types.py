@@ -1,0 +1,96 @@
+"""Media types as Elasticsearch reads and prints them."""
+
+import enum
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-\[\]\\]+")
+_KNOWN: Final = re.compile(r"application/(?:vnd\.elasticsearch\+)?(json|x-ndjson|yaml|cbor|smile)")
+_OTHER_THAN_JSON: Final = re.compile(
+    r"(\s*application\s*/\s*(?:vnd\.elasticsearch\+)?)(?:yaml|cbor|smile)(?=\s*(?:;|$))", re.IGNORECASE
+)
+
+
+class Format(enum.Enum):
+    """``XContentType``, by the value of the parameter `format`."""
+
+    JSON = "json"
+    YAML = "yaml"
+    CBOR = "cbor"
+    SMILE = "smile"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """``ParsedMediaType``: one media type and its parameters, all in lower case."""
+
+    name: str
+    parameters: dict[str, str]
+
+    @property
+    def format(self) -> Format | None:
+        """Which of Elasticsearch's formats it is; newline-delimited JSON is JSON."""
+        known = _KNOWN.fullmatch(self.name)
+        if known is None:
+            return None
+        return Format.JSON if known[1] == "x-ndjson" else Format(known[1])
+
+    @property
+    def vendor(self) -> bool:
+        """Whether it is one of `application/vnd.elasticsearch+…`."""
+        return self.name.startswith("application/vnd.elasticsearch+")
+
+
+class MediaTypeError(ValueError):
+    """A header that Elasticsearch answers with a `media_type_header_exception`."""
+
+
+def header(values: Sequence[str]) -> MediaType | None:
+    """All values of `Accept` or `Content-Type`; None where Elasticsearch takes no notice of them.
+
+    Raises:
+        MediaTypeError: Elasticsearch refuses them.
+    """
+    if not values:
+        return None
+    if len(values) > 1 or not values[0].strip():
+        raise MediaTypeError
+    return _parse(values[0].strip().lower())
+
+
+def _parse(value: str) -> MediaType | None:
+    """``ParsedMediaType#parseMediaType``: lists, with or without quality factors, are not looked into."""
+    if "," in value or value == "*/*":
+        return None
+    name, *parameters = value.split(";")
+    parts = [part.strip() for part in name.split("/")]
+    if len(parts) != 2 or not all(_TOKEN.fullmatch(part) for part in parts):
+        raise MediaTypeError
+    return MediaType("/".join(parts), dict(_parameter(each.strip()) for each in parameters if each.strip()))
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not value or "=" in value or re.search(r"\s", text):
+        raise MediaTypeError
+    return name, value
+
+
+def for_json(media_type: str) -> str:
+    """The same header value with JSON in the place of another format; the rest keeps its spelling.
+
+    For inner requests, whose bodies and answers are JSON: a version that is asked for by `compatible-with`
+    must go along.
+    """
+    return _OTHER_THAN_JSON.sub(r"\1json", media_type, count=1)
+
+
+def is_json(content_type: str | None) -> bool:
+    """Whether a body of this type is JSON, or lines of it."""
+    try:
+        media_type = header([content_type]) if content_type is not None else None
+    except MediaTypeError:
+        return False
+    return media_type is not None and media_type.format is Format.JSON

@@ -1,0 +1,84 @@
+"""How a client wants its answer: format, filters, layout, coding."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from proxy.app.formats import codings
+from proxy.app.formats.bodies import from_json
+from proxy.app.formats.filter_path import filtered
+from proxy.app.formats.media_types import Format
+from proxy.app.formats.negotiation import negotiate
+from proxy.app.formats.stack_traces import with_stack_traces
+from proxy.errors import ElasticsearchError
+from proxy.search.params import Params
+from proxy.search.rawjson import Printer
+
+OF_THE_ANSWER: Final = frozenset({"filter_path", "format"})
+"""Parameters that shape the last answer only: inner ones are whole, and JSON."""
+
+_OFF_LOOP: Final = 64 * 1024
+"""Bytes of an answer from which on its making is a thread's work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What the URL and the headers of one request say of its answer."""
+
+    format: Format
+    content_type: str
+    filter_path: str
+    pretty: bool
+    error_trace: bool
+    accept_encoding: str | None
+
+    @classmethod
+    def of(cls, request: web.Request, params: Params) -> "Style | None":
+        """None for headers that Elasticsearch refuses; it has the words for that."""
+        accept, content_type = (request.headers.getall(name, []) for name in ("Accept", "Content-Type"))
+        chosen = negotiate(params.get("format"), accept, content_type)
+        if chosen is None:
+            return None
+        return cls(
+            chosen.format,
+            chosen.content_type,
+            params.get("filter_path", ""),
+            params.get("pretty") in ("", "true"),
+            params.get("error_trace") in ("", "true"),
+            request.headers.get("Accept-Encoding"),
+        )
+
+    async def response(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> web.Response:
+        """An answer in JSON as the client wants it. Errors are not filtered, as in Elasticsearch."""
+        plain = self.format is Format.JSON and not self.accept_encoding and not self.filter_path
+        if plain or len(body) < _OFF_LOOP:
+            printed, coding = self._print(body, filters=status < 400)
+        else:
+            printed, coding = await asyncio.to_thread(self._print, body, filters=status < 400)
+        response = web.Response(status=status, body=printed)
+        response.headers.popall("Content-Type", None)
+        for name, value in headers:
+            if name.lower() != "content-type":
+                response.headers.add(name, value)
+        response.headers["content-type"] = self.content_type
+        if coding is not None:
+            response.headers["content-encoding"] = coding
+        return response
+
+    def error(self, failure: ElasticsearchError) -> bytes:
+        """The body of an error of ours, in JSON."""
+        body = with_stack_traces(failure.body()) if self.error_trace else failure.body()
+        printer = Printer(self.pretty)
+        return printer.value(body) + printer.end()
+
+    def _print(self, body: bytes, *, filters: bool) -> tuple[bytes, str | None]:
+        if filters and self.filter_path:
+            body = filtered(body, self.filter_path)
+        return codings.encode(from_json(body, self.format), self.accept_encoding)
+
+
+JSON_STYLE: Final = Style(Format.JSON, "application/json", "", False, False, None)
+"""For what cannot be printed as the client wants it."""
