@@ -9,7 +9,7 @@ from proxy.edge.exchange import Exchange
 from proxy.edge.framing import Body, FramingError, content
 from proxy.edge.head import RequestHead
 from proxy.edge.mention import Mention, find_in_body, find_in_query
-from proxy.edge.router import query_of
+from proxy.edge.router import follows_up, is_search_template, query_of
 from proxy.edge.state import EdgeState
 from proxy.errors import ElasticsearchError
 from proxy.observe.metrics import CLIENT_CLOSED, Kind
@@ -97,7 +97,7 @@ class SearchRequest:
         request = self._request
         limit = self._state.settings.max_body
         mention = Mention.UNKNOWN
-        if b"?" in request.target and find_in_query(query_of(request.target)):
+        if self._target_tells():
             mention = Mention.YES
         elif self._size <= (INLINE_CODED_BYTES if request.coding else INLINE_BYTES):
             mention = self._find(min(INLINE_BYTES, limit))
@@ -106,9 +106,15 @@ class SearchRequest:
         else:
             self._state.loop.run_in_executor(None, self._find, limit).add_done_callback(self._found)
 
+    def _target_tells(self) -> bool:
+        """Whether this is the application's, whatever the body is."""
+        method, target = self._request.method, self._request.target
+        return follows_up(method, target) or (b"?" in target and find_in_query(query_of(target)))
+
     def _find(self, limit: int) -> Mention:
         pieces = content(self._chunks, chunked=self._request.chunked)
-        return find_in_body(pieces, self._request.coding, limit)
+        is_template = is_search_template(self._request.target)
+        return find_in_body(pieces, self._request.coding, limit, is_template=is_template)
 
     def _found(self, future: asyncio.Future[Mention]) -> None:
         if self._gone or future.cancelled():
@@ -122,8 +128,9 @@ class SearchRequest:
 
     def _forward(self, mention: Mention) -> None:
         """What could not be decided (a decompression bomb) is upstream's to refuse."""
-        kind: Kind = "rerank" if mention is Mention.YES else "search"
-        exchange = Exchange(self._client, self._state, self._request, kind)
+        kind: Kind = "rerank" if mention in (Mention.YES, Mention.PERHAPS) else "search"
+        optional = mention is Mention.PERHAPS
+        exchange = Exchange(self._client, self._state, self._request, kind, optional=optional)
         self._client.replace_handler(exchange)
         exchange.start(self._chunks, self._size)
 

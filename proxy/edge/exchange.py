@@ -59,12 +59,15 @@ class Exchange:
         request: RequestHead,
         kind: Kind,
         body: Body | None = None,
+        *,
+        optional: bool = False,
     ) -> None:
         self._client = client
         self._state = state
         self._request = request
         self._kind: Kind = kind
         self._pool = state.app if kind == "rerank" else state.upstream
+        self._optional = optional
         self._body = body
 
     # The request
@@ -111,7 +114,10 @@ class Exchange:
 
     def connect_failed(self, error: TargetError) -> None:
         self._attempt = None
-        self._fail(answers.unreachable(self._pool.target, error))
+        if self._does_without_application():
+            self._pass_upstream(reusable=False)
+        else:
+            self._fail(answers.unreachable(self._pool.target, error))
 
     def _send(self, connection: UpstreamConnection) -> None:
         self._connection = connection
@@ -299,7 +305,12 @@ class Exchange:
         self._kind = "search"
         self._pool = self._state.upstream
         self._answered = self._retried = False
+        self._partial_head = b""
         self.start(self._chunks or [], self._held)
+
+    def _does_without_application(self) -> bool:
+        """Whether upstream may know what the application would have been asked for, and can be asked."""
+        return self._optional and self._pool is self._state.app and self._chunks is not None
 
     def _part_with_connection(self, *, reusable: bool) -> None:
         connection, self._connection = self._connection, None
@@ -346,6 +357,8 @@ class Exchange:
     def _broken(self, what: str) -> None:
         if self._relayed:
             self._truncate()
+        elif self._does_without_application():
+            self._pass_upstream(reusable=False)
         else:
             self._fail(answers.disconnected(self._pool.target, what))
 

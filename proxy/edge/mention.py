@@ -15,6 +15,9 @@ WORD = b"text_similarity_reranker"
 _ESCAPED_WORD = re.compile(
     b"".join(b"(?:%c|\\\\u00(?i:%02x))" % (character, character) for character in WORD)
 )
+_RETRIEVER = b'"retriever'
+_FUSIONS = (b'"rrf"', b'"linear"', b'"pinned"')
+_ID = b'"id"'
 _LONGEST_SPELLING = 6 * len(WORD)
 _STEP = 256 * 1024
 """Bytes decompressed at once."""
@@ -23,6 +26,10 @@ _STEP = 256 * 1024
 class Mention(Enum):
     YES = "yes"
     NO = "no"
+    PERHAPS = "perhaps"
+    """Not the reranker itself, but what the application has to look at: retrievers that it evaluates where
+    upstream does not know them, and stored templates. Upstream may be asked where the application is down.
+    """
     UNKNOWN = "unknown"
     """More decoded bytes than were to be looked at."""
 
@@ -31,26 +38,34 @@ class _DecodedTooLongError(Exception):
     pass
 
 
-def find_in_body(content: Iterable[bytes], coding: bytes, limit: int) -> Mention:
+def find_in_body(
+    content: Iterable[bytes], coding: bytes, limit: int, *, is_template: bool = False
+) -> Mention:
     """Look for the word in the content of a body.
 
     Args:
         content: The body's pieces without chunk framing, in order.
         coding: Its `Content-Encoding` in lower case. Codings that Elasticsearch does not decode are looked at
             as they are, like Elasticsearch parses them as they are.
+        is_template: A template that is named by its id may hold anything.
         limit: Decoded bytes to look at, against decompression bombs. An uncompressed body has no limit.
     """
     if coding in (b"gzip", b"x-gzip", b"deflate", b"x-deflate"):
         content = _decompress(content, limit)
     tail = b""
+    has_retriever = has_fusion = has_id = False
     try:
         for piece in content:
-            if mentions(piece) or (tail and mentions(tail + piece[:_LONGEST_SPELLING])):
+            seam = tail + piece[:_LONGEST_SPELLING] if tail else b""
+            if mentions(piece) or (seam and mentions(seam)):
                 return Mention.YES
+            has_retriever = has_retriever or _RETRIEVER in piece or _RETRIEVER in seam
+            has_fusion = has_fusion or any(word in piece or word in seam for word in _FUSIONS)
+            has_id = has_id or (is_template and (_ID in piece or _ID in seam))
             tail = (tail + piece[-_LONGEST_SPELLING:])[-_LONGEST_SPELLING:]
     except _DecodedTooLongError:
         return Mention.UNKNOWN
-    return Mention.NO
+    return Mention.PERHAPS if has_id or (has_retriever and has_fusion) else Mention.NO
 
 
 def find_in_query(query: bytes) -> bool:

@@ -6,6 +6,8 @@ Paths are compared the way Elasticsearch routes them (`RestController`, `PathTri
 
 import re
 
+from proxy.async_search_id import names_ours
+
 _SEARCH = re.compile(rb"/(?:[^/?]+/)?(?:_m?search(?:/template)?|(_async_search))/?(?:\?|\Z)")
 
 # What reads without leaving a trace, so that a second try shows the caller nothing. Not here:
@@ -19,13 +21,20 @@ _CURSOR = re.compile(rb"/(?:_search/scroll(?:/[^/?]*)?|_sql)/?(?:\?|\Z)")
 
 
 def is_search(method: bytes, target: bytes) -> bool:
-    """True for the endpoints whose body may hold a `text_similarity_reranker`."""
+    """True for the endpoints whose body may hold a `text_similarity_reranker`, or which follow up on one."""
     if b"search" not in target:
         return False
+    if follows_up(method, target):
+        return True
     match = _SEARCH.match(target)
     if match is None:
         return False
     return method == b"POST" or (method == b"GET" and match[1] is None)
+
+
+def follows_up(method: bytes, target: bytes) -> bool:
+    """True for what only the application can answer: it keeps the asynchronous search that is asked for."""
+    return method in (b"GET", b"DELETE") and names_ours(target)
 
 
 def is_read_only(method: bytes, target: bytes) -> bool:
@@ -33,6 +42,11 @@ def is_read_only(method: bytes, target: bytes) -> bool:
     if method == b"GET":
         return _CURSOR.match(target) is None
     return method in (b"HEAD", b"OPTIONS") or (method == b"POST" and _READS.match(target) is not None)
+
+
+def is_search_template(target: bytes) -> bool:
+    """True for the endpoints of `is_search` that render a template first."""
+    return target.partition(b"?")[0].rstrip(b"/").endswith(b"/template")
 
 
 def query_of(target: bytes) -> bytes:

@@ -217,6 +217,112 @@ class TestApplicationAbsent:
                 assert (await client.read_message()).raw == RERANKED, round_
 
 
+PERHAPS = [
+    b'{"retriever":{"rrf":{"retrievers":[]}}}',
+    b'{"retriever":{"linear":{"retrievers":[]}}}',
+    b'{"retriever":{"pinned":{"ids":[]}}}',
+]
+
+
+class TestRetrieversThatUpstreamMayKnow:
+    """The application is asked first; without it they are upstream's, not an error."""
+
+    @pytest.mark.parametrize("body", PERHAPS)
+    @pytest.mark.parametrize("answer", [PASS, RERANKED], ids=["passed on", "evaluated"])
+    async def test_the_application_decides(self, start_relay: StartRelay, body: bytes, answer: bytes) -> None:
+        serve, at_upstream = answering(OK)
+        app, at_app = answering(answer)
+        client = await (await start_relay(serve, app=app)).connect()
+        for sent in (post(body), post(gzip.compress(body), b"/_search", b"Content-Encoding: gzip")):
+            await client.send(sent)
+            assert (await client.read_message()).raw == (OK if answer == PASS else RERANKED)
+            assert at_app.pop().raw == sent
+            assert [request.raw for request in at_upstream] == ([sent] if answer == PASS else [])
+            at_upstream.clear()
+
+    async def check_upstream(self, relay: Relay, at_upstream: list[Message]) -> None:
+        client = await relay.connect()
+        for number, body in enumerate(PERHAPS, 1):
+            await client.send(post(body))
+            assert (await client.read_message()).raw == OK
+            assert at_upstream[-1].raw == post(body)
+            assert len(at_upstream) == number
+        assert relay.metric("rerank_proxy_requests_total", kind="search", code="200") == len(PERHAPS)
+        assert relay.metric("rerank_proxy_requests_total", kind="rerank", code="503") == 0
+        assert relay.metric("rerank_proxy_buffered_bytes") == 0
+
+    async def test_it_is_not_there_yet(self, start_relay: StartRelay) -> None:
+        serve, at_upstream = answering(OK)
+        await self.check_upstream(await start_relay(serve), at_upstream)
+
+    async def test_nobody_listens(self, start_relay: StartRelay, app_socket: Path) -> None:
+        serve, at_upstream = answering(OK)
+        async with raw_server(serve, path=app_socket):
+            pass
+        await self.check_upstream(await start_relay(serve), at_upstream)
+
+    @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\ncontent-le", b"no HTTP"])
+    async def test_it_dies_before_it_answers(self, start_relay: StartRelay, begun: bytes) -> None:
+        async def app(wire: Wire) -> None:
+            await wire.read_message()
+            await wire.send(begun)
+
+        serve, at_upstream = answering(OK)
+        relay = await start_relay(serve, app=app)
+        await self.check_upstream(relay, at_upstream)
+
+    async def test_a_kept_connection_that_it_closed(self, start_relay: StartRelay) -> None:
+        """Is tried anew, as for every search."""
+        asked = 0
+
+        async def app(wire: Wire) -> None:
+            nonlocal asked
+            asked += 1
+            await wire.read_message()
+            await wire.send(RERANKED)
+            await wire.read_message()
+
+        serve, at_upstream = answering(OK)
+        client = await (await start_relay(serve, app=app)).connect()
+        for _ in range(2):
+            await client.send(post(PERHAPS[0]))
+            assert (await client.read_message()).raw == RERANKED
+        assert (asked, at_upstream) == (2, [])
+
+    async def test_half_an_answer_stays_half_an_answer(self, start_relay: StartRelay) -> None:
+        half = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"
+
+        async def app(wire: Wire) -> None:
+            await wire.read_message()
+            await wire.send(half)
+
+        serve, at_upstream = answering(OK)
+        client = await (await start_relay(serve, app=app)).connect()
+        await client.send(post(PERHAPS[0]))
+        assert await client.read_to_end() == half
+        assert at_upstream == []
+
+    async def test_an_error_of_the_application_is_the_answer(self, start_relay: StartRelay) -> None:
+        error = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\n{}"
+        serve, at_upstream = answering(OK)
+        app, _ = answering(error)
+        client = await (await start_relay(serve, app=app)).connect()
+        await client.send(post(PERHAPS[0]))
+        assert (await client.read_message()).raw == error
+        assert at_upstream == []
+
+    async def test_upstream_is_not_there_either(self, start_relay: StartRelay) -> None:
+        async def serve(wire: Wire) -> None:
+            await wire.read_message()
+            wire.reset()
+
+        client = await (await start_relay(serve)).connect()
+        await client.send(post(PERHAPS[0]))
+        answer = await client.read_message()
+        assert answer.status == 502
+        assert b"Elasticsearch at" in answer.body
+
+
 class TestLimits:
     MAX_BODY = 10_000
 

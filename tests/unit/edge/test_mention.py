@@ -72,6 +72,55 @@ def test_pieces_that_do_not_touch_are_not_joined() -> None:
     assert find_in_body([b"text_similarity_", b" " * 500, b"reranker"], b"", NO_LIMIT) is Mention.NO
 
 
+FUSIONS = [b'{"retriever":{"rrf":{}}}', b'{"retriever":{"linear":{}}}', b'{"retriever" : {"pinned" : {}}}']
+
+
+class TestPerhaps:
+    """Retrievers that the application evaluates where upstream does not know them."""
+
+    @pytest.mark.parametrize("body", FUSIONS)
+    @pytest.mark.parametrize(("coding", "encode"), [(b"", bytes), (b"gzip", gzip.compress)])
+    def test_other_retrievers(self, body: bytes, coding: bytes, encode: type[bytes]) -> None:
+        assert find_in_body([encode(body)], coding, NO_LIMIT) is Mention.PERHAPS
+
+    def test_inside_another_and_in_any_order(self) -> None:
+        nested = b'{"retriever":{"rescorer":{"retriever":{"linear":{"retrievers":[]}}}}}'
+        assert find_in_body([nested], b"", NO_LIMIT) is Mention.PERHAPS
+        assert find_in_body([b'{"rrf":1,"retrievers":2}'], b"", NO_LIMIT) is Mention.PERHAPS
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"retriever":{"standard":{}}}',
+            b'{"query":{"match":{"text":"\\"rrf\\""}}}',
+            b'{"retriever":{"rrf_":{}}}',
+            b'{"rrf":{},"linear":{},"pinned":{}}',
+            b'{"query":"retriever rrf"}',
+        ],
+    )
+    def test_no_such_retriever(self, body: bytes) -> None:
+        assert find_in_body([body], b"", NO_LIMIT) is Mention.NO
+
+    @pytest.mark.parametrize("body", FUSIONS)
+    def test_the_reranker_weighs_more(self, body: bytes) -> None:
+        for both in ([body, SEARCH], [SEARCH, body]):
+            assert find_in_body(both, b"", NO_LIMIT) is Mention.YES
+
+    @given(body=st.sampled_from(FUSIONS), cuts=st.lists(st.integers(0, 40), max_size=40))
+    def test_however_it_is_cut(self, body: bytes, cuts: list[int]) -> None:
+        ends = sorted({0, len(body), *(min(cut, len(body)) for cut in cuts)})
+        pieces = [body[start:end] for start, end in pairwise(ends)]
+        assert find_in_body(pieces, b"", NO_LIMIT) is Mention.PERHAPS
+
+    def test_words_far_apart(self) -> None:
+        pieces = [b'{"retriever":', b" " * 500, b'{"rrf":{}}}']
+        assert find_in_body(pieces, b"", NO_LIMIT) is Mention.PERHAPS
+
+    def test_behind_the_limit_nothing_is_known(self) -> None:
+        body = gzip.compress(FUSIONS[0] + b" " * 5_000_000)
+        assert find_in_body([body], b"gzip", 1_000_000) is Mention.UNKNOWN
+
+
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
 def test_corrupt_data_counts_as_what_could_be_read(coding: bytes) -> None:
     assert find_in_body([b"not compressed " + WORD], coding, NO_LIMIT) is Mention.NO

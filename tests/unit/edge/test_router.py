@@ -1,6 +1,7 @@
 import pytest
 
-from proxy.edge.router import is_read_only, is_search, query_of
+from proxy.async_search_id import new_id
+from proxy.edge.router import follows_up, is_read_only, is_search, query_of
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,30 @@ def test_search_endpoints(target: bytes) -> None:
 def test_only_a_posted_async_search_is_one(target: bytes) -> None:
     assert is_search(b"POST", target)
     assert not is_search(b"GET", target)
+
+
+@pytest.mark.parametrize("path", ["/_async_search/", "/_async_search/status/"])
+def test_what_follows_up_on_a_search_of_the_application(path: str) -> None:
+    target = f"{path}{new_id()}?keep_alive=1d".encode()
+    for method in (b"GET", b"DELETE"):
+        assert follows_up(method, target)
+        assert is_search(method, target)
+    for method in (b"POST", b"PUT", b"HEAD"):
+        assert not follows_up(method, target)
+        assert not is_search(method, target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/_async_search/FmRldE8zREVEUzA2ZVpUeGs2ejJFUFEaMkZ5QTVrSTZSaVN3WlNFVmtlWHJsdzoxMDc=",
+        b"/_async_search/status/FmRldE8zREVEUzA2ZVpUeGs2ejJFUFEaMkZ5QTVrSTZSaVN3WlNFVmtlWHJsdzoxMDc%3D",
+    ],
+)
+def test_searches_that_elasticsearch_keeps_are_not_followed(target: bytes) -> None:
+    for method in (b"GET", b"DELETE"):
+        assert not follows_up(method, target)
+        assert not is_search(method, target)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +126,7 @@ def test_what_may_be_sent_twice(method: bytes, target: bytes) -> None:
         (b"GET", b"/_search/scroll/abc?scroll=1m"),
         (b"GET", b"/_sql"),
         (b"POST", b"/_async_search"),
+        (b"DELETE", b"/_async_search/rerank.abc"),
         (b"POST", b"/i/_pit?keep_alive=1m"),
         (b"POST", b"/i/_doc/_search"),
         (b"PATCH", b"/_search"),
