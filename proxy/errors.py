@@ -17,13 +17,18 @@ _XCONTENT = frozenset(
 _JAVA = frozenset(
     {
         "action_request_validation_exception",
+        "class_cast_exception",
         "illegal_argument_exception",
         "illegal_state_exception",
         "input_coercion_exception",
         "json_e_o_f_exception",
+        "jackson_y_a_m_l_parse_exception",
         "json_parse_exception",
+        "marked_y_a_m_l_exception",
         "null_pointer_exception",
         "number_format_exception",
+        "pattern_syntax_exception",
+        "validation_exception",
     }
 )
 
@@ -48,12 +53,22 @@ class Cause:
 
     def render(self, *, causes: bool = True) -> dict[str, Any]:
         """The JSON object of this exception; without `caused_by` at any depth unless `causes`."""
-        body: dict[str, Any] = {"type": self.type, "reason": self.reason, **self.metadata}
+        metadata = self.metadata if causes else _without_causes(self.metadata)
+        body: dict[str, Any] = {"type": self.type, "reason": self.reason, **metadata}
         if causes and self.caused_by is not None:
             body["caused_by"] = self.caused_by.render()
         if self.suppressed:
             body["suppressed"] = [each.render(causes=causes) for each in self.suppressed]
         return body
+
+
+def _without_causes(value: Any) -> Any:
+    """Also the exceptions of shards, which are metadata, lose their causes there."""
+    if isinstance(value, Mapping):
+        return {name: _without_causes(item) for name, item in value.items() if name != "caused_by"}
+    if isinstance(value, list):
+        return [_without_causes(item) for item in value]
+    return value
 
 
 class ElasticsearchError(Exception):

@@ -25,9 +25,7 @@ class UpstreamClient:
         self._max_response = search.max_response
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=tls_context(upstream) or True, keepalive_timeout=15),
-            timeout=aiohttp.ClientTimeout(
-                total=search.upstream_timeout_s, sock_connect=upstream.connect_timeout_s
-            ),
+            timeout=aiohttp.ClientTimeout(total=search.deadline_s, sock_connect=upstream.connect_timeout_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             trust_env=False,
@@ -71,16 +69,17 @@ class UpstreamClient:
         await self._session.close()
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
+        chunks, size = [], 0
         async for chunk in answer.content.iter_any():
-            body += chunk
-            if len(body) > self._max_response:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > self._max_response:
                 reason = (
                     f"the answer of an inner search is larger than [search.max_response: "
                     f"{self._max_response}] bytes; ask for a smaller [rank_window_size] or less [_source]"
                 )
                 raise error(400, "illegal_argument_exception", reason)
-        return bytes(body)
+        return b"".join(chunks)
 
 
 class CallerUpstream:

@@ -40,11 +40,30 @@ class InferenceFailedError(ElasticsearchError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An `inference_id` of task type `rerank`."""
+    """An `inference_id` of task type `rerank`.
+
+    Attributes:
+        top_n: The most results it is configured to give.
+        window_words: How many words of a text its model reads, roughly.
+    """
 
     inference_id: str
     model: str
     reranker: Reranker
+    top_n: int | None = None
+    window_words: int = 300
+
+    def check_window(self, size: int) -> None:
+        """Raises:
+        InferenceFailedError: 400, for a window that it would not answer for as a whole.
+        """
+        if self.top_n is not None and self.top_n < size:
+            reason = (
+                f"Inference endpoint [{self.inference_id}] is configured to return the top [{self.top_n}] "
+                f"results, but rank_window_size is [{size}]. Reduce rank_window_size to be less than or "
+                "equal to the configured top N value."
+            )
+            raise InferenceFailedError(400, Cause("illegal_argument_exception", reason))
 
     async def rerank(self, query: str, texts: Sequence[str], deadline: float) -> Reranked:
         """As `Reranker.rerank`, with the answer checked."""
@@ -67,20 +86,27 @@ class Endpoints:
     def __init__(self, settings: Mapping[str, EndpointSettings], engine: Engine, timeout_s: float) -> None:
         self._endpoints = {
             inference_id: Endpoint(
-                inference_id, each.model, LocalReranker(engine, inference_id, each.model, timeout_s)
+                inference_id,
+                each.model,
+                LocalReranker(engine, inference_id, each.model, timeout_s),
+                top_n=each.top_n,
             )
             for inference_id, each in settings.items()
         }
 
-    def get(self, inference_id: str) -> Endpoint:
-        """Raises:
-        InferenceFailedError: 404, native's for an endpoint that does not exist.
-        """
-        endpoint = self._endpoints.get(inference_id)
-        if endpoint is None:
-            reason = f"Inference endpoint not found [{inference_id}]"
-            raise InferenceFailedError(404, Cause("resource_not_found_exception", reason))
-        return endpoint
+    def get(self, inference_id: str) -> Endpoint | None:
+        return self._endpoints.get(inference_id)
+
+
+def not_found(inference_id: str) -> InferenceFailedError:
+    reason = f"Inference endpoint not found [{inference_id}]"
+    return InferenceFailedError(404, Cause("resource_not_found_exception", reason))
+
+
+def wrong_task_type(task_type: str) -> InferenceFailedError:
+    """An endpoint of this id does something else."""
+    reason = f"Requested task type [rerank] does not match the inference endpoint's task type [{task_type}]"
+    return InferenceFailedError(400, Cause("status_exception", reason))
 
 
 class LocalReranker:

@@ -1,12 +1,17 @@
 """What happened to a search, in the `X-Rerank` header of its answer."""
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 HEADER: Final = "X-Rerank"
 _LONGEST_TOKEN: Final = 256
-_UNSAFE = re.compile(r"[^\x21-\x3a\x3c-\x7e]")
+_LONGEST_LIST: Final = 4096
+"""Bytes; many clients take no more than 8 KiB of headers altogether."""
+_UNSAFE = re.compile(r"[^\x21-\x2b\x2d-\x3a\x3c-\x7e]")
+_UNQUOTABLE = re.compile(r'["\\]')
+"""What would end a quoted string, or needs escaping that few clients undo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,10 @@ class Applied:
             f"scored={self.scored}; cached={self.cached}; truncated={self.truncated}; ms={self.ms:.1f}"
         )
 
+    def profile(self) -> dict[str, Any]:
+        """The same for `profile` of the answer."""
+        return {"outcome": "applied", **asdict(self)}
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
@@ -46,10 +55,84 @@ class Skipped:
     def header(self) -> str:
         return f"skipped; endpoint={_token(self.endpoint)}; reason={_token(self.reason)}"
 
+    def profile(self) -> dict[str, Any]:
+        """The same for `profile` of the answer."""
+        return {"outcome": "skipped", **asdict(self)}
 
-Outcome = Applied | Skipped
+    def warning(self) -> str:
+        """The value of a `Warning` header (RFC 7234, 5.5): 299 is a lasting one that says anything."""
+        endpoint, reason = _token(self.endpoint), _token(self.reason)
+        text = f"hits are in first-stage order: inference endpoint [{endpoint}] failed, {reason}"
+        return f'299 rerank-proxy "{_UNQUOTABLE.sub("_", text)}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A tree of retrievers without a reranker was evaluated here, because upstream does not know them."""
+
+    retrievers: tuple[str, ...]
+
+    def header(self) -> str:
+        return f"evaluated; retrievers={'+'.join(self.retrievers)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A tree with several rerankers: what happened to each, in the order in which they finished."""
+
+    rerankers: tuple[Applied | Skipped, ...]
+
+    def header(self) -> str:
+        return ", ".join(each.header() for each in self.rerankers)
+
+
+OneSearch = Applied | Skipped | Evaluated | Tree
+
+
+def of_tree(retrievers: Iterable[str], rerankers: Sequence[Applied | Skipped]) -> OneSearch:
+    """What happened to a search.
+
+    Args:
+        retrievers: The types in its tree.
+    """
+    if not rerankers:
+        return Evaluated(tuple(dict.fromkeys(retrievers)))
+    return rerankers[0] if len(rerankers) == 1 else Tree(tuple(rerankers))
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """A request of many searches: what happened to each that reranked and did not fail.
+
+    In the header they stand one after the other, as in a list of header values (RFC 9110, 5.6.1), each with
+    the number of its item, from 0, after its first word. Those that make the list too long are only counted:
+
+        applied; item=0; endpoint=…; …, skipped; item=3; endpoint=…; reason=…, omitted; items=12
+
+    `none` says that there is none, because all of them failed.
+    """
+
+    items: Mapping[int, OneSearch]
+
+    def header(self) -> str:
+        shown: list[str] = []
+        length = 0
+        for number, outcome in self.items.items():
+            parts = outcome.rerankers if isinstance(outcome, Tree) else (outcome,)
+            text = ", ".join(part.header().replace("; ", f"; item={number}; ", 1) for part in parts)
+            length += len(text) + len(", ")
+            if length > _LONGEST_LIST:
+                shown.append(f"omitted; items={len(self.items) - len(shown)}")
+                break
+            shown.append(text)
+        return ", ".join(shown) or "none"
+
+
+Outcome = OneSearch | Several
 
 
 def _token(text: str) -> str:
-    """A header-safe form: an endpoint id is the client's text and may hold anything, at any length."""
+    """A form that ends no parameter, list member or header: an endpoint id is the client's text and may hold
+    anything, at any length.
+    """
     return _UNSAFE.sub("_", text[:_LONGEST_TOKEN])

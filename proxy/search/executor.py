@@ -1,25 +1,32 @@
-"""Runs a reranked search: inner search, scores, answer."""
+"""Runs a search: in one round trip where that is enough, else in a point in time."""
 
 import asyncio
+import json
 import logging
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from proxy.errors import ElasticsearchError, error
-from proxy.inference.endpoints import Endpoints, InferenceFailedError
-from proxy.observe.outcome import Applied, Outcome, Skipped
-from proxy.search import bodies, reply
-from proxy.search.failures import rank_phase_failure
-from proxy.search.paths import fits_one_search, one_search_suffices
-from proxy.search.ranking import RankDoc, keep_order, rank
-from proxy.search.rawjson import members
-from proxy.search.request import SearchRequest
-from proxy.search.retrievers import TextSimilarityReranker
+from proxy.errors import ElasticsearchError
+from proxy.observe.outcome import Outcome, Skipped, of_tree
+from proxy.search.answer import reply
+from proxy.search.answer.explaining import explained
+from proxy.search.answer.failures import RankPhaseError, children_failed, search_failure
+from proxy.search.answer.profiling import profiled
+from proxy.search.evaluation import Evaluation, Search
+from proxy.search.inner import bodies
+from proxy.search.inner.found import Found, with_filters
+from proxy.search.inner.simplified import Mappings, expanded
+from proxy.search.inner.window import read_window
+from proxy.search.language.request import SearchRequest
+from proxy.search.language.retrievers import LeafRetriever, walk
+from proxy.search.language.rewrite_checks import check_rewrite
+from proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
+from proxy.search.paths import OneSearch, one_search, one_search_suffices
+from proxy.search.rawjson import Printer, members
+from proxy.search.run import Run, Timings, as_search_answer
+from proxy.search.scoring import Scorer
 from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
-from proxy.search.window import Window, read_window
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +53,6 @@ _NOT_BESIDE_PIT: Final = _OF_INDICES | _PAGE_PARAMS | {"index", "preference", "r
 
 
 @dataclass(slots=True)
-class Timings:
-    """Seconds of one search spent waiting for others."""
-
-    upstream_s: float = 0.0
-    rerank_s: float = 0.0
-
-
-@dataclass(slots=True)
 class SearchAnswer:
     """What the client is told: the body, upstream's headers, and what happened."""
 
@@ -63,47 +62,15 @@ class SearchAnswer:
     timings: Timings
 
 
-@dataclass(slots=True)
-class _Run:
-    """One search under way."""
-
-    request: SearchRequest
-    upstream: Upstream
-    started: float = field(default_factory=time.perf_counter)
-    timings: Timings = field(default_factory=Timings)
-    warnings: dict[str, None] = field(default_factory=dict)
-
-    @property
-    def took_ms(self) -> int:
-        return round((time.perf_counter() - self.started) * 1000)
-
-    async def send(self, method: str, target: str, body: bytes) -> Reply:
-        """One request upstream; anything but success ends the search with upstream's own answer."""
-        began = time.perf_counter()
-        try:
-            answer = await self.upstream.request(method, target, body)
-        finally:
-            self.timings.upstream_s += time.perf_counter() - began
-        if answer.status != 200:
-            raise UpstreamRefusedError(answer)
-        self.warnings.update(dict.fromkeys(v for n, v in answer.headers if n.lower() == "warning"))
-        return answer
-
-    def answer(self, body: bytes, last: Reply, outcome: Outcome) -> SearchAnswer:
-        headers = [(name, value) for name, value in last.headers if name.lower() != "warning"]
-        headers += [("Warning", value) for value in self.warnings]
-        return SearchAnswer(body, headers, outcome, self.timings)
-
-
 class Executor:
     """Runs searches for all callers.
 
     Args:
-        timeout_s: Seconds for the scores of one search.
+        timeout_s: Seconds for one search altogether.
     """
 
-    def __init__(self, endpoints: Endpoints, timeout_s: float) -> None:
-        self._endpoints = endpoints
+    def __init__(self, scorer: Scorer, timeout_s: float) -> None:
+        self._scorer = scorer
         self._timeout_s = timeout_s
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -111,39 +78,60 @@ class Executor:
         """Answer one search.
 
         Raises:
-            UpstreamRefusedError: An inner search failed; its answer is the client's.
-            ElasticsearchError: Scoring failed, in native's shape.
+            UpstreamRefusedError: Upstream would not run a search; its answer is the client's.
+            ElasticsearchError: Searching or scoring failed, in native's shape.
         """
-        if request.retriever.rank_window_size == 0:
-            reason = "Validation Failed: 1: [rank] requires [size] greater than [0];"
-            raise error(400, "action_request_validation_exception", reason)
-        run = _Run(request, upstream)
-        if fits_one_search(request):
-            answer = await self._one_search(run)
-            if answer is not None:
-                return answer
-        return await self._point_in_time(run)
+        check_rewrite(request.retriever)
+        run = self._begin(request, upstream)
+        try:
+            return await self._search(run)
+        except UpstreamRefusedError as refused:
+            fault = await _parse_fault(run, refused.reply)
+            if fault is None:
+                raise
+            raise fault from refused
 
     async def drain(self) -> None:
         """Wait for the points in time that are still being closed."""
         await asyncio.gather(*self._closing)
 
-    async def _one_search(self, run: _Run) -> SearchAnswer | None:
-        """None when it turns out that only a point in time gives native's answer."""
-        request = run.request
-        query = request.params.without(_PAGE_PARAMS)
-        found = await run.send(
-            "POST", _target(request.index, "_search", query), bodies.single_search(request)
-        )
-        with _as_search_answer():
-            window = read_window(found.body, request.retriever.field)
-        ranked, outcome = await self._rank(run, window)
-        if not one_search_suffices(request, ranked):
-            return None
-        body = reply.from_window(request, window, ranked, run.took_ms)
-        return run.answer(body, found, outcome)
+    async def _search(self, run: Run) -> SearchAnswer:
+        path = one_search(run.request)
+        if path is not None:
+            answer = await self._one_search(run, path)
+            if answer is not None:
+                return answer
+        return await self._point_in_time(run)
 
-    async def _point_in_time(self, run: _Run) -> SearchAnswer:
+    def _begin(self, request: SearchRequest, upstream: Upstream) -> Run:
+        now = asyncio.get_running_loop().time()
+        own = request.timeout_s
+        limit = self._timeout_s if own is None else min(own, self._timeout_s)
+        return Run(request, upstream, deadline=now + self._timeout_s, scores_by=now + limit)
+
+    async def _one_search(self, run: Run, path: OneSearch) -> SearchAnswer | None:
+        """None when it turns out that only a point in time gives native's answer."""
+        request, reranker = run.request, path.reranker
+        query = request.params.without(_PAGE_PARAMS)
+        body = bodies.single_search(request, reranker, path.child)
+        try:
+            found = await run.send("POST", _target(request.index, "_search", query), body)
+            with as_search_answer():
+                window = read_window(found.body, reranker.field)
+            ranked = await self._scorer.rerank(run, reranker, window.docs)
+        except RankPhaseError as failure:
+            raise children_failed(reranker, [(path.child.TYPE, failure)]) from failure
+        except UpstreamRefusedError as refused:
+            failed = search_failure(refused.reply)
+            if failed is None:
+                raise
+            raise children_failed(reranker, [(path.child.TYPE, failed)]) from refused
+        if not one_search_suffices(request, ranked):
+            run.outcomes.clear()
+            return None
+        return _answer(run, reply.from_window(request, window, ranked, run.took_ms), found)
+
+    async def _point_in_time(self, run: Run) -> SearchAnswer:
         if "pit" in run.request.others:
             return await self._search_pit(run, run.request.others["pit"], own_pit=False)
         opening = asyncio.create_task(self._open(run))
@@ -154,28 +142,45 @@ class Executor:
         finally:
             self._close_in_background(run.upstream, opening)
 
-    async def _search_pit(self, run: _Run, pit: bytes, *, own_pit: bool) -> SearchAnswer:
+    async def _search_pit(self, run: Run, pit: bytes, *, own_pit: bool) -> SearchAnswer:
         request = run.request
         # Beside the client's own point in time its options for indices are an error, which upstream words.
         options = request.params.only(_INNER_PARAMS if own_pit else _INNER_PARAMS | _OF_INDICES)
-        inner = bodies.inner_search(request.retriever, pit)
-        found = await run.send("POST", _target(None, "_search", options), inner)
-        with _as_search_answer():
-            window = read_window(found.body, request.retriever.field)
-        ranked, outcome = await self._rank(run, window)
-        final = bodies.final_search(request, pit, ranked, window.docs)
-        query = request.params.without(_NOT_BESIDE_PIT)
-        last = await run.send("POST", _target(None, "_search", query), final)
-        with _as_search_answer():
-            body = reply.from_final(last.body, run.took_ms, own_pit=own_pit)
-        return run.answer(body, last, outcome)
 
-    async def _open(self, run: _Run) -> bytes:
+        async def search(body: bytes) -> Reply:
+            return await run.send("POST", _target(None, "_search", options), body)
+
+        async def look_up() -> Mappings:
+            return await _mappings(run, own_pit=own_pit)
+
+        tree = with_filters(await expanded(request.retriever, look_up, request.index))
+        root = await Evaluation(run, self._scorer, pit, search).evaluate(tree)
+        query = request.params.without(_NOT_BESIDE_PIT)
+        last = await run.send(
+            "POST", _target(None, "_search", query), bodies.final_search(request, pit, root)
+        )
+        body = await self._described(run, last.body, root, pit, search)
+        with as_search_answer():
+            return _answer(run, reply.from_final(body, run.took_ms, own_pit=own_pit), last)
+
+    async def _described(self, run: Run, answer: bytes, root: Found, pit: bytes, search: Search) -> bytes:
+        """The answer with `profile` and explanations of the tree instead of the final search's own."""
+        if not (run.request.asks("explain") or run.request.asks("profile")):
+            return answer
+        with as_search_answer():
+            top, printer = members(answer), Printer.like(answer)
+            if run.request.asks("profile"):
+                top["profile"] = profiled(top["profile"], root, run.outcomes, printer)
+            if run.request.asks("explain"):
+                top["hits"] = await explained(top["hits"], root, pit, search, printer)
+        return printer.object(top, 0) + printer.end()
+
+    async def _open(self, run: Run) -> bytes:
         """Open a point in time over the request's indices; its `pit` member as JSON."""
         options = run.request.params.only(_TARGET_PARAMS | _STYLE_PARAMS)
         query = f"keep_alive={KEEP_ALIVE}" + (f"&{options}" if options else "")
         opened = await run.send("POST", _target(run.request.index or "_all", "_pit", query), b"")
-        with _as_search_answer():
+        with as_search_answer():
             pit_id = members(opened.body)["id"]
         return b'{"id":' + pit_id + b',"keep_alive":"' + KEEP_ALIVE.encode() + b'"}'
 
@@ -185,47 +190,26 @@ class Executor:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def _rank(self, run: _Run, window: Window) -> tuple[list[RankDoc], Outcome]:
-        retriever = run.request.retriever
-        began = time.perf_counter()
-        try:
-            return await self._score(retriever, window.docs)
-        except InferenceFailedError as failure:
-            if retriever.allow_rerank_failures:
-                outcome = Skipped(retriever.inference_id, failure.cause.type)
-                return keep_order(window.docs, retriever.min_score), outcome
-            raise rank_phase_failure(failure, retriever.child) from failure
-        finally:
-            run.timings.rerank_s += time.perf_counter() - began
 
-    async def _score(
-        self, retriever: TextSimilarityReranker, window: Sequence[RankDoc]
-    ) -> tuple[list[RankDoc], Outcome]:
-        began = time.perf_counter()
-        endpoint = self._endpoints.get(retriever.inference_id)
-        docs = [doc for doc in window if doc.text is not None]
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
-        texts = [doc.text for doc in docs if doc.text is not None]
-        scores: Sequence[float] = []
-        cached = truncated = 0
-        if texts:
-            reranked = await endpoint.rerank(retriever.inference_text, texts, deadline)
-            scores, cached, truncated = reranked.scores, reranked.cached, reranked.truncated
-        ms = (time.perf_counter() - began) * 1000
-        outcome = Applied(
-            retriever.inference_id, endpoint.model, len(window), len(docs), cached, truncated, ms
-        )
-        return rank(docs, scores, retriever.min_score), outcome
+def _answer(run: Run, body: bytes, last: Reply) -> SearchAnswer:
+    headers = [(name, value) for name, value in last.headers if name.lower() != "warning"]
+    headers += [("Warning", value) for value in run.warnings]
+    headers += [("Warning", outcome.warning()) for outcome in run.outcomes if isinstance(outcome, Skipped)]
+    tree = walk(run.request.retriever)
+    types = [retriever.TYPE for retriever in tree if not isinstance(retriever, LeafRetriever)]
+    return SearchAnswer(body, headers, of_tree(types, run.outcomes), run.timings)
 
 
-@contextmanager
-def _as_search_answer() -> Iterator[None]:
-    """Upstream's answer is no search's: the fault is there, not in the client's request."""
+async def _parse_fault(run: Run, refusal: Reply) -> ElasticsearchError | UpstreamRefusedError | None:
+    """Of a search that was refused; None when the refusal stands for itself."""
+    if not may_be_parse_fault(refusal):
+        return None
+    request = run.request
     try:
-        yield
-    except (ElasticsearchError, KeyError, TypeError, ValueError) as failure:
-        reason = "upstream answered an inner search with 200, but not as Elasticsearch does"
-        raise error(502, "status_exception", reason) from failure
+        async with asyncio.timeout_at(run.deadline):
+            return await find_parse_fault(request.body, run.upstream, request.params.only(_STYLE_PARAMS))
+    except (TimeoutError, ElasticsearchError):  # upstream has said what is wrong, if not where
+        return None
 
 
 async def _close(upstream: Upstream, opening: asyncio.Task[bytes]) -> None:
@@ -237,6 +221,20 @@ async def _close(upstream: Upstream, opening: asyncio.Task[bytes]) -> None:
         await upstream.request("DELETE", "/_pit", b'{"id":' + members(pit)["id"] + b"}")
     except Exception as failure:  # whatever it is, the answer is out, and the point in time expires
         logger.warning("a point in time could not be closed and will expire in %s: %s", KEEP_ALIVE, failure)
+
+
+async def _mappings(run: Run, *, own_pit: bool) -> Mappings:
+    """Of the searched indices; none where they are not known, or not for the caller to see."""
+    if not own_pit:
+        return {}
+    query = run.request.params.only({"allow_no_indices", "expand_wildcards", "ignore_unavailable"})
+    try:
+        answer = await run.send("GET", _target(run.request.index or "_all", "_mapping", query), b"")
+    except UpstreamRefusedError:
+        return {}
+    with as_search_answer():
+        mappings: Mappings = json.loads(answer.body)
+        return mappings
 
 
 def _target(index: str | None, api: str, query: str) -> str:

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast
 
 import aiohttp
@@ -14,10 +15,13 @@ from prometheus_client import CollectorRegistry
 
 from proxy.app.metrics import SearchMetrics
 from proxy.app.server import App
+from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
 from proxy.engine import Engine, Reranked
 from proxy.inference.endpoints import Endpoints
 from proxy.search.executor import Executor
+from proxy.search.language.request import parse_search
+from proxy.search.scoring import Scorer
 from proxy.search.upstream import Reply
 from proxy.settings import SearchSettings, Settings
 
@@ -146,13 +150,21 @@ class SearchApp:
 
 
 @asynccontextmanager
-async def search_app(url: str, **search: Any) -> AsyncIterator[SearchApp]:
-    """Serve in front of the Elasticsearch at `url`; `search` are settings of that section."""
+async def search_app(
+    url: str, *, evaluate: Collection[str] = (), top_n: int | None = None, **search: Any
+) -> AsyncIterator[SearchApp]:
+    """Serve in front of the Elasticsearch at `url`.
+
+    Args:
+        evaluate: Types of retrievers to be evaluated by the application, known to Elasticsearch or not.
+        top_n: Of the endpoint.
+        search: Settings of that section.
+    """
     settings = Settings.model_validate(
         {
             "upstream": url,
             "models": {"numbers": "none"},
-            "endpoints": {ENDPOINT: "numbers"},
+            "endpoints": {ENDPOINT: {"model": "numbers", "top_n": top_n}},
             "search": search,
         }
     )
@@ -160,8 +172,20 @@ async def search_app(url: str, **search: Any) -> AsyncIterator[SearchApp]:
     limits: SearchSettings = settings.search
     upstream = RecordingUpstream(settings.upstream, limits)
     endpoints = Endpoints(settings.endpoints, cast("Engine", engine), limits.timeout_s)
-    executor = Executor(endpoints, limits.timeout_s)
-    app = App(executor, upstream, SearchMetrics(CollectorRegistry()), settings.edge.max_body)
+    scorer = Scorer(endpoints, limits.timeout_s, allow_failures=limits.allow_rerank_failures)
+    executor = Executor(scorer, limits.deadline_s)
+    unknown = UnknownRetrievers() if limits.evaluate_unknown_retrievers and not evaluate else None
+    parse = unknown.parse if unknown else partial(parse_search, evaluate=evaluate)
+    metrics = SearchMetrics(CollectorRegistry())
+    app = App(
+        executor,
+        upstream,
+        metrics,
+        settings.edge.max_body,
+        parse,
+        async_search=settings.async_search,
+        unknown=unknown,
+    )
     runner = web.AppRunner(app.application(), auto_decompress=False, handler_cancellation=True)
     await runner.setup()
     try:

@@ -70,6 +70,16 @@ def test_suppressed_are_shown_without_causes_at_the_root() -> None:
     assert body["root_cause"][0]["suppressed"][0]["phase"] == "query"
 
 
+def test_the_failures_of_shards_lose_their_causes_too() -> None:
+    shard = {"shard": 0, "reason": {"type": "x", "caused_by": {"type": "y"}}}
+    inner = Cause("search_phase_execution_exception", "failed", {"failed_shards": [shard], "grouped": True})
+    body = ElasticsearchError(500, Cause("status_exception", "wrapped", suppressed=(inner,))).body()["error"]
+    assert body["suppressed"][0]["failed_shards"] == [shard]
+    at_root = body["root_cause"][0]["suppressed"][0]
+    assert at_root["failed_shards"] == [{"shard": 0, "reason": {"type": "x"}}]
+    assert at_root["grouped"] is True
+
+
 def test_validation_messages_are_numbered() -> None:
     failure = validation_error(["a", "b"])
     assert failure.status == 400

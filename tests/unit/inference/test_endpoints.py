@@ -15,7 +15,13 @@ from proxy.engine import (
     QueueFullError,
     Reranked,
 )
-from proxy.inference.endpoints import Endpoints, InferenceFailedError
+from proxy.inference.endpoints import (
+    Endpoint,
+    Endpoints,
+    InferenceFailedError,
+    not_found,
+    wrong_task_type,
+)
 from proxy.settings import EndpointSettings
 
 
@@ -33,19 +39,25 @@ class OneAnswer:
         return self.answer
 
 
-def endpoints(engine: OneAnswer) -> Endpoints:
-    return Endpoints({"mine": EndpointSettings(model="minilm")}, cast("Engine", engine), 30.0)
+def endpoints(engine: OneAnswer, top_n: int | None = None) -> Endpoints:
+    return Endpoints({"mine": EndpointSettings(model="minilm", top_n=top_n)}, cast("Engine", engine), 30.0)
+
+
+def mine(answer: OneAnswer, top_n: int | None = None) -> Endpoint:
+    endpoint = endpoints(answer, top_n).get("mine")
+    assert endpoint is not None
+    return endpoint
 
 
 async def failure(answer: Reranked | Exception) -> InferenceFailedError:
     with pytest.raises(InferenceFailedError) as raised:
-        await endpoints(OneAnswer(answer)).get("mine").rerank("q", ["a", "b"], 1e9)
+        await mine(OneAnswer(answer)).rerank("q", ["a", "b"], 1e9)
     return raised.value
 
 
 async def test_the_model_of_an_endpoint_is_asked() -> None:
     engine = OneAnswer(Reranked([1.0, -2.0], 1, 0))
-    endpoint = endpoints(engine).get("mine")
+    endpoint = mine(engine)
     deadline = asyncio.get_running_loop().time() + 30
     assert (await endpoint.rerank("q", ["a", "b"], deadline)).scores == [1.0, -2.0]
     assert (endpoint.inference_id, endpoint.model) == ("mine", "minilm")
@@ -53,11 +65,34 @@ async def test_the_model_of_an_endpoint_is_asked() -> None:
 
 
 def test_an_unknown_endpoint() -> None:
+    assert endpoints(OneAnswer(Reranked([], 0, 0))).get("other") is None
+    failure = not_found("other")
+    assert failure.status == 404
+    assert failure.cause.type == "resource_not_found_exception"
+    assert failure.cause.reason == "Inference endpoint not found [other]"
+
+
+def test_an_endpoint_of_another_kind() -> None:
+    failure = wrong_task_type("sparse_embedding")
+    assert (failure.status, failure.cause.type) == (400, "status_exception")
+    assert failure.cause.reason == (
+        "Requested task type [rerank] does not match the inference endpoint's task type [sparse_embedding]"
+    )
+
+
+@pytest.mark.parametrize(("top_n", "window"), [(None, 10_000), (10, 10), (10, 1)])
+def test_a_window_that_an_endpoint_takes(top_n: int | None, window: int) -> None:
+    mine(OneAnswer(Reranked([], 0, 0)), top_n).check_window(window)
+
+
+def test_a_window_larger_than_what_an_endpoint_gives() -> None:
     with pytest.raises(InferenceFailedError) as raised:
-        endpoints(OneAnswer(Reranked([], 0, 0))).get("other")
-    assert raised.value.status == 404
-    assert raised.value.cause.type == "resource_not_found_exception"
-    assert raised.value.cause.reason == "Inference endpoint not found [other]"
+        mine(OneAnswer(Reranked([], 0, 0)), top_n=10).check_window(11)
+    assert (raised.value.status, raised.value.cause.type) == (400, "illegal_argument_exception")
+    assert raised.value.cause.reason == (
+        "Inference endpoint [mine] is configured to return the top [10] results, but rank_window_size is "
+        "[11]. Reduce rank_window_size to be less than or equal to the configured top N value."
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from proxy.search.paths import fits_one_search, one_search_suffices
-from proxy.search.ranking import RankDoc
+from proxy.search.paths import one_search, one_search_suffices
+from proxy.search.ranks.ranking import RankDoc
 from tests.support.searches import KNN, STANDARD, request, reranking
 
 
@@ -22,7 +22,9 @@ from tests.support.searches import KNN, STANDARD, request, reranking
     ],
 )
 def test_one_search(body: Any, query: str) -> None:
-    assert fits_one_search(request(body, query))
+    path = one_search(request(body, query))
+    assert path is not None
+    assert path.child == path.reranker.child
 
 
 def named(query: Any) -> Any:
@@ -35,7 +37,7 @@ def named(query: Any) -> Any:
         *(
             ({**reranking(), name: {}}, "")
             for name in (
-                "aggs", "aggregations", "collapse", "docvalue_fields", "explain", "ext", "fields",
+                "aggs", "aggregations", "collapse", "docvalue_fields", "explain", "ext", "fields", "profile",
                 "highlight", "indices_boost", "post_filter", "runtime_mappings", "script_fields", "stats",
                 "stored_fields", "suggest", "anything_new",
             )
@@ -46,7 +48,7 @@ def named(query: Any) -> Any:
         ),
         (reranking(_name="top"), ""),
         (reranking({"standard": {"_name": "child"}}), ""),
-        (reranking({"standard": {"sort": "n"}}), ""),
+        (reranking({"standard": {"sort": ["n"]}}), ""),
         (reranking({"standard": {"collapse": {"field": "n"}}}), ""),
         (reranking(named({"match": {"a": {"query": "x", "_name": "clause"}}})), ""),
         (reranking(named({"nested": {"path": "n", "query": {}, "inner_hits": {}}})), ""),
@@ -58,11 +60,37 @@ def named(query: Any) -> Any:
     ],
 )  # fmt: skip
 def test_a_point_in_time(body: Any, query: str) -> None:
-    assert not fits_one_search(request(body, query))
+    assert one_search(request(body, query)) is None
 
 
 def test_the_clients_point_in_time() -> None:
-    assert not fits_one_search(request({**reranking(STANDARD), "pit": {"id": "x"}}, index=None))
+    assert one_search(request({**reranking(STANDARD), "pit": {"id": "x"}}, index=None)) is None
+
+
+def rrf(*children: Any) -> Any:
+    return {"rrf": {"retrievers": list(children)}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        reranking(reranking()["retriever"]),
+        reranking(rrf(STANDARD, KNN)),
+        {"retriever": rrf(STANDARD, reranking()["retriever"])},
+        reranking(rank_window_size=0),
+    ],
+)
+def test_larger_trees(body: Any) -> None:
+    assert one_search(request(body)) is None
+
+
+def test_the_leaf_has_all_the_filters() -> None:
+    path = one_search(
+        request(reranking({"standard": {"filter": {"term": {"a": 1}}}}, filter={"term": {"b": 2}}))
+    )
+    assert path is not None
+    assert path.child.filters == (b'{"term": {"a": 1}}', b'{"term": {"b": 2}}')
+    assert path.reranker.filters == ()
 
 
 @pytest.mark.parametrize(

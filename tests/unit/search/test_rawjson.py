@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search import source
-from proxy.search.rawjson import Printer, elements, members
+from proxy.errors import ElasticsearchError
+from proxy.search.language import source
+from proxy.search.rawjson import Printer, elements, members, names, parts
 
 NUMBERS = b'{"int":123456789012345678901234567890,"big":1e400,"zero":-0,"price":1.10,"exp":1E5,"slash":"\\/"}'
 DEEP = b'{"o":' + b'{"a":' * 1200 + b"1" + b"}" * 1200 + b',"t":[1]}'
@@ -31,6 +32,7 @@ def test_both_ways_of_splitting_an_object_agree(value: dict[str, Any], indent: i
     raw = json.dumps(value, indent=indent).encode()
     assert members(raw) == by_source(raw)
     assert {name: json.loads(part) for name, part in members(raw).items()} == value
+    assert names(raw) == [*value]
 
 
 @given(st.lists(values, max_size=12), st.sampled_from([None, 2]))
@@ -38,6 +40,7 @@ def test_both_ways_of_splitting_an_array_agree(value: list[Any], indent: int | N
     raw = json.dumps(value, indent=indent).encode()
     assert elements(raw) == source.parse_array(raw)
     assert [json.loads(part) for part in elements(raw)] == value
+    assert [*map(bytes, parts(memoryview(raw)))] == elements(raw)
 
 
 @given(st.dictionaries(texts, values, max_size=6), st.booleans())
@@ -57,6 +60,28 @@ def test_surrogates_and_depth_go_the_slow_way() -> None:
     assert members(lone) == {"text": b'"\\ud800"', "n": b"1.10"}
     assert Printer(False).object(members(DEEP), 0) == DEEP
     assert elements(b"[" + DEEP + b", 1.10]") == [DEEP, b"1.10"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"\\ud83d":"\\ud83d","\\ud83d\\ude00":"\\ud83d\\ude00\\\\ud800\\\\\\ud800"}',
+        '{"\ufdd0":"\ufdd0d800","a":"\\ud800"}'.encode(),
+        b'{"a":"\\uDBFF","\\\\ud800":"\\\\ud800"}',
+    ],
+)
+def test_unpaired_surrogates_beside_what_looks_like_them(raw: bytes) -> None:
+    assert members(raw) == by_source(raw)
+    assert names(raw) == [*json.loads(raw)]
+    assert elements(b"[" + raw + b"]") == [raw]
+
+
+def test_half_an_escape_is_refused() -> None:
+    for raw in (b'{"a":"\\ud8zz","b":"\\ud800"}', b'{"a":"\\ud800\\ud8"}'):
+        with pytest.raises(ElasticsearchError):
+            members(raw)
+        with pytest.raises(ElasticsearchError):
+            elements(b"[" + raw + b"]")
 
 
 def test_duplicate_keys_inside_a_value_stay() -> None:
@@ -98,3 +123,19 @@ def test_errors_with_unpaired_surrogates_can_be_printed() -> None:
 def test_what_is_no_json_is_refused(raw: bytes) -> None:
     with pytest.raises(Exception, match="Unexpected"):
         members(raw)
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        ("é", '"é"'),
+        ("\U0001f511", r'"\uD83D\uDD11"'),
+        ("\ud800", r'"\uD800"'),
+        ('"\n', r'"\"\n"'),
+        (None, "null"),
+    ],
+)
+def test_scalars_are_spelt_as_jackson_spells_them(value: object, printed: str) -> None:
+    assert Printer(pretty=False).value(value) == printed.encode()
+    if isinstance(value, str):
+        assert Printer(pretty=False).object({value: b"1"}, 0) == f"{{{printed}:1}}".encode()

@@ -1,0 +1,1 @@
+"""What the client is told: hits, totals, explanations, profiles, failures."""

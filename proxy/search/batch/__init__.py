@@ -1,0 +1,1 @@
+"""Many searches in one request, and searches that are made from templates."""

@@ -1,0 +1,214 @@
+"""A tree of retrievers, evaluated from the leaves up in one point in time (``CompoundRetrieverBuilder``)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from math import nan
+from typing import Final, TypeVar
+
+from proxy.errors import Cause, ElasticsearchError, error
+from proxy.search.answer.failures import RankPhaseError, children_failed, search_failure
+from proxy.search.inner import bodies, queries
+from proxy.search.inner.fields import text_of, vector_of
+from proxy.search.inner.found import Found, ruled
+from proxy.search.inner.window import read_window
+from proxy.search.language.retrievers import (
+    CompoundRetriever,
+    DiversifyRetriever,
+    LeafRetriever,
+    LinearRetriever,
+    PinnedRetriever,
+    RescorerRetriever,
+    Retriever,
+    RrfRetriever,
+    RuleRetriever,
+    TextSimilarityReranker,
+)
+from proxy.search.ranks.diversity import diversify
+from proxy.search.ranks.fusion import fuse_linear, fuse_rrf
+from proxy.search.ranks.pins import capped, pin_scores
+from proxy.search.ranks.ranking import RankDoc
+from proxy.search.rawjson import members
+from proxy.search.run import Run, as_search_answer
+from proxy.search.scoring import Scorer
+from proxy.search.upstream import Reply, UpstreamRefusedError
+
+T = TypeVar("T")
+
+Search = Callable[[bytes], Awaitable[Reply]]
+"""Sends the body of an inner search."""
+
+_SEARCHING: Final = (PinnedRetriever, RuleRetriever, RescorerRetriever)
+"""Those whose list is a search of their own around what the child found."""
+
+
+class Evaluation:
+    """Evaluates one tree, whose filters are at its leaves (`found.with_filters`).
+
+    Args:
+        pit: The `pit` member of the searches, as JSON.
+    """
+
+    def __init__(self, run: Run, scorer: Scorer, pit: bytes, search: Search) -> None:
+        self._run = run
+        self._scorer = scorer
+        self._pit = pit
+        self._search = search
+        self._values: dict[tuple[str, str], list[bytes | None]] = {}
+
+    async def evaluate(self, retriever: CompoundRetriever, fields: frozenset[str] = frozenset()) -> Found:
+        """The ranked documents of a compound retriever and of all below it.
+
+        Args:
+            fields: What the retrievers above read of each document: each search returns it along.
+
+        Raises:
+            ElasticsearchError: As native reports a child that failed.
+            UpstreamRefusedError: Upstream refused a search that native would not have begun.
+        """
+        if isinstance(retriever, TextSimilarityReranker | DiversifyRetriever):
+            fields |= {retriever.field}
+        if isinstance(retriever, TextSimilarityReranker) and retriever.rank_window_size == 0:
+            reason = "Validation Failed: 1: [rank] requires [size] greater than [0];"
+            raise error(400, "action_request_validation_exception", reason)
+        children = await self._children(retriever, fields)
+        docs = _combined(retriever, [taken for _, taken in children])
+        return Found(retriever, docs, tuple(child for child, _ in children))
+
+    async def _children(
+        self, parent: CompoundRetriever, fields: frozenset[str]
+    ) -> list[tuple[Found, Sequence[RankDoc]]]:
+        """All children at once, each with the documents that the parent takes from it.
+
+        A compound child that fails does so in its own name, before native searches the other children.
+        """
+        tasks = [asyncio.ensure_future(self._child(parent, child, fields)) for child in parent.children]
+        try:
+            await asyncio.wait(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        failed = []
+        for task in tasks:
+            failure = task.exception()
+            if isinstance(failure, _ChildFailedError):
+                failed.append((failure.child, failure.failure))
+            elif failure is not None:
+                raise failure
+        if failed:
+            raise children_failed(parent, failed)
+        return [task.result() for task in tasks]
+
+    async def _child(
+        self, parent: CompoundRetriever, child: Retriever, fields: frozenset[str]
+    ) -> tuple[Found, Sequence[RankDoc]]:
+        found = Found(child) if isinstance(child, LeafRetriever) else await self.evaluate(child, fields)
+        try:
+            return await self._taken(parent, found, fields)
+        except UpstreamRefusedError as refused:
+            failure = search_failure(refused.reply)
+            if failure is None:
+                raise
+            raise _ChildFailedError(found.name, failure) from refused
+        except RankPhaseError as failure:
+            raise _ChildFailedError(found.name, failure) from failure
+
+    async def _taken(
+        self, parent: CompoundRetriever, found: Found, fields: frozenset[str]
+    ) -> tuple[Found, Sequence[RankDoc]]:
+        """What `parent` has of a child: by a search, if that is a leaf or the parent alters its scores."""
+        docs = found.docs[: parent.rank_window_size]
+        if isinstance(found.retriever, LeafRetriever):
+            docs = await self._ask(parent, bodies.clauses(found.retriever), fields)
+            found = Found(found.retriever, docs)
+        elif isinstance(parent, _SEARCHING) and (docs or not isinstance(parent, RescorerRetriever)):
+            # All of them: a shard may rescore documents into the window.
+            ranked = found.docs
+            if isinstance(parent, PinnedRetriever):
+                ranked = [doc.scored(capped(doc.score)) for doc in ranked]
+            docs = await self._ask(parent, {"query": queries.rank_docs(ranked)}, fields)
+        if isinstance(parent, TextSimilarityReranker):
+            docs = await self._scorer.rerank(self._run, parent, self._with_texts(docs, parent.field))
+        elif isinstance(parent, DiversifyRetriever):
+            docs = self._diversified(parent, docs)
+        return found, docs
+
+    async def _ask(
+        self, parent: CompoundRetriever, clauses: Mapping[str, bytes], fields: frozenset[str]
+    ) -> Sequence[RankDoc]:
+        window = parent.rank_window_size
+        if window == 0:
+            return []
+        body = bodies.inner_search(self._pit, _altered(parent, clauses), window, fields)
+        answer = (await self._search(body)).body
+        with as_search_answer():
+            found = read_window(answer, "")
+            if fields:
+                for doc, hit in zip(found.docs, found.hits, strict=True):
+                    self._values.setdefault((doc.index, doc.id), []).append(members(bytes(hit)).get("fields"))
+        return [doc.scored(_tracked(doc)) for doc in found.docs]
+
+    def _values_of(self, doc: RankDoc) -> Sequence[bytes | None]:
+        """The `fields` sections of a document, one for each search that found it."""
+        return self._values.get((doc.index, doc.id), ())
+
+    def _with_texts(self, docs: Sequence[RankDoc], field: str) -> Sequence[RankDoc]:
+        return [_saying(doc, _first(text_of(each, field) for each in self._values_of(doc))) for doc in docs]
+
+    def _diversified(self, retriever: DiversifyRetriever, docs: Sequence[RankDoc]) -> Sequence[RankDoc]:
+        field = retriever.field
+        vectors = [_first(vector_of(each, field) for each in self._values_of(doc)) for doc in docs]
+        try:
+            return diversify(docs, vectors, retriever.query_vector, retriever.lambda_ or 0.0, retriever.size)
+        except ValueError as failure:
+            cause = ElasticsearchError(400, Cause("illegal_argument_exception", str(failure)))
+            raise _ChildFailedError(retriever.TYPE, cause) from None
+
+
+class _ChildFailedError(Exception):
+    """A child could not be searched or reranked; `child` is what native calls it."""
+
+    def __init__(self, child: str, failure: ElasticsearchError) -> None:
+        super().__init__(child)
+        self.child = child
+        self.failure = failure
+
+
+def _altered(parent: CompoundRetriever, clauses: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """The clauses of a child's search as its parent has them run."""
+    if isinstance(parent, RescorerRetriever):
+        return {**clauses, "rescore": queries.array(parent.rescore)}
+    if isinstance(parent, LinearRetriever | DiversifyRetriever):
+        return {**clauses, "track_scores": b"true"}
+    if isinstance(parent, PinnedRetriever):
+        scores = pin_scores(len(parent.docs))
+        return {**clauses, "query": queries.pinned_above(parent.docs, scores, clauses["query"])}
+    if isinstance(parent, RuleRetriever):
+        return {**clauses, "query": ruled(parent, clauses["query"])}
+    return clauses
+
+
+def _combined(retriever: CompoundRetriever, lists: Sequence[Sequence[RankDoc]]) -> Sequence[RankDoc]:
+    """What a compound retriever makes of its children's lists (``CompoundRetrieverBuilder#combine``)."""
+    window = retriever.rank_window_size
+    if isinstance(retriever, RrfRetriever):
+        weights = [component.weight for component in retriever.components]
+        return fuse_rrf(lists, weights, retriever.rank_constant, window)
+    if isinstance(retriever, LinearRetriever):
+        weights = [component.weight for component in retriever.components]
+        normalizers = [component.normalizer for component in retriever.components]
+        return fuse_linear(lists, weights, normalizers, window, retriever.min_score)
+    (docs,) = lists
+    return docs[:window]
+
+
+def _tracked(doc: RankDoc) -> float:
+    """Its score; a search sorted by a field has one only where it is asked for (else ``Float.NaN``)."""
+    return nan if doc.first_score is None else doc.first_score
+
+
+def _saying(doc: RankDoc, text: str | None) -> RankDoc:
+    return RankDoc(doc.index, doc.id, doc.place, doc.shard_doc, doc.first_score, text, doc.score)
+
+
+def _first(values: Iterable[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,1 @@
+"""The searches that are sent upstream, and what their answers say."""

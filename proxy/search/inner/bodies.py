@@ -1,0 +1,146 @@
+"""The bodies of the searches that are sent upstream."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from proxy.search.inner.found import Found, explainable, tail
+from proxy.search.inner.queries import (
+    any_of,
+    array,
+    boolean,
+    filtered,
+    query,
+    rank_docs,
+    to_float,
+    to_json,
+    to_object,
+)
+from proxy.search.language.request import SearchRequest
+from proxy.search.language.retrievers import KnnRetriever, LeafRetriever, TextSimilarityReranker
+from proxy.search.language.source import parse_array
+from proxy.search.ranks.ranking import RankDoc
+
+_SHARD_DOC_ORDER: Final = b'{"_shard_doc":"asc"}'
+_NOT_IN_FINAL: Final = frozenset({"pit", "indices_boost"})
+"""Native ignores `indices_boost` here; upstream would multiply the rank docs' scores by it."""
+
+
+def single_search(request: SearchRequest, reranker: TextSimilarityReranker, child: LeafRetriever) -> bytes:
+    """The one search of a request that needs no second: window, text, sources and total at once."""
+    body = dict(request.others)
+    body.update(clauses(child))
+    body["size"] = to_json(reranker.rank_window_size)
+    body["fields"] = _fields({reranker.field})
+    if request.track_total_hits is not None:
+        body["track_total_hits"] = to_json(request.track_total_hits)
+    return to_object(body)
+
+
+def inner_search(pit: bytes, searched: Mapping[str, bytes], window: int, fields: Collection[str]) -> bytes:
+    """What a retriever finds in a point in time: which documents, their fields, their place among equals.
+
+    The sort on `_shard_doc` after the retriever's own order gives each hit's (shard, doc) as a number, by
+    which native breaks ties.
+
+    Args:
+        pit: The `pit` member, as JSON.
+        searched: `clauses`, or others that find something.
+    """
+    body = {
+        "pit": pit,
+        **searched,
+        "size": to_json(window),
+        "sort": _sort_by_shard_doc(searched.get("sort")),
+        "track_total_hits": b"false",
+        "_source": b"false",
+        "fields": _fields(fields),
+    }
+    return to_object(body)
+
+
+def final_search(request: SearchRequest, pit: bytes, root: Found) -> bytes:
+    """The search that builds the answer: the rank docs with their scores and, where native counts or shows
+    them, the other matches of the leaves with score 0 (``RankDocsRetrieverBuilder``).
+    """
+    body = {name: value for name, value in request.others.items() if name not in _NOT_IN_FINAL}
+    ranked = len(root.docs)
+    body["pit"] = pit
+    body["query"] = _final_query(request, root)
+    body["from"] = to_json(request.from_)
+    body["size"] = to_json(min(request.page_size, max(0, ranked - request.from_)))
+    if request.track_total_hits is not None:
+        body["track_total_hits"] = to_json(request.track_total_hits)
+    if request.final_min_score is not None:
+        body["min_score"] = to_float(request.final_min_score)
+    return to_object(body)
+
+
+def _final_query(request: SearchRequest, root: Found) -> bytes:
+    name = root.retriever.name
+    if not needs_tail(request, len(root.docs)):
+        return rank_docs(root.docs, name)
+    explains = request.asks("explain")
+    others = explainable(root) if explains else tail(root)
+    combined = boolean({"should": array([rank_docs(root.docs)]), "filter": array([others])}, name)
+    if explains or request.asks("profile"):
+        # Elasticsearch cannot look into this one, no more than into native's: where a mapping has nested
+        # documents it adds the clause that keeps them out, and shows that.
+        return query("dis_max", {"queries": array([combined])})
+    return combined
+
+
+def explaining_search(pit: bytes, query: bytes, docs: Sequence[RankDoc]) -> bytes:
+    """How `query` scores just these documents. As a filter of its own they leave its explanation alone."""
+    body = {
+        "pit": pit,
+        "query": query,
+        "post_filter": any_of(docs),
+        "explain": b"true",
+        "size": to_json(len(docs)),
+        "track_total_hits": b"false",
+        "_source": b"false",
+    }
+    return to_object(body)
+
+
+def needs_tail(request: SearchRequest, ranked: int) -> bool:
+    """Whether the leaves' other matches take part.
+
+    The rule of ``RankDocsRetrieverBuilder#extractToSearchSourceBuilder``.
+    """
+    if "aggs" in request.others or "aggregations" in request.others:
+        return True
+    if request.asks("explain") or request.asks("profile"):
+        return True
+    limit = request.track_total_hits
+    if limit is None or limit is True:
+        return True
+    return limit is not False and limit > ranked
+
+
+def clauses(leaf: LeafRetriever) -> dict[str, bytes]:
+    """What of a search body makes it run a leaf."""
+    if isinstance(leaf, KnnRetriever):
+        section = dict(leaf.section)
+        if leaf.filters:
+            section["filter"] = array(leaf.filters)
+        if leaf.name is not None:
+            section["_name"] = to_json(leaf.name)
+        return {"knn": to_object(section)}
+    values = {
+        "query": filtered(leaf),
+        "sort": leaf.sort,
+        "collapse": leaf.collapse,
+        "min_score": None if leaf.min_score is None else to_float(leaf.min_score),
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _fields(fields: Collection[str]) -> bytes:
+    # A pattern is looked up by its own spelling afterwards and finds nothing: do not fetch all it matches.
+    return to_json(sorted(field for field in fields if "*" not in field))
+
+
+def _sort_by_shard_doc(sort: bytes | None) -> bytes:
+    orders = [] if sort is None else parse_array(sort) if sort.startswith(b"[") else [sort]
+    return array([*(orders or [b'"_score"']), _SHARD_DOC_ORDER])

@@ -1,0 +1,115 @@
+"""What the retrievers of a tree found, and the documents that merely match."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from proxy.search.inner.queries import any_of, array, boolean, disjunction, filtered, pin, query
+from proxy.search.language.retrievers import (
+    CompoundRetriever,
+    KnnRetriever,
+    LeafRetriever,
+    LinearRetriever,
+    PinnedRetriever,
+    Retriever,
+    RrfRetriever,
+    RuleRetriever,
+    StandardRetriever,
+)
+from proxy.search.ranks.ranking import RankDoc
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A retriever, evaluated.
+
+    Attributes:
+        docs: Best first; at most the window of its own or, of a leaf, of its parent.
+        children: In the order of the request; none of a leaf.
+    """
+
+    retriever: Retriever
+    docs: Sequence[RankDoc] = ()
+    children: "tuple[Found, ...]" = ()
+
+    @property
+    def name(self) -> str:
+        """What native calls it in failures: a compound one has become its documents by then."""
+        return self.retriever.TYPE if isinstance(self.retriever, LeafRetriever) else "rank_docs_retriever"
+
+
+def tail(root: Found) -> bytes:
+    """All documents that match, ranked or not (``RankDocsRetrieverBuilder#topDocsQuery``).
+
+    As there, the compound retrievers right below the root go without their names.
+    """
+    return disjunction(_matches(root, _matches))
+
+
+def explainable(root: Found) -> bytes:
+    """The same for a search that explains: of the compound retrievers below, only the documents that they
+    ranked (``RankDocsRetrieverBuilder#explainQuery``).
+    """
+    return disjunction([_ranked(child) if child.children else tail(child) for child in root.children])
+
+
+def _ranked(found: Found) -> bytes:
+    """What a compound retriever ranked; the queries below it take part for their names alone."""
+    clauses = {
+        "filter": array([any_of(found.docs)]),
+        "should": array([explainable(found)]),
+        "minimum_should_match": b"0",
+    }
+    return boolean(clauses, found.retriever.name)
+
+
+def _matches(found: Found, of_child: Callable[[Found], list[bytes]] | None = None) -> list[bytes]:
+    """
+    Args:
+        of_child: What a child's matches are; by default those of a retriever with its name.
+    """
+    retriever = found.retriever
+    if isinstance(retriever, StandardRetriever):
+        return [filtered(retriever)]
+    if isinstance(retriever, KnnRetriever):  # not searched again: it stands for just what it returned
+        return [any_of(found.docs, retriever.name)] if found.docs else []
+    below = [each for child in found.children for each in (of_child or _named)(child)]
+    if isinstance(retriever, PinnedRetriever):
+        return [*map(pin, retriever.docs), *below]
+    if isinstance(retriever, RuleRetriever):
+        return [ruled(retriever, disjunction(below))]
+    return below
+
+
+def _named(found: Found) -> list[bytes]:
+    matches = _matches(found)
+    if not found.children or found.retriever.name is None:
+        return matches
+    return [boolean({"should": array(matches)}, found.retriever.name)] if matches else []
+
+
+def ruled(retriever: RuleRetriever, organic: bytes) -> bytes:
+    """Upstream's `rule` query around another (``RuleQueryBuilder``)."""
+    clauses = {
+        "organic": organic,
+        "ruleset_ids": retriever.ruleset_ids,
+        "match_criteria": retriever.match_criteria,
+    }
+    return query("rule", clauses)
+
+
+def with_filters(retriever: CompoundRetriever, inherited: tuple[bytes, ...] = ()) -> CompoundRetriever:
+    """The tree with all filters at its leaves, where they act (``CompoundRetrieverBuilder#rewrite``)."""
+    filters = (*retriever.filters, *inherited)
+    if isinstance(retriever, RrfRetriever | LinearRetriever):
+        components = tuple(
+            replace(component, retriever=_narrowed(component.retriever, filters))
+            for component in retriever.components
+        )
+        return replace(retriever, components=components, filters=())
+    return replace(retriever, child=_narrowed(retriever.child, filters), filters=())
+
+
+def _narrowed(retriever: Retriever, filters: tuple[bytes, ...]) -> Retriever:
+    if isinstance(retriever, LeafRetriever):
+        return replace(retriever, filters=(*retriever.filters, *filters))
+    return with_filters(retriever, filters)

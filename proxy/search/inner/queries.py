@@ -1,0 +1,150 @@
+"""Query clauses, put together as JSON from what the client wrote and what was found."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from proxy.search.language.retrievers import PinnedDoc, StandardRetriever
+from proxy.search.ranks.ranking import RankDoc
+from proxy.search.ranks.scores import MIN_VALUE, print_float
+from proxy.search.rawjson import members
+
+MATCH_ALL: Final = b'{"match_all":{}}'
+MATCH_NONE: Final = b'{"match_none":{}}'
+_MAX_VALUE: Final = 3.4028234663852886e38
+"""Java's ``Float.MAX_VALUE``."""
+_JAVA_NAMES: Final = {"inf": b"Infinity", "-inf": b"-Infinity", "nan": b"NaN"}
+
+
+def filtered(retriever: StandardRetriever) -> bytes:
+    """The query of a `standard` retriever, narrowed by its filters and named after it."""
+    filters = retriever.filters
+    if not filters and retriever.name is None:
+        return retriever.query or MATCH_ALL
+    clauses = {}
+    if retriever.query is not None or not filters:
+        # Native gives the retriever's name to the query itself, if there is no other around it.
+        own = retriever.query or MATCH_ALL
+        clauses["must"] = array([own if filters else unnamed(own)])
+    if filters:
+        clauses["filter"] = array(filters)
+    return boolean(clauses, retriever.name)
+
+
+def unnamed(clause: bytes) -> bytes:
+    """The query without a `_name` of its own: in its object or, of many queries, in that of the field."""
+    if b'"_name"' not in clause:
+        return clause
+    ((kind, body),) = members(clause).items()
+    inner = members(body)
+    if len(inner) == 1:
+        ((field, options),) = inner.items()
+        if options.startswith(b"{"):
+            inner = {field: to_object(_without_name(members(options)))}
+    return query(kind, _without_name(inner))
+
+
+def _without_name(values: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    return {name: value for name, value in values.items() if name != "_name"}
+
+
+def matching(retriever: StandardRetriever) -> bytes:
+    """The same documents with native's own scores where they are not the window's: filters make the whole
+    query one (``StandardRetrieverBuilder#topDocsQuery``).
+    """
+    if not retriever.filters:
+        return retriever.query or MATCH_ALL
+    clauses = [] if retriever.query is None else [retriever.query]
+    return boolean({"filter": array([*clauses, *retriever.filters])})
+
+
+def rank_docs(docs: Sequence[RankDoc], name: str | None = None) -> bytes:
+    """Matches these documents with their scores, and no others."""
+    if not docs:
+        return MATCH_NONE
+    scored = array(_scored(index, group) for index, group in _by_index(docs).items())
+    return boolean({"should": scored, "minimum_should_match": b"1"}, name)
+
+
+def any_of(docs: Sequence[RankDoc], name: str | None = None) -> bytes:
+    """Matches these documents, whatever the score."""
+    if not docs:
+        return MATCH_NONE
+    found = (
+        boolean({"filter": array([_of_index(index), ids(group)])}) for index, group in _by_index(docs).items()
+    )
+    return boolean({"should": array(found)}, name)
+
+
+def ids(docs: Iterable[RankDoc | PinnedDoc]) -> bytes:
+    return query("ids", {"values": array(to_json(doc.id) for doc in docs)})
+
+
+def pinned_above(pins: Sequence[PinnedDoc], scores: Sequence[float], organic: bytes) -> bytes:
+    """The pins with their scores and, below them, what `organic` matches (``PinnedQueryBuilder``)."""
+    scored = (
+        query("constant_score", {"filter": pin(doc), "boost": print_float(score)})
+        for doc, score in zip(pins, scores, strict=True)
+    )
+    return query("dis_max", {"queries": array([*scored, organic])})
+
+
+def pin(doc: PinnedDoc) -> bytes:
+    if doc.index is None:
+        return ids([doc])
+    return boolean({"filter": array([_of_index(doc.index), ids([doc])])})
+
+
+def disjunction(queries: Sequence[bytes]) -> bytes:
+    if len(queries) == 1:
+        return queries[0]
+    return boolean({"should": array(queries)}) if queries else MATCH_NONE
+
+
+def boolean(clauses: Mapping[str, bytes], name: str | None = None) -> bytes:
+    return query("bool", clauses if name is None else {**clauses, "_name": to_json(name)})
+
+
+def query(name: str, clauses: Mapping[str, bytes]) -> bytes:
+    return to_object({name: to_object(clauses)})
+
+
+def to_object(values: Mapping[str, bytes]) -> bytes:
+    return b"{" + b",".join(to_json(name) + b":" + value for name, value in values.items()) + b"}"
+
+
+def array(values: Iterable[bytes]) -> bytes:
+    return b"[" + b",".join(values) + b"]"
+
+
+def to_float(value: float) -> bytes:
+    """A float32; JSON has no number for the infinite ones, Elasticsearch reads them from strings."""
+    return print_float(value) if math.isfinite(value) else b'"%s"' % _JAVA_NAMES[str(value)]
+
+
+def to_json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _scored(index: str, docs: Sequence[RankDoc]) -> bytes:
+    """Documents of one index with their scores, in one clause each: Lucene limits the number of clauses."""
+    scored = (query("constant_score", {"filter": ids([doc]), "boost": _positive(doc.score)}) for doc in docs)
+    clauses = {"filter": array([_of_index(index)]), "should": array(scored), "minimum_should_match": b"1"}
+    return boolean(clauses)
+
+
+def _positive(score: float) -> bytes:
+    """No ranked document scores as little as the tail does (``RankDocsQuery``), and a boost is finite."""
+    return print_float(min(_MAX_VALUE, max(MIN_VALUE, score)))
+
+
+def _by_index(docs: Sequence[RankDoc]) -> dict[str, list[RankDoc]]:
+    grouped: dict[str, list[RankDoc]] = {}
+    for doc in docs:
+        grouped.setdefault(doc.index, []).append(doc)
+    return grouped
+
+
+def _of_index(index: str) -> bytes:
+    return query("term", {"_index": to_json(index)})

@@ -1,0 +1,76 @@
+"""The query string of a search, read as Elasticsearch reads it (``RestUtils#decodeQueryString``)."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from proxy.errors import Cause, error
+from proxy.search.language.object_parser import INT_MAX, INT_MIN
+
+
+@dataclass(frozen=True, slots=True)
+class Params(Mapping[str, str]):
+    """Parameters by decoded name, the last of equal names winning; the raw text is kept for forwarding."""
+
+    pairs: tuple[tuple[str, str, str], ...]
+    """Decoded name, decoded value and the raw `name=value` of each parameter, in order."""
+
+    def __getitem__(self, name: str) -> str:
+        for known, value, _ in reversed(self.pairs):
+            if known == name:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _, _ in self.pairs))
+
+    def __len__(self) -> int:
+        return len({name for name, _, _ in self.pairs})
+
+    def less(self, names: Collection[str]) -> "Params":
+        """The same but for the parameters called `names`."""
+        return Params(tuple(pair for pair in self.pairs if pair[0] not in names))
+
+    def without(self, names: Collection[str]) -> str:
+        """The raw query string less the parameters called `names`."""
+        return "&".join(raw for name, _, raw in self.pairs if name not in names)
+
+    def only(self, names: Collection[str]) -> str:
+        """The raw query string of just the parameters called `names`."""
+        return "&".join(raw for name, _, raw in self.pairs if name in names)
+
+    def flag(self, name: str) -> bool:
+        """A boolean parameter: present without a value, or `true`."""
+        value = self.get(name)
+        if value is None or value == "false":
+            return False
+        if value not in ("", "true"):
+            reason = f"Failed to parse value [{value}] as only [true] or [false] are allowed."
+            raise error(400, "illegal_argument_exception", reason)
+        return True
+
+    def integer(self, name: str) -> int | None:
+        value = self.get(name)
+        if value is None:
+            return None
+        if not re.fullmatch(r"[+-]?[0-9]{1,10}", value) or not INT_MIN <= int(value) <= INT_MAX:
+            inner = Cause("number_format_exception", f'For input string: "{value}"')
+            reason = f"Failed to parse int parameter [{name}] with value [{value}]"
+            raise error(400, "illegal_argument_exception", reason, caused_by=inner)
+        return int(value)
+
+
+def parse_params(query: str) -> Params:
+    """Split at `&` and `;`, stop at `#`, drop empty names; `+` is a space."""
+    pieces: Iterable[str] = query.partition("#")[0].replace(";", "&").split("&")
+    pairs = []
+    for raw in pieces:
+        name, _, value = raw.partition("=")
+        if name:
+            pairs.append((_decode(name), _decode(value), raw))
+    return Params(tuple(pairs))
+
+
+def _decode(text: str) -> str:
+    return unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "replace")

@@ -1,0 +1,160 @@
+"""A search with a compound retriever, body and URL together, validated as ``SearchRequest#validate`` does."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from proxy.errors import error, validation_error
+from proxy.search.language.grammar import (
+    SearchBody,
+    TrackTotalHits,
+    check_from,
+    check_size,
+    check_total,
+    parse_search_body,
+)
+from proxy.search.language.params import Params
+from proxy.search.language.retrievers import CompoundRetriever, effective_min_score
+from proxy.search.language.source import Node
+from proxy.search.language.time_value import parse_time_value
+from proxy.search.language.validation import (
+    body_failures,
+    point_in_time_failures,
+    scroll_failures,
+    tree_failures,
+)
+
+DEFAULT_TRACK_TOTAL_HITS: Final = 10_000
+"""``SearchContext.DEFAULT_TRACK_TOTAL_HITS_UP_TO``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """What the client asked for, with the URL's values over the body's, as ``RestSearchAction`` does it.
+
+    Attributes:
+        index: The index expression as it stands in the URL, percent-encoding and all; None for all indices.
+        size: Hits asked for; None when neither body nor URL names it.
+        min_score: The top-level one, on the final scores.
+        body: The client's text, to which the positions in Elasticsearch's parse errors refer.
+    """
+
+    index: str | None
+    params: Params
+    retriever: CompoundRetriever
+    size: int | None
+    from_: int
+    track_total_hits: TrackTotalHits | None
+    min_score: float | None
+    others: Mapping[str, bytes]
+    body: bytes
+
+    @property
+    def total_as_int(self) -> bool:
+        return self.params.flag("rest_total_hits_as_int")
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Seconds that the client would wait; None when it does not say, or says for ever."""
+        in_body = self.others.get("timeout", b"")
+        text = self.params.get("timeout") or (json.loads(in_body) if in_body.startswith(b'"') else None)
+        value = None if text is None else parse_time_value(text, "timeout")
+        return None if value is None or value.nanos < 0 else value.nanos / 1e9
+
+    def asks(self, option: str) -> bool:
+        """Whether a boolean option is set, in the URL or else in the body."""
+        if option in self.params:
+            return self.params.flag(option)
+        return self.others.get(option) in (b"true", b'"true"')
+
+    @property
+    def page_size(self) -> int:
+        """Hits asked for; by default the whole window."""
+        return self.retriever.rank_window_size if self.size is None else self.size
+
+    @property
+    def final_min_score(self) -> float | None:
+        """What the final search filters by: a retriever's `min_score` replaces the top-level one."""
+        min_score = effective_min_score(self.retriever)
+        return self.min_score if min_score is None else min_score
+
+
+def parse_search(
+    index: str | None, params: Params, body: bytes | Node, *, evaluate: Collection[str] = frozenset()
+) -> SearchRequest | None:
+    """Read and validate a search; None when it does not rerank and is none of ours.
+
+    Args:
+        body: Its bytes, or what `source.parse` made of them.
+        evaluate: Types of retrievers that upstream does not know. A search with one of them is ours too,
+            unless it has others that only upstream knows.
+
+    Raises:
+        ElasticsearchError: 400, as Elasticsearch words it.
+    """
+    parsed = parse_search_body(body, evaluate)
+    if parsed is None:
+        return None
+    text = body.body if isinstance(body, Node) else body
+    request = _with_url_values(index, params, parsed, text)
+    _check_total_as_int(request)
+    _validate(request)
+    return request
+
+
+def _with_url_values(index: str | None, params: Params, body: SearchBody, text: bytes) -> SearchRequest:
+    size, from_ = params.integer("size"), params.integer("from")
+    return SearchRequest(
+        index=index if index is not None else _index_param(params),
+        params=params,
+        retriever=body.retriever,
+        size=body.size if size is None else check_size(size),
+        from_=(body.from_ or 0) if from_ is None else check_from(from_),
+        track_total_hits=_url_total(params, body.track_total_hits),
+        min_score=body.min_score,
+        others=body.others,
+        body=text,
+    )
+
+
+def _index_param(params: Params) -> str | None:
+    """The index expression as a query parameter, in the form of a path segment."""
+    index = params.get("index")
+    return quote(index, safe="") if index else None
+
+
+def _url_total(params: Params, in_body: TrackTotalHits | None) -> TrackTotalHits | None:
+    text = params.get("track_total_hits")
+    if text is None:
+        total = in_body
+    elif text in ("true", "false"):
+        total = text == "true"
+    else:
+        total = check_total(params.integer("track_total_hits") or 0)
+    if total is None and params.flag("rest_total_hits_as_int"):
+        return True
+    return total
+
+
+def _check_total_as_int(request: SearchRequest) -> None:
+    limit = request.track_total_hits
+    if request.total_as_int and limit is not None and not isinstance(limit, bool):
+        reason = (
+            "[rest_total_hits_as_int] cannot be used if the tracking of total hits is not accurate, "
+            f"got {limit}"
+        )
+        raise error(400, "illegal_argument_exception", reason)
+
+
+def _validate(request: SearchRequest) -> None:
+    params, others = request.params, request.others
+    failures = [
+        *tree_failures(request.retriever, request.size, scrolls="scroll" in params),
+        *body_failures(others, params),
+        *scroll_failures(params, request.size, request.from_, request.track_total_hits),
+        *point_in_time_failures(others, params, request.index),
+    ]
+    if failures:
+        raise validation_error(failures)

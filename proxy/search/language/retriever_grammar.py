@@ -1,0 +1,391 @@
+"""From a body's `retriever` to a tree of retrievers, with Elasticsearch's own complaints.
+
+The rules are those of ``RetrieverBuilder#parseTopLevelRetrieverBuilder`` and of the parser of each retriever.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from proxy.search.chunks.grammar import parse_chunk_rescorer
+from proxy.search.inner.fields import well_formed
+from proxy.search.language.clauses import (
+    RESCORE,
+    VECTOR,
+    VECTOR_BUILDER,
+)
+from proxy.search.language.leaf_grammar import BASE_FIELDS, base, parse_knn, parse_standard
+from proxy.search.language.object_parser import (
+    BOOL,
+    FLOAT,
+    INT,
+    RAW_OBJECT,
+    STR,
+    STRS,
+    Field,
+    ParseError,
+    did_you_mean,
+    illegal_argument,
+    java_float,
+    last_token,
+    numeric,
+    objects,
+    parse_named,
+    parse_object,
+    parsing_error,
+    to_float,
+    to_str,
+    unknown_name,
+)
+from proxy.search.language.retriever_names import nesting
+from proxy.search.language.retrievers import (
+    DEFAULT_INFERENCE_ID,
+    DEFAULT_RANK_CONSTANT,
+    DEFAULT_RANK_WINDOW_SIZE,
+    TEXT_SIMILARITY_RERANKER,
+    Component,
+    DiversifyRetriever,
+    LinearRetriever,
+    PinnedDoc,
+    PinnedRetriever,
+    RescorerRetriever,
+    Retriever,
+    RrfRetriever,
+    RuleRetriever,
+    TextSimilarityReranker,
+)
+from proxy.search.language.source import OBJECT, Node
+from proxy.search.language.unsupported import unsupported
+
+MAX_NESTING: Final = 50
+"""Retrievers inside one another. Elasticsearch has no limit but its stack."""
+DEFAULT_WEIGHT: Final = 1.0
+NORMALIZERS: Final = frozenset({"l2_norm", "minmax", "none"})
+
+
+def parse_retriever(node: Node) -> Retriever:
+    """Read the value of a body's `retriever`.
+
+    Raises:
+        ElasticsearchError: 400, with Elasticsearch's type, reason and position; also for what Elasticsearch
+            accepts and this proxy does not support yet.
+    """
+    if nesting(node) > MAX_NESTING:
+        raise unsupported(f"[retriever] more than [{MAX_NESTING}] levels deep")
+    name, *others = node.members
+    inner = node.members[name]
+    if name not in _PARSERS:
+        cause = unknown_name(node, inner.start, name).cause
+        hint = did_you_mean(name, _PARSERS)
+        raise parsing_error(node, inner.start, f"unknown retriever [{name}]{hint}", cause)
+    if inner.kind != OBJECT:
+        reason = f"[{name}] retriever malformed, no [START_OBJECT] after retriever name"
+        raise parsing_error(node, inner.start, reason)
+    retriever = _PARSERS[name](inner)
+    if others:
+        reason = f"[{name}] malformed retriever, expected [END_OBJECT] but found [FIELD_NAME]"
+        raise parsing_error(node, node.keys[others[0]], reason)
+    return retriever
+
+
+def _parse_child(node: Node) -> Retriever:
+    return parse_named(node, "retriever", _parse_member)
+
+
+def _parse_member(node: Node, name: str) -> Retriever:
+    """The retriever that is the value of a key of `node`."""
+    if name not in _PARSERS:
+        raise unknown_name(node, node.keys[name], name)
+    return _PARSERS[name](node.members[name])
+
+
+def _parse_reranker(node: Node) -> TextSimilarityReranker:
+    values = parse_object(node, TEXT_SIMILARITY_RERANKER, _RERANKER_FIELDS)
+    return TextSimilarityReranker(
+        child=values["retriever"],
+        field=values["field"],
+        inference_text=well_formed(values["inference_text"]),
+        inference_id=values.get("inference_id", DEFAULT_INFERENCE_ID),
+        allow_rerank_failures=values.get("allow_rerank_failures"),
+        chunk_rescorer=values.get("chunk_rescorer"),
+        min_score=values.get("min_score"),
+        **_compound(values),
+    )
+
+
+def _parse_pinned(node: Node) -> PinnedRetriever:
+    values = parse_object(node, "pinned", _PINNED_FIELDS, _check_pinned)
+    key = "docs" if values.get("docs") else "ids"
+    docs = values["docs"] if key == "docs" else tuple(PinnedDoc(id=id_) for id_ in values["ids"])
+    return PinnedRetriever(child=values["retriever"], docs=docs, key=key, **_compound(values))
+
+
+def _check_pinned(values: Mapping[str, Any]) -> str | None:
+    if "ids" in values and "docs" in values:
+        return "Both 'ids' and 'docs' cannot be specified at the same time"
+    if not values.get("ids") and not values.get("docs"):
+        return "Either 'ids' or 'docs' must be provided and non-empty for pinned retriever"
+    return None
+
+
+def _parse_pinned_doc(node: Node) -> PinnedDoc:
+    """``SpecifiedDocument``."""
+    values = parse_object(node, "item", _PINNED_DOC_FIELDS, _check_pinned_doc)
+    return PinnedDoc(id=values["_id"], index=values.get("_index"))
+
+
+def _check_pinned_doc(values: Mapping[str, Any]) -> str | None:
+    return "Item index cannot contain wildcard expressions" if "*" in values.get("_index", "") else None
+
+
+def _parse_rule(node: Node) -> RuleRetriever:
+    values = parse_object(node, "rule", _RULE_FIELDS)
+    return RuleRetriever(
+        child=values["retriever"],
+        ruleset_ids=node.members["ruleset_ids"].raw,
+        match_criteria=values["match_criteria"],
+        **_compound(values),
+    )
+
+
+def _parse_rescorer(node: Node) -> RescorerRetriever:
+    values = parse_object(node, "rescorer", _RESCORER_FIELDS, _check_rescorer)
+    return RescorerRetriever(
+        child=values["retriever"],
+        rescore=tuple(rescorer for rescorer, _ in values["rescore"]),
+        rank_window_size=min(window for _, window in values["rescore"]),
+        **base(values),
+    )
+
+
+def _check_rescorer(values: Mapping[str, Any]) -> str | None:
+    return None if values["rescore"] else "Missing rescore definition"
+
+
+def _parse_diversify(node: Node) -> DiversifyRetriever:
+    values = parse_object(node, "diversify", _DIVERSIFY_FIELDS, _check_diversify)
+    window = values.get("rank_window_size", DEFAULT_RANK_WINDOW_SIZE)
+    vector = values.get("query_vector")
+    return DiversifyRetriever(
+        child=values["retriever"],
+        field=values["field"],
+        rank_window_size=window,
+        size=values.get("size", min(DEFAULT_RANK_WINDOW_SIZE, window)),
+        lambda_=values.get("lambda"),
+        query_vector=vector if isinstance(vector, tuple) else None,
+        encoded_vector=vector if isinstance(vector, str) else None,
+        query_vector_builder=values.get("query_vector_builder"),
+        filters=values.get("filter", ()),
+    )
+
+
+def _check_diversify(values: Mapping[str, Any]) -> str | None:
+    type_ = values["type"]
+    return None if type_.lower() == "mmr" else f"unknown result diversification type [{type_}]"
+
+
+def _parse_rrf(node: Node) -> RrfRetriever:
+    values = parse_object(node, "rrf", _RRF_FIELDS)
+    return RrfRetriever(
+        components=values.get("retrievers", ()),
+        query=values.get("query"),
+        fields=values.get("fields"),
+        rank_constant=values.get("rank_constant", DEFAULT_RANK_CONSTANT),
+        **_compound(values),
+    )
+
+
+def _parse_rrf_component(node: Node) -> Component:
+    """``RRFRetrieverComponent``: a retriever, or an object with a `retriever` and its `weight`."""
+    if node.kind != OBJECT:
+        raise parsing_error(node, node.start, f"expected object but found [{node.kind}]")
+    if next(iter(node.members), "retriever") not in ("retriever", "weight"):
+        return Component(retriever=_parse_only_member(node))
+    retriever, weight = None, DEFAULT_WEIGHT
+    for name, member in node.members.items():
+        if name == "retriever":
+            retriever = _parse_component_retriever(member)
+        elif name == "weight":
+            weight = _parse_weight(member)
+        else:
+            reason = f"unknown field [{name}], expected [retriever] or [weight]"
+            raise parsing_error(node, node.keys[name], reason)
+    if retriever is None:
+        raise parsing_error(node, last_token(node), "retriever component must contain a retriever")
+    if weight < 0:
+        raise illegal_argument(
+            f"[weight] must be non-negative, found [{java_float(weight)}]", last_token(node)
+        )
+    return Component(retriever=retriever, weight=weight)
+
+
+def _parse_component_retriever(node: Node) -> Retriever:
+    if node.kind != OBJECT:
+        raise parsing_error(node, node.start, "retriever must be an object")
+    if not node.members:
+        raise unknown_name(node, last_token(node), "retriever")
+    return _parse_only_member(node)
+
+
+def _parse_only_member(node: Node) -> Retriever:
+    name, *others = node.members
+    try:
+        retriever = _parse_member(node, name)
+    except ParseError as failure:
+        at = node.members[name].start if failure.offset is None else failure.offset
+        raise ParseError(failure.cause, at) from None
+    if others:
+        reason = f"unknown field [{others[0]}] after retriever"
+        raise parsing_error(node, node.keys[others[0]], reason)
+    return retriever
+
+
+def _parse_weight(node: Node) -> float:
+    try:
+        return to_float(numeric(node))
+    except ParseError as failure:
+        raise ParseError(failure.cause, node.start) from None
+
+
+def _parse_linear(node: Node) -> LinearRetriever:
+    values = parse_object(node, "linear", _LINEAR_FIELDS, _check_linear)
+    default = values.get("normalizer")
+    normalizer = None if default is None else default.lower()
+    components = values.get("retrievers", ())
+    return LinearRetriever(
+        components=tuple(_linear_component(component, normalizer) for component in components),
+        query=values.get("query"),
+        fields=values.get("fields"),
+        normalizer=normalizer,
+        min_score=values.get("min_score"),
+        **_compound(values),
+    )
+
+
+def _check_linear(values: Mapping[str, Any]) -> str | None:
+    normalizer = values.get("normalizer")
+    if normalizer is None or normalizer.lower() in NORMALIZERS:
+        return None
+    return f"Unknown normalizer [{normalizer}]"
+
+
+def _parse_linear_component(node: Node) -> Mapping[str, Any]:
+    """``LinearRetrieverComponent``."""
+    return parse_object(node, "retriever-component", _LINEAR_COMPONENT_FIELDS, _check_linear_component)
+
+
+def _check_linear_component(values: Mapping[str, Any]) -> str | None:
+    return "[weight] must be non-negative" if values.get("weight", DEFAULT_WEIGHT) < 0 else None
+
+
+def _linear_component(values: Mapping[str, Any], default: str | None) -> Component:
+    return Component(
+        retriever=values["retriever"],
+        weight=values.get("weight", DEFAULT_WEIGHT),
+        normalizer=values.get("normalizer", default or "none"),
+    )
+
+
+def _to_normalizer(node: Node) -> str:
+    """``ScoreNormalizer#valueOf``."""
+    name = to_str(node)
+    if name.lower() not in NORMALIZERS:
+        raise illegal_argument(f"Unknown normalizer [{name}]")
+    return name.lower()
+
+
+def _compound(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"rank_window_size": values.get("rank_window_size", DEFAULT_RANK_WINDOW_SIZE), **base(values)}
+
+
+def _in_parsing_error(parse: Callable[[Node], Retriever]) -> Callable[[Node], Retriever]:
+    """Some retrievers' ``fromXContent`` says again, with line and column, whatever goes wrong inside."""
+
+    def wrapped(node: Node) -> Retriever:
+        try:
+            return parse(node)
+        except ParseError as failure:
+            at = node.start if failure.offset is None else failure.offset
+            raise parsing_error(node, at, failure.cause.reason, failure.cause) from None
+
+    return wrapped
+
+
+_PARSERS: Final[Mapping[str, Callable[[Node], Retriever]]] = {
+    "standard": parse_standard,
+    "knn": parse_knn,
+    TEXT_SIMILARITY_RERANKER: _parse_reranker,
+    "rrf": _parse_rrf,
+    "linear": _parse_linear,
+    "rescorer": _in_parsing_error(_parse_rescorer),
+    "pinned": _in_parsing_error(_parse_pinned),
+    "rule": _in_parsing_error(_parse_rule),
+    "diversify": _parse_diversify,
+}
+
+_CHILD: Final = Field(frozenset({OBJECT}), _parse_child, required=True)
+
+_RERANKER_FIELDS: Final[Mapping[str, Field]] = {
+    "retriever": _CHILD,
+    "inference_id": STR,
+    "inference_text": replace(STR, required=True),
+    "field": replace(STR, required=True),
+    "rank_window_size": INT,
+    "allow_rerank_failures": BOOL,
+    "chunk_rescorer": Field(RAW_OBJECT.kinds, parse_chunk_rescorer),
+    **BASE_FIELDS,
+}
+
+_PINNED_FIELDS: Final[Mapping[str, Field]] = {
+    "ids": STRS,
+    "docs": objects(_parse_pinned_doc),
+    "retriever": _CHILD,
+    "rank_window_size": INT,
+    **BASE_FIELDS,
+}
+_PINNED_DOC_FIELDS: Final = {"_index": STR, "_id": replace(STR, required=True)}
+
+_RULE_FIELDS: Final[Mapping[str, Field]] = {
+    "ruleset_ids": replace(STRS, required=True),
+    "match_criteria": replace(RAW_OBJECT, required=True),
+    "retriever": _CHILD,
+    "rank_window_size": INT,
+    **BASE_FIELDS,
+}
+
+_RESCORER_FIELDS: Final[Mapping[str, Field]] = {"retriever": _CHILD, "rescore": RESCORE, **BASE_FIELDS}
+
+_DIVERSIFY_FIELDS: Final[Mapping[str, Field]] = {
+    "retriever": _CHILD,
+    "type": replace(STR, required=True),
+    "field": replace(STR, required=True),
+    "rank_window_size": INT,
+    "query_vector": VECTOR,
+    "query_vector_builder": VECTOR_BUILDER,
+    "lambda": FLOAT,
+    "size": INT,
+    **BASE_FIELDS,
+}
+
+_RRF_FIELDS: Final[Mapping[str, Field]] = {
+    "retrievers": objects(_parse_rrf_component),
+    "fields": STRS,
+    "query": STR,
+    "rank_window_size": INT,
+    "rank_constant": INT,
+    **BASE_FIELDS,
+}
+
+_LINEAR_FIELDS: Final[Mapping[str, Field]] = {
+    "retrievers": objects(_parse_linear_component),
+    "fields": STRS,
+    "query": STR,
+    "normalizer": STR,
+    "rank_window_size": INT,
+    **BASE_FIELDS,
+}
+_LINEAR_COMPONENT_FIELDS: Final[Mapping[str, Field]] = {
+    "retriever": _CHILD,
+    "weight": FLOAT,
+    "normalizer": Field(STR.kinds, _to_normalizer),
+}

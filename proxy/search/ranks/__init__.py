@@ -1,0 +1,1 @@
+"""Which documents are ranked, in which order, with which scores. Arithmetic only."""

@@ -1,0 +1,115 @@
+"""The rank phase: the texts of a window go to an inference endpoint, scores come back."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from itertools import islice
+from urllib.parse import quote
+
+from proxy.inference.endpoints import (
+    Endpoint,
+    Endpoints,
+    InferenceFailedError,
+    not_found,
+    wrong_task_type,
+)
+from proxy.observe.outcome import Applied, Skipped
+from proxy.search.answer.failures import RankPhaseError
+from proxy.search.chunks import ChunkSelector, default_chunking
+from proxy.search.language.retrievers import TextSimilarityReranker
+from proxy.search.ranks.ranking import RankDoc, keep_order, rank
+from proxy.search.run import Run
+from proxy.search.upstream import UpstreamRefusedError
+
+
+class Scorer:
+    """Reranks windows for all callers.
+
+    Args:
+        timeout_s: Seconds for the scores of one window.
+        allow_failures: Whether a reranker that does not say it keeps the first-stage order when it fails.
+    """
+
+    def __init__(self, endpoints: Endpoints, timeout_s: float, *, allow_failures: bool) -> None:
+        self._endpoints = endpoints
+        self._timeout_s = timeout_s
+        self._allow_failures = allow_failures
+
+    async def rerank(
+        self, run: Run, retriever: TextSimilarityReranker, window: Sequence[RankDoc]
+    ) -> list[RankDoc]:
+        """The window in its new order; the documents have their text.
+
+        Raises:
+            RankPhaseError: No scores, and the reranker may not do without.
+        """
+        began = time.perf_counter()
+        deadline = min(run.scores_by, asyncio.get_running_loop().time() + self._timeout_s)
+        try:
+            endpoint = await self._endpoint(run, retriever)
+            ranked, outcome = await _score(endpoint, retriever, window, deadline)
+        except InferenceFailedError as failure:
+            allowed = retriever.allow_rerank_failures
+            if not (self._allow_failures if allowed is None else allowed):
+                raise RankPhaseError(failure.status, failure.cause) from failure
+            run.outcomes.append(Skipped(retriever.inference_id, failure.cause.type))
+            return keep_order(window, retriever.min_score)
+        finally:
+            run.timings.rerank_s += time.perf_counter() - began
+        run.outcomes.append(outcome)
+        return ranked
+
+    async def _endpoint(self, run: Run, retriever: TextSimilarityReranker) -> Endpoint:
+        """Looked up even where there is nothing to score."""
+        inference_id = retriever.inference_id
+        endpoint = self._endpoints.get(inference_id)
+        if endpoint is None:
+            task_type = await _task_type_upstream(run, inference_id)
+            raise not_found(inference_id) if task_type in (None, "rerank") else wrong_task_type(task_type)
+        endpoint.check_window(retriever.rank_window_size)
+        return endpoint
+
+
+async def _score(
+    endpoint: Endpoint, retriever: TextSimilarityReranker, window: Sequence[RankDoc], deadline: float
+) -> tuple[list[RankDoc], Applied]:
+    began = time.perf_counter()
+    docs = [doc for doc in window if doc.text is not None]
+    passages = await _passages(retriever, [doc.text or "" for doc in docs], endpoint.window_words)
+    texts = [text for each in passages for text in each]
+    scores: Sequence[float] = []
+    cached = truncated = 0
+    if texts:
+        reranked = await endpoint.rerank(retriever.inference_text, texts, deadline)
+        scores, cached, truncated = reranked.scores, reranked.cached, reranked.truncated
+    ms = (time.perf_counter() - began) * 1000
+    outcome = Applied(retriever.inference_id, endpoint.model, len(window), len(docs), cached, truncated, ms)
+    return rank(docs, _best(scores, passages), retriever.min_score), outcome
+
+
+async def _task_type_upstream(run: Run, inference_id: str) -> str | None:
+    """What upstream's endpoint of this id does; None where upstream has none, or no such API."""
+    try:
+        reply = await run.send("GET", f"/_inference/{quote(inference_id, safe='')}", b"")
+        (endpoint,) = json.loads(reply.body)["endpoints"]
+        return str(endpoint["task_type"])
+    except (UpstreamRefusedError, KeyError, TypeError, ValueError):
+        return None
+
+
+async def _passages(
+    retriever: TextSimilarityReranker, texts: Sequence[str], window_words: int
+) -> Sequence[Sequence[str]]:
+    """What of each text is scored: all of it, or its best chunks."""
+    rescorer = retriever.chunk_rescorer
+    if rescorer is None:
+        return [(text,) for text in texts]
+    selector = ChunkSelector(rescorer, retriever.inference_text, default_chunking(window_words))
+    return await asyncio.to_thread(lambda: [selector.select(text) for text in texts])
+
+
+def _best(scores: Sequence[float], passages: Sequence[Sequence[str]]) -> Sequence[float]:
+    """The score of each document: the highest of its passages; 0 where it has none."""
+    remaining = iter(scores)
+    return [max(islice(remaining, len(each)), default=0.0) for each in passages]

@@ -1,0 +1,43 @@
+"""A relay in front of a real Elasticsearch that itself answers what the test's one lacks."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+_OF_THE_MESSAGE: Final = ("content-length", "transfer-encoding", "content-encoding")
+
+
+@asynccontextmanager
+async def relay(url: str, own: Mapping[tuple[str, str], Handler]) -> AsyncIterator[str]:
+    """Serve in front of the Elasticsearch at `url`; yields the address.
+
+    Args:
+        own: By method and path (as aiohttp's routes are written), what is answered here.
+    """
+
+    async def forward(request: web.Request) -> web.Response:
+        headers = {name: value for name, value in request.headers.items() if name != "Host"}
+        async with session.request(
+            request.method, url + request.raw_path, data=await request.read() or None, headers=headers
+        ) as answer:
+            kept = {n: v for n, v in answer.headers.items() if n.lower() not in _OF_THE_MESSAGE}
+            return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+
+    app = web.Application()
+    for (method, path), handler in own.items():
+        app.router.add_route(method, path, handler)
+    app.router.add_route("*", "/{path:.*}", forward)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    async with aiohttp.ClientSession() as session:
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            host, port = runner.addresses[0][:2]
+            yield f"http://{host}:{port}"
+        finally:
+            await runner.cleanup()

@@ -1,0 +1,75 @@
+"""Retrievers as JSON, and what reading them gives."""
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from proxy.errors import Cause, ElasticsearchError
+from proxy.search.language.object_parser import ParseError
+from proxy.search.language.retriever_grammar import parse_retriever
+from proxy.search.language.retrievers import Retriever
+from proxy.search.language.source import parse
+from tests.support.searches import STANDARD
+
+RESCORE: Final[dict[str, Any]] = {"query": {"rescore_query": {"match_all": {}}}}
+
+
+def rescorer(child: Any = STANDARD, rescore: Any = RESCORE, **options: Any) -> dict[str, Any]:
+    return {"rescorer": {"retriever": child, "rescore": rescore, **options}}
+
+
+def diversify(child: Any = STANDARD, **options: Any) -> dict[str, Any]:
+    return {"diversify": {"retriever": child, "type": "mmr", "field": "v", "lambda": 0.5, **options}}
+
+
+def pinned(child: Any = STANDARD, **options: Any) -> dict[str, Any]:
+    return {"pinned": {"retriever": child, **({"ids": ["1"]} | options)}}
+
+
+def rule(child: Any = STANDARD, **options: Any) -> dict[str, Any]:
+    return {"rule": {"retriever": child, "ruleset_ids": ["r"], "match_criteria": {"a": "b"}, **options}}
+
+
+def rrf(*children: Any, **options: Any) -> dict[str, Any]:
+    return {"rrf": {"retrievers": list(children), **options}}
+
+
+def linear(*children: Any, **options: Any) -> dict[str, Any]:
+    """Children that are plain retrievers become components."""
+    components = [child if "retriever" in child else {"retriever": child} for child in children]
+    return {"linear": {"retrievers": components, **options}}
+
+
+def window(size: Any) -> dict[str, Any]:
+    """A rescorer with this window."""
+    return {**RESCORE, "window_size": size}
+
+
+def read(retriever: Any) -> Retriever:
+    return parse_retriever(parse(json.dumps(retriever).encode()))
+
+
+def refusal(retriever: Any) -> Cause:
+    with pytest.raises(ParseError) as raised:
+        read(retriever)
+    assert raised.value.status == 400
+    return raised.value.cause
+
+
+def chain(failure: Cause | ElasticsearchError) -> list[tuple[str, str]]:
+    """Type and reason of an error and of what caused it, outermost first."""
+    found = []
+    cause: Cause | None = failure if isinstance(failure, Cause) else failure.cause
+    while cause is not None:
+        found.append((cause.type, cause.reason))
+        cause = cause.caused_by
+    return found
+
+
+def texts(failure: Cause | ElasticsearchError) -> list[str]:
+    """The reasons, outermost first, without their positions."""
+    return [
+        reason.partition("] ")[2] if reason[:2].strip("[").isdigit() else reason
+        for _, reason in chain(failure)
+    ]

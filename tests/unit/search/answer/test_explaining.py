@@ -1,0 +1,250 @@
+"""`explain`: the tree's own explanations in the answer, over upstream's of its queries."""
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from proxy.errors import ElasticsearchError
+from proxy.search.answer.explaining import explained
+from proxy.search.inner.found import Found
+from proxy.search.language.retrievers import (
+    Component,
+    DiversifyRetriever,
+    KnnRetriever,
+    LinearRetriever,
+    PinnedDoc,
+    PinnedRetriever,
+    RescorerRetriever,
+    RrfRetriever,
+    StandardRetriever,
+    TextSimilarityReranker,
+)
+from proxy.search.ranks.ranking import RankDoc
+from proxy.search.rawjson import Printer
+from proxy.search.upstream import Reply
+from tests.unit.search.doubles import found as answer
+
+PIT: Final = b'{"id":"p"}'
+LEAF: Final = StandardRetriever(query=b'{"match":{"text":"crime"}}')
+NAMED: Final = StandardRetriever(query=b'{"match":{"text":"other"}}', name="second")
+OWN: Final = {"value": 2.5, "description": "sum of:", "details": []}
+"""What upstream says of the final search, which native does not."""
+NESTED: Final = {
+    **OWN,
+    "details": [{"value": 1.0, "description": "FieldExistsQuery [field=_primary_term]", "details": []}],
+}
+
+
+def doc(id_: str, score: float, shard_doc: int = 0) -> RankDoc:
+    return RankDoc("films", id_, 0, shard_doc=shard_doc, score=score)
+
+
+def shown(id_: str, score: float = 2.5, explanation: Any = OWN, shard: int = 0, index: str = "films") -> Any:
+    return {
+        "_shard": f"[films][{shard}]",
+        "_node": "n",
+        "_index": index,
+        "_id": id_,
+        "_score": score,
+        "_explanation": explanation,
+    }
+
+
+def weight(word: str, id_: str) -> dict[str, Any]:
+    return {"value": 0.5, "description": f"weight(text:{word} in {id_})", "details": []}
+
+
+class Searches:
+    """Explains each document that a query finds.
+
+    Args:
+        found: The identifiers, by the word of the query.
+    """
+
+    def __init__(self, **found: str) -> None:
+        self.found = found
+        self.sent: list[Any] = []
+
+    async def __call__(self, body: bytes) -> Reply:
+        sent = json.loads(body)
+        self.sent.append(sent)
+        word = next(word for word in self.found if word in json.dumps(sent["query"]))
+        asked = [id_ for group in sent["post_filter"]["bool"]["should"] for id_ in ids_of(group)]
+        return answer(*(shown(id_, 0.5, weight(word, id_)) for id_ in self.found[word] if id_ in asked))
+
+
+def ids_of(group: Any) -> list[str]:
+    ids: list[str] = group["bool"]["filter"][1]["ids"]["values"]
+    return ids
+
+
+async def explain(root: Found, searches: Searches, *hits: Any) -> list[Any]:
+    """The explanation of each hit."""
+    raw = json.dumps({"max_score": 2.5, "hits": hits}).encode()
+    outer = json.loads(await explained(raw, root, PIT, searches, Printer(pretty=False)))
+    assert outer["max_score"] == 2.5
+    assert [(hit["_id"], hit["_score"]) for hit in outer["hits"]] == [
+        (hit["_id"], hit["_score"]) for hit in hits
+    ]
+    return [hit["_explanation"] for hit in outer["hits"]]
+
+
+def reranker(child: Any, **options: Any) -> TextSimilarityReranker:
+    return TextSimilarityReranker(child=child, field="t", inference_text="q", inference_id="e", **options)
+
+
+RERANKED: Final = Found(reranker(LEAF), [doc("1", 2.5)], (Found(LEAF, [doc("1", 0.5)]),))
+
+
+async def test_a_reranked_document() -> None:
+    searches = Searches(crime="1")
+    (explanation,) = await explain(RERANKED, searches, shown("1"))
+    assert explanation == {
+        "value": 2.5,
+        "description": "text_similarity_reranker match using inference endpoint: [e] on document field: [t] "
+        "matching on source query ",
+        "details": [weight("crime", "1")],
+    }
+    (search,) = searches.sent
+    assert search["query"] == {"match": {"text": "crime"}}
+    assert search["pit"] == {"id": "p"}
+
+
+async def test_in_an_index_with_nested_documents() -> None:
+    (explanation,) = await explain(RERANKED, Searches(crime="1"), shown("1", 1.4e-45, NESTED))
+    assert (explanation["value"], explanation["description"]) == (1.4e-45, "sum of:")
+    ranked, clause = explanation["details"]
+    assert ranked["description"].startswith("text_similarity_reranker match")
+    assert clause["description"] == "match on required clause, product of:"
+
+
+async def test_only_documents_of_the_page_are_asked_for() -> None:
+    docs = [doc("1", 2.5), doc("2", 2.0), doc("3", 1.0)]
+    searches = Searches(crime="123")
+    await explain(Found(reranker(LEAF), docs, (Found(LEAF, docs),)), searches, shown("3"), shown("2"))
+    (search,) = searches.sent
+    assert [id_ for group in search["post_filter"]["bool"]["should"] for id_ in ids_of(group)] == ["2", "3"]
+    assert search["size"] == 2
+
+
+async def test_without_hits_nothing_is_asked() -> None:
+    searches = Searches(crime="1")
+    assert await explain(RERANKED, searches) == []
+    assert searches.sent == []
+
+
+async def test_a_document_of_the_tail_is_explained_by_how_many_its_shard_has_ranked() -> None:
+    docs = [doc("1", 2.5), doc("2", 2.0)]
+    root = Found(reranker(LEAF), docs, (Found(LEAF, docs),))
+    tail = [shown("1"), shown("8", 0.0), shown("9", 0.0, shard=1)]
+    _, near, far = await explain(root, Searches(crime="12"), *tail)
+    assert near == {"value": 0.0, "description": "doc not found in top 2 rank docs", "details": []}
+    assert far == {"value": 0.0, "description": "", "details": []}
+
+
+async def test_rrf_tells_ranks_and_what_missed() -> None:
+    components = (Component(retriever=LEAF), Component(retriever=NAMED))
+    root = Found(
+        RrfRetriever(components=components, rank_window_size=2),
+        [doc("1", 0.03), doc("2", 0.01)],
+        (
+            Found(LEAF, [doc("2", 3.0), doc("1", 2.0)]),
+            Found(NAMED, [doc("1", 3.0), doc("7", 2.0), doc("2", 1.0)]),  # the last is beyond the window
+        ),
+    )
+    first, second = await explain(root, Searches(crime="12", other="1"), shown("1"), shown("2"))
+    assert "computed for initial ranks [2, 1] with rankConstant: [60]" in first["description"]
+    assert [each["value"] for each in first["details"]] == [2, 1]
+    assert first["details"][1]["details"] == [weight("other", "1")]
+    assert "at index [1] [second]" in first["details"][1]["description"]
+    assert "initial ranks [1, 0]" in second["description"]
+    assert second["details"][1] == {
+        "value": 0.0,
+        "description": "rrf score: [0], result not found in query at index [1] [second]",
+        "details": [],
+    }
+
+
+async def test_linear_tells_normalised_scores() -> None:
+    components = (
+        Component(retriever=LEAF, weight=2.0, normalizer="minmax"),
+        Component(retriever=NAMED, weight=0.5),
+    )
+    root = Found(
+        LinearRetriever(components=components, rank_window_size=3),
+        [doc("1", 2.0), doc("2", 1.5)],
+        (
+            Found(LEAF, [doc("1", 3.0), doc("2", 2.0), doc("3", 1.0)]),
+            Found(NAMED, [doc("2", 1.0)]),
+        ),
+    )
+    first, second = await explain(root, Searches(crime="123", other="2"), shown("1"), shown("2"))
+    assert "normalized scores [1.0, 0.0] and weights [2.0, 0.5]" in first["description"]
+    assert "normalized scores [0.5, 1.0] and weights [2.0, 0.5]" in second["description"]
+    assert [each["value"] for each in second["details"]] == [1.0, 0.5]
+    assert "using score normalizer [minmax]" in second["details"][0]["description"]
+
+
+async def test_a_vector_search_is_explained_by_its_similarity() -> None:
+    knn = KnnRetriever(section={}, k=1, num_candidates=1, name="vector")
+    root = Found(reranker(knn), [doc("1", 2.5)], (Found(knn, [doc("0", 0.7), doc("1", 0.25, 7)]),))
+    searches = Searches()
+    (explanation,) = await explain(root, searches, shown("1"))
+    assert searches.sent == []
+    assert explanation["description"].endswith("source query [vector]")
+    (leaf,) = explanation["details"]
+    assert leaf["value"] == 2
+    assert leaf["description"].startswith("doc [7] with an original score of [0.25] is at rank [2]")
+    assert [each["description"] for each in leaf["details"]] == [
+        "found vector with calculated similarity: 0.25"
+    ]
+
+
+async def test_pins_are_told_from_what_was_found() -> None:
+    pinned = PinnedRetriever(child=LEAF, docs=(PinnedDoc(id="1"),))
+    root = Found(pinned, [doc("1", 1.7014122e38), doc("2", 2.5)], (Found(LEAF, [doc("2", 2.5)]),))
+    first, second = await explain(root, Searches(crime="2"), shown("1", 1.7014122e38), shown("2"))
+    assert first["description"] == "Pinned document, original explanation:"
+    assert first["details"][0]["details"] == []
+    assert second["description"].startswith("doc [0] with an original score of [2.5] is at rank [2]")
+    assert second["details"] == [weight("crime", "2")]
+
+
+async def test_trees_are_explained_down_to_the_leaves() -> None:
+    inner = RescorerRetriever(child=LEAF, rescore=(b"{}",), name="inner")
+    leaf = Found(LEAF, [doc("1", 0.5)])
+    root = Found(reranker(inner), [doc("1", 2.5)], (Found(inner, [doc("1", 1.5, 3)], (leaf,)),))
+    (explanation,) = await explain(root, Searches(crime="1"), shown("1"))
+    assert explanation["description"].endswith("source query [inner]")
+    (below,) = explanation["details"]
+    assert below["description"].startswith("doc [3] with an original score of [1.5] is at rank [1]")
+    assert below["details"] == [weight("crime", "1")]
+
+
+async def test_what_was_diversified_keeps_its_rank_in_the_childs_list() -> None:
+    diversify = DiversifyRetriever(child=LEAF, field="v", size=1, lambda_=0.5)
+    child = Found(LEAF, [doc("2", 3.0), doc("1", 2.5)])
+    root = Found(diversify, [doc("1", 2.5)], (child,))
+    (explanation,) = await explain(root, Searches(crime="12"), shown("1"))
+    assert explanation["value"] == 2
+    assert "is at rank [2]" in explanation["description"]
+
+
+async def test_documents_of_one_id_are_told_apart_by_index() -> None:
+    docs = [doc("1", 2.5), RankDoc("others", "1", 0, shard_doc=5, score=1.5)]
+    knn = KnnRetriever(section={}, k=2, num_candidates=2)
+    root = Found(RescorerRetriever(child=knn, rescore=(b"{}",)), docs, (Found(knn, docs),))
+    one, other = await explain(root, Searches(), shown("1"), shown("1", 1.5, index="others"))
+    assert [one["value"], other["value"]] == [1, 2]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"hits":{"hits":[{}]}}'])
+async def test_what_is_no_answer_to_a_search(body: bytes) -> None:
+    async def search(_: bytes) -> Reply:
+        return Reply(200, (), body)
+
+    raw = json.dumps({"hits": [shown("1")]}).encode()
+    with pytest.raises(ElasticsearchError) as raised:
+        await explained(raw, RERANKED, PIT, search, Printer(pretty=False))
+    assert raised.value.status == 502

@@ -1,0 +1,235 @@
+"""The lines of an `_msearch` and the splicing of its answer."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import ElasticsearchError, error
+from proxy.search.batch import multi
+from proxy.search.batch.multi import Item
+from proxy.search.language.params import parse_params
+from proxy.search.rawjson import Printer
+
+line = st.binary(max_size=30).filter(lambda text: b"\n" not in text)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.dictionaries(st.text(), json_values, max_size=4)
+
+
+class TestLines:
+    @given(st.lists(st.tuples(line, line)))
+    def test_what_is_split_goes_together_again(self, lines: list[tuple[bytes, bytes]]) -> None:
+        items = [Item(header, body) for header, body in lines]
+        request = multi.split(b"".join(item.lines() for item in items))
+        assert request == multi.MultiRequest(items, b"", terminated=True)
+
+    @pytest.mark.parametrize(
+        ("body", "items", "dangling", "terminated"),
+        [
+            (b"", 0, b"", True),
+            (b"\n", 0, b"", True),
+            (b"{}\n", 0, b"{}", True),
+            (b"{}\n{}", 0, b"{}", False),
+            (b"{}\n{}\n", 1, b"", True),
+            (b"{}\n{}\n\n", 1, b"", True),
+            (b"{}\n{}\n{}", 1, b"", False),
+            (b"\n{}\n\n{}\n", 2, b"", True),
+        ],
+    )
+    def test_where_items_end(self, body: bytes, items: int, dangling: bytes, terminated: bool) -> None:
+        request = multi.split(body)
+        assert (len(request.items), request.dangling, request.terminated) == (items, dangling, terminated)
+
+    @given(objects)
+    def test_a_body_of_many_lines_becomes_one(self, value: dict[str, Any]) -> None:
+        line = multi.one_line(json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8", "replace"))
+        assert b"\n" not in line
+        assert json.loads(line) == json.loads(
+            json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+        )
+
+    @given(st.binary())
+    def test_no_body_becomes_several_lines(self, body: bytes) -> None:
+        """A rendered template is any text: it must not smuggle in lines of its own."""
+        line = multi.one_line(body)
+        assert b"\n" not in line
+        assert b"\r" not in line or b"\r" in body
+
+    @pytest.mark.parametrize(
+        ("body", "line"),
+        [
+            (b'{"a":1}', b'{"a":1}'),
+            (b'{\n"a":1\r\n}', b'{ "a":1 }'),
+            (b'{ // one\n"a":/* two\n */"//\\"/*"\n}', b'{   "a": "//\\"/*" }'),
+            (b'"a\nb"', b'"a b"'),
+            (b'"a\\\nb"', b'"a\\ b"'),
+        ],
+    )
+    def test_line_ends_and_comments_go(self, body: bytes, line: bytes) -> None:
+        assert multi.one_line(body) == line
+
+
+class TestHeaders:
+    @pytest.mark.parametrize(
+        ("index", "query", "header", "expected"),
+        [
+            ("a", "", b"", {"index": "a"}),
+            ("a", "", b" \r", {"index": "a"}),
+            ("a", "", b"null", {"index": "a"}),
+            ("a", "", b"5", {"index": "a"}),
+            ("a%2Cb,%3Cc%3E", "", b"{}", {"index": "a,b,<c>"}),
+            (None, "index=b", b"{}", {"index": "b"}),
+            ("a", "index=b", b"{}", {"index": "a"}),
+            ("a", "", b'{"index":"b"}', {"index": "b"}),
+            ("a", "", b'{"indices":["b"]}', {"indices": ["b"]}),
+            ("a", "", b'{"index":[]}', {"index": []}),
+            (None, "routing=r&search_type=s", b'{"routing":"q"}', {"routing": "q", "search_type": "s"}),
+            (None, "ignore_unavailable=true", b'{"ignoreUnavailable":false}', {"ignoreUnavailable": False}),
+            (
+                None,
+                "ccs_minimize_roundtrips=false",
+                b'{"ccsMinimizeRoundtrips":true,"index":"x"}',
+                {"index": "x", "ccs_minimize_roundtrips": "false"},
+            ),
+            (None, "pretty&max_concurrent_searches=3&typed_keys", b'{"index":"x"}', {"index": "x"}),
+        ],
+    )
+    def test_the_url_fills_in(self, index: str | None, query: str, header: bytes, expected: Any) -> None:
+        defaults = multi.url_defaults(index, parse_params(query))
+        merged = multi.with_defaults(Item(header, b"{}"), defaults)
+        assert json.loads(merged.header) == expected
+        assert merged.body == b"{}"
+
+    @pytest.mark.parametrize("header", [b"{", b"[]", b'{"a":1,"a":2}', b"x"])
+    def test_what_cannot_be_read_stays(self, header: bytes) -> None:
+        item = Item(header, b"{}")
+        assert multi.with_defaults(item, {"index": b'"a"'}) is item
+
+    def test_what_needs_nothing_stays(self) -> None:
+        item = Item(b'{ "index" : "a" }', b"{}")
+        assert multi.with_defaults(item, {"index": b'"b"'}) is item
+
+    def test_what_is_in_the_headers_is_not_in_the_url(self) -> None:
+        query = "pretty&index=a&routing=b&max_concurrent_searches=3&foo=1&expand_wildcards=all"
+        assert multi.shared_query(parse_params(query)) == "pretty&max_concurrent_searches=3&foo=1"
+
+    @pytest.mark.parametrize(
+        ("header", "index", "query"),
+        [
+            (b"", None, ""),
+            (b"null", None, ""),
+            (b'{"index":"a,b"}', "a%2Cb", ""),
+            (b'{"index":["a","<b-{now/d}>"]}', "a%2C%3Cb-%7Bnow%2Fd%7D%3E", ""),
+            (b'{"indices":5}', "5", ""),
+            (b'{"index":""}', None, ""),
+            (b'{"index":[]}', None, ""),
+            (b'{"index":true}', "true", ""),
+            (b'{"index":"\\ud800"}', "%3F", ""),
+            (b'{"routing":1,"preference":"_local&x"}', None, "routing=1&preference=_local%26x"),
+            (b'{"routing":null,"search_type":null}', None, ""),
+            (b'{"expandWildcards":["open","closed"]}', None, "expand_wildcards=open%2Cclosed"),
+            (b'{"allow_partial_search_results":true}', None, "allow_partial_search_results=true"),
+            (b'{"requestCache":"false","searchType":"x"}', None, "request_cache=false&search_type=x"),
+        ],
+    )
+    def test_as_of_a_search(self, header: bytes, index: str | None, query: str) -> None:
+        found, params = multi.search_params(Item(header, b""), parse_params("pretty&size=5&routing=url"))
+        assert found == index
+        assert params.without(()) == "&".join(filter(None, ["pretty", query]))
+
+    @pytest.mark.parametrize(
+        ("header", "type_", "reason"),
+        [
+            (
+                b'{"foo":1}',
+                "illegal_argument_exception",
+                "key [foo] is not supported in the metadata section",
+            ),
+            (b'{"index":null}', "parse_exception", "Expected a list of strings but got null"),
+            (b"[]", "x_content_parse_exception", "[1:2] Unexpected token after end of object"),
+            (b'{"index":', "x_content_e_o_f_exception", "[1:10] Unexpected end of file"),
+        ],
+    )
+    def test_what_is_refused(self, header: bytes, type_: str, reason: str) -> None:
+        with pytest.raises(ElasticsearchError) as refused:
+            multi.search_params(Item(header, b""), parse_params(""))
+        assert (refused.value.status, refused.value.cause.type) == (400, type_)
+        assert refused.value.cause.reason == reason
+
+    @given(
+        st.dictionaries(
+            st.sampled_from(["preference", "routing", "search_type", "request_cache"]),
+            st.text(st.characters(exclude_categories=["Cs"])),
+        ),
+        st.text(st.characters(exclude_categories=["Cs"])),
+    )
+    def test_there_and_back(self, options: dict[str, str], index: str) -> None:
+        header = {**options, "index": index} if index else options
+        found, params = multi.search_params(Item(json.dumps(header).encode(), b""), parse_params("pretty"))
+        path = "/_search" if found is None else f"/{found}/_search"
+        assert json.loads(multi.header_of(f"{path}?{params.without(())}")) == header
+
+
+def answer_of(*items: dict[str, Any], pretty: bool) -> bytes:
+    printer = Printer(pretty)
+    return printer.value({"took": 3, "responses": list(items)}) + printer.end()
+
+
+HIT = {"took": 1, "hits": {"total": 1, "hits": [{"_id": "1", "_source": {"a": [], "b": "\n    x"}}]}}
+ERROR = {"error": {"root_cause": [], "type": "x", "reason": "y\n z"}, "status": 404}
+
+
+@pytest.mark.parametrize("pretty", [False, True])
+class TestAnswers:
+    def test_items_are_what_searches_answer(self, pretty: bool) -> None:
+        printer = Printer(pretty)
+        answer = answer_of({**HIT, "status": 200}, ERROR, pretty=pretty)
+        assert multi.take_apart(answer) == [
+            (200, printer.value(HIT) + printer.end()),
+            (404, printer.value(ERROR) + printer.end()),
+        ]
+
+    @given(st.lists(st.tuples(objects, st.booleans()), max_size=4))
+    def test_what_is_taken_apart_goes_together_again(
+        self, pretty: bool, found: list[tuple[dict[str, Any], bool]]
+    ) -> None:
+        items = [
+            {"error": {"type": "x", "more": body}, "status": 400}
+            if failed
+            else {"took": 1, "more": body, "status": 200}
+            for body, failed in found
+        ]
+        answer = answer_of(*items, pretty=pretty)
+        again = []
+        for status, body in multi.take_apart(answer):
+            item = multi.answered_item(body) if status == 200 else multi.refused_item(body)
+            assert item is not None
+            again.append(item)
+        assert multi.put_together(again, 3, Printer(pretty)) == answer
+
+    def test_own_failures(self, pretty: bool) -> None:
+        failure = error(429, "status_exception", "é")
+        printer = Printer(pretty)
+        item = multi.failed_item(failure, printer)
+        assert multi.put_together([item], 3, printer) == answer_of(failure.body(), pretty=pretty)
+
+
+@pytest.mark.parametrize("source", [b'{"a" : 1.10,\n    "b":[ 1e400 ]}', b'{"a":1,"a":"\\ud800"}'])
+def test_sources_keep_their_bytes(source: bytes) -> None:
+    body = b'{"took":1,"hits":{"hits":[{"_source":' + source + b"}]}}"
+    answer = b'{"took":1,"responses":[' + body[:-1] + b',"status":200}]}'
+    [(status, found)] = multi.take_apart(answer)
+    assert (status, found) == (200, body)
+    assert multi.put_together([multi.answered_item(found)], 1, Printer(False)) == answer
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"message":"no"}', b'{"error":"no"}'])
+def test_answers_that_are_not_elasticsearchs(body: bytes) -> None:
+    assert multi.refused_item(body) is None
+    assert multi.error_of(body) == ("", "")

@@ -1,0 +1,66 @@
+"""An Elasticsearch that answers as a test says, and hits as it prints them."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from proxy.search.upstream import Reply
+
+Answer = Callable[[str, str, Any], Reply | Awaitable[Reply]]
+"""Of method, target, and the body as a value; None where there is none."""
+
+
+class ScriptedUpstream:
+    """Stands for `proxy.search.upstream.Upstream`.
+
+    Attributes:
+        sent: Method, target without its query, and body of each request.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        self.sent: list[tuple[str, str, Any]] = []
+        self._answer = answer
+
+    async def request(self, method: str, target: str, body: bytes) -> Reply:
+        value = json.loads(body) if body else None
+        self.sent.append((method, target.partition("?")[0], value))
+        answered = self._answer(method, target, value)
+        return answered if isinstance(answered, Reply) else await answered
+
+
+def hit(id_: str, score: float | None = 1.0, *, shard_doc: int = 0, index: str = "films", **more: Any) -> Any:
+    """A hit of an inner search: its last sort value is its place among all documents."""
+    return {"_index": index, "_id": id_, "_score": score, **more, "sort": [score, shard_doc]}
+
+
+def found(*hits: Any) -> Reply:
+    """A search's answer."""
+    answer = {"took": 1, "hits": {"total": {"value": len(hits), "relation": "eq"}, "hits": hits}}
+    return Reply(200, (), json.dumps(answer, separators=(",", ":")).encode())
+
+
+def shards_failed(reason: str, status: int = 400) -> Reply:
+    """A search that failed on all of its shards."""
+    cause = {"type": "query_shard_exception", "reason": reason}
+    failed = [{"shard": 0, "index": "films", "reason": {**cause, "caused_by": {"type": "x", "reason": "y"}}}]
+    error = {
+        "root_cause": [cause],
+        "type": "search_phase_execution_exception",
+        "reason": "all shards failed",
+        "phase": "query",
+        "grouped": True,
+        "failed_shards": failed,
+        "caused_by": cause,
+    }
+    return Reply(status, (), json.dumps({"error": error, "status": status}).encode())
+
+
+def refused(type_: str = "parsing_exception", status: int = 400) -> Reply:
+    """A search that Elasticsearch does not begin."""
+    error = {"root_cause": [], "type": type_, "reason": "refused"}
+    return Reply(status, (), json.dumps({"error": error, "status": status}).encode())
+
+
+def bodies(sent: Sequence[tuple[str, str, Any]], target: str = "/_search") -> list[Any]:
+    """Of the requests to one API."""
+    return [body for _, to, body in sent if to == target]

@@ -1,0 +1,90 @@
+"""Which retrievers a request names, without reading it by their grammar."""
+
+import json
+from typing import Any
+
+import pytest
+
+from proxy.search.language.retriever_names import names_reranker, nesting, uses
+from proxy.search.language.source import parse
+from tests.support.retrievers import diversify, linear, pinned, rescorer, rrf
+from tests.support.searches import KNN, RERANKER, STANDARD, reranking
+
+RRF = rrf(reranking()["retriever"], {"retriever": STANDARD})
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"retriever": STANDARD}, set()),
+        ({"retriever": rrf(STANDARD, KNN)}, {"rrf"}),
+        ({"retriever": {"rrf": {"retrievers": rescorer()}}}, {"rrf", "rescorer"}),
+        ({"retriever": RRF}, {"rrf", RERANKER}),
+        (
+            {"retriever": linear({"retriever": pinned(diversify()), "weight": 2})},
+            {"linear", "pinned", "diversify"},
+        ),
+        ({"retriever": {**STANDARD, **rrf()}}, {"rrf"}),
+        ({"retriever": {"unknown": {"retriever": rrf()}}}, {"rrf"}),
+        ({"query": {"retriever": rrf()}}, set()),
+        ({"retriever": {"standard": {"query": {"rrf": {}}}}}, set()),
+        ({"retriever": "rrf"}, set()),
+        ([{"retriever": rrf()}], set()),
+    ],
+)
+def test_types_of_compound_retrievers(body: Any, expected: set[str]) -> None:
+    raw = json.dumps(body).encode()
+    assert uses(raw) == uses(parse(raw)) == expected
+
+
+def test_what_cannot_be_parsed_uses_nothing() -> None:
+    assert uses(b'{"retriever":{"rrf":{}}') == frozenset()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        reranking(),
+        {"requests": [{"id": "q", "request": reranking()}]},
+        {"source": reranking(), "params": {}},
+        {"retriever": RRF},
+        {"retriever": {"linear": {"retrievers": {"retriever": reranking()["retriever"]}}}},
+    ],
+)
+def test_a_reranker_anywhere_in_a_document_is_found(document: Any) -> None:
+    assert names_reranker(parse(json.dumps(document).encode()))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"query": {"term": {RERANKER: 1}}},
+        {"index": RERANKER},
+        {"retriever": {"standard": {"query": {RERANKER: {}}}}},
+    ],
+)
+def test_a_mention_in_a_document_is_not(document: Any) -> None:
+    assert not names_reranker(parse(json.dumps(document).encode()))
+
+
+@pytest.mark.parametrize(
+    ("tree", "levels"),
+    [
+        (STANDARD, 1),
+        (rescorer(rrf(STANDARD, reranking(KNN)["retriever"])), 4),
+        ({"unknown": {"retriever": STANDARD}}, 0),
+        (rescorer({"unknown": {"retriever": STANDARD}}), 1),
+        ({}, 0),
+    ],
+)
+def test_nesting(tree: Any, levels: int) -> None:
+    assert nesting(parse(json.dumps(tree).encode())) == levels
+
+
+def test_depth_is_no_crash() -> None:
+    depth = 490
+    tree = (
+        b'{"rescorer":{"retriever":' * depth + json.dumps(reranking()["retriever"]).encode() + b"}}" * depth
+    )
+    assert nesting(parse(tree)) == depth + 2
+    assert uses(b'{"retriever":' + tree + b"}") == {"rescorer", RERANKER}

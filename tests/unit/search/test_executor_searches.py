@@ -1,0 +1,286 @@
+"""Searches as a whole: requests, time limits, headers, outcomes (`test_executor` has the refusals)."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import pytest
+
+from proxy.engine import DeadlineExceededError, Engine, QueueFullError, Reranked
+from proxy.errors import ElasticsearchError
+from proxy.inference.endpoints import Endpoints
+from proxy.observe.outcome import Applied, Evaluated, Skipped, Tree
+from proxy.search.executor import Executor, SearchAnswer
+from proxy.search.language.params import parse_params
+from proxy.search.language.request import parse_search
+from proxy.search.scoring import Scorer
+from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.settings import EndpointSettings
+from tests.support.retrievers import linear, pinned, rrf
+from tests.support.search_app import ENDPOINT, TWO_STAGES, NumberAtTheEnd
+from tests.support.searches import STANDARD, reranking
+from tests.unit.search.doubles import ScriptedUpstream, hit, refused
+
+FIRST: Final = hit("1", 2.0, fields={"text": ["x 1"]})
+SECOND: Final = hit("2", 1.0, shard_doc=1, fields={"text": ["x 9"]})
+
+
+class Patient(NumberAtTheEnd):
+    """Waits for `gate` as long as it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.given: list[float] = []
+
+    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+        self.given.append(deadline - asyncio.get_running_loop().time())
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self.gate.wait()
+        except TimeoutError:
+            raise DeadlineExceededError("late") from None
+        return await super().rerank(model, query, texts, deadline)
+
+
+class Searching:
+    """An executor before an Elasticsearch where each search finds two documents."""
+
+    def __init__(self, *, deadline_s: float = 1000.0, scores_s: float = 500.0, allow: bool = False) -> None:
+        self.engine = Patient()
+        self.upstream = ScriptedUpstream(self.answer)
+        self.never: set[str] = set()
+        endpoints = Endpoints({ENDPOINT: EndpointSettings(model="m")}, cast("Engine", self.engine), scores_s)
+        self.executor = Executor(Scorer(endpoints, scores_s, allow_failures=allow), deadline_s)
+        self.headers: list[list[tuple[str, str]]] = []
+
+    async def answer(self, method: str, target: str, body: Any) -> Reply:
+        api = target.partition("?")[0].rpartition("/")[2]
+        if api in self.never:
+            await asyncio.Event().wait()
+        if api == "_pit":
+            return Reply(200, (), b'{"id":"p"}')
+        if api == "_mapping":
+            return refused("security_exception", 403)
+        if api != "_search":
+            return refused("resource_not_found_exception", 404)
+        headers = self.headers.pop(0) if self.headers else []
+        hits = [FIRST, SECOND]
+        if "sort" not in body:  # then no order by shard and document was asked for
+            hits = [{name: value for name, value in each.items() if name != "sort"} for each in hits]
+        total = {"value": 2, "relation": "eq"}
+        answer = {"pit_id": "p", "took": 1, "hits": {"total": total, "max_score": 2.0, "hits": hits}}
+        return Reply(200, headers, json.dumps(answer, separators=(",", ":")).encode())
+
+    async def run(self, body: Any, query: str = "") -> SearchAnswer:
+        request = parse_search("films", parse_params(query), json.dumps(body).encode(), evaluate=EVALUATED)
+        assert request is not None
+        return await self.executor.run(request, self.upstream)
+
+    async def failure(self, body: Any, query: str = "") -> ElasticsearchError:
+        with pytest.raises(ElasticsearchError) as raised:
+            await self.run(body, query)
+        await self.executor.drain()
+        return raised.value
+
+    @property
+    def sent(self) -> list[str]:
+        return [f"{method} {target}" for method, target, _ in self.upstream.sent]
+
+
+EVALUATED: Final = frozenset({"linear", "pinned", "rrf"})
+IN_PIT: Final = ["POST /films/_pit", "POST /_search", "POST /_search", "DELETE /_pit"]
+BOTH_PATHS: Final = pytest.mark.parametrize("path", ["", TWO_STAGES], ids=["one search", "point in time"])
+
+
+def ids(answer: SearchAnswer) -> list[str]:
+    return [hit["_id"] for hit in json.loads(answer.body)["hits"]["hits"]]
+
+
+def warnings(answer: SearchAnswer) -> list[str]:
+    return [value for name, value in answer.headers if name == "Warning"]
+
+
+class TestRequests:
+    async def test_in_one_round_trip(self) -> None:
+        searching = Searching()
+        assert ids(await searching.run(reranking())) == ["2", "1"]
+        assert searching.sent == ["POST /films/_search"]
+
+    async def test_in_a_point_in_time(self) -> None:
+        searching = Searching()
+        answer = await searching.run(reranking(), TWO_STAGES)
+        await searching.executor.drain()
+        assert searching.sent == IN_PIT
+        final = searching.upstream.sent[2][2]
+        boosts = [
+            each["constant_score"]["boost"]
+            for each in final["query"]["bool"]["should"][0]["bool"]["should"][0]["bool"]["should"]
+        ]
+        assert boosts == [10.0, 2.0]
+        assert "pit_id" not in json.loads(answer.body)
+
+    async def test_in_the_clients_point_in_time(self) -> None:
+        searching = Searching()
+        request = parse_search(
+            None, parse_params(""), json.dumps({**reranking(), "pit": {"id": "own"}}).encode()
+        )
+        assert request is not None
+        answer = await searching.executor.run(request, searching.upstream)
+        await searching.executor.drain()
+        assert searching.sent == ["POST /_search", "POST /_search"]
+        assert [body["pit"] for _, _, body in searching.upstream.sent] == [{"id": "own"}] * 2
+        assert json.loads(answer.body)["pit_id"] == "p"
+
+    async def test_a_point_in_time_is_closed_after_failures_too(self) -> None:
+        searching = Searching()
+        searching.engine.failure = QueueFullError("full")
+        await searching.failure(reranking(), TWO_STAGES)
+        assert searching.sent[-1] == "DELETE /_pit"
+
+    async def test_mappings_that_the_caller_may_not_see_are_done_without(self) -> None:
+        searching = Searching()
+        await searching.run({"retriever": {"rrf": {"query": "crime", "fields": ["a", "b"]}}})
+        assert searching.sent[:2] == ["POST /films/_pit", "GET /films/_mapping"]
+        (query,) = [body["query"] for _, _, body in searching.upstream.sent if body and "sort" in body]
+        assert query["multi_match"]["fields"] == ["a", "b"]
+
+
+class TestTimeLimits:
+    @pytest.mark.parametrize(
+        ("body", "query", "seconds"),
+        [
+            ({}, "", 500),  # the settings' own for scores
+            ({"timeout": "1h"}, "", 500),
+            ({"timeout": "-1"}, "", 500),
+            ({"timeout": "3m"}, "", 180),
+            ({"timeout": "3m"}, "timeout=2m", 120),
+        ],
+    )
+    @BOTH_PATHS
+    async def test_for_scores(self, path: str, body: Any, query: str, seconds: float) -> None:
+        searching = Searching()
+        await searching.run({**reranking(), **body}, f"{query}&{path}".strip("&"))
+        (given,) = searching.engine.given
+        assert seconds - 60 < given <= seconds
+
+    async def test_the_whole_search_bounds_its_scores(self) -> None:
+        searching = Searching(deadline_s=100)
+        await searching.run(reranking())
+        assert searching.engine.given[0] <= 100
+
+    @BOTH_PATHS
+    async def test_a_requests_timeout_that_passes_fails_the_rank_phase(self, path: str) -> None:
+        searching = Searching()
+        searching.engine.gate.clear()
+        failure = await searching.failure({**reranking(), "timeout": "10ms"}, path)
+        assert failure.status == 429
+        (phase,) = failure.cause.suppressed
+        assert phase.reason == "Computing updated ranks for results failed"
+
+    @BOTH_PATHS
+    async def test_where_failures_are_allowed_the_search_is_answered(self, path: str) -> None:
+        searching = Searching(allow=True)
+        searching.engine.gate.clear()
+        answer = await searching.run({**reranking(), "timeout": "10ms"}, path)
+        assert answer.outcome == Skipped(ENDPOINT, "status_exception")
+
+    async def test_upstream_is_bounded_by_the_whole_searchs_limit_alone(self) -> None:
+        searching = Searching(deadline_s=0.05)
+        searching.never = {"_search"}
+        failure = await searching.failure({**reranking(), "timeout": "1h"})
+        assert failure.status == 504
+        assert "[search.deadline_s] has passed" in failure.cause.reason
+
+    async def test_an_explanation_that_comes_too_late(self) -> None:
+        """Is a timeout, though it is asked for while an answer is read."""
+        searching = Searching(deadline_s=0.2)
+        answered = searching.answer
+
+        async def answer(method: str, target: str, body: Any) -> Reply:
+            if body and "post_filter" in body:
+                await asyncio.Event().wait()
+            return await answered(method, target, body)
+
+        searching.upstream = ScriptedUpstream(answer)
+        assert (await searching.failure({**reranking(), "explain": True})).status == 504
+
+
+class TestOutcomes:
+    async def test_one_reranker(self) -> None:
+        outcome = (await Searching().run(reranking())).outcome
+        assert isinstance(outcome, Applied)
+        assert (outcome.window, outcome.scored) == (2, 2)
+
+    async def test_several(self) -> None:
+        one, other = reranking()["retriever"], reranking(inference_id="nope", allow_rerank_failures=True)
+        outcome = (await Searching().run({"retriever": rrf(one, other["retriever"])})).outcome
+        assert isinstance(outcome, Tree)
+        assert {type(each) for each in outcome.rerankers} == {Applied, Skipped}
+
+    async def test_none(self) -> None:
+        outcome = (await Searching().run({"retriever": rrf(pinned(linear(STANDARD)), rrf(STANDARD))})).outcome
+        assert outcome == Evaluated(("rrf", "pinned", "linear"))
+
+    async def test_a_second_try_counts_once(self) -> None:
+        """The first one left ties open."""
+        searching = Searching()
+        searching.engine.table = {"x 1": 1.0, "x 9": 1.0}
+        outcome = (await searching.run(reranking())).outcome
+        await searching.executor.drain()
+        assert searching.sent == ["POST /films/_search", *IN_PIT]
+        assert isinstance(outcome, Applied)
+
+
+class TestWarnings:
+    @BOTH_PATHS
+    async def test_first_stage_order_is_warned_of(self, path: str) -> None:
+        searching = Searching(allow=True)
+        searching.engine.failure = QueueFullError("full")
+        answer = await searching.run(reranking(), path)
+        assert ids(answer) == ["1", "2"]
+        assert warnings(answer) == [
+            f'299 rerank-proxy "hits are in first-stage order: inference endpoint [{ENDPOINT}] failed, '
+            'es_rejected_execution_exception"'
+        ]
+
+    async def test_of_each_reranker_of_a_tree(self) -> None:
+        skipped = [
+            reranking(inference_id=name, allow_rerank_failures=True)["retriever"] for name in ("a", "b")
+        ]
+        answer = await Searching().run({"retriever": rrf(*skipped, reranking()["retriever"])})
+        assert len(warnings(answer)) == 2
+
+    async def test_upstreams_come_once_beside_ours(self) -> None:
+        searching = Searching()
+        searching.headers = [
+            [("Warning", '299 ES "both"')],
+            [("X-Other", "1"), ("warning", '299 ES "both"'), ("Warning", '299 ES "final"')],
+        ]
+        body = reranking(inference_id="nope", allow_rerank_failures=True)
+        answer = await searching.run(body, TWO_STAGES)
+        assert warnings(answer)[:2] == ['299 ES "both"', '299 ES "final"']
+        assert warnings(answer)[2].startswith("299 rerank-proxy")
+        assert answer.headers[0] == ("X-Other", "1")
+        assert len(answer.headers) == 4
+
+    async def test_an_applied_reranker_gives_none(self) -> None:
+        assert warnings(await Searching().run(reranking())) == []
+
+
+class TestFailures:
+    @BOTH_PATHS
+    async def test_refusals_of_upstream_are_the_clients(self, path: str) -> None:
+        searching = Searching()
+
+        async def answer(method: str, target: str, body: Any) -> Reply:
+            return refused("index_not_found_exception", 404)
+
+        searching.upstream = ScriptedUpstream(answer)
+        request = parse_search("films", parse_params(path), json.dumps(reranking()).encode())
+        assert request is not None
+        with pytest.raises(UpstreamRefusedError) as raised:
+            await searching.executor.run(request, searching.upstream)
+        assert raised.value.reply == refused("index_not_found_exception", 404)

@@ -1,0 +1,65 @@
+"""How the benchmarks make figures out of single times."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.cpu import children, cpu_ms
+from benchmarks.search import Figures
+
+
+def figures(window: int, own: list[float]) -> Figures:
+    direct = [7.0 + place for place in range(len(own))]
+    proxied = [each + 0.5 + before for each, before in zip(own, direct, strict=True)]
+    return Figures(window, direct, proxied, [0.5] * len(own), 0.25, None)
+
+
+def test_own_time_is_compared_round_by_round() -> None:
+    """The direct searches become slower all the time, and the proxy does not."""
+    several = figures(100, [3.0, 1.0, 2.0, 9.0, 2.5])
+    assert several.own() == pytest.approx(2.5)
+    assert several.own(0.0) == pytest.approx(1.0)
+    assert several.own(1.0) == pytest.approx(9.0)
+
+
+def test_each_further_hit() -> None:
+    assert figures(1000, [10.0]).per_hit_us(figures(100, [1.0])) == pytest.approx(10.0)
+
+
+def test_a_row_says_what_is_not_known() -> None:
+    assert figures(100, [2.0]).row(None).split() == [
+        "100",
+        "7.00",
+        "9.50",
+        "0.50",
+        "2.00",
+        "2.00",
+        "0.25",
+        "-",
+    ]
+
+
+@pytest.mark.skipif(cpu_ms(os.getpid()) is None, reason="this system does not tell")
+def test_processor_time_grows_with_work() -> None:
+    before = cpu_ms(os.getpid())
+    assert before is not None
+    while (now := cpu_ms(os.getpid())) is not None and now < before + 1:
+        sum(range(10_000))
+    assert now is not None
+
+
+@pytest.mark.skipif(not os.path.exists(f"/proc/self/task/{os.getpid()}/children"), reason="as above")
+def test_children_are_found() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert child.pid in children(os.getpid())
+        child.communicate(b"\n")
+    assert child.pid not in children(os.getpid())
+
+
+def test_of_no_process_nothing_is_known() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    assert cpu_ms(ended.pid) is None
+    assert children(ended.pid) == []
