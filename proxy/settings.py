@@ -193,17 +193,52 @@ class ModelSettings(Section):
 
 class EndpointSettings(Section):
     model: str = Field(description="Name of a model under `models`.", min_length=1)
+    top_n: int | None = Field(
+        None,
+        ge=1,
+        description="The most results that the endpoint gives, as a `top_n` in its task settings: a search "
+        "with a larger window is refused, as native refuses it.",
+    )
 
 
 class SearchSettings(Section):
     timeout_s: Seconds = Field(
         30.0, description="Seconds that the reranking of one search may take (native's own limit is 30)."
     )
-    upstream_timeout_s: Seconds = Field(
-        120.0, description="Seconds to wait for one inner search of a reranked search."
+    deadline_s: Seconds = Field(
+        120.0,
+        description="Seconds that a reranked search may take altogether: its inner searches and its scores. "
+        "A request's own `timeout`, where it is shorter, bounds the scores.",
+    )
+    allow_rerank_failures: bool = Field(
+        False,
+        description="Whether hits keep their first-stage order when reranking fails and the retriever does "
+        "not say `allow_rerank_failures` itself; else such a search fails, as native's does.",
+    )
+    evaluate_unknown_retrievers: bool = Field(
+        True,
+        description="Whether `rrf`, `linear` and `pinned` without a reranker are evaluated here too when "
+        "upstream does not know them.",
     )
     max_response: ByteSize = Field(
         ByteSize(512 * 1024 * 1024), description="Largest answer of one inner search that is accepted."
+    )
+
+
+class AsyncSearchSettings(Section):
+    max_searches: Count = Field(
+        1000,
+        description="Asynchronous searches kept at once, running ones included. The oldest finished one "
+        "makes room for a new one; when all are running, that gets a 429.",
+    )
+    max_bytes: ByteSize = Field(
+        ByteSize(256 * 1024 * 1024),
+        description="Bytes of kept answers at once; beyond it the oldest are dropped.",
+    )
+    max_keep_alive_s: Seconds = Field(
+        5 * 24 * 3600.0,
+        description="Longest time that a search is kept; a longer `keep_alive` counts as this. None outlives "
+        "the process.",
     )
 
 
@@ -248,6 +283,9 @@ class Settings(BaseModel):
         "`.rerank-v1-elasticsearch`.",
     )
     search: SearchSettings = Field(SearchSettings(), description="Reranked searches.")
+    async_search: AsyncSearchSettings = Field(
+        AsyncSearchSettings(), description="`_async_search` with a reranker, which this proxy keeps itself."
+    )
     engine: EngineSettings = Field(EngineSettings(), description="Inference on this machine.")
     edge: EdgeSettings = Field(EdgeSettings(), description="The part that relays bytes.")
     lifecycle: LifecycleSettings = Field(LifecycleSettings(), description="Stopping.")

@@ -18,12 +18,15 @@ from prometheus_client import CollectorRegistry
 from proxy.app import control
 from proxy.app.metrics import SearchMetrics
 from proxy.app.server import App
+from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
 from proxy.engine import Engine
 from proxy.inference.endpoints import Endpoints
 from proxy.loop import new_event_loop
 from proxy.observe.log import configure
 from proxy.search.executor import Executor
+from proxy.search.language.request import parse_search
+from proxy.search.scoring import Scorer
 from proxy.settings import Settings
 
 _MAX_HEAD: Final = 64 * 1024
@@ -52,9 +55,21 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         upstream = UpstreamClient(settings.upstream, settings.search)
         cleanup.push_async_callback(upstream.close)
         endpoints = Endpoints(settings.endpoints, engine, settings.search.timeout_s)
-        executor = Executor(endpoints, settings.search.timeout_s)
+        scorer = Scorer(
+            endpoints, settings.search.timeout_s, allow_failures=settings.search.allow_rerank_failures
+        )
+        executor = Executor(scorer, settings.search.deadline_s)
         cleanup.push_async_callback(executor.drain)
-        app = App(executor, upstream, SearchMetrics(registry), settings.edge.max_body)
+        unknown = UnknownRetrievers() if settings.search.evaluate_unknown_retrievers else None
+        app = App(
+            executor,
+            upstream,
+            SearchMetrics(registry),
+            settings.edge.max_body,
+            unknown.parse if unknown else parse_search,
+            async_search=settings.async_search,
+            unknown=unknown,
+        )
         await _listen(cleanup, control.application(engine, registry), control_socket, settings)
         await _listen(cleanup, app.application(), socket, settings)
         await _watch_parent(stop)

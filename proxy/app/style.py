@@ -14,7 +14,7 @@ from proxy.app.formats.media_types import Format
 from proxy.app.formats.negotiation import negotiate
 from proxy.app.formats.stack_traces import with_stack_traces
 from proxy.errors import ElasticsearchError
-from proxy.search.params import Params
+from proxy.search.language.params import Params
 from proxy.search.rawjson import Printer
 
 OF_THE_ANSWER: Final = frozenset({"filter_path", "format"})

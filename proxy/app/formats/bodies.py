@@ -3,7 +3,7 @@
 from proxy.app.formats import cbor_body, yaml_body
 from proxy.app.formats.media_types import Format, MediaTypeError, header
 from proxy.errors import ElasticsearchError
-from proxy.search.unsupported import unsupported
+from proxy.search.language.unsupported import unsupported
 
 _READERS = {Format.YAML: yaml_body.read, Format.CBOR: cbor_body.read}
 _WRITERS = {Format.YAML: yaml_body.write, Format.CBOR: cbor_body.write}

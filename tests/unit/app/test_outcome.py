@@ -1,9 +1,11 @@
 """The `X-Rerank` header cannot be broken out of: an endpoint id is whatever the client sends."""
 
-from hypothesis import given
+import re
+
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.observe.outcome import Applied, Skipped
+from proxy.observe.outcome import Applied, Evaluated, Skipped, Tree, of_tree
 
 texts = st.text(st.characters(exclude_categories=()))
 
@@ -37,3 +39,51 @@ def test_no_name_breaks_out(endpoint: str, model: str) -> None:
 
 def test_a_name_of_any_length_fits_a_header() -> None:
     assert len(Skipped("x" * 1_000_000, "y").header()) < 1000
+
+
+APPLIED = Applied("e", "m", 10, 8, 3, 1, 12.345)
+SKIPPED = Skipped("f", "r")
+
+
+def test_evaluated() -> None:
+    assert of_tree(["rrf", "linear", "rrf"], []).header() == "evaluated; retrievers=rrf+linear"
+
+
+def test_of_a_tree() -> None:
+    """One reranker is told as if it stood alone, of several each in turn."""
+    assert of_tree(["rrf", "text_similarity_reranker"], [APPLIED]) is APPLIED
+    several = of_tree(["rrf"], [APPLIED, SKIPPED])
+    assert several == Tree((APPLIED, SKIPPED))
+    assert several.header() == f"{APPLIED.header()}, {SKIPPED.header()}"
+    assert of_tree([], []) == Evaluated(())
+
+
+def test_in_a_profile() -> None:
+    assert APPLIED.profile() == {
+        "outcome": "applied",
+        "endpoint": "e",
+        "model": "m",
+        "window": 10,
+        "scored": 8,
+        "cached": 3,
+        "truncated": 1,
+        "ms": 12.345,
+    }
+    assert SKIPPED.profile() == {"outcome": "skipped", "endpoint": "f", "reason": "r"}
+
+
+def test_a_warning() -> None:
+    assert Skipped(".rerank-v1", "status_exception").warning() == (
+        '299 rerank-proxy "hits are in first-stage order: inference endpoint [.rerank-v1] failed, '
+        'status_exception"'
+    )
+
+
+@given(texts, texts)
+@example('a"b', "c\\")
+def test_a_warning_is_one_value_whatever_the_names(endpoint: str, reason: str) -> None:
+    """A code, an agent and a quoted string that ends at its end."""
+    warning = Skipped(endpoint, reason).warning()
+    assert warning.isascii()
+    assert warning.isprintable()
+    assert re.fullmatch(r'299 rerank-proxy "[^"\\]*"', warning)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.app.formats.filter_path import filtered
-from proxy.search.layout import pretty
+from proxy.search.answer.layout import pretty
 from proxy.search.rawjson import Printer
 
 SOURCE = (

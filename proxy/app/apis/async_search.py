@@ -1,0 +1,222 @@
+"""`_async_search` with a reranker: ``RestSubmitAsyncSearchAction`` and its companions.
+
+Elasticsearch could not run such a search, so it is run and kept here. Searches that do not rerank stay with
+Elasticsearch.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Final
+
+from proxy.app.apis.context import ParseSearch, RequestContext
+from proxy.app.async_searches import AsyncSearch, AsyncSearches
+from proxy.app.credentials import CallerDigests, authenticate
+from proxy.app.metrics import SearchMetrics
+from proxy.app.own_headers import own_headers
+from proxy.errors import ElasticsearchError, error, validation_error
+from proxy.observe.outcome import HEADER
+from proxy.search.answer.async_response import (
+    AsyncResult,
+    Progress,
+    completed,
+    failed,
+    print_acknowledged,
+    print_search,
+    print_status,
+    refused,
+)
+from proxy.search.executor import Executor
+from proxy.search.language.object_parser import did_you_mean
+from proxy.search.language.params import Params
+from proxy.search.language.request import SearchRequest
+from proxy.search.language.time_value import time_param
+from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+
+logger = logging.getLogger(__name__)
+
+_MIN_KEEP_ALIVE_MS: Final = 1000
+_DEFAULT_KEEP_ALIVE_MS: Final = 5 * 24 * 3600 * 1000
+_DEFAULT_WAIT_MS: Final = 1000
+_NOT_OF_THE_SEARCH: Final = ("wait_for_completion_timeout", "keep_alive", "keep_on_completion", "pretty")
+"""What an inner search's URL does not get. Its answer is kept compact: each request says how to print it."""
+_OF_EVERY_API: Final = ("error_trace", "human", "pretty")
+_OF_GET: Final = ("wait_for_completion_timeout", "keep_alive", "return_intermediate_results", "typed_keys")
+_OF_STATUS: Final = ("keep_alive",)
+
+
+class SubmitAsyncSearch:
+    """`POST /{index}/_async_search`."""
+
+    def __init__(
+        self,
+        searches: AsyncSearches,
+        callers: CallerDigests,
+        executor: Executor,
+        metrics: SearchMetrics,
+        parse: ParseSearch,
+    ) -> None:
+        self._searches = searches
+        self._callers = callers
+        self._executor = executor
+        self._metrics = metrics
+        self._parse = parse
+
+    async def answer(self, context: RequestContext) -> Reply | None:
+        """Begin a search, and wait for it as long as the request says."""
+        if not context.has_json_body:
+            return None
+        params = context.params
+        kept = tuple(pair for pair in params.pairs if pair[0] not in _NOT_OF_THE_SEARCH)
+        request = self._parse(context.index, Params(kept), context.body)
+        if request is None:
+            return None
+        context.refuse_smile()
+        wait_ms, keep_alive_ms = _times_of_submit(params)
+        style = _style(params)
+        keep_on_completion = params.flag("keep_on_completion")
+        upstream = context.upstream()
+        await authenticate(upstream)
+        search = self._searches.start(
+            self._callers.of(context.headers), self._run(request, upstream), keep_alive_ms
+        )
+        await self._wait(search, wait_ms)
+        if search.result is None or keep_on_completion:
+            self._searches.keep(search)
+        else:
+            self._searches.remove(search)
+        progress = self._searches.progress(search)
+        return _reply(context, progress, print_search(progress, **style, total_as_int=request.total_as_int))
+
+    async def _wait(self, search: AsyncSearch, wait_ms: int) -> None:
+        """A client that leaves before it has an id ends its search (``RestCancellableNodeClient``)."""
+        try:
+            await self._searches.wait(search, wait_ms)
+        except asyncio.CancelledError:
+            self._searches.remove(search)
+            raise
+
+    def _run(
+        self, request: SearchRequest, upstream: Upstream
+    ) -> Callable[[], Coroutine[Any, Any, AsyncResult]]:
+        async def run() -> AsyncResult:
+            began = time.perf_counter()
+            try:
+                answer = await self._executor.run(request, upstream)
+            except UpstreamRefusedError as refusal:
+                result = refused(refusal.reply)
+            except ElasticsearchError as failure:
+                result = failed(failure)
+            except Exception:
+                # A defect of ours ends one search, and its client is told.
+                logger.exception("an asynchronous search failed in the proxy itself")
+                reason = "rerank-proxy failed; its log has the details"
+                result = failed(error(500, "illegal_state_exception", reason))
+            else:
+                self._metrics.answered(answer, time.perf_counter() - began)
+                warnings = [(name, value) for name, value in answer.headers if name.lower() == "warning"]
+                return completed(answer.body, [*warnings, (HEADER, answer.outcome.header())])
+            self._metrics.refused(result.status)
+            return result
+
+        return run
+
+
+class KeptAsyncSearch:
+    """`GET` and `DELETE /_async_search/{id}`."""
+
+    def __init__(self, searches: AsyncSearches, callers: CallerDigests) -> None:
+        self._searches = searches
+        self._callers = callers
+
+    async def answer(self, context: RequestContext) -> Reply:
+        """The search as it is, or as it becomes within the time that the request gives it; or its end."""
+        is_delete = context.method == "DELETE"
+        _check_params(context, () if is_delete else _OF_GET)
+        style = _style(context.params)
+        wait_ms = _millis(context.params, "wait_for_completion_timeout", 0)
+        search = await _find(context, self._searches, self._callers)
+        if is_delete:
+            self._searches.remove(search)
+            return Reply(200, own_headers(context.headers), print_acknowledged(pretty=style["pretty"]))
+        await self._searches.wait(search, wait_ms)
+        self._searches.find(search.id, search.owner)  # it may have expired or been deleted meanwhile
+        progress = self._searches.progress(search)
+        return _reply(context, progress, print_search(progress, **style))
+
+
+class AsyncSearchStatus:
+    """`GET /_async_search/status/{id}`."""
+
+    def __init__(self, searches: AsyncSearches, callers: CallerDigests) -> None:
+        self._searches = searches
+        self._callers = callers
+
+    async def answer(self, context: RequestContext) -> Reply:
+        _check_params(context, _OF_STATUS)
+        style = _style(context.params)
+        search = await _find(context, self._searches, self._callers)
+        body = print_status(self._searches.progress(search), **style)
+        return Reply(200, own_headers(context.headers), body)
+
+
+async def _find(context: RequestContext, searches: AsyncSearches, callers: CallerDigests) -> AsyncSearch:
+    """The caller's search, its time extended if the request says so."""
+    keep_alive_ms = _millis(context.params, "keep_alive", 0)
+    await authenticate(context.upstream())
+    search = searches.find(context.path_params["id"], callers.of(context.headers))
+    if keep_alive_ms > 0:
+        searches.extend(search, keep_alive_ms)
+    return search
+
+
+def _reply(context: RequestContext, progress: Progress, body: bytes) -> Reply:
+    headers = own_headers(context.headers)
+    if progress.id is not None:
+        headers.append(("X-Elasticsearch-Async-Id", progress.id))
+    headers.append(("X-Elasticsearch-Async-Is-Running", "?1" if progress.result is None else "?0"))
+    if progress.result is None:
+        return Reply(200, headers, body)
+    return Reply(progress.result.status, [*headers, *progress.result.headers], body)
+
+
+def _style(params: Params) -> dict[str, bool]:
+    """How the answer is to be printed."""
+    return {"pretty": params.flag("pretty"), "human": params.flag("human")}
+
+
+def _times_of_submit(params: Params) -> tuple[int, int]:
+    """How long to wait and how long to keep the search, in milliseconds.
+
+    Raises:
+        ElasticsearchError: 400, as ``SubmitAsyncSearchRequest#validate`` words it.
+    """
+    wait_ms = _millis(params, "wait_for_completion_timeout", _DEFAULT_WAIT_MS)
+    keep_alive = time_param(params, "keep_alive")
+    messages = []
+    if keep_alive is not None and keep_alive.millis < _MIN_KEEP_ALIVE_MS:
+        messages.append(f"[keep_alive] must be greater or equals than 1 second, got:{keep_alive}")
+    if params.get("pre_filter_shard_size", "1") != "1":
+        messages.append("[pre_filter_shard_size] cannot be changed for async search queries")
+    if messages:
+        raise validation_error(messages)
+    return wait_ms, _DEFAULT_KEEP_ALIVE_MS if keep_alive is None else keep_alive.millis
+
+
+def _millis(params: Params, name: str, default: int) -> int:
+    value = time_param(params, name)
+    return default if value is None else value.millis
+
+
+def _check_params(context: RequestContext, own: Collection[str]) -> None:
+    """``BaseRestHandler#unrecognized``."""
+    params, known = context.params, dict.fromkeys((*own, *_OF_EVERY_API))
+    unknown = sorted(name for name in params if name not in known)
+    if unknown:
+        hints = [
+            f"[{name}]" + (f" ->{hint}" if (hint := did_you_mean(name, known)) else "") for name in unknown
+        ]
+        plural = "s" if len(unknown) > 1 else ""
+        reason = f"request [{context.path}] contains unrecognized parameter{plural}: {', '.join(hints)}"
+        raise error(400, "illegal_argument_exception", reason)

@@ -1,0 +1,137 @@
+"""Runs the searches of one request that go on at the same time, and puts their answers together."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import chain
+
+from proxy.app.metrics import SearchMetrics
+from proxy.errors import ElasticsearchError, error
+from proxy.observe.outcome import OneSearch, Several
+from proxy.search.batch import multi
+from proxy.search.batch.multi import Item
+from proxy.search.batch.rounds import Participant, RoundFailedError, Rounds
+from proxy.search.executor import Executor, SearchAnswer
+from proxy.search.language.params import Params
+from proxy.search.language.request import SearchRequest
+from proxy.search.rawjson import Printer
+from proxy.search.run import Timings
+from proxy.search.upstream import Reply, UpstreamRefusedError
+
+Plan = Item | SearchRequest | ElasticsearchError | Reply
+"""An item on its way: upstream's, ours, one that has failed already, or one that upstream has refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """An item's part of the answer, with what happened to it when it was searched here."""
+
+    body: bytes
+    outcome: OneSearch | None = None
+    warnings: Sequence[str] = ()
+
+
+def max_concurrent(params: Params) -> int | None:
+    """How many searches may run at once; None: the default.
+
+    Raises:
+        ElasticsearchError: 400, as ``RestMultiSearchAction`` refuses the parameter.
+    """
+    limit = params.integer("max_concurrent_searches")
+    if limit is not None and limit < 1:
+        raise error(400, "illegal_argument_exception", "maxConcurrentSearchRequests must be positive")
+    return limit
+
+
+class Batch:
+    """The items of one request.
+
+    Args:
+        limit: How many of our searches go on at once; None: all of them.
+    """
+
+    def __init__(
+        self, executor: Executor, metrics: SearchMetrics, rounds: Rounds, params: Params, limit: int | None
+    ) -> None:
+        self._executor = executor
+        self._metrics = metrics
+        self._rounds = rounds
+        self._printer = Printer(params.get("pretty") in ("", "true"))
+        self._turn: AbstractAsyncContextManager[object] = asyncio.Semaphore(limit) if limit else nullcontext()
+
+    async def run(self, plans: Sequence[Plan]) -> SearchAnswer:
+        """Answer all items.
+
+        Raises:
+            UpstreamRefusedError, ElasticsearchError: The whole request fails.
+        """
+        began = time.perf_counter()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._start(plan)) for plan in plans]
+        except ExceptionGroup as failed:
+            first = failed.exceptions[0]
+            raise (first.cause if isinstance(first, RoundFailedError) else first) from failed
+        finally:
+            await self._rounds.close()
+        done = [task.result() for task in tasks]
+        took_ms = round((time.perf_counter() - began) * 1000)
+        body = multi.put_together([each.body for each in done], took_ms, self._printer)
+        outcomes = {at: each.outcome for at, each in enumerate(done) if each.outcome is not None}
+        return SearchAnswer(body, self._headers(done), Several(outcomes), Timings())
+
+    async def _start(self, plan: Plan) -> _Done:
+        if isinstance(plan, ElasticsearchError):
+            return self._failed(plan)
+        if isinstance(plan, Reply):
+            return self._answered(plan)
+        if isinstance(plan, Item):
+            return await self._takes_part(lambda participant: self._pass_on(plan, participant))
+        async with self._turn:
+            return await self._takes_part(lambda participant: self._search(plan, participant))
+
+    async def _takes_part(self, run: Callable[[Participant], Awaitable[_Done]]) -> _Done:
+        participant = self._rounds.join()
+        try:
+            return await run(participant)
+        finally:
+            self._rounds.leave(participant)
+
+    async def _pass_on(self, item: Item, participant: Participant) -> _Done:
+        return self._answered(await participant.search(item))
+
+    async def _search(self, search: SearchRequest, participant: Participant) -> _Done:
+        began = time.perf_counter()
+        try:
+            answer = await self._executor.run(search, participant)
+        except UpstreamRefusedError as refused:
+            self._metrics.refused(refused.reply.status)
+            return self._answered(refused.reply)
+        except ElasticsearchError as failure:
+            self._metrics.refused(failure.status)
+            return self._failed(failure)
+        self._metrics.answered(answer, time.perf_counter() - began)
+        assert not isinstance(answer.outcome, Several)
+        warnings = [value for name, value in answer.headers if name.lower() == "warning"]
+        return _Done(multi.answered_item(answer.body), answer.outcome, warnings)
+
+    def _failed(self, failure: ElasticsearchError) -> _Done:
+        return _Done(multi.failed_item(failure, self._printer))
+
+    def _answered(self, reply: Reply) -> _Done:
+        if reply.status == 200:
+            return _Done(multi.answered_item(reply.body))
+        item = multi.refused_item(reply.body)
+        if item is None or reply.status == 401:  # which is about who asks, not what for
+            raise UpstreamRefusedError(reply)
+        return _Done(item)
+
+    def _headers(self, done: Sequence[_Done]) -> list[tuple[str, str]]:
+        """Those of the last round; none when there was no round."""
+        if self._rounds.last is None:
+            return []
+        kept = [(name, value) for name, value in self._rounds.last.headers if name.lower() != "warning"]
+        warnings = dict.fromkeys(chain(self._rounds.warnings, *(each.warnings for each in done)))
+        return kept + [("Warning", value) for value in warnings]

@@ -1,0 +1,74 @@
+"""What an API is given and what it gives back, without HTTP in it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.app.formats.bodies import refuse_smile
+from proxy.app.formats.media_types import Format, is_json
+from proxy.search.executor import SearchAnswer
+from proxy.search.language.params import Params
+from proxy.search.language.request import SearchRequest
+from proxy.search.upstream import Reply, Upstream
+
+ParseSearch = Callable[[str | None, Params, bytes], SearchRequest | None]
+"""`proxy.search.language.request.parse_search`, as the settings want it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """One request, taken off the wire.
+
+    Attributes:
+        path_params: What stands for the names in the path, percent-encoded; those that are there.
+        params: The query string, less what carried the body.
+        headers: The client's, by name in any case.
+        body: Decoded, in JSON; from the query string when it was there.
+        content_type: As it was sent, with JSON in the place of other formats.
+        upstream: Elasticsearch, spoken to with the headers of this request.
+            Raises ElasticsearchError: 400 for headers that cannot be passed on.
+    """
+
+    method: str
+    path: str
+    path_params: Mapping[str, str]
+    params: Params
+    headers: Mapping[str, str]
+    body: bytes
+    content_type: str | None
+    answer_format: Format
+    upstream: Callable[[], Upstream]
+
+    @property
+    def index(self) -> str | None:
+        """The index expression of the path, percent-encoded."""
+        return self.path_params.get("index")
+
+    @property
+    def has_json_body(self) -> bool:
+        """Else it is a search by URL alone, or one that Elasticsearch answers 406, in its own words."""
+        return bool(self.body) and is_json(self.content_type)
+
+    def refuse_smile(self) -> None:
+        """For a request that would be answered here.
+
+        Raises:
+            ElasticsearchError: 400 when the answer is to be in a format that cannot be written here.
+        """
+        refuse_smile(self.answer_format)
+
+
+class Api(Protocol):
+    """One search API."""
+
+    async def answer(self, context: RequestContext) -> SearchAnswer | Reply | None:
+        """Answer a request.
+
+        Returns:
+            A search's answer, which says in a header what happened; or any other answer, sent as it is; or
+            None when the request is none of ours and is to go upstream untouched.
+
+        Raises:
+            UpstreamRefusedError: The client gets upstream's answer as it is.
+            ElasticsearchError: The client is told so.
+        """

@@ -1,0 +1,93 @@
+"""`_msearch`: many searches in one request."""
+
+from collections.abc import Sequence
+
+from proxy.app.apis.batch import Batch, max_concurrent
+from proxy.app.apis.context import ParseSearch, RequestContext
+from proxy.app.metrics import SearchMetrics
+from proxy.errors import ElasticsearchError
+from proxy.search.batch import multi
+from proxy.search.batch.multi import Item
+from proxy.search.batch.rehearsal import conclude, rehearsal, verdict
+from proxy.search.batch.rounds import Rounds
+from proxy.search.executor import Executor, SearchAnswer
+from proxy.search.language.params import Params
+from proxy.search.language.request import SearchRequest
+from proxy.search.upstream import Reply, UpstreamRefusedError
+
+
+class MultiSearch:
+    """Items without a reranker go upstream as they are, in one request with the searches of the others."""
+
+    def __init__(self, executor: Executor, metrics: SearchMetrics, parse: ParseSearch) -> None:
+        self._executor = executor
+        self._metrics = metrics
+        self._parse = parse
+
+    async def answer(self, context: RequestContext) -> SearchAnswer | None:
+        if not context.has_json_body:
+            return None
+        request = multi.split(context.body)
+        defaults = multi.url_defaults(context.index, context.params)
+        items = [multi.with_defaults(item, defaults) for item in request.items]
+        plans = [plan_item(item, context.params, self._parse) for item in items]
+        if all(isinstance(plan, Item) for plan in plans):
+            return None
+        context.refuse_smile()
+        limit = max_concurrent(context.params)
+        await _check(context, items, [*plans, _fault(request.dangling)])
+        if not request.terminated:
+            raise multi.not_terminated()
+        rounds = Rounds(context.upstream(), multi.shared_query(context.params))
+        return await Batch(self._executor, self._metrics, rounds, context.params, limit).run(plans)
+
+
+def plan_item(item: Item, params: Params, parse: ParseSearch) -> Item | SearchRequest | ElasticsearchError:
+    """What is to become of an item: it goes upstream, is searched here, or is refused.
+
+    Args:
+        params: Of the request's URL.
+    """
+    if not multi.may_hold_retriever(item.body):
+        return item
+    try:
+        index, own_params = multi.search_params(item, params)
+    except ElasticsearchError as refused:
+        return refused if _is_ours(item.body, parse) else item
+    try:
+        return parse(index, own_params, item.body) or item
+    except ElasticsearchError as refused:
+        return refused
+
+
+def _is_ours(body: bytes, parse: ParseSearch) -> bool:
+    try:
+        return parse(None, Params(()), body) is not None
+    except ElasticsearchError:
+        return True
+
+
+def _fault(dangling: bytes) -> ElasticsearchError | None:
+    try:
+        multi.search_params(Item(dangling, b""), Params(()))
+    except ElasticsearchError as refused:
+        return refused
+    return None
+
+
+async def _check(
+    context: RequestContext,
+    items: Sequence[Item],
+    plans: Sequence[Item | SearchRequest | ElasticsearchError | None],
+) -> None:
+    """Refuse the request if an item of ours is bad, for the fault that Elasticsearch would name."""
+    faults = [plan if isinstance(plan, ElasticsearchError) else None for plan in plans]
+    own = [fault for fault in faults if fault is not None]
+    if not own:
+        return
+    lines = rehearsal(items, [isinstance(plan, Item) for plan in plans], faults)
+    if lines is None:
+        raise verdict(own)
+    query = multi.shared_query(context.params)
+    told = conclude(await context.upstream().request("POST", f"/_msearch?{query}", lines), own)
+    raise UpstreamRefusedError(told) if isinstance(told, Reply) else told

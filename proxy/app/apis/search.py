@@ -1,0 +1,19 @@
+"""`_search`."""
+
+from proxy.app.apis.context import ParseSearch, RequestContext
+from proxy.search.executor import Executor, SearchAnswer
+
+
+class Search:
+    def __init__(self, executor: Executor, parse: ParseSearch) -> None:
+        self._executor = executor
+        self._parse = parse
+
+    async def answer(self, context: RequestContext) -> SearchAnswer | None:
+        if not context.has_json_body:
+            return None
+        search = self._parse(context.index, context.params, context.body)
+        if search is None:
+            return None
+        context.refuse_smile()
+        return await self._executor.run(search, context.upstream())

@@ -1,0 +1,128 @@
+"""`_search/template` and `_msearch/template`: upstream renders, then it is a search like any other."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from proxy.app.apis.batch import Batch, Plan, max_concurrent
+from proxy.app.apis.context import ParseSearch, RequestContext
+from proxy.app.apis.msearch import plan_item
+from proxy.app.metrics import SearchMetrics
+from proxy.errors import ElasticsearchError
+from proxy.search.batch import multi, template
+from proxy.search.batch.multi import VALIDATION, Item
+from proxy.search.batch.rehearsal import verdict
+from proxy.search.batch.rounds import Rounds
+from proxy.search.executor import Executor, SearchAnswer
+from proxy.search.language.params import Params
+from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+
+_RENDERED_AT_ONCE: Final = 16
+_OF_THE_TEMPLATE: Final = frozenset(
+    {
+        "parse_exception", "parsing_exception", "x_content_e_o_f_exception", "x_content_parse_exception",
+        VALIDATION,
+    }
+)  # fmt: skip
+"""Errors about the template request itself, not about its rendering."""
+
+
+class SearchTemplate:
+    """A search whose body is rendered."""
+
+    def __init__(self, executor: Executor, parse: ParseSearch) -> None:
+        self._executor = executor
+        self._parse = parse
+
+    async def answer(self, context: RequestContext) -> SearchAnswer | None:
+        if not context.has_json_body or not template.may_rerank(context.body):
+            return None
+        upstream = _upstream(context)
+        body = template.rendered_body(await _render(upstream, context.body)) if upstream else None
+        if upstream is None or body is None or not multi.may_hold_retriever(body):
+            return None
+        body = template.with_flags(body, context.body, context.params)
+        search = self._parse(context.index, template.search_params(context.params, body), body)
+        if search is None:
+            return None
+        context.refuse_smile()
+        return await self._executor.run(search, upstream)
+
+
+class MultiSearchTemplate:
+    """An `_msearch` whose bodies are rendered.
+
+    Unlike there, a rendered body that cannot be read is its own item's failure
+    (``TransportMultiSearchTemplateAction``).
+    """
+
+    def __init__(self, executor: Executor, metrics: SearchMetrics, parse: ParseSearch) -> None:
+        self._executor = executor
+        self._metrics = metrics
+        self._parse = parse
+
+    async def answer(self, context: RequestContext) -> SearchAnswer | None:
+        if not context.has_json_body:
+            return None
+        request = multi.split(context.body)
+        if not any(template.may_rerank(item.body) for item in request.items):
+            return None
+        upstream = _upstream(context)
+        if upstream is None:
+            return None
+        defaults = multi.url_defaults(context.index, context.params)
+        items = [multi.with_defaults(item, defaults) for item in request.items]
+        rendered = await _render_all(upstream, items)
+        plans = [self._plan(item, reply, context.params) for item, reply in zip(items, rendered, strict=True)]
+        if all(isinstance(plan, Item | Reply) for plan in plans):
+            return None
+        context.refuse_smile()
+        limit = max_concurrent(context.params)
+        for item in items:
+            multi.search_params(item, context.params)
+        _check(plans)
+        if not request.terminated:
+            raise multi.not_terminated()
+        rounds = Rounds(upstream, multi.shared_query(context.params), apart=True)
+        return await Batch(self._executor, self._metrics, rounds, context.params, limit).run(plans)
+
+    def _plan(self, item: Item, rendered: Reply, params: Params) -> Plan:
+        body = template.rendered_body(rendered)
+        if body is None:
+            return rendered
+        search = Item(item.header, template.with_flags(body, item.body, Params(())))
+        return plan_item(search, params, self._parse)
+
+
+def _upstream(context: RequestContext) -> Upstream | None:
+    """None for headers that only the edge can pass on: then nothing can be rendered in the caller's name."""
+    try:
+        return context.upstream()
+    except ElasticsearchError:
+        return None
+
+
+def _check(plans: Sequence[Plan]) -> None:
+    """Refuse the whole request for what Elasticsearch finds before it runs a search."""
+    for plan in plans:
+        if isinstance(plan, Reply) and multi.error_of(plan.body)[0] in _OF_THE_TEMPLATE:
+            raise UpstreamRefusedError(plan)
+    invalid = [
+        plan for plan in plans if isinstance(plan, ElasticsearchError) and plan.cause.type == VALIDATION
+    ]
+    if invalid:
+        raise verdict(invalid)
+
+
+async def _render_all(upstream: Upstream, items: Sequence[Item]) -> list[Reply]:
+    turn = asyncio.Semaphore(_RENDERED_AT_ONCE)
+
+    async def render(item: Item) -> Reply:
+        async with turn:
+            return await _render(upstream, item.body)
+
+    return await asyncio.gather(*(render(item) for item in items))
+
+
+async def _render(upstream: Upstream, body: bytes) -> Reply:
+    return await upstream.request("POST", "/_render/template", body)

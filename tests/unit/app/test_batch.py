@@ -1,0 +1,117 @@
+"""Many searches at once: what is counted, and what fails together."""
+
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from proxy.app.apis.batch import Batch, Plan
+from proxy.app.metrics import SearchMetrics
+from proxy.errors import error
+from proxy.observe.outcome import Applied, Several, Skipped
+from proxy.search.batch.multi import Item
+from proxy.search.batch.rounds import Rounds
+from proxy.search.executor import Executor, SearchAnswer
+from proxy.search.language.params import parse_params
+from proxy.search.run import Timings
+from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from tests.support.searches import request
+
+FAILED = b'{"error":{"type":"x","reason":"y"},"status":404}'
+
+
+class Searches:
+    """In the place of the executor: runs the step that belongs to a request's index."""
+
+    def __init__(self, **steps: Callable[[], SearchAnswer]) -> None:
+        self.steps = steps
+
+    async def run(self, search: Any, upstream: Upstream) -> SearchAnswer:
+        await upstream.request("POST", "/_search", b"{}")
+        return self.steps[search.index]()
+
+
+class Echo:
+    async def request(self, method: str, target: str, body: bytes) -> Reply:
+        number = body.count(b"\n") // 2
+        answer = {"took": 1, "responses": [{"took": 1, "hits": 1, "status": 200}] * number}
+        headers = [("content-type", "application/json"), ("warning", "of upstream")]
+        return Reply(200, headers, json.dumps(answer).encode())
+
+
+def found(outcome: Applied | Skipped, warning: str | None = None) -> SearchAnswer:
+    headers = [("Warning", warning)] if warning else []
+    return SearchAnswer(b'{"took":1}', headers, outcome, Timings())
+
+
+def failing(failure: Exception) -> Callable[[], SearchAnswer]:
+    def fail() -> SearchAnswer:
+        raise failure
+
+    return fail
+
+
+APPLIED = Applied("e", "m", 1, 1, 0, 0, 1.0)
+SKIPPED = Skipped("e", "r")
+
+
+def batch(registry: CollectorRegistry, **steps: Callable[[], SearchAnswer]) -> Batch:
+    executor = cast("Executor", Searches(**steps))
+    return Batch(executor, SearchMetrics(registry), Rounds(Echo(), ""), parse_params(""), None)
+
+
+def search(index: str) -> Any:
+    return request({"retriever": {"text_similarity_reranker": RERANKER}}, index=index)
+
+
+RERANKER = {"retriever": {"standard": {}}, "field": "text", "inference_text": "q"}
+
+
+async def test_each_item_is_counted_and_answered_in_its_place() -> None:
+    registry = CollectorRegistry()
+    run = batch(
+        registry,
+        applied=lambda: found(APPLIED),
+        skipped=lambda: found(SKIPPED, "of a search"),
+        refused=failing(UpstreamRefusedError(Reply(404, (), FAILED))),
+        failed=failing(error(503, "x", "y")),
+    ).run
+    plans: list[Plan] = [Item(b"{}", b"{}"), error(400, "x", "y"), Reply(404, (), FAILED)]
+    plans += [search(index) for index in ("applied", "skipped", "refused", "failed")]
+    answer = await run(plans)
+    assert [item["status"] for item in json.loads(answer.body)["responses"]] == [
+        200, 400, 404, 200, 200, 404, 503,
+    ]  # fmt: skip
+    assert answer.outcome == Several({3: APPLIED, 4: SKIPPED})
+    assert list(answer.headers) == [
+        ("content-type", "application/json"),
+        ("Warning", "of upstream"),
+        ("Warning", "of a search"),
+    ]
+    for outcome in ("applied", "skipped", "rejected", "failed"):
+        counted = registry.get_sample_value("rerank_proxy_searches_total", {"outcome": outcome})
+        assert counted == 1, outcome
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        UpstreamRefusedError(Reply(401, (), b'{"error":{"type":"x","reason":"y"},"status":401}')),
+        UpstreamRefusedError(Reply(404, (), b"<html>")),
+        RuntimeError("a defect"),
+    ],
+)
+async def test_what_fails_the_whole_request(failure: Exception) -> None:
+    run = batch(CollectorRegistry(), good=lambda: found(APPLIED), bad=failing(failure)).run
+    with pytest.raises(type(failure)) as raised:
+        await run([search("good"), search("bad")])
+    if isinstance(failure, UpstreamRefusedError):
+        assert cast("UpstreamRefusedError", raised.value).reply is failure.reply
+
+
+async def test_no_round_and_no_headers() -> None:
+    answer = await batch(CollectorRegistry()).run([error(404, "x", "y")])
+    assert isinstance(json.loads(answer.body)["responses"][0]["error"], dict)
+    assert answer.headers == []
