@@ -165,11 +165,14 @@ def test_a_search_that_only_mentions_the_word_passes_through(
     assert (through.status, through.headers, through.body) == (direct.status, direct.headers, direct.body)
 
 
-def test_other_search_apis_say_that_they_do_not_rerank_yet(proxy: RunningProxy, films: str) -> None:
-    lines = b"{}\n" + json.dumps(reranked()).encode() + b"\n"
+def test_many_searches_in_one_request(proxy: RunningProxy, films: str) -> None:
+    lines = b"".join(b"{}\n" + json.dumps(body).encode() + b"\n" for body in (reranked(), {"size": 1}))
     reply = proxy.server.call("POST", f"/{films}/_msearch", lines)
-    assert reply.status == 400
-    assert "[text_similarity_reranker] in [_msearch] is not supported" in reply.json()["error"]["reason"]
+    alone = proxy.server.call("POST", f"/{films}/_search", reranked())
+    ours, plain = reply.json()["responses"]
+    assert ours["hits"] == alone.json()["hits"]
+    assert (plain["status"], len(plain["hits"]["hits"])) == (200, 1)
+    assert reply.headers["x-rerank"].startswith("applied; item=0; ")
 
 
 def test_metrics_count_searches_batches_and_cache_hits(proxy: RunningProxy, films: str) -> None:

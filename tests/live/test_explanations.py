@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.search import explanations
-from proxy.search.explanations import Detail, Explanation
+from proxy.search.answer import explanations
+from proxy.search.answer.explanations import Detail, Explanation
 from proxy.search.rawjson import Printer, elements, members, text
 from testbed import RunningElasticsearch, Server
 

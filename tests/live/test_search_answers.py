@@ -403,7 +403,7 @@ async def test_a_childs_sort_selects_the_window(app: SearchApp, films: str) -> N
     assert answer.ids == ["1", "2", "0"]
     assert answer.scores == [10.0, 9.0, 1.0]
     assert "sort" not in answer.hits[0]
-    for sort in ("n", {"n": "asc"}, ["n"]):
+    for sort in ({"n": "asc"}, ["n"]):
         child["standard"]["sort"] = sort
         assert (await app.search(films, reranking(child, rank_window_size=3))).ids == ["1", "2", "0"]
     empty = {"standard": {"query": BY_N, "sort": []}}
@@ -463,7 +463,10 @@ async def test_the_clients_point_in_time(
     assert closed.status == 200
     gone = await app.search(None, {**top5(), **pit})
     assert gone.status == 404
-    assert gone.json()["error"]["root_cause"][0]["type"] == "search_context_missing_exception"
+    (failed,) = gone.json()["error"]["suppressed"]  # as the failure of a child: it was searched
+    assert failed["type"] == "search_phase_execution_exception"
+    reasons = {shard["reason"]["type"] for shard in failed["failed_shards"]}
+    assert reasons == {"search_context_missing_exception"}
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,41 @@ class TestInference:
         assert answer.total == {"value": 2, "relation": "eq"}
         assert answer.headers["X-Rerank"].startswith("skipped; endpoint=no_such___xxx")
 
+    @BOTH_PATHS
+    async def test_allowed_failures_are_warned_of(self, app: SearchApp, crimes: str, path: str) -> None:
+        """Nothing in the body tells them from scores."""
+        app.engine.failure = ModelFailedError("no such file")
+        answer = await app.search(crimes, reranking(allow_rerank_failures=True), path)
+        assert answer.headers["X-Rerank"].startswith("skipped; ")
+        assert answer.headers.getall("Warning") == [
+            '299 rerank-proxy "hits are in first-stage order: inference endpoint [.rerank-v1-elasticsearch] '
+            'failed, status_exception"'
+        ]
+        app.engine.failure = None
+        answer = await app.search(crimes, reranking(allow_rerank_failures=True), path)
+        assert answer.headers["X-Rerank"].startswith("applied; ")
+        assert "Warning" not in answer.headers
+
+    async def test_the_settings_may_allow_them(
+        self, elasticsearch: RunningElasticsearch, crimes: str
+    ) -> None:
+        """To retrievers that do not say."""
+        async with search_app(elasticsearch.url, allow_rerank_failures=True) as app:
+            app.engine.failure = QueueFullError("full")
+            assert (await app.search(crimes, reranking())).scores == [1.0, 0.5, 0.33333334, 0.25]
+            refused = await app.search(crimes, reranking(allow_rerank_failures=False))
+            assert refused.status == 429
+
+    @BOTH_PATHS
+    async def test_every_reranker_of_a_tree_is_told(self, app: SearchApp, crimes: str, path: str) -> None:
+        inner = reranking(inference_id="nope", allow_rerank_failures=True)["retriever"]
+        answer = await app.search(crimes, reranking(inner), path)
+        assert answer.ids == ["3", "2", "1", "0"]
+        first, second = answer.headers["X-Rerank"].split(", ")
+        assert first == "skipped; endpoint=nope; reason=resource_not_found_exception"
+        assert second.startswith("applied; endpoint=.rerank-v1-elasticsearch; ")
+        assert len(answer.headers.getall("Warning")) == 1
+
     async def test_allowing_them_does_not_cover_the_search(self, app: SearchApp, crimes: str) -> None:
         body = reranking({"standard": {"query": {"bogus": {}}}}, allow_rerank_failures=True)
         assert (await app.search(crimes, body)).status == 400
@@ -162,13 +197,10 @@ class TestInnerSearches:
     async def test_a_huge_window(self, app: SearchApp, crimes: str, path: str) -> None:
         answer = await app.search(crimes, reranking(rank_window_size=10_001), path)
         assert answer.status == 400
-        assert "Result window is too large" in answer.json()["error"]["root_cause"][0]["reason"]
-        assert (await app.search(crimes, reranking(rank_window_size=10_000), path)).ids == [
-            "3",
-            "2",
-            "1",
-            "0",
-        ]
+        assert answer.json()["error"]["reason"] == wrapper("standard")
+        assert "Result window is too large" in answer.cause["reason"]
+        largest = await app.search(crimes, reranking(rank_window_size=10_000), path)
+        assert largest.ids == ["3", "2", "1", "0"]
 
     async def test_a_page_too_far(self, app: SearchApp, crimes: str) -> None:
         answer = await app.search(crimes, {**reranking(), "from": 10_001})
@@ -212,7 +244,15 @@ class TestInnerSearches:
         assert "failed to parse date field [b]" in refused.body.decode()
         every = await app.search(bad, reranking(child), path)
         assert every.status == 400
-        assert every.json()["error"]["reason"] == "all shards failed"
+        assert every.json()["error"]["reason"] == wrapper("standard")
+        (failed,) = every.json()["error"]["suppressed"]
+        assert (failed["reason"], failed["phase"]) == ("all shards failed", "query")
+        (shard,) = failed["failed_shards"]
+        assert shard["index"] == bad
+        assert "failed to parse date field [b]" in shard["reason"]["caused_by"]["reason"]
+        (at_root,) = every.json()["error"]["root_cause"][0]["suppressed"]
+        assert "caused_by" not in at_root
+        assert "caused_by" not in at_root["failed_shards"][0]["reason"]
 
     async def test_options_that_only_the_final_search_reads(self, app: SearchApp, crimes: str) -> None:
         for body, query in (({"colapse": {}}, ""), ({"_source": 5, "fields": []}, ""), ({}, "foo=1")):
@@ -288,7 +328,6 @@ class TestBodies:
             ("GET", "/{index}/_search?q=text_similarity_reranker", b""),
             ("POST", "/{index}/_msearch", b'{}\n{"query":{"term":{"a":"text_similarity_reranker"}}}\n'),
             ("POST", "/templates/_msearch", b'{}\n{"query":{"term":{"text_similarity_reranker":1}}}\n'),
-            ("POST", "/{index}/_search/template", b'{"id":"a","params":{"q":"text_similarity_reranker"}}'),
             ("POST", "/{index}/_msearch", b"text_similarity_reranker\n"),
         ],
     )
@@ -306,35 +345,19 @@ class TestBodies:
         answer = await app.search(crimes, reranking(), headers={"Content-Type": media_type})
         assert answer.status == 421
 
-    @pytest.mark.parametrize(
-        ("target", "what"),
-        [
-            ("/{index}/_msearch", "[_msearch]"),
-            ("/_async_search", "[_async_search]"),
-            ("/{index}/_search/template", "[_search/template]"),
-            ("/_msearch/template/", "[_msearch/template]"),
-        ],
-    )
-    async def test_other_apis_say_that_they_do_not_rerank_yet(
-        self, app: SearchApp, crimes: str, target: str, what: str
-    ) -> None:
-        search = json.dumps(reranking(), indent=None if "msearch" in target else 2)
-        if "template" in target:
-            search = json.dumps({"source": search, "params": {}})
-        body = (f"{{}}\n{search}\n" if "msearch" in target else search).encode()
-        answer = await app.call("POST", target.replace("{index}", crimes), body)
+    async def test_other_apis_say_that_they_do_not_rerank(self, app: SearchApp, crimes: str) -> None:
+        requests = {"requests": [{"id": "a", "ratings": [], "request": reranking()}]}
+        answer = await app.call("POST", f"/{crimes}/_rank_eval", requests)
         assert answer.status == 400
         assert answer.json()["error"]["type"] == "unsupported_operation_exception"
-        assert f"[text_similarity_reranker] in {what}" in answer.json()["error"]["reason"]
+        assert "[text_similarity_reranker] in [_rank_eval]" in answer.json()["error"]["reason"]
 
     @pytest.mark.parametrize("header", ["Content-Type", "Accept"])
-    @pytest.mark.parametrize("media_type", ["application/yaml", "application/cbor", "application/smile"])
-    async def test_other_formats_say_so_too(
-        self, app: SearchApp, crimes: str, header: str, media_type: str
-    ) -> None:
-        answer = await app.search(crimes, reranking(), headers={header: media_type})
+    async def test_smile_is_refused(self, app: SearchApp, crimes: str, header: str) -> None:
+        answer = await app.search(crimes, reranking(), headers={header: "application/smile"})
         assert answer.status == 400
-        assert f"of type [{media_type}]" in answer.json()["error"]["reason"]
+        assert answer.json()["error"]["type"] == "unsupported_operation_exception"
+        assert "[application/smile] as the format" in answer.json()["error"]["reason"]
 
     async def test_a_header_that_cannot_be_passed_on(self, app: SearchApp, crimes: str) -> None:
         body = json.dumps(reranking()).encode()
@@ -446,7 +469,7 @@ class TestUpstream:
             await wire.read_message()
             await wire.ended()
 
-        answer = await in_front_of(serve, reranking(), upstream_timeout_s=0.2)
+        answer = await in_front_of(serve, reranking(), deadline_s=0.2)
         assert answer.status == 504
         assert "did not answer an inner search in time" in answer.json()["error"]["reason"]
 

@@ -136,6 +136,19 @@ def test_both_ways_give_the_same_bytes(
     assert one.headers["X-Rerank"].partition("; ms=")[0] == two.headers["X-Rerank"].partition("; ms=")[0]
 
 
+@pytest.mark.parametrize("size", [None, 0, 1, 3])
+@pytest.mark.parametrize("from_", [0, 1, 2, 3])
+async def test_pages_beyond_what_min_score_leaves(
+    elasticsearch: RunningElasticsearch, index: str, from_: int, size: int | None
+) -> None:
+    """Of three ranked documents the first two pass."""
+    child = {"standard": {"query": {"terms": {"n": [0, 1, 2]}}}}
+    body = {**reranking(child), "from": from_, "min_score": 4.0, **({} if size is None else {"size": size})}
+    table = {"text 0": 3.0, "text 1": 5.0, "text 2": 1.0}
+    one, two, _ = await both_ways(elasticsearch.url, index, (body, "", table))
+    assert one.without_took == two.without_took
+
+
 async def test_equal_scores_of_different_first_stages_take_the_second_way(
     elasticsearch: RunningElasticsearch, index: str
 ) -> None:

@@ -1,0 +1,207 @@
+"""Faults that only upstream can find are told as native tells them: the same bytes, read by both.
+
+`rescorer` stands for all compound retrievers: native evaluates it itself, and so does the application here.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import pytest
+
+from testbed import RunningElasticsearch
+from tests.live.conftest import MakeIndex
+from tests.support.retrievers import RESCORE, diversify, rescorer
+from tests.support.search_app import TWO_STAGES, SearchApp, search_app
+from tests.support.searches import KNN, QUERY, RERANKER, STANDARD, reranking
+
+JSON = dict[str, Any]
+
+BOGUS: Final[JSON] = {"bogus": {}}
+NESTED: Final[JSON] = {"bool": {"must": [QUERY, {"bool": {"should": {"match": {"text": {"qery": "x"}}}}}]}}
+TOO_LARGE: Final[JSON] = {"match": {"text": {"query": "x", "max_expansions": 99999999999}}}
+NO_NUMBER: Final[JSON] = {"match": {"text": {"query": "é", "boost": "abc"}}}
+SORT: Final = [{"n": {"odrer": "asc"}}]
+FOO: Final = {"foo": 1}
+TERMS: Final[JSON] = {"a": {"terms": FOO}}
+
+
+def standard(**options: Any) -> JSON:
+    return {"standard": {"query": QUERY, **options}}
+
+
+def knn(**options: Any) -> JSON:
+    return {"knn": {**KNN["knn"], **options}}
+
+
+def body(tree: JSON, before: JSON | None = None, **after: Any) -> JSON:
+    return {**(before or {}), "retriever": tree, **after}
+
+
+BODIES: Final[dict[str, JSON]] = {
+    "unknown query": body(rescorer(standard(query=BOGUS))),
+    "nested query": body(rescorer(standard(query=NESTED))),
+    "number out of range": body(rescorer(standard(query=TOO_LARGE))),
+    "no number": body(rescorer(standard(query=NO_NUMBER))),
+    "no base64": body(rescorer(standard(query={"wrapper": {"query": "a"}}))),
+    "time zone": body(rescorer(standard(query={"range": {"n": {"gte": 1, "time_zone": "nowhere"}}}))),
+    "deep in the tree": body(rescorer(rescorer(rescorer(standard(query=NESTED))))),
+    "filter": body(rescorer(standard(filter=BOGUS))),
+    "filters": body(rescorer(standard(filter=[QUERY, NESTED, BOGUS]))),
+    "filters of a compound": body(rescorer(filter=[QUERY, NO_NUMBER])),
+    "filter of a compound": body(rescorer(rescorer(filter=TOO_LARGE))),
+    "filters of vectors": body(rescorer(knn(filter=[QUERY, BOGUS]))),
+    "sort": body(rescorer(standard(sort=SORT))),
+    "sort by one": body(rescorer(standard(sort={"n": {"order": "up"}}))),
+    "sort after a good one": body(rescorer(standard(sort=["n", {"_geo_distance": FOO}]))),
+    "collapse": body(rescorer(standard(collapse=FOO))),
+    "sort of collapsed": body(rescorer(standard(collapse={"field": "n", "inner_hits": {"sort": SORT}}))),
+    "rescore": body(rescorer(rescore={"query": {"rescore_query": NESTED}})),
+    "rescorers": body(rescorer(rescore=[RESCORE, {"window_size": 5, "query": {"rescore_query": BOGUS}}])),
+    "script rescorer": body(rescorer(rescore=[RESCORE, {"script": FOO}])),
+    "vector builder": body(
+        rescorer({"knn": {"field": "v", "k": 1, "query_vector_builder": {"übersetzt": {"model": 1}}}})
+    ),
+    "first in the text": body(
+        rescorer(standard(sort=SORT, filter=[BOGUS], collapse=FOO), filter=NESTED, rescore={"script": FOO})
+    ),
+    "first is a query": body(rescorer(standard(filter=[BOGUS], sort=SORT), {"script": FOO})),
+    "first is the last retriever's": body(
+        {"rescorer": {"rescore": {"script": FOO}, "retriever": standard(sort=SORT)}}
+    ),
+    "aggregation": body(rescorer(), aggs=TERMS),
+    "aggregation before": body(rescorer(), {"aggs": TERMS}),
+    "aggregation before a bad tree": body(rescorer(standard(query=BOGUS)), {"aggs": TERMS}),
+    "aggregation after a bad tree": body(rescorer(standard(query=BOGUS)), aggs=TERMS),
+    "number out of range after": body(rescorer(), aggs={"a": {"terms": {"field": "n", "size": 99999999999}}}),
+    "highlight": body(rescorer(), highlight={"fields": {"text": {"tpye": "plain"}}}),
+    "unknown key": body(rescorer(), colapse={"field": "n"}),
+    "unknown key of a value": body(rescorer(), {"size": 3, "colapse": 1}),
+    "post_filter": body(rescorer(), post_filter=NESTED),
+    "suggest": body(rescorer(), suggest={"s": {"text": "x", "trem": {}}}),
+    "several after": body(rescorer(), {"size": 1}, **{"from": 0}, highlight={"foo": {}}, aggs=TERMS),
+    "not in what matters": body(rescorer(standard(filter=[QUERY, STANDARD]))),
+}
+
+UNICODE: Final = {"_source": ["ключ", "鍵", "\U0001f511"]}
+
+
+def spellings(value: JSON) -> Iterator[bytes]:
+    """The same body in several layouts, with characters of several bytes before what is wrong."""
+    with_more = {**UNICODE, **value}
+    yield json.dumps(value, separators=(",", ":")).encode()
+    yield json.dumps(with_more, ensure_ascii=False).encode()
+    yield json.dumps(value, indent=1).encode()
+    yield json.dumps(with_more, indent="\t", ensure_ascii=False).replace("\n", "\r\n").encode()
+    # Every token on a line of its own, and a first line that is as short as can be.
+    yield json.dumps(value, indent=0).replace('": ', '":\n').replace("{", "\n{\n", 1).encode()
+
+
+@pytest.fixture
+async def app(elasticsearch: RunningElasticsearch) -> AsyncIterator[SearchApp]:
+    async with search_app(elasticsearch.url, evaluate={"rescorer"}) as serving:
+        yield serving
+
+
+@pytest.fixture
+def index(make_index: MakeIndex) -> str:
+    mappings = {"properties": {"v": {"type": "dense_vector", "dims": 2}}}
+    return make_index([{"text": "crime 1", "n": 1, "v": [1, 2]}], mappings=mappings)
+
+
+async def native(
+    app: SearchApp, elasticsearch: RunningElasticsearch, index: str, data: bytes, query: str = ""
+) -> bytes:
+    target, headers = f"{elasticsearch.url}/{index}/_search?{query}", {"Content-Type": "application/json"}
+    async with app.session.post(target, data=data, headers=headers) as reply:
+        assert reply.status == 400
+        return await reply.read()
+
+
+@pytest.mark.every_version
+@pytest.mark.parametrize("value", BODIES.values(), ids=BODIES.keys())
+async def test_errors_are_natives(
+    app: SearchApp, elasticsearch: RunningElasticsearch, index: str, value: JSON
+) -> None:
+    for data in spellings(value):
+        ours = await app.search(index, data)
+        assert ours.status == 400
+        assert ours.json() == json.loads(await native(app, elasticsearch, index, data))
+
+
+@pytest.mark.parametrize("name", ["nested query", "filters", "aggregation", "highlight"])
+async def test_errors_are_printed_as_natives(
+    app: SearchApp, elasticsearch: RunningElasticsearch, index: str, name: str
+) -> None:
+    for data in spellings(BODIES[name]):
+        ours = await app.search(index, data, "pretty")
+        assert ours.body == await native(app, elasticsearch, index, data, "pretty")
+
+
+async def test_a_long_body_is_quoted_in_part(
+    app: SearchApp, elasticsearch: RunningElasticsearch, index: str
+) -> None:
+    for name in ("number out of range", "number out of range after", "no base64"):
+        data = json.dumps({"_source": ["é" * 300], **BODIES[name]}, ensure_ascii=False).encode()
+        ours = await app.search(index, data)
+        assert b"[truncated " in ours.body
+        assert ours.json() == json.loads(await native(app, elasticsearch, index, data))
+
+
+async def test_through_retrievers_that_wrap_in_another_way(
+    elasticsearch: RunningElasticsearch, index: str
+) -> None:
+    value = body(rescorer(diversify(rescorer(standard(query=NESTED)))))
+    async with search_app(elasticsearch.url, evaluate={"rescorer", "diversify"}) as app:
+        for data in spellings(value):
+            ours = await app.search(index, data)
+            assert ours.json() == json.loads(await native(app, elasticsearch, index, data))
+
+
+@pytest.mark.every_version
+@pytest.mark.parametrize("query", [NESTED, BOGUS, TOO_LARGE, NO_NUMBER])
+@pytest.mark.parametrize("url", ["", TWO_STAGES])
+async def test_through_a_reranker(
+    app: SearchApp, elasticsearch: RunningElasticsearch, index: str, query: JSON, url: str
+) -> None:
+    """Native knows none here: `rescorer` in its place, at the same positions, says all but one message."""
+    data = json.dumps(reranking(standard(query=query)), indent=2).encode()
+    name, other = f'"{RERANKER}"'.encode(), b'"rescorer"'
+    in_its_place = data.replace(name, other + b" " * (len(name) - len(other)))
+    expected = json.loads(await native(app, elasticsearch, index, in_its_place))["error"]["caused_by"]
+    expected = json.loads(json.dumps(expected).replace("[rescorer]", f"[{RERANKER}]"))
+    told = (await app.search(index, data, url)).json()
+    root = told["error"].pop("root_cause")
+    assert without_quotes(told) == without_quotes({"error": expected, "status": 400})
+    innermost = expected
+    while innermost.get("caused_by", {}).get("type") in ("parsing_exception", "x_content_parse_exception"):
+        innermost = innermost["caused_by"]
+    innermost.pop("caused_by", None)
+    assert without_quotes(root) == without_quotes([innermost])
+
+
+def without_quotes(error: Any) -> Any:
+    """Without the text that the tokenizer quotes, which has the name of the retriever in it."""
+    return json.loads(re.sub(r"\(byte\[\]\).*?; line", "; line", json.dumps(error)))
+
+
+async def test_asking_is_cheap_and_searches_nothing(app: SearchApp, index: str) -> None:
+    await app.search(index, {**BODIES["sort"], "size": 3})
+    asked = [target for target in app.upstream.sent if "size=-1" in target]
+    assert asked == ["GET /_search?size=-1"] * 2
+    app.upstream.sent.clear()
+    answer = await app.search(index, {**BODIES["nested query"], "query": QUERY})
+    assert answer.json()["error"]["type"] == "action_request_validation_exception"
+    assert app.upstream.sent == []
+
+
+async def test_who_makes_no_mistake_is_asked_nothing(app: SearchApp, index: str) -> None:
+    assert (await app.search(index, body(rescorer(standard(filter=QUERY)), size=3))).hits
+    assert not any("size=-1" in target for target in app.upstream.sent)
+
+
+async def test_what_is_no_fault_of_the_body_is_told_as_before(app: SearchApp, index: str) -> None:
+    answer = await app.search(index, body(rescorer(), size=3), "preference=_only_nodes:nobody")
+    assert answer.status == 400
+    assert "no data nodes with criteria" in answer.json()["error"]["reason"]
