@@ -12,8 +12,8 @@ from multidict import CIMultiDict
 from proxy.app.upstream import UpstreamClient
 from proxy.engine import Engine, EngineError, Reranked
 from proxy.errors import ElasticsearchError
+from proxy.search.ranks.scores import normalize, print_float
 from proxy.search.rawjson import members
-from proxy.search.scores import normalize, print_float
 from proxy.settings import ModelSettings, Settings
 
 _LOAD_TIMEOUT_S: Final = 3600.0

@@ -18,12 +18,12 @@ from proxy.app.metrics import SearchMetrics
 from proxy.cli import main
 from proxy.engine.metrics import EngineMetrics
 from proxy.observe.metrics import EdgeMetrics
-from proxy.search.params import parse_params
-from proxy.search.request import parse_search
+from proxy.search.language.params import parse_params
+from proxy.search.language.request import parse_search
 from proxy.settings import Settings, load
+from tests.support.pages import PAGES, defined_tests, named_tests, read, table_after
 from tests.support.project import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 _SHELL = ("sh", "bash", "console")
 
 
@@ -41,12 +41,8 @@ class Block:
 
 def _blocks(*languages: str) -> list[Block]:
     fence = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    found = [Block(page, *match) for page in PAGES for match in fence.findall(_read(page))]
+    found = [Block(page, *match) for page in PAGES for match in fence.findall(read(page))]
     return [block for block in found if block.language in languages]
-
-
-def _read(page: Path) -> str:
-    return page.read_text(encoding="utf-8")
 
 
 def _commands(block: Block) -> Iterator[list[str]]:
@@ -66,13 +62,13 @@ def _commands(block: Block) -> Iterator[list[str]]:
 
 
 def test_the_settings_page_is_up_to_date() -> None:
-    written = _read(ROOT / "docs" / "settings.md")
+    written = read(ROOT / "docs" / "settings.md")
     assert written == settings_page.page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", _read(page)):
+    for target in re.findall(r"\]\(([^)\s]+)\)", read(page)):
         if re.match(r"[a-z]+:", target):
             continue
         name, _, anchor = target.partition("#")
@@ -84,7 +80,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def _anchors(page: Path) -> set[str]:
     """What headings are linked by: lower case, without punctuation, hyphens for spaces."""
-    headings = re.findall(r"^#+ (.+)$", _read(page), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", read(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -99,12 +95,12 @@ def test_commands_are_real(block: Block) -> None:
 
 def test_make_targets_in_the_text_are_real() -> None:
     for page in PAGES:
-        for command in re.findall(r"`make ([^`]+)`", _read(page)):
+        for command in re.findall(r"`make ([^`]+)`", read(page)):
             _check_make(command.split())
 
 
 def _check_make(words: list[str]) -> None:
-    targets = set(re.findall(r"^([a-z][\w-]*):", _read(ROOT / "Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][\w-]*):", read(ROOT / "Makefile"), re.MULTILINE))
     for word in words:
         assert "=" in word or word in targets, f"make {word}"
 
@@ -159,7 +155,7 @@ def test_the_readme_shows_both_kinds_of_search() -> None:
 
 
 def test_all_metrics_are_listed_and_no_others() -> None:
-    listed = re.findall(r"`(rerank_proxy_\w+)`", _table_after("metrics", ROOT / "docs" / "operations.md"))
+    listed = re.findall(r"`(rerank_proxy_\w+)`", table_after("metrics", ROOT / "docs" / "operations.md"))
     assert sorted(listed) == sorted(_metric_names())
 
 
@@ -172,37 +168,23 @@ def _metric_names() -> Iterator[str]:
         yield family.name + suffix
 
 
-def _table_after(marker: str, page: Path) -> str:
-    """The table that follows the comment `<!-- marker: … -->`."""
-    match = re.search(rf"<!-- {marker}: .*? -->\n\n((?:\|.*\n)+)", _read(page))
-    assert match is not None
-    return match[1]
-
-
-def test_every_invariant_is_guarded_by_tests_that_exist() -> None:
-    rows = _table_after("invariants", ROOT / "docs" / "architecture.md").splitlines()[2:]
+def test_every_invariant_is_guarded_by_tests() -> None:
+    rows = table_after("invariants", ROOT / "docs" / "architecture.md").splitlines()[2:]
     assert len(rows) >= 10
     for row in rows:
-        named = re.findall(r"`(tests/[\w/]+\.py)::([\w:]+)`", row)
-        assert named, f"no test guards: {row}"
-        for path, test in named:
-            assert test in _tests_in(ROOT / path), f"{path}::{test}"
+        assert list(named_tests(row)), f"no test guards: {row}"
 
 
-def _tests_in(path: Path) -> set[str]:
-    """Test functions of a file, and methods as `Class::test`, as pytest names them."""
-    assert path.exists(), path
-    module = ast.parse(_read(path)).body
-    classes = [each for each in module if isinstance(each, ast.ClassDef)]
-    scopes = [("", module), *((f"{each.name}::", each.body) for each in classes)]
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return {prefix + each.name for prefix, body in scopes for each in body if isinstance(each, functions)}
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_the_pages_name_exist(page: Path) -> None:
+    for path, test in named_tests(read(page)):
+        assert test in defined_tests(ROOT / path), f"{path}::{test}"
 
 
 def test_files_that_the_pages_name_exist() -> None:
     named = re.compile(r"`((?:proxy|demo|testbed|tests|config|deploy|docs|benchmarks)/[\w./-]*)`")
     for page in PAGES:
-        for path in named.findall(_read(page)):
+        for path in named.findall(read(page)):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
 
 
@@ -231,6 +213,6 @@ def test_no_package_registry_is_named() -> None:
     files += [file for folder in folders for name in text_files for file in (ROOT / folder).rglob(name)]
     assert len(files) > 100
     for file in files:
-        text = _read(file).lower()
+        text = read(file).lower()
         for host in _REGISTRIES:
             assert host not in text, f"{file.relative_to(ROOT)} names {host}"
