@@ -57,11 +57,13 @@ class SearchRequest:
 
     @property
     def timeout_s(self) -> float | None:
-        """Seconds that the client would wait; None when it does not say, or says for ever."""
+        """Seconds that the client would wait; None when it does not say, says for ever, or says 0: no score is
+        that quick, and native lets scores take their time.
+        """
         in_body = self.others.get("timeout", b"")
         text = self.params.get("timeout") or (json.loads(in_body) if in_body.startswith(b'"') else None)
         value = None if text is None else parse_time_value(text, "timeout")
-        return None if value is None or value.nanos < 0 else value.nanos / 1e9
+        return None if value is None or value.nanos <= 0 else value.nanos / 1e9
 
     def asks(self, option: str) -> bool:
         """Whether a boolean option is set, in the URL or else in the body."""

@@ -290,3 +290,17 @@ def test_which_min_score_the_final_search_has(
 def test_a_min_score_of_knn_counts_too() -> None:
     body = reranking({"knn": {**KNN["knn"], "min_score": 0.9}})
     assert request(body).final_min_score == 1.401298464324817e-45
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "seconds"),
+    [
+        ({}, "", None),
+        ({"timeout": "2s"}, "", 2.0),
+        ({"timeout": "2s"}, "timeout=150ms", 0.15),
+        ({"timeout": "-1"}, "", None),
+        ({"timeout": "0s"}, "", None),
+    ],
+)
+def test_how_long_the_client_would_wait(body: dict[str, Any], query: str, seconds: float | None) -> None:
+    assert request({**reranking(), **body}, query).timeout_s == seconds
