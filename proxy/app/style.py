@@ -33,7 +33,7 @@ class Style:
     filter_path: str
     pretty: bool
     error_trace: bool
-    accept_encoding: str | None
+    coding: str | None
 
     @classmethod
     def of(cls, request: web.Request, params: Params) -> "Style | None":
@@ -48,24 +48,24 @@ class Style:
             params.get("filter_path", ""),
             params.get("pretty") in ("", "true"),
             params.get("error_trace") in ("", "true"),
-            request.headers.get("Accept-Encoding"),
+            codings.choose(request.headers.get("Accept-Encoding")),
         )
 
     async def response(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> web.Response:
         """An answer in JSON as the client wants it. Errors are not filtered, as in Elasticsearch."""
-        plain = self.format is Format.JSON and not self.accept_encoding and not self.filter_path
+        plain = self.format is Format.JSON and self.coding is None and not self.filter_path
         if plain or len(body) < _OFF_LOOP:
-            printed, coding = self._print(body, filters=status < 400)
+            printed = self._print(body, filters=status < 400)
         else:
-            printed, coding = await asyncio.to_thread(self._print, body, filters=status < 400)
+            printed = await asyncio.to_thread(self._print, body, filters=status < 400)
         response = web.Response(status=status, body=printed)
         response.headers.popall("Content-Type", None)
         for name, value in headers:
             if name.lower() != "content-type":
                 response.headers.add(name, value)
         response.headers["content-type"] = self.content_type
-        if coding is not None:
-            response.headers["content-encoding"] = coding
+        if self.coding is not None:
+            response.headers["content-encoding"] = self.coding
         return response
 
     def error(self, failure: ElasticsearchError) -> bytes:
@@ -74,10 +74,11 @@ class Style:
         printer = Printer(self.pretty)
         return printer.value(body) + printer.end()
 
-    def _print(self, body: bytes, *, filters: bool) -> tuple[bytes, str | None]:
+    def _print(self, body: bytes, *, filters: bool) -> bytes:
         if filters and self.filter_path:
             body = filtered(body, self.filter_path)
-        return codings.encode(from_json(body, self.format), self.accept_encoding)
+        printed = from_json(body, self.format)
+        return printed if self.coding is None else codings.encode(printed, self.coding)
 
 
 JSON_STYLE: Final = Style(Format.JSON, "application/json", "", False, False, None)

@@ -76,8 +76,10 @@ async def _score(
 ) -> tuple[list[RankDoc], Applied]:
     began = time.perf_counter()
     docs = [doc for doc in window if doc.text is not None]
-    passages = await _passages(retriever, [doc.text or "" for doc in docs], endpoint.window_words)
-    texts = [text for each in passages for text in each]
+    texts = [doc.text or "" for doc in docs]
+    passages = await _passages(retriever, texts, endpoint.window_words)
+    if passages is not None:
+        texts = [text for each in passages for text in each]
     scores: Sequence[float] = []
     cached = truncated = 0
     if texts:
@@ -85,7 +87,9 @@ async def _score(
         scores, cached, truncated = reranked.scores, reranked.cached, reranked.truncated
     ms = (time.perf_counter() - began) * 1000
     outcome = Applied(retriever.inference_id, endpoint.model, len(window), len(docs), cached, truncated, ms)
-    return rank(docs, _best(scores, passages), retriever.min_score), outcome
+    if passages is not None:
+        scores = _best(scores, passages)
+    return rank(docs, scores, retriever.min_score), outcome
 
 
 async def _task_type_upstream(run: Run, inference_id: str) -> str | None:
@@ -100,11 +104,11 @@ async def _task_type_upstream(run: Run, inference_id: str) -> str | None:
 
 async def _passages(
     retriever: TextSimilarityReranker, texts: Sequence[str], window_words: int
-) -> Sequence[Sequence[str]]:
-    """What of each text is scored: all of it, or its best chunks."""
+) -> Sequence[Sequence[str]] | None:
+    """The best chunks of each text; None where whole texts are scored."""
     rescorer = retriever.chunk_rescorer
     if rescorer is None:
-        return [(text,) for text in texts]
+        return None
     selector = ChunkSelector(rescorer, retriever.inference_text, default_chunking(window_words))
     return await asyncio.to_thread(lambda: [selector.select(text) for text in texts])
 

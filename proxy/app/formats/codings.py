@@ -40,16 +40,16 @@ def _has_zlib_header(body: bytes) -> bool:
     return len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
 
 
-def encode(body: bytes, accept_encoding: str | None) -> tuple[bytes, str | None]:
-    """Compress an answer when the client takes it: the first of gzip and deflate that it names.
-
-    Like Elasticsearch, which compresses answers of any size at level 3.
-    """
+def choose(accept_encoding: str | None) -> str | None:
+    """The coding of an answer: the first of gzip and deflate that the client names; None for none."""
     for part in (accept_encoding or "").lower().split(","):
         coding, _, parameters = part.strip().partition(";")
-        bits = _WINDOW_BITS.get(coding)
-        if bits is None or parameters.replace(" ", "") in ("q=0", "q=0.0"):
-            continue
-        encoder = zlib.compressobj(3, zlib.DEFLATED, bits)
-        return encoder.compress(body) + encoder.flush(), coding
-    return body, None
+        if coding in _WINDOW_BITS and parameters.replace(" ", "") not in ("q=0", "q=0.0"):
+            return coding
+    return None
+
+
+def encode(body: bytes, coding: str) -> bytes:
+    """Compress an answer; like Elasticsearch, which does so at any size, at level 3."""
+    encoder = zlib.compressobj(3, zlib.DEFLATED, _WINDOW_BITS[coding])
+    return encoder.compress(body) + encoder.flush()

@@ -57,8 +57,9 @@ class SearchRequest:
 
     @property
     def timeout_s(self) -> float | None:
-        """Seconds that the client would wait; None when it does not say, says for ever, or says 0: no score is
-        that quick, and native lets scores take their time.
+        """Seconds that the client would wait; None when it does not say, says for ever, or says 0.
+
+        No score is as quick as that, and native lets scores take their time.
         """
         in_body = self.others.get("timeout", b"")
         text = self.params.get("timeout") or (json.loads(in_body) if in_body.startswith(b'"') else None)
