@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 KEEP_ALIVE: Final = "5m"
 """``search.default_keep_alive``, which native gives its own point in time."""
 
-_STYLE_PARAMS: Final = frozenset({"error_trace", "human", "pretty"})
-_INNER_PARAMS: Final = _STYLE_PARAMS | {"allow_partial_search_results"}
+STYLE_PARAMS: Final = frozenset({"error_trace", "human", "pretty"})
+_INNER_PARAMS: Final = STYLE_PARAMS | {"allow_partial_search_results"}
 """With partial results refused, a window with a lost shard in it must not pass either."""
 _TARGET_PARAMS: Final = frozenset(
     {
@@ -177,7 +177,7 @@ class Executor:
 
     async def _open(self, run: Run) -> bytes:
         """Open a point in time over the request's indices; its `pit` member as JSON."""
-        options = run.request.params.only(_TARGET_PARAMS | _STYLE_PARAMS)
+        options = run.request.params.only(_TARGET_PARAMS | STYLE_PARAMS)
         query = f"keep_alive={KEEP_ALIVE}" + (f"&{options}" if options else "")
         opened = await run.send("POST", _target(run.request.index or "_all", "_pit", query), b"")
         with as_search_answer():
@@ -207,7 +207,7 @@ async def _parse_fault(run: Run, refusal: Reply) -> ElasticsearchError | Upstrea
     request = run.request
     try:
         async with asyncio.timeout_at(run.deadline):
-            return await find_parse_fault(request.body, run.upstream, request.params.only(_STYLE_PARAMS))
+            return await find_parse_fault(request.body, run.upstream, request.params.only(STYLE_PARAMS))
     except (TimeoutError, ElasticsearchError):  # upstream has said what is wrong, if not where
         return None
 

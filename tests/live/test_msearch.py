@@ -437,3 +437,33 @@ def without_positions(answer: Answer | Reply) -> Any:
     text = re.sub(rb'"(line|col)":\d+', rb'"\1":0', answer.body)
     text = re.sub(rb"\[\d+:\d+\]", b"[]", text)
     return json.loads(re.sub(rb"\\n at \[Source: .*?column: \d+\]", b"", text))["error"]
+
+
+@pytest.mark.parametrize(
+    "child",
+    [
+        {"standard": {"query": {"bogus": {}}}},
+        {"standard": {"query": {"bool": {"must": [{"match": {"text": "é"}}, {"bogus": 1}]}}}},
+        {"standard": {"query": QUERY, "filter": [{"bogus": {}}]}},
+        {"standard": {"query": QUERY, "sort": [{"n": {"bogus": 1}}]}},
+    ],
+)
+async def test_what_only_upstream_can_read_has_the_clients_positions(
+    elasticsearch: RunningElasticsearch, index: str, child: dict[str, Any]
+) -> None:
+    rescore = {"query": {"rescore_query": QUERY}}
+    items = [
+        {"index": index},
+        {"query": QUERY},
+        {},
+        {"retriever": {"rescorer": {"retriever": child, "rescore": rescore}}},
+    ]
+    body = lines(*items)
+    headers = {"Content-Type": "application/x-ndjson"}
+    async with search_app(elasticsearch.url, evaluate={"rescorer"}) as app:
+        ours = await app.call("POST", f"/{index}/_msearch", body, headers=headers)
+        async with app.session.post(
+            f"{elasticsearch.url}/{index}/_msearch", data=body, headers=headers
+        ) as reply:
+            assert (ours.status, ours.json()) == (reply.status, await reply.json())
+    assert ours.status == 400

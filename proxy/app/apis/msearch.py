@@ -10,10 +10,13 @@ from proxy.search.batch import multi
 from proxy.search.batch.multi import Item
 from proxy.search.batch.rehearsal import conclude, rehearsal, verdict
 from proxy.search.batch.rounds import Rounds
-from proxy.search.executor import Executor, SearchAnswer
+from proxy.search.executor import STYLE_PARAMS, Executor, SearchAnswer
 from proxy.search.language.params import Params
 from proxy.search.language.request import SearchRequest
+from proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from proxy.search.upstream import Reply, UpstreamRefusedError
+
+Plan = Item | SearchRequest | ElasticsearchError
 
 
 class MultiSearch:
@@ -39,10 +42,14 @@ class MultiSearch:
         if not request.terminated:
             raise multi.not_terminated()
         rounds = Rounds(context.upstream(), multi.shared_query(context.params))
-        return await Batch(self._executor, self._metrics, rounds, context.params, limit).run(plans)
+        try:
+            return await Batch(self._executor, self._metrics, rounds, context.params, limit).run(plans)
+        except UpstreamRefusedError as refused:
+            await _check(context, items, await _with_parse_fault(context, plans, refused.reply))
+            raise
 
 
-def plan_item(item: Item, params: Params, parse: ParseSearch) -> Item | SearchRequest | ElasticsearchError:
+def plan_item(item: Item, params: Params, parse: ParseSearch) -> Plan:
     """What is to become of an item: it goes upstream, is searched here, or is refused.
 
     Args:
@@ -75,10 +82,30 @@ def _fault(dangling: bytes) -> ElasticsearchError | None:
     return None
 
 
+async def _with_parse_fault(context: RequestContext, plans: Sequence[Plan], refusal: Reply) -> Sequence[Plan]:
+    """The plans; the first of ours whose text upstream could not read is replaced by its fault.
+
+    Args:
+        refusal: Of a whole round, whose texts were not the client's.
+    """
+    if not may_be_parse_fault(refusal):
+        return plans
+    upstream, style = context.upstream(), context.params.only(STYLE_PARAMS)
+    for at, plan in enumerate(plans):
+        if not isinstance(plan, SearchRequest):
+            continue
+        fault = await find_parse_fault(plan.body, upstream, style)
+        if isinstance(fault, UpstreamRefusedError):
+            raise fault
+        if fault is not None:
+            return [*plans[:at], fault, *plans[at + 1 :]]
+    return plans
+
+
 async def _check(
     context: RequestContext,
     items: Sequence[Item],
-    plans: Sequence[Item | SearchRequest | ElasticsearchError | None],
+    plans: Sequence[Plan | None],
 ) -> None:
     """Refuse the request if an item of ours is bad, for the fault that Elasticsearch would name."""
     faults = [plan if isinstance(plan, ElasticsearchError) else None for plan in plans]
