@@ -20,8 +20,11 @@ from proxy.search.rawjson import Printer
 from proxy.search.run import Timings
 from proxy.search.upstream import Reply, UpstreamRefusedError
 
-Plan = Item | SearchRequest | ElasticsearchError | Reply
-"""An item on its way: upstream's, ours, one that has failed already, or one that upstream has refused."""
+ReadPlan = Item | SearchRequest | ElasticsearchError
+"""An item that has been read: it is upstream's, ours, or has failed already."""
+
+Plan = ReadPlan | Reply
+"""An item on its way: as it was read, or refused by upstream."""
 
 
 @dataclass(frozen=True, slots=True)

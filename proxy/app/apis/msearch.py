@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from proxy.app.apis.batch import Batch, max_concurrent
+from proxy.app.apis.batch import Batch, ReadPlan, max_concurrent
 from proxy.app.apis.context import ParseSearch, RequestContext
 from proxy.app.metrics import SearchMetrics
 from proxy.errors import ElasticsearchError
@@ -15,8 +15,6 @@ from proxy.search.language.params import Params
 from proxy.search.language.request import SearchRequest
 from proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from proxy.search.upstream import Reply, UpstreamRefusedError
-
-Plan = Item | SearchRequest | ElasticsearchError
 
 
 class MultiSearch:
@@ -49,7 +47,7 @@ class MultiSearch:
             raise
 
 
-def plan_item(item: Item, params: Params, parse: ParseSearch) -> Plan:
+def plan_item(item: Item, params: Params, parse: ParseSearch) -> ReadPlan:
     """What is to become of an item: it goes upstream, is searched here, or is refused.
 
     Args:
@@ -82,7 +80,9 @@ def _fault(dangling: bytes) -> ElasticsearchError | None:
     return None
 
 
-async def _with_parse_fault(context: RequestContext, plans: Sequence[Plan], refusal: Reply) -> Sequence[Plan]:
+async def _with_parse_fault(
+    context: RequestContext, plans: Sequence[ReadPlan], refusal: Reply
+) -> Sequence[ReadPlan]:
     """The plans; the first of ours whose text upstream could not read is replaced by its fault.
 
     Args:
@@ -105,7 +105,7 @@ async def _with_parse_fault(context: RequestContext, plans: Sequence[Plan], refu
 async def _check(
     context: RequestContext,
     items: Sequence[Item],
-    plans: Sequence[Plan | None],
+    plans: Sequence[ReadPlan | None],
 ) -> None:
     """Refuse the request if an item of ours is bad, for the fault that Elasticsearch would name."""
     faults = [plan if isinstance(plan, ElasticsearchError) else None for plan in plans]

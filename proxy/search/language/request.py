@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import quote
 
 from proxy.errors import error, validation_error
@@ -25,9 +24,6 @@ from proxy.search.language.validation import (
     scroll_failures,
     tree_failures,
 )
-
-DEFAULT_TRACK_TOTAL_HITS: Final = 10_000
-"""``SearchContext.DEFAULT_TRACK_TOTAL_HITS_UP_TO``."""
 
 
 @dataclass(frozen=True, slots=True)
