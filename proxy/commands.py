@@ -12,9 +12,10 @@ from multidict import CIMultiDict
 from proxy.app.upstream import UpstreamClient
 from proxy.engine import Engine, EngineError, Reranked
 from proxy.errors import ElasticsearchError
-from proxy.search.ranks.scores import normalize, print_float
+from proxy.search.ranks.scores import normalize
 from proxy.search.rawjson import members
 from proxy.settings import ModelSettings, Settings
+from proxy.xcontent.java_numbers import print_float
 
 _LOAD_TIMEOUT_S: Final = 3600.0
 """A model may have to be downloaded first."""

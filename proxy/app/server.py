@@ -25,10 +25,10 @@ from proxy.app.upstream import UpstreamClient
 from proxy.errors import ElasticsearchError, error
 from proxy.observe.outcome import HEADER, Several
 from proxy.search.executor import Executor, SearchAnswer
-from proxy.search.language.params import Params, parse_params
 from proxy.search.language.request import parse_search
 from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.settings import AsyncSearchSettings
+from proxy.xcontent.params import Params, parse_params
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from proxy.app.formats.media_types import Format
 from proxy.app.formats.negotiation import negotiate
 from proxy.app.formats.stack_traces import with_stack_traces
 from proxy.errors import ElasticsearchError
-from proxy.search.language.params import Params
 from proxy.search.rawjson import Printer
+from proxy.xcontent.params import Params
 
 OF_THE_ANSWER: Final = frozenset({"filter_path", "format"})
 """Parameters that shape the last answer only: inner ones are whole, and JSON."""

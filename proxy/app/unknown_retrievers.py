@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from proxy.search.language.params import Params
 from proxy.search.language.request import SearchRequest, parse_search
 from proxy.search.upstream import Reply, Upstream
+from proxy.xcontent.params import Params
 
 EVALUATED: Final = ("linear", "pinned", "rrf")
 """What can be evaluated from ordinary searches alone."""

@@ -15,12 +15,12 @@ from typing import Any, Final
 
 from proxy.errors import Cause
 from proxy.search.answer.failures import cause_of
-from proxy.search.language.object_parser import ParseError
 from proxy.search.language.opaque_values import OpaqueValue, Question, in_place, over, questions
 from proxy.search.language.retriever_grammar import parse_retriever
-from proxy.search.language.source import Node, parse, source_of
 from proxy.search.rawjson import Printer
 from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.xcontent.object_parser import ParseError
+from proxy.xcontent.source import Node, parse, source_of
 
 MAX_QUESTIONS: Final = 16
 """Requests about the tree. Most trees need one."""

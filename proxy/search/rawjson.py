@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.search.language import source
+from proxy.xcontent import source
 
 Raw = bytes | msgspec.Raw
 """JSON as it was written; `msgspec.Raw` is a part of a larger document, not copied."""

@@ -11,9 +11,9 @@ from typing import Any, Final
 import pytest
 
 from proxy.errors import ElasticsearchError
-from proxy.search.language.params import parse_params
 from proxy.search.language.request import SearchRequest, parse_search
 from proxy.search.language.rewrite_checks import check_rewrite
+from proxy.xcontent.params import parse_params
 from testbed import RunningElasticsearch
 from testbed.http import Reply
 from tests.live.conftest import MakeIndex

@@ -6,10 +6,10 @@ from typing import Any, Final
 import pytest
 
 from proxy.errors import Cause, ElasticsearchError
-from proxy.search.language.object_parser import ParseError
 from proxy.search.language.retriever_grammar import parse_retriever
 from proxy.search.language.retrievers import Retriever
-from proxy.search.language.source import parse
+from proxy.xcontent.object_parser import ParseError
+from proxy.xcontent.source import parse
 from tests.support.searches import STANDARD
 
 RESCORE: Final[dict[str, Any]] = {"query": {"rescore_query": {"match_all": {}}}}

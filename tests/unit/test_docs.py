@@ -18,9 +18,9 @@ from proxy.app.metrics import SearchMetrics
 from proxy.cli import main
 from proxy.engine.metrics import EngineMetrics
 from proxy.observe.metrics import EdgeMetrics
-from proxy.search.language.params import parse_params
 from proxy.search.language.request import parse_search
 from proxy.settings import Settings, load
+from proxy.xcontent.params import parse_params
 from tests.support.pages import PAGES, defined_tests, named_tests, read, table_after
 from tests.support.project import ROOT
 

@@ -28,11 +28,11 @@ from proxy.search.answer.async_response import (
     refused,
 )
 from proxy.search.executor import Executor
-from proxy.search.language.object_parser import did_you_mean
-from proxy.search.language.params import Params
 from proxy.search.language.request import SearchRequest
-from proxy.search.language.time_value import time_param
 from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.xcontent.object_parser import did_you_mean
+from proxy.xcontent.params import Params
+from proxy.xcontent.time_value import time_param
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from proxy.search.batch import multi
 from proxy.search.batch.multi import Item
 from proxy.search.batch.rounds import Participant, RoundFailedError, Rounds
 from proxy.search.executor import Executor, SearchAnswer
-from proxy.search.language.params import Params
 from proxy.search.language.request import SearchRequest
 from proxy.search.rawjson import Printer
 from proxy.search.run import Timings
 from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.xcontent.params import Params
 
 ReadPlan = Item | SearchRequest | ElasticsearchError
 """An item that has been read: it is upstream's, ours, or has failed already."""

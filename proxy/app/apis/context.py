@@ -7,9 +7,9 @@ from typing import Protocol
 from proxy.app.formats.bodies import refuse_smile
 from proxy.app.formats.media_types import Format, is_json
 from proxy.search.executor import SearchAnswer
-from proxy.search.language.params import Params
 from proxy.search.language.request import SearchRequest
 from proxy.search.upstream import Reply, Upstream
+from proxy.xcontent.params import Params
 
 ParseSearch = Callable[[str | None, Params, bytes], SearchRequest | None]
 """`proxy.search.language.request.parse_search`, as the settings want it."""

@@ -11,10 +11,10 @@ from proxy.search.batch.multi import Item
 from proxy.search.batch.rehearsal import conclude, rehearsal, verdict
 from proxy.search.batch.rounds import Rounds
 from proxy.search.executor import STYLE_PARAMS, Executor, SearchAnswer
-from proxy.search.language.params import Params
 from proxy.search.language.request import SearchRequest
 from proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.xcontent.params import Params
 
 
 class MultiSearch:

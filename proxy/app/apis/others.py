@@ -4,8 +4,8 @@ from proxy.app.apis.context import RequestContext
 from proxy.errors import ElasticsearchError
 from proxy.search.language.retriever_names import names_reranker
 from proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER
-from proxy.search.language.source import parse
 from proxy.search.language.unsupported import unsupported
+from proxy.xcontent.source import parse
 
 
 class OtherApi:

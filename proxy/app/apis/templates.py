@@ -14,8 +14,8 @@ from proxy.search.batch.multi import VALIDATION, Item
 from proxy.search.batch.rehearsal import verdict
 from proxy.search.batch.rounds import Rounds
 from proxy.search.executor import Executor, SearchAnswer
-from proxy.search.language.params import Params
 from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.xcontent.params import Params
 
 _RENDERED_AT_ONCE: Final = 16
 _OF_THE_TEMPLATE: Final = frozenset(

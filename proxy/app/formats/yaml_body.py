@@ -8,10 +8,10 @@ from typing import Any, Final, Protocol
 
 import yaml
 
-from proxy.app.formats.java_numbers import print_double
 from proxy.app.formats.yaml_emitter import WIDTH, SnakeEmitter
 from proxy.app.formats.yaml_scalars import needs_quotes, scalar_to_json
 from proxy.errors import Cause, ElasticsearchError
+from proxy.xcontent.java_numbers import print_double
 
 
 class _Mark(Protocol):

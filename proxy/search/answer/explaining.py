@@ -22,9 +22,9 @@ from proxy.search.language.retrievers import (
 from proxy.search.ranks.fusion import normalize_list
 from proxy.search.ranks.pins import MAX_ORGANIC_SCORE
 from proxy.search.ranks.ranking import RankDoc
-from proxy.search.ranks.scores import print_float
 from proxy.search.rawjson import Printer, elements, members, text
 from proxy.search.run import as_search_answer
+from proxy.xcontent.java_numbers import print_float
 
 _Key = tuple[str, str]
 _Hit = dict[str, bytes]

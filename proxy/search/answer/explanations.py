@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proxy.search.ranks.scores import print_float
 from proxy.search.rawjson import Printer
+from proxy.xcontent.java_numbers import print_float
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from proxy.observe.outcome import Applied, Skipped
 from proxy.search.inner.found import Found
 from proxy.search.language.retrievers import TextSimilarityReranker
 from proxy.search.ranks.ranking import RankDoc
-from proxy.search.ranks.scores import print_float
 from proxy.search.rawjson import Printer, elements, members, text
+from proxy.xcontent.java_numbers import print_float
 
 _NESTED: Final = " #FieldExistsQuery [field=_primary_term]"
 """How the query ends where the mapping has nested documents."""

@@ -9,8 +9,8 @@ from proxy.search.answer.totals import Total, final_total
 from proxy.search.inner.window import Window
 from proxy.search.language.request import SearchRequest
 from proxy.search.ranks.ranking import RankDoc
-from proxy.search.ranks.scores import print_float
 from proxy.search.rawjson import Printer, members, names
+from proxy.xcontent.java_numbers import print_float
 
 _HITS: Final = b"\x00"
 """Stands for the array of hits until all around it is printed: JSON has no such byte."""

@@ -10,9 +10,9 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from proxy.errors import ElasticsearchError, error
-from proxy.search.language.params import Params, parse_params
-from proxy.search.language.source import ARRAY, NULL, OBJECT, STRING, Node, parse, parse_array
 from proxy.search.rawjson import Printer, elements, members
+from proxy.xcontent.params import Params, parse_params
+from proxy.xcontent.source import ARRAY, NULL, OBJECT, STRING, Node, parse, parse_array
 
 _ALIASES: Final = {
     "allowNoIndices": "allow_no_indices",

@@ -3,10 +3,10 @@
 from typing import Final
 
 from proxy.errors import ElasticsearchError
-from proxy.search.language.params import Params
-from proxy.search.language.source import Node, parse
 from proxy.search.rawjson import Printer
 from proxy.search.upstream import Reply
+from proxy.xcontent.params import Params
+from proxy.xcontent.source import Node, parse
 
 _FLAGS: Final = ("explain", "profile")
 _READ_IN_VAIN: Final = frozenset(

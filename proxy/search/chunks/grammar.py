@@ -19,7 +19,7 @@ from proxy.search.chunks.settings import (
     WordBoundaryChunkingSettings,
     default_chunking,
 )
-from proxy.search.language.object_parser import (
+from proxy.xcontent.object_parser import (
     INT,
     Field,
     ParseError,
@@ -28,7 +28,7 @@ from proxy.search.language.object_parser import (
     parse_object,
     x_content_error,
 )
-from proxy.search.language.source import NULL, OBJECT, Node
+from proxy.xcontent.source import NULL, OBJECT, Node
 
 _NAME: Final = "chunk_rescorer"
 _LEAST_SENTENCE_SIZE: Final = 20

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from proxy.search.language.object_parser import items
-from proxy.search.language.source import ARRAY, OBJECT, Node
+from proxy.xcontent.object_parser import items
+from proxy.xcontent.source import ARRAY, OBJECT, Node
 
 _INTEGER = range(-(2**31), 2**31)
 _LONG = range(-(2**63), 2**63)

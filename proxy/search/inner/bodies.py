@@ -17,8 +17,8 @@ from proxy.search.inner.queries import (
 )
 from proxy.search.language.request import SearchRequest
 from proxy.search.language.retrievers import KnnRetriever, LeafRetriever, TextSimilarityReranker
-from proxy.search.language.source import parse_array
 from proxy.search.ranks.ranking import RankDoc
+from proxy.xcontent.source import parse_array
 
 _SHARD_DOC_ORDER: Final = b'{"_shard_doc":"asc"}'
 _NOT_IN_FINAL: Final = frozenset({"pit", "indices_boost"})

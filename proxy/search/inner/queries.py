@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from proxy.search.language.retrievers import PinnedDoc, StandardRetriever
 from proxy.search.ranks.ranking import RankDoc
-from proxy.search.ranks.scores import MIN_VALUE, print_float
+from proxy.search.ranks.scores import MIN_VALUE
 from proxy.search.rawjson import members
+from proxy.xcontent.java_numbers import print_float
 
 MATCH_ALL: Final = b'{"match_all":{}}'
 MATCH_NONE: Final = b'{"match_none":{}}'

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from proxy.search.language.object_parser import (
+from proxy.xcontent.object_parser import (
     FLOAT,
     RAW_OBJECT,
     STR,
@@ -23,7 +23,7 @@ from proxy.search.language.object_parser import (
     to_str,
     unknown_name,
 )
-from proxy.search.language.source import ARRAY, NULL, NUMBER, OBJECT, STRING, Node, position
+from proxy.xcontent.source import ARRAY, NULL, NUMBER, OBJECT, STRING, Node, position
 
 DEFAULT_RESCORE_WINDOW_SIZE: Final = 10
 

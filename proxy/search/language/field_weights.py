@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from proxy.search.language.object_parser import java_number
+from proxy.xcontent.object_parser import java_number
 
 
 def parse_field_weights(fields: Iterable[str]) -> dict[str, float]:

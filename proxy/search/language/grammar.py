@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.errors import ElasticsearchError, error
-from proxy.search.language.object_parser import INT_MAX, ParseError, parsing_error, to_bool, to_float, to_int
 from proxy.search.language.retriever_grammar import parse_retriever
 from proxy.search.language.retriever_names import uses
 from proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER, CompoundRetriever, LeafRetriever
-from proxy.search.language.source import BOOLEAN, NUMBER, STRING, Node, parse
+from proxy.xcontent.object_parser import INT_MAX, ParseError, parsing_error, to_bool, to_float, to_int
+from proxy.xcontent.source import BOOLEAN, NUMBER, STRING, Node, parse
 
 TrackTotalHits = bool | int
 

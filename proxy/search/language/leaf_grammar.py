@@ -14,9 +14,9 @@ from proxy.search.language.clauses import (
     VECTOR_BUILDER,
     to_query,
 )
-from proxy.search.language.object_parser import FLOAT, INT, STR, Field, objects, parse_object
 from proxy.search.language.retrievers import KnnRetriever, StandardRetriever
-from proxy.search.language.source import Node
+from proxy.xcontent.object_parser import FLOAT, INT, STR, Field, objects, parse_object
+from proxy.xcontent.source import Node
 
 MAX_NUM_CANDIDATES: Final = 10_000
 

@@ -6,8 +6,8 @@ from functools import partial
 from operator import setitem
 from typing import Final
 
-from proxy.search.language.object_parser import items
-from proxy.search.language.source import ARRAY, Node
+from proxy.xcontent.object_parser import items
+from proxy.xcontent.source import ARRAY, Node
 
 _BLANK: Final = bytes(byte if byte in b"\r\n" else ord(" ") for byte in range(256))
 

@@ -14,16 +14,16 @@ from proxy.search.language.grammar import (
     check_total,
     parse_search_body,
 )
-from proxy.search.language.params import Params
 from proxy.search.language.retrievers import CompoundRetriever, effective_min_score
-from proxy.search.language.source import Node
-from proxy.search.language.time_value import parse_time_value
 from proxy.search.language.validation import (
     body_failures,
     point_in_time_failures,
     scroll_failures,
     tree_failures,
 )
+from proxy.xcontent.params import Params
+from proxy.xcontent.source import Node
+from proxy.xcontent.time_value import parse_time_value
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,25 @@ from proxy.search.language.clauses import (
     VECTOR_BUILDER,
 )
 from proxy.search.language.leaf_grammar import BASE_FIELDS, base, parse_knn, parse_standard
-from proxy.search.language.object_parser import (
+from proxy.search.language.retriever_names import nesting
+from proxy.search.language.retrievers import (
+    DEFAULT_INFERENCE_ID,
+    DEFAULT_RANK_CONSTANT,
+    DEFAULT_RANK_WINDOW_SIZE,
+    TEXT_SIMILARITY_RERANKER,
+    Component,
+    DiversifyRetriever,
+    LinearRetriever,
+    PinnedDoc,
+    PinnedRetriever,
+    RescorerRetriever,
+    Retriever,
+    RrfRetriever,
+    RuleRetriever,
+    TextSimilarityReranker,
+)
+from proxy.search.language.unsupported import unsupported
+from proxy.xcontent.object_parser import (
     BOOL,
     FLOAT,
     INT,
@@ -37,25 +55,7 @@ from proxy.search.language.object_parser import (
     to_str,
     unknown_name,
 )
-from proxy.search.language.retriever_names import nesting
-from proxy.search.language.retrievers import (
-    DEFAULT_INFERENCE_ID,
-    DEFAULT_RANK_CONSTANT,
-    DEFAULT_RANK_WINDOW_SIZE,
-    TEXT_SIMILARITY_RERANKER,
-    Component,
-    DiversifyRetriever,
-    LinearRetriever,
-    PinnedDoc,
-    PinnedRetriever,
-    RescorerRetriever,
-    Retriever,
-    RrfRetriever,
-    RuleRetriever,
-    TextSimilarityReranker,
-)
-from proxy.search.language.source import OBJECT, Node
-from proxy.search.language.unsupported import unsupported
+from proxy.xcontent.source import OBJECT, Node
 
 MAX_NESTING: Final = 50
 """Retrievers inside one another. Elasticsearch has no limit but its stack."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from proxy.errors import ElasticsearchError
 from proxy.search.language.retrievers import COMPOUND_TYPES, RETRIEVER_TYPES, TEXT_SIMILARITY_RERANKER
-from proxy.search.language.source import OBJECT, Node, parse, walk
+from proxy.xcontent.source import OBJECT, Node, parse, walk
 
 
 def uses(body: bytes | Node) -> frozenset[str]:

@@ -11,7 +11,6 @@ from typing import Final
 from proxy.errors import ElasticsearchError, error
 from proxy.search.language.field_weights import parse_field_weights
 from proxy.search.language.leaf_grammar import MAX_NUM_CANDIDATES
-from proxy.search.language.object_parser import java_float
 from proxy.search.language.retrievers import (
     CompoundRetriever,
     FusingRetriever,
@@ -26,6 +25,7 @@ from proxy.search.language.retrievers import (
     TextSimilarityReranker,
 )
 from proxy.search.rawjson import elements, members
+from proxy.xcontent.object_parser import java_float
 
 MAX_NUM_PINNED_HITS: Final = 100
 

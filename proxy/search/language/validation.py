@@ -6,8 +6,6 @@ The order is native's: the tree of retrievers from its root on, then the body, t
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from proxy.search.language.object_parser import java_float
-from proxy.search.language.params import Params
 from proxy.search.language.retrievers import (
     CompoundRetriever,
     DiversifyRetriever,
@@ -18,7 +16,9 @@ from proxy.search.language.retrievers import (
     Retriever,
     RuleRetriever,
 )
-from proxy.search.language.source import parse_array
+from proxy.xcontent.object_parser import java_float
+from proxy.xcontent.params import Params
+from proxy.xcontent.source import parse_array
 
 ABSENT_SIZE: Final = -1
 """What native compares where no `size` is given."""

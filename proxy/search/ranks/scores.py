@@ -1,4 +1,4 @@
-"""Scores: the normaliser, and float32 numbers as Elasticsearch prints them."""
+"""Scores: the normaliser, and those of hits that keep their order."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -28,40 +28,3 @@ def reciprocal_ranks(count: int) -> Float32s:
     """1, 1/2, 1/3 … in float32: the scores of hits that keep their order because reranking failed."""
     ranks: Float32s = np.float32(1) / np.arange(1, count + 1, dtype=np.float32)
     return ranks
-
-
-def print_float(value: float) -> bytes:
-    """A float32 as Java's ``Float.toString`` gives it, which is how `_score` looks: `1.0`, `0.13353139`,
-    `1.7014122E38`.
-    """
-    number = np.float32(value)
-    if 1e-3 <= value < 1e5:
-        return str(number).encode()  # NumPy's spelling is Java's here, and quick
-    mantissa, exponent = _shortest(number)
-    negative = mantissa.startswith("-")
-    digits = mantissa.lstrip("-").replace(".", "")
-    if value == 0:
-        text = "0.0"
-    elif -3 <= exponent < 7:
-        text = _plain(digits, exponent)
-    else:
-        text = f"{digits[0]}.{digits[1:] or '0'}E{exponent}"
-    return ("-" + text if negative else text).encode()
-
-
-def _shortest(value: np.float32) -> tuple[str, int]:
-    """Fewest digits that read back as the same float32; of one digit, Java prefers two that are nearer."""
-    mantissa, exponent = np.format_float_scientific(value, unique=True, trim="-").split("e")
-    if len(mantissa.lstrip("-")) == 1:
-        nearer = f"{float(value):.1e}"
-        if np.float32(nearer) == value:
-            mantissa, exponent = nearer.split("e")
-            mantissa = mantissa.removesuffix(".0")
-    return mantissa, int(exponent)
-
-
-def _plain(digits: str, exponent: int) -> str:
-    if exponent < 0:
-        return "0." + "0" * (-exponent - 1) + digits
-    whole = digits[: exponent + 1].ljust(exponent + 1, "0")
-    return f"{whole}.{digits[exponent + 1 :] or '0'}"

@@ -14,9 +14,9 @@ from proxy.observe.outcome import Applied, Several, Skipped
 from proxy.search.batch.multi import Item
 from proxy.search.batch.rounds import Rounds
 from proxy.search.executor import Executor, SearchAnswer
-from proxy.search.language.params import parse_params
 from proxy.search.run import Timings
 from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.xcontent.params import parse_params
 from tests.support.searches import request
 
 FAILED = b'{"error":{"type":"x","reason":"y"},"status":404}'

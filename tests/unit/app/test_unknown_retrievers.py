@@ -6,8 +6,8 @@ from typing import Any, Final
 import pytest
 
 from proxy.app.unknown_retrievers import EVALUATED, UnknownRetrievers
-from proxy.search.language.params import parse_params
 from proxy.search.upstream import Reply, Upstream
+from proxy.xcontent.params import parse_params
 from tests.support.retrievers import linear, rrf
 from tests.support.searches import STANDARD, reranking
 from tests.unit.search.doubles import ScriptedUpstream

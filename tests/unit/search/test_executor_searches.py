@@ -12,11 +12,11 @@ from proxy.errors import ElasticsearchError
 from proxy.inference.endpoints import Endpoints
 from proxy.observe.outcome import Applied, Evaluated, Skipped, Tree
 from proxy.search.executor import Executor, SearchAnswer
-from proxy.search.language.params import parse_params
 from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
 from proxy.search.upstream import Reply, UpstreamRefusedError
 from proxy.settings import EndpointSettings
+from proxy.xcontent.params import parse_params
 from tests.support.retrievers import linear, pinned, rrf
 from tests.support.search_app import ENDPOINT, TWO_STAGES, NumberAtTheEnd
 from tests.support.searches import STANDARD, reranking

@@ -9,10 +9,10 @@ from typing import Any, Final
 import pytest
 
 from proxy.errors import ElasticsearchError, error
-from proxy.search.language.object_parser import ParseError
-from proxy.search.language.source import Node, line_column, parse, walk
 from proxy.search.parse_faults import MAX_QUESTIONS, find_parse_fault, may_be_parse_fault
 from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.xcontent.object_parser import ParseError
+from proxy.xcontent.source import Node, line_column, parse, walk
 from tests.support.retrievers import RESCORE, chain, diversify, linear, pinned, rescorer, rrf, rule, texts
 from tests.support.searches import KNN, QUERY, RERANKER, STANDARD, reranking
 

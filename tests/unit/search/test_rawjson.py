@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ElasticsearchError
-from proxy.search.language import source
 from proxy.search.rawjson import Printer, elements, members, names, parts
+from proxy.xcontent import source
 
 NUMBERS = b'{"int":123456789012345678901234567890,"big":1e400,"zero":-0,"price":1.10,"exp":1E5,"slash":"\\/"}'
 DEEP = b'{"o":' + b'{"a":' * 1200 + b"1" + b"}" * 1200 + b',"t":[1]}'

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from proxy.errors import ElasticsearchError, error
 from proxy.search.batch import multi
 from proxy.search.batch.multi import Item
-from proxy.search.language.params import parse_params
 from proxy.search.rawjson import Printer
+from proxy.xcontent.params import parse_params
 
 line = st.binary(max_size=30).filter(lambda text: b"\n" not in text)
 json_values = st.recursive(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from proxy.errors import ElasticsearchError
 from proxy.search.batch import template
-from proxy.search.language.params import parse_params
 from proxy.search.upstream import Reply
+from proxy.xcontent.params import parse_params
 
 
 @given(st.binary().filter(lambda text: text == text.rstrip()))

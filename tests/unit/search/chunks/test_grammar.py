@@ -19,8 +19,8 @@ from proxy.search.chunks import (
     parse_chunk_rescorer,
 )
 from proxy.search.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
-from proxy.search.language.object_parser import Field, ParseError, parse_object
-from proxy.search.language.source import OBJECT, parse
+from proxy.xcontent.object_parser import Field, ParseError, parse_object
+from proxy.xcontent.source import OBJECT, parse
 
 FIELDS = {"chunk_rescorer": Field(frozenset({OBJECT}), parse_chunk_rescorer)}
 BUILD = "Failed to build [chunk_rescorer] after last required field arrived"

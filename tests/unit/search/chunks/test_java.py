@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.search.chunks.java import class_name, copied_hash_map_order, hash_map_order, read, to_string
-from proxy.search.language.source import parse
+from proxy.xcontent.source import parse
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from proxy.search.inner import bodies
 from proxy.search.inner.found import Found, with_filters
 from proxy.search.language.request import SearchRequest
 from proxy.search.language.retrievers import LeafRetriever, TextSimilarityReranker
-from proxy.search.language.source import parse
 from proxy.search.ranks.ranking import RankDoc
+from proxy.xcontent.source import parse
 from tests.support.searches import KNN, QUERY, STANDARD, request, reranking
 
 PIT = b'{"id":"abc","keep_alive":"5m"}'

@@ -15,8 +15,8 @@ from proxy.search.language.clauses import (
     to_vector,
     to_vector_builder,
 )
-from proxy.search.language.object_parser import ParseError
-from proxy.search.language.source import Node, parse
+from proxy.xcontent.object_parser import ParseError
+from proxy.xcontent.source import Node, parse
 from tests.support.retrievers import chain
 
 

@@ -8,7 +8,7 @@ import pytest
 from proxy.errors import Cause, ElasticsearchError
 from proxy.search.language.grammar import SearchBody, is_ours, parse_search_body
 from proxy.search.language.retrievers import TextSimilarityReranker
-from proxy.search.language.source import parse
+from proxy.xcontent.source import parse
 from tests.support.retrievers import RESCORE, linear, pinned, rescorer, rrf, rule
 from tests.support.searches import KNN, RERANKER, STANDARD, reranking
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from proxy.errors import Cause, ElasticsearchError
-from proxy.search.language.params import parse_params
 from proxy.search.language.request import parse_search
-from proxy.search.language.source import parse
+from proxy.xcontent.params import parse_params
+from proxy.xcontent.source import parse
 from tests.support.retrievers import rrf
 from tests.support.searches import KNN, STANDARD, request, reranking
 

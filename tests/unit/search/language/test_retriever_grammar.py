@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ElasticsearchError
-from proxy.search.language.object_parser import ParseError
 from proxy.search.language.retriever_grammar import MAX_NESTING, parse_retriever
 from proxy.search.language.retrievers import (
     Component,
@@ -26,7 +25,8 @@ from proxy.search.language.retrievers import (
     TextSimilarityReranker,
     walk,
 )
-from proxy.search.language.source import parse
+from proxy.xcontent.object_parser import ParseError
+from proxy.xcontent.source import parse
 from tests.support.retrievers import (
     RESCORE,
     chain,

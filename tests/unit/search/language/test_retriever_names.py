@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.search.language.retriever_names import names_reranker, nesting, uses
-from proxy.search.language.source import parse
+from proxy.xcontent.source import parse
 from tests.support.retrievers import diversify, linear, pinned, rescorer, rrf
 from tests.support.searches import KNN, RERANKER, STANDARD, reranking
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from proxy.search.language.params import parse_params
 from proxy.search.language.validation import (
     body_failures,
     point_in_time_failures,
     scroll_failures,
     tree_failures,
 )
+from proxy.xcontent.params import parse_params
 from tests.support.retrievers import diversify, linear, pinned, read, rescorer, rrf, rule, window
 from tests.support.searches import STANDARD, reranking
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from proxy.search.ranks.fusion import NORMALIZERS, fuse_linear, fuse_rrf, l2_norm, minmax, normalize_list, top
 from proxy.search.ranks.ranking import RankDoc
-from proxy.search.ranks.scores import Float32s, print_float
+from proxy.search.ranks.scores import Float32s
+from proxy.xcontent.java_numbers import print_float
 
 POOL = 9
 SHARD_DOCS = [7, 3, 1 << 32, 5, (1 << 32) + 4, 0, 2 << 32, 9, 1]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.search.ranks.pins import MAX_ORGANIC_SCORE, capped, pin_scores
-from proxy.search.ranks.scores import print_float
+from proxy.xcontent.java_numbers import print_float
 
 
 @pytest.mark.parametrize(

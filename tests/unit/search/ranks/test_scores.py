@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from proxy.search.ranks.scores import MIN_VALUE, normalize, print_float, reciprocal_ranks
+from proxy.search.ranks.scores import MIN_VALUE, normalize, reciprocal_ranks
+from proxy.xcontent.java_numbers import print_float
 
 float32s = st.floats(allow_nan=False, allow_infinity=False, width=32)
 

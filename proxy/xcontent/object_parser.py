@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from proxy.errors import Cause, ElasticsearchError
-from proxy.search.language.source import (
+from proxy.xcontent.java_numbers import print_float
+from proxy.xcontent.source import (
     ARRAY,
     BOOLEAN,
     NUMBER,
@@ -20,7 +21,6 @@ from proxy.search.language.source import (
     position,
     source_of,
 )
-from proxy.search.ranks.scores import print_float
 
 _JAVA_NUMBER = re.compile(
     r"[\x00-\x20]*[+-]?(?:NaN|Infinity|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fFdD]?)[\x00-\x20]*"

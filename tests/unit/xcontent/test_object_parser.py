@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.language.object_parser import (
+from proxy.xcontent.object_parser import (
     BOOL,
     FLOAT,
     INT,
@@ -30,7 +30,7 @@ from proxy.search.language.object_parser import (
     parse_object,
     to_raw,
 )
-from proxy.search.language.source import parse
+from proxy.xcontent.source import parse
 
 FIELDS = {
     "number": INT,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from proxy.errors import Cause, error
-from proxy.search.language.object_parser import INT_MAX, INT_MIN
+from proxy.xcontent.object_parser import INT_MAX, INT_MIN
 
 
 @dataclass(frozen=True, slots=True)

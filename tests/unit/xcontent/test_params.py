@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ElasticsearchError
-from proxy.search.language.params import parse_params
+from proxy.xcontent.params import parse_params
 
 SAFE = st.text("abcxyz_.-~", min_size=1, max_size=6)
 

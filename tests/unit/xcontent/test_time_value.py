@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ElasticsearchError
-from proxy.search.language.params import parse_params
-from proxy.search.language.time_value import TimeValue, time_param
+from proxy.xcontent.params import parse_params
+from proxy.xcontent.time_value import TimeValue, time_param
 
 
 def read(text: str) -> TimeValue | None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ElasticsearchError
-from proxy.search.language.source import (
+from proxy.xcontent.source import (
     ARRAY,
     BOOLEAN,
     MAX_DEPTH,

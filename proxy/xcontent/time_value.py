@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.errors import Cause, ElasticsearchError, error
-from proxy.search.language.params import Params
+from proxy.xcontent.params import Params
 
 _NANOS: Final = {
     "nanos": 1,

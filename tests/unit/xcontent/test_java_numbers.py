@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.app.formats.java_numbers import print_double
+from proxy.xcontent.java_numbers import print_double
 
 
 @pytest.mark.parametrize(

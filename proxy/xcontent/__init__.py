@@ -1,0 +1,1 @@
+"""What Elasticsearch reads and prints everywhere: JSON bodies, query strings, times, numbers."""
