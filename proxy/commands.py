@@ -74,7 +74,8 @@ async def _check_models(settings: Settings, say: Callable[[str], None]) -> bool:
         await engine.close()
     for inference_id, endpoint in settings.endpoints.items():
         outcome = "failed" if endpoint.model in failed else "ok    "
-        say(f"endpoint   {outcome}  {inference_id} is served by model {endpoint.model}")
+        by = f"model {endpoint.model}" if endpoint.model is not None else f"service {endpoint.service}"
+        say(f"endpoint   {outcome}  {inference_id} is served by {by}")
     return not failed
 
 

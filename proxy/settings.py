@@ -192,13 +192,29 @@ class ModelSettings(Section):
 
 
 class EndpointSettings(Section):
-    model: str = Field(description="Name of a model under `models`.", min_length=1)
-    top_n: int | None = Field(
+    model: str | None = Field(
         None,
-        ge=1,
-        description="The most results that the endpoint gives, as a `top_n` in its task settings: a search "
-        "with a larger window is refused, as native refuses it.",
+        description="Name of a model under `models`: all that an endpoint of the service `elasticsearch` "
+        "needs to say.",
+        min_length=1,
     )
+    service: str = Field(
+        "elasticsearch", description="What serves the endpoint, as in `PUT _inference`.", min_length=1
+    )
+    service_settings: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of the service, as in `PUT _inference`."
+    )
+    task_settings: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of its task, as in `PUT _inference`."
+    )
+
+    @model_validator(mode="after")
+    def _model_or_service_settings(self) -> "EndpointSettings":
+        if self.model is None and not self.service_settings:
+            raise ValueError("give a `model`, or a `service` with its `service_settings`")
+        if self.model is not None and (self.service != "elasticsearch" or self.service_settings):
+            raise ValueError("give either a `model`, or a `service` with its `service_settings`")
+        return self
 
 
 class SearchSettings(Section):
@@ -296,7 +312,7 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _endpoints_name_models(self) -> "Settings":
         for endpoint_id, endpoint in self.endpoints.items():
-            if endpoint.model not in self.models:
+            if endpoint.model is not None and endpoint.model not in self.models:
                 known = ", ".join(sorted(self.models)) or "none is configured"
                 raise ValueError(
                     f"endpoints.{endpoint_id}.model: no model [{endpoint.model}] under models ({known})"

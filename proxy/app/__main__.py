@@ -22,6 +22,10 @@ from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
 from proxy.engine import Engine
 from proxy.inference.endpoints import Endpoints
+from proxy.inference.fixed import fixed_endpoints
+from proxy.inference.service import ServiceContext
+from proxy.inference.services import load_services
+from proxy.inference.store import ReadOnlyStore
 from proxy.loop import new_event_loop
 from proxy.observe.log import configure
 from proxy.search.executor import Executor
@@ -54,7 +58,10 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         cleanup.push_async_callback(engine.close)
         upstream = UpstreamClient(settings.upstream, settings.search)
         cleanup.push_async_callback(upstream.close)
-        endpoints = Endpoints(settings.endpoints, engine, settings.search.timeout_s)
+        services = load_services(ServiceContext(engine, settings.search.timeout_s))
+        endpoints = Endpoints(services, fixed_endpoints(services, settings.endpoints), ReadOnlyStore())
+        cleanup.push_async_callback(endpoints.close)
+        await endpoints.start()
         scorer = Scorer(
             endpoints, settings.search.timeout_s, allow_failures=settings.search.allow_rerank_failures
         )

@@ -1,57 +1,46 @@
-"""Endpoint ids of the settings, served by models on this machine."""
+"""The inference endpoints of this proxy: those of the settings, and those that are kept in a store."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-import numpy as np
+from proxy.engine import Reranked
+from proxy.errors import Cause
+from proxy.inference.configuration import EndpointConfig
+from proxy.inference.failures import InferenceFailedError, not_found, status_error
+from proxy.inference.ranking import Ranking, RerankInput
+from proxy.inference.service import Ranker, Service
+from proxy.inference.store import EndpointStore, StoredEndpoint, already_exists
 
-from proxy.engine import (
-    DeadlineExceededError,
-    Engine,
-    EngineError,
-    ModelFailedError,
-    QueueFullError,
-    Reranked,
-)
-from proxy.errors import Cause, ElasticsearchError
-from proxy.settings import EndpointSettings
+logger = logging.getLogger(__name__)
 
-_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
-
-
-class Reranker(Protocol):
-    """Anything that scores texts against a query."""
-
-    async def rerank(self, query: str, texts: Sequence[str], deadline: float) -> Reranked:
-        """Raw relevance scores, one float per text, in input order.
-
-        Args:
-            deadline: On the event loop's clock, in seconds.
-
-        Raises:
-            InferenceFailedError: With the status and cause that Elasticsearch would give.
-        """
-
-
-class InferenceFailedError(ElasticsearchError):
-    """The rank phase of a search failed: no such endpoint, or its model or service did not answer."""
+DEFAULT_ENDPOINT: Final = ".rerank-v1-elasticsearch"
+"""The id that a retriever uses when it names none; preconfigured in Elasticsearch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An `inference_id` of task type `rerank`.
+    """An `inference_id` of task type `rerank`, ready to be asked.
 
     Attributes:
         top_n: The most results it is configured to give.
         window_words: How many words of a text its model reads, roughly.
     """
 
-    inference_id: str
-    model: str
-    reranker: Reranker
+    config: EndpointConfig
+    ranker: Ranker
     top_n: int | None = None
-    window_words: int = 300
+    window_words: int = Service.window_words
+
+    @property
+    def inference_id(self) -> str:
+        return self.config.inference_id
+
+    @property
+    def model(self) -> str:
+        return self.ranker.model
 
     def check_window(self, size: int) -> None:
         """Raises:
@@ -65,75 +54,155 @@ class Endpoint:
             )
             raise InferenceFailedError(400, Cause("illegal_argument_exception", reason))
 
+    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+        """As `Ranker.rank`, with the answer checked."""
+        ranking = await self.ranker.rank(request, deadline)
+        ranking.check(self.inference_id, len(request.texts))
+        return ranking
+
     async def rerank(self, query: str, texts: Sequence[str], deadline: float) -> Reranked:
-        """As `Reranker.rerank`, with the answer checked."""
-        reranked = await self.reranker.rerank(query, texts, deadline)
-        if len(reranked.scores) != len(texts):
-            reason = (
-                f"Expected ranked doc size to be {len(texts)}, got {len(reranked.scores)}. Is the reranker "
-                "service using an unreported top N task setting?"
-            )
-            raise InferenceFailedError(500, Cause("illegal_state_exception", reason))
-        if not all(abs(score) <= _FLOAT32_MAX for score in reranked.scores):
-            reason = f"Inference endpoint [{self.inference_id}] returned a score that is not a finite number"
-            raise InferenceFailedError(500, Cause("illegal_state_exception", reason))
-        return reranked
+        """Raw relevance scores, one float per text, in input order.
+
+        Args:
+            deadline: On the event loop's clock, in seconds.
+
+        Raises:
+            InferenceFailedError: With the status and cause that Elasticsearch would give.
+        """
+        request = RerankInput(query, texts, return_documents=False, task_settings=self.config.task_settings)
+        ranking = await self.rank(request, deadline)
+        return Reranked(ranking.scores(len(texts)), ranking.cached, ranking.truncated)
 
 
 class Endpoints:
-    """The endpoints of this proxy by id."""
+    """All endpoints by id.
 
-    def __init__(self, settings: Mapping[str, EndpointSettings], engine: Engine, timeout_s: float) -> None:
-        self._endpoints = {
-            inference_id: Endpoint(
-                inference_id,
-                each.model,
-                LocalReranker(engine, inference_id, each.model, timeout_s),
-                top_n=each.top_n,
+    Args:
+        services: By name.
+        fixed: Endpoints that no request can change.
+    """
+
+    def __init__(
+        self, services: Mapping[str, Service], fixed: Iterable[EndpointConfig], store: EndpointStore
+    ) -> None:
+        self.services = services
+        self._fixed = {config.inference_id: config for config in fixed}
+        self._store = store
+        self._open: dict[str, Endpoint] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._follow_store()
+
+    async def start(self) -> None:
+        await self._store.start(self._follow_store)
+
+    async def close(self) -> None:
+        await self._store.close()
+        for endpoint in self._open.values():
+            self._retire(endpoint)
+        self._open = {}
+        await asyncio.gather(*self._closing)
+
+    def all(self) -> list[EndpointConfig]:
+        """By id, ascending."""
+        return [self._open[inference_id].config for inference_id in sorted(self._open)]
+
+    async def find(self, inference_id: str) -> Endpoint | None:
+        """An endpoint that another proxy has just made is found too."""
+        endpoint = self._open.get(inference_id)
+        if endpoint is None:
+            await self._store.refresh()
+            endpoint = self._open.get(inference_id)
+        return endpoint
+
+    def is_fixed(self, inference_id: str) -> bool:
+        return inference_id in self._fixed
+
+    async def create(self, config: EndpointConfig, deadline: float, *, check: bool = True) -> None:
+        """Keep a new endpoint that works.
+
+        Args:
+            check: Whether it is tried before it is kept.
+
+        Raises:
+            InferenceFailedError: There is one of this id, it does not work, or it cannot be kept.
+        """
+        if await self.find(config.inference_id) is not None:
+            raise already_exists(config.inference_id)
+        if check:
+            await self._try(config, deadline)
+        await self._store.create(config)
+
+    async def replace(self, config: EndpointConfig, deadline: float, *, check: bool = True) -> None:
+        """Change an endpoint to another state that works; raises as `create`."""
+        stored = self._stored(config.inference_id)
+        if stored.config == config:
+            return
+        if check:
+            await self._try(config, deadline)
+        await self._store.replace(config, stored.version)
+
+    async def delete(self, inference_id: str) -> None:
+        """Raises:
+        InferenceFailedError: There is none of this id, or it is fixed, or the store cannot be written.
+        """
+        await self._store.delete(inference_id, self._stored(inference_id).version)
+
+    def _stored(self, inference_id: str) -> StoredEndpoint:
+        if self.is_fixed(inference_id):
+            raise status_error(
+                400,
+                f"Inference endpoint [{inference_id}] is fixed in the settings of the proxy; change it there",
             )
-            for inference_id, each in settings.items()
-        }
+        stored = self._store.all().get(inference_id)
+        if stored is None:
+            raise not_found(inference_id)
+        return stored
 
-    def get(self, inference_id: str) -> Endpoint | None:
-        return self._endpoints.get(inference_id)
-
-
-def not_found(inference_id: str) -> InferenceFailedError:
-    reason = f"Inference endpoint not found [{inference_id}]"
-    return InferenceFailedError(404, Cause("resource_not_found_exception", reason))
-
-
-def wrong_task_type(task_type: str) -> InferenceFailedError:
-    """An endpoint of this id does something else."""
-    reason = f"Requested task type [rerank] does not match the inference endpoint's task type [{task_type}]"
-    return InferenceFailedError(400, Cause("status_exception", reason))
-
-
-class LocalReranker:
-    """A model of the engine, with its failures in Elasticsearch's words."""
-
-    def __init__(self, engine: Engine, inference_id: str, model: str, timeout_s: float) -> None:
-        self._engine = engine
-        self._inference_id = inference_id
-        self._model = model
-        self._timeout_s = timeout_s
-
-    async def rerank(self, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+    async def _try(self, config: EndpointConfig, deadline: float) -> None:
+        ranker = self.services[config.service].open(config)
         try:
-            return await self._engine.rerank(self._model, query, texts, deadline)
-        except DeadlineExceededError as failure:
-            reason = f"Request timed out after [{self._timeout_s:g}s] for inference id [{self._inference_id}]"
-            inner = Cause("timeout_exception", str(failure))  # whether the model still loads, say
-            raise InferenceFailedError(429, Cause("status_exception", reason, caused_by=inner)) from None
-        except QueueFullError as failure:
-            cause = Cause("es_rejected_execution_exception", str(failure))
-            raise InferenceFailedError(429, cause) from None
-        except ModelFailedError as failure:
-            reason = (
-                f"Model [{self._model}] of inference endpoint [{self._inference_id}] could not be loaded: "
-                f"{failure}"
-            )
-            raise InferenceFailedError(500, Cause("status_exception", reason)) from None
-        except EngineError as failure:
-            reason = f"Inference with model [{self._model}] failed: {failure}"
-            raise InferenceFailedError(500, Cause("status_exception", reason)) from failure
+            await ranker.check(deadline)
+        finally:
+            await ranker.close()
+
+    def _follow_store(self) -> None:
+        """Open what is new, close what is gone or has changed."""
+        wanted = {stored.config.inference_id: stored.config for stored in self._store.all().values()}
+        wanted |= self._fixed
+        for inference_id, endpoint in tuple(self._open.items()):
+            if wanted.get(inference_id) != endpoint.config:
+                del self._open[inference_id]
+                self._retire(endpoint)
+        for inference_id, config in wanted.items():
+            if inference_id not in self._open:
+                self._open[inference_id] = self._opened(config)
+
+    def _opened(self, config: EndpointConfig) -> Endpoint:
+        service = self.services.get(config.service)
+        if service is None:
+            reason = f"Unknown service [{config.service}] for model [{config.inference_id}]"
+            return Endpoint(config, _Broken(status_error(400, reason)))
+        return Endpoint(config, service.open(config), service.top_n(config), service.window_words)
+
+    def _retire(self, endpoint: Endpoint) -> None:
+        task = asyncio.create_task(endpoint.ranker.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+class _Broken:
+    """Of an endpoint that nothing here can serve: a plug-in is missing, for example."""
+
+    model: Final = "none"
+
+    def __init__(self, failure: InferenceFailedError) -> None:
+        self._failure = failure
+
+    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+        raise self._failure
+
+    async def check(self, deadline: float) -> None:
+        raise self._failure
+
+    async def close(self) -> None:
+        """Nothing is held."""

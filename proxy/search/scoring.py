@@ -7,13 +7,8 @@ from collections.abc import Sequence
 from itertools import islice
 from urllib.parse import quote
 
-from proxy.inference.endpoints import (
-    Endpoint,
-    Endpoints,
-    InferenceFailedError,
-    not_found,
-    wrong_task_type,
-)
+from proxy.inference.endpoints import Endpoint, Endpoints
+from proxy.inference.failures import InferenceFailedError, not_found, wrong_task_type
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.failures import RankPhaseError
 from proxy.search.chunks import ChunkSelector, default_chunking
@@ -63,7 +58,7 @@ class Scorer:
     async def _endpoint(self, run: Run, retriever: TextSimilarityReranker) -> Endpoint:
         """Looked up even where there is nothing to score."""
         inference_id = retriever.inference_id
-        endpoint = self._endpoints.get(inference_id)
+        endpoint = await self._endpoints.find(inference_id)
         if endpoint is None:
             task_type = await _task_type_upstream(run, inference_id)
             raise not_found(inference_id) if task_type in (None, "rerank") else wrong_task_type(task_type)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
@@ -17,13 +17,13 @@ from proxy.app.metrics import SearchMetrics
 from proxy.app.server import App
 from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
-from proxy.engine import Engine, Reranked
-from proxy.inference.endpoints import Endpoints
+from proxy.engine import Reranked
 from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
 from proxy.search.upstream import Reply
 from proxy.settings import SearchSettings, Settings
+from tests.support.endpoints import local_endpoints
 
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 TWO_STAGES: Final = "search_type=query_then_fetch"
@@ -164,14 +164,14 @@ async def search_app(
         {
             "upstream": url,
             "models": {"numbers": "none"},
-            "endpoints": {ENDPOINT: {"model": "numbers", "top_n": top_n}},
+            "endpoints": {ENDPOINT: {"model": "numbers"}},
             "search": search,
         }
     )
     engine = NumberAtTheEnd()
     limits: SearchSettings = settings.search
     upstream = RecordingUpstream(settings.upstream, limits)
-    endpoints = Endpoints(settings.endpoints, cast("Engine", engine), limits.timeout_s)
+    endpoints = local_endpoints(settings.endpoints, engine, limits.timeout_s, top_n)
     scorer = Scorer(endpoints, limits.timeout_s, allow_failures=limits.allow_rerank_failures)
     executor = Executor(scorer, limits.deadline_s)
     unknown = UnknownRetrievers() if limits.evaluate_unknown_retrievers and not evaluate else None

@@ -173,7 +173,10 @@ def test_bad_addresses(listen: Any) -> None:
             "unknown setting [lifecycle.zzz]; known: drain_delay_s, shutdown_timeout_s",
         ),
         ({"models": {"a": {}}}, "[models.a.source] is required"),
-        ({"endpoints": {"e": {}}}, "[endpoints.e.model] is required"),
+        (
+            {"endpoints": {"e": {}}},
+            "[endpoints.e]: give a `model`, or a `service` with its `service_settings`",
+        ),
         ({"endpoints": {"e": "m"}}, "endpoints.e.model: no model [m] under models (none is configured)"),
         (
             {"endpoints": {"e": "m"}, "models": {"b": "x", "a": "x"}},

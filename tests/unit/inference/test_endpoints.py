@@ -1,28 +1,30 @@
-"""Endpoint ids and the engine's failures, in Elasticsearch's words."""
+"""Endpoints: what they are asked, which answers they take, and how they follow their store."""
 
 import asyncio
 import math
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.engine import (
     DeadlineExceededError,
-    Engine,
     EngineError,
     ModelFailedError,
     QueueFullError,
     Reranked,
 )
-from proxy.inference.endpoints import (
-    Endpoint,
-    Endpoints,
-    InferenceFailedError,
-    not_found,
-    wrong_task_type,
-)
+from proxy.inference.configuration import EndpointConfig
+from proxy.inference.endpoints import Endpoint, Endpoints
+from proxy.inference.failures import InferenceFailedError, not_found, wrong_task_type
+from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
+from proxy.inference.store import ReadOnlyStore, StoredEndpoint
 from proxy.settings import EndpointSettings
+from tests.support.endpoints import local_endpoints
+
+LATE = 1e9
 
 
 class OneAnswer:
@@ -39,33 +41,54 @@ class OneAnswer:
         return self.answer
 
 
-def endpoints(engine: OneAnswer, top_n: int | None = None) -> Endpoints:
-    return Endpoints({"mine": EndpointSettings(model="minilm", top_n=top_n)}, cast("Engine", engine), 30.0)
-
-
-def mine(answer: OneAnswer, top_n: int | None = None) -> Endpoint:
-    endpoint = endpoints(answer, top_n).get("mine")
+async def mine(answer: OneAnswer, top_n: int | None = None) -> Endpoint:
+    endpoints = local_endpoints({"mine": EndpointSettings(model="minilm")}, answer, top_n=top_n)
+    endpoint = await endpoints.find("mine")
     assert endpoint is not None
     return endpoint
 
 
-async def failure(answer: Reranked | Exception) -> InferenceFailedError:
+class Fake:
+    """A ranker with a ranking of the test's choice."""
+
+    model = "fake"
+
+    def __init__(self, *docs: RankedDoc) -> None:
+        self.docs = docs
+        self.closed = False
+
+    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+        return Ranking(self.docs)
+
+    async def check(self, deadline: float) -> None:
+        """Works."""
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def faked(*docs: RankedDoc) -> Endpoint:
+    return Endpoint(EndpointConfig("mine", "fake", {}), Fake(*docs))
+
+
+async def failure(endpoint: Endpoint) -> InferenceFailedError:
     with pytest.raises(InferenceFailedError) as raised:
-        await mine(OneAnswer(answer)).rerank("q", ["a", "b"], 1e9)
+        await endpoint.rerank("q", ["a", "b"], LATE)
     return raised.value
 
 
 async def test_the_model_of_an_endpoint_is_asked() -> None:
     engine = OneAnswer(Reranked([1.0, -2.0], 1, 0))
-    endpoint = mine(engine)
+    endpoint = await mine(engine)
     deadline = asyncio.get_running_loop().time() + 30
-    assert (await endpoint.rerank("q", ["a", "b"], deadline)).scores == [1.0, -2.0]
+    assert await endpoint.rerank("q", ["a", "b"], deadline) == Reranked([1.0, -2.0], 1, 0)
     assert (endpoint.inference_id, endpoint.model) == ("mine", "minilm")
     assert engine.asked == [("minilm", "q", ["a", "b"], deadline)]
 
 
-def test_an_unknown_endpoint() -> None:
-    assert endpoints(OneAnswer(Reranked([], 0, 0))).get("other") is None
+async def test_an_unknown_endpoint() -> None:
+    endpoints = local_endpoints({}, OneAnswer(Reranked([], 0, 0)))
+    assert await endpoints.find("other") is None
     failure = not_found("other")
     assert failure.status == 404
     assert failure.cause.type == "resource_not_found_exception"
@@ -81,13 +104,14 @@ def test_an_endpoint_of_another_kind() -> None:
 
 
 @pytest.mark.parametrize(("top_n", "window"), [(None, 10_000), (10, 10), (10, 1)])
-def test_a_window_that_an_endpoint_takes(top_n: int | None, window: int) -> None:
-    mine(OneAnswer(Reranked([], 0, 0)), top_n).check_window(window)
+async def test_a_window_that_an_endpoint_takes(top_n: int | None, window: int) -> None:
+    (await mine(OneAnswer(Reranked([], 0, 0)), top_n)).check_window(window)
 
 
-def test_a_window_larger_than_what_an_endpoint_gives() -> None:
+async def test_a_window_larger_than_what_an_endpoint_gives() -> None:
+    endpoint = await mine(OneAnswer(Reranked([], 0, 0)), top_n=10)
     with pytest.raises(InferenceFailedError) as raised:
-        mine(OneAnswer(Reranked([], 0, 0)), top_n=10).check_window(11)
+        endpoint.check_window(11)
     assert (raised.value.status, raised.value.cause.type) == (400, "illegal_argument_exception")
     assert raised.value.cause.reason == (
         "Inference endpoint [mine] is configured to return the top [10] results, but rank_window_size is "
@@ -120,23 +144,123 @@ def test_a_window_larger_than_what_an_endpoint_gives() -> None:
     ],
 )
 async def test_failures_of_the_engine(raised: Exception, status: int, type_: str, reason: str) -> None:
-    cause = (found := await failure(raised)).cause
+    cause = (found := await failure(await mine(OneAnswer(raised)))).cause
     assert (found.status, cause.type, cause.reason) == (status, type_, reason)
     # what exactly happened, such as a model that still loads, is told as well
     innermost = cause if cause.caused_by is None else cause.caused_by
     assert str(raised) in innermost.reason
 
 
-@pytest.mark.parametrize("scores", [[], [1.0], [1.0, 2.0, 3.0]])
-async def test_a_wrong_number_of_scores(scores: list[float]) -> None:
-    found = await failure(Reranked(scores, 0, 0))
+@pytest.mark.parametrize("docs", [(), (RankedDoc(1, 0.5),)])
+async def test_too_few_results(docs: tuple[RankedDoc, ...]) -> None:
+    found = await failure(faked(*docs))
     assert found.status == 500
     assert found.cause.type == "illegal_state_exception"
-    assert found.cause.reason.startswith(f"Expected ranked doc size to be 2, got {len(scores)}.")
+    assert found.cause.reason.startswith(f"Expected ranked doc size to be 2, got {len(docs)}.")
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, 1e39])
 async def test_a_score_that_is_no_finite_float(score: float) -> None:
-    found = await failure(Reranked([1.0, score], 0, 0))
+    found = await failure(faked(RankedDoc(0, 1.0), RankedDoc(1, score)))
     assert found.status == 500
     assert found.cause.reason == "Inference endpoint [mine] returned a score that is not a finite number"
+
+
+@pytest.mark.parametrize(
+    ("indices", "what"), [((0, 2), "[2] for 2 inputs"), ((0, -1), "[-1] for 2 inputs"), ((1, 1), "[1] twice")]
+)
+async def test_an_index_that_is_none_of_the_inputs(indices: tuple[int, int], what: str) -> None:
+    found = await failure(faked(*(RankedDoc(index, 1.0) for index in indices)))
+    assert found.status == 500
+    assert found.cause.reason == f"Inference endpoint [mine] returned a result with index {what}"
+
+
+@given(st.lists(st.floats(-50, 50, width=32), max_size=20), st.randoms())
+def test_scores_are_in_input_order_whatever_the_order_of_results(scores: list[float], random: Any) -> None:
+    docs = [RankedDoc(index, score) for index, score in enumerate(scores)]
+    random.shuffle(docs)
+    assert Ranking(docs).scores(len(scores)) == scores
+
+
+@given(st.lists(st.integers(-3, 3).map(float), max_size=20), st.none() | st.integers(1, 30))
+def test_sorting_keeps_the_input_order_of_equal_scores(scores: list[float], top_n: int | None) -> None:
+    docs = sort_by_score([RankedDoc(index, score) for index, score in enumerate(scores)], top_n)
+    assert docs == sorted(docs, key=lambda doc: (-doc.relevance_score, doc.index))
+    assert len(docs) == min(len(scores), top_n or len(scores))
+
+
+def test_a_printed_ranking_has_floats_as_java_prints_them() -> None:
+    docs = [RankedDoc(6, 0.50955844, 'a "text"'), RankedDoc(0, 5.614787e-4), RankedDoc(1, -11.0)]
+    assert Ranking(docs).body() == (
+        b'{"rerank":[{"index":6,"relevance_score":0.50955844,"text":"a \\"text\\""},'
+        b'{"index":0,"relevance_score":5.614787E-4},{"index":1,"relevance_score":-11.0}]}'
+    )
+
+
+class Scripted(ReadOnlyStore):
+    """A store whose content the test changes."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, EndpointConfig] = {}
+        self.refreshed: dict[str, EndpointConfig] = {}
+        self.changed: Callable[[], None] = lambda: None
+
+    async def start(self, changed: Callable[[], None]) -> None:
+        self.changed = changed
+
+    def all(self) -> Mapping[str, StoredEndpoint]:
+        return {inference_id: StoredEndpoint(config) for inference_id, config in self.kept.items()}
+
+    async def refresh(self) -> None:
+        self.kept |= self.refreshed
+        self.changed()
+
+
+def config(inference_id: str, **settings: Any) -> EndpointConfig:
+    return EndpointConfig(inference_id, "elasticsearch", {"model_id": "m", **settings})
+
+
+class TestStores:
+    async def test_endpoints_come_go_and_change_with_the_store(self) -> None:
+        store = Scripted()
+        services = local_endpoints({}, OneAnswer(Reranked([], 0, 0))).services
+        endpoints = Endpoints(services, [], store)
+        await endpoints.start()
+        store.kept = {"b": config("b"), "a": config("a")}
+        store.changed()
+        assert [each.inference_id for each in endpoints.all()] == ["a", "b"]
+        first = await endpoints.find("a")
+        store.kept = {"a": config("a", num_threads=2)}
+        store.changed()
+        assert [each.inference_id for each in endpoints.all()] == ["a"]
+        second = await endpoints.find("a")
+        assert first is not None
+        assert second is not None
+        assert (first.config, second.config) == (config("a"), config("a", num_threads=2))
+        await endpoints.close()
+
+    async def test_an_unknown_id_is_looked_for_in_the_store(self) -> None:
+        store = Scripted()
+        endpoints = Endpoints(local_endpoints({}, OneAnswer(Reranked([], 0, 0))).services, [], store)
+        await endpoints.start()
+        store.refreshed = {"new": config("new")}
+        found = await endpoints.find("new")
+        assert found is not None
+        assert found.inference_id == "new"
+
+    async def test_those_of_the_settings_win(self) -> None:
+        store = Scripted()
+        store.kept = {"mine": config("mine")}
+        services = local_endpoints({}, OneAnswer(Reranked([], 0, 0))).services
+        endpoints = Endpoints(services, [config("mine", num_threads=7)], store)
+        found = await endpoints.find("mine")
+        assert found is not None
+        assert found.config.service_settings["num_threads"] == 7
+        with pytest.raises(InferenceFailedError, match="fixed in the settings"):
+            await endpoints.delete("mine")
+
+    async def test_one_of_a_service_that_is_not_there(self) -> None:
+        endpoints = Endpoints({}, [EndpointConfig("mine", "gone", {})], ReadOnlyStore())
+        found = await endpoints.find("mine")
+        assert found is not None
+        assert (await failure(found)).cause.reason == "Unknown service [gone] for model [mine]"

@@ -3,13 +3,11 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pytest
 
-from proxy.engine import Engine
 from proxy.errors import ElasticsearchError
-from proxy.inference.endpoints import Endpoints
 from proxy.search.evaluation import Evaluation
 from proxy.search.inner.found import Found, with_filters
 from proxy.search.language.retrievers import LeafRetriever
@@ -18,6 +16,7 @@ from proxy.search.scoring import Scorer
 from proxy.search.upstream import Reply, UpstreamRefusedError
 from proxy.settings import EndpointSettings
 from tests.support import retrievers
+from tests.support.endpoints import local_endpoints
 from tests.support.retrievers import linear, pinned, read, rescorer, rrf
 from tests.support.search_app import ENDPOINT, NumberAtTheEnd
 from tests.support.searches import RERANKER, request, reranking
@@ -48,7 +47,7 @@ class Tree:
         self.answers = answers
         self.engine = NumberAtTheEnd()
         self.upstream = ScriptedUpstream(self._answer)
-        endpoints = Endpoints({ENDPOINT: EndpointSettings(model="m")}, cast("Engine", self.engine), 30.0)
+        endpoints = local_endpoints({ENDPOINT: EndpointSettings(model="m")}, self.engine, 30.0)
         self.scorer = Scorer(endpoints, 30.0, allow_failures=False)
 
     def _answer(self, method: str, target: str, body: Any) -> Reply | Awaitable[Reply]:

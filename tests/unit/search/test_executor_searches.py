@@ -3,13 +3,12 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pytest
 
-from proxy.engine import DeadlineExceededError, Engine, QueueFullError, Reranked
+from proxy.engine import DeadlineExceededError, QueueFullError, Reranked
 from proxy.errors import ElasticsearchError
-from proxy.inference.endpoints import Endpoints
 from proxy.observe.outcome import Applied, Evaluated, Skipped, Tree
 from proxy.search.executor import Executor, SearchAnswer
 from proxy.search.language.request import parse_search
@@ -17,6 +16,7 @@ from proxy.search.scoring import Scorer
 from proxy.search.upstream import Reply, UpstreamRefusedError
 from proxy.settings import EndpointSettings
 from proxy.xcontent.params import parse_params
+from tests.support.endpoints import local_endpoints
 from tests.support.retrievers import linear, pinned, rrf
 from tests.support.search_app import ENDPOINT, TWO_STAGES, NumberAtTheEnd
 from tests.support.searches import STANDARD, reranking
@@ -52,7 +52,7 @@ class Searching:
         self.engine = Patient()
         self.upstream = ScriptedUpstream(self.answer)
         self.never: set[str] = set()
-        endpoints = Endpoints({ENDPOINT: EndpointSettings(model="m")}, cast("Engine", self.engine), scores_s)
+        endpoints = local_endpoints({ENDPOINT: EndpointSettings(model="m")}, self.engine, scores_s)
         self.executor = Executor(Scorer(endpoints, scores_s, allow_failures=allow), deadline_s)
         self.headers: list[list[tuple[str, str]]] = []
 

@@ -3,12 +3,11 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pytest
 
-from proxy.engine import Engine, QueueFullError
-from proxy.inference.endpoints import Endpoints
+from proxy.engine import QueueFullError
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.failures import RankPhaseError
 from proxy.search.chunks import ChunkRescorer, WordBoundaryChunkingSettings
@@ -18,6 +17,7 @@ from proxy.search.run import Run
 from proxy.search.scoring import Scorer
 from proxy.search.upstream import Reply
 from proxy.settings import EndpointSettings
+from tests.support.endpoints import local_endpoints
 from tests.support.search_app import ENDPOINT, NumberAtTheEnd
 from tests.support.searches import request, reranking
 from tests.unit.search.doubles import ScriptedUpstream
@@ -52,7 +52,7 @@ class Phase:
         self.engine = Deadlines()
         endpoints = {ENDPOINT: EndpointSettings(model="numbers")}
         self.scorer = Scorer(
-            Endpoints(endpoints, cast("Engine", self.engine), timeout_s), timeout_s, allow_failures=allow
+            local_endpoints(endpoints, self.engine, timeout_s), timeout_s, allow_failures=allow
         )
         answer = upstream or Reply(404, (), b'{"error":{"type":"resource_not_found_exception"},"status":404}')
         self.upstream = ScriptedUpstream(lambda *_: answer)

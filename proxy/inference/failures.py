@@ -1,0 +1,38 @@
+"""How inference fails, in Elasticsearch's words."""
+
+from collections.abc import Iterable
+
+from proxy.errors import Cause, ElasticsearchError
+
+
+class InferenceFailedError(ElasticsearchError):
+    """No such endpoint, or its model or service did not answer, or not with what was asked for."""
+
+
+def status_error(status: int, reason: str, caused_by: Cause | None = None) -> InferenceFailedError:
+    """An ``ElasticsearchStatusException``."""
+    return InferenceFailedError(status, Cause("status_exception", reason, caused_by=caused_by))
+
+
+def illegal_state(reason: str) -> InferenceFailedError:
+    """A service that answered with success, but not with what was asked for."""
+    return InferenceFailedError(500, Cause("illegal_state_exception", reason))
+
+
+def not_found(inference_id: str) -> InferenceFailedError:
+    reason = f"Inference endpoint not found [{inference_id}]"
+    return InferenceFailedError(404, Cause("resource_not_found_exception", reason))
+
+
+def wrong_task_type(task_type: str, requested: str = "rerank") -> InferenceFailedError:
+    """An endpoint of this id does something else."""
+    return status_error(
+        400,
+        f"Requested task type [{requested}] does not match the inference endpoint's task type [{task_type}]",
+    )
+
+
+def invalid_settings(messages: Iterable[str]) -> InferenceFailedError:
+    """A ``ValidationException``: all messages in one reason, numbered from 1."""
+    numbered = "".join(f"{number}: {message};" for number, message in enumerate(messages, 1))
+    return InferenceFailedError(400, Cause("validation_exception", f"Validation Failed: {numbered}"))
