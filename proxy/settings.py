@@ -494,7 +494,7 @@ def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Ite
     for name, field in model.model_fields.items():
         section = _section_of(field.annotation)
         if section is None:
-            default = None if field.is_required() else field.get_default(call_default_factory=False)
+            default = None if field.is_required() else field.get_default(call_default_factory=True)
             yield Setting((*path, name), field.description or "", default, field.is_required(), per_entry)
         elif get_origin(field.annotation) is dict:
             yield from _rows(section, (*path, name, "NAME"), True)
