@@ -217,6 +217,14 @@ class EndpointSettings(Section):
         return self
 
 
+class InferenceSettings(Section):
+    skip_validate_and_start: bool = Field(
+        False,
+        description="Whether new and changed inference endpoints are kept without being tried, as with "
+        "Elasticsearch's `xpack.inference.skip_validate_and_start`.",
+    )
+
+
 class SearchSettings(Section):
     timeout_s: Seconds = Field(
         30.0, description="Seconds that the reranking of one search may take (native's own limit is 30)."
@@ -297,6 +305,9 @@ class Settings(BaseModel):
         default_factory=_absent_endpoints,
         description="Which model serves which `inference_id`. A search that names none uses "
         "`.rerank-v1-elasticsearch`.",
+    )
+    inference: InferenceSettings = Field(
+        InferenceSettings(), description="The `_inference` API, for the task type `rerank`."
     )
     search: SearchSettings = Field(SearchSettings(), description="Reranked searches.")
     async_search: AsyncSearchSettings = Field(
