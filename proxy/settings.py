@@ -167,23 +167,44 @@ class EngineSettings(Section):
     cache_entries: int = Field(
         100_000, ge=0, description="Scores remembered, by model, query and text. 0: none."
     )
+    idle_unload_s: Seconds = Field(
+        900.0,
+        description="Seconds without calls after which a model that nothing keeps loaded is unloaded.",
+    )
+    artifacts_dir: Path | None = Field(
+        None,
+        description="Where packages of model repositories are kept. Absent: `rerank-proxy/models` in "
+        "`XDG_CACHE_HOME`, or in `~/.cache`.",
+    )
     offline: bool = Field(
-        False, description="Never reach a model hub: a hub id must then be in the local cache."
+        False, description="Never reach a model hub or repository: what is needed must be in a local cache."
     )
 
 
 class ModelSettings(Section):
     source: str = Field(
-        description="A directory, or the id of a model on the Hugging Face hub.", min_length=1
+        description="A directory, the id of a model on the Hugging Face hub, or the URL (`https`, `http`, "
+        "`file`) of a repository of Elasticsearch's model packages.",
+        min_length=1,
     )
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    package: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+$",
+        description="The package in a repository, or in a directory that holds packages. Absent: the model's "
+        "name without a leading dot, or the only package of the directory.",
+    )
+    preload: bool = Field(
+        True, description="Load it at the start and keep it loaded. `false`: when something needs it."
+    )
     max_length: Count | None = Field(
         None, description="Tokens of query, text and special tokens together. Absent: the model's own limit."
     )
-    truncation: Literal["balanced", "longest_first", "second"] = Field(
-        "balanced",
+    truncation: Literal["balanced", "longest_first", "second"] | None = Field(
+        None,
         description="What is cut when a pair is too long. `balanced`: Elasticsearch's rule for Elastic "
-        "Rerank; `longest_first`: that of sentence-transformers; `second`: only the text, Eland's choice.",
+        "Rerank; `longest_first`: that of sentence-transformers; `second`: only the text, Eland's choice. "
+        "Absent: what a package says, else `balanced`.",
     )
     activation: Literal["identity", "sigmoid"] = Field(
         "identity",
