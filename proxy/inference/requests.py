@@ -9,7 +9,7 @@ from proxy.errors import Cause, ElasticsearchError, error, validation_error
 from proxy.inference.configuration import RERANK, TASK_TYPES
 from proxy.inference.failures import status_error
 from proxy.inference.settings_table import SERVICE_SETTINGS, TASK_SETTINGS
-from proxy.xcontent.java_values import java_type, print_java
+from proxy.xcontent.java_values import class_name, print_java, read
 from proxy.xcontent.object_parser import (
     BOOL,
     INT,
@@ -21,7 +21,7 @@ from proxy.xcontent.object_parser import (
     parse_object,
     x_content_error,
 )
-from proxy.xcontent.source import ARRAY, NULL, OBJECT, STRING, Node, parse
+from proxy.xcontent.source import ARRAY, OBJECT, STRING, Node, parse
 
 ANY: Final = "any"
 """The task type of a request that names none."""
@@ -249,15 +249,8 @@ def _map(node: Node) -> dict[str, Any]:
     if node.kind != OBJECT:
         reason = f"Failed to parse object: expecting token of type [{OBJECT}] but found [{node.kind}]"
         raise x_content_error(node, node.start, reason)
-    return {name: _value(child) for name, child in node.members.items()}
-
-
-def _value(node: Node) -> Any:
-    if node.kind == OBJECT:
-        return {name: _value(child) for name, child in node.members.items()}
-    if node.kind == ARRAY:
-        return [_value(child) for child in items(node)]
-    return None if node.kind == NULL else node.scalar()
+    values: dict[str, Any] = read(node)
+    return values
 
 
 def _string(values: dict[str, Any], name: str) -> str | None:
@@ -279,7 +272,7 @@ def _cast(name: str, value: Any, wanted: str) -> ElasticsearchError:
     return status_error(
         400,
         f"field [{name}] is not of the expected type. The value [{print_java(value)}] of type "
-        f"[{java_type(value)}] cannot be converted to a [{wanted}]",
+        f"[{class_name(value).rpartition('.')[2]}] cannot be converted to a [{wanted}]",
     )
 
 
