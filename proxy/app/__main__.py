@@ -25,6 +25,7 @@ from proxy.app.upstream import UpstreamClient
 from proxy.engine import Engine
 from proxy.inference.endpoints import Endpoints
 from proxy.inference.fixed import fixed_endpoints
+from proxy.inference.local_models import LocalModels
 from proxy.inference.service import ServiceContext
 from proxy.inference.services import load_services
 from proxy.inference.store import ReadOnlyStore
@@ -60,8 +61,10 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         cleanup.push_async_callback(engine.close)
         upstream = UpstreamClient(settings.upstream, settings.search)
         cleanup.push_async_callback(upstream.close)
-        services = load_services(ServiceContext(engine, settings.search.timeout_s))
-        endpoints = Endpoints(services, fixed_endpoints(services, settings.endpoints), ReadOnlyStore())
+        models = LocalModels(settings.models)
+        services = load_services(ServiceContext(engine, models, settings.search.timeout_s))
+        fixed = fixed_endpoints(services, settings.endpoints, models)
+        endpoints = Endpoints(services, fixed, ReadOnlyStore())
         cleanup.push_async_callback(endpoints.close)
         await endpoints.start()
         scorer = Scorer(

@@ -122,16 +122,21 @@ class Endpoints:
         """Keep a new endpoint that works.
 
         Args:
-            check: Whether it is tried before it is kept.
+            check: Whether it is tried before it is kept, and started.
 
         Raises:
-            InferenceFailedError: There is one of this id, it does not work, or it cannot be kept.
+            InferenceFailedError: There is one of this id, it does not work, or it cannot be kept. With status
+                408 it is kept: its model was not started in time.
         """
-        if await self.find(config.inference_id) is not None:
-            raise already_exists(config.inference_id)
+        inference_id = config.inference_id
+        if await self.find(inference_id) is not None:
+            raise already_exists(inference_id)
         if check:
             await self._try(config, deadline)
         await self._store.create(config)
+        self._follow_store()
+        if check:
+            await self._start(inference_id, deadline)
 
     async def replace(self, config: EndpointConfig, deadline: float, *, check: bool = True) -> None:
         """Change an endpoint to another state that works; raises as `create`."""
@@ -141,12 +146,14 @@ class Endpoints:
         if check:
             await self._try(config, deadline)
         await self._store.replace(config, stored.version)
+        self._follow_store()
 
     async def delete(self, inference_id: str) -> None:
         """Raises:
         InferenceFailedError: There is none of this id, or it is fixed, or the store cannot be written.
         """
         await self._store.delete(inference_id, self._stored(inference_id).version)
+        self._follow_store()
 
     def _stored(self, inference_id: str) -> StoredEndpoint:
         if self.is_fixed(inference_id):
@@ -165,6 +172,14 @@ class Endpoints:
             await ranker.check(deadline)
         finally:
             await ranker.close()
+
+    async def _start(self, inference_id: str, deadline: float) -> None:
+        try:
+            await self._open[inference_id].ranker.start(deadline)
+        except InferenceFailedError as failure:
+            if failure.status != 408:
+                await self.delete(inference_id)
+            raise
 
     def _follow_store(self) -> None:
         """Open what is new, close what is gone or has changed."""
@@ -203,6 +218,9 @@ class _Broken:
         raise self._failure
 
     async def check(self, deadline: float) -> None:
+        raise self._failure
+
+    async def start(self, deadline: float) -> None:
         raise self._failure
 
     async def close(self) -> None:

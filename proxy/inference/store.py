@@ -22,7 +22,10 @@ class StoredEndpoint:
 
 
 class EndpointStore(Protocol):
-    """Keeps endpoints. What was read last can be had without waiting; writing waits."""
+    """Keeps endpoints. What was read last can be had without waiting; writing waits.
+
+    Once `create`, `replace` or `delete` has returned, `all` shows it.
+    """
 
     async def start(self, changed: Callable[[], None]) -> None:
         """Read what is there, and go on noticing what others change.

@@ -25,14 +25,14 @@ from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
 from proxy.search.upstream import Reply
 from proxy.settings import SearchSettings, Settings
-from tests.support.endpoints import MemoryStore, local_endpoints
+from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
 
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 TWO_STAGES: Final = "search_type=query_then_fetch"
 """The default, spelt out: it changes nothing for a client but makes the proxy use a point in time."""
 
 
-class NumberAtTheEnd:
+class NumberAtTheEnd(LoadedModels):
     """In the engine's place: the score of a text is the number that it ends with.
 
     Attributes:

@@ -22,13 +22,13 @@ from proxy.inference.failures import InferenceFailedError, not_found, wrong_task
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
 from proxy.inference.store import ReadOnlyStore, StoredEndpoint
 from proxy.settings import EndpointSettings
-from tests.support.endpoints import local_endpoints
+from tests.support.endpoints import LoadedModels, local_endpoints
 
 LATE = 1e9
 
 
-class OneAnswer:
-    """The engine's one method that endpoints use, with an answer of the test's choice."""
+class OneAnswer(LoadedModels):
+    """An engine with an answer of the test's choice."""
 
     def __init__(self, answer: Reranked | Exception) -> None:
         self.answer = answer
@@ -62,6 +62,9 @@ class Fake:
 
     async def check(self, deadline: float) -> None:
         """Works."""
+
+    async def start(self, deadline: float) -> None:
+        """Nothing to wait for."""
 
     async def close(self) -> None:
         self.closed = True
