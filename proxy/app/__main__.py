@@ -23,9 +23,9 @@ from proxy.app.upstream import UpstreamClient
 from proxy.engine import Engine
 from proxy.inference.endpoints import Endpoints
 from proxy.inference.fixed import fixed_endpoints
+from proxy.inference.registry.opening import open_store
 from proxy.inference.service import ServiceContext
 from proxy.inference.services import load_services
-from proxy.inference.store import ReadOnlyStore
 from proxy.loop import new_event_loop
 from proxy.observe.log import configure
 from proxy.search.executor import Executor
@@ -59,7 +59,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         upstream = UpstreamClient(settings.upstream, settings.search)
         cleanup.push_async_callback(upstream.close)
         services = load_services(ServiceContext(engine, settings.search.timeout_s))
-        endpoints = Endpoints(services, fixed_endpoints(services, settings.endpoints), ReadOnlyStore())
+        endpoints = Endpoints(services, fixed_endpoints(services, settings.endpoints), open_store(settings))
         cleanup.push_async_callback(endpoints.close)
         await endpoints.start()
         scorer = Scorer(
