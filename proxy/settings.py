@@ -290,7 +290,7 @@ class RegistrySettings(Section):
     store: Literal["file", "index", "none"] = Field(
         "file",
         description="Where endpoints that clients create are kept. `file`: in `state_dir`, for one proxy; "
-        "`index`: in upstream, for all proxies in front of it; `none`: those of `endpoints` are all there are.",
+        "`index`: in upstream, for all proxies in front of it; `none`: there are those of `endpoints` only.",
     )
     index: str = Field(
         "rerank-proxy-endpoints",
@@ -308,14 +308,14 @@ class RegistrySettings(Section):
     )
     key: SecretKey | None = Field(
         None,
-        description="What the secrets of endpoints are encrypted with: 32 random bytes in base64. Proxies that "
-        "share a registry need the same. Absent, also as a file: with `file` one is made in `state_dir`; with "
-        "`index` endpoints that have secrets cannot be created.",
+        description="What the secrets of endpoints are encrypted with: 32 random bytes in base64. Proxies "
+        "that share a registry need the same. Absent, also as a file: with `file` one is made in "
+        "`state_dir`; with `index` endpoints that have secrets cannot be created.",
     )
     key_file: Path | None = Field(
         None,
-        description="A file with such a key, in place of `key`. Further keys, each on a line of its own, still "
-        "decrypt: so a key is replaced.",
+        description="A file with such a key, in place of `key`. Further keys, each on a line of its own, "
+        "still decrypt: so a key is replaced.",
     )
     refresh_s: Seconds = Field(
         2.0, description="Seconds between two looks at what other processes have changed."
@@ -562,7 +562,7 @@ class Setting:
     per_entry: bool
     """True below `models` and `endpoints`: the second part of the path is a name of the user's choice."""
     secret: bool = False
-    """True for what is shown nowhere. It has no option, since any user of a machine can read command lines."""
+    """True for what is shown nowhere. It has no option, since any user can read command lines."""
 
     @property
     def key(self) -> str:

@@ -105,7 +105,8 @@ def _decrypt(config: EndpointConfig, token: str, keys: KeyRing | None) -> dict[s
     except (AlteredError, msgspec.DecodeError):
         raise status_error(
             400,
-            f"{where} they, or the settings they belong to, were altered outside the proxy; restore them, {remedy}",
+            f"{where} they, or the settings they belong to, were altered outside the proxy; restore them, "
+            f"{remedy}",
         ) from None
 
 

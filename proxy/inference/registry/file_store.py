@@ -10,7 +10,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from proxy.inference.configuration import EndpointConfig
-from proxy.inference.failures import InferenceFailedError, not_found, status_error
+from proxy.inference.failures import not_found, status_error
 from proxy.inference.registry import files
 from proxy.inference.registry.documents import to_document
 from proxy.inference.registry.following import FollowingStore

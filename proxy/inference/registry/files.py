@@ -36,8 +36,8 @@ def make_private_directory(path: Path) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put `content` in the place of the file: a reader, or a start after a power failure, finds all of the old or
-    all of the new.
+    """Put `content` in the place of the file: a reader, or a start after a power failure, finds all of
+    the old or all of the new.
 
     Raises:
         OSError: It cannot be written; the file is as it was.

@@ -106,7 +106,7 @@ class FollowingStore(ABC):
     def _decoded(
         self, documents: Mapping[str, tuple[Any, Any]], keys: KeyRing | None
     ) -> dict[str, StoredEndpoint]:
-        """Endpoints from documents and their versions. Of one that is damaged the log tells, once; it is left out."""
+        """Endpoints from documents and their versions. A damaged one is left out; the log tells once."""
         decoded: dict[str, StoredEndpoint] = {}
         complaints: dict[str, str] = {}
         for inference_id, (document, version) in documents.items():

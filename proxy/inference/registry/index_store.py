@@ -1,7 +1,8 @@
 """Endpoints in an index of upstream, for all proxies in front of it."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -70,18 +71,12 @@ class IndexStore(FollowingStore):
         await self._client.close()
 
     async def create(self, config: EndpointConfig) -> None:
-        document = self._document(config)
-        async with self._turn:
-            await self._make_index(config.inference_id)
-            try:
-                await self._call("PUT", f"_create/{_encoded(config.inference_id)}?refresh=true", document)
-            except ApiError as error:
-                if error.status_code == 409:
-                    raise already_exists(config.inference_id) from None
-                raise self._not_written(config.inference_id, error) from None
-            except TransportError as error:
-                raise self._not_written(config.inference_id, error) from None
-            await self._read_back()
+        inference_id, document = config.inference_id, self._document(config)
+        async with self._turn, self._writing(inference_id, already_exists):
+            await self._look_for_changes()
+            if not self._exists:
+                await self._make_index()
+            await self._call("PUT", f"_create/{_encoded(inference_id)}?refresh=true", document)
 
     async def replace(self, config: EndpointConfig, version: Any) -> None:
         await self._change("PUT", config.inference_id, version, self._document(config))
@@ -90,37 +85,43 @@ class IndexStore(FollowingStore):
         await self._change("DELETE", inference_id, version, None)
 
     async def _change(self, method: str, inference_id: str, version: Version, document: Any) -> None:
-        seq_no, primary_term = version
-        target = (
-            f"_doc/{_encoded(inference_id)}?refresh=true&if_seq_no={seq_no}&if_primary_term={primary_term}"
-        )
-        async with self._turn:
-            try:
-                await self._call(method, target, document)
-            except ApiError as error:
-                if error.status_code == 404:
-                    raise not_found(inference_id) from None
-                if error.status_code == 409:
-                    raise changed_meanwhile(inference_id) from None
-                raise self._not_written(inference_id, error) from None
-            except TransportError as error:
-                raise self._not_written(inference_id, error) from None
+        condition = "if_seq_no={}&if_primary_term={}".format(*version)
+        async with self._turn, self._writing(inference_id, changed_meanwhile):
+            await self._look_for_changes()
+            if inference_id not in self._documents:
+                raise not_found(inference_id)
+            await self._call(method, f"_doc/{_encoded(inference_id)}?refresh=true&{condition}", document)
+
+    @asynccontextmanager
+    async def _writing(
+        self, inference_id: str, conflict: Callable[[str], InferenceFailedError]
+    ) -> AsyncIterator[None]:
+        """What goes wrong, in the caller's words; however it went, what is there now is read.
+
+        Args:
+            conflict: What a 409 means.
+        """
+        try:
+            yield
+        except (ApiError, TransportError) as error:
+            if isinstance(error, ApiError) and error.status_code == 409:
+                raise conflict(inference_id) from None
+            raise status_error(
+                500,
+                f"Failed to store inference endpoint [{inference_id}]: the registry cannot be written: "
+                f"{self._problem(error)}",
+            ) from None
+        finally:
             await self._read_back()
 
-    async def _make_index(self, inference_id: str) -> None:
-        """Unless it is there: an account that may not make it can be given one that was made for it."""
+    async def _make_index(self) -> None:
         try:
-            await self._look_for_changes()
-            if self._exists:
-                return
             await self._call("PUT", "", {"settings": _SETTINGS, "mappings": MAPPINGS})
         except ApiError as error:
-            if error.status_code != 400 or error.error != "resource_already_exists_exception":
-                raise self._not_written(inference_id, error) from None
-        except TransportError as error:
-            raise self._not_written(inference_id, error) from None
-        else:
-            logger.info("the index [%s] for inference endpoints was made", self._index)
+            if error.status_code == 400 and error.error == "resource_already_exists_exception":
+                return  # another proxy was faster
+            raise
+        logger.info("the index [%s] for inference endpoints was made", self._index)
 
     async def _read(self) -> Mapping[str, StoredEndpoint]:
         try:
@@ -167,8 +168,8 @@ class IndexStore(FollowingStore):
         if config.secrets and self._keys is None:
             raise status_error(
                 400,
-                f"Failed to store inference endpoint [{config.inference_id}]: its secrets cannot be encrypted, since "
-                "registry.key is not set; proxies that share a registry need the same key",
+                f"Failed to store inference endpoint [{config.inference_id}]: its secrets cannot be "
+                "encrypted, since registry.key is not set; proxies that share a registry need the same key",
             )
         return to_document(config, self._keys)
 
@@ -176,13 +177,6 @@ class IndexStore(FollowingStore):
         headers = {"accept": _JSON} if body is None else {"accept": _JSON, "content-type": _JSON}
         path = f"/{_encoded(self._index)}/{target}" if target else f"/{_encoded(self._index)}"
         return (await self._client.perform_request(method, path, headers=headers, body=body)).body
-
-    def _not_written(self, inference_id: str, error: ApiError | TransportError) -> InferenceFailedError:
-        return status_error(
-            500,
-            f"Failed to store inference endpoint [{inference_id}]: the registry cannot be written: "
-            f"{self._problem(error)}",
-        )
 
     def _problem(self, error: ApiError | TransportError) -> str:
         if isinstance(error, TransportError):
