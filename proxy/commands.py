@@ -72,12 +72,12 @@ async def _check_registry(settings: Settings, say: Callable[[str], None]) -> boo
         return False
     finally:
         await store.close()
-    failures = [each.failure for each in store.all().values() if each.failure is not None]
-    for failure in failures:
-        say(f"registry   failed  {failure}")
-    if not failures:
+    broken = [each.failure for each in store.all().values() if each.failure is not None]
+    for each in broken:
+        say(f"registry   failed  {each}")
+    if not broken:
         say(f"registry   ok      {settings.registry.store}, {len(store.all())} endpoints")
-    return not failures
+    return not broken
 
 
 async def _check_models(settings: Settings, say: Callable[[str], None]) -> bool:
