@@ -13,6 +13,7 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from prometheus_client import CollectorRegistry
 
+from proxy.app.apis.gate import Gate
 from proxy.app.apis.inference import InferenceApi
 from proxy.app.apis.routes import inference_routes
 from proxy.app.metrics import InferenceMetrics, SearchMetrics
@@ -188,7 +189,7 @@ async def search_app(
         parse,
         async_search=settings.async_search,
         unknown=unknown,
-        others=inference_routes(InferenceApi(endpoints), InferenceMetrics(registry)),
+        others=inference_routes(InferenceApi(endpoints), Gate(), InferenceMetrics(registry)),
     )
     runner = web.AppRunner(app.application(), auto_decompress=False, handler_cancellation=True)
     await runner.setup()
