@@ -23,6 +23,7 @@ from proxy.app.upstream import UpstreamClient
 from proxy.engine import Engine
 from proxy.inference.endpoints import Endpoints
 from proxy.inference.fixed import fixed_endpoints
+from proxy.inference.remote import RemoteClient
 from proxy.inference.service import ServiceContext
 from proxy.inference.services import load_services
 from proxy.inference.store import ReadOnlyStore
@@ -58,7 +59,9 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         cleanup.push_async_callback(engine.close)
         upstream = UpstreamClient(settings.upstream, settings.search)
         cleanup.push_async_callback(upstream.close)
-        services = load_services(ServiceContext(engine, settings.search.timeout_s))
+        remote = RemoteClient(settings.remote, registry)
+        cleanup.push_async_callback(remote.close)
+        services = load_services(ServiceContext(engine, settings.search.timeout_s, remote))
         endpoints = Endpoints(services, fixed_endpoints(services, settings.endpoints), ReadOnlyStore())
         cleanup.push_async_callback(endpoints.close)
         await endpoints.start()

@@ -7,7 +7,7 @@ A service is one way to get scores: the models of this machine, or a vendor's AP
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from proxy.engine import Engine
 from proxy.inference.configuration import EndpointConfig
@@ -22,6 +22,9 @@ from proxy.inference.settings_table import (
     unknown_settings,
 )
 from proxy.xcontent.java_values import print_java
+
+if TYPE_CHECKING:
+    from proxy.inference.remote.client import RemoteClient
 
 RATE_LIMIT: Final = "rate_limit"
 _REQUESTS_PER_MINUTE: Final = Setting(
@@ -68,10 +71,12 @@ class ServiceContext:
     Attributes:
         engine: The models of this machine.
         timeout_s: Seconds that a call may take at most, for messages.
+        remote: The way to other servers.
     """
 
     engine: Engine
     timeout_s: float
+    remote: "RemoteClient"
 
 
 class Service(ABC):

@@ -7,10 +7,11 @@ from proxy.engine import Engine
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.endpoints import Endpoints
 from proxy.inference.fixed import fixed_endpoints
+from proxy.inference.remote import RemoteClient
 from proxy.inference.service import ServiceContext
 from proxy.inference.services.elasticsearch import ElasticsearchService
 from proxy.inference.store import ReadOnlyStore
-from proxy.settings import EndpointSettings
+from proxy.settings import EndpointSettings, RemoteSettings
 
 
 class Limited(ElasticsearchService):
@@ -31,7 +32,7 @@ def local_endpoints(
         engine: Anything with the methods of an `Engine` that endpoints use.
         top_n: The most results that each is configured to give.
     """
-    service = Limited(ServiceContext(cast("Engine", engine), timeout_s))
+    service = Limited(ServiceContext(cast("Engine", engine), timeout_s, RemoteClient(RemoteSettings())))
     service.limit = top_n
     services = {service.name: service}
     return Endpoints(services, fixed_endpoints(services, settings), ReadOnlyStore())
