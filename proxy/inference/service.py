@@ -92,6 +92,8 @@ class Service(ABC):
     """For people."""
     service_settings: ClassVar[Sequence[Setting]] = ()
     task_settings: ClassVar[Sequence[Setting]] = ()
+    any_task_settings: ClassVar[bool] = False
+    """Whether the task's settings beyond the table are the service's own business, and taken as they are."""
     requests_per_minute: ClassVar[int | None] = None
     """Default of the `rate_limit` setting; None for services without it."""
     top_n_setting: ClassVar[str | None] = "top_n"
@@ -126,7 +128,7 @@ class Service(ABC):
         service_reader = SettingsReader(SERVICE_SETTINGS, service_settings, faults)
         task_reader = SettingsReader(TASK_SETTINGS, task_settings, faults)
         values = self._read_service_settings(service_reader, faults)
-        config = self._config(inference_id, values, task_reader.read(self.task_settings))
+        config = self._config(inference_id, values, self._read_task_settings(task_reader))
         config = self.check_settings(config, faults)
         if faults:
             raise invalid_settings(faults)
@@ -172,7 +174,7 @@ class Service(ABC):
         """
         faults: list[str] = []
         reader = SettingsReader(TASK_SETTINGS, task_settings, faults)
-        values = reader.read(self.task_settings, partial=True)
+        values = self._read_task_settings(reader, partial=True)
         if faults:
             raise invalid_settings(faults)
         if reader.rest():
@@ -189,6 +191,10 @@ class Service(ABC):
         if self.requests_per_minute is not None:
             rows[f"{RATE_LIMIT}.{_REQUESTS_PER_MINUTE.name}"] = _REQUESTS_PER_MINUTE
         return {name: _catalogue_row(setting) for name, setting in rows.items()}
+
+    def _read_task_settings(self, reader: SettingsReader, *, partial: bool = False) -> dict[str, Any]:
+        values = reader.read(self.task_settings, partial=partial)
+        return {**values, **reader.take_rest()} if self.any_task_settings else values
 
     def _read_service_settings(self, reader: SettingsReader, faults: list[str]) -> dict[str, Any]:
         values = reader.read(self.service_settings)

@@ -57,7 +57,7 @@ def json_call(url: str, body: Any, headers: Mapping[str, str], secrets: Sequence
 def form_call(url: str, fields: Mapping[str, str]) -> HttpCall:
     """A POST of a form, for token endpoints."""
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    return HttpCall(url, urlencode(fields).encode(), headers)
+    return HttpCall(url, urlencode(fields).encode(), headers, tuple(fields.values()))
 
 
 def bearer(token: str) -> dict[str, str]:

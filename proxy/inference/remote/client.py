@@ -105,6 +105,8 @@ class RemoteClient:
             raise ConnectionFailedError("the connection could not be opened in time") from None
         except aiohttp.InvalidURL:
             raise ConnectionFailedError("this is not a URL", transient=False) from None
+        except ValueError:  # not from aiohttp's own exceptions: a header that HTTP cannot carry
+            raise ConnectionFailedError("a header holds a line break", transient=False) from None
         except aiohttp.ClientError as failure:
             private = isinstance(failure, aiohttp.ClientConnectorError) and isinstance(
                 failure.os_error, PrivateAddressError

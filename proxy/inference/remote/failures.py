@@ -132,7 +132,10 @@ def _words(value: Any) -> str | None:
         return "; ".join(filter(None, map(_words, value[:5]))) or None
     if isinstance(value, Mapping):
         description = value.get("error_description")
-        found = (_words(value.get(key)) for key in ("message", "msg", "detail", "error", "errors", "title"))
+        found = (
+            _words(value.get(key))
+            for key in ("message", "Message", "msg", "detail", "error", "errors", "title")
+        )
         words = next(filter(None, found), None)
         return f"{words}: {description}" if words and isinstance(description, str) else words
     return None

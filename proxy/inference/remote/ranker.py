@@ -1,7 +1,7 @@
 """An endpoint of a remote service that can be asked."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -27,6 +27,7 @@ from proxy.inference.remote.failures import (
 )
 from proxy.inference.remote.retries import retry_after
 from proxy.inference.remote.shapes import MalformedAnswerError
+from proxy.inference.remote.tokens import Token
 from proxy.inference.service import RATE_LIMIT
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ class RemoteRanker:
     def _merged(
         self, answers: Sequence[Sequence[RankedDoc]], batches: Sequence[RemoteCall], call: RemoteCall
     ) -> Sequence[RankedDoc]:
-        if len(answers) == 1:
-            return answers[0] if self._service.ranks else sort_by_score(answers[0], call.top_n)
+        if len(answers) == 1 and self._service.ranks:
+            return answers[0]
         docs: list[RankedDoc] = []
         offset = 0
         for answer, batch in zip(answers, batches, strict=True):
@@ -198,6 +199,32 @@ async def exchange(
     shown = ". ".join(filter(None, (hidden(message), advice)))
     wait_s = retry_after(answer.headers, client.clock.wall())
     raise refused(inference_id, answer.status, url, shown, wait_s)
+
+
+async def fetch_token(
+    service: "RemoteService", config: EndpointConfig, key: str, request: Callable[[], HttpCall]
+) -> str:
+    """An OAuth access token, kept for as long as it is good.
+
+    Args:
+        key: As of `TokenCache.get`.
+        request: What asks for one.
+
+    Raises:
+        InferenceFailedError: None could be had.
+    """
+    client = service.context.remote
+
+    async def fetch() -> Token:
+        answer = await exchange(client, service, config, request())
+        try:
+            token = msgspec.json.decode(answer.body)
+            return Token(str(token["access_token"]), float(token.get("expires_in", 0)))
+        except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError):
+            reason = "it holds no access token"
+            raise unusable(config.inference_id, reason, answer.status) from None
+
+    return await client.tokens.get(key, fetch)
 
 
 def _with_texts(docs: Sequence[RankedDoc], call: RemoteCall) -> Sequence[RankedDoc]:

@@ -29,6 +29,10 @@ class Retries:
         Args:
             retried: Called before each further try.
         """
+
+        async def try_it() -> T:
+            return await attempt()  # which tenacity would not take for a coroutine function if it is a lambda
+
         last_start = min(deadline, self._clock.now() + self._settings.retry_total_s)
         return await AsyncRetrying(
             retry=retry_if_exception(_is_transient),
@@ -37,7 +41,7 @@ class Retries:
             before_sleep=lambda state: retried(),
             sleep=self._clock.sleep,
             reraise=True,
-        )(attempt)
+        )(try_it)
 
     def _wait(self, state: RetryCallState) -> float:
         """Half of it is at random, so that callers that failed together come back one by one."""

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from yarl import URL
@@ -10,6 +11,7 @@ from proxy.inference.configuration import EndpointConfig
 from proxy.inference.ranking import RankedDoc
 from proxy.inference.remote.addresses import HostNotAllowedError
 from proxy.inference.remote.calls import HttpCall, RemoteCall, bearer, json_call
+from proxy.inference.remote.failures import Redaction
 from proxy.inference.remote.ranker import RemoteRanker
 from proxy.inference.remote.shapes import Shape
 from proxy.inference.remote.tables import RETURN_DOCUMENTS
@@ -54,7 +56,7 @@ class RemoteService(Service):
         return json_call(self.url(config), self.body(config, call), self.headers(config))
 
     def url(self, config: EndpointConfig) -> str:
-        """What is called. It is shown in errors: nothing secret in it."""
+        """What is called."""
         return str(config.service_settings.get("url") or self.base(config) + self.path)
 
     def headers(self, config: EndpointConfig) -> Mapping[str, str]:
@@ -105,8 +107,8 @@ class RemoteService(Service):
         task_settings: Mapping[str, Any],
     ) -> RemoteCall:
         """A request, completed by the task settings."""
-        if top_n is None and self.top_n_setting is not None:
-            top_n = task_settings.get(self.top_n_setting)
+        if top_n is None:
+            top_n = self.top_n(replace(config, task_settings=task_settings))
         if return_documents is None:
             return_documents = task_settings.get(RETURN_DOCUMENTS.name)
         return RemoteCall(query, texts, top_n, return_documents, task_settings)
@@ -115,13 +117,14 @@ class RemoteService(Service):
         """Refuses hosts that may not be called; rules of a service come before it."""
         if not faults:
             for setting, url in self.urls(config).items():
-                self._check_host(setting, url, faults)
+                self._check_host(config, setting, url, faults)
         return config
 
-    def _check_host(self, setting: str, url: str, faults: list[str]) -> None:
+    def _check_host(self, config: EndpointConfig, setting: str, url: str, faults: list[str]) -> None:
         try:
             self.context.remote.hosts.check(url, self.name, self.vendor_hosts())
         except HostNotAllowedError as refusal:
+            shown = Redaction(config)(url)
             faults.append(
-                f"[service_settings] Invalid url [{url}] received for field [{setting}]. Error: {refusal}"
+                f"[service_settings] Invalid url [{shown}] received for field [{setting}]. Error: {refusal}"
             )
