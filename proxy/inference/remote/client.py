@@ -97,10 +97,11 @@ class RemoteClient:
 
     async def _exchange(self, call: HttpCall) -> HttpAnswer:
         try:
-            async with self._opened().post(
-                URL(call.url), data=call.body, headers=call.headers, allow_redirects=False
-            ) as answer:
-                return HttpAnswer(answer.status, answer.headers, await self._read(answer))
+            try:
+                return await self._post(call)
+            except aiohttp.ServerDisconnectedError:
+                # A kept connection was closed just before it was used again. A ranking changes nothing.
+                return await self._post(call)
         except aiohttp.ServerTimeoutError:
             raise ConnectionFailedError("the connection could not be opened in time") from None
         except aiohttp.InvalidURL:
@@ -112,6 +113,12 @@ class RemoteClient:
                 failure.os_error, PrivateAddressError
             )
             raise ConnectionFailedError(_describe(failure), transient=not private) from None
+
+    async def _post(self, call: HttpCall) -> HttpAnswer:
+        async with self._opened().post(
+            URL(call.url), data=call.body, headers=call.headers, allow_redirects=False
+        ) as answer:
+            return HttpAnswer(answer.status, answer.headers, await self._read(answer))
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
         chunks, size = [], 0

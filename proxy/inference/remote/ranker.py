@@ -127,6 +127,7 @@ class RemoteRanker:
     def _merged(
         self, answers: Sequence[Sequence[RankedDoc]], batches: Sequence[RemoteCall], call: RemoteCall
     ) -> Sequence[RankedDoc]:
+        """What is sorted here has equal scores in the order of the input."""
         if len(answers) == 1 and self._service.ranks:
             return answers[0]
         docs: list[RankedDoc] = []
@@ -135,7 +136,7 @@ class RemoteRanker:
             Ranking(answer).check(self._config.inference_id, len(batch.texts))
             docs += [replace(doc, index=doc.index + offset) for doc in answer]
             offset += len(batch.texts)
-        return sort_by_score(docs, call.top_n)
+        return sort_by_score(sorted(docs, key=lambda doc: doc.index), call.top_n)
 
     async def _ranked(self, batch: RemoteCall, deadline: float) -> list[RankedDoc]:
         retries = self._client.metrics.retries.labels(self._service.name)
@@ -177,17 +178,18 @@ async def exchange(
             is in it.
     """
     inference_id = config.inference_id
-    hidden = Redaction(config, (*call.secrets, *call.headers.get("Authorization", "").split()[1:]))
+    token = call.headers.get("Authorization", "").removeprefix("Bearer ")
+    hidden = Redaction(config, (*call.secrets, token))
     url = hidden(call.url)
     try:
         client.hosts.check(call.url, service.name, service.vendor_hosts())
         answer = await client.send(service.name, call)
     except HostNotAllowedError as refusal:
-        raise not_allowed(inference_id, url, hidden(str(refusal))) from None
+        raise not_allowed(inference_id, url, str(refusal)) from None
     except ConnectionFailedError as failure:
         if not failure.transient:
-            raise not_allowed(inference_id, url, hidden(str(failure))) from None
-        raise unreachable(inference_id, url, hidden(str(failure))) from None
+            raise not_allowed(inference_id, url, str(failure)) from None
+        raise unreachable(inference_id, url, str(failure)) from None
     except AnswerTooLargeError as failure:
         raise unusable(inference_id, str(failure)) from None
     if 200 <= answer.status < 300:
