@@ -28,6 +28,7 @@ from proxy.inference.endpoints import Endpoints
 from proxy.inference.fixed import fixed_endpoints
 from proxy.inference.local_models import LocalModels
 from proxy.inference.registry.opening import open_store
+from proxy.inference.remote import RemoteClient
 from proxy.inference.service import ServiceContext
 from proxy.inference.services import load_services
 from proxy.loop import new_event_loop
@@ -62,8 +63,10 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         cleanup.push_async_callback(engine.close)
         upstream = UpstreamClient(settings.upstream, settings.search)
         cleanup.push_async_callback(upstream.close)
+        remote = RemoteClient(settings.remote, registry)
+        cleanup.push_async_callback(remote.close)
         models = LocalModels(settings.models)
-        services = load_services(ServiceContext(engine, models, settings.search.timeout_s))
+        services = load_services(ServiceContext(engine, models, settings.search.timeout_s, remote))
         fixed = fixed_endpoints(services, settings.endpoints, models)
         endpoints = Endpoints(services, fixed, open_store(settings))
         cleanup.push_async_callback(endpoints.close)
