@@ -259,6 +259,22 @@ VLLM: Final = Wire(
     },
     refusal=error_object,
 )
+INFINITY: Final = Wire(
+    path="/rerank",
+    headers=BEARER,
+    required={"query": str, "documents": texts},
+    optional={"model": str, "return_documents": bool, "raw_scores": bool, "top_n": positive},
+    asked=plain(),
+    answer=lambda asked, pairs: {
+        "object": "rerank",
+        "results": rows(asked, pairs, text=lambda each: each),
+        "model": "m",
+        "usage": {"prompt_tokens": 1, "total_tokens": 1},
+        "id": "1",
+        "created": 1,
+    },
+    refusal=error_object,
+)
 CONTEXTUAL: Final = Wire(
     path="/v1/rerank",
     headers=BEARER,

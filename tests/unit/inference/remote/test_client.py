@@ -106,7 +106,7 @@ async def test_a_caller_who_waited_long_enough_does() -> None:
     async with remote_case(TEI, timeout_s=0.05, breaker_failures=1) as (_, vendor, endpoint):
         released = asyncio.Event()
         vendor.hangs_until(released)
-        assert (await failure(endpoint, 0.05)).status == 429
+        assert (await failure(endpoint, 0.3)).status == 429
         released.set()
         assert "is not called at present" in str(await failure(endpoint))
 
