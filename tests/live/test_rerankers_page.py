@@ -141,9 +141,7 @@ def search_with(inference_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("example", REMOTE, ids=str)
-async def test_a_remote_service(
-    example: Example, elasticsearch: RunningElasticsearch, index: str
-) -> None:
+async def test_a_remote_service(example: Example, elasticsearch: RunningElasticsearch, index: str) -> None:
     async with AsyncExitStack() as stack:
         vendor = await stack.enter_async_context(serving(WIRES[example.inference_id]))
         remote = RemoteSettings(
