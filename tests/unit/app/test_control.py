@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from proxy.app.control import application
-from proxy.engine import Engine, EngineError
+from proxy.engine import Engine, ModelFailedError
 from proxy.observe.admin import Readiness
 from proxy.settings import EngineSettings, ModelSettings
 
@@ -18,19 +19,25 @@ async def readiness(engine: Engine) -> tuple[int, Readiness]:
         return answer.status, msgspec.json.decode(await answer.read(), type=Readiness)
 
 
-async def test_a_model_that_is_loaded_when_it_is_needed_does_not_hold_it_up(tmp_path: Path) -> None:
-    models = {name: ModelSettings(source=str(tmp_path), preload=False) for name in ("later", "broken")}
+@pytest.mark.parametrize("preload", [True, False])
+async def test_only_models_that_are_always_loaded_hold_it_up(tmp_path: Path, preload: bool) -> None:
+    models = {
+        "later": ModelSettings(source=str(tmp_path), preload=False),
+        "broken": ModelSettings(source=str(tmp_path), preload=preload),
+    }
     engine = Engine(models, EngineSettings())
     await engine.start()
     try:
-        status, said = await readiness(engine)
-        assert (status, said.ready, said.reason()) == (200, True, None)
-        assert {name: model.state for name, model in said.models.items()} == dict.fromkeys(models, "unloaded")
-        try:
+        with pytest.raises(ModelFailedError) as failed:
             await engine.wait_ready("broken")
-        except EngineError as error:
-            failure = str(error)
         status, said = await readiness(engine)
-        assert (status, said.reason()) == (503, f"model [broken] failed: {failure}")
+        assert {name: model.state for name, model in said.models.items()} == {
+            "later": "unloaded",
+            "broken": "failed",
+        }
+        if preload:
+            assert (status, said.reason()) == (503, f"model [broken] failed: {failed.value}")
+        else:
+            assert (status, said.ready, said.reason()) == (200, True, None)
     finally:
         await engine.close()
