@@ -236,6 +236,12 @@ class ModelSettings(Section):
         description="The package in a repository, or in a directory that holds packages. Absent: the model's "
         "name without a leading dot, or the only package of the directory.",
     )
+    backend: str = Field(
+        "auto",
+        min_length=1,
+        description="What runs it. `auto`: what the proxy has of its own; else the name of a backend that an "
+        "installed package brings (entry points `rerank_proxy.backends`).",
+    )
     preload: bool = Field(
         True, description="Load it at the start and keep it loaded. `false`: when something needs it."
     )
