@@ -14,7 +14,7 @@ from aiohttp import web
 
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.registry.index_store import IndexStore, connect
-from proxy.inference.registry.keys import KeyRing
+from proxy.inference.registry.key_ring import KeyRing
 from proxy.settings import load
 from testbed import RunningElasticsearch
 from testbed.http import Server
