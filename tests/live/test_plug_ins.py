@@ -110,9 +110,7 @@ async def test_a_backend_of_another_package(elasticsearch: RunningElasticsearch,
     request = {"query": "the big cat", "input": ["a small cat", "the dog", "the big cat"]}
     async with serving_with_plug_ins(elasticsearch, tmp_path) as proxy:
         for _ in range(2):
-            status, ranked = await asyncio.to_thread(
-                call, proxy, "POST", "/_inference/.rerank-v1-elasticsearch", request
-            )
+            status, ranked = await asyncio.to_thread(call, proxy, "POST", path, request)
             assert status == 200
             scores = {doc["index"]: doc["relevance_score"] for doc in ranked["rerank"]}
             assert scores == {0: 1.0, 1: 0.0, 2: 2.0}
