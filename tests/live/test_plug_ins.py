@@ -69,6 +69,7 @@ async def serving_with_plug_ins(
     settings = yaml_block.replace("/models/shared", str(models))
     config.write_text(f"{settings}\nremote: {json.dumps(remote)}\n")
     with RunningProxy(elasticsearch.url, options=["--config", str(config)]) as proxy:
+        await asyncio.to_thread(proxy.wait_ready)
         yield proxy
 
 
