@@ -271,7 +271,10 @@ class EndpointSettings(Section):
         "elasticsearch", description="What serves the endpoint, as in `PUT _inference`.", min_length=1
     )
     service_settings: dict[str, Any] = Field(
-        default_factory=dict, description="Settings of the service, as in `PUT _inference`."
+        default_factory=dict,
+        repr=False,
+        description="Settings of the service, as in `PUT _inference`. A secret may be `{env: NAME}` or "
+        "`{file: PATH}`.",
     )
     task_settings: dict[str, Any] = Field(
         default_factory=dict, description="Settings of its task, as in `PUT _inference`."
