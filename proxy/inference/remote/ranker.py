@@ -1,6 +1,7 @@
 """An endpoint of a remote service that can be asked."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -33,6 +34,8 @@ from proxy.inference.service import RATE_LIMIT
 if TYPE_CHECKING:
     from proxy.inference.remote.service import RemoteService
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 _TEST_QUERY: Final = "test query"
@@ -54,9 +57,10 @@ class RemoteRanker:
         self._timeout_s = timeout_s
         account = digest(config.secrets, service.url(config))
         self._rate_limit = client.rate_limit(service.name, account, self.model)
-        paused = client.metrics.paused.labels(service.name)
         settings = client.settings
-        self._breaker = Breaker(client.clock, settings.breaker_failures, settings.breaker_pause_s, paused.inc)
+        self._breaker = Breaker(
+            client.clock, settings.breaker_failures, settings.breaker_pause_s, self._pause_changed
+        )
 
     async def rank(self, request: RerankInput, deadline: float) -> Ranking:
         """In the service's own order where one call is enough; else by score."""
@@ -85,6 +89,11 @@ class RemoteRanker:
 
     async def close(self) -> None:
         self._breaker.close()
+
+    def _pause_changed(self, by: int) -> None:
+        self._client.metrics.paused.labels(self._service.name).inc(by)
+        what = "is given a pause, its calls fail" if by > 0 else "is called again"
+        logger.warning("inference endpoint [%s] %s", self._config.inference_id, what)
 
     def _batches(self, call: RemoteCall) -> list[RemoteCall]:
         limit = self._service.max_documents(self._config)
@@ -178,29 +187,31 @@ async def exchange(
             is in it.
     """
     inference_id = config.inference_id
-    token = call.headers.get("Authorization", "").removeprefix("Bearer ")
-    hidden = Redaction(config, (*call.secrets, token))
-    url = hidden(call.url)
     try:
         client.hosts.check(call.url, service.name, service.vendor_hosts())
         answer = await client.send(service.name, call)
     except HostNotAllowedError as refusal:
-        raise not_allowed(inference_id, url, str(refusal)) from None
+        raise not_allowed(inference_id, _redaction(config, call)(call.url), str(refusal)) from None
     except ConnectionFailedError as failure:
-        if not failure.transient:
-            raise not_allowed(inference_id, url, str(failure)) from None
-        raise unreachable(inference_id, url, str(failure)) from None
+        failed = unreachable if failure.transient else not_allowed
+        raise failed(inference_id, _redaction(config, call)(call.url), str(failure)) from None
     except AnswerTooLargeError as failure:
         raise unusable(inference_id, str(failure)) from None
     if 200 <= answer.status < 300:
         return answer
     if answer.status == 401:
         service.forget_tokens(config)
+    hidden = _redaction(config, call)
     message = service_message(answer.body) or ""
     advice = service.advice(answer.status, message)
     shown = ". ".join(filter(None, (hidden(message), advice)))
     wait_s = retry_after(answer.headers, client.clock.wall())
-    raise refused(inference_id, answer.status, url, shown, wait_s)
+    raise refused(inference_id, answer.status, hidden(call.url), shown, wait_s)
+
+
+def _redaction(config: EndpointConfig, call: HttpCall) -> Redaction:
+    token = call.headers.get("Authorization", "").removeprefix("Bearer ")
+    return Redaction(config, (*call.secrets, token))
 
 
 async def fetch_token(

@@ -259,6 +259,36 @@ VLLM: Final = Wire(
     },
     refusal=error_object,
 )
+INFINITY: Final = Wire(
+    path="/rerank",
+    headers=BEARER,
+    required={"query": str, "documents": texts},
+    optional={"model": str, "top_n": positive, "return_documents": bool, "raw_scores": bool},
+    asked=plain(),
+    answer=lambda asked, pairs: {
+        "object": "rerank",
+        "results": rows(asked, pairs, text=lambda each: each),
+        "model": "m",
+        "usage": {"prompt_tokens": 1, "total_tokens": 1},
+        "id": "1",
+        "created": 1,
+    },
+    refusal=error_object,
+)
+VLLM_SCORE: Final = Wire(
+    path="/score",
+    headers=BEARER,
+    required={"model": str, "text_1": str, "text_2": texts},
+    asked=lambda body: Asked(body["text_1"], body["text_2"]),
+    answer=lambda asked, pairs: {
+        "id": "1",
+        "object": "list",
+        "data": [{"index": index, "object": "score", "score": value} for index, value in pairs],
+        "usage": {"total_tokens": 1},
+    },
+    refusal=error_object,
+    ranks=False,
+)
 CONTEXTUAL: Final = Wire(
     path="/v1/rerank",
     headers=BEARER,

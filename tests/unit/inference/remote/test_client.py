@@ -65,7 +65,7 @@ async def test_nobody_listens() -> None:
         "Failed to send request from inference entity id [mine] to [http://127.0.0.1:9/rerank]: "
         "Connection refused"
     )
-    assert remote.metric("calls_total", service="hugging_face", outcome="unreachable") == 1
+    assert remote.metric("calls_total", service="hugging_face", outcome="no_answer") == 1
 
 
 async def test_a_name_of_this_machine_is_refused_when_it_is_called() -> None:

@@ -315,7 +315,8 @@ async def test_results_that_nobody_could_use(case: Case) -> None:
 @each_service
 async def test_scores_that_are_no_numbers(case: Case) -> None:
     async with remote_case(case) as (remote, vendor, endpoint):
-        for score in (float("nan"), float("inf"), None, True, "high", [1.0], {}):
+        scores: list[Any] = [float("nan"), float("inf"), None, True, "high", [1.0], {}]
+        for score in scores:
             vendor.ranks_as(lambda _, score=score: [(0, score)])  # type: ignore[misc]
             assert str(await failure(remote, endpoint)).startswith("Failed to read the answer")
 
@@ -391,6 +392,16 @@ async def test_a_private_address_is_refused(case: Case) -> None:
     remote = Remote(allowed_hosts=["*"], allow_private_addresses=False)
     with pytest.raises(InferenceFailedError, match=r"\[127\.0\.0\.1\] is not a public address"):
         remote.endpoint(case.service, case.settings("http://127.0.0.1:9"), case.task_settings)
+
+
+@each_service
+def test_settings_are_explained_to_people(case: Case) -> None:
+    service = Remote().services[case.service]
+    for setting in service.service_settings:
+        assert setting.dropped or (setting.label and setting.description), setting.name
+    assert service.configurations().keys() >= {
+        each.name for each in service.service_settings if each.required
+    }
 
 
 @each_service
