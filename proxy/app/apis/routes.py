@@ -53,7 +53,7 @@ def inference_routes(api: InferenceApi, metrics: InferenceMetrics) -> Sequence[R
         (f"/{_FIRST}/{_SECOND}", endpoint),
     )
     return tuple(
-        Route(re.compile(f"/_inference{rest}/?"), Inference(operations, metrics), metrics)
+        Route(re.compile(f"/_inference{rest}/?"), Inference(api, operations, metrics), metrics)
         for rest, operations in paths
     )
 
