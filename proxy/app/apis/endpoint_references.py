@@ -30,6 +30,7 @@ def _refers(value: Any, inference_id: str) -> bool:
 
 
 def references(inference_id: str, pipelines: Iterable[str]) -> str:
+    """What is said against the deletion; empty when no pipeline refers to the endpoint."""
     names = ", ".join(pipelines)
     if not names:
         return ""

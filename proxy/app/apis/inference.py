@@ -357,6 +357,6 @@ def _print_doc(printer: Printer, doc: RankedDoc) -> bytes:
 
 def _unsupported_type(context: RequestContext) -> Reply:
     """``RestController``'s refusal, which has no exception in it."""
-    shown = "" if context.content_type is None else f" [{context.content_type}]"
-    body = {"error": f"Content-Type header{shown} is not supported", "status": 406}
+    shown = context.content_type or ""
+    body = {"error": f"Content-Type header [{shown}] is not supported", "status": 406}
     return Reply(406, own_headers(context.headers), _printer(context).value(body))
