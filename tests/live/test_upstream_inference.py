@@ -16,7 +16,7 @@ from tests.support.relay import relay
 from tests.support.search_app import ENDPOINT, TWO_STAGES, Answer, SearchApp, search_app
 from tests.support.searches import reranking
 
-ALL: Final = {"standard": {"query": {"match_all": {}}}}
+ALL: Final[dict[str, Any]] = {"standard": {"query": {"match_all": {}}}}
 NEW: Final = {
     "service": "elasticsearch",
     "service_settings": {"model_id": "numbers", "num_allocations": 1, "num_threads": 1},
@@ -363,8 +363,8 @@ class TestReferences:
         "e": {"on_failure": [{"set": {"field": "model_id", "value": "mine"}}]},
     }
     REASON: Final = (
-        "Inference endpoint mine is referenced by pipelines: [a, b, c]. Ensure that no pipelines are using this "
-        "inference endpoint, or use force to ignore this warning and delete the inference endpoint."
+        "Inference endpoint mine is referenced by pipelines: [a, b, c]. Ensure that no pipelines are using "
+        "this inference endpoint, or use force to ignore this warning and delete the inference endpoint."
     )
 
     async def test_an_endpoint_that_pipelines_name_stays(self, elasticsearch: RunningElasticsearch) -> None:
