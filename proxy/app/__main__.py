@@ -16,6 +16,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from proxy.app import control
+from proxy.app.apis.gate import Gate
 from proxy.app.apis.inference import InferenceApi
 from proxy.app.apis.routes import inference_routes
 from proxy.app.metrics import InferenceMetrics, SearchMetrics
@@ -26,9 +27,10 @@ from proxy.engine import Engine
 from proxy.inference.endpoints import Endpoints
 from proxy.inference.fixed import fixed_endpoints
 from proxy.inference.local_models import LocalModels
+from proxy.inference.registry.opening import open_store
+from proxy.inference.remote import RemoteClient
 from proxy.inference.service import ServiceContext
 from proxy.inference.services import load_services
-from proxy.inference.store import ReadOnlyStore
 from proxy.loop import new_event_loop
 from proxy.observe.log import configure
 from proxy.search.executor import Executor
@@ -61,10 +63,12 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         cleanup.push_async_callback(engine.close)
         upstream = UpstreamClient(settings.upstream, settings.search)
         cleanup.push_async_callback(upstream.close)
+        remote = RemoteClient(settings.remote, registry)
+        cleanup.push_async_callback(remote.close)
         models = LocalModels(settings.models)
-        services = load_services(ServiceContext(engine, models, settings.search.timeout_s))
+        services = load_services(ServiceContext(engine, models, settings.search.timeout_s, remote))
         fixed = fixed_endpoints(services, settings.endpoints, models)
-        endpoints = Endpoints(services, fixed, ReadOnlyStore())
+        endpoints = Endpoints(services, fixed, open_store(settings))
         cleanup.push_async_callback(endpoints.close)
         await endpoints.start()
         scorer = Scorer(
@@ -82,7 +86,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
             unknown.parse if unknown else parse_search,
             async_search=settings.async_search,
             unknown=unknown,
-            others=inference_routes(inference, InferenceMetrics(registry)),
+            others=inference_routes(inference, Gate(), InferenceMetrics(registry)),
         )
         await _listen(cleanup, control.application(engine, registry), control_socket, settings)
         await _listen(cleanup, app.application(), socket, settings)

@@ -183,22 +183,32 @@ class Endpoints:
 
     def _follow_store(self) -> None:
         """Open what is new, close what is gone or has changed."""
-        wanted = {stored.config.inference_id: stored.config for stored in self._store.all().values()}
-        wanted |= self._fixed
+        wanted = dict(self._store.all())
+        wanted |= {inference_id: StoredEndpoint(config) for inference_id, config in self._fixed.items()}
         for inference_id, endpoint in tuple(self._open.items()):
-            if wanted.get(inference_id) != endpoint.config:
+            stored = wanted.get(inference_id)
+            if stored is None or stored.config != endpoint.config:
                 del self._open[inference_id]
                 self._retire(endpoint)
-        for inference_id, config in wanted.items():
+        for inference_id, stored in wanted.items():
             if inference_id not in self._open:
-                self._open[inference_id] = self._opened(config)
+                self._open[inference_id] = self._opened(stored)
 
-    def _opened(self, config: EndpointConfig) -> Endpoint:
+    def _opened(self, stored: StoredEndpoint) -> Endpoint:
+        config = stored.config
         service = self.services.get(config.service)
+        if stored.failure is not None:
+            return Endpoint(config, _Broken(stored.failure))
         if service is None:
             reason = f"Unknown service [{config.service}] for model [{config.inference_id}]"
             return Endpoint(config, _Broken(status_error(400, reason)))
-        return Endpoint(config, service.open(config), service.top_n(config), service.window_words(config))
+        try:
+            return Endpoint(config, service.open(config), service.top_n(config), service.window_words(config))
+        except Exception:
+            # Settings that its service did not write may make it raise anything; the other endpoints go on.
+            logger.exception("inference endpoint [%s] cannot be opened", config.inference_id)
+            reason = f"Inference endpoint [{config.inference_id}] has settings that its service cannot read"
+            return Endpoint(config, _Broken(status_error(400, reason)))
 
     def _retire(self, endpoint: Endpoint) -> None:
         task = asyncio.create_task(endpoint.ranker.close())

@@ -107,6 +107,11 @@ class SettingsReader:
         """What was not read."""
         return self._values
 
+    def take_rest(self) -> dict[str, Any]:
+        """What was not read, which is now."""
+        rest, self._values = self._values, {}
+        return rest
+
     def fault(self, message: str) -> None:
         self._faults.append(message)
 

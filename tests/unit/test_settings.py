@@ -209,6 +209,11 @@ def test_bad_addresses(listen: Any) -> None:
             {"upstream": "es:9200"},
             "[upstream.url]: expected http://HOST:PORT or https://HOST:PORT, not [es:9200]",
         ),
+        (
+            {"models": {"m": "ftp://h/models"}},
+            "[models.m.source]: expected a directory, a hub id, or a URL with https://, http:// or file://, "
+            "not [ftp://h/models]",
+        ),
         ({"upstream": "http://h:99999"}, "[upstream.url]: Port out of range 0-65535, not [http://h:99999]"),
         (
             {"upstream": "http://h/path"},
@@ -228,6 +233,13 @@ def test_errors_are_one_line_that_names_the_key(overrides: dict[str, Any], messa
 def test_a_password_in_the_url_is_not_repeated() -> None:
     message = refusal({"upstream": "http://elastic:s3cret@h:9200"})
     assert message.startswith("[upstream.url]: must not hold credentials")
+    assert "s3cret" not in message
+
+
+@pytest.mark.parametrize("url", ["https://user:s3cret@h/models", "https://h/models?key=s3cret"])
+def test_a_secret_in_the_url_of_a_repository_is_not_repeated(url: str) -> None:
+    message = refusal({"models": {"m": url}})
+    assert message.startswith("[models.m.source]: must be an address alone")
     assert "s3cret" not in message
 
 
@@ -289,10 +301,113 @@ def test_bad_environments(environ: dict[str, str], message: str) -> None:
     assert refusal(environ=environ).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("cohere=https://a/x/, jinaai=http://b:1", {"cohere": "https://a/x", "jinaai": "http://b:1"}),
+        ('{"cohere": "https://a"}', {"cohere": "https://a"}),
+        ("", {}),
+    ],
+)
+def test_a_mapping_in_a_text(text: str, pairs: dict[str, str]) -> None:
+    assert load(environ={"RERANK_PROXY_REMOTE__BASE_URLS": text}).remote.base_urls == pairs
+    assert load(overrides={"remote": {"base_urls": pairs}}, environ={}).remote.base_urls == pairs
+
+
+def test_lists_and_numbers_in_a_text() -> None:
+    remote = load(
+        environ={
+            "RERANK_PROXY_REMOTE__ALLOWED_HOSTS": "vendors, *.corp.com",
+            "RERANK_PROXY_REMOTE__MAX_DOCUMENTS": "hugging_face=64",
+        }
+    ).remote
+    assert remote.allowed_hosts == ("vendors", "*.corp.com")
+    assert remote.max_documents == {"hugging_face": 64}
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        (
+            "BASE_URLS",
+            "cohere",
+            "[remote.base_urls]: expected NAME=VALUE, or several with commas, not [cohere]",
+        ),
+        ("BASE_URLS", "{x", "[remote.base_urls]: is not valid JSON: "),
+        ("BASE_URLS", "cohere=ftp://a", "[remote.base_urls.cohere]: expected http://HOST:PORT or https://"),
+        ("BASE_URLS", "cohere=http://a?b", "[remote.base_urls.cohere]: must not hold a query"),
+        ("MAX_DOCUMENTS", "cohere=0", "[remote.max_documents.cohere]: Input should be greater than 0"),
+    ],
+)
+def test_bad_mappings(key: str, text: str, message: str) -> None:
+    assert refusal(environ={f"RERANK_PROXY_REMOTE__{key}": text}).startswith(message)
+
+
+def test_a_password_in_a_base_url_is_not_repeated() -> None:
+    message = refusal({"remote": {"base_urls": {"cohere": "https://me:s3cret@h"}}})
+    assert message.startswith("[remote.base_urls.cohere]: must not hold credentials")
+    assert "s3cret" not in message
+
+
 def test_settings_survive_the_way_to_another_process(config: Path) -> None:
     settings = load(config, {"upstream": {"ca_certs": "/ca.pem"}}, {})
     sent = json.dumps(settings.model_dump(mode="json"))
     assert Settings.model_validate(json.loads(sent)) == settings
+
+
+KEY = "AbCd" * 10 + "AbC="
+SECRETS = {"store": "index", "key": KEY, "api_key": "s3cret"}
+
+
+def test_secrets_travel_to_another_process_and_are_shown_nowhere_else() -> None:
+    settings = load(None, {"registry": SECRETS}, {})
+    sent = Settings.model_validate_json(settings.dump_with_secrets())
+    assert sent == settings
+    assert sent.registry.key is not None
+    assert sent.registry.api_key is not None
+    assert (sent.registry.key.get_secret_value(), sent.registry.api_key.get_secret_value()) == (KEY, "s3cret")
+    for shown in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
+        assert KEY not in shown
+        assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("registry", "message"),
+    [
+        (
+            {"key": "s3cret"},
+            "[registry.key]: expected 32 random bytes in base64, as `openssl rand -base64 32` prints them",
+        ),
+        ({"key": KEY + "="}, "[registry.key]: expected 32 random bytes in base64, as `openssl rand"),
+        ({"api_key": 12345}, "[registry.api_key]: Input should be a valid string"),
+        ({"api_key": ""}, "[registry.api_key]: must not be empty"),
+        ("s3cret", "[registry]: Input should be a valid dictionary or instance of RegistrySettings"),
+        ({"username": "u", "password": 12345}, "[registry.password]: Input should be a valid string"),
+        ({"username": "u"}, "[registry]: `username` and `password` go together"),
+        ({"key": KEY, "key_file": "/k"}, "[registry]: give either `key` or `key_file`"),
+        (
+            {"username": "u", "password": "p", "api_key": "k"},
+            "[registry]: give either `username` and `password`, or an `api_key`",
+        ),
+        (
+            {"index": "Big"},
+            "[registry.index]: String should match pattern '^[a-z0-9.][a-z0-9._-]{0,254}$', not [Big]",
+        ),
+    ],
+)
+def test_errors_never_show_a_secret(registry: Any, message: str) -> None:
+    assert refusal({"registry": registry}).startswith(message)
+    assert not any(secret in refusal({"registry": registry}) for secret in ("s3cret", "12345", KEY))
+
+
+def test_secrets_have_a_variable_and_no_option() -> None:
+    rows = {row.key: row for row in table() if row.secret}
+    assert set(rows) == {"registry.key", "registry.password", "registry.api_key"}
+    for row in rows.values():
+        assert row.option is None
+        assert row.environment is not None
+    environ = {"RERANK_PROXY_REGISTRY__KEY": KEY}
+    assert load(environ=environ).registry.key is not None
 
 
 def test_the_table_reaches_every_leaf() -> None:

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.endpoint_references import references, referring_pipelines
+from proxy.app.apis.gate import Gate
 from proxy.app.apis.parameters import check_no_body, check_params
 from proxy.app.apis.upstream_inference import UpstreamInference
 from proxy.app.formats.media_types import is_json
@@ -23,6 +24,7 @@ from proxy.inference.failures import (
     timed_out,
     wrong_task_type,
 )
+from proxy.inference.privileges import Action
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput
 from proxy.inference.requests import (
     ANY,
@@ -261,25 +263,31 @@ class InferenceApi:
 
 
 class Inference:
-    """One operation as an API.
+    """What can be done at one path, for those who may do it.
 
     Args:
-        operations: By HTTP method; upstream answers the others.
+        operations: By HTTP method, with what Elasticsearch authorises; upstream answers the others.
     """
 
     def __init__(
-        self, api: InferenceApi, operations: Mapping[str, Operation], metrics: InferenceMetrics
+        self,
+        api: InferenceApi,
+        operations: Mapping[str, tuple[Operation, Action]],
+        gate: Gate,
+        metrics: InferenceMetrics,
     ) -> None:
         self._api = api
         self._operations = operations
+        self._gate = gate
         self._metrics = metrics
 
     async def answer(self, context: RequestContext) -> Reply | None:
-        operation = self._operations.get(context.method)
-        if operation is None:
+        if context.method not in self._operations:
             return None
         if context.body and not is_json(context.content_type):
             return _unsupported_type(context)
+        operation, action = self._operations[context.method]
+        await self._gate.require(context, action)
         try:
             target = Target(context.path_params)
         except InferenceFailedError:  # a task type that upstream may know

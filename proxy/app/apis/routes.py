@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from proxy.app.apis.async_search import AsyncSearchStatus, KeptAsyncSearch, SubmitAsyncSearch
 from proxy.app.apis.context import Api, ParseSearch
+from proxy.app.apis.gate import Gate
 from proxy.app.apis.inference import Inference, InferenceApi, Operation
 from proxy.app.apis.msearch import MultiSearch
 from proxy.app.apis.search import Search
@@ -14,6 +15,8 @@ from proxy.app.async_searches import AsyncSearches
 from proxy.app.credentials import CallerDigests
 from proxy.app.metrics import InferenceMetrics, RequestCounter, SearchMetrics
 from proxy.async_search_id import PATTERN
+from proxy.inference import privileges
+from proxy.inference.privileges import Action
 from proxy.search.executor import Executor
 
 _INDEX = r"/(?:(?P<index>[^/]+)/)?"
@@ -34,14 +37,20 @@ class Route:
     counter: RequestCounter
 
 
-def inference_routes(api: InferenceApi, metrics: InferenceMetrics) -> Sequence[Route]:
+def inference_routes(api: InferenceApi, gate: Gate, metrics: InferenceMetrics) -> Sequence[Route]:
     """The paths of `_inference`. Where one segment stands it is an id, of two the first is the task type."""
-    read = {"GET": api.read}
-    services = {"GET": api.services}
-    update = {"PUT": api.update, "POST": api.update}  # clients of 8.16 and 8.17 post it
-    stream = {"POST": api.stream}
-    endpoint = {**read, "PUT": api.put, "POST": api.run, "DELETE": api.delete}
-    paths: Sequence[tuple[str, Mapping[str, Operation]]] = (
+    read = {"GET": (api.read, privileges.GET_ENDPOINT)}
+    services = {"GET": (api.services, privileges.GET_SERVICES)}
+    change = (api.update, privileges.UPDATE_ENDPOINT)
+    update = {"PUT": change, "POST": change}  # clients of 8.16 and 8.17 post it
+    stream = {"POST": (api.stream, privileges.RUN_INFERENCE)}
+    endpoint = {
+        **read,
+        "PUT": (api.put, privileges.PUT_ENDPOINT),
+        "POST": (api.run, privileges.RUN_INFERENCE),
+        "DELETE": (api.delete, privileges.DELETE_ENDPOINT),
+    }
+    paths: Sequence[tuple[str, Mapping[str, tuple[Operation, Action]]]] = (
         ("", read),
         ("/_services", services),
         (f"/_services/{_FIRST}", services),
@@ -53,7 +62,7 @@ def inference_routes(api: InferenceApi, metrics: InferenceMetrics) -> Sequence[R
         (f"/{_FIRST}/{_SECOND}", endpoint),
     )
     return tuple(
-        Route(re.compile(f"/_inference{rest}/?"), Inference(api, operations, metrics), metrics)
+        Route(re.compile(f"/_inference{rest}/?"), Inference(api, operations, gate, metrics), metrics)
         for rest, operations in paths
     )
 
