@@ -21,9 +21,9 @@ from proxy.inference.settings_table import (
     Kind,
     Setting,
     SettingsReader,
+    shown,
     unknown_settings,
 )
-from proxy.xcontent.java_values import print_java
 
 if TYPE_CHECKING:
     from proxy.inference.remote.client import RemoteClient
@@ -170,7 +170,7 @@ class Service(ABC):
             raise status_error(
                 400,
                 "Request contained fields which cannot be updated, remove these fields and try again "
-                f"[{print_java(fixed)}]",
+                f"[{shown(fixed)}]",
             )
         merged_service = {**config.service_settings, **config.secrets, **_without_nulls(service_settings)}
         merged_task = {**config.task_settings, **_without_nulls(task_settings)}

@@ -10,7 +10,7 @@ import msgspec
 
 from proxy.errors import Cause
 from proxy.inference.configuration import EndpointConfig
-from proxy.inference.failures import InferenceFailedError, status_error
+from proxy.inference.failures import InferenceFailedError, TimedOutError, status_error
 
 _MAX_MESSAGE: Final = 1000
 _HIDDEN: Final = "***"
@@ -46,6 +46,10 @@ class RemoteFailedError(InferenceFailedError):
         self.transient = transient
         self.outage = outage
         self.retry_after_s = retry_after_s
+
+
+class RemoteTimedOutError(RemoteFailedError, TimedOutError):
+    """A remote service that did not answer in time."""
 
 
 def refused(

@@ -10,7 +10,7 @@ import msgspec
 
 from proxy.errors import Cause
 from proxy.inference.configuration import EndpointConfig
-from proxy.inference.failures import InferenceFailedError, status_error
+from proxy.inference.failures import InferenceFailedError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
 from proxy.inference.remote.breaker import Breaker
 from proxy.inference.remote.calls import RemoteCall
@@ -18,7 +18,7 @@ from proxy.inference.remote.client import RemoteClient, digest
 from proxy.inference.remote.exchange import exchange
 from proxy.inference.remote.failures import (
     Redaction,
-    RemoteFailedError,
+    RemoteTimedOutError,
     failed_validation,
     unusable,
 )
@@ -166,12 +166,9 @@ class RemoteRanker:
         """A caller in a hurry says nothing about the service."""
         inference_id = self._config.inference_id
         url = Redaction(self._config)(self._service.url(self._config))
-        cause = Cause(
-            "status_exception",
-            f"Request timed out after [{self._timeout_s:g}s] for inference id [{inference_id}]",
-            caused_by=Cause("timeout_exception", f"[{url}] did not answer in time"),
-        )
-        return RemoteFailedError(429, cause, outage=True) if outage else InferenceFailedError(429, cause)
+        inner = Cause("timeout_exception", f"[{url}] did not answer in time")
+        failure = timed_out(inference_id, f"{self._timeout_s:g}s", inner)
+        return RemoteTimedOutError(failure.status, failure.cause, outage=True) if outage else failure
 
 
 def _with_texts(docs: Sequence[RankedDoc], call: RemoteCall) -> Sequence[RankedDoc]:

@@ -86,7 +86,7 @@ def test_kinds_of_endpoints_of_azure() -> None:
     for kind, header in (("token", KEY), ("realtime", f"Bearer {KEY}")):
         settings = {"api_key": KEY, "target": "https://x.com", "provider": "cohere", "endpoint_type": kind}
         assert azure.headers(azure.parse("mine", settings, {})) == {"Authorization": header}
-    with pytest.raises(InferenceFailedError, match=r"\[endpoint_type\] must be one of \[token, realtime\]"):
+    with pytest.raises(InferenceFailedError, match=r"\[endpoint_type\] must be one of \[realtime, token\]"):
         azure.parse("mine", {**settings, "endpoint_type": "x"}, {})
 
 
