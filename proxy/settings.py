@@ -258,6 +258,22 @@ class AsyncSearchSettings(Section):
     )
 
 
+class TrainedModelsSettings(Section):
+    upload: bool = Field(
+        False,
+        description="Whether clients may upload models (`_ml/trained_models`), as Eland does. An uploaded model "
+        "is a TorchScript program that runs in the proxy: allow it only to those who may run code there.",
+    )
+    max_model_size: ByteSize = Field(
+        ByteSize(2 * 1024 * 1024 * 1024), description="Largest program of an uploaded model."
+    )
+    max_models: Count = Field(32, description="Uploaded models at once, those on their way included.")
+    max_uploads: Count = Field(4, description="Models that may be on their way at once.")
+    upload_timeout_s: Seconds = Field(
+        600.0, description="Seconds without a further part after which an upload is given up and removed."
+    )
+
+
 class LifecycleSettings(Section):
     drain_delay_s: float = Field(
         0.0,
@@ -301,6 +317,9 @@ class Settings(BaseModel):
     search: SearchSettings = Field(SearchSettings(), description="Reranked searches.")
     async_search: AsyncSearchSettings = Field(
         AsyncSearchSettings(), description="`_async_search` with a reranker, which this proxy keeps itself."
+    )
+    trained_models: TrainedModelsSettings = Field(
+        TrainedModelsSettings(), description="Models that clients upload."
     )
     engine: EngineSettings = Field(EngineSettings(), description="Inference on this machine.")
     edge: EdgeSettings = Field(EdgeSettings(), description="The part that relays bytes.")
