@@ -167,23 +167,44 @@ class EngineSettings(Section):
     cache_entries: int = Field(
         100_000, ge=0, description="Scores remembered, by model, query and text. 0: none."
     )
+    idle_unload_s: Seconds = Field(
+        900.0,
+        description="Seconds without calls after which a model that nothing keeps loaded is unloaded.",
+    )
+    artifacts_dir: Path | None = Field(
+        None,
+        description="Where packages of model repositories are kept. Absent: `rerank-proxy/models` in "
+        "`XDG_CACHE_HOME`, or in `~/.cache`.",
+    )
     offline: bool = Field(
-        False, description="Never reach a model hub: a hub id must then be in the local cache."
+        False, description="Never reach a model hub or repository: what is needed must be in a local cache."
     )
 
 
 class ModelSettings(Section):
     source: str = Field(
-        description="A directory, or the id of a model on the Hugging Face hub.", min_length=1
+        description="A directory, the id of a model on the Hugging Face hub, or the URL (`https`, `http`, "
+        "`file`) of a repository of Elasticsearch's model packages.",
+        min_length=1,
     )
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    package: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+$",
+        description="The package in a repository, or in a directory that holds packages. Absent: the model's "
+        "name without a leading dot, or the only package of the directory.",
+    )
+    preload: bool = Field(
+        True, description="Load it at the start and keep it loaded. `false`: when something needs it."
+    )
     max_length: Count | None = Field(
         None, description="Tokens of query, text and special tokens together. Absent: the model's own limit."
     )
-    truncation: Literal["balanced", "longest_first", "second"] = Field(
-        "balanced",
+    truncation: Literal["balanced", "longest_first", "second"] | None = Field(
+        None,
         description="What is cut when a pair is too long. `balanced`: Elasticsearch's rule for Elastic "
-        "Rerank; `longest_first`: that of sentence-transformers; `second`: only the text, Eland's choice.",
+        "Rerank; `longest_first`: that of sentence-transformers; `second`: only the text, Eland's choice. "
+        "Absent: what a package says, else `balanced`.",
     )
     activation: Literal["identity", "sigmoid"] = Field(
         "identity",
@@ -215,6 +236,14 @@ class EndpointSettings(Section):
         if self.model is not None and (self.service != "elasticsearch" or self.service_settings):
             raise ValueError("give either a `model`, or a `service` with its `service_settings`")
         return self
+
+
+class InferenceSettings(Section):
+    skip_validate_and_start: bool = Field(
+        False,
+        description="Whether new and changed inference endpoints are kept without being tried, as with "
+        "Elasticsearch's `xpack.inference.skip_validate_and_start`.",
+    )
 
 
 class SearchSettings(Section):
@@ -313,6 +342,9 @@ class Settings(BaseModel):
         default_factory=_absent_endpoints,
         description="Which model serves which `inference_id`. A search that names none uses "
         "`.rerank-v1-elasticsearch`.",
+    )
+    inference: InferenceSettings = Field(
+        InferenceSettings(), description="The `_inference` API, for the task type `rerank`."
     )
     search: SearchSettings = Field(SearchSettings(), description="Reranked searches.")
     async_search: AsyncSearchSettings = Field(
@@ -513,7 +545,7 @@ def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Ite
     for name, field in model.model_fields.items():
         section = _section_of(field.annotation)
         if section is None:
-            default = None if field.is_required() else field.get_default(call_default_factory=False)
+            default = None if field.is_required() else field.get_default(call_default_factory=True)
             yield Setting((*path, name), field.description or "", default, field.is_required(), per_entry)
         elif get_origin(field.annotation) is dict:
             yield from _rows(section, (*path, name, "NAME"), True)

@@ -16,7 +16,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from proxy.app import control
-from proxy.app.metrics import SearchMetrics
+from proxy.app.apis.inference import InferenceApi
+from proxy.app.apis.routes import inference_routes
+from proxy.app.metrics import InferenceMetrics, SearchMetrics
 from proxy.app.server import App
 from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
@@ -68,6 +70,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         executor = Executor(scorer, settings.search.deadline_s)
         cleanup.push_async_callback(executor.drain)
         unknown = UnknownRetrievers() if settings.search.evaluate_unknown_retrievers else None
+        inference = InferenceApi(endpoints, check_new=not settings.inference.skip_validate_and_start)
         app = App(
             executor,
             upstream,
@@ -76,6 +79,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
             unknown.parse if unknown else parse_search,
             async_search=settings.async_search,
             unknown=unknown,
+            others=inference_routes(inference, InferenceMetrics(registry)),
         )
         await _listen(cleanup, control.application(engine, registry), control_socket, settings)
         await _listen(cleanup, app.application(), socket, settings)

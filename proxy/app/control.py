@@ -13,7 +13,8 @@ def application(engine: Engine, registry: CollectorRegistry) -> web.Application:
         models = {
             name: {"state": status.state, "detail": status.detail} for name, status in engine.status().items()
         }
-        is_ready = all(model["state"] == "ready" for model in models.values())
+        # What is unloaded is loaded by the first search that needs it.
+        is_ready = all(model["state"] in ("ready", "unloaded") for model in models.values())
         return web.json_response({"ready": is_ready, "models": models}, status=200 if is_ready else 503)
 
     async def metrics(request: web.Request) -> web.Response:

@@ -1,11 +1,45 @@
 """Metrics of reranked searches. Labels take few values: never an index, a path or a query."""
 
+from typing import Protocol
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from proxy.observe.outcome import Applied
 from proxy.search.executor import SearchAnswer
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class RequestCounter(Protocol):
+    """Counts requests that are not answered with success here."""
+
+    def refused(self, status: int) -> None:
+        """Answered with an error of this status."""
+
+    def passed_on(self) -> None:
+        """Sent upstream untouched."""
+
+
+class InferenceMetrics:
+    """Counts requests of the `_inference` API by what became of them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "rerank_proxy_inference_requests",
+            "Requests to manage or run inference endpoints by what became of them: answered, rejected (4xx), "
+            "failed (5xx), passed on.",
+            ["outcome"],
+            registry=registry,
+        )
+
+    def answered(self) -> None:
+        self._requests.labels("answered").inc()
+
+    def refused(self, status: int) -> None:
+        self._requests.labels("rejected" if status < 500 else "failed").inc()
+
+    def passed_on(self) -> None:
+        self._requests.labels("passed").inc()
 
 
 class SearchMetrics:

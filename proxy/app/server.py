@@ -2,29 +2,30 @@
 
 import asyncio
 import logging
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
 
-from proxy.app.apis.context import Api, ParseSearch, RequestContext
+from proxy.app.apis.context import ParseSearch, RequestContext
 from proxy.app.apis.others import OtherApi
-from proxy.app.apis.routes import routes
+from proxy.app.apis.routes import Route, search_routes
 from proxy.app.async_searches import AsyncSearches
 from proxy.app.formats import codings
 from proxy.app.formats.bodies import to_json
 from proxy.app.formats.media_types import for_json
 from proxy.app.formats.negotiation import is_refusal
 from proxy.app.headers import for_upstream
-from proxy.app.metrics import SearchMetrics
+from proxy.app.metrics import RequestCounter, SearchMetrics
 from proxy.app.own_headers import own_headers
 from proxy.app.style import JSON_STYLE, OF_THE_ANSWER, Style
 from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
 from proxy.errors import ElasticsearchError, error
 from proxy.observe.outcome import HEADER, Several
-from proxy.search.executor import Executor, SearchAnswer
+from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
 from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.settings import AsyncSearchSettings
@@ -44,6 +45,7 @@ class App:
         max_body: Bytes of the largest decoded body.
         parse: Reads a search.
         unknown: Is told of each body before it is read.
+        others: Paths beside those of searches.
     """
 
     def __init__(
@@ -56,13 +58,14 @@ class App:
         *,
         async_search: AsyncSearchSettings,
         unknown: UnknownRetrievers | None = None,
+        others: Sequence[Route] = (),
     ) -> None:
         self._upstream = upstream
         self._metrics = metrics
         self._max_body = max_body
         self._async_searches = AsyncSearches(async_search)
-        self._routes = routes(executor, metrics, parse, self._async_searches)
-        self._other_api = OtherApi()
+        self._routes = (*search_routes(executor, metrics, parse, self._async_searches), *others)
+        self._other_route = Route(re.compile(".*"), OtherApi(), metrics)
         self._unknown = unknown
 
     def application(self) -> web.Application:
@@ -80,14 +83,19 @@ class App:
         began = time.perf_counter()
         path, _, query = request.raw_path.partition("?")
         params = parse_params(query)
+        route, path_params = self._route(path)
+        counter = route.counter
         style = Style.of(request, params)
         if style is None:
-            return self._pass()
+            return _pass(counter)
         own = own_headers(request.headers)
         try:
-            answer = await self._answer(request, path, params, style)
+            context = await self._context(request, path, path_params, params, style)
+            if self._unknown is not None:
+                await self._unknown.look(context.body, context.upstream)
+            answer = await route.api.answer(context)
             if answer is None:
-                return self._pass()
+                return _pass(counter)
             if isinstance(answer, Reply):
                 return await style.response(answer.status, answer.headers, answer.body)
             if not isinstance(answer.outcome, Several):  # whose searches were counted one by one
@@ -97,34 +105,25 @@ class App:
         except UpstreamRefusedError as refused:
             reply = refused.reply
             if is_refusal(reply.status, reply.body):
-                return self._pass()
-            self._metrics.refused(reply.status)
+                return _pass(counter)
+            counter.refused(reply.status)
             return await style.response(reply.status, reply.headers, reply.body)
         except ElasticsearchError as failure:
-            return await self._failed(style, failure, own)
+            return await _failed(counter, style, failure, own)
         except Exception:
             # A defect of ours must not reach the client as a closed connection or a bare text.
-            logger.exception("a search failed in the proxy itself")
+            logger.exception("a request failed in the proxy itself")
             defect = error(500, "illegal_state_exception", "rerank-proxy failed; its log has the details")
-            return await self._failed(style, defect, own)
+            return await _failed(counter, style, defect, own)
 
-    def _pass(self) -> web.Response:
-        self._metrics.passed_on()
-        return web.Response(status=421, headers={PASS_HEADER: "pass"})
-
-    async def _failed(
-        self, style: Style, failure: ElasticsearchError, headers: list[tuple[str, str]]
-    ) -> web.Response:
-        self._metrics.refused(failure.status)
-        try:
-            return await style.response(failure.status, headers, style.error(failure))
-        except ElasticsearchError:  # there is no writer for the format, which is the failure
-            return await JSON_STYLE.response(failure.status, headers, style.error(failure))
-
-    async def _answer(
-        self, request: web.Request, path: str, params: Params, style: Style
-    ) -> SearchAnswer | Reply | None:
-        api, path_params = self._route(path)
+    async def _context(
+        self,
+        request: web.Request,
+        path: str,
+        path_params: Mapping[str, str],
+        params: Params,
+        style: Style,
+    ) -> RequestContext:
         body, content_type, params = await self._read(request, params.less(OF_THE_ANSWER))
 
         def upstream() -> Upstream:
@@ -136,7 +135,7 @@ class App:
                     headers.add(name, for_json(value))
             return self._upstream.for_caller(headers)
 
-        context = RequestContext(
+        return RequestContext(
             method=request.method,
             path=path,
             path_params=path_params,
@@ -147,15 +146,12 @@ class App:
             answer_format=style.format,
             upstream=upstream,
         )
-        if self._unknown is not None:
-            await self._unknown.look(body, upstream)
-        return await api.answer(context)
 
-    def _route(self, path: str) -> tuple[Api, Mapping[str, str]]:
+    def _route(self, path: str) -> tuple[Route, Mapping[str, str]]:
         for route in self._routes:
             if (match := route.path.fullmatch(path)) is not None:
-                return route.api, {name: value for name, value in match.groupdict().items() if value}
-        return self._other_api, {}
+                return route, {name: value for name, value in match.groupdict().items() if value}
+        return self._other_route, {}
 
     async def _read(self, request: web.Request, params: Params) -> tuple[bytes, str | None, Params]:
         """The body as JSON, its type as it was sent, and the query string, less what carried the body."""
@@ -179,3 +175,18 @@ async def _drop_added_headers(request: web.Request, response: web.StreamResponse
     """Elasticsearch sends neither, and a client must not be able to tell."""
     response.headers.popall("Date", None)
     response.headers.popall("Server", None)
+
+
+def _pass(counter: RequestCounter) -> web.Response:
+    counter.passed_on()
+    return web.Response(status=421, headers={PASS_HEADER: "pass"})
+
+
+async def _failed(
+    counter: RequestCounter, style: Style, failure: ElasticsearchError, headers: list[tuple[str, str]]
+) -> web.Response:
+    counter.refused(failure.status)
+    try:
+        return await style.response(failure.status, headers, style.error(failure))
+    except ElasticsearchError:  # there is no writer for the format, which is the failure
+        return await JSON_STYLE.response(failure.status, headers, style.error(failure))

@@ -56,14 +56,18 @@ def method_not_supported(method: str) -> ElasticsearchError:
 
 
 def body_too_long(limit: int) -> ElasticsearchError:
-    return error(413, "content_too_long_exception", f"a search body is longer than {limit} bytes")
+    return error(
+        413,
+        "content_too_long_exception",
+        f"the body of a search or an inference is longer than {limit} bytes",
+    )
 
 
 def too_much_buffered(limit: int) -> ElasticsearchError:
     return error(
         429,
         "es_rejected_execution_exception",
-        f"rejected a search body: the bodies of searches under way would exceed {limit} bytes",
+        f"rejected a body: those of searches and inferences under way would exceed {limit} bytes",
     )
 
 

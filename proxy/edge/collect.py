@@ -1,4 +1,4 @@
-"""A search on its way in: its body is held until it is known where the request goes."""
+"""A request that the application may have to answer: it is held until it is known where it goes."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from proxy.edge.exchange import Exchange
 from proxy.edge.framing import Body, FramingError, content
 from proxy.edge.head import RequestHead
 from proxy.edge.mention import Mention, find_in_body, find_in_query
-from proxy.edge.router import follows_up, is_search_template, query_of
+from proxy.edge.router import follows_up, is_inference, is_other_inference, is_search_template, query_of
 from proxy.edge.state import EdgeState
 from proxy.errors import ElasticsearchError
 from proxy.observe.metrics import CLIENT_CLOSED, Kind
@@ -27,7 +27,7 @@ INLINE_CODED_BYTES = 16 * 1024
 _JOIN_BYTES = 16 * 1024
 
 
-class SearchRequest:
+class HeldRequest:
     """Collects the body, looks into it, and becomes an `Exchange` with upstream or with the application."""
 
     reading = False
@@ -96,9 +96,9 @@ class SearchRequest:
         """Decide whether the application gets this search; on a thread where that takes long."""
         request = self._request
         limit = self._state.settings.max_body
-        mention = Mention.UNKNOWN
-        if self._target_tells():
-            mention = Mention.YES
+        mention = self._in_target()
+        if mention is not Mention.UNKNOWN:
+            pass
         elif self._size <= (INLINE_CODED_BYTES if request.coding else INLINE_BYTES):
             mention = self._find(min(INLINE_BYTES, limit))
         if mention is not Mention.UNKNOWN:
@@ -106,10 +106,14 @@ class SearchRequest:
         else:
             self._state.loop.run_in_executor(None, self._find, limit).add_done_callback(self._found)
 
-    def _target_tells(self) -> bool:
-        """Whether this is the application's, whatever the body is."""
+    def _in_target(self) -> Mention:
+        """What the request line says by itself, whatever the body is."""
         method, target = self._request.method, self._request.target
-        return follows_up(method, target) or (b"?" in target and find_in_query(query_of(target)))
+        if is_inference(method, target):
+            return Mention.PERHAPS if is_other_inference(target) else Mention.YES
+        if follows_up(method, target) or (b"?" in target and find_in_query(query_of(target))):
+            return Mention.YES
+        return Mention.UNKNOWN
 
     def _find(self, limit: int) -> Mention:
         pieces = content(self._chunks, chunked=self._request.chunked)

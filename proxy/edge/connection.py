@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from proxy.edge import answers
-from proxy.edge.collect import SearchRequest
+from proxy.edge.collect import HeldRequest
 from proxy.edge.exchange import Exchange
 from proxy.edge.framing import Body, ChunkedBody, SizedBody
 from proxy.edge.grammar import END_OF_HEAD, cannot_begin_a_head
 from proxy.edge.head import HeadError, RequestHead, parse_request
-from proxy.edge.router import is_search
+from proxy.edge.router import is_for_application
 from proxy.edge.state import EdgeState
 from proxy.errors import ElasticsearchError
 from proxy.observe.metrics import Kind
@@ -179,8 +179,8 @@ class ClientConnection(asyncio.Protocol):
         elif request.length:
             body = SizedBody(request.length)
         handler: Handler
-        if is_search(request.method, request.target) and not request.expects_other:
-            handler = SearchRequest(self, self._state, request, body)
+        if is_for_application(request.method, request.target) and not request.expects_other:
+            handler = HeldRequest(self, self._state, request, body)
         else:
             handler = Exchange(self, self._state, request, "plain", body)
         self._handler = handler
@@ -300,7 +300,7 @@ class ClientConnection(asyncio.Protocol):
         """Refuse a head that began, or a search body that stopped coming, before that loop time."""
         if self.waiting_since is None or self.waiting_since >= before:
             return
-        if isinstance(self._handler, SearchRequest):
+        if isinstance(self._handler, HeldRequest):
             self._handler.give_up()
         else:
             self.refuse(answers.timed_out("request line and headers"))

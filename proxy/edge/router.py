@@ -1,4 +1,4 @@
-"""Which requests may hold a retriever, and which may be sent twice.
+"""Which requests the application may have to answer, and which may be sent twice.
 
 Paths are compared the way Elasticsearch routes them (`RestController`, `PathTrie`): on the raw path split at
 `/`, no percent-decoding, a trailing slash allowed, a doubled leading slash not.
@@ -17,7 +17,30 @@ _READS = re.compile(
     rb"|_search_shards|_validate/query|_render/template|_analyze|_explain/[^/?]+|_termvectors(?:/[^/?]+)?"
     rb")/?(?:\?|\Z)"
 )
+_INFERENCE_METHODS = (b"GET", b"PUT", b"POST", b"DELETE")
+_INFERENCE = re.compile(
+    rb"/_inference(?:/(?:(text_embedding|sparse_embedding|embedding|completion|chat_completion)/)?|\?|\Z)"
+)
 _CURSOR = re.compile(rb"/(?:_search/scroll(?:/[^/?]*)?|_sql)/?(?:\?|\Z)")
+
+
+def is_for_application(method: bytes, target: bytes) -> bool:
+    """True for what the application may have to answer: its body is held until that is known."""
+    return is_search(method, target) or is_inference(method, target)
+
+
+def is_inference(method: bytes, target: bytes) -> bool:
+    """True for the endpoints of the `_inference` API."""
+    return method in _INFERENCE_METHODS and _INFERENCE.match(target) is not None
+
+
+def is_other_inference(target: bytes) -> bool:
+    """True for endpoints of the `_inference` API whose path names another task than reranking.
+
+    They are upstream's where it has such an API, hence also where the application is down.
+    """
+    match = _INFERENCE.match(target)
+    return match is not None and match[1] is not None
 
 
 def is_search(method: bytes, target: bytes) -> bool:

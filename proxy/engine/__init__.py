@@ -3,12 +3,14 @@
 Importing it is cheap: torch and transformers are imported when a model is loaded.
 """
 
+from .demand import Demand
 from .engine import Engine, Reranked
 from .errors import (
     DeadlineExceededError,
     EngineClosedError,
     EngineError,
     InferenceError,
+    InputTooLargeError,
     ModelFailedError,
     QueueFullError,
     UnknownModelError,
@@ -17,10 +19,12 @@ from .model import ModelStatus
 
 __all__ = [
     "DeadlineExceededError",
+    "Demand",
     "Engine",
     "EngineClosedError",
     "EngineError",
     "InferenceError",
+    "InputTooLargeError",
     "ModelFailedError",
     "ModelStatus",
     "QueueFullError",

@@ -7,7 +7,6 @@ import torch
 
 from proxy.settings import EngineSettings
 
-from .cpu import usable_cores
 from .errors import ModelLoadError
 
 _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -42,11 +41,3 @@ def choose(settings: EngineSettings) -> Device:
         ) from error
     automatic = torch.float32 if device.type == "cpu" else torch.float16
     return Device(device, _DTYPES.get(settings.dtype, automatic))
-
-
-def use_threads(threads: int) -> None:
-    """Set the CPU threads of one operation; 0 means the cores that this process may use.
-
-    Has to be called on the thread that runs the model: OpenMP keeps the number per thread.
-    """
-    torch.set_num_threads(threads or usable_cores())

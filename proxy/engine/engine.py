@@ -1,9 +1,10 @@
-"""Models on this machine, by name: load them in the background, score with them."""
+"""Models on this machine, by name: load them when they are wanted, score with them."""
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -14,15 +15,21 @@ from proxy.settings import EngineSettings, ModelSettings
 from .batch import Row
 from .cache import Output, OutputCache
 from .cpu import sleep_while_waiting
+from .demand import Demand
 from .errors import DeadlineExceededError, EngineClosedError, EngineError, QueueFullError, UnknownModelError
+from .loader import Loader
 from .metrics import EngineMetrics
 from .model import Model, ModelStatus
 from .runner import Runner
 from .scheduler import Lane, Request, Scheduler
 from .scoring import Scorer
+from .threads import DeviceThreads
 
 _TOKENIZING_THREADS: Final = 2
 """The tokenizer itself spreads a call over the cores; a second call need not wait for a huge first one."""
+
+_IDLE_CHECKS: Final = 20
+"""So many times in `engine.idle_unload_s` is looked for models that nobody calls."""
 
 _T = TypeVar("_T")
 
@@ -40,11 +47,13 @@ class Reranked:
 
 
 class Engine:
-    """All models of the settings on one device. Belongs to the event loop that starts it.
+    """Models on one device. Belongs to the event loop that starts it.
 
     Args:
-        models: By the name under which `rerank` knows them.
+        models: By the name under which `rerank` knows them. Those with `preload` are loaded by `start` and
+            stay so; all others as endpoints and calls need them.
         registry: Where the metrics go.
+        clock: In seconds. Tells how long nobody has called a model.
     """
 
     def __init__(
@@ -52,29 +61,94 @@ class Engine:
         models: Mapping[str, ModelSettings],
         settings: EngineSettings,
         registry: CollectorRegistry | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._clock = clock
         self._metrics = EngineMetrics(registry)
         self._cache = OutputCache(settings.cache_entries)
         self._scheduler = Scheduler(settings.queue_tokens)
-        self._runner = Runner(self._scheduler, self._cache, self._metrics, self._set_threads)
+        self._runner = Runner(
+            self._scheduler, self._cache, self._metrics, DeviceThreads(settings.threads).use
+        )
+        self._loader = Loader(settings, self._runner)
         self._tokenizing = ThreadPoolExecutor(_TOKENIZING_THREADS, "engine-tokenize")
-        self._models = {name: Model(name, each) for name, each in models.items()}
-        self._loads: list[asyncio.Task[None]] = []
+        self._models = {name: self._model(name, each, pinned=each.preload) for name, each in models.items()}
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._freeing: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def start(self) -> None:
-        """Begin to load every model. Returns at once and never raises for a model: see `status`."""
+        """Begin to load what is to be loaded. Returns at once and never raises for a model: see `status`."""
         sleep_while_waiting()
         self._runner.start()
-        self._loads = [
-            asyncio.create_task(model.load(self._settings, self._runner, self._scheduler, self._metrics))
-            for model in self._models.values()
-        ]
+        for model in self._models.values():
+            if model.kept_loaded:
+                model.begin()
+        self._check_for_idle_models()
 
     def status(self) -> Mapping[str, ModelStatus]:
-        """Every configured model's state by name."""
+        """Every model's state by name."""
         return {name: model.status for name, model in self._models.items()}
+
+    def add(self, name: str, settings: ModelSettings) -> None:
+        """Make a model known to a running engine. It is loaded when a call or a demand needs it.
+
+        Raises:
+            ValueError: There is a model of that name: `remove` it first.
+            EngineClosedError: `close` was called.
+        """
+        self._check_open()
+        if name in self._models:
+            raise ValueError(f"there is a model [{name}] already")
+        self._models[name] = self._model(name, settings, pinned=False)
+
+    async def remove(self, name: str) -> None:
+        """Forget a model, end its calls with `UnknownModelError`, and free its memory.
+
+        Raises:
+            UnknownModelError: No such model.
+        """
+        self._check_open()
+        model = self._known(name)
+        del self._models[name]
+        await model.close(UnknownModelError(f"model [{name}] was removed"))
+        if name not in self._models:  # It may have been added again meanwhile.
+            self._metrics.forget(name)
+        await self._loader.free()
+
+    def demand(self, model: str, holder: str, demand: Demand) -> None:
+        """Say what an endpoint wants of a model, in place of what it wanted before.
+
+        With `keep_loaded` the model begins to load now, also where a load has failed. While no holder wants
+        it kept, and the settings do not either, it is unloaded after `engine.idle_unload_s` without calls.
+
+        Args:
+            holder: Tells one demand from another, for example an inference id.
+
+        Raises:
+            UnknownModelError: No such model.
+        """
+        self._known(model).demand(holder, demand)
+
+    def release(self, model: str, holder: str) -> None:
+        """Take back a demand. Neither model nor demand has to be there."""
+        if model in self._models:
+            self._models[model].release(holder)
+
+    async def wait_ready(self, model: str, deadline: float | None = None) -> None:
+        """Load a model unless it is loaded, and wait for it. A load that has failed is tried again.
+
+        Args:
+            deadline: On the event loop's clock, in seconds; None for none.
+
+        Raises:
+            EngineError: As `rerank`.
+        """
+        known = self._known(model)
+        with known.in_use():
+            async with self._in_time(known, deadline):
+                await known.loaded()
 
     async def rerank(
         self, model: str, query: str, texts: Sequence[str], deadline: float | None = None
@@ -82,40 +156,72 @@ class Engine:
         """Score every text against the query. Waits for a model that still loads.
 
         Args:
-            model: A name of the settings.
+            model: A name of the settings, or one that was added.
             deadline: On the event loop's clock, in seconds; None for none.
 
         Raises:
-            UnknownModelError: No such model.
+            UnknownModelError: No such model, or it was removed meanwhile.
             ModelFailedError: It could not be loaded.
             DeadlineExceededError: Not done in time.
             QueueFullError: Too much waits already.
+            InputTooLargeError: The texts are too long for a model whose truncation forbids to cut them.
             InferenceError: The model broke, or a score is not a finite number.
             EngineClosedError: `close` was called.
         """
-        known = self._models.get(model)
-        if known is None:
-            names = ", ".join(sorted(self._models)) or "none"
-            raise UnknownModelError(f"no model [{model}] is configured; known: {names}")
-        try:
-            async with asyncio.timeout_at(deadline) as timeout:
+        known = self._known(model)
+        with known.in_use():
+            async with self._in_time(known, deadline):
                 return await self._rerank(known, query, texts)
-        except TimeoutError:
-            if not timeout.expired():
-                raise
-            doing = "still loading" if known.status.state == "loading" else "not done with the texts"
-            raise DeadlineExceededError(f"model [{model}] was {doing} at the deadline") from None
+
+    def unload_idle(self) -> None:
+        """Unload the models that nobody needs. The engine does this by itself from time to time."""
+        unloaded = [
+            model for model in self._models.values() if model.unload_if_idle(self._settings.idle_unload_s)
+        ]
+        if unloaded:
+            task = asyncio.create_task(self._loader.free())
+            self._freeing.add(task)
+            task.add_done_callback(self._freeing.discard)
 
     async def close(self) -> None:
         """End all calls with `EngineClosedError` and free the device."""
         self._closed = True
-        for load in self._loads:
-            load.cancel()
-        await asyncio.gather(*self._loads, return_exceptions=True)
-        for model in self._models.values():
-            model.close()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        error = EngineClosedError("the engine was closed")
+        await asyncio.gather(*(model.close(error) for model in self._models.values()), *self._freeing)
         await self._runner.close()
         self._tokenizing.shutdown()
+
+    def _model(self, name: str, settings: ModelSettings, *, pinned: bool) -> Model:
+        return Model(name, settings, self._loader, self._scheduler, self._metrics, self._clock, pinned=pinned)
+
+    def _known(self, name: str) -> Model:
+        model = self._models.get(name)
+        if model is None:
+            names = ", ".join(sorted(self._models)) or "none"
+            raise UnknownModelError(f"no model [{name}] is configured; known: {names}")
+        return model
+
+    @asynccontextmanager
+    async def _in_time(self, model: Model, deadline: float | None) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout_at(deadline) as timeout:
+                yield
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            doing = "still loading" if model.status.state == "loading" else "not done with the texts"
+            raise DeadlineExceededError(f"model [{model.name}] was {doing} at the deadline") from None
+
+    def _check_for_idle_models(self) -> None:
+        self.unload_idle()
+        every_s = self._settings.idle_unload_s / _IDLE_CHECKS
+        self._idle_timer = asyncio.get_running_loop().call_later(every_s, self._check_for_idle_models)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineClosedError("the engine was closed")
 
     async def _rerank(self, model: Model, query: str, texts: Sequence[str]) -> Reranked:
         loaded, lane = await model.ready()
@@ -127,7 +233,7 @@ class Engine:
         cached = sum(key in outputs for key in call.text_keys)
         missing = {key: at for at, key in enumerate(call.keys) if key not in outputs}
         if missing:
-            outputs |= await self._run(lane, call, missing)
+            outputs |= await self._run(model, lane, call, missing)
         ordered = [outputs[key] for key in call.keys]
         query_cut = any(output.truncated for output in ordered[: scorer.texts_at])
         truncated = sum(query_cut or output.truncated for output in ordered[scorer.texts_at :])
@@ -141,7 +247,9 @@ class Engine:
         self._metrics.cache_misses.labels(lane.model).inc(len(call.text_keys) - hits)
         return outputs
 
-    async def _run(self, lane: Lane, call: "_Call", missing: Mapping[bytes, int]) -> dict[bytes, Output]:
+    async def _run(
+        self, model: Model, lane: Lane, call: "_Call", missing: Mapping[bytes, int]
+    ) -> dict[bytes, Output]:
         """Outputs of the inputs whose key and position are given, each run once whoever else wants it."""
         ending = _Ending()
         try:
@@ -155,6 +263,7 @@ class Engine:
             rows = dict(zip(own, encoded, strict=True))
             # Another call may have had them run while this one was tokenising.
             outputs = {key: output for key in rows if (output := self._cache.get(key)) is not None}
+            model.check_open()  # `close` knows what was submitted, and not what was being tokenised.
             self._submit(request, {key: row for key, row in rows.items() if key not in outputs})
             await ending.wait()
         finally:
@@ -162,8 +271,7 @@ class Engine:
         return outputs | {key: job.output for key, job in request.jobs.items() if job.output is not None}
 
     def _submit(self, request: Request, rows: Mapping[bytes, Row]) -> None:
-        if self._closed:
-            raise EngineClosedError("the engine was closed")
+        self._check_open()
         try:
             self._scheduler.submit(request, rows)
         except QueueFullError:
@@ -178,15 +286,8 @@ class Engine:
         return rows
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        if self._closed:
-            raise EngineClosedError("the engine was closed")
+        self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
-
-    def _set_threads(self) -> None:
-        # On the device's thread, before its first batch: torch is imported by then, or takes its time here.
-        from .device import use_threads
-
-        use_threads(self._settings.threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ class EngineError(Exception):
 
 
 class UnknownModelError(EngineError):
-    """No model of that name is configured."""
+    """No model of that name is configured, or it was removed."""
 
 
 class ModelFailedError(EngineError):
-    """The model could not be loaded; it stays so until the process is started again."""
+    """The model could not be loaded. Calls that come later have it tried again."""
 
 
 class DeadlineExceededError(EngineError):
@@ -19,6 +19,10 @@ class DeadlineExceededError(EngineError):
 
 class QueueFullError(EngineError):
     """Too many tokens wait for the device already. Nothing of the call was queued."""
+
+
+class InputTooLargeError(EngineError):
+    """Query and text have more tokens than the model takes, and its truncation forbids to cut them."""
 
 
 class InferenceError(EngineError):

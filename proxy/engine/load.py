@@ -40,6 +40,7 @@ _CPU_BUDGET_TOKENS: Final = 2048
 _GPU_BUDGET_TOKENS: Final = 16384
 _DEFAULT_MAX_LENGTH: Final = 512
 _MIN_MAX_LENGTH: Final = 8
+_DEFAULT_TRUNCATION: Final = "balanced"
 
 _PROBES: Final = ("a short text", "a text " * 40, "and one of another length", "")
 _TOLERANCE: Final = 1e-4
@@ -50,7 +51,7 @@ _building = threading.Lock()
 Network = Classifier | Encoder
 
 
-def load(settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
+def load(name: str, settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
     """Raises:
     ModelLoadError: One line that names the source, what is wrong, and the remedy.
     """
@@ -65,7 +66,7 @@ def load(settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
     run = {
         "revision": settings.revision,
         "max_length": max_length,
-        "truncation": settings.truncation,
+        "truncation": settings.truncation or _DEFAULT_TRUNCATION,
         "activation": settings.activation,
         "dtype": device.dtype_name,
     }
@@ -166,7 +167,7 @@ def _scorer(
     profile: Profile, settings: ModelSettings, tokenizer: Tokenizer, max_length: int, identity: str
 ) -> Scorer:
     if profile.kind == "cross-encoder":
-        pairs = _pair_encoder(tokenizer, max_length, settings.truncation)
+        pairs = _pair_encoder(tokenizer, max_length, settings.truncation or _DEFAULT_TRUNCATION)
         return CrossEncoder(identity, pairs, profile.query_prompt, settings.activation)
     template = derive_single(tokenizer)
     if template is None:

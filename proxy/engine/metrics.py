@@ -1,9 +1,11 @@
 """What the engine counts. Every metric is labelled by the model's name alone."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.metrics import MetricWrapperBase
 
 from .scheduler import Lane, Scheduler
 
@@ -31,16 +33,34 @@ class EngineMetrics:
         self.truncated = self._counter("pairs_truncated", "Pairs of which something was cut before they ran.")
         self.rejected = self._counter("rejected", "Calls refused because the queue was full.")
         self.failed_batches = self._counter("failed_batches", "Batches that broke.")
-        self.ready = self._gauge("model_ready", "1 when the model can score, 0 while it loads or has failed.")
+        self.ready = self._gauge("model_ready", "1 when the model can score, 0 while it is not loaded.")
         self.load_failed = self._gauge("model_load_failed", "1 when the model could not be loaded.")
         self.load_seconds = self._gauge("model_load_seconds", "Seconds that loading took.")
         self._info = Info("rerank_proxy_engine_model", "What is loaded.", ["model"], registry=self._registry)
+        self._all = [metric for metric in vars(self).values() if isinstance(metric, MetricWrapperBase)]
 
     def loaded(self, model: str, info: Mapping[str, str], seconds: float) -> None:
         """The model can score now."""
         self.ready.labels(model).set(1)
+        self.load_failed.labels(model).set(0)
         self.load_seconds.labels(model).set(seconds)
         self._info.labels(model).info(dict(info))
+
+    def failed(self, model: str) -> None:
+        """It could not be loaded."""
+        self.load_failed.labels(model).set(1)
+
+    def not_loaded(self, model: str) -> None:
+        """It is known and cannot score, or can no longer. Its queue, which refers to it, is let go."""
+        self.ready.labels(model).set(0)
+        self.load_failed.labels(model).set(0)
+        for metric in (self.queued_tokens, self.queued_rows, self._info):
+            _forget(metric, model)
+
+    def forget(self, model: str) -> None:
+        """It is no more: its name may have been one of many that come and go."""
+        for metric in self._all:
+            _forget(metric, model)
 
     def watch_queue(self, lane: Lane, scheduler: Scheduler) -> None:
         """Read the lane's share of the queue whenever the metrics are read."""
@@ -57,3 +77,8 @@ class EngineMetrics:
         return Histogram(
             f"rerank_proxy_engine_{name}", text, ["model"], buckets=buckets, registry=self._registry
         )
+
+
+def _forget(metric: MetricWrapperBase, model: str) -> None:
+    with suppress(KeyError):  # of a model that has not been seen
+        metric.remove(model)

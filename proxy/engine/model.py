@@ -1,126 +1,202 @@
-"""One model of the settings on its way from a name to something that scores."""
+"""One model between a name and something that scores: loaded when it is wanted, unloaded when it is not."""
 
 import asyncio
 import logging
-import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-import numpy as np
+from proxy.settings import ModelSettings
 
-from proxy.settings import EngineSettings, ModelSettings
-
-from .batch import Batch
-from .daemon import run_in_daemon_thread
-from .errors import EngineClosedError, EngineError, ModelFailedError, ModelLoadError
+from .demand import Demand, allowed_threads
+from .errors import EngineError, ModelFailedError
+from .loader import Loader
 from .metrics import EngineMetrics
-from .runner import Runner
 from .scheduler import Lane, Scheduler
 from .scoring import LoadedModel
 
 _log = logging.getLogger(__name__)
 
-_WARM_UP_TEXTS = ("short", "warm up " * 300)
-"""The second one is as long as a model of 512 tokens takes."""
+RETRY_AFTER_S: Final = 30.0
+"""Seconds before a call has a failed load tried again: each try reads gigabytes, calls come by the dozen."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
     """How a model stands. `detail` is a line for people: what is loaded, or why not and what to do."""
 
-    state: Literal["loading", "ready", "failed"]
+    state: Literal["unloaded", "loading", "ready", "failed"]
     detail: str
 
 
 class Model:
-    """A configured model: first loading, then ready or failed, for good."""
+    """A model of the engine. All its methods belong to the event loop.
 
-    def __init__(self, name: str, settings: ModelSettings) -> None:
+    Args:
+        pinned: Whether it is kept loaded although no holder asks for it.
+        clock: In seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: ModelSettings,
+        loader: Loader,
+        scheduler: Scheduler,
+        metrics: EngineMetrics,
+        clock: Callable[[], float],
+        *,
+        pinned: bool,
+    ) -> None:
         self.name = name
-        self.status = ModelStatus("loading", f"loading from [{settings.source}]")
         self._settings = settings
-        self._settled = asyncio.Event()
+        self._loader = loader
+        self._scheduler = scheduler
+        self._metrics = metrics
+        self._clock = clock
+        self._pinned = pinned
+        self._holders: dict[str, Demand] = {}
+        self._calls = 0
+        self._last_used = clock()
+        self._attempt: asyncio.Task[None] | None = None
         self._ready: tuple[LoadedModel, Lane] | None = None
-        self._error: EngineError | None = None
+        self._failure: EngineError | None = None
+        self._failed_at = 0.0
+        self._load_seconds = 0.0
+        self._end: EngineError | None = None
+        metrics.not_loaded(name)
+
+    @property
+    def status(self) -> ModelStatus:
+        source = f"[{self._settings.source}]"
+        if self._ready is not None:
+            return ModelStatus("ready", self._detail)
+        if self._failure is not None:
+            return ModelStatus("failed", str(self._failure))
+        if self._attempt is not None:
+            return ModelStatus("loading", f"loading from {source}")
+        return ModelStatus("unloaded", f"loaded from {source} by the next call that needs it")
+
+    @property
+    def kept_loaded(self) -> bool:
+        return self._pinned or any(demand.keep_loaded for demand in self._holders.values())
+
+    def demand(self, holder: str, demand: Demand) -> None:
+        """Take down what a holder wants, in place of what it wanted before."""
+        self._holders[holder] = demand
+        self._demands_changed()
+
+    def release(self, holder: str) -> None:
+        if self._holders.pop(holder, None) is not None:
+            self._demands_changed()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """A call, during which the model is not unloaded."""
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            self._last_used = self._clock()
+
+    def begin(self) -> None:
+        """Begin to load it, unless it is loaded, being loaded or closed."""
+        if self._ready is None and self._attempt is None and self._end is None:
+            self._attempt = asyncio.create_task(self._load(), name=f"engine-load-{self.name}")
 
     async def ready(self) -> tuple[LoadedModel, Lane]:
-        """Wait until the model can score.
+        """For a call: wait until the model can score, or hear at once why the last load failed.
 
         Raises:
-            ModelFailedError: It never will.
-            EngineClosedError: The engine was closed meanwhile.
+            EngineError: It cannot be loaded, or was closed.
         """
-        await self._settled.wait()
-        if self._ready is None:
-            assert self._error is not None  # `_fail` sets it.
-            raise self._error
+        if self._failure is not None and self._end is None:
+            if self._clock() - self._failed_at >= RETRY_AFTER_S:
+                self.begin()
+            raise _fresh(self._failure)
+        return await self.loaded()
+
+    async def loaded(self) -> tuple[LoadedModel, Lane]:
+        """As `ready`, but a load that failed before is tried again and waited for."""
+        while self._ready is None:
+            self.begin()
+            if self._attempt is None:
+                raise _fresh(self._end or self._failure)
+            # Unlike the task itself this can be cancelled without an end to the loading.
+            await asyncio.wait([self._attempt])
+            if self._failure is not None:
+                raise _fresh(self._end or self._failure)
         return self._ready
 
-    async def load(
-        self, engine: EngineSettings, runner: Runner, scheduler: Scheduler, metrics: EngineMetrics
-    ) -> None:
-        """Load and warm up on other threads. Never raises for a bad model."""
-        metrics.ready.labels(self.name).set(0)
-        metrics.load_failed.labels(self.name).set(0)
-        started = time.monotonic()
+    def check_open(self) -> None:
+        """Raises:
+        EngineError: It was closed.
+        """
+        if self._end is not None:
+            raise _fresh(self._end)
+
+    def unload_if_idle(self, idle_s: float) -> bool:
+        """Unload it when nobody has called it for so long and nobody wants it kept. Whether it was."""
+        if self._ready is None or self._calls or self.kept_loaded or self._clock() - self._last_used < idle_s:
+            return False
+        self._scheduler.forget(self._ready[1])
+        self._ready = None
+        self._metrics.not_loaded(self.name)
+        _log.info("model [%s] is unloaded: nobody called it for %.0f s", self.name, idle_s)
+        return True
+
+    async def close(self, error: EngineError) -> None:
+        """Unload it for good; whoever waits for it gets the error."""
+        self._end = error
+        attempt = self._attempt
+        if attempt is not None:
+            attempt.cancel()
+            await asyncio.gather(attempt, return_exceptions=True)
+        if self._ready is not None:
+            self._scheduler.abandon(error, self._ready[1])
+            self._scheduler.forget(self._ready[1])
+            self._ready = None
+
+    @property
+    def _detail(self) -> str:
+        assert self._ready is not None
+        loaded, _ = self._ready
+        what = "{kind} {architecture} on {device} in {dtype}, {max_length} tokens; ".format_map(loaded.info)
+        return f"{what}loaded in {self._load_seconds:.1f} s from [{self._settings.source}]"
+
+    def _demands_changed(self) -> None:
+        self._last_used = self._clock()
+        if self._ready is not None:
+            self._ready[1].threads = allowed_threads(self._holders.values())
+        if any(demand.keep_loaded for demand in self._holders.values()):
+            self.begin()
+
+    async def _load(self) -> None:
         try:
-            loaded = await run_in_daemon_thread(
-                lambda: _load(self._settings, engine), f"engine-load-{self.name}"
+            loaded, self._load_seconds = await self._loader.load(self.name, self._settings)
+        except ModelFailedError as failure:
+            self._failure, self._failed_at = failure, self._clock()
+            self._metrics.failed(self.name)
+            _log.error(
+                "model [%s] cannot be loaded: %s", self.name, failure, exc_info=failure.__cause__ or None
             )
-            await runner.on_device(lambda: _warm_up(loaded))
-        except Exception as error:  # The process goes on, whatever the libraries below come up with.
-            metrics.load_failed.labels(self.name).set(1)
-            self._fail(ModelFailedError(_problem(self._settings, error)))
-            unforeseen = None if isinstance(error, ModelLoadError) else error
-            _log.error("model [%s] cannot be loaded: %s", self.name, self.status.detail, exc_info=unforeseen)
         else:
-            lane = Lane(self.name, loaded.backend, loaded.budget_tokens)
-            metrics.watch_queue(lane, scheduler)
-            self._succeed(loaded, lane, time.monotonic() - started, metrics)
+            self._succeed(loaded)
+        finally:
+            self._attempt = None
 
-    def close(self) -> None:
-        """Let nobody wait any longer for a model whose loading was cancelled."""
-        if not self._settled.is_set():
-            self._fail(EngineClosedError("the engine was closed while the model was loading"))
-
-    def _succeed(self, loaded: LoadedModel, lane: Lane, seconds: float, metrics: EngineMetrics) -> None:
-        detail = (
-            "{kind} {architecture} on {device} in {dtype}, {max_length} tokens; ".format_map(loaded.info)
-            + f"loaded in {seconds:.1f} s from [{self._settings.source}]"
-        )
-        self.status = ModelStatus("ready", detail)
-        self._ready = loaded, lane
-        self._settled.set()
-        metrics.loaded(self.name, loaded.info, seconds)
-        _log.info("model [%s] is ready: %s", self.name, detail)
-
-    def _fail(self, error: EngineError) -> None:
-        self.status = ModelStatus("failed", str(error))
-        self._error = error
-        self._settled.set()
+    def _succeed(self, loaded: LoadedModel) -> None:
+        lane = Lane(self.name, loaded.backend, loaded.budget_tokens, allowed_threads(self._holders.values()))
+        self._ready, self._failure = (loaded, lane), None
+        self._last_used = self._clock()
+        self._metrics.watch_queue(lane, self._scheduler)
+        self._metrics.loaded(self.name, loaded.info, self._load_seconds)
+        _log.info("model [%s] is ready: %s", self.name, self._detail)
 
 
-def _load(settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
-    # Imported on the loading thread: torch and transformers take seconds.
-    from .load import load
-
-    return load(settings, engine)
-
-
-def _warm_up(loaded: LoadedModel) -> None:
-    """Let the libraries below do what they do on first use, and see that the outputs are sane."""
-    rows = loaded.scorer.encode("query", _WARM_UP_TEXTS, range(len(_WARM_UP_TEXTS)))
-    values = loaded.backend.score(Batch.of(rows))
-    if loaded.info["kind"] == "cross-encoder" and values.shape[1:] != (1,):
-        raise ModelLoadError(f"it gives {values.shape[1]} numbers for a text; a cross-encoder gives one")
-    if not np.isfinite(values).all():
-        raise ModelLoadError(
-            f"it gives numbers that are not finite in {loaded.info['dtype']}; set engine.dtype to float32"
-        )
-
-
-def _problem(settings: ModelSettings, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, ModelLoadError):
-        return text if settings.source in text else f"[{settings.source}]: {text}"
-    return f"[{settings.source}] cannot be loaded ({type(error).__name__}: {text})"
+def _fresh(error: EngineError | None) -> EngineError:
+    """The same error once more: one object that many calls raise would gather all their tracebacks."""
+    assert error is not None
+    return type(error)(*error.args)

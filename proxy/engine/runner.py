@@ -32,7 +32,7 @@ class Runner:
     All state changes happen on the event loop; the two threads see rows and arrays only.
 
     Args:
-        setup: Called first on the device's thread.
+        use_threads: Called on the device's thread with the most CPU threads that what follows may take.
     """
 
     def __init__(
@@ -40,12 +40,13 @@ class Runner:
         scheduler: Scheduler,
         cache: OutputCache,
         metrics: EngineMetrics,
-        setup: Callable[[], None] | None = None,
+        use_threads: Callable[[int | None], None] | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._cache = cache
         self._metrics = metrics
-        self._device = ThreadPoolExecutor(1, "engine-device", initializer=setup)
+        self._use_threads = use_threads or _leave_threads
+        self._device = ThreadPoolExecutor(1, "engine-device")
         self._stage = ThreadPoolExecutor(1, "engine-batches")
         self._slots = asyncio.Semaphore(_BATCHES_AHEAD)
         self._work = asyncio.Event()
@@ -56,8 +57,13 @@ class Runner:
         self._loop_task = asyncio.create_task(self._run(), name="engine-runner")
 
     async def on_device(self, work: Callable[[], _T]) -> _T:
-        """Run something else on the device's thread, such as a first batch."""
-        return await asyncio.get_running_loop().run_in_executor(self._device, work)
+        """Run something else on the device's thread, such as a first batch, with all threads."""
+
+        def run() -> _T:
+            self._use_threads(None)
+            return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._device, run)
 
     def wake(self) -> None:
         """Something was queued."""
@@ -76,10 +82,13 @@ class Runner:
     async def _run(self) -> None:
         while True:
             await self._slots.acquire()
-            jobs = await self._take()
-            task = asyncio.create_task(self._run_batch(jobs))
-            self._batches.add(task)
-            task.add_done_callback(self._batch_ended)
+            self._begin_batch(await self._take())
+
+    def _begin_batch(self, jobs: list[Job]) -> None:
+        # Not in the loop, whose variables would keep the last batch and its model alive while nothing comes.
+        task = asyncio.create_task(self._run_batch(jobs))
+        self._batches.add(task)
+        task.add_done_callback(self._batch_ended)
 
     def _batch_ended(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)
@@ -114,6 +123,7 @@ class Runner:
             batch = Batch.of([job.row for job in live])
         started = time.perf_counter()
         try:
+            self._use_threads(lane.threads)
             values = _score_in_memory(lane.backend, batch)
         except Exception as error:  # Whatever a model raises fails its rows, never the thread.
             _log.exception("model [%s]: a batch of %d rows failed", lane.model, len(batch))
@@ -131,6 +141,10 @@ class Runner:
             metrics.padding_tokens.labels(model).inc(batch.padded_tokens - batch.tokens)
         metrics.scored.labels(model).inc(len(batch))
         metrics.truncated.labels(model).inc(sum(job.row.truncated for job in jobs))
+
+
+def _leave_threads(limit: int | None) -> None:
+    """For a device whose threads nobody sets."""
 
 
 def _score_in_memory(backend: Backend, batch: Batch) -> NDArray[np.float32]:

@@ -34,7 +34,7 @@ FREE_PADDING_RATIO: Final = 1 / 32
 """… unless it is less than this part of the budget: then a batch more would cost more than the padding."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Lane:
     """A model's part of the queue. Rows of different lanes never share a batch."""
 
@@ -42,6 +42,8 @@ class Lane:
     backend: Backend
     budget_tokens: int
     """Tokens of one batch, padding included; one row alone may be longer."""
+    threads: int | None = None
+    """The most CPU threads of one batch; None: as many as there are. May change at any time."""
 
 
 class JobState(Enum):
@@ -185,10 +187,16 @@ class Scheduler:
             else:
                 self._fail(job, outcome)
 
-    def abandon(self, error: EngineError) -> None:
-        """End every request with `error`."""
+    def abandon(self, error: EngineError, lane: Lane | None = None) -> None:
+        """End every request with `error`, or those of one lane."""
         for job in tuple(self._jobs.values()):
-            self._fail(job, error)
+            if lane is None or job.lane is lane:
+                self._fail(job, error)
+
+    def forget(self, lane: Lane) -> None:
+        """Let go of a lane for which nothing waits."""
+        self._queued_tokens.pop(lane, None)
+        self._queued_rows.pop(lane, None)
 
     def _advance(self, job: Job) -> None:
         for request in job.requests:

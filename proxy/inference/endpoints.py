@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.chunks.settings import CONSERVATIVE_WINDOW_WORDS
 from proxy.engine import Reranked
 from proxy.errors import Cause
 from proxy.inference.configuration import EndpointConfig
@@ -32,7 +33,7 @@ class Endpoint:
     config: EndpointConfig
     ranker: Ranker
     top_n: int | None = None
-    window_words: int = Service.window_words
+    window_words: int = CONSERVATIVE_WINDOW_WORDS
 
     @property
     def inference_id(self) -> str:
@@ -182,7 +183,7 @@ class Endpoints:
         if service is None:
             reason = f"Unknown service [{config.service}] for model [{config.inference_id}]"
             return Endpoint(config, _Broken(status_error(400, reason)))
-        return Endpoint(config, service.open(config), service.top_n(config), service.window_words)
+        return Endpoint(config, service.open(config), service.top_n(config), service.window_words(config))
 
     def _retire(self, endpoint: Endpoint) -> None:
         task = asyncio.create_task(endpoint.ranker.close())

@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from proxy.inference.failures import illegal_state
-from proxy.xcontent.java_numbers import print_float
 
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
@@ -91,17 +89,8 @@ class Ranking:
             scores[doc.index] = doc.relevance_score
         return scores
 
-    def body(self) -> bytes:
-        """As the `_inference` API answers: `{"rerank":[{"index":0,"relevance_score":0.5,"text":"…"}]}`."""
-        return b'{"rerank":[' + b",".join(map(_print, self.docs)) + b"]}"
-
 
 def sort_by_score(docs: Sequence[RankedDoc], top_n: int | None) -> list[RankedDoc]:
     """Best first, equal ones in the order in which they came; no more than `top_n`."""
     ordered = sorted(docs, key=lambda doc: -np.float32(doc.relevance_score))
     return ordered if top_n is None else ordered[:top_n]
-
-
-def _print(doc: RankedDoc) -> bytes:
-    text = b"" if doc.text is None else b',"text":' + msgspec.json.encode(doc.text)
-    return b'{"index":%d,"relevance_score":%b%b}' % (doc.index, print_float(doc.relevance_score), text)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Protocol
 
+from proxy.chunks.settings import default_window_words
 from proxy.engine import Engine
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import invalid_settings, status_error
@@ -91,8 +92,6 @@ class Service(ABC):
     """Default of the `rate_limit` setting; None for services without it."""
     top_n_setting: ClassVar[str | None] = "top_n"
     """The task setting that limits the number of results."""
-    window_words: ClassVar[int] = 300
-    """How many words of a text a model of this service reads, roughly (``RerankingInferenceService``)."""
 
     def __init__(self, context: ServiceContext) -> None:
         self.context = context
@@ -177,6 +176,10 @@ class Service(ABC):
     def top_n(self, config: EndpointConfig) -> int | None:
         """The most results that the endpoint is configured to give."""
         return config.task_settings.get(self.top_n_setting) if self.top_n_setting else None
+
+    def window_words(self, config: EndpointConfig) -> int:
+        """How many words of a text the endpoint's model reads, roughly."""
+        return default_window_words(self.name, config.service_settings.get("model_id"))
 
     def configurations(self) -> dict[str, Any]:
         """Its settings in the catalogue of services (``SettingsConfiguration``)."""

@@ -21,7 +21,7 @@ _APP_TIMEOUT_S = 2.0
 
 
 class Model(msgspec.Struct):
-    """`state`: `loading`, `ready` or `failed`."""
+    """`state`: `unloaded`, `loading`, `ready` or `failed`."""
 
     state: str
     detail: str | None = None
@@ -39,7 +39,7 @@ class Readiness(msgspec.Struct):
             return None
         parts = []
         for name, model in self.models.items():
-            if model.state != "ready":
+            if model.state in ("loading", "failed"):
                 what = model.state if model.state == "failed" else f"is {model.state}"
                 parts.append(f"model [{name}] {what}" + (f": {model.detail}" if model.detail else ""))
         return "; ".join(parts) or "the reranking process is starting or restarting"

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 Kind = Literal["plain", "search", "rerank"]
-"""Forwarded unseen; a search that was looked into and forwarded; a search answered by the application."""
+"""Forwarded unseen; looked into, held or asked about, and forwarded; answered by the application."""
 
 CLIENT_CLOSED = 499
 """Counted for a client that left before its answer began; the number is nginx's."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from itertools import islice
 from urllib.parse import quote
 
+from proxy.chunks import ChunkSelector, default_chunking
 from proxy.inference.endpoints import Endpoint, Endpoints
 from proxy.inference.failures import InferenceFailedError, not_found, wrong_task_type
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.failures import RankPhaseError
-from proxy.search.chunks import ChunkSelector, default_chunking
 from proxy.search.language.retrievers import TextSimilarityReranker
 from proxy.search.ranks.ranking import RankDoc, keep_order, rank
 from proxy.search.run import Run

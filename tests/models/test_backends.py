@@ -25,7 +25,7 @@ TOLERANCE = 1e-5
 
 
 def loaded(directory: Path) -> LoadedModel:
-    return load(ModelSettings(source=str(directory)), EngineSettings())
+    return load("m", ModelSettings(source=str(directory)), EngineSettings())
 
 
 def rows(model: LoadedModel, count: int = 25) -> list[Row]:
@@ -113,6 +113,6 @@ def test_a_fingerprint_is_of_the_model_and_how_it_runs(tiny_model: TinyModel) ->
         ModelSettings(source=directory, max_length=32),
         ModelSettings(source=str(tiny_model("electra"))),
     ]
-    prints = [load(each, EngineSettings()).info["fingerprint"] for each in settings]
+    prints = [load("m", each, EngineSettings()).info["fingerprint"] for each in settings]
     assert len(set(prints)) == len(prints)
-    assert load(settings[0], EngineSettings()).info["fingerprint"] == prints[0]
+    assert load("m", settings[0], EngineSettings()).info["fingerprint"] == prints[0]

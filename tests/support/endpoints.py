@@ -1,15 +1,22 @@
 """Endpoints over an engine of the test's choice, without a store."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from proxy.engine import Engine
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.endpoints import Endpoints
+from proxy.inference.failures import not_found
 from proxy.inference.fixed import fixed_endpoints
 from proxy.inference.service import ServiceContext
 from proxy.inference.services.elasticsearch import ElasticsearchService
-from proxy.inference.store import ReadOnlyStore
+from proxy.inference.store import (
+    EndpointStore,
+    ReadOnlyStore,
+    StoredEndpoint,
+    already_exists,
+    changed_meanwhile,
+)
 from proxy.settings import EndpointSettings
 
 
@@ -22,8 +29,58 @@ class Limited(ElasticsearchService):
         return self.limit
 
 
+class MemoryStore:
+    """A store that ends with its test."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, StoredEndpoint] = {}
+        self._changed: Callable[[], None] = lambda: None
+        self._version = 0
+
+    async def start(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def all(self) -> Mapping[str, StoredEndpoint]:
+        return self._kept
+
+    async def refresh(self) -> None:
+        """It is always fresh."""
+
+    async def create(self, config: EndpointConfig) -> None:
+        if config.inference_id in self._kept:
+            raise already_exists(config.inference_id)
+        self._put(config)
+
+    async def replace(self, config: EndpointConfig, version: Any) -> None:
+        self._check(config.inference_id, version)
+        self._put(config)
+
+    async def delete(self, inference_id: str, version: Any) -> None:
+        self._check(inference_id, version)
+        del self._kept[inference_id]
+        self._changed()
+
+    def _check(self, inference_id: str, version: Any) -> None:
+        if inference_id not in self._kept:
+            raise not_found(inference_id)
+        if self._kept[inference_id].version != version:
+            raise changed_meanwhile(inference_id)
+
+    def _put(self, config: EndpointConfig) -> None:
+        self._version += 1
+        self._kept[config.inference_id] = StoredEndpoint(config, self._version)
+        self._changed()
+
+
 def local_endpoints(
-    settings: Mapping[str, EndpointSettings], engine: Any, timeout_s: float = 30.0, top_n: int | None = None
+    settings: Mapping[str, EndpointSettings],
+    engine: Any,
+    timeout_s: float = 30.0,
+    top_n: int | None = None,
+    store: EndpointStore | None = None,
 ) -> Endpoints:
     """The endpoints of the settings.
 
@@ -34,4 +91,4 @@ def local_endpoints(
     service = Limited(ServiceContext(cast("Engine", engine), timeout_s))
     service.limit = top_n
     services = {service.name: service}
-    return Endpoints(services, fixed_endpoints(services, settings), ReadOnlyStore())
+    return Endpoints(services, fixed_endpoints(services, settings), store or ReadOnlyStore())

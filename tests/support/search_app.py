@@ -13,7 +13,9 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from prometheus_client import CollectorRegistry
 
-from proxy.app.metrics import SearchMetrics
+from proxy.app.apis.inference import InferenceApi
+from proxy.app.apis.routes import inference_routes
+from proxy.app.metrics import InferenceMetrics, SearchMetrics
 from proxy.app.server import App
 from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
@@ -23,7 +25,7 @@ from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
 from proxy.search.upstream import Reply
 from proxy.settings import SearchSettings, Settings
-from tests.support.endpoints import local_endpoints
+from tests.support.endpoints import MemoryStore, local_endpoints
 
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 TWO_STAGES: Final = "search_type=query_then_fetch"
@@ -171,20 +173,22 @@ async def search_app(
     engine = NumberAtTheEnd()
     limits: SearchSettings = settings.search
     upstream = RecordingUpstream(settings.upstream, limits)
-    endpoints = local_endpoints(settings.endpoints, engine, limits.timeout_s, top_n)
+    endpoints = local_endpoints(settings.endpoints, engine, limits.timeout_s, top_n, MemoryStore())
+    await endpoints.start()
     scorer = Scorer(endpoints, limits.timeout_s, allow_failures=limits.allow_rerank_failures)
     executor = Executor(scorer, limits.deadline_s)
     unknown = UnknownRetrievers() if limits.evaluate_unknown_retrievers and not evaluate else None
     parse = unknown.parse if unknown else partial(parse_search, evaluate=evaluate)
-    metrics = SearchMetrics(CollectorRegistry())
+    registry = CollectorRegistry()
     app = App(
         executor,
         upstream,
-        metrics,
+        SearchMetrics(registry),
         settings.edge.max_body,
         parse,
         async_search=settings.async_search,
         unknown=unknown,
+        others=inference_routes(InferenceApi(endpoints), InferenceMetrics(registry)),
     )
     runner = web.AppRunner(app.application(), auto_decompress=False, handler_cancellation=True)
     await runner.setup()
@@ -196,4 +200,5 @@ async def search_app(
     finally:
         await runner.cleanup()
         await executor.drain()
+        await endpoints.close()
         await upstream.close()

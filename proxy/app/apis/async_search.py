@@ -7,10 +7,11 @@ Elasticsearch.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from proxy.app.apis.context import ParseSearch, RequestContext
+from proxy.app.apis.parameters import check_params
 from proxy.app.async_searches import AsyncSearch, AsyncSearches
 from proxy.app.credentials import CallerDigests, authenticate
 from proxy.app.metrics import SearchMetrics
@@ -30,7 +31,6 @@ from proxy.search.answer.async_response import (
 from proxy.search.executor import Executor
 from proxy.search.language.request import SearchRequest
 from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
-from proxy.xcontent.object_parser import did_you_mean
 from proxy.xcontent.params import Params
 from proxy.xcontent.time_value import time_param
 
@@ -41,7 +41,6 @@ _DEFAULT_KEEP_ALIVE_MS: Final = 5 * 24 * 3600 * 1000
 _DEFAULT_WAIT_MS: Final = 1000
 _NOT_OF_THE_SEARCH: Final = ("wait_for_completion_timeout", "keep_alive", "keep_on_completion", "pretty")
 """What an inner search's URL does not get. Its answer is kept compact: each request says how to print it."""
-_OF_EVERY_API: Final = ("error_trace", "human", "pretty")
 _OF_GET: Final = ("wait_for_completion_timeout", "keep_alive", "return_intermediate_results", "typed_keys")
 _OF_STATUS: Final = ("keep_alive",)
 
@@ -133,7 +132,7 @@ class KeptAsyncSearch:
     async def answer(self, context: RequestContext) -> Reply:
         """The search as it is, or as it becomes within the time that the request gives it; or its end."""
         is_delete = context.method == "DELETE"
-        _check_params(context, () if is_delete else _OF_GET)
+        check_params(context, () if is_delete else _OF_GET)
         style = _style(context.params)
         wait_ms = _millis(context.params, "wait_for_completion_timeout", 0)
         search = await _find(context, self._searches, self._callers)
@@ -154,7 +153,7 @@ class AsyncSearchStatus:
         self._callers = callers
 
     async def answer(self, context: RequestContext) -> Reply:
-        _check_params(context, _OF_STATUS)
+        check_params(context, _OF_STATUS)
         style = _style(context.params)
         search = await _find(context, self._searches, self._callers)
         body = print_status(self._searches.progress(search), **style)
@@ -207,16 +206,3 @@ def _times_of_submit(params: Params) -> tuple[int, int]:
 def _millis(params: Params, name: str, default: int) -> int:
     value = time_param(params, name)
     return default if value is None else value.millis
-
-
-def _check_params(context: RequestContext, own: Collection[str]) -> None:
-    """``BaseRestHandler#unrecognized``."""
-    params, known = context.params, dict.fromkeys((*own, *_OF_EVERY_API))
-    unknown = sorted(name for name in params if name not in known)
-    if unknown:
-        hints = [
-            f"[{name}]" + (f" ->{hint}" if (hint := did_you_mean(name, known)) else "") for name in unknown
-        ]
-        plural = "s" if len(unknown) > 1 else ""
-        reason = f"request [{context.path}] contains unrecognized parameter{plural}: {', '.join(hints)}"
-        raise error(400, "illegal_argument_exception", reason)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from proxy.search.chunks.grammar import parse_chunk_rescorer
+from proxy.chunks.grammar import parse_chunk_rescorer
 from proxy.search.inner.fields import well_formed
 from proxy.search.language.clauses import (
     RESCORE,

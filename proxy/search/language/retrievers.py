@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, get_args
 
-from proxy.search.chunks.settings import ChunkRescorer
+from proxy.chunks.settings import ChunkRescorer
 from proxy.search.ranks.scores import MIN_VALUE
 
 DEFAULT_INFERENCE_ID: Final = ".rerank-v1-elasticsearch"

@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from proxy.app.apis.routes import routes
+from proxy.app.apis.routes import search_routes
 from proxy.app.async_searches import AsyncSearches
 from proxy.app.metrics import SearchMetrics
 from proxy.async_search_id import new_id
@@ -14,7 +14,7 @@ from proxy.search.language.request import parse_search
 from proxy.settings import AsyncSearchSettings
 
 KEPT = new_id()
-ROUTES = routes(
+ROUTES = search_routes(
     cast("Executor", None),
     SearchMetrics(CollectorRegistry()),
     parse_search,

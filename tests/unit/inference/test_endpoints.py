@@ -189,14 +189,6 @@ def test_sorting_keeps_the_input_order_of_equal_scores(scores: list[float], top_
     assert len(docs) == min(len(scores), top_n or len(scores))
 
 
-def test_a_printed_ranking_has_floats_as_java_prints_them() -> None:
-    docs = [RankedDoc(6, 0.50955844, 'a "text"'), RankedDoc(0, 5.614787e-4), RankedDoc(1, -11.0)]
-    assert Ranking(docs).body() == (
-        b'{"rerank":[{"index":6,"relevance_score":0.50955844,"text":"a \\"text\\""},'
-        b'{"index":0,"relevance_score":5.614787E-4},{"index":1,"relevance_score":-11.0}]}'
-    )
-
-
 class Scripted(ReadOnlyStore):
     """A store whose content the test changes."""
 

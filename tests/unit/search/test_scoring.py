@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import pytest
 
+from proxy.chunks import ChunkRescorer, WordBoundaryChunkingSettings
 from proxy.engine import QueueFullError
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.failures import RankPhaseError
-from proxy.search.chunks import ChunkRescorer, WordBoundaryChunkingSettings
 from proxy.search.language.retrievers import StandardRetriever, TextSimilarityReranker
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.run import Run

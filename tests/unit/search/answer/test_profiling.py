@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import pytest
 
+from proxy.chunks import ChunkRescorer
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.profiling import profiled
-from proxy.search.chunks import ChunkRescorer
 from proxy.search.inner.found import Found
 from proxy.search.language.retrievers import (
     RescorerRetriever,

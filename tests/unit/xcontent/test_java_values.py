@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.search.chunks.java import class_name, copied_hash_map_order, hash_map_order, read, to_string
+from proxy.xcontent.java_values import class_name, copied_hash_map_order, hash_map_order, print_java, read
 from proxy.xcontent.source import parse
 
 
@@ -36,7 +36,7 @@ from proxy.xcontent.source import parse
     ],
 )
 def test_spelling_and_class(value: Any, spelling: str, class_: str) -> None:
-    assert to_string(value) == spelling
+    assert print_java(value) == spelling
     assert class_name(value) == class_
 
 
@@ -71,4 +71,4 @@ def test_comments_are_no_values() -> None:
 
 
 def test_what_is_nested_too_deep_is_left_out() -> None:
-    assert "..." in to_string(read(parse(b"[" * 900 + b"]" * 900)))
+    assert "..." in print_java(read(parse(b"[" * 900 + b"]" * 900)))

@@ -7,7 +7,7 @@ from typing import Final
 
 import regex
 
-from proxy.search.chunks.words import Words
+from proxy.chunks.words import Words
 
 MAX_TOKEN_LENGTH: Final = 255
 """``StandardTokenizer`` breaks a longer word after so many characters."""

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from proxy.search.chunks.separators import split_offsets
-from proxy.search.chunks.settings import (
+from proxy.chunks.separators import split_offsets
+from proxy.chunks.settings import (
     ChunkingSettings,
     NoneChunkingSettings,
     SentenceBoundaryChunkingSettings,
     WordBoundaryChunkingSettings,
 )
-from proxy.search.chunks.words import Words, sentence_ends
+from proxy.chunks.words import Words, sentence_ends
 
 Span = tuple[int, int]
 """The offsets of a chunk's first character and of the one behind its last."""

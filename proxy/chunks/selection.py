@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proxy.search.chunks.analysis import Analyzer
-from proxy.search.chunks.bm25 import scores
-from proxy.search.chunks.chunkers import Span, chunk
-from proxy.search.chunks.settings import ChunkingSettings, ChunkRescorer
-from proxy.search.chunks.words import Words, WordStatus
+from proxy.chunks.analysis import Analyzer
+from proxy.chunks.bm25 import scores
+from proxy.chunks.chunkers import Span, chunk
+from proxy.chunks.settings import ChunkingSettings, ChunkRescorer
+from proxy.chunks.words import Words, WordStatus
 
 _JAVA_BLANK = "".join(map(chr, range(0x21)))
 

@@ -6,9 +6,7 @@ The rules are those of ``ChunkScorerConfig``, ``ChunkingSettingsBuilder`` and th
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from proxy.errors import Cause
-from proxy.search.chunks.java import class_name, copied_hash_map_order, read, to_string
-from proxy.search.chunks.settings import (
+from proxy.chunks.settings import (
     PLAINTEXT_SEPARATORS,
     SEPARATOR_GROUPS,
     ChunkingSettings,
@@ -19,6 +17,8 @@ from proxy.search.chunks.settings import (
     WordBoundaryChunkingSettings,
     default_chunking,
 )
+from proxy.errors import Cause
+from proxy.xcontent.java_values import class_name, copied_hash_map_order, print_java, read
 from proxy.xcontent.object_parser import (
     INT,
     Field,
@@ -83,7 +83,7 @@ def _chunking(settings: Mapping[str, Any] | None) -> ChunkingSettings | None:
     if settings["strategy"] is None:
         what = '"Object.toString()" because the return value of "java.util.Map.get(Object)" is null'
         raise ParseError(Cause("null_pointer_exception", f"Cannot invoke {what}"))
-    strategy = to_string(settings["strategy"])
+    strategy = print_java(settings["strategy"])
     if strategy not in _STRATEGIES:
         raise illegal_argument(f"Invalid chunkingStrategy {strategy}")
     return _STRATEGIES[strategy](settings)
@@ -165,7 +165,7 @@ def _size(settings: Mapping[str, Any], least: int, problems: list[str]) -> int |
     size = _required_positive(settings, "max_chunk_size", problems)
     if size is not None and size < least:
         problems.append(
-            _invalid("max_chunk_size", size, f"greater than or equal to [{to_string(float(least))}]")
+            _invalid("max_chunk_size", size, f"greater than or equal to [{print_java(float(least))}]")
         )
         return None
     return size
@@ -174,12 +174,12 @@ def _size(settings: Mapping[str, Any], least: int, problems: list[str]) -> int |
 def _overlap(settings: Mapping[str, Any], most: int, problems: list[str]) -> int | None:
     overlap = _required_positive(settings, "overlap", problems)
     if overlap is not None and overlap > most:
-        problems.append(_invalid("overlap", overlap, f"less than or equal to [{to_string(float(most))}]"))
+        problems.append(_invalid("overlap", overlap, f"less than or equal to [{print_java(float(most))}]"))
     return overlap
 
 
 def _invalid(name: str, value: int, bound: str) -> str:
-    return f"[chunking_settings] Invalid value [{to_string(float(value))}]. [{name}] must be {bound}"
+    return f"[chunking_settings] Invalid value [{print_java(float(value))}]. [{name}] must be {bound}"
 
 
 def _required_positive(settings: Mapping[str, Any], name: str, problems: list[str]) -> int | None:
@@ -243,7 +243,7 @@ def _separators(settings: Mapping[str, Any], problems: list[str]) -> tuple[str, 
 
 def _wrong_type(name: str, value: Any, expected: str) -> str:
     return (
-        f"field [{name}] is not of the expected type. The value [{to_string(value)}] cannot be converted "
+        f"field [{name}] is not of the expected type. The value [{print_java(value)}] cannot be converted "
         f"to a [{expected}]"
     )
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.chunks.bm25 import scores
+from proxy.chunks.bm25 import scores
 
 CATS_AND_DOGS = [
     "cats like to sleep all day and play with mice",

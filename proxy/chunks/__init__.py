@@ -4,9 +4,9 @@ A text is cut into chunks (`chunkers`), the chunks are ranked by BM25 for the qu
 best are taken (`selection`). Nothing here does input or output.
 """
 
-from proxy.search.chunks.grammar import parse_chunk_rescorer
-from proxy.search.chunks.selection import ChunkSelector
-from proxy.search.chunks.settings import (
+from proxy.chunks.grammar import parse_chunk_rescorer
+from proxy.chunks.selection import ChunkSelector
+from proxy.chunks.settings import (
     ChunkingSettings,
     ChunkRescorer,
     NoneChunkingSettings,

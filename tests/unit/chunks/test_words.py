@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.chunks.words import Words, WordStatus, sentence_ends
+from proxy.chunks.words import Words, WordStatus, sentence_ends
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     "ab1_. \n'é中ก😀", max_size=60

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.chunks.analysis import MAX_TOKEN_LENGTH, Analyzer, lower_case
-from proxy.search.chunks.words import Words
+from proxy.chunks.analysis import MAX_TOKEN_LENGTH, Analyzer, lower_case
+from proxy.chunks.words import Words
 
 
 def analyze(text: str) -> list[str]:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.chunks.chunkers import by_sentences, by_words, chunk
-from proxy.search.chunks.settings import (
+from proxy.chunks.chunkers import by_sentences, by_words, chunk
+from proxy.chunks.settings import (
     MARKDOWN_SEPARATORS,
     PLAINTEXT_SEPARATORS,
     ChunkingSettings,
@@ -16,7 +16,7 @@ from proxy.search.chunks.settings import (
     SentenceBoundaryChunkingSettings,
     WordBoundaryChunkingSettings,
 )
-from proxy.search.chunks.words import Words, sentence_ends
+from proxy.chunks.words import Words, sentence_ends
 
 TEXTS = st.lists(
     st.sampled_from(

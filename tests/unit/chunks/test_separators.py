@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.chunks import separators
+from proxy.chunks.separators import split_offsets
+from proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
 from proxy.errors import ElasticsearchError
-from proxy.search.chunks import separators
-from proxy.search.chunks.separators import split_offsets
-from proxy.search.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import Cause
-from proxy.search.chunks import (
+from proxy.chunks import (
     ChunkingSettings,
     ChunkRescorer,
     NoneChunkingSettings,
@@ -18,7 +17,8 @@ from proxy.search.chunks import (
     WordBoundaryChunkingSettings,
     parse_chunk_rescorer,
 )
-from proxy.search.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
+from proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
+from proxy.errors import Cause
 from proxy.xcontent.object_parser import Field, ParseError, parse_object
 from proxy.xcontent.source import OBJECT, parse
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ElasticsearchError
-from proxy.search.chunks import (
+from proxy.chunks import (
     ChunkingSettings,
     ChunkRescorer,
     ChunkSelector,
@@ -15,8 +14,9 @@ from proxy.search.chunks import (
     WordBoundaryChunkingSettings,
     default_chunking,
 )
-from proxy.search.chunks.chunkers import chunk
-from proxy.search.chunks.words import Words
+from proxy.chunks.chunkers import chunk
+from proxy.chunks.words import Words
+from proxy.errors import ElasticsearchError
 
 TEXT = (
     "Cats like to sleep all day and play with mice. Dogs are loyal companions and great pets. "

@@ -1,0 +1,73 @@
+"""Upstream's own `_inference` API, where it has one."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import quote
+
+from proxy.search.rawjson import elements, members, text
+from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+
+_RECHECK_S: Final = 60.0
+"""Seconds that an answer is believed: upstream may be upgraded, or get a plugin."""
+
+_NO_SUCH_API: Final = frozenset({400, 404, 405})
+
+
+class UpstreamInference:
+    """What upstream says about inference endpoints. Asked with the caller's own headers.
+
+    Args:
+        clock: Seconds, never going back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._exists = False
+        self._checked = float("-inf")
+
+    async def exists(self, upstream: Upstream) -> bool:
+        """Whether upstream answers `_inference` at all."""
+        if self._clock() - self._checked > _RECHECK_S:
+            reply = await upstream.request("GET", "/_inference/_all", b"")
+            if reply.status == 200 or _is_no_handler(reply):
+                self._exists, self._checked = reply.status == 200, self._clock()
+            else:
+                return reply.status in (401, 403)  # this caller may not look, which says that there is one
+        return self._exists
+
+    async def endpoints(self, upstream: Upstream, target: str) -> list[tuple[str, bytes]]:
+        """The endpoints of upstream's answer to `GET {target}`, as they were written, with their ids.
+
+        Raises:
+            UpstreamRefusedError: The caller may not read them.
+        """
+        if not await self.exists(upstream):
+            return []
+        reply = await upstream.request("GET", target, b"")
+        if reply.status in (401, 403):
+            raise UpstreamRefusedError(reply)
+        if reply.status != 200:
+            return []
+        found = elements(members(reply.body).get("endpoints", b"[]"))
+        return [(text(members(each)["inference_id"]), each) for each in found]
+
+    async def has(self, upstream: Upstream, inference_id: str) -> bool:
+        """Whether upstream has an endpoint of this id."""
+        if not await self.exists(upstream):
+            return False
+        reply = await upstream.request("GET", f"/_inference/{quote(inference_id, safe='')}", b"")
+        return reply.status == 200
+
+    async def services(self, upstream: Upstream, target: str) -> list[dict[str, Any]]:
+        """Upstream's catalogue of services."""
+        if not await self.exists(upstream):
+            return []
+        reply = await upstream.request("GET", target, b"")
+        services: list[dict[str, Any]] = json.loads(reply.body) if reply.status == 200 else []
+        return services
+
+
+def _is_no_handler(reply: Reply) -> bool:
+    return reply.status in _NO_SUCH_API and b'"endpoints"' not in reply.body

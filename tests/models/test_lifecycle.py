@@ -1,0 +1,354 @@
+"""Models that come, are loaded when they are wanted, and go."""
+
+import asyncio
+import shutil
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from proxy.engine import (
+    DeadlineExceededError,
+    Demand,
+    Engine,
+    EngineClosedError,
+    ModelFailedError,
+    UnknownModelError,
+    loader,
+)
+from proxy.engine.model import RETRY_AFTER_S
+from proxy.engine.scoring import LoadedModel
+from proxy.settings import EngineSettings, ModelSettings
+from tests.models.conftest import TinyModel
+from tests.models.samples import texts
+
+IDLE_S = 900.0
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Loads:
+    """Each load of a model in its order; `gate` holds the next ones back."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.loaded: weakref.WeakSet[object] = weakref.WeakSet()
+
+    async def wait_for_one(self) -> None:
+        assert await asyncio.to_thread(self.entered.acquire, timeout=60)
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loads]:
+    loads, load = Loads(), loader._load
+
+    def watched(name: str, settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
+        loads.started.append(name)
+        loads.entered.release()
+        assert loads.gate.wait(60)
+        loaded = load(name, settings, engine)
+        loads.loaded.add(loaded.backend)
+        return loaded
+
+    monkeypatch.setattr(loader, "_load", watched)
+    yield loads
+    loads.gate.set()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@asynccontextmanager
+async def running(
+    models: dict[str, ModelSettings], clock: Callable[[], float], registry: CollectorRegistry | None = None
+) -> AsyncIterator[Engine]:
+    engine = Engine(models, EngineSettings(idle_unload_s=IDLE_S), registry, clock)
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+@pytest.fixture
+def lazy(tiny_model: TinyModel) -> ModelSettings:
+    return ModelSettings(source=str(tiny_model("bert")), preload=False)
+
+
+async def score(engine: Engine, model: str = "m") -> float:
+    (only,) = (await engine.rerank(model, "a query", ["a text"])).scores
+    return only
+
+
+def state(engine: Engine, model: str = "m") -> str:
+    return engine.status()[model].state
+
+
+async def test_without_preload_the_first_call_loads(lazy: ModelSettings, clock: Clock, loads: Loads) -> None:
+    registry = CollectorRegistry()
+    async with running({"m": lazy}, clock, registry) as engine:
+        status = engine.status()["m"]
+        assert (status.state, loads.started) == ("unloaded", [])
+        assert lazy.source in status.detail
+        assert ready(registry) == 0
+        await asyncio.gather(score(engine), score(engine), engine.wait_ready("m"))
+        assert (state(engine), loads.started, ready(registry)) == ("ready", ["m"], 1)
+
+
+def ready(registry: CollectorRegistry, model: str = "m") -> float | None:
+    return registry.get_sample_value("rerank_proxy_engine_model_ready", {"model": model})
+
+
+async def test_what_nobody_calls_is_unloaded_and_comes_back(
+    lazy: ModelSettings, clock: Clock, loads: Loads
+) -> None:
+    registry = CollectorRegistry()
+    async with running({"m": lazy}, clock, registry) as engine:
+        first = await score(engine)
+        clock.now += IDLE_S - 1
+        engine.unload_idle()
+        assert state(engine) == "ready"
+        assert await score(engine) == first
+        clock.now += IDLE_S - 1
+        engine.unload_idle()
+        assert state(engine) == "ready", "a call begins the time anew"
+        clock.now += 1
+        engine.unload_idle()
+        assert (state(engine), ready(registry)) == ("unloaded", 0)
+        (await engine.rerank("m", "another query", ["a text"]))
+        assert (state(engine), loads.started, ready(registry)) == ("ready", ["m", "m"], 1)
+
+
+async def test_unloading_frees_the_memory(lazy: ModelSettings, clock: Clock, loads: Loads) -> None:
+    async with running({"m": lazy}, clock) as engine:
+        await score(engine)
+        assert len(loads.loaded) == 1
+        clock.now += IDLE_S
+        engine.unload_idle()
+        await asyncio.gather(*engine._freeing)
+        assert len(loads.loaded) == 0
+        await score(engine)  # remembered: asks for the model all the same
+        await engine.remove("m")
+        assert len(loads.loaded) == 0
+
+
+async def test_a_model_of_the_settings_stays(tiny_model: TinyModel, clock: Clock, loads: Loads) -> None:
+    async with running({"m": ModelSettings(source=str(tiny_model("bert")))}, clock) as engine:
+        engine.demand("m", "endpoint", Demand(keep_loaded=False))
+        await score(engine)
+        clock.now += 10 * IDLE_S
+        engine.unload_idle()
+        assert state(engine) == "ready"
+
+
+async def test_a_call_in_flight_keeps_its_model(lazy: ModelSettings, clock: Clock, loads: Loads) -> None:
+    loads.gate.clear()
+    async with running({"m": lazy}, clock) as engine:
+        call = asyncio.create_task(engine.rerank("m", "rivers", texts(50)))
+        await loads.wait_for_one()
+        clock.now += 10 * IDLE_S
+        engine.unload_idle()
+        loads.gate.set()
+        assert len((await call).scores) == 50
+        engine.unload_idle()
+        assert state(engine) == "ready"
+
+
+async def test_one_holder_is_enough_to_keep_it(lazy: ModelSettings, clock: Clock, loads: Loads) -> None:
+    async with running({"m": lazy}, clock) as engine:
+        engine.demand("m", "scales to zero", Demand(keep_loaded=False))
+        assert state(engine) == "unloaded"
+        engine.demand("m", "stays", Demand(keep_loaded=True))
+        assert state(engine) == "loading"
+        await engine.wait_ready("m")
+        clock.now += 10 * IDLE_S
+        engine.unload_idle()
+        assert state(engine) == "ready"
+        engine.release("m", "stays")
+        engine.unload_idle()
+        assert state(engine) == "ready", "the time begins when the last one lets go"
+        clock.now += IDLE_S
+        engine.unload_idle()
+        assert state(engine) == "unloaded"
+
+
+async def test_the_engine_looks_for_idle_models_by_itself(
+    lazy: ModelSettings, clock: Clock, loads: Loads
+) -> None:
+    engine = Engine({"m": lazy, "other": lazy}, EngineSettings(idle_unload_s=0.2), clock=clock)
+    await engine.start()
+    try:
+        await score(engine)
+        clock.now += 1
+        async with asyncio.timeout(60):
+            while state(engine) != "unloaded":
+                await engine.rerank("other", "something to wait for", [])
+    finally:
+        await engine.close()
+
+
+async def test_a_deadline_does_not_end_the_loading(lazy: ModelSettings, clock: Clock, loads: Loads) -> None:
+    loads.gate.clear()
+    async with running({"m": lazy}, clock) as engine:
+        now = asyncio.get_running_loop().time()
+        for call in (engine.wait_ready("m", now), engine.rerank("m", "a query", ["a text"], now)):
+            with pytest.raises(DeadlineExceededError, match=r"model \[m\] was still loading"):
+                await call
+        loads.gate.set()
+        await score(engine)
+        assert loads.started == ["m"]
+
+
+async def test_a_model_is_added_and_removed(tiny_model: TinyModel, clock: Clock, loads: Loads) -> None:
+    registry = CollectorRegistry()
+    async with running({}, clock, registry) as engine:
+        engine.add("m", ModelSettings(source=str(tiny_model("bert"))))
+        assert state(engine) == "unloaded"
+        with pytest.raises(ValueError, match=r"a model \[m\] already"):
+            engine.add("m", ModelSettings(source="x"))
+        first = await score(engine)
+        await engine.remove("m")
+        assert engine.status() == {}
+        assert ready(registry) is None
+        assert registry.get_sample_value("rerank_proxy_engine_queued_tokens", {"model": "m"}) is None
+        for call in (score(engine), engine.wait_ready("m"), engine.remove("m")):
+            with pytest.raises(UnknownModelError):
+                await call
+        engine.release("m", "endpoint")
+        engine.add("m", ModelSettings(source=str(tiny_model("electra"))))
+        assert await score(engine) != first
+        clock.now += IDLE_S
+        engine.unload_idle()
+        assert state(engine) == "unloaded", "what was added at run time is not kept for ever"
+
+
+async def test_removing_ends_the_calls_of_the_model_alone(
+    tiny_model: TinyModel, clock: Clock, loads: Loads
+) -> None:
+    models = {name: ModelSettings(source=str(tiny_model("bert"))) for name in ("m", "other")}
+    async with running(models, clock) as engine:
+        await asyncio.gather(score(engine), score(engine, "other"))
+        running_call = asyncio.create_task(engine.rerank("m", "rivers", texts(20_000)))
+        other = asyncio.create_task(engine.rerank("other", "rivers", texts(60)))
+        await asyncio.sleep(0)
+        await engine.remove("m")
+        with pytest.raises(UnknownModelError, match=r"model \[m\] was removed"):
+            await running_call
+        assert len((await other).scores) == 60
+
+
+async def test_removing_ends_what_waits_for_the_loading(
+    lazy: ModelSettings, clock: Clock, loads: Loads
+) -> None:
+    loads.gate.clear()
+    async with running({"m": lazy}, clock) as engine:
+        calls = [asyncio.create_task(score(engine)), asyncio.create_task(engine.wait_ready("m"))]
+        await loads.wait_for_one()
+        removing = asyncio.create_task(engine.remove("m"))
+        for call in calls:
+            with pytest.raises(UnknownModelError, match=r"model \[m\] was removed"):
+                await call
+        loads.gate.set()
+        await removing
+
+
+async def test_a_failed_load_is_tried_again(
+    tiny_model: TinyModel, tmp_path: Path, clock: Clock, loads: Loads
+) -> None:
+    directory = tmp_path / "model"
+    directory.mkdir()
+    settings = ModelSettings(source=str(directory), preload=False)
+    async with running({"m": settings}, clock) as engine:
+        with pytest.raises(ModelFailedError, match=r"has no config\.json"):
+            await score(engine)
+        shutil.copytree(tiny_model("bert"), directory, dirs_exist_ok=True)
+        with pytest.raises(ModelFailedError, match=r"has no config\.json"):
+            await score(engine)
+        assert loads.started == ["m"], "not each of many calls begins anew"
+        clock.now += RETRY_AFTER_S
+        loads.gate.clear()
+        for _ in range(2):
+            with pytest.raises(ModelFailedError, match=r"has no config\.json"):
+                await score(engine)
+        assert state(engine) == "failed"
+        await loads.wait_for_one()
+        loads.gate.set()
+        await engine.wait_ready("m")
+        await score(engine)
+        assert loads.started == ["m", "m"]
+
+
+async def test_whoever_waits_for_a_model_has_it_tried_again_at_once(
+    tiny_model: TinyModel, tmp_path: Path, clock: Clock, loads: Loads
+) -> None:
+    settings = ModelSettings(source=str(tmp_path), preload=False)
+    async with running({"m": settings}, clock) as engine:
+        for times in (1, 2):
+            with pytest.raises(ModelFailedError, match=r"has no config\.json"):
+                await engine.wait_ready("m")
+            assert loads.started == ["m"] * times
+        shutil.copytree(tiny_model("bert"), tmp_path, dirs_exist_ok=True)
+        engine.demand("m", "endpoint", Demand())
+        await engine.wait_ready("m")
+        await score(engine)
+        assert loads.started == ["m"] * 3
+
+
+async def test_threads_are_those_that_the_holders_pay_for(
+    lazy: ModelSettings, clock: Clock, loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    used: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", used.append)
+    settings = EngineSettings(threads=6, cache_entries=0)
+    engine = Engine({"m": lazy}, settings, clock=clock)
+    await engine.start()
+    try:
+        for demands, expected in (
+            ({"a": Demand(threads=2)}, 2),
+            ({"a": Demand(threads=2), "b": Demand(threads=3)}, 5),
+            ({"a": Demand(threads=2), "b": Demand(threads=8)}, 6),
+            ({"a": Demand(threads=2), "b": Demand(threads=None)}, 6),
+            ({}, 6),
+        ):
+            for holder, demand in demands.items():
+                engine.demand("m", holder, demand)
+            await score(engine)
+            await score(engine)
+            assert used[-1] == expected
+            for holder in demands:
+                engine.release("m", holder)
+    finally:
+        await engine.close()
+    assert used == [6, 2, 5, 6], "set only where it changes"
+
+
+async def test_nothing_goes_on_after_the_end(lazy: ModelSettings, clock: Clock, loads: Loads) -> None:
+    loads.gate.clear()
+    engine = Engine({"m": lazy}, EngineSettings(), clock=clock)
+    await engine.start()
+    waiting = asyncio.create_task(engine.wait_ready("m"))
+    await loads.wait_for_one()
+    await engine.close()
+    for call in (waiting, score(engine), engine.wait_ready("m"), engine.remove("m")):
+        with pytest.raises(EngineClosedError):
+            await call
+    with pytest.raises(EngineClosedError):
+        engine.add("n", lazy)
