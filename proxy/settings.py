@@ -290,8 +290,8 @@ class AsyncSearchSettings(Section):
 class TrainedModelsSettings(Section):
     upload: bool = Field(
         False,
-        description="Whether clients may upload models (`_ml/trained_models`), as Eland does. An uploaded model "
-        "is a TorchScript program that runs in the proxy: allow it only to those who may run code there.",
+        description="Whether clients may upload models (`_ml/trained_models`), as Eland does. Such a model "
+        "is a TorchScript program that runs in the proxy: only those who may run code there may upload.",
     )
     max_model_size: ByteSize = Field(
         ByteSize(2 * 1024 * 1024 * 1024), description="Largest program of an uploaded model."

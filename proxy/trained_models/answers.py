@@ -16,8 +16,6 @@ STOPPED: Final = {"stopped": True}
 _OVERHEAD_BYTES: Final = 240 * 1024 * 1024
 """``StartTrainedModelDeploymentAction.MEMORY_OVERHEAD``."""
 
-_ROUTING_STATE: Final = {"started": "started", "starting": "starting", "failed": "failed"}
-
 
 def config_document(
     config: TrainedModelConfig, catalogue: Catalogue, *, exclude_generated: bool, definition_status: bool
@@ -150,7 +148,7 @@ def _deployment_stats(deployment: Deployment, deployments: Deployments) -> dict[
 def _node_stats(
     deployment: Deployment, state: str, reason: str | None, deployments: Deployments
 ) -> dict[str, Any]:
-    routing = {"routing_state": _ROUTING_STATE[state]}
+    routing = {"routing_state": state}
     if reason is not None:
         routing["reason"] = reason
     shown: dict[str, Any] = {"routing_state": routing}

@@ -1,15 +1,12 @@
-"""`_infer` (``InferModelAction``): documents against one text, and the scores as they are printed."""
+"""`_infer` (``InferModelAction``): documents against one text."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from proxy.trained_models.config import TEXT_SIMILARITY, TrainedModelConfig
 from proxy.trained_models.failures import bad_request, illegal, status_error
-from proxy.xcontent.java_numbers import print_double
 from proxy.xcontent.object_parser import (
     RAW_OBJECT,
     STR,
@@ -60,6 +57,10 @@ class InferRequest:
             raise illegal("[text] must not be null.")
         return self.text
 
+    def name_of_results(self, config: TrainedModelConfig) -> str:
+        """The key under which a score is shown."""
+        return self.results_field or config.results_field or _DEFAULT_RESULTS_FIELD
+
     def texts(self, config: TrainedModelConfig) -> list[str]:
         """The text of each document.
 
@@ -90,20 +91,6 @@ def parse_infer(params: Params, body: bytes) -> InferRequest:
     docs = [json.loads(raw) for raw in values["docs"]]
     task, update = values.get("inference_config", (None, {}))
     return InferRequest(docs, timeout, task, update.get("text"), update.get("results_field"))
-
-
-def print_inferred(request: InferRequest, config: TrainedModelConfig, results: Sequence[Inferred]) -> bytes:
-    """`{"inference_results":[{"predicted_value":1.5,"is_truncated":true}]}`. A score is printed as Java prints
-    the double that a native process hands over, such as `0.10000000149011612`.
-    """
-    field = request.results_field or config.results_field or _DEFAULT_RESULTS_FIELD
-    name = msgspec.json.encode(field)
-    items = [
-        b"{%b:%b%b}"
-        % (name, print_double(result.score).encode(), b',"is_truncated":true' if result.truncated else b"")
-        for result in results
-    ]
-    return b'{"inference_results":[' + b",".join(items) + b"]}"
 
 
 def _text_of(doc: Mapping[str, Any], path: str) -> str:

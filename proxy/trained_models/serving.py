@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,7 +37,7 @@ NODE: Final = "rerank-proxy"
 
 @dataclass(slots=True)
 class Usage:
-    """What `_infer` was asked of a deployment since the process began. `last_access` is in epoch milliseconds."""
+    """What `_infer` was asked of a deployment since the process began; times in epoch milliseconds."""
 
     inferences: int = 0
     failures: int = 0
@@ -70,14 +70,14 @@ class Deployments(Mapping[str, Deployment]):
     def __getitem__(self, deployment_id: str) -> Deployment:
         return self._started[deployment_id]
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._started))
 
     def __len__(self) -> int:
         return len(self._started)
 
     async def restore(self) -> None:
-        """Start what was started when the last process ended; a model that does not load is only slow to fail."""
+        """Start what was started when the last process ended."""
         for deployment in await asyncio.to_thread(self._directory.read_deployments):
             if self._catalogue.is_whole(deployment.model_id):
                 self._keep(deployment)
@@ -119,9 +119,9 @@ class Deployments(Mapping[str, Deployment]):
         self._catalogue.check_whole(model_id)
         deployment = request.deployment(config.size, self._clock())
         self._keep(deployment)
+        await self._write()
         if request.wait_for != "starting":
             await self._wait(request, deadline)
-        await self._write()
         return deployment
 
     async def update(self, deployment_id: str, request: UpdateRequest) -> Deployment:
@@ -210,17 +210,17 @@ class Deployments(Mapping[str, Deployment]):
         try:
             await self._engine.wait_ready(request.model_id, deadline)
         except DeadlineExceededError:
-            await self._write()
             raise error(
                 408,
                 "model_deployment_timeout_exception",
-                f"Timed out after [{request.timeout}] waiting for trained model deployment [{deployment_id}] "
-                "to start. Use the trained model stats API to track the state of the deployment and try again "
-                "once it has started.",
+                f"Timed out after [{request.timeout}] waiting for trained model deployment "
+                f"[{deployment_id}] to start. Use the trained model stats API to track the state of the "
+                "deployment and try again once it has started.",
             ) from None
         except EngineError as failure:
             if deployment_id in self._started:
                 self._drop(deployment_id)
+                await self._write()
             if isinstance(failure, UnknownModelError):  # it was deleted meanwhile
                 raise missing_deployment(deployment_id) from None
             raise status_error(

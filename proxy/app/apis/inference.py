@@ -8,10 +8,10 @@ from urllib.parse import unquote
 
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.parameters import check_params
+from proxy.app.apis.replies import json_reply, printed_reply, printer_of, unsupported_type
 from proxy.app.apis.upstream_inference import UpstreamInference
 from proxy.app.formats.media_types import is_json
 from proxy.app.metrics import InferenceMetrics
-from proxy.app.own_headers import own_headers
 from proxy.errors import error
 from proxy.inference.configuration import RERANK, EndpointConfig
 from proxy.inference.endpoints import Endpoints
@@ -75,7 +75,7 @@ class InferenceApi:
         check_params(context, ())
         if target.inference_id and target.inference_id not in _ALL:
             return await self._read_one(context, target)
-        printer = _printer(context)
+        printer = printer_of(context)
         listed: dict[str, bytes] = {}
         if target.matches(RERANK):
             for config in self._endpoints.all():
@@ -93,7 +93,7 @@ class InferenceApi:
             return None
         if not target.matches(RERANK):
             raise wrong_task_type(RERANK, target.task_type)
-        return _endpoints(context, [_printer(context).value(endpoint.config.document(), 2)])
+        return _endpoints(context, [printer_of(context).value(endpoint.config.document(), 2)])
 
     async def put(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestPutInferenceModelAction``."""
@@ -115,7 +115,7 @@ class InferenceApi:
             raise error(400, "resource_already_exists_exception", reason)
         deadline = asyncio.get_running_loop().time() + timeout_s
         await self._endpoints.create(config, deadline, check=self._check_new)
-        return _json(context, config.document())
+        return json_reply(context, config.document())
 
     async def update(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestUpdateInferenceModelAction``."""
@@ -136,7 +136,7 @@ class InferenceApi:
         config = service.update(endpoint.config, request.service_settings, request.task_settings)
         deadline = asyncio.get_running_loop().time() + _timeout_s(context)
         await self._endpoints.replace(config, deadline, check=self._check_new)
-        return _json(context, config.document())
+        return json_reply(context, config.document())
 
     async def delete(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestDeleteInferenceEndpointAction``."""
@@ -153,7 +153,7 @@ class InferenceApi:
             pipelines = await _referring_pipelines(context.upstream(), inference_id)
             problem = _references(inference_id, pipelines)
             if dry_run:
-                return _json(
+                return json_reply(
                     context,
                     {"acknowledged": False, "pipelines": pipelines, "indexes": [], "error_message": problem},
                 )
@@ -169,7 +169,7 @@ class InferenceApi:
             # As in Elasticsearch it is there again at once, made from its defaults.
         else:
             await self._endpoints.delete(inference_id)
-        return _json(context, {"acknowledged": True, "pipelines": [], "indexes": []})
+        return json_reply(context, {"acknowledged": True, "pipelines": [], "indexes": []})
 
     async def run(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestInferenceAction``."""
@@ -191,7 +191,7 @@ class InferenceApi:
             service.request_task_settings(endpoint.config, request.task_settings),
         )
         ranking = await endpoint.rank(call, asyncio.get_running_loop().time() + timeout_s)
-        return _reply(context, _print_ranking(_printer(context), ranking))
+        return printed_reply(context, _print_ranking(printer_of(context), ranking))
 
     async def stream(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestStreamInferenceAction``: nothing that reranks can stream."""
@@ -215,7 +215,7 @@ class InferenceApi:
                 row = rows.setdefault(service.name, _catalogue_row(service))
                 if RERANK not in row["task_types"]:
                     row["task_types"] = [*row["task_types"], RERANK]
-        return _json(context, [rows[name] for name in sorted(rows)])
+        return json_reply(context, [rows[name] for name in sorted(rows)])
 
     def _service(self, config: EndpointConfig) -> Service:
         service = self._endpoints.services.get(config.service)
@@ -249,7 +249,7 @@ class Inference:
         if operation is None:
             return None
         if context.body and not is_json(context.content_type):
-            return _unsupported_type(context)
+            return unsupported_type(context)
         reply = await operation(context, Target(context.path_params))
         if reply is not None:
             self._metrics.answered()
@@ -321,21 +321,9 @@ def _catalogue_row(service: Service) -> dict[str, Any]:
     }
 
 
-def _printer(context: RequestContext) -> Printer:
-    return Printer(context.params.flag("pretty"))
-
-
-def _json(context: RequestContext, value: Any) -> Reply:
-    return _reply(context, _printer(context).value(value))
-
-
 def _endpoints(context: RequestContext, endpoints: Iterable[bytes]) -> Reply:
-    printer = _printer(context)
-    return _reply(context, printer.object({"endpoints": printer.array(endpoints, 1)}, 0))
-
-
-def _reply(context: RequestContext, body: bytes) -> Reply:
-    return Reply(200, own_headers(context.headers), body + _printer(context).end())
+    printer = printer_of(context)
+    return printed_reply(context, printer.object({"endpoints": printer.array(endpoints, 1)}, 0))
 
 
 def _print_ranking(printer: Printer, ranking: Ranking) -> bytes:
@@ -349,10 +337,3 @@ def _print_doc(printer: Printer, doc: RankedDoc) -> bytes:
     if doc.text is not None:
         shown["text"] = printer.value(doc.text)
     return printer.object(shown, 2)
-
-
-def _unsupported_type(context: RequestContext) -> Reply:
-    """``RestController``'s refusal, which has no exception in it."""
-    shown = "" if context.content_type is None else f" [{context.content_type}]"
-    body = {"error": f"Content-Type header{shown} is not supported", "status": 406}
-    return Reply(406, own_headers(context.headers), _printer(context).value(body))

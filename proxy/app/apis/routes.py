@@ -10,6 +10,8 @@ from proxy.app.apis.inference import Inference, InferenceApi, Operation
 from proxy.app.apis.msearch import MultiSearch
 from proxy.app.apis.search import Search
 from proxy.app.apis.templates import MultiSearchTemplate, SearchTemplate
+from proxy.app.apis.trained_models import Operation as TrainedModelsOperation
+from proxy.app.apis.trained_models import TrainedModelsApi, TrainedModelsOperations
 from proxy.app.async_searches import AsyncSearches
 from proxy.app.credentials import CallerDigests
 from proxy.app.metrics import InferenceMetrics, RequestCounter, SearchMetrics
@@ -19,6 +21,7 @@ from proxy.search.executor import Executor
 _INDEX = r"/(?:(?P<index>[^/]+)/)?"
 _FIRST = r"(?P<first>[^/]+)"
 _SECOND = r"(?P<second>[^/]+)"
+_ID = r"(?P<id>[^/]+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,31 @@ def inference_routes(api: InferenceApi, metrics: InferenceMetrics) -> Sequence[R
     )
     return tuple(
         Route(re.compile(f"/_inference{rest}/?"), Inference(operations, metrics), metrics)
+        for rest, operations in paths
+    )
+
+
+def trained_model_routes(api: TrainedModelsApi, metrics: InferenceMetrics) -> Sequence[Route]:
+    """The paths of `_ml/trained_models`."""
+    one = {"GET": api.read, "PUT": api.create, "DELETE": api.delete}
+    infer = {"POST": api.infer}
+    paths: Sequence[tuple[str, Mapping[str, TrainedModelsOperation]]] = (
+        ("", {"GET": api.read}),
+        ("/_stats", {"GET": api.stats}),
+        (f"/{_ID}", one),
+        (f"/{_ID}/_stats", {"GET": api.stats}),
+        (f"/{_ID}/definition/(?P<part>[^/]+)", {"PUT": api.put_part}),
+        (f"/{_ID}/vocabulary", {"PUT": api.put_vocabulary}),
+        (f"/{_ID}/deployment/_start", {"POST": api.start}),
+        (f"/{_ID}/deployment/_update", {"POST": api.update}),
+        (f"/{_ID}/deployment/_stop", {"POST": api.stop}),
+        (f"/{_ID}/_infer", infer),
+        (f"/{_ID}/deployment/_infer", infer),  # of clients of 8.0 to 8.2
+    )
+    return tuple(
+        Route(
+            re.compile(f"/_ml/trained_models{rest}/?"), TrainedModelsOperations(operations, metrics), metrics
+        )
         for rest, operations in paths
     )
 
