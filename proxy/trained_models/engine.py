@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from proxy.engine import ModelStatus, Reranked
+from proxy.engine import Engine, ModelStatus, Reranked
+from proxy.engine.demand import Demand
+from proxy.settings import ModelSettings
 
 
 class ModelEngine(Protocol):
@@ -31,6 +33,24 @@ class ModelEngine(Protocol):
 
     async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
         """Raw relevance scores, as `proxy.engine.Engine.rerank`."""
+
+
+class EngineModels:
+    """`ModelEngine` over the engine itself."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.status = engine.status
+        self.remove = engine.remove
+        self.release = engine.release
+        self.wait_ready = engine.wait_ready
+        self.rerank = engine.rerank
+
+    def add(self, name: str, directory: Path) -> None:
+        self._engine.add(name, ModelSettings(source=str(directory), package=name, preload=False))
+
+    def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
+        self._engine.demand(model, holder, Demand(threads, keep_loaded))
 
 
 def deadline_in(seconds: float) -> float:
