@@ -83,6 +83,20 @@ def _check_upstream_url(value: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _check_source(value: str) -> str:
+    if "://" not in value:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https", "file"):
+        raise ValueError("expected a directory, a hub id, or a URL with https://, http:// or file://")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        # What it is loaded from is told to everyone who may see the status.
+        raise PydanticCustomError(
+            _SECRET, "must be an address alone: repositories are read without credentials"
+        )
+    return value
+
+
 SHORT_FORMS = {"admin": "listen", "upstream": "url"}
 """Sections that may be given by their most important key alone."""
 
@@ -182,7 +196,7 @@ class EngineSettings(Section):
 
 
 class ModelSettings(Section):
-    source: str = Field(
+    source: Annotated[str, AfterValidator(_check_source)] = Field(
         description="A directory, the id of a model on the Hugging Face hub, or the URL (`https`, `http`, "
         "`file`) of a repository of Elasticsearch's model packages.",
         min_length=1,

@@ -9,6 +9,8 @@ from proxy.settings import EngineSettings
 
 from .errors import ModelLoadError
 
+_CPU_BUDGET_TOKENS: Final = 2048
+_GPU_BUDGET_TOKENS: Final = 16384
 _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -41,3 +43,8 @@ def choose(settings: EngineSettings) -> Device:
         ) from error
     automatic = torch.float32 if device.type == "cpu" else torch.float16
     return Device(device, _DTYPES.get(settings.dtype, automatic))
+
+
+def budget_tokens(settings: EngineSettings, place: torch.device) -> int:
+    """Padded tokens of one batch."""
+    return settings.budget_tokens or (_CPU_BUDGET_TOKENS if place.type == "cpu" else _GPU_BUDGET_TOKENS)

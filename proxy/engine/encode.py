@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch import Row
-from .tokenizer import Tokenizer, beginning
+from .tokenizer import PlainTokenizer, Tokenizer, beginning
 from .truncate import RULES, Truncation
 
 _PROBES: Final = (
@@ -125,7 +125,7 @@ class TemplatePairEncoder:
     """Tokenises the query once and the texts in one go, and joins the ids by the model's own template."""
 
     def __init__(
-        self, tokenizer: Tokenizer, template: Template, max_length: int, truncation: Truncation
+        self, tokenizer: PlainTokenizer, template: Template, max_length: int, truncation: Truncation
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template

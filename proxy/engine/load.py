@@ -3,6 +3,7 @@
 import inspect
 import logging
 import threading
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from . import profile as profiles
 from .backend import Backend
 from .batch import Batch
 from .checkpoint import load_tokenizer, load_transformer, position_limit, quieten
-from .device import Device, choose
+from .device import Device, budget_tokens, choose
 from .encode import (
     PairEncoder,
     PlainPairEncoder,
@@ -25,19 +26,19 @@ from .encode import (
     derive_single,
 )
 from .errors import ModelLoadError
+from .load_package import load_package
 from .networks import Classifier, Encoder, build_head
+from .package import Package
 from .packed import PackedTorchBackend, supports
 from .padded import PaddedTorchBackend
 from .profile import Profile
 from .scoring import BiEncoder, CrossEncoder, LoadedModel, Scorer
-from .source import fingerprint, resolve
+from .source import fingerprint, locate
 from .tokenizer import Tokenizer
 from .truncate import Truncation
 
 _log = logging.getLogger(__name__)
 
-_CPU_BUDGET_TOKENS: Final = 2048
-_GPU_BUDGET_TOKENS: Final = 16384
 _DEFAULT_MAX_LENGTH: Final = 512
 _MIN_MAX_LENGTH: Final = 8
 _DEFAULT_TRUNCATION: Final = "balanced"
@@ -55,7 +56,13 @@ def load(name: str, settings: ModelSettings, engine: EngineSettings) -> LoadedMo
     """Raises:
     ModelLoadError: One line that names the source, what is wrong, and the remedy.
     """
-    directory = resolve(settings.source, settings.revision, offline=engine.offline)
+    found = locate(name, settings, engine)
+    if isinstance(found, Package):
+        return load_package(found, settings, engine)
+    return _load_directory(found, settings, engine)
+
+
+def _load_directory(directory: Path, settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
     profile = profiles.read(directory)
     device = choose(engine)
     with _building:
@@ -78,12 +85,11 @@ def load(name: str, settings: ModelSettings, engine: EngineSettings) -> LoadedMo
         tokenizer.transformers.pad_token_id,
         type_ids=_takes_type_ids(model, tokenizer),
     )
-    cpu = device.place.type == "cpu"
     backend = _fastest(padded, network, device, scorer)
     return LoadedModel(
         scorer=scorer,
         backend=backend,
-        budget_tokens=engine.budget_tokens or (_CPU_BUDGET_TOKENS if cpu else _GPU_BUDGET_TOKENS),
+        budget_tokens=budget_tokens(engine, device.place),
         info={
             "kind": profile.kind,
             "architecture": type(model).__name__,

@@ -7,7 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from proxy.settings import EngineSettings, ModelSettings
+
+from . import package as packages
+from . import repository
 from .errors import ModelLoadError
+from .package import Package
 
 _log = logging.getLogger(__name__)
 
@@ -16,6 +21,37 @@ _DESCRIPTIONS: Final = ("*.json", "*.txt", "*.model")
 _SAFE_WEIGHTS: Final = "*.safetensors"
 _TORCH_WEIGHTS: Final = "*.bin"
 _OTHER_RUNTIMES: Final = ("onnx/*", "openvino/*")
+
+
+def locate(name: str, settings: ModelSettings, engine: EngineSettings) -> Path | Package:
+    """A model's directory or package, downloaded if need be.
+
+    A directory may have a package beside a model of transformers; the latter is taken unless one is named.
+
+    Args:
+        name: Of the model; its package has this name unless the settings give another.
+
+    Raises:
+        ModelLoadError: It is not there, or cannot be had.
+    """
+    wanted = settings.package or name.removeprefix(".")
+    if repository.is_repository(settings.source):
+        directory = engine.artifacts_dir or repository.default_artifacts_dir()
+        return repository.fetch(settings.source, wanted, directory.expanduser(), offline=engine.offline)
+    directory = resolve(settings.source, settings.revision, offline=engine.offline)
+    there = packages.names_in(directory)
+    of_transformers = any((directory / file).is_file() for file in ("config.json", "modules.json"))
+    if settings.package is None and (of_transformers or not there):
+        return directory
+    if settings.package is None and len(there) == 1:
+        wanted = there[0]
+    if wanted not in there:
+        have = ", ".join(there) or "none"
+        raise ModelLoadError(
+            f"[{settings.source}] has no package [{wanted}]; it has: {have}. Name one with the model's "
+            "[package] setting"
+        )
+    return packages.read(directory, wanted)
 
 
 def resolve(source: str, revision: str | None, *, offline: bool) -> Path:

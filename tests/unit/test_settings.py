@@ -209,6 +209,11 @@ def test_bad_addresses(listen: Any) -> None:
             {"upstream": "es:9200"},
             "[upstream.url]: expected http://HOST:PORT or https://HOST:PORT, not [es:9200]",
         ),
+        (
+            {"models": {"m": "ftp://h/models"}},
+            "[models.m.source]: expected a directory, a hub id, or a URL with https://, http:// or file://, "
+            "not [ftp://h/models]",
+        ),
         ({"upstream": "http://h:99999"}, "[upstream.url]: Port out of range 0-65535, not [http://h:99999]"),
         (
             {"upstream": "http://h/path"},
@@ -228,6 +233,13 @@ def test_errors_are_one_line_that_names_the_key(overrides: dict[str, Any], messa
 def test_a_password_in_the_url_is_not_repeated() -> None:
     message = refusal({"upstream": "http://elastic:s3cret@h:9200"})
     assert message.startswith("[upstream.url]: must not hold credentials")
+    assert "s3cret" not in message
+
+
+@pytest.mark.parametrize("url", ["https://user:s3cret@h/models", "https://h/models?key=s3cret"])
+def test_a_secret_in_the_url_of_a_repository_is_not_repeated(url: str) -> None:
+    message = refusal({"models": {"m": url}})
+    assert message.startswith("[models.m.source]: must be an address alone")
     assert "s3cret" not in message
 
 

@@ -5,14 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from proxy.engine.truncate import RULES, Rule, balanced, longest_first, second
+from proxy.engine.errors import InputTooLargeError
+from proxy.engine.truncate import RULES, Rule, balanced, first, longest_first, none, second
 
 counts = st.integers(0, 2000)
 budgets = st.integers(2, 600)
 rules = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+cutting_rules = pytest.mark.parametrize("rule", [balanced, longest_first, second])
 
 
-@rules
+@cutting_rules
 @given(query=counts, text=counts, budget=budgets)
 def test_what_is_kept_fits_and_was_there(rule: Rule, query: int, text: int, budget: int) -> None:
     kept_query, kept_text = rule(query, text, budget)
@@ -28,7 +30,7 @@ def test_nothing_is_cut_from_what_fits(rule: Rule, query: int, text: int, budget
         assert rule(query, text, budget) == (query, text)
 
 
-@rules
+@cutting_rules
 @given(query=counts, text=counts, budget=budgets)
 def test_no_room_is_wasted(rule: Rule, query: int, text: int, budget: int) -> None:
     if query + text > budget:
@@ -56,6 +58,22 @@ def test_second_never_cuts_a_query_that_leaves_room(query: int, text: int, budge
         assert second(query, text, budget)[0] == query
     else:
         assert second(query, text, budget) == balanced(query, text, budget)
+
+
+@given(query=counts, text=counts, budget=budgets)
+def test_first_never_cuts_a_text(query: int, text: int, budget: int) -> None:
+    if text > budget:
+        with pytest.raises(InputTooLargeError, match=rf"for the second sequence.*\[{text}\].*\[{budget}\]"):
+            first(query, text, budget)
+    else:
+        assert first(query, text, budget) == (min(query, budget - text), text)
+
+
+@given(query=counts, text=counts, budget=budgets)
+def test_none_cuts_nothing(query: int, text: int, budget: int) -> None:
+    if query + text > budget:
+        with pytest.raises(InputTooLargeError, match=rf"Input too large.*\[{query + text}\].*\[{budget}\]"):
+            none(query, text, budget)
 
 
 @pytest.mark.parametrize(
