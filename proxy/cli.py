@@ -2,16 +2,17 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 
 from proxy import __version__
+from proxy.cli_endpoints import endpoints
+from proxy.cli_support import bad_settings_exit, config_option, die, load_settings
 from proxy.loop import new_event_loop
-from proxy.settings import CONFIG_VARIABLE, InvalidSettingsError, Setting, Settings, load, table
+from proxy.settings import Setting, table
 
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _EXAMPLES: Final = """
@@ -40,14 +41,6 @@ def main() -> None:
     """
 
 
-_config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar=CONFIG_VARIABLE,
-    help=f"YAML file of settings. [env: {CONFIG_VARIABLE}]",
-)
-
-
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Every setting as an option, in the order of the table."""
     for setting in reversed([row for row in table() if row.option is not None]):
@@ -66,7 +59,7 @@ def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME=SOURCE",
         help="A model of this machine: a directory or a hub id. Repeatable.",
     )(command)
-    return _config_option(command)
+    return config_option(command)
 
 
 def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -80,51 +73,6 @@ def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., An
     )
 
 
-def _load(
-    config: Path | None, models: tuple[str, ...], endpoints: tuple[str, ...], **options: Any
-) -> Settings:
-    overrides: dict[str, Any] = {}
-    for name, value in options.items():
-        if value is not None:
-            _put(overrides, name.split("__"), value)
-    if models:
-        overrides["models"] = {k: {"source": v} for k, v in _pairs("--model", models).items()}
-    if endpoints:
-        overrides["endpoints"] = {k: {"model": v} for k, v in _pairs("--endpoint", endpoints).items()}
-    with _bad_settings_exit():
-        return load(config, overrides)
-
-
-def _pairs(option: str, values: tuple[str, ...]) -> Mapping[str, str]:
-    pairs = {}
-    for value in values:
-        name, separator, target = value.partition("=")
-        if not (name and separator and target):
-            _die(f"{option} {value}: expected NAME=VALUE", 2)
-        pairs[name] = target
-    return pairs
-
-
-def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
-    for key in path[:-1]:
-        values = values.setdefault(key, {})
-    values[path[-1]] = value
-
-
-@contextmanager
-def _bad_settings_exit() -> Iterator[None]:
-    """Some settings, such as the files they name, are only found to be bad when they are used."""
-    try:
-        yield
-    except InvalidSettingsError as failure:
-        _die(str(failure), 2)
-
-
-def _die(message: str, status: int) -> NoReturn:
-    click.echo(f"rerank-proxy: {message}", err=True)
-    sys.exit(status)
-
-
 @main.command(epilog=_EXAMPLES)
 @_settings_options
 def serve(**options: Any) -> None:
@@ -133,10 +81,10 @@ def serve(**options: Any) -> None:
     Every option can also be given in the file of --config and by the environment variable that is named with
     it. The command line is stronger than the environment, the environment stronger than the file.
     """
-    settings = _load(**options)
+    settings = load_settings(**options)
     from proxy.supervisor import serve as run
 
-    with _bad_settings_exit():
+    with bad_settings_exit():
         sys.exit(run(settings))
 
 
@@ -147,17 +95,17 @@ def check(**options: Any) -> None:
 
     Exits with 0 when all is well, 1 when something is not, 2 when the settings cannot be read.
     """
-    settings = _load(**options)
+    settings = load_settings(**options)
     from proxy.commands import run_checks
 
-    with _bad_settings_exit(), asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with bad_settings_exit(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         sys.exit(0 if runner.run(run_checks(settings, click.echo)) else 1)
 
 
 @main.command()
 @click.option("--query", required=True, help="What the texts are ranked by.")
 @click.option("--model", required=True, help="A directory, a hub id, or the name of a model in --config.")
-@_config_option
+@config_option
 @click.option("--raw", is_flag=True, help="Print the model's raw scores instead of normalised ones.")
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
 def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[str, ...]) -> None:
@@ -168,7 +116,7 @@ def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[
     """
     if texts in ((), ("-",)):
         texts = tuple(line.decode("utf-8", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
-    settings = _load(config, (), ())
+    settings = load_settings(config, (), ())
     from proxy.commands import CommandError, rerank_texts
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -176,7 +124,10 @@ def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[
             for line in runner.run(rerank_texts(settings, model, query, texts, raw=raw)):
                 click.echo(line)
         except CommandError as failure:
-            _die(str(failure), 1)
+            die(str(failure), 1)
+
+
+main.add_command(endpoints)
 
 
 if __name__ == "__main__":

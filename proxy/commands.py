@@ -12,6 +12,8 @@ from multidict import CIMultiDict
 from proxy.app.upstream import UpstreamClient
 from proxy.engine import Engine, EngineError, Reranked
 from proxy.errors import ElasticsearchError
+from proxy.inference.failures import InferenceFailedError
+from proxy.inference.registry.opening import open_store
 from proxy.search.ranks.scores import normalize
 from proxy.search.rawjson import members
 from proxy.settings import ModelSettings, Settings
@@ -21,6 +23,7 @@ _LOAD_TIMEOUT_S: Final = 3600.0
 """A model may have to be downloaded first."""
 
 _ENGINE_LOG: Final = logging.getLogger("proxy.engine")
+_REGISTRY_LOG: Final = logging.getLogger("proxy.inference.registry")
 
 
 class CommandError(Exception):
@@ -31,9 +34,11 @@ async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
     """Try everything that serving needs and say how it went, a line each. True when all is well."""
     say(f"settings   ok      {len(settings.models)} models, {len(settings.endpoints)} endpoints")
     upstream_ok = await _check_upstream(settings, say)
-    with _quiet_engine():
+    with _quiet(_REGISTRY_LOG):
+        registry_ok = await _check_registry(settings, say)
+    with _quiet(_ENGINE_LOG):
         models_ok = await _check_models(settings, say)
-    return upstream_ok and models_ok
+    return upstream_ok and registry_ok and models_ok
 
 
 async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> bool:
@@ -55,6 +60,24 @@ async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> boo
         return True
     say(f"upstream   failed  {settings.upstream.url} answered {reply.status} and not as Elasticsearch does")
     return False
+
+
+async def _check_registry(settings: Settings, say: Callable[[str], None]) -> bool:
+    store = open_store(settings)
+    try:
+        await store.start(lambda: None)
+        await store.refresh()
+    except InferenceFailedError as failure:
+        say(f"registry   failed  {failure}")
+        return False
+    finally:
+        await store.close()
+    broken = [each.failure for each in store.all().values() if each.failure is not None]
+    for each in broken:
+        say(f"registry   failed  {each}")
+    if not broken:
+        say(f"registry   ok      {settings.registry.store}, {len(store.all())} endpoints")
+    return not broken
 
 
 async def _check_models(settings: Settings, say: Callable[[str], None]) -> bool:
@@ -91,7 +114,7 @@ async def rerank_texts(
     engine = Engine({model: chosen}, settings.engine)
     await engine.start()
     try:
-        with _quiet_engine():
+        with _quiet(_ENGINE_LOG):
             scores = np.asarray((await _score(engine, model, query, texts)).scores, dtype=np.float32)
     except EngineError as failure:
         raise CommandError(str(failure)) from None
@@ -103,14 +126,14 @@ async def rerank_texts(
 
 
 @contextmanager
-def _quiet_engine() -> Iterator[None]:
-    """What the engine would log about a failure is the command's own output already."""
-    level = _ENGINE_LOG.level
-    _ENGINE_LOG.setLevel(logging.CRITICAL + 1)
+def _quiet(log: logging.Logger) -> Iterator[None]:
+    """What a part would log about a failure is the command's own output already."""
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        _ENGINE_LOG.setLevel(level)
+        log.setLevel(level)
 
 
 async def _score(engine: Engine, model: str, query: str, texts: Sequence[str]) -> Reranked:

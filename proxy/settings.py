@@ -23,6 +23,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SecretStr,
+    SerializationInfo,
     ValidationError,
     model_validator,
 )
@@ -97,6 +99,29 @@ def _check_source(value: str) -> str:
     return value
 
 
+_KEY = re.compile(r"[A-Za-z0-9+/_-]{43}=?")
+"""32 bytes in base64, in either alphabet."""
+_REVEAL = "reveal"
+
+
+def _check_not_empty(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value():
+        raise PydanticCustomError(_SECRET, "must not be empty")
+    return value
+
+
+def _check_key(value: SecretStr) -> SecretStr:
+    if not _KEY.fullmatch(value.get_secret_value()):
+        reason = "expected 32 random bytes in base64, as `openssl rand -base64 32` prints them"
+        raise PydanticCustomError(_SECRET, reason)
+    return value
+
+
+def _dump_secret(value: SecretStr, info: SerializationInfo) -> str:
+    revealed = info.context is not None and info.context.get(_REVEAL, False)
+    return value.get_secret_value() if revealed else str(value)
+
+
 SHORT_FORMS = {"admin": "listen", "upstream": "url"}
 """Sections that may be given by their most important key alone."""
 
@@ -110,6 +135,9 @@ ListenAddress = Annotated[Address, BeforeValidator(_parse_address), PlainSeriali
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 HttpUrl = Annotated[str, AfterValidator(_check_upstream_url)]
+Secret = Annotated[SecretStr, AfterValidator(_check_not_empty), PlainSerializer(_dump_secret)]
+"""Shown nowhere: neither in a repr, nor in a dump, nor in an error."""
+SecretKey = Annotated[Secret, AfterValidator(_check_key)]
 
 
 class Section(BaseModel):
@@ -317,6 +345,52 @@ class TrainedModelsSettings(Section):
     )
 
 
+class RegistrySettings(Section):
+    store: Literal["file", "index", "none"] = Field(
+        "file",
+        description="Where endpoints that clients create are kept. `file`: in `state_dir`, for one proxy; "
+        "`index`: in upstream, for all proxies in front of it; `none`: there are those of `endpoints` only.",
+    )
+    index: str = Field(
+        "rerank-proxy-endpoints",
+        description="The index for `index`; made on first use.",
+        pattern=r"^[a-z0-9.][a-z0-9._-]{0,254}$",
+    )
+    username: str | None = Field(
+        None, description="The proxy's own account in upstream, for `index`; with `password`.", min_length=1
+    )
+    password: Secret | None = Field(None, description="The password of `username`.")
+    api_key: Secret | None = Field(
+        None,
+        description="The proxy's own API key in upstream, for `index`, encoded as Elasticsearch gives it; in "
+        "place of `username`.",
+    )
+    key: SecretKey | None = Field(
+        None,
+        description="What the secrets of endpoints are encrypted with: 32 random bytes in base64. Proxies "
+        "that share a registry need the same. Absent, also as a file: with `file` one is made in "
+        "`state_dir`; with `index` endpoints that have secrets cannot be created.",
+    )
+    key_file: Path | None = Field(
+        None,
+        description="A file with such a key, in place of `key`. Further keys, each on a line of its own, "
+        "still decrypt: so a key is replaced.",
+    )
+    refresh_s: Seconds = Field(
+        2.0, description="Seconds between two looks at what other processes have changed."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "RegistrySettings":
+        if self.key is not None and self.key_file is not None:
+            raise ValueError("give either `key` or `key_file`")
+        if self.api_key is not None and self.username is not None:
+            raise ValueError("give either `username` and `password`, or an `api_key`")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("`username` and `password` go together")
+        return self
+
+
 class LifecycleSettings(Section):
     drain_delay_s: float = Field(
         0.0,
@@ -360,6 +434,9 @@ class Settings(BaseModel):
     inference: InferenceSettings = Field(
         InferenceSettings(), description="The `_inference` API, for the task type `rerank`."
     )
+    registry: RegistrySettings = Field(
+        RegistrySettings(), description="Endpoints that clients create with `PUT _inference`."
+    )
     search: SearchSettings = Field(SearchSettings(), description="Reranked searches.")
     async_search: AsyncSearchSettings = Field(
         AsyncSearchSettings(), description="`_async_search` with a reranker, which this proxy keeps itself."
@@ -370,9 +447,18 @@ class Settings(BaseModel):
     engine: EngineSettings = Field(EngineSettings(), description="Inference on this machine.")
     edge: EdgeSettings = Field(EdgeSettings(), description="The part that relays bytes.")
     lifecycle: LifecycleSettings = Field(LifecycleSettings(), description="Stopping.")
+    state_dir: Path | None = Field(
+        None,
+        description="Directory for what outlives the process, made when it is first needed. Absent: "
+        "`rerank-proxy` in `$XDG_STATE_HOME`, or in `~/.local/state`.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much is written to standard error."
     )
+
+    def dump_with_secrets(self) -> str:
+        """JSON for another process of the proxy; an ordinary dump hides the secrets."""
+        return self.model_dump_json(context={_REVEAL: True})
 
     @model_validator(mode="after")
     def _endpoints_name_models(self) -> "Settings":
@@ -488,12 +574,28 @@ def _describe(error: ValidationError, from_file: Mapping[str, Any], config: Path
         text = problem["msg"].removeprefix("Value error, ")
         message = f"[{key}]: {text}" if key else text
         value = problem["input"]
-        if key and isinstance(value, str | int | float):
-            message += "" if problem["type"] == _SECRET else f", not [{value}]"
+        secret = problem["type"] == _SECRET or _is_secret(location)
+        if key and not secret and isinstance(value, str | int | float):
+            message += f", not [{value}]"
     return f"{config}: {message}" if in_file else message
 
 
 def _known_keys(path: list[str]) -> list[str]:
+    return list(_model_at(path).model_fields)
+
+
+def _is_secret(path: list[str]) -> bool:
+    field = _model_at(path[:-1]).model_fields.get(path[-1]) if path else None
+    return field is not None and _holds_secret(field.annotation)
+
+
+def _holds_secret(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(_holds_secret(field.annotation) for field in annotation.model_fields.values())
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
+
+
+def _model_at(path: list[str]) -> type[BaseModel]:
     model: type[BaseModel] = Settings
     for key in path:
         field = model.model_fields.get(key)
@@ -501,7 +603,7 @@ def _known_keys(path: list[str]) -> list[str]:
         if inner is not None:
             model = inner
         # A key that is no field is the name of an entry in a mapping: stay with the mapping's value type.
-    return list(model.model_fields)
+    return model
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:
@@ -524,6 +626,8 @@ class Setting:
     required: bool
     per_entry: bool
     """True below `models` and `endpoints`: the second part of the path is a name of the user's choice."""
+    secret: bool = False
+    """True for what is shown nowhere. It has no option, since any user can read command lines."""
 
     @property
     def key(self) -> str:
@@ -544,7 +648,7 @@ class Setting:
 
     @property
     def option(self) -> str | None:
-        if self.per_entry:
+        if self.per_entry or self.secret:
             return None
         short = len(self.path) == 2 and SHORT_FORMS.get(self.path[0]) == self.path[1]
         return "--" + "-".join(self.path[:1] if short else self.path).replace("_", "-")
@@ -560,7 +664,14 @@ def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Ite
         section = _section_of(field.annotation)
         if section is None:
             default = None if field.is_required() else field.get_default(call_default_factory=True)
-            yield Setting((*path, name), field.description or "", default, field.is_required(), per_entry)
+            yield Setting(
+                (*path, name),
+                field.description or "",
+                default,
+                field.is_required(),
+                per_entry,
+                _holds_secret(field.annotation),
+            )
         elif get_origin(field.annotation) is dict:
             yield from _rows(section, (*path, name, "NAME"), True)
         else:

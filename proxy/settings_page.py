@@ -47,7 +47,9 @@ endpoints:
   `RERANK_PROXY_MODELS='{"minilm": {"source": "/models/minilm"}}'`.
 - An endpoint id is served by the model that it maps to and by no other. An id that is not listed is answered
   404, as Elasticsearch answers for an inference endpoint that does not exist.
-- There is no setting for credentials: every request carries its caller's own to upstream.
+- Searches and their inner searches need no credentials here: every request carries its caller's own to
+  upstream. Only a registry in upstream (`registry.store: index`) has an account of its own.
+- Secrets have no option, since command lines can be read by every user of a machine, and are shown nowhere.
 """
 
 _GENERAL: Final = "general"
@@ -81,7 +83,7 @@ def _table(settings: list[Setting]) -> Iterator[str]:
     for setting in settings:
         cells = [f"`{setting.key}`", _default(setting), _meaning(setting)]
         if not per_entry:
-            cells.append(f"`{setting.option}`<br>`{setting.environment}`")
+            cells.append("<br>".join(f"`{name}`" for name in (setting.option, setting.environment) if name))
         escaped = (cell.replace("|", r"\|") for cell in cells)
         yield f"| {' | '.join(escaped)} |"
 

@@ -18,6 +18,7 @@ import msgspec
 
 from proxy.edge.listener import ListenError, address_of, bind
 from proxy.edge.server import Edge
+from proxy.inference.registry.keys import check_registry
 from proxy.loop import new_event_loop
 from proxy.observe.admin import Admin, AppControl
 from proxy.observe.log import configure
@@ -41,7 +42,12 @@ class StartError(Exception):
 
 
 def serve(settings: Settings) -> int:
-    """Run until a signal says stop; returns the exit status."""
+    """Run until a signal says stop; returns the exit status.
+
+    Raises:
+        InvalidSettingsError: A file or directory that the settings name cannot be used.
+    """
+    check_registry(settings)  # here, since the application would be started again and again
     configure(settings.log_level)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(Supervisor(settings).run())
@@ -67,7 +73,7 @@ class AppProcess:
         self._sockets = (socket, control)
         self._metrics = metrics
         paths = msgspec.json.encode({"socket": str(socket), "control": str(control)})
-        self._orders = b'{"settings":%b,%b\n' % (settings.model_dump_json().encode(), paths[1:])
+        self._orders = b'{"settings":%b,%b\n' % (settings.dump_with_secrets().encode(), paths[1:])
         self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
 

@@ -1,12 +1,14 @@
 """Start a distribution as a single node on free ports, and stop it for certain."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from testbed.accounts import Account, give, make_work_directory, may_enter, unprivileged_account
 from testbed.distribution import Distribution
@@ -42,6 +44,8 @@ class Node:
         port: where to serve HTTP; 0: a free port.
         heap_mb: size of the Java heap.
         password: switches security on and is the password of the user `elastic`; None: security is off.
+        roles: further roles, as in `PUT /_security/role/{name}`.
+        users: further users with their roles; `password` is theirs too.
         timeout_s: how long the start may take.
     """
 
@@ -52,6 +56,8 @@ class Node:
         port: int = 0,
         heap_mb: int = 512,
         password: str | None = None,
+        roles: Mapping[str, Any] | None = None,
+        users: Mapping[str, Collection[str]] | None = None,
         timeout_s: float = 120.0,
         reporter: Reporter | None = None,
     ) -> None:
@@ -59,6 +65,8 @@ class Node:
         self._port = port
         self._heap_mb = heap_mb
         self._password = password
+        self._roles = roles or {}
+        self._users = users or {}
         self._timeout_s = timeout_s
         self._reporter = reporter or Reporter()
         self._account = unprivileged_account()
@@ -117,6 +125,8 @@ class Node:
         config = directory / "config"
         shutil.copytree(self._distribution.home / "config", config)
         (config / "elasticsearch.yml").write_text(_yaml(self._settings(directory)), encoding="utf-8")
+        if self._password is not None:
+            self._write_accounts(config, self._password)
         give(directory, self._account)
         environ = self._environ(directory)
         if self._password is not None:
@@ -129,6 +139,20 @@ class Node:
             account=self._account,
             scratch=directory,
         )
+
+    def _write_accounts(self, config: Path, password: str) -> None:
+        """In files, since the index that the security API keeps them in takes a module that may not be there.
+
+        What is no known form of a hash is taken for the password itself.
+        """
+        # Elasticsearch takes the file apart at lines that begin with a name.
+        described = "".join(f"{name}: {json.dumps(role)}\n" for name, role in self._roles.items())
+        (config / "roles.yml").write_text(described, encoding="utf-8")
+        (config / "users").write_text(
+            "".join(f"{name}:{password}\n" for name in self._users), encoding="utf-8"
+        )
+        lines = [f"{role}:{name}\n" for name, roles in self._users.items() for role in roles]
+        (config / "users_roles").write_text("".join(lines), encoding="utf-8")
 
     def _readable_home(self, directory: Path) -> Path:
         """The distribution, or a copy where the server's account may not enter (a checkout below /root)."""

@@ -26,6 +26,7 @@ class RunningProxy:
         upstream: URL of its Elasticsearch.
         models: Source of each model by name.
         endpoints: Model of each endpoint id.
+        state_dir: Its state directory; None: one that is gone with it.
         options: Further options of the command line.
         listen, admin: `HOST:PORT`; port 0: a free one.
 
@@ -43,6 +44,7 @@ class RunningProxy:
         *,
         models: Mapping[str, str | Path] | None = None,
         endpoints: Mapping[str, str] | None = None,
+        state_dir: Path | None = None,
         options: Sequence[str] = (),
         listen: str = "127.0.0.1:0",
         admin: str = "127.0.0.1:0",
@@ -54,6 +56,7 @@ class RunningProxy:
             self._command += ["--model", f"{name}={source}"]
         for inference_id, model in (endpoints or {}).items():
             self._command += ["--endpoint", f"{inference_id}={model}"]
+        self._state_dir = state_dir
         self._reporter = reporter or Reporter()
         self._directory = Path()
         self.process: GuardedProcess | None = None
@@ -65,7 +68,8 @@ class RunningProxy:
             TestbedError: It ended instead; with the end of its log.
         """
         self._directory = Path(tempfile.mkdtemp(prefix="rerank-proxy-"))
-        process = GuardedProcess(self._command, log=self._directory / "log", grace_s=30)
+        command = [*self._command, "--state-dir", str(self._state_dir or self._directory / "state")]
+        process = GuardedProcess(command, log=self._directory / "log", grace_s=30)
         self.process = process
         try:
             with self._reporter.step("Starting the proxy") as step:

@@ -122,16 +122,21 @@ class Endpoints:
         """Keep a new endpoint that works.
 
         Args:
-            check: Whether it is tried before it is kept.
+            check: Whether it is tried before it is kept, and started.
 
         Raises:
-            InferenceFailedError: There is one of this id, it does not work, or it cannot be kept.
+            InferenceFailedError: There is one of this id, it does not work, or it cannot be kept. With status
+                408 it is kept: its model was not started in time.
         """
-        if await self.find(config.inference_id) is not None:
-            raise already_exists(config.inference_id)
+        inference_id = config.inference_id
+        if await self.find(inference_id) is not None:
+            raise already_exists(inference_id)
         if check:
             await self._try(config, deadline)
         await self._store.create(config)
+        self._follow_store()
+        if check:
+            await self._start(inference_id, deadline)
 
     async def replace(self, config: EndpointConfig, deadline: float, *, check: bool = True) -> None:
         """Change an endpoint to another state that works; raises as `create`."""
@@ -141,12 +146,14 @@ class Endpoints:
         if check:
             await self._try(config, deadline)
         await self._store.replace(config, stored.version)
+        self._follow_store()
 
     async def delete(self, inference_id: str) -> None:
         """Raises:
         InferenceFailedError: There is none of this id, or it is fixed, or the store cannot be written.
         """
         await self._store.delete(inference_id, self._stored(inference_id).version)
+        self._follow_store()
 
     def _stored(self, inference_id: str) -> StoredEndpoint:
         if self.is_fixed(inference_id):
@@ -166,24 +173,42 @@ class Endpoints:
         finally:
             await ranker.close()
 
+    async def _start(self, inference_id: str, deadline: float) -> None:
+        try:
+            await self._open[inference_id].ranker.start(deadline)
+        except InferenceFailedError as failure:
+            if failure.status != 408:
+                await self.delete(inference_id)
+            raise
+
     def _follow_store(self) -> None:
         """Open what is new, close what is gone or has changed."""
-        wanted = {stored.config.inference_id: stored.config for stored in self._store.all().values()}
-        wanted |= self._fixed
+        wanted = dict(self._store.all())
+        wanted |= {inference_id: StoredEndpoint(config) for inference_id, config in self._fixed.items()}
         for inference_id, endpoint in tuple(self._open.items()):
-            if wanted.get(inference_id) != endpoint.config:
+            stored = wanted.get(inference_id)
+            if stored is None or stored.config != endpoint.config:
                 del self._open[inference_id]
                 self._retire(endpoint)
-        for inference_id, config in wanted.items():
+        for inference_id, stored in wanted.items():
             if inference_id not in self._open:
-                self._open[inference_id] = self._opened(config)
+                self._open[inference_id] = self._opened(stored)
 
-    def _opened(self, config: EndpointConfig) -> Endpoint:
+    def _opened(self, stored: StoredEndpoint) -> Endpoint:
+        config = stored.config
         service = self.services.get(config.service)
+        if stored.failure is not None:
+            return Endpoint(config, _Broken(stored.failure))
         if service is None:
             reason = f"Unknown service [{config.service}] for model [{config.inference_id}]"
             return Endpoint(config, _Broken(status_error(400, reason)))
-        return Endpoint(config, service.open(config), service.top_n(config), service.window_words(config))
+        try:
+            return Endpoint(config, service.open(config), service.top_n(config), service.window_words(config))
+        except Exception:
+            # Settings that its service did not write may make it raise anything; the other endpoints go on.
+            logger.exception("inference endpoint [%s] cannot be opened", config.inference_id)
+            reason = f"Inference endpoint [{config.inference_id}] has settings that its service cannot read"
+            return Endpoint(config, _Broken(status_error(400, reason)))
 
     def _retire(self, endpoint: Endpoint) -> None:
         task = asyncio.create_task(endpoint.ranker.close())
@@ -203,6 +228,9 @@ class _Broken:
         raise self._failure
 
     async def check(self, deadline: float) -> None:
+        raise self._failure
+
+    async def start(self, deadline: float) -> None:
         raise self._failure
 
     async def close(self) -> None:

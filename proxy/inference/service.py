@@ -13,6 +13,7 @@ from proxy.chunks.settings import default_window_words
 from proxy.engine import Engine
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import invalid_settings, status_error
+from proxy.inference.local_models import LocalModels
 from proxy.inference.ranking import Ranking, RerankInput
 from proxy.inference.settings_table import (
     SERVICE_SETTINGS,
@@ -58,6 +59,13 @@ class Ranker(Protocol):
             InferenceFailedError: It does not.
         """
 
+    async def start(self, deadline: float) -> None:
+        """Get it going, after it was stored.
+
+        Raises:
+            InferenceFailedError: 408, it needs longer and stays stored; any other: it cannot work.
+        """
+
     async def close(self) -> None:
         """The endpoint is gone or has changed."""
 
@@ -67,11 +75,12 @@ class ServiceContext:
     """What services are made of.
 
     Attributes:
-        engine: The models of this machine.
+        engine: The models of this machine, by the names that `models` finds for ids.
         timeout_s: Seconds that a call may take at most, for messages.
     """
 
     engine: Engine
+    models: LocalModels
     timeout_s: float
 
 
@@ -100,6 +109,10 @@ class Service(ABC):
     def open(self, config: EndpointConfig) -> Ranker:
         """An endpoint that can be asked."""
 
+    def settings_for(self, service_settings: Mapping[str, Any]) -> Sequence[Setting]:
+        """The table for one endpoint, where it depends on what the endpoint's settings say."""
+        return self.service_settings
+
     def check_settings(self, config: EndpointConfig, faults: list[str]) -> EndpointConfig:
         """Rules between settings; may complete the configuration.
 
@@ -119,7 +132,8 @@ class Service(ABC):
         faults: list[str] = []
         service_reader = SettingsReader(SERVICE_SETTINGS, service_settings, faults)
         task_reader = SettingsReader(TASK_SETTINGS, task_settings, faults)
-        values = self._read_service_settings(service_reader, faults)
+        table = self.settings_for(service_settings)
+        values = self._read_service_settings(service_reader, table, faults)
         config = self._config(inference_id, values, task_reader.read(self.task_settings))
         config = self.check_settings(config, faults)
         if faults:
@@ -142,7 +156,7 @@ class Service(ABC):
         """
         fixed = {
             setting.name: service_settings[setting.name]
-            for setting in self.service_settings
+            for setting in self.settings_for(config.service_settings)
             if setting.name in service_settings and not setting.updatable
         }
         if fixed:
@@ -188,8 +202,10 @@ class Service(ABC):
             rows[f"{RATE_LIMIT}.{_REQUESTS_PER_MINUTE.name}"] = _REQUESTS_PER_MINUTE
         return {name: _catalogue_row(setting) for name, setting in rows.items()}
 
-    def _read_service_settings(self, reader: SettingsReader, faults: list[str]) -> dict[str, Any]:
-        values = reader.read(self.service_settings)
+    def _read_service_settings(
+        self, reader: SettingsReader, table: Sequence[Setting], faults: list[str]
+    ) -> dict[str, Any]:
+        values = reader.read(table)
         if self.requests_per_minute is not None:
             (limit,) = reader.read([Setting(name=RATE_LIMIT, kind=Kind.MAP, default={})]).values() or ({},)
             inner = SettingsReader(f"{SERVICE_SETTINGS}.{RATE_LIMIT}", limit, faults)

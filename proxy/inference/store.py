@@ -15,14 +15,19 @@ class StoredEndpoint:
 
     Attributes:
         version: What tells this state from later ones; only its store understands it.
+        failure: Why it cannot be used though it is there, such as secrets that cannot be decrypted.
     """
 
     config: EndpointConfig
     version: Any = None
+    failure: InferenceFailedError | None = None
 
 
 class EndpointStore(Protocol):
-    """Keeps endpoints. What was read last can be had without waiting; writing waits."""
+    """Keeps endpoints. What was read last can be had without waiting; writing waits.
+
+    Once `create`, `replace` or `delete` has returned, `all` shows it.
+    """
 
     async def start(self, changed: Callable[[], None]) -> None:
         """Read what is there, and go on noticing what others change.
@@ -38,7 +43,7 @@ class EndpointStore(Protocol):
         """What was read last, by id."""
 
     async def refresh(self) -> None:
-        """Read again now, unless that was done a moment ago.
+        """Read again, so that `all` has what anybody wrote before this call.
 
         Raises:
             InferenceFailedError: The store cannot be read.

@@ -13,3 +13,5 @@ def configure(level: str) -> None:
     )
     for chatty in ("httpx", "urllib3", "filelock", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Warns of each request that fails; who sent it tells of what matters.
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)

@@ -58,12 +58,13 @@ class Catalogue:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
-        """Make the models of the directory known to the engine.
-
-        Raises:
-            OSError: The directory cannot be made or read.
-        """
-        for config in await asyncio.to_thread(self._directory.open):
+        """Make the models of the directory known to the engine; when it cannot be read, there are none."""
+        try:
+            configs = await asyncio.to_thread(self._directory.open)
+        except OSError as problem:
+            logger.error("uploaded models cannot be read, and none is served: %s", problem)
+            return
+        for config in configs:
             if config.model_id in self._engine.status():
                 logger.warning("uploaded model [%s] has the name of one of the settings", config.model_id)
                 continue

@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from proxy.engine import package
+from proxy.inference.registry.files import make_private_directory, replace
 from proxy.trained_models.config import TrainedModelConfig
 from proxy.trained_models.deployments import Deployment
 from proxy.trained_models.ids import is_id
@@ -43,11 +44,12 @@ class ModelDirectory:
         """Remove what was left half done, and tell which models are whole.
 
         Raises:
-            OSError: The directory cannot be made or read.
+            OSError: The directory cannot be read.
         """
         for left_over in (self._uploads, self._trash):
             shutil.rmtree(left_over, ignore_errors=True)
-            left_over.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self._path.exists():  # it is made when there is something to keep
+            return []
         names = sorted(entry.name for entry in self._path.iterdir() if is_id(entry.name))
         return [config for name in names if (config := self._read(name)) is not None]
 
@@ -67,6 +69,7 @@ class ModelDirectory:
 
     def begin(self, model_id: str, max_size: int) -> PartialDefinition:
         """Make room for a model that is uploaded, at once."""
+        self._make(self._uploads)
         directory = self._uploads / model_id
         directory.mkdir()
         return PartialDefinition(model_id, directory, max_size)
@@ -118,8 +121,15 @@ class ModelDirectory:
             return []
 
     def write_deployments(self, deployments: Iterable[Deployment]) -> None:
+        self._make(self._path)
         content = msgspec.json.encode([asdict(deployment) for deployment in deployments])
-        package.replace(self._path / _DEPLOYMENTS, content)
+        replace(self._path / _DEPLOYMENTS, content)
+
+    def _make(self, directory: Path) -> None:
+        """Others need not see what is in it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(self._path)
+        directory.mkdir(exist_ok=True)
 
     def _read(self, model_id: str) -> TrainedModelConfig | None:
         path = self.package(model_id) / _CONFIG
@@ -134,6 +144,7 @@ class ModelDirectory:
         return config
 
     def _bury(self, path: Path) -> Path:
+        self._make(self._trash)
         grave = self._trash / uuid.uuid4().hex
         os.replace(path, grave)
         return grave

@@ -84,7 +84,9 @@ def installed() -> Eland:
 def _run(program: str, *arguments: str) -> None:
     if program == "uv":
         program = str(Path(sys.executable).with_name("uv"))
-    done = subprocess.run([program, *arguments], env=_environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [program, *arguments], env=_environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{program} {' '.join(arguments)}\n{done.stdout}{done.stderr}"
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from proxy.engine import Engine
+from proxy.engine import Demand, Engine
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.endpoints import Endpoints
 from proxy.inference.failures import not_found
 from proxy.inference.fixed import fixed_endpoints
+from proxy.inference.local_models import LocalModels
 from proxy.inference.service import ServiceContext
 from proxy.inference.services.elasticsearch import ElasticsearchService
 from proxy.inference.store import (
@@ -17,7 +18,20 @@ from proxy.inference.store import (
     already_exists,
     changed_meanwhile,
 )
-from proxy.settings import EndpointSettings
+from proxy.settings import EndpointSettings, ModelSettings
+
+
+class LoadedModels:
+    """The part of an engine that is about loading, where every model is loaded."""
+
+    def demand(self, model: str, holder: str, demand: Demand) -> None:
+        """It is there."""
+
+    def release(self, model: str, holder: str) -> None:
+        """It stays there."""
+
+    async def wait_ready(self, model: str, deadline: float | None = None) -> None:
+        """It is there already."""
 
 
 class Limited(ElasticsearchService):
@@ -88,7 +102,9 @@ def local_endpoints(
         engine: Anything with the methods of an `Engine` that endpoints use.
         top_n: The most results that each is configured to give.
     """
-    service = Limited(ServiceContext(cast("Engine", engine), timeout_s))
+    sources = {each.model: ModelSettings(source="none") for each in settings.values() if each.model}
+    models = LocalModels(sources)
+    service = Limited(ServiceContext(cast("Engine", engine), models, timeout_s))
     service.limit = top_n
     services = {service.name: service}
-    return Endpoints(services, fixed_endpoints(services, settings), store or ReadOnlyStore())
+    return Endpoints(services, fixed_endpoints(services, settings, models), store or ReadOnlyStore())

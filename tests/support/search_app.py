@@ -13,6 +13,7 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from prometheus_client import CollectorRegistry
 
+from proxy.app.apis.gate import Gate
 from proxy.app.apis.inference import InferenceApi
 from proxy.app.apis.routes import inference_routes
 from proxy.app.metrics import InferenceMetrics, SearchMetrics
@@ -25,14 +26,14 @@ from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
 from proxy.search.upstream import Reply
 from proxy.settings import SearchSettings, Settings
-from tests.support.endpoints import MemoryStore, local_endpoints
+from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
 
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 TWO_STAGES: Final = "search_type=query_then_fetch"
 """The default, spelt out: it changes nothing for a client but makes the proxy use a point in time."""
 
 
-class NumberAtTheEnd:
+class NumberAtTheEnd(LoadedModels):
     """In the engine's place: the score of a text is the number that it ends with.
 
     Attributes:
@@ -188,7 +189,7 @@ async def search_app(
         parse,
         async_search=settings.async_search,
         unknown=unknown,
-        others=inference_routes(InferenceApi(endpoints), InferenceMetrics(registry)),
+        others=inference_routes(InferenceApi(endpoints), Gate(), InferenceMetrics(registry)),
     )
     runner = web.AppRunner(app.application(), auto_decompress=False, handler_cancellation=True)
     await runner.setup()

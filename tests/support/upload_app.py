@@ -9,9 +9,9 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from proxy.app.apis.context import RequestContext
+from proxy.app.apis.gate import Gate
 from proxy.app.apis.routes import trained_model_routes
-from proxy.app.apis.trained_models import Action, TrainedModelsApi
+from proxy.app.apis.trained_models import TrainedModelsApi
 from proxy.app.metrics import InferenceMetrics, SearchMetrics
 from proxy.app.server import App
 from proxy.app.upstream import UpstreamClient
@@ -29,15 +29,12 @@ from tests.support.endpoints import local_endpoints
 class UploadApp:
     """
     Attributes:
-        refuse: The actions that the caller may not do.
-        asked: Those that it was asked about.
+        models: Those of the application.
     """
 
     url: str
     models: TrainedModels
     engine: Engine
-    refuse: dict[Action, Exception]
-    asked: list[Action]
 
 
 @asynccontextmanager
@@ -54,14 +51,6 @@ async def upload_app(url: str, directory: Path, **trained_models: Any) -> AsyncI
             "engine": {"device": "cpu", "offline": True},
         }
     )
-    refuse: dict[Action, Exception] = {}
-    asked: list[Action] = []
-
-    async def authorize(context: RequestContext, action: Action) -> None:
-        asked.append(action)
-        if action in refuse:
-            raise refuse[action]
-
     async with AsyncExitStack() as cleanup:
         engine = Engine({}, settings.engine)
         await engine.start()
@@ -81,11 +70,11 @@ async def upload_app(url: str, directory: Path, **trained_models: Any) -> AsyncI
             SearchMetrics(registry),
             settings.edge.max_body,
             async_search=settings.async_search,
-            others=trained_model_routes(TrainedModelsApi(models, authorize), InferenceMetrics(registry)),
+            others=trained_model_routes(TrainedModelsApi(models), Gate(), InferenceMetrics(registry)),
         )
         runner = web.AppRunner(app.application(), auto_decompress=False, handler_cancellation=True)
         await runner.setup()
         cleanup.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
-        yield UploadApp(f"http://{host}:{port}", models, engine, refuse, asked)
+        yield UploadApp(f"http://{host}:{port}", models, engine)

@@ -128,10 +128,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in os.environ:
         if name.startswith("RERANK_PROXY_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
 
 
 TEXTS = ("a river over its banks", "seven beans", "the proxy forwards every request")
@@ -216,9 +217,10 @@ class TestCheck:
         url = upstream()
         result = run("check", "--upstream", url, "--model", f"tiny={model}", "--endpoint", "mine=tiny")
         assert result.exit_code == 0
-        settings, elasticsearch, tiny, endpoint = result.stdout.splitlines()
+        settings, elasticsearch, registry, tiny, endpoint = result.stdout.splitlines()
         assert settings == "settings   ok      1 models, 1 endpoints"
         assert elasticsearch == f"upstream   ok      {url}, cluster is green"
+        assert registry == "registry   ok      file, 0 endpoints"
         assert tiny.startswith(f"model      ok      tiny: {model} (")
         assert endpoint == "endpoint   ok      mine is served by model tiny"
         assert result.stderr == ""
@@ -228,9 +230,9 @@ class TestCheck:
         result = run("check", *arguments)
         assert result.exit_code == 1
         lines = result.stdout.splitlines()
-        assert lines[2].startswith(f"model      failed  bad: there is no directory [{tmp_path}/none]")
-        assert lines[3] == "endpoint   failed  mine is served by model bad"
-        assert (len(lines), result.stderr) == (4, "")
+        assert lines[3].startswith(f"model      failed  bad: there is no directory [{tmp_path}/none]")
+        assert lines[4] == "endpoint   failed  mine is served by model bad"
+        assert (len(lines), result.stderr) == (5, "")
 
     @pytest.mark.parametrize(
         ("answers", "exit_code", "line"),
@@ -246,13 +248,42 @@ class TestCheck:
         url = upstream(**answers)
         result = run("check", "--upstream", url)
         assert result.exit_code == exit_code
-        assert result.stdout.splitlines()[1:] == [line.replace("URL", url)]
+        assert result.stdout.splitlines()[1:2] == [line.replace("URL", url)]
+
+    def test_a_registry_that_cannot_be_read(self, tmp_path: Path, upstream: Callable[..., str]) -> None:
+        state = tmp_path / "state"
+        state.mkdir()
+        (state / "endpoints.json").write_text("{")
+        result = run("check", "--upstream", upstream(), "--state-dir", str(state))
+        assert result.exit_code == 1
+        (line,) = result.stdout.splitlines()[2:]
+        assert line.startswith(
+            "registry   failed  The registry of inference endpoints cannot be read: "
+            f"{state}/endpoints.json is damaged ("
+        )
+        assert result.stderr == ""
+
+    def test_secrets_are_not_shown(self, tmp_path: Path, upstream: Callable[..., str]) -> None:
+        """Nor can they be given where other users of the machine see them."""
+        key = "c2VjcmV0" * 5 + "abc="
+        for name, value in (("KEY", key), ("API_KEY", "s3cret"), ("KEY", "s3cret-and-bad")):
+            result = run("check", "--upstream", upstream(), environ={f"RERANK_PROXY_REGISTRY__{name}": value})
+            assert value not in result.output
+        assert "--registry-key " not in run("check", "--help").stdout
+
+    def test_a_key_file_is_looked_at_before_anything_is_started(self, tmp_path: Path) -> None:
+        missing = tmp_path / "key"
+        result = run("serve", "--registry-key-file", str(missing))
+        assert (result.exit_code, result.stderr) == (
+            2,
+            f"rerank-proxy: [registry.key_file]: {missing}: cannot be read: No such file or directory\n",
+        )
 
     def test_no_upstream(self) -> None:
         with ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as gone:
             port = gone.server_port
         result = run("check", "--upstream", f"http://127.0.0.1:{port}")
         assert result.exit_code == 1
-        assert result.stdout.splitlines()[1:] == [
+        assert result.stdout.splitlines()[1:2] == [
             f"upstream   failed  upstream [http://127.0.0.1:{port}] cannot be reached: Connection refused"
         ]

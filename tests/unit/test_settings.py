@@ -307,6 +307,61 @@ def test_settings_survive_the_way_to_another_process(config: Path) -> None:
     assert Settings.model_validate(json.loads(sent)) == settings
 
 
+KEY = "AbCd" * 10 + "AbC="
+SECRETS = {"store": "index", "key": KEY, "api_key": "s3cret"}
+
+
+def test_secrets_travel_to_another_process_and_are_shown_nowhere_else() -> None:
+    settings = load(None, {"registry": SECRETS}, {})
+    sent = Settings.model_validate_json(settings.dump_with_secrets())
+    assert sent == settings
+    assert sent.registry.key is not None
+    assert sent.registry.api_key is not None
+    assert (sent.registry.key.get_secret_value(), sent.registry.api_key.get_secret_value()) == (KEY, "s3cret")
+    for shown in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
+        assert KEY not in shown
+        assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("registry", "message"),
+    [
+        (
+            {"key": "s3cret"},
+            "[registry.key]: expected 32 random bytes in base64, as `openssl rand -base64 32` prints them",
+        ),
+        ({"key": KEY + "="}, "[registry.key]: expected 32 random bytes in base64, as `openssl rand"),
+        ({"api_key": 12345}, "[registry.api_key]: Input should be a valid string"),
+        ({"api_key": ""}, "[registry.api_key]: must not be empty"),
+        ("s3cret", "[registry]: Input should be a valid dictionary or instance of RegistrySettings"),
+        ({"username": "u", "password": 12345}, "[registry.password]: Input should be a valid string"),
+        ({"username": "u"}, "[registry]: `username` and `password` go together"),
+        ({"key": KEY, "key_file": "/k"}, "[registry]: give either `key` or `key_file`"),
+        (
+            {"username": "u", "password": "p", "api_key": "k"},
+            "[registry]: give either `username` and `password`, or an `api_key`",
+        ),
+        (
+            {"index": "Big"},
+            "[registry.index]: String should match pattern '^[a-z0-9.][a-z0-9._-]{0,254}$', not [Big]",
+        ),
+    ],
+)
+def test_errors_never_show_a_secret(registry: Any, message: str) -> None:
+    assert refusal({"registry": registry}).startswith(message)
+    assert not any(secret in refusal({"registry": registry}) for secret in ("s3cret", "12345", KEY))
+
+
+def test_secrets_have_a_variable_and_no_option() -> None:
+    rows = {row.key: row for row in table() if row.secret}
+    assert set(rows) == {"registry.key", "registry.password", "registry.api_key"}
+    for row in rows.values():
+        assert row.option is None
+        assert row.environment is not None
+    environ = {"RERANK_PROXY_REGISTRY__KEY": KEY}
+    assert load(environ=environ).registry.key is not None
+
+
 def test_the_table_reaches_every_leaf() -> None:
     rows = {row.key: row for row in table()}
     assert len(rows) == len(list(table()))

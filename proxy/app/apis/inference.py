@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from proxy.app.apis.context import RequestContext
+from proxy.app.apis.gate import Gate
 from proxy.app.apis.parameters import check_params
 from proxy.app.apis.replies import json_reply, printed_reply, printer_of, unsupported_type
 from proxy.app.apis.upstream_inference import UpstreamInference
@@ -16,6 +17,7 @@ from proxy.errors import error
 from proxy.inference.configuration import RERANK, EndpointConfig
 from proxy.inference.endpoints import Endpoints
 from proxy.inference.failures import not_found, status_error, wrong_task_type
+from proxy.inference.privileges import Action
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput
 from proxy.inference.requests import (
     ANY,
@@ -234,22 +236,29 @@ class InferenceApi:
 
 
 class Inference:
-    """One operation as an API.
+    """What can be done at one path, for those who may do it.
 
     Args:
-        operations: By HTTP method; upstream answers the others.
+        operations: By HTTP method, with what Elasticsearch authorises; upstream answers the others.
     """
 
-    def __init__(self, operations: Mapping[str, Operation], metrics: InferenceMetrics) -> None:
+    def __init__(
+        self,
+        operations: Mapping[str, tuple[Operation, Action]],
+        gate: Gate,
+        metrics: InferenceMetrics,
+    ) -> None:
         self._operations = operations
+        self._gate = gate
         self._metrics = metrics
 
     async def answer(self, context: RequestContext) -> Reply | None:
-        operation = self._operations.get(context.method)
-        if operation is None:
+        if context.method not in self._operations:
             return None
         if context.body and not is_json(context.content_type):
             return unsupported_type(context)
+        operation, action = self._operations[context.method]
+        await self._gate.require(context, action)
         reply = await operation(context, Target(context.path_params))
         if reply is not None:
             self._metrics.answered()

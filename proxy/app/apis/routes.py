@@ -6,16 +6,20 @@ from dataclasses import dataclass
 
 from proxy.app.apis.async_search import AsyncSearchStatus, KeptAsyncSearch, SubmitAsyncSearch
 from proxy.app.apis.context import Api, ParseSearch
+from proxy.app.apis.gate import Gate
 from proxy.app.apis.inference import Inference, InferenceApi, Operation
 from proxy.app.apis.msearch import MultiSearch
 from proxy.app.apis.search import Search
 from proxy.app.apis.templates import MultiSearchTemplate, SearchTemplate
 from proxy.app.apis.trained_models import Operation as TrainedModelsOperation
 from proxy.app.apis.trained_models import TrainedModelsApi, TrainedModelsOperations
+from proxy.app.apis.upstream_models import PATH as MODELS
 from proxy.app.async_searches import AsyncSearches
 from proxy.app.credentials import CallerDigests
 from proxy.app.metrics import InferenceMetrics, RequestCounter, SearchMetrics
 from proxy.async_search_id import PATTERN
+from proxy.inference import privileges
+from proxy.inference.privileges import Action
 from proxy.search.executor import Executor
 
 _INDEX = r"/(?:(?P<index>[^/]+)/)?"
@@ -37,14 +41,20 @@ class Route:
     counter: RequestCounter
 
 
-def inference_routes(api: InferenceApi, metrics: InferenceMetrics) -> Sequence[Route]:
+def inference_routes(api: InferenceApi, gate: Gate, metrics: InferenceMetrics) -> Sequence[Route]:
     """The paths of `_inference`. Where one segment stands it is an id, of two the first is the task type."""
-    read = {"GET": api.read}
-    services = {"GET": api.services}
-    update = {"PUT": api.update, "POST": api.update}  # clients of 8.16 and 8.17 post it
-    stream = {"POST": api.stream}
-    endpoint = {**read, "PUT": api.put, "POST": api.run, "DELETE": api.delete}
-    paths: Sequence[tuple[str, Mapping[str, Operation]]] = (
+    read = {"GET": (api.read, privileges.GET_ENDPOINT)}
+    services = {"GET": (api.services, privileges.GET_SERVICES)}
+    change = (api.update, privileges.UPDATE_ENDPOINT)
+    update = {"PUT": change, "POST": change}  # clients of 8.16 and 8.17 post it
+    stream = {"POST": (api.stream, privileges.RUN_INFERENCE)}
+    endpoint = {
+        **read,
+        "PUT": (api.put, privileges.PUT_ENDPOINT),
+        "POST": (api.run, privileges.RUN_INFERENCE),
+        "DELETE": (api.delete, privileges.DELETE_ENDPOINT),
+    }
+    paths: Sequence[tuple[str, Mapping[str, tuple[Operation, Action]]]] = (
         ("", read),
         ("/_services", services),
         (f"/_services/{_FIRST}", services),
@@ -56,32 +66,36 @@ def inference_routes(api: InferenceApi, metrics: InferenceMetrics) -> Sequence[R
         (f"/{_FIRST}/{_SECOND}", endpoint),
     )
     return tuple(
-        Route(re.compile(f"/_inference{rest}/?"), Inference(operations, metrics), metrics)
+        Route(re.compile(f"/_inference{rest}/?"), Inference(operations, gate, metrics), metrics)
         for rest, operations in paths
     )
 
 
-def trained_model_routes(api: TrainedModelsApi, metrics: InferenceMetrics) -> Sequence[Route]:
+def trained_model_routes(api: TrainedModelsApi, gate: Gate, metrics: InferenceMetrics) -> Sequence[Route]:
     """The paths of `_ml/trained_models`."""
-    one = {"GET": api.read, "PUT": api.create, "DELETE": api.delete}
-    infer = {"POST": api.infer}
-    paths: Sequence[tuple[str, Mapping[str, TrainedModelsOperation]]] = (
-        ("", {"GET": api.read}),
-        ("/_stats", {"GET": api.stats}),
+    read = (api.read, privileges.GET_MODEL)
+    stats = {"GET": (api.stats, privileges.GET_MODEL_STATS)}
+    one = {
+        "GET": read,
+        "PUT": (api.create, privileges.PUT_MODEL),
+        "DELETE": (api.delete, privileges.DELETE_MODEL),
+    }
+    infer = {"POST": (api.infer, privileges.INFER_MODEL)}
+    paths: Sequence[tuple[str, Mapping[str, tuple[TrainedModelsOperation, Action]]]] = (
+        ("", {"GET": read}),
+        ("/_stats", stats),
         (f"/{_ID}", one),
-        (f"/{_ID}/_stats", {"GET": api.stats}),
-        (f"/{_ID}/definition/(?P<part>[^/]+)", {"PUT": api.put_part}),
-        (f"/{_ID}/vocabulary", {"PUT": api.put_vocabulary}),
-        (f"/{_ID}/deployment/_start", {"POST": api.start}),
-        (f"/{_ID}/deployment/_update", {"POST": api.update}),
-        (f"/{_ID}/deployment/_stop", {"POST": api.stop}),
+        (f"/{_ID}/_stats", stats),
+        (f"/{_ID}/definition/(?P<part>[^/]+)", {"PUT": (api.put_part, privileges.PUT_MODEL_PART)}),
+        (f"/{_ID}/vocabulary", {"PUT": (api.put_vocabulary, privileges.PUT_MODEL_VOCABULARY)}),
+        (f"/{_ID}/deployment/_start", {"POST": (api.start, privileges.START_DEPLOYMENT)}),
+        (f"/{_ID}/deployment/_update", {"POST": (api.update, privileges.UPDATE_DEPLOYMENT)}),
+        (f"/{_ID}/deployment/_stop", {"POST": (api.stop, privileges.STOP_DEPLOYMENT)}),
         (f"/{_ID}/_infer", infer),
         (f"/{_ID}/deployment/_infer", infer),  # of clients of 8.0 to 8.2
     )
     return tuple(
-        Route(
-            re.compile(f"/_ml/trained_models{rest}/?"), TrainedModelsOperations(operations, metrics), metrics
-        )
+        Route(re.compile(f"{MODELS}{rest}/?"), TrainedModelsOperations(operations, gate, metrics), metrics)
         for rest, operations in paths
     )
 

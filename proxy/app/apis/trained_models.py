@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from proxy.app.apis.context import RequestContext
+from proxy.app.apis.gate import Gate
 from proxy.app.apis.parameters import check_params
 from proxy.app.apis.replies import json_reply, printed_reply, printer_of, unsupported_type
 from proxy.app.apis.upstream_models import PATH, Page, UpstreamModels
 from proxy.app.formats.media_types import is_json
 from proxy.app.metrics import InferenceMetrics
 from proxy.errors import ElasticsearchError, error
+from proxy.inference.privileges import Action
 from proxy.search.rawjson import Printer
 from proxy.search.upstream import Reply
 from proxy.trained_models import answers
@@ -45,42 +46,22 @@ _INCLUDES: Final = (
 _OF_PAGES: Final = ("from", "size")
 
 
-class Action(StrEnum):
-    """The transport action behind an operation, which is what Elasticsearch authorises."""
-
-    GET = "cluster:monitor/xpack/ml/inference/get"
-    STATS = "cluster:monitor/xpack/ml/inference/stats/get"
-    INFER = "cluster:monitor/xpack/ml/inference/infer"
-    PUT = "cluster:admin/xpack/ml/inference/put"
-    PUT_PART = "cluster:admin/xpack/ml/trained_models/part/put"
-    PUT_VOCABULARY = "cluster:admin/xpack/ml/trained_models/vocabulary/put"
-    DELETE = "cluster:admin/xpack/ml/inference/delete"
-    START = "cluster:admin/xpack/ml/trained_models/deployment/start"
-    STOP = "cluster:admin/xpack/ml/trained_models/deployment/stop"
-    UPDATE = "cluster:admin/xpack/ml/trained_models/deployment/update"
-
-
-class Authorize(Protocol):
-    """Lets the caller pass or not."""
-
-    async def __call__(self, context: RequestContext, action: Action) -> None:
-        """Raises:
-        ElasticsearchError: 403.
-        """
-
-
 Operation = Callable[[RequestContext, str], Awaitable[Reply | None]]
 """What one method does at one path, whose id it is given. None: it is upstream's to answer."""
 
 
 class TrainedModelsApi:
-    """All operations on trained models and their deployments."""
+    """All operations on trained models and their deployments.
 
-    def __init__(self, models: TrainedModels, authorize: Authorize) -> None:
+    Args:
+        in_use: Whether an inference endpoint is one of the model with this id.
+    """
+
+    def __init__(self, models: TrainedModels, in_use: Callable[[str], bool] = lambda model_id: False) -> None:
         self._models = models
+        self._in_use = in_use
         self._catalogue = models.catalogue
-        self._deployments = models.deployments
-        self._authorize = authorize
+        self._deployments = models.serving
         self._upstream = UpstreamModels()
 
     async def read(self, context: RequestContext, ids: str) -> Reply | None:
@@ -97,7 +78,6 @@ class TrainedModelsApi:
         ]
         if not ours and await self._is_upstreams(context):
             return None
-        await self._authorize(context, Action.GET)
         exclude_generated = context.params.flag("exclude_generated")
         items = [
             (
@@ -121,7 +101,6 @@ class TrainedModelsApi:
         ours = [config for config in self._catalogue.all() if self._is_meant(config, expression)]
         if not ours and await self._is_upstreams(context):
             return None
-        await self._authorize(context, Action.STATS)
         now = now_ms()
         items = [
             (config.model_id, document)
@@ -141,7 +120,6 @@ class TrainedModelsApi:
                 f"model [{model_id}] cannot be created: upstream has no trained models, and those of this "
                 f"proxy are for the task [{TEXT_SIMILARITY}]"
             )
-        await self._authorize(context, Action.PUT)
         config = parse_config(model_id, context.body, now_ms())
         if model_id in self._deployments:
             raise bad_request(
@@ -157,7 +135,6 @@ class TrainedModelsApi:
         check_params(context, ())
         if await self._leaves(context, model_id):
             return None
-        await self._authorize(context, Action.PUT_PART)
         number = Params((("part", unquote(context.path_params["part"]), ""),)).integer("part")
         assert number is not None
         part = await asyncio.to_thread(parse_part, number, _required(context))
@@ -169,7 +146,6 @@ class TrainedModelsApi:
         check_params(context, ())
         if await self._leaves(context, model_id):
             return None
-        await self._authorize(context, Action.PUT_VOCABULARY)
         vocabulary = await asyncio.to_thread(parse_vocabulary, _required(context))
         await self._catalogue.put_vocabulary(model_id, vocabulary)
         return json_reply(context, answers.ACKNOWLEDGED)
@@ -180,8 +156,7 @@ class TrainedModelsApi:
         force = context.params.flag("force")
         if await self._leaves(context, model_id):
             return None
-        await self._authorize(context, Action.DELETE)
-        await self._models.delete(model_id, force=force)
+        await self._models.delete(model_id, in_use=self._in_use(model_id), force=force)
         return json_reply(context, answers.ACKNOWLEDGED)
 
     async def start(self, context: RequestContext, model_id: str) -> Reply | None:
@@ -193,7 +168,6 @@ class TrainedModelsApi:
         check_params(context, own)
         if await self._leaves(context, model_id):
             return None
-        await self._authorize(context, Action.START)
         request = parse_start(model_id, context.params, context.body)
         deployment = await self._deployments.start(request)
         config = self._catalogue.get(model_id)
@@ -206,7 +180,6 @@ class TrainedModelsApi:
             if await self._is_upstreams(context):
                 return None
             raise missing_deployment(deployment_id)
-        await self._authorize(context, Action.UPDATE)
         request = parse_update(deployment_id, context.params, context.body)
         deployment = await self._deployments.update(deployment_id, request)
         config = self._catalogue.get(deployment.model_id)
@@ -218,7 +191,6 @@ class TrainedModelsApi:
         known = deployment_id in self._deployments or self._catalogue.find(deployment_id) is not None
         if not known and await self._is_upstreams(context):
             return None
-        await self._authorize(context, Action.STOP)
         await self._deployments.stop(parse_stop(deployment_id, context.params, context.body))
         return json_reply(context, answers.STOPPED)
 
@@ -228,7 +200,6 @@ class TrainedModelsApi:
         known = name in self._deployments or self._catalogue.find(name) is not None
         if not known and await self._is_upstreams(context):
             return None
-        await self._authorize(context, Action.INFER)
         request = parse_infer(context.params, context.body)
         config, results = await self._deployments.infer(name, request)
         field, printer = request.name_of_results(config), printer_of(context)
@@ -296,23 +267,30 @@ class TrainedModelsApi:
 
 
 class TrainedModelsOperations:
-    """The operations of one path as an API.
+    """What can be done at one path, for those who may do it.
 
     Args:
-        operations: By HTTP method; upstream answers the others.
+        operations: By HTTP method, with what Elasticsearch authorises; upstream answers the others.
     """
 
-    def __init__(self, operations: Mapping[str, Operation], metrics: InferenceMetrics) -> None:
+    def __init__(
+        self,
+        operations: Mapping[str, tuple[Operation, Action]],
+        gate: Gate,
+        metrics: InferenceMetrics,
+    ) -> None:
         self._operations = operations
+        self._gate = gate
         self._metrics = metrics
 
     async def answer(self, context: RequestContext) -> Reply | None:
-        operation = self._operations.get(context.method)
-        if operation is None:
+        if context.method not in self._operations:
             return None
         context.refuse_smile()
         if context.body and not is_json(context.content_type):
             return unsupported_type(context)
+        operation, action = self._operations[context.method]
+        await self._gate.require(context, action)
         reply = await operation(context, unquote(context.path_params.get("id", "")))
         if reply is not None:
             self._metrics.answered()

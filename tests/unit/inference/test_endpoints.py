@@ -18,17 +18,17 @@ from proxy.engine import (
 )
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.endpoints import Endpoint, Endpoints
-from proxy.inference.failures import InferenceFailedError, not_found, wrong_task_type
+from proxy.inference.failures import InferenceFailedError, not_found, status_error, wrong_task_type
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
 from proxy.inference.store import ReadOnlyStore, StoredEndpoint
 from proxy.settings import EndpointSettings
-from tests.support.endpoints import local_endpoints
+from tests.support.endpoints import LoadedModels, local_endpoints
 
 LATE = 1e9
 
 
-class OneAnswer:
-    """The engine's one method that endpoints use, with an answer of the test's choice."""
+class OneAnswer(LoadedModels):
+    """An engine with an answer of the test's choice."""
 
     def __init__(self, answer: Reranked | Exception) -> None:
         self.answer = answer
@@ -62,6 +62,9 @@ class Fake:
 
     async def check(self, deadline: float) -> None:
         """Works."""
+
+    async def start(self, deadline: float) -> None:
+        """Nothing to wait for."""
 
     async def close(self) -> None:
         self.closed = True
@@ -194,6 +197,7 @@ class Scripted(ReadOnlyStore):
 
     def __init__(self) -> None:
         self.kept: dict[str, EndpointConfig] = {}
+        self.failures: dict[str, InferenceFailedError] = {}
         self.refreshed: dict[str, EndpointConfig] = {}
         self.changed: Callable[[], None] = lambda: None
 
@@ -201,7 +205,7 @@ class Scripted(ReadOnlyStore):
         self.changed = changed
 
     def all(self) -> Mapping[str, StoredEndpoint]:
-        return {inference_id: StoredEndpoint(config) for inference_id, config in self.kept.items()}
+        return {name: StoredEndpoint(each, None, self.failures.get(name)) for name, each in self.kept.items()}
 
     async def refresh(self) -> None:
         self.kept |= self.refreshed
@@ -250,6 +254,36 @@ class TestStores:
         assert found.config.service_settings["num_threads"] == 7
         with pytest.raises(InferenceFailedError, match="fixed in the settings"):
             await endpoints.delete("mine")
+
+    async def test_one_that_its_store_cannot_make_use_of(self) -> None:
+        """Secrets that cannot be decrypted, for example: it is listed, and says so when it is asked."""
+        store = Scripted()
+        store.failures = {"mine": status_error(400, "no key")}
+        store.kept = {"mine": config("mine"), "other": config("other", num_threads=1)}
+        services = local_endpoints({}, OneAnswer(Reranked([], 0, 0))).services
+        endpoints = Endpoints(services, [], store)
+        assert [each.inference_id for each in endpoints.all()] == ["mine", "other"]
+        found = await endpoints.find("mine")
+        assert found is not None
+        assert (await failure(found)).cause.reason == "no key"
+
+    async def test_one_that_its_service_cannot_open(self, caplog: pytest.LogCaptureFixture) -> None:
+        store = Scripted()
+        store.kept = {"mine": EndpointConfig("mine", "elasticsearch", {}), "other": config("other", num_threads=1)}
+        known = {"unused": EndpointSettings(model="m")}
+        services = local_endpoints(known, OneAnswer(Reranked([1.0, 2.0], 0, 0))).services
+        endpoints = Endpoints(services, [], store)
+        found = await endpoints.find("mine")
+        assert found is not None
+        refused = await failure(found)
+        assert (refused.status, refused.cause.reason) == (
+            400,
+            "Inference endpoint [mine] has settings that its service cannot read",
+        )
+        assert "inference endpoint [mine] cannot be opened" in caplog.text
+        other = await endpoints.find("other")
+        assert other is not None
+        assert (await other.rerank("q", ["a", "b"], LATE)).scores == [1.0, 2.0]
 
     async def test_one_of_a_service_that_is_not_there(self) -> None:
         endpoints = Endpoints({}, [EndpointConfig("mine", "gone", {})], ReadOnlyStore())

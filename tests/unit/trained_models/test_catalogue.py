@@ -106,7 +106,7 @@ async def test_two_uploads_of_one_id(models: TrainedModels) -> None:
         "Trained machine learning model [mine] already exists",
     )
     assert await refused(models.catalogue.create(config_of("mine"))) == exists
-    await models.delete("mine", force=False)
+    await models.delete("mine", in_use=False, force=False)
     await upload(models, "mine")
     assert await refused(models.catalogue.create(config_of("mine"))) == exists
     (part,) = parts_of(PROGRAM, [len(PROGRAM)])
@@ -127,7 +127,7 @@ async def test_models_and_uploads_are_bounded(models: TrainedModels) -> None:
     status, kind, reason = await refused(models.catalogue.create(config_of("c")))
     assert (status, kind) == (429, "es_rejected_execution_exception")
     assert "trained_models.max_uploads" in reason
-    await models.delete("b", force=False)
+    await models.delete("b", in_use=False, force=False)
     await upload(models, "c")
     await upload(models, "d")
     status, _, reason = await refused(models.catalogue.create(config_of("e")))
@@ -179,7 +179,7 @@ async def test_delete_while_a_part_is_written(
     writing = asyncio.create_task(models.catalogue.put_part("mine", first))
     await asyncio.to_thread(held.entered.wait)
     after = asyncio.create_task(models.catalogue.put_part("mine", second))
-    deleting = asyncio.create_task(models.delete("mine", force=False))
+    deleting = asyncio.create_task(models.delete("mine", in_use=False, force=False))
     held.go_on.set()
     await asyncio.gather(writing, after, deleting)
     assert models.catalogue.find("mine") is None  # the last part had made it whole, and it went all the same
@@ -194,7 +194,7 @@ async def test_a_part_for_a_model_that_was_deleted_meanwhile(
     first, second = parts_of(PROGRAM, [10, len(PROGRAM) - 10])
     writing = asyncio.create_task(models.catalogue.put_part("mine", first))
     await asyncio.to_thread(held.entered.wait)
-    deleting = asyncio.create_task(models.delete("mine", force=False))
+    deleting = asyncio.create_task(models.delete("mine", in_use=False, force=False))
     await asyncio.sleep(0)  # it waits for the part, and the next one behind it
     late = asyncio.create_task(models.catalogue.put_part("mine", second))
     held.go_on.set()

@@ -41,11 +41,11 @@ async def models(tmp_path: Path, engine: NotingEngine) -> AsyncIterator[TrainedM
 
 
 async def start(models: TrainedModels, query: str = "", model_id: str = "mine") -> Deployment:
-    return await models.deployments.start(parse_start(model_id, parse_params(query), b""))
+    return await models.serving.start(parse_start(model_id, parse_params(query), b""))
 
 
 async def stop(models: TrainedModels, deployment_id: str, query: str = "") -> None:
-    await models.deployments.stop(parse_stop(deployment_id, parse_params(query), b""))
+    await models.serving.stop(parse_stop(deployment_id, parse_params(query), b""))
 
 
 async def infer(models: TrainedModels, name: str, *texts: str) -> list[Inferred]:
@@ -53,9 +53,7 @@ async def infer(models: TrainedModels, name: str, *texts: str) -> list[Inferred]
         "docs": [{"text_field": text} for text in texts],
         "inference_config": {"text_similarity": {"text": "query"}},
     }
-    _, results = await models.deployments.infer(
-        name, parse_infer(parse_params(""), json.dumps(body).encode())
-    )
+    _, results = await models.serving.infer(name, parse_infer(parse_params(""), json.dumps(body).encode()))
     return results
 
 
@@ -70,19 +68,19 @@ async def test_what_a_deployment_wants_is_told_to_the_engine(
 ) -> None:
     deployment = await start(models, "number_of_allocations=2&threads_per_allocation=4")
     assert engine.demands == {"deployment:mine": ("mine", 8, True)}
-    assert [*models.deployments.values()] == [deployment]
+    assert [*models.serving.values()] == [deployment]
     request = parse_update("mine", parse_params(""), b'{"number_of_allocations":3}')
-    assert (await models.deployments.update("mine", request)).number_of_allocations == 3
+    assert (await models.serving.update("mine", request)).number_of_allocations == 3
     assert engine.demands == {"deployment:mine": ("mine", 12, True)}
     await stop(models, "mine")
     assert engine.demands == {}
-    assert not models.deployments
+    assert not models.serving
 
 
 async def test_the_answer_to_a_start(models: TrainedModels) -> None:
     deployment = await start(models)
     config = models.catalogue.get("mine")
-    (assignment,) = answers.assignment(deployment, config, models.deployments).values()
+    (assignment,) = answers.assignment(deployment, config, models.serving).values()
     assert assignment["task_parameters"] == {
         "model_id": "mine",
         "deployment_id": "mine",
@@ -105,7 +103,7 @@ async def test_the_answer_to_a_start(models: TrainedModels) -> None:
 
 async def test_statistics(models: TrainedModels) -> None:
     config = models.catalogue.get("mine")
-    (before,) = answers.stats_documents(config, models.deployments, 5)
+    (before,) = answers.stats_documents(config, models.serving, 5)
     assert before == {
         "model_id": "mine",
         "model_size_stats": {
@@ -117,7 +115,7 @@ async def test_statistics(models: TrainedModels) -> None:
     await start(models, "deployment_id=a")
     await start(models, "deployment_id=b&cache_size=1536kb")
     await infer(models, "b", "x", "y")
-    first, second = answers.stats_documents(config, models.deployments, 5)
+    first, second = answers.stats_documents(config, models.serving, 5)
     assert first["deployment_stats"]["deployment_id"] == "a"
     assert second["inference_stats"]["inference_count"] == 2
     stats = second["deployment_stats"]
@@ -134,14 +132,14 @@ async def test_a_deployment_that_fails_or_loads(models: TrainedModels, engine: N
     config, deployment = models.catalogue.get("mine"), await start(models, "wait_for=starting")
     for state, shown in (("loading", "starting"), ("failed", "failed")):
         engine.states["mine"] = ModelStatus(state, "why")  # type: ignore[arg-type]
-        (stats,) = answers.stats_documents(config, models.deployments, 5)
+        (stats,) = answers.stats_documents(config, models.serving, 5)
         assert stats["deployment_stats"]["state"] == shown
         assert stats["deployment_stats"]["allocation_status"]["allocation_count"] == 0
-        (assignment,) = answers.assignment(deployment, config, models.deployments).values()
+        (assignment,) = answers.assignment(deployment, config, models.serving).values()
         assert assignment["assignment_state"] == shown
     assert stats["deployment_stats"]["reason"] == "why"
     request = parse_update("mine", parse_params(""), b'{"number_of_allocations":3}')
-    assert await refused(models.deployments.update("mine", request)) == (
+    assert await refused(models.serving.update("mine", request)) == (
         409,
         "status_exception",
         "cannot update deployment that is not in [started] state",
@@ -156,7 +154,7 @@ async def test_not_ready_in_time(models: TrainedModels, engine: NotingEngine) ->
         "Timed out after [2s] waiting for trained model deployment [mine] to start. Use the trained model "
         "stats API to track the state of the deployment and try again once it has started.",
     )
-    assert "mine" in models.deployments  # it goes on loading
+    assert "mine" in models.serving  # it goes on loading
 
 
 async def test_one_that_cannot_be_loaded_is_no_deployment(
@@ -169,7 +167,7 @@ async def test_one_that_cannot_be_loaded_is_no_deployment(
         "Could not start trained model deployment, the following nodes failed with errors "
         "[{rerank-proxy=bad program}]",
     )
-    assert not models.deployments
+    assert not models.serving
     assert engine.demands == {}
     engine.failure = UnknownModelError("deleted meanwhile")
     assert (await refused(start(models)))[0] == 404
@@ -199,13 +197,13 @@ async def test_a_deployed_model_is_not_deleted_unless_by_force(
     models: TrainedModels, engine: NotingEngine
 ) -> None:
     await start(models, "deployment_id=a")
-    assert await refused(models.delete("mine", force=False)) == (
+    assert await refused(models.delete("mine", in_use=False, force=False)) == (
         409,
         "status_exception",
         "Cannot delete model [mine] as it is currently deployed; use force to delete the model",
     )
-    await models.delete("mine", force=True)
-    assert not models.deployments
+    await models.delete("mine", in_use=False, force=True)
+    assert not models.serving
     assert (engine.models, engine.demands) == ({}, {})
 
 
@@ -217,7 +215,7 @@ async def test_restart(models: TrainedModels, tmp_path: Path) -> None:
     await models.close()
     after = models_in(tmp_path, engine := NotingEngine())
     await after.start()
-    assert dict(after.deployments) == {"a": deployment}
+    assert dict(after.serving) == {"a": deployment}
     assert engine.demands == {"deployment:a": ("mine", 2, True)}
     await after.close()
 
@@ -234,7 +232,7 @@ async def test_restart_with_damaged_or_strange_deployments(
             (tmp_path / ".deployments.json").write_bytes(content)
         after = models_in(tmp_path, NotingEngine())
         await after.start()
-        assert not after.deployments
+        assert not after.serving
         await after.close()
     assert "cannot be read, so no deployment is started again" in caplog.text
 
@@ -243,7 +241,7 @@ async def test_inference(models: TrainedModels) -> None:
     await start(models, "deployment_id=a")
     for name in ("a", "mine"):
         assert await infer(models, name, "four", "cut…") == [Inferred(4.0, False), Inferred(4.0, True)]
-    usage = models.deployments.usage("a")
+    usage = models.serving.usage("a")
     assert (usage.inferences, usage.failures) == (4, 0)
     assert usage.last_access is not None
 
@@ -276,7 +274,7 @@ async def test_inference_that_fails(
     await start(models)
     engine.failure = failure
     assert await refused(infer(models, "mine", "a", "b")) == (status, kind, reason)
-    assert models.deployments.usage("mine").failures == 2
+    assert models.serving.usage("mine").failures == 2
 
 
 async def test_deployments_that_change_at_the_same_time_are_all_kept(

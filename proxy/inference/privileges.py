@@ -1,0 +1,145 @@
+"""Whether a caller may do something with inference endpoints: upstream's security decides, in its words."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from cachetools import TTLCache
+
+from proxy.errors import Cause
+from proxy.inference.failures import InferenceFailedError
+from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+
+_REMEMBERED_S: Final = 30.0
+_MAX_ANSWERS: Final = 10_000
+
+_READ: Final = ("monitor_inference", "manage_inference", "monitor", "manage", "all")
+_MANAGE: Final = ("manage_inference", "manage", "all")
+_READ_ML: Final = ("monitor_ml", "manage_ml", "monitor", "manage", "all")
+_MANAGE_ML: Final = ("manage_ml", "manage", "all")
+_DEPLOY: Final = ("manage_inference", "manage_ml", "manage", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that Elasticsearch authorises.
+
+    Attributes:
+        name: Of its transport action.
+        granted_by: The built-in cluster privileges that grant it, least first
+            (``ClusterPrivilegeResolver#findPrivilegesThatGrant``).
+    """
+
+    name: str
+    granted_by: tuple[str, ...]
+
+
+GET_ENDPOINT: Final = Action("cluster:monitor/xpack/inference/get", _READ)
+GET_SERVICES: Final = Action("cluster:monitor/xpack/inference/services/get", _READ)
+RUN_INFERENCE: Final = Action("cluster:monitor/xpack/inference/post", _READ)
+PUT_ENDPOINT: Final = Action("cluster:admin/xpack/inference/put", _MANAGE)
+UPDATE_ENDPOINT: Final = Action("cluster:admin/xpack/inference/update", _MANAGE)
+DELETE_ENDPOINT: Final = Action("cluster:admin/xpack/inference/delete", _MANAGE)
+
+GET_MODEL: Final = Action("cluster:monitor/xpack/ml/inference/get", _READ_ML)
+GET_MODEL_STATS: Final = Action("cluster:monitor/xpack/ml/inference/stats/get", _READ_ML)
+INFER_MODEL: Final = Action("cluster:monitor/xpack/ml/inference/infer", _READ_ML)
+PUT_MODEL: Final = Action("cluster:admin/xpack/ml/inference/put", _MANAGE_ML)
+PUT_MODEL_PART: Final = Action("cluster:admin/xpack/ml/trained_models/part/put", _MANAGE_ML)
+PUT_MODEL_VOCABULARY: Final = Action("cluster:admin/xpack/ml/trained_models/vocabulary/put", _MANAGE_ML)
+DELETE_MODEL: Final = Action("cluster:admin/xpack/ml/inference/delete", _MANAGE_ML)
+START_DEPLOYMENT: Final = Action("cluster:admin/xpack/ml/trained_models/deployment/start", _DEPLOY)
+STOP_DEPLOYMENT: Final = Action("cluster:admin/xpack/ml/trained_models/deployment/stop", _DEPLOY)
+UPDATE_DEPLOYMENT: Final = Action("cluster:admin/xpack/ml/trained_models/deployment/update", _MANAGE_ML)
+
+
+class Privileges:
+    """Asks upstream with the caller's own credentials, and remembers its answers for half a minute.
+
+    It is asked for the action itself rather than for a privilege: so a role that names the action grants it,
+    as in Elasticsearch, and no version has to know the privilege.
+
+    Args:
+        clock: In seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._answers: TTLCache[tuple[bytes, str], InferenceFailedError | None] = TTLCache(
+            _MAX_ANSWERS, _REMEMBERED_S, clock
+        )
+
+    async def require(self, upstream: Upstream, caller: bytes, action: Action) -> None:
+        """Let the caller pass or not. Where upstream has no security, everybody may do everything.
+
+        Args:
+            caller: Its digest, equal for equal credentials.
+
+        Raises:
+            InferenceFailedError: 403, in Elasticsearch's words.
+            UpstreamRefusedError: Upstream does not know the caller, or refused to tell.
+            ElasticsearchError: 5xx when upstream cannot be reached.
+        """
+        key = caller, action.name
+        try:
+            refusal = self._answers[key]
+        except KeyError:
+            refusal = self._answers[key] = await _ask(upstream, action)
+        if refusal is not None:
+            raise InferenceFailedError(refusal.status, refusal.cause)
+
+
+async def _ask(upstream: Upstream, action: Action) -> InferenceFailedError | None:
+    body = msgspec.json.encode({"cluster": [action.name]})
+    reply = await upstream.request("POST", "/_security/user/_has_privileges", body)
+    if _is_without_security(reply):
+        return None
+    answer = _object(reply)
+    if answer.get("has_all_requested") is True:
+        return None
+    if answer.get("has_all_requested") is not False:
+        raise UpstreamRefusedError(reply)
+    caller = _object(await upstream.request("GET", "/_security/_authenticate", b""))
+    return denial(action, caller)
+
+
+def denial(action: Action, caller: Any) -> InferenceFailedError:
+    """``AuthorizationDenialMessages``.
+
+    Args:
+        caller: What `_security/_authenticate` says of it.
+    """
+    reason = (
+        f"action [{action.name}] is unauthorized for {_description(caller)}, this action is granted by the "
+        f"cluster privileges [{','.join(action.granted_by)}]"
+    )
+    return InferenceFailedError(403, Cause("security_exception", reason))
+
+
+def _description(caller: Any) -> str:
+    realm = caller.get("authentication_realm") or {}
+    name = caller.get("username")
+    if caller.get("authentication_type") == "api_key":
+        key = caller.get("api_key") or {}
+        return f"API key id [{key.get('id')}] of user [{name}]"
+    if realm.get("type") == "_service_account":
+        return f"service account [{name}]"
+    return f"user [{name}] with effective roles [{','.join(sorted(caller.get('roles', ())))}]"
+
+
+def _object(reply: Reply) -> dict[str, Any]:
+    """Raises: UpstreamRefusedError: It is no success, or no JSON object."""
+    try:
+        if reply.status == 200:
+            return msgspec.json.decode(reply.body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        pass
+    raise UpstreamRefusedError(reply)
+
+
+def _is_without_security(reply: Reply) -> bool:
+    """Nobody answers the request: security is switched off, or is not part of this upstream."""
+    if reply.status not in (400, 405):
+        return False
+    return b"no handler found for uri [" in reply.body or b"Incorrect HTTP method for uri [" in reply.body

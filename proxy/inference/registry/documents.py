@@ -1,0 +1,115 @@
+"""How an endpoint is written down, in a file and in an index alike.
+
+Everything can be read by whoever may read the registry but for `secrets`, which is encrypted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from proxy.inference.configuration import RERANK, EndpointConfig
+from proxy.inference.failures import InferenceFailedError, status_error
+from proxy.inference.registry.keys import AlteredError, KeyRing, UnknownKeyError
+from proxy.inference.store import StoredEndpoint
+
+_FORMAT: Final = 1
+_OPEN_FIELDS: Final = ("inference_id", "service", "service_settings", "task_settings", "internal")
+
+MAPPINGS: Final[Mapping[str, Any]] = {
+    "dynamic": "strict",
+    "properties": {
+        "format": {"type": "byte"},
+        "inference_id": {"type": "keyword"},
+        "task_type": {"type": "keyword"},
+        "service": {"type": "keyword"},
+        "service_settings": {"type": "object", "enabled": False},
+        "task_settings": {"type": "object", "enabled": False},
+        "internal": {"type": "object", "enabled": False},
+        "secrets": {"type": "keyword", "index": False, "doc_values": False},
+    },
+}
+"""Of an index of such documents: what services make of their settings is kept, not indexed."""
+
+
+class DamagedError(Exception):
+    """It is no endpoint as this module writes them. The message says what is wrong, for people."""
+
+
+def to_document(config: EndpointConfig, keys: KeyRing | None) -> dict[str, Any]:
+    """The JSON object of an endpoint.
+
+    Args:
+        keys: Needed for an endpoint that has secrets.
+    """
+    document: dict[str, Any] = {
+        "format": _FORMAT,
+        "task_type": RERANK,
+        **{name: getattr(config, name) for name in _OPEN_FIELDS},
+    }
+    if config.secrets:
+        assert keys is not None, "an endpoint with secrets is not written without a key"
+        document["secrets"] = keys.encrypt(msgspec.json.encode(config.secrets), _open_part(config))
+    return document
+
+
+def from_document(
+    inference_id: str, document: Any, keys: KeyRing | None, version: Any = None
+) -> StoredEndpoint:
+    """An endpoint from its JSON object. Where its secrets cannot be decrypted, it says so when it is used.
+
+    Args:
+        inference_id: What it is kept under.
+
+    Raises:
+        DamagedError: The object is not one of `to_document`.
+    """
+    if not isinstance(document, Mapping):
+        raise DamagedError("it is no JSON object")
+    if document.get("format") != _FORMAT:
+        raise DamagedError(f"its [format] is [{document.get('format')}], not [{_FORMAT}]")
+    for name in ("inference_id", "service"):
+        if not isinstance(document.get(name), str):
+            raise DamagedError(f"its [{name}] is no string")
+    for name in ("service_settings", "task_settings", "internal"):
+        if not isinstance(document.get(name), Mapping):
+            raise DamagedError(f"its [{name}] is no object")
+    if document["inference_id"] != inference_id:
+        raise DamagedError(f"it is that of [{document['inference_id']}]")
+    config = EndpointConfig(**{name: document[name] for name in _OPEN_FIELDS})
+    token = document.get("secrets")
+    if token is None:
+        return StoredEndpoint(config, version)
+    if not isinstance(token, str):
+        raise DamagedError("its [secrets] is no string")
+    try:
+        return StoredEndpoint(replace(config, secrets=_decrypt(config, token, keys)), version)
+    except InferenceFailedError as failure:
+        return StoredEndpoint(config, version, failure)
+
+
+def _decrypt(config: EndpointConfig, token: str, keys: KeyRing | None) -> dict[str, Any]:
+    where = f"The secrets of inference endpoint [{config.inference_id}] cannot be decrypted:"
+    remedy = "or change the endpoint with new ones, or delete it"
+    if keys is None:
+        raise status_error(400, f"{where} this proxy has no registry.key; give it the one it had, {remedy}")
+    try:
+        return msgspec.json.decode(keys.decrypt(token, _open_part(config)), type=dict[str, Any])
+    except UnknownKeyError as error:
+        raise status_error(
+            400,
+            f"{where} they were encrypted with the key of id [{error}], which is not among those of this "
+            f"proxy; give it that registry.key, {remedy}",
+        ) from None
+    except (AlteredError, msgspec.DecodeError):
+        raise status_error(
+            400,
+            f"{where} they, or the settings they belong to, were altered outside the proxy; restore them, "
+            f"{remedy}",
+        ) from None
+
+
+def _open_part(config: EndpointConfig) -> bytes:
+    """Which settings the secrets belong to: equal for equal settings, whatever the order of their keys."""
+    return msgspec.json.encode([getattr(config, name) for name in _OPEN_FIELDS], order="sorted")

@@ -1,0 +1,174 @@
+"""An endpoint over a model of the engine, with the engine's failures in Elasticsearch's words."""
+
+import asyncio
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, Final
+
+from proxy.chunks.chunkers import chunk
+from proxy.chunks.settings import SentenceBoundaryChunkingSettings
+from proxy.chunks.words import Words, WordStatus
+from proxy.engine import (
+    DeadlineExceededError,
+    Demand,
+    EngineError,
+    InputTooLargeError,
+    ModelFailedError,
+    QueueFullError,
+    UnknownModelError,
+)
+from proxy.errors import Cause
+from proxy.inference.configuration import EndpointConfig
+from proxy.inference.failures import InferenceFailedError, status_error
+from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
+from proxy.inference.service import ServiceContext
+
+NUM_ALLOCATIONS: Final = "num_allocations"
+NUM_THREADS: Final = "num_threads"
+MODEL_ID: Final = "model_id"
+ADAPTIVE: Final = "adaptive_allocations"
+DEPLOYMENT_ID: Final = "deployment_id"
+STRATEGY: Final = "long_document_strategy"
+MAX_CHUNKS: Final = "max_chunks_per_doc"
+MIN: Final = "min_number_of_allocations"
+MAX: Final = "max_number_of_allocations"
+
+_TOKEN_LIMIT: Final = 512
+_SPECIAL_TOKENS: Final = 3
+_WORDS_PER_TOKEN: Final = 0.75
+_holders = count()
+
+
+def demand_of(service_settings: Mapping[str, Any]) -> Demand:
+    """What an endpoint's settings ask of the engine. Where no minimum is given there is one allocation."""
+    threads = service_settings[NUM_THREADS]
+    adaptive = service_settings.get(ADAPTIVE) or {}
+    if adaptive.get("enabled"):
+        most = adaptive.get(MAX)
+        return Demand(None if most is None else threads * most, keep_loaded=adaptive.get(MIN) != 0)
+    return Demand(threads * service_settings.get(NUM_ALLOCATIONS, 1))
+
+
+class LocalRanker:
+    """`Ranker` over the engine."""
+
+    def __init__(self, context: ServiceContext, config: EndpointConfig) -> None:
+        self._context = context
+        self._inference_id = config.inference_id
+        self._settings = config.service_settings
+        self.model: str = config.service_settings[MODEL_ID]
+        # An endpoint that changes is opened anew before its former self is closed.
+        self._holder = f"{config.inference_id} {next(_holders)}"
+        name = context.models.find(self.model)
+        if name is not None and DEPLOYMENT_ID not in config.service_settings:
+            context.engine.demand(name, self._holder, demand_of(config.service_settings))
+
+    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+        """Raw logits, sorted here; equal scores keep the order of their inputs."""
+        chunks = None
+        texts = request.texts
+        if self._settings.get(STRATEGY) == "chunk":
+            most = self._settings.get(MAX_CHUNKS)
+            chunks = await asyncio.to_thread(chunked, request.query, request.texts, most)
+            texts = [text for each in chunks for text in each]
+        with self._failures_told():
+            reranked = await self._context.engine.rerank(self._known(), request.query, texts, deadline)
+        scores = reranked.scores if chunks is None else _best(reranked.scores, chunks)
+        returns = request.return_documents
+        if returns is None:
+            returns = request.task_settings.get("return_documents", True)
+        docs = [
+            RankedDoc(index, score, text if returns else None)
+            for index, (score, text) in enumerate(zip(scores, request.texts, strict=True))
+        ]
+        return Ranking(sort_by_score(docs, request.top_n), reranked.cached, reranked.truncated)
+
+    async def check(self, deadline: float) -> None:
+        """Its settings have been checked; in Elasticsearch, too, a model is started once it is kept."""
+
+    async def start(self, deadline: float) -> None:
+        """Wait for the model.
+
+        Raises:
+            InferenceFailedError: 408, it still loads at the deadline; else as `rank`.
+        """
+        try:
+            with self._failures_told():
+                await self._context.engine.wait_ready(self._known(), deadline)
+        except InferenceFailedError as failure:
+            if not isinstance(failure.__context__, DeadlineExceededError):
+                raise
+            reason = (
+                f"Timed out waiting for trained model deployment [{self._inference_id}] to start. Use the "
+                "trained model stats API to track the state of the deployment and try again once it has "
+                "started."
+            )
+            raise InferenceFailedError(408, Cause("model_deployment_timeout_exception", reason)) from None
+
+    async def close(self) -> None:
+        name = self._context.models.find(self.model)
+        if name is not None:
+            self._context.engine.release(name, self._holder)
+
+    def _known(self) -> str:
+        name = self._context.models.find(self.model)
+        if name is None:
+            raise InferenceFailedError(
+                404,
+                Cause(
+                    "resource_not_found_exception",
+                    f"No known trained model with model_id [{self.model}] for inference endpoint "
+                    f"[{self._inference_id}]: it was removed from the settings, or deleted",
+                ),
+            )
+        return name
+
+    @contextmanager
+    def _failures_told(self) -> Iterator[None]:
+        """Raises:
+        InferenceFailedError: What the engine raised, as Elasticsearch would tell it.
+        """
+        try:
+            yield
+        except DeadlineExceededError as failure:
+            timeout_s = self._context.timeout_s
+            reason = f"Request timed out after [{timeout_s:g}s] for inference id [{self._inference_id}]"
+            inner = Cause("timeout_exception", str(failure))  # whether the model still loads, say
+            raise status_error(429, reason, inner) from None
+        except QueueFullError as failure:
+            cause = Cause("es_rejected_execution_exception", str(failure))
+            raise InferenceFailedError(429, cause) from None
+        except InputTooLargeError as failure:
+            raise status_error(400, str(failure)) from None
+        except ModelFailedError as failure:
+            raise status_error(
+                500,
+                f"Model [{self.model}] of inference endpoint [{self._inference_id}] could not be loaded: "
+                f"{failure}",
+            ) from None
+        except UnknownModelError as failure:
+            raise InferenceFailedError(404, Cause("resource_not_found_exception", str(failure))) from None
+        except EngineError as failure:
+            raise status_error(500, f"Inference with model [{self.model}] failed: {failure}") from failure
+
+
+def chunked(query: str, texts: Sequence[str], most: int | None) -> list[list[str]]:
+    """The chunks of each text that Elastic Rerank reads (``RerankRequestChunker``).
+
+    They are sentences with one sentence of overlap, as many words as fit beside the query, and at least as
+    many as fill half of the model's window; at most `most` of a text, its first ones.
+    """
+    status = WordStatus()
+    query_words = Words(query, status)
+    query_tokens = math.ceil(query_words.count(0, len(query)) / _WORDS_PER_TOKEN)
+    tokens = max(_TOKEN_LIMIT - _SPECIAL_TOKENS - query_tokens, _TOKEN_LIMIT // 2)
+    settings = SentenceBoundaryChunkingSettings(int(tokens * _WORDS_PER_TOKEN), sentence_overlap=1)
+    return [[text[start:end] for start, end in chunk(Words(text, status), settings)[:most]] for text in texts]
+
+
+def _best(scores: Sequence[float], chunks: Sequence[Sequence[str]]) -> list[float]:
+    """Of each text the score of its best chunk; there is always one."""
+    remaining = iter(scores)
+    return [max(next(remaining) for _ in each) for each in chunks]

@@ -1,0 +1,165 @@
+"""Who may do what: upstream decides, its answers are kept for a while, and doubt is no permission."""
+
+import json
+from typing import Any
+
+import pytest
+
+from proxy.inference.failures import InferenceFailedError
+from proxy.inference.privileges import (
+    DELETE_ENDPOINT,
+    PUT_ENDPOINT,
+    RUN_INFERENCE,
+    Privileges,
+    denial,
+)
+from proxy.search.upstream import Reply, UpstreamRefusedError
+
+YES, NO = {"has_all_requested": True}, {"has_all_requested": False}
+WHO = {"username": "u", "roles": ["b", "a"], "authentication_type": "realm"}
+HAS = "POST /_security/user/_has_privileges"
+IS = "GET /_security/_authenticate"
+
+
+class Security:
+    """An upstream with answers of the test's choice.
+
+    Attributes:
+        asked: What was asked, with the body.
+    """
+
+    def __init__(self, *answers: Any, status: int = 200) -> None:
+        self._answers = list(answers)
+        self._status = status
+        self.asked: list[tuple[str, Any]] = []
+
+    async def request(self, method: str, target: str, body: bytes) -> Reply:
+        self.asked.append((f"{method} {target}", json.loads(body) if body else None))
+        answer = self._answers.pop(0)
+        return Reply(self._status, (), answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def refusal(privileges: Privileges, upstream: Security, caller: bytes = b"me") -> InferenceFailedError:
+    with pytest.raises(InferenceFailedError) as raised:
+        await privileges.require(upstream, caller, PUT_ENDPOINT)
+    return raised.value
+
+
+async def test_the_action_itself_is_asked_for() -> None:
+    upstream = Security(YES)
+    await Privileges().require(upstream, b"me", PUT_ENDPOINT)
+    assert upstream.asked == [(HAS, {"cluster": ["cluster:admin/xpack/inference/put"]})]
+
+
+async def test_a_refusal_is_natives() -> None:
+    upstream = Security(NO, WHO)
+    failure = await refusal(Privileges(), upstream)
+    assert [asked for asked, _ in upstream.asked] == [HAS, IS]
+    reason = (
+        "action [cluster:admin/xpack/inference/put] is unauthorized for user [u] with effective roles [a,b], "
+        "this action is granted by the cluster privileges [manage_inference,manage,all]"
+    )
+    assert failure.body() == {
+        "error": {
+            "root_cause": [{"type": "security_exception", "reason": reason}],
+            "type": "security_exception",
+            "reason": reason,
+        },
+        "status": 403,
+    }
+
+
+@pytest.mark.parametrize(
+    ("caller", "words"),
+    [
+        ({"username": "u", "roles": []}, "user [u] with effective roles []"),
+        (
+            {
+                "username": "u",
+                "roles": [],
+                "authentication_type": "api_key",
+                "api_key": {"id": "i", "name": "n"},
+            },
+            "API key id [i] of user [u]",
+        ),
+        (
+            {
+                "username": "elastic/fleet-server",
+                "roles": [],
+                "authentication_type": "token",
+                "authentication_realm": {"name": "_service_account", "type": "_service_account"},
+            },
+            "service account [elastic/fleet-server]",
+        ),
+    ],
+)
+def test_words_for_callers(caller: Any, words: str) -> None:
+    assert denial(RUN_INFERENCE, caller).cause.reason == (
+        f"action [cluster:monitor/xpack/inference/post] is unauthorized for {words}, this action is "
+        "granted by the cluster privileges [monitor_inference,manage_inference,monitor,manage,all]"
+    )
+
+
+async def test_answers_are_remembered_for_a_while_by_caller_and_action() -> None:
+    clock = Clock()
+    privileges = Privileges(clock)
+    upstream = Security(YES, NO, WHO, YES, NO, WHO)
+    await privileges.require(upstream, b"me", PUT_ENDPOINT)
+    await privileges.require(upstream, b"me", PUT_ENDPOINT)
+    assert len(upstream.asked) == 1
+    first = await refusal(privileges, upstream, b"you")
+    again = await refusal(privileges, upstream, b"you")
+    assert len(upstream.asked) == 3
+    assert first is not again
+    assert first.body() == again.body()
+    await privileges.require(upstream, b"me", DELETE_ENDPOINT)
+    assert len(upstream.asked) == 4
+    clock.now_s = 31
+    await refusal(privileges, upstream)
+    assert len(upstream.asked) == 6
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (400, {"error": "no handler found for uri [/_security/user/_has_privileges] and method [POST]"}),
+        (405, {"error": "Incorrect HTTP method for uri [/_security/user/_has_privileges] and method [POST]"}),
+    ],
+)
+async def test_without_security_everybody_may_do_everything(status: int, answer: Any) -> None:
+    privileges, upstream = Privileges(), Security(answer, status=status)
+    await privileges.require(upstream, b"me", PUT_ENDPOINT)
+    await privileges.require(upstream, b"me", PUT_ENDPOINT)
+    assert len(upstream.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (401, {"error": {"type": "security_exception"}}),
+        (403, {"error": {"type": "security_exception"}}),
+        (400, {"error": {"type": "illegal_argument_exception"}}),
+        (404, {"error": "no handler found for uri [/_security/user/_has_privileges]"}),
+        (500, {}),
+        (503, YES),
+        (200, b"<html>"),
+        (200, b"[]"),
+        (200, {}),
+        (200, {"has_all_requested": "yes"}),
+        (200, {"has_all_requested": 1}),
+    ],
+)
+async def test_doubt_is_no_permission_and_is_not_remembered(status: int, answer: Any) -> None:
+    privileges, upstream = Privileges(), Security(answer, answer, status=status)
+    for _ in range(2):
+        with pytest.raises(UpstreamRefusedError) as raised:
+            await privileges.require(upstream, b"me", PUT_ENDPOINT)
+        assert raised.value.reply.status == status
+    assert len(upstream.asked) == 2
