@@ -3,7 +3,6 @@
 Its torch is the project's: it is in the cache of uv already, and Eland's own pin would be gigabytes more.
 """
 
-import asyncio
 import os
 import shutil
 import subprocess
@@ -36,23 +35,17 @@ class Eland:
 
     directory: Path
 
-    async def import_hub_model(self, *arguments: str) -> Run:
+    def import_hub_model(self, *arguments: str) -> Run:
         """`eland_import_hub_model ARGUMENTS`."""
-        process = await asyncio.create_subprocess_exec(
-            self.directory / "bin" / "eland_import_hub_model",
-            *arguments,
+        done = subprocess.run(
+            [self.directory / "bin" / "eland_import_hub_model", *arguments],
             env=_environment(),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
-        try:
-            output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode is not None
-        return Run(process.returncode, output.decode("utf-8", "replace"))
+        return Run(done.returncode, done.stdout)
 
 
 def installed() -> Eland:
