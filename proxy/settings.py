@@ -338,6 +338,22 @@ class AsyncSearchSettings(Section):
     )
 
 
+class TrainedModelsSettings(Section):
+    upload: bool = Field(
+        False,
+        description="Whether clients may upload models (`_ml/trained_models`), as Eland does. Such a model "
+        "is a TorchScript program that runs in the proxy: only those who may run code there may upload.",
+    )
+    max_model_size: ByteSize = Field(
+        ByteSize(2 * 1024 * 1024 * 1024), description="Largest program of an uploaded model."
+    )
+    max_models: Count = Field(32, description="Uploaded models at once, those on their way included.")
+    max_uploads: Count = Field(4, description="Models that may be on their way at once.")
+    upload_timeout_s: Seconds = Field(
+        600.0, description="Seconds without a further part after which an upload is given up and removed."
+    )
+
+
 class RegistrySettings(Section):
     store: Literal["file", "index", "none"] = Field(
         "file",
@@ -526,6 +542,9 @@ class Settings(BaseModel):
     )
     async_search: AsyncSearchSettings = Field(
         AsyncSearchSettings(), description="`_async_search` with a reranker, which this proxy keeps itself."
+    )
+    trained_models: TrainedModelsSettings = Field(
+        TrainedModelsSettings(), description="Models that clients upload."
     )
     engine: EngineSettings = Field(EngineSettings(), description="Inference on this machine.")
     edge: EdgeSettings = Field(EdgeSettings(), description="The part that relays bytes.")

@@ -7,7 +7,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxy.app.headers import for_client
+from proxy.app.headers import content_type_beside, for_client
 from proxy.errors import error
 from proxy.search.upstream import Reply
 from proxy.settings import SearchSettings, UpstreamSettings
@@ -91,6 +91,9 @@ class CallerUpstream:
 
     async def request(self, method: str, target: str, body: bytes) -> Reply:
         headers = self._headers
+        if body and "Content-Type" not in headers:  # the caller sent none, and this one is ours
+            headers = headers.copy()
+            headers["Content-Type"] = content_type_beside(headers.get("Accept"))
         if not body and "Content-Type" in headers:
             # Elasticsearch refuses some requests that name a media type for a body they do not have.
             headers = headers.copy()

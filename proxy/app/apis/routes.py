@@ -11,6 +11,9 @@ from proxy.app.apis.inference import Inference, InferenceApi, Operation
 from proxy.app.apis.msearch import MultiSearch
 from proxy.app.apis.search import Search
 from proxy.app.apis.templates import MultiSearchTemplate, SearchTemplate
+from proxy.app.apis.trained_models import Operation as TrainedModelsOperation
+from proxy.app.apis.trained_models import TrainedModelsApi, TrainedModelsOperations
+from proxy.app.apis.upstream_models import PATH as MODELS
 from proxy.app.async_searches import AsyncSearches
 from proxy.app.credentials import CallerDigests
 from proxy.app.metrics import InferenceMetrics, RequestCounter, SearchMetrics
@@ -22,6 +25,7 @@ from proxy.search.executor import Executor
 _INDEX = r"/(?:(?P<index>[^/]+)/)?"
 _FIRST = r"(?P<first>[^/]+)"
 _SECOND = r"(?P<second>[^/]+)"
+_ID = r"(?P<id>[^/]+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,35 @@ def inference_routes(api: InferenceApi, gate: Gate, metrics: InferenceMetrics) -
     )
     return tuple(
         Route(re.compile(f"/_inference{rest}/?"), Inference(api, operations, gate, metrics), metrics)
+        for rest, operations in paths
+    )
+
+
+def trained_model_routes(api: TrainedModelsApi, gate: Gate, metrics: InferenceMetrics) -> Sequence[Route]:
+    """The paths of `_ml/trained_models`."""
+    read = (api.read, privileges.GET_MODEL)
+    stats = {"GET": (api.stats, privileges.GET_MODEL_STATS)}
+    one = {
+        "GET": read,
+        "PUT": (api.create, privileges.PUT_MODEL),
+        "DELETE": (api.delete, privileges.DELETE_MODEL),
+    }
+    infer = {"POST": (api.infer, privileges.INFER_MODEL)}
+    paths: Sequence[tuple[str, Mapping[str, tuple[TrainedModelsOperation, Action]]]] = (
+        ("", {"GET": read}),
+        ("/_stats", stats),
+        (f"/{_ID}", one),
+        (f"/{_ID}/_stats", stats),
+        (f"/{_ID}/definition/(?P<part>[^/]+)", {"PUT": (api.put_part, privileges.PUT_MODEL_PART)}),
+        (f"/{_ID}/vocabulary", {"PUT": (api.put_vocabulary, privileges.PUT_MODEL_VOCABULARY)}),
+        (f"/{_ID}/deployment/_start", {"POST": (api.start, privileges.START_DEPLOYMENT)}),
+        (f"/{_ID}/deployment/_update", {"POST": (api.update, privileges.UPDATE_DEPLOYMENT)}),
+        (f"/{_ID}/deployment/_stop", {"POST": (api.stop, privileges.STOP_DEPLOYMENT)}),
+        (f"/{_ID}/_infer", infer),
+        (f"/{_ID}/deployment/_infer", infer),  # of clients of 8.0 to 8.2
+    )
+    return tuple(
+        Route(re.compile(f"{MODELS}{rest}/?"), TrainedModelsOperations(operations, gate, metrics), metrics)
         for rest, operations in paths
     )
 
