@@ -311,6 +311,11 @@ class SearchSettings(Section):
         description="Whether hits keep their first-stage order when reranking fails and the retriever does "
         "not say `allow_rerank_failures` itself; else such a search fails, as native's does.",
     )
+    check_privileges: bool = Field(
+        True,
+        description="Whether a reranked search needs the privilege `monitor_inference` (or one that includes "
+        "it) where upstream has security, as native's does. `false`: what its inner searches need is enough.",
+    )
     evaluate_unknown_retrievers: bool = Field(
         True,
         description="Whether `rrf`, `linear` and `pinned` without a reranker are evaluated here too when "

@@ -17,7 +17,6 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from proxy.app import control
-from proxy.app.apis.gate import Gate
 from proxy.app.apis.inference import InferenceApi
 from proxy.app.apis.routes import Route, inference_routes, trained_model_routes
 from proxy.app.apis.trained_models import TrainedModelsApi
@@ -29,6 +28,7 @@ from proxy.engine import Engine
 from proxy.inference.endpoints import Endpoints
 from proxy.inference.fixed import fixed_endpoints
 from proxy.inference.local_models import LocalModels
+from proxy.inference.privileges import Privileges
 from proxy.inference.registry.files import state_directory
 from proxy.inference.registry.opening import open_store
 from proxy.inference.remote import RemoteClient
@@ -80,8 +80,12 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         endpoints = Endpoints(services, fixed, open_store(settings))
         cleanup.push_async_callback(endpoints.close)
         await endpoints.start()
+        privileges = Privileges()
         scorer = Scorer(
-            endpoints, settings.search.timeout_s, allow_failures=settings.search.allow_rerank_failures
+            endpoints,
+            settings.search.timeout_s,
+            allow_failures=settings.search.allow_rerank_failures,
+            privileges=privileges if settings.search.check_privileges else None,
         )
         executor = Executor(scorer, settings.search.deadline_s)
         cleanup.push_async_callback(executor.drain)
@@ -94,7 +98,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
             unknown.parse if unknown else parse_search,
             async_search=settings.async_search,
             unknown=unknown,
-            others=_other_routes(settings, endpoints, uploaded, InferenceMetrics(registry)),
+            others=_other_routes(settings, endpoints, uploaded, privileges, InferenceMetrics(registry)),
         )
         await _listen(cleanup, control.application(engine, registry), control_socket, settings)
         await _listen(cleanup, app.application(), socket, settings)
@@ -119,12 +123,15 @@ async def _uploaded_models(
 
 
 def _other_routes(
-    settings: Settings, endpoints: Endpoints, uploaded: TrainedModels | None, metrics: InferenceMetrics
+    settings: Settings,
+    endpoints: Endpoints,
+    uploaded: TrainedModels | None,
+    privileges: Privileges,
+    metrics: InferenceMetrics,
 ) -> Sequence[Route]:
     """The APIs beside those of searches."""
-    gate = Gate()
     inference = InferenceApi(endpoints, check_new=not settings.inference.skip_validate_and_start)
-    routes = inference_routes(inference, gate, metrics)
+    routes = inference_routes(inference, privileges, metrics)
     if uploaded is None or not settings.trained_models.upload:
         return routes
 
@@ -133,7 +140,7 @@ def _other_routes(
         return any(config.service_settings[MODEL_ID] == model_id for config in configs)
 
     api = TrainedModelsApi(uploaded, in_use)
-    return (*routes, *trained_model_routes(api, gate, metrics))
+    return (*routes, *trained_model_routes(api, privileges, metrics))
 
 
 async def _listen(cleanup: AsyncExitStack, app: web.Application, path: str, settings: Settings) -> None:

@@ -7,6 +7,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from proxy.app.credentials import CallerDigests
 from proxy.app.headers import content_type_beside, for_client
 from proxy.errors import error
 from proxy.search.upstream import Reply
@@ -21,6 +22,7 @@ class UpstreamClient:
 
     def __init__(self, upstream: UpstreamSettings, search: SearchSettings) -> None:
         self._base = upstream.url
+        self._callers = CallerDigests()
         self._host = host_header(upstream)
         self._max_response = search.max_response
         self._session = aiohttp.ClientSession(
@@ -38,7 +40,7 @@ class UpstreamClient:
         if self._host is not None:
             headers = headers.copy()
             headers["Host"] = self._host.decode()
-        return CallerUpstream(self, headers)
+        return CallerUpstream(self, headers, self._callers.of(headers))
 
     async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
         """Send one request; see `proxy.search.upstream.Upstream`.
@@ -85,7 +87,8 @@ class UpstreamClient:
 class CallerUpstream:
     """`proxy.search.upstream.Upstream` with the caller's own headers."""
 
-    def __init__(self, client: UpstreamClient, headers: CIMultiDict[str]) -> None:
+    def __init__(self, client: UpstreamClient, headers: CIMultiDict[str], caller: bytes) -> None:
+        self.caller = caller
         self._client = client
         self._headers = headers
 

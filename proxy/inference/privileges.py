@@ -73,18 +73,15 @@ class Privileges:
             _MAX_ANSWERS, _REMEMBERED_S, clock
         )
 
-    async def require(self, upstream: Upstream, caller: bytes, action: Action) -> None:
+    async def require(self, upstream: Upstream, action: Action) -> None:
         """Let the caller pass or not. Where upstream has no security, everybody may do everything.
-
-        Args:
-            caller: Its digest, equal for equal credentials.
 
         Raises:
             InferenceFailedError: 403, in Elasticsearch's words.
             UpstreamRefusedError: Upstream does not know the caller, or refused to tell.
             ElasticsearchError: 5xx when upstream cannot be reached.
         """
-        key = caller, action.name
+        key = upstream.caller, action.name
         try:
             refusal = self._answers[key]
         except KeyError:

@@ -26,7 +26,14 @@ class UpstreamRefusedError(Exception):
 
 
 class Upstream(Protocol):
-    """Elasticsearch, spoken to with one caller's credentials and headers."""
+    """Elasticsearch, spoken to with one caller's credentials and headers.
+
+    Attributes:
+        caller: A digest of the credentials: equal ones have the same.
+    """
+
+    @property
+    def caller(self) -> bytes: ...
 
     async def request(self, method: str, target: str, body: bytes) -> Reply:
         """Send one request.

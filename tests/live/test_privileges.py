@@ -1,11 +1,10 @@
 """A real Elasticsearch's security decides who may do what with endpoints, and ours says so in its words."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from multidict import CIMultiDict
 
-from proxy.app.credentials import CallerDigests
 from proxy.app.upstream import UpstreamClient
 from proxy.inference import privileges
 from proxy.inference.failures import InferenceFailedError
@@ -25,6 +24,8 @@ from proxy.settings import SearchSettings, UpstreamSettings
 from testbed import RunningElasticsearch, Server
 from testbed.http import basic
 from tests.support.accounts import PASSWORD, account
+from tests.support.search_app import search_app
+from tests.support.searches import reranking
 
 pytestmark = pytest.mark.every_version
 
@@ -36,7 +37,6 @@ class Asking:
 
     def __init__(self, url: str) -> None:
         self._client = UpstreamClient(UpstreamSettings(url=url), SearchSettings())
-        self._digests = CallerDigests()
         self._privileges = Privileges()
 
     async def require(self, action: Action, authorization: str | None, **headers: str) -> None:
@@ -44,8 +44,7 @@ class Asking:
         if authorization is not None:
             sent["Authorization"] = authorization
         sent["Content-Type"] = "application/json"
-        upstream = self._client.for_caller(sent)
-        await self._privileges.require(upstream, self._digests.of(sent), action)
+        await self._privileges.require(self._client.for_caller(sent), action)
 
     async def may(self, action: Action, authorization: str) -> bool:
         try:
@@ -143,3 +142,41 @@ async def test_without_security_everybody_may_do_everything(elasticsearch: Runni
     for action in ACTIONS:
         await asking.require(action, None)
     await asking.close()
+
+
+class TestSearches:
+    """A reranked search needs what native needs: to read the endpoint."""
+
+    @pytest.fixture
+    def index(self, secured: RunningElasticsearch) -> Iterator[str]:
+        name = "privileges"
+        call = secured.server.call
+        assert call("PUT", f"/{name}/_doc/0?refresh=true", {"text": "a 1"}).status == 201
+        yield name
+        call("DELETE", f"/{name}")
+
+    async def test_whoever_may_only_read_the_index_is_refused(
+        self, secured: RunningElasticsearch, index: str
+    ) -> None:
+        async with search_app(secured.url, check_privileges=True) as app:
+            for user, status in (("reader", 403), ("two_roles", 200)):
+                headers = {"Authorization": basic(user, PASSWORD)}
+                answer = await app.search(index, reranking(), headers=headers)
+                assert answer.status == status, answer.body
+                if status == 403:
+                    assert answer.cause["reason"].startswith(
+                        "action [cluster:monitor/xpack/inference/get] is unauthorized for user [reader]"
+                    )
+                    assert app.engine.asked == []
+
+    async def test_a_reranker_may_do_without(self, secured: RunningElasticsearch, index: str) -> None:
+        headers = {"Authorization": basic("reader", PASSWORD)}
+        async with search_app(secured.url, check_privileges=True) as app:
+            answer = await app.search(index, reranking(allow_rerank_failures=True), headers=headers)
+            assert answer.status == 200
+            assert answer.headers["X-Rerank"].endswith("reason=security_exception")
+
+    async def test_it_may_be_switched_off(self, secured: RunningElasticsearch, index: str) -> None:
+        headers = {"Authorization": basic("reader", PASSWORD)}
+        async with search_app(secured.url, check_privileges=False) as app:
+            assert (await app.search(index, reranking(), headers=headers)).status == 200

@@ -7,7 +7,6 @@ from urllib.parse import unquote
 
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.endpoint_references import references, referring_pipelines
-from proxy.app.apis.gate import Gate
 from proxy.app.apis.parameters import check_no_body, check_params
 from proxy.app.apis.replies import json_reply, printed_reply, printer_of, unsupported_type
 from proxy.app.apis.upstream_inference import UpstreamInference
@@ -24,7 +23,7 @@ from proxy.inference.failures import (
     timed_out,
     wrong_task_type,
 )
-from proxy.inference.privileges import Action
+from proxy.inference.privileges import Action, Privileges
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput
 from proxy.inference.requests import (
     ANY,
@@ -273,12 +272,12 @@ class Inference:
         self,
         api: InferenceApi,
         operations: Mapping[str, tuple[Operation, Action]],
-        gate: Gate,
+        privileges: Privileges,
         metrics: InferenceMetrics,
     ) -> None:
         self._api = api
         self._operations = operations
-        self._gate = gate
+        self._privileges = privileges
         self._metrics = metrics
 
     async def answer(self, context: RequestContext) -> Reply | None:
@@ -287,7 +286,7 @@ class Inference:
         if context.body and not is_json(context.content_type):
             return unsupported_type(context)
         operation, action = self._operations[context.method]
-        await self._gate.require(context, action)
+        await self._privileges.require(context.upstream(), action)
         try:
             target = Target(context.path_params)
         except InferenceFailedError:  # a task type that upstream may know

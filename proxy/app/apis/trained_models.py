@@ -6,14 +6,13 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from proxy.app.apis.context import RequestContext
-from proxy.app.apis.gate import Gate
 from proxy.app.apis.parameters import check_params
 from proxy.app.apis.replies import json_reply, printed_reply, printer_of, unsupported_type
 from proxy.app.apis.upstream_models import PATH, Page, UpstreamModels
 from proxy.app.formats.media_types import is_json
 from proxy.app.metrics import InferenceMetrics
 from proxy.errors import ElasticsearchError, error
-from proxy.inference.privileges import Action
+from proxy.inference.privileges import Action, Privileges
 from proxy.search.rawjson import Printer
 from proxy.search.upstream import Reply
 from proxy.trained_models import answers
@@ -276,11 +275,11 @@ class TrainedModelsOperations:
     def __init__(
         self,
         operations: Mapping[str, tuple[Operation, Action]],
-        gate: Gate,
+        privileges: Privileges,
         metrics: InferenceMetrics,
     ) -> None:
         self._operations = operations
-        self._gate = gate
+        self._privileges = privileges
         self._metrics = metrics
 
     async def answer(self, context: RequestContext) -> Reply | None:
@@ -290,7 +289,7 @@ class TrainedModelsOperations:
         if context.body and not is_json(context.content_type):
             return unsupported_type(context)
         operation, action = self._operations[context.method]
-        await self._gate.require(context, action)
+        await self._privileges.require(context.upstream(), action)
         reply = await operation(context, unquote(context.path_params.get("id", "")))
         if reply is not None:
             self._metrics.answered()

@@ -176,6 +176,10 @@ class Participant:
     def __init__(self, rounds: Rounds) -> None:
         self._rounds = rounds
 
+    @property
+    def caller(self) -> bytes:
+        return self._rounds.upstream.caller
+
     async def request(self, method: str, target: str, body: bytes) -> Reply:
         path = target.partition("?")[0]
         if method == "POST" and path.endswith("/_search"):

@@ -34,6 +34,8 @@ class Searches:
 
 
 class Echo:
+    caller = b"the test"
+
     async def request(self, method: str, target: str, body: bytes) -> Reply:
         number = body.count(b"\n") // 2
         answer = {"took": 1, "responses": [{"took": 1, "hits": 1, "status": 200}] * number}

@@ -43,6 +43,8 @@ def test_digests_say_nothing_outside_of_their_process() -> None:
 class Security:
     """Elasticsearch, as far as it looks at credentials."""
 
+    caller = b"the test"
+
     def __init__(self, status: int) -> None:
         self._status = status
         self.asked: list[tuple[str, str, bytes]] = []

@@ -9,15 +9,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from proxy.app.apis.context import RequestContext
-from proxy.app.apis.gate import Gate
 from proxy.app.apis.routes import Route, trained_model_routes
 from proxy.app.apis.trained_models import TrainedModelsApi
 from proxy.app.formats.media_types import Format
 from proxy.app.metrics import InferenceMetrics
 from proxy.errors import ElasticsearchError, error
 from proxy.inference import privileges
-from proxy.inference.privileges import Action
+from proxy.inference.privileges import Action, Privileges
 from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.search.upstream import Upstream as UpstreamOf
 from proxy.trained_models.trained_models import TrainedModels
 from proxy.xcontent.params import parse_params
 from tests.support.trained_models import (
@@ -38,6 +38,8 @@ THEIRS = {"model_id": "lang_ident_model_1", "created_by": "_xpack", "create_time
 class Upstream:
     """Elasticsearch with one trained model, or without such an API."""
 
+    caller = b"the test"
+
     def __init__(self) -> None:
         self.has_models = True
         self.asked: list[str] = []
@@ -56,7 +58,7 @@ class Upstream:
         return reply(404, {"error": {"type": "resource_not_found_exception"}, "status": 404})
 
 
-class Doorkeeper(Gate):
+class Doorkeeper(Privileges):
     """Notes what is asked for, and refuses some of it."""
 
     def __init__(self) -> None:
@@ -64,7 +66,7 @@ class Doorkeeper(Gate):
         self.asked: list[Action] = []
         self.refused: set[Action] = set()
 
-    async def require(self, context: RequestContext, action: Action) -> None:
+    async def require(self, upstream: UpstreamOf, action: Action) -> None:
         self.asked.append(action)
         if action in self.refused:
             raise error(403, "security_exception", action.name)

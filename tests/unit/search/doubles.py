@@ -17,6 +17,8 @@ class ScriptedUpstream:
         sent: Method, target without its query, and body of each request.
     """
 
+    caller = b"the test"
+
     def __init__(self, answer: Answer) -> None:
         self.sent: list[tuple[str, str, Any]] = []
         self._answer = answer

@@ -32,6 +32,8 @@ class Upstream:
         questions: Their targets.
     """
 
+    caller = b"the test"
+
     def __init__(self, refused: Reply, answer: Callable[[], Reply]) -> None:
         self._refused = refused
         self._answer = answer

@@ -35,6 +35,8 @@ class Parser:
         asked: Targets and bodies.
     """
 
+    caller = b"the test"
+
     def __init__(self) -> None:
         self.asked: list[tuple[str, bytes]] = []
 

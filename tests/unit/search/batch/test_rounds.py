@@ -21,6 +21,8 @@ class Elasticsearch:
     `handler`, if it answers at all, comes first.
     """
 
+    caller = b"the test"
+
     def __init__(self, handler: Callable[[str, str, bytes], Reply | None] = lambda *_: None) -> None:
         self.sent: list[tuple[str, str, bytes]] = []
         self.asked = asyncio.Event()
