@@ -48,8 +48,8 @@ def for_upstream(raw: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
 
 
 def content_type_beside(accept: str | None) -> str:
-    """The type of a JSON body of ours: with the version that the answer is asked for in, as Elasticsearch wants
-    it in both headers or in none.
+    """The type of a JSON body of ours: with the version that the answer is asked for in, as Elasticsearch
+    wants it in both headers or in none.
     """
     return accept if accept is not None and _VERSIONED_JSON.fullmatch(accept) else "application/json"
 
