@@ -85,20 +85,6 @@ def _check_upstream_url(value: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _check_source(value: str) -> str:
-    if "://" not in value:
-        return value
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https", "file"):
-        raise ValueError("expected a directory, a hub id, or a URL with https://, http:// or file://")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        # What it is loaded from is told to everyone who may see the status.
-        raise PydanticCustomError(
-            _SECRET, "must be an address alone: repositories are read without credentials"
-        )
-    return value
-
-
 _KEY = re.compile(r"[A-Za-z0-9+/_-]{43}=?")
 """32 bytes in base64, in either alphabet."""
 _REVEAL = "reveal"
@@ -120,6 +106,20 @@ def _check_key(value: SecretStr) -> SecretStr:
 def _dump_secret(value: SecretStr, info: SerializationInfo) -> str:
     revealed = info.context is not None and info.context.get(_REVEAL, False)
     return value.get_secret_value() if revealed else str(value)
+
+
+def _check_source(value: str) -> str:
+    if "://" not in value:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https", "file"):
+        raise ValueError("expected a directory, a hub id, or a URL with https://, http:// or file://")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        # What it is loaded from is told to everyone who may see the status.
+        raise PydanticCustomError(
+            _SECRET, "must be an address alone: repositories are read without credentials"
+        )
+    return value
 
 
 SHORT_FORMS = {"admin": "listen", "upstream": "url"}
@@ -236,6 +236,12 @@ class ModelSettings(Section):
         description="The package in a repository, or in a directory that holds packages. Absent: the model's "
         "name without a leading dot, or the only package of the directory.",
     )
+    backend: str = Field(
+        "auto",
+        min_length=1,
+        description="What runs it. `auto`: what the proxy has of its own; else the name of a backend that an "
+        "installed package brings (entry points `rerank_proxy.backends`).",
+    )
     preload: bool = Field(
         True, description="Load it at the start and keep it loaded. `false`: when something needs it."
     )
@@ -265,7 +271,10 @@ class EndpointSettings(Section):
         "elasticsearch", description="What serves the endpoint, as in `PUT _inference`.", min_length=1
     )
     service_settings: dict[str, Any] = Field(
-        default_factory=dict, description="Settings of the service, as in `PUT _inference`."
+        default_factory=dict,
+        repr=False,
+        description="Settings of the service, as in `PUT _inference`. A secret may be `{env: NAME}` or "
+        "`{file: PATH}`.",
     )
     task_settings: dict[str, Any] = Field(
         default_factory=dict, description="Settings of its task, as in `PUT _inference`."
@@ -403,6 +412,96 @@ class LifecycleSettings(Section):
     )
 
 
+def _words(value: object) -> object:
+    """A list, also as one text with commas."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+def _pairs(value: object) -> object:
+    """A mapping, also as one text: JSON, or `NAME=VALUE` with commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("{"):
+        try:
+            return msgspec.json.decode(value)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"is not valid JSON: {error}") from None
+    pairs = [word.strip().partition("=") for word in value.split(",") if word.strip()]
+    if not all(name and separator for name, separator, _ in pairs):
+        raise ValueError("expected NAME=VALUE, or several with commas")
+    return {name: text for name, _, text in pairs}
+
+
+def _check_base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected http://HOST:PORT or https://HOST:PORT, with or without a path")
+    _ = parts.port
+    if parts.username or parts.password:
+        raise PydanticCustomError(_SECRET, "must not hold credentials: they belong to the endpoint's secrets")
+    if parts.query or parts.fragment:
+        raise ValueError("must not hold a query: the service's own path is appended")
+    return value.rstrip("/")
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+BaseUrls = Annotated[dict[str, Annotated[str, AfterValidator(_check_base_url)]], BeforeValidator(_pairs)]
+Counts = Annotated[dict[str, Count], BeforeValidator(_pairs)]
+
+
+class RemoteSettings(Section):
+    allowed_hosts: Words = Field(
+        ("vendors",),
+        description="Hosts that remote endpoints may call. `vendors` stands for the hosts of each service's "
+        "own vendor, `*.example.com` for all below it, `*` for every public one. Private, loopback and "
+        "link-local addresses need `remote.allow_private_addresses` besides.",
+    )
+    allow_private_addresses: bool = Field(
+        False, description="Whether an allowed host may be, or resolve to, an address that is not public."
+    )
+    base_urls: BaseUrls = Field(
+        {},
+        description="By service, what stands in place of its vendor's `https://HOST` (a gateway, say); "
+        "its host is allowed for that service. An address in an endpoint's own settings stays. In a text: "
+        "`cohere=https://gateway/cohere,jinaai=…`.",
+    )
+    max_documents: Counts = Field(
+        {},
+        description="By service, the most texts in one call, where that differs from the vendor's usual "
+        "limit; more are split over several calls. In a text: `hugging_face=64`.",
+    )
+    max_answer: ByteSize = Field(
+        ByteSize(64 * 1024 * 1024), description="Largest answer of one call that is accepted."
+    )
+    parallel_calls: Count = Field(4, description="Calls at once for one search whose texts are split.")
+    rate_limit_queue: int = Field(
+        1000,
+        ge=0,
+        description="Calls that may wait for the `rate_limit` of one account and model; beyond it they "
+        "get a 429.",
+    )
+    connect_timeout_s: Seconds = Field(10.0, description="Seconds to wait for a connection.")
+    retry_initial_s: Seconds = Field(
+        1.0,
+        description="Seconds before the first retry after a 429, a 5xx or a broken connection; then "
+        "doubling.",
+    )
+    retry_max_s: Seconds = Field(
+        5.0, description="Longest wait between two tries, unless the service asks for more by `Retry-After`."
+    )
+    retry_total_s: float = Field(
+        30.0, ge=0, description="Seconds after which a call is not tried again. 0: it is never tried again."
+    )
+    breaker_failures: Count = Field(
+        5,
+        description="Consecutive failures of an endpoint (5xx, no connection, no answer in time) after "
+        "which it is given a pause, and fails at once.",
+    )
+    breaker_pause_s: Seconds = Field(
+        30.0, description="Seconds of that pause; then one call is let through to find out."
+    )
+
+
 def _absent_models() -> dict[str, ModelSettings]:
     return {}
 
@@ -438,6 +537,9 @@ class Settings(BaseModel):
         RegistrySettings(), description="Endpoints that clients create with `PUT _inference`."
     )
     search: SearchSettings = Field(SearchSettings(), description="Reranked searches.")
+    remote: RemoteSettings = Field(
+        RemoteSettings(), description="Endpoints whose service is another server: Cohere, Jina AI, your own …"
+    )
     async_search: AsyncSearchSettings = Field(
         AsyncSearchSettings(), description="`_async_search` with a reranker, which this proxy keeps itself."
     )
@@ -640,6 +742,8 @@ class Setting:
             return self.default.human_readable().replace(".0", "")
         if isinstance(self.default, bool):
             return str(self.default).lower()
+        if isinstance(self.default, tuple):
+            return ",".join(self.default)
         return str(self.default)
 
     @property

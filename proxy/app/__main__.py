@@ -31,6 +31,7 @@ from proxy.inference.fixed import fixed_endpoints
 from proxy.inference.local_models import LocalModels
 from proxy.inference.registry.files import state_directory
 from proxy.inference.registry.opening import open_store
+from proxy.inference.remote import RemoteClient
 from proxy.inference.service import ServiceContext
 from proxy.inference.services import load_services
 from proxy.inference.services.elasticsearch import ElasticsearchService
@@ -70,9 +71,11 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         cleanup.push_async_callback(engine.close)
         upstream = UpstreamClient(settings.upstream, settings.search)
         cleanup.push_async_callback(upstream.close)
+        remote = RemoteClient(settings.remote, registry)
+        cleanup.push_async_callback(remote.close)
         uploaded = await _uploaded_models(cleanup, settings, engine)
         models = LocalModels(settings.models, uploaded)
-        services = load_services(ServiceContext(engine, models, settings.search.timeout_s))
+        services = load_services(ServiceContext(engine, models, settings.search.timeout_s, remote))
         fixed = fixed_endpoints(services, settings.endpoints, models)
         endpoints = Endpoints(services, fixed, open_store(settings))
         cleanup.push_async_callback(endpoints.close)

@@ -9,9 +9,24 @@ class InferenceFailedError(ElasticsearchError):
     """No such endpoint, or its model or service did not answer, or not with what was asked for."""
 
 
+class TimedOutError(InferenceFailedError):
+    """The time that a call had is over."""
+
+
 def status_error(status: int, reason: str, caused_by: Cause | None = None) -> InferenceFailedError:
     """An ``ElasticsearchStatusException``."""
     return InferenceFailedError(status, Cause("status_exception", reason, caused_by=caused_by))
+
+
+def timed_out(inference_id: str, timeout: str, inner: Cause | None = None) -> TimedOutError:
+    """No answer in time.
+
+    Args:
+        timeout: The time that there was, with its unit.
+        inner: What took so long.
+    """
+    reason = f"Request timed out after [{timeout}] for inference id [{inference_id}]"
+    return TimedOutError(429, Cause("status_exception", reason, caused_by=inner))
 
 
 def illegal_state(reason: str) -> InferenceFailedError:

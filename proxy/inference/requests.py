@@ -1,15 +1,15 @@
 """The bodies of the `_inference` API, read as Elasticsearch 9.5 reads them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxy.errors import Cause, ElasticsearchError, error, validation_error
 from proxy.inference.configuration import RERANK, TASK_TYPES
 from proxy.inference.failures import status_error
-from proxy.inference.settings_table import SERVICE_SETTINGS, TASK_SETTINGS
-from proxy.xcontent.java_values import class_name, print_java, read
+from proxy.inference.settings_table import SERVICE_SETTINGS, TASK_SETTINGS, shown
+from proxy.xcontent.java_values import class_name, read
 from proxy.xcontent.object_parser import (
     BOOL,
     INT,
@@ -18,6 +18,7 @@ from proxy.xcontent.object_parser import (
     ParseError,
     illegal_argument,
     items,
+    last_token,
     parse_object,
     x_content_error,
 )
@@ -29,13 +30,16 @@ ANY: Final = "any"
 _VALID_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9_\-.]*[a-z0-9])?")
 
 
-def check_id(inference_id: str) -> None:
-    """``MlStrings#isValidId``, for the id of a new or changed endpoint.
+def is_valid_id(inference_id: str) -> bool:
+    """``MlStrings#isValidId``, which only a new or a changed endpoint must satisfy."""
+    return inference_id != "_all" and _VALID_ID.fullmatch(inference_id) is not None
 
-    Raises:
-        ElasticsearchError: 400.
+
+def check_id(inference_id: str) -> None:
+    """Raises:
+    ElasticsearchError: 400, the id is not valid.
     """
-    if inference_id == "_all" or not _VALID_ID.fullmatch(inference_id):
+    if not is_valid_id(inference_id):
         raise validation_error(
             [
                 f"Invalid inference_id; '{inference_id}' can contain lowercase alphanumeric (a-z and 0-9), "
@@ -62,19 +66,20 @@ def resolve_task_type(url: str, body: str | None) -> str:
     Raises:
         InferenceFailedError: 400.
     """
-    if url == ANY:
-        if body is None:
+    if body is None:
+        if url == ANY:
             raise status_error(400, "model is missing required setting [task_type]")
-        if (resolved := task_type_of(body)) == ANY:
-            raise status_error(400, "task_type [any] is not valid type for inference")
-        return resolved
-    if body is not None and task_type_of(body) not in (url, ANY):
+        return url
+    resolved = task_type_of(body)
+    if resolved == ANY:
+        raise status_error(400, "task_type [any] is not valid type for inference")
+    if url not in (ANY, resolved):
         raise status_error(
             400,
             f"Cannot resolve conflicting task_type parameter in the request URL [{url}] and the request body "
             f"[{body}]",
         )
-    return url
+    return resolved
 
 
 def required(body: bytes) -> bytes:
@@ -123,15 +128,21 @@ def parse_put(body: bytes, task_type: str) -> PutRequest:
 
 @dataclass(frozen=True, slots=True)
 class UpdateRequest:
-    """A `PUT _inference/{task_type}/{inference_id}/_update`."""
+    """A `PUT _inference/{task_type}/{inference_id}/_update`.
 
-    task_type: str | None
+    The task type is `any` where neither URL nor body names one.
+    """
+
+    task_type: str
     service_settings: Mapping[str, Any]
     task_settings: Mapping[str, Any]
 
 
-def parse_update(body: bytes) -> UpdateRequest:
+def parse_update(body: bytes, task_type: str) -> UpdateRequest:
     """Read the body of a change; a `service`, which clients copy from the endpoint, is left aside.
+
+    Args:
+        task_type: Of the URL.
 
     Raises:
         ElasticsearchError: 400, as ``UpdateInferenceModelAction`` words it.
@@ -139,29 +150,33 @@ def parse_update(body: bytes) -> UpdateRequest:
     values = _map(parse(required(body)))
     if not values:
         raise status_error(400, "Request body is empty")
-    whole = print_java(values)
-    task_type = values.pop("task_type", None)
-    if task_type is not None and not isinstance(task_type, str):
-        raise status_error(400, f"Failed to parse [task_type] in update request [{whole}]")
-    settings: dict[str, Mapping[str, Any]] = {}
-    for name in (SERVICE_SETTINGS, TASK_SETTINGS):
-        value = values.pop(name, {})
-        if not isinstance(value, dict):
-            what = name.replace("_", " ")
-            raise status_error(400, f"Unable to parse {what} in the request [{whole}]")
-        settings[name] = value
-    values.pop("service", None)
+    in_body = values.get("task_type")
+    if in_body is not None:
+        if not isinstance(in_body, str):
+            raise status_error(400, f"Failed to parse [task_type] in update request [{shown(values)}]")
+        task_type_of(in_body)
+        del values["task_type"]
+    settings = {name: _settings(values, name) for name in (SERVICE_SETTINGS, TASK_SETTINGS)}
+    for name in ("service", "task_type"):
+        values.pop(name, None)
     if values:
         raise status_error(
             400,
             "Request contained fields which cannot be updated, remove these fields and try again "
-            f"[{print_java(values)}]",
+            f"[{shown(values)}]",
         )
-    return UpdateRequest(
-        None if task_type is None else task_type_of(task_type),
-        settings[SERVICE_SETTINGS],
-        settings[TASK_SETTINGS],
-    )
+    # Elasticsearch wants a task type in one of them; an endpoint's id says it as well.
+    resolved = ANY if in_body is None and task_type == ANY else resolve_task_type(task_type, in_body)
+    return UpdateRequest(resolved, settings[SERVICE_SETTINGS], settings[TASK_SETTINGS])
+
+
+def _settings(values: dict[str, Any], name: str) -> Mapping[str, Any]:
+    settings: Mapping[str, Any] | None = values.get(name)
+    if name in values and not isinstance(settings, dict):
+        what = name.replace("_", " ")
+        raise status_error(400, f"Unable to parse {what} in the request [{shown(values)}]")
+    values.pop(name, None)
+    return settings or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,28 +226,43 @@ def _to_text(node: Node, name: str) -> str:
         return text
     if node.kind != OBJECT:
         raise ParseError(Cause("x_content_parse_exception", f"Unsupported token [{node.kind}]"), node.start)
-    values = parse_object(node, "InferenceString", _INFERENCE_STRING)
+    values = parse_object(node, "InferenceString", _INFERENCE_STRING, _data_problem)
     if (type_ := values["type"]) != "text":
         reason = f"Field [{name}] contains unsupported [type] value [{type_}]. Supported values are [text]"
-        raise ParseError(Cause("x_content_parse_exception", reason), node.start)
+        raise ParseError(Cause("x_content_parse_exception", reason), last_token(node))
     value: str = values["value"]
     return value
 
 
-def _one_of(name: str, *known: str) -> Field:
-    def convert(node: Node) -> str:
-        value = str(node.scalar())
-        if value.lower() not in known:
-            allowed = ", ".join(known)
-            raise illegal_argument(f"Unrecognized {name} [{value}], must be one of [{allowed}]")
-        return value.lower()
+def _data_problem(values: Mapping[str, Any]) -> str | None:
+    """Text is text, and everything else is in base64 (``DataType``)."""
+    supported = "text" if values["type"] == "text" else "base64"
+    format_ = values.get("format", supported)
+    if format_ == supported:
+        return None
+    return (
+        f"Data type [{values['type']}] does not support data format [{format_}], supported formats are "
+        f"[{supported}]"
+    )
 
-    return Field(frozenset({STRING}), convert)
+
+def _one_of(what: str, *known: str) -> Callable[[Node], str]:
+    """An enumeration's ``fromString``."""
+
+    def convert(node: Node) -> str:
+        value: str = node.scalar()
+        if (name := value.strip().lower()) not in known:
+            raise illegal_argument(f"Unrecognized {what} [{value}], must be one of [{', '.join(known)}]")
+        return name
+
+    return convert
 
 
 _INFERENCE_STRING: Final[Mapping[str, Field]] = {
-    "type": Field(frozenset({STRING}), _one_of("type", "text", "image").convert, required=True),
-    "format": _one_of("format", "text", "base64"),
+    "type": Field(
+        frozenset({STRING}), _one_of("type", "text", "image", "audio", "video", "pdf"), required=True
+    ),
+    "format": Field(frozenset({STRING}), _one_of("format", "text", "base64")),
     "value": Field(frozenset({STRING}), STR.convert, required=True),
 }
 _RERANK: Final[Mapping[str, Field]] = {
@@ -269,11 +299,9 @@ def _object(values: dict[str, Any], name: str) -> dict[str, Any] | None:
 
 def _cast(name: str, value: Any, wanted: str) -> ElasticsearchError:
     """In Elasticsearch a ``ClassCastException`` and a 500 at places; here one refusal that names the key."""
-    return status_error(
-        400,
-        f"field [{name}] is not of the expected type. The value [{print_java(value)}] of type "
-        f"[{class_name(value).rpartition('.')[2]}] cannot be converted to a [{wanted}]",
-    )
+    type_ = class_name(value).rpartition(".")[2]
+    reason = f"field [{name}] is not of the expected type. A [{type_}] cannot be converted to a [{wanted}]"
+    return status_error(400, reason)
 
 
 def check_runs(task_type: str) -> None:

@@ -7,7 +7,7 @@ A service is one way to get scores: the models of this machine, or a vendor's AP
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from proxy.chunks.settings import default_window_words
 from proxy.engine import Engine
@@ -21,9 +21,12 @@ from proxy.inference.settings_table import (
     Kind,
     Setting,
     SettingsReader,
+    shown,
     unknown_settings,
 )
-from proxy.xcontent.java_values import print_java
+
+if TYPE_CHECKING:
+    from proxy.inference.remote.client import RemoteClient
 
 RATE_LIMIT: Final = "rate_limit"
 _REQUESTS_PER_MINUTE: Final = Setting(
@@ -77,11 +80,13 @@ class ServiceContext:
     Attributes:
         engine: The models of this machine, by the names that `models` finds for ids.
         timeout_s: Seconds that a call may take at most, for messages.
+        remote: The way to other servers.
     """
 
     engine: Engine
     models: LocalModels
     timeout_s: float
+    remote: "RemoteClient"
 
 
 class Service(ABC):
@@ -97,6 +102,8 @@ class Service(ABC):
     """For people."""
     service_settings: ClassVar[Sequence[Setting]] = ()
     task_settings: ClassVar[Sequence[Setting]] = ()
+    any_task_settings: ClassVar[bool] = False
+    """Whether the task's settings beyond the table are the service's own business, and taken as they are."""
     requests_per_minute: ClassVar[int | None] = None
     """Default of the `rate_limit` setting; None for services without it."""
     top_n_setting: ClassVar[str | None] = "top_n"
@@ -134,7 +141,7 @@ class Service(ABC):
         task_reader = SettingsReader(TASK_SETTINGS, task_settings, faults)
         table = self.settings_for(service_settings)
         values = self._read_service_settings(service_reader, table, faults)
-        config = self._config(inference_id, values, task_reader.read(self.task_settings))
+        config = self._config(inference_id, values, self._read_task_settings(task_reader))
         config = self.check_settings(config, faults)
         if faults:
             raise invalid_settings(faults)
@@ -163,7 +170,7 @@ class Service(ABC):
             raise status_error(
                 400,
                 "Request contained fields which cannot be updated, remove these fields and try again "
-                f"[{print_java(fixed)}]",
+                f"[{shown(fixed)}]",
             )
         merged_service = {**config.service_settings, **config.secrets, **_without_nulls(service_settings)}
         merged_task = {**config.task_settings, **_without_nulls(task_settings)}
@@ -180,7 +187,7 @@ class Service(ABC):
         """
         faults: list[str] = []
         reader = SettingsReader(TASK_SETTINGS, task_settings, faults)
-        values = reader.read(self.task_settings, partial=True)
+        values = self._read_task_settings(reader, partial=True)
         if faults:
             raise invalid_settings(faults)
         if reader.rest():
@@ -201,6 +208,10 @@ class Service(ABC):
         if self.requests_per_minute is not None:
             rows[f"{RATE_LIMIT}.{_REQUESTS_PER_MINUTE.name}"] = _REQUESTS_PER_MINUTE
         return {name: _catalogue_row(setting) for name, setting in rows.items()}
+
+    def _read_task_settings(self, reader: SettingsReader, *, partial: bool = False) -> dict[str, Any]:
+        values = reader.read(self.task_settings, partial=partial)
+        return {**values, **reader.take_rest()} if self.any_task_settings else values
 
     def _read_service_settings(
         self, reader: SettingsReader, table: Sequence[Setting], faults: list[str]

@@ -3,6 +3,7 @@
 Messages are those of ``ServiceUtils`` and ``ValidationException``.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -17,6 +18,9 @@ TASK_SETTINGS: Final = "task_settings"
 SECRET_SETTINGS: Final = "secret_settings"
 
 _INT_MAX: Final = 2**31 - 1
+_SENSITIVE: Final = re.compile("key|secret|token|password|credential|account", re.IGNORECASE)
+_REDACTED: Final = "::es_redacted::"
+"""As Elasticsearch's audit log has it."""
 
 
 class Kind(Enum):
@@ -103,6 +107,11 @@ class SettingsReader:
         """What was not read."""
         return self._values
 
+    def take_rest(self) -> dict[str, Any]:
+        """What was not read, which is now."""
+        rest, self._values = self._values, {}
+        return rest
+
     def fault(self, message: str) -> None:
         self._faults.append(message)
 
@@ -139,7 +148,8 @@ class SettingsReader:
         if setting.kind is Kind.URL and (reason := _url_problem(value)) is not None:
             return f"Invalid url [{value}] received for field [{name}]. Error: {reason}"
         if setting.choices and value not in setting.choices:
-            return f"Invalid value [{value}] received. [{name}] must be one of [{', '.join(setting.choices)}]"
+            choices = ", ".join(sorted(setting.choices))
+            return f"Invalid value [{value}] received. [{name}] must be one of [{choices}]"
         return setting.check(value) if setting.check is not None else None
 
 
@@ -158,7 +168,24 @@ def _url_problem(value: str) -> str | None:
     return None
 
 
+def shown(values: Mapping[str, Any]) -> str:
+    """What a message may show of settings that nobody knows: a key under a wrong name is still a key."""
+    return print_java(_redacted(values))
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: _REDACTED if _is_secret(name, item) else _redacted(item) for name, item in value.items()
+        }
+    return [_redacted(item) for item in value] if isinstance(value, list) else value
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    return isinstance(value, str | dict | list) and _SENSITIVE.search(name) is not None
+
+
 def unknown_settings(values: Mapping[str, Any], service: str) -> InferenceFailedError:
     """``ServiceUtils#throwIfNotEmptyMap``."""
-    reason = f"Configuration contains settings [{print_java(values)}] unknown to the [{service}] service"
+    reason = f"Configuration contains settings [{shown(values)}] unknown to the [{service}] service"
     return status_error(400, reason)

@@ -1,21 +1,19 @@
 """The rank phase: the texts of a window go to an inference endpoint, scores come back."""
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from itertools import islice
-from urllib.parse import quote
 
 from proxy.chunks import ChunkSelector, default_chunking
 from proxy.inference.endpoints import Endpoint, Endpoints
-from proxy.inference.failures import InferenceFailedError, not_found, wrong_task_type
+from proxy.inference.failures import InferenceFailedError, not_found
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.failures import RankPhaseError
 from proxy.search.language.retrievers import TextSimilarityReranker
 from proxy.search.ranks.ranking import RankDoc, keep_order, rank
 from proxy.search.run import Run
-from proxy.search.upstream import UpstreamRefusedError
+from proxy.search.upstream_endpoint import find_upstream
 
 
 class Scorer:
@@ -60,8 +58,9 @@ class Scorer:
         inference_id = retriever.inference_id
         endpoint = await self._endpoints.find(inference_id)
         if endpoint is None:
-            task_type = await _task_type_upstream(run, inference_id)
-            raise not_found(inference_id) if task_type in (None, "rerank") else wrong_task_type(task_type)
+            endpoint = await find_upstream(run, inference_id, self._timeout_s)
+        if endpoint is None:
+            raise not_found(inference_id)
         endpoint.check_window(retriever.rank_window_size)
         return endpoint
 
@@ -85,16 +84,6 @@ async def _score(
     if passages is not None:
         scores = _best(scores, passages)
     return rank(docs, scores, retriever.min_score), outcome
-
-
-async def _task_type_upstream(run: Run, inference_id: str) -> str | None:
-    """What upstream's endpoint of this id does; None where upstream has none, or no such API."""
-    try:
-        reply = await run.send("GET", f"/_inference/{quote(inference_id, safe='')}", b"")
-        (endpoint,) = json.loads(reply.body)["endpoints"]
-        return str(endpoint["task_type"])
-    except (UpstreamRefusedError, KeyError, TypeError, ValueError):
-        return None
 
 
 async def _passages(

@@ -9,6 +9,7 @@ from proxy.inference.endpoints import Endpoints
 from proxy.inference.failures import not_found
 from proxy.inference.fixed import fixed_endpoints
 from proxy.inference.local_models import LocalModels
+from proxy.inference.remote import RemoteClient
 from proxy.inference.service import ServiceContext
 from proxy.inference.services.elasticsearch import ElasticsearchService
 from proxy.inference.store import (
@@ -18,7 +19,7 @@ from proxy.inference.store import (
     already_exists,
     changed_meanwhile,
 )
-from proxy.settings import EndpointSettings, ModelSettings
+from proxy.settings import EndpointSettings, ModelSettings, RemoteSettings
 
 
 class LoadedModels:
@@ -104,7 +105,9 @@ def local_endpoints(
     """
     sources = {each.model: ModelSettings(source="none") for each in settings.values() if each.model}
     models = LocalModels(sources)
-    service = Limited(ServiceContext(cast("Engine", engine), models, timeout_s))
+    service = Limited(
+        ServiceContext(cast("Engine", engine), models, timeout_s, RemoteClient(RemoteSettings()))
+    )
     service.limit = top_n
     services = {service.name: service}
     return Endpoints(services, fixed_endpoints(services, settings, models), store or ReadOnlyStore())

@@ -21,6 +21,7 @@ from proxy.app.server import App
 from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
 from proxy.engine import Reranked
+from proxy.inference.endpoints import Endpoints
 from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
@@ -154,13 +155,19 @@ class SearchApp:
 
 @asynccontextmanager
 async def search_app(
-    url: str, *, evaluate: Collection[str] = (), top_n: int | None = None, **search: Any
+    url: str,
+    *,
+    evaluate: Collection[str] = (),
+    top_n: int | None = None,
+    endpoints: Endpoints | None = None,
+    **search: Any,
 ) -> AsyncIterator[SearchApp]:
     """Serve in front of the Elasticsearch at `url`.
 
     Args:
         evaluate: Types of retrievers to be evaluated by the application, known to Elasticsearch or not.
         top_n: Of the endpoint.
+        endpoints: In place of one over `engine` and a store that is empty.
         search: Settings of that section.
     """
     settings = Settings.model_validate(
@@ -174,7 +181,8 @@ async def search_app(
     engine = NumberAtTheEnd()
     limits: SearchSettings = settings.search
     upstream = RecordingUpstream(settings.upstream, limits)
-    endpoints = local_endpoints(settings.endpoints, engine, limits.timeout_s, top_n, MemoryStore())
+    if endpoints is None:
+        endpoints = local_endpoints(settings.endpoints, engine, limits.timeout_s, top_n, MemoryStore())
     await endpoints.start()
     scorer = Scorer(endpoints, limits.timeout_s, allow_failures=limits.allow_rerank_failures)
     executor = Executor(scorer, limits.deadline_s)

@@ -70,7 +70,7 @@ class NotingEngine:
         self.states: dict[str, ModelStatus] = {}
 
     def status(self) -> Mapping[str, ModelStatus]:
-        ready = ModelStatus("ready", "")
+        ready = ModelStatus("ready", "", preload=False)
         return {name: self.states.get(name, ready) for name in (*self.names, *self.models)}
 
     def add(self, name: str, directory: Path) -> None:

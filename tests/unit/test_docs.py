@@ -17,6 +17,7 @@ from proxy import settings_page
 from proxy.app.metrics import SearchMetrics
 from proxy.cli import main
 from proxy.engine.metrics import EngineMetrics
+from proxy.inference.remote.metrics import RemoteMetrics
 from proxy.observe.metrics import EdgeMetrics
 from proxy.search.language.request import parse_search
 from proxy.settings import Settings, load
@@ -163,6 +164,7 @@ def _metric_names() -> Iterator[str]:
     registry = CollectorRegistry()
     SearchMetrics(registry)
     EngineMetrics(registry)
+    RemoteMetrics(registry)
     for family in [*EdgeMetrics().registry.collect(), *registry.collect()]:
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         yield family.name + suffix

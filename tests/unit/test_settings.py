@@ -301,6 +301,54 @@ def test_bad_environments(environ: dict[str, str], message: str) -> None:
     assert refusal(environ=environ).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("cohere=https://a/x/, jinaai=http://b:1", {"cohere": "https://a/x", "jinaai": "http://b:1"}),
+        ('{"cohere": "https://a"}', {"cohere": "https://a"}),
+        ("", {}),
+    ],
+)
+def test_a_mapping_in_a_text(text: str, pairs: dict[str, str]) -> None:
+    assert load(environ={"RERANK_PROXY_REMOTE__BASE_URLS": text}).remote.base_urls == pairs
+    assert load(overrides={"remote": {"base_urls": pairs}}, environ={}).remote.base_urls == pairs
+
+
+def test_lists_and_numbers_in_a_text() -> None:
+    remote = load(
+        environ={
+            "RERANK_PROXY_REMOTE__ALLOWED_HOSTS": "vendors, *.corp.com",
+            "RERANK_PROXY_REMOTE__MAX_DOCUMENTS": "hugging_face=64",
+        }
+    ).remote
+    assert remote.allowed_hosts == ("vendors", "*.corp.com")
+    assert remote.max_documents == {"hugging_face": 64}
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        (
+            "BASE_URLS",
+            "cohere",
+            "[remote.base_urls]: expected NAME=VALUE, or several with commas, not [cohere]",
+        ),
+        ("BASE_URLS", "{x", "[remote.base_urls]: is not valid JSON: "),
+        ("BASE_URLS", "cohere=ftp://a", "[remote.base_urls.cohere]: expected http://HOST:PORT or https://"),
+        ("BASE_URLS", "cohere=http://a?b", "[remote.base_urls.cohere]: must not hold a query"),
+        ("MAX_DOCUMENTS", "cohere=0", "[remote.max_documents.cohere]: Input should be greater than 0"),
+    ],
+)
+def test_bad_mappings(key: str, text: str, message: str) -> None:
+    assert refusal(environ={f"RERANK_PROXY_REMOTE__{key}": text}).startswith(message)
+
+
+def test_a_password_in_a_base_url_is_not_repeated() -> None:
+    message = refusal({"remote": {"base_urls": {"cohere": "https://me:s3cret@h"}}})
+    assert message.startswith("[remote.base_urls.cohere]: must not hold credentials")
+    assert "s3cret" not in message
+
+
 def test_settings_survive_the_way_to_another_process(config: Path) -> None:
     settings = load(config, {"upstream": {"ca_certs": "/ca.pem"}}, {})
     sent = json.dumps(settings.model_dump(mode="json"))

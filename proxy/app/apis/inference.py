@@ -1,14 +1,14 @@
 """`_inference`: endpoints of task type `rerank` are managed and called here, all others upstream."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
 from proxy.app.apis.context import RequestContext
+from proxy.app.apis.endpoint_references import references, referring_pipelines
 from proxy.app.apis.gate import Gate
-from proxy.app.apis.parameters import check_params
+from proxy.app.apis.parameters import check_no_body, check_params
 from proxy.app.apis.replies import json_reply, printed_reply, printer_of, unsupported_type
 from proxy.app.apis.upstream_inference import UpstreamInference
 from proxy.app.formats.media_types import is_json
@@ -16,7 +16,14 @@ from proxy.app.metrics import InferenceMetrics
 from proxy.errors import error
 from proxy.inference.configuration import RERANK, EndpointConfig
 from proxy.inference.endpoints import Endpoints
-from proxy.inference.failures import not_found, status_error, wrong_task_type
+from proxy.inference.failures import (
+    InferenceFailedError,
+    TimedOutError,
+    not_found,
+    status_error,
+    timed_out,
+    wrong_task_type,
+)
 from proxy.inference.privileges import Action
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput
 from proxy.inference.requests import (
@@ -24,6 +31,7 @@ from proxy.inference.requests import (
     PutRequest,
     check_id,
     check_runs,
+    is_valid_id,
     parse_put,
     parse_rerank,
     parse_update,
@@ -32,12 +40,13 @@ from proxy.inference.requests import (
 )
 from proxy.inference.service import Service
 from proxy.inference.settings_table import unknown_settings
+from proxy.inference.store import already_exists
 from proxy.search.rawjson import Printer
-from proxy.search.upstream import Reply, Upstream
+from proxy.search.upstream import Reply
 from proxy.xcontent.java_numbers import print_float
-from proxy.xcontent.time_value import time_param
+from proxy.xcontent.time_value import TimeValue, time_param
 
-_DEFAULT_TIMEOUT_S: Final = 30.0
+_DEFAULT_TIMEOUT: Final = TimeValue(30 * 10**9)
 _ALL: Final = ("_all", "*")
 
 
@@ -45,6 +54,9 @@ class Target:
     """The endpoint that a path names: `{inference_id}` or `{task_type}/{inference_id}`.
 
     The task type is `any` where the path names none.
+
+    Raises:
+        InferenceFailedError: 400, there is no such task type.
     """
 
     def __init__(self, path_params: Mapping[str, str]) -> None:
@@ -63,6 +75,9 @@ Operation = Callable[[RequestContext, Target], Awaitable[Reply | None]]
 class InferenceApi:
     """All operations on endpoints.
 
+    Each begins with what Elasticsearch's REST layer refuses, in its order, then looks whether the request is
+    upstream's, then refuses what the action would.
+
     Args:
         check_new: Whether a new or changed endpoint is tried before it is kept.
     """
@@ -75,6 +90,7 @@ class InferenceApi:
     async def read(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestGetInferenceModelAction``: one endpoint, all of a task type, or all."""
         check_params(context, ())
+        check_no_body(context)
         if target.inference_id and target.inference_id not in _ALL:
             return await self._read_one(context, target)
         printer = printer_of(context)
@@ -91,69 +107,75 @@ class InferenceApi:
     async def _read_one(self, context: RequestContext, target: Target) -> Reply | None:
         endpoint = await self._endpoints.find(target.inference_id)
         if endpoint is None:
-            await self._leave_to_upstream(context, target.inference_id)
-            return None
+            if await self.upstream_answers(context):
+                return None
+            raise not_found(target.inference_id)
         if not target.matches(RERANK):
             raise wrong_task_type(RERANK, target.task_type)
         return _endpoints(context, [printer_of(context).value(endpoint.config.document(), 2)])
 
     async def put(self, context: RequestContext, target: Target) -> Reply | None:
-        """``RestPutInferenceModelAction``."""
+        """``RestPutInferenceModelAction``, ``TransportPutInferenceModelAction``.
+
+        A valid request for a service of ours and task type `rerank` is ours; where upstream has the API, all
+        others are its own to refuse or to carry out.
+        """
+        timeout = _timeout(context)
+        required(context.body)
         check_params(context, ("timeout",))
-        timeout_s = _timeout_s(context)
         inference_id = target.inference_id
-        if target.task_type not in (ANY, RERANK) and await self._upstream.exists(context.upstream()):
+        is_ours = target.matches(RERANK) and is_valid_id(inference_id)
+        if not is_ours and await self.upstream_answers(context):
             return None
         check_id(inference_id)
         request = parse_put(context.body, target.task_type)
         service = self._endpoints.services.get(request.service)
-        if (request.task_type != RERANK or service is None) and await self._upstream.exists(
-            context.upstream()
-        ):
+        is_ours = request.task_type == RERANK and service is not None
+        if not is_ours and await self.upstream_answers(context):
             return None
         config = _parse(service, inference_id, request)
         if await self._upstream.has(context.upstream(), inference_id):
-            reason = f"Inference endpoint [{inference_id}] already exists"
-            raise error(400, "resource_already_exists_exception", reason)
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        await self._endpoints.create(config, deadline, check=self._check_new)
+            raise already_exists(inference_id)
+        await self._endpoints.create(config, _deadline(timeout), check=self._check_new)
         return json_reply(context, config.document())
 
     async def update(self, context: RequestContext, target: Target) -> Reply | None:
-        """``RestUpdateInferenceModelAction``."""
-        check_params(context, ("timeout",))
+        """``RestUpdateInferenceModelAction``, ``TransportUpdateInferenceModelAction``."""
+        required(context.body)
+        timeout = _timeout(context)
+        check_params(context, ("timeout", "master_timeout"))
         inference_id = target.inference_id
         endpoint = await self._endpoints.find(inference_id)
-        if endpoint is None and await self._upstream.exists(context.upstream()):
+        if endpoint is None and await self.upstream_answers(context):
             return None
-        request = parse_update(context.body)
+        check_id(inference_id)
+        request = parse_update(context.body, target.task_type)
         if endpoint is None:
             reason = f"The inference endpoint [{inference_id}] does not exist and cannot be updated"
             raise error(404, "resource_not_found_exception", reason)
-        if inference_id.startswith("."):
-            raise status_error(400, f"Default endpoint [{inference_id}] cannot be updated")
-        if not target.matches(RERANK) or request.task_type not in (None, RERANK):
-            raise status_error(400, "Task type must match the task type of the existing endpoint")
         service = self._service(endpoint.config)
+        if request.task_type not in (ANY, RERANK):
+            raise status_error(400, "Task type must match the task type of the existing endpoint")
         config = service.update(endpoint.config, request.service_settings, request.task_settings)
-        deadline = asyncio.get_running_loop().time() + _timeout_s(context)
-        await self._endpoints.replace(config, deadline, check=self._check_new)
+        await self._endpoints.replace(config, _deadline(timeout), check=self._check_new)
         return json_reply(context, config.document())
 
     async def delete(self, context: RequestContext, target: Target) -> Reply | None:
-        """``RestDeleteInferenceEndpointAction``."""
+        """``RestDeleteInferenceEndpointAction``, ``TransportDeleteInferenceEndpointAction``."""
+        force, dry_run = context.params.flag("force"), context.params.flag("dry_run")
         check_params(context, ("dry_run", "force"))
+        check_no_body(context)
         inference_id = target.inference_id
-        dry_run, force = context.params.flag("dry_run"), context.params.flag("force")
         endpoint = await self._endpoints.find(inference_id)
         if endpoint is None:
-            await self._leave_to_upstream(context, inference_id)
-            return None
+            if await self.upstream_answers(context):
+                return None
+            raise not_found(inference_id)
         if not target.matches(RERANK):
             raise wrong_task_type(RERANK, target.task_type)
         if dry_run or not force:
-            pipelines = await _referring_pipelines(context.upstream(), inference_id)
-            problem = _references(inference_id, pipelines)
+            pipelines = await referring_pipelines(context.upstream(), inference_id)
+            problem = references(inference_id, pipelines)
             if dry_run:
                 return json_reply(
                     context,
@@ -174,14 +196,17 @@ class InferenceApi:
         return json_reply(context, {"acknowledged": True, "pipelines": [], "indexes": []})
 
     async def run(self, context: RequestContext, target: Target) -> Reply | None:
-        """``RestInferenceAction``."""
-        check_params(context, ("timeout",))
+        """``RestInferenceAction``, ``TransportRerankAction``."""
         required(context.body)
-        timeout_s = _timeout_s(context)
+        timeout = _timeout(context)
+        check_params(context, ("timeout",))
         endpoint = await self._endpoints.find(target.inference_id)
         if endpoint is None:
-            await self._leave_to_upstream(context, target.inference_id)
-            return None
+            if await self.upstream_answers(context):
+                return None
+            if target.task_type == RERANK:  # else the endpoint is looked up first, to know what body to read
+                parse_rerank(context.body)
+            raise not_found(target.inference_id)
         check_runs(target.task_type)
         request = parse_rerank(context.body)
         service = self._service(endpoint.config)
@@ -192,23 +217,30 @@ class InferenceApi:
             request.return_documents,
             service.request_task_settings(endpoint.config, request.task_settings),
         )
-        ranking = await endpoint.rank(call, asyncio.get_running_loop().time() + timeout_s)
+        try:
+            ranking = await endpoint.rank(call, _deadline(timeout))
+        except TimedOutError as failure:
+            raise timed_out(endpoint.inference_id, str(timeout), failure.cause.caused_by) from failure
         return printed_reply(context, _print_ranking(printer_of(context), ranking))
 
     async def stream(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestStreamInferenceAction``: nothing that reranks can stream."""
         required(context.body)
+        _timeout(context)
+        check_params(context, ("timeout",))
         endpoint = await self._endpoints.find(target.inference_id)
         if endpoint is None:
-            await self._leave_to_upstream(context, target.inference_id)
-            return None
+            if await self.upstream_answers(context):
+                return None
+            raise not_found(target.inference_id)
         check_runs(target.task_type)
         raise status_error(405, f"Streaming is not allowed for service [{endpoint.config.service}].")
 
     async def services(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestGetInferenceServicesAction``: the catalogue, upstream's and ours in one."""
-        check_params(context, ())
         task_type = task_type_of(target.inference_id) if target.inference_id else ANY
+        check_params(context, ())
+        check_no_body(context)
         rows = {
             row["service"]: row for row in await self._upstream.services(context.upstream(), context.path)
         }
@@ -225,14 +257,9 @@ class InferenceApi:
             raise status_error(400, f"Unknown service [{config.service}] for model [{config.inference_id}]")
         return service
 
-    async def _leave_to_upstream(self, context: RequestContext, inference_id: str) -> None:
-        """An id that is not known here may be upstream's.
-
-        Raises:
-            InferenceFailedError: 404, upstream has no such API.
-        """
-        if not await self._upstream.exists(context.upstream()):
-            raise not_found(inference_id)
+    async def upstream_answers(self, context: RequestContext) -> bool:
+        """Whether upstream has such an API: what is not known here may be known there."""
+        return await self._upstream.exists(context.upstream())
 
 
 class Inference:
@@ -244,10 +271,12 @@ class Inference:
 
     def __init__(
         self,
+        api: InferenceApi,
         operations: Mapping[str, tuple[Operation, Action]],
         gate: Gate,
         metrics: InferenceMetrics,
     ) -> None:
+        self._api = api
         self._operations = operations
         self._gate = gate
         self._metrics = metrics
@@ -259,7 +288,13 @@ class Inference:
             return unsupported_type(context)
         operation, action = self._operations[context.method]
         await self._gate.require(context, action)
-        reply = await operation(context, Target(context.path_params))
+        try:
+            target = Target(context.path_params)
+        except InferenceFailedError:  # a task type that upstream may know
+            if await self._api.upstream_answers(context):
+                return None
+            raise
+        reply = await operation(context, target)
         if reply is not None:
             self._metrics.answered()
         return reply
@@ -275,50 +310,18 @@ def _parse(service: Service | None, inference_id: str, request: PutRequest) -> E
         raise status_error(
             400, f"The [{request.service}] service does not support task type [{request.task_type}]"
         )
-    config = service.parse(inference_id, request.service_settings, request.task_settings)
     if request.others:
         raise unknown_settings(request.others, service.name)
-    return config
+    return service.parse(inference_id, request.service_settings, request.task_settings)
 
 
-def _timeout_s(context: RequestContext) -> float:
+def _timeout(context: RequestContext) -> TimeValue:
     value = time_param(context.params, "timeout")
-    if value is None or value.nanos < 0:
-        return _DEFAULT_TIMEOUT_S
-    return value.nanos / 1e9
+    return _DEFAULT_TIMEOUT if value is None or value.nanos < 0 else value
 
 
-async def _referring_pipelines(upstream: Upstream, inference_id: str) -> list[str]:
-    """The pipelines with an `inference` processor that names the endpoint
-    (``InferenceProcessorInfoExtractor``). Those that the caller may not read are not seen.
-    """
-    reply = await upstream.request("GET", "/_ingest/pipeline", b"")
-    if reply.status != 200:
-        return []
-    pipelines: Mapping[str, Any] = json.loads(reply.body)
-    return sorted(name for name, pipeline in pipelines.items() if _refers(pipeline, inference_id))
-
-
-def _refers(value: Any, inference_id: str) -> bool:
-    if isinstance(value, list):
-        return any(_refers(item, inference_id) for item in value)
-    if not isinstance(value, dict):
-        return False
-    processor = value.get("inference")
-    if isinstance(processor, dict) and processor.get("model_id") == inference_id:
-        return True
-    return any(_refers(item, inference_id) for item in value.values())
-
-
-def _references(inference_id: str, pipelines: Iterable[str]) -> str:
-    names = ", ".join(pipelines)
-    if not names:
-        return ""
-    return (
-        f"Inference endpoint {inference_id} is referenced by pipelines: [{names}]. Ensure that no pipelines "
-        "are using this inference endpoint, or use force to ignore this warning and delete the inference "
-        "endpoint."
-    )
+def _deadline(timeout: TimeValue) -> float:
+    return asyncio.get_running_loop().time() + timeout.nanos / 1e9
 
 
 def _catalogue_row(service: Service) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Parameters that an API does not know (``BaseRestHandler#unrecognized``)."""
+"""What an API does not know of a request (``BaseRestHandler``): parameters, and a body."""
 
 from collections.abc import Collection
 from typing import Final
@@ -24,4 +24,15 @@ def check_params(context: RequestContext, own: Collection[str]) -> None:
         ]
         plural = "s" if len(unknown) > 1 else ""
         reason = f"request [{context.path}] contains unrecognized parameter{plural}: {', '.join(hints)}"
+        raise error(400, "illegal_argument_exception", reason)
+
+
+def check_no_body(context: RequestContext) -> None:
+    """Refuse a body, for an API that reads none.
+
+    Raises:
+        ElasticsearchError: 400.
+    """
+    if context.body:
+        reason = f"request [{context.method} {context.path}] does not support having a body"
         raise error(400, "illegal_argument_exception", reason)

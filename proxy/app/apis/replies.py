@@ -24,6 +24,6 @@ def printed_reply(context: RequestContext, body: bytes) -> Reply:
 
 def unsupported_type(context: RequestContext) -> Reply:
     """``RestController``'s refusal of a media type, which has no exception in it."""
-    shown = "" if context.content_type is None else f" [{context.content_type}]"
-    body = {"error": f"Content-Type header{shown} is not supported", "status": 406}
+    shown = context.content_type or ""
+    body = {"error": f"Content-Type header [{shown}] is not supported", "status": 406}
     return Reply(406, own_headers(context.headers), printer_of(context).value(body))

@@ -66,7 +66,7 @@ def inference_routes(api: InferenceApi, gate: Gate, metrics: InferenceMetrics) -
         (f"/{_FIRST}/{_SECOND}", endpoint),
     )
     return tuple(
-        Route(re.compile(f"/_inference{rest}/?"), Inference(operations, gate, metrics), metrics)
+        Route(re.compile(f"/_inference{rest}/?"), Inference(api, operations, gate, metrics), metrics)
         for rest, operations in paths
     )
 

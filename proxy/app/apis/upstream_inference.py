@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
+from proxy.app.formats.negotiation import is_refusal
 from proxy.search.rawjson import elements, members, text
 from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
 
@@ -28,28 +29,28 @@ class UpstreamInference:
         self._checked = float("-inf")
 
     async def exists(self, upstream: Upstream) -> bool:
-        """Whether upstream answers `_inference` at all."""
+        """Whether upstream answers `_inference` at all.
+
+        Where it refuses to say (this caller may not look, it is in trouble), it is left to answer for itself.
+        """
         if self._clock() - self._checked > _RECHECK_S:
             reply = await upstream.request("GET", "/_inference/_all", b"")
-            if reply.status == 200 or _is_no_handler(reply):
-                self._exists, self._checked = reply.status == 200, self._clock()
-            else:
-                return reply.status in (401, 403)  # this caller may not look, which says that there is one
+            if reply.status != 200 and not _is_no_handler(reply):
+                return True
+            self._exists, self._checked = reply.status == 200, self._clock()
         return self._exists
 
     async def endpoints(self, upstream: Upstream, target: str) -> list[tuple[str, bytes]]:
         """The endpoints of upstream's answer to `GET {target}`, as they were written, with their ids.
 
         Raises:
-            UpstreamRefusedError: The caller may not read them.
+            UpstreamRefusedError: It did not answer with success.
         """
         if not await self.exists(upstream):
             return []
         reply = await upstream.request("GET", target, b"")
-        if reply.status in (401, 403):
-            raise UpstreamRefusedError(reply)
         if reply.status != 200:
-            return []
+            raise UpstreamRefusedError(reply)
         found = elements(members(reply.body).get("endpoints", b"[]"))
         return [(text(members(each)["inference_id"]), each) for each in found]
 
@@ -61,13 +62,21 @@ class UpstreamInference:
         return reply.status == 200
 
     async def services(self, upstream: Upstream, target: str) -> list[dict[str, Any]]:
-        """Upstream's catalogue of services."""
+        """Upstream's catalogue of services; none where its version has no such catalogue.
+
+        Raises:
+            UpstreamRefusedError: It did not answer with success.
+        """
         if not await self.exists(upstream):
             return []
         reply = await upstream.request("GET", target, b"")
-        services: list[dict[str, Any]] = json.loads(reply.body) if reply.status == 200 else []
+        if reply.status in _NO_SUCH_API:
+            return []
+        if reply.status != 200:
+            raise UpstreamRefusedError(reply)
+        services: list[dict[str, Any]] = json.loads(reply.body)
         return services
 
 
 def _is_no_handler(reply: Reply) -> bool:
-    return reply.status in _NO_SUCH_API and b'"endpoints"' not in reply.body
+    return reply.status in _NO_SUCH_API and not is_refusal(reply.status, reply.body)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.registry.documents import DamagedError, from_document
-from proxy.inference.registry.keys import KeyRing
+from proxy.inference.registry.key_ring import KeyRing
 from proxy.inference.store import StoredEndpoint
 
 logger = logging.getLogger(__name__)

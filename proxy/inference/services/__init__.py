@@ -4,11 +4,41 @@ from importlib.metadata import entry_points
 from typing import Final
 
 from proxy.inference.service import Service, ServiceContext
+from proxy.inference.services.alibabacloud_ai_search import AlibabaCloudAISearchService
+from proxy.inference.services.amazon_sagemaker import AmazonSageMakerService
+from proxy.inference.services.azureaistudio import AzureAIStudioService
+from proxy.inference.services.cohere import CohereService
+from proxy.inference.services.contextualai import ContextualAIService
+from proxy.inference.services.custom import CustomService
 from proxy.inference.services.elasticsearch import ElasticsearchService
+from proxy.inference.services.googlevertexai import GoogleVertexAIService
+from proxy.inference.services.hugging_face import HuggingFaceService
+from proxy.inference.services.jinaai import JinaAIService
+from proxy.inference.services.mixedbread import MixedbreadService
+from proxy.inference.services.nvidia import NvidiaService
+from proxy.inference.services.openshift_ai import OpenShiftAIService
+from proxy.inference.services.voyageai import VoyageAIService
+from proxy.inference.services.watsonxai import WatsonxAIService
 
 ENTRY_POINTS: Final = "rerank_proxy.services"
 
-BUILT_IN: Final[tuple[type[Service], ...]] = (ElasticsearchService,)
+BUILT_IN: Final[tuple[type[Service], ...]] = (
+    ElasticsearchService,
+    CohereService,
+    JinaAIService,
+    VoyageAIService,
+    GoogleVertexAIService,
+    HuggingFaceService,
+    AzureAIStudioService,
+    AlibabaCloudAISearchService,
+    WatsonxAIService,
+    NvidiaService,
+    OpenShiftAIService,
+    ContextualAIService,
+    MixedbreadService,
+    AmazonSageMakerService,
+    CustomService,
+)
 
 
 def load_services(context: ServiceContext) -> dict[str, Service]:

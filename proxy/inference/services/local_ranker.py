@@ -21,7 +21,7 @@ from proxy.engine import (
 )
 from proxy.errors import Cause
 from proxy.inference.configuration import EndpointConfig
-from proxy.inference.failures import InferenceFailedError, status_error
+from proxy.inference.failures import InferenceFailedError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
 from proxy.inference.service import ServiceContext
 
@@ -133,10 +133,8 @@ class LocalRanker:
         try:
             yield
         except DeadlineExceededError as failure:
-            timeout_s = self._context.timeout_s
-            reason = f"Request timed out after [{timeout_s:g}s] for inference id [{self._inference_id}]"
             inner = Cause("timeout_exception", str(failure))  # whether the model still loads, say
-            raise status_error(429, reason, inner) from None
+            raise timed_out(self._inference_id, f"{self._context.timeout_s:g}s", inner) from None
         except QueueFullError as failure:
             cause = Cause("es_rejected_execution_exception", str(failure))
             raise InferenceFailedError(429, cause) from None

@@ -1,7 +1,15 @@
 import pytest
 
 from proxy.async_search_id import new_id
-from proxy.edge.router import follows_up, is_read_only, is_search, query_of
+from proxy.edge.router import (
+    follows_up,
+    is_for_application,
+    is_inference,
+    is_other_inference,
+    is_read_only,
+    is_search,
+    query_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +98,62 @@ def test_other_targets(target: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "target",
+    [
+        b"/_inference",
+        b"/_inference/",
+        b"/_inference?pretty",
+        b"/_inference/_all",
+        b"/_inference/mine",
+        b"/_inference/mine/?pretty",
+        b"/_inference/rerank/mine",
+        b"/_inference/rerank/a%2Fb?timeout=5s",
+        b"/_inference/mine/_update",
+        b"/_inference/rerank/mine/_stream",
+        b"/_inference/_services/rerank",
+        b"/_inference/text_embedding",
+        b"/_inference/text_embeddings/mine",
+        b"/_inference/text_embedding?x=/",
+    ],
+)
+def test_inference(target: bytes) -> None:
+    for method in (b"GET", b"PUT", b"POST", b"DELETE"):
+        assert is_inference(method, target)
+        assert is_for_application(method, target, trained_models=False)
+    for method in (b"HEAD", b"OPTIONS", b"PATCH", b"get"):
+        assert not is_inference(method, target)
+        assert not is_for_application(method, target, trained_models=False)
+    assert not is_other_inference(target)
+
+
+@pytest.mark.parametrize(
+    "task_type",
+    ["text_embedding", "sparse_embedding", "embedding", "completion", "chat_completion"],
+)
+def test_inference_of_other_tasks(task_type: str) -> None:
+    for rest in ("", "mine", "mine/_stream", "_all?pretty"):
+        target = f"/_inference/{task_type}/{rest}".encode()
+        assert is_inference(b"POST", target)
+        assert is_other_inference(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/_inferences",
+        b"/_inference-x",
+        b"//_inference/x",
+        b"/i/_inference/x",
+        b"/_INFERENCE/x",
+        b"_inference/x",
+    ],
+)
+def test_what_is_no_inference(target: bytes) -> None:
+    assert not is_inference(b"POST", target)
+    assert not is_other_inference(target)
+
+
+@pytest.mark.parametrize(
     ("method", "target"),
     [
         (b"GET", b"/"),
@@ -105,6 +169,7 @@ def test_other_targets(target: bytes) -> None:
         (b"POST", b"/i/_field_caps/"),
         (b"POST", b"/i/_explain/1"),
         (b"POST", b"/i/_validate/query"),
+        (b"GET", b"/_inference/_all"),
     ],
 )
 def test_what_may_be_sent_twice(method: bytes, target: bytes) -> None:
@@ -130,6 +195,9 @@ def test_what_may_be_sent_twice(method: bytes, target: bytes) -> None:
         (b"POST", b"/i/_pit?keep_alive=1m"),
         (b"POST", b"/i/_doc/_search"),
         (b"PATCH", b"/_search"),
+        (b"PUT", b"/_inference/rerank/mine"),
+        (b"POST", b"/_inference/rerank/mine"),
+        (b"DELETE", b"/_inference/mine"),
         (b"get", b"/"),
     ],
 )
@@ -140,3 +208,14 @@ def test_what_may_not(method: bytes, target: bytes) -> None:
 def test_query() -> None:
     assert query_of(b"/a?b=c?d#e") == b"b=c?d#e"
     assert query_of(b"/a") == b""
+
+
+@pytest.mark.parametrize(
+    "target", [b"/_ml/trained_models", b"/_ml/trained_models?size=1", b"/_ml/trained_models/a/_infer"]
+)
+def test_trained_models_where_clients_may_upload_them(target: bytes) -> None:
+    for method in (b"GET", b"PUT", b"POST", b"DELETE"):
+        assert is_for_application(method, target, trained_models=True)
+        assert not is_for_application(method, target, trained_models=False)
+    assert not is_for_application(b"OPTIONS", target, trained_models=True)
+    assert not is_for_application(b"GET", target.replace(b"trained", b"strained"), trained_models=True)

@@ -269,7 +269,10 @@ class TestStores:
 
     async def test_one_that_its_service_cannot_open(self, caplog: pytest.LogCaptureFixture) -> None:
         store = Scripted()
-        store.kept = {"mine": EndpointConfig("mine", "elasticsearch", {}), "other": config("other", num_threads=1)}
+        store.kept = {
+            "mine": EndpointConfig("mine", "elasticsearch", {}),
+            "other": config("other", num_threads=1),
+        }
         known = {"unused": EndpointSettings(model="m")}
         services = local_endpoints(known, OneAnswer(Reranked([1.0, 2.0], 0, 0))).services
         endpoints = Endpoints(services, [], store)

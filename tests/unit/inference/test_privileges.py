@@ -10,12 +10,13 @@ from proxy.inference.privileges import (
     DELETE_ENDPOINT,
     PUT_ENDPOINT,
     RUN_INFERENCE,
+    START_DEPLOYMENT,
     Privileges,
     denial,
 )
 from proxy.search.upstream import Reply, UpstreamRefusedError
 
-YES, NO = {"has_all_requested": True}, {"has_all_requested": False}
+YES, NO = {"cluster": {"x": True, "y": False}}, {"cluster": {"x": False}}
 WHO = {"username": "u", "roles": ["b", "a"], "authentication_type": "realm"}
 HAS = "POST /_security/user/_has_privileges"
 IS = "GET /_security/_authenticate"
@@ -56,6 +57,12 @@ async def test_the_action_itself_is_asked_for() -> None:
     upstream = Security(YES)
     await Privileges().require(upstream, b"me", PUT_ENDPOINT)
     assert upstream.asked == [(HAS, {"cluster": ["cluster:admin/xpack/inference/put"]})]
+
+
+async def test_privileges_that_grant_just_this_action_are_asked_for_too() -> None:
+    upstream = Security(YES)
+    await Privileges().require(upstream, b"me", START_DEPLOYMENT)
+    assert upstream.asked == [(HAS, {"cluster": [START_DEPLOYMENT.name, "manage_inference"]})]
 
 
 async def test_a_refusal_is_natives() -> None:
@@ -152,8 +159,9 @@ async def test_without_security_everybody_may_do_everything(status: int, answer:
         (200, b"<html>"),
         (200, b"[]"),
         (200, {}),
-        (200, {"has_all_requested": "yes"}),
-        (200, {"has_all_requested": 1}),
+        (200, {"cluster": ["x"]}),
+        (200, {"cluster": {"x": "yes"}}),
+        (200, {"cluster": {"x": 1}}),
     ],
 )
 async def test_doubt_is_no_permission_and_is_not_remembered(status: int, answer: Any) -> None:

@@ -13,6 +13,7 @@ from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.local_models import Deployment, LocalModels
 from proxy.inference.ranking import RerankInput
+from proxy.inference.remote import RemoteClient
 from proxy.inference.service import ServiceContext
 from proxy.inference.services.elasticsearch import ElasticsearchService, settings_of_model
 from proxy.inference.services.local_ranker import chunked, demand_of
@@ -62,7 +63,9 @@ def engine() -> Recording:
 def service(engine: Recording) -> ElasticsearchService:
     sources = {"minilm": "org/minilm", ".rerank-v1": "https://models.example"}
     models = LocalModels({k: ModelSettings(source=v) for k, v in sources.items()}, Uploaded())
-    return ElasticsearchService(ServiceContext(cast("Engine", engine), models, 30.0))
+    return ElasticsearchService(
+        ServiceContext(cast("Engine", engine), models, 30.0, cast("RemoteClient", None))
+    )
 
 
 def refusal(service: ElasticsearchService, settings: Mapping[str, Any], **task: Any) -> tuple[int, str, str]:

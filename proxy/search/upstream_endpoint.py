@@ -1,0 +1,95 @@
+"""An inference endpoint that upstream has and this proxy has not: it scores there, in the caller's name."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from proxy.chunks.settings import default_window_words
+from proxy.inference.configuration import RERANK, EndpointConfig
+from proxy.inference.endpoints import Endpoint
+from proxy.inference.failures import InferenceFailedError, illegal_state, timed_out, wrong_task_type
+from proxy.inference.ranking import RankedDoc, Ranking, RerankInput
+from proxy.search.answer.failures import cause_of
+from proxy.search.run import Run
+from proxy.search.upstream import Reply, UpstreamRefusedError
+
+_LIMITS = ("top_n", "top_k")
+"""The task settings that limit the number of results, of one service or another."""
+
+
+async def find_upstream(run: Run, inference_id: str, timeout_s: float) -> Endpoint | None:
+    """Upstream's endpoint of this id; None where upstream has none, or no such API.
+
+    Args:
+        timeout_s: Seconds that a call may take at most, for messages.
+
+    Raises:
+        InferenceFailedError: 400, it does something else than rerank.
+    """
+    path = quote(inference_id, safe="")
+    try:
+        reply = await run.send("GET", f"/_inference/{path}", b"")
+        (found,) = json.loads(reply.body)["endpoints"]
+        if (task_type := str(found["task_type"])) != RERANK:
+            raise wrong_task_type(task_type)
+        config = _config(inference_id, found)
+    except (UpstreamRefusedError, AttributeError, KeyError, TypeError, ValueError):
+        return None
+    model_id = config.service_settings.get("model_id")
+    top_n = next((n for name in _LIMITS if isinstance(n := config.task_settings.get(name), int)), None)
+    ranker = UpstreamRanker(run, config, path, timeout_s)
+    return Endpoint(config, ranker, top_n, default_window_words(config.service, model_id))
+
+
+def _config(inference_id: str, found: Mapping[str, Any]) -> EndpointConfig:
+    settings = (dict(found.get(name) or {}) for name in ("service_settings", "task_settings"))
+    return EndpointConfig(inference_id, str(found.get("service")), *settings)
+
+
+class UpstreamRanker:
+    """`Ranker` for one search: upstream's `_inference` API, with the caller's headers."""
+
+    def __init__(self, run: Run, config: EndpointConfig, path: str, timeout_s: float) -> None:
+        self._run = run
+        self._inference_id = config.inference_id
+        self._path = path
+        self._timeout_s = timeout_s
+        self.model = str(config.service_settings.get("model_id") or config.service)
+
+    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+        """As upstream says, its errors included."""
+        body = json.dumps({"query": request.query, "input": list(request.texts)}).encode()
+        try:
+            async with asyncio.timeout_at(deadline):
+                reply = await self._run.send("POST", f"/_inference/{RERANK}/{self._path}", body)
+        except TimeoutError:
+            raise timed_out(self._inference_id, f"{self._timeout_s:g}s") from None
+        except UpstreamRefusedError as refused:
+            raise _failure(refused.reply) from None
+        try:
+            docs = [
+                RankedDoc(int(each["index"]), float(each["relevance_score"]))
+                for each in json.loads(reply.body)[RERANK]
+            ]
+        except (KeyError, TypeError, ValueError):
+            reason = f"upstream's inference endpoint [{self._inference_id}] answered with 200, but no ranking"
+            raise illegal_state(reason) from None
+        return Ranking(docs)
+
+    async def check(self, deadline: float) -> None:
+        """Upstream has done that."""
+
+    async def start(self, deadline: float) -> None:
+        """It is upstream's to start."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _failure(reply: Reply) -> InferenceFailedError:
+    try:
+        return InferenceFailedError(reply.status, cause_of(json.loads(reply.body)["error"]))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return illegal_state(f"upstream answered an inference with {reply.status}, and no error of its own")

@@ -1,0 +1,898 @@
+"""`_inference` for the task type `rerank`: what is stored, shown, run and refused."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+from urllib.parse import unquote
+
+import pytest
+import yaml
+
+from proxy.engine import DeadlineExceededError, QueueFullError
+from testbed import RunningElasticsearch
+from tests.live.conftest import MakeIndex
+from tests.support.search_app import ENDPOINT, Answer, SearchApp, search_app
+from tests.support.searches import reranking
+
+SERVICE: Final = {"model_id": "numbers", "num_allocations": 1, "num_threads": 1}
+NEW: Final = {"service": "elasticsearch", "service_settings": SERVICE}
+STORED: Final = {
+    "inference_id": "mine",
+    "task_type": "rerank",
+    "service": "elasticsearch",
+    "service_settings": {"num_allocations": 1, "num_threads": 1, "model_id": "numbers"},
+    "task_settings": {"return_documents": True},
+}
+PRECONFIGURED: Final = {
+    "inference_id": ENDPOINT,
+    "task_type": "rerank",
+    "service": "elasticsearch",
+    "service_settings": {
+        "num_threads": 1,
+        "model_id": "numbers",
+        "adaptive_allocations": {
+            "enabled": True,
+            "min_number_of_allocations": 0,
+            "max_number_of_allocations": 32,
+        },
+    },
+    "task_settings": {"return_documents": True},
+}
+ASKED: Final = {"query": "a question", "input": ["a 1", "b 3", "c 2"]}
+RANKED: Final = [
+    {"index": 1, "relevance_score": 3.0, "text": "b 3"},
+    {"index": 2, "relevance_score": 2.0, "text": "c 2"},
+    {"index": 0, "relevance_score": 1.0, "text": "a 1"},
+]
+ILLEGAL, STATUS, INVALID = "illegal_argument_exception", "status_exception", "validation_exception"
+REQUEST = "action_request_validation_exception"
+
+
+def invalid(*messages: str) -> str:
+    """All messages in one reason."""
+    return "Validation Failed: " + "".join(f"{number}: {each};" for number, each in enumerate(messages, 1))
+
+
+def settings(**changed: Any) -> dict[str, Any]:
+    """The body of a new endpoint with other service settings; None takes one away."""
+    values = {**SERVICE, **changed}
+    return {**NEW, "service_settings": {name: each for name, each in values.items() if each is not None}}
+
+
+@pytest.fixture
+async def app(elasticsearch: RunningElasticsearch) -> AsyncIterator[SearchApp]:
+    async with search_app(elasticsearch.url) as serving:
+        yield serving
+
+
+def refused(answer: Answer, status: int, type_: str, reason: str) -> None:
+    """Elasticsearch's envelope around one error."""
+    assert answer.json() == {
+        "error": {"root_cause": [{"type": type_, "reason": reason}], "type": type_, "reason": reason},
+        "status": status,
+    }
+    assert answer.status == status
+    assert answer.headers["X-elastic-product"] == "Elasticsearch"
+
+
+class TestPut:
+    @pytest.mark.every_version
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("rerank/mine", NEW),
+            ("mine", {**NEW, "task_type": "rerank"}),
+            ("rerank/mine/?timeout=5s", {**NEW, "task_type": "rerank", "task_settings": {}}),
+            ("RERANK/mine", {**NEW, "task_settings": None}),
+            ("any/mine?timeout=-1", {**NEW, "task_type": "Rerank"}),
+        ],
+    )
+    async def test_the_answer_is_the_endpoint(self, app: SearchApp, path: str, body: Any) -> None:
+        answer = await app.call("PUT", f"/_inference/{path}", body)
+        assert answer.status == 200, answer.body
+        assert answer.body == json.dumps(STORED, separators=(",", ":")).encode()
+        assert answer.headers["X-elastic-product"] == "Elasticsearch"
+        assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [STORED]}
+
+    @pytest.mark.parametrize("inference_id", ["a", "0", "a-b_c.d", "x" * 300])
+    async def test_ids(self, app: SearchApp, inference_id: str) -> None:
+        answer = await app.call("PUT", f"/_inference/rerank/{inference_id}", NEW)
+        assert answer.json()["inference_id"] == inference_id
+
+    @pytest.mark.parametrize(
+        "inference_id", ["A", "a-", "-a", "_all", "a%20b", "a%2Fb", "%C3%A9", ENDPOINT, "_a", "a.", "*"]
+    )
+    async def test_ids_that_are_none(self, app: SearchApp, inference_id: str) -> None:
+        answer = await app.call("PUT", f"/_inference/rerank/{inference_id}", NEW)
+        reason = (
+            f"Invalid inference_id; '{unquote(inference_id)}' can contain lowercase alphanumeric (a-z and "
+            "0-9), hyphens or underscores; must start and end with alphanumeric"
+        )
+        refused(answer, 400, REQUEST, invalid(reason))
+
+    @pytest.mark.parametrize(
+        ("path", "body", "type_", "reason"),
+        [
+            ("nope/mine", {}, STATUS, "Unknown task_type [nope]"),
+            ("mine", NEW, STATUS, "model is missing required setting [task_type]"),
+            (
+                "rerank/mine",
+                {**NEW, "task_type": "any"},
+                STATUS,
+                "task_type [any] is not valid type for inference",
+            ),
+            ("mine", {**NEW, "task_type": "nope"}, STATUS, "Unknown task_type [nope]"),
+            (
+                "rerank/mine",
+                {**NEW, "task_type": "text_embedding"},
+                STATUS,
+                "Cannot resolve conflicting task_type parameter in the request URL [rerank] and the request "
+                "body [text_embedding]",
+            ),
+            (
+                "rerank/mine",
+                {"service_settings": SERVICE},
+                STATUS,
+                "Inference endpoint configuration is missing the [service] setting",
+            ),
+            ("rerank/mine", {"service": "nope"}, STATUS, "Unknown service [nope]"),
+            (
+                "rerank/mine",
+                {"service": "elasticsearch"},
+                STATUS,
+                "Missing required field [service_settings]",
+            ),
+            (
+                "text_embedding/mine",
+                NEW,
+                STATUS,
+                "The [elasticsearch] service does not support task type [text_embedding]",
+            ),
+            (
+                "rerank/mine",
+                {**NEW, "chunking_settings": {"strategy": "none"}},
+                STATUS,
+                "Configuration contains settings [{chunking_settings={strategy=none}}] unknown to the "
+                "[elasticsearch] service",
+            ),
+            (
+                "rerank/mine",
+                settings(num_threads=None),
+                INVALID,
+                invalid("[service_settings] does not contain the required setting [num_threads]"),
+            ),
+            (
+                "rerank/mine",
+                settings(num_allocations=None),
+                INVALID,
+                invalid(
+                    "[service_settings] does not contain one of the required settings [num_allocations, "
+                    "adaptive_allocations]"
+                ),
+            ),
+            (
+                "rerank/mine",
+                settings(num_threads="abc", num_allocations=0),
+                INVALID,
+                invalid(
+                    "[service_settings] Invalid value [0]. [num_allocations] must be a positive integer",
+                    "field [num_threads] is not of the expected type. The value [abc] cannot be converted to "
+                    "a [Integer]",
+                ),
+            ),
+            (
+                "rerank/mine",
+                settings(model_id=""),
+                INVALID,
+                invalid(
+                    "[service_settings] Invalid value empty string. [model_id] must be a non-empty string"
+                ),
+            ),
+            (
+                "rerank/mine",
+                settings(foo={"bar": [1, None, True, 1.5]}),
+                STATUS,
+                "Configuration contains settings [{foo={bar=[1, null, true, 1.5]}}] unknown to the "
+                "[elasticsearch] service",
+            ),
+            (
+                "rerank/mine",
+                {**NEW, "task_settings": {"top_n": 3}},
+                STATUS,
+                "Configuration contains settings [{top_n=3}] unknown to the [elasticsearch] service",
+            ),
+            (
+                "rerank/mine",
+                {**NEW, "task_settings": {"return_documents": "yes"}},
+                INVALID,
+                invalid(
+                    "field [return_documents] is not of the expected type. The value [yes] cannot be "
+                    "converted to a [Boolean]"
+                ),
+            ),
+            (
+                "rerank/mine",
+                {**NEW, "service_settings": "x"},
+                STATUS,
+                "field [service_settings] is not of the expected type. A [String] cannot be converted to a "
+                "[Map]",
+            ),
+            (
+                "rerank/mine",
+                settings(model_id=None),
+                ILLEGAL,
+                "Error parsing service settings, model_id must be provided",
+            ),
+            (
+                "rerank/mine",
+                settings(model_id="nope"),
+                ILLEGAL,
+                "Error parsing request config, model id does not match any models available on this "
+                "platform. Was [nope]. You may need to load it into the cluster using eland.",
+            ),
+            ("rerank/mine", b"", "parse_exception", "request body is required"),
+            (
+                "rerank/mine?timeout=5",
+                NEW,
+                ILLEGAL,
+                "failed to parse setting [timeout] with value [5] as a time value: unit is missing or "
+                "unrecognized",
+            ),
+            (
+                "rerank/mine?tiemout=5s&foo=",
+                NEW,
+                ILLEGAL,
+                "request [/_inference/rerank/mine] contains unrecognized parameters: [foo], [tiemout] -> did "
+                "you mean [timeout]?",
+            ),
+        ],
+    )
+    async def test_refusals(self, app: SearchApp, path: str, body: Any, type_: str, reason: str) -> None:
+        refused(await app.call("PUT", f"/_inference/{path}", body), 400, type_, reason)
+        assert (await app.call("GET", "/_inference/mine")).status == 404
+
+    @pytest.mark.parametrize(
+        ("path", "body", "reason"),
+        [
+            ("nope/A?timeout=x&foo", b"", "Unknown task_type [nope]"),
+            ("rerank/A?timeout=x&foo", b"", "failed to parse setting [timeout] with value [x]"),
+            ("rerank/A?foo", b"", "request body is required"),
+            ("rerank/A?foo", b"no", "request [/_inference/rerank/A] contains unrecognized parameter: [foo]"),
+            ("rerank/A", b"no", "Validation Failed: 1: Invalid inference_id; 'A'"),
+            ("mine", b'{"service": 1, "x": 1}', "model is missing required setting [task_type]"),
+            ("text_embedding/mine", b'{"x": 1}', "Inference endpoint configuration is missing the [service]"),
+            ("text_embedding/mine", b'{"service": "no", "x": 1}', "Unknown service [no]"),
+            (
+                "text_embedding/mine",
+                b'{"service": "elasticsearch", "x": 1}',
+                "Missing required field [service_settings]",
+            ),
+            (
+                "rerank/mine",
+                b'{"service": "elasticsearch", "x": 1, "service_settings": {"y": 1}}',
+                "Configuration contains settings [{x=1}]",
+            ),
+            (
+                "rerank/mine",
+                b'{"service": "elasticsearch", "service_settings": {"num_threads": 1, "y": 1}}',
+                "Validation Failed: 1: [service_settings] does not contain one of",
+            ),
+        ],
+    )
+    async def test_the_order_of_checks(self, app: SearchApp, path: str, body: bytes, reason: str) -> None:
+        answer = await app.call("PUT", f"/_inference/{path}", body)
+        assert answer.json()["error"]["reason"].startswith(reason)
+
+    @pytest.mark.parametrize(
+        ("body", "type_", "reason"),
+        [
+            (b"{", "x_content_e_o_f_exception", "[1:2] Unexpected end of file"),
+            (b"[]", "x_content_parse_exception", "[1:1] "),
+            (b'{"service": }', "x_content_parse_exception", "[1:13] Unexpected character"),
+        ],
+    )
+    async def test_bodies_that_cannot_be_read(
+        self, app: SearchApp, body: bytes, type_: str, reason: str
+    ) -> None:
+        answer = await app.call("PUT", "/_inference/rerank/mine", body)
+        assert answer.status == 400, answer.body
+        assert answer.json()["error"]["type"] == type_
+        assert answer.json()["error"]["reason"].startswith(reason)
+
+    async def test_an_id_is_there_once(self, app: SearchApp) -> None:
+        assert (await app.call("PUT", "/_inference/rerank/mine", NEW)).status == 200
+        again = await app.call("PUT", "/_inference/rerank/mine", settings(num_threads=2))
+        reason = "Inference endpoint [mine] already exists"
+        refused(again, 400, "resource_already_exists_exception", reason)
+        assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [STORED]}
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            settings(api_key="sk-1234"),
+            settings(nested={"secret_parameters": {"x": "sk-1234"}}),
+            {**NEW, "access_key": ["sk-1234"]},
+            {**NEW, "service_settings": "sk-1234"},
+            {**NEW, "task_settings": {"Password": "sk-1234"}},
+        ],
+    )
+    async def test_keys_in_a_wrong_place_are_not_shown(self, app: SearchApp, body: Any) -> None:
+        answer = await app.call("PUT", "/_inference/rerank/mine", body)
+        assert answer.status == 400
+        assert b"sk-1234" not in answer.body
+
+
+class TestGet:
+    @pytest.mark.every_version
+    @pytest.mark.parametrize(
+        "path", ["", "/", "/_all", "/*", "/rerank/_all", "/rerank/*", "/any/_all", "/_all/"]
+    )
+    async def test_all_by_id(self, app: SearchApp, path: str) -> None:
+        for inference_id in ("z", "a"):
+            await app.call("PUT", f"/_inference/rerank/{inference_id}", NEW)
+        answer = await app.call("GET", f"/_inference{path}")
+        endpoints = [PRECONFIGURED, {**STORED, "inference_id": "a"}, {**STORED, "inference_id": "z"}]
+        assert answer.body == json.dumps({"endpoints": endpoints}, separators=(",", ":")).encode()
+
+    @pytest.mark.parametrize("path", [ENDPOINT, f"rerank/{ENDPOINT}", "%2Ererank-v1-elasticsearch"])
+    async def test_one(self, app: SearchApp, path: str) -> None:
+        answer = await app.call("GET", f"/_inference/{path}")
+        assert answer.json() == {"endpoints": [PRECONFIGURED]}
+
+    async def test_of_another_task_type_there_are_none(self, app: SearchApp) -> None:
+        answer = await app.call("GET", "/_inference/sparse_embedding/_all")
+        assert (answer.status, answer.body) == (200, b'{"endpoints":[]}')
+
+    @pytest.mark.every_version
+    @pytest.mark.parametrize(
+        ("path", "status", "type_", "reason"),
+        [
+            ("nope", 404, "resource_not_found_exception", "Inference endpoint not found [nope]"),
+            ("rerank", 404, "resource_not_found_exception", "Inference endpoint not found [rerank]"),
+            ("a%2Fb%20c", 404, "resource_not_found_exception", "Inference endpoint not found [a/b c]"),
+            ("rerank/nope", 404, "resource_not_found_exception", "Inference endpoint not found [nope]"),
+            ("nope/_all", 400, STATUS, "Unknown task_type [nope]"),
+            (
+                f"text_embedding/{ENDPOINT}",
+                400,
+                STATUS,
+                "Requested task type [text_embedding] does not match the inference endpoint's task type "
+                "[rerank]",
+            ),
+            (
+                "_all?timeout=5s",
+                400,
+                ILLEGAL,
+                "request [/_inference/_all] contains unrecognized parameter: [timeout]",
+            ),
+        ],
+    )
+    async def test_refusals(self, app: SearchApp, path: str, status: int, type_: str, reason: str) -> None:
+        refused(await app.call("GET", f"/_inference/{path}"), status, type_, reason)
+
+    async def test_a_body_is_none_of_its_business(self, app: SearchApp) -> None:
+        answer = await app.call("GET", "/_inference/rerank/_all", b"{}")
+        refused(answer, 400, ILLEGAL, "request [GET /_inference/rerank/_all] does not support having a body")
+
+
+class TestDelete:
+    @pytest.mark.every_version
+    @pytest.mark.parametrize("path", ["mine", "rerank/mine", "mine/?force=true", "mine?force&dry_run=false"])
+    async def test_it_is_gone(self, app: SearchApp, path: str) -> None:
+        await app.call("PUT", "/_inference/rerank/mine", NEW)
+        answer = await app.call("DELETE", f"/_inference/{path}")
+        assert (answer.status, answer.body) == (200, b'{"acknowledged":true,"pipelines":[],"indexes":[]}')
+        gone = await app.call("DELETE", f"/_inference/{path}")
+        refused(gone, 404, "resource_not_found_exception", "Inference endpoint not found [mine]")
+        assert (await app.call("PUT", "/_inference/rerank/mine", NEW)).status == 200
+
+    async def test_a_rehearsal_leaves_it(self, app: SearchApp) -> None:
+        await app.call("PUT", "/_inference/rerank/mine", NEW)
+        answer = await app.call("DELETE", "/_inference/mine?dry_run=true&force=true")
+        assert answer.body == b'{"acknowledged":false,"pipelines":[],"indexes":[],"error_message":""}'
+        assert (await app.call("GET", "/_inference/mine")).status == 200
+
+    @pytest.mark.parametrize(
+        ("path", "status", "type_", "reason"),
+        [
+            (
+                "text_embedding/mine",
+                400,
+                STATUS,
+                "Requested task type [text_embedding] does not match the inference endpoint's task type "
+                "[rerank]",
+            ),
+            (
+                "mine?force=yes",
+                400,
+                ILLEGAL,
+                "Failed to parse value [yes] as only [true] or [false] are allowed.",
+            ),
+            (
+                "mine?forse=true",
+                400,
+                ILLEGAL,
+                "request [/_inference/mine] contains unrecognized parameter: [forse] -> did you mean "
+                "[force]?",
+            ),
+            (
+                ENDPOINT,
+                400,
+                STATUS,
+                f"[{ENDPOINT}] is a reserved inference endpoint. Use the force=true query parameter to "
+                "delete the inference endpoint.",
+            ),
+        ],
+    )
+    async def test_refusals(self, app: SearchApp, path: str, status: int, type_: str, reason: str) -> None:
+        await app.call("PUT", "/_inference/rerank/mine", NEW)
+        refused(await app.call("DELETE", f"/_inference/{path}"), status, type_, reason)
+        assert (await app.call("GET", "/_inference/mine")).status == 200
+
+    async def test_a_body_is_none_of_its_business(self, app: SearchApp) -> None:
+        answer = await app.call("DELETE", "/_inference/mine", b"{}")
+        refused(answer, 400, ILLEGAL, "request [DELETE /_inference/mine] does not support having a body")
+
+    async def test_the_preconfigured_one_comes_back(self, app: SearchApp) -> None:
+        answer = await app.call("DELETE", f"/_inference/{ENDPOINT}?force=true")
+        assert answer.json()["acknowledged"] is True
+        assert (await app.call("GET", f"/_inference/{ENDPOINT}")).json() == {"endpoints": [PRECONFIGURED]}
+
+
+class TestUpdate:
+    @pytest.mark.every_version
+    @pytest.mark.parametrize("method", ["PUT", "POST"])
+    @pytest.mark.parametrize("path", ["mine", "rerank/mine"])
+    async def test_settings_of_the_request_win(self, app: SearchApp, method: str, path: str) -> None:
+        await app.call("PUT", "/_inference/rerank/mine", NEW)
+        change = {
+            "service": "elasticsearch",
+            "task_type": "rerank",
+            "service_settings": {"num_allocations": 4},
+            "task_settings": {"return_documents": False},
+        }
+        answer = await app.call(method, f"/_inference/{path}/_update", change)
+        changed = {
+            **STORED,
+            "service_settings": {"num_allocations": 4, "num_threads": 1, "model_id": "numbers"},
+            "task_settings": {"return_documents": False},
+        }
+        assert answer.body == json.dumps(changed, separators=(",", ":")).encode()
+        assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [changed]}
+        ranked = (await app.call("POST", "/_inference/mine", ASKED)).json()["rerank"]
+        assert all("text" not in doc for doc in ranked)
+
+    async def test_what_is_not_said_stays(self, app: SearchApp) -> None:
+        await app.call("PUT", "/_inference/rerank/mine", NEW)
+        change = {"service_settings": {"num_allocations": None}, "task_settings": {}}
+        answer = await app.call("PUT", "/_inference/mine/_update", change)
+        assert answer.json() == STORED
+
+    @pytest.mark.parametrize(
+        ("path", "body", "status", "type_", "reason"),
+        [
+            ("mine", {}, 400, STATUS, "Request body is empty"),
+            ("mine", b"", 400, "parse_exception", "request body is required"),
+            (
+                "mine",
+                {"task_settings": {}, "foo": {"api_key": "sk"}, "bar": 1},
+                400,
+                STATUS,
+                "Request contained fields which cannot be updated, remove these fields and try again "
+                "[{bar=1, foo={api_key=::es_redacted::}}]",
+            ),
+            ("mine", {"task_type": "nope"}, 400, STATUS, "Unknown task_type [nope]"),
+            (
+                "mine",
+                {"task_type": 1, "bar": 1},
+                400,
+                STATUS,
+                "Failed to parse [task_type] in update request [{bar=1, task_type=1}]",
+            ),
+            (
+                "mine",
+                {"task_type": "rerank", "service_settings": 1},
+                400,
+                STATUS,
+                "Unable to parse service settings in the request [{service_settings=1}]",
+            ),
+            (
+                "mine",
+                {"service_settings": {}, "task_settings": []},
+                400,
+                STATUS,
+                "Unable to parse task settings in the request [{task_settings=[]}]",
+            ),
+            ("mine", {"task_type": "any"}, 400, STATUS, "task_type [any] is not valid type for inference"),
+            (
+                "rerank/mine",
+                {"task_type": "completion"},
+                400,
+                STATUS,
+                "Cannot resolve conflicting task_type parameter in the request URL [rerank] and the request "
+                "body [completion]",
+            ),
+            (
+                "mine",
+                {"task_type": "completion"},
+                400,
+                STATUS,
+                "Task type must match the task type of the existing endpoint",
+            ),
+            (
+                "completion/mine",
+                {"task_settings": {}},
+                400,
+                STATUS,
+                "Task type must match the task type of the existing endpoint",
+            ),
+            (
+                "nope",
+                {"task_settings": {}},
+                404,
+                "resource_not_found_exception",
+                "The inference endpoint [nope] does not exist and cannot be updated",
+            ),
+            (
+                "mine",
+                {"service_settings": {"num_threads": 2}},
+                400,
+                STATUS,
+                "Request contained fields which cannot be updated, remove these fields and try again "
+                "[{num_threads=2}]",
+            ),
+            (
+                "mine",
+                {"service_settings": {"num_allocations": 0}},
+                400,
+                INVALID,
+                invalid("[service_settings] Invalid value [0]. [num_allocations] must be a positive integer"),
+            ),
+            (
+                ENDPOINT,
+                {"task_settings": {}},
+                400,
+                REQUEST,
+                invalid(
+                    f"Invalid inference_id; '{ENDPOINT}' can contain lowercase alphanumeric (a-z and 0-9), "
+                    "hyphens or underscores; must start and end with alphanumeric"
+                ),
+            ),
+        ],
+    )
+    async def test_refusals(
+        self, app: SearchApp, path: str, body: Any, status: int, type_: str, reason: str
+    ) -> None:
+        await app.call("PUT", "/_inference/rerank/mine", NEW)
+        refused(await app.call("PUT", f"/_inference/{path}/_update", body), status, type_, reason)
+        assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [STORED]}
+
+
+class TestRun:
+    @pytest.mark.every_version
+    @pytest.mark.parametrize("path", ["", "rerank/", "any/"])
+    async def test_the_best_first(self, app: SearchApp, path: str) -> None:
+        answer = await app.call("POST", f"/_inference/{path}{ENDPOINT}?timeout=30s", ASKED)
+        assert answer.status == 200, answer.body
+        assert answer.body == json.dumps({"rerank": RANKED}, separators=(",", ":")).encode()
+        assert app.engine.asked == [["a 1", "b 3", "c 2"]]
+
+    @pytest.mark.parametrize(
+        ("more", "shown"),
+        [
+            ({"top_n": 2}, RANKED[:2]),
+            ({"top_n": "1"}, RANKED[:1]),
+            ({"top_n": 99}, RANKED),
+            ({"return_documents": False}, [{**doc, "text": None} for doc in RANKED]),
+            ({"return_documents": "false"}, [{**doc, "text": None} for doc in RANKED]),
+            ({"task_settings": {"return_documents": False}}, [{**doc, "text": None} for doc in RANKED]),
+            ({"task_settings": {"return_documents": False}, "return_documents": True}, RANKED),
+            ({"task_settings": {"return_documents": None}}, RANKED),
+            ({"query": {"type": "text", "value": "q"}}, RANKED),
+            ({"input": "d 4"}, [{"index": 0, "relevance_score": 4.0, "text": "d 4"}]),
+            (
+                {"input": {"type": " Text ", "format": "TEXT", "value": "d 4"}},
+                [{"index": 0, "relevance_score": 4.0, "text": "d 4"}],
+            ),
+            (
+                {"input": ["é 5", {"type": "text", "value": "f 6"}]},
+                [
+                    {"index": 1, "relevance_score": 6.0, "text": "f 6"},
+                    {"index": 0, "relevance_score": 5.0, "text": "é 5"},
+                ],
+            ),
+        ],
+    )
+    async def test_what_the_request_may_say(self, app: SearchApp, more: Any, shown: Any) -> None:
+        answer = await app.call("POST", f"/_inference/rerank/{ENDPOINT}", {**ASKED, **more})
+        shown = [{name: each for name, each in doc.items() if each is not None} for doc in shown]
+        assert answer.json() == {"rerank": shown}
+
+    async def test_scores_are_printed_as_java_prints_floats(self, app: SearchApp) -> None:
+        app.engine.table = {"a": 0.1, "b": 5.614787e-4, "c": -11.0, "d": 1e8, "e": 1e8}
+        body = {"query": "q", "input": [*app.engine.table], "return_documents": False}
+        answer = await app.call("POST", f"/_inference/{ENDPOINT}", body)
+        assert answer.body == (
+            b'{"rerank":[{"index":3,"relevance_score":1.0E8},{"index":4,"relevance_score":1.0E8},'
+            b'{"index":0,"relevance_score":0.1},{"index":1,"relevance_score":5.614787E-4},'
+            b'{"index":2,"relevance_score":-11.0}]}'
+        )
+
+    @pytest.mark.parametrize(
+        ("body", "type_", "reason"),
+        [
+            ({**ASKED, "input": []}, REQUEST, invalid("Field [input] cannot be an empty array")),
+            ({**ASKED, "query": ""}, REQUEST, invalid("Field [query] cannot be empty")),
+            (
+                {"query": "", "input": [], "top_n": 0},
+                REQUEST,
+                invalid(
+                    "Field [input] cannot be an empty array",
+                    "Field [query] cannot be empty",
+                    "Field [top_n] must be greater than or equal to 1",
+                ),
+            ),
+            ({}, ILLEGAL, "Required [input, query]"),
+            ({"input": "a 1"}, ILLEGAL, "Required [query]"),
+            (
+                {"foo": 1, **ASKED},
+                "x_content_parse_exception",
+                "[1:2] [RerankRequest] unknown field [foo]",
+            ),
+            (
+                {"input_type": "search", **ASKED},
+                "x_content_parse_exception",
+                "[1:2] [RerankRequest] unknown field [input_type]",
+            ),
+            (
+                {"qeury": "q"},
+                "x_content_parse_exception",
+                "[1:2] [RerankRequest] unknown field [qeury] did you mean [query]?",
+            ),
+            (
+                {"input": 5},
+                "x_content_parse_exception",
+                "[1:11] [RerankRequest] input doesn't support values of type: VALUE_NUMBER",
+            ),
+            (
+                {"query": None},
+                "x_content_parse_exception",
+                "[1:11] [RerankRequest] query doesn't support values of type: VALUE_NULL",
+            ),
+            (
+                {**ASKED, "task_settings": {"foo": 1}},
+                STATUS,
+                "Configuration contains settings [{foo=1}] unknown to the [elasticsearch] service",
+            ),
+            (b"", "parse_exception", "request body is required"),
+        ],
+    )
+    async def test_refusals(self, app: SearchApp, body: Any, type_: str, reason: str) -> None:
+        refused(await app.call("POST", f"/_inference/rerank/{ENDPOINT}", body), 400, type_, reason)
+        assert app.engine.asked == []
+
+    @pytest.mark.parametrize(
+        ("body", "field", "cause"),
+        [
+            (
+                {"input": ["a", 5]},
+                "input",
+                {"type": "x_content_parse_exception", "reason": "Unsupported token [VALUE_NUMBER]"},
+            ),
+            (
+                {"query": "q", "input": {"type": "image", "value": "data:image/png;base64,AA=="}},
+                "input",
+                {
+                    "type": "x_content_parse_exception",
+                    "reason": "Field [input] contains unsupported [type] value [image]. Supported values are "
+                    "[text]",
+                },
+            ),
+            ({"input": {"type": "text"}}, "input", {"type": ILLEGAL, "reason": "Required [value]"}),
+        ],
+    )
+    async def test_values_that_are_no_text(self, app: SearchApp, body: Any, field: str, cause: Any) -> None:
+        answer = await app.call("POST", f"/_inference/rerank/{ENDPOINT}", body)
+        error = answer.json()["error"]
+        assert (answer.status, error["type"]) == (400, "x_content_parse_exception")
+        assert error["reason"].endswith(f"[RerankRequest] failed to parse field [{field}]")
+        assert error["caused_by"] == cause
+
+    @pytest.mark.parametrize(
+        ("value", "cause"),
+        [
+            (
+                {"type": "nope", "value": "x"},
+                "Unrecognized type [nope], must be one of [text, image, audio, video, pdf]",
+            ),
+            (
+                {"type": "text", "format": "base64", "value": "x"},
+                "Data type [text] does not support data format [base64], supported formats are [text]",
+            ),
+            (
+                {"type": "image", "format": "png", "value": "x"},
+                "Unrecognized format [png], must be one of [text, base64]",
+            ),
+        ],
+    )
+    async def test_types_and_formats(self, app: SearchApp, value: Any, cause: str) -> None:
+        answer = await app.call("POST", f"/_inference/rerank/{ENDPOINT}", {"query": value})
+        assert answer.status == 400
+        assert answer.cause == {"type": ILLEGAL, "reason": cause}
+
+    @pytest.mark.parametrize(
+        ("path", "body", "status", "reason"),
+        [
+            ("nope", {}, 404, "Inference endpoint not found [nope]"),
+            ("rerank/nope", {}, 400, "Required [input, query]"),
+            ("rerank/nope", ASKED, 404, "Inference endpoint not found [nope]"),
+            ("nope/x?timeout=y", {}, 400, "Unknown task_type [nope]"),
+            (
+                f"text_embedding/{ENDPOINT}",
+                {},
+                400,
+                "Incompatible task_type, the requested type [text_embedding] does not match the model type "
+                "[rerank]",
+            ),
+            (
+                f"rerank/{ENDPOINT}?time=1s",
+                {},
+                400,
+                f"request [/_inference/rerank/{ENDPOINT}] contains unrecognized parameter: [time] -> did you "
+                "mean [timeout]?",
+            ),
+            (f"{ENDPOINT}/_stream", ASKED, 405, "Streaming is not allowed for service [elasticsearch]."),
+            (
+                f"rerank/{ENDPOINT}/_stream",
+                ASKED,
+                405,
+                "Streaming is not allowed for service [elasticsearch].",
+            ),
+            ("nope/_stream", ASKED, 404, "Inference endpoint not found [nope]"),
+        ],
+    )
+    async def test_what_is_looked_at_first(
+        self, app: SearchApp, path: str, body: Any, status: int, reason: str
+    ) -> None:
+        answer = await app.call("POST", f"/_inference/{path}", body)
+        assert (answer.status, answer.json()["error"]["reason"]) == (status, reason)
+        assert app.engine.asked == []
+
+    async def test_the_time_is_the_requests(self, app: SearchApp) -> None:
+        app.engine.failure = DeadlineExceededError("the model still loads")
+        answer = await app.call("POST", f"/_inference/{ENDPOINT}?timeout=1500ms", ASKED)
+        assert answer.status == 429
+        error = answer.json()["error"]
+        assert error["type"] == STATUS
+        assert error["reason"] == f"Request timed out after [1.5s] for inference id [{ENDPOINT}]"
+        assert error["caused_by"] == {"type": "timeout_exception", "reason": "the model still loads"}
+
+    async def test_overload(self, app: SearchApp) -> None:
+        app.engine.failure = QueueFullError("the queue is full")
+        answer = await app.call("POST", f"/_inference/{ENDPOINT}", ASKED)
+        refused(answer, 429, "es_rejected_execution_exception", "the queue is full")
+
+
+class TestServices:
+    @pytest.mark.every_version
+    @pytest.mark.parametrize("path", ["", "/", "/rerank", "/any"])
+    async def test_the_catalogue(self, app: SearchApp, path: str) -> None:
+        answer = await app.call("GET", f"/_inference/_services{path}")
+        (row,) = answer.json()
+        assert [*row] == ["service", "name", "task_types", "configurations"]
+        assert (row["service"], row["name"], row["task_types"]) == (
+            "elasticsearch",
+            "Elasticsearch",
+            ["rerank"],
+        )
+        threads = row["configurations"]["num_threads"]
+        assert threads == {
+            "description": threads["description"],
+            "label": "Number Threads",
+            "required": True,
+            "sensitive": False,
+            "updatable": False,
+            "type": "int",
+            "supported_task_types": ["rerank"],
+        }
+
+    async def test_of_another_task_type(self, app: SearchApp) -> None:
+        assert (await app.call("GET", "/_inference/_services/completion")).body == b"[]"
+        answer = await app.call("GET", "/_inference/_services/nope")
+        refused(answer, 400, STATUS, "Unknown task_type [nope]")
+
+
+class TestFormats:
+    async def test_pretty(self, app: SearchApp) -> None:
+        answer = await app.call("GET", "/_inference/_all?pretty&human")
+        assert (
+            answer.body.decode()
+            == json.dumps({"endpoints": [PRECONFIGURED]}, indent=2, separators=(",", " : ")) + "\n"
+        )
+        ranked = await app.call("POST", f"/_inference/{ENDPOINT}?pretty=true", {**ASKED, "top_n": 1})
+        assert ranked.body == (
+            b'{\n  "rerank" : [\n    {\n      "index" : 1,\n      "relevance_score" : 3.0,\n'
+            b'      "text" : "b 3"\n    }\n  ]\n}\n'
+        )
+
+    async def test_filters(self, app: SearchApp) -> None:
+        path = f"/_inference/{ENDPOINT}?filter_path=rerank.index"
+        answer = await app.call("POST", path, ASKED)
+        assert answer.body == b'{"rerank":[{"index":1},{"index":2},{"index":0}]}'
+
+    async def test_yaml(self, app: SearchApp) -> None:
+        headers = {"Content-Type": "application/yaml"}
+        body = yaml.safe_dump(ASKED).encode()
+        answer = await app.call("POST", f"/_inference/{ENDPOINT}", body, headers=headers)
+        assert answer.headers["Content-Type"] == "application/yaml"
+        assert yaml.safe_load(answer.body) == {"rerank": RANKED}
+
+    @pytest.mark.every_version
+    async def test_vendor_types_come_back(self, app: SearchApp, elasticsearch: RunningElasticsearch) -> None:
+        info = elasticsearch.server.call("GET", "/").json()
+        major = info["version"]["number"].partition(".")[0]
+        vendor = f"application/vnd.elasticsearch+json;compatible-with={major}"
+        headers = {"Accept": vendor, "Content-Type": vendor}
+        answer = await app.call("PUT", "/_inference/rerank/mine", NEW, headers=headers)
+        assert answer.json() == STORED
+        assert answer.headers["Content-Type"] == vendor
+        gone = await app.call("GET", "/_inference/nope", headers=headers)
+        assert (gone.status, gone.headers["Content-Type"]) == (404, vendor)
+
+    async def test_an_opaque_id_comes_back(self, app: SearchApp) -> None:
+        answer = await app.call("GET", "/_inference", headers={"X-Opaque-Id": "7"})
+        assert answer.headers["X-Opaque-Id"] == "7"
+
+    @pytest.mark.every_version
+    @pytest.mark.parametrize("content_type", ["text/plain", None])
+    async def test_other_types_are_refused_as_elasticsearch_does(
+        self, app: SearchApp, elasticsearch: RunningElasticsearch, content_type: str | None
+    ) -> None:
+        """Compared with an API of its own that reads JSON."""
+        headers = {} if content_type is None else {"Content-Type": content_type}
+        async with app.session.put(
+            f"{elasticsearch.url}/_cluster/settings",
+            data=b"{}",
+            headers=headers,
+            skip_auto_headers=["Content-Type"],
+        ) as native:
+            theirs = native.status, await native.json()
+        async with app.session.put(
+            f"{app.url}/_inference/rerank/mine",
+            data=b"{}",
+            headers=headers,
+            skip_auto_headers=["Content-Type"],
+        ) as ours:
+            assert (ours.status, await ours.json()) == theirs
+
+
+async def test_a_new_endpoint_reranks_searches_until_it_is_deleted(
+    app: SearchApp, make_index: MakeIndex
+) -> None:
+    index = make_index([{"text": "a 1"}, {"text": "b 3"}, {"text": "c 2"}])
+    search = reranking({"standard": {"query": {"match_all": {}}}}, inference_id="mine")
+    before = await app.search(index, search)
+    await app.call("PUT", "/_inference/rerank/mine", NEW)
+    applied = await app.search(index, search)
+    changed = await app.call("PUT", "/_inference/mine/_update", {"service_settings": {"num_allocations": 2}})
+    after_change = await app.search(index, search)
+    await app.call("DELETE", "/_inference/mine")
+    after = await app.search(index, search)
+    assert changed.status == 200
+    for answer in (applied, after_change):
+        assert answer.ids == ["1", "2", "0"]
+        assert "endpoint=mine; model=numbers;" in answer.headers["X-Rerank"]
+    for answer in (before, after):
+        assert answer.status == 404
+        assert answer.cause["reason"] == "Inference endpoint not found [mine]"
+
+
+async def test_many_at_once(app: SearchApp) -> None:
+    """One of equal ids wins; no endpoint is lost."""
+    answers = await asyncio.gather(
+        *(app.call("PUT", f"/_inference/rerank/n{number % 10}", NEW) for number in range(30))
+    )
+    assert sorted(answer.status for answer in answers) == [200] * 10 + [400] * 20
+    listed = (await app.call("GET", "/_inference/rerank/_all")).json()["endpoints"]
+    assert [each["inference_id"] for each in listed] == [ENDPOINT, *(f"n{number}" for number in range(10))]

@@ -1,0 +1,216 @@
+"""Every example of docs/rerankers.md, sent as it stands there, and a search with each endpoint."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from proxy.engine import Engine
+from proxy.inference.endpoints import Endpoints
+from proxy.inference.fixed import fixed_endpoints
+from proxy.inference.local_models import LocalModels
+from proxy.inference.remote import RemoteClient
+from proxy.inference.service import ServiceContext
+from proxy.inference.services import load_services
+from proxy.search.ranks.scores import normalize
+from proxy.settings import RemoteSettings, Settings
+from testbed import RunningElasticsearch
+from tests.live.conftest import MakeIndex
+from tests.support import packages
+from tests.support.endpoints import MemoryStore
+from tests.support.engines import running
+from tests.support.pages import read
+from tests.support.project import ROOT
+from tests.support.search_app import search_app
+from tests.support.tiny_models import build
+from tests.support.vendors import Wire, serving, wires
+from tests.support.vendors.cases import SECRET_KEY, service_account
+
+PAGE: Final = read(ROOT / "docs" / "rerankers.md")
+TEXTS: Final = ("a crime story 2", "no crime at all 4", "the best crime 7", "crime again 1")
+
+WIRES: Final[Mapping[str, Wire]] = {
+    "my-cohere": wires.COHERE_V2,
+    "my-vertex": wires.GOOGLE,
+    "my-jina": wires.JINA,
+    "my-voyage": wires.VOYAGE,
+    "my-tei": wires.TEI,
+    "my-azure": wires.AZURE,
+    "my-alibaba": wires.ALIBABA,
+    "my-watsonx": wires.WATSONX,
+    "my-nvidia": wires.NIM,
+    "my-openshift": wires.VLLM,
+    "my-contextual": wires.CONTEXTUAL,
+    "my-mixedbread": wires.MIXEDBREAD,
+    "my-sagemaker": replace(
+        wires.SAGEMAKER, headers={"Authorization": "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/*"}
+    ),
+    "my-vllm": wires.VLLM,
+    "my-infinity": wires.INFINITY,
+    "my-nim": replace(wires.NIM, path="/v1/ranking"),
+    "my-keyless-tei": replace(wires.TEI, headers={}),
+}
+"""What stands in for the vendor of each endpoint."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A request of the page, and the settings in its section."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+    @property
+    def inference_id(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def service(self) -> str:
+        return str(self.body["service"])
+
+    def __str__(self) -> str:
+        return self.inference_id
+
+
+def examples() -> list[Example]:
+    found = []
+    for section in re.split(r"^##+ ", PAGE, flags=re.MULTILINE):
+        blocks = re.findall(r"^```(\w+)\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+        settings = {}
+        for language, text in blocks:
+            if language == "yaml":
+                settings = yaml.safe_load(text)
+            elif language == "http":
+                line, _, body = text.partition("\n")
+                method, path = line.split()
+                found.append(Example(method, "/" + path.lstrip("/"), json.loads(body), settings))
+    return found
+
+
+SEARCH: Final = next(each for each in examples() if each.method == "POST")
+PUTS: Final = [each for each in examples() if each.method == "PUT"]
+LOCAL: Final = [each for each in PUTS if each.service == "elasticsearch"]
+REMOTE: Final = [each for each in PUTS if each.service != "elasticsearch"]
+
+
+def test_all_systems_are_there() -> None:
+    assert {each.service for each in PUTS} == {service for service in _service_names() if service != "acme"}
+    assert {each.inference_id for each in REMOTE} == set(WIRES)
+    assert len(LOCAL) == 4
+
+
+def _service_names() -> set[str]:
+    from proxy.inference.services import BUILT_IN
+
+    return {service.name for service in BUILT_IN}
+
+
+@asynccontextmanager
+async def endpoints_over(
+    engine: Engine, settings: Settings, remote: RemoteSettings | None = None
+) -> AsyncIterator[Endpoints]:
+    """As the application makes them, but for the store."""
+    client = RemoteClient(remote or RemoteSettings())
+    models = LocalModels(settings.models)
+    services = load_services(ServiceContext(engine, models, 30.0, client))
+    fixed = fixed_endpoints(services, settings.endpoints, models)
+    try:
+        yield Endpoints(services, fixed, MemoryStore())
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+def index(make_index: MakeIndex) -> str:
+    return make_index([{"plot": text} for text in TEXTS])
+
+
+def search_with(inference_id: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(json.dumps(SEARCH.body))
+    body["retriever"]["text_similarity_reranker"]["inference_id"] = inference_id
+    return body
+
+
+@pytest.mark.parametrize("example", REMOTE, ids=str)
+async def test_a_remote_service(example: Example, elasticsearch: RunningElasticsearch, index: str) -> None:
+    async with AsyncExitStack() as stack:
+        vendor = await stack.enter_async_context(serving(WIRES[example.inference_id]))
+        remote = RemoteSettings(
+            allowed_hosts=("vendors", "127.0.0.1"),
+            allow_private_addresses=True,
+            base_urls={example.service: vendor.url} if example.service != "custom" else {},
+        )
+        engine = await stack.enter_async_context(running({}))
+        endpoints = await stack.enter_async_context(endpoints_over(engine, Settings(), remote))
+        app = await stack.enter_async_context(search_app(elasticsearch.url, endpoints=endpoints))
+        made = await app.call("PUT", example.path, _at_double(example.body, vendor.url))
+        assert made.status == 200, made.body
+        for secret in (wires.KEY, SECRET_KEY, "PRIVATE KEY"):
+            assert secret.encode() not in made.body
+        tested = len(vendor.seen)
+        assert tested >= 1
+        answer = await app.search(index, search_with(example.inference_id))
+        assert [hit["_source"]["plot"] for hit in answer.hits] == [TEXTS[2], TEXTS[1], TEXTS[0], TEXTS[3]]
+        assert answer.scores == [float(score) for score in normalize([7, 4, 2, 1])]
+        assert len(vendor.seen) == tested + 1
+        assert answer.headers["X-Rerank"].startswith(f"applied; endpoint={example.inference_id}; ")
+
+
+def _at_double(body: Mapping[str, Any], url: str) -> bytes:
+    """The request with the double in the vendor's place, and keys that it knows."""
+    secrets: Mapping[str, Callable[[], str]] = {
+        "<api key>": lambda: wires.KEY,
+        "<access key>": lambda: "AKIDEXAMPLE",
+        "<secret key>": lambda: SECRET_KEY,
+        "<service account json>": partial(service_account, f"{url}/token"),
+    }
+    changed = json.loads(json.dumps(body))
+    settings = changed["service_settings"]
+    for holder in (settings, settings.get("secret_parameters", {})):
+        for name, value in holder.items():
+            if isinstance(value, str):
+                secret = secrets.get(value)
+                holder[name] = secret() if secret is not None else re.sub(r"^https://[^/]+", url, value)
+    if "host" in settings:
+        settings.update(host=url.removeprefix("http://"), http_schema="http")
+    return json.dumps(changed).encode()
+
+
+@pytest.mark.parametrize("example", LOCAL, ids=str)
+async def test_a_model_of_this_machine(
+    example: Example, elasticsearch: RunningElasticsearch, index: str, tmp_path: Path
+) -> None:
+    written = example.settings or PUTS[[str(each) for each in PUTS].index("my-minilm")].settings
+    model_id = example.body["service_settings"]["model_id"]
+    settings = Settings.model_validate(written)
+    ((name, model),) = settings.models.items()
+    tiny = build("deberta-v2", tmp_path / "tiny")
+    source = tiny
+    if model_id == ".rerank-v1":
+        source = tmp_path / "package"
+        source.mkdir()
+        packages.build("deberta-v2", tiny, source, "rerank-v1")
+    served = {name: {"source": source, "truncation": model.truncation}}
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(running(served))
+        endpoints = await stack.enter_async_context(endpoints_over(engine, settings))
+        app = await stack.enter_async_context(search_app(elasticsearch.url, endpoints=endpoints))
+        made = await app.call("PUT", example.path, example.body)
+        assert made.status == 200, made.body
+        answer = await app.search(index, search_with(example.inference_id))
+        expected = (await engine.rerank(name, "flesh-eating bad guy", TEXTS)).scores
+        order = sorted(range(len(TEXTS)), key=lambda at: -expected[at])
+        assert [hit["_source"]["plot"] for hit in answer.hits] == [TEXTS[at] for at in order]
+        assert answer.scores == pytest.approx(normalize([expected[at] for at in order]), abs=1e-6)
+        preconfigured = await app.call("GET", "/_inference/rerank/_all")
+        ids = [each["inference_id"] for each in preconfigured.json()["endpoints"]]
+        assert (".rerank-v1-elasticsearch" in ids) == (model_id == ".rerank-v1")

@@ -1,0 +1,95 @@
+"""Remote endpoints in front of servers of the test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from prometheus_client import CollectorRegistry
+
+from proxy.engine import Engine
+from proxy.inference.endpoints import Endpoint
+from proxy.inference.local_models import LocalModels
+from proxy.inference.remote import RemoteClient
+from proxy.inference.service import Service, ServiceContext
+from proxy.inference.services import BUILT_IN
+from proxy.settings import RemoteSettings
+from tests.support.vendors import Case, Vendor, serving
+
+TIMEOUT_S = 30.0
+
+
+class SkippingClock:
+    """The event loop's clock, on which sleeping takes no time.
+
+    Attributes:
+        slept: Seconds, of each sleep.
+    """
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time() + sum(self.slept)
+
+    def wall(self) -> float:
+        return 1_700_000_000.0 + sum(self.slept)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+    def jitter(self) -> float:
+        return 1.0
+
+
+class Remote:
+    """Services over one client.
+
+    Attributes:
+        registry: Of its metrics.
+        context: What they are made of.
+    """
+
+    def __init__(self, timeout_s: float = TIMEOUT_S, **settings: Any) -> None:
+        self.registry = CollectorRegistry()
+        self.clock = SkippingClock()
+        allowed = {"allowed_hosts": ["vendors", "127.0.0.1"], "allow_private_addresses": True}
+        self.client = RemoteClient(RemoteSettings(**{**allowed, **settings}), self.registry, self.clock)
+        self.context = ServiceContext(cast("Engine", None), LocalModels({}), timeout_s, self.client)
+        self.services: Mapping[str, Service] = {each.name: each(self.context) for each in BUILT_IN}
+
+    def endpoint(
+        self,
+        service: str,
+        service_settings: Mapping[str, Any],
+        task_settings: Mapping[str, Any] | None = None,
+    ) -> Endpoint:
+        """As after `PUT _inference/rerank/mine`."""
+        found = self.services[service]
+        config = found.parse("mine", service_settings, task_settings or {})
+        return Endpoint(config, found.open(config), found.top_n(config), found.window_words(config))
+
+    def deadline(self) -> float:
+        return asyncio.get_running_loop().time() + TIMEOUT_S
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"rerank_proxy_remote_{name}", labels) or 0.0
+
+
+@asynccontextmanager
+async def remote_case(
+    case: Case, timeout_s: float = TIMEOUT_S, **settings: Any
+) -> AsyncIterator[tuple[Remote, Vendor, Endpoint]]:
+    """The endpoint of a case, its server running.
+
+    Args:
+        settings: Of the section `remote`.
+    """
+    async with serving(case.wire) as vendor:
+        gateways = {case.service: vendor.url} if case.by_base_url else {}
+        remote = Remote(timeout_s, base_urls=gateways, **settings)
+        try:
+            yield remote, vendor, remote.endpoint(case.service, case.settings(vendor.url), case.task_settings)
+        finally:
+            await remote.client.close()

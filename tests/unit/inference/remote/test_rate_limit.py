@@ -1,0 +1,103 @@
+"""Calls of one account and model in a minute."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.inference.failures import InferenceFailedError
+from proxy.inference.remote.rate_limit import RateLimit
+
+LATE = 1e9
+
+
+class Clock:
+    """Stands still, but for sleeping."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.sleeping: list[asyncio.Future[None]] = []
+        self.instant = True
+
+    def now(self) -> float:
+        return self.time
+
+    def wall(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        if self.instant:
+            self.time += seconds
+            return
+        sleep = asyncio.get_running_loop().create_future()
+        self.sleeping.append(sleep)
+        await sleep
+
+    def jitter(self) -> float:
+        return 1.0
+
+
+@given(st.integers(1, 200), st.integers(1, 300), st.lists(st.floats(0, 100), max_size=300))
+async def test_never_more_than_the_limit_allows(per_minute: int, calls: int, pauses: list[float]) -> None:
+    clock = Clock()
+    limit = RateLimit(clock, 10)
+    went: list[float] = []
+    for number in range(calls):
+        clock.time += pauses[number] if number < len(pauses) else 0.0
+        await limit.acquire("mine", per_minute, LATE)
+        went.append(clock.time)
+    for number, time in enumerate(went):
+        since = [earlier for earlier in went[: number + 1] if earlier > time - 60]
+        assert len(since) <= 2 * per_minute
+    assert calls <= per_minute * (1 + (went[-1] - 1000) / 60) + 1e-3
+
+
+async def test_a_minutes_worth_goes_at_once_and_the_next_after_its_share() -> None:
+    clock = Clock()
+    limit = RateLimit(clock, 10)
+    for _ in range(30):
+        await limit.acquire("mine", 30, LATE)
+    assert clock.time == 1000
+    await limit.acquire("mine", 30, LATE)
+    assert clock.time == pytest.approx(1002)
+
+
+async def test_who_would_be_too_late_is_told_at_once() -> None:
+    clock = Clock()
+    limit = RateLimit(clock, 10)
+    await limit.acquire("mine", 1, clock.time + 1)
+    with pytest.raises(InferenceFailedError) as raised:
+        await limit.acquire("mine", 1, clock.time + 59)
+    assert (raised.value.status, raised.value.cause.type) == (429, "es_rejected_execution_exception")
+    assert str(raised.value) == (
+        "Rejected by the rate limit of [1] requests per minute of inference endpoint [mine]: the next call "
+        "could go in [60.0s], after this one's deadline. Raise [rate_limit.requests_per_minute], or send less"
+    )
+    await limit.acquire("mine", 1, clock.time + 61)
+    assert clock.time == pytest.approx(1060)
+
+
+async def test_the_queue_has_an_end_and_who_leaves_it_makes_room() -> None:
+    clock = Clock()
+    clock.instant = False
+    limit = RateLimit(clock, 1)
+    await limit.acquire("mine", 1, LATE)
+    waiting = asyncio.create_task(limit.acquire("mine", 1, LATE))
+    await asyncio.sleep(0)
+    with pytest.raises(InferenceFailedError, match=r"\[1\] calls wait already"):
+        await limit.acquire("mine", 1, LATE)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    clock.instant = True
+    await limit.acquire("mine", 1, LATE)
+    assert clock.time == pytest.approx(1060)  # the place of the one that left
+
+
+async def test_endpoints_of_one_account_may_have_limits_of_their_own() -> None:
+    clock = Clock()
+    limit = RateLimit(clock, 10)
+    await limit.acquire("slow", 1, LATE)
+    await limit.acquire("fast", 60, LATE)
+    assert clock.time == pytest.approx(1001)

@@ -1,0 +1,280 @@
+"""Servers that an endpoint describes."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.inference.failures import InferenceFailedError
+from proxy.inference.ranking import RerankInput
+from proxy.inference.remote import MalformedAnswerError
+from proxy.inference.services.custom_templates import (
+    TemplateError,
+    extract,
+    fill_json,
+    fill_text,
+    path_problem,
+)
+from tests.support.remote import Remote, remote_case
+from tests.support.vendors import CASES, Wire, wires
+from tests.support.vendors.cases import CUSTOM
+
+CASE = next(case for case in CASES if case.service == "custom")
+PARAMETERS = {"parameters": {"tenant": "acme", "mode": "fast"}}
+SETTINGS = {**CUSTOM, "url": "https://reranker.example.com/score"}
+
+
+def refusal(task_settings: dict[str, Any] | None = None, **changes: Any) -> str:
+    service = Remote(allowed_hosts=["*"]).services["custom"]
+    with pytest.raises(InferenceFailedError) as raised:
+        service.parse("mine", {**SETTINGS, **changes}, PARAMETERS if task_settings is None else task_settings)
+    assert raised.value.status == 400
+    return str(raised.value)
+
+
+async def test_templates_become_a_request() -> None:
+    async with remote_case(CASE) as (remote, vendor, endpoint):
+        request = RerankInput('a "q"', ["a 1", "b\n2"], 1, True, endpoint.config.task_settings)
+        (doc,) = (await endpoint.rank(request, remote.deadline())).docs
+        assert (doc.index, doc.relevance_score, doc.text) == (1, 2.0, "b\n2")
+        assert vendor.seen == [{"q": 'a "q"', "docs": ["a 1", "b\n2"], "k": 1, "show": True, "mode": "fast"}]
+
+
+RESULTS = {"relevance_score": "$.results[*].relevance_score", "reranked_index": "$.results[*].index"}
+OTHERS: dict[str, tuple[Wire, str, dict[str, str]]] = {
+    "Cohere's": (
+        wires.COHERE_V2,
+        '{"model": "m", "query": ${query}, "documents": ${input}, "top_n": ${top_n}}',
+        RESULTS,
+    ),
+    "Jina's": (
+        wires.JINA,
+        '{"model": "m", "query": ${query}, "documents": ${input}, "return_documents": ${return_documents}}',
+        RESULTS,
+    ),
+    "infinity": (
+        wires.INFINITY,
+        '{"query": ${query}, "documents": ${input}, "return_documents": ${return_documents}}',
+        {**RESULTS, "document_text": "$.results[*].document"},
+    ),
+    "vLLM": (
+        wires.VLLM,
+        '{"query": ${query}, "documents": ${input}, "top_n": ${top_n}}',
+        {**RESULTS, "document_text": "$.results[*].document.text"},
+    ),
+    "vLLM's scores": (
+        wires.VLLM_SCORE,
+        '{"model": "m", "text_1": ${query}, "text_2": ${input}}',
+        {"relevance_score": "$.data[*].score"},
+    ),
+    "text-embeddings-inference": (
+        wires.TEI,
+        '{"query": ${query}, "texts": ${input}}',
+        {"relevance_score": "$[*].score", "reranked_index": "$[*].index"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+async def test_other_wires_can_be_described(name: str) -> None:
+    wire, request, parser = OTHERS[name]
+    described = {
+        "secret_parameters": {"api_key": wires.KEY},
+        "headers": {"Authorization": "Bearer ${api_key}", "Request-Source": "unspecified:elasticsearch"},
+        "request": request,
+        "response": {"json_parser": parser},
+        "batch_size": 2,
+    }
+    case = replace(
+        CASE, wire=wire, settings=lambda url: {**described, "url": url + wire.path}, task_settings={}
+    )
+    async with remote_case(case) as (remote, _, endpoint):
+        ranked = await endpoint.rank(RerankInput("q", ["a 1", "b 3", "c 2"], 2, False), remote.deadline())
+        assert [(doc.index, doc.relevance_score) for doc in ranked.docs] == [(1, 3.0), (2, 2.0)]
+        assert (await endpoint.rerank("q", ["a 1", "b 3", "c 2"], remote.deadline())).scores == [1, 3, 2]
+
+
+async def test_parameters_of_the_request_win() -> None:
+    wire = replace(CASE.wire, required={**CASE.wire.required, "mode": dict})
+    async with remote_case(replace(CASE, wire=wire)) as (remote, vendor, endpoint):
+        task = {"parameters": {"tenant": "acme", "mode": {"any": ["thing"]}}}
+        await endpoint.rank(RerankInput("q", ["a 1"], task_settings=task), remote.deadline())
+        assert vendor.seen[0]["mode"] == {"any": ["thing"]}
+
+
+async def test_what_is_put_into_a_template_is_no_template() -> None:
+    async with remote_case(CASE) as (remote, vendor, endpoint):
+        query, texts = "${api_key} ${input}", ["${api_key} 1"]
+        request = RerankInput(query, texts, task_settings=endpoint.config.task_settings)
+        await endpoint.rank(request, remote.deadline())
+        assert (vendor.seen[0]["q"], vendor.seen[0]["docs"]) == (query, texts)
+
+
+async def test_a_request_that_takes_a_parameter_away() -> None:
+    async with remote_case(CASE) as (remote, vendor, endpoint):
+        with pytest.raises(InferenceFailedError) as raised:
+            await endpoint.rank(
+                RerankInput("q", ["a"], task_settings={"parameters": {"tenant": "acme"}}), remote.deadline()
+            )
+        assert raised.value.status == 400
+        assert str(raised.value).startswith(
+            "Found placeholder [${mode}] in field [request] after replacement"
+        )
+        assert vendor.seen == []
+
+
+def test_an_early_form_of_the_request() -> None:
+    service = Remote(allowed_hosts=["*"]).services["custom"]
+    config = service.parse("mine", {**SETTINGS, "request": {"content": CUSTOM["request"]}}, PARAMETERS)
+    assert config.service_settings["request"] == CUSTOM["request"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"response": {}},
+            "[service_settings.response] does not contain the required setting [json_parser]",
+        ),
+        (
+            {"response": {"json_parser": {}}},
+            "[json_parser] does not contain the required setting [relevance_score]",
+        ),
+        (
+            {"response": {"json_parser": {"relevance_score": "a.b"}}},
+            "[json_parser] Invalid value of [relevance_score]: Path [a.b] must start with a dollar sign ($)",
+        ),
+        (
+            {"response": {"json_parser": {"relevance_score": "$.a[0]"}}},
+            "[json_parser] Invalid value of [relevance_score]: Invalid path received [[0]], unable to "
+            "extract a field name.",
+        ),
+        (
+            {"response": {"json_parser": {"relevance_score": "$.a", "foo": "$.b"}, "x": 1}},
+            "[service_settings.response] unknown setting [x];"
+            "2: [service_settings.response] unknown setting [foo]",
+        ),
+        ({"headers": {"a": 1}}, "Map field [headers] has an entry that is not valid, [a] must be a text"),
+        (
+            {"headers": {"a b": "x"}},
+            "Map field [headers] has an entry that is not valid, [a b] is no header's name",
+        ),
+        (
+            {"query_parameters": [["a"]]},
+            "[service_settings] failed to parse tuple list for setting [query_parameters]",
+        ),
+        (
+            {"headers": {"A": "${other}"}},
+            "Found placeholder [${other}] in field [header.A] after replacement call, please check that all "
+            "templates have a corresponding field definition.",
+        ),
+        (
+            {"url": "https://x.com/${input}"},
+            "Found placeholder [${input}] in field [url] after replacement call, please check that all "
+            "templates have a corresponding field definition.",
+        ),
+    ],
+)
+def test_bad_descriptions(changes: dict[str, Any], reason: str) -> None:
+    assert refusal(**changes) == f"Validation Failed: 1: {reason};"
+
+
+def test_a_host_made_of_parameters_is_checked_too() -> None:
+    service = Remote(allowed_hosts=["good.com"]).services["custom"]
+    settings = {**SETTINGS, "url": "https://${host}/x", "secret_parameters": {"api_key": "k"}}
+    with pytest.raises(InferenceFailedError, match=r"host \[evil\.com\] is not in \[remote\.allowed_hosts\]"):
+        service.parse("mine", settings, {"parameters": {**PARAMETERS["parameters"], "host": "evil.com"}})
+
+
+async def test_a_host_that_a_request_changes_is_checked_at_the_call() -> None:
+    remote = Remote(allowed_hosts=["good.com"], allow_private_addresses=False)
+    task = {"parameters": {**PARAMETERS["parameters"], "host": "good.com"}}
+    endpoint = remote.endpoint("custom", {**SETTINGS, "url": "https://${host}/x"}, task)
+    changed = {"parameters": {**PARAMETERS["parameters"], "host": "169.254.169.254"}}
+    with pytest.raises(InferenceFailedError) as raised:
+        await endpoint.rank(RerankInput("q", ["a"], task_settings=changed), remote.deadline())
+    assert raised.value.status == 400
+    assert "host [169.254.169.254] is not in [remote.allowed_hosts]" in str(raised.value)
+
+
+def test_a_secret_in_a_refused_url_is_not_shown() -> None:
+    service = Remote(allowed_hosts=["good.com"]).services["custom"]
+    settings = {**SETTINGS, "url": "https://evil.com/${api_key}"}
+    with pytest.raises(InferenceFailedError) as raised:
+        service.parse("mine", settings, PARAMETERS)
+    assert CUSTOM["secret_parameters"]["api_key"] not in str(raised.value)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers(-5, 5) | st.text(), st.lists), st.text())
+def test_values_arrive_as_they_are(value: Any, query: str) -> None:
+    body = fill_json('{"a": ${a}, "q": [${query}, ${a}]}', {"a": value, "query": query}, "request")
+    assert json.loads(body) == {"a": value, "q": [query, value]}
+
+
+@pytest.mark.parametrize("fill", [fill_json, fill_text])
+def test_a_placeholder_for_nothing(fill: Callable[..., str]) -> None:
+    with pytest.raises(TemplateError, match=r"Found placeholder \[\$\{b\}\] in field \[url\]"):
+        fill("${a} ${b}", {"a": "x"}, "url")
+
+
+ANSWER = {"a": {"b": [{"c": 1}, {"c": 2}]}, "l": [{"k": [{"x": 1}, {"x": 2}]}, {"k": [{"x": 3}]}]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "path", "found"),
+    [
+        (ANSWER, "$.a.b[*].c", [1, 2]),
+        (ANSWER, " $.a.b ", [{"c": 1}, {"c": 2}]),
+        (ANSWER, "$.l[*].k[*].x", [[1, 2], [3]]),
+        ([{"s": 1}], "$[*].s", [1]),
+        ([0.5, 0.25], "$[*]", [0.5, 0.25]),
+        ([0.5, 0.25], "$", [0.5, 0.25]),
+    ],
+)
+def test_paths(answer: Any, path: str, found: Any) -> None:
+    assert path_problem(path) is None
+    assert extract(answer, path) == found
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("$.a.x", "[$.a.x]: there is no field [x]"),
+        ("$.a[*]", "[$.a[*]]: there is no list at [*]"),
+        ("$.a.b.c", "[$.a.b.c]: there is no field [c]"),
+    ],
+)
+def test_paths_that_lead_nowhere(path: str, reason: str) -> None:
+    with pytest.raises(MalformedAnswerError) as raised:
+        extract(ANSWER, path)
+    assert str(raised.value) == reason
+
+
+@pytest.mark.parametrize("path", [5, None, "", "a", "$a", "$.a[1]", "$..a", "$.a[*"])
+def test_what_is_no_path(path: Any) -> None:
+    assert path_problem(path) is not None
+
+
+async def test_scores_alone_are_in_the_order_of_the_input() -> None:
+    async with remote_case(CASE) as (remote, vendor, _):
+        parser = {"json_parser": {"relevance_score": "$.scores"}}
+        endpoint = remote.endpoint(
+            "custom", {**CUSTOM, "url": f"{vendor.url}/score", "response": parser}, PARAMETERS
+        )
+        vendor.says(b'{"scores": [0.5, 2, 1]}')
+        assert (await endpoint.rerank("q", ["a", "b", "c"], remote.deadline())).scores == [0.5, 2, 1]
+
+
+async def test_lists_of_different_lengths() -> None:
+    async with remote_case(CASE) as (remote, vendor, _):
+        parser = {"json_parser": {"relevance_score": "$.scores", "reranked_index": "$.order"}}
+        endpoint = remote.endpoint(
+            "custom", {**CUSTOM, "url": f"{vendor.url}/score", "response": parser}, PARAMETERS
+        )
+        vendor.says(b'{"scores": [0.5, 2], "order": [1]}')
+        with pytest.raises(InferenceFailedError, match=r"\[relevance_score\] 2, \[reranked_index\] 1"):
+            await endpoint.rerank("q", ["a", "b"], remote.deadline())
