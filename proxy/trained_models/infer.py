@@ -72,10 +72,13 @@ class InferRequest:
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """The result of one document: a raw score, and whether the document was cut to the model's limit."""
+    """The result of one document: a raw score, whether the document was cut to the model's limit, and whether
+    the score was remembered.
+    """
 
     score: float
     truncated: bool
+    cached: bool = False
 
 
 def parse_infer(params: Params, body: bytes) -> InferRequest:

@@ -183,6 +183,7 @@ class Deployments(Mapping[str, Deployment]):
             usage.failures += len(texts)
             raise
         usage.inferences += len(texts)
+        usage.cached += sum(result.cached for result in results)
         return config, results
 
     async def _score(
@@ -193,7 +194,7 @@ class Deployments(Mapping[str, Deployment]):
 
         async def one(text: str) -> Inferred:
             reranked = await self._engine.rerank(model_id, query, [text], deadline)
-            return Inferred(reranked.scores[0], reranked.truncated > 0)
+            return Inferred(reranked.scores[0], reranked.truncated > 0, reranked.cached > 0)
 
         try:
             async with asyncio.TaskGroup() as group:

@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -130,8 +130,10 @@ async def test_statistics(models: TrainedModels) -> None:
 
 async def test_a_deployment_that_fails_or_loads(models: TrainedModels, engine: NotingEngine) -> None:
     config, deployment = models.catalogue.get("mine"), await start(models, "wait_for=starting")
-    for state, shown in (("loading", "starting"), ("failed", "failed")):
-        engine.states["mine"] = ModelStatus(state, "why", preload=False)  # type: ignore[arg-type]
+    states: Sequence[tuple[Literal["loading", "failed"], str]]
+    states = (("loading", "starting"), ("failed", "failed"))
+    for state, shown in states:
+        engine.states["mine"] = ModelStatus(state, "why", preload=False)
         (stats,) = answers.stats_documents(config, models.serving, 5)
         assert stats["deployment_stats"]["state"] == shown
         assert stats["deployment_stats"]["allocation_status"]["allocation_count"] == 0
