@@ -10,7 +10,7 @@ from proxy.settings import Setting, Settings, table
 _INTRO: Final = """\
 # Settings
 
-<!-- Made by `make docs` from the table in proxy/settings.py. Change it there. -->
+<!-- Made by `make docs` from the table in proxy/settings/sections.py. Change it there. -->
 
 Every setting below can be given in four places. The first that has it wins:
 

@@ -10,9 +10,9 @@ from yarl import URL
 from proxy.app.credentials import CallerDigests
 from proxy.app.headers import content_type_beside, for_client
 from proxy.errors import error
-from proxy.search.upstream import Reply
 from proxy.settings import SearchSettings, UpstreamSettings
-from proxy.upstream import host_header, tls_context
+from proxy.upstream import Reply
+from proxy.upstream_address import host_header, tls_context
 
 _MAX_HEAD: Final = 64 * 1024
 
@@ -43,7 +43,7 @@ class UpstreamClient:
         return CallerUpstream(self, headers, self._callers.of(headers))
 
     async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
-        """Send one request; see `proxy.search.upstream.Upstream`.
+        """Send one request; see `proxy.upstream.Upstream`.
 
         A kept connection may have been closed just before it was used again. All that is sent here merely
         reads, so it is sent once more then.
@@ -85,7 +85,7 @@ class UpstreamClient:
 
 
 class CallerUpstream:
-    """`proxy.search.upstream.Upstream` with the caller's own headers."""
+    """`proxy.upstream.Upstream` with the caller's own headers."""
 
     def __init__(self, client: UpstreamClient, headers: CIMultiDict[str], caller: bytes) -> None:
         self.caller = caller

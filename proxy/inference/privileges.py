@@ -10,7 +10,7 @@ from cachetools import TTLCache
 
 from proxy.errors import Cause
 from proxy.inference.failures import InferenceFailedError
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 
 _REMEMBERED_S: Final = 30.0
 _MAX_ANSWERS: Final = 10_000

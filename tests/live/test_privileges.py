@@ -19,8 +19,8 @@ from proxy.inference.privileges import (
     Privileges,
     denial,
 )
-from proxy.search.upstream import UpstreamRefusedError
 from proxy.settings import SearchSettings, UpstreamSettings
+from proxy.upstream import UpstreamRefusedError
 from testbed import RunningElasticsearch, Server
 from testbed.http import basic
 from tests.support.accounts import PASSWORD, account

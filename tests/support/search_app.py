@@ -25,8 +25,8 @@ from proxy.inference.privileges import Privileges
 from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
-from proxy.search.upstream import Reply
 from proxy.settings import SearchSettings, Settings
+from proxy.upstream import Reply
 from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
 
 ENDPOINT: Final = ".rerank-v1-elasticsearch"

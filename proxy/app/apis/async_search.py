@@ -30,7 +30,7 @@ from proxy.search.answer.async_response import (
 )
 from proxy.search.executor import Executor
 from proxy.search.language.request import SearchRequest
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.xcontent.params import Params
 from proxy.xcontent.time_value import time_param
 

@@ -41,7 +41,7 @@ from proxy.inference.service import Service
 from proxy.inference.settings_table import unknown_settings
 from proxy.inference.store import already_exists
 from proxy.search.rawjson import Printer
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 from proxy.xcontent.java_numbers import print_float
 from proxy.xcontent.time_value import TimeValue, time_param
 

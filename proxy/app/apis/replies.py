@@ -5,7 +5,7 @@ from typing import Any
 from proxy.app.apis.context import RequestContext
 from proxy.app.own_headers import own_headers
 from proxy.search.rawjson import Printer
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 
 
 def printer_of(context: RequestContext) -> Printer:

@@ -14,7 +14,6 @@ from proxy.app.metrics import InferenceMetrics
 from proxy.errors import ElasticsearchError, error
 from proxy.inference.privileges import Action, Privileges
 from proxy.search.rawjson import Printer
-from proxy.search.upstream import Reply
 from proxy.trained_models import answers
 from proxy.trained_models.catalogue import now_ms
 from proxy.trained_models.config import TEXT_SIMILARITY, TrainedModelConfig, is_text_similarity, parse_config
@@ -30,6 +29,7 @@ from proxy.trained_models.ids import IdExpression
 from proxy.trained_models.infer import Inferred, parse_infer
 from proxy.trained_models.parts import parse_part, parse_vocabulary
 from proxy.trained_models.trained_models import TrainedModels
+from proxy.upstream import Reply
 from proxy.xcontent.java_numbers import print_double
 from proxy.xcontent.params import Params
 

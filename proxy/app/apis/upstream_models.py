@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from proxy.search.rawjson import elements, members, text
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 
 PATH: Final = "/_ml/trained_models"
 

@@ -16,7 +16,7 @@ from proxy.inference.registry.following import FollowingStore
 from proxy.inference.registry.key_ring import KeyRing
 from proxy.inference.store import StoredEndpoint, already_exists, changed_meanwhile
 from proxy.settings import RegistrySettings, UpstreamSettings
-from proxy.upstream import tls_context
+from proxy.upstream_address import tls_context
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Final
 from proxy.errors import ElasticsearchError, error
 from proxy.search.batch.multi import VALIDATION, Item, error_of, header_of, one_line, take_apart
 from proxy.search.rawjson import members
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 
 _OPENED_AT_ONCE: Final = 16
 

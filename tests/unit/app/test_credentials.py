@@ -4,7 +4,7 @@ import pytest
 from multidict import CIMultiDict
 
 from proxy.app.credentials import CallerDigests, authenticate
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 
 BASIC = ("Authorization", "Basic c2VjcmV0")
 

@@ -16,9 +16,9 @@ from proxy.app.metrics import InferenceMetrics
 from proxy.errors import ElasticsearchError, error
 from proxy.inference import privileges
 from proxy.inference.privileges import Action, Privileges
-from proxy.search.upstream import Reply, UpstreamRefusedError
-from proxy.search.upstream import Upstream as UpstreamOf
 from proxy.trained_models.trained_models import TrainedModels
+from proxy.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Upstream as UpstreamOf
 from proxy.xcontent.params import parse_params
 from tests.support.trained_models import (
     CONFIG,

@@ -14,7 +14,7 @@ from proxy.inference.privileges import (
     Privileges,
     denial,
 )
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 
 YES, NO = {"cluster": {"x": True, "y": False}}, {"cluster": {"x": False}}
 WHO = {"username": "u", "roles": ["b", "a"], "authentication_type": "realm"}

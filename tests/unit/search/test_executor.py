@@ -9,7 +9,7 @@ import pytest
 from proxy.errors import ElasticsearchError, error
 from proxy.search.executor import Executor
 from proxy.search.scoring import Scorer
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 from tests.support.searches import request, reranking
 
 TIMEOUT_S: Final = 60.0

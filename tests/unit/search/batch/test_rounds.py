@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.errors import ElasticsearchError, error
 from proxy.search.batch.multi import Item
 from proxy.search.batch.rounds import Participant, RoundFailedError, Rounds
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 
 
 class Elasticsearch:
