@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+_NO_HANDLER: Final = (b"no handler found for uri [", b"Incorrect HTTP method for uri [")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,11 @@ class Reply:
     status: int
     headers: Sequence[tuple[str, str]]
     body: bytes
+
+    @property
+    def has_no_handler(self) -> bool:
+        """Whether this Elasticsearch does not have the API at all (``RestController``)."""
+        return self.status in (400, 405) and any(words in self.body for words in _NO_HANDLER)
 
 
 class UpstreamRefusedError(Exception):

@@ -93,7 +93,7 @@ class Privileges:
 async def _ask(upstream: Upstream, action: Action) -> InferenceFailedError | None:
     body = msgspec.json.encode({"cluster": [action.name, *action.exactly_granted_by]})
     reply = await upstream.request("POST", "/_security/user/_has_privileges", body)
-    if _is_without_security(reply):
+    if reply.has_no_handler:  # security is switched off, or is not part of this upstream
         return None
     granted = _object(reply).get("cluster")
     if not isinstance(granted, dict) or not all(isinstance(each, bool) for each in granted.values()):
@@ -136,10 +136,3 @@ def _object(reply: Reply) -> dict[str, Any]:
     except msgspec.DecodeError:
         pass
     raise UpstreamRefusedError(reply)
-
-
-def _is_without_security(reply: Reply) -> bool:
-    """Nobody answers the request: security is switched off, or is not part of this upstream."""
-    if reply.status not in (400, 405):
-        return False
-    return b"no handler found for uri [" in reply.body or b"Incorrect HTTP method for uri [" in reply.body

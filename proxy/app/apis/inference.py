@@ -1,17 +1,15 @@
 """`_inference`: endpoints of task type `rerank` are managed and called here, all others upstream."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.endpoint_references import references, referring_pipelines
 from proxy.app.apis.parameters import check_no_body, check_params
-from proxy.app.apis.replies import json_reply, printed_reply, printer_of, unsupported_type
+from proxy.app.apis.replies import json_reply, printed_reply, printer_of
 from proxy.app.apis.upstream_inference import UpstreamInference
-from proxy.app.formats.media_types import is_json
-from proxy.app.metrics import InferenceMetrics
 from proxy.errors import error
 from proxy.inference.configuration import RERANK, EndpointConfig
 from proxy.inference.endpoints import Endpoints
@@ -23,7 +21,6 @@ from proxy.inference.failures import (
     timed_out,
     wrong_task_type,
 )
-from proxy.inference.privileges import Action, Privileges
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput
 from proxy.inference.requests import (
     ANY,
@@ -65,10 +62,6 @@ class Target:
 
     def matches(self, task_type: str) -> bool:
         return self.task_type in (ANY, task_type)
-
-
-Operation = Callable[[RequestContext, Target], Awaitable[Reply | None]]
-"""What one method does at one path. None: it is upstream's to answer."""
 
 
 class InferenceApi:
@@ -256,47 +249,18 @@ class InferenceApi:
             raise status_error(400, f"Unknown service [{config.service}] for model [{config.inference_id}]")
         return service
 
+    async def target(self, context: RequestContext) -> Target | None:
+        """The endpoint that the path names; None for a task type that only upstream may know."""
+        try:
+            return Target(context.path_params)
+        except InferenceFailedError:
+            if await self.upstream_answers(context):
+                return None
+            raise
+
     async def upstream_answers(self, context: RequestContext) -> bool:
         """Whether upstream has such an API: what is not known here may be known there."""
         return await self._upstream.exists(context.upstream())
-
-
-class Inference:
-    """What can be done at one path, for those who may do it.
-
-    Args:
-        operations: By HTTP method, with what Elasticsearch authorises; upstream answers the others.
-    """
-
-    def __init__(
-        self,
-        api: InferenceApi,
-        operations: Mapping[str, tuple[Operation, Action]],
-        privileges: Privileges,
-        metrics: InferenceMetrics,
-    ) -> None:
-        self._api = api
-        self._operations = operations
-        self._privileges = privileges
-        self._metrics = metrics
-
-    async def answer(self, context: RequestContext) -> Reply | None:
-        if context.method not in self._operations:
-            return None
-        if context.body and not is_json(context.content_type):
-            return unsupported_type(context)
-        operation, action = self._operations[context.method]
-        await self._privileges.require(context.upstream(), action)
-        try:
-            target = Target(context.path_params)
-        except InferenceFailedError:  # a task type that upstream may know
-            if await self._api.upstream_answers(context):
-                return None
-            raise
-        reply = await operation(context, target)
-        if reply is not None:
-            self._metrics.answered()
-        return reply
 
 
 def _parse(service: Service | None, inference_id: str, request: PutRequest) -> EndpointConfig:

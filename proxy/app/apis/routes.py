@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from proxy.app.apis.async_search import AsyncSearchStatus, KeptAsyncSearch, SubmitAsyncSearch
 from proxy.app.apis.context import Api, ParseSearch
-from proxy.app.apis.inference import Inference, InferenceApi, Operation
+from proxy.app.apis.inference import InferenceApi, Target
 from proxy.app.apis.msearch import MultiSearch
+from proxy.app.apis.operations import Operation, Operations
 from proxy.app.apis.search import Search
 from proxy.app.apis.templates import MultiSearchTemplate, SearchTemplate
-from proxy.app.apis.trained_models import Operation as TrainedModelsOperation
-from proxy.app.apis.trained_models import TrainedModelsApi, TrainedModelsOperations
+from proxy.app.apis.trained_models import TrainedModelsApi
 from proxy.app.apis.upstream_models import PATH as MODELS
 from proxy.app.async_searches import AsyncSearches
 from proxy.app.metrics import InferenceMetrics, RequestCounter, SearchMetrics
@@ -52,7 +52,7 @@ def inference_routes(api: InferenceApi, guard: Privileges, metrics: InferenceMet
         "POST": (api.run, privileges.RUN_INFERENCE),
         "DELETE": (api.delete, privileges.DELETE_ENDPOINT),
     }
-    paths: Sequence[tuple[str, Mapping[str, tuple[Operation, Action]]]] = (
+    paths: Sequence[tuple[str, Mapping[str, tuple[Operation[Target], Action]]]] = (
         ("", read),
         ("/_services", services),
         (f"/_services/{_FIRST}", services),
@@ -64,7 +64,7 @@ def inference_routes(api: InferenceApi, guard: Privileges, metrics: InferenceMet
         (f"/{_FIRST}/{_SECOND}", endpoint),
     )
     return tuple(
-        Route(re.compile(f"/_inference{rest}/?"), Inference(api, operations, guard, metrics), metrics)
+        Route(re.compile(f"/_inference{rest}/?"), Operations(operations, api.target, guard, metrics), metrics)
         for rest, operations in paths
     )
 
@@ -81,7 +81,7 @@ def trained_model_routes(
         "DELETE": (api.delete, privileges.DELETE_MODEL),
     }
     infer = {"POST": (api.infer, privileges.INFER_MODEL)}
-    paths: Sequence[tuple[str, Mapping[str, tuple[TrainedModelsOperation, Action]]]] = (
+    paths: Sequence[tuple[str, Mapping[str, tuple[Operation[str], Action]]]] = (
         ("", {"GET": read}),
         ("/_stats", stats),
         (f"/{_ID}", one),
@@ -95,7 +95,7 @@ def trained_model_routes(
         (f"/{_ID}/deployment/_infer", infer),  # of clients of 8.0 to 8.2
     )
     return tuple(
-        Route(re.compile(f"{MODELS}{rest}/?"), TrainedModelsOperations(operations, guard, metrics), metrics)
+        Route(re.compile(f"{MODELS}{rest}/?"), Operations(operations, api.target, guard, metrics), metrics)
         for rest, operations in paths
     )
 

@@ -1,18 +1,16 @@
 """`_ml/trained_models`: models for `text_similarity` are uploaded and asked here, all others upstream."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.parameters import check_params
-from proxy.app.apis.replies import json_reply, printed_reply, printer_of, unsupported_type
+from proxy.app.apis.replies import json_reply, printed_reply, printer_of
 from proxy.app.apis.upstream_models import PATH, Page, UpstreamModels
-from proxy.app.formats.media_types import is_json
-from proxy.app.metrics import InferenceMetrics
-from proxy.errors import ElasticsearchError, error
-from proxy.inference.privileges import Action, Privileges
+from proxy.errors import ElasticsearchError
+from proxy.inference.requests import required
 from proxy.search.rawjson import Printer
 from proxy.trained_models import answers
 from proxy.trained_models.catalogue import now_ms
@@ -43,10 +41,6 @@ _INCLUDES: Final = (
     "definition_status",
 )
 _OF_PAGES: Final = ("from", "size")
-
-
-Operation = Callable[[RequestContext, str], Awaitable[Reply | None]]
-"""What one method does at one path, whose id it is given. None: it is upstream's to answer."""
 
 
 class TrainedModelsApi:
@@ -136,7 +130,7 @@ class TrainedModelsApi:
             return None
         number = Params((("part", unquote(context.path_params["part"]), ""),)).integer("part")
         assert number is not None
-        part = await asyncio.to_thread(parse_part, number, _required(context))
+        part = await asyncio.to_thread(parse_part, number, required(context.body))
         await self._catalogue.put_part(model_id, part)
         return json_reply(context, answers.ACKNOWLEDGED)
 
@@ -145,7 +139,7 @@ class TrainedModelsApi:
         check_params(context, ())
         if await self._leaves(context, model_id):
             return None
-        vocabulary = await asyncio.to_thread(parse_vocabulary, _required(context))
+        vocabulary = await asyncio.to_thread(parse_vocabulary, required(context.body))
         await self._catalogue.put_vocabulary(model_id, vocabulary)
         return json_reply(context, answers.ACKNOWLEDGED)
 
@@ -252,6 +246,10 @@ class TrainedModelsApi:
         """Whether upstream has such models, so that it may answer for what is not known here."""
         return await self._upstream.exists(context.upstream())
 
+    async def target(self, context: RequestContext) -> str:
+        """The id in the path; empty where there is none."""
+        return unquote(context.path_params.get("id", ""))
+
     async def _leaves(self, context: RequestContext, model_id: str) -> bool:
         """Whether upstream is to answer for this model.
 
@@ -263,43 +261,6 @@ class TrainedModelsApi:
         if await self._is_upstreams(context):
             return True
         raise missing_model(model_id)
-
-
-class TrainedModelsOperations:
-    """What can be done at one path, for those who may do it.
-
-    Args:
-        operations: By HTTP method, with what Elasticsearch authorises; upstream answers the others.
-    """
-
-    def __init__(
-        self,
-        operations: Mapping[str, tuple[Operation, Action]],
-        privileges: Privileges,
-        metrics: InferenceMetrics,
-    ) -> None:
-        self._operations = operations
-        self._privileges = privileges
-        self._metrics = metrics
-
-    async def answer(self, context: RequestContext) -> Reply | None:
-        if context.method not in self._operations:
-            return None
-        context.refuse_smile()
-        if context.body and not is_json(context.content_type):
-            return unsupported_type(context)
-        operation, action = self._operations[context.method]
-        await self._privileges.require(context.upstream(), action)
-        reply = await operation(context, unquote(context.path_params.get("id", "")))
-        if reply is not None:
-            self._metrics.answered()
-        return reply
-
-
-def _required(context: RequestContext) -> bytes:
-    if not context.body:
-        raise error(400, "parse_exception", "request body is required")
-    return context.body
 
 
 def _page(params: Params) -> tuple[int, int]:

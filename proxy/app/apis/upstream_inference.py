@@ -6,39 +6,19 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
-from proxy.app.formats.negotiation import is_refusal
+from proxy.app.apis.upstream_api import UpstreamApi
 from proxy.search.rawjson import elements, members, text
-from proxy.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Upstream, UpstreamRefusedError
 
-_RECHECK_S: Final = 60.0
-"""Seconds that an answer is believed: upstream may be upgraded, or get a plugin."""
-
-_NO_SUCH_API: Final = frozenset({400, 404, 405})
+_NO_CATALOGUE: Final = frozenset({400, 404, 405})
+"""Where a version has no catalogue, its path names an endpoint that is not there."""
 
 
-class UpstreamInference:
-    """What upstream says about inference endpoints. Asked with the caller's own headers.
-
-    Args:
-        clock: Seconds, never going back.
-    """
+class UpstreamInference(UpstreamApi):
+    """What upstream says about inference endpoints."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._exists = False
-        self._checked = float("-inf")
-
-    async def exists(self, upstream: Upstream) -> bool:
-        """Whether upstream answers `_inference` at all.
-
-        Where it refuses to say (this caller may not look, it is in trouble), it is left to answer for itself.
-        """
-        if self._clock() - self._checked > _RECHECK_S:
-            reply = await upstream.request("GET", "/_inference/_all", b"")
-            if reply.status != 200 and not _is_no_handler(reply):
-                return True
-            self._exists, self._checked = reply.status == 200, self._clock()
-        return self._exists
+        super().__init__("/_inference/_all", clock)
 
     async def endpoints(self, upstream: Upstream, target: str) -> list[tuple[str, bytes]]:
         """The endpoints of upstream's answer to `GET {target}`, as they were written, with their ids.
@@ -70,13 +50,9 @@ class UpstreamInference:
         if not await self.exists(upstream):
             return []
         reply = await upstream.request("GET", target, b"")
-        if reply.status in _NO_SUCH_API:
+        if reply.status in _NO_CATALOGUE:
             return []
         if reply.status != 200:
             raise UpstreamRefusedError(reply)
         services: list[dict[str, Any]] = json.loads(reply.body)
         return services
-
-
-def _is_no_handler(reply: Reply) -> bool:
-    return reply.status in _NO_SUCH_API and not is_refusal(reply.status, reply.body)

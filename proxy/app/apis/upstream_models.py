@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from proxy.app.apis.upstream_api import UpstreamApi
 from proxy.search.rawjson import elements, members, text
-from proxy.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Upstream, UpstreamRefusedError
 
 PATH: Final = "/_ml/trained_models"
-
-_RECHECK_S: Final = 60.0
-"""Seconds that an answer is believed: upstream may be upgraded, or get a plugin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +21,11 @@ class Page:
     items: list[tuple[str, bytes]]
 
 
-class UpstreamModels:
-    """What upstream says about trained models. Asked with the caller's own headers.
-
-    Args:
-        clock: Seconds, never going back.
-    """
+class UpstreamModels(UpstreamApi):
+    """What upstream says about trained models."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._exists = False
-        self._checked = float("-inf")
-
-    async def exists(self, upstream: Upstream) -> bool:
-        """Whether upstream has the APIs for trained models at all. A refusal says that it has."""
-        if self._clock() - self._checked > _RECHECK_S:
-            reply = await upstream.request("GET", f"{PATH}?size=1", b"")
-            if reply.status >= 500:
-                return True
-            self._exists, self._checked = not _is_no_handler(reply), self._clock()
-        return self._exists
+        super().__init__(f"{PATH}?size=1", clock)
 
     async def has(self, upstream: Upstream, model_id: str) -> bool:
         """Whether upstream has a model of this id."""
@@ -68,9 +51,3 @@ class UpstreamModels:
             int(answer.get("count", b"%d" % len(found))),
             [(text(members(each)["model_id"]), each) for each in found],
         )
-
-
-def _is_no_handler(reply: Reply) -> bool:
-    return reply.status in (400, 405) and (
-        b"no handler found for uri" in reply.body or b"Incorrect HTTP method for uri" in reply.body
-    )

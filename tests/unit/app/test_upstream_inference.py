@@ -50,7 +50,7 @@ class TestExists:
             (200, {"endpoints": []}, True),
             (400, NO_HANDLER, False),
             (404, {"error": {"type": "index_not_found_exception"}}, False),
-            (405, {"error": "Incorrect HTTP method"}, False),
+            (405, {"error": "Incorrect HTTP method for uri [/_inference/_all] and method [GET]"}, False),
         ],
     )
     async def test_it_is_asked_once_in_a_while(self, status: int, body: Any, exists: bool) -> None:
