@@ -91,7 +91,7 @@ def inferred(server: Server, model_id: str) -> list[float]:
         "docs": [{"text_field": text} for text in CORPUS],
         "inference_config": {"text_similarity": {"text": QUERY}},
     }
-    reply = server.call("POST", f"/_ml/trained_models/{model_id}/_infer", body)
+    reply = server.call("POST", f"/_ml/trained_models/{model_id}/_infer?timeout=120s", body)
     assert reply.status == 200, reply.body
     return [each["predicted_value"] for each in reply.json()["inference_results"]]
 
