@@ -82,9 +82,14 @@ def serve(**options: Any) -> None:
     it. The command line is stronger than the environment, the environment stronger than the file.
     """
     settings = load_settings(**options)
+    from proxy.inference.fixed import check_endpoints
+    from proxy.inference.registry.keys import check_registry
     from proxy.supervisor import serve as run
 
     with bad_settings_exit():
+        # The application, which needs them, would be started again and again.
+        check_registry(settings)
+        check_endpoints(settings)
         sys.exit(run(settings))
 
 

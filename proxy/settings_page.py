@@ -10,7 +10,7 @@ from proxy.settings import Setting, Settings, table
 _INTRO: Final = """\
 # Settings
 
-<!-- Made by `make docs` from the table in proxy/settings.py. Change it there. -->
+<!-- Made by `make docs` from the table in proxy/settings/sections.py. Change it there. -->
 
 Every setting below can be given in four places. The first that has it wins:
 
@@ -45,8 +45,8 @@ endpoints:
 - `models` and `endpoints` are mappings with names of your choice (`NAME` below). On the command line they are
   `--model NAME=SOURCE` and `--endpoint ID=MODEL`. In the environment the whole mapping is JSON:
   `RERANK_PROXY_MODELS='{"minilm": {"source": "/models/minilm"}}'`.
-- An endpoint id is served by the model that it maps to and by no other. An id that is not listed is answered
-  404, as Elasticsearch answers for an inference endpoint that does not exist.
+- An endpoint id is served by the model that it maps to and by no other. An id that is neither listed
+  nor made by a client is answered 404, as Elasticsearch answers for an endpoint that does not exist.
 - Searches and their inner searches need no credentials here: every request carries its caller's own to
   upstream. Only a registry in upstream (`registry.store: index`) has an account of its own.
 - Secrets have no option, since command lines can be read by every user of a machine, and are shown nowhere.

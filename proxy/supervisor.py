@@ -18,7 +18,6 @@ import msgspec
 
 from proxy.edge.listener import ListenError, address_of, bind
 from proxy.edge.server import Edge
-from proxy.inference.registry.keys import check_registry
 from proxy.loop import new_event_loop
 from proxy.observe.admin import Admin, AppControl
 from proxy.observe.log import configure
@@ -42,12 +41,7 @@ class StartError(Exception):
 
 
 def serve(settings: Settings) -> int:
-    """Run until a signal says stop; returns the exit status.
-
-    Raises:
-        InvalidSettingsError: A file or directory that the settings name cannot be used.
-    """
-    check_registry(settings)  # here, since the application would be started again and again
+    """Run until a signal says stop; returns the exit status."""
     configure(settings.log_level)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(Supervisor(settings).run())

@@ -10,11 +10,10 @@ def application(engine: Engine, registry: CollectorRegistry) -> web.Application:
     """`GET /ready` and `GET /metrics`."""
 
     async def ready(request: web.Request) -> web.Response:
-        models = {
-            name: {"state": status.state, "detail": status.detail} for name, status in engine.status().items()
-        }
-        # What is unloaded is loaded by the first search that needs it.
-        is_ready = all(model["state"] in ("ready", "unloaded") for model in models.values())
+        statuses = engine.status()
+        models = {name: {"state": status.state, "detail": status.detail} for name, status in statuses.items()}
+        # The others come and go with those who use them, and must not take the proxy away from everyone.
+        is_ready = all(status.state == "ready" for status in statuses.values() if status.preload)
         return web.json_response({"ready": is_ready, "models": models}, status=200 if is_ready else 503)
 
     async def metrics(request: web.Request) -> web.Response:

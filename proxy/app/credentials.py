@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
-from proxy.search.upstream import Upstream, UpstreamRefusedError
+from proxy.upstream import Upstream, UpstreamRefusedError
 
 _IDENTITY: Final = ("authorization", "es-security-runas-user")
 """The headers by which Elasticsearch knows a caller."""

@@ -1,5 +1,6 @@
 """Which headers of a caller go along with the inner searches made in its name, and which come back."""
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -13,6 +14,9 @@ _HOP_BY_HOP: Final = frozenset(
         "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
+_VERSIONED_JSON: Final = re.compile(
+    r"\s*application/vnd\.elasticsearch\+json\s*;\s*compatible-with\s*=\s*\d+\s*", re.IGNORECASE
+)
 _OF_THE_MESSAGE: Final = frozenset({"accept-encoding", "content-encoding", "content-length", "expect"})
 """Speak of the client's own body or answer, not of the inner ones."""
 
@@ -41,6 +45,13 @@ def for_upstream(raw: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
             raise error(400, "illegal_argument_exception", reason) from None
         headers.add(spelling.setdefault(lower, name), value)
     return headers
+
+
+def content_type_beside(accept: str | None) -> str:
+    """The type of a JSON body of ours: with the version that the answer is asked for in, as Elasticsearch
+    wants it in both headers or in none.
+    """
+    return accept if accept is not None and _VERSIONED_JSON.fullmatch(accept) else "application/json"
 
 
 def for_client(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

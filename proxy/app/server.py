@@ -27,8 +27,8 @@ from proxy.errors import ElasticsearchError, error
 from proxy.observe.outcome import HEADER, Several
 from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.settings import AsyncSearchSettings
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.xcontent.params import Params, parse_params
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.search.language.request import SearchRequest, parse_search
-from proxy.search.upstream import Reply, Upstream
+from proxy.upstream import Reply, Upstream
 from proxy.xcontent.params import Params
 
 EVALUATED: Final = ("linear", "pinned", "rrf")

@@ -7,11 +7,12 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxy.app.headers import for_client
+from proxy.app.credentials import CallerDigests
+from proxy.app.headers import content_type_beside, for_client
 from proxy.errors import error
-from proxy.search.upstream import Reply
 from proxy.settings import SearchSettings, UpstreamSettings
-from proxy.upstream import host_header, tls_context
+from proxy.upstream import Reply
+from proxy.upstream_address import host_header, tls_context
 
 _MAX_HEAD: Final = 64 * 1024
 
@@ -21,6 +22,7 @@ class UpstreamClient:
 
     def __init__(self, upstream: UpstreamSettings, search: SearchSettings) -> None:
         self._base = upstream.url
+        self._callers = CallerDigests()
         self._host = host_header(upstream)
         self._max_response = search.max_response
         self._session = aiohttp.ClientSession(
@@ -38,10 +40,10 @@ class UpstreamClient:
         if self._host is not None:
             headers = headers.copy()
             headers["Host"] = self._host.decode()
-        return CallerUpstream(self, headers)
+        return CallerUpstream(self, headers, self._callers.of(headers))
 
     async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
-        """Send one request; see `proxy.search.upstream.Upstream`.
+        """Send one request; see `proxy.upstream.Upstream`.
 
         A kept connection may have been closed just before it was used again. All that is sent here merely
         reads, so it is sent once more then.
@@ -83,14 +85,18 @@ class UpstreamClient:
 
 
 class CallerUpstream:
-    """`proxy.search.upstream.Upstream` with the caller's own headers."""
+    """`proxy.upstream.Upstream` with the caller's own headers."""
 
-    def __init__(self, client: UpstreamClient, headers: CIMultiDict[str]) -> None:
+    def __init__(self, client: UpstreamClient, headers: CIMultiDict[str], caller: bytes) -> None:
+        self.caller = caller
         self._client = client
         self._headers = headers
 
     async def request(self, method: str, target: str, body: bytes) -> Reply:
         headers = self._headers
+        if body and "Content-Type" not in headers:  # the caller sent none, and this one is ours
+            headers = headers.copy()
+            headers["Content-Type"] = content_type_beside(headers.get("Accept"))
         if not body and "Content-Type" in headers:
             # Elasticsearch refuses some requests that name a media type for a body they do not have.
             headers = headers.copy()

@@ -9,7 +9,14 @@ from proxy.edge.exchange import Exchange
 from proxy.edge.framing import Body, FramingError, content
 from proxy.edge.head import RequestHead
 from proxy.edge.mention import Mention, find_in_body, find_in_query
-from proxy.edge.router import follows_up, is_inference, is_other_inference, is_search_template, query_of
+from proxy.edge.router import (
+    follows_up,
+    is_inference,
+    is_other_inference,
+    is_search_template,
+    is_trained_models,
+    query_of,
+)
 from proxy.edge.state import EdgeState
 from proxy.errors import ElasticsearchError
 from proxy.observe.metrics import CLIENT_CLOSED, Kind
@@ -109,6 +116,8 @@ class HeldRequest:
     def _in_target(self) -> Mention:
         """What the request line says by itself, whatever the body is."""
         method, target = self._request.method, self._request.target
+        if is_trained_models(method, target):  # which is held only where it may be the application's
+            return Mention.YES
         if is_inference(method, target):
             return Mention.PERHAPS if is_other_inference(target) else Mention.YES
         if follows_up(method, target) or (b"?" in target and find_in_query(query_of(target))):

@@ -179,7 +179,10 @@ class ClientConnection(asyncio.Protocol):
         elif request.length:
             body = SizedBody(request.length)
         handler: Handler
-        if is_for_application(request.method, request.target) and not request.expects_other:
+        may_be_ours = is_for_application(
+            request.method, request.target, trained_models=self._state.trained_models
+        )
+        if may_be_ours and not request.expects_other:
             handler = HeldRequest(self, self._state, request, body)
         else:
             handler = Exchange(self, self._state, request, "plain", body)

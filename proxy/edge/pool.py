@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlsplit
 
 from proxy.settings import UpstreamSettings
-from proxy.upstream import host_header, tls_context
+from proxy.upstream_address import host_header, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,12 +21,26 @@ _INFERENCE_METHODS = (b"GET", b"PUT", b"POST", b"DELETE")
 _INFERENCE = re.compile(
     rb"/_inference(?:/(?:(text_embedding|sparse_embedding|embedding|completion|chat_completion)/)?|\?|\Z)"
 )
+_TRAINED_MODELS = re.compile(rb"/_ml/trained_models(?:[/?]|\Z)")
 _CURSOR = re.compile(rb"/(?:_search/scroll(?:/[^/?]*)?|_sql)/?(?:\?|\Z)")
 
 
-def is_for_application(method: bytes, target: bytes) -> bool:
-    """True for what the application may have to answer: its body is held until that is known."""
-    return is_search(method, target) or is_inference(method, target)
+def is_for_application(method: bytes, target: bytes, *, trained_models: bool) -> bool:
+    """True for what the application may have to answer: its body is held until that is known.
+
+    Args:
+        trained_models: Whether clients may upload models.
+    """
+    return (
+        is_search(method, target)
+        or is_inference(method, target)
+        or (trained_models and is_trained_models(method, target))
+    )
+
+
+def is_trained_models(method: bytes, target: bytes) -> bool:
+    """True for the APIs of trained models and their deployments."""
+    return method in _INFERENCE_METHODS and _TRAINED_MODELS.match(target) is not None
 
 
 def is_inference(method: bytes, target: bytes) -> bool:

@@ -54,6 +54,7 @@ class Edge:
             app=self._pool(UnixTarget(self._app_socket)),
             metrics=self.metrics,
             client_left=self._client_left,
+            trained_models=self._settings.trained_models.upload,
         )
         sockets = bind(self._settings.listen)
         self._address = address_of(sockets)

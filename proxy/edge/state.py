@@ -20,6 +20,7 @@ class EdgeState:
         client_left: Called after a client's connection is closed.
         app: Connections to the application that reranks.
         draining: The edge is stopping: answers close their connection.
+        trained_models: Whether clients may upload models, so that the application answers for those.
         buffered: Bytes of search bodies held now, over all connections.
     """
 
@@ -29,6 +30,7 @@ class EdgeState:
     app: Pool
     metrics: EdgeMetrics
     client_left: Callable[[], None]
+    trained_models: bool = False
     draining: bool = False
     buffered: int = 0
     clients: "set[ClientConnection]" = field(default_factory=set)

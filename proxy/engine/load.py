@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from proxy.settings import EngineSettings, ModelSettings
 
+from . import plugins
 from . import profile as profiles
 from .backend import Backend
 from .batch import Batch
@@ -56,7 +57,10 @@ def load(name: str, settings: ModelSettings, engine: EngineSettings) -> LoadedMo
     """Raises:
     ModelLoadError: One line that names the source, what is wrong, and the remedy.
     """
+    plugin = None if settings.backend == plugins.BUILT_IN else plugins.find(settings.backend)
     found = locate(name, settings, engine)
+    if plugin is not None:
+        return plugin.load(found.directory if isinstance(found, Package) else found, settings, engine)
     if isinstance(found, Package):
         return load_package(found, settings, engine)
     return _load_directory(found, settings, engine)

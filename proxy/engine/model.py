@@ -28,6 +28,8 @@ class ModelStatus:
 
     state: Literal["unloaded", "loading", "ready", "failed"]
     detail: str
+    preload: bool
+    """Whether it is meant to be loaded all the time. Else its state says nothing about the engine's."""
 
 
 class Model:
@@ -71,12 +73,12 @@ class Model:
     def status(self) -> ModelStatus:
         source = f"[{self._settings.source}]"
         if self._ready is not None:
-            return ModelStatus("ready", self._detail)
+            return ModelStatus("ready", self._detail, self._pinned)
         if self._failure is not None:
-            return ModelStatus("failed", str(self._failure))
+            return ModelStatus("failed", str(self._failure), self._pinned)
         if self._attempt is not None:
-            return ModelStatus("loading", f"loading from {source}")
-        return ModelStatus("unloaded", f"loaded from {source} by the next call that needs it")
+            return ModelStatus("loading", f"loading from {source}", self._pinned)
+        return ModelStatus("unloaded", f"loaded from {source} by the next call that needs it", self._pinned)
 
     @property
     def kept_loaded(self) -> bool:

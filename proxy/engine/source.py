@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -126,10 +126,19 @@ def fingerprint(directory: Path, parameters: Mapping[str, object]) -> str:
     Files count by name and content, not by date, so that copies of a model have one fingerprint and a changed
     file of the same size another. Reading them costs little beside loading them.
     """
+    return _fingerprint(directory, parameters, _files(directory))
+
+
+def fingerprint_of_all(directory: Path, parameters: Mapping[str, object]) -> str:
+    """As `fingerprint`, for a model of which nobody knows which files decide."""
+    return _fingerprint(directory, parameters, (path for path in directory.rglob("*") if path.is_file()))
+
+
+def _fingerprint(directory: Path, parameters: Mapping[str, object], files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for key, value in sorted(parameters.items()):
         digest.update(f"{key}={value!r}\0".encode())
-    for path in sorted(_files(directory)):
+    for path in sorted(files):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.relative_to(directory).as_posix()}={content}\0".encode())

@@ -1,14 +1,20 @@
 """The endpoints that no request can change: those of the settings, and the preconfigured one."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+from proxy.engine import Engine
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.endpoints import DEFAULT_ENDPOINT
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.local_models import ELASTIC_RERANK, LocalModels
-from proxy.inference.service import Service
+from proxy.inference.remote import RemoteClient
+from proxy.inference.service import Service, ServiceContext
+from proxy.inference.services import PluginError, load_services
 from proxy.inference.services.elasticsearch import settings_of_model
-from proxy.settings import EndpointSettings, InvalidSettingsError
+from proxy.settings import EndpointSettings, InvalidSettingsError, Settings
 
 
 def fixed_endpoints(
@@ -32,10 +38,53 @@ def _fixed(services: Mapping[str, Service], inference_id: str, settings: Endpoin
         raise InvalidSettingsError(
             f"[endpoints.{inference_id}.service]: unknown service [{settings.service}]; known: {known}"
         )
-    service_settings = settings.service_settings
+    where = f"endpoints.{inference_id}"
+    service_settings: Mapping[str, Any] = settings.service_settings
     if settings.model is not None:
         service_settings = settings_of_model(settings.model)
+    service_settings = _with_secrets(service, service_settings, f"{where}.service_settings")
     try:
         return service.parse(inference_id, service_settings, settings.task_settings)
     except InferenceFailedError as failure:
-        raise InvalidSettingsError(f"[endpoints.{inference_id}]: {failure}") from None
+        raise InvalidSettingsError(f"[{where}]: {failure}") from None
+
+
+def _with_secrets(service: Service, service_settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Secrets that stand elsewhere, `{env: NAME}` or `{file: PATH}`, in their place."""
+    values = dict(service_settings)
+    for setting in service.settings_for(service_settings):
+        if setting.secret and setting.name in values:
+            values[setting.name] = _fetched(values[setting.name], f"{where}.{setting.name}")
+    return values
+
+
+def _fetched(value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    if list(value) == ["env"]:
+        if value["env"] not in os.environ:
+            raise InvalidSettingsError(f"[{where}]: there is no environment variable {value['env']}")
+        return os.environ[value["env"]]
+    if list(value) == ["file"]:
+        try:
+            return Path(value["file"]).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError, TypeError) as failure:
+            reason = getattr(failure, "strerror", None) or "it is not UTF-8 text"
+            raise InvalidSettingsError(f"[{where}]: {value['file']} cannot be read: {reason}") from None
+    return {name: _fetched(item, f"{where}.{name}") for name, item in value.items()}
+
+
+def check_endpoints(settings: Settings) -> None:
+    """Whether the endpoints of the settings can be served, without calling any.
+
+    Raises:
+        InvalidSettingsError: One cannot, or the plug-in that would serve it cannot be used.
+    """
+    models = LocalModels(settings.models)
+    engine = Engine(settings.models, settings.engine)  # which loads nothing unless it is started
+    context = ServiceContext(engine, models, settings.search.timeout_s, RemoteClient(settings.remote))
+    try:
+        services = load_services(context)
+    except PluginError as failure:
+        raise InvalidSettingsError(str(failure)) from None
+    fixed_endpoints(services, settings.endpoints, models)

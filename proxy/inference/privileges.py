@@ -10,7 +10,7 @@ from cachetools import TTLCache
 
 from proxy.errors import Cause
 from proxy.inference.failures import InferenceFailedError
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 
 _REMEMBERED_S: Final = 30.0
 _MAX_ANSWERS: Final = 10_000
@@ -19,7 +19,7 @@ _READ: Final = ("monitor_inference", "manage_inference", "monitor", "manage", "a
 _MANAGE: Final = ("manage_inference", "manage", "all")
 _READ_ML: Final = ("monitor_ml", "manage_ml", "monitor", "manage", "all")
 _MANAGE_ML: Final = ("manage_ml", "manage", "all")
-_DEPLOY: Final = ("manage_inference", "manage_ml", "manage", "all")
+_DEPLOY: Final = (("manage_inference", "manage_ml", "manage", "all"), ("manage_inference",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,13 @@ class Action:
         name: Of its transport action.
         granted_by: The built-in cluster privileges that grant it, least first
             (``ClusterPrivilegeResolver#findPrivilegesThatGrant``).
+        exactly_granted_by: Those of them that grant it and nothing else that begins with its name. Asked for
+            an action, Elasticsearch says whether all such are granted, so these are asked for as well.
     """
 
     name: str
     granted_by: tuple[str, ...]
+    exactly_granted_by: tuple[str, ...] = ()
 
 
 GET_ENDPOINT: Final = Action("cluster:monitor/xpack/inference/get", _READ)
@@ -50,8 +53,8 @@ PUT_MODEL: Final = Action("cluster:admin/xpack/ml/inference/put", _MANAGE_ML)
 PUT_MODEL_PART: Final = Action("cluster:admin/xpack/ml/trained_models/part/put", _MANAGE_ML)
 PUT_MODEL_VOCABULARY: Final = Action("cluster:admin/xpack/ml/trained_models/vocabulary/put", _MANAGE_ML)
 DELETE_MODEL: Final = Action("cluster:admin/xpack/ml/inference/delete", _MANAGE_ML)
-START_DEPLOYMENT: Final = Action("cluster:admin/xpack/ml/trained_models/deployment/start", _DEPLOY)
-STOP_DEPLOYMENT: Final = Action("cluster:admin/xpack/ml/trained_models/deployment/stop", _DEPLOY)
+START_DEPLOYMENT: Final = Action("cluster:admin/xpack/ml/trained_models/deployment/start", *_DEPLOY)
+STOP_DEPLOYMENT: Final = Action("cluster:admin/xpack/ml/trained_models/deployment/stop", *_DEPLOY)
 UPDATE_DEPLOYMENT: Final = Action("cluster:admin/xpack/ml/trained_models/deployment/update", _MANAGE_ML)
 
 
@@ -70,18 +73,15 @@ class Privileges:
             _MAX_ANSWERS, _REMEMBERED_S, clock
         )
 
-    async def require(self, upstream: Upstream, caller: bytes, action: Action) -> None:
+    async def require(self, upstream: Upstream, action: Action) -> None:
         """Let the caller pass or not. Where upstream has no security, everybody may do everything.
-
-        Args:
-            caller: Its digest, equal for equal credentials.
 
         Raises:
             InferenceFailedError: 403, in Elasticsearch's words.
             UpstreamRefusedError: Upstream does not know the caller, or refused to tell.
             ElasticsearchError: 5xx when upstream cannot be reached.
         """
-        key = caller, action.name
+        key = upstream.caller, action.name
         try:
             refusal = self._answers[key]
         except KeyError:
@@ -91,15 +91,15 @@ class Privileges:
 
 
 async def _ask(upstream: Upstream, action: Action) -> InferenceFailedError | None:
-    body = msgspec.json.encode({"cluster": [action.name]})
+    body = msgspec.json.encode({"cluster": [action.name, *action.exactly_granted_by]})
     reply = await upstream.request("POST", "/_security/user/_has_privileges", body)
     if _is_without_security(reply):
         return None
-    answer = _object(reply)
-    if answer.get("has_all_requested") is True:
-        return None
-    if answer.get("has_all_requested") is not False:
+    granted = _object(reply).get("cluster")
+    if not isinstance(granted, dict) or not all(isinstance(each, bool) for each in granted.values()):
         raise UpstreamRefusedError(reply)
+    if any(granted.values()):
+        return None
     caller = _object(await upstream.request("GET", "/_security/_authenticate", b""))
     return denial(action, caller)
 

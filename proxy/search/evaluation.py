@@ -30,7 +30,7 @@ from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import members
 from proxy.search.run import Run, as_search_answer
 from proxy.search.scoring import Scorer
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ from proxy.search.paths import OneSearch, one_search, one_search_suffices
 from proxy.search.rawjson import Printer, members
 from proxy.search.run import Run, Timings, as_search_answer
 from proxy.search.scoring import Scorer
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from proxy.search.answer.failures import cause_of
 from proxy.search.language.opaque_values import OpaqueValue, Question, in_place, over, questions
 from proxy.search.language.retriever_grammar import parse_retriever
 from proxy.search.rawjson import Printer
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.xcontent.object_parser import ParseError
 from proxy.xcontent.source import Node, parse, source_of
 

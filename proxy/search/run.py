@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from proxy.errors import ElasticsearchError, error
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.language.request import SearchRequest
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 
 
 @dataclass(slots=True)

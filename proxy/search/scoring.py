@@ -8,6 +8,7 @@ from itertools import islice
 from proxy.chunks import ChunkSelector, default_chunking
 from proxy.inference.endpoints import Endpoint, Endpoints
 from proxy.inference.failures import InferenceFailedError, not_found
+from proxy.inference.privileges import GET_ENDPOINT, Privileges
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.failures import RankPhaseError
 from proxy.search.language.retrievers import TextSimilarityReranker
@@ -22,10 +23,19 @@ class Scorer:
     Args:
         timeout_s: Seconds for the scores of one window.
         allow_failures: Whether a reranker that does not say it keeps the first-stage order when it fails.
+        privileges: Asked whether the caller may read the endpoint, as native asks; None: everybody may.
     """
 
-    def __init__(self, endpoints: Endpoints, timeout_s: float, *, allow_failures: bool) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        timeout_s: float,
+        *,
+        allow_failures: bool,
+        privileges: Privileges | None = None,
+    ) -> None:
         self._endpoints = endpoints
+        self._privileges = privileges
         self._timeout_s = timeout_s
         self._allow_failures = allow_failures
 
@@ -56,6 +66,8 @@ class Scorer:
     async def _endpoint(self, run: Run, retriever: TextSimilarityReranker) -> Endpoint:
         """Looked up even where there is nothing to score."""
         inference_id = retriever.inference_id
+        if self._privileges is not None:
+            await self._privileges.require(run.upstream, GET_ENDPOINT)
         endpoint = await self._endpoints.find(inference_id)
         if endpoint is None:
             endpoint = await find_upstream(run, inference_id, self._timeout_s)

@@ -13,7 +13,7 @@ from proxy.inference.failures import InferenceFailedError, illegal_state, timed_
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput
 from proxy.search.answer.failures import cause_of
 from proxy.search.run import Run
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 
 _LIMITS = ("top_n", "top_k")
 """The task settings that limit the number of results, of one service or another."""

@@ -1,5 +1,7 @@
 """Fixtures of the live tests: one real Elasticsearch for the whole run, and fresh indices in it.
 
+Those of `secured` get one more, with security switched on.
+
 `@pytest.mark.every_version` runs a test against each version of Elasticsearch that is to be had here, the
 others run against the newest. pytest orders the tests so that each version is started once, in turn.
 """
@@ -13,8 +15,11 @@ from typing import Any, Protocol, cast
 import pytest
 
 from testbed import Reporter, RunningElasticsearch, TestbedError, choose, sources
+from testbed.node import Node
+from testbed.source import Unpacked
+from tests.support.accounts import PASSWORD, ROLES, USERS
 
-_FIXTURE = "elasticsearch"
+_FIXTURES = ("elasticsearch", "secured")
 _CLIENT = "client"
 """The parameter of tests that are run with several versions of the official client."""
 
@@ -24,12 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if _FIXTURE not in metafunc.fixturenames:
-        return
-    versions = _versions(metafunc.config)
-    if metafunc.definition.get_closest_marker("every_version") is None:
-        versions = versions[:1]
-    metafunc.parametrize(_FIXTURE, versions, indirect=True, scope="session")
+    for fixture in _FIXTURES:
+        if fixture not in metafunc.fixturenames:
+            continue
+        versions = _versions(metafunc.config)
+        if metafunc.definition.get_closest_marker("every_version") is None:
+            versions = versions[:1]
+        metafunc.parametrize(fixture, versions, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -42,7 +48,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _client_fits(item: pytest.Item) -> bool:
     callspec = getattr(item, "callspec", None)
-    client, version = (callspec.params.get(name) if callspec else None for name in (_CLIENT, _FIXTURE))
+    client = callspec.params.get(_CLIENT) if callspec else None
+    version = _version_of(item)
     return client is None or version is None or client.partition(".")[0] == version.partition(".")[0]
 
 
@@ -74,7 +81,8 @@ def _versions(config: pytest.Config) -> list[str | None]:
 
 def _version_of(item: pytest.Item) -> str | None:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get(_FIXTURE) if callspec else None
+    params = callspec.params if callspec else {}
+    return next((params[fixture] for fixture in _FIXTURES if fixture in params), None)
 
 
 def _shown(config: pytest.Config) -> AbstractContextManager[None]:
@@ -93,6 +101,25 @@ def elasticsearch(request: pytest.FixtureRequest) -> Iterator[RunningElasticsear
         try:
             with _shown(request.config):
                 running = stack.enter_context(choose(version).start(Reporter()))
+        except TestbedError as error:
+            pytest.fail(error.report(), pytrace=False)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def secured(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
+    """A real Elasticsearch with security, and with the accounts of `tests.support.accounts`.
+
+    It is spoken to as `elastic`. Tests are skipped where the test bed does not start Elasticsearch itself.
+    """
+    with ExitStack() as stack:
+        try:
+            source = choose(request.param)
+            if not isinstance(source, Unpacked):
+                pytest.skip("Elasticsearch is not started by the test bed itself here")
+            node = Node(source.obtain(Reporter()), password=PASSWORD, roles=ROLES, users=USERS)
+            with _shown(request.config):
+                running = stack.enter_context(node)
         except TestbedError as error:
             pytest.fail(error.report(), pytrace=False)
         yield running

@@ -92,7 +92,7 @@ def examples() -> list[Example]:
             elif language == "http":
                 line, _, body = text.partition("\n")
                 method, path = line.split()
-                found.append(Example(method, path, json.loads(body), settings))
+                found.append(Example(method, "/" + path.lstrip("/"), json.loads(body), settings))
     return found
 
 
@@ -177,10 +177,9 @@ def _at_double(body: Mapping[str, Any], url: str) -> bytes:
     settings = changed["service_settings"]
     for holder in (settings, settings.get("secret_parameters", {})):
         for name, value in holder.items():
-            if value in secrets:
-                holder[name] = secrets[value]()
-            elif isinstance(value, str):
-                holder[name] = re.sub(r"^https://[^/]+", url, value)
+            if isinstance(value, str):
+                secret = secrets.get(value)
+                holder[name] = secret() if secret is not None else re.sub(r"^https://[^/]+", url, value)
     if "host" in settings:
         settings.update(host=url.removeprefix("http://"), http_schema="http")
     return json.dumps(changed).encode()

@@ -13,7 +13,6 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from prometheus_client import CollectorRegistry
 
-from proxy.app.apis.gate import Gate
 from proxy.app.apis.inference import InferenceApi
 from proxy.app.apis.routes import inference_routes
 from proxy.app.metrics import InferenceMetrics, SearchMetrics
@@ -22,11 +21,12 @@ from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
 from proxy.engine import Reranked
 from proxy.inference.endpoints import Endpoints
+from proxy.inference.privileges import Privileges
 from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
-from proxy.search.upstream import Reply
 from proxy.settings import SearchSettings, Settings
+from proxy.upstream import Reply
 from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
 
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
@@ -168,14 +168,14 @@ async def search_app(
         evaluate: Types of retrievers to be evaluated by the application, known to Elasticsearch or not.
         top_n: Of the endpoint.
         endpoints: In place of one over `engine` and a store that is empty.
-        search: Settings of that section.
+        search: Settings of that section. Privileges are not asked for unless these say so.
     """
     settings = Settings.model_validate(
         {
             "upstream": url,
             "models": {"numbers": "none"},
             "endpoints": {ENDPOINT: {"model": "numbers"}},
-            "search": search,
+            "search": {"check_privileges": False, **search},
         }
     )
     engine = NumberAtTheEnd()
@@ -184,7 +184,12 @@ async def search_app(
     if endpoints is None:
         endpoints = local_endpoints(settings.endpoints, engine, limits.timeout_s, top_n, MemoryStore())
     await endpoints.start()
-    scorer = Scorer(endpoints, limits.timeout_s, allow_failures=limits.allow_rerank_failures)
+    scorer = Scorer(
+        endpoints,
+        limits.timeout_s,
+        allow_failures=limits.allow_rerank_failures,
+        privileges=Privileges() if limits.check_privileges else None,
+    )
     executor = Executor(scorer, limits.deadline_s)
     unknown = UnknownRetrievers() if limits.evaluate_unknown_retrievers and not evaluate else None
     parse = unknown.parse if unknown else partial(parse_search, evaluate=evaluate)
@@ -197,7 +202,7 @@ async def search_app(
         parse,
         async_search=settings.async_search,
         unknown=unknown,
-        others=inference_routes(InferenceApi(endpoints), Gate(), InferenceMetrics(registry)),
+        others=inference_routes(InferenceApi(endpoints), Privileges(), InferenceMetrics(registry)),
     )
     runner = web.AppRunner(app.application(), auto_decompress=False, handler_cancellation=True)
     await runner.setup()

@@ -39,10 +39,22 @@ _SIZES: Final = {
 }
 
 
-def build(kind: str, directory: Path, labels: int = 1) -> Path:
+def build(kind: str, directory: Path, labels: int = 1, max_length: int = MAX_LENGTH) -> Path:
     """Save a `…ForSequenceClassification` of the given kind with its tokenizer; see `KINDS`."""
-    _save(kind, directory, "SequenceClassification", {"num_labels": labels})
+    _save(kind, directory, "SequenceClassification", {"num_labels": labels}, max_length)
     return directory
+
+
+def add_slow_tokenizer(directory: Path) -> None:
+    """Save the vocabulary of a BERT or RoBERTa also in the files that tokenizers written in Python read."""
+    state = msgspec.json.decode((directory / "tokenizer.json").read_bytes())["model"]
+    if state["type"] == "WordPiece":
+        tokens = sorted(state["vocab"], key=state["vocab"].get)
+        (directory / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+        return
+    (directory / "vocab.json").write_bytes(msgspec.json.encode(state["vocab"]))
+    merges = ["#version: 0.2", *(" ".join(pair) for pair in state["merges"])]
+    (directory / "merges.txt").write_text("\n".join(merges) + "\n", encoding="utf-8")
 
 
 def build_encoder(kind: str, directory: Path) -> Path:
@@ -51,15 +63,21 @@ def build_encoder(kind: str, directory: Path) -> Path:
     return directory
 
 
-def _save(kind: str, directory: Path, task: str, extra: Mapping[str, Any]) -> None:
+def _save(
+    kind: str, directory: Path, task: str, extra: Mapping[str, Any], max_length: int = MAX_LENGTH
+) -> None:
     tokenizer = _TOKENIZERS[KINDS[kind]](kind)
+    tokenizer.model_max_length = max_length
+    own = dict(_OWN[kind])
+    if "max_position_embeddings" in own:
+        own["max_position_embeddings"] += max_length - MAX_LENGTH
     special = {
         name: getattr(tokenizer, name)
         for name in ("pad_token_id", "cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id")
     }
     family: Any = transformers.AutoModelForSequenceClassification if task else transformers.AutoModel
     config = transformers.AutoConfig.for_model(
-        kind, vocab_size=len(tokenizer), **{**_SIZES, **special, **_OWN[kind], **extra}
+        kind, vocab_size=len(tokenizer), **{**_SIZES, **special, **own, **extra}
     )
     torch.manual_seed(sum(map(ord, kind)))
     model = family.from_config(config)

@@ -139,9 +139,10 @@ def test_python_searches_are_reranked(block: Block) -> None:
 @pytest.mark.parametrize("block", _blocks(*_SHELL), ids=str)
 def test_curl_searches_are_reranked(block: Block) -> None:
     for words in _commands(block):
-        if words[0] != "curl" or "-d" not in words:
+        urls = [word for word in words if "_search" in word and "{" not in word]
+        if words[0] != "curl" or "-d" not in words or not urls:
             continue
-        (url,) = [word for word in words if "_search" in word and "{" not in word]
+        (url,) = urls
         _check_search(url.split("/")[-2], words[words.index("-d") + 1].encode())
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from proxy.app.apis.context import ParseSearch, RequestContext
 from proxy.app.apis.parameters import check_params
 from proxy.app.async_searches import AsyncSearch, AsyncSearches
-from proxy.app.credentials import CallerDigests, authenticate
+from proxy.app.credentials import authenticate
 from proxy.app.metrics import SearchMetrics
 from proxy.app.own_headers import own_headers
 from proxy.errors import ElasticsearchError, error, validation_error
@@ -30,7 +30,7 @@ from proxy.search.answer.async_response import (
 )
 from proxy.search.executor import Executor
 from proxy.search.language.request import SearchRequest
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.xcontent.params import Params
 from proxy.xcontent.time_value import time_param
 
@@ -51,13 +51,11 @@ class SubmitAsyncSearch:
     def __init__(
         self,
         searches: AsyncSearches,
-        callers: CallerDigests,
         executor: Executor,
         metrics: SearchMetrics,
         parse: ParseSearch,
     ) -> None:
         self._searches = searches
-        self._callers = callers
         self._executor = executor
         self._metrics = metrics
         self._parse = parse
@@ -77,9 +75,7 @@ class SubmitAsyncSearch:
         keep_on_completion = params.flag("keep_on_completion")
         upstream = context.upstream()
         await authenticate(upstream)
-        search = self._searches.start(
-            self._callers.of(context.headers), self._run(request, upstream), keep_alive_ms
-        )
+        search = self._searches.start(upstream.caller, self._run(request, upstream), keep_alive_ms)
         await self._wait(search, wait_ms)
         if search.result is None or keep_on_completion:
             self._searches.keep(search)
@@ -125,9 +121,8 @@ class SubmitAsyncSearch:
 class KeptAsyncSearch:
     """`GET` and `DELETE /_async_search/{id}`."""
 
-    def __init__(self, searches: AsyncSearches, callers: CallerDigests) -> None:
+    def __init__(self, searches: AsyncSearches) -> None:
         self._searches = searches
-        self._callers = callers
 
     async def answer(self, context: RequestContext) -> Reply:
         """The search as it is, or as it becomes within the time that the request gives it; or its end."""
@@ -135,7 +130,7 @@ class KeptAsyncSearch:
         check_params(context, () if is_delete else _OF_GET)
         style = _style(context.params)
         wait_ms = _millis(context.params, "wait_for_completion_timeout", 0)
-        search = await _find(context, self._searches, self._callers)
+        search = await _find(context, self._searches)
         if is_delete:
             self._searches.remove(search)
             return Reply(200, own_headers(context.headers), print_acknowledged(pretty=style["pretty"]))
@@ -148,23 +143,23 @@ class KeptAsyncSearch:
 class AsyncSearchStatus:
     """`GET /_async_search/status/{id}`."""
 
-    def __init__(self, searches: AsyncSearches, callers: CallerDigests) -> None:
+    def __init__(self, searches: AsyncSearches) -> None:
         self._searches = searches
-        self._callers = callers
 
     async def answer(self, context: RequestContext) -> Reply:
         check_params(context, _OF_STATUS)
         style = _style(context.params)
-        search = await _find(context, self._searches, self._callers)
+        search = await _find(context, self._searches)
         body = print_status(self._searches.progress(search), **style)
         return Reply(200, own_headers(context.headers), body)
 
 
-async def _find(context: RequestContext, searches: AsyncSearches, callers: CallerDigests) -> AsyncSearch:
+async def _find(context: RequestContext, searches: AsyncSearches) -> AsyncSearch:
     """The caller's search, its time extended if the request says so."""
     keep_alive_ms = _millis(context.params, "keep_alive", 0)
-    await authenticate(context.upstream())
-    search = searches.find(context.path_params["id"], callers.of(context.headers))
+    upstream = context.upstream()
+    await authenticate(upstream)
+    search = searches.find(context.path_params["id"], upstream.caller)
     if keep_alive_ms > 0:
         searches.extend(search, keep_alive_ms)
     return search

@@ -17,7 +17,7 @@ from proxy.search.executor import Executor, SearchAnswer
 from proxy.search.language.request import SearchRequest
 from proxy.search.rawjson import Printer
 from proxy.search.run import Timings
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 from proxy.xcontent.params import Params
 
 ReadPlan = Item | SearchRequest | ElasticsearchError

@@ -8,7 +8,7 @@ from proxy.app.formats.bodies import refuse_smile
 from proxy.app.formats.media_types import Format, is_json
 from proxy.search.executor import SearchAnswer
 from proxy.search.language.request import SearchRequest
-from proxy.search.upstream import Reply, Upstream
+from proxy.upstream import Reply, Upstream
 from proxy.xcontent.params import Params
 
 ParseSearch = Callable[[str | None, Params, bytes], SearchRequest | None]

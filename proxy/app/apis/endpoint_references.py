@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from proxy.search.upstream import Upstream
+from proxy.upstream import Upstream
 
 
 async def referring_pipelines(upstream: Upstream, inference_id: str) -> list[str]:

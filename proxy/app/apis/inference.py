@@ -7,12 +7,11 @@ from urllib.parse import unquote
 
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.endpoint_references import references, referring_pipelines
-from proxy.app.apis.gate import Gate
 from proxy.app.apis.parameters import check_no_body, check_params
+from proxy.app.apis.replies import json_reply, printed_reply, printer_of, unsupported_type
 from proxy.app.apis.upstream_inference import UpstreamInference
 from proxy.app.formats.media_types import is_json
 from proxy.app.metrics import InferenceMetrics
-from proxy.app.own_headers import own_headers
 from proxy.errors import error
 from proxy.inference.configuration import RERANK, EndpointConfig
 from proxy.inference.endpoints import Endpoints
@@ -24,7 +23,7 @@ from proxy.inference.failures import (
     timed_out,
     wrong_task_type,
 )
-from proxy.inference.privileges import Action
+from proxy.inference.privileges import Action, Privileges
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput
 from proxy.inference.requests import (
     ANY,
@@ -42,7 +41,7 @@ from proxy.inference.service import Service
 from proxy.inference.settings_table import unknown_settings
 from proxy.inference.store import already_exists
 from proxy.search.rawjson import Printer
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 from proxy.xcontent.java_numbers import print_float
 from proxy.xcontent.time_value import TimeValue, time_param
 
@@ -93,7 +92,7 @@ class InferenceApi:
         check_no_body(context)
         if target.inference_id and target.inference_id not in _ALL:
             return await self._read_one(context, target)
-        printer = _printer(context)
+        printer = printer_of(context)
         listed: dict[str, bytes] = {}
         if target.matches(RERANK):
             for config in self._endpoints.all():
@@ -112,7 +111,7 @@ class InferenceApi:
             raise not_found(target.inference_id)
         if not target.matches(RERANK):
             raise wrong_task_type(RERANK, target.task_type)
-        return _endpoints(context, [_printer(context).value(endpoint.config.document(), 2)])
+        return _endpoints(context, [printer_of(context).value(endpoint.config.document(), 2)])
 
     async def put(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestPutInferenceModelAction``, ``TransportPutInferenceModelAction``.
@@ -137,7 +136,7 @@ class InferenceApi:
         if await self._upstream.has(context.upstream(), inference_id):
             raise already_exists(inference_id)
         await self._endpoints.create(config, _deadline(timeout), check=self._check_new)
-        return _json(context, config.document())
+        return json_reply(context, config.document())
 
     async def update(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestUpdateInferenceModelAction``, ``TransportUpdateInferenceModelAction``."""
@@ -158,7 +157,7 @@ class InferenceApi:
             raise status_error(400, "Task type must match the task type of the existing endpoint")
         config = service.update(endpoint.config, request.service_settings, request.task_settings)
         await self._endpoints.replace(config, _deadline(timeout), check=self._check_new)
-        return _json(context, config.document())
+        return json_reply(context, config.document())
 
     async def delete(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestDeleteInferenceEndpointAction``, ``TransportDeleteInferenceEndpointAction``."""
@@ -177,7 +176,7 @@ class InferenceApi:
             pipelines = await referring_pipelines(context.upstream(), inference_id)
             problem = references(inference_id, pipelines)
             if dry_run:
-                return _json(
+                return json_reply(
                     context,
                     {"acknowledged": False, "pipelines": pipelines, "indexes": [], "error_message": problem},
                 )
@@ -193,7 +192,7 @@ class InferenceApi:
             # As in Elasticsearch it is there again at once, made from its defaults.
         else:
             await self._endpoints.delete(inference_id)
-        return _json(context, {"acknowledged": True, "pipelines": [], "indexes": []})
+        return json_reply(context, {"acknowledged": True, "pipelines": [], "indexes": []})
 
     async def run(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestInferenceAction``, ``TransportRerankAction``."""
@@ -221,7 +220,7 @@ class InferenceApi:
             ranking = await endpoint.rank(call, _deadline(timeout))
         except TimedOutError as failure:
             raise timed_out(endpoint.inference_id, str(timeout), failure.cause.caused_by) from failure
-        return _reply(context, _print_ranking(_printer(context), ranking))
+        return printed_reply(context, _print_ranking(printer_of(context), ranking))
 
     async def stream(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestStreamInferenceAction``: nothing that reranks can stream."""
@@ -249,7 +248,7 @@ class InferenceApi:
                 row = rows.setdefault(service.name, _catalogue_row(service))
                 if RERANK not in row["task_types"]:
                     row["task_types"] = [*row["task_types"], RERANK]
-        return _json(context, [rows[name] for name in sorted(rows)])
+        return json_reply(context, [rows[name] for name in sorted(rows)])
 
     def _service(self, config: EndpointConfig) -> Service:
         service = self._endpoints.services.get(config.service)
@@ -273,21 +272,21 @@ class Inference:
         self,
         api: InferenceApi,
         operations: Mapping[str, tuple[Operation, Action]],
-        gate: Gate,
+        privileges: Privileges,
         metrics: InferenceMetrics,
     ) -> None:
         self._api = api
         self._operations = operations
-        self._gate = gate
+        self._privileges = privileges
         self._metrics = metrics
 
     async def answer(self, context: RequestContext) -> Reply | None:
         if context.method not in self._operations:
             return None
         if context.body and not is_json(context.content_type):
-            return _unsupported_type(context)
+            return unsupported_type(context)
         operation, action = self._operations[context.method]
-        await self._gate.require(context, action)
+        await self._privileges.require(context.upstream(), action)
         try:
             target = Target(context.path_params)
         except InferenceFailedError:  # a task type that upstream may know
@@ -333,21 +332,9 @@ def _catalogue_row(service: Service) -> dict[str, Any]:
     }
 
 
-def _printer(context: RequestContext) -> Printer:
-    return Printer(context.params.flag("pretty"))
-
-
-def _json(context: RequestContext, value: Any) -> Reply:
-    return _reply(context, _printer(context).value(value))
-
-
 def _endpoints(context: RequestContext, endpoints: Iterable[bytes]) -> Reply:
-    printer = _printer(context)
-    return _reply(context, printer.object({"endpoints": printer.array(endpoints, 1)}, 0))
-
-
-def _reply(context: RequestContext, body: bytes) -> Reply:
-    return Reply(200, own_headers(context.headers), body + _printer(context).end())
+    printer = printer_of(context)
+    return printed_reply(context, printer.object({"endpoints": printer.array(endpoints, 1)}, 0))
 
 
 def _print_ranking(printer: Printer, ranking: Ranking) -> bytes:
@@ -361,10 +348,3 @@ def _print_doc(printer: Printer, doc: RankedDoc) -> bytes:
     if doc.text is not None:
         shown["text"] = printer.value(doc.text)
     return printer.object(shown, 2)
-
-
-def _unsupported_type(context: RequestContext) -> Reply:
-    """``RestController``'s refusal, which has no exception in it."""
-    shown = context.content_type or ""
-    body = {"error": f"Content-Type header [{shown}] is not supported", "status": 406}
-    return Reply(406, own_headers(context.headers), _printer(context).value(body))

@@ -13,7 +13,7 @@ from proxy.search.batch.rounds import Rounds
 from proxy.search.executor import STYLE_PARAMS, Executor, SearchAnswer
 from proxy.search.language.request import SearchRequest
 from proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 from proxy.xcontent.params import Params
 
 

@@ -6,22 +6,24 @@ from dataclasses import dataclass
 
 from proxy.app.apis.async_search import AsyncSearchStatus, KeptAsyncSearch, SubmitAsyncSearch
 from proxy.app.apis.context import Api, ParseSearch
-from proxy.app.apis.gate import Gate
 from proxy.app.apis.inference import Inference, InferenceApi, Operation
 from proxy.app.apis.msearch import MultiSearch
 from proxy.app.apis.search import Search
 from proxy.app.apis.templates import MultiSearchTemplate, SearchTemplate
+from proxy.app.apis.trained_models import Operation as TrainedModelsOperation
+from proxy.app.apis.trained_models import TrainedModelsApi, TrainedModelsOperations
+from proxy.app.apis.upstream_models import PATH as MODELS
 from proxy.app.async_searches import AsyncSearches
-from proxy.app.credentials import CallerDigests
 from proxy.app.metrics import InferenceMetrics, RequestCounter, SearchMetrics
 from proxy.async_search_id import PATTERN
 from proxy.inference import privileges
-from proxy.inference.privileges import Action
+from proxy.inference.privileges import Action, Privileges
 from proxy.search.executor import Executor
 
 _INDEX = r"/(?:(?P<index>[^/]+)/)?"
 _FIRST = r"(?P<first>[^/]+)"
 _SECOND = r"(?P<second>[^/]+)"
+_ID = r"(?P<id>[^/]+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Route:
     counter: RequestCounter
 
 
-def inference_routes(api: InferenceApi, gate: Gate, metrics: InferenceMetrics) -> Sequence[Route]:
+def inference_routes(api: InferenceApi, guard: Privileges, metrics: InferenceMetrics) -> Sequence[Route]:
     """The paths of `_inference`. Where one segment stands it is an id, of two the first is the task type."""
     read = {"GET": (api.read, privileges.GET_ENDPOINT)}
     services = {"GET": (api.services, privileges.GET_SERVICES)}
@@ -62,7 +64,38 @@ def inference_routes(api: InferenceApi, gate: Gate, metrics: InferenceMetrics) -
         (f"/{_FIRST}/{_SECOND}", endpoint),
     )
     return tuple(
-        Route(re.compile(f"/_inference{rest}/?"), Inference(api, operations, gate, metrics), metrics)
+        Route(re.compile(f"/_inference{rest}/?"), Inference(api, operations, guard, metrics), metrics)
+        for rest, operations in paths
+    )
+
+
+def trained_model_routes(
+    api: TrainedModelsApi, guard: Privileges, metrics: InferenceMetrics
+) -> Sequence[Route]:
+    """The paths of `_ml/trained_models`."""
+    read = (api.read, privileges.GET_MODEL)
+    stats = {"GET": (api.stats, privileges.GET_MODEL_STATS)}
+    one = {
+        "GET": read,
+        "PUT": (api.create, privileges.PUT_MODEL),
+        "DELETE": (api.delete, privileges.DELETE_MODEL),
+    }
+    infer = {"POST": (api.infer, privileges.INFER_MODEL)}
+    paths: Sequence[tuple[str, Mapping[str, tuple[TrainedModelsOperation, Action]]]] = (
+        ("", {"GET": read}),
+        ("/_stats", stats),
+        (f"/{_ID}", one),
+        (f"/{_ID}/_stats", stats),
+        (f"/{_ID}/definition/(?P<part>[^/]+)", {"PUT": (api.put_part, privileges.PUT_MODEL_PART)}),
+        (f"/{_ID}/vocabulary", {"PUT": (api.put_vocabulary, privileges.PUT_MODEL_VOCABULARY)}),
+        (f"/{_ID}/deployment/_start", {"POST": (api.start, privileges.START_DEPLOYMENT)}),
+        (f"/{_ID}/deployment/_update", {"POST": (api.update, privileges.UPDATE_DEPLOYMENT)}),
+        (f"/{_ID}/deployment/_stop", {"POST": (api.stop, privileges.STOP_DEPLOYMENT)}),
+        (f"/{_ID}/_infer", infer),
+        (f"/{_ID}/deployment/_infer", infer),  # of clients of 8.0 to 8.2
+    )
+    return tuple(
+        Route(re.compile(f"{MODELS}{rest}/?"), TrainedModelsOperations(operations, guard, metrics), metrics)
         for rest, operations in paths
     )
 
@@ -71,7 +104,6 @@ def search_routes(
     executor: Executor, metrics: SearchMetrics, parse: ParseSearch, searches: AsyncSearches
 ) -> Sequence[Route]:
     """The APIs that may hold a retriever, and those that follow up on it."""
-    callers = CallerDigests()
 
     def of_index(name: str, api: Api) -> Route:
         """With or without an index before it."""
@@ -86,7 +118,7 @@ def search_routes(
         of_index("_msearch", MultiSearch(executor, metrics, parse)),
         of_index("_search/template", SearchTemplate(executor, parse)),
         of_index("_msearch/template", MultiSearchTemplate(executor, metrics, parse)),
-        of_index("_async_search", SubmitAsyncSearch(searches, callers, executor, metrics, parse)),
-        kept("", KeptAsyncSearch(searches, callers)),
-        kept("status/", AsyncSearchStatus(searches, callers)),
+        of_index("_async_search", SubmitAsyncSearch(searches, executor, metrics, parse)),
+        kept("", KeptAsyncSearch(searches)),
+        kept("status/", AsyncSearchStatus(searches)),
     )

@@ -14,7 +14,7 @@ from proxy.search.batch.multi import VALIDATION, Item
 from proxy.search.batch.rehearsal import verdict
 from proxy.search.batch.rounds import Rounds
 from proxy.search.executor import Executor, SearchAnswer
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.xcontent.params import Params
 
 _RENDERED_AT_ONCE: Final = 16

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from proxy.app.formats.negotiation import is_refusal
 from proxy.search.rawjson import elements, members, text
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 
 _RECHECK_S: Final = 60.0
 """Seconds that an answer is believed: upstream may be upgraded, or get a plugin."""

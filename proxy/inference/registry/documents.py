@@ -11,7 +11,7 @@ import msgspec
 
 from proxy.inference.configuration import RERANK, EndpointConfig
 from proxy.inference.failures import InferenceFailedError, status_error
-from proxy.inference.registry.keys import AlteredError, KeyRing, UnknownKeyError
+from proxy.inference.registry.key_ring import AlteredError, KeyRing, UnknownKeyError
 from proxy.inference.store import StoredEndpoint
 
 _FORMAT: Final = 1

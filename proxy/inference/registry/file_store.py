@@ -14,7 +14,8 @@ from proxy.inference.failures import not_found, status_error
 from proxy.inference.registry import files
 from proxy.inference.registry.documents import to_document
 from proxy.inference.registry.following import FollowingStore
-from proxy.inference.registry.keys import KeyRing, OwnKeys
+from proxy.inference.registry.key_ring import KeyRing
+from proxy.inference.registry.keys import OwnKeys
 from proxy.inference.store import StoredEndpoint, already_exists, changed_meanwhile
 
 FILE: Final = "endpoints.json"
@@ -102,14 +103,16 @@ class FileStore(FollowingStore):
     def _put(self, content: _Content, config: EndpointConfig) -> None:
         keys = self._configured
         if keys is None and config.secrets:
-            keys = self._own.read_or_make()
+            keys = KeyRing(self._own.read_or_make())
         content.endpoints[config.inference_id] = _Entry(content.revision, to_document(config, keys))
 
     def _load(self) -> Mapping[str, StoredEndpoint]:
         if self._stamp is not None and self._stamp == _stamp(self._path):
             return self._endpoints
         content, stamp = self._content()
-        keys = self._configured if self._configured is not None else self._own.read()
+        keys = self._configured
+        if keys is None and (own := self._own.read()) is not None:
+            keys = KeyRing(own)
         decoded = self._decoded(
             {name: (entry.endpoint, entry.revision) for name, entry in content.endpoints.items()}, keys
         )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.registry.documents import DamagedError, from_document
-from proxy.inference.registry.keys import KeyRing
+from proxy.inference.registry.key_ring import KeyRing
 from proxy.inference.store import StoredEndpoint
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,6 @@ class FollowingStore(ABC):
     def __init__(self, refresh_s: float) -> None:
         self._refresh_s: Final = refresh_s
         self._turn: Final = asyncio.Lock()
-        self._closing: Final = asyncio.Event()
         self._endpoints: Mapping[str, StoredEndpoint] = {}
         self._changed: Callable[[], None] = lambda: None
         self._began_s = float("-inf")
@@ -50,9 +49,9 @@ class FollowingStore(ABC):
         self._task = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
-        self._closing.set()
         if self._task is not None:
-            await self._task
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def all(self) -> Mapping[str, StoredEndpoint]:
         return self._endpoints
@@ -93,10 +92,8 @@ class FollowingStore(ABC):
             await self._read_again()
 
     async def _follow(self) -> None:
-        while not self._closing.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._refresh_s)
-                return
+        while True:
+            await asyncio.sleep(self._refresh_s)
             try:
                 await self._look()
             except Exception:

@@ -13,10 +13,10 @@ from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError, not_found, status_error
 from proxy.inference.registry.documents import MAPPINGS, to_document
 from proxy.inference.registry.following import FollowingStore
-from proxy.inference.registry.keys import KeyRing
+from proxy.inference.registry.key_ring import KeyRing
 from proxy.inference.store import StoredEndpoint, already_exists, changed_meanwhile
 from proxy.settings import RegistrySettings, UpstreamSettings
-from proxy.upstream import tls_context
+from proxy.upstream_address import tls_context
 
 logger = logging.getLogger(__name__)
 

@@ -1,17 +1,14 @@
-"""What the secrets of endpoints are encrypted with, and where the keys come from."""
+"""Where the keys for the secrets of endpoints come from.
+
+It is imported by the process that relays, and takes no library for that reason.
+"""
 
 import base64
-import hashlib
 import logging
-import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from proxy.inference.registry import files
 from proxy.settings import InvalidSettingsError, RegistrySettings, Settings
@@ -21,64 +18,6 @@ logger = logging.getLogger(__name__)
 KEY_FILE: Final = "registry.key"
 _KEY_BYTES: Final = 32
 _KEY: Final = re.compile(r"[A-Za-z0-9+/_-]{43}=?")
-_NONCE_BYTES: Final = 12
-_FORM: Final = "v1"
-
-
-class UnknownKeyError(Exception):
-    """Something was encrypted with a key that is not among ours; the argument is that key's id."""
-
-
-class AlteredError(Exception):
-    """What was encrypted, or what it belongs to, is not as it was."""
-
-
-class KeyRing:
-    """Encrypts with the first of its keys and decrypts with any.
-
-    AES-GCM rather than Fernet, because it authenticates the settings that a secret belongs to along with it:
-    who can write to the registry but has no key cannot have an API key sent to an address of their own.
-
-    Args:
-        keys: 32 bytes each; at least one.
-    """
-
-    def __init__(self, keys: Sequence[bytes]) -> None:
-        self._first = key_id(keys[0])
-        self._ciphers: Mapping[str, AESGCM] = {key_id(key): AESGCM(key) for key in keys}
-
-    def encrypt(self, text: bytes, belongs_to: bytes) -> str:
-        """Text that `decrypt` takes.
-
-        Args:
-            belongs_to: What has to be given unchanged to decrypt it; it can be read by anyone.
-        """
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._ciphers[self._first].encrypt(nonce, text, belongs_to)
-        return ".".join((_FORM, self._first, base64.urlsafe_b64encode(nonce + sealed).decode("ascii")))
-
-    def decrypt(self, token: str, belongs_to: bytes) -> bytes:
-        """Raises:
-        UnknownKeyError: It takes another key.
-        AlteredError: It, or what it belongs to, has been changed.
-        """
-        form, _, rest = token.partition(".")
-        used, _, text = rest.partition(".")
-        if form != _FORM:
-            raise AlteredError
-        cipher = self._ciphers.get(used)
-        if cipher is None:
-            raise UnknownKeyError(used)
-        try:
-            sealed = base64.b64decode(text, altchars=b"-_", validate=True)
-            return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], belongs_to)
-        except (ValueError, InvalidTag):
-            raise AlteredError from None
-
-
-def key_id(key: bytes) -> str:
-    """Tells keys apart. It says nothing about a key, which is random."""
-    return hashlib.sha256(b"rerank-proxy registry key\0" + key).hexdigest()[:8]
 
 
 def new_key() -> str:
@@ -107,18 +46,18 @@ def _decode(line: str, number: int) -> bytes:
     return base64.b64decode(standard + "=")
 
 
-def configured_keys(settings: RegistrySettings) -> KeyRing | None:
+def configured_keys(settings: RegistrySettings) -> list[bytes] | None:
     """The keys that the settings give or name.
 
     Raises:
         InvalidSettingsError: The file that they name cannot be used.
     """
     if settings.key is not None:
-        return KeyRing(parse_keys(settings.key.get_secret_value()))
+        return parse_keys(settings.key.get_secret_value())
     if settings.key_file is None:
         return None
     try:
-        return KeyRing(parse_keys(settings.key_file.read_text(encoding="utf-8")))
+        return parse_keys(settings.key_file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidSettingsError(
             f"[registry.key_file]: {settings.key_file}: cannot be read: {error.strerror}"
@@ -149,16 +88,16 @@ class OwnKeys:
     def __init__(self, directory: Path) -> None:
         self.path: Final = directory / KEY_FILE
 
-    def read(self) -> KeyRing | None:
+    def read(self) -> list[bytes] | None:
         """None when there is no file."""
         try:
-            return KeyRing(parse_keys(self.path.read_text(encoding="utf-8")))
+            return parse_keys(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from None
 
-    def read_or_make(self) -> KeyRing:
+    def read_or_make(self) -> list[bytes]:
         """Under the lock of the directory: processes that need one at once get the same."""
         found = self.read()
         if found is not None:
@@ -166,4 +105,4 @@ class OwnKeys:
         key = new_key()
         files.replace(self.path, f"{key}\n".encode("ascii"))
         logger.info("a key for the secrets of inference endpoints was made: %s", self.path)
-        return KeyRing(parse_keys(key))
+        return parse_keys(key)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from proxy.inference.registry.file_store import FileStore
 from proxy.inference.registry.files import state_directory
 from proxy.inference.registry.index_store import IndexStore, connect
+from proxy.inference.registry.key_ring import KeyRing
 from proxy.inference.registry.keys import configured_keys
 from proxy.inference.store import EndpointStore, ReadOnlyStore
 from proxy.settings import Settings
@@ -20,7 +21,8 @@ def open_store(settings: Settings, environ: Mapping[str, str] = os.environ) -> E
     registry = settings.registry
     if registry.store == "none":
         return ReadOnlyStore()
-    keys = configured_keys(registry)
+    configured = configured_keys(registry)
+    keys = None if configured is None else KeyRing(configured)
     if registry.store == "index":
         client = connect(settings.upstream, registry)
         return IndexStore(client, registry.index, keys, registry.refresh_s)

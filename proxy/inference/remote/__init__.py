@@ -3,8 +3,9 @@
 `RemoteService` is the class to derive from, here and in other packages.
 """
 
-from proxy.inference.remote.calls import HttpCall, RemoteCall, form_call, json_call
-from proxy.inference.remote.client import RemoteClient
+from proxy.inference.remote.calls import HttpCall, RemoteCall, bearer, form_call, json_call
+from proxy.inference.remote.client import RemoteClient, digest
+from proxy.inference.remote.exchange import fetch_token
 from proxy.inference.remote.service import RemoteService
 from proxy.inference.remote.shapes import MalformedAnswerError, Shape
 from proxy.inference.remote.tables import (
@@ -27,6 +28,9 @@ __all__ = [
     "RemoteClient",
     "RemoteService",
     "Shape",
+    "bearer",
+    "digest",
+    "fetch_token",
     "form_call",
     "json_call",
 ]

@@ -82,8 +82,8 @@ class RemoteClient:
             answer = await self._exchange(call)
             became = outcome(answer.status)
             return answer
-        except ConnectionFailedError:
-            became = "unreachable"
+        except (ConnectionFailedError, AnswerTooLargeError):
+            became = "no_answer"
             raise
         finally:
             self.metrics.calls.labels(service, became).inc()

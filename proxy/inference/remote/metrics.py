@@ -11,7 +11,7 @@ class RemoteMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.calls = Counter(
             "rerank_proxy_remote_calls",
-            "Calls of remote services by their end: 2xx, 3xx, 4xx, 429, 5xx, unreachable, abandoned.",
+            "Calls of remote services by their end: 2xx, 3xx, 4xx, 429, 5xx, no_answer, abandoned.",
             ["service", "outcome"],
             registry=registry,
         )

@@ -1,7 +1,8 @@
 """An endpoint of a remote service that can be asked."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+import logging
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -11,27 +12,23 @@ from proxy.errors import Cause
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
-from proxy.inference.remote.addresses import HostNotAllowedError
 from proxy.inference.remote.breaker import Breaker
-from proxy.inference.remote.calls import HttpAnswer, HttpCall, RemoteCall
-from proxy.inference.remote.client import AnswerTooLargeError, ConnectionFailedError, RemoteClient, digest
+from proxy.inference.remote.calls import RemoteCall
+from proxy.inference.remote.client import RemoteClient, digest
+from proxy.inference.remote.exchange import exchange
 from proxy.inference.remote.failures import (
     Redaction,
     RemoteTimedOutError,
     failed_validation,
-    not_allowed,
-    refused,
-    service_message,
-    unreachable,
     unusable,
 )
-from proxy.inference.remote.retries import retry_after
 from proxy.inference.remote.shapes import MalformedAnswerError
-from proxy.inference.remote.tokens import Token
 from proxy.inference.service import RATE_LIMIT
 
 if TYPE_CHECKING:
     from proxy.inference.remote.service import RemoteService
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -54,9 +51,10 @@ class RemoteRanker:
         self._timeout_s = timeout_s
         account = digest(config.secrets, service.url(config))
         self._rate_limit = client.rate_limit(service.name, account, self.model)
-        paused = client.metrics.paused.labels(service.name)
         settings = client.settings
-        self._breaker = Breaker(client.clock, settings.breaker_failures, settings.breaker_pause_s, paused.inc)
+        self._breaker = Breaker(
+            client.clock, settings.breaker_failures, settings.breaker_pause_s, self._pause_changed
+        )
 
     async def rank(self, request: RerankInput, deadline: float) -> Ranking:
         """In the service's own order where one call is enough; else by score."""
@@ -88,6 +86,11 @@ class RemoteRanker:
 
     async def close(self) -> None:
         self._breaker.close()
+
+    def _pause_changed(self, by: int) -> None:
+        self._client.metrics.paused.labels(self._service.name).inc(by)
+        what = "is given a pause, its calls fail" if by > 0 else "is called again"
+        logger.warning("inference endpoint [%s] %s", self._config.inference_id, what)
 
     def _batches(self, call: RemoteCall) -> list[RemoteCall]:
         limit = self._service.max_documents(self._config)
@@ -166,67 +169,6 @@ class RemoteRanker:
         inner = Cause("timeout_exception", f"[{url}] did not answer in time")
         failure = timed_out(inference_id, f"{self._timeout_s:g}s", inner)
         return RemoteTimedOutError(failure.status, failure.cause, outage=True) if outage else failure
-
-
-async def exchange(
-    client: RemoteClient, service: "RemoteService", config: EndpointConfig, call: HttpCall
-) -> HttpAnswer:
-    """Send a call and take its answer if it is a success.
-
-    Raises:
-        InferenceFailedError: It may not be sent, no answer came, or one that is no success. Nothing secret
-            is in it.
-    """
-    inference_id = config.inference_id
-    token = call.headers.get("Authorization", "").removeprefix("Bearer ")
-    hidden = Redaction(config, (*call.secrets, token))
-    url = hidden(call.url)
-    try:
-        client.hosts.check(call.url, service.name, service.vendor_hosts())
-        answer = await client.send(service.name, call)
-    except HostNotAllowedError as refusal:
-        raise not_allowed(inference_id, url, str(refusal)) from None
-    except ConnectionFailedError as failure:
-        if not failure.transient:
-            raise not_allowed(inference_id, url, str(failure)) from None
-        raise unreachable(inference_id, url, str(failure)) from None
-    except AnswerTooLargeError as failure:
-        raise unusable(inference_id, str(failure)) from None
-    if 200 <= answer.status < 300:
-        return answer
-    if answer.status == 401:
-        service.forget_tokens(config)
-    message = service_message(answer.body) or ""
-    advice = service.advice(answer.status, message)
-    shown = ". ".join(filter(None, (hidden(message), advice)))
-    wait_s = retry_after(answer.headers, client.clock.wall())
-    raise refused(inference_id, answer.status, url, shown, wait_s)
-
-
-async def fetch_token(
-    service: "RemoteService", config: EndpointConfig, key: str, request: Callable[[], HttpCall]
-) -> str:
-    """An OAuth access token, kept for as long as it is good.
-
-    Args:
-        key: As of `TokenCache.get`.
-        request: What asks for one.
-
-    Raises:
-        InferenceFailedError: None could be had.
-    """
-    client = service.context.remote
-
-    async def fetch() -> Token:
-        answer = await exchange(client, service, config, request())
-        try:
-            token = msgspec.json.decode(answer.body)
-            return Token(str(token["access_token"]), float(token.get("expires_in", 0)))
-        except (msgspec.DecodeError, AttributeError, KeyError, TypeError, ValueError):
-            reason = "it holds no access token"
-            raise unusable(config.inference_id, reason, answer.status) from None
-
-    return await client.tokens.get(key, fetch)
 
 
 def _with_texts(docs: Sequence[RankedDoc], call: RemoteCall) -> Sequence[RankedDoc]:

@@ -85,6 +85,8 @@ class RemoteService(Service):
 
     def advice(self, status: int, message: str) -> str | None:
         """What to do about a refusal in the vendor's words, where that can be said."""
+        if status in (400, 413, 422) and "batch size" in message:
+            return f"Set [remote.max_documents] of [{self.name}] to what the server takes at once"
         return None
 
     def forget_tokens(self, config: EndpointConfig) -> None:

@@ -37,7 +37,12 @@ class AlibabaCloudAISearchService(RemoteService):
             description="The name of the workspace used for the inference task.",
             required=True,
         ),
-        Setting(name="http_schema", label="HTTP Schema", choices=("https", "http")),
+        Setting(
+            name="http_schema",
+            label="HTTP Schema",
+            description="Whether the host is called by https, the default, or http.",
+            choices=("https", "http"),
+        ),
     )
 
     def url(self, config: EndpointConfig) -> str:

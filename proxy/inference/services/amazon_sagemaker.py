@@ -35,7 +35,18 @@ def _check_region(value: str) -> str | None:
 
 
 def _secret(name: str, label: str) -> Setting:
-    return Setting(name=name, label=label, required=True, secret=True, updatable=True)
+    return Setting(
+        name=name,
+        label=label,
+        description=f"The AWS {label.lower()} that signs calls of the endpoint.",
+        required=True,
+        secret=True,
+        updatable=True,
+    )
+
+
+def _text(name: str, label: str, description: str, *, required: bool = False) -> Setting:
+    return Setting(name=name, label=label, description=description, required=required)
 
 
 class AmazonSageMakerService(RemoteService):
@@ -49,13 +60,30 @@ class AmazonSageMakerService(RemoteService):
     service_settings: ClassVar[Sequence[Setting]] = (
         _secret("access_key", "Access Key"),
         _secret("secret_key", "Secret Key"),
-        Setting(name="endpoint_name", label="Endpoint Name", required=True),
-        Setting(name="region", label="Region", required=True, check=_check_region),
-        Setting(name="api", label="API", required=True, choices=("elastic",)),
-        Setting(name="target_model", label="Target Model"),
-        Setting(name="target_container_hostname", label="Target Container Hostname"),
-        Setting(name="inference_component_name", label="Inference Component Name"),
-        Setting(name="batch_size", kind=Kind.POSITIVE_INT, label="Batch Size"),
+        _text("endpoint_name", "Endpoint Name", "The name of the SageMaker endpoint.", required=True),
+        Setting(
+            name="region",
+            label="Region",
+            description="The AWS region that the endpoint is in.",
+            required=True,
+            check=_check_region,
+        ),
+        Setting(
+            name="api",
+            label="API",
+            description="The form in which the model is asked and answers.",
+            required=True,
+            choices=("elastic",),
+        ),
+        _text("target_model", "Target Model", "The model of an endpoint with several models."),
+        _text("target_container_hostname", "Target Container Hostname", "The container to call."),
+        _text("inference_component_name", "Inference Component Name", "The inference component to call."),
+        Setting(
+            name="batch_size",
+            kind=Kind.POSITIVE_INT,
+            label="Batch Size",
+            description="The most texts in one call.",
+        ),
     )
 
     task_settings: ClassVar[Sequence[Setting]] = (TOP_N, RETURN_DOCUMENTS)

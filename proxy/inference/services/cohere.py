@@ -9,6 +9,7 @@ from proxy.inference.remote import API_KEY, MODEL_ID, RETURN_DOCUMENTS, TOP_N, U
 from proxy.inference.settings_table import Kind, Setting
 
 API_VERSION: Final = "api_version"
+_MAX_CHUNKS: Final = 10_000
 _PATHS: Final = {"V1": "/v1/rerank", "V2": "/v2/rerank"}
 
 
@@ -34,7 +35,7 @@ class CohereService(RemoteService):
     task_settings: ClassVar[Sequence[Setting]] = (
         TOP_N,
         RETURN_DOCUMENTS,
-        Setting(name="max_chunks_per_doc", kind=Kind.POSITIVE_INT),
+        Setting(name="max_chunks_per_doc", kind=Kind.POSITIVE_INT, label="Max Chunks per Doc"),
     )
 
     def check_settings(self, config: EndpointConfig, faults: list[str]) -> EndpointConfig:
@@ -49,6 +50,14 @@ class CohereService(RemoteService):
         base = str(config.service_settings.get("url", self.base(config))).rstrip("/")
         path = _PATHS[config.internal.get(API_VERSION, "V2")]
         return base if base.endswith("/rerank") else base + path
+
+    def max_documents(self, config: EndpointConfig) -> int | None:
+        """Version 1 has a limit for documents times chunks."""
+        limit = super().max_documents(config)
+        chunks: int | None = config.task_settings.get("max_chunks_per_doc")
+        if limit is None or chunks is None or config.internal.get(API_VERSION) != "V1":
+            return limit
+        return min(limit, max(1, _MAX_CHUNKS // chunks))
 
     def headers(self, config: EndpointConfig) -> Mapping[str, str]:
         return {**super().headers(config), "Request-Source": "unspecified:elasticsearch"}

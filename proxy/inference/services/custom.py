@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
@@ -40,13 +41,38 @@ class CustomService(RemoteService):
     ranks = False
     top_n_setting = None
     service_settings: ClassVar[Sequence[Setting]] = (
-        Setting(name=_SECRETS, kind=Kind.MAP, label="Secret Parameters", secret=True, updatable=True),
-        Setting(name="url", label="URL", required=True),
-        Setting(name="headers", kind=Kind.MAP, label="Headers"),
-        Setting(name="query_parameters", kind=Kind.LIST, label="Query Parameters"),
-        Setting(name="request", label="Request", required=True),
-        Setting(name="response", kind=Kind.MAP, label="Response", required=True),
-        Setting(name="batch_size", kind=Kind.POSITIVE_INT, label="Batch Size"),
+        Setting(
+            name=_SECRETS,
+            kind=Kind.MAP,
+            label="Secret Parameters",
+            description="Values for templates that are never shown.",
+            secret=True,
+            updatable=True,
+        ),
+        Setting(name="url", label="URL", description="The address of the whole call.", required=True),
+        Setting(name="headers", kind=Kind.MAP, label="Headers", description="Headers of the call."),
+        Setting(
+            name="query_parameters",
+            kind=Kind.LIST,
+            label="Query Parameters",
+            description="Pairs of name and value that are added to the URL.",
+        ),
+        Setting(
+            name="request", label="Request", description="The template of the request's body.", required=True
+        ),
+        Setting(
+            name="response",
+            kind=Kind.MAP,
+            label="Response",
+            description="Where the scores are in an answer.",
+            required=True,
+        ),
+        Setting(
+            name="batch_size",
+            kind=Kind.POSITIVE_INT,
+            label="Batch Size",
+            description="The most texts in one call.",
+        ),
         Setting(name="input_type", kind=Kind.MAP, dropped=True),
     )
     task_settings: ClassVar[Sequence[Setting]] = (Setting(name=_PARAMETERS, kind=Kind.MAP),)
@@ -106,7 +132,9 @@ class CustomService(RemoteService):
 
     def read(self, config: EndpointConfig, answer: Any) -> list[RankedDoc]:
         parser = config.service_settings["response"]["json_parser"]
-        found = {name: _column(answer, path) for name, path in parser.items()}
+        found = {name: _column(answer, path) for name, path in parser.items() if name != _TEXT}
+        with suppress(MalformedAnswerError):  # servers leave documents out that were not asked for
+            found |= {_TEXT: _column(answer, parser[_TEXT])} if _TEXT in parser else {}
         scores = found[_SCORE]
         if any(len(column) != len(scores) for column in found.values()):
             raise MalformedAnswerError(

@@ -30,9 +30,5 @@ class HuggingFaceService(RemoteService):
         }
 
     def advice(self, status: int, message: str) -> str | None:
-        if status in (413, 422) and "batch size" in message:
-            return (
-                "Set [remote.max_documents] of [hugging_face] to what the server takes at once, or start it "
-                "with a larger [--max-client-batch-size]"
-            )
-        return None
+        advice = super().advice(status, message)
+        return advice and f"{advice}, or start it with a larger [--max-client-batch-size]"

@@ -15,12 +15,12 @@ from proxy.inference.remote import (
     RemoteCall,
     RemoteService,
     Shape,
+    bearer,
+    digest,
+    fetch_token,
     form_call,
     json_call,
 )
-from proxy.inference.remote.calls import bearer
-from proxy.inference.remote.client import digest
-from proxy.inference.remote.ranker import fetch_token
 from proxy.inference.settings_table import Kind, Setting
 
 _GRANT: Final = "urn:ibm:params:oauth:grant-type:apikey"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from proxy.errors import ElasticsearchError
 from proxy.search.answer import layout
 from proxy.search.rawjson import Printer, members
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 
 _compact: Final = Printer(pretty=False)
 _SHARDS: Final = ("total", "successful", "skipped", "failed")

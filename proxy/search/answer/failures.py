@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from proxy.errors import Cause, ElasticsearchError
 from proxy.search.language.retrievers import CompoundRetriever
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 
 _PHASE: Final = {"phase": "rank-feature", "grouped": True, "failed_shards": []}
 _SEARCH_FAILURE: Final = "search_phase_execution_exception"

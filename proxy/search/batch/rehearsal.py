@@ -12,7 +12,7 @@ from typing import Final
 
 from proxy.errors import ElasticsearchError, validation_error
 from proxy.search.batch.multi import VALIDATION, Item, error_of
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 
 Fault = ElasticsearchError | None
 

@@ -12,7 +12,7 @@ from typing import Final
 from proxy.errors import ElasticsearchError, error
 from proxy.search.batch.multi import VALIDATION, Item, error_of, header_of, one_line, take_apart
 from proxy.search.rawjson import members
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 
 _OPENED_AT_ONCE: Final = 16
 
@@ -175,6 +175,10 @@ class Participant:
 
     def __init__(self, rounds: Rounds) -> None:
         self._rounds = rounds
+
+    @property
+    def caller(self) -> bytes:
+        return self._rounds.upstream.caller
 
     async def request(self, method: str, target: str, body: bytes) -> Reply:
         path = target.partition("?")[0]

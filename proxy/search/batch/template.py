@@ -4,7 +4,7 @@ from typing import Final
 
 from proxy.errors import ElasticsearchError
 from proxy.search.rawjson import Printer
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 from proxy.xcontent.params import Params
 from proxy.xcontent.source import Node, parse
 

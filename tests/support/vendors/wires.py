@@ -263,7 +263,7 @@ INFINITY: Final = Wire(
     path="/rerank",
     headers=BEARER,
     required={"query": str, "documents": texts},
-    optional={"model": str, "return_documents": bool, "raw_scores": bool, "top_n": positive},
+    optional={"model": str, "top_n": positive, "return_documents": bool, "raw_scores": bool},
     asked=plain(),
     answer=lambda asked, pairs: {
         "object": "rerank",
@@ -274,6 +274,20 @@ INFINITY: Final = Wire(
         "created": 1,
     },
     refusal=error_object,
+)
+VLLM_SCORE: Final = Wire(
+    path="/score",
+    headers=BEARER,
+    required={"model": str, "text_1": str, "text_2": texts},
+    asked=lambda body: Asked(body["text_1"], body["text_2"]),
+    answer=lambda asked, pairs: {
+        "id": "1",
+        "object": "list",
+        "data": [{"index": index, "object": "score", "score": value} for index, value in pairs],
+        "usage": {"total_tokens": 1},
+    },
+    refusal=error_object,
+    ranks=False,
 )
 CONTEXTUAL: Final = Wire(
     path="/v1/rerank",

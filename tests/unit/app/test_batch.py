@@ -15,7 +15,7 @@ from proxy.search.batch.multi import Item
 from proxy.search.batch.rounds import Rounds
 from proxy.search.executor import Executor, SearchAnswer
 from proxy.search.run import Timings
-from proxy.search.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.xcontent.params import parse_params
 from tests.support.searches import request
 
@@ -34,6 +34,8 @@ class Searches:
 
 
 class Echo:
+    caller = b"the test"
+
     async def request(self, method: str, target: str, body: bytes) -> Reply:
         number = body.count(b"\n") // 2
         answer = {"took": 1, "responses": [{"took": 1, "hits": 1, "status": 200}] * number}

@@ -4,7 +4,7 @@ import pytest
 from multidict import CIMultiDict
 
 from proxy.app.credentials import CallerDigests, authenticate
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 
 BASIC = ("Authorization", "Basic c2VjcmV0")
 
@@ -42,6 +42,8 @@ def test_digests_say_nothing_outside_of_their_process() -> None:
 
 class Security:
     """Elasticsearch, as far as it looks at credentials."""
+
+    caller = b"the test"
 
     def __init__(self, status: int) -> None:
         self._status = status

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.app.headers import for_client, for_upstream
+from proxy.app.headers import content_type_beside, for_client, for_upstream
 from proxy.errors import ElasticsearchError
 
 
@@ -77,3 +77,20 @@ def test_upstreams_headers_come_back() -> None:
         ("WWW-Authenticate", "ApiKey"),
         ("X-Raw", "\udce9"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (None, "application/json"),
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("text/html, application/vnd.elasticsearch+json;compatible-with=9", "application/json"),
+        (
+            "application/vnd.elasticsearch+json; compatible-with=9",
+            "application/vnd.elasticsearch+json; compatible-with=9",
+        ),
+    ],
+)
+def test_a_body_of_ours_has_the_version_of_the_answer(accept: str | None, content_type: str) -> None:
+    assert content_type_beside(accept) == content_type

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from proxy.app.unknown_retrievers import EVALUATED, UnknownRetrievers
-from proxy.search.upstream import Reply, Upstream
+from proxy.upstream import Reply, Upstream
 from proxy.xcontent.params import parse_params
 from tests.support.retrievers import linear, rrf
 from tests.support.searches import STANDARD, reranking

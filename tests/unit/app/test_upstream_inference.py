@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.app.apis.upstream_inference import UpstreamInference
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 from tests.unit.search.doubles import ScriptedUpstream
 
 NO_HANDLER = b'{"error":"no handler found for uri [/_inference/_all] and method [GET]"}'

@@ -16,6 +16,7 @@ from zipfile import ZipFile
 import pytest
 import yaml
 
+from proxy.inference.registry.files import state_directory
 from proxy.settings import load
 from tests.support.project import ROOT
 
@@ -149,8 +150,10 @@ def test_the_settings_are_where_they_are_looked_for_and_fit_the_ports() -> None:
     assert settings.listen.host == settings.admin.listen.host == "0.0.0.0"
 
 
-def test_only_tmp_is_written_to() -> None:
+def test_only_tmp_and_the_state_directory_are_written_to() -> None:
     environment = _environment()
+    state = state_directory(load(environ={"RERANK_PROXY_STATE_DIR": environment["RERANK_PROXY_STATE_DIR"]}))
+    assert f"--owner=10001 --group=10001 --mode=0700 {state}" in _only("RUN")
     for name in ("HOME", "TMPDIR", "HF_HOME"):
         assert PurePosixPath(environment[name]).is_relative_to("/tmp"), name
     assert environment["PYTHONDONTWRITEBYTECODE"] == "1"

@@ -128,6 +128,17 @@ def test_upstream_is_checked_and_models_come_from_the_volume_alone(settings: Set
     assert ".rerank-v1-elasticsearch" in settings.endpoints
 
 
+def test_replicas_share_their_endpoints(sidecar: dict[str, Any], settings: Settings) -> None:
+    assert settings.registry.store == "index"
+    variables = {each["name"]: each["valueFrom"]["secretKeyRef"]["key"] for each in sidecar["env"]}
+    read = load(environ=dict.fromkeys(variables, "A" * 43)).registry
+    assert read.api_key is not None
+    assert read.key is not None
+    comment = MANIFEST.read_text(encoding="utf-8").partition("apiVersion")[0]
+    for key in variables.values():
+        assert f"--from-literal={key}=" in comment
+
+
 def test_stops_within_the_grace_period(pod: dict[str, Any], settings: Settings) -> None:
     lifecycle = settings.lifecycle
     needed_s = lifecycle.drain_delay_s + lifecycle.shutdown_timeout_s

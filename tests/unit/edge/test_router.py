@@ -119,10 +119,10 @@ def test_other_targets(target: bytes) -> None:
 def test_inference(target: bytes) -> None:
     for method in (b"GET", b"PUT", b"POST", b"DELETE"):
         assert is_inference(method, target)
-        assert is_for_application(method, target)
+        assert is_for_application(method, target, trained_models=False)
     for method in (b"HEAD", b"OPTIONS", b"PATCH", b"get"):
         assert not is_inference(method, target)
-        assert not is_for_application(method, target)
+        assert not is_for_application(method, target, trained_models=False)
     assert not is_other_inference(target)
 
 
@@ -208,3 +208,14 @@ def test_what_may_not(method: bytes, target: bytes) -> None:
 def test_query() -> None:
     assert query_of(b"/a?b=c?d#e") == b"b=c?d#e"
     assert query_of(b"/a") == b""
+
+
+@pytest.mark.parametrize(
+    "target", [b"/_ml/trained_models", b"/_ml/trained_models?size=1", b"/_ml/trained_models/a/_infer"]
+)
+def test_trained_models_where_clients_may_upload_them(target: bytes) -> None:
+    for method in (b"GET", b"PUT", b"POST", b"DELETE"):
+        assert is_for_application(method, target, trained_models=True)
+        assert not is_for_application(method, target, trained_models=False)
+    assert not is_for_application(b"OPTIONS", target, trained_models=True)
+    assert not is_for_application(b"GET", target.replace(b"trained", b"strained"), trained_models=True)

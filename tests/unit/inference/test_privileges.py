@@ -10,12 +10,13 @@ from proxy.inference.privileges import (
     DELETE_ENDPOINT,
     PUT_ENDPOINT,
     RUN_INFERENCE,
+    START_DEPLOYMENT,
     Privileges,
     denial,
 )
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 
-YES, NO = {"has_all_requested": True}, {"has_all_requested": False}
+YES, NO = {"cluster": {"x": True, "y": False}}, {"cluster": {"x": False}}
 WHO = {"username": "u", "roles": ["b", "a"], "authentication_type": "realm"}
 HAS = "POST /_security/user/_has_privileges"
 IS = "GET /_security/_authenticate"
@@ -27,6 +28,8 @@ class Security:
     Attributes:
         asked: What was asked, with the body.
     """
+
+    caller = b"me"
 
     def __init__(self, *answers: Any, status: int = 200) -> None:
         self._answers = list(answers)
@@ -46,16 +49,22 @@ class Clock:
         return self.now_s
 
 
-async def refusal(privileges: Privileges, upstream: Security, caller: bytes = b"me") -> InferenceFailedError:
+async def refusal(privileges: Privileges, upstream: Security) -> InferenceFailedError:
     with pytest.raises(InferenceFailedError) as raised:
-        await privileges.require(upstream, caller, PUT_ENDPOINT)
+        await privileges.require(upstream, PUT_ENDPOINT)
     return raised.value
 
 
 async def test_the_action_itself_is_asked_for() -> None:
     upstream = Security(YES)
-    await Privileges().require(upstream, b"me", PUT_ENDPOINT)
+    await Privileges().require(upstream, PUT_ENDPOINT)
     assert upstream.asked == [(HAS, {"cluster": ["cluster:admin/xpack/inference/put"]})]
+
+
+async def test_privileges_that_grant_just_this_action_are_asked_for_too() -> None:
+    upstream = Security(YES)
+    await Privileges().require(upstream, START_DEPLOYMENT)
+    assert upstream.asked == [(HAS, {"cluster": [START_DEPLOYMENT.name, "manage_inference"]})]
 
 
 async def test_a_refusal_is_natives() -> None:
@@ -111,15 +120,17 @@ async def test_answers_are_remembered_for_a_while_by_caller_and_action() -> None
     clock = Clock()
     privileges = Privileges(clock)
     upstream = Security(YES, NO, WHO, YES, NO, WHO)
-    await privileges.require(upstream, b"me", PUT_ENDPOINT)
-    await privileges.require(upstream, b"me", PUT_ENDPOINT)
+    await privileges.require(upstream, PUT_ENDPOINT)
+    await privileges.require(upstream, PUT_ENDPOINT)
     assert len(upstream.asked) == 1
-    first = await refusal(privileges, upstream, b"you")
-    again = await refusal(privileges, upstream, b"you")
+    upstream.caller = b"you"
+    first = await refusal(privileges, upstream)
+    again = await refusal(privileges, upstream)
     assert len(upstream.asked) == 3
     assert first is not again
     assert first.body() == again.body()
-    await privileges.require(upstream, b"me", DELETE_ENDPOINT)
+    upstream.caller = b"me"
+    await privileges.require(upstream, DELETE_ENDPOINT)
     assert len(upstream.asked) == 4
     clock.now_s = 31
     await refusal(privileges, upstream)
@@ -135,8 +146,8 @@ async def test_answers_are_remembered_for_a_while_by_caller_and_action() -> None
 )
 async def test_without_security_everybody_may_do_everything(status: int, answer: Any) -> None:
     privileges, upstream = Privileges(), Security(answer, status=status)
-    await privileges.require(upstream, b"me", PUT_ENDPOINT)
-    await privileges.require(upstream, b"me", PUT_ENDPOINT)
+    await privileges.require(upstream, PUT_ENDPOINT)
+    await privileges.require(upstream, PUT_ENDPOINT)
     assert len(upstream.asked) == 1
 
 
@@ -152,14 +163,15 @@ async def test_without_security_everybody_may_do_everything(status: int, answer:
         (200, b"<html>"),
         (200, b"[]"),
         (200, {}),
-        (200, {"has_all_requested": "yes"}),
-        (200, {"has_all_requested": 1}),
+        (200, {"cluster": ["x"]}),
+        (200, {"cluster": {"x": "yes"}}),
+        (200, {"cluster": {"x": 1}}),
     ],
 )
 async def test_doubt_is_no_permission_and_is_not_remembered(status: int, answer: Any) -> None:
     privileges, upstream = Privileges(), Security(answer, answer, status=status)
     for _ in range(2):
         with pytest.raises(UpstreamRefusedError) as raised:
-            await privileges.require(upstream, b"me", PUT_ENDPOINT)
+            await privileges.require(upstream, PUT_ENDPOINT)
         assert raised.value.reply.status == status
     assert len(upstream.asked) == 2

@@ -4,18 +4,20 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 
 Answer = Callable[[str, str, Any], Reply | Awaitable[Reply]]
 """Of method, target, and the body as a value; None where there is none."""
 
 
 class ScriptedUpstream:
-    """Stands for `proxy.search.upstream.Upstream`.
+    """Stands for `proxy.upstream.Upstream`.
 
     Attributes:
         sent: Method, target without its query, and body of each request.
     """
+
+    caller = b"the test"
 
     def __init__(self, answer: Answer) -> None:
         self.sent: list[tuple[str, str, Any]] = []

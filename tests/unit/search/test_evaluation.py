@@ -13,8 +13,8 @@ from proxy.search.inner.found import Found, with_filters
 from proxy.search.language.retrievers import LeafRetriever
 from proxy.search.run import Run
 from proxy.search.scoring import Scorer
-from proxy.search.upstream import Reply, UpstreamRefusedError
 from proxy.settings import EndpointSettings
+from proxy.upstream import Reply, UpstreamRefusedError
 from tests.support import retrievers
 from tests.support.endpoints import local_endpoints
 from tests.support.retrievers import linear, pinned, read, rescorer, rrf

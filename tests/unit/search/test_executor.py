@@ -9,7 +9,7 @@ import pytest
 from proxy.errors import ElasticsearchError, error
 from proxy.search.executor import Executor
 from proxy.search.scoring import Scorer
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 from tests.support.searches import request, reranking
 
 TIMEOUT_S: Final = 60.0
@@ -31,6 +31,8 @@ class Upstream:
     Attributes:
         questions: Their targets.
     """
+
+    caller = b"the test"
 
     def __init__(self, refused: Reply, answer: Callable[[], Reply]) -> None:
         self._refused = refused

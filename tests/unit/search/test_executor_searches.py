@@ -13,8 +13,8 @@ from proxy.observe.outcome import Applied, Evaluated, Skipped, Tree
 from proxy.search.executor import Executor, SearchAnswer
 from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
-from proxy.search.upstream import Reply, UpstreamRefusedError
 from proxy.settings import EndpointSettings
+from proxy.upstream import Reply, UpstreamRefusedError
 from proxy.xcontent.params import parse_params
 from tests.support.endpoints import local_endpoints
 from tests.support.retrievers import linear, pinned, rrf

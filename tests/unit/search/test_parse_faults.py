@@ -10,7 +10,7 @@ import pytest
 
 from proxy.errors import ElasticsearchError, error
 from proxy.search.parse_faults import MAX_QUESTIONS, find_parse_fault, may_be_parse_fault
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 from proxy.xcontent.object_parser import ParseError
 from proxy.xcontent.source import Node, line_column, parse, walk
 from tests.support.retrievers import RESCORE, chain, diversify, linear, pinned, rescorer, rrf, rule, texts
@@ -34,6 +34,8 @@ class Parser:
     Attributes:
         asked: Targets and bodies.
     """
+
+    caller = b"the test"
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, bytes]] = []

@@ -15,8 +15,8 @@ from proxy.search.language.retrievers import StandardRetriever, TextSimilarityRe
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.run import Run
 from proxy.search.scoring import Scorer
-from proxy.search.upstream import Reply
 from proxy.settings import EndpointSettings
+from proxy.upstream import Reply
 from tests.support.endpoints import local_endpoints
 from tests.support.search_app import ENDPOINT, NumberAtTheEnd
 from tests.support.searches import request, reranking

@@ -20,7 +20,7 @@ from proxy.inference.failures import InferenceFailedError
 from proxy.inference.registry import file_store
 from proxy.inference.registry.file_store import FileStore
 from proxy.inference.registry.files import make_private_directory
-from proxy.inference.registry.keys import KeyRing
+from proxy.inference.registry.key_ring import KeyRing
 from tests.support.project import ROOT
 from tests.support.stores import Watched, endpoint
 

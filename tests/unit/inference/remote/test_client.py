@@ -7,7 +7,7 @@ from aiohttp import web
 
 from proxy.inference.endpoints import Endpoint
 from proxy.inference.failures import InferenceFailedError
-from proxy.inference.remote.client import RemoteClient
+from proxy.inference.remote import RemoteClient, form_call
 from proxy.settings import RemoteSettings
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Case, Vendor
@@ -65,7 +65,7 @@ async def test_nobody_listens() -> None:
         "Failed to send request from inference entity id [mine] to [http://127.0.0.1:9/rerank]: "
         "Connection refused"
     )
-    assert remote.metric("calls_total", service="hugging_face", outcome="unreachable") == 1
+    assert remote.metric("calls_total", service="hugging_face", outcome="no_answer") == 1
 
 
 async def test_a_name_of_this_machine_is_refused_when_it_is_called() -> None:
@@ -151,26 +151,25 @@ async def test_one_failing_call_ends_the_others_of_its_search() -> None:
 
 
 async def test_no_more_calls_at_once_than_allowed() -> None:
-    at_once: list[int] = []
-    running = 0
-    settings = {"max_documents": {"hugging_face": 1}, "parallel_calls": 3}
-    async with remote_case(TEI, **settings) as (remote, vendor, endpoint):  # type: ignore[arg-type]
-        full = asyncio.Event()
+    limits = {"max_documents": {"hugging_face": 1}, "parallel_calls": 3}
+    async with remote_case(TEI, **limits) as (remote, vendor, endpoint):  # type: ignore[arg-type]
+        arrived, released = asyncio.Semaphore(0), asyncio.Event()
 
-        async def count(request: web.Request, asked: object) -> web.StreamResponse:
-            nonlocal running
-            running += 1
-            at_once.append(running)
-            if running == 3:
-                full.set()
-            await full.wait()
-            running -= 1
+        async def hold(request: web.Request, asked: object) -> web.StreamResponse:
+            arrived.release()
+            await released.wait()
             return web.json_response([{"index": 0, "score": 1.0}])
 
-        vendor.faults += [count] * 12
+        vendor.faults += [hold] * 12
         texts = [f"t {number}" for number in range(12)]
-        await endpoint.rerank("q", texts, remote.deadline())
-        assert max(at_once) == 3
+        caller = asyncio.create_task(endpoint.rerank("q", texts, remote.deadline()))
+        for _ in range(3):
+            await arrived.acquire()
+        # A fourth call would have been sent before this one, and be there before it.
+        await remote.client.send("x", form_call(f"{vendor.url}/token", {"grant_type": "any"}))
+        assert arrived.locked()
+        released.set()
+        assert len((await caller).scores) == 12
 
 
 def test_limits_are_shared_by_account_and_model_and_forgotten_with_them() -> None:

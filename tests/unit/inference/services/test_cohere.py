@@ -51,6 +51,16 @@ def test_an_endpoint_of_version_1_stays_such() -> None:
     assert (updated.secrets, updated.task_settings) == ({"api_key": "another-key"}, {"top_n": 3})
 
 
+@pytest.mark.parametrize(("chunks", "limit"), [(5, 1000), (10, 1000), (40, 250), (20_000, 1)])
+def test_version_1_limits_documents_times_chunks(chunks: int, limit: int) -> None:
+    cohere = service()
+    settings = {"api_key": KEY, "model_id": "m"}
+    task = {"max_chunks_per_doc": chunks}
+    old = cohere.parse("mine", {**settings, "url": "https://a.com/v1/rerank"}, task)
+    assert cohere.max_documents(old) == limit
+    assert cohere.max_documents(cohere.parse("mine", settings, task)) == 1000
+
+
 def test_version_2_needs_a_model() -> None:
     with pytest.raises(InferenceFailedError) as raised:
         service().parse("mine", {"api_key": KEY}, {})

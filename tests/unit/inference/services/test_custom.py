@@ -20,7 +20,7 @@ from proxy.inference.services.custom_templates import (
     path_problem,
 )
 from tests.support.remote import Remote, remote_case
-from tests.support.vendors import CASES
+from tests.support.vendors import CASES, Wire, wires
 from tests.support.vendors.cases import CUSTOM
 
 CASE = next(case for case in CASES if case.service == "custom")
@@ -42,6 +42,60 @@ async def test_templates_become_a_request() -> None:
         (doc,) = (await endpoint.rank(request, remote.deadline())).docs
         assert (doc.index, doc.relevance_score, doc.text) == (1, 2.0, "b\n2")
         assert vendor.seen == [{"q": 'a "q"', "docs": ["a 1", "b\n2"], "k": 1, "show": True, "mode": "fast"}]
+
+
+RESULTS = {"relevance_score": "$.results[*].relevance_score", "reranked_index": "$.results[*].index"}
+OTHERS: dict[str, tuple[Wire, str, dict[str, str]]] = {
+    "Cohere's": (
+        wires.COHERE_V2,
+        '{"model": "m", "query": ${query}, "documents": ${input}, "top_n": ${top_n}}',
+        RESULTS,
+    ),
+    "Jina's": (
+        wires.JINA,
+        '{"model": "m", "query": ${query}, "documents": ${input}, "return_documents": ${return_documents}}',
+        RESULTS,
+    ),
+    "infinity": (
+        wires.INFINITY,
+        '{"query": ${query}, "documents": ${input}, "return_documents": ${return_documents}}',
+        {**RESULTS, "document_text": "$.results[*].document"},
+    ),
+    "vLLM": (
+        wires.VLLM,
+        '{"query": ${query}, "documents": ${input}, "top_n": ${top_n}}',
+        {**RESULTS, "document_text": "$.results[*].document.text"},
+    ),
+    "vLLM's scores": (
+        wires.VLLM_SCORE,
+        '{"model": "m", "text_1": ${query}, "text_2": ${input}}',
+        {"relevance_score": "$.data[*].score"},
+    ),
+    "text-embeddings-inference": (
+        wires.TEI,
+        '{"query": ${query}, "texts": ${input}}',
+        {"relevance_score": "$[*].score", "reranked_index": "$[*].index"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+async def test_other_wires_can_be_described(name: str) -> None:
+    wire, request, parser = OTHERS[name]
+    described = {
+        "secret_parameters": {"api_key": wires.KEY},
+        "headers": {"Authorization": "Bearer ${api_key}", "Request-Source": "unspecified:elasticsearch"},
+        "request": request,
+        "response": {"json_parser": parser},
+        "batch_size": 2,
+    }
+    case = replace(
+        CASE, wire=wire, settings=lambda url: {**described, "url": url + wire.path}, task_settings={}
+    )
+    async with remote_case(case) as (remote, _, endpoint):
+        ranked = await endpoint.rank(RerankInput("q", ["a 1", "b 3", "c 2"], 2, False), remote.deadline())
+        assert [(doc.index, doc.relevance_score) for doc in ranked.docs] == [(1, 3.0), (2, 2.0)]
+        assert (await endpoint.rerank("q", ["a 1", "b 3", "c 2"], remote.deadline())).scores == [1, 3, 2]
 
 
 async def test_parameters_of_the_request_win() -> None:

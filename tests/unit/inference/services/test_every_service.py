@@ -395,6 +395,16 @@ async def test_a_private_address_is_refused(case: Case) -> None:
 
 
 @each_service
+def test_settings_are_explained_to_people(case: Case) -> None:
+    service = Remote().services[case.service]
+    for setting in service.service_settings:
+        assert setting.dropped or (setting.label and setting.description), setting.name
+    assert service.configurations().keys() >= {
+        each.name for each in service.service_settings if each.required
+    }
+
+
+@each_service
 async def test_required_settings_are_missed(case: Case) -> None:
     remote = Remote()
     service = remote.services[case.service]

@@ -17,7 +17,7 @@ from proxy.search.answer.async_response import (
     refused,
     unstorable,
 )
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 
 ANSWER = (
     b'{"took":12,"timed_out":false,"_shards":{"total":3,"successful":2,"skipped":1,"failed":1,"failures":[{}]},'

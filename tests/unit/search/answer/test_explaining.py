@@ -22,7 +22,7 @@ from proxy.search.language.retrievers import (
 )
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 from tests.unit.search.doubles import found as answer
 
 PIT: Final = b'{"id":"p"}'

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import Cause, ElasticsearchError
 from proxy.search.answer.failures import RankPhaseError, children_failed, search_failure
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 from tests.support.searches import request, reranking
 from tests.unit.search.doubles import refused, shards_failed
 

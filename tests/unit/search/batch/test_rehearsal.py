@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from proxy.errors import ElasticsearchError, error, validation_error
 from proxy.search.batch.multi import Item
 from proxy.search.batch.rehearsal import conclude, rehearsal, split_messages, verdict
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 
 UNREADABLE = error(400, "parsing_exception", "unreadable")
 A, B = validation_error(["a1", "a2"]), validation_error(["b"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.errors import ElasticsearchError, error
 from proxy.search.batch.multi import Item
 from proxy.search.batch.rounds import Participant, RoundFailedError, Rounds
-from proxy.search.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError
 
 
 class Elasticsearch:
@@ -20,6 +20,8 @@ class Elasticsearch:
 
     `handler`, if it answers at all, comes first.
     """
+
+    caller = b"the test"
 
     def __init__(self, handler: Callable[[str, str, bytes], Reply | None] = lambda *_: None) -> None:
         self.sent: list[tuple[str, str, bytes]] = []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import ElasticsearchError
 from proxy.search.batch import template
-from proxy.search.upstream import Reply
+from proxy.upstream import Reply
 from proxy.xcontent.params import parse_params
 
 

@@ -1,147 +1,27 @@
-"""The one table of settings.
+"""The one table of settings: every setting is a field below."""
 
-Every setting is a field below. The YAML file, the environment (``RERANK_PROXY_…``), the command line and
-``docs/settings.md`` are all derived from it. Precedence: command line, environment, file, default.
-"""
-
-import os
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
-import msgspec
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ByteSize,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SecretStr,
-    SerializationInfo,
-    ValidationError,
-    model_validator,
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, model_validator
+
+from .values import (
+    REVEAL,
+    SHORT_FORMS,
+    Address,
+    BaseUrls,
+    Count,
+    Counts,
+    HttpUrl,
+    ListenAddress,
+    Seconds,
+    Secret,
+    SecretKey,
+    Section,
+    Words,
+    check_source,
+    expand,
 )
-from pydantic_core import PydanticCustomError
-
-ENV_PREFIX = "RERANK_PROXY_"
-ENV_DELIMITER = "__"
-CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
-"""Where the command line finds the file, when no option names it."""
-
-_KUBERNETES_SERVICE = re.compile(
-    ENV_PREFIX + r"([A-Z0-9]+_)*?(SERVICE_HOST=|SERVICE_PORT(_[A-Z0-9_]+)?=|PORT=(tcp|udp|sctp)://"
-    r"|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)"
-)
-"""What Kubernetes sets in every pod beside a Service named `rerank-proxy` or `rerank-proxy-…`: no settings of
-ours."""
-
-
-class InvalidSettingsError(Exception):
-    """A setting is unknown, has a bad value, or cannot be read. The message is one line and names the key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A TCP address to listen on. ``port`` 0 asks the system for a free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-def _parse_address(value: object) -> Address:
-    if isinstance(value, Address):
-        return value
-    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]\s]*)):(\d{1,5})", str(value))
-    if match is None or int(match[3]) > 65535:
-        raise ValueError("expected HOST:PORT, for example 127.0.0.1:9201")
-    return Address(match[1] or match[2] or "0.0.0.0", int(match[3]))
-
-
-_SECRET = "secret"
-"""Marks an error whose value must not be shown."""
-
-
-def _check_upstream_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("expected http://HOST:PORT or https://HOST:PORT")
-    _ = parts.port  # a ValueError in its own words when it is none
-    if parts.username or parts.password:
-        reason = "must not hold credentials: every request carries its caller's own"
-        raise PydanticCustomError(_SECRET, reason)
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError("must not hold a path: requests keep the path that the client sent")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-_KEY = re.compile(r"[A-Za-z0-9+/_-]{43}=?")
-"""32 bytes in base64, in either alphabet."""
-_REVEAL = "reveal"
-
-
-def _check_not_empty(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value():
-        raise PydanticCustomError(_SECRET, "must not be empty")
-    return value
-
-
-def _check_key(value: SecretStr) -> SecretStr:
-    if not _KEY.fullmatch(value.get_secret_value()):
-        reason = "expected 32 random bytes in base64, as `openssl rand -base64 32` prints them"
-        raise PydanticCustomError(_SECRET, reason)
-    return value
-
-
-def _dump_secret(value: SecretStr, info: SerializationInfo) -> str:
-    revealed = info.context is not None and info.context.get(_REVEAL, False)
-    return value.get_secret_value() if revealed else str(value)
-
-
-def _check_source(value: str) -> str:
-    if "://" not in value:
-        return value
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https", "file"):
-        raise ValueError("expected a directory, a hub id, or a URL with https://, http:// or file://")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        # What it is loaded from is told to everyone who may see the status.
-        raise PydanticCustomError(
-            _SECRET, "must be an address alone: repositories are read without credentials"
-        )
-    return value
-
-
-SHORT_FORMS = {"admin": "listen", "upstream": "url"}
-"""Sections that may be given by their most important key alone."""
-
-
-def _expand(key: str) -> BeforeValidator:
-    """Let a section be given by one key alone: ``upstream: URL`` for ``upstream: {url: URL}``."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
-
-
-ListenAddress = Annotated[Address, BeforeValidator(_parse_address), PlainSerializer(str)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0)]
-HttpUrl = Annotated[str, AfterValidator(_check_upstream_url)]
-Secret = Annotated[SecretStr, AfterValidator(_check_not_empty), PlainSerializer(_dump_secret)]
-"""Shown nowhere: neither in a repr, nor in a dump, nor in an error."""
-SecretKey = Annotated[Secret, AfterValidator(_check_key)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class AdminSettings(Section):
@@ -224,7 +104,7 @@ class EngineSettings(Section):
 
 
 class ModelSettings(Section):
-    source: Annotated[str, AfterValidator(_check_source)] = Field(
+    source: Annotated[str, AfterValidator(check_source)] = Field(
         description="A directory, the id of a model on the Hugging Face hub, or the URL (`https`, `http`, "
         "`file`) of a repository of Elasticsearch's model packages.",
         min_length=1,
@@ -235,6 +115,12 @@ class ModelSettings(Section):
         pattern=r"^[\w.-]+$",
         description="The package in a repository, or in a directory that holds packages. Absent: the model's "
         "name without a leading dot, or the only package of the directory.",
+    )
+    backend: str = Field(
+        "auto",
+        min_length=1,
+        description="What runs it. `auto`: what the proxy has of its own; else the name of a backend that an "
+        "installed package brings (entry points `rerank_proxy.backends`).",
     )
     preload: bool = Field(
         True, description="Load it at the start and keep it loaded. `false`: when something needs it."
@@ -265,7 +151,10 @@ class EndpointSettings(Section):
         "elasticsearch", description="What serves the endpoint, as in `PUT _inference`.", min_length=1
     )
     service_settings: dict[str, Any] = Field(
-        default_factory=dict, description="Settings of the service, as in `PUT _inference`."
+        default_factory=dict,
+        repr=False,
+        description="Settings of the service, as in `PUT _inference`. A secret may be `{env: NAME}` or "
+        "`{file: PATH}`.",
     )
     task_settings: dict[str, Any] = Field(
         default_factory=dict, description="Settings of its task, as in `PUT _inference`."
@@ -302,6 +191,11 @@ class SearchSettings(Section):
         description="Whether hits keep their first-stage order when reranking fails and the retriever does "
         "not say `allow_rerank_failures` itself; else such a search fails, as native's does.",
     )
+    check_privileges: bool = Field(
+        True,
+        description="Whether a reranked search needs the privilege `monitor_inference` (or one that includes "
+        "it) where upstream has security, as native's does. `false`: what its inner searches need is enough.",
+    )
     evaluate_unknown_retrievers: bool = Field(
         True,
         description="Whether `rrf`, `linear` and `pinned` without a reranker are evaluated here too when "
@@ -326,6 +220,22 @@ class AsyncSearchSettings(Section):
         5 * 24 * 3600.0,
         description="Longest time that a search is kept; a longer `keep_alive` counts as this. None outlives "
         "the process.",
+    )
+
+
+class TrainedModelsSettings(Section):
+    upload: bool = Field(
+        False,
+        description="Whether clients may upload models (`_ml/trained_models`), as Eland does. Such a model "
+        "is a TorchScript program that runs in the proxy: only those who may run code there may upload.",
+    )
+    max_model_size: ByteSize = Field(
+        ByteSize(2 * 1024 * 1024 * 1024), description="Largest program of an uploaded model."
+    )
+    max_models: Count = Field(32, description="Uploaded models at once, those on their way included.")
+    max_uploads: Count = Field(4, description="Models that may be on their way at once.")
+    upload_timeout_s: Seconds = Field(
+        600.0, description="Seconds without a further part after which an upload is given up and removed."
     )
 
 
@@ -385,43 +295,6 @@ class LifecycleSettings(Section):
     shutdown_timeout_s: Seconds = Field(
         20.0, description="Seconds that requests under way may take to finish after that."
     )
-
-
-def _words(value: object) -> object:
-    """A list, also as one text with commas."""
-    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
-
-
-def _pairs(value: object) -> object:
-    """A mapping, also as one text: JSON, or `NAME=VALUE` with commas."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("{"):
-        try:
-            return msgspec.json.decode(value)
-        except msgspec.DecodeError as error:
-            raise ValueError(f"is not valid JSON: {error}") from None
-    pairs = [word.strip().partition("=") for word in value.split(",") if word.strip()]
-    if not all(name and separator for name, separator, _ in pairs):
-        raise ValueError("expected NAME=VALUE, or several with commas")
-    return {name: text for name, _, text in pairs}
-
-
-def _check_base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("expected http://HOST:PORT or https://HOST:PORT, with or without a path")
-    _ = parts.port
-    if parts.username or parts.password:
-        raise PydanticCustomError(_SECRET, "must not hold credentials: they belong to the endpoint's secrets")
-    if parts.query or parts.fragment:
-        raise ValueError("must not hold a query: the service's own path is appended")
-    return value.rstrip("/")
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-BaseUrls = Annotated[dict[str, Annotated[str, AfterValidator(_check_base_url)]], BeforeValidator(_pairs)]
-Counts = Annotated[dict[str, Count], BeforeValidator(_pairs)]
 
 
 class RemoteSettings(Section):
@@ -491,16 +364,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     listen: ListenAddress = Field(Address("127.0.0.1", 9201), description="Where clients connect.")
-    admin: Annotated[AdminSettings, _expand(SHORT_FORMS["admin"])] = Field(
+    admin: Annotated[AdminSettings, expand(SHORT_FORMS["admin"])] = Field(
         AdminSettings(), description="Probes and metrics, on a port of their own."
     )
-    upstream: Annotated[UpstreamSettings, _expand(SHORT_FORMS["upstream"])] = Field(
+    upstream: Annotated[UpstreamSettings, expand(SHORT_FORMS["upstream"])] = Field(
         UpstreamSettings(), description="The Elasticsearch behind the proxy."
     )
-    models: dict[str, Annotated[ModelSettings, _expand("source")]] = Field(
+    models: dict[str, Annotated[ModelSettings, expand("source")]] = Field(
         default_factory=_absent_models, description="Models on this machine, by a name of your choice."
     )
-    endpoints: dict[str, Annotated[EndpointSettings, _expand("model")]] = Field(
+    endpoints: dict[str, Annotated[EndpointSettings, expand("model")]] = Field(
         default_factory=_absent_endpoints,
         description="Which model serves which `inference_id`. A search that names none uses "
         "`.rerank-v1-elasticsearch`.",
@@ -518,6 +391,9 @@ class Settings(BaseModel):
     async_search: AsyncSearchSettings = Field(
         AsyncSearchSettings(), description="`_async_search` with a reranker, which this proxy keeps itself."
     )
+    trained_models: TrainedModelsSettings = Field(
+        TrainedModelsSettings(), description="Models that clients upload."
+    )
     engine: EngineSettings = Field(EngineSettings(), description="Inference on this machine.")
     edge: EdgeSettings = Field(EdgeSettings(), description="The part that relays bytes.")
     lifecycle: LifecycleSettings = Field(LifecycleSettings(), description="Stopping.")
@@ -532,7 +408,7 @@ class Settings(BaseModel):
 
     def dump_with_secrets(self) -> str:
         """JSON for another process of the proxy; an ordinary dump hides the secrets."""
-        return self.model_dump_json(context={_REVEAL: True})
+        return self.model_dump_json(context={REVEAL: True})
 
     @model_validator(mode="after")
     def _endpoints_name_models(self) -> "Settings":
@@ -543,212 +419,3 @@ class Settings(BaseModel):
                     f"endpoints.{endpoint_id}.model: no model [{endpoint.model}] under models ({known})"
                 )
         return self
-
-
-def load(
-    config: Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Settings:
-    """Read the settings from a YAML file, the environment and `overrides` (the command line).
-
-    A later source is stronger.
-
-    Raises:
-        InvalidSettingsError: one line that names the key and what to do.
-    """
-    environ = os.environ if environ is None else environ
-    from_file = _read_yaml(config) if config else {}
-    merged = _merge(_merge(from_file, _read_environment(environ)), overrides or {})
-    try:
-        return Settings(**merged)
-    except ValidationError as error:
-        raise InvalidSettingsError(_describe(error, from_file, config)) from None
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidSettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InvalidSettingsError(f"{path}: is not UTF-8 text") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise InvalidSettingsError(f"{where}: is not valid YAML: {problem}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise InvalidSettingsError(
-            f"{path}: expected a mapping of settings, such as `listen: 127.0.0.1:9201`"
-        )
-    return values
-
-
-def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Values of `RERANK_PROXY_SECTION__KEY`; a mapping such as `models` is given as JSON."""
-    values: dict[str, Any] = {}
-    for name, text in sorted(environ.items()):
-        if not name.startswith(ENV_PREFIX) or name == CONFIG_VARIABLE:
-            continue
-        if _KUBERNETES_SERVICE.match(f"{name}={text}"):
-            continue
-        path = name.removeprefix(ENV_PREFIX).lower().split(ENV_DELIMITER)
-        target = values
-        for key in path[:-1]:
-            target = target.setdefault(key, {})
-            if not isinstance(target, dict):
-                raise InvalidSettingsError(
-                    f"{name}: its section is already given as a whole by the environment"
-                )
-        target[path[-1]] = _from_environment(name, path, text)
-    return values
-
-
-def _from_environment(name: str, path: list[str], text: str) -> Any:
-    if len(path) > 1 or not text.lstrip().startswith("{"):
-        return text
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise InvalidSettingsError(f"{name}: is not valid JSON: {error}") from None
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            merged[key] = _merge(below, value)
-        elif isinstance(value, Mapping) and isinstance(below, str) and key in SHORT_FORMS:
-            merged[key] = _merge({SHORT_FORMS[key]: below}, value)
-        elif isinstance(value, str) and isinstance(below, Mapping) and key in SHORT_FORMS:
-            merged[key] = {**below, SHORT_FORMS[key]: value}
-        else:
-            merged[key] = value
-    return merged
-
-
-def _describe(error: ValidationError, from_file: Mapping[str, Any], config: Path | None) -> str:
-    """The first problem of a failed validation in one line: the key, what is wrong, what is meant."""
-    problem = error.errors()[0]
-    location = [str(part) for part in problem["loc"]]
-    in_file = config is not None and (not location or location[0] in from_file)
-    key = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
-        close = get_close_matches(location[-1], known, n=1)
-        hint = f", did you mean [{close[0]}]?" if close else f"; known: {', '.join(sorted(known))}"
-        message = f"unknown setting [{key}]{hint}"
-    elif problem["type"] == "missing":
-        message = f"[{key}] is required"
-    else:
-        text = problem["msg"].removeprefix("Value error, ")
-        message = f"[{key}]: {text}" if key else text
-        value = problem["input"]
-        secret = problem["type"] == _SECRET or _is_secret(location)
-        if key and not secret and isinstance(value, str | int | float):
-            message += f", not [{value}]"
-    return f"{config}: {message}" if in_file else message
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    return list(_model_at(path).model_fields)
-
-
-def _is_secret(path: list[str]) -> bool:
-    field = _model_at(path[:-1]).model_fields.get(path[-1]) if path else None
-    return field is not None and _holds_secret(field.annotation)
-
-
-def _holds_secret(annotation: Any) -> bool:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return any(_holds_secret(field.annotation) for field in annotation.model_fields.values())
-    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
-
-
-def _model_at(path: list[str]) -> type[BaseModel]:
-    model: type[BaseModel] = Settings
-    for key in path:
-        field = model.model_fields.get(key)
-        inner = _section_of(field.annotation) if field else None
-        if inner is not None:
-            model = inner
-        # A key that is no field is the name of an entry in a mapping: stay with the mapping's value type.
-    return model
-
-
-def _section_of(annotation: Any) -> type[BaseModel] | None:
-    """The `Section` inside a field's annotation, also as the value type of a mapping."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in reversed(get_args(annotation)):
-        if (inner := _section_of(argument)) is not None:
-            return inner
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table: a leaf setting and where it can be given."""
-
-    path: tuple[str, ...]
-    description: str
-    default: Any
-    required: bool
-    per_entry: bool
-    """True below `models` and `endpoints`: the second part of the path is a name of the user's choice."""
-    secret: bool = False
-    """True for what is shown nowhere. It has no option, since any user can read command lines."""
-
-    @property
-    def key(self) -> str:
-        return ".".join(self.path)
-
-    @property
-    def default_text(self) -> str:
-        """The default as one would write it in the file."""
-        if isinstance(self.default, ByteSize):
-            return self.default.human_readable().replace(".0", "")
-        if isinstance(self.default, bool):
-            return str(self.default).lower()
-        if isinstance(self.default, tuple):
-            return ",".join(self.default)
-        return str(self.default)
-
-    @property
-    def environment(self) -> str | None:
-        return None if self.per_entry else ENV_PREFIX + ENV_DELIMITER.join(self.path).upper()
-
-    @property
-    def option(self) -> str | None:
-        if self.per_entry or self.secret:
-            return None
-        short = len(self.path) == 2 and SHORT_FORMS.get(self.path[0]) == self.path[1]
-        return "--" + "-".join(self.path[:1] if short else self.path).replace("_", "-")
-
-
-def table() -> Iterator[Setting]:
-    """Every leaf setting in the order of this file."""
-    yield from _rows(Settings, (), False)
-
-
-def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Iterator[Setting]:
-    for name, field in model.model_fields.items():
-        section = _section_of(field.annotation)
-        if section is None:
-            default = None if field.is_required() else field.get_default(call_default_factory=True)
-            yield Setting(
-                (*path, name),
-                field.description or "",
-                default,
-                field.is_required(),
-                per_entry,
-                _holds_secret(field.annotation),
-            )
-        elif get_origin(field.annotation) is dict:
-            yield from _rows(section, (*path, name, "NAME"), True)
-        else:
-            yield from _rows(section, (*path, name), per_entry)

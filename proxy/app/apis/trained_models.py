@@ -1,0 +1,331 @@
+"""`_ml/trained_models`: models for `text_similarity` are uploaded and asked here, all others upstream."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from proxy.app.apis.context import RequestContext
+from proxy.app.apis.parameters import check_params
+from proxy.app.apis.replies import json_reply, printed_reply, printer_of, unsupported_type
+from proxy.app.apis.upstream_models import PATH, Page, UpstreamModels
+from proxy.app.formats.media_types import is_json
+from proxy.app.metrics import InferenceMetrics
+from proxy.errors import ElasticsearchError, error
+from proxy.inference.privileges import Action, Privileges
+from proxy.search.rawjson import Printer
+from proxy.trained_models import answers
+from proxy.trained_models.catalogue import now_ms
+from proxy.trained_models.config import TEXT_SIMILARITY, TrainedModelConfig, is_text_similarity, parse_config
+from proxy.trained_models.deployments import parse_start, parse_stop, parse_update
+from proxy.trained_models.failures import (
+    already_exists,
+    bad_request,
+    illegal,
+    missing_deployment,
+    missing_model,
+)
+from proxy.trained_models.ids import IdExpression
+from proxy.trained_models.infer import Inferred, parse_infer
+from proxy.trained_models.parts import parse_part, parse_vocabulary
+from proxy.trained_models.trained_models import TrainedModels
+from proxy.upstream import Reply
+from proxy.xcontent.java_numbers import print_double
+from proxy.xcontent.params import Params
+
+_CONFIGS: Final = "trained_model_configs"
+_STATS: Final = "trained_model_stats"
+_INCLUDES: Final = (
+    "definition",
+    "total_feature_importance",
+    "feature_importance_baseline",
+    "hyperparameters",
+    "definition_status",
+)
+_OF_PAGES: Final = ("from", "size")
+
+
+Operation = Callable[[RequestContext, str], Awaitable[Reply | None]]
+"""What one method does at one path, whose id it is given. None: it is upstream's to answer."""
+
+
+class TrainedModelsApi:
+    """All operations on trained models and their deployments.
+
+    Args:
+        in_use: Whether an inference endpoint is one of the model with this id.
+    """
+
+    def __init__(self, models: TrainedModels, in_use: Callable[[str], bool] = lambda model_id: False) -> None:
+        self._models = models
+        self._in_use = in_use
+        self._catalogue = models.catalogue
+        self._deployments = models.serving
+        self._upstream = UpstreamModels()
+
+    async def read(self, context: RequestContext, ids: str) -> Reply | None:
+        """``RestGetTrainedModelsAction``."""
+        own = ("allow_no_match", "decompress_definition", "exclude_generated", "include", "tags", *_OF_PAGES)
+        check_params(context, own)
+        include = _include(context.params)
+        tags = set(filter(None, context.params.get("tags", "").split(",")))
+        expression = IdExpression.of(ids)
+        ours = [
+            config
+            for config in self._catalogue.all()
+            if expression.matches(config.model_id) and tags <= set(config.tags)
+        ]
+        if not ours and await self._is_upstreams(context):
+            return None
+        exclude_generated = context.params.flag("exclude_generated")
+        items = [
+            (
+                config.model_id,
+                answers.config_document(
+                    config,
+                    self._catalogue,
+                    exclude_generated=exclude_generated,
+                    definition_status="definition_status" in include,
+                ),
+            )
+            for config in ours
+        ]
+        names = {config.model_id for config in ours}
+        return await self._list(context, expression, names, items, _CONFIGS, "")
+
+    async def stats(self, context: RequestContext, ids: str) -> Reply | None:
+        """``RestGetTrainedModelsStatsAction``; a deployment's id stands for its model, too."""
+        check_params(context, ("allow_no_match", *_OF_PAGES))
+        expression = IdExpression.of(ids)
+        ours = [config for config in self._catalogue.all() if self._is_meant(config, expression)]
+        if not ours and await self._is_upstreams(context):
+            return None
+        now = now_ms()
+        items = [
+            (config.model_id, document)
+            for config in ours
+            for document in answers.stats_documents(config, self._deployments, now)
+        ]
+        names = {config.model_id for config in ours} | set(self._deployments)
+        return await self._list(context, expression, names, items, _STATS, "/_stats")
+
+    async def create(self, context: RequestContext, model_id: str) -> Reply | None:
+        """``RestPutTrainedModelAction``."""
+        check_params(context, ("defer_definition_decompression", "wait_for_completion"))
+        if not is_text_similarity(context.body):
+            if await self._is_upstreams(context):
+                return None
+            raise bad_request(
+                f"model [{model_id}] cannot be created: upstream has no trained models, and those of this "
+                f"proxy are for the task [{TEXT_SIMILARITY}]"
+            )
+        config = parse_config(model_id, context.body, now_ms())
+        if model_id in self._deployments:
+            raise bad_request(
+                f"Cannot create model [{model_id}] the id is the same as an current model deployment"
+            )
+        if await self._upstream.has(context.upstream(), model_id):
+            raise already_exists(f"Trained machine learning model [{model_id}] already exists")
+        created = await self._catalogue.create(config)
+        return json_reply(context, created.document())
+
+    async def put_part(self, context: RequestContext, model_id: str) -> Reply | None:
+        """``RestPutTrainedModelDefinitionPartAction``."""
+        check_params(context, ())
+        if await self._leaves(context, model_id):
+            return None
+        number = Params((("part", unquote(context.path_params["part"]), ""),)).integer("part")
+        assert number is not None
+        part = await asyncio.to_thread(parse_part, number, _required(context))
+        await self._catalogue.put_part(model_id, part)
+        return json_reply(context, answers.ACKNOWLEDGED)
+
+    async def put_vocabulary(self, context: RequestContext, model_id: str) -> Reply | None:
+        """``RestPutTrainedModelVocabularyAction``."""
+        check_params(context, ())
+        if await self._leaves(context, model_id):
+            return None
+        vocabulary = await asyncio.to_thread(parse_vocabulary, _required(context))
+        await self._catalogue.put_vocabulary(model_id, vocabulary)
+        return json_reply(context, answers.ACKNOWLEDGED)
+
+    async def delete(self, context: RequestContext, model_id: str) -> Reply | None:
+        """``RestDeleteTrainedModelAction``."""
+        check_params(context, ("force", "timeout"))
+        force = context.params.flag("force")
+        if await self._leaves(context, model_id):
+            return None
+        await self._models.delete(model_id, in_use=self._in_use(model_id), force=force)
+        return json_reply(context, answers.ACKNOWLEDGED)
+
+    async def start(self, context: RequestContext, model_id: str) -> Reply | None:
+        """``RestStartTrainedModelDeploymentAction``."""
+        own = (
+            "cache_size", "deployment_id", "inference_threads", "model_threads", "number_of_allocations",
+            "priority", "queue_capacity", "threads_per_allocation", "timeout", "wait_for",
+        )  # fmt: skip
+        check_params(context, own)
+        if await self._leaves(context, model_id):
+            return None
+        request = parse_start(model_id, context.params, context.body)
+        deployment = await self._deployments.start(request)
+        config = self._catalogue.get(model_id)
+        return json_reply(context, answers.assignment(deployment, config, self._deployments))
+
+    async def update(self, context: RequestContext, deployment_id: str) -> Reply | None:
+        """``RestUpdateTrainedModelDeploymentAction``."""
+        check_params(context, ("master_timeout", "timeout"))
+        if deployment_id not in self._deployments:
+            if await self._is_upstreams(context):
+                return None
+            raise missing_deployment(deployment_id)
+        request = parse_update(deployment_id, context.params, context.body)
+        deployment = await self._deployments.update(deployment_id, request)
+        config = self._catalogue.get(deployment.model_id)
+        return json_reply(context, answers.assignment(deployment, config, self._deployments))
+
+    async def stop(self, context: RequestContext, deployment_id: str) -> Reply | None:
+        """``RestStopTrainedModelDeploymentAction``."""
+        check_params(context, ("allow_no_match", "finish_pending_work", "force"))
+        known = deployment_id in self._deployments or self._catalogue.find(deployment_id) is not None
+        if not known and await self._is_upstreams(context):
+            return None
+        await self._deployments.stop(parse_stop(deployment_id, context.params, context.body))
+        return json_reply(context, answers.STOPPED)
+
+    async def infer(self, context: RequestContext, name: str) -> Reply | None:
+        """``RestInferTrainedModelAction``."""
+        check_params(context, ("timeout",))
+        known = name in self._deployments or self._catalogue.find(name) is not None
+        if not known and await self._is_upstreams(context):
+            return None
+        request = parse_infer(context.params, context.body)
+        config, results = await self._deployments.infer(name, request)
+        field, printer = request.name_of_results(config), printer_of(context)
+        docs = printer.array((_print_inferred(printer, field, result) for result in results), 1)
+        return printed_reply(context, printer.object({"inference_results": docs}, 0))
+
+    async def _list(
+        self,
+        context: RequestContext,
+        expression: IdExpression,
+        names: set[str],
+        ours: list[tuple[str, dict[str, Any]]],
+        name: str,
+        suffix: str,
+    ) -> Reply:
+        """One page of our models and upstream's, by id.
+
+        Args:
+            names: Those that upstream need not be asked for.
+            name: Of the list.
+        """
+        start, size = _page(context.params)
+        rest = expression.without(names)
+        page: Page | None = Page(0, [])
+        if rest.tokens:
+            # The first so many of upstream's are enough to know the page of both.
+            others = context.params.without(_OF_PAGES)
+            target = f"{PATH}/{quote(str(rest), safe=',*')}{suffix}?from=0&size={start + size}"
+            page = await self._upstream.page(
+                context.upstream(), f"{target}&{others}" if others else target, name
+            )
+        if page is None:
+            allow = "allow_no_match" not in context.params or context.params.flag("allow_no_match")
+            missing = rest.unmatched(names, allow_no_match=allow)
+            if missing:
+                raise missing_model(",".join(missing))
+            page = Page(0, [])
+        printer = printer_of(context)
+        items = [(model_id, printer.value(document, 2)) for model_id, document in ours] + page.items
+        items.sort(key=lambda item: item[0])
+        shown = [printed for _, printed in items[start : start + size]]
+        count = b"%d" % (len(ours) + page.count)
+        return printed_reply(context, printer.object({"count": count, name: printer.array(shown, 1)}, 0))
+
+    def _is_meant(self, config: TrainedModelConfig, expression: IdExpression) -> bool:
+        deployments = self._deployments.of_model(config.model_id)
+        names = (config.model_id, *(each.deployment_id for each in deployments))
+        return any(expression.matches(name) for name in names)
+
+    async def _is_upstreams(self, context: RequestContext) -> bool:
+        """Whether upstream has such models, so that it may answer for what is not known here."""
+        return await self._upstream.exists(context.upstream())
+
+    async def _leaves(self, context: RequestContext, model_id: str) -> bool:
+        """Whether upstream is to answer for this model.
+
+        Raises:
+            ElasticsearchError: 404; it is not known here, and upstream has no such models.
+        """
+        if self._catalogue.find(model_id) is not None:
+            return False
+        if await self._is_upstreams(context):
+            return True
+        raise missing_model(model_id)
+
+
+class TrainedModelsOperations:
+    """What can be done at one path, for those who may do it.
+
+    Args:
+        operations: By HTTP method, with what Elasticsearch authorises; upstream answers the others.
+    """
+
+    def __init__(
+        self,
+        operations: Mapping[str, tuple[Operation, Action]],
+        privileges: Privileges,
+        metrics: InferenceMetrics,
+    ) -> None:
+        self._operations = operations
+        self._privileges = privileges
+        self._metrics = metrics
+
+    async def answer(self, context: RequestContext) -> Reply | None:
+        if context.method not in self._operations:
+            return None
+        context.refuse_smile()
+        if context.body and not is_json(context.content_type):
+            return unsupported_type(context)
+        operation, action = self._operations[context.method]
+        await self._privileges.require(context.upstream(), action)
+        reply = await operation(context, unquote(context.path_params.get("id", "")))
+        if reply is not None:
+            self._metrics.answered()
+        return reply
+
+
+def _required(context: RequestContext) -> bytes:
+    if not context.body:
+        raise error(400, "parse_exception", "request body is required")
+    return context.body
+
+
+def _page(params: Params) -> tuple[int, int]:
+    """``PageParams``."""
+    start, size = params.integer("from"), params.integer("size")
+    for name, value in (("from", start), ("size", size)):
+        if value is not None and value < 0:
+            raise illegal(f"Parameter [{name}] cannot be < 0")
+    return start or 0, 100 if size is None else size
+
+
+def _include(params: Params) -> set[str]:
+    names = set(filter(None, params.get("include", "").split(",")))
+    if unknown := sorted(names - set(_INCLUDES)):
+        raise _unknown_include(unknown[0])
+    return names
+
+
+def _unknown_include(name: str) -> ElasticsearchError:
+    known = ", ".join(_INCLUDES)
+    return bad_request(f"unknown [include] parameter [{name}]. Valid options are [{known}]")
+
+
+def _print_inferred(printer: Printer, field: str, result: Inferred) -> bytes:
+    """``TextSimilarityInferenceResults``: the score is printed as the double that it is natively."""
+    shown = {field: print_double(result.score).encode()}
+    if result.truncated:
+        shown["is_truncated"] = b"true"
+    return printer.object(shown, 2)

@@ -1,0 +1,42 @@
+"""The one table of settings.
+
+Every setting is a field in `sections`. The YAML file, the environment (``RERANK_PROXY_…``), the command line
+and ``docs/settings.md`` are all derived from it. Precedence: command line, environment, file, default.
+"""
+
+from .loading import CONFIG_VARIABLE, load
+from .rows import Setting, table
+from .sections import (
+    AsyncSearchSettings,
+    EdgeSettings,
+    EndpointSettings,
+    EngineSettings,
+    ModelSettings,
+    RegistrySettings,
+    RemoteSettings,
+    SearchSettings,
+    Settings,
+    TrainedModelsSettings,
+    UpstreamSettings,
+)
+from .values import Address, InvalidSettingsError
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "Address",
+    "AsyncSearchSettings",
+    "EdgeSettings",
+    "EndpointSettings",
+    "EngineSettings",
+    "InvalidSettingsError",
+    "ModelSettings",
+    "RegistrySettings",
+    "RemoteSettings",
+    "SearchSettings",
+    "Setting",
+    "Settings",
+    "TrainedModelsSettings",
+    "UpstreamSettings",
+    "load",
+    "table",
+]

@@ -1,0 +1,1 @@
+"""Models that clients upload (`_ml/trained_models`): configurations, files, deployments, answers."""

@@ -1,0 +1,150 @@
+"""Where uploaded models are kept. What says nothing else blocks: call it on a thread.
+
+```
+DIRECTORY/ID/                model packages, whole: they appear and go by one rename
+DIRECTORY/.uploads/ID/       models on their way; what a process leaves there, the next one removes
+DIRECTORY/.trash/            models on their way out
+DIRECTORY/.deployments.json  which deployments are started
+```
+"""
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from proxy.engine import package
+from proxy.inference.registry.files import make_private_directory, replace
+from proxy.trained_models.config import TrainedModelConfig
+from proxy.trained_models.deployments import Deployment
+from proxy.trained_models.ids import is_id
+from proxy.trained_models.upload import PartialDefinition
+
+logger = logging.getLogger(__name__)
+
+_CONFIG: Final = "trained_model.json"
+_DEPLOYMENTS: Final = ".deployments.json"
+
+
+class ModelDirectory:
+    """The files of all models of one proxy."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._uploads = path / ".uploads"
+        self._trash = path / ".trash"
+
+    def open(self) -> list[TrainedModelConfig]:
+        """Remove what was left half done, and tell which models are whole.
+
+        Raises:
+            OSError: The directory cannot be read.
+        """
+        for left_over in (self._uploads, self._trash):
+            shutil.rmtree(left_over, ignore_errors=True)
+        if not self._path.exists():  # it is made when there is something to keep
+            return []
+        names = sorted(entry.name for entry in self._path.iterdir() if is_id(entry.name))
+        return [config for name in names if (config := self._read(name)) is not None]
+
+    def check(self, config: TrainedModelConfig, vocabulary: Mapping[str, Any] | None) -> None:
+        """Look for what would keep the engine from running a model, as far as it is known.
+
+        Raises:
+            ModelLoadError: The configuration or the vocabulary are not those of a reranker.
+        """
+        kind = package.read_tokenization(config.inference_config).kind
+        if vocabulary is not None:
+            package.check_vocabulary(package.Vocabulary(**vocabulary), kind)
+
+    def package(self, model_id: str) -> Path:
+        """The directory of a whole model, which is the package that bears its id."""
+        return self._path / model_id
+
+    def begin(self, model_id: str, max_size: int) -> PartialDefinition:
+        """Make room for a model that is uploaded, at once."""
+        self._make(self._uploads)
+        directory = self._uploads / model_id
+        directory.mkdir()
+        return PartialDefinition(model_id, directory, max_size)
+
+    def finish(
+        self, config: TrainedModelConfig, definition: PartialDefinition, vocabulary: Mapping[str, Any]
+    ) -> None:
+        """Make a package of a complete upload.
+
+        Raises:
+            ModelLoadError: The configuration or the vocabulary are not those of a reranker.
+        """
+        model_id = config.model_id
+        whole = self._uploads / model_id / "package"
+        shutil.rmtree(whole, ignore_errors=True)  # of a try that failed
+        whole.mkdir()
+        definition.assemble(whole / (model_id + package.MODEL_SUFFIX))
+        package.write(
+            whole,
+            model_id,
+            config={"description": config.description, "inference_config": config.inference_config},
+            vocabulary=vocabulary,
+        )
+        package.replace(whole / _CONFIG, msgspec.json.encode(asdict(config)))
+        os.replace(whole, self.package(model_id))
+        shutil.rmtree(self._uploads / model_id)
+
+    def bury_upload(self, model_id: str) -> Path:
+        """Free the id of an upload, at once. What comes back is for `destroy`."""
+        return self._bury(self._uploads / model_id)
+
+    def bury(self, model_id: str) -> Path:
+        """The same for a whole model."""
+        return self._bury(self.package(model_id))
+
+    def destroy(self, grave: Path) -> None:
+        """Remove what was buried; it takes its time."""
+        shutil.rmtree(grave, ignore_errors=True)
+
+    def read_deployments(self) -> list[Deployment]:
+        """Those that were started when the last process ended."""
+        path = self._path / _DEPLOYMENTS
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=list[Deployment])
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.DecodeError) as problem:
+            logger.warning("[%s] cannot be read, so no deployment is started again: %s", path, problem)
+            return []
+
+    def write_deployments(self, deployments: Iterable[Deployment]) -> None:
+        self._make(self._path)
+        content = msgspec.json.encode([asdict(deployment) for deployment in deployments])
+        replace(self._path / _DEPLOYMENTS, content)
+
+    def _make(self, directory: Path) -> None:
+        """Others need not see what is in it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(self._path)
+        directory.mkdir(exist_ok=True)
+
+    def _read(self, model_id: str) -> TrainedModelConfig | None:
+        path = self.package(model_id) / _CONFIG
+        try:
+            config = msgspec.json.decode(path.read_bytes(), type=TrainedModelConfig)
+        except (OSError, msgspec.DecodeError) as problem:
+            logger.warning("[%s] is no uploaded model and is not served: %s", path.parent, problem)
+            return None
+        if config.model_id != model_id:
+            logger.warning("[%s] holds model [%s] and is not served", path.parent, config.model_id)
+            return None
+        return config
+
+    def _bury(self, path: Path) -> Path:
+        self._make(self._trash)
+        grave = self._trash / uuid.uuid4().hex
+        os.replace(path, grave)
+        return grave

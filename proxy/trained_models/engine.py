@@ -1,0 +1,58 @@
+"""What trained models need of the engine that runs them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from proxy.engine import Engine, ModelStatus, Reranked
+from proxy.engine.demand import Demand
+from proxy.settings import ModelSettings
+
+
+class ModelEngine(Protocol):
+    """A part of `proxy.engine.Engine`, with a model's directory in the place of its settings."""
+
+    def status(self) -> Mapping[str, ModelStatus]:
+        """Every known model's state by name, those of the settings included."""
+
+    def add(self, name: str, directory: Path) -> None:
+        """Make the model package `name` of a directory known, without loading it."""
+
+    async def remove(self, name: str) -> None:
+        """Forget a model and free its memory."""
+
+    def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
+        """Say what a deployment wants of a model, in place of what it wanted before."""
+
+    def release(self, model: str, holder: str) -> None:
+        """Take a demand back."""
+
+    async def wait_ready(self, model: str, deadline: float) -> None:
+        """Load a model unless it is loaded; raises as `rerank`."""
+
+    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+        """Raw relevance scores, as `proxy.engine.Engine.rerank`."""
+
+
+class EngineModels:
+    """`ModelEngine` over the engine itself."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.status = engine.status
+        self.remove = engine.remove
+        self.release = engine.release
+        self.wait_ready = engine.wait_ready
+        self.rerank = engine.rerank
+
+    def add(self, name: str, directory: Path) -> None:
+        self._engine.add(name, ModelSettings(source=str(directory), package=name, preload=False))
+
+    def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
+        self._engine.demand(model, holder, Demand(threads, keep_loaded))
+
+
+def deadline_in(seconds: float) -> float:
+    """On the event loop's clock."""
+    return asyncio.get_running_loop().time() + seconds

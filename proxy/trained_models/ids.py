@@ -1,0 +1,82 @@
+"""Ids of models and deployments (``MlStrings``), and expressions that name several of them."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import Final
+
+ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9_\-.]*[a-z0-9])?")
+"""No path separator and no dot at either end: an id is a safe name of a file."""
+ID_LENGTH_LIMIT: Final = 64
+
+_ALL: Final = ("_all", "*", "")
+
+
+def id_faults(name: str, value: str) -> list[str]:
+    """What is wrong with an id, one message each.
+
+    Args:
+        name: Of the parameter, such as `model_id`.
+    """
+    faults = []
+    if ID.fullmatch(value) is None:
+        faults.append(
+            f"Invalid {name}; '{value}' can contain lowercase alphanumeric (a-z and 0-9), hyphens or "
+            "underscores; must start and end with alphanumeric"
+        )
+    if len(value) > ID_LENGTH_LIMIT:
+        faults.append(f"Invalid {name}; '{value}' cannot contain more than {ID_LENGTH_LIMIT} characters.")
+    return faults
+
+
+def is_id(value: str) -> bool:
+    return ID.fullmatch(value) is not None and len(value) <= ID_LENGTH_LIMIT
+
+
+@dataclass(frozen=True)
+class IdExpression:
+    """Ids and patterns with `*`, separated by commas (``ExpandedIdsMatcher``)."""
+
+    tokens: Sequence[str]
+
+    @classmethod
+    def of(cls, text: str) -> "IdExpression":
+        return cls(("*",) if text in _ALL else tuple(filter(None, text.split(","))))
+
+    @property
+    def has_patterns(self) -> bool:
+        return any(_is_pattern(token) for token in self.tokens)
+
+    def matches(self, value: str) -> bool:
+        return any(_matches(token, value) for token in self.tokens)
+
+    def unmatched(self, values: Iterable[str], *, allow_no_match: bool) -> list[str]:
+        """The tokens that name none of `values`; patterns only unless they may match nothing."""
+        values = list(values)
+        return [
+            token
+            for token in self.tokens
+            if not (allow_no_match and _is_pattern(token))
+            and not any(_matches(token, value) for value in values)
+        ]
+
+    def without(self, values: Iterable[str]) -> "IdExpression":
+        """The same less the ids in `values`; patterns stay."""
+        known = set(values)
+        return IdExpression(tuple(token for token in self.tokens if token not in known))
+
+    def __str__(self) -> str:
+        return ",".join(self.tokens)
+
+
+def _is_pattern(token: str) -> bool:
+    return "*" in token or token in _ALL
+
+
+def _matches(token: str, value: str) -> bool:
+    if token in _ALL:
+        return True
+    # Elasticsearch knows no wildcard but `*` here; the others mean themselves.
+    pattern = re.sub(r"[?\[]", lambda found: f"[{found[0]}]", token)
+    return re.fullmatch(translate(pattern), value) is not None

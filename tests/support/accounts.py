@@ -1,0 +1,35 @@
+"""Accounts of an Elasticsearch with security: each has one right, or none."""
+
+from typing import Any, Final
+
+from testbed import Server
+from testbed.http import basic
+
+PASSWORD: Final = "kept secret"
+
+REGISTRY: Final = "rerank-proxy-endpoints"
+
+ROLES: Final[dict[str, Any]] = {
+    "reader": {"indices": [{"names": ["*"], "privileges": ["read"]}]},
+    "monitor_inference": {"cluster": ["monitor_inference"]},
+    "manage_inference": {"cluster": ["manage_inference"]},
+    "monitor": {"cluster": ["monitor"]},
+    "manage": {"cluster": ["manage"]},
+    "manage_ml": {"cluster": ["manage_ml"]},
+    "put_only": {"cluster": ["cluster:admin/xpack/inference/put"]},
+    "registry": {"indices": [{"names": [f"{REGISTRY}*"], "privileges": ["read", "write", "create_index"]}]},
+    "registry_reader": {"indices": [{"names": [f"{REGISTRY}*"], "privileges": ["read"]}]},
+    "impersonator": {"run_as": ["manage_inference"]},
+}
+
+USERS: Final[dict[str, list[str]]] = {
+    "nobody": [],
+    "two_roles": ["reader", "monitor_inference"],
+    **{name: [name] for name in ROLES},
+}
+"""Each user of one role has that role's name."""
+
+
+def account(server: Server, user: str) -> Server:
+    """The server, spoken to as one of `USERS`."""
+    return Server(server.url, basic(user, PASSWORD))

@@ -1,0 +1,26 @@
+"""The service `acme`: a vendor's API."""
+
+from typing import Any
+
+from proxy.inference.configuration import EndpointConfig
+from proxy.inference.remote import API_KEY, MODEL_ID, TOP_N, RemoteCall, RemoteService, Shape
+
+
+class AcmeService(RemoteService):
+    name = "acme"
+    label = "Acme"
+    base_url = "https://api.acme.example"
+    path = "/rank"
+    requests_per_minute = 600
+    default_max_documents = 3
+    service_settings = (API_KEY, MODEL_ID)
+    task_settings = (TOP_N,)
+    shape = Shape("ranking", index="at", score=("value",))
+
+    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+        return {
+            "model": config.service_settings["model_id"],
+            "question": call.query,
+            "candidates": call.texts,
+            "limit": call.top_n,
+        }

@@ -1,0 +1,110 @@
+"""Uploads of trained models without a model in them, and an engine that only notes what it is told."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from proxy.engine import ModelStatus, Reranked
+from proxy.settings import TrainedModelsSettings
+from proxy.trained_models.config import TrainedModelConfig, parse_config
+from proxy.trained_models.directory import ModelDirectory
+from proxy.trained_models.parts import DefinitionPart
+from proxy.trained_models.trained_models import TrainedModels
+
+VOCABULARY: Final[Mapping[str, Any]] = {"vocabulary": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "apple"]}
+
+CONFIG: Final[Mapping[str, Any]] = {
+    "description": "a model of a test",
+    "model_type": "pytorch",
+    "inference_config": {
+        "text_similarity": {
+            "tokenization": {"bert": {"max_sequence_length": 48, "truncate": "second", "do_lower_case": True}}
+        }
+    },
+    "input": {"field_names": ["text_field"]},
+    "metadata": {"per_deployment_memory_bytes": 11, "per_allocation_memory_bytes": 7},
+}
+"""What Eland sends."""
+
+NOW: Final = 1_700_000_000_123
+
+
+def config_of(model_id: str, **changes: Any) -> TrainedModelConfig:
+    return parse_config(model_id, json.dumps({**CONFIG, **changes}).encode(), NOW)
+
+
+def parts_of(program: bytes, lengths: Sequence[int]) -> list[DefinitionPart]:
+    """A program in parts of the given lengths, which together are its own."""
+    parts, start = [], 0
+    for number, length in enumerate(lengths):
+        parts.append(DefinitionPart(number, program[start : start + length], len(program), len(lengths)))
+        start += length
+    return parts
+
+
+def part_body(content: bytes, total_length: int, total_parts: int) -> dict[str, Any]:
+    """What a client puts for a part."""
+    return {
+        "definition": base64.b64encode(content).decode(),
+        "total_definition_length": total_length,
+        "total_parts": total_parts,
+    }
+
+
+class NotingEngine:
+    """In the engine's place: models are ready at once, and a score is the length of the text.
+
+    Attributes:
+        models: The directories of those that were added.
+        demands: By holder: model, threads, and whether it is kept loaded.
+        failure: What `wait_ready` and `rerank` raise.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.names = set(names)
+        self.models: dict[str, Path] = {}
+        self.demands: dict[str, tuple[str, int | None, bool]] = {}
+        self.failure: Exception | None = None
+        self.states: dict[str, ModelStatus] = {}
+
+    def status(self) -> Mapping[str, ModelStatus]:
+        ready = ModelStatus("ready", "", preload=False)
+        return {name: self.states.get(name, ready) for name in (*self.names, *self.models)}
+
+    def add(self, name: str, directory: Path) -> None:
+        assert name not in self.models
+        self.models[name] = directory
+
+    async def remove(self, name: str) -> None:
+        del self.models[name]
+
+    def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
+        assert model in self.models
+        self.demands[holder] = (model, threads, keep_loaded)
+
+    def release(self, model: str, holder: str) -> None:
+        self.demands.pop(holder, None)
+
+    async def wait_ready(self, model: str, deadline: float) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+        if self.failure is not None:
+            raise self.failure
+        return Reranked([float(len(text)) for text in texts], 0, sum(text.endswith("…") for text in texts))
+
+
+def models_in(directory: Path, engine: NotingEngine, **settings: Any) -> TrainedModels:
+    """Not started."""
+    return TrainedModels(ModelDirectory(directory), engine, TrainedModelsSettings(upload=True, **settings))
+
+
+async def upload(models: TrainedModels, model_id: str, program: bytes = b"program") -> None:
+    """A whole model, in one part."""
+    await models.catalogue.create(config_of(model_id))
+    (part,) = parts_of(program, [len(program)])
+    await models.catalogue.put_part(model_id, part)
+    await models.catalogue.put_vocabulary(model_id, VOCABULARY)

@@ -1,0 +1,43 @@
+"""What the application says about itself to the supervisor."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+
+from proxy.app.control import application
+from proxy.engine import Engine, ModelFailedError
+from proxy.observe.admin import Readiness
+from proxy.settings import EngineSettings, ModelSettings
+
+
+async def readiness(engine: Engine) -> tuple[int, Readiness]:
+    async with TestClient(TestServer(application(engine, CollectorRegistry()))) as client:
+        answer = await client.get("/ready")
+        return answer.status, msgspec.json.decode(await answer.read(), type=Readiness)
+
+
+@pytest.mark.parametrize("preload", [True, False])
+async def test_only_models_that_are_always_loaded_hold_it_up(tmp_path: Path, preload: bool) -> None:
+    models = {
+        "later": ModelSettings(source=str(tmp_path), preload=False),
+        "broken": ModelSettings(source=str(tmp_path), preload=preload),
+    }
+    engine = Engine(models, EngineSettings())
+    await engine.start()
+    try:
+        with pytest.raises(ModelFailedError) as failed:
+            await engine.wait_ready("broken")
+        status, said = await readiness(engine)
+        assert {name: model.state for name, model in said.models.items()} == {
+            "later": "unloaded",
+            "broken": "failed",
+        }
+        if preload:
+            assert (status, said.reason()) == (503, f"model [broken] failed: {failed.value}")
+        else:
+            assert (status, said.ready, said.reason()) == (200, True, None)
+    finally:
+        await engine.close()

@@ -1,0 +1,297 @@
+"""Uploads on their way to whole models: in any order, interrupted, at the same time, over a restart."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.errors import ElasticsearchError
+from proxy.trained_models.directory import ModelDirectory
+from proxy.trained_models.parts import DefinitionPart
+from proxy.trained_models.trained_models import TrainedModels
+from proxy.trained_models.upload import PartialDefinition
+from tests.support.trained_models import VOCABULARY, NotingEngine, config_of, models_in, parts_of, upload
+
+PROGRAM = b"a program that is only bytes here"
+
+
+@pytest.fixture
+def engine() -> NotingEngine:
+    return NotingEngine("settings-model")
+
+
+@pytest.fixture
+async def models(tmp_path: Path, engine: NotingEngine) -> AsyncIterator[TrainedModels]:
+    trained = models_in(tmp_path, engine, max_models=3, max_uploads=2, max_model_size=1000)
+    await trained.start()
+    yield trained
+    await trained.close()
+
+
+async def refused(work: Any) -> tuple[int, str, str]:
+    with pytest.raises(ElasticsearchError) as failure:
+        await work
+    return failure.value.status, failure.value.cause.type, str(failure.value)
+
+
+def files(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
+
+
+async def test_a_model_is_whole_when_program_and_vocabulary_are_there(
+    models: TrainedModels, engine: NotingEngine, tmp_path: Path
+) -> None:
+    catalogue = models.catalogue
+    await catalogue.create(config_of("mine"))
+    for part in parts_of(PROGRAM, [10, 10, len(PROGRAM) - 20]):
+        await catalogue.put_part("mine", part)
+        assert not catalogue.is_whole("mine")
+    await catalogue.put_vocabulary("mine", VOCABULARY)
+    assert catalogue.is_whole("mine")
+    assert catalogue.get("mine").size == len(PROGRAM)
+    assert engine.models == {"mine": tmp_path / "mine"}
+    assert (tmp_path / "mine" / "mine.pt").read_bytes() == PROGRAM
+    metadata = json.loads((tmp_path / "mine" / "mine.metadata.json").read_bytes())
+    assert metadata["packaged_model_id"] == "mine"
+    assert metadata["size"] == len(PROGRAM)
+    assert files(tmp_path) == {
+        f"mine/{name}" for name in ("mine.pt", "mine.metadata.json", "mine.vocab.json", "trained_model.json")
+    }
+
+
+async def test_the_vocabulary_may_come_first(models: TrainedModels) -> None:
+    await models.catalogue.create(config_of("mine"))
+    await models.catalogue.put_vocabulary("mine", VOCABULARY)
+    first, second = parts_of(PROGRAM, [10, len(PROGRAM) - 10])
+    await models.catalogue.put_part("mine", second)
+    assert not models.catalogue.is_whole("mine")
+    await models.catalogue.put_part("mine", first)
+    assert models.catalogue.is_whole("mine")
+
+
+async def test_what_is_missing_is_said(models: TrainedModels) -> None:
+    catalogue = models.catalogue
+    await catalogue.create(config_of("mine"))
+
+    def missing() -> tuple[int, str]:
+        with pytest.raises(ElasticsearchError) as failure:
+            catalogue.check_whole("mine")
+        return failure.value.status, str(failure.value)
+
+    assert missing() == (404, "Could not find trained model definition [mine]")
+    first, second = parts_of(PROGRAM, [10, len(PROGRAM) - 10])
+    await catalogue.put_part("mine", first)
+    assert missing() == (
+        400,
+        "Model definition truncated. Unable to deserialize trained model definition [mine]",
+    )
+    await catalogue.put_part("mine", second)
+    assert missing() == (
+        404,
+        "[mine] Could not find vocabulary document [mine_vocabulary] for model",
+    )
+    await catalogue.put_vocabulary("mine", VOCABULARY)
+    assert catalogue.check_whole("mine").model_id == "mine"
+
+
+async def test_two_uploads_of_one_id(models: TrainedModels) -> None:
+    await models.catalogue.create(config_of("mine"))
+    exists = (
+        400,
+        "resource_already_exists_exception",
+        "Trained machine learning model [mine] already exists",
+    )
+    assert await refused(models.catalogue.create(config_of("mine"))) == exists
+    await models.delete("mine", in_use=False, force=False)
+    await upload(models, "mine")
+    assert await refused(models.catalogue.create(config_of("mine"))) == exists
+    (part,) = parts_of(PROGRAM, [len(PROGRAM)])
+    assert (await refused(models.catalogue.put_part("mine", part)))[1:] == (
+        "resource_already_exists_exception",
+        "Trained machine learning model chunked doc [mine][0] already exists",
+    )
+    assert (await refused(models.catalogue.put_vocabulary("mine", VOCABULARY)))[0] == 400
+
+
+async def test_no_model_takes_the_name_of_one_of_the_settings(models: TrainedModels) -> None:
+    assert (await refused(models.catalogue.create(config_of("settings-model"))))[0] == 400
+
+
+async def test_models_and_uploads_are_bounded(models: TrainedModels) -> None:
+    await models.catalogue.create(config_of("a"))
+    await models.catalogue.create(config_of("b"))
+    status, kind, reason = await refused(models.catalogue.create(config_of("c")))
+    assert (status, kind) == (429, "es_rejected_execution_exception")
+    assert "trained_models.max_uploads" in reason
+    await models.delete("b", in_use=False, force=False)
+    await upload(models, "c")
+    await upload(models, "d")
+    status, _, reason = await refused(models.catalogue.create(config_of("e")))
+    assert status == 409
+    assert "trained_models.max_models" in reason
+
+
+async def test_what_can_never_run_is_refused_while_it_is_uploaded(models: TrainedModels) -> None:
+    config = config_of("japanese", inference_config={"text_similarity": {"tokenization": {"bert_ja": {}}}})
+    assert await refused(models.catalogue.create(config)) == (
+        400,
+        "status_exception",
+        "the tokenization [bert_ja] is not supported; known: bert, mpnet, roberta, xlm_roberta, deberta_v2",
+    )
+    await models.catalogue.create(config_of("mine"))
+    assert await refused(models.catalogue.put_vocabulary("mine", {"vocabulary": ["[CLS]"]})) == (
+        400,
+        "status_exception",
+        "the vocabulary is missing required [[UNK]] token",
+    )
+
+
+class Held(PartialDefinition):
+    """Parts of which are written when the test says so."""
+
+    entered = threading.Event()
+    go_on = threading.Event()
+
+    def put(self, part: DefinitionPart) -> None:
+        self.entered.set()
+        assert self.go_on.wait(30)
+        super().put(part)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> type[Held]:
+    Held.entered.clear()
+    Held.go_on.clear()
+    monkeypatch.setattr("proxy.trained_models.directory.PartialDefinition", Held)
+    return Held
+
+
+async def test_delete_while_a_part_is_written(
+    models: TrainedModels, engine: NotingEngine, tmp_path: Path, held: type[Held]
+) -> None:
+    await models.catalogue.create(config_of("mine"))
+    await models.catalogue.put_vocabulary("mine", VOCABULARY)
+    first, second = parts_of(PROGRAM, [10, len(PROGRAM) - 10])
+    writing = asyncio.create_task(models.catalogue.put_part("mine", first))
+    await asyncio.to_thread(held.entered.wait)
+    after = asyncio.create_task(models.catalogue.put_part("mine", second))
+    deleting = asyncio.create_task(models.delete("mine", in_use=False, force=False))
+    held.go_on.set()
+    await asyncio.gather(writing, after, deleting)
+    assert models.catalogue.find("mine") is None  # the last part had made it whole, and it went all the same
+    assert engine.models == {}
+    assert files(tmp_path) == set()
+
+
+async def test_a_part_for_a_model_that_was_deleted_meanwhile(
+    models: TrainedModels, tmp_path: Path, held: type[Held]
+) -> None:
+    await models.catalogue.create(config_of("mine"))
+    first, second = parts_of(PROGRAM, [10, len(PROGRAM) - 10])
+    writing = asyncio.create_task(models.catalogue.put_part("mine", first))
+    await asyncio.to_thread(held.entered.wait)
+    deleting = asyncio.create_task(models.delete("mine", in_use=False, force=False))
+    await asyncio.sleep(0)  # it waits for the part, and the next one behind it
+    late = asyncio.create_task(models.catalogue.put_part("mine", second))
+    held.go_on.set()
+    await asyncio.gather(writing, deleting)
+    assert await refused(late) == (
+        404,
+        "resource_not_found_exception",
+        "No known trained model with model_id [mine]",
+    )
+    assert files(tmp_path) == set()
+
+
+async def test_a_client_that_leaves_does_not_leave_half_a_part(
+    models: TrainedModels, tmp_path: Path, held: type[Held]
+) -> None:
+    await models.catalogue.create(config_of("mine"))
+    await models.catalogue.put_vocabulary("mine", VOCABULARY)
+    (part,) = parts_of(PROGRAM, [len(PROGRAM)])
+    writing = asyncio.create_task(models.catalogue.put_part("mine", part))
+    await asyncio.to_thread(held.entered.wait)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    held.go_on.set()
+    await models.close()
+    assert models.catalogue.is_whole("mine")
+
+
+async def test_an_upload_without_a_further_part_is_removed(
+    tmp_path: Path, engine: NotingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed = asyncio.Event()
+    bury = ModelDirectory.bury_upload
+
+    def notice(self: ModelDirectory, model_id: str) -> Path:
+        removed.set()
+        return bury(self, model_id)
+
+    monkeypatch.setattr(ModelDirectory, "bury_upload", notice)
+    models = models_in(tmp_path, engine, upload_timeout_s=0.05)
+    await models.start()
+    await upload(models, "whole")
+    await models.catalogue.create(config_of("mine"))
+    await models.catalogue.put_part("mine", parts_of(PROGRAM, [10, len(PROGRAM) - 10])[0])
+    assert any(".uploads" in name for name in files(tmp_path))
+    await removed.wait()
+    assert models.catalogue.find("mine") is None
+    await models.close()
+    assert not any(".uploads" in name for name in files(tmp_path))
+    assert models.catalogue.is_whole("whole")
+
+
+async def test_restart(tmp_path: Path, engine: NotingEngine) -> None:
+    before = models_in(tmp_path, engine)
+    await before.start()
+    await upload(before, "whole", PROGRAM)
+    await before.catalogue.create(config_of("half"))
+    await before.catalogue.put_part("half", parts_of(PROGRAM, [10, len(PROGRAM) - 10])[0])
+    shown = before.catalogue.get("whole").document()
+    await before.close()
+
+    after = models_in(tmp_path, engine := NotingEngine())
+    await after.start()
+    assert [config.model_id for config in after.catalogue.all()] == ["whole"]
+    assert after.catalogue.get("whole").document() == shown
+    assert engine.models == {"whole": tmp_path / "whole"}
+    assert not any(name.startswith(".") for name in files(tmp_path))
+    await after.catalogue.create(config_of("half"))  # it can begin anew
+    await after.close()
+
+
+async def test_what_is_no_model_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, engine: NotingEngine
+) -> None:
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "stranger" / "trained_model.json").write_text("{")
+    models = models_in(tmp_path, engine)
+    await models.start()
+    assert models.catalogue.all() == []
+    assert "is no uploaded model and is not served" in caplog.text
+    assert (tmp_path / "stranger").exists()
+
+
+async def test_a_full_disk(models: TrainedModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    await models.catalogue.create(config_of("mine"))
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    (part,) = parts_of(PROGRAM, [len(PROGRAM)])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        assert await refused(models.catalogue.put_part("mine", part)) == (
+            500,
+            "status_exception",
+            "the model could not be kept: No space left on device",
+        )
+    await models.catalogue.put_part("mine", part)
+    await models.catalogue.put_vocabulary("mine", VOCABULARY)
+    assert models.catalogue.is_whole("mine")
