@@ -20,6 +20,8 @@ from testbed.source import Unpacked
 from tests.support.accounts import PASSWORD, ROLES, USERS
 
 _FIXTURES = ("elasticsearch", "secured")
+_CLIENT = "client"
+"""The parameter of tests that are run with several versions of the official client."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,6 +36,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if metafunc.definition.get_closest_marker("every_version") is None:
             versions = versions[:1]
         metafunc.parametrize(fixture, versions, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would put a client of one major version before an Elasticsearch of another."""
+    apart = [item for item in items if not _client_fits(item)]
+    if apart:
+        config.hook.pytest_deselected(items=apart)
+        items[:] = [item for item in items if item not in apart]
+
+
+def _client_fits(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    client = callspec.params.get(_CLIENT) if callspec else None
+    version = _version_of(item)
+    return client is None or version is None or client.partition(".")[0] == version.partition(".")[0]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
