@@ -9,8 +9,8 @@ from typing import Any, Final
 import click
 
 from proxy import __version__
-from proxy.cli_endpoints import endpoints
-from proxy.cli_support import bad_settings_exit, config_option, die, load_settings
+from proxy.cli.endpoints import endpoints
+from proxy.cli.support import bad_settings_exit, config_option, die, load_settings
 from proxy.loop import new_event_loop
 from proxy.settings import Setting, table
 
@@ -101,7 +101,7 @@ def check(**options: Any) -> None:
     Exits with 0 when all is well, 1 when something is not, 2 when the settings cannot be read.
     """
     settings = load_settings(**options)
-    from proxy.commands import run_checks
+    from proxy.cli.commands import run_checks
 
     with bad_settings_exit(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         sys.exit(0 if runner.run(run_checks(settings, click.echo)) else 1)
@@ -122,7 +122,7 @@ def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[
     if texts in ((), ("-",)):
         texts = tuple(line.decode("utf-8", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
     settings = load_settings(config, (), ())
-    from proxy.commands import CommandError, rerank_texts
+    from proxy.cli.commands import CommandError, rerank_texts
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
@@ -133,7 +133,3 @@ def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[
 
 
 main.add_command(endpoints)
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import aiohttp
 from rich.table import Table
 
-from proxy.commands import CommandError
+from proxy.cli.commands import CommandError
 from proxy.settings import Address
 
 _TIMEOUT_S: Final = 120.0

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from proxy.cli_support import config_option, die, load_settings, pairs_of
+from proxy.cli.support import config_option, die, load_settings, pairs_of
 from proxy.loop import new_event_loop
 
 if TYPE_CHECKING:
-    from proxy.endpoint_commands import Proxy
+    from proxy.cli.endpoint_commands import Proxy
 
 
 @click.group()
@@ -54,8 +54,8 @@ def _ask(
     """Print what `work` with the proxy gives: lines and tables."""
     from rich.console import Console
 
-    from proxy.commands import CommandError
-    from proxy.endpoint_commands import Proxy, address_to_ask
+    from proxy.cli.commands import CommandError
+    from proxy.cli.endpoint_commands import Proxy, address_to_ask
 
     address = url.rstrip("/") if url is not None else address_to_ask(load_settings(config, (), ()).listen)
     authorization = None
@@ -81,7 +81,7 @@ async def _awaited(awaitable: Awaitable[Sequence[object]]) -> Sequence[object]:
 @_proxy_options
 def list_(**proxy: Any) -> None:
     """Show all endpoints that rerank."""
-    from proxy.endpoint_commands import list_endpoints
+    from proxy.cli.endpoint_commands import list_endpoints
 
     async def work(asked: "Proxy") -> Sequence[object]:
         return [await list_endpoints(asked)]
@@ -118,8 +118,8 @@ def put(
       rerank-proxy endpoints put my-cohere --service cohere \\
           --setting model_id=rerank-v3.5 --secret api_key=COHERE_API_KEY
     """
-    from proxy.commands import CommandError
-    from proxy.endpoint_commands import put_endpoint, settings_of
+    from proxy.cli.commands import CommandError
+    from proxy.cli.endpoint_commands import put_endpoint, settings_of
 
     try:
         request = _json_of(body) if body is not None else {}
@@ -165,7 +165,7 @@ def _secrets(pairs: tuple[str, ...]) -> dict[str, str]:
 @_proxy_options
 def delete(inference_id: str, force: bool, dry_run: bool, **proxy: Any) -> None:
     """Delete the endpoint INFERENCE_ID."""
-    from proxy.endpoint_commands import delete_endpoint
+    from proxy.cli.endpoint_commands import delete_endpoint
 
     async def work(asked: "Proxy") -> Sequence[object]:
         return [await delete_endpoint(asked, inference_id, force=force, dry_run=dry_run)]
@@ -180,7 +180,7 @@ def delete(inference_id: str, force: bool, dry_run: bool, **proxy: Any) -> None:
 @_proxy_options
 def test(inference_id: str, query: str | None, texts: tuple[str, ...], **proxy: Any) -> None:
     """Make one real call of the endpoint INFERENCE_ID; print scores and how long it took."""
-    from proxy.endpoint_commands import SAMPLE_QUERY, SAMPLE_TEXTS, try_endpoint
+    from proxy.cli.endpoint_commands import SAMPLE_QUERY, SAMPLE_TEXTS, try_endpoint
 
     async def work(asked: "Proxy") -> Sequence[object]:
         return await try_endpoint(asked, inference_id, query or SAMPLE_QUERY, texts or SAMPLE_TEXTS)
