@@ -262,14 +262,18 @@ def command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str
 
 
 class TestCommandLine:
-    def test_check_reports_each_part_in_a_line(self, elasticsearch: RunningElasticsearch) -> None:
+    def test_check_reports_each_part_in_a_line(
+        self, elasticsearch: RunningElasticsearch, tmp_path: Path
+    ) -> None:
         result = command(
-            "check", "--upstream", elasticsearch.url, "--model", f"m={MINILM}", "--endpoint", f"{ENDPOINT}=m"
+            *("check", "--upstream", elasticsearch.url, "--model", f"m={MINILM}"),
+            *("--endpoint", f"{ENDPOINT}=m", "--state-dir", str(tmp_path)),
         )
         assert result.returncode == 0, result.stderr
         assert [line.split()[:2] for line in result.stdout.splitlines()] == [
             ["settings", "ok"],
             ["upstream", "ok"],
+            ["registry", "ok"],
             ["model", "ok"],
             ["endpoint", "ok"],
         ]
@@ -277,7 +281,10 @@ class TestCommandLine:
     def test_check_fails_for_a_model_that_is_not_there(
         self, elasticsearch: RunningElasticsearch, tmp_path: Path
     ) -> None:
-        result = command("check", "--upstream", elasticsearch.url, "--model", f"m={tmp_path / 'gone'}")
+        state = ("--state-dir", str(tmp_path / "state"))
+        result = command(
+            "check", "--upstream", elasticsearch.url, "--model", f"m={tmp_path / 'gone'}", *state
+        )
         assert result.returncode == 1
         assert "model      failed  m: " in result.stdout
 
