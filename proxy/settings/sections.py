@@ -375,8 +375,8 @@ class Settings(BaseModel):
     )
     endpoints: dict[str, Annotated[EndpointSettings, expand("model")]] = Field(
         default_factory=_absent_endpoints,
-        description="Which model serves which `inference_id`. A search that names none uses "
-        "`.rerank-v1-elasticsearch`.",
+        description="Inference endpoints that no request can change, by `inference_id`. A search that names "
+        "none uses `.rerank-v1-elasticsearch`.",
     )
     inference: InferenceSettings = Field(
         InferenceSettings(), description="The `_inference` API, for the task type `rerank`."
