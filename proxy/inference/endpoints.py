@@ -174,8 +174,11 @@ class Endpoints:
             await ranker.close()
 
     async def _start(self, inference_id: str, deadline: float) -> None:
+        endpoint = self._open.get(inference_id)
+        if endpoint is None:
+            return  # deleted by another request meanwhile
         try:
-            await self._open[inference_id].ranker.start(deadline)
+            await endpoint.ranker.start(deadline)
         except InferenceFailedError as failure:
             if failure.status != 408:
                 await self.delete(inference_id)
@@ -225,13 +228,17 @@ class _Broken:
         self._failure = failure
 
     async def rank(self, request: RerankInput, deadline: float) -> Ranking:
-        raise self._failure
+        raise self._fresh()
 
     async def check(self, deadline: float) -> None:
-        raise self._failure
+        raise self._fresh()
 
     async def start(self, deadline: float) -> None:
-        raise self._failure
+        raise self._fresh()
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    def _fresh(self) -> InferenceFailedError:
+        """The same once more: one object that many calls raise would gather all their tracebacks."""
+        return InferenceFailedError(self._failure.status, self._failure.cause)

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -20,9 +21,10 @@ from proxy.inference.configuration import EndpointConfig
 from proxy.inference.endpoints import Endpoint, Endpoints
 from proxy.inference.failures import InferenceFailedError, not_found, status_error, wrong_task_type
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
+from proxy.inference.services.elasticsearch import ElasticsearchService
 from proxy.inference.store import ReadOnlyStore, StoredEndpoint
 from proxy.settings import EndpointSettings
-from tests.support.endpoints import LoadedModels, local_endpoints
+from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
 
 LATE = 1e9
 
@@ -293,3 +295,61 @@ class TestStores:
         found = await endpoints.find("mine")
         assert found is not None
         assert (await failure(found)).cause.reason == "Unknown service [gone] for model [mine]"
+
+
+class Starting(Fake):
+    """Starts as the test says."""
+
+    def __init__(self, failure: InferenceFailedError | None) -> None:
+        super().__init__()
+        self.failure = failure
+
+    async def start(self, deadline: float) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+class StartingService(ElasticsearchService):
+    failure: InferenceFailedError | None = None
+
+    def open(self, config: EndpointConfig) -> Any:
+        return Starting(self.failure)
+
+
+class TestCreating:
+    """A new endpoint is kept only if it works, or may still come to."""
+
+    async def create(self, failure: InferenceFailedError | None, *, check: bool = True) -> Endpoints:
+        known = local_endpoints({"unused": EndpointSettings(model="m")}, OneAnswer(Reranked([], 0, 0)))
+        service = StartingService(known.services["elasticsearch"].context)
+        service.failure = failure
+        endpoints = Endpoints({service.name: service}, [], MemoryStore())
+        await endpoints.start()
+        told = nullcontext() if failure is None or not check else pytest.raises(InferenceFailedError)
+        with told as raised:
+            await endpoints.create(config("new", num_threads=1), LATE, check=check)
+        assert raised is None or raised.value is failure
+        return endpoints
+
+    @pytest.mark.parametrize(
+        ("failure", "check", "kept"),
+        [
+            (None, True, True),
+            (status_error(408, "needs longer"), True, True),
+            (status_error(500, "no such directory"), True, False),
+            (status_error(500, "no such directory"), False, True),
+        ],
+    )
+    async def test_what_is_kept(self, failure: InferenceFailedError | None, check: bool, kept: bool) -> None:
+        endpoints = await self.create(failure, check=check)
+        assert [each.inference_id for each in endpoints.all()] == (["new"] if kept else [])
+        await endpoints.close()
+
+    async def test_an_id_is_taken_once(self) -> None:
+        endpoints = await self.create(None)
+        with pytest.raises(InferenceFailedError, match=r"\[new\] already exists"):
+            await endpoints.create(config("new", num_threads=2), LATE)
+        await endpoints.delete("new")
+        assert endpoints.all() == []
+        with pytest.raises(InferenceFailedError, match=r"not found \[new\]"):
+            await endpoints.delete("new")
