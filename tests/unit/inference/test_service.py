@@ -38,7 +38,7 @@ class Example(Service):
     )
 
     def open(self, config: EndpointConfig) -> Ranker:
-        raise NotImplementedError
+        raise AssertionError("nothing is asked here")
 
     def check_settings(self, config: EndpointConfig, faults: list[str]) -> EndpointConfig:
         if config.service_settings.get("mode") == "fast" and "url" in config.service_settings:
