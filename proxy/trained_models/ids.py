@@ -44,10 +44,6 @@ class IdExpression:
     def of(cls, text: str) -> "IdExpression":
         return cls(("*",) if text in _ALL else tuple(filter(None, text.split(","))))
 
-    @property
-    def has_patterns(self) -> bool:
-        return any(_is_pattern(token) for token in self.tokens)
-
     def matches(self, value: str) -> bool:
         return any(_matches(token, value) for token in self.tokens)
 

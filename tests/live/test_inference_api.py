@@ -2,15 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Any, Final
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import pytest
 import yaml
 
+from proxy.engine import Engine
+from proxy.inference.endpoints import Endpoints
+from proxy.inference.local_models import Deployment, LocalModels
+from proxy.inference.remote import RemoteClient
+from proxy.inference.service import ServiceContext
+from proxy.inference.services.elasticsearch import ElasticsearchService
+from proxy.settings import RemoteSettings
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
+from tests.support.endpoints import MemoryStore
 from tests.support.inference import (
     ASKED,
     ILLEGAL,
@@ -24,7 +32,7 @@ from tests.support.inference import (
     refused,
     settings,
 )
-from tests.support.search_app import ENDPOINT, SearchApp, search_app
+from tests.support.search_app import ENDPOINT, NumberAtTheEnd, SearchApp, search_app
 from tests.support.searches import reranking
 
 STORED: Final = {
@@ -672,3 +680,40 @@ async def test_many_at_once(app: SearchApp) -> None:
     assert sorted(answer.status for answer in answers) == [200] * 10 + [400] * 20
     listed = (await app.call("GET", "/_inference/rerank/_all")).json()["endpoints"]
     assert [each["inference_id"] for each in listed] == [ENDPOINT, *(f"n{number}" for number in range(10))]
+
+
+class Uploaded:
+    """One uploaded model, started under another id."""
+
+    def has_model(self, model_id: str) -> bool:
+        return model_id == "uploaded"
+
+    def deployments(self) -> Mapping[str, Deployment]:
+        return {"started": Deployment("started", "uploaded", 2, 1)}
+
+
+async def test_an_id_may_not_be_a_deployments(elasticsearch: RunningElasticsearch) -> None:
+    models = LocalModels({}, Uploaded())
+    engine = cast("Engine", NumberAtTheEnd())
+    service = ElasticsearchService(ServiceContext(engine, models, 30.0, RemoteClient(RemoteSettings())))
+    endpoints = Endpoints({service.name: service}, [], MemoryStore())
+    attached = {"service": "elasticsearch", "service_settings": {"deployment_id": "started"}}
+    async with search_app(elasticsearch.url, endpoints=endpoints) as app:
+        for taken in ("started", "uploaded"):
+            answer = await app.call("PUT", f"/_inference/rerank/{taken}", attached)
+            refused(
+                answer,
+                400,
+                STATUS,
+                f"Inference endpoint IDs must be unique. Requested inference endpoint ID [{taken}] matches "
+                "existing trained model ID(s) but must not.",
+            )
+        made = await app.call("PUT", "/_inference/rerank/mine", attached)
+        ranked = await app.call("POST", "/_inference/mine", ASKED)
+    assert made.json()["service_settings"] == {
+        "num_allocations": 2,
+        "num_threads": 1,
+        "model_id": "uploaded",
+        "deployment_id": "started",
+    }
+    assert ranked.json() == {"rerank": RANKED}

@@ -267,6 +267,12 @@ def _parse(service: Service | None, inference_id: str, request: PutRequest) -> E
     """Elasticsearch's checks of a new endpoint, in its order."""
     if service is None:
         raise status_error(400, f"Unknown service [{request.service}]")
+    if service.context.models.is_deployed(inference_id):
+        raise status_error(
+            400,
+            f"Inference endpoint IDs must be unique. Requested inference endpoint ID [{inference_id}] "
+            "matches existing trained model ID(s) but must not.",
+        )
     if request.service_settings is None:
         raise status_error(400, "Missing required field [service_settings]")
     if request.task_type != RERANK:
