@@ -37,8 +37,24 @@ def test_types_of_compound_retrievers(body: Any, expected: set[str]) -> None:
     assert uses(raw) == uses(parse(raw)) == expected
 
 
-def test_what_cannot_be_parsed_uses_nothing() -> None:
-    assert uses(b'{"retriever":{"rrf":{}}') == frozenset()
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"{", set()),
+        (b'{"query" 1,"retriever":{"rrf":{}}}', set()),
+        (b'{"query":[}],"retriever":{"text_similarity_reranker":{}}}', set()),
+        (b'{"retriever":{"rrf":{}}', {"rrf"}),
+        (b'{"retriever":{"rrf":{"retrievers":[}', {"rrf"}),
+        (
+            b'{"retriever":{"rrf":{"retrievers":[{"standard":},{"text_similarity_reranker":{}}',
+            {"rrf", RERANKER},
+        ),
+        (b'{"retriever":{"text_similarity_reranker":{"field":x}}}', {RERANKER}),
+    ],
+)
+def test_a_fault_of_the_text_hides_what_follows_it(body: bytes, expected: set[str]) -> None:
+    """Upstream meets it first, unless it is inside a tree with retrievers that upstream may not know."""
+    assert uses(body) == expected
 
 
 @pytest.mark.parametrize(
