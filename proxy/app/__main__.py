@@ -5,6 +5,7 @@ process, however its parent died.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -103,6 +104,9 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         await _listen(cleanup, control.application(engine, registry), control_socket, settings)
         await _listen(cleanup, app.application(), socket, settings)
         await _watch_parent(stop)
+        # What was loaded up to now stays. Going through it again and again would hold up all requests.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
 
 

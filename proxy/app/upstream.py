@@ -1,6 +1,7 @@
 """Elasticsearch over aiohttp, with everything switched off that would add to or change a request."""
 
 import os
+from io import BytesIO
 from typing import Final
 
 import aiohttp
@@ -15,6 +16,7 @@ from proxy.upstream import Reply
 from proxy.upstream_address import host_header, tls_context
 
 _MAX_HEAD: Final = 64 * 1024
+_AT_ONCE: Final = 256 * 1024
 
 
 class UpstreamClient:
@@ -63,7 +65,7 @@ class UpstreamClient:
 
     async def _send(self, method: str, url: URL, body: bytes, headers: CIMultiDict[str]) -> Reply:
         async with self._session.request(
-            method, url, data=body or None, headers=headers, allow_redirects=False
+            method, url, data=_in_pieces(body), headers=headers, allow_redirects=False
         ) as answer:
             return Reply(answer.status, for_client(answer.raw_headers), await self._read(answer))
 
@@ -102,6 +104,11 @@ class CallerUpstream:
             headers = headers.copy()
             headers.popall("Content-Type")
         return await self._client.request(method, target, body, headers)
+
+
+def _in_pieces(body: bytes) -> bytes | BytesIO | None:
+    """A long body as a file: aiohttp writes a file in pieces, and bytes at once."""
+    return BytesIO(body) if len(body) > _AT_ONCE else body or None
 
 
 def _describe(failure: aiohttp.ClientError) -> str:

@@ -6,6 +6,7 @@ from math import nan
 from typing import Final, TypeVar
 
 from proxy.errors import Cause, ElasticsearchError, error
+from proxy.offload import answer_size, offload
 from proxy.search.answer.failures import RankPhaseError, children_failed, search_failure
 from proxy.search.inner import bodies, queries
 from proxy.search.inner.fields import text_of, vector_of
@@ -141,11 +142,10 @@ class Evaluation:
         body = bodies.inner_search(self._pit, _altered(parent, clauses), window, fields)
         answer = (await self._search(body)).body
         with as_search_answer():
-            found = read_window(answer, "")
-            if fields:
-                for doc, hit in zip(found.docs, found.hits, strict=True):
-                    self._values.setdefault((doc.index, doc.id), []).append(members(bytes(hit)).get("fields"))
-        return [doc.scored(_tracked(doc)) for doc in found.docs]
+            docs, sections = await offload(answer_size(answer), _read_hits, answer, with_fields=bool(fields))
+        for doc, section in zip(docs, sections, strict=True):
+            self._values.setdefault((doc.index, doc.id), []).append(section)
+        return docs
 
     def _values_of(self, doc: RankDoc) -> Sequence[bytes | None]:
         """The `fields` sections of a document, one for each search that found it."""
@@ -199,6 +199,13 @@ def _combined(retriever: CompoundRetriever, lists: Sequence[Sequence[RankDoc]]) 
         return fuse_linear(lists, weights, normalizers, window, retriever.min_score)
     (docs,) = lists
     return docs[:window]
+
+
+def _read_hits(answer: bytes, *, with_fields: bool) -> tuple[list[RankDoc], list[bytes | None]]:
+    """The documents of an inner search, and each one's `fields` section if that was asked for."""
+    found = read_window(answer, "")
+    sections = [members(bytes(hit)).get("fields") if with_fields else None for hit in found.hits]
+    return [doc.scored(_tracked(doc)) for doc in found.docs], sections
 
 
 def _tracked(doc: RankDoc) -> float:

@@ -40,7 +40,7 @@ _NUMBER: Final = rb"-?(?:0(?![0-9])|[1-9][0-9]*+)(?:\.[0-9]++|(?!\.))(?:[eE][+-]
 _match_string: Final = re.compile(_STRING).match
 _match_number: Final = re.compile(_NUMBER).match
 _match_literal: Final = re.compile(rb"(?:true|false|null)(?![A-Za-z0-9_$])").match
-_skip_blank: Final = re.compile(rb"(?:[ \t\r\n]++|/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/|//[^\r\n]*+)*+").match
+_skip_blank: Final = re.compile(rb"(?:[ \t\r\n]++|/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/|//[^\r\n]*+[\r\n])*+").match
 _skip_to_comment: Final = re.compile(
     rb'[^"/]*+(?:"(?:[^"\\]++|\\.)*+"[^"/]*+|/(?![/*])[^"/]*+)*+', re.DOTALL
 ).match
@@ -96,7 +96,7 @@ class Text:
                 continue
             if body.startswith(b"/*", offset) and (close := body.find(b"*/", offset + 2)) >= 0:
                 offset = close + 2  # a comment that the piece cut off
-            elif body.startswith(b"//", offset) and limit < len(body):
+            elif body.startswith(b"//", offset):  # so was this one, or it ends with the body
                 end = _next_line.search(body, offset)
                 offset = end.start() if end else len(body)
             else:

@@ -37,6 +37,7 @@ from proxy.inference.requests import (
 from proxy.inference.service import Service
 from proxy.inference.settings_table import unknown_settings
 from proxy.inference.store import already_exists
+from proxy.offload import offload
 from proxy.search.rawjson import Printer
 from proxy.upstream import Reply
 from proxy.xcontent.java_numbers import print_float
@@ -120,7 +121,7 @@ class InferenceApi:
         if not is_ours and await self.upstream_answers(context):
             return None
         check_id(inference_id)
-        request = parse_put(context.body, target.task_type)
+        request = await offload(len(context.body), parse_put, context.body, target.task_type)
         service = self._endpoints.services.get(request.service)
         is_ours = request.task_type == RERANK and service is not None
         if not is_ours and await self.upstream_answers(context):
@@ -141,7 +142,7 @@ class InferenceApi:
         if endpoint is None and await self.upstream_answers(context):
             return None
         check_id(inference_id)
-        request = parse_update(context.body, target.task_type)
+        request = await offload(len(context.body), parse_update, context.body, target.task_type)
         if endpoint is None:
             reason = f"The inference endpoint [{inference_id}] does not exist and cannot be updated"
             raise error(404, "resource_not_found_exception", reason)
@@ -197,10 +198,10 @@ class InferenceApi:
             if await self.upstream_answers(context):
                 return None
             if target.task_type == RERANK:  # else the endpoint is looked up first, to know what body to read
-                parse_rerank(context.body)
+                await offload(len(context.body), parse_rerank, context.body)
             raise not_found(target.inference_id)
         check_runs(target.task_type)
-        request = parse_rerank(context.body)
+        request = await offload(len(context.body), parse_rerank, context.body)
         service = self._service(endpoint.config)
         call = RerankInput(
             request.query,

@@ -15,7 +15,7 @@ from proxy.search.language.clauses import (
     VECTOR_BUILDER,
 )
 from proxy.search.language.leaf_grammar import BASE_FIELDS, base, parse_knn, parse_standard
-from proxy.search.language.retriever_names import MAX_NESTING, nesting
+from proxy.search.language.retriever_names import MAX_NESTING, MAX_RETRIEVERS, extent
 from proxy.search.language.retrievers import (
     DEFAULT_INFERENCE_ID,
     DEFAULT_RANK_CONSTANT,
@@ -68,8 +68,11 @@ def parse_retriever(node: Node) -> Retriever:
         ElasticsearchError: 400, with Elasticsearch's type, reason and position; also for what Elasticsearch
             accepts and this proxy does not support yet.
     """
-    if nesting(node) > MAX_NESTING:
+    levels, number = extent(node)
+    if levels > MAX_NESTING:
         raise unsupported(f"[retriever] more than [{MAX_NESTING}] levels deep")
+    if number > MAX_RETRIEVERS:
+        raise unsupported(f"[retriever] of more than [{MAX_RETRIEVERS}] retrievers")
     entries = node.entries()
     name, inner = next(entries)
     if name not in _PARSERS:

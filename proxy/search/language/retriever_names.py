@@ -10,6 +10,8 @@ from proxy.xcontent.source import Node, parse, walk
 
 MAX_NESTING: Final = 50
 """Retrievers inside one another. Elasticsearch has no limit but its stack."""
+MAX_RETRIEVERS: Final = 1000
+"""Retrievers in one tree, each of which is a search. Elasticsearch has no limit."""
 
 
 def uses(body: bytes | Node) -> frozenset[str]:
@@ -45,18 +47,19 @@ def names_reranker(document: Node) -> bool:
     )
 
 
-def nesting(retriever: Node) -> int:
-    """Return how many retrievers stand inside one another, up to the first fault of the text; what has no
-    retriever's name ends the count.
+def extent(retriever: Node) -> tuple[int, int]:
+    """Return how many retrievers stand inside one another, and how many there are, up to the first fault of
+    the text. What has no retriever's name ends the count.
     """
-    deepest = 0
+    deepest = number = 0
     try:
         for name, level in _names(retriever, RETRIEVER_TYPES):
             if name in RETRIEVER_TYPES:
                 deepest = max(deepest, level)
+                number += 1
     except ParseError:
         pass  # which the grammar words when it gets there
-    return deepest
+    return deepest, number
 
 
 def _names(retriever: Node, within: Collection[str] | None) -> Iterator[tuple[str, int]]:
