@@ -1,8 +1,8 @@
 """Where values end: the native way agrees with reading them piece by piece, and takes any size and depth."""
 
-import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import pytest
@@ -43,10 +43,8 @@ def test_comments_inside_a_value_are_white_space(
     places = [0, *(match.end() for match in tokens if match[1] or match[2])]
     place = data.draw(st.sampled_from(places))
     commented = raw[:place] + data.draw(blanks) + raw[place:]
-    assert parse(b"[" + commented + b" , 1]").items[0].raw == commented.lstrip(b" \n\t") or place in (
-        0,
-        len(raw),
-    )
+    node = parse(b"[" + commented + b" , 1]").items[0]
+    assert node.raw == (commented if 0 < place < len(raw) else raw)
 
 
 @given(values, layouts, st.integers(0, 40))
@@ -153,10 +151,8 @@ def test_the_first_look_costs_no_more_than_its_size(body: Callable[[int], bytes]
         spent = []
         for _ in range(3):
             began = time.thread_time()
-            try:
-                json.dumps(parse(raw).members.get("none"))
-            except ElasticsearchError:
-                pass
+            with suppress(ElasticsearchError):
+                parse(raw).get("none")
             spent.append(time.thread_time() - began)
         return min(spent)
 
