@@ -64,6 +64,12 @@ def never_closed(body: bytes, kind: str, start: int, token: int) -> ParseError:
     return end_of_input(body, f": {marker}", token)
 
 
+def nothing_after_comma(body: bytes, kind: str, token: int) -> ParseError:
+    """Return the fault of an `Object` or `Array` that ends with a comma and the body."""
+    reason = f"Unexpected end-of-input within/between {kind} entries"
+    return syntax_error(body, len(body), reason, token)
+
+
 def bad_value(body: bytes, offset: int, token: int, *, in_array: bool = False) -> ParseError:
     """Return the fault of what stands in the place of a value and begins none."""
     here = body[offset : offset + 1]
@@ -80,8 +86,6 @@ def bad_value(body: bytes, offset: int, token: int, *, in_array: bool = False) -
     word = _match_token(body, offset)
     if word is not None:
         return _bad_token(body, word[0].decode(), offset, token)
-    if here < b" ":
-        return _control_character(body, offset, token)
     return _unexpected(body, offset, f": expected a valid value {_VALUES}", token)
 
 
@@ -92,15 +96,22 @@ def bad_separator(body: bytes, offset: int, kind: str, start: int, token: int) -
         opened = f"(for {kind} starting at {_source(body, start)})"
         reason = f"Unexpected close marker '{here.decode()}': expected '{_BRACKETS[kind]}' {opened}"
         return syntax_error(body, offset, reason, offset)
-    if here < b" ":
-        return _control_character(body, offset, token)
     return _unexpected(body, offset, f": was expecting comma to separate {kind} entries", token)
 
 
 def bad_name(body: bytes, offset: int, token: int) -> ParseError:
     """Return the fault of what stands in the place of a field's name."""
     if body[offset : offset + 1] != b'"':
-        return _unexpected(body, offset, ": was expecting double-quote to start field name", token)
+        expected = ": was expecting double-quote to start field name"
+        size = _utf8_size(body[offset])
+        if size == 1:
+            return _unexpected(body, offset, expected, token)
+        try:
+            character = body[offset : offset + size].decode("utf-8")
+        except UnicodeDecodeError:
+            return bad_utf8(body, offset, token)
+        reason = f"Unexpected character ('{character}' (code {ord(character)})){expected}"
+        return syntax_error(body, offset + size - 1, reason, token)
     return bad_string(body, offset, token, "name", " in field name")
 
 
@@ -114,8 +125,10 @@ def bad_string(body: bytes, offset: int, token: int | None, what: str, unended: 
     part = _match_string_part(body, offset + 1)
     assert part is not None  # it matches nothing at all too
     end = part.end()
-    if end >= len(body) or body[end:] == b"\\":
+    if end >= len(body):
         return end_of_input(body, unended, token)
+    if body[end:] == b"\\":
+        return end_of_input(body, " in character escape sequence", token)
     if body[end] < 0x20:
         reason = (
             f"Illegal unquoted character ((CTRL-CHAR, code {body[end]})): has to be escaped using backslash "
@@ -181,9 +194,9 @@ def _bad_number(body: bytes, offset: int, token: int) -> ParseError:
         problem = "Exponent indicator not followed by a digit"
     else:
         return syntax_error(body, end, "Invalid numeric value: Leading zeroes not allowed", token)
-    if end >= len(body):
-        return end_of_input(body, " in a Number value", token)
-    return _unexpected(body, end, f" in numeric value: {problem}", token)
+    end = min(end, len(body) - 1)
+    reason = f"Unexpected character ({_character(body[end])}) in numeric value: {problem}"
+    return syntax_error(body, end, reason, token)
 
 
 def _bad_token(body: bytes, word: str, offset: int, token: int) -> ParseError:
@@ -195,20 +208,35 @@ def _bad_token(body: bytes, word: str, offset: int, token: int) -> ParseError:
     return syntax_error(body, min(end + 1, len(body)), reason, token)
 
 
-def _control_character(body: bytes, offset: int, token: int) -> ParseError:
+def _control_character(body: bytes, offset: int, token: int | None) -> ParseError:
     white = "only regular white space (\\r, \\n, \\t) is allowed between tokens"
     reason = f"Illegal character ((CTRL-CHAR, code {body[offset]})): {white}"
     return syntax_error(body, offset + 1, reason, token)
 
 
 def _unexpected(body: bytes, offset: int, expected: str, token: int | None, after: int = 0) -> ParseError:
-    reason = f"Unexpected character ({_character(body[offset])}){expected}"
-    return syntax_error(body, offset + after, reason, token)
+    code = body[offset]
+    if code < ord(" "):
+        return _control_character(body, offset, token)
+    if code == ord("/"):
+        return _bad_comment(body, offset, token)
+    return syntax_error(body, offset + after, f"Unexpected character ({_character(code)}){expected}", token)
+
+
+def _bad_comment(body: bytes, offset: int, token: int | None) -> ParseError:
+    if offset + 1 >= len(body) or body.startswith(b"/*", offset):
+        return end_of_input(body, " in a comment", token)
+    shown = _character(body[offset + 1])
+    reason = f"Unexpected character ({shown}): was expecting either '*' or '/' for a comment"
+    return syntax_error(body, offset + 1, reason, token)
+
+
+def _utf8_size(first: int) -> int:
+    return 1 if first < 0xC0 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4
 
 
 def _character(code: int) -> str:
-    shown = chr(code) if 0x20 < code < 0x7F else f"\\u{code:04x}"
-    return f"'{shown}' (code {code})"
+    return f"'{chr(code)}' (code {code})" if code >= ord(" ") else f"(CTRL-CHAR, code {code})"
 
 
 def _beyond_constraint(what: str, limit: int, name: str, token: int) -> ParseError:

@@ -21,6 +21,7 @@ from proxy.xcontent.text import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING, Te
 __all__ = ["ARRAY", "BOOLEAN", "NULL", "NUMBER", "OBJECT", "STRING", "Node", "parse", "parse_array", "walk"]
 
 _BOM: Final = b"\xef\xbb\xbf"
+_BETWEEN: Final = " within/between Object entries"
 _NO_KEYS: Final[dict[str, int]] = {}
 _NO_MEMBERS: Final[dict[str, "Node"]] = {}
 _NO_ITEMS: Final[list["Node"]] = []
@@ -165,14 +166,17 @@ class Node:
         if here == (b"}" if self.kind == OBJECT else b"]"):
             self._close(offset + 1)
             return None
-        if last is not None:
+        if last is None:
+            if here in (b"}", b"]"):
+                raise faults.bad_separator(text.body, offset, self._called(), self.start, token)
+        else:
             if here != b",":
                 raise faults.bad_separator(text.body, offset, self._called(), self.start, token)
             offset = text.blank(offset + 1)
             if offset >= len(text.body):
-                raise faults.never_closed(text.body, self._called(), self.start, token)
+                raise faults.nothing_after_comma(text.body, self._called(), token)
         text.count()
-        child = self._member(offset, token) if self.kind == OBJECT else self._item(offset, token)
+        child = self._member(offset, token) if self.kind == OBJECT else self._item(offset)
         self._last = child
         return child
 
@@ -199,21 +203,21 @@ class Node:
             raise faults.duplicate_name(text.body, name_end, name, token)
         colon = text.blank(name_end)
         if colon >= len(text.body):
-            raise faults.never_closed(text.body, self._called(), self.start, offset)
+            raise faults.end_of_input(text.body, _BETWEEN, offset)
         if text.body[colon : colon + 1] != b":":
             raise faults.bad_colon(text.body, colon, offset)
-        child = self._value(text.blank(colon + 1), offset)
+        value = text.blank(colon + 1)
+        if value >= len(text.body):
+            raise faults.end_of_input(text.body, _BETWEEN, offset)
+        child = node_at(text, value, offset, parent=self)
         self._members[name] = child
         self.keys[name] = offset
         return child
 
-    def _item(self, offset: int, token: int) -> "Node":
-        child = self._value(offset, token)
+    def _item(self, offset: int) -> "Node":
+        child = node_at(self.text, offset, offset, parent=self)
         self._items.append(child)
         return child
-
-    def _value(self, offset: int, token: int) -> "Node":
-        return node_at(self.text, offset, token, parent=self)
 
     def _called(self) -> str:
         return "Object" if self.kind == OBJECT else "Array"
@@ -236,9 +240,7 @@ def node_at(text: Text, offset: int, token: int, parent: Node | None = None) -> 
     end = None if kind is None else text.scalar_end(offset, token)
     if kind is None or end is None:
         if offset >= len(text.body):
-            if parent is None:
-                raise faults.end_of_input(text.body, "", token)
-            raise faults.never_closed(text.body, parent._called(), parent.start, token)
+            raise faults.end_of_input(text.body, "", token)
         in_array = parent is not None and parent.kind == ARRAY
         raise faults.bad_value(text.body, offset, token, in_array=in_array)
     return Node(text, kind, offset, depth, end)

@@ -49,7 +49,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         return None
     values: dict[str, Any] = {}
     others: dict[str, bytes] = {}
-    for name, member in root.members.items():
+    for name, member in root.entries():
         if name == "retriever":
             values[name] = parse_retriever(member)
         elif name in _SCALARS:
