@@ -70,7 +70,7 @@ def as_search_answer() -> Iterator[None]:
     """Upstream's answer is no search's: the fault is there, not in the client's request."""
     try:
         yield
-    except (ElasticsearchError, KeyError, TypeError, ValueError) as failure:
+    except (ElasticsearchError, KeyError, TypeError, ValueError, RecursionError) as failure:
         if isinstance(failure, ElasticsearchError) and failure.status >= 500:
             raise  # not the reader's: of a search that was made meanwhile
         reason = "upstream answered an inner search with 200, but not as Elasticsearch does"

@@ -138,19 +138,76 @@ OTHER_FORMATS: Final[dict[str, tuple[str, Callable[[], bytes]]]] = {
 }
 
 
-@pytest.fixture
-async def app() -> AsyncIterator[SearchApp]:
-    """The application, before something that answers as an Elasticsearch in which nothing is found."""
+HIT: Final = b'{"_index":"i","_id":"%d","_score":1.0,"sort":[1.0,%d],"fields":{"text":["a text 1"]}}'
 
-    async def answer(request: web.Request) -> web.Response:
+
+def with_hits(*hits: bytes) -> bytes:
+    return (
+        b'{"took":1,"timed_out":false,"_shards":{"total":1,"successful":1,"skipped":0,"failed":0},'
+        b'"hits":{"total":{"value":1,"relation":"eq"},"max_score":1.0,"hits":[%b]}}' % b",".join(hits)
+    )
+
+
+def with_source(source: bytes) -> bytes:
+    return with_hits(b'{"_index":"i","_id":"1","_score":1.0,"sort":[1.0,1],"_source":%b}' % source)
+
+
+def with_text(value: bytes) -> bytes:
+    return with_hits(b'{"_index":"i","_id":"1","_score":1.0,"sort":[1.0,1],"fields":{"text":[%b]}}' % value)
+
+
+ANSWERS: Final[dict[str, Callable[[], bytes]]] = {
+    "hits": lambda: with_hits(*(HIT % (at, at) for at in range(20_000))),
+    "hits without anything": lambda: with_hits(*[b"{}"] * 300_000),
+    "a deep source": lambda: with_source(b"[" * 200_000 + b"]" * 200_000),
+    "a deep source of objects": lambda: with_source(b'{"a":' * 200_000 + b"1" + b"}" * 200_000),
+    "a wide source": lambda: with_source(numbered(b'"a%d":1', 300_000)),
+    "a source that spells halves of characters": lambda: with_source(many(b'"\\ud800"', 100_000) + b" " * 10),
+    "deep hits": lambda: with_hits(b"[" * 200_000 + b"]" * 200_000),
+    "a deep text": lambda: with_text(b"[" * 200_000 + b"]" * 200_000),
+    "a text of many values": lambda: with_text(many(b"1", 300_000)),
+    "a text that is a long number": lambda: with_text(b"1" * 1_000_000),
+    "a long text": lambda: with_text(b'"' + b"a " * 1_000_000 + b'1"'),
+    "a text of escapes": lambda: with_text(b'"' + b"\\n" * 1_000_000 + b' 1"'),
+    "a long score": lambda: with_hits(b'{"_index":"i","_id":"1","_score":' + b"1" * 1_000_000 + b"}"),
+    "no hits but depth": lambda: b"[" * 300_000 + b"]" * 300_000,
+    "an error that is deep": lambda: b'{"error":' + b'{"caused_by":' * 100_000 + b"1" + b"}" * 100_001,
+    "an error of many": lambda: (
+        b'{"error":{"type":"x","reason":"y","root_cause":' + many(b"{}", 300_000) + b'},"status":400}'
+    ),
+}
+
+
+class FakeElasticsearch:
+    """Answers as an Elasticsearch in which nothing is found.
+
+    Attributes:
+        search: What it answers to a search instead, and with which status.
+    """
+
+    def __init__(self) -> None:
+        self.search: tuple[int, bytes] | None = None
+
+    async def answer(self, request: web.Request) -> web.Response:
         body = await request.read()
+        if request.path.endswith("/_search") and self.search is not None:
+            status, answer = self.search
+            return web.Response(status=status, body=answer, content_type="application/json")
         found: Any = {"id": "pit"} if request.path.endswith("/_pit") else NOTHING_FOUND
         if request.path.endswith("/_msearch"):
             found = {"took": 1, "responses": [{**NOTHING_FOUND, "status": 200}] * (body.count(b"\n") // 2)}
         return web.json_response(found)
 
+
+@pytest.fixture
+def elasticsearch() -> FakeElasticsearch:
+    return FakeElasticsearch()
+
+
+@pytest.fixture
+async def app(elasticsearch: FakeElasticsearch) -> AsyncIterator[SearchApp]:
     upstream = web.Application(client_max_size=0)
-    upstream.router.add_route("*", "/{path:.*}", answer)
+    upstream.router.add_route("*", "/{path:.*}", elasticsearch.answer)
     runner = web.AppRunner(upstream)
     await runner.setup()
     try:
@@ -200,3 +257,17 @@ async def test_of_a_new_endpoint(app: SearchApp, name: str) -> None:
 async def test_of_another_format(app: SearchApp, name: str) -> None:
     format_, body = OTHER_FORMATS[name]
     await ask(app, "/_search", body(), f"application/{format_}")
+
+
+@pytest.mark.parametrize("query", ["", "?search_type=query_then_fetch"], ids=["one search", "point in time"])
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_of_upstreams_answer(
+    app: SearchApp, elasticsearch: FakeElasticsearch, name: str, status: int, query: str
+) -> None:
+    """Whatever upstream says, the client gets an answer: upstream's, or what is wrong with it."""
+    elasticsearch.search = status, ANSWERS[name]()
+    with longest_step() as longest:
+        answer = await app.call("POST", "/_search" + query, SEARCH)
+    assert longest.seconds < LONGEST_STEP_S, longest.what
+    assert b"illegal_state_exception" not in answer.body[:300]
