@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import unquote
 
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.endpoint_references import references, referring_pipelines
@@ -40,6 +39,7 @@ from proxy.inference.store import already_exists
 from proxy.search.rawjson import Printer
 from proxy.upstream import Reply
 from proxy.xcontent.java_numbers import print_float
+from proxy.xcontent.target import decode
 from proxy.xcontent.time_value import TimeValue, time_param
 
 _DEFAULT_TIMEOUT: Final = TimeValue(30 * 10**9)
@@ -56,7 +56,7 @@ class Target:
     """
 
     def __init__(self, path_params: Mapping[str, str]) -> None:
-        first, second = (unquote(path_params.get(name, "")) for name in ("first", "second"))
+        first, second = (decode(path_params.get(name, "")) for name in ("first", "second"))
         self.inference_id = second or first
         self.task_type = task_type_of(first) if second else ANY
 

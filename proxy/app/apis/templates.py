@@ -37,9 +37,9 @@ class SearchTemplate:
     async def answer(self, context: RequestContext) -> SearchAnswer | None:
         if not context.has_json_body or not template.may_rerank(context.body):
             return None
-        upstream = _upstream(context)
-        body = template.rendered_body(await _render(upstream, context.body)) if upstream else None
-        if upstream is None or body is None or not multi.may_hold_retriever(body):
+        upstream = context.upstream()
+        body = template.rendered_body(await _render(upstream, context.body))
+        if body is None or not multi.may_hold_retriever(body):
             return None
         body = template.with_flags(body, context.body, context.params)
         search = self._parse(context.index, template.search_params(context.params, body), body)
@@ -67,9 +67,7 @@ class MultiSearchTemplate:
         request = multi.split(context.body)
         if not any(template.may_rerank(item.body) for item in request.items):
             return None
-        upstream = _upstream(context)
-        if upstream is None:
-            return None
+        upstream = context.upstream()
         defaults = multi.url_defaults(context.index, context.params)
         items = [multi.with_defaults(item, defaults) for item in request.items]
         rendered = await _render_all(upstream, items)
@@ -92,14 +90,6 @@ class MultiSearchTemplate:
             return rendered
         search = Item(item.header, template.with_flags(body, item.body, Params(())))
         return plan_item(search, params, self._parse)
-
-
-def _upstream(context: RequestContext) -> Upstream | None:
-    """None for headers that only the edge can pass on: then nothing can be rendered in the caller's name."""
-    try:
-        return context.upstream()
-    except ElasticsearchError:
-        return None
 
 
 def _check(plans: Sequence[Plan]) -> None:

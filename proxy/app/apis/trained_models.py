@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.parameters import check_params
@@ -30,6 +30,7 @@ from proxy.trained_models.trained_models import TrainedModels
 from proxy.upstream import Reply
 from proxy.xcontent.java_numbers import print_double
 from proxy.xcontent.params import Params
+from proxy.xcontent.target import decode
 
 _CONFIGS: Final = "trained_model_configs"
 _STATS: Final = "trained_model_stats"
@@ -128,7 +129,7 @@ class TrainedModelsApi:
         check_params(context, ())
         if await self._leaves(context, model_id):
             return None
-        number = Params((("part", unquote(context.path_params["part"]), ""),)).integer("part")
+        number = Params((("part", decode(context.path_params["part"]), ""),)).integer("part")
         assert number is not None
         part = await asyncio.to_thread(parse_part, number, required(context.body))
         await self._catalogue.put_part(model_id, part)
@@ -248,7 +249,7 @@ class TrainedModelsApi:
 
     async def target(self, context: RequestContext) -> str:
         """The id in the path; empty where there is none."""
-        return unquote(context.path_params.get("id", ""))
+        return decode(context.path_params.get("id", ""))
 
     async def _leaves(self, context: RequestContext, model_id: str) -> bool:
         """Whether upstream is to answer for this model.

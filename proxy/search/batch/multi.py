@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 import msgspec
 
@@ -13,6 +13,7 @@ from proxy.errors import ElasticsearchError, error
 from proxy.search.rawjson import Printer, elements, members
 from proxy.xcontent.params import Params, parse_params
 from proxy.xcontent.source import ARRAY, NULL, OBJECT, STRING, Node, parse, parse_array
+from proxy.xcontent.target import decode
 
 _ALIASES: Final = {
     "allowNoIndices": "allow_no_indices",
@@ -98,11 +99,11 @@ def url_defaults(index: str | None, params: Params) -> dict[str, bytes]:
     """What the URL says for each header that does not say it itself, as members of a header.
 
     Args:
-        index: The index expression of the path, percent-encoded.
+        index: The index expression of the path, as it came.
     """
     defaults = {name: _json(params[name]) for name in params if name in _URL_DEFAULTS}
     if index is not None:
-        defaults["index"] = _json(unquote_to_bytes(index).decode("utf-8", "replace"))
+        defaults["index"] = _json(decode(index))
     return defaults
 
 
@@ -157,7 +158,7 @@ def header_of(target: str) -> bytes:
     """The header line that stands for the path and query string of a `_search`."""
     path, _, query = target.partition("?")
     index = path.strip("/").rpartition("/")[0]
-    header = {} if not index else {"index": _json(unquote_to_bytes(index).decode("utf-8", "replace"))}
+    header = {} if not index else {"index": _json(decode(index))}
     params = parse_params(query)
     header.update((name, _json(params[name])) for name in params if name in _HEADER_KEYS)
     return _compact.object(header, 0)
