@@ -19,6 +19,7 @@ from proxy.app.headers import for_upstream
 from proxy.app.messages import Request, Response
 from proxy.app.metrics import RequestCounter, SearchMetrics
 from proxy.app.own_headers import own_headers
+from proxy.app.refusals import of_the_client
 from proxy.app.style import JSON_STYLE, OF_THE_ANSWER, Style
 from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
@@ -97,7 +98,7 @@ class App:
             headers = [*(answer.headers or own), (HEADER, answer.outcome.header())]
             return await style.response(200, headers, answer.body)
         except UpstreamRefusedError as refused:
-            reply = refused.reply
+            reply = of_the_client(refused.reply, target.path)
             if is_refusal(reply.status, reply.body):
                 return _pass(counter)
             counter.refused(reply.status)

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from proxy.app.apis.inference import InferenceApi
 from proxy.app.apis.routes import inference_routes
-from proxy.app.listener import Listener
+from proxy.app.listener import Handle, Listener
 from proxy.app.metrics import InferenceMetrics, SearchMetrics
 from proxy.app.server import App
 from proxy.app.unknown_retrievers import UnknownRetrievers
@@ -127,6 +127,7 @@ class SearchApp:
     executor: Executor
     upstream: RecordingUpstream
     session: aiohttp.ClientSession
+    handle: Handle
 
     async def search(
         self,
@@ -211,7 +212,7 @@ async def search_app(
         await listener.start_on(sock)
         host, port = sock.getsockname()
         async with aiohttp.ClientSession() as session:
-            yield SearchApp(f"http://{host}:{port}", engine, executor, upstream, session)
+            yield SearchApp(f"http://{host}:{port}", engine, executor, upstream, session, app.handle)
     finally:
         await listener.close()
         await app.close()

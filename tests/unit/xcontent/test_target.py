@@ -1,4 +1,4 @@
-"""Targets as ``RestRequest`` and ``RestUtils`` read them; the values are what Elasticsearch 9.5.0 answered."""
+"""Targets as ``RestRequest`` and ``RestUtils`` read them, by what Elasticsearch answered."""
 
 import pytest
 from hypothesis import given
