@@ -63,10 +63,11 @@ class Listener:
             connection.finish()
         if open_:
             await asyncio.wait([each.lost for each in open_], timeout=self._shutdown_timeout_s)
-        tasks = [each.task for each in open_ if each.task is not None]
-        for connection in open_:
+        late = [each for each in open_ if not each.lost.done()]
+        tasks = [each.task for each in late if each.task is not None]
+        for connection in late:
             connection.abort()
-        await asyncio.gather(*tasks, *(each.lost for each in open_), return_exceptions=True)
+        await asyncio.gather(*tasks, *(each.lost for each in late), return_exceptions=True)
 
 
 class _Connection(asyncio.Protocol):
