@@ -28,9 +28,9 @@ from proxy.search.ranks.fusion import fuse_linear, fuse_rrf
 from proxy.search.ranks.pins import capped, pin_scores
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import members
-from proxy.search.run import Run, as_search_answer
+from proxy.search.run import AN_INNER_SEARCH, Run
 from proxy.search.scoring import Scorer
-from proxy.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError, reading
 
 T = TypeVar("T")
 
@@ -140,7 +140,7 @@ class Evaluation:
             return []
         body = bodies.inner_search(self._pit, _altered(parent, clauses), window, fields)
         answer = (await self._search(body)).body
-        with as_search_answer():
+        with reading(AN_INNER_SEARCH):
             found = read_window(answer, "")
             if fields:
                 for doc, hit in zip(found.docs, found.hits, strict=True):
@@ -152,11 +152,15 @@ class Evaluation:
         return self._values.get((doc.index, doc.id), ())
 
     def _with_texts(self, docs: Sequence[RankDoc], field: str) -> Sequence[RankDoc]:
-        return [_saying(doc, _first(text_of(each, field) for each in self._values_of(doc))) for doc in docs]
+        with reading(AN_INNER_SEARCH):
+            return [
+                _saying(doc, _first(text_of(each, field) for each in self._values_of(doc))) for doc in docs
+            ]
 
     def _diversified(self, retriever: DiversifyRetriever, docs: Sequence[RankDoc]) -> Sequence[RankDoc]:
         field = retriever.field
-        vectors = [_first(vector_of(each, field) for each in self._values_of(doc)) for doc in docs]
+        with reading(AN_INNER_SEARCH):
+            vectors = [_first(vector_of(each, field) for each in self._values_of(doc)) for doc in docs]
         try:
             return diversify(docs, vectors, retriever.query_vector, retriever.lambda_ or 0.0, retriever.size)
         except ValueError as failure:

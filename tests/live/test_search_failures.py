@@ -439,7 +439,9 @@ class TestUpstream:
         assert answer.json()["error"]["type"] == "status_exception"
 
     async def test_a_kept_connection_that_it_closed_is_not_the_clients_trouble(self) -> None:
-        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        hits = (
+            b'{"took":1,"_shards":{},"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        )
         answers = iter([reply(200, b'{"id":"p"}'), reply(200, hits), reply(200, hits), reply(200, b"{}")])
 
         async def serve(wire: Wire) -> None:
@@ -484,14 +486,18 @@ class TestUpstream:
         assert "[search.max_response: 1048576]" in answer.json()["error"]["reason"]
 
     async def test_it_compresses_unasked(self) -> None:
-        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        hits = (
+            b'{"took":1,"_shards":{},"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        )
         serve, requests = answering(reply(200, gzip.compress(hits), b"content-encoding: gzip\r\n"))
         answer = await in_front_of(serve, reranking())
         assert answer.hits == []
         assert requests[0].field("accept-encoding") is None
 
     async def test_warnings_of_all_searches_come_back_once(self) -> None:
-        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        hits = (
+            b'{"took":1,"_shards":{},"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        )
         shared, own = b'Warning: 299 ES "both"\r\n', b'Warning: 299 ES "final"\r\n'
         serve, requests = answering(
             reply(200, b'{"id":"p"}'),
@@ -506,7 +512,9 @@ class TestUpstream:
         ]  # fmt: skip
 
     async def test_the_callers_headers_go_along_and_no_others(self) -> None:
-        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        hits = (
+            b'{"took":1,"_shards":{},"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        )
         serve, requests = answering(
             reply(200, b'{"id":"p"}'), reply(200, hits), reply(200, hits), reply(200, b"{}")
         )

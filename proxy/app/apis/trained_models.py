@@ -8,7 +8,7 @@ from urllib.parse import quote
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.parameters import check_params
 from proxy.app.apis.replies import json_reply, printed_reply, printer_of
-from proxy.app.apis.upstream_models import PATH, Page, UpstreamModels
+from proxy.app.apis.upstream_models import CONFIGS, PATH, Page, UpstreamModels
 from proxy.errors import ElasticsearchError
 from proxy.inference.requests import required
 from proxy.search.rawjson import Printer
@@ -32,7 +32,6 @@ from proxy.xcontent.java_numbers import print_double
 from proxy.xcontent.params import Params
 from proxy.xcontent.target import decode
 
-_CONFIGS: Final = "trained_model_configs"
 _STATS: Final = "trained_model_stats"
 _INCLUDES: Final = (
     "definition",
@@ -86,7 +85,7 @@ class TrainedModelsApi:
             for config in ours
         ]
         names = {config.model_id for config in ours}
-        return await self._list(context, expression, names, items, _CONFIGS, "")
+        return await self._list(context, expression, names, items, CONFIGS, "")
 
     async def stats(self, context: RequestContext, ids: str) -> Reply | None:
         """``RestGetTrainedModelsStatsAction``; a deployment's id stands for its model, too."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from proxy.errors import ElasticsearchError, error
+from proxy.search.inner.window import search_answer
 from proxy.search.rawjson import Printer, elements, members
 from proxy.xcontent.params import Params, parse_params
 from proxy.xcontent.source import ARRAY, NULL, OBJECT, STRING, Node, parse, parse_array
@@ -172,7 +173,11 @@ def one_line(body: bytes) -> bytes:
 
 
 def take_apart(answer: bytes) -> list[tuple[int, bytes]]:
-    """The items of an answer, each as a `_search` of its own would have been answered: status and body."""
+    """The items of an answer, each as a `_search` of its own would have been answered: status and body.
+
+    Raises:
+        ElasticsearchError, KeyError, TypeError, ValueError: It is no answer to an `_msearch`.
+    """
     printer = Printer.like(answer)
     return [_search_answer(item, printer) for item in elements(members(answer)["responses"])]
 
@@ -181,9 +186,10 @@ def _search_answer(item: bytes, printer: Printer) -> tuple[int, bytes]:
     item = _outdent(item) if printer.pretty else item
     parts = members(item)
     status = int(parts["status"])
-    if "error" not in parts:
-        del parts["status"]
-        item = printer.object(parts, 0)
+    if status == 200:
+        item = printer.object({k: v for k, v in search_answer(item).items() if k != "status"}, 0)
+    elif "error" not in parts or not 400 <= status < 600:
+        raise ValueError("neither an answer to a search nor an error")
     return status, item + printer.end()
 
 
@@ -199,7 +205,7 @@ def refused_item(body: bytes) -> bytes | None:
     """A `_search`'s error as an item, which has the same members; None when it is not Elasticsearch's."""
     try:
         parts = members(body)
-    except (ElasticsearchError, UnicodeDecodeError):
+    except (ElasticsearchError, TypeError, UnicodeDecodeError):
         return None
     if not {"error", "status"}.issubset(parts):
         return None
@@ -211,7 +217,7 @@ def error_of(body: bytes) -> tuple[str, str]:
     try:
         cause = msgspec.json.decode(body)["error"]
         return str(cause["type"]), str(cause["reason"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, KeyError, RecursionError, TypeError, UnicodeDecodeError):
         return "", ""
 
 

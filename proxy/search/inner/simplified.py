@@ -23,6 +23,7 @@ from proxy.search.language.retrievers import (
     StandardRetriever,
     walk,
 )
+from proxy.upstream import reading
 from proxy.xcontent.target import decode
 
 Mappings = Mapping[str, Any]
@@ -47,7 +48,9 @@ async def expanded(
     if any(":" in name and not name.startswith("<") for name in decode(index or "").split(",")):
         reason = f"[{simplified[0].TYPE}] cannot specify [query] when querying remote indices"
         raise error(400, "illegal_argument_exception", reason)
-    groups = _by_semantic_fields(await look_up())
+    mappings = await look_up()
+    with reading("[_mapping]"):
+        groups = _by_semantic_fields(mappings)
     return _expanded(root, groups)
 
 
