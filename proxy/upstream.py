@@ -16,7 +16,19 @@ _MISREAD: Final = (
     ValueError,
 )  # fmt: skip
 """What reading an answer ends with that is not as it should be."""
-_decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class _Exception(msgspec.Struct):
+    type: str
+
+
+class _Error(msgspec.Struct):
+    """An error's body, as far as all of them are alike."""
+
+    error: str | _Exception
+
+
+_decode_error: Final = msgspec.json.Decoder(_Error).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +99,19 @@ def shaped(reply: Reply, method: str, target: str) -> Reply:
 
 def _is_error(body: bytes) -> bool:
     try:
-        return "error" in _decode_object(body)
+        _decode_error(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        pass
+        return _is_odd_error(body)
+    return True
+
+
+def _is_odd_error(body: bytes) -> bool:
     try:
-        found = json.loads(body)  # which, unlike msgspec, reads unpaired surrogates
-    except (RecursionError, ValueError):
+        value = json.loads(body)  # which, unlike msgspec, reads unpaired surrogates
+        msgspec.convert(value, _Error)
+    except (msgspec.ValidationError, RecursionError, ValueError):
         return False
-    return isinstance(found, dict) and "error" in found
+    return True
 
 
 @contextmanager

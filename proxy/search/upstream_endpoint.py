@@ -16,8 +16,6 @@ from proxy.search.answer.failures import cause_of
 from proxy.search.run import Run
 from proxy.upstream import Reply, UpstreamRefusedError, reading
 
-_HAS_NONE = (400, 404, 405)
-"""Where there is no such endpoint, or no such API."""
 _LIMITS = ("top_n", "top_k")
 """The task settings that limit the number of results, of one service or another."""
 
@@ -37,16 +35,18 @@ async def find_upstream(run: Run, inference_id: str, timeout_s: float) -> Endpoi
     try:
         reply = await run.send("GET", f"/_inference/{path}", b"")
     except UpstreamRefusedError as refused:
-        if refused.reply.status in _HAS_NONE:
+        if refused.reply.status == 404 or refused.reply.has_no_handler:
             return None
         raise
     with reading("[_inference]"):
         (found,) = json.loads(reply.body)["endpoints"]
         task_type = str(found["task_type"])
         config = _config(inference_id, found)
+        model_id = config.service_settings.get("model_id")
+        if not isinstance(model_id, str | None):
+            raise TypeError("no id of a model")
     if task_type != RERANK:
         raise wrong_task_type(task_type)
-    model_id = config.service_settings.get("model_id")
     top_n = next((n for name in _LIMITS if isinstance(n := config.task_settings.get(name), int)), None)
     ranker = UpstreamRanker(run, config, path, timeout_s)
     return Endpoint(config, ranker, top_n, default_window_words(config.service, model_id))

@@ -115,6 +115,14 @@ class TestEndpoints:
         assert await scripted.theirs.has(scripted.upstream, "a/b")
         assert not await scripted.theirs.has(scripted.upstream, "c")
 
+    @pytest.mark.parametrize("nonsense", [b"", b"<html>", {"a": 1}, {"endpoints": 5}, {"endpoints": [{}]}])
+    async def test_nonsense_is_upstreams_fault(self, nonsense: Any) -> None:
+        scripted = Scripted()
+        scripted.says(200, nonsense, "/_inference/a")
+        with pytest.raises(ElasticsearchError, match="not as Elasticsearch does") as raised:
+            await scripted.theirs.has(scripted.upstream, "a")
+        assert raised.value.status == 502
+
 
 class TestServices:
     async def test_catalogue(self) -> None:

@@ -38,7 +38,7 @@ class Security:
         self.asked: list[tuple[str, Any]] = []
 
     async def request(self, method: str, target: str, body: bytes) -> Reply:
-        asked = json.loads(body) if body else None
+        asked: Any = json.loads(body) if body else None
         self.asked.append((f"{method} {target}", asked))
         answer = self._answers.pop(0)
         if answer in (YES, NO):
