@@ -287,8 +287,8 @@ class TestRetriever:
                 "no error",
                 {
                     "type": "status_exception",
-                    "reason": "upstream answered [POST /_inference/rerank/z-theirs] with status [500], and not "
-                    "as Elasticsearch does",
+                    "reason": "upstream answered [POST /_inference/rerank/z-theirs] with status [500], and "
+                    "not as Elasticsearch does",
                 },
             ),
             (
@@ -296,8 +296,8 @@ class TestRetriever:
                 {"text_embedding": []},
                 {
                     "type": "status_exception",
-                    "reason": "upstream answered an inference for [z-theirs] with 200, but not as Elasticsearch "
-                    "does",
+                    "reason": "upstream answered an inference for [z-theirs] with 200, but not as "
+                    "Elasticsearch does",
                 },
             ),
         ],
