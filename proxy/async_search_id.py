@@ -11,10 +11,10 @@ from typing import Final
 _PREFIX: Final = "rerank."
 _RANDOM_BYTES: Final = 24
 
-PATTERN: Final = re.escape(_PREFIX) + r"[^/?]*"
+PATTERN: Final = re.escape(_PREFIX) + r"[^/?#]*"
 """Ids of ours, as they stand in a path."""
 
-_TARGET: Final = re.compile(rf"/_async_search/(?:status/)?{PATTERN}/?(?:\?|\Z)".encode())
+_TARGET: Final = re.compile(rf"/?_async_search/(?:status/)?{PATTERN}/*(?:[?#]|\Z)".encode())
 
 
 def new_id() -> str:
@@ -24,4 +24,4 @@ def new_id() -> str:
 
 def names_ours(target: bytes) -> bool:
     """Whether a request target is that of a search kept here, or of its status."""
-    return target.startswith(b"/_async_search/") and _TARGET.match(target) is not None
+    return _TARGET.match(target) is not None

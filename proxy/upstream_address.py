@@ -23,6 +23,13 @@ def host_header(settings: UpstreamSettings) -> bytes | None:
     hosted = url.scheme == "https" and _is_public_name(host)
     if settings.host_header == "client" or (settings.host_header == "auto" and not hosted):
         return None
+    return own_host(settings)
+
+
+def own_host(settings: UpstreamSettings) -> bytes:
+    """The `Host` of upstream's own URL."""
+    url = urlsplit(settings.url)
+    host = url.hostname or ""
     name = b"[%b]" % host.encode() if ":" in host else host.encode("idna")
     return name if url.port is None else b"%b:%d" % (name, url.port)
 

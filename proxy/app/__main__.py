@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -21,6 +21,7 @@ from proxy.app import control
 from proxy.app.apis.inference import InferenceApi
 from proxy.app.apis.routes import Route, inference_routes, trained_model_routes
 from proxy.app.apis.trained_models import TrainedModelsApi
+from proxy.app.listener import Listener
 from proxy.app.metrics import InferenceMetrics, SearchMetrics
 from proxy.app.server import App
 from proxy.app.unknown_retrievers import UnknownRetrievers
@@ -47,9 +48,6 @@ from proxy.trained_models.directory import ModelDirectory
 from proxy.trained_models.engine import EngineModels
 from proxy.trained_models.trained_models import TrainedModels
 
-_MAX_HEAD: Final = 64 * 1024
-_MAX_HEADERS: Final = 1000
-
 
 def main() -> None:
     orders: dict[str, Any] = msgspec.json.decode(sys.stdin.buffer.readline())
@@ -70,7 +68,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         engine = Engine(settings.models, settings.engine, registry)
         await engine.start()
         cleanup.push_async_callback(engine.close)
-        upstream = UpstreamClient(settings.upstream, settings.search)
+        upstream = UpstreamClient(settings.upstream, settings.search, registry)
         cleanup.push_async_callback(upstream.close)
         remote = RemoteClient(settings.remote, registry)
         cleanup.push_async_callback(remote.close)
@@ -101,8 +99,11 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
             unknown=unknown,
             others=_other_routes(settings, endpoints, uploaded, privileges, InferenceMetrics(registry)),
         )
-        await _listen(cleanup, control.application(engine, registry), control_socket, settings)
-        await _listen(cleanup, app.application(), socket, settings)
+        cleanup.push_async_callback(app.close)
+        await _serve_control(cleanup, control.application(engine, registry), control_socket)
+        listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
+        cleanup.push_async_callback(listener.close)
+        await listener.start(socket)
         await _watch_parent(stop)
         # What was loaded up to now stays. Going through it again and again would hold up all requests.
         gc.collect()
@@ -147,18 +148,9 @@ def _other_routes(
     return (*routes, *trained_model_routes(api, privileges, metrics))
 
 
-async def _listen(cleanup: AsyncExitStack, app: web.Application, path: str, settings: Settings) -> None:
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        auto_decompress=False,
-        handler_cancellation=True,
-        keepalive_timeout=3600,
-        max_line_size=_MAX_HEAD,
-        max_field_size=_MAX_HEAD,
-        max_headers=_MAX_HEADERS,
-        shutdown_timeout=settings.lifecycle.shutdown_timeout_s,
-    )
+async def _serve_control(cleanup: AsyncExitStack, app: web.Application, path: str) -> None:
+    """For the supervisor alone."""
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, keepalive_timeout=3600)
     await runner.setup()
     cleanup.push_async_callback(runner.cleanup)
     await web.UnixSite(runner, path).start()

@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from aiohttp import web
-
 from proxy.app.apis.context import ParseSearch, RequestContext
 from proxy.app.apis.others import OtherApi
 from proxy.app.apis.routes import Route, search_routes
@@ -17,8 +15,10 @@ from proxy.app.formats.bodies import to_json
 from proxy.app.formats.media_types import for_json
 from proxy.app.formats.negotiation import is_refusal
 from proxy.app.headers import for_upstream
+from proxy.app.messages import Request, Response
 from proxy.app.metrics import RequestCounter, SearchMetrics
 from proxy.app.own_headers import own_headers
+from proxy.app.refusals import of_the_client
 from proxy.app.style import JSON_STYLE, OF_THE_ANSWER, Style
 from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
@@ -30,6 +30,7 @@ from proxy.search.language.request import parse_search
 from proxy.settings import AsyncSearchSettings
 from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.xcontent.params import Params, parse_params
+from proxy.xcontent.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -69,31 +70,25 @@ class App:
         self._other_route = Route(re.compile(".*"), OtherApi(), metrics)
         self._unknown = unknown
 
-    def application(self) -> web.Application:
-        app = web.Application(client_max_size=0)
-        app.router.add_route("*", "/{path:.*}", self.handle)
-        app.on_response_prepare.append(_drop_added_headers)
-        app.on_cleanup.append(self._end_searches)
-        return app
-
-    async def _end_searches(self, app: web.Application) -> None:
+    async def close(self) -> None:
+        """End the searches that go on apart from their requests."""
         await self._async_searches.close()
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: Request) -> Response:
         """Answer a search, or tell the edge to send it upstream as it is."""
         began = time.perf_counter()
-        if len(request.raw_path) > _MAX_TARGET:
+        if len(request.target) > _MAX_TARGET:
             return _pass(self._other_route.counter)
-        path, _, query = request.raw_path.partition("?")
-        params = parse_params(query)
-        route, path_params = self._route(path)
+        target = Target.of(request.target)
+        params = parse_params(target.query)
+        route, path_params = self._route(target.route)
         counter = route.counter
         style = Style.of(request, params)
-        if style is None:
+        if style is None or not target.is_readable:
             return _pass(counter)
         own = own_headers(request.headers)
         try:
-            context = await self._context(request, path, path_params, params, style)
+            context = await self._context(request, target.path, path_params, params, style)
             if self._unknown is not None:
                 await self._unknown.look(context.body, context.upstream)
             answer = await route.api.answer(context)
@@ -106,7 +101,7 @@ class App:
             headers = [*(answer.headers or own), (HEADER, answer.outcome.header())]
             return await style.response(200, headers, answer.body)
         except UpstreamRefusedError as refused:
-            reply = refused.reply
+            reply = of_the_client(refused.reply, target.path)
             if is_refusal(reply.status, reply.body):
                 return _pass(counter)
             counter.refused(reply.status)
@@ -121,7 +116,7 @@ class App:
 
     async def _context(
         self,
-        request: web.Request,
+        request: Request,
         path: str,
         path_params: Mapping[str, str],
         params: Params,
@@ -156,9 +151,9 @@ class App:
                 return route, {name: value for name, value in match.groupdict().items() if value}
         return self._other_route, {}
 
-    async def _read(self, request: web.Request, params: Params) -> tuple[bytes, str | None, Params]:
+    async def _read(self, request: Request, params: Params) -> tuple[bytes, str | None, Params]:
         """The body as JSON, its type as it was sent, and the query string, less what carried the body."""
-        data = await request.read()
+        data = request.body
         if not data and "source" in params:
             content_type = params.get("source_content_type")
             body = to_json(params["source"].encode(), content_type)
@@ -173,20 +168,14 @@ class App:
         return to_json(codings.decode(data, coding, self._max_body), content_type)
 
 
-async def _drop_added_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Elasticsearch sends neither, and a client must not be able to tell."""
-    response.headers.popall("Date", None)
-    response.headers.popall("Server", None)
-
-
-def _pass(counter: RequestCounter) -> web.Response:
+def _pass(counter: RequestCounter) -> Response:
     counter.passed_on()
-    return web.Response(status=421, headers={PASS_HEADER: "pass"})
+    return Response(421, [(PASS_HEADER, "pass")])
 
 
 async def _failed(
     counter: RequestCounter, style: Style, failure: ElasticsearchError, headers: list[tuple[str, str]]
-) -> web.Response:
+) -> Response:
     counter.refused(failure.status)
     try:
         return await style.response(failure.status, headers, style.error(failure))

@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import web
-
 from proxy.app.formats import codings
 from proxy.app.formats.bodies import from_json
 from proxy.app.formats.filter_path import filtered
 from proxy.app.formats.media_types import Format
 from proxy.app.formats.negotiation import negotiate
 from proxy.app.formats.stack_traces import with_stack_traces
+from proxy.app.messages import Request, Response
 from proxy.errors import ElasticsearchError
 from proxy.offload import answer_size, offload
 from proxy.search.rawjson import Printer
@@ -33,7 +32,7 @@ class Style:
     coding: str | None
 
     @classmethod
-    def of(cls, request: web.Request, params: Params) -> "Style | None":
+    def of(cls, request: Request, params: Params) -> "Style | None":
         """None for headers that Elasticsearch refuses; it has the words for that."""
         accept, content_type = (request.headers.getall(name, []) for name in ("Accept", "Content-Type"))
         chosen = negotiate(params.get("format"), accept, content_type)
@@ -48,18 +47,14 @@ class Style:
             codings.choose(request.headers.get("Accept-Encoding")),
         )
 
-    async def response(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> web.Response:
+    async def response(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Response:
         """An answer in JSON as the client wants it. Errors are not filtered, as in Elasticsearch."""
         printed = await offload(self._work(body), self._print, body, filters=status < 400)
-        response = web.Response(status=status, body=printed)
-        response.headers.popall("Content-Type", None)
-        for name, value in headers:
-            if name.lower() != "content-type":
-                response.headers.add(name, value)
-        response.headers["content-type"] = self.content_type
+        fields = [(name, value) for name, value in headers if name.lower() != "content-type"]
+        fields.append(("content-type", self.content_type))
         if self.coding is not None:
-            response.headers["content-encoding"] = self.coding
-        return response
+            fields.append(("content-encoding", self.coding))
+        return Response(status, fields, printed)
 
     def error(self, failure: ElasticsearchError) -> bytes:
         """The body of an error of ours, in JSON."""

@@ -71,6 +71,6 @@ def _says_unknown(reply: Reply, name: str) -> bool:
         return False
     try:
         reason = json.loads(reply.body)["error"]["reason"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, RecursionError, TypeError, ValueError):
         return False
     return isinstance(reason, str) and reason.startswith(f"unknown retriever [{name}]")

@@ -1,40 +1,53 @@
-"""Elasticsearch over aiohttp, with everything switched off that would add to or change a request."""
+"""Elasticsearch over HTTP/1.1, where what is sent is just what the caller and this proxy wrote."""
 
-import os
-from io import BytesIO
+import asyncio
 from typing import Final
 
-import aiohttp
 from multidict import CIMultiDict
-from yarl import URL
+from prometheus_client import CollectorRegistry, Counter
 
+from proxy.app.answer_reader import AnswerReader, TooLargeError
 from proxy.app.credentials import CallerDigests
+from proxy.app.formats import codings
 from proxy.app.headers import content_type_beside, for_client
-from proxy.errors import error
+from proxy.app.messages import fields_of, print_head
+from proxy.app.upstream_call import UpstreamCall, UpstreamFailedError
+from proxy.edge.pool import Pool, TcpTarget
+from proxy.edge.router import is_read_only
+from proxy.errors import ElasticsearchError, error
+from proxy.offload import INLINE_BYTES, answer_size, offload
 from proxy.settings import SearchSettings, UpstreamSettings
-from proxy.upstream import Reply
-from proxy.upstream_address import host_header, tls_context
+from proxy.upstream import Reply, shaped
+from proxy.upstream_address import own_host
 
-_MAX_HEAD: Final = 64 * 1024
-_AT_ONCE: Final = 256 * 1024
+_IDLE_S: Final = 15.0
+_BODILESS: Final = frozenset({"DELETE", "GET"})
+"""Methods whose requests need not say that they have no body."""
 
 
 class UpstreamClient:
     """One pool of connections to upstream, shared by all callers."""
 
-    def __init__(self, upstream: UpstreamSettings, search: SearchSettings) -> None:
-        self._base = upstream.url
+    def __init__(
+        self, upstream: UpstreamSettings, search: SearchSettings, registry: CollectorRegistry | None = None
+    ) -> None:
+        target = TcpTarget.from_settings(upstream)
+        self._url = upstream.url
+        self._own_host = own_host(upstream).decode()
+        self._host = target.host_header
         self._callers = CallerDigests()
-        self._host = host_header(upstream)
+        self._deadline_s = search.deadline_s
         self._max_response = search.max_response
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=tls_context(upstream) or True, keepalive_timeout=15),
-            timeout=aiohttp.ClientTimeout(total=search.deadline_s, sock_connect=upstream.connect_timeout_s),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-            trust_env=False,
-            max_line_size=_MAX_HEAD,
-            max_field_size=_MAX_HEAD,
+        self._pool = Pool(
+            target,
+            connect_timeout_s=upstream.connect_timeout_s,
+            idle_timeout_s=min(_IDLE_S, upstream.idle_timeout_s),
+            max_idle=upstream.max_idle_connections,
+        )
+        self._repeats = Counter(
+            "rerank_proxy_search_upstream_retries",
+            "Inner requests sent again because a kept connection turned out to be closed.",
+            registry=registry or CollectorRegistry(),
         )
 
     def for_caller(self, headers: CIMultiDict[str]) -> "CallerUpstream":
@@ -45,45 +58,63 @@ class UpstreamClient:
         return CallerUpstream(self, headers, self._callers.of(headers))
 
     async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
-        """Send one request; see `proxy.upstream.Upstream`.
-
-        A kept connection may have been closed just before it was used again. All that is sent here merely
-        reads, so it is sent once more then.
-        """
-        url = URL(self._base + target, encoded=True)
+        """Send one request; see `proxy.upstream.Upstream`."""
         try:
-            try:
-                return await self._send(method, url, body, headers)
-            except aiohttp.ServerDisconnectedError:
-                return await self._send(method, url, body, headers)
+            async with asyncio.timeout(self._deadline_s):
+                reader = await self._call(method, target, body, headers).answer()
+                reply = await self._reply(reader)
         except TimeoutError:
-            reason = f"upstream [{self._base}] did not answer an inner search in time"
+            reason = f"upstream [{self._url}] did not answer an inner search in time"
             raise error(504, "status_exception", reason) from None
-        except aiohttp.ClientError as failure:
-            reason = f"upstream [{self._base}] cannot be reached: {_describe(failure)}"
-            raise error(502, "status_exception", reason) from failure
+        except UpstreamFailedError as failure:
+            raise error(502, "status_exception", f"upstream [{self._url}] {failure}") from None
+        except TooLargeError:
+            raise self._too_large() from None
+        return await offload(answer_size(reply.body), shaped, reply, method, target)
 
-    async def _send(self, method: str, url: URL, body: bytes, headers: CIMultiDict[str]) -> Reply:
-        async with self._session.request(
-            method, url, data=_in_pieces(body), headers=headers, allow_redirects=False
-        ) as answer:
-            return Reply(answer.status, for_client(answer.raw_headers), await self._read(answer))
+    def _call(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> UpstreamCall:
+        verb, raw_target = method.encode("ascii"), target.encode("latin-1")
+        fields = list(headers.items())
+        if "Host" not in headers:
+            fields.insert(0, ("Host", self._own_host))
+        if body or method not in _BODILESS:
+            fields.append(("Content-Length", str(len(body))))
+        head = print_head(b"%b %b HTTP/1.1" % (verb, raw_target), fields)
+        self._pool.close_unused(asyncio.get_running_loop().time())
+        repeated = self._repeats.inc if _may_be_repeated(verb, raw_target) else None
+        return UpstreamCall(self._pool, [head, body] if body else [head], self._max_response, repeated)
+
+    async def _reply(self, reader: AnswerReader) -> Reply:
+        assert reader.head is not None
+        body, raw = b"".join(reader.pieces), fields_of(reader.head.raw)
+        coding = next((value for name, value in raw if name.lower() == b"content-encoding"), None)
+        if coding is not None:
+            body = await offload(INLINE_BYTES + 1, self._decoded, body, coding.decode("latin-1"))
+        return Reply(reader.head.status, for_client(raw), body)
+
+    def _decoded(self, body: bytes, coding: str) -> bytes:
+        """What upstream compressed, though it was not asked to."""
+        try:
+            return codings.decode(body, coding, self._max_response)
+        except ElasticsearchError as failure:
+            if failure.status == 413:
+                raise self._too_large() from None
+            raise UpstreamFailedError(f"sent a malformed answer: {failure}") from None
+
+    def _too_large(self) -> ElasticsearchError:
+        reason = (
+            f"the answer of an inner search is larger than [search.max_response: "
+            f"{self._max_response}] bytes; ask for a smaller [rank_window_size] or less [_source]"
+        )
+        return error(400, "illegal_argument_exception", reason)
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._pool.close()
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
-        chunks, size = [], 0
-        async for chunk in answer.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > self._max_response:
-                reason = (
-                    f"the answer of an inner search is larger than [search.max_response: "
-                    f"{self._max_response}] bytes; ask for a smaller [rank_window_size] or less [_source]"
-                )
-                raise error(400, "illegal_argument_exception", reason)
-        return b"".join(chunks)
+
+def _may_be_repeated(method: bytes, target: bytes) -> bool:
+    """What merely reads; and the end of a point in time, which is the same when it comes twice."""
+    return is_read_only(method, target) or (method == b"DELETE" and target == b"/_pit")
 
 
 class CallerUpstream:
@@ -104,15 +135,3 @@ class CallerUpstream:
             headers = headers.copy()
             headers.popall("Content-Type")
         return await self._client.request(method, target, body, headers)
-
-
-def _in_pieces(body: bytes) -> bytes | BytesIO | None:
-    """A long body as a file: aiohttp writes a file in pieces, and bytes at once."""
-    return BytesIO(body) if len(body) > _AT_ONCE else body or None
-
-
-def _describe(failure: aiohttp.ClientError) -> str:
-    if isinstance(failure, aiohttp.ClientConnectorError):
-        number = failure.os_error.errno or 0
-        return os.strerror(number) if number > 0 else failure.strerror or str(failure.os_error)
-    return str(failure) or type(failure).__name__

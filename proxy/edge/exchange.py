@@ -345,11 +345,13 @@ class Exchange:
     def _may_retry(self) -> bool:
         """A kept connection may have been closed just before the request was sent on it.
 
-        That cannot be told from a request that was carried out, so only what merely reads is sent again.
+        That cannot be told from a request that was carried out, so only what merely reads is sent again. What
+        the application answers may have been scored by a vendor who is paid for it.
         """
         return (
             not self._answered
             and not self._retried
+            and self._pool is self._state.upstream
             and self._chunks is not None
             and is_read_only(self._request.method, self._request.target)
         )

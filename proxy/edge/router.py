@@ -1,28 +1,34 @@
 """Which requests the application may have to answer, and which may be sent twice.
 
-Paths are compared the way Elasticsearch routes them (`RestController`, `PathTrie`): on the raw path split at
-`/`, no percent-decoding, a trailing slash allowed, a doubled leading slash not.
+Paths are compared the way Elasticsearch routes them (`RestRequest`, `RestController`, `PathTrie`): on the raw
+path, which ends at the first `?` or `#`, split at `/`, without percent-decoding. The slash at the beginning
+may be absent, any number of them may stand at the end, and none may be doubled elsewhere.
 """
 
 import re
+from urllib.parse import unquote_to_bytes
 
 from proxy.async_search_id import names_ours
 
-_SEARCH = re.compile(rb"/(?:[^/?]+/)?(?:_m?search(?:/template)?|(_async_search))/?(?:\?|\Z)")
+_END = rb"/*+(?:[?#]|\Z)"
+_SEARCH = re.compile(rb"/?(?:[^/?#]+/)?(?:_m?search(?:/template)?|(_async_search))" + _END)
+_TEMPLATE = re.compile(rb"[^?#]*?/template" + _END)
 
 # What reads without leaving a trace, so that a second try shows the caller nothing. Not here:
-# `_search/scroll` and `_sql` move a cursor, `_async_search` and `_pit` leave something behind.
+# `_search/scroll`, `_sql` and `_eql` make or move a cursor, `_async_search` and `_pit` leave something
+# behind, `_inference` may cost money.
 _READS = re.compile(
-    rb"/(?:[^/?]+/)?(?:_m?search(?:/template)?|_count|_mget|_field_caps|_mtermvectors|_rank_eval|_terms_enum"
-    rb"|_search_shards|_validate/query|_render/template|_analyze|_explain/[^/?]+|_termvectors(?:/[^/?]+)?"
-    rb")/?(?:\?|\Z)"
+    rb"/?(?:[^/?#]+/)?(?:_m?search(?:/template)?|_count|_mget|_field_caps|_mtermvectors|_rank_eval"
+    rb"|_terms_enum|_search_shards|_validate/query|_render/template|_analyze|_explain/[^/?#]+"
+    rb"|_termvectors(?:/[^/?#]+)?|_security/user/_has_privileges)" + _END
 )
 _INFERENCE_METHODS = (b"GET", b"PUT", b"POST", b"DELETE")
 _INFERENCE = re.compile(
-    rb"/_inference(?:/(?:(text_embedding|sparse_embedding|embedding|completion|chat_completion)/)?|\?|\Z)"
+    rb"/?_inference(?:/(?:(text_embedding|sparse_embedding|embedding|completion|chat_completion)/)?"
+    rb"|[?#]|\Z)"
 )
-_TRAINED_MODELS = re.compile(rb"/_ml/trained_models(?:[/?]|\Z)")
-_CURSOR = re.compile(rb"/(?:_search/scroll(?:/[^/?]*)?|_sql)/?(?:\?|\Z)")
+_TRAINED_MODELS = re.compile(rb"/?_ml/trained_models(?:[/?#]|\Z)")
+_CURSOR = re.compile(rb"/?(?:[^/?#]+/)?(?:_search/scroll(?:/[^/?#]*)?|_sql|_eql/search)" + _END)
 
 
 def is_for_application(method: bytes, target: bytes, *, trained_models: bool) -> bool:
@@ -76,14 +82,22 @@ def follows_up(method: bytes, target: bytes) -> bool:
 
 def is_read_only(method: bytes, target: bytes) -> bool:
     """True when a request that may have reached upstream can be sent again unnoticed."""
+    if _makes_scroll(target):
+        return False
     if method == b"GET":
         return _CURSOR.match(target) is None
     return method in (b"HEAD", b"OPTIONS") or (method == b"POST" and _READS.match(target) is not None)
 
 
+def _makes_scroll(target: bytes) -> bool:
+    """Whether a search may open a scroll, by the parameter of that name. Doubt counts."""
+    query = query_of(target)
+    return b"scroll" in (unquote_to_bytes(query) if b"%" in query else query)
+
+
 def is_search_template(target: bytes) -> bool:
     """True for the endpoints of `is_search` that render a template first."""
-    return target.partition(b"?")[0].rstrip(b"/").endswith(b"/template")
+    return _TEMPLATE.match(target) is not None
 
 
 def query_of(target: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """Whether a caller may do something with inference endpoints: upstream's security decides, in its words."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from cachetools import TTLCache
 
 from proxy.errors import Cause
 from proxy.inference.failures import InferenceFailedError
-from proxy.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError, reading
 
 _REMEMBERED_S: Final = 30.0
 _MAX_ANSWERS: Final = 10_000
@@ -79,7 +79,7 @@ class Privileges:
         Raises:
             InferenceFailedError: 403, in Elasticsearch's words.
             UpstreamRefusedError: Upstream does not know the caller, or refused to tell.
-            ElasticsearchError: 5xx when upstream cannot be reached.
+            ElasticsearchError: 5xx when upstream cannot be reached, or does not answer as Elasticsearch does.
         """
         key = upstream.caller, action.name
         try:
@@ -91,17 +91,25 @@ class Privileges:
 
 
 async def _ask(upstream: Upstream, action: Action) -> InferenceFailedError | None:
-    body = msgspec.json.encode({"cluster": [action.name, *action.exactly_granted_by]})
+    names = (action.name, *action.exactly_granted_by)
+    body = msgspec.json.encode({"cluster": names})
     reply = await upstream.request("POST", "/_security/user/_has_privileges", body)
     if reply.has_no_handler:  # security is switched off, or is not part of this upstream
         return None
-    granted = _object(reply).get("cluster")
-    if not isinstance(granted, dict) or not all(isinstance(each, bool) for each in granted.values()):
-        raise UpstreamRefusedError(reply)
-    if any(granted.values()):
+    if any(_granted(reply, names)):
         return None
-    caller = _object(await upstream.request("GET", "/_security/_authenticate", b""))
-    return denial(action, caller)
+    reply = await upstream.request("GET", "/_security/_authenticate", b"")
+    with reading("[_security/_authenticate]"):
+        return denial(action, _object(reply))
+
+
+def _granted(reply: Reply, names: Sequence[str]) -> Sequence[bool]:
+    """What upstream says of each privilege that it was asked about; of others it has nothing to say."""
+    with reading("[_security/user/_has_privileges]"):
+        granted = [_object(reply)["cluster"][name] for name in names]
+        if not all(isinstance(each, bool) for each in granted):
+            raise TypeError("neither yes nor no")
+    return granted
 
 
 def denial(action: Action, caller: Any) -> InferenceFailedError:
@@ -129,10 +137,7 @@ def _description(caller: Any) -> str:
 
 
 def _object(reply: Reply) -> dict[str, Any]:
-    """Raises: UpstreamRefusedError: It is no success, or no JSON object."""
-    try:
-        if reply.status == 200:
-            return msgspec.json.decode(reply.body, type=dict[str, Any])
-    except msgspec.DecodeError:
-        pass
-    raise UpstreamRefusedError(reply)
+    """Raises: UpstreamRefusedError: It is no success. msgspec.DecodeError: It is no JSON object."""
+    if reply.status != 200:
+        raise UpstreamRefusedError(reply)
+    return msgspec.json.decode(reply.body, type=dict[str, Any])

@@ -29,9 +29,9 @@ from proxy.search.ranks.fusion import fuse_linear, fuse_rrf
 from proxy.search.ranks.pins import capped, pin_scores
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import members
-from proxy.search.run import Run, as_search_answer
+from proxy.search.run import AN_INNER_SEARCH, Run
 from proxy.search.scoring import Scorer
-from proxy.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError, reading
 
 T = TypeVar("T")
 
@@ -128,9 +128,11 @@ class Evaluation:
                 ranked = [doc.scored(capped(doc.score)) for doc in ranked]
             docs = await self._ask(parent, {"query": queries.rank_docs(ranked)}, fields)
         if isinstance(parent, TextSimilarityReranker):
-            docs = await self._scorer.rerank(self._run, parent, self._with_texts(docs, parent.field))
+            with reading(AN_INNER_SEARCH):
+                docs = await offload(self._size_of(docs), self._with_texts, docs, parent.field)
+            docs = await self._scorer.rerank(self._run, parent, docs)
         elif isinstance(parent, DiversifyRetriever):
-            docs = self._diversified(parent, docs)
+            docs = await offload(self._size_of(docs), self._diversified, parent, docs)
         return found, docs
 
     async def _ask(
@@ -141,7 +143,7 @@ class Evaluation:
             return []
         body = bodies.inner_search(self._pit, _altered(parent, clauses), window, fields)
         answer = (await self._search(body)).body
-        with as_search_answer():
+        with reading(AN_INNER_SEARCH):
             docs, sections = await offload(answer_size(answer), _read_hits, answer, with_fields=bool(fields))
         for doc, section in zip(docs, sections, strict=True):
             self._values.setdefault((doc.index, doc.id), []).append(section)
@@ -151,12 +153,21 @@ class Evaluation:
         """The `fields` sections of a document, one for each search that found it."""
         return self._values.get((doc.index, doc.id), ())
 
+    def _size_of(self, docs: Sequence[RankDoc]) -> int:
+        """What the values of documents count for in `offload`."""
+        values = (each for doc in docs for each in self._values_of(doc) if each is not None)
+        return sum(map(answer_size, values))
+
     def _with_texts(self, docs: Sequence[RankDoc], field: str) -> Sequence[RankDoc]:
-        return [_saying(doc, _first(text_of(each, field) for each in self._values_of(doc))) for doc in docs]
+        with reading(AN_INNER_SEARCH):
+            return [
+                _saying(doc, _first(text_of(each, field) for each in self._values_of(doc))) for doc in docs
+            ]
 
     def _diversified(self, retriever: DiversifyRetriever, docs: Sequence[RankDoc]) -> Sequence[RankDoc]:
         field = retriever.field
-        vectors = [_first(vector_of(each, field) for each in self._values_of(doc)) for doc in docs]
+        with reading(AN_INNER_SEARCH):
+            vectors = [_first(vector_of(each, field) for each in self._values_of(doc)) for doc in docs]
         try:
             return diversify(docs, vectors, retriever.query_vector, retriever.lambda_ or 0.0, retriever.size)
         except ValueError as failure:

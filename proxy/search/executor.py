@@ -18,16 +18,16 @@ from proxy.search.evaluation import Evaluation, Search
 from proxy.search.inner import bodies
 from proxy.search.inner.found import Found, with_filters
 from proxy.search.inner.simplified import Mappings, expanded
-from proxy.search.inner.window import read_window
+from proxy.search.inner.window import read_window, search_answer
 from proxy.search.language.request import SearchRequest
 from proxy.search.language.retrievers import LeafRetriever, walk
 from proxy.search.language.rewrite_checks import check_rewrite
 from proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from proxy.search.paths import OneSearch, one_search, one_search_suffices
-from proxy.search.rawjson import Printer, members
-from proxy.search.run import Run, Timings, as_search_answer
+from proxy.search.rawjson import Printer, members, text
+from proxy.search.run import AN_INNER_SEARCH, Run, Timings
 from proxy.search.scoring import Scorer
-from proxy.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError, reading
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Executor:
         body = await offload(len(request.body), bodies.single_search, request, reranker, path.child)
         try:
             found = await run.send("POST", _target(request.index, "_search", query), body)
-            with as_search_answer():
+            with reading(AN_INNER_SEARCH):
                 window = await offload(answer_size(found.body), read_window, found.body, reranker.field)
             ranked = await self._scorer.rerank(run, reranker, window.docs)
         except RankPhaseError as failure:
@@ -130,7 +130,10 @@ class Executor:
         if not one_search_suffices(request, ranked):
             run.outcomes.clear()
             return None
-        body = await offload(answer_size(found.body), reply.from_window, request, window, ranked, run.took_ms)
+        with reading(AN_INNER_SEARCH):
+            body = await offload(
+                answer_size(found.body), reply.from_window, request, window, ranked, run.took_ms
+            )
         return _answer(run, body, found)
 
     async def _point_in_time(self, run: Run) -> SearchAnswer:
@@ -161,7 +164,7 @@ class Executor:
         final = await offload(len(request.body), bodies.final_search, request, pit, root)
         last = await run.send("POST", _target(None, "_search", query), final)
         body = await self._described(run, last.body, root, pit, search)
-        with as_search_answer():
+        with reading(AN_INNER_SEARCH):
             body = await offload(answer_size(body), reply.from_final, body, run.took_ms, own_pit=own_pit)
         return _answer(run, body, last)
 
@@ -169,12 +172,12 @@ class Executor:
         """The answer with `profile` and explanations of the tree instead of the final search's own."""
         if not (run.request.asks("explain") or run.request.asks("profile")):
             return answer
-        with as_search_answer():
-            top, printer = await offload(answer_size(answer), members, answer), Printer.like(answer)
+        with reading(AN_INNER_SEARCH):
+            top, printer = await offload(answer_size(answer), search_answer, answer), Printer.like(answer)
             if run.request.asks("profile"):
                 top["profile"] = profiled(top["profile"], root, run.outcomes, printer)
-            if run.request.asks("explain"):
-                top["hits"] = await explained(top["hits"], root, pit, search, printer)
+        if run.request.asks("explain"):
+            top["hits"] = await explained(top["hits"], root, pit, search, printer)
         return printer.object(top, 0) + printer.end()
 
     async def _open(self, run: Run) -> bytes:
@@ -182,9 +185,11 @@ class Executor:
         options = run.request.params.only(_TARGET_PARAMS | STYLE_PARAMS)
         query = f"keep_alive={KEEP_ALIVE}" + (f"&{options}" if options else "")
         opened = await run.send("POST", _target(run.request.index or "_all", "_pit", query), b"")
-        with as_search_answer():
-            pit_id = members(opened.body)["id"]
-        return b'{"id":' + pit_id + b',"keep_alive":"' + KEEP_ALIVE.encode() + b'"}'
+        with reading(AN_INNER_SEARCH):
+            pit_id = text(members(opened.body)["id"])
+        return (
+            b'{"id":' + Printer(pretty=False).value(pit_id) + b',"keep_alive":"' + KEEP_ALIVE.encode() + b'"}'
+        )
 
     def _close_in_background(self, upstream: Upstream, opening: asyncio.Task[bytes]) -> None:
         """The client need not wait for it; also when the client has gone."""
@@ -234,7 +239,7 @@ async def _mappings(run: Run, *, own_pit: bool) -> Mappings:
         answer = await run.send("GET", _target(run.request.index or "_all", "_mapping", query), b"")
     except UpstreamRefusedError:
         return {}
-    with as_search_answer():
+    with reading("[_mapping]"):
         mappings: Mappings = await offload(len(answer.body), json.loads, answer.body)
         return mappings
 

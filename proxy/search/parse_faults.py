@@ -38,7 +38,7 @@ _STOPPED: Final = "Unknown key for a VALUE_NUMBER in [retriever]."
 _AT_RUN_TIME: Final = "search_phase_execution_exception"
 _OF_A_PARSER: Final = (400, 500)
 """The second for exceptions of Java that nothing wraps: the parsers of retrievers would."""
-_position: Final = re.compile(r"\[([0-9]+):([0-9]+)\] ")
+_position: Final = re.compile(r"\[([0-9]{1,9}):([0-9]{1,9})\] ")
 
 
 def may_be_parse_fault(refusal: Reply) -> bool:
@@ -152,10 +152,11 @@ def _error(answer: Reply) -> Mapping[str, Any] | None:
     if answer.status not in _OF_A_PARSER:
         return None
     try:
-        error = json.loads(answer.body)["error"]
-        return error if isinstance(error["type"], str) else None
-    except (KeyError, TypeError, ValueError):
+        error: Mapping[str, Any] = json.loads(answer.body)["error"]
+        cause_of(error)  # else it is no error of Elasticsearch's
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return None
+    return error
 
 
 def _printed_source(body: bytes) -> bytes:

@@ -32,7 +32,12 @@ _find_hidden = re.compile(_STAND_IN + "([0-9a-fA-F]{4})").sub
 
 
 def members(raw: Raw) -> dict[str, bytes]:
-    """The members of an object, each value as it was written."""
+    """The members of an object, each value as it was written.
+
+    Raises:
+        ElasticsearchError: It is no JSON.
+        TypeError: It is something else.
+    """
     try:
         return {name: bytes(value) for name, value in _decode_object(raw).items()}
     except UNREADABLE:
@@ -48,7 +53,12 @@ def names(raw: Raw) -> list[str]:
 
 
 def elements(raw: Raw) -> list[bytes]:
-    """The elements of an array, each as it was written."""
+    """The elements of an array, each as it was written.
+
+    Raises:
+        ElasticsearchError: It is no JSON.
+        TypeError: It is something else.
+    """
     return [bytes(value) for value in parts(raw)]
 
 
@@ -69,6 +79,8 @@ def _odd_members(raw: bytes) -> dict[str, bytes]:
         else:
             return {_restore_name(name): _restore(value) for name, value in found.items()}
     node = source.parse(raw, strict=False)
+    if node.kind != source.OBJECT:
+        raise TypeError("not an object")
     return {name: value.raw for name, value in node.members.items()}
 
 
@@ -78,6 +90,8 @@ def _odd_elements(raw: bytes) -> list[bytes]:
             return [*map(_restore, _decode_array(_hide_surrogates(rb"\1" + _STAND_IN_BYTES, raw)))]
         except UNREADABLE:
             pass
+    if not raw.lstrip().startswith(b"["):
+        raise TypeError("not an array")
     return source.parse_array(raw)
 
 
@@ -91,7 +105,13 @@ def _restore_name(name: str) -> str:
 
 
 def text(raw: bytes) -> str:
-    """The value of a string."""
+    """The value of a string.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not raw.startswith(b'"'):
+        raise TypeError("not a string")
     if b"\\" not in raw:
         return raw[1:-1].decode()
     value: str = json.loads(raw)  # which, unlike msgspec, reads unpaired surrogates

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
-from proxy.errors import ElasticsearchError, error
+from proxy.errors import error
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.language.request import SearchRequest
 from proxy.upstream import Reply, Upstream, UpstreamRefusedError
+
+AN_INNER_SEARCH: Final = "an inner search"
+"""What was asked, for `proxy.upstream.reading`."""
 
 
 @dataclass(slots=True)
@@ -63,15 +65,3 @@ class Run:
             raise UpstreamRefusedError(answer)
         self.warnings.update(dict.fromkeys(v for n, v in answer.headers if n.lower() == "warning"))
         return answer
-
-
-@contextmanager
-def as_search_answer() -> Iterator[None]:
-    """Upstream's answer is no search's: the fault is there, not in the client's request."""
-    try:
-        yield
-    except (ElasticsearchError, KeyError, TypeError, ValueError, RecursionError) as failure:
-        if isinstance(failure, ElasticsearchError) and failure.status >= 500:
-            raise  # not the reader's: of a search that was made meanwhile
-        reason = "upstream answered an inner search with 200, but not as Elasticsearch does"
-        raise error(502, "status_exception", reason) from failure

@@ -7,13 +7,14 @@ from typing import Any
 from urllib.parse import quote
 
 from proxy.chunks.settings import default_window_words
+from proxy.errors import ElasticsearchError
 from proxy.inference.configuration import RERANK, EndpointConfig
 from proxy.inference.endpoints import Endpoint
 from proxy.inference.failures import InferenceFailedError, illegal_state, timed_out, wrong_task_type
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput
 from proxy.search.answer.failures import cause_of
 from proxy.search.run import Run
-from proxy.upstream import Reply, UpstreamRefusedError
+from proxy.upstream import Reply, UpstreamRefusedError, reading
 
 _LIMITS = ("top_n", "top_k")
 """The task settings that limit the number of results, of one service or another."""
@@ -27,17 +28,25 @@ async def find_upstream(run: Run, inference_id: str, timeout_s: float) -> Endpoi
 
     Raises:
         InferenceFailedError: 400, it does something else than rerank.
+        UpstreamRefusedError: Upstream does not say.
+        ElasticsearchError: 502, it does not answer as Elasticsearch does.
     """
     path = quote(inference_id, safe="")
     try:
         reply = await run.send("GET", f"/_inference/{path}", b"")
+    except UpstreamRefusedError as refused:
+        if refused.reply.status == 404 or refused.reply.has_no_handler:
+            return None
+        raise
+    with reading("[_inference]"):
         (found,) = json.loads(reply.body)["endpoints"]
-        if (task_type := str(found["task_type"])) != RERANK:
-            raise wrong_task_type(task_type)
+        task_type = str(found["task_type"])
         config = _config(inference_id, found)
-    except (UpstreamRefusedError, AttributeError, KeyError, TypeError, ValueError):
-        return None
-    model_id = config.service_settings.get("model_id")
+        model_id = config.service_settings.get("model_id")
+        if not isinstance(model_id, str | None):
+            raise TypeError("no id of a model")
+    if task_type != RERANK:
+        raise wrong_task_type(task_type)
     top_n = next((n for name in _LIMITS if isinstance(n := config.task_settings.get(name), int)), None)
     ranker = UpstreamRanker(run, config, path, timeout_s)
     return Endpoint(config, ranker, top_n, default_window_words(config.service, model_id))
@@ -69,13 +78,13 @@ class UpstreamRanker:
         except UpstreamRefusedError as refused:
             raise _failure(refused.reply) from None
         try:
-            docs = [
-                RankedDoc(int(each["index"]), float(each["relevance_score"]))
-                for each in json.loads(reply.body)[RERANK]
-            ]
-        except (KeyError, TypeError, ValueError):
-            reason = f"upstream's inference endpoint [{self._inference_id}] answered with 200, but no ranking"
-            raise illegal_state(reason) from None
+            with reading(f"an inference for [{self._inference_id}]"):
+                docs = [
+                    RankedDoc(int(each["index"]), float(each["relevance_score"]))
+                    for each in json.loads(reply.body)[RERANK]
+                ]
+        except ElasticsearchError as failure:
+            raise InferenceFailedError(failure.status, failure.cause) from failure
         return Ranking(docs)
 
     async def check(self, deadline: float) -> None:
@@ -91,5 +100,5 @@ class UpstreamRanker:
 def _failure(reply: Reply) -> InferenceFailedError:
     try:
         return InferenceFailedError(reply.status, cause_of(json.loads(reply.body)["error"]))
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return illegal_state(f"upstream answered an inference with {reply.status}, and no error of its own")

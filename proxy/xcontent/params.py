@@ -1,13 +1,13 @@
 """The query string of a search, read as Elasticsearch reads it (``RestUtils#decodeQueryString``)."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import unquote_to_bytes
 
 from proxy.errors import Cause, error
 from proxy.xcontent.object_parser import INT_MAX, INT_MIN
+from proxy.xcontent.target import decode, parameters
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,8 @@ class Params(Mapping[str, str]):
 
 def parse_params(query: str) -> Params:
     """Split at `&` and `;`, stop at `#`, drop empty names; `+` is a space."""
-    pieces: Iterable[str] = query.partition("#")[0].replace(";", "&").split("&")
     pairs = []
-    for raw in pieces:
+    for raw in parameters(query.partition("#")[0]):
         name, _, value = raw.partition("=")
         if name:
             pairs.append((_decode(name), _decode(value), raw))
@@ -75,4 +74,4 @@ def parse_params(query: str) -> Params:
 
 
 def _decode(text: str) -> str:
-    return unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "replace")
+    return decode(text, plus_is_space=True)

@@ -177,6 +177,9 @@ class TestRetry:
             b"PUT /i HTTP/1.1\r\n\r\n",
             b"DELETE /i HTTP/1.1\r\n\r\n",
             b"GET /_search/scroll?scroll_id=x HTTP/1.1\r\n\r\n",
+            b"GET /i/_search?scroll=1m HTTP/1.1\r\n\r\n",
+            b"POST /i/_close#/_count HTTP/1.1\r\n\r\n",
+            b"POST /i/_pit?keep_alive=1m HTTP/1.1\r\n\r\n",
         ],
     )
     async def test_what_may_change_something_never_is(self, start_relay: StartRelay, sent: bytes) -> None:

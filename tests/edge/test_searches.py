@@ -12,7 +12,7 @@ import pytest
 
 from tests.edge.conftest import Relay, StartRelay
 from tests.edge.samples import until
-from tests.support.raw_http import OK, TIMEOUT_S, Message, Wire, answering, raw_server
+from tests.support.raw_http import OK, TIMEOUT_S, Message, Serve, Wire, answering, raw_server
 
 OURS = b'{"retriever":{"text_similarity_reranker":{"field":"plot"}}}'
 ESCAPED = OURS.replace(b"_", rb"\u005f", 1)
@@ -216,6 +216,30 @@ class TestApplicationAbsent:
                 await client.send(post(OURS))
                 assert (await client.read_message()).raw == RERANKED, round_
 
+    async def test_nothing_is_sent_to_it_twice(self, start_relay: StartRelay) -> None:
+        """It may have had the texts scored by a vendor who is paid for it."""
+        serve, at_upstream = answering(OK)
+        app, asked = closing_when_used_again()
+        relay = await start_relay(serve, app=app)
+        client = await relay.connect()
+        for expected in (200, 503):
+            await client.send(post(OURS))
+            assert (await client.read_message()).status == expected
+        assert (len(asked), len(at_upstream)) == (2, 0)
+        assert relay.metric("rerank_proxy_upstream_retries_total") == 0
+
+
+def closing_when_used_again() -> tuple[Serve, list[Message]]:
+    """An application that answers once on each connection, and ends it when it is used again."""
+    asked: list[Message] = []
+
+    async def serve(wire: Wire) -> None:
+        asked.append(await wire.read_message())
+        await wire.send(RERANKED)
+        asked.append(await wire.read_message())
+
+    return serve, asked
+
 
 PERHAPS = [
     b'{"retriever":{"rrf":{"retrievers":[]}}}',
@@ -272,22 +296,13 @@ class TestRetrieversThatUpstreamMayKnow:
         await self.check_upstream(relay, at_upstream)
 
     async def test_a_kept_connection_that_it_closed(self, start_relay: StartRelay) -> None:
-        """Is tried anew, as for every search."""
-        asked = 0
-
-        async def app(wire: Wire) -> None:
-            nonlocal asked
-            asked += 1
-            await wire.read_message()
-            await wire.send(RERANKED)
-            await wire.read_message()
-
         serve, at_upstream = answering(OK)
+        app, asked = closing_when_used_again()
         client = await (await start_relay(serve, app=app)).connect()
-        for _ in range(2):
+        for expected in (RERANKED, OK):
             await client.send(post(PERHAPS[0]))
-            assert (await client.read_message()).raw == RERANKED
-        assert (asked, at_upstream) == (2, [])
+            assert (await client.read_message()).raw == expected
+        assert (len(asked), len(at_upstream)) == (2, 1)
 
     async def test_half_an_answer_stays_half_an_answer(self, start_relay: StartRelay) -> None:
         half = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"

@@ -264,7 +264,9 @@ class TestOwner:
 
     async def test_credentials_that_have_become_bad_open_nothing(self) -> None:
         good, asked = True, []
-        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        hits = (
+            b'{"took":1,"_shards":{},"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        )
 
         async def serve(wire: Wire) -> None:
             while True:

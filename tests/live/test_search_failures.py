@@ -359,18 +359,17 @@ class TestBodies:
         assert answer.json()["error"]["type"] == "unsupported_operation_exception"
         assert "[application/smile] as the format" in answer.json()["error"]["reason"]
 
-    async def test_a_header_that_cannot_be_passed_on(self, app: SearchApp, crimes: str) -> None:
+    async def test_headers_that_are_no_text(self, app: SearchApp, crimes: str) -> None:
         body = json.dumps(reranking()).encode()
         async with connect(urlsplit(app.url).port or 0) as wire:
             await wire.send(
-                b"POST /%b/_search HTTP/1.1\r\nHost: x\r\nX-Opaque-Id: a\r\nX-Odd: \xe9\r\n"
+                b"POST /%b/_search HTTP/1.1\r\nX-Opaque-Id: \xe9\r\nX-Odd: \xff\r\n"
                 b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
                 % (crimes.encode(), len(body), body)
             )
             answer = await wire.read_message()
-        assert answer.status == 400
-        assert "header [X-Odd] is neither ASCII nor UTF-8" in answer.body.decode()
-        assert answer.field("X-Opaque-Id") == "a"
+        assert answer.status == 200
+        assert b"\r\nX-Opaque-Id: \xe9\r\n" in answer.head
 
 
 HEAD = b"HTTP/1.1 %d X\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n%b\r\n"
@@ -440,7 +439,9 @@ class TestUpstream:
         assert answer.json()["error"]["type"] == "status_exception"
 
     async def test_a_kept_connection_that_it_closed_is_not_the_clients_trouble(self) -> None:
-        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        hits = (
+            b'{"took":1,"_shards":{},"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        )
         answers = iter([reply(200, b'{"id":"p"}'), reply(200, hits), reply(200, hits), reply(200, b"{}")])
 
         async def serve(wire: Wire) -> None:
@@ -485,14 +486,18 @@ class TestUpstream:
         assert "[search.max_response: 1048576]" in answer.json()["error"]["reason"]
 
     async def test_it_compresses_unasked(self) -> None:
-        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        hits = (
+            b'{"took":1,"_shards":{},"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        )
         serve, requests = answering(reply(200, gzip.compress(hits), b"content-encoding: gzip\r\n"))
         answer = await in_front_of(serve, reranking())
         assert answer.hits == []
         assert requests[0].field("accept-encoding") is None
 
     async def test_warnings_of_all_searches_come_back_once(self) -> None:
-        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        hits = (
+            b'{"took":1,"_shards":{},"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        )
         shared, own = b'Warning: 299 ES "both"\r\n', b'Warning: 299 ES "final"\r\n'
         serve, requests = answering(
             reply(200, b'{"id":"p"}'),
@@ -507,7 +512,9 @@ class TestUpstream:
         ]  # fmt: skip
 
     async def test_the_callers_headers_go_along_and_no_others(self) -> None:
-        hits = b'{"took":1,"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        hits = (
+            b'{"took":1,"_shards":{},"hits":{"total":{"value":0,"relation":"eq"},"max_score":null,"hits":[]}}'
+        )
         serve, requests = answering(
             reply(200, b'{"id":"p"}'), reply(200, hits), reply(200, hits), reply(200, b"{}")
         )

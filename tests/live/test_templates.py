@@ -4,14 +4,13 @@ import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.live.test_msearch import PIT, PLAIN, RERANKED, ids, items, lines
-from tests.support.raw_http import connect
 from tests.support.search_app import Answer, SearchApp, search_app
 from tests.support.searches import RERANKER, reranking
 from tests.support.templates import Templates, with_templates
@@ -148,16 +147,6 @@ class TestSearchTemplate:
         await app.call("POST", f"/{index}/_search/template", body)
         assert templates.rendered == [body]
         assert app.upstream.sent[0] == "POST /_render/template"
-
-    async def test_headers_that_only_the_edge_can_pass_on(self, app: SearchApp, index: str) -> None:
-        body = b'{"id":"films"}'
-        async with connect(urlsplit(app.url).port or 0) as wire:
-            await wire.send(
-                b"POST /%b/_search/template HTTP/1.1\r\nHost: x\r\nX-Odd: \xe9\r\n"
-                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-                % (index.encode(), len(body), body)
-            )
-            assert (await wire.read_message()).status == 421
 
     async def test_an_elasticsearch_that_cannot_render(
         self, elasticsearch: RunningElasticsearch, index: str

@@ -286,16 +286,18 @@ class TestRetriever:
                 500,
                 "no error",
                 {
-                    "type": "illegal_state_exception",
-                    "reason": "upstream answered an inference with 500, and no error of its own",
+                    "type": "status_exception",
+                    "reason": "upstream answered [POST /_inference/rerank/z-theirs] with status [500], and "
+                    "not as Elasticsearch does",
                 },
             ),
             (
                 200,
                 {"text_embedding": []},
                 {
-                    "type": "illegal_state_exception",
-                    "reason": "upstream's inference endpoint [z-theirs] answered with 200, but no ranking",
+                    "type": "status_exception",
+                    "reason": "upstream answered an inference for [z-theirs] with 200, but not as "
+                    "Elasticsearch does",
                 },
             ),
         ],
@@ -305,7 +307,7 @@ class TestRetriever:
     ) -> None:
         theirs.ranking = (status, body)
         answer = await app.search(index, self.search())
-        assert answer.status == (500 if status == 200 else status)
+        assert answer.status == (502 if status == 200 else status)
         assert answer.cause == cause
         allowed = await app.search(index, self.search(allow_rerank_failures=True))
         assert allowed.ids == ["0", "1", "2"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,12 +10,12 @@ from functools import partial
 from typing import Any, Final
 
 import aiohttp
-from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from prometheus_client import CollectorRegistry
 
 from proxy.app.apis.inference import InferenceApi
 from proxy.app.apis.routes import inference_routes
+from proxy.app.listener import Handle, Listener
 from proxy.app.metrics import InferenceMetrics, SearchMetrics
 from proxy.app.server import App
 from proxy.app.unknown_retrievers import UnknownRetrievers
@@ -126,6 +127,7 @@ class SearchApp:
     executor: Executor
     upstream: RecordingUpstream
     session: aiohttp.ClientSession
+    handle: Handle
 
     async def search(
         self,
@@ -204,15 +206,16 @@ async def search_app(
         unknown=unknown,
         others=inference_routes(InferenceApi(endpoints), Privileges(), InferenceMetrics(registry)),
     )
-    runner = web.AppRunner(app.application(), auto_decompress=False, handler_cancellation=True)
-    await runner.setup()
+    listener = Listener(app.handle, shutdown_timeout_s=10)
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
+        sock = socket.create_server(("127.0.0.1", 0))
+        await listener.start_on(sock)
+        host, port = sock.getsockname()
         async with aiohttp.ClientSession() as session:
-            yield SearchApp(f"http://{host}:{port}", engine, executor, upstream, session)
+            yield SearchApp(f"http://{host}:{port}", engine, executor, upstream, session, app.handle)
     finally:
-        await runner.cleanup()
+        await listener.close()
+        await app.close()
         await executor.drain()
         await endpoints.close()
         await upstream.close()

@@ -285,5 +285,5 @@ class TestCheck:
         result = run("check", "--upstream", f"http://127.0.0.1:{port}")
         assert result.exit_code == 1
         assert result.stdout.splitlines()[1:2] == [
-            f"upstream   failed  upstream [http://127.0.0.1:{port}] cannot be reached: Connection refused"
+            f"upstream   failed  upstream [http://127.0.0.1:{port}] cannot be reached: connection refused"
         ]

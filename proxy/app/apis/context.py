@@ -20,13 +20,13 @@ class RequestContext:
     """One request, taken off the wire.
 
     Attributes:
-        path_params: What stands for the names in the path, percent-encoded; those that are there.
+        path: As it came.
+        path_params: What stands for the names in the path, as it came; those that are there.
         params: The query string, less what carried the body.
         headers: The client's, by name in any case.
         body: Decoded, in JSON; from the query string when it was there.
         content_type: As it was sent, with JSON in the place of other formats.
         upstream: Elasticsearch, spoken to with the headers of this request.
-            Raises ElasticsearchError: 400 for headers that cannot be passed on.
     """
 
     method: str
@@ -41,7 +41,7 @@ class RequestContext:
 
     @property
     def index(self) -> str | None:
-        """The index expression of the path, percent-encoded."""
+        """The index expression of the path, as it came."""
         return self.path_params.get("index")
 
     @property

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from proxy.upstream import Upstream
+from proxy.upstream import Upstream, reading
 
 
 async def referring_pipelines(upstream: Upstream, inference_id: str) -> list[str]:
@@ -14,8 +14,9 @@ async def referring_pipelines(upstream: Upstream, inference_id: str) -> list[str
     reply = await upstream.request("GET", "/_ingest/pipeline", b"")
     if reply.status != 200:
         return []
-    pipelines: Mapping[str, Any] = json.loads(reply.body)
-    return sorted(name for name, pipeline in pipelines.items() if _refers(pipeline, inference_id))
+    with reading("[_ingest/pipeline]"):
+        pipelines: Mapping[str, Any] = json.loads(reply.body)
+        return sorted(name for name, pipeline in pipelines.items() if _refers(pipeline, inference_id))
 
 
 def _refers(value: Any, inference_id: str) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import unquote
 
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.endpoint_references import references, referring_pipelines
@@ -41,6 +40,7 @@ from proxy.offload import offload
 from proxy.search.rawjson import Printer
 from proxy.upstream import Reply
 from proxy.xcontent.java_numbers import print_float
+from proxy.xcontent.target import decode
 from proxy.xcontent.time_value import TimeValue, time_param
 
 _DEFAULT_TIMEOUT: Final = TimeValue(30 * 10**9)
@@ -57,7 +57,7 @@ class Target:
     """
 
     def __init__(self, path_params: Mapping[str, str]) -> None:
-        first, second = (unquote(path_params.get(name, "")) for name in ("first", "second"))
+        first, second = (decode(path_params.get(name, "")) for name in ("first", "second"))
         self.inference_id = second or first
         self.task_type = task_type_of(first) if second else ANY
 
@@ -126,7 +126,7 @@ class InferenceApi:
         is_ours = request.task_type == RERANK and service is not None
         if not is_ours and await self.upstream_answers(context):
             return None
-        config = _parse(service, inference_id, request)
+        config = await offload(len(context.body), _parse, service, inference_id, request)
         if await self._upstream.has(context.upstream(), inference_id):
             raise already_exists(inference_id)
         await self._endpoints.create(config, _deadline(timeout), check=self._check_new)
@@ -149,7 +149,13 @@ class InferenceApi:
         service = self._service(endpoint.config)
         if request.task_type not in (ANY, RERANK):
             raise status_error(400, "Task type must match the task type of the existing endpoint")
-        config = service.update(endpoint.config, request.service_settings, request.task_settings)
+        config = await offload(
+            len(context.body),
+            service.update,
+            endpoint.config,
+            request.service_settings,
+            request.task_settings,
+        )
         await self._endpoints.replace(config, _deadline(timeout), check=self._check_new)
         return json_reply(context, config.document())
 
@@ -203,12 +209,15 @@ class InferenceApi:
         check_runs(target.task_type)
         request = await offload(len(context.body), parse_rerank, context.body)
         service = self._service(endpoint.config)
+        task_settings = await offload(
+            len(context.body), service.request_task_settings, endpoint.config, request.task_settings
+        )
         call = RerankInput(
             request.query,
             request.inputs,
             request.top_n,
             request.return_documents,
-            service.request_task_settings(endpoint.config, request.task_settings),
+            task_settings,
         )
         try:
             ranking = await endpoint.rank(call, _deadline(timeout))

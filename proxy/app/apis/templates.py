@@ -40,9 +40,9 @@ class SearchTemplate:
     async def answer(self, context: RequestContext) -> SearchAnswer | None:
         if not context.has_json_body or not template.may_rerank(context.body):
             return None
-        upstream = _upstream(context)
-        body = template.rendered_body(await _render(upstream, context.body)) if upstream else None
-        if upstream is None or body is None or not multi.may_hold_retriever(body):
+        upstream = context.upstream()
+        body = template.rendered_body(await _render(upstream, context.body))
+        if body is None or not multi.may_hold_retriever(body):
             return None
         search = await offload(len(body) + len(context.body), self._read, context, body)
         if search is None:
@@ -71,10 +71,9 @@ class MultiSearchTemplate:
         if not context.has_json_body:
             return None
         request = await offload(len(context.body), _split, context)
-        upstream = _upstream(context) if request is not None else None
-        if request is None or upstream is None:
+        if request is None:
             return None
-        items = request.items
+        upstream, items = context.upstream(), request.items
         rendered = await _render_all(upstream, items)
         size = len(context.body) + sum(len(reply.body) for reply in rendered)
         plans = await offload(size, self._plans, items, rendered, context.params)
@@ -97,14 +96,6 @@ class MultiSearchTemplate:
             return rendered
         search = Item(item.header, template.with_flags(body, item.body, Params(())))
         return plan_item(search, params, self._parse)
-
-
-def _upstream(context: RequestContext) -> Upstream | None:
-    """None for headers that only the edge can pass on: then nothing can be rendered in the caller's name."""
-    try:
-        return context.upstream()
-    except ElasticsearchError:
-        return None
 
 
 def _split(context: RequestContext) -> MultiRequest | None:

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.parameters import check_params
 from proxy.app.apis.replies import json_reply, printed_reply, printer_of
-from proxy.app.apis.upstream_models import PATH, Page, UpstreamModels
+from proxy.app.apis.upstream_models import CONFIGS, PATH, Page, UpstreamModels
 from proxy.errors import ElasticsearchError
 from proxy.inference.requests import required
 from proxy.search.rawjson import Printer
@@ -30,8 +30,8 @@ from proxy.trained_models.trained_models import TrainedModels
 from proxy.upstream import Reply
 from proxy.xcontent.java_numbers import print_double
 from proxy.xcontent.params import Params
+from proxy.xcontent.target import decode
 
-_CONFIGS: Final = "trained_model_configs"
 _STATS: Final = "trained_model_stats"
 _INCLUDES: Final = (
     "definition",
@@ -85,7 +85,7 @@ class TrainedModelsApi:
             for config in ours
         ]
         names = {config.model_id for config in ours}
-        return await self._list(context, expression, names, items, _CONFIGS, "")
+        return await self._list(context, expression, names, items, CONFIGS, "")
 
     async def stats(self, context: RequestContext, ids: str) -> Reply | None:
         """``RestGetTrainedModelsStatsAction``; a deployment's id stands for its model, too."""
@@ -128,7 +128,7 @@ class TrainedModelsApi:
         check_params(context, ())
         if await self._leaves(context, model_id):
             return None
-        number = Params((("part", unquote(context.path_params["part"]), ""),)).integer("part")
+        number = Params((("part", decode(context.path_params["part"]), ""),)).integer("part")
         assert number is not None
         part = await asyncio.to_thread(parse_part, number, required(context.body))
         await self._catalogue.put_part(model_id, part)
@@ -248,7 +248,7 @@ class TrainedModelsApi:
 
     async def target(self, context: RequestContext) -> str:
         """The id in the path; empty where there is none."""
-        return unquote(context.path_params.get("id", ""))
+        return decode(context.path_params.get("id", ""))
 
     async def _leaves(self, context: RequestContext, model_id: str) -> bool:
         """Whether upstream is to answer for this model.

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from proxy.app.apis.upstream_api import UpstreamApi
 from proxy.search.rawjson import elements, members, text
-from proxy.upstream import Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError, reading
 
 _NO_CATALOGUE: Final = frozenset({400, 404, 405})
 """Where a version has no catalogue, its path names an endpoint that is not there."""
@@ -31,15 +31,14 @@ class UpstreamInference(UpstreamApi):
         reply = await upstream.request("GET", target, b"")
         if reply.status != 200:
             raise UpstreamRefusedError(reply)
-        found = elements(members(reply.body).get("endpoints", b"[]"))
-        return [(text(members(each)["inference_id"]), each) for each in found]
+        return _endpoints(reply)
 
     async def has(self, upstream: Upstream, inference_id: str) -> bool:
         """Whether upstream has an endpoint of this id."""
         if not await self.exists(upstream):
             return False
         reply = await upstream.request("GET", f"/_inference/{quote(inference_id, safe='')}", b"")
-        return reply.status == 200
+        return reply.status == 200 and bool(_endpoints(reply))
 
     async def services(self, upstream: Upstream, target: str) -> list[dict[str, Any]]:
         """Upstream's catalogue of services; none where its version has no such catalogue.
@@ -54,5 +53,19 @@ class UpstreamInference(UpstreamApi):
             return []
         if reply.status != 200:
             raise UpstreamRefusedError(reply)
-        services: list[dict[str, Any]] = json.loads(reply.body)
-        return services
+        with reading("[_inference/_services]"):
+            return [{**row, **_known(row)} for row in json.loads(reply.body)]
+
+
+def _endpoints(reply: Reply) -> list[tuple[str, bytes]]:
+    with reading("[_inference]"):
+        found = elements(members(reply.body)["endpoints"])
+        return [(text(members(each)["inference_id"]), each) for each in found]
+
+
+def _known(row: Any) -> dict[str, Any]:
+    """What is read of a service."""
+    name, task_types = row["service"], row["task_types"]
+    if not (isinstance(name, str) and isinstance(task_types, list)):
+        raise TypeError("no service")
+    return {"service": name, "task_types": task_types}

@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from proxy.app.apis.upstream_api import UpstreamApi
 from proxy.search.rawjson import elements, members, text
-from proxy.upstream import Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError, reading
 
 PATH: Final = "/_ml/trained_models"
+CONFIGS: Final = "trained_model_configs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class UpstreamModels(UpstreamApi):
         if not await self.exists(upstream):
             return False
         reply = await upstream.request("GET", f"{PATH}/{quote(model_id, safe='')}", b"")
-        return reply.status == 200
+        return reply.status == 200 and bool(_page(reply, CONFIGS).items)
 
     async def page(self, upstream: Upstream, target: str, name: str) -> Page | None:
         """The list called `name` of upstream's answer to `GET {target}`; None: upstream has no such API.
@@ -45,9 +46,11 @@ class UpstreamModels(UpstreamApi):
         reply = await upstream.request("GET", target, b"")
         if reply.status != 200:
             raise UpstreamRefusedError(reply)
+        return _page(reply, name)
+
+
+def _page(reply: Reply, name: str) -> Page:
+    with reading(f"[{PATH}]"):
         answer = members(reply.body)
-        found = elements(answer.get(name, b"[]"))
-        return Page(
-            int(answer.get("count", b"%d" % len(found))),
-            [(text(members(each)["model_id"]), each) for each in found],
-        )
+        found = elements(answer[name])
+        return Page(int(answer["count"]), [(text(members(each)["model_id"]), each) for each in found])

@@ -23,7 +23,8 @@ from proxy.search.ranks.fusion import normalize_list
 from proxy.search.ranks.pins import MAX_ORGANIC_SCORE
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer, elements, members, text
-from proxy.search.run import as_search_answer
+from proxy.search.run import AN_INNER_SEARCH
+from proxy.upstream import reading
 from proxy.xcontent.java_numbers import print_float
 
 _Key = tuple[str, str]
@@ -38,15 +39,17 @@ async def explained(hits: bytes, root: Found, pit: bytes, search: Search, printe
         search: Sends one more search for each `standard` retriever of the tree.
         printer: Of the answer, in which `hits` stands at depth 1.
     """
-    outer = members(hits)
-    shown = {_key(hit): hit for hit in map(members, elements(outer["hits"]))}
+    with reading(AN_INNER_SEARCH):
+        outer = members(hits)
+        shown = {_key(hit): hit for hit in map(members, elements(outer["hits"]))}
     ranked = {(doc.index, doc.id) for doc in root.docs}
     # Of a document that is not ranked native tells how many of the ranked ones are on its shard.
     docs = [doc for doc in root.docs if (doc.index, doc.id) in shown or not ranked.issuperset(shown)]
     tree = await _explain_leaves(root, docs, pit, search)
-    shards = _shards(tree, shown)
-    for key, hit in shown.items():
-        hit["_explanation"] = _of_hit(tree, key, hit, shards).printed(printer, 4)
+    with reading(AN_INNER_SEARCH):
+        shards = _shards(tree, shown)
+        for key, hit in shown.items():
+            hit["_explanation"] = _of_hit(tree, key, hit, shards).printed(printer, 4)
     outer["hits"] = printer.array([printer.object(hit, 3) for hit in shown.values()], 2)
     return printer.object(outer, 1)
 
@@ -68,7 +71,7 @@ async def _explain_leaves(found: Found, docs: Sequence[RankDoc], pit: bytes, sea
     if isinstance(found.retriever, StandardRetriever) and docs:
         body = bodies.explaining_search(pit, queries.matching(found.retriever), docs)
         answer = (await search(body)).body
-        with as_search_answer():
+        with reading(AN_INNER_SEARCH):
             hits = [members(hit) for hit in elements(members(members(answer)["hits"])["hits"])]
             return _Node(found, (), {_key(hit): hit for hit in hits})
     children = await asyncio.gather(*(_explain_leaves(each, docs, pit, search) for each in found.children))

@@ -48,7 +48,7 @@ def search_failure(reply: Reply) -> ElasticsearchError | None:
         if error["type"] != _SEARCH_FAILURE:
             return None
         return ElasticsearchError(reply.status, cause_of(error))
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return None
 
 
@@ -56,11 +56,17 @@ _PARTS: Final = ("type", "reason", "root_cause", "caused_by", "suppressed")
 
 
 def cause_of(error: Mapping[str, Any]) -> Cause:
-    """An exception in the body of an answer, decoded."""
-    type_, inner = error["type"], error.get("caused_by")
+    """An exception in the body of an answer, decoded.
+
+    Raises:
+        AttributeError, KeyError, RecursionError, TypeError: It is none of Elasticsearch's.
+    """
+    type_, reason, inner = error["type"], error.get("reason") or "", error.get("caused_by")
+    if not (isinstance(type_, str) and isinstance(reason, str)):
+        raise TypeError("no exception of Elasticsearch's")
     return Cause(
         type_,
-        error.get("reason") or "",
+        reason,
         {name: value for name, value in error.items() if name not in _PARTS},
         caused_by=None if inner is None else cause_of(inner),
         suppressed=tuple(map(cause_of, error.get("suppressed", ()))),

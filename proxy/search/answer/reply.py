@@ -6,10 +6,10 @@ from typing import Final
 
 from proxy.errors import ElasticsearchError
 from proxy.search.answer.totals import Total, final_total
-from proxy.search.inner.window import Window
+from proxy.search.inner.window import Window, search_answer
 from proxy.search.language.request import SearchRequest
 from proxy.search.ranks.ranking import RankDoc
-from proxy.search.rawjson import Printer, members, names
+from proxy.search.rawjson import Printer, members, names, text
 from proxy.xcontent.java_numbers import print_float
 
 _HITS: Final = b"\x00"
@@ -40,9 +40,11 @@ def from_window(request: SearchRequest, window: Window, ranked: Sequence[RankDoc
 
 def from_final(answer: bytes, took_ms: int, *, own_pit: bool) -> bytes:
     """The answer of the final search, without the point in time that the client never asked for."""
-    top = members(answer)
+    top = search_answer(answer)
     if own_pit:
         top.pop("pit_id", None)
+    else:
+        text(top["pit_id"])
     top["took"] = b"%d" % took_ms
     printer = Printer.like(answer)
     return printer.object(top, 0) + printer.end()

@@ -5,14 +5,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 import msgspec
 
 from proxy.errors import ElasticsearchError, error
+from proxy.search.inner.window import search_answer
 from proxy.search.rawjson import Printer, elements, members
 from proxy.xcontent.params import Params, parse_params
 from proxy.xcontent.source import ARRAY, NULL, OBJECT, STRING, Node, parse, parse_array
+from proxy.xcontent.target import decode
 
 _ALIASES: Final = {
     "allowNoIndices": "allow_no_indices",
@@ -123,11 +125,11 @@ def url_defaults(index: str | None, params: Params) -> dict[str, bytes]:
     """What the URL says for each header that does not say it itself, as members of a header.
 
     Args:
-        index: The index expression of the path, percent-encoded.
+        index: The index expression of the path, as it came.
     """
     defaults = {name: _json(params[name]) for name in params if name in _URL_DEFAULTS}
     if index is not None:
-        defaults["index"] = _json(unquote_to_bytes(index).decode("utf-8", "replace"))
+        defaults["index"] = _json(decode(index))
     return defaults
 
 
@@ -190,7 +192,7 @@ def header_of(target: str) -> bytes:
     """The header line that stands for the path and query string of a `_search`."""
     path, _, query = target.partition("?")
     index = path.strip("/").rpartition("/")[0]
-    header = {} if not index else {"index": _json(unquote_to_bytes(index).decode("utf-8", "replace"))}
+    header = {} if not index else {"index": _json(decode(index))}
     params = parse_params(query)
     header.update((name, _json(params[name])) for name in params if name in _HEADER_KEYS)
     return _compact.object(header, 0)
@@ -204,7 +206,11 @@ def one_line(body: bytes) -> bytes:
 
 
 def take_apart(answer: bytes) -> list[tuple[int, bytes]]:
-    """The items of an answer, each as a `_search` of its own would have been answered: status and body."""
+    """The items of an answer, each as a `_search` of its own would have been answered: status and body.
+
+    Raises:
+        ElasticsearchError, KeyError, TypeError, ValueError: It is no answer to an `_msearch`.
+    """
     printer = Printer.like(answer)
     return [_search_answer(item, printer) for item in elements(members(answer)["responses"])]
 
@@ -213,9 +219,10 @@ def _search_answer(item: bytes, printer: Printer) -> tuple[int, bytes]:
     item = _outdent(item) if printer.pretty else item
     parts = members(item)
     status = int(parts["status"])
-    if "error" not in parts:
-        del parts["status"]
-        item = printer.object(parts, 0)
+    if status == 200:
+        item = printer.object({k: v for k, v in search_answer(item).items() if k != "status"}, 0)
+    elif "error" not in parts or not 400 <= status < 600:
+        raise ValueError("neither an answer to a search nor an error")
     return status, item + printer.end()
 
 
@@ -231,7 +238,7 @@ def refused_item(body: bytes) -> bytes | None:
     """A `_search`'s error as an item, which has the same members; None when it is not Elasticsearch's."""
     try:
         parts = members(body)
-    except (ElasticsearchError, UnicodeDecodeError):
+    except (ElasticsearchError, TypeError, UnicodeDecodeError):
         return None
     if not {"error", "status"}.issubset(parts):
         return None
@@ -243,7 +250,7 @@ def error_of(body: bytes) -> tuple[str, str]:
     try:
         cause = msgspec.json.decode(body)["error"]
         return str(cause["type"]), str(cause["reason"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, KeyError, RecursionError, TypeError, UnicodeDecodeError):
         return "", ""
 
 

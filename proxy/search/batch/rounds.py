@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.errors import ElasticsearchError, error
+from proxy.errors import ElasticsearchError
 from proxy.search.batch.multi import VALIDATION, Item, error_of, header_of, one_line, take_apart
 from proxy.search.rawjson import members
-from proxy.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, Upstream, UpstreamRefusedError, reading
 
 _OPENED_AT_ONCE: Final = 16
 
@@ -129,12 +129,8 @@ class Rounds:
                 await self._send([waiting])
 
     def _hand_out(self, searches: Sequence[_Waiting], reply: Reply) -> None:
-        try:
-            answers = take_apart(reply.body)
-            pairs = list(zip(searches, answers, strict=True))
-        except (ElasticsearchError, KeyError, TypeError, ValueError) as failure:
-            reason = "upstream answered an inner [_msearch] with 200, but not as Elasticsearch does"
-            raise error(502, "status_exception", reason) from failure
+        with reading("an inner [_msearch]"):
+            pairs = list(zip(searches, take_apart(reply.body), strict=True))
         self.last = reply
         self.warnings.update(dict.fromkeys(v for n, v in reply.headers if n.lower() == "warning"))
         for waiting, (status, body) in pairs:

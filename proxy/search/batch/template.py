@@ -35,7 +35,7 @@ def rendered_body(answer: Reply) -> bytes | None:
     Elasticsearch copies it into its answer as it is, valid or not.
     """
     body = answer.body.rstrip()
-    if answer.status != 200 or not body.startswith(_BEFORE):
+    if answer.status != 200 or not (body.startswith(_BEFORE) and body.endswith(_AFTER)):
         return None
     return body[len(_BEFORE) : -len(_AFTER)]
 

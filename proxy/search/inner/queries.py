@@ -37,7 +37,10 @@ def unnamed(clause: bytes) -> bytes:
     """The query without a `_name` of its own: in its object or, of many queries, in that of the field."""
     if b'"_name"' not in clause:
         return clause
-    ((kind, body),) = members(clause).items()
+    kinds = members(clause)
+    kind, body = next(iter(kinds.items()))
+    if len(kinds) > 1 or not body.startswith(b"{"):
+        return clause  # upstream refuses it
     inner = members(body)
     if len(inner) == 1:
         ((field, options),) = inner.items()

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import unquote
 
 from proxy.errors import error
 from proxy.search.inner.queries import to_json
@@ -24,6 +23,8 @@ from proxy.search.language.retrievers import (
     StandardRetriever,
     walk,
 )
+from proxy.upstream import reading
+from proxy.xcontent.target import decode
 
 Mappings = Mapping[str, Any]
 """The answer of `GET /{index}/_mapping`."""
@@ -36,7 +37,7 @@ async def expanded(
 
     Args:
         look_up: Asks for the mappings of the searched indices; only if the tree has that form somewhere.
-        index: The expression that names them, percent-encoded; None for all.
+        index: The expression that names them, as it stands in the path; None for all.
 
     Raises:
         ElasticsearchError: 400, for indices of another cluster.
@@ -44,10 +45,12 @@ async def expanded(
     simplified = [each for each in walk(root) if isinstance(each, FusingRetriever) and each.query is not None]
     if not simplified:
         return root
-    if any(":" in name and not name.startswith("<") for name in unquote(index or "").split(",")):
+    if any(":" in name and not name.startswith("<") for name in decode(index or "").split(",")):
         reason = f"[{simplified[0].TYPE}] cannot specify [query] when querying remote indices"
         raise error(400, "illegal_argument_exception", reason)
-    groups = _by_semantic_fields(await look_up())
+    mappings = await look_up()
+    with reading("[_mapping]"):
+        groups = _by_semantic_fields(mappings)
     return _expanded(root, groups)
 
 

@@ -13,6 +13,8 @@ from proxy.search.inner.fields import text_of
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import UNREADABLE, Printer, Raw, elements, members, parts, text
 
+_OBJECTS: Final = {"_shards": b"", "hits": b"", "_clusters": b"{}"}
+"""Those of the members of an answer that are objects, and what they are where they are absent."""
 _FIRST_HIT: Final = b'"hits":['
 _AFTER_HITS: Final = b"]}}"
 
@@ -44,6 +46,21 @@ class Window:
         return Total(value, "eq") if isinstance(value, int) else Total(value["value"], value["relation"])
 
 
+def search_answer(answer: bytes) -> dict[str, bytes]:
+    """The members of a search's answer.
+
+    Raises:
+        ValueError: It is none, though it may be JSON.
+    """
+    return _checked(members(answer))
+
+
+def _checked(top: dict[str, bytes]) -> dict[str, bytes]:
+    if not all(top.get(name, default).startswith(b"{") for name, default in _OBJECTS.items()):
+        raise ValueError("no answer to a search")
+    return top
+
+
 def read_window(answer: bytes, field: str) -> Window:
     """Take apart the answer to `bodies.single_search` or `bodies.inner_search`."""
     top, outer, hits = _split_at_hits(answer) or _split(answer)
@@ -55,7 +72,7 @@ _Split = tuple[Mapping[str, bytes], Mapping[str, bytes], Sequence[Raw]]
 
 
 def _split(answer: bytes) -> _Split:
-    top = members(answer)
+    top = search_answer(answer)
     outer = members(top["hits"])
     hits = parts(outer["hits"])
     return top | {"hits": b"{}"}, outer | {"hits": b"[]"}, hits
@@ -70,10 +87,10 @@ def _split_at_hits(answer: bytes) -> _Split | None:
     if start < len(_FIRST_HIT) or not answer.endswith(_AFTER_HITS):
         return None
     try:
-        top = members(answer[:start] + _AFTER_HITS)
+        top = search_answer(answer[:start] + _AFTER_HITS)
         outer = members(top["hits"])
         hits = parts(memoryview(answer)[start - 1 : 1 - len(_AFTER_HITS)])
-    except (ElasticsearchError, KeyError):
+    except (ElasticsearchError, KeyError, ValueError):
         return None
     return (top, outer, hits) if [*top][-1:] == [*outer][-1:] == ["hits"] else None
 

@@ -38,7 +38,7 @@ class Echo:
 
     async def request(self, method: str, target: str, body: bytes) -> Reply:
         number = body.count(b"\n") // 2
-        answer = {"took": 1, "responses": [{"took": 1, "hits": 1, "status": 200}] * number}
+        answer = {"took": 1, "responses": [{"took": 1, "_shards": {}, "hits": {}, "status": 200}] * number}
         headers = [("content-type", "application/json"), ("warning", "of upstream")]
         return Reply(200, headers, json.dumps(answer).encode())
 

@@ -178,6 +178,16 @@ ANSWERS: Final[dict[str, Callable[[], bytes]]] = {
 }
 
 
+class AnyText(dict[str, float]):
+    """Has a score for each text."""
+
+    def __contains__(self, text: object) -> bool:
+        return True
+
+    def __missing__(self, text: str) -> float:
+        return 1.0
+
+
 class FakeElasticsearch:
     """Answers as an Elasticsearch in which nothing is found.
 
@@ -193,6 +203,13 @@ class FakeElasticsearch:
         if request.path.endswith("/_search") and self.search is not None:
             status, answer = self.search
             return web.Response(status=status, body=answer, content_type="application/json")
+        if request.path.startswith("/_security"):
+            error = {
+                "root_cause": [],
+                "type": "illegal_argument_exception",
+                "reason": "no handler found for uri [/",
+            }
+            return web.json_response({"error": error, "status": 400}, status=400)
         found: Any = {"id": "pit"} if request.path.endswith("/_pit") else NOTHING_FOUND
         if request.path.endswith("/_msearch"):
             found = {"took": 1, "responses": [{**NOTHING_FOUND, "status": 200}] * (body.count(b"\n") // 2)}
@@ -267,6 +284,7 @@ async def test_of_upstreams_answer(
 ) -> None:
     """Whatever upstream says, the client gets an answer: upstream's, or what is wrong with it."""
     elasticsearch.search = status, ANSWERS[name]()
+    app.engine.table = AnyText()
     with longest_step() as longest:
         answer = await app.call("POST", "/_search" + query, SEARCH)
     assert longest.seconds < LONGEST_STEP_S, longest.what

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.app.apis.upstream_inference import UpstreamInference
+from proxy.errors import ElasticsearchError
 from proxy.upstream import Reply, UpstreamRefusedError
 from tests.unit.search.doubles import ScriptedUpstream
 
@@ -110,18 +111,25 @@ class TestEndpoints:
 
     async def test_one_by_its_id(self) -> None:
         scripted = Scripted()
-        scripted.says(200, {"endpoints": [{}]}, "/_inference/a%2Fb")
+        scripted.says(200, {"endpoints": [{"inference_id": "a/b"}]}, "/_inference/a%2Fb")
         assert await scripted.theirs.has(scripted.upstream, "a/b")
         assert not await scripted.theirs.has(scripted.upstream, "c")
+
+    @pytest.mark.parametrize("nonsense", [b"", b"<html>", {"a": 1}, {"endpoints": 5}, {"endpoints": [{}]}])
+    async def test_nonsense_is_upstreams_fault(self, nonsense: Any) -> None:
+        scripted = Scripted()
+        scripted.says(200, nonsense, "/_inference/a")
+        with pytest.raises(ElasticsearchError, match="not as Elasticsearch does") as raised:
+            await scripted.theirs.has(scripted.upstream, "a")
+        assert raised.value.status == 502
 
 
 class TestServices:
     async def test_catalogue(self) -> None:
         scripted = Scripted()
-        scripted.says(200, [{"service": "openai"}], "/_inference/_services")
-        assert await scripted.theirs.services(scripted.upstream, "/_inference/_services") == [
-            {"service": "openai"}
-        ]
+        catalogue = [{"service": "openai", "name": "OpenAI", "task_types": ["completion"]}]
+        scripted.says(200, catalogue, "/_inference/_services")
+        assert await scripted.theirs.services(scripted.upstream, "/_inference/_services") == catalogue
 
     async def test_older_versions_have_none(self) -> None:
         scripted = Scripted()
@@ -132,3 +140,14 @@ class TestServices:
         scripted.says(403, {}, "/_inference/_services")
         with pytest.raises(UpstreamRefusedError):
             await scripted.theirs.services(scripted.upstream, "/_inference/_services")
+
+    @pytest.mark.parametrize(
+        "nonsense",
+        [b"", b"<html>", {"a": 1}, [5], [{}], [{"service": 5, "task_types": []}], [{"service": "a"}]],
+    )
+    async def test_nonsense_is_upstreams_fault(self, nonsense: Any) -> None:
+        scripted = Scripted()
+        scripted.says(200, nonsense, "/_inference/_services")
+        with pytest.raises(ElasticsearchError, match="not as Elasticsearch does") as raised:
+            await scripted.theirs.services(scripted.upstream, "/_inference/_services")
+        assert raised.value.status == 502

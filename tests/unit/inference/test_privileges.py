@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from proxy.errors import ElasticsearchError
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.privileges import (
     DELETE_ENDPOINT,
@@ -16,7 +17,7 @@ from proxy.inference.privileges import (
 )
 from proxy.upstream import Reply, UpstreamRefusedError
 
-YES, NO = {"cluster": {"x": True, "y": False}}, {"cluster": {"x": False}}
+YES, NO = "all that is asked for", "nothing"
 WHO = {"username": "u", "roles": ["b", "a"], "authentication_type": "realm"}
 HAS = "POST /_security/user/_has_privileges"
 IS = "GET /_security/_authenticate"
@@ -37,8 +38,11 @@ class Security:
         self.asked: list[tuple[str, Any]] = []
 
     async def request(self, method: str, target: str, body: bytes) -> Reply:
-        self.asked.append((f"{method} {target}", json.loads(body) if body else None))
+        asked: Any = json.loads(body) if body else None
+        self.asked.append((f"{method} {target}", asked))
         answer = self._answers.pop(0)
+        if answer in (YES, NO):
+            answer = {"cluster": dict.fromkeys(asked["cluster"], answer == YES)}
         return Reply(self._status, (), answer if isinstance(answer, bytes) else json.dumps(answer).encode())
 
 
@@ -160,12 +164,6 @@ async def test_without_security_everybody_may_do_everything(status: int, answer:
         (404, {"error": "no handler found for uri [/_security/user/_has_privileges]"}),
         (500, {}),
         (503, YES),
-        (200, b"<html>"),
-        (200, b"[]"),
-        (200, {}),
-        (200, {"cluster": ["x"]}),
-        (200, {"cluster": {"x": "yes"}}),
-        (200, {"cluster": {"x": 1}}),
     ],
 )
 async def test_doubt_is_no_permission_and_is_not_remembered(status: int, answer: Any) -> None:
@@ -175,3 +173,38 @@ async def test_doubt_is_no_permission_and_is_not_remembered(status: int, answer:
             await privileges.require(upstream, PUT_ENDPOINT)
         assert raised.value.reply.status == status
     assert len(upstream.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"[" * 100_000,
+        {},
+        {"ok": True},
+        {"cluster": None},
+        {"cluster": {}},
+        {"cluster": [PUT_ENDPOINT.name]},
+        {"cluster": {"x": True}},
+        {"cluster": {PUT_ENDPOINT.name: "yes"}},
+        {"cluster": {PUT_ENDPOINT.name: 1}},
+    ],
+)
+async def test_nonsense_is_upstreams_fault_and_no_permission(answer: Any) -> None:
+    privileges, upstream = Privileges(), Security(answer, answer)
+    for _ in range(2):
+        with pytest.raises(ElasticsearchError, match=r"has_privileges\] with 200, but not as E") as raised:
+            await privileges.require(upstream, PUT_ENDPOINT)
+        assert raised.value.status == 502
+    assert len(upstream.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "caller", [b"", b"[]", {"roles": 5}, {"roles": [1, "a"]}, {"authentication_realm": "x"}, b'{"api_key":']
+)
+async def test_nonsense_about_the_caller(caller: Any) -> None:
+    with pytest.raises(ElasticsearchError, match=r"_authenticate\] with 200, but not as") as raised:
+        await Privileges().require(Security(NO, caller), PUT_ENDPOINT)
+    assert raised.value.status == 502

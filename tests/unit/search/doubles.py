@@ -37,7 +37,8 @@ def hit(id_: str, score: float | None = 1.0, *, shard_doc: int = 0, index: str =
 
 def found(*hits: Any) -> Reply:
     """A search's answer."""
-    answer = {"took": 1, "hits": {"total": {"value": len(hits), "relation": "eq"}, "hits": hits}}
+    outer = {"total": {"value": len(hits), "relation": "eq"}, "hits": hits}
+    answer = {"took": 1, "_shards": {}, "hits": outer}
     return Reply(200, (), json.dumps(answer, separators=(",", ":")).encode())
 
 

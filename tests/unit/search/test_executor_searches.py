@@ -71,7 +71,8 @@ class Searching:
         if "sort" not in body:  # then no order by shard and document was asked for
             hits = [{name: value for name, value in each.items() if name != "sort"} for each in hits]
         total = {"value": 2, "relation": "eq"}
-        answer = {"pit_id": "p", "took": 1, "hits": {"total": total, "max_score": 2.0, "hits": hits}}
+        found = {"total": total, "max_score": 2.0, "hits": hits}
+        answer = {"pit_id": "p", "took": 1, "_shards": {}, "hits": found}
         return Reply(200, headers, json.dumps(answer, separators=(",", ":")).encode())
 
     async def run(self, body: Any, query: str = "") -> SearchAnswer:

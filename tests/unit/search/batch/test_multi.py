@@ -181,7 +181,11 @@ def answer_of(*items: dict[str, Any], pretty: bool) -> bytes:
     return printer.value({"took": 3, "responses": list(items)}) + printer.end()
 
 
-HIT = {"took": 1, "hits": {"total": 1, "hits": [{"_id": "1", "_source": {"a": [], "b": "\n    x"}}]}}
+HIT = {
+    "took": 1,
+    "_shards": {},
+    "hits": {"total": 1, "hits": [{"_id": "1", "_source": {"a": [], "b": "\n    x"}}]},
+}
 ERROR = {"error": {"root_cause": [], "type": "x", "reason": "y\n z"}, "status": 404}
 
 
@@ -202,7 +206,7 @@ class TestAnswers:
         items = [
             {"error": {"type": "x", "more": body}, "status": 400}
             if failed
-            else {"took": 1, "more": body, "status": 200}
+            else {"took": 1, "_shards": {}, "hits": {}, "more": body, "status": 200}
             for body, failed in found
         ]
         answer = answer_of(*items, pretty=pretty)
@@ -222,7 +226,7 @@ class TestAnswers:
 
 @pytest.mark.parametrize("source", [b'{"a" : 1.10,\n    "b":[ 1e400 ]}', b'{"a":1,"a":"\\ud800"}'])
 def test_sources_keep_their_bytes(source: bytes) -> None:
-    body = b'{"took":1,"hits":{"hits":[{"_source":' + source + b"}]}}"
+    body = b'{"took":1,"_shards":{},"hits":{"hits":[{"_source":' + source + b"}]}}"
     answer = b'{"took":1,"responses":[' + body[:-1] + b',"status":200}]}'
     [(status, found)] = multi.take_apart(answer)
     assert (status, found) == (200, body)

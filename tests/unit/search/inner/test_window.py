@@ -81,11 +81,11 @@ def test_hits_are_read(found: list[dict[str, Any]], pretty: bool, followed: bool
     [
         b'{"_shards":{"hits":[1]},"hits":{"max_score":1.0,"hits":[HIT]}}',
         b'{"_shards":{"hits":[]}, "hits":{"hits":[HIT]}}',
-        b'{"hits":{"hits":[HIT],"max_score":1.0},"x":{"y":[]}}',
-        b'{"hits":{"hits" :[HIT]},"x":{"hits":[]}}',
-        b'{"hits":{"total":{"hits":[]},"hits":[HIT]}}',
-        b'{"hits":{"hits":[HIT]}}\n',
-        b'{"hits":{"hits":[]},"hits":{"hits":[HIT]}}',
+        b'{"_shards":{},"hits":{"hits":[HIT],"max_score":1.0},"x":{"y":[]}}',
+        b'{"_shards":{},"hits":{"hits" :[HIT]},"x":{"hits":[]}}',
+        b'{"_shards":{},"hits":{"total":{"hits":[]},"hits":[HIT]}}',
+        b'{"_shards":{},"hits":{"hits":[HIT]}}\n',
+        b'{"_shards":{},"hits":{"hits":[]},"hits":{"hits":[HIT]}}',
     ],
 )
 def test_the_array_of_hits_is_where_the_object_says(raw: bytes) -> None:
@@ -97,7 +97,7 @@ def test_the_array_of_hits_is_where_the_object_says(raw: bytes) -> None:
 
 
 def test_texts_that_are_no_strings_keep_their_spelling() -> None:
-    raw = b'{"hits":{"hits":[%b]}}' % b",".join(
+    raw = b'{"_shards":{},"hits":{"hits":[%b]}}' % b",".join(
         b'{"_index":"i","_id":"1","fields":{"n":[%b]}}' % value
         for value in (b"5.0", b"1.0E10", b"123456789012345678901234567890", b"true", b'{"a":1.10}', b"null")
     )
@@ -120,17 +120,23 @@ def test_scores_and_sort_values_are_optional() -> None:
         b"<html>",
         b"[]",
         b'{"took":1}',
-        b'{"hits":{}}',
-        b'{"hits":{},"x":{"hits":[]}}',
-        b'{"hits":{"hits":[{"_id":"1"}]}}',
-        b'{"hits":{"hits":[{"_index":"i","_id":"1","_score":"high"}]}}',
-        b'{"hits":{"hits":[{"_index":"i","_id":"1"}}}]}}',
-        b'{"hits":{"hits":[{"_index":"i","_id":"1"},]}}',
-        b'{"took":1 "hits":{"hits":[]}}',
+        b'{"hits":{"hits":[]}}',
+        b'{"_shards":5,"hits":{"hits":[]}}',
+        b'{"_shards":{},"hits":5}',
+        b'{"_shards":{},"hits":{}}',
+        b'{"_shards":{},"hits":{"hits":5}}',
+        b'{"_shards":{},"hits":{},"x":{"hits":[]}}',
+        b'{"_shards":{},"hits":{"hits":[{"_id":"1"}]}}',
+        b'{"_shards":{},"hits":{"hits":[{"_index":{},"_id":"1"}]}}',
+        b'{"_shards":{},"hits":{"hits":[{"_index":"i","_id":1}]}}',
+        b'{"_shards":{},"hits":{"hits":[{"_index":"i","_id":"1","_score":"high"}]}}',
+        b'{"_shards":{},"hits":{"hits":[{"_index":"i","_id":"1"}}}]}}',
+        b'{"_shards":{},"hits":{"hits":[{"_index":"i","_id":"1"},]}}',
+        b'{"_shards":{},"took":1 "hits":{"hits":[]}}',
     ],
 )
 def test_what_is_no_answer_is_refused(raw: bytes) -> None:
-    with pytest.raises((ElasticsearchError, KeyError, ValueError)):
+    with pytest.raises((ElasticsearchError, KeyError, TypeError, ValueError)):
         read_window(raw, "text")
 
 
