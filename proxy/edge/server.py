@@ -128,6 +128,7 @@ class Edge:
         for client in list(self._state.clients):
             client.abort()
         await asyncio.sleep(0)  # the loop's next turn tells their requests, which let go of upstream
+        self._state.threads.shutdown(wait=False, cancel_futures=True)
         await self._state.upstream.close()
         await self._state.app.close()
         self._listener = self._state = None
