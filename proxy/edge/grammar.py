@@ -71,7 +71,7 @@ def field_of(head: bytes, name: bytes) -> bytes | None:
     return head[match.start(2) : match.end(2)].rstrip(b"\t ") if match else None
 
 
-def cannot_begin_a_head(data: bytes, start: int = 0) -> bool:
+def cannot_begin_a_head(data: bytes | bytearray, start: int = 0) -> bool:
     """True when `data` holds, from `start`, a control character or half a line end.
 
     It may never get its `END_OF_HEAD` (a TLS handshake does not): waiting for that would hang its sender.

@@ -211,17 +211,16 @@ class ResponseHead(Head):
             self._read_hop_field(name, value)
 
 
-def parse_request(data: bytes, end: int) -> RequestHead:
-    """Read the request head `data[:end]`, which ends with an empty line.
+def parse_request(raw: bytes) -> RequestHead:
+    """Read a request head, final empty line included.
 
     Raises:
         HeadError: it breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
     """
-    match = grammar.REQUEST.fullmatch(data, 0, end)
+    match = grammar.REQUEST.fullmatch(raw)
     if match is None:
-        raise HeadError(grammar.what_is_wrong(data[:end], grammar.REQUEST_LINE))
+        raise HeadError(grammar.what_is_wrong(raw, grammar.REQUEST_LINE))
     method, target, minor = match.groups()
-    raw = data[:end]
     head = RequestHead(raw, method, target)
     if minor == b"0":
         head.http10 = True
@@ -233,17 +232,16 @@ def parse_request(data: bytes, end: int) -> RequestHead:
     return head
 
 
-def parse_response(data: bytes, end: int) -> ResponseHead:
-    """Read the response head `data[:end]`, which ends with an empty line.
+def parse_response(raw: bytes) -> ResponseHead:
+    """Read a response head, final empty line included.
 
     Raises:
         HeadError: it breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
     """
-    match = grammar.RESPONSE.fullmatch(data, 0, end)
+    match = grammar.RESPONSE.fullmatch(raw)
     if match is None:
-        raise HeadError(grammar.what_is_wrong(data[:end], grammar.STATUS_LINE))
+        raise HeadError(grammar.what_is_wrong(raw, grammar.STATUS_LINE))
     minor, status = match.groups()
-    raw = data[:end]
     head = ResponseHead(raw, int(status))
     if minor == b"0":
         head.http10 = True

@@ -17,6 +17,8 @@ _RETRIEVER = b'"retriever'
 _FUSIONS = (b'"rrf"', b'"linear"', b'"pinned"')
 _ID = b'"id"'
 _LONGEST_SPELLING = 6 * len(WORD)
+_SEARCH_BYTES = 4096
+"""Pieces are put together to so much before they are searched: a body may come byte by byte."""
 
 
 class Mention(Enum):
@@ -29,39 +31,42 @@ class Mention(Enum):
 
 
 class Scanner:
-    """Looks for the word in the decoded content of a body that comes in pieces. It keeps only where two meet.
+    """Looks for the word in the decoded content of a body that comes in pieces, and keeps little of it.
 
     Args:
         is_template: A template that is named by its id may hold anything.
     """
 
-    __slots__ = ("_has_fusion", "_has_id", "_has_retriever", "_is_template", "_mentioned", "_tail")
+    __slots__ = ("_has_fusion", "_has_id", "_has_retriever", "_is_template", "_mentioned", "_text")
 
     def __init__(self, *, is_template: bool = False) -> None:
         self._is_template = is_template
-        self._tail = b""
+        self._text = bytearray()
         self._mentioned = self._has_retriever = self._has_fusion = self._has_id = False
 
     def feed(self, piece: bytes) -> None:
-        if self._mentioned or not piece:
+        if self._mentioned:
             return
-        tail = self._tail
-        seam = tail + piece[:_LONGEST_SPELLING] if tail else b""
-        if mentions(piece) or (seam and mentions(seam)):
-            self._mentioned = True
-            return
-        self._has_retriever = self._has_retriever or _RETRIEVER in piece or _RETRIEVER in seam
-        self._has_fusion = self._has_fusion or any(word in piece or word in seam for word in _FUSIONS)
-        self._has_id = self._has_id or (self._is_template and (_ID in piece or _ID in seam))
-        self._tail = (tail + piece[-_LONGEST_SPELLING:])[-_LONGEST_SPELLING:]
+        self._text += piece
+        if len(self._text) >= _SEARCH_BYTES:
+            self._search()
 
     @property
     def mention(self) -> Mention:
         """What the pieces so far say: YES, NO or PERHAPS."""
+        self._search()
         if self._mentioned:
             return Mention.YES
         perhaps = self._has_id or (self._has_retriever and self._has_fusion)
         return Mention.PERHAPS if perhaps else Mention.NO
+
+    def _search(self) -> None:
+        text = self._text
+        self._mentioned = self._mentioned or mentions(text)
+        self._has_retriever = self._has_retriever or _RETRIEVER in text
+        self._has_fusion = self._has_fusion or any(word in text for word in _FUSIONS)
+        self._has_id = self._has_id or (self._is_template and _ID in text)
+        del text[:-_LONGEST_SPELLING]
 
 
 def find_in_query(query: bytes) -> bool:
@@ -71,6 +76,6 @@ def find_in_query(query: bytes) -> bool:
     return mentions(query)
 
 
-def mentions(text: bytes) -> bool:
+def mentions(text: bytes | bytearray) -> bool:
     """Look for the word, with and without JSON escapes."""
     return WORD in text or (b"\\u00" in text and _ESCAPED_WORD.search(text) is not None)
