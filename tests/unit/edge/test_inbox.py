@@ -15,7 +15,7 @@ CUTS = st.lists(st.integers(0, 500), max_size=12)
 
 def taken(data: bytes) -> tuple[list[bytes], bytes | None]:
     """What an inbox gives that got all at once: heads, each with a body of two bytes; None after a fault."""
-    heads = []
+    heads: list[bytes] = []
     while True:
         while data.startswith(b"\r\n"):
             data = data[2:]
