@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-INLINE_DECODED_BYTES = 128 * 1024
-"""What is decoded and looked at on the event loop, half a millisecond's work; more is done on a thread."""
+INLINE_DECODED_BYTES = 64 * 1024
+"""What is decoded and looked at on the event loop, at most a millisecond's work; more is done on a thread."""
 INLINE_CODED_BYTES = 16 * 1024
 """The same before decoding."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import threading
 import tracemalloc
 import zlib
 from collections.abc import Iterable, Iterator
@@ -155,23 +156,31 @@ async def test_whatever_is_sent_what_counts_is_let_go(
     assert relay.state.buffered == 0
 
 
-async def test_no_more_is_decoded_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_more_is_decoded_than_is_allowed_and_little_on_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     decoded: list[int] = []
+    on_loop: list[int] = []
 
     def counting(content: Iterable[bytes]) -> Iterator[bytes]:
         for piece in decompress(content):
             decoded.append(len(piece))
+            if threading.current_thread() is threading.main_thread():
+                on_loop.append(len(piece))
             yield piece
 
     monkeypatch.setattr(collect, "decompress", counting)
-    for body in (b" " * 90 * MIB, OURS + b" " * 90 * MIB):
+    for body in (b" " * 90 * MIB, OURS + b" " * 90 * MIB, b" " * MIB):
         relay = Relay()
         coded = gzip.compress(body)
         relay.client.data_received(sized(coded, SEARCH + GZIP))
         await looked(relay)
         assert relay.at_upstream.written or relay.at_client.written
-        assert sum(decoded) <= len(coded) * 100 + STEP
+        once = max(len(coded) * 100, MIB) + STEP
+        assert sum(decoded) - sum(on_loop) <= once
+        assert sum(on_loop) <= collect.INLINE_DECODED_BYTES + STEP
         decoded.clear()
+        on_loop.clear()
 
 
 async def test_a_long_body_is_looked_into_without_holding_it() -> None:
