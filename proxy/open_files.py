@@ -24,7 +24,7 @@ class Shares:
 
 
 def raise_limit() -> None:
-    """Raise the soft limit of this process to the hard one, as far as the system lets it."""
+    """Raise the soft limit of this process, which those it starts inherit, to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with suppress(OSError, ValueError):  # macOS has no unlimited soft limit: what there is must do

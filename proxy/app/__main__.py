@@ -38,7 +38,6 @@ from proxy.inference.services.elasticsearch import ElasticsearchService
 from proxy.inference.services.local_ranker import MODEL_ID
 from proxy.loop import new_event_loop
 from proxy.observe.log import configure
-from proxy.open_files import raise_limit
 from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
@@ -55,7 +54,6 @@ def main() -> None:
     orders: dict[str, Any] = msgspec.json.decode(sys.stdin.buffer.readline())
     settings = Settings.model_validate(orders["settings"])
     configure(settings.log_level)
-    raise_limit()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(settings, orders["socket"], orders["control"]))
 

@@ -32,11 +32,16 @@ def test_no_more_files_are_shared_out_than_there_are(files: int, max_connections
     assert plenty == share(None, max_connections, max_idle)
 
 
+def limits_of(process: int) -> str:
+    return Path(f"/proc/{process}/limits").read_text()
+
+
 class Starved:
     """A proxy with a low limit, soft or hard, of open files."""
 
-    def __init__(self, process: Process, port: int, admin_port: int) -> None:
+    def __init__(self, process: Process, directory: Path, port: int, admin_port: int) -> None:
         self.process = process
+        self._directory = directory
         self.port = port
         self.admin_port = admin_port
 
@@ -48,9 +53,12 @@ class Starved:
     async def is_live(self) -> bool:
         return (await self.probe("/live")).raw.endswith(b'{"live":true}')
 
-    @property
-    def limits(self) -> str:
-        return Path(f"/proc/{self.process.pid}/limits").read_text()
+    async def limits(self) -> list[str]:
+        """The limits of the supervisor and of the application."""
+        written = self._directory / "pid"
+        await until(written.exists)
+        processes = (self.process.pid, json.loads(written.read_text())["pid"])
+        return [limits_of(process) for process in processes]
 
     @property
     def files(self) -> int:
@@ -78,7 +86,7 @@ async def starved(directory: Path, upstream: RawServer, limits: str) -> AsyncIte
         line = (await asyncio.wait_for(process.stderr.readline(), TIMEOUT_S)).decode()
         ports = re.search(r"listening on 127\.0\.0\.1:(\d+), admin on 127\.0\.0\.1:(\d+)", line)
         assert ports is not None, line
-        yield Starved(process, int(ports[1]), int(ports[2]))
+        yield Starved(process, directory, int(ports[1]), int(ports[2]))
     finally:
         with suppress(ProcessLookupError):
             process.kill()
@@ -90,7 +98,8 @@ async def test_the_soft_limit_is_raised_to_the_hard_one(tmp_path: Path) -> None:
         raw_server(serve_at_once) as upstream,
         starved(tmp_path, upstream, "ulimit -Sn 200 && ulimit -Hn 600") as proxy,
     ):
-        assert re.search(r"Max open files +600 +600 ", proxy.limits)
+        for limits in await proxy.limits():
+            assert re.search(r"Max open files +600 +600 ", limits)
         log = await proxy.log()
     clients = share(600, 10_000, 256).clients
     assert f"(600) allows {clients} client connections at once, not the 10000" in log
