@@ -93,7 +93,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
             executor,
             upstream,
             SearchMetrics(registry),
-            settings.edge.max_body,
+            settings.edge,
             unknown.parse if unknown else parse_search,
             async_search=settings.async_search,
             unknown=unknown,

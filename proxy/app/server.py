@@ -23,11 +23,12 @@ from proxy.app.style import JSON_STYLE, OF_THE_ANSWER, Style
 from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
 from proxy.errors import ElasticsearchError, error
+from proxy.inflation import decoded_limit
 from proxy.observe.outcome import HEADER, Several
 from proxy.offload import INLINE_BYTES, offload
 from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
-from proxy.settings import AsyncSearchSettings
+from proxy.settings import AsyncSearchSettings, EdgeSettings
 from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.xcontent.params import Params, parse_params
 from proxy.xcontent.target import Target
@@ -44,7 +45,7 @@ class App:
     """Handles one request at a time for any number of callers.
 
     Args:
-        max_body: Bytes of the largest decoded body.
+        edge: Its limits for decoded bodies.
         parse: Reads a search.
         unknown: Is told of each body before it is read.
         others: Paths beside those of searches.
@@ -55,7 +56,7 @@ class App:
         executor: Executor,
         upstream: UpstreamClient,
         metrics: SearchMetrics,
-        max_body: int,
+        edge: EdgeSettings,
         parse: ParseSearch = parse_search,
         *,
         async_search: AsyncSearchSettings,
@@ -64,7 +65,7 @@ class App:
     ) -> None:
         self._upstream = upstream
         self._metrics = metrics
-        self._max_body = max_body
+        self._edge = edge
         self._async_searches = AsyncSearches(async_search)
         self._routes = (*search_routes(executor, metrics, parse, self._async_searches), *others)
         self._other_route = Route(re.compile(".*"), OtherApi(), metrics)
@@ -165,7 +166,8 @@ class App:
         return await offload(size, self._decode, data, coding, content_type), content_type, params
 
     def _decode(self, data: bytes, coding: str | None, content_type: str | None) -> bytes:
-        return to_json(codings.decode(data, coding, self._max_body), content_type)
+        limit = decoded_limit(len(data), self._edge.max_inflation, self._edge.max_body)
+        return to_json(codings.decode(data, coding, limit), content_type)
 
 
 def _pass(counter: RequestCounter) -> Response:

@@ -162,6 +162,7 @@ async def search_app(
     evaluate: Collection[str] = (),
     top_n: int | None = None,
     endpoints: Endpoints | None = None,
+    max_inflation: int | None = None,
     **search: Any,
 ) -> AsyncIterator[SearchApp]:
     """Serve in front of the Elasticsearch at `url`.
@@ -170,6 +171,7 @@ async def search_app(
         evaluate: Types of retrievers to be evaluated by the application, known to Elasticsearch or not.
         top_n: Of the endpoint.
         endpoints: In place of one over `engine` and a store that is empty.
+        max_inflation: The setting of that name.
         search: Settings of that section. Privileges are not asked for unless these say so.
     """
     settings = Settings.model_validate(
@@ -178,6 +180,7 @@ async def search_app(
             "models": {"numbers": "none"},
             "endpoints": {ENDPOINT: {"model": "numbers"}},
             "search": {"check_privileges": False, **search},
+            "edge": {} if max_inflation is None else {"max_inflation": max_inflation},
         }
     )
     engine = NumberAtTheEnd()
@@ -200,7 +203,7 @@ async def search_app(
         executor,
         upstream,
         SearchMetrics(registry),
-        settings.edge.max_body,
+        settings.edge,
         parse,
         async_search=settings.async_search,
         unknown=unknown,

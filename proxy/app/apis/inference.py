@@ -223,7 +223,8 @@ class InferenceApi:
             ranking = await endpoint.rank(call, _deadline(timeout))
         except TimedOutError as failure:
             raise timed_out(endpoint.inference_id, str(timeout), failure.cause.caused_by) from failure
-        return printed_reply(context, _print_ranking(printer_of(context), ranking))
+        printed = await offload(len(context.body), _print_ranking, printer_of(context), ranking)
+        return printed_reply(context, printed)
 
     async def stream(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestStreamInferenceAction``: nothing that reranks can stream."""

@@ -204,11 +204,7 @@ class FakeElasticsearch:
             status, answer = self.search
             return web.Response(status=status, body=answer, content_type="application/json")
         if request.path.startswith("/_security"):
-            error = {
-                "root_cause": [],
-                "type": "illegal_argument_exception",
-                "reason": "no handler found for uri [/",
-            }
+            error = {"type": "illegal_argument_exception", "reason": "no handler found for uri [/_security"}
             return web.json_response({"error": error, "status": 400}, status=400)
         found: Any = {"id": "pit"} if request.path.endswith("/_pit") else NOTHING_FOUND
         if request.path.endswith("/_msearch"):
@@ -230,7 +226,7 @@ async def app(elasticsearch: FakeElasticsearch) -> AsyncIterator[SearchApp]:
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
-        async with search_app(f"http://{host}:{port}", evaluate_unknown_retrievers=False) as started:
+        async with search_app(f"http://{host}:{port}", max_inflation=100_000) as started:
             yield started
     finally:
         await runner.cleanup()
@@ -242,12 +238,12 @@ async def ask(
     """Send a body, compressed: it may be a few bytes on the wire."""
     coded = gzip.compress(body, 1)
     headers = {"Content-Type": type_, "Content-Encoding": "gzip"}
+    app.engine.table = AnyText()
     with longest_step() as longest:
         answer = await app.call(method, path, coded, headers=headers)
     assert longest.seconds < LONGEST_STEP_S, longest.what
     assert answer.status in (200, 400, 413, 421), answer.body[:500]
-    if answer.status in (400, 413) and type_.endswith("json"):
-        assert answer.json()["error"]["type"] not in ("illegal_state_exception", "status_exception")
+    assert b"illegal_state_exception" not in answer.body[:300]
 
 
 @pytest.mark.parametrize("name", BODIES)

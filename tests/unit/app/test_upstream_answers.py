@@ -205,7 +205,7 @@ async def make_proxy() -> AsyncIterator[MakeProxy]:
             executor,
             client,
             SearchMetrics(registry),
-            1_000_000,
+            settings.edge,
             partial(parse_search, evaluate={"rrf", "linear", "diversify"}),
             async_search=settings.async_search,
             unknown=unknown,
