@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
 
 import jwt
 import msgspec
@@ -22,6 +21,7 @@ from proxy.inference.remote import (
     form_call,
     json_call,
 )
+from proxy.inference.remote.urls import checked, in_header, segment
 from proxy.inference.settings_table import Setting
 
 _ACCOUNT: Final = "service_account_json"
@@ -29,6 +29,12 @@ _TOKEN_URI: Final = "https://oauth2.googleapis.com/token"
 _SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 _GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _LIFETIME_S: Final = 3600
+
+
+def _project_problem(value: str) -> str | None:
+    """Return what is wrong with a project, which stands in the path and in a header."""
+    name = "project_id"
+    return checked(name, segment)(value) or in_header(name)(value)
 
 
 class GoogleVertexAIService(RemoteService):
@@ -55,6 +61,7 @@ class GoogleVertexAIService(RemoteService):
             label="GCP Project",
             description="The GCP Project ID which has Vertex AI API(s) enabled.",
             required=True,
+            check=_project_problem,
         ),
         replace(MODEL_ID, required=False),
     )
@@ -73,8 +80,12 @@ class GoogleVertexAIService(RemoteService):
         """The address for tokens is the client's text as well."""
         return {**super().urls(config), f"{_ACCOUNT}.token_uri": _account(config).token_uri}
 
+    def shown(self, config: EndpointConfig, url: str) -> str:
+        """The address for tokens is in the secret."""
+        return url.partition("?")[0]
+
     def url(self, config: EndpointConfig) -> str:
-        project = quote(config.service_settings["project_id"], safe="")
+        project = segment(config.service_settings["project_id"])
         path = f"/v1/projects/{project}/locations/global/rankingConfigs/default_ranking_config:rank"
         return self.base(config) + path
 
