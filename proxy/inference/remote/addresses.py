@@ -8,6 +8,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -116,12 +117,11 @@ def parsed(url: str) -> URL:
     Raises:
         HostNotAllowedError: It is not a URL.
     """
-    if _NEVER_IN_A_URL.search(url):
-        raise HostNotAllowedError("this is not a URL")
-    try:
-        return URL(url)
-    except ValueError:
-        raise HostNotAllowedError("this is not a URL") from None
+    if not _NEVER_IN_A_URL.search(url):
+        with suppress(ValueError):
+            return URL(url)
+    # Out here, where an error that repeats the URL is not behind it.
+    raise HostNotAllowedError("this is not a URL")
 
 
 def _host(url: URL) -> str:

@@ -118,7 +118,8 @@ class RemoteClient:
                 self.metrics.resent.labels(service).inc()
                 return await self._post(call, limit, keep=False)
         except aiohttp.ClientError as failure:
-            raise _told(failure, call) from None
+            told = _told(failure, call)
+        raise told  # out here, where aiohttp's error, which holds the headers, is not behind it
 
     async def _post(self, call: HttpCall, limit: AnswerLimit, *, keep: bool) -> HttpAnswer:
         async with self._session(keep=keep).post(

@@ -1,5 +1,6 @@
 """One call and its answer, with every failure in Elasticsearch's words and nothing secret in them."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -74,7 +75,7 @@ async def fetch_token(
 
     Args:
         key: As of `TokenCache.get`.
-        request: What asks for one.
+        request: What asks for one; called in a thread.
 
     Raises:
         InferenceFailedError: None could be had.
@@ -82,7 +83,8 @@ async def fetch_token(
     client = service.context.remote
 
     async def fetch() -> Token:
-        answer = await exchange(client, service, config, request(), TOKEN_LIMIT)
+        call = await asyncio.to_thread(request)  # which may sign: some 50 ms for a usual key
+        answer = await exchange(client, service, config, call, TOKEN_LIMIT)
         try:
             return _token(msgspec.json.decode(answer.body, type=_Issued))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):

@@ -11,7 +11,7 @@ from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
 from proxy.inference.remote.breaker import Breaker
-from proxy.inference.remote.calls import HttpAnswer, RemoteCall
+from proxy.inference.remote.calls import HttpAnswer, HttpCall, RemoteCall
 from proxy.inference.remote.client import RemoteClient, digest
 from proxy.inference.remote.exchange import exchange
 from proxy.inference.remote.failures import RemoteTimedOutError, failed_validation, unusable
@@ -158,7 +158,7 @@ class RemoteRanker:
         limit = self._config.service_settings.get(RATE_LIMIT)
         if limit is not None:
             await self._rate_limit.acquire(inference_id, limit["requests_per_minute"], deadline)
-        http_call = await self._service.call(self._config, batch, deadline)
+        http_call = await self._call(batch, deadline)
         limit = answer_limit(http_call, len(batch.texts), self._client.settings.max_answer)
         answer = await exchange(self._client, self._service, self._config, http_call, limit)
         try:
@@ -169,6 +169,17 @@ class RemoteRanker:
             reason = f"it holds [{len(docs)}] results for [{len(batch.texts)}] inputs"
             raise unusable(inference_id, reason, answer.status)
         return docs
+
+    async def _call(self, batch: RemoteCall, deadline: float) -> HttpCall:
+        try:
+            return await self._service.call(self._config, batch, deadline)
+        except UnicodeEncodeError:
+            reason = "a text holds half a surrogate pair, which cannot be sent"
+        except ValueError:
+            reason = "its settings do not make a call"
+        raise status_error(
+            400, f"Inference endpoint [{self._config.inference_id}] cannot be called: {reason}"
+        )
 
     async def _read(self, answer: HttpAnswer) -> list[RankedDoc]:
         if len(answer.body) <= _SHORT:
