@@ -18,7 +18,9 @@ TASK_SETTINGS: Final = "task_settings"
 SECRET_SETTINGS: Final = "secret_settings"
 
 _INT_MAX: Final = 2**31 - 1
-_SENSITIVE: Final = re.compile("key|secret|token|password|credential|account", re.IGNORECASE)
+_SENSITIVE: Final = re.compile(
+    "key|secret|token|passw|pwd|credential|account|auth|bearer|signature", re.IGNORECASE
+)
 _REDACTED: Final = "::es_redacted::"
 """As Elasticsearch's audit log has it."""
 

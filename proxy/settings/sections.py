@@ -325,7 +325,9 @@ class RemoteSettings(Section):
         "limit; more are split over several calls. In a text: `hugging_face=64`.",
     )
     max_answer: ByteSize = Field(
-        ByteSize(64 * 1024 * 1024), description="Largest answer of one call that is accepted."
+        ByteSize(64 * 1024 * 1024),
+        description="Largest answer of one call that is accepted, however many texts it is about. For few "
+        "and short texts the limit is lower: 64 KiB, 16 KiB for each text, and six times the call's body.",
     )
     parallel_calls: Count = Field(4, description="Calls at once for one search whose texts are split.")
     rate_limit_queue: int = Field(
@@ -337,8 +339,9 @@ class RemoteSettings(Section):
     connect_timeout_s: Seconds = Field(10.0, description="Seconds to wait for a connection.")
     retry_initial_s: Seconds = Field(
         1.0,
-        description="Seconds before the first retry after a 429, a 5xx or a broken connection; then "
-        "doubling.",
+        description="Seconds before the first retry after a 429, a 5xx or a connection that could not be "
+        "opened; then doubling. A call that was sent and not answered is not sent again: it may have been "
+        "paid for.",
     )
     retry_max_s: Seconds = Field(
         5.0, description="Longest wait between two tries, unless the service asks for more by `Retry-After`."

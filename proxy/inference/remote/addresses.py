@@ -5,22 +5,27 @@ the very ones that it is opened to, so that a name that resolves differently the
 """
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
+from proxy.inference.remote.special_addresses import is_public, literal
 from proxy.settings import RemoteSettings
 
 VENDORS: Final = "vendors"
 _ALLOWED_HOSTS: Final = "remote.allowed_hosts"
 _ALLOW_PRIVATE: Final = "remote.allow_private_addresses"
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+_MAX_HOST: Final = 253
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_NEVER_IN_A_URL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+"""Readers of URLs drop these, take them for slashes, or end there."""
 
 
 class HostNotAllowedError(Exception):
@@ -29,6 +34,15 @@ class HostNotAllowedError(Exception):
 
 class PrivateAddressError(OSError):
     """A name resolves to no public address."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(None, "not a public address")
+        self._host = host
+
+    def told(self, shown: str) -> str:
+        """Return why, naming the host only where it is in what people are shown."""
+        named = f"[{self._host}]" if self._host in shown.lower() else "its host"
+        return f"{named} does not resolve to a public address; see [{_ALLOW_PRIVATE}]"
 
 
 class HostRules:
@@ -39,25 +53,33 @@ class HostRules:
         self._private = settings.allow_private_addresses
         self._gateways = {service: _host(URL(url)) for service, url in settings.base_urls.items()}
 
-    def check(self, url: str, service: str, vendor_hosts: Sequence[str]) -> None:
-        """Args:
+    def check(self, url: str, service: str, vendor_hosts: Sequence[str], shown: str | None = None) -> None:
+        """Refuse what may not be called.
+
+        Args:
             url: What is to be called.
             vendor_hosts: The hosts of the service's own vendor, `*.example.com` for all below it.
+            shown: What people are shown of the URL, if not all; a host that is not in it is not named.
 
         Raises:
             HostNotAllowedError: It may not be called.
         """
-        parts = _parsed(url)
+        parts = parsed(url)
         host = _host(parts)
         if parts.scheme not in ("http", "https") or not host:
             raise HostNotAllowedError("expected http://HOST… or https://HOST…")
-        if parts.user or parts.password:
+        if parts.user is not None or parts.password is not None:
             raise HostNotAllowedError("a URL must not hold credentials")
+        named = "its host" if shown is not None and host not in shown.lower() else f"host [{host}]"
+        address = _address(host)
+        if address is None and (len(host) > _MAX_HOST or not _NAME.fullmatch(host)):
+            raise HostNotAllowedError(f"{named} is not the name of a host")
         if not any(_matches(host, each) for each in self._patterns(service, vendor_hosts)):
-            raise HostNotAllowedError(f"host [{host}] is not in [{_ALLOWED_HOSTS}]")
-        address = _literal(host)
+            raise HostNotAllowedError(f"{named} is not in [{_ALLOWED_HOSTS}]")
         if address is not None and not self._private and not is_public(address):
-            raise HostNotAllowedError(f"[{host}] is not a public address; see [{_ALLOW_PRIVATE}]")
+            raise HostNotAllowedError(f"{named} is not a public address; see [{_ALLOW_PRIVATE}]")
+        if parts.raw_fragment:
+            raise HostNotAllowedError("a URL that is called must not have a fragment")
 
     def _patterns(self, service: str, vendor_hosts: Sequence[str]) -> Iterable[str]:
         if service in self._gateways:
@@ -79,38 +101,32 @@ class GuardedResolver(AbstractResolver):
         found = await self._inner.resolve(host, port, family)
         if self._allow_private:
             return found
-        public = [each for each in found if is_public(ipaddress.ip_address(each["host"].partition("%")[0]))]
+        public = [each for each in found if _is_public(each["host"])]
         if not public:
-            raise PrivateAddressError(
-                None, f"[{host}] does not resolve to a public address; see [{_ALLOW_PRIVATE}]"
-            )
+            raise PrivateAddressError(host)
         return public
 
     async def close(self) -> None:
         await self._inner.close()
 
 
-def is_public(address: IpAddress) -> bool:
-    """Whether it is an address of the public internet, also in what it stands for."""
-    if isinstance(address, ipaddress.IPv6Address):
-        embedded = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        if address in _NAT64:
-            embedded = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if embedded is not None:
-            return is_public(embedded)
-    return address.is_global and not address.is_multicast
+def parsed(url: str) -> URL:
+    """Return a URL as the client that calls it reads it: two readings of one text would be a way around the
+    list.
 
-
-def _parsed(url: str) -> URL:
-    """As the client that calls it reads it: two readings of one text would be a way around the list."""
-    try:
-        return URL(url)
-    except ValueError:
-        raise HostNotAllowedError("this is not a URL") from None
+    Raises:
+        HostNotAllowedError: It is not a URL.
+    """
+    if not _NEVER_IN_A_URL.search(url):
+        with suppress(ValueError):
+            return URL(url)
+    # Out here, where an error that repeats the URL is not behind it.
+    raise HostNotAllowedError("this is not a URL")
 
 
 def _host(url: URL) -> str:
-    return (url.raw_host or "").rstrip(".").lower()
+    """Return the host in lower case, without the dot that may end a whole name."""
+    return (url.raw_host or "").removesuffix(".").lower()
 
 
 def _matches(host: str, pattern: str) -> bool:
@@ -119,8 +135,15 @@ def _matches(host: str, pattern: str) -> bool:
     return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
 
 
-def _literal(host: str) -> IpAddress | None:
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host.partition("%")[0])
+        return literal(host)
     except ValueError:
-        return None
+        raise HostNotAllowedError("its host is neither a name nor an address in its usual form") from None
+
+
+def _is_public(resolved: str) -> bool:
+    try:
+        return is_public(ipaddress.ip_address(resolved))
+    except ValueError:
+        return False

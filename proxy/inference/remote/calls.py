@@ -29,11 +29,13 @@ class HttpCall:
     """One POST. Make it with `json_call` or `form_call`.
 
     Attributes:
-        url: With its query string, which may hold a secret.
+        url: What is called. It may hold secrets, and is never shown.
+        shown: What people are shown of the URL; nothing secret is in it.
         secrets: What must not be shown beside the secrets of the endpoint: a token, for example.
     """
 
-    url: str
+    url: str = field(repr=False)
+    shown: str
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     secrets: Sequence[str] = field(default=(), repr=False)
@@ -41,23 +43,34 @@ class HttpCall:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
+    """A whole answer. The body of one that is no success may be absent: it was too long, or coded."""
+
     status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | bytearray = field(repr=False)
 
 
 def json_call(url: str, body: Any, headers: Mapping[str, str], secrets: Sequence[str] = ()) -> HttpCall:
-    """A POST of a JSON document; None in the outermost object is left out."""
+    """Return a POST of a JSON document; None in the outermost object is left out.
+
+    Args:
+        url: Made of settings that are shown: no secrets.
+    """
     if isinstance(body, Mapping):
         body = {name: value for name, value in body.items() if value is not None}
     sent = {"Content-Type": "application/json", "Accept": "application/json", **headers}
-    return HttpCall(url, msgspec.json.encode(body), sent, secrets)
+    return HttpCall(url, url, msgspec.json.encode(body), sent, secrets)
 
 
 def form_call(url: str, fields: Mapping[str, str]) -> HttpCall:
-    """A POST of a form, for token endpoints."""
+    """Return a POST of a form, for token endpoints.
+
+    Args:
+        url: Its query string is not shown.
+    """
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-    return HttpCall(url, urlencode(fields).encode(), headers, tuple(fields.values()))
+    shown = url.partition("?")[0]
+    return HttpCall(url, shown, urlencode(fields).encode(), headers, tuple(fields.values()))
 
 
 def bearer(token: str) -> dict[str, str]:

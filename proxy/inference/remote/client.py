@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import socket
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -10,32 +11,40 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from yarl import URL
 
-from proxy.inference.remote.addresses import GuardedResolver, HostRules, PrivateAddressError
+from proxy.inference.remote.addresses import HostNotAllowedError, HostRules, PrivateAddressError
 from proxy.inference.remote.calls import HttpAnswer, HttpCall
 from proxy.inference.remote.clock import Clock, LoopClock
+from proxy.inference.remote.connections import (
+    GuardedConnection,
+    OverlongAnswerError,
+    StaleConnectionError,
+    open_session,
+)
+from proxy.inference.remote.headers import check_headers
+from proxy.inference.remote.limits import AnswerLimit, Measured, UnusableAnswerError
 from proxy.inference.remote.metrics import RemoteMetrics, outcome
 from proxy.inference.remote.rate_limit import RateLimit
 from proxy.inference.remote.retries import Retries
 from proxy.inference.remote.tokens import TokenCache
 from proxy.settings import RemoteSettings
 
-_USER_AGENT: Final = "rerank-proxy"
+_VERSIONS: Final = (aiohttp.HttpVersion10, aiohttp.HttpVersion11)
+_REFUSAL: Final = AnswerLimit(64 * 1024, 10_000, "")
+_FRAMING: Final = 8
+"""A chunk of one byte is six on the wire."""
+_FRAMING_AT_LEAST: Final = 64 * 1024
 
 
 class ConnectionFailedError(Exception):
-    """The message is for people and holds no address but the host's.
+    """The message is for people and holds no address.
 
     Attributes:
-        transient: Whether another try may go well.
+        transient: Whether nothing was sent and another try may go well.
     """
 
-    def __init__(self, message: str, *, transient: bool = True) -> None:
+    def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
-
-
-class AnswerTooLargeError(Exception):
-    """The message names the setting."""
 
 
 class RemoteClient:
@@ -55,7 +64,8 @@ class RemoteClient:
         self.retries = Retries(settings, self.clock)
         self.tokens = TokenCache(self.clock)
         self._limits: WeakValueDictionary[tuple[str, str, str], RateLimit] = WeakValueDictionary()
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        """By whether they keep their connections."""
 
     def rate_limit(self, service: str, account: str, model: str) -> RateLimit:
         """The limit that all endpoints of an account share for a model; it lives as long as they do.
@@ -69,20 +79,23 @@ class RemoteClient:
             limit = self._limits[key] = RateLimit(self.clock, self.settings.rate_limit_queue)
         return limit
 
-    async def send(self, service: str, call: HttpCall) -> HttpAnswer:
-        """One exchange, without redirections.
+    async def send(self, service: str, call: HttpCall, limit: AnswerLimit) -> HttpAnswer:
+        """Send one call, without following redirections.
 
         Raises:
+            HostNotAllowedError: Its host turned out to be none that may be called.
+            HeaderNotAllowedError: A header may not be sent.
             ConnectionFailedError: No whole answer came.
-            AnswerTooLargeError: It is larger than the settings allow.
+            UnusableAnswerError: It is larger than allowed, or coded.
         """
+        check_headers(call.headers.items())
         began = self.clock.now()
         became = "abandoned"
         try:
-            answer = await self._exchange(call)
+            answer = await self._exchange(service, call, limit)
             became = outcome(answer.status)
             return answer
-        except (ConnectionFailedError, AnswerTooLargeError):
+        except (ConnectionFailedError, HostNotAllowedError, UnusableAnswerError):
             became = "no_answer"
             raise
         finally:
@@ -91,58 +104,80 @@ class RemoteClient:
 
     async def close(self) -> None:
         await self.tokens.close()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
 
-    async def _exchange(self, call: HttpCall) -> HttpAnswer:
+    async def _exchange(self, service: str, call: HttpCall, limit: AnswerLimit) -> HttpAnswer:
         try:
             try:
-                return await self._post(call)
-            except aiohttp.ServerDisconnectedError:
-                # A kept connection was closed just before it was used again. A ranking changes nothing.
-                return await self._post(call)
-        except aiohttp.ServerTimeoutError:
-            raise ConnectionFailedError("the connection could not be opened in time") from None
-        except aiohttp.InvalidURL:
-            raise ConnectionFailedError("this is not a URL", transient=False) from None
-        except ValueError:  # not from aiohttp's own exceptions: a header that HTTP cannot carry
-            raise ConnectionFailedError("a header holds a line break", transient=False) from None
+                return await self._post(call, limit, keep=True)
+            except StaleConnectionError:
+                # It was most likely closed for being idle, just before it was used again. A ranking changes
+                # nothing; on a connection of its own there is no second time.
+                self.metrics.resent.labels(service).inc()
+                return await self._post(call, limit, keep=False)
         except aiohttp.ClientError as failure:
-            private = isinstance(failure, aiohttp.ClientConnectorError) and isinstance(
-                failure.os_error, PrivateAddressError
-            )
-            raise ConnectionFailedError(_describe(failure), transient=not private) from None
+            told = _told(failure, call)
+        raise told  # out here, where aiohttp's error, which holds the headers, is not behind it
 
-    async def _post(self, call: HttpCall) -> HttpAnswer:
-        async with self._opened().post(
+    async def _post(self, call: HttpCall, limit: AnswerLimit, *, keep: bool) -> HttpAnswer:
+        async with self._session(keep=keep).post(
             URL(call.url), data=call.body, headers=call.headers, allow_redirects=False
         ) as answer:
-            return HttpAnswer(answer.status, answer.headers, await self._read(answer))
+            if answer.version not in _VERSIONS:
+                raise ConnectionFailedError("the answer is not HTTP/1.1")
+            if 200 <= answer.status < 300:
+                body = await _read(answer, Measured(limit, call.body), limit.size)
+            else:
+                body = await _read_refusal(answer)
+            return HttpAnswer(answer.status, answer.headers, body)
 
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
-        chunks, size = [], 0
+    def _session(self, *, keep: bool) -> aiohttp.ClientSession:
+        session = self._sessions.get(keep)
+        if session is None:
+            session = self._sessions[keep] = open_session(self.settings, keep=keep)
+        return session
+
+
+async def _read(answer: aiohttp.ClientResponse, measured: Measured, size: int) -> bytes | bytearray:
+    """Read a body as far as its limit.
+
+    Raises:
+        UnusableAnswerError: It goes on, or is coded.
+    """
+    if _is_coded(answer):
+        raise UnusableAnswerError("it has a [Content-Encoding], which was not asked for")
+    connection = answer.connection
+    protocol = connection.protocol if connection is not None else None
+    if isinstance(protocol, GuardedConnection):
+        protocol.allow(_FRAMING * size + _FRAMING_AT_LEAST)
+    try:
         async for chunk in answer.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > self.settings.max_answer:
-                raise AnswerTooLargeError(
-                    f"it is larger than [remote.max_answer: {self.settings.max_answer}] bytes"
-                )
-        return b"".join(chunks)
+            measured.add(chunk)
+    except aiohttp.ClientPayloadError:
+        if not _is_cut(protocol):
+            raise
+    if _is_cut(protocol):
+        raise UnusableAnswerError("it is framed in far more bytes than it has")
+    return measured.body
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            resolver = GuardedResolver(allow_private=self.settings.allow_private_addresses)
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.settings.connect_timeout_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": _USER_AGENT},
-                skip_auto_headers=("Accept-Encoding",),
-                trust_env=False,
-            )
-        return self._session
+
+async def _read_refusal(answer: aiohttp.ClientResponse) -> bytes | bytearray:
+    """Read a body that only says why; a longer one than people read is none."""
+    try:
+        return await _read(answer, Measured(_REFUSAL, b""), _REFUSAL.size)
+    except UnusableAnswerError:
+        return b""
+
+
+def _is_coded(answer: aiohttp.ClientResponse) -> bool:
+    codings = ",".join(answer.headers.getall("Content-Encoding", ())).lower().split(",")
+    return any(coding.strip() not in ("", "identity") for coding in codings)
+
+
+def _is_cut(protocol: object) -> bool:
+    return isinstance(protocol, GuardedConnection) and protocol.overlong
 
 
 def digest(*parts: Any) -> str:
@@ -150,16 +185,34 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 
-def _describe(failure: aiohttp.ClientError) -> str:
-    """Not in aiohttp's words, which may repeat headers or the whole URL."""
+def _told(failure: aiohttp.ClientError, call: HttpCall) -> Exception:
+    """Return the failure in words of this proxy: aiohttp's may repeat headers or the whole URL."""
+    if isinstance(failure, aiohttp.ServerTimeoutError):
+        return ConnectionFailedError("the connection could not be opened in time", transient=True)
+    if isinstance(failure, aiohttp.InvalidURL):
+        return HostNotAllowedError("this is not a URL")
     if isinstance(failure, aiohttp.ClientConnectorCertificateError):
-        return "its certificate cannot be trusted"
-    if isinstance(failure, aiohttp.ClientConnectorDNSError | aiohttp.ClientConnectorError):
-        error = failure.os_error
-        number = error.errno or 0
-        return os.strerror(number) if number > 0 else error.strerror or "the connection could not be opened"
+        return ConnectionFailedError("its certificate cannot be trusted")
+    if isinstance(failure, aiohttp.ClientConnectorError):
+        return _unopened(failure, call)
+    if isinstance(failure, OverlongAnswerError):
+        return ConnectionFailedError("an endless head came instead of an answer")
     if isinstance(
         failure, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | aiohttp.ClientPayloadError
     ):
-        return "the connection was closed before the whole answer came"
-    return f"the exchange failed ({type(failure).__name__})"
+        return ConnectionFailedError("the connection was closed before the whole answer came")
+    if isinstance(failure, aiohttp.ClientResponseError):
+        return ConnectionFailedError("the answer is not HTTP/1.1")
+    return ConnectionFailedError(f"the exchange failed ({type(failure).__name__})")
+
+
+def _unopened(failure: aiohttp.ClientConnectorError, call: HttpCall) -> Exception:
+    error = failure.os_error
+    if isinstance(error, PrivateAddressError):
+        return HostNotAllowedError(error.told(call.shown))
+    number = error.errno or 0
+    text = os.strerror(number) if number > 0 else error.strerror or "the connection could not be opened"
+    hopeless = isinstance(failure, aiohttp.ClientConnectorSSLError) or (
+        isinstance(error, socket.gaierror) and number != socket.EAI_AGAIN
+    )
+    return ConnectionFailedError(text, transient=not hopeless)

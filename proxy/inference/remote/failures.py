@@ -1,19 +1,11 @@
 """How calls of remote services fail (``BaseResponseHandler``, ``RetryException``)."""
 
-import re
-from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import quote
-
-import msgspec
+from typing import Final
 
 from proxy.errors import Cause
-from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError, TimedOutError, status_error
 
-_MAX_MESSAGE: Final = 1000
-_HIDDEN: Final = "***"
 _KNOWN: Final = frozenset(status.value for status in HTTPStatus)
 _PREFIXES: Final = {
     400: "Received a bad request status code",
@@ -66,7 +58,7 @@ def refused(
     if message:
         reason += f". Error message: [{message}]"
     shown = status if 400 <= status < 500 and status in _KNOWN else 400
-    outage = status >= 500
+    outage = _is_of_the_server(status)
     return RemoteFailedError(
         shown,
         Cause("status_exception", reason),
@@ -76,8 +68,12 @@ def refused(
     )
 
 
+def _is_of_the_server(status: int) -> bool:
+    return 500 <= status < 600
+
+
 def _prefix(status: int, url: str) -> str:
-    if status >= 500:
+    if _is_of_the_server(status):
         return "Received a server error status code"
     if status == 404:
         return f"Resource not found at [{url}]"
@@ -86,10 +82,14 @@ def _prefix(status: int, url: str) -> str:
     return _PREFIXES.get(status, "Received an unsuccessful status code")
 
 
-def unreachable(inference_id: str, url: str, reason: str) -> RemoteFailedError:
-    """No connection, or one that broke."""
+def unreachable(inference_id: str, url: str, reason: str, *, transient: bool) -> RemoteFailedError:
+    """No connection, or one that broke.
+
+    Args:
+        transient: Whether nothing was sent, so that another try costs nothing.
+    """
     text = f"Failed to send request from inference entity id [{inference_id}] to [{url}]: {reason}"
-    return RemoteFailedError(400, Cause("status_exception", text), transient=True, outage=True)
+    return RemoteFailedError(400, Cause("status_exception", text), transient=transient, outage=True)
 
 
 def not_allowed(inference_id: str, url: str, reason: str) -> InferenceFailedError:
@@ -116,62 +116,3 @@ def failed_validation(failure: InferenceFailedError) -> InferenceFailedError:
         "Could not complete inference endpoint creation as validation call to service threw an exception."
     )
     return InferenceFailedError(400, Cause("status_exception", reason, caused_by=failure.cause))
-
-
-def service_message(body: bytes) -> str | None:
-    """The words of a service that refused, in any of the usual forms."""
-    try:
-        return _words(msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _words(value: Any) -> str | None:
-    """`message`, `detail`, `error` …: a text, an object with one of them, or a list of such objects. Parts
-    that repeat the request, such as `input`, are left out.
-    """
-    if isinstance(value, str):
-        return " ".join(value.split()) or None
-    if isinstance(value, list):
-        return "; ".join(filter(None, map(_words, value[:5]))) or None
-    if isinstance(value, Mapping):
-        description = value.get("error_description")
-        found = (
-            _words(value.get(key))
-            for key in ("message", "Message", "msg", "detail", "error", "errors", "title")
-        )
-        words = next(filter(None, found), None)
-        return f"{words}: {description}" if words and isinstance(description, str) else words
-    return None
-
-
-class Redaction:
-    """Takes what is secret out of texts.
-
-    Args:
-        config: Whose secrets.
-        more: Further ones.
-    """
-
-    def __init__(self, config: EndpointConfig, more: Iterable[str] = ()) -> None:
-        secrets = {each for each in (*_strings(config.secrets), *more) if each}
-        forms = secrets | {quote(each, safe="") for each in secrets}
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if forms else None
-
-    def __call__(self, text: str) -> str:
-        """The text without secrets, and not too long to be shown."""
-        if self._pattern is not None:
-            text = self._pattern.sub(_HIDDEN, text)
-        return text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + "…"
-
-
-def _strings(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _strings(item)

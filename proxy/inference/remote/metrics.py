@@ -24,7 +24,13 @@ class RemoteMetrics:
         )
         self.retries = Counter(
             "rerank_proxy_remote_retries",
-            "Calls of remote services that were sent once more.",
+            "Calls of remote services that were sent once more after a 429, a 5xx or no connection.",
+            ["service"],
+            registry=registry,
+        )
+        self.resent = Counter(
+            "rerank_proxy_remote_resent",
+            "Calls of remote services that were sent once more because a kept connection was closed.",
             ["service"],
             registry=registry,
         )

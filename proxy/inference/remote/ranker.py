@@ -6,22 +6,16 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import msgspec
-
 from proxy.errors import Cause
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
 from proxy.inference.remote.breaker import Breaker
-from proxy.inference.remote.calls import RemoteCall
+from proxy.inference.remote.calls import HttpAnswer, HttpCall, RemoteCall
 from proxy.inference.remote.client import RemoteClient, digest
 from proxy.inference.remote.exchange import exchange
-from proxy.inference.remote.failures import (
-    Redaction,
-    RemoteTimedOutError,
-    failed_validation,
-    unusable,
-)
+from proxy.inference.remote.failures import RemoteTimedOutError, failed_validation, unusable
+from proxy.inference.remote.limits import answer_limit
 from proxy.inference.remote.shapes import MalformedAnswerError
 from proxy.inference.service import RATE_LIMIT
 
@@ -34,6 +28,10 @@ T = TypeVar("T")
 
 _TEST_QUERY: Final = "test query"
 _TEST_INPUT: Final = "how big"
+_SHORT: Final = 8 * 1024
+"""Bytes of an answer that are read where they come in; a thread costs more than reading them."""
+_FEW: Final = 1000
+"""Results that are put together where they come in."""
 _PATIENT: Final = 0.9
 """The share of the usual time that a call must have had for its end to count as the service's failure."""
 
@@ -71,7 +69,9 @@ class RemoteRanker:
         batches = self._batches(call)
         with self._breaker.call(self._config.inference_id):
             answers = await self._in_time(batches, deadline)
-        return Ranking(_with_texts(self._merged(answers, batches, call), call))
+        if len(call.texts) <= _FEW:
+            return self._ranking(answers, batches, call)
+        return await asyncio.to_thread(self._ranking, answers, batches, call)
 
     async def check(self, deadline: float) -> None:
         """One real call."""
@@ -130,6 +130,11 @@ class RemoteRanker:
 
         return await _side_by_side([one(batch) for batch in batches])
 
+    def _ranking(
+        self, answers: Sequence[Sequence[RankedDoc]], batches: Sequence[RemoteCall], call: RemoteCall
+    ) -> Ranking:
+        return Ranking(_with_texts(self._merged(answers, batches, call), call))
+
     def _merged(
         self, answers: Sequence[Sequence[RankedDoc]], batches: Sequence[RemoteCall], call: RemoteCall
     ) -> Sequence[RankedDoc]:
@@ -153,19 +158,38 @@ class RemoteRanker:
         limit = self._config.service_settings.get(RATE_LIMIT)
         if limit is not None:
             await self._rate_limit.acquire(inference_id, limit["requests_per_minute"], deadline)
-        http_call = await self._service.call(self._config, batch, deadline)
-        answer = await exchange(self._client, self._service, self._config, http_call)
+        http_call = await self._call(batch, deadline)
+        limit = answer_limit(http_call, len(batch.texts), self._client.settings.max_answer)
+        answer = await exchange(self._client, self._service, self._config, http_call, limit)
         try:
-            return self._service.read(self._config, msgspec.json.decode(answer.body))
+            docs = await self._read(answer)
         except MalformedAnswerError as failure:
             raise unusable(inference_id, str(failure), answer.status) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise unusable(inference_id, "it is not JSON", answer.status) from None
+        if len(docs) > len(batch.texts):
+            reason = f"it holds [{len(docs)}] results for [{len(batch.texts)}] inputs"
+            raise unusable(inference_id, reason, answer.status)
+        return docs
+
+    async def _call(self, batch: RemoteCall, deadline: float) -> HttpCall:
+        try:
+            return await self._service.call(self._config, batch, deadline)
+        except UnicodeEncodeError:
+            reason = "a text holds half a surrogate pair, which cannot be sent"
+        except ValueError:
+            reason = "its settings do not make a call"
+        raise status_error(
+            400, f"Inference endpoint [{self._config.inference_id}] cannot be called: {reason}"
+        )
+
+    async def _read(self, answer: HttpAnswer) -> list[RankedDoc]:
+        if len(answer.body) <= _SHORT:
+            return self._service.read(self._config, answer.body)
+        return await asyncio.to_thread(self._service.read, self._config, answer.body)
 
     def _timed_out(self, *, outage: bool) -> InferenceFailedError:
         """A caller in a hurry says nothing about the service."""
         inference_id = self._config.inference_id
-        url = Redaction(self._config)(self._service.url(self._config))
+        url = self._service.shown(self._config, self._service.url(self._config))
         inner = Cause("timeout_exception", f"[{url}] did not answer in time")
         failure = timed_out(inference_id, f"{self._timeout_s:g}s", inner)
         return RemoteTimedOutError(failure.status, failure.cause, outage=True) if outage else failure

@@ -1,8 +1,9 @@
-"""Trying again: after a 429, a 5xx or a broken connection, ever later, as long as there is time."""
+"""Trying again: after a 429, a 5xx or without a connection, ever later, as long as there is time."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
@@ -11,6 +12,8 @@ from proxy.inference.remote.failures import RemoteFailedError
 from proxy.settings import RemoteSettings
 
 T = TypeVar("T")
+
+_NUMBER: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
 class Retries:
@@ -58,17 +61,15 @@ def _is_transient(failure: BaseException) -> bool:
 
 
 def retry_after(headers: Mapping[str, str], wall: float) -> float | None:
-    """Seconds of `Retry-After`, which is a number or a date.
+    """Return the seconds of `Retry-After`, which is a number or a date.
 
     Args:
         wall: Seconds since 1970.
     """
     text = headers.get("Retry-After", "").strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
     try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - wall
-        except ValueError:
-            return None
-    return max(0.0, seconds) if seconds < float("inf") else None
+        return max(0.0, parsedate_to_datetime(text).timestamp() - wall)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -11,7 +11,6 @@ from proxy.inference.configuration import EndpointConfig
 from proxy.inference.ranking import RankedDoc
 from proxy.inference.remote.addresses import HostNotAllowedError
 from proxy.inference.remote.calls import HttpCall, RemoteCall, bearer, json_call
-from proxy.inference.remote.failures import Redaction
 from proxy.inference.remote.ranker import RemoteRanker
 from proxy.inference.remote.shapes import Shape
 from proxy.inference.remote.tables import RETURN_DOCUMENTS
@@ -43,8 +42,8 @@ class RemoteService(Service):
     def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
         """The JSON document to send. Members that are None are left out."""
 
-    def read(self, config: EndpointConfig, answer: Any) -> list[RankedDoc]:
-        """The results in an answer, a parsed JSON document.
+    def read(self, config: EndpointConfig, answer: bytes | bytearray) -> list[RankedDoc]:
+        """Return the results in an answer. A long one is read in a thread.
 
         Raises:
             MalformedAnswerError: There are none to be found.
@@ -65,6 +64,10 @@ class RemoteService(Service):
     def base(self, config: EndpointConfig) -> str:
         """`base_url`, or what the operator has put in its place."""
         return self.context.remote.settings.base_urls.get(self.name, self.base_url)
+
+    def shown(self, config: EndpointConfig, url: str) -> str:
+        """Return what people are shown of a URL that an endpoint calls: without anything secret."""
+        return url
 
     def urls(self, config: EndpointConfig) -> Mapping[str, str]:
         """All that an endpoint of these settings calls, by the setting that says it."""
@@ -116,17 +119,23 @@ class RemoteService(Service):
         return RemoteCall(query, texts, top_n, return_documents, task_settings)
 
     def check_settings(self, config: EndpointConfig, faults: list[str]) -> EndpointConfig:
-        """Refuses hosts that may not be called; rules of a service come before it."""
-        if not faults:
-            for setting, url in self.urls(config).items():
-                self._check_host(config, setting, url, faults)
+        """Refuse hosts that may not be called; rules of a service come before it."""
+        if faults:
+            return config
+        try:
+            urls = self.urls(config)
+        except ValueError:
+            faults.append("[service_settings] Invalid url received. Error: this is not a URL")
+            return config
+        for setting, url in urls.items():
+            self._check_host(config, setting, url, faults)
         return config
 
     def _check_host(self, config: EndpointConfig, setting: str, url: str, faults: list[str]) -> None:
+        shown = self.shown(config, url)
         try:
-            self.context.remote.hosts.check(url, self.name, self.vendor_hosts())
+            self.context.remote.hosts.check(url, self.name, self.vendor_hosts(), shown)
         except HostNotAllowedError as refusal:
-            shown = Redaction(config)(url)
             faults.append(
                 f"[service_settings] Invalid url [{shown}] received for field [{setting}]. Error: {refusal}"
             )

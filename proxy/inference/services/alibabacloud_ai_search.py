@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.remote import API_KEY, RemoteCall, RemoteService, Shape
+from proxy.inference.remote.urls import authority, checked, segment
 from proxy.inference.settings_table import Setting
 
 
@@ -24,18 +24,21 @@ class AlibabaCloudAISearchService(RemoteService):
             label="Project ID",
             description="The name of the model service to use for the inference task.",
             required=True,
+            check=checked("service_id", segment),
         ),
         Setting(
             name="host",
             label="Host",
             description="The name of the host address used for the inference task.",
             required=True,
+            check=checked("host", authority),
         ),
         Setting(
             name="workspace",
             label="Workspace",
             description="The name of the workspace used for the inference task.",
             required=True,
+            check=checked("workspace", segment),
         ),
         Setting(
             name="http_schema",
@@ -47,10 +50,10 @@ class AlibabaCloudAISearchService(RemoteService):
 
     def url(self, config: EndpointConfig) -> str:
         settings = config.service_settings
-        workspace, service_id = (quote(settings[name], safe="") for name in ("workspace", "service_id"))
+        workspace, service_id = (segment(settings[name]) for name in ("workspace", "service_id"))
         scheme = settings.get("http_schema", "https")
         path = f"/v3/openapi/workspaces/{workspace}/ranker/{service_id}"
-        return f"{scheme}://{settings['host']}{path}"
+        return f"{scheme}://{authority(settings['host'])}{path}"
 
     def urls(self, config: EndpointConfig) -> Mapping[str, str]:
         return {"host": self.url(config)}

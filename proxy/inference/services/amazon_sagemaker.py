@@ -4,9 +4,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
 
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.remote import (
@@ -18,6 +18,7 @@ from proxy.inference.remote import (
     Shape,
     json_call,
 )
+from proxy.inference.remote.urls import checked, in_header, segment
 from proxy.inference.settings_table import Kind, Setting
 
 _SERVICE: Final = "sagemaker"
@@ -45,8 +46,8 @@ def _secret(name: str, label: str) -> Setting:
     )
 
 
-def _text(name: str, label: str, description: str, *, required: bool = False) -> Setting:
-    return Setting(name=name, label=label, description=description, required=required)
+def _header(name: str, label: str, description: str) -> Setting:
+    return Setting(name=name, label=label, description=description, check=in_header(name))
 
 
 class AmazonSageMakerService(RemoteService):
@@ -60,7 +61,13 @@ class AmazonSageMakerService(RemoteService):
     service_settings: ClassVar[Sequence[Setting]] = (
         _secret("access_key", "Access Key"),
         _secret("secret_key", "Secret Key"),
-        _text("endpoint_name", "Endpoint Name", "The name of the SageMaker endpoint.", required=True),
+        Setting(
+            name="endpoint_name",
+            label="Endpoint Name",
+            description="The name of the SageMaker endpoint.",
+            required=True,
+            check=checked("endpoint_name", segment),
+        ),
         Setting(
             name="region",
             label="Region",
@@ -75,9 +82,9 @@ class AmazonSageMakerService(RemoteService):
             required=True,
             choices=("elastic",),
         ),
-        _text("target_model", "Target Model", "The model of an endpoint with several models."),
-        _text("target_container_hostname", "Target Container Hostname", "The container to call."),
-        _text("inference_component_name", "Inference Component Name", "The inference component to call."),
+        _header("target_model", "Target Model", "The model of an endpoint with several models."),
+        _header("target_container_hostname", "Target Container Hostname", "The container to call."),
+        _header("inference_component_name", "Inference Component Name", "The inference component to call."),
         Setting(
             name="batch_size",
             kind=Kind.POSITIVE_INT,
@@ -99,7 +106,7 @@ class AmazonSageMakerService(RemoteService):
         return super().base(config) or f"https://runtime.sagemaker.{region}.{domain}"
 
     def url(self, config: EndpointConfig) -> str:
-        return f"{self.base(config)}/endpoints/{quote(self.model(config), safe='')}/invocations"
+        return f"{self.base(config)}/endpoints/{segment(self.model(config))}/invocations"
 
     def urls(self, config: EndpointConfig) -> Mapping[str, str]:
         return {"region": self.url(config)}
@@ -139,4 +146,4 @@ def _signed(call: HttpCall, config: EndpointConfig) -> HttpCall:
     request = AWSRequest("POST", call.url, dict(call.headers), call.body)
     credentials = Credentials(config.secrets["access_key"], config.secrets["secret_key"])
     SigV4Auth(credentials, _SERVICE, config.service_settings["region"]).add_auth(request)
-    return HttpCall(call.url, call.body, dict(request.headers.items()))
+    return replace(call, headers=dict(request.headers.items()))

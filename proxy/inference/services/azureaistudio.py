@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.remote import API_KEY, RETURN_DOCUMENTS, TOP_N, RemoteCall, RemoteService
+from proxy.inference.remote.urls import rerank_url
 from proxy.inference.settings_table import Kind, Setting
 
 
@@ -47,8 +48,7 @@ class AzureAIStudioService(RemoteService):
 
     def url(self, config: EndpointConfig) -> str:
         """A `target` may be that of the whole call, which newer deployments show."""
-        target = str(config.service_settings["target"]).rstrip("/")
-        return target if target.endswith("/rerank") else f"{target}/v1/rerank"
+        return rerank_url(config.service_settings["target"], "/v1/rerank")
 
     def urls(self, config: EndpointConfig) -> Mapping[str, str]:
         return {"target": self.url(config)}

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.remote import API_KEY, MODEL_ID, RETURN_DOCUMENTS, TOP_N, URL, RemoteCall, RemoteService
+from proxy.inference.remote.urls import rerank_url
 from proxy.inference.settings_table import Kind, Setting
 
 API_VERSION: Final = "api_version"
@@ -47,9 +48,9 @@ class CohereService(RemoteService):
 
     def url(self, config: EndpointConfig) -> str:
         """A `url` may be that of the whole call, or what the calls of the API begin with."""
-        base = str(config.service_settings.get("url", self.base(config))).rstrip("/")
+        base = str(config.service_settings.get("url", self.base(config)))
         path = _PATHS[config.internal.get(API_VERSION, "V2")]
-        return base if base.endswith("/rerank") else base + path
+        return rerank_url(base, path)
 
     def max_documents(self, config: EndpointConfig) -> int | None:
         """Version 1 has a limit for documents times chunks."""

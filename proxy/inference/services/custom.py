@@ -1,25 +1,32 @@
 """`custom`: any reranker over HTTP, described by the endpoint itself (``CustomService``)."""
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from yarl import URL
+import msgspec
 
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import status_error
 from proxy.inference.ranking import RankedDoc
 from proxy.inference.remote import HttpCall, MalformedAnswerError, RemoteCall, RemoteService
+from proxy.inference.remote.addresses import HostNotAllowedError, parsed
+from proxy.inference.remote.headers import (
+    HeaderNotAllowedError,
+    check_headers,
+    check_name,
+    check_value,
+    printable,
+)
 from proxy.inference.remote.shapes import as_index, as_score, as_text
+from proxy.inference.services.custom_answers import numbers, path_problem, texts
 from proxy.inference.services.custom_templates import (
     TemplateError,
-    extract,
     fill_json,
     fill_text,
-    path_problem,
     placeholders,
+    unknown_placeholder,
 )
 from proxy.inference.settings_table import Kind, Setting
 
@@ -92,13 +99,23 @@ class CustomService(RemoteService):
         return super().check_settings(config, faults)
 
     def url(self, config: EndpointConfig) -> str:
-        texts = _texts(config, config.task_settings)
-        url = URL(fill_text(config.service_settings["url"], texts, "url"))
+        """Return what is called.
+
+        Raises:
+            TemplateError: A placeholder stands for nothing.
+            HostNotAllowedError: It is not a URL.
+        """
+        known = _texts(config, config.task_settings)
+        url = parsed(fill_text(config.service_settings["url"], known, "url"))
         pairs = [
-            (name, fill_text(value, texts, f"query parameters: [{name}]"))
+            (name, fill_text(value, known, f"query parameters: [{name}]"))
             for name, value in config.service_settings.get("query_parameters", ())
         ]
         return str(url.extend_query(pairs))
+
+    def shown(self, config: EndpointConfig, url: str) -> str:
+        """The template: what is put in may be secret."""
+        return str(config.service_settings["url"])
 
     def max_documents(self, config: EndpointConfig) -> int | None:
         limit: int | None = config.service_settings.get("batch_size")
@@ -117,47 +134,52 @@ class CustomService(RemoteService):
         return fill_json(config.service_settings["request"], values, "request").encode()
 
     async def call(self, config: EndpointConfig, call: RemoteCall, deadline: float) -> HttpCall:
+        asked = replace(config, task_settings=call.task_settings)
         try:
-            asked = replace(config, task_settings=call.task_settings)
-            texts = _texts(asked, call.task_settings)
-            headers = {
-                name: fill_text(value, texts, f"header.{name}")
-                for name, value in config.service_settings.get("headers", {}).items()
-            }
-            return HttpCall(
-                self.url(asked), self.body(config, call), {"Content-Type": "application/json", **headers}
-            )
-        except TemplateError as problem:
+            url = self.url(asked)
+            if asked != config and parsed(url).origin() != parsed(self.url(config)).origin():
+                raise TemplateError("a request must not change whom the endpoint calls")
+            headers = _headers(config, _texts(asked, call.task_settings))
+            return HttpCall(url, self.shown(config, url), self.body(config, call), headers)
+        except (TemplateError, HostNotAllowedError) as problem:
             raise status_error(400, str(problem)) from None
 
-    def read(self, config: EndpointConfig, answer: Any) -> list[RankedDoc]:
+    def read(self, config: EndpointConfig, answer: bytes | bytearray) -> list[RankedDoc]:
         parser = config.service_settings["response"]["json_parser"]
-        found = {name: _column(answer, path) for name, path in parser.items() if name != _TEXT}
-        with suppress(MalformedAnswerError):  # servers leave documents out that were not asked for
-            found |= {_TEXT: _column(answer, parser[_TEXT])} if _TEXT in parser else {}
+        found = {name: numbers(answer, path) for name, path in parser.items() if name != _TEXT}
         scores = found[_SCORE]
-        if any(len(column) != len(scores) for column in found.values()):
+        indices = found[_INDEX] if _INDEX in found else [float(number) for number in range(len(scores))]
+        documents = _documents(answer, parser.get(_TEXT), len(scores))
+        if not len(scores) == len(indices) == len(documents):
             raise MalformedAnswerError(
                 "the paths of [json_parser] lead to lists of different lengths: "
-                + ", ".join(f"[{name}] {len(column)}" for name, column in found.items())
+                f"[{_SCORE}] {len(scores)}, [{_INDEX}] {len(indices)}, [{_TEXT}] {len(documents)}"
             )
-        indices = found.get(_INDEX, range(len(scores)))
-        texts = found.get(_TEXT, [None] * len(scores))
         return [
             RankedDoc(
                 as_index(index, f"[{_INDEX}] of result [{number}]"),
                 as_score(score, f"[{_SCORE}] of result [{number}]"),
-                as_text(text),
+                None if document is None else as_text(document),
             )
-            for number, (index, score, text) in enumerate(zip(indices, scores, texts, strict=True))
+            for number, (index, score, document) in enumerate(zip(indices, scores, documents, strict=True))
         ]
 
 
-def _column(answer: Any, path: str) -> list[Any]:
-    column = extract(answer, path)
-    if not isinstance(column, list):
-        raise MalformedAnswerError(f"[{path}] does not lead to a list")
-    return column
+def _documents(answer: bytes | bytearray, path: str | None, size: int) -> Sequence[msgspec.Raw | None]:
+    """Return the texts, where they are there: servers leave out what was not asked for."""
+    if path is not None:
+        with suppress(MalformedAnswerError):
+            return texts(answer, path)
+    return [None] * size
+
+
+def _headers(config: EndpointConfig, known: Mapping[str, str]) -> dict[str, str]:
+    headers = {
+        name: fill_text(value, known, f"header.{name}")
+        for name, value in config.service_settings.get("headers", {}).items()
+    }
+    has_type = any(name.lower() == "content-type" for name in headers)
+    return headers if has_type else {"Content-Type": "application/json", **headers}
 
 
 def _texts(config: EndpointConfig, task_settings: Mapping[str, Any]) -> dict[str, str]:
@@ -174,18 +196,33 @@ def _check(config: EndpointConfig, faults: list[str]) -> None:
         return
     _check_placeholders(config, faults)
     if not faults:
-        try:
-            URL(fill_text(settings["url"], _texts(config, config.task_settings), "url"))
-        except ValueError:
-            faults.append("[service_settings] Invalid url received for field [url]. Error: this is not a URL")
+        _check_filled(config, faults)
+
+
+def _check_filled(config: EndpointConfig, faults: list[str]) -> None:
+    known = _texts(config, config.task_settings)
+    try:
+        parsed(fill_text(config.service_settings["url"], known, "url"))
+        check_headers(_headers(config, known).items())
+    except HostNotAllowedError as problem:
+        faults.append(f"[service_settings] Invalid url received for field [url]. Error: {problem}")
+    except HeaderNotAllowedError as problem:
+        faults.append(f"Map field [headers] has an entry that is not valid, {problem}")
+    except TemplateError as problem:
+        faults.append(str(problem))
 
 
 def _check_texts(settings: Mapping[str, Any], faults: list[str]) -> None:
     for name, value in settings.get("headers", {}).items():
         if not isinstance(value, str):
-            faults.append(f"Map field [headers] has an entry that is not valid, [{name}] must be a text")
-        elif not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-            faults.append(f"Map field [headers] has an entry that is not valid, [{name}] is no header's name")
+            shown = printable(name)
+            faults.append(f"Map field [headers] has an entry that is not valid, [{shown}] must be a text")
+            continue
+        try:
+            check_name(name)
+            check_value(name, value)
+        except HeaderNotAllowedError as problem:
+            faults.append(f"Map field [headers] has an entry that is not valid, {problem}")
     for pair in settings.get("query_parameters", ()):
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(each, str) for each in pair)):
             faults.append("[service_settings] failed to parse tuple list for setting [query_parameters]")
@@ -220,4 +257,4 @@ def _check_placeholders(config: EndpointConfig, faults: list[str]) -> None:
     ]
     for field, template, known in fields:
         unknown = [name for name in placeholders(template) if name not in known]
-        faults.extend(str(TemplateError(name, field)) for name in unknown)
+        faults.extend(str(unknown_placeholder(name, field)) for name in unknown)

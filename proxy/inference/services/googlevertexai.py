@@ -1,12 +1,13 @@
 """`googlevertexai`: the ranking API of Google's Discovery Engine (``GoogleVertexAiService``)."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
 
 import jwt
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.remote import (
@@ -22,6 +23,7 @@ from proxy.inference.remote import (
     form_call,
     json_call,
 )
+from proxy.inference.remote.urls import checked, in_header, segment
 from proxy.inference.settings_table import Setting
 
 _ACCOUNT: Final = "service_account_json"
@@ -29,6 +31,15 @@ _TOKEN_URI: Final = "https://oauth2.googleapis.com/token"
 _SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 _GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _LIFETIME_S: Final = 3600
+_MAX_ACCOUNT: Final = 16 * 1024
+_MAX_KEY: Final = 4 * 1024
+"""Of 4096 bits; Google's have 2048. Signing takes eight times as long with each doubling."""
+
+
+def _project_problem(value: str) -> str | None:
+    """Return what is wrong with a project, which stands in the path and in a header."""
+    name = "project_id"
+    return checked(name, segment)(value) or in_header(name)(value)
 
 
 class GoogleVertexAIService(RemoteService):
@@ -55,6 +66,7 @@ class GoogleVertexAIService(RemoteService):
             label="GCP Project",
             description="The GCP Project ID which has Vertex AI API(s) enabled.",
             required=True,
+            check=_project_problem,
         ),
         replace(MODEL_ID, required=False),
     )
@@ -73,8 +85,12 @@ class GoogleVertexAIService(RemoteService):
         """The address for tokens is the client's text as well."""
         return {**super().urls(config), f"{_ACCOUNT}.token_uri": _account(config).token_uri}
 
+    def shown(self, config: EndpointConfig, url: str) -> str:
+        """The address for tokens is in the secret."""
+        return url.partition("?")[0]
+
     def url(self, config: EndpointConfig) -> str:
-        project = quote(config.service_settings["project_id"], safe="")
+        project = segment(config.service_settings["project_id"])
         path = f"/v1/projects/{project}/locations/global/rankingConfigs/default_ranking_config:rank"
         return self.base(config) + path
 
@@ -117,10 +133,13 @@ class _Account:
         """Raises:
         ValueError: It is none. The message holds nothing of it.
         """
-        try:
+        if len(text) > _MAX_ACCOUNT:
+            raise ValueError(f"it is longer than {_MAX_ACCOUNT} characters")
+        values = None
+        with suppress(msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             values = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            raise ValueError("it is not JSON") from None
+        if values is None:
+            raise ValueError("it is not JSON")
         if not isinstance(values, dict):
             raise ValueError("it is not a JSON object")
         for name in ("client_email", "private_key"):
@@ -129,6 +148,8 @@ class _Account:
         key_id, token_uri = values.get("private_key_id"), values.get("token_uri") or _TOKEN_URI
         if not isinstance(key_id, str | None) or not isinstance(token_uri, str):
             raise ValueError("[private_key_id] and [token_uri] must be texts")
+        if len(values["private_key"]) > _MAX_KEY:
+            raise ValueError("[private_key] is longer than one of 4096 bits")
         return cls(values["client_email"], values["private_key"], key_id, token_uri)
 
     def assertion(self, wall: float) -> str:
@@ -148,10 +169,9 @@ class _Account:
             "exp": int(wall) + _LIFETIME_S,
         }
         headers = {"kid": self.private_key_id} if self.private_key_id else None
-        try:
+        with suppress(ValueError, TypeError, UnsupportedAlgorithm, jwt.PyJWTError):
             return jwt.encode(claims, self.private_key, "RS256", headers)
-        except (ValueError, TypeError, jwt.PyJWTError):
-            raise ValueError("[private_key] is not a private RSA key in PEM form") from None
+        raise ValueError("[private_key] is not a private RSA key in PEM form")
 
 
 def _account(config: EndpointConfig) -> _Account:

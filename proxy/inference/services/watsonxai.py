@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
 
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.remote import (
@@ -21,6 +20,7 @@ from proxy.inference.remote import (
     form_call,
     json_call,
 )
+from proxy.inference.remote.urls import below
 from proxy.inference.settings_table import Kind, Setting
 
 _GRANT: Final = "urn:ibm:params:oauth:grant-type:apikey"
@@ -62,8 +62,7 @@ class WatsonxAIService(RemoteService):
 
     def url(self, config: EndpointConfig) -> str:
         settings = config.service_settings
-        version = quote(settings["api_version"], safe="")
-        return f"{settings['url'].rstrip('/')}/ml/v1/text/rerank?version={version}"
+        return below(settings["url"], "/ml/v1/text/rerank", version=settings["api_version"])
 
     async def call(self, config: EndpointConfig, call: RemoteCall, deadline: float) -> HttpCall:
         fields = {"grant_type": _GRANT, "apikey": config.secrets["api_key"]}

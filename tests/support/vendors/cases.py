@@ -61,6 +61,11 @@ class Case:
     batch: int | None = None
     task_settings: Settings = field(default_factory=dict)
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether a token is fetched first, over a connection that the call then uses again."""
+        return self.wire.headers.get("Authorization", "").startswith("Bearer access-token")
+
     def __str__(self) -> str:
         return self.name
 
@@ -119,7 +124,7 @@ CASES: Final = (
             "project_id": "my-project",
             "model_id": "semantic-ranker-default-004",
         },
-        secret="token-1",
+        secret="access-token-1",
         returns=None,
         batch=200,
     ),

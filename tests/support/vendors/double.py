@@ -25,7 +25,10 @@ class Asked:
 
     def text(self, index: Any) -> str:
         """Of a result; indices may be made wrong on purpose."""
-        position = int(index)
+        try:
+            position = int(index)
+        except (OverflowError, TypeError, ValueError):
+            return "none"
         return self.texts[position] if 0 <= position < len(self.texts) else "none"
 
 
@@ -155,7 +158,7 @@ class Vendor:
             return web.json_response({"error": "invalid_grant", "error_description": "no"}, status=status)
         self.tokens += 1
         return web.json_response(
-            {"access_token": f"token-{self.tokens}", "expires_in": 3600, "token_type": "Bearer"}
+            {"access_token": f"access-token-{self.tokens}", "expires_in": 3600, "token_type": "Bearer"}
         )
 
     def _next(self, answer: Callable[[Asked], web.StreamResponse]) -> None:

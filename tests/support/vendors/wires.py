@@ -163,7 +163,7 @@ def _google_answer(asked: Asked, pairs: Pairs) -> Any:
 
 GOOGLE: Final = Wire(
     path="/v1/projects/my-project/locations/global/rankingConfigs/default_ranking_config:rank",
-    headers={"Authorization": "Bearer token-*", "X-Goog-User-Project": "my-project"},
+    headers={"Authorization": "Bearer access-token-*", "X-Goog-User-Project": "my-project"},
     required={
         "query": str,
         "records": lambda value: objects("id", "content")(value) and len(value) <= 200,
@@ -217,7 +217,7 @@ def _watsonx_asked(body: Mapping[str, Any]) -> Asked:
 
 WATSONX: Final = Wire(
     path="/ml/v1/text/rerank?version=2024-05-02",
-    headers={"Authorization": "Bearer token-*"},
+    headers={"Authorization": "Bearer access-token-*"},
     required={"model_id": str, "query": str, "inputs": objects("text"), "project_id": str},
     optional={"parameters": dict},
     asked=_watsonx_asked,

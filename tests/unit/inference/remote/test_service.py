@@ -1,6 +1,7 @@
 """What it takes to add a service."""
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import pytest
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.endpoints import Endpoint
 from proxy.inference.failures import InferenceFailedError
-from proxy.inference.ranking import RerankInput
+from proxy.inference.ranking import RankedDoc, RerankInput
 from proxy.inference.remote import API_KEY, MODEL_ID, TOP_N, RemoteCall, RemoteService, Shape
 from proxy.inference.settings_table import Setting
 from tests.support.remote import Remote
@@ -64,6 +65,26 @@ async def test_a_service_in_few_lines_has_it_all() -> None:
         assert endpoint.model == "m"
         assert remote.metric("calls_total", service="acme", outcome="5xx") == 1
         assert json.dumps(config.document()).count("key-123") == 0
+
+
+async def test_a_long_answer_is_read_in_a_thread() -> None:
+    threads: list[str] = []
+
+    class Watched(AcmeService):
+        def read(self, config: EndpointConfig, answer: bytes | bytearray) -> list[RankedDoc]:
+            threads.append(threading.current_thread().name)
+            return super().read(config, answer)
+
+    async with serving(WIRE) as vendor:
+        remote = Remote(base_urls={"acme": vendor.url})
+        watched = Watched(remote.context)
+        config = watched.parse("mine", {"api_key": "key-123", "model_id": "m"}, {})
+        opened = watched.open(config)
+        for padding in (0, 10_000):
+            vendor.says(b'{"output": {"ranks": [{"i": 0, "s": 1}]}}' + b" " * padding)
+            await opened.rank(RerankInput("q", ["a"]), remote.deadline())
+        await remote.client.close()
+    assert [name == threading.main_thread().name for name in threads] == [True, False]
 
 
 def test_its_hosts_are_those_of_its_url() -> None:

@@ -1,6 +1,7 @@
 """Servers that an endpoint describes."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,16 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.inference.endpoints import Endpoints
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.ranking import RerankInput
-from proxy.inference.remote import MalformedAnswerError
-from proxy.inference.services.custom_templates import (
-    TemplateError,
-    extract,
-    fill_json,
-    fill_text,
-    path_problem,
-)
+from proxy.inference.services.custom_templates import TemplateError, fill_json, fill_text
+from proxy.inference.store import ReadOnlyStore
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Wire, wires
 from tests.support.vendors.cases import CUSTOM
@@ -161,7 +157,7 @@ def test_an_early_form_of_the_request() -> None:
         ({"headers": {"a": 1}}, "Map field [headers] has an entry that is not valid, [a] must be a text"),
         (
             {"headers": {"a b": "x"}},
-            "Map field [headers] has an entry that is not valid, [a b] is no header's name",
+            "Map field [headers] has an entry that is not valid, [a b] is not the name of a header",
         ),
         (
             {"query_parameters": [["a"]]},
@@ -186,11 +182,11 @@ def test_bad_descriptions(changes: dict[str, Any], reason: str) -> None:
 def test_a_host_made_of_parameters_is_checked_too() -> None:
     service = Remote(allowed_hosts=["good.com"]).services["custom"]
     settings = {**SETTINGS, "url": "https://${host}/x", "secret_parameters": {"api_key": "k"}}
-    with pytest.raises(InferenceFailedError, match=r"host \[evil\.com\] is not in \[remote\.allowed_hosts\]"):
+    with pytest.raises(InferenceFailedError, match=r"its host is not in \[remote\.allowed_hosts\]"):
         service.parse("mine", settings, {"parameters": {**PARAMETERS["parameters"], "host": "evil.com"}})
 
 
-async def test_a_host_that_a_request_changes_is_checked_at_the_call() -> None:
+async def test_a_request_does_not_send_an_endpoints_secrets_elsewhere() -> None:
     remote = Remote(allowed_hosts=["good.com"], allow_private_addresses=False)
     task = {"parameters": {**PARAMETERS["parameters"], "host": "good.com"}}
     endpoint = remote.endpoint("custom", {**SETTINGS, "url": "https://${host}/x"}, task)
@@ -198,7 +194,7 @@ async def test_a_host_that_a_request_changes_is_checked_at_the_call() -> None:
     with pytest.raises(InferenceFailedError) as raised:
         await endpoint.rank(RerankInput("q", ["a"], task_settings=changed), remote.deadline())
     assert raised.value.status == 400
-    assert "host [169.254.169.254] is not in [remote.allowed_hosts]" in str(raised.value)
+    assert str(raised.value) == "a request must not change whom the endpoint calls"
 
 
 def test_a_secret_in_a_refused_url_is_not_shown() -> None:
@@ -221,44 +217,6 @@ def test_a_placeholder_for_nothing(fill: Callable[..., str]) -> None:
         fill("${a} ${b}", {"a": "x"}, "url")
 
 
-ANSWER = {"a": {"b": [{"c": 1}, {"c": 2}]}, "l": [{"k": [{"x": 1}, {"x": 2}]}, {"k": [{"x": 3}]}]}
-
-
-@pytest.mark.parametrize(
-    ("answer", "path", "found"),
-    [
-        (ANSWER, "$.a.b[*].c", [1, 2]),
-        (ANSWER, " $.a.b ", [{"c": 1}, {"c": 2}]),
-        (ANSWER, "$.l[*].k[*].x", [[1, 2], [3]]),
-        ([{"s": 1}], "$[*].s", [1]),
-        ([0.5, 0.25], "$[*]", [0.5, 0.25]),
-        ([0.5, 0.25], "$", [0.5, 0.25]),
-    ],
-)
-def test_paths(answer: Any, path: str, found: Any) -> None:
-    assert path_problem(path) is None
-    assert extract(answer, path) == found
-
-
-@pytest.mark.parametrize(
-    ("path", "reason"),
-    [
-        ("$.a.x", "[$.a.x]: there is no field [x]"),
-        ("$.a[*]", "[$.a[*]]: there is no list at [*]"),
-        ("$.a.b.c", "[$.a.b.c]: there is no field [c]"),
-    ],
-)
-def test_paths_that_lead_nowhere(path: str, reason: str) -> None:
-    with pytest.raises(MalformedAnswerError) as raised:
-        extract(ANSWER, path)
-    assert str(raised.value) == reason
-
-
-@pytest.mark.parametrize("path", [5, None, "", "a", "$a", "$.a[1]", "$..a", "$.a[*"])
-def test_what_is_no_path(path: Any) -> None:
-    assert path_problem(path) is not None
-
-
 async def test_scores_alone_are_in_the_order_of_the_input() -> None:
     async with remote_case(CASE) as (remote, vendor, _):
         parser = {"json_parser": {"relevance_score": "$.scores"}}
@@ -278,3 +236,108 @@ async def test_lists_of_different_lengths() -> None:
         vendor.says(b'{"scores": [0.5, 2], "order": [1]}')
         with pytest.raises(InferenceFailedError, match=r"\[relevance_score\] 2, \[reranked_index\] 1"):
             await endpoint.rerank("q", ["a", "b"], remote.deadline())
+
+
+BAD_HEADERS: list[dict[str, str]] = [
+    *({name: "x"} for name in ("Transfer-Encoding", "content-length", "Host", "Connection", "Expect", "TE")),
+    *({name: "x"} for name in ("Transfer_Encoding", "CONTENT.LENGTH", "Host ", "\tHost", "Accept-Encoding")),
+    *({"A": value} for value in ("a\r\nHost: evil", "a\nb", "a\0b", "a\x7fb", "${evil}", "a${evil}b")),
+    {"A": "b", "a": "c"},
+]
+EVIL = {"secret_parameters": {**CUSTOM["secret_parameters"], "evil": "a\r\nTransfer-Encoding: chunked"}}
+
+
+@pytest.mark.parametrize("headers", BAD_HEADERS, ids=str)
+def test_headers_that_say_how_a_call_is_sent_are_refused_when_the_endpoint_is_made(
+    headers: dict[str, str],
+) -> None:
+    assert "Map field [headers] has an entry that is not valid, [" in refusal(headers=headers, **EVIL) or (
+        "the value of [A] holds a line break" in refusal(headers=headers, **EVIL)
+    )
+
+
+@pytest.mark.parametrize("headers", BAD_HEADERS, ids=str)
+async def test_they_are_refused_when_an_older_endpoint_is_called(headers: dict[str, str]) -> None:
+    async with remote_case(CASE) as (remote, vendor, endpoint):
+        config = endpoint.config
+        older = replace(
+            config,
+            service_settings={**config.service_settings, "headers": headers},
+            secrets=EVIL,
+        )
+        opened = remote.services["custom"].open(older)
+        with pytest.raises(InferenceFailedError) as raised:
+            await opened.rank(RerankInput("q", ["a"], task_settings=older.task_settings), remote.deadline())
+        assert raised.value.status == 400
+        assert "is not allowed: " in str(raised.value)
+        assert vendor.seen == vendor.headers == []
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: y", "a\nb", "a\0"])
+async def test_a_request_cannot_put_a_line_break_into_a_header(value: str) -> None:
+    async with remote_case(CASE) as (remote, vendor, endpoint):
+        settings = {**endpoint.config.service_settings, "headers": {"X-Tenant": "${tenant}"}}
+        opened = remote.services["custom"].open(replace(endpoint.config, service_settings=settings))
+        task = {"parameters": {**PARAMETERS["parameters"], "tenant": value}}
+        with pytest.raises(InferenceFailedError, match=r"the value of \[X-Tenant\] holds a line break"):
+            await opened.rank(RerankInput("q", ["a"], task_settings=task), remote.deadline())
+        assert vendor.headers == []
+
+
+async def test_another_content_type_takes_the_place_of_the_usual_one() -> None:
+    async with remote_case(CASE) as (remote, vendor, _):
+        headers = {**CUSTOM["headers"], "content-TYPE": "application/json; charset=utf-8"}
+        settings = {**CUSTOM, "url": f"{vendor.url}/score", "headers": headers}
+        endpoint = remote.endpoint("custom", settings, PARAMETERS)
+        await endpoint.rerank("q", ["a 1"], remote.deadline())
+        types = [value for name, value in vendor.headers[0].items() if name.lower() == "content-type"]
+        assert types == ["application/json; charset=utf-8"]
+
+
+SECRET = CUSTOM["secret_parameters"]["api_key"]
+
+
+@pytest.mark.parametrize("url", ["https://${api_key}:x/y", "https://[${api_key}/", "x://${api_key}"])
+async def test_a_secret_in_a_url_that_is_none_is_told_nowhere(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Libraries repeat what they cannot read, and the log repeats them."""
+    assert SECRET not in refusal(url=url)
+    remote = Remote(allowed_hosts=["*"])
+    config = remote.services["custom"].parse("mine", SETTINGS, PARAMETERS)
+    older = replace(config, service_settings={**config.service_settings, "url": url})
+    endpoints = Endpoints(remote.services, [older], ReadOnlyStore())
+    found = await endpoints.find("mine")
+    assert found is not None
+    with pytest.raises(InferenceFailedError) as raised:
+        await found.rerank("q", ["a"], remote.deadline())
+    await endpoints.close()
+    await remote.client.close()
+    assert SECRET not in f"{raised.value!r} {raised.value} {caplog.text}"
+
+
+async def test_a_request_that_makes_no_url() -> None:
+    remote = Remote(allowed_hosts=["*"])
+    endpoint = remote.endpoint(
+        "custom",
+        {**SETTINGS, "url": "https://x.com:${tenant}/${api_key}"},
+        {"parameters": {"tenant": "80", "mode": "m"}},
+    )
+    for port in ("a", "99999", "80/#", "\r\n"):
+        task = {"parameters": {"tenant": port, "mode": "m"}}
+        with pytest.raises(InferenceFailedError) as raised:
+            await endpoint.rank(RerankInput("q", ["a"], task_settings=task), remote.deadline())
+        assert raised.value.status == 400
+        assert SECRET not in str(raised.value)
+
+
+def test_a_template_of_many_openings_is_read_once() -> None:
+    began = time.process_time()
+    assert fill_text("${" * 200_000, {}, "url") == "${" * 200_000
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("fill", [fill_json, fill_text])
+def test_a_template_does_not_multiply_its_values_without_end(fill: Callable[..., str]) -> None:
+    with pytest.raises(TemplateError, match=r"Field \[request\] is larger than \[134217728\] bytes"):
+        fill("${a}" * 10_000, {"a": "x" * 100_000}, "request")

@@ -124,6 +124,12 @@ def test_googles_own_token_address() -> None:
         ("[]", "it is not a JSON object"),
         ("{}", "it has no [client_email]; the JSON key of a service account is expected"),
         ('{"client_email": "a"}', "it has no [private_key]; the JSON key of a service account is expected"),
+        ("[" * 10_000, "it is not JSON"),
+        ("[" * 20_000, "it is longer than 16384 characters"),
+        (
+            json.dumps({"client_email": "a", "private_key": "s" * 5000}),
+            "[private_key] is longer than one of 4096 bits",
+        ),
         (
             '{"client_email": "a", "private_key": "s3cret"}',
             "[private_key] is not a private RSA key in PEM form",
