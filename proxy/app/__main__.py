@@ -5,7 +5,6 @@ process, however its parent died.
 """
 
 import asyncio
-import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -171,5 +170,4 @@ async def _watch_parent(stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    logging.captureWarnings(True)
     main()
