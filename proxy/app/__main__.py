@@ -136,7 +136,7 @@ def _other_routes(
 
     def in_use(model_id: str) -> bool:
         configs = (config for config in endpoints.all() if config.service == ElasticsearchService.name)
-        return any(config.service_settings[MODEL_ID] == model_id for config in configs)
+        return any(config.service_settings.get(MODEL_ID) == model_id for config in configs)
 
     api = TrainedModelsApi(uploaded, in_use)
     return (*routes, *trained_model_routes(api, privileges, metrics))

@@ -259,8 +259,9 @@ class TestCheck:
         (line,) = result.stdout.splitlines()[2:]
         assert line.startswith(
             "registry   failed  The registry of inference endpoints cannot be read: "
-            f"{state}/endpoints.json is damaged ("
+            "endpoints.json is damaged ("
         )
+        assert line.endswith(f"[{state}/endpoints.json]")
         assert result.stderr == ""
 
     def test_secrets_are_not_shown(self, tmp_path: Path, upstream: Callable[..., str]) -> None:
