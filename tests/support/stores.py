@@ -20,6 +20,23 @@ TIMEOUT_S = 20.0
 """For what must happen; it is spent only by a test that fails."""
 
 
+ODD_IDS = (
+    "line\nfeed",
+    "sl/ash",
+    "..",
+    "%2e%2e",
+    "a?b#c",
+    "\u2028\u202e",
+    "é🦊",
+    "_all",
+    "*",
+    " ",
+    "\x00\x7f",
+    '"}',
+)
+"""Ids that no request may create, but that a registry of another version, or another hand, may hold."""
+
+
 def endpoint(inference_id: str, *, top_n: int | None = None, **secrets: Any) -> EndpointConfig:
     """One as a service would have parsed it."""
     return EndpointConfig(

@@ -264,6 +264,21 @@ class TestCheck:
         assert line.endswith(f"[{state}/endpoints.json]")
         assert result.stderr == ""
 
+    def test_what_others_could_do_to_the_state_is_warned_of(
+        self, tmp_path: Path, upstream: Callable[..., str]
+    ) -> None:
+        state = tmp_path / "sta\nte"
+        state.mkdir()
+        state.chmod(0o777)
+        result = run("check", "--upstream", upstream(), "--state-dir", str(state))
+        assert result.exit_code == 0
+        assert result.stdout.splitlines()[2:] == [
+            f"registry   warning {tmp_path}/sta\\nte can be written by every user of this machine; chmod "
+            "go-w takes that back",
+            "registry   ok      file, 0 endpoints",
+        ]
+        assert result.stderr == ""
+
     def test_secrets_are_not_shown(self, tmp_path: Path, upstream: Callable[..., str]) -> None:
         """Nor can they be given where other users of the machine see them."""
         key = "c2VjcmV0" * 5 + "abc="

@@ -5,6 +5,7 @@ Bytes that are not exactly this are refused: what was left out in reading would 
 
 import codecs
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
@@ -69,8 +70,6 @@ def render(content: Content) -> bytes:
 
 def _refuse_repeats(pairs: Sequence[tuple[str, Any]]) -> None:
     """Of two members of one name all parsers forget one."""
-    names = set()
-    for name, _ in pairs:
-        if name in names:
-            raise ValueError(f"it has two members in one object of the name [{name}]")
-        names.add(name)
+    if len(dict(pairs)) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        raise ValueError(f"it has two members in one object of the name [{names.most_common(1)[0][0]}]")

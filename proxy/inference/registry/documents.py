@@ -164,9 +164,11 @@ def _decrypt(config: EndpointConfig, token: str, keys: KeyRing | None) -> dict[s
 
 def _is_too_deep(config: EndpointConfig) -> bool:
     level: list[Any] = [config.service_settings, config.task_settings, config.internal, config.secrets]
-    for _ in range(MAX_DEPTH):
-        inner = (each.values() if isinstance(each, Mapping) else each for each in level)
-        level = [value for each in inner for value in each if isinstance(value, Mapping | list)]
+    depth = 0
+    while level and depth < MAX_DEPTH:
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [value for each in inner for value in each if isinstance(value, dict | list)]
+        depth += 1
     return bool(level)
 
 

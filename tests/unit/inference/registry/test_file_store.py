@@ -15,7 +15,7 @@ from proxy.inference.registry.files import make_private_directory
 from proxy.inference.registry.key_ring import KeyRing
 from proxy.inference.registry.keys import new_key
 from tests.support.project import ROOT
-from tests.support.stores import endpoint, modes, open_file_store, refusal
+from tests.support.stores import ODD_IDS, endpoint, modes, open_file_store, refusal
 
 SOON_S, LATE_S = 0.01, 3600.0
 RING = KeyRing([b"k" * 32])
@@ -109,7 +109,7 @@ PROGRAM = textwrap.dedent(
     import asyncio, sys
     from pathlib import Path
     from proxy.inference.registry.file_store import FileStore
-    from tests.support.stores import Watched, endpoint
+    from tests.support.stores import ODD_IDS, Watched, endpoint
 
     async def main():
         async with Watched(FileStore(Path(sys.argv[1]), None, 3600.0)) as watched:
@@ -145,6 +145,19 @@ def test_processes_at_once_lose_nothing_and_agree_on_a_key(state: Path) -> None:
             return {name: stored.failure for name, stored in watched.all.items()}
 
     assert asyncio.run(read()) == {f"{name}-{number}": None for name in "abc" for number in range(10)}
+
+
+async def test_any_id(state: Path) -> None:
+    configs = {name: endpoint(name, api_key=f"of {name}") for name in (*ODD_IDS, "x" * 10_000)}
+    async with open_file_store(state) as watched, open_file_store(state) as other:
+        for config in configs.values():
+            await watched.store.create(config)
+        await other.store.refresh()
+        assert other.configs == configs
+        for name in configs:
+            await other.store.replace(endpoint(name, top_n=3), other.version(name))
+            await other.store.delete(name, other.version(name))
+        assert other.configs == {}
 
 
 async def test_links_are_followed_and_stay(tmp_path: Path) -> None:
