@@ -1,5 +1,5 @@
 """`python -m proxy` is `rerank-proxy`."""
 
-from proxy.cli import main
+from proxy.cli import run
 
-main(prog_name="rerank-proxy")
+run()

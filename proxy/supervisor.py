@@ -20,7 +20,7 @@ from proxy.edge.listener import ListenError, address_of, bind
 from proxy.edge.server import Edge
 from proxy.loop import new_event_loop
 from proxy.observe.admin import Admin, AppControl
-from proxy.observe.log import configure
+from proxy.observe.log import configure, say
 from proxy.observe.metrics import EdgeMetrics
 from proxy.open_files import open_files, raise_limit
 from proxy.settings import Settings
@@ -160,7 +160,7 @@ class Supervisor:
             with _private_directory() as directory:
                 return await self._run_in(Path(directory))
         except (StartError, ListenError) as error:
-            _say(str(error))
+            say(str(error))
             return 1
 
     async def _run_in(self, directory: Path) -> int:
@@ -182,7 +182,7 @@ class Supervisor:
             admin_sockets = bind(self._settings.admin.listen)
             await admin.start(admin_sockets)
             app.start()
-            _say(
+            say(
                 f"listening on {edge.address}, admin on {address_of(admin_sockets)}, "
                 f"upstream {self._settings.upstream.url}"
             )
@@ -251,9 +251,3 @@ def _catch_signals() -> "asyncio.Queue[signal.Signals]":
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     return signals
-
-
-def _say(message: str) -> None:
-    """To whoever started the proxy, whatever the log level."""
-    sys.stderr.write(f"rerank-proxy: {message}\n")
-    sys.stderr.flush()

@@ -6,7 +6,6 @@ process, however its parent died.
 
 import asyncio
 import gc
-import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -142,7 +141,7 @@ def _other_routes(
 
     def in_use(model_id: str) -> bool:
         configs = (config for config in endpoints.all() if config.service == ElasticsearchService.name)
-        return any(config.service_settings[MODEL_ID] == model_id for config in configs)
+        return any(config.service_settings.get(MODEL_ID) == model_id for config in configs)
 
     api = TrainedModelsApi(uploaded, in_use)
     return (*routes, *trained_model_routes(api, privileges, metrics))
@@ -167,5 +166,4 @@ async def _watch_parent(stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    logging.captureWarnings(True)
     main()

@@ -12,6 +12,7 @@ from proxy import __version__
 from proxy.cli.endpoints import endpoints
 from proxy.cli.support import bad_settings_exit, config_option, die, load_settings
 from proxy.loop import new_event_loop
+from proxy.observe.log import configure, printable
 from proxy.settings import Setting, table
 
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -104,7 +105,7 @@ def check(**options: Any) -> None:
     from proxy.cli.commands import run_checks
 
     with bad_settings_exit(), asyncio.Runner(loop_factory=new_event_loop) as runner:
-        sys.exit(0 if runner.run(run_checks(settings, click.echo)) else 1)
+        sys.exit(0 if runner.run(run_checks(settings, lambda line: click.echo(printable(line)))) else 1)
 
 
 @main.command()
@@ -133,3 +134,9 @@ def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[
 
 
 main.add_command(endpoints)
+
+
+def run() -> None:
+    """Be the process `rerank-proxy`."""
+    configure("warning")
+    main(prog_name="rerank-proxy")

@@ -14,7 +14,7 @@ from proxy.engine import Engine, EngineError, Reranked
 from proxy.errors import ElasticsearchError
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.fixed import check_endpoints
-from proxy.inference.registry.opening import open_store
+from proxy.inference.registry.opening import open_store, place, weaknesses
 from proxy.search.ranks.scores import normalize
 from proxy.search.rawjson import members
 from proxy.settings import ModelSettings, Settings
@@ -65,12 +65,14 @@ async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> boo
 
 
 async def _check_registry(settings: Settings, say: Callable[[str], None]) -> bool:
+    for weakness in weaknesses(settings):
+        say(f"registry   warning {weakness}")
     store = open_store(settings)
     try:
         await store.start(lambda: None)
         await store.refresh()
     except InferenceFailedError as failure:
-        say(f"registry   failed  {failure}")
+        say(f"registry   failed  {failure} [{place(settings)}]")
         return False
     finally:
         await store.close()

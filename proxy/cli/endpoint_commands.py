@@ -11,6 +11,7 @@ import aiohttp
 from rich.table import Table
 
 from proxy.cli.commands import CommandError
+from proxy.observe.log import printable
 from proxy.settings import Address
 
 _TIMEOUT_S: Final = 120.0
@@ -78,9 +79,14 @@ async def list_endpoints(proxy: Proxy) -> Table:
         settings = dict(endpoint["service_settings"])
         model = settings.pop("model_id", "")
         task_settings = endpoint.get("task_settings", {})
-        table.add_row(
-            endpoint["inference_id"], endpoint["service"], model, _compact(settings), _compact(task_settings)
+        cells = (
+            endpoint["inference_id"],
+            endpoint["service"],
+            model,
+            _compact(settings),
+            _compact(task_settings),
         )
+        table.add_row(*map(printable, cells))
     return table
 
 
@@ -109,7 +115,7 @@ async def try_endpoint(
     took_ms = (time.perf_counter() - began) * 1000
     table = Table("relevance_score", "text", title=query, title_justify="left")
     for doc in answer["rerank"]:
-        table.add_row(str(doc["relevance_score"]), texts[doc["index"]])
+        table.add_row(str(doc["relevance_score"]), printable(texts[doc["index"]]))
     return table, f"{len(texts)} texts in {took_ms:.1f} ms"
 
 

@@ -12,6 +12,7 @@ import click
 
 from proxy.cli.support import config_option, die, load_settings, pairs_of
 from proxy.loop import new_event_loop
+from proxy.observe.log import printable
 
 if TYPE_CHECKING:
     from proxy.cli.endpoint_commands import Proxy
@@ -70,7 +71,10 @@ def _ask(
             die(str(failure), 1)
     console = Console()
     for each in shown:
-        console.print(each, markup=False, highlight=False, soft_wrap=isinstance(each, str))
+        if isinstance(each, str):
+            console.print(printable(each), markup=False, highlight=False, soft_wrap=True)
+        else:
+            console.print(each, markup=False, highlight=False)
 
 
 async def _awaited(awaitable: Awaitable[Sequence[object]]) -> Sequence[object]:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from proxy.observe.log import say
 from proxy.settings import CONFIG_VARIABLE, InvalidSettingsError, Settings, load
 
 config_option = click.option(
@@ -59,5 +60,5 @@ def bad_settings_exit() -> Iterator[None]:
 
 
 def die(message: str, status: int) -> NoReturn:
-    click.echo(f"rerank-proxy: {message}", err=True)
+    say(message)
     sys.exit(status)

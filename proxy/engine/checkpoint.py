@@ -12,6 +12,8 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as Normalizers
 from torch import nn
 
+from proxy.observe.log import adopt_libraries
+
 from .errors import ModelLoadError
 from .profile import Profile
 from .tokenizer import Tokenizer
@@ -25,6 +27,7 @@ def quieten() -> None:
     logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    adopt_libraries()
 
 
 def load_transformer(profile: Profile) -> Any:

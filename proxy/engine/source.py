@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from proxy.observe.log import adopt_libraries
 from proxy.settings import EngineSettings, ModelSettings
 
 from . import package as packages
@@ -88,6 +89,7 @@ def _from_hub(repository: str, revision: str | None, *, offline: bool) -> Path:
         )
 
     disable_progress_bars()
+    adopt_libraries()
     if not offline:
         _log.info("looking for [%s] on the model hub; a first download takes a while", repository)
     try:

@@ -29,6 +29,7 @@ from proxy.xcontent.source import ARRAY, OBJECT, STRING, Node, parse
 ANY: Final = "any"
 """The task type of a request that names none."""
 
+_MAX_DOCUMENT_ID: Final = 512
 _VALID_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9_\-.]*[a-z0-9])?")
 
 
@@ -46,6 +47,15 @@ def check_id(inference_id: str) -> None:
             [
                 f"Invalid inference_id; '{inference_id}' can contain lowercase alphanumeric (a-z and 0-9), "
                 "hyphens or underscores; must start and end with alphanumeric"
+            ]
+        )
+    # What Elasticsearch keeps an endpoint under (``Model#documentId``).
+    document_id = f"model_{inference_id}"
+    if len(document_id) > _MAX_DOCUMENT_ID:
+        raise validation_error(
+            [
+                f"id [{document_id}] is too long, must be no longer than {_MAX_DOCUMENT_ID} bytes but was: "
+                f"{len(document_id)}"
             ]
         )
 

@@ -13,14 +13,15 @@ import pytest
 from aiohttp import web
 
 from proxy.inference.failures import InferenceFailedError
-from proxy.inference.registry.index_store import IndexStore, connect
+from proxy.inference.registry.index_client import IndexClient
+from proxy.inference.registry.index_store import IndexStore
 from proxy.inference.registry.key_ring import KeyRing
 from proxy.settings import load
 from testbed import RunningElasticsearch
 from testbed.http import Server
 from tests.support.accounts import PASSWORD, REGISTRY
 from tests.support.relay import relay
-from tests.support.stores import Watched, endpoint
+from tests.support.stores import Watched, endpoint, refusal
 
 SOON_S, LATE_S = 0.05, 3600.0
 RING = KeyRing([b"k" * 32])
@@ -30,13 +31,7 @@ def index_store(
     url: str, index: str, *, keys: KeyRing | None = RING, refresh_s: float = LATE_S, **registry: Any
 ) -> IndexStore:
     settings = load(None, {"upstream": url, "registry": {"store": "index", "index": index, **registry}}, {})
-    return IndexStore(connect(settings.upstream, settings.registry), index, keys, refresh_s)
-
-
-async def refusal(attempt: Awaitable[None]) -> InferenceFailedError:
-    with pytest.raises(InferenceFailedError) as raised:
-        await attempt
-    return raised.value
+    return IndexStore(IndexClient(settings.upstream, settings.registry), index, keys, refresh_s)
 
 
 Open = Callable[..., Awaitable[Watched]]
@@ -137,21 +132,56 @@ class TestSharing:
         assert b"sesame" not in kept
         assert b"api_key" not in kept
 
-    async def test_an_index_that_is_deleted(
+    async def test_the_endpoints_of_an_index_that_is_gone_go_on(
+        self,
+        open_proxy: Open,
+        elasticsearch: RunningElasticsearch,
+        index: str,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Until there is an index again, whose word counts, and the log has it."""
+        proxy, fresh = await open_proxy(), await open_proxy()
+        await proxy.store.create(endpoint("a"))
+        await proxy.store.create(endpoint("b"))
+        elasticsearch.server.call("DELETE", f"/{index}")
+        await proxy.store.refresh()
+        for attempt in (
+            proxy.store.create(endpoint("c")),
+            proxy.store.replace(endpoint("a", top_n=1), proxy.version("a")),
+            proxy.store.delete("a", proxy.version("a")),
+        ):
+            failure = await refusal(attempt)
+            assert (failure.status, failure.cause.reason) == (
+                500,
+                "What held the registry of inference endpoints is gone. Those that were read from it go on: "
+                "[a], [b]. Restore it, or start the proxy again to begin anew",
+            )
+        assert set(proxy.configs) == {"a", "b"}
+        assert elasticsearch.server.call("GET", f"/{index}").status == 404
+        await fresh.store.create(endpoint("b"))
+        await proxy.store.refresh()
+        assert set(proxy.configs) == {"b"}
+        assert [
+            (record.levelname, record.getMessage()) for record in caplog.records if record.levelno > 20
+        ] == [
+            ("ERROR", f"{failure} [index {index}]"),
+            ("WARNING", f"gone from the registry: inference endpoints [a] [index {index}]"),
+        ]
+
+    async def test_all_endpoints_can_be_deleted(
         self, open_proxy: Open, elasticsearch: RunningElasticsearch, index: str
     ) -> None:
+        """And then the index."""
         proxy, other = await open_proxy(), await open_proxy(refresh_s=SOON_S)
-        await proxy.store.create(endpoint("a"))
-        await other.until(lambda all_: "a" in all_)
-        elasticsearch.server.call("DELETE", f"/{index}")
+        for name in ("a", "b"):
+            await proxy.store.create(endpoint(name))
+        await other.until(lambda all_: set(all_) == {"a", "b"})
+        for name in ("a", "b"):
+            await proxy.store.delete(name, proxy.version(name))
         await other.until(lambda all_: not all_)
-        failure = await refusal(proxy.store.replace(endpoint("a", top_n=1), proxy.version("a")))
-        assert failure.status == 404
-        assert (
-            elasticsearch.server.call("GET", f"/{index}").status == 404
-        )  # nor made by that, with any mapping
-        await proxy.store.create(endpoint("b"))
-        await other.until(lambda all_: set(all_) == {"b"})
+        elasticsearch.server.call("DELETE", f"/{index}")
+        await proxy.store.create(endpoint("c"))
+        await other.until(lambda all_: set(all_) == {"c"})
         (made,) = elasticsearch.server.call("GET", f"/{index}").json().values()
         assert made["mappings"]["dynamic"] == "strict"
 
@@ -245,7 +275,7 @@ class TestSharing:
                 await refusal(proxy.store.create(endpoint("b"))),
                 await refusal(proxy.store.refresh()),
             ]
-            assert [(each.status, each.cause.type) for each in failures] == [(500, "status_exception")] * 2
+            assert [(each.status, each.cause.type) for each in failures] == [(502, "status_exception")] * 2
             assert failures[0].cause.reason.startswith(
                 "Failed to store inference endpoint [b]: the registry cannot be written: upstream cannot "
                 "be reached: "

@@ -1,16 +1,40 @@
 """Stores of endpoints, and waiting for what others do to them."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import stat
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+
 from proxy.inference.configuration import EndpointConfig
+from proxy.inference.failures import InferenceFailedError
+from proxy.inference.registry.file_store import FileStore
+from proxy.inference.registry.key_ring import KeyRing
 from proxy.inference.store import EndpointStore, StoredEndpoint
 
 TIMEOUT_S = 20.0
 """For what must happen; it is spent only by a test that fails."""
+
+
+ODD_IDS = (
+    "line\nfeed",
+    "sl/ash",
+    "..",
+    "%2e%2e",
+    "a?b#c",
+    "\u2028\u202e",
+    "é🦊",
+    "_all",
+    "*",
+    " ",
+    "\x00\x7f",
+    '"}',
+)
+"""Ids that no request may create, but that a registry of another version, or another hand, may hold."""
 
 
 def endpoint(inference_id: str, *, top_n: int | None = None, **secrets: Any) -> EndpointConfig:
@@ -23,6 +47,20 @@ def endpoint(inference_id: str, *, top_n: int | None = None, **secrets: Any) -> 
         secrets=secrets,
         internal={"api_version": "V2"},
     )
+
+
+async def refusal(attempt: Awaitable[None]) -> InferenceFailedError:
+    with pytest.raises(InferenceFailedError) as raised:
+        await attempt
+    return raised.value
+
+
+def modes(directory: Path) -> dict[str, int]:
+    """Rights of the directory, as `.`, and of all that is in it."""
+    paths = (
+        {".": directory, **{path.name: path for path in directory.iterdir()}} if directory.is_dir() else {}
+    )
+    return {name: stat.S_IMODE(path.stat().st_mode) for name, path in paths.items()}
 
 
 class Watched(AbstractAsyncContextManager["Watched"]):
@@ -58,3 +96,7 @@ class Watched(AbstractAsyncContextManager["Watched"]):
             while not condition(self.all):
                 self._changed.clear()
                 await self._changed.wait()
+
+
+def open_file_store(state: Path, keys: KeyRing | None = None, refresh_s: float = 3600.0) -> Watched:
+    return Watched(FileStore(state, keys, refresh_s))

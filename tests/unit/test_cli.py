@@ -259,8 +259,24 @@ class TestCheck:
         (line,) = result.stdout.splitlines()[2:]
         assert line.startswith(
             "registry   failed  The registry of inference endpoints cannot be read: "
-            f"{state}/endpoints.json is damaged ("
+            "endpoints.json is damaged ("
         )
+        assert line.endswith(f"[{state}/endpoints.json]")
+        assert result.stderr == ""
+
+    def test_what_others_could_do_to_the_state_is_warned_of(
+        self, tmp_path: Path, upstream: Callable[..., str]
+    ) -> None:
+        state = tmp_path / "sta\nte"
+        state.mkdir()
+        state.chmod(0o777)
+        result = run("check", "--upstream", upstream(), "--state-dir", str(state))
+        assert result.exit_code == 0
+        assert result.stdout.splitlines()[2:] == [
+            f"registry   warning {tmp_path}/sta\\nte can be written by every user of this machine; chmod "
+            "go-w takes that back",
+            "registry   ok      file, 0 endpoints",
+        ]
         assert result.stderr == ""
 
     def test_secrets_are_not_shown(self, tmp_path: Path, upstream: Callable[..., str]) -> None:

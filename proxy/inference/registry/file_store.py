@@ -1,7 +1,6 @@
 """Endpoints in a file of the state directory, for one proxy and what else runs on that directory."""
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,28 +10,21 @@ from filelock import FileLock, Timeout
 
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import not_found, status_error
+from proxy.inference.registry import content as contents
 from proxy.inference.registry import files
-from proxy.inference.registry.documents import to_document
+from proxy.inference.registry.content import Content, DamagedFileError, Entry
+from proxy.inference.registry.documents import key_of, to_document
 from proxy.inference.registry.following import FollowingStore
 from proxy.inference.registry.key_ring import KeyRing
-from proxy.inference.registry.keys import OwnKeys
+from proxy.inference.registry.keys import KEY_FILE, OwnKeys
 from proxy.inference.store import StoredEndpoint, already_exists, changed_meanwhile
 
 FILE: Final = "endpoints.json"
+_MAX_FILE_BYTES: Final = 64 * 2**20
 _LOCK_TIMEOUT_S: Final = 10.0
-_Stamp = tuple[int, int, int]
-
-
-class _Entry(msgspec.Struct):
-    """`revision` is that of the whole file when the endpoint was written: it never comes again."""
-
-    revision: int
-    endpoint: Any
-
-
-class _Content(msgspec.Struct):
-    revision: int = 0
-    endpoints: dict[str, _Entry] = {}
+_Stamps = tuple[files.Stamp | None, files.Stamp | None]
+"""Of the endpoints and of the key, which may come back by itself."""
+_NONE: Final = (None, None)
 
 
 class FileStore(FollowingStore):
@@ -44,13 +36,15 @@ class FileStore(FollowingStore):
     """
 
     def __init__(self, directory: Path, keys: KeyRing | None, refresh_s: float) -> None:
-        super().__init__(refresh_s)
+        super().__init__(refresh_s, where=str(directory / FILE))
         self._path: Final = directory / FILE
         self._configured: Final = keys
         self._own: Final = OwnKeys(directory)
-        self._stamp: _Stamp | None = None
+        self._stamps: _Stamps = _NONE
+        self._latest: Mapping[str, StoredEndpoint] | None = None
+        self._damage: str | None = None
 
-    async def _read(self) -> Mapping[str, StoredEndpoint]:
+    async def _read(self) -> Mapping[str, StoredEndpoint] | None:
         try:
             return await asyncio.to_thread(self._load)
         except (OSError, ValueError) as error:
@@ -59,7 +53,7 @@ class FileStore(FollowingStore):
             ) from None
 
     async def create(self, config: EndpointConfig) -> None:
-        def change(content: _Content) -> None:
+        def change(content: Content) -> None:
             if config.inference_id in content.endpoints:
                 raise already_exists(config.inference_id)
             self._put(content, config)
@@ -67,20 +61,20 @@ class FileStore(FollowingStore):
         await self._write(config.inference_id, change)
 
     async def replace(self, config: EndpointConfig, version: Any) -> None:
-        def change(content: _Content) -> None:
+        def change(content: Content) -> None:
             _check_version(content, config.inference_id, version)
             self._put(content, config)
 
         await self._write(config.inference_id, change)
 
     async def delete(self, inference_id: str, version: Any) -> None:
-        def change(content: _Content) -> None:
+        def change(content: Content) -> None:
             _check_version(content, inference_id, version)
             del content.endpoints[inference_id]
 
         await self._write(inference_id, change)
 
-    async def _write(self, inference_id: str, change: Callable[[_Content], None]) -> None:
+    async def _write(self, inference_id: str, change: Callable[[Content], None]) -> None:
         async with self._turn:
             try:
                 await asyncio.to_thread(self._change, change)
@@ -90,57 +84,85 @@ class FileStore(FollowingStore):
                     f"Failed to store inference endpoint [{inference_id}]: the registry cannot be written: "
                     f"{_problem(error)}",
                 ) from None
-            await self._read_back()
+            await self._read_back(inference_id)
 
-    def _change(self, change: Callable[[_Content], None]) -> None:
+    def _change(self, change: Callable[[Content], None]) -> None:
         files.make_private_directory(self._path.parent)
-        with FileLock(f"{self._path}.lock", timeout=_LOCK_TIMEOUT_S, mode=0o600):
-            content = self._content()[0]
+        # Beside the file that is written: several directories may have symbolic links to one.
+        with FileLock(f"{files.target(self._path)}.lock", timeout=_LOCK_TIMEOUT_S, mode=0o600):
+            for file in (self._path, self._own.path):
+                files.remove_leftovers(file)
+            found = self._content()
+            self._refuse_loss(exists=found is not None)
+            content = Content(0, {}) if found is None else found
             content.revision += 1
             change(content)
-            files.replace(self._path, msgspec.json.format(msgspec.json.encode(content)))
+            data = contents.render(content)
+            if len(data) > _MAX_FILE_BYTES:
+                raise ValueError(f"{FILE} would be larger than {_MAX_FILE_BYTES} bytes")
+            files.replace(self._path, data)
 
-    def _put(self, content: _Content, config: EndpointConfig) -> None:
+    def _put(self, content: Content, config: EndpointConfig) -> None:
         keys = self._configured
         if keys is None and config.secrets:
-            keys = KeyRing(self._own.read_or_make())
-        content.endpoints[config.inference_id] = _Entry(content.revision, to_document(config, keys))
+            keys = KeyRing(self._own.read() or self._new_key(content))
+        document = msgspec.json.encode(to_document(config, keys))
+        content.endpoints[config.inference_id] = Entry(content.revision, msgspec.Raw(document))
 
-    def _load(self) -> Mapping[str, StoredEndpoint]:
-        if self._stamp is not None and self._stamp == _stamp(self._path):
-            return self._endpoints
-        content, stamp = self._content()
-        keys = self._configured
-        if keys is None and (own := self._own.read()) is not None:
-            keys = KeyRing(own)
-        decoded = self._decoded(
-            {name: (entry.endpoint, entry.revision) for name, entry in content.endpoints.items()}, keys
-        )
-        self._stamp = stamp
-        return decoded
+    def _new_key(self, content: Content) -> list[bytes]:
+        """A key is made for the first secrets only: a later one would hide that the first is lost."""
+        used = {key_of(bytes(entry.endpoint)) for entry in content.endpoints.values()} - {None}
+        if used:
+            ids = ", ".join(sorted(map(str, used)))
+            raise ValueError(
+                f"{KEY_FILE} is missing, while {FILE} holds secrets that were encrypted with the key of id "
+                f"[{ids}]; put that {KEY_FILE} back, or, if it is lost, delete the endpoints that it was for"
+            )
+        return self._own.make()
 
-    def _content(self) -> tuple[_Content, _Stamp | None]:
-        """What the file holds, and what tells this file from its successors.
+    def _load(self) -> Mapping[str, StoredEndpoint] | None:
+        stamps = (files.stamp(self._path), files.stamp(self._own.path))
+        if stamps[0] is None or stamps != self._stamps:
+            self._stamps, self._latest, self._damage = _NONE, None, None
+            try:
+                found = self._content()
+            except DamagedFileError as error:
+                self._damage = str(error)
+            else:
+                self._latest = None if found is None else self._decoded(_documents(found), self._keys())
+            self._stamps = stamps
+        if self._damage is not None:
+            raise DamagedFileError(self._damage)
+        return self._latest
+
+    def _keys(self) -> KeyRing | None:
+        if self._configured is not None:
+            return self._configured
+        own = self._own.read()
+        return None if own is None else KeyRing(own)
+
+    def _content(self) -> Content | None:
+        """What the file holds; None when there is no file.
 
         Raises:
-            OSError: It cannot be read.
-            ValueError: It holds something else.
+            OSError, UnfitFileError: It cannot be read.
+            DamagedFileError: It holds something else.
         """
+        data = files.read(self._path, _MAX_FILE_BYTES)
         try:
-            with self._path.open("rb") as file:
-                stamp = _stamp_of(os.fstat(file.fileno()))
-                data = file.read()
-        except FileNotFoundError:
-            return _Content(), None
-        try:
-            return msgspec.json.decode(data, type=_Content), stamp
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ValueError(
-                f"{self._path} is damaged ({error}); restore it from a backup, or move it away to begin anew"
+            return None if data is None else contents.parse(data)
+        except DamagedFileError as error:
+            raise DamagedFileError(
+                f"{FILE} is damaged ({error}); restore it from a backup, or move it away and start the proxy "
+                "again to begin anew"
             ) from None
 
 
-def _check_version(content: _Content, inference_id: str, version: Any) -> None:
+def _documents(content: Content) -> dict[str, tuple[bytes, int]]:
+    return {name: (bytes(entry.endpoint), entry.revision) for name, entry in content.endpoints.items()}
+
+
+def _check_version(content: Content, inference_id: str, version: Any) -> None:
     entry = content.endpoints.get(inference_id)
     if entry is None:
         raise not_found(inference_id)
@@ -148,20 +170,10 @@ def _check_version(content: _Content, inference_id: str, version: Any) -> None:
         raise changed_meanwhile(inference_id)
 
 
-def _stamp(path: Path) -> _Stamp | None:
-    try:
-        return _stamp_of(path.stat())
-    except FileNotFoundError:
-        return None
-
-
-def _stamp_of(status: os.stat_result) -> _Stamp:
-    return status.st_mtime_ns, status.st_ino, status.st_size
-
-
 def _problem(error: Exception) -> str:
+    """What went wrong, without directories: clients see it."""
     if isinstance(error, Timeout):
-        return f"another process has held {error.lock_file} for {_LOCK_TIMEOUT_S:g} s"
+        return f"another process has held {Path(error.lock_file).name} for {_LOCK_TIMEOUT_S:g} s"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return f"{Path(error.filename).name}: {error.strerror}" if error.filename else error.strerror
     return str(error)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _NONCE_BYTES: Final = 12
 _FORM: Final = "v1"
+_TOKEN: Final = re.compile(_FORM + r"\.([0-9a-f]{8})\.[^.]*\Z")
 
 
 class UnknownKeyError(Exception):
@@ -50,18 +52,23 @@ class KeyRing:
         UnknownKeyError: It takes another key.
         AlteredError: It, or what it belongs to, has been changed.
         """
-        form, _, rest = token.partition(".")
-        used, _, text = rest.partition(".")
-        if form != _FORM:
+        used = used_key(token)
+        if used is None:
             raise AlteredError
         cipher = self._ciphers.get(used)
         if cipher is None:
             raise UnknownKeyError(used)
         try:
-            sealed = base64.b64decode(text, altchars=b"-_", validate=True)
+            sealed = base64.b64decode(token.rpartition(".")[2], altchars=b"-_", validate=True)
             return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], belongs_to)
         except (ValueError, InvalidTag):
             raise AlteredError from None
+
+
+def used_key(token: str) -> str | None:
+    """Return the id of the key that a token of `KeyRing.encrypt` takes; None for what is no such token."""
+    found = _TOKEN.match(token)
+    return found[1] if found else None
 
 
 def key_id(key: bytes) -> str:

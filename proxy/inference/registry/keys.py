@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 KEY_FILE: Final = "registry.key"
 _KEY_BYTES: Final = 32
+_MAX_FILE_BYTES: Final = 64 * 1024
 _KEY: Final = re.compile(r"[A-Za-z0-9+/_-]{43}=?")
 
 
@@ -57,14 +58,31 @@ def configured_keys(settings: RegistrySettings) -> list[bytes] | None:
     if settings.key_file is None:
         return None
     try:
-        return parse_keys(settings.key_file.read_text(encoding="utf-8"))
+        keys = _read(settings.key_file)
     except OSError as error:
-        raise InvalidSettingsError(
-            f"[registry.key_file]: {settings.key_file}: cannot be read: {error.strerror}"
-        ) from None
+        problem = f"cannot be read: {error.strerror}"
+    except files.UnfitFileError as error:
+        problem = error.problem
+    else:
+        if keys is not None:
+            return keys
+        problem = "cannot be read: No such file or directory"
+    raise InvalidSettingsError(f"[registry.key_file]: {settings.key_file}: {problem}")
+
+
+def _read(path: Path) -> list[bytes] | None:
+    """The keys of a file; None when there is no file.
+
+    Raises:
+        OSError, UnfitFileError: It cannot be read, or holds no keys. The message does not hold it.
+    """
+    found = files.read(path, _MAX_FILE_BYTES)
+    try:
+        return None if found is None else parse_keys(found.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise files.UnfitFileError(path, "is not text") from None
     except ValueError as error:
-        problem = "is not text" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise InvalidSettingsError(f"[registry.key_file]: {settings.key_file}: {problem}") from None
+        raise files.UnfitFileError(path, str(error)) from None
 
 
 def check_registry(settings: Settings) -> None:
@@ -79,10 +97,10 @@ def check_registry(settings: Settings) -> None:
 
 
 class OwnKeys:
-    """The key file of a single proxy in its state directory, made when it is first needed.
+    """The key file of a single proxy in its state directory.
 
     Raises:
-        OSError, ValueError: From both methods: the file cannot be read, or holds no keys.
+        OSError, UnfitFileError: From both methods: the file cannot be read or written, or holds no keys.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -90,18 +108,10 @@ class OwnKeys:
 
     def read(self) -> list[bytes] | None:
         """None when there is no file."""
-        try:
-            return parse_keys(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise ValueError(f"{self.path}: {error}") from None
+        return _read(self.path)
 
-    def read_or_make(self) -> list[bytes]:
-        """Under the lock of the directory: processes that need one at once get the same."""
-        found = self.read()
-        if found is not None:
-            return found
+    def make(self) -> list[bytes]:
+        """Under the lock of the directory, where `read` found none: processes that need one agree on it."""
         key = new_key()
         files.replace(self.path, f"{key}\n".encode("ascii"))
         logger.info("a key for the secrets of inference endpoints was made: %s", self.path)

@@ -66,6 +66,12 @@ class TestIds:
             "alphanumeric (a-z and 0-9), hyphens or underscores; must start and end with alphanumeric;"
         )
 
+    def test_no_longer_than_elasticsearch_keeps(self) -> None:
+        check_id("a" * 506)
+        status, type_, reason = refusal(check_id, "a" * 507)
+        assert (status, type_) == (400, "action_request_validation_exception")
+        assert reason.endswith("] is too long, must be no longer than 512 bytes but was: 513;")
+
 
 class TestTaskTypes:
     @pytest.mark.parametrize("name", [*TASK_TYPES, ANY])

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -27,6 +27,13 @@ JSON = st.recursive(
 )
 OBJECTS = st.dictionaries(TEXT, JSON, max_size=4)
 CONFIGS = st.builds(EndpointConfig, TEXT, TEXT, OBJECTS, OBJECTS, OBJECTS, OBJECTS)
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
 
 
 def stored(document: Any) -> Any:
@@ -54,6 +61,24 @@ def test_secrets_cannot_be_read() -> None:
 def test_an_endpoint_without_secrets_needs_no_key() -> None:
     config = endpoint("mine")
     assert from_document("mine", to_document(config, None), None).config == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"x": "y" * 2**20}, r"it takes 1\d{6} bytes, more than 1048576"),
+        (nested(101), "its settings are nested more than 100 deep"),
+        (nested(100_000), "its settings are nested more than 100 deep"),
+    ],
+)
+@pytest.mark.parametrize("where", ["service_settings", "task_settings", "secrets"])
+def test_what_would_not_be_read_again_is_not_written(
+    settings: dict[str, Any], problem: str, where: str
+) -> None:
+    with pytest.raises(InferenceFailedError, match=problem) as raised:
+        to_document(replace(endpoint("mine"), **cast("Any", {where: settings})), RING)
+    assert raised.value.status == 400
+    assert raised.value.cause.reason.startswith("Inference endpoint [mine] cannot be kept: ")
 
 
 def failure(document: Any, ring: KeyRing | None) -> InferenceFailedError:

@@ -1,59 +1,28 @@
 """Endpoints in a file: nothing is lost, nothing half written is read, and what is damaged stays as it is."""
 
 import asyncio
-import errno
 import json
 import logging
-import os
-import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.registry import file_store
-from proxy.inference.registry.file_store import FileStore
 from proxy.inference.registry.files import make_private_directory
 from proxy.inference.registry.key_ring import KeyRing
+from proxy.inference.registry.keys import new_key
 from tests.support.project import ROOT
-from tests.support.stores import Watched, endpoint
+from tests.support.stores import ODD_IDS, endpoint, modes, open_file_store, refusal
 
 SOON_S, LATE_S = 0.01, 3600.0
 RING = KeyRing([b"k" * 32])
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    """A directory that is not there yet."""
-    return tmp_path / "deep" / "state"
-
-
-def open_store(state: Path, keys: KeyRing | None = None, refresh_s: float = LATE_S) -> Watched:
-    return Watched(FileStore(state, keys, refresh_s))
-
-
-def modes(directory: Path) -> dict[str, int]:
-    """Rights of the directory, as `.`, and of all that is in it."""
-    paths = (
-        {".": directory, **{path.name: path for path in directory.iterdir()}} if directory.is_dir() else {}
-    )
-    return {name: stat.S_IMODE(path.stat().st_mode) for name, path in paths.items()}
-
-
-async def refusal(attempt: Awaitable[None]) -> InferenceFailedError:
-    with pytest.raises(InferenceFailedError) as raised:
-        await attempt
-    return raised.value
-
-
 async def test_nothing_is_made_before_something_is_kept(state: Path) -> None:
-    async with open_store(state) as watched:
+    async with open_file_store(state) as watched:
         await watched.store.refresh()
         assert watched.configs == {}
         assert not state.parent.exists()
@@ -61,16 +30,16 @@ async def test_nothing_is_made_before_something_is_kept(state: Path) -> None:
 
 async def test_endpoints_outlive_the_process(state: Path) -> None:
     configs = {name: endpoint(name, api_key=f"of {name}") for name in ("a", "b", "ü")}
-    async with open_store(state) as watched:
+    async with open_file_store(state) as watched:
         for config in configs.values():
             await watched.store.create(config)
         assert watched.configs == configs
-    async with open_store(state) as again:
+    async with open_file_store(state) as again:
         assert again.configs == configs
 
 
 async def test_files_are_for_their_owner_alone(state: Path) -> None:
-    async with open_store(state) as watched:
+    async with open_file_store(state) as watched:
         await watched.store.create(endpoint("a", api_key="sesame"))
     assert modes(state) == {
         ".": 0o700,
@@ -82,16 +51,16 @@ async def test_files_are_for_their_owner_alone(state: Path) -> None:
 
 
 async def test_no_key_is_made_without_secrets_or_beside_a_configured_one(state: Path) -> None:
-    async with open_store(state) as watched:
+    async with open_file_store(state) as watched:
         await watched.store.create(endpoint("a"))
-    async with open_store(state, RING) as watched:
+    async with open_file_store(state, RING) as watched:
         await watched.store.create(endpoint("b", api_key="sesame"))
         assert watched.configs["b"].secrets == {"api_key": "sesame"}
     assert not (state / "registry.key").exists()
 
 
 async def test_create_replace_delete(state: Path) -> None:
-    async with open_store(state) as watched:
+    async with open_file_store(state) as watched:
         store = watched.store
         await store.create(endpoint("a"))
         first = watched.version("a")
@@ -108,7 +77,7 @@ async def test_create_replace_delete(state: Path) -> None:
 
 
 async def test_an_endpoint_made_anew_is_another(state: Path) -> None:
-    async with open_store(state) as watched:
+    async with open_file_store(state) as watched:
         await watched.store.create(endpoint("a"))
         first = watched.version("a")
         await watched.store.delete("a", first)
@@ -117,7 +86,7 @@ async def test_an_endpoint_made_anew_is_another(state: Path) -> None:
 
 
 async def test_what_another_process_does_is_noticed(state: Path) -> None:
-    async with open_store(state, refresh_s=SOON_S) as one, open_store(state) as other:
+    async with open_file_store(state, refresh_s=SOON_S) as one, open_file_store(state) as other:
         await other.store.create(endpoint("a", api_key="sesame"))
         await one.until(lambda all_: "a" in all_)
         assert one.configs == other.configs
@@ -128,7 +97,7 @@ async def test_what_another_process_does_is_noticed(state: Path) -> None:
 
 
 async def test_refreshing_needs_no_waiting(state: Path) -> None:
-    async with open_store(state) as one, open_store(state) as other:
+    async with open_file_store(state) as one, open_file_store(state) as other:
         await other.store.create(endpoint("a"))
         assert one.configs == {}
         await asyncio.gather(*(one.store.refresh() for _ in range(5)))
@@ -140,7 +109,7 @@ PROGRAM = textwrap.dedent(
     import asyncio, sys
     from pathlib import Path
     from proxy.inference.registry.file_store import FileStore
-    from tests.support.stores import Watched, endpoint
+    from tests.support.stores import ODD_IDS, Watched, endpoint
 
     async def main():
         async with Watched(FileStore(Path(sys.argv[1]), None, 3600.0)) as watched:
@@ -172,19 +141,113 @@ def test_processes_at_once_lose_nothing_and_agree_on_a_key(state: Path) -> None:
         assert process.returncode == 0
 
     async def read() -> dict[str, Any]:
-        async with open_store(state) as watched:
+        async with open_file_store(state) as watched:
             return {name: stored.failure for name, stored in watched.all.items()}
 
     assert asyncio.run(read()) == {f"{name}-{number}": None for name in "abc" for number in range(10)}
 
 
+async def test_any_id(state: Path) -> None:
+    configs = {name: endpoint(name, api_key=f"of {name}") for name in (*ODD_IDS, "x" * 10_000)}
+    async with open_file_store(state) as watched, open_file_store(state) as other:
+        for config in configs.values():
+            await watched.store.create(config)
+        await other.store.refresh()
+        assert other.configs == configs
+        for name in configs:
+            await other.store.replace(endpoint(name, top_n=3), other.version(name))
+            await other.store.delete(name, other.version(name))
+        assert other.configs == {}
+
+
+async def test_links_are_followed_and_stay(tmp_path: Path) -> None:
+    """Of the directory, of the endpoints and of the key."""
+    volume, real, state = tmp_path / "volume", tmp_path / "real", tmp_path / "state"
+    real.mkdir()
+    volume.mkdir()
+    state.symlink_to(real)
+    for name in ("endpoints.json", "registry.key"):
+        (volume / name).touch()
+        (state / name).symlink_to(volume / name)
+    (volume / "endpoints.json").write_bytes(b'{"revision": 0, "endpoints": {}}')
+    (volume / "registry.key").write_text(new_key())
+    key = (volume / "registry.key").read_bytes()
+    async with open_file_store(state) as watched, open_file_store(volume) as other:
+        await watched.store.create(endpoint("a", api_key="sesame"))
+        await other.store.refresh()
+        assert other.configs == watched.configs == {"a": endpoint("a", api_key="sesame")}
+    assert all((state / name).is_symlink() for name in ("endpoints.json", "registry.key"))
+    assert state.is_symlink()
+    assert (volume / "registry.key").read_bytes() == key
+    assert sorted(path.name for path in real.iterdir()) == ["endpoints.json", "registry.key"]
+
+
+async def test_what_a_killed_process_left_is_removed_by_the_next_write(state: Path) -> None:
+    make_private_directory(state)
+    for name in (".endpoints.json-abc", ".registry.key-abc", ".other-abc"):
+        (state / name).touch()
+    async with open_file_store(state) as watched:
+        assert (state / ".endpoints.json-abc").exists()  # another process may be writing it
+        await watched.store.create(endpoint("a"))
+    assert modes(state).keys() == {".", "endpoints.json", "endpoints.json.lock", ".other-abc"}
+
+
+class TestLoss:
+    """The file disappears though no endpoint was deleted."""
+
+    async def test_its_endpoints_go_on_and_nothing_takes_its_place(
+        self, state: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with open_file_store(state, refresh_s=SOON_S) as watched:
+            await watched.store.create(endpoint("a"))
+            file = state / "endpoints.json"
+            kept = file.read_bytes()
+            file.unlink()
+            await watched.store.refresh()
+            for attempt in (
+                watched.store.create(endpoint("b")),
+                watched.store.delete("a", watched.version("a")),
+            ):
+                failure = await refusal(attempt)
+                assert (failure.status, failure.cause.reason) == (
+                    500,
+                    "What held the registry of inference endpoints is gone. Those that were read from it go "
+                    "on: [a]. Restore it, or start the proxy again to begin anew",
+                )
+            assert not file.exists()
+            assert set(watched.configs) == {"a"}
+            (told,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+            assert told.getMessage() == f"{failure} [{file}]"
+            file.write_bytes(kept)
+            await watched.store.delete("a", watched.version("a"))
+            assert watched.configs == {}
+
+    async def test_that_another_process_deleted_some_is_told(
+        self, state: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with open_file_store(state) as one, open_file_store(state) as other:
+            for number in range(25):
+                await one.store.create(endpoint(f"{number:02}\n"))
+            await other.store.refresh()
+            for number in range(24):
+                await one.store.delete(f"{number:02}\n", one.version(f"{number:02}\n"))
+            assert caplog.records == []  # it knows what it does
+            await other.store.refresh()
+            (told,) = caplog.records
+            assert told.levelno == logging.WARNING
+            first = ", ".join(f"[{number:02}\n]" for number in range(20))
+            assert told.getMessage() == (
+                f"gone from the registry: inference endpoints {first} and 4 more [{state}/endpoints.json]"
+            )
+
+
 class TestKeys:
     async def test_another_key(self, state: Path, caplog: pytest.LogCaptureFixture) -> None:
         """The endpoint is there, says what is wrong, and can be changed or deleted."""
-        async with open_store(state, RING) as watched:
+        async with open_file_store(state, RING) as watched:
             await watched.store.create(endpoint("a", api_key="sesame"))
             await watched.store.create(endpoint("b", api_key="sesame"))
-        async with open_store(state, KeyRing([b"o" * 32])) as watched:
+        async with open_file_store(state, KeyRing([b"o" * 32])) as watched:
             await watched.store.refresh()
             assert watched.configs == {"a": endpoint("a"), "b": endpoint("b")}
             failure = watched.all["a"].failure
@@ -200,138 +263,59 @@ class TestKeys:
         assert "sesame" not in caplog.text
 
     async def test_the_own_key_is_lost(self, state: Path) -> None:
-        async with open_store(state) as watched:
+        async with open_file_store(state) as watched:
             await watched.store.create(endpoint("a", api_key="sesame"))
         (state / "registry.key").unlink()
-        async with open_store(state) as watched:
+        await self.check_that_no_key_is_made_in_its_place(state)
+
+    async def test_the_configured_key_is_lost(self, state: Path) -> None:
+        async with open_file_store(state, RING) as watched:
+            await watched.store.create(endpoint("a", api_key="sesame"))
+        await self.check_that_no_key_is_made_in_its_place(state)
+
+    async def check_that_no_key_is_made_in_its_place(self, state: Path) -> None:
+        kept = (state / "endpoints.json").read_bytes()
+        used = json.loads(kept)["endpoints"]["a"]["endpoint"]["secrets"].split(".")[1]
+        async with open_file_store(state) as watched:
+            store = watched.store
             assert "this proxy has no registry.key" in str(watched.all["a"].failure)
+            assert f"the key of id [{used}]" in str(watched.all["a"].failure)
+            for attempt in (
+                store.create(endpoint("b", api_key="sesame")),
+                store.replace(endpoint("a", api_key="other"), watched.version("a")),
+            ):
+                failure = await refusal(attempt)
+                assert (failure.status, failure.cause.reason.partition(": the registry ")[2]) == (
+                    500,
+                    "cannot be written: registry.key is missing, while endpoints.json holds secrets that "
+                    f"were encrypted with the key of id [{used}]; put that registry.key back, or, if "
+                    "it is lost, delete the endpoints that it was for",
+                )
+            assert (state / "endpoints.json").read_bytes() == kept
+            assert not (state / "registry.key").exists()
+            await store.create(endpoint("c"))  # which needs no key
+            await store.delete("a", watched.version("a"))
+            await store.create(endpoint("b", api_key="sesame"))
+            assert watched.all["b"].failure is None
+
+    async def test_the_own_key_comes_back(self, state: Path) -> None:
+        """Also while nothing else is written."""
+        async with open_file_store(state) as watched:
+            await watched.store.create(endpoint("a", api_key="sesame"))
+        (state / "registry.key").rename(state / "elsewhere")
+        async with open_file_store(state, refresh_s=SOON_S) as watched:
+            assert watched.all["a"].failure is not None
+            (state / "elsewhere").rename(state / "registry.key")
+            await watched.until(lambda all_: all_["a"].failure is None)
 
     async def test_the_own_key_is_damaged(self, state: Path) -> None:
-        async with open_store(state) as watched:
+        async with open_file_store(state) as watched:
             await watched.store.create(endpoint("a", api_key="sesame"))
             (state / "registry.key").write_text("s3cret")
             failure = await refusal(watched.store.create(endpoint("b", api_key="sesame")))
             assert (failure.status, failure.cause.reason) == (
                 500,
                 "Failed to store inference endpoint [b]: the registry cannot be written: "
-                f"{state}/registry.key: line 1 is no key: expected 32 random bytes in base64",
+                "registry.key: line 1 is no key: expected 32 random bytes in base64",
             )
             assert set(watched.configs) == {"a"}
-
-
-class TestDamage:
-    @pytest.mark.parametrize(
-        "content", [b"", b"{", b"[]", b"null", b"\xff", b'{"revision": "x"}', b'{"endpoints": {"a": 5}}']
-    )
-    async def test_a_damaged_file_is_told_and_never_overwritten(
-        self, state: Path, content: bytes, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        make_private_directory(state)
-        file = state / "endpoints.json"
-        file.write_bytes(content)
-        async with open_store(state, refresh_s=SOON_S) as watched:
-            for attempt in (watched.store.refresh(), watched.store.create(endpoint("b"))):
-                failure = await refusal(attempt)
-                assert failure.status == 500
-                assert f"{file} is damaged (" in failure.cause.reason
-                assert "restore it from a backup, or move it away to begin anew" in failure.cause.reason
-            assert file.read_bytes() == content
-            assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
-            file.unlink()
-            await watched.store.create(endpoint("c"))
-            assert set(watched.configs) == {"c"}
-
-    async def test_endpoints_go_on_while_the_file_is_damaged(self, state: Path) -> None:
-        async with open_store(state) as watched:
-            await watched.store.create(endpoint("a"))
-            whole = (state / "endpoints.json").read_bytes()
-            (state / "endpoints.json").write_text("{")
-            await refusal(watched.store.refresh())
-            assert set(watched.configs) == {"a"}
-            (state / "endpoints.json").write_bytes(whole)
-            await watched.store.refresh()
-            assert set(watched.configs) == {"a"}
-
-    async def test_one_damaged_endpoint_leaves_the_others(
-        self, state: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        async with open_store(state) as watched:
-            await watched.store.create(endpoint("a"))
-            await watched.store.create(endpoint("b"))
-            file = state / "endpoints.json"
-            content = json.loads(file.read_text())
-            content["endpoints"]["a"]["endpoint"] = {"by": "hand"}
-            file.write_text(json.dumps(content))
-            await watched.store.refresh()
-            assert set(watched.configs) == {"b"}
-            await watched.store.create(endpoint("c"))
-            assert json.loads(file.read_text())["endpoints"]["a"]["endpoint"] == {"by": "hand"}
-        assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
-            "inference endpoint [a] of the registry is damaged and left out until it is put right: its "
-            "[format] is [None], not [1]"
-        ]
-
-
-Break = Callable[[Path, pytest.MonkeyPatch], None]
-
-
-def _no_directory(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state.parent.write_text("a file where a directory should be")
-
-
-def _full_disk(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fsync(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", fsync)
-
-
-def _no_rename(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def replace(source: Any, target: Any) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), target)
-
-    monkeypatch.setattr(os, "replace", replace)
-
-
-@pytest.mark.parametrize(
-    ("break_", "problem"),
-    [
-        (_no_directory, "File exists"),
-        (_full_disk, "No space left on device"),
-        (_no_rename, "Read-only file system"),
-    ],
-)
-async def test_a_place_that_cannot_be_written(
-    state: Path, monkeypatch: pytest.MonkeyPatch, break_: Break, problem: str
-) -> None:
-    break_(state, monkeypatch)
-    async with open_store(state) as watched:
-        failure = await refusal(watched.store.create(endpoint("a")))
-        assert (failure.status, failure.cause.type) == (500, "status_exception")
-        assert failure.cause.reason.startswith(
-            "Failed to store inference endpoint [a]: the registry cannot be written: "
-        )
-        assert problem in failure.cause.reason
-        assert watched.configs == {}
-    assert modes(state).keys() <= {".", "endpoints.json.lock"}
-
-
-async def test_a_failed_write_leaves_what_was_there(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with open_store(state) as watched:
-        await watched.store.create(endpoint("a"))
-        before = (state / "endpoints.json").read_bytes()
-        _no_rename(state, monkeypatch)
-        await refusal(watched.store.delete("a", watched.version("a")))
-        assert (state / "endpoints.json").read_bytes() == before
-        assert set(watched.configs) == {"a"}
-
-
-async def test_a_lock_that_is_never_let_go(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_store, "_LOCK_TIMEOUT_S", 0.05)
-    make_private_directory(state)
-    lock = state / "endpoints.json.lock"
-    async with open_store(state) as watched:
-        with FileLock(lock):
-            failure = await refusal(watched.store.create(endpoint("a")))
-        assert failure.cause.reason.endswith(f"another process has held {lock} for 0.05 s")
-        await watched.store.create(endpoint("a"))

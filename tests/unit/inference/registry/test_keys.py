@@ -1,6 +1,7 @@
 """Keys: where they come from, and what only they open."""
 
 import base64
+import os
 import stat
 import subprocess
 import sys
@@ -110,6 +111,7 @@ class TestConfigured:
             (None, "cannot be read: No such file or directory"),
             (b"nothing", "line 1 is no key: expected 32 random bytes in base64"),
             (b"\xff\xfe", "is not text"),
+            (b"#" * 70_000, "is larger than 65536 bytes"),
         ],
     )
     def test_in_a_file_that_cannot_be_used(self, tmp_path: Path, content: bytes | None, problem: str) -> None:
@@ -120,22 +122,26 @@ class TestConfigured:
             check_registry(load(None, {"registry": {"key_file": str(file)}}, {}))
         assert str(raised.value) == f"[registry.key_file]: {file}: {problem}"
 
+    def test_in_a_fifo_which_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "key")
+        with pytest.raises(InvalidSettingsError, match=r"key: is a FIFO, no file$"):
+            configured_keys(RegistrySettings(key_file=tmp_path / "key"))
+
 
 class TestOwn:
-    def test_a_file_is_made_once_for_its_owner_alone(self, tmp_path: Path) -> None:
+    def test_a_file_is_made_for_its_owner_alone(self, tmp_path: Path) -> None:
         own = OwnKeys(tmp_path)
         assert own.read() is None
-        made = own.read_or_make()
+        made = own.make()
         assert stat.S_IMODE(own.path.stat().st_mode) == 0o600
-        assert OwnKeys(tmp_path).read_or_make() == OwnKeys(tmp_path).read() == made
+        assert OwnKeys(tmp_path).read() == made
         assert [path.name for path in tmp_path.iterdir()] == ["registry.key"]
 
     def test_a_damaged_file_is_named_and_left_alone(self, tmp_path: Path) -> None:
         own = OwnKeys(tmp_path)
         own.path.write_text("s3cret")
-        for read in (own.read, own.read_or_make):
-            with pytest.raises(ValueError, match=f"^{own.path}: line 1 is no key"):
-                read()
+        with pytest.raises(ValueError, match=r"^registry\.key: line 1 is no key"):
+            own.read()
         assert own.path.read_text() == "s3cret"
 
 
