@@ -104,7 +104,7 @@ async def supervise(tmp_path: Path) -> AsyncIterator[Supervise]:
         upstream = await stack.enter_async_context(raw_server(serve))
 
         async def start(settings: Mapping[str, Any] | None = None) -> Supervised:
-            (tmp_path / "tmp").mkdir()
+            (tmp_path / "tmp").mkdir(exist_ok=True)
             settings = {"upstream": upstream.url, **(settings or {})}
             process = await launch(tmp_path, settings, TMPDIR=str(tmp_path / "tmp"))
             stack.push_async_callback(end, process)

@@ -50,6 +50,14 @@ class FileStore(FollowingStore):
         self._own: Final = OwnKeys(directory)
         self._stamp: _Stamp | None = None
 
+    async def start(self, changed: Callable[[], None]) -> None:
+        await asyncio.to_thread(self._remove_half_written)
+        await super().start(changed)
+
+    def _remove_half_written(self) -> None:
+        for path in (self._path, self._own.path):
+            files.remove_half_written(path)
+
     async def _read(self) -> Mapping[str, StoredEndpoint]:
         try:
             return await asyncio.to_thread(self._load)

@@ -1,10 +1,10 @@
 """Files that are whole at every moment, for their owner alone."""
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from proxy.leftovers import owned_file, remove_leftovers
 from proxy.settings import InvalidSettingsError, Settings
 
 
@@ -42,28 +42,26 @@ def replace(path: Path, content: bytes) -> None:
     Raises:
         OSError: It cannot be written; the file is as it was.
     """
-    temporary = _write_beside(path, content)
-    try:
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink()
-        raise
-    _sync_directory(path.parent)
-
-
-def _write_beside(path: Path, content: bytes) -> Path:
-    """A temporary file (mode 0600) with the content, on the disk."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with open(descriptor, "wb") as file:
+    descriptor, temporary = owned_file(path.parent, _prefix(path))  # mode 0600
+    with open(descriptor, "wb") as file:
+        try:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink()
-        raise
-    return temporary
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink()
+            raise
+    _sync_directory(path.parent)
+
+
+def remove_half_written(path: Path) -> None:
+    """Remove what a process that was killed while it replaced the file has left beside it."""
+    remove_leftovers(path.parent, _prefix(path))
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}.new-"
 
 
 def _sync_directory(path: Path) -> None:

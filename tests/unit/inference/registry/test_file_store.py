@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -324,6 +325,48 @@ async def test_a_failed_write_leaves_what_was_there(state: Path, monkeypatch: py
         await refusal(watched.store.delete("a", watched.version("a")))
         assert (state / "endpoints.json").read_bytes() == before
         assert set(watched.configs) == {"a"}
+
+
+KILLED = textwrap.dedent(
+    """
+    import asyncio, os, signal, sys
+    from pathlib import Path
+    from tests.support.stores import endpoint
+    from tests.unit.inference.registry.test_file_store import open_store
+
+    writes = int(sys.argv[2])
+
+    def sync(descriptor):
+        global writes
+        writes -= 1
+        if writes == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def main():
+        async with open_store(Path(sys.argv[1])) as watched:
+            os.fsync = sync
+            await watched.store.create(endpoint("a", api_key="sesame"))
+
+    asyncio.run(main())
+    """
+)
+
+
+@pytest.mark.parametrize(("write", "left"), [(1, "registry.key"), (3, "endpoints.json")])
+async def test_what_a_killed_process_was_writing_is_removed_by_the_next(
+    state: Path, write: int, left: str
+) -> None:
+    """Each file is synchronised, then its directory."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(state), str(write)], cwd=ROOT, timeout=60, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert [name for name in modes(state) if name.startswith(f".{left}")]
+    async with open_store(state) as watched:
+        assert watched.configs == {}
+        assert not [name for name in modes(state) if name.startswith(".") and name != "."]
+        await watched.store.create(endpoint("b", api_key="sesame"))
+        assert set(watched.configs) == {"b"}
 
 
 async def test_a_lock_that_is_never_let_go(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,160 @@
+"""What the application's process runs: everything is made here from the settings, and goes in order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from proxy.app import control
+from proxy.app.apis.inference import InferenceApi
+from proxy.app.apis.routes import Route, inference_routes, trained_model_routes
+from proxy.app.apis.trained_models import TrainedModelsApi
+from proxy.app.metrics import InferenceMetrics, SearchMetrics
+from proxy.app.server import App
+from proxy.app.unknown_retrievers import UnknownRetrievers
+from proxy.app.upstream import UpstreamClient
+from proxy.engine import Engine
+from proxy.inference.endpoints import Endpoints
+from proxy.inference.fixed import fixed_endpoints
+from proxy.inference.local_models import LocalModels
+from proxy.inference.privileges import Privileges
+from proxy.inference.registry.files import state_directory
+from proxy.inference.registry.opening import open_store
+from proxy.inference.remote import RemoteClient
+from proxy.inference.service import ServiceContext
+from proxy.inference.services import load_services
+from proxy.inference.services.elasticsearch import ElasticsearchService
+from proxy.inference.services.local_ranker import MODEL_ID
+from proxy.loop import new_event_loop
+from proxy.observe.log import configure
+from proxy.search.executor import Executor
+from proxy.search.language.request import parse_search
+from proxy.search.scoring import Scorer
+from proxy.settings import InvalidSettingsError, Settings
+from proxy.trained_models.directory import ModelDirectory
+from proxy.trained_models.engine import EngineModels
+from proxy.trained_models.trained_models import TrainedModels
+
+_MAX_HEAD: Final = 64 * 1024
+_MAX_HEADERS: Final = 1000
+
+
+def run(orders: bytes) -> None:
+    """Serve until the supervisor says stop.
+
+    Args:
+        orders: JSON with `settings`, and the paths `socket` (searches) and `control` (readiness, metrics).
+    """
+    logging.captureWarnings(True)
+    decoded: dict[str, Any] = msgspec.json.decode(orders)
+    settings = Settings.model_validate(decoded["settings"])
+    configure(settings.log_level)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(settings, decoded["socket"], decoded["control"]))
+
+
+async def serve(settings: Settings, socket: str, control_socket: str) -> None:
+    """Serve until the supervisor says stop."""
+    registry = CollectorRegistry()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as cleanup:
+        engine = Engine(settings.models, settings.engine, registry)
+        await engine.start()
+        cleanup.push_async_callback(engine.close)
+        upstream = UpstreamClient(settings.upstream, settings.search)
+        cleanup.push_async_callback(upstream.close)
+        remote = RemoteClient(settings.remote, registry)
+        cleanup.push_async_callback(remote.close)
+        uploaded = await _uploaded_models(cleanup, settings, engine)
+        models = LocalModels(settings.models, uploaded)
+        services = load_services(ServiceContext(engine, models, settings.search.timeout_s, remote))
+        fixed = fixed_endpoints(services, settings.endpoints, models)
+        endpoints = Endpoints(services, fixed, open_store(settings))
+        cleanup.push_async_callback(endpoints.close)
+        await endpoints.start()
+        privileges = Privileges()
+        scorer = Scorer(
+            endpoints,
+            settings.search.timeout_s,
+            allow_failures=settings.search.allow_rerank_failures,
+            privileges=privileges if settings.search.check_privileges else None,
+        )
+        executor = Executor(scorer, settings.search.deadline_s)
+        cleanup.push_async_callback(executor.drain)
+        unknown = UnknownRetrievers() if settings.search.evaluate_unknown_retrievers else None
+        app = App(
+            executor,
+            upstream,
+            SearchMetrics(registry),
+            settings.edge.max_body,
+            unknown.parse if unknown else parse_search,
+            async_search=settings.async_search,
+            unknown=unknown,
+            others=_other_routes(settings, endpoints, uploaded, privileges, InferenceMetrics(registry)),
+        )
+        await _listen(cleanup, control.application(engine, registry), control_socket, settings)
+        await _listen(cleanup, app.application(), socket, settings)
+        await stop.wait()
+
+
+async def _uploaded_models(
+    cleanup: AsyncExitStack, settings: Settings, engine: Engine
+) -> TrainedModels | None:
+    """Those of earlier processes are served also where no more may be uploaded."""
+    try:
+        directory = state_directory(settings) / "trained_models"
+    except InvalidSettingsError:
+        if settings.trained_models.upload:
+            raise
+        return None
+    models = TrainedModels(ModelDirectory(directory), EngineModels(engine), settings.trained_models)
+    cleanup.push_async_callback(models.close)
+    await models.start()
+    return models
+
+
+def _other_routes(
+    settings: Settings,
+    endpoints: Endpoints,
+    uploaded: TrainedModels | None,
+    privileges: Privileges,
+    metrics: InferenceMetrics,
+) -> Sequence[Route]:
+    """The APIs beside those of searches."""
+    inference = InferenceApi(endpoints, check_new=not settings.inference.skip_validate_and_start)
+    routes = inference_routes(inference, privileges, metrics)
+    if uploaded is None or not settings.trained_models.upload:
+        return routes
+
+    def in_use(model_id: str) -> bool:
+        configs = (config for config in endpoints.all() if config.service == ElasticsearchService.name)
+        return any(config.service_settings[MODEL_ID] == model_id for config in configs)
+
+    api = TrainedModelsApi(uploaded, in_use)
+    return (*routes, *trained_model_routes(api, privileges, metrics))
+
+
+async def _listen(cleanup: AsyncExitStack, app: web.Application, path: str, settings: Settings) -> None:
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        handler_cancellation=True,
+        keepalive_timeout=3600,
+        max_line_size=_MAX_HEAD,
+        max_field_size=_MAX_HEAD,
+        max_headers=_MAX_HEADERS,
+        shutdown_timeout=settings.lifecycle.shutdown_timeout_s,
+    )
+    await runner.setup()
+    cleanup.push_async_callback(runner.cleanup)
+    await web.UnixSite(runner, path).start()
