@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 APP_COMMAND = (sys.executable, "-m", "proxy.app")
 
-_DIRECTORY_PREFIX = "rerank-proxy-sockets-"
+_DIRECTORY_PREFIX = "rerank-proxy."
 _MAX_SOCKET_PATH = 107
 """Bytes of a UNIX socket's path, which the system limits (`sun_path`)."""
 _STEADY_S = 60.0

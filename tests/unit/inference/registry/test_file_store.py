@@ -357,10 +357,10 @@ async def test_what_a_killed_process_was_writing_is_removed_by_the_next(
     state: Path, write: int, left: str
 ) -> None:
     """Each file is synchronised, then its directory."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(state), str(write)], cwd=ROOT, timeout=60, check=False
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, str(state), str(write), cwd=ROOT
     )
-    assert done.returncode == -signal.SIGKILL
+    assert await process.wait() == -signal.SIGKILL
     assert [name for name in modes(state) if name.startswith(f".{left}")]
     async with open_store(state) as watched:
         assert watched.configs == {}
