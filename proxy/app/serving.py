@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +34,7 @@ from proxy.inference.services.elasticsearch import ElasticsearchService
 from proxy.inference.services.local_ranker import MODEL_ID
 from proxy.loop import new_event_loop
 from proxy.observe.log import configure
+from proxy.quiet_http import QuietServer
 from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
@@ -144,17 +146,16 @@ def _other_routes(
 
 
 async def _listen(cleanup: AsyncExitStack, app: web.Application, path: str, settings: Settings) -> None:
-    runner = web.AppRunner(
+    server = QuietServer(
         app,
-        access_log=None,
-        auto_decompress=False,
+        shutdown_timeout=settings.lifecycle.shutdown_timeout_s,
         handler_cancellation=True,
+        auto_decompress=False,
         keepalive_timeout=3600,
         max_line_size=_MAX_HEAD,
         max_field_size=_MAX_HEAD,
         max_headers=_MAX_HEADERS,
-        shutdown_timeout=settings.lifecycle.shutdown_timeout_s,
     )
-    await runner.setup()
-    cleanup.push_async_callback(runner.cleanup)
-    await web.UnixSite(runner, path).start()
+    await server.start()
+    cleanup.push_async_callback(server.stop)
+    await server.listen(Path(path))

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from proxy.observe.metrics import EdgeMetrics
+from proxy.quiet_http import QuietServer
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _APP_TIMEOUT_S = 2.0
@@ -76,7 +77,7 @@ class Admin:
         self._app = app
         self._metrics = metrics
         self._not_ready = not_ready
-        self._runner: web.AppRunner | None = None
+        self._server: QuietServer | None = None
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
         """Serve on sockets that listen already."""
@@ -84,14 +85,14 @@ class Admin:
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._render_metrics)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await self._runner.setup()
+        self._server = QuietServer(app, shutdown_timeout=1.0)
+        await self._server.start()
         for listener in sockets:
-            await web.SockSite(self._runner, listener).start()
+            await self._server.listen(listener)
 
     async def stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            await self._server.stop()
 
     async def _live(self, request: web.Request) -> web.Response:
         return _json(200, {"live": True})
