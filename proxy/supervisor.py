@@ -26,7 +26,7 @@ from proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-APP_COMMAND = (sys.executable, "-m", "proxy.app")
+APP_COMMAND = (sys.executable, "-m", "proxy.app.process")
 
 _DIRECTORY_PREFIX = "rerank-proxy."
 _MAX_SOCKET_PATH = 107

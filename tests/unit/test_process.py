@@ -46,7 +46,7 @@ class TestSignals:
             """
             import sys
             before = set(sys.modules)
-            import proxy.__main__, proxy.app.__main__
+            import proxy.__main__, proxy.app.process
             new = {name.partition(".")[0] for name in set(sys.modules) - before}
             print(sorted(new - sys.stdlib_module_names))
             print(sorted(name for name in sys.modules if name.startswith("proxy.")))
@@ -54,7 +54,7 @@ class TestSignals:
         )
         assert done.stdout.splitlines() == [
             "['proxy']",
-            "['proxy.__main__', 'proxy.app', 'proxy.app.__main__', 'proxy.observe', 'proxy.observe.stderr', "
+            "['proxy.__main__', 'proxy.app', 'proxy.app.process', 'proxy.observe', 'proxy.observe.stderr', "
             "'proxy.process']",
         ]
 
