@@ -22,8 +22,8 @@ demo: $(DEMO_STAMP) ## the reference search before and after; ONCE=1 ends after 
 	    $(if $(ADMIN_PORT),--admin-port $(ADMIN_PORT)) $(if $(ES_VERSION),--es-version $(ES_VERSION))
 
 .PHONY: test
-test: $(DEV_STAMP) ## all tests, with a real Elasticsearch; ARGS= goes to pytest
-	$(PYTHON_BIN) -m pytest $(ARGS)
+test: $(DEV_STAMP) ## all tests, with a real Elasticsearch, in lanes side by side; ARGS= goes to pytest
+	$(PYTHON_BIN) -m tests.lanes $(ARGS)
 
 .PHONY: test-quick
 test-quick: $(DEV_STAMP) ## the tests that need no Elasticsearch

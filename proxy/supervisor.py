@@ -9,15 +9,15 @@ import logging
 import signal
 import sys
 import tempfile
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from proxy.child import Child
 from proxy.edge.listener import ListenError, address_of, bind
 from proxy.edge.server import Edge
+from proxy.leftovers import OwnedDirectory, remove_leftovers
 from proxy.loop import new_event_loop
 from proxy.observe.admin import Admin, AppControl
 from proxy.observe.log import configure, say
@@ -27,8 +27,9 @@ from proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-APP_COMMAND = (sys.executable, "-m", "proxy.app")
+APP_COMMAND = (sys.executable, "-m", "proxy.app.process")
 
+_DIRECTORY_PREFIX = "rerank-proxy."
 _MAX_SOCKET_PATH = 107
 """Bytes of a UNIX socket's path, which the system limits (`sun_path`)."""
 _STEADY_S = 60.0
@@ -56,9 +57,8 @@ def restart_delay_s(quick_deaths: int) -> float:
 class AppProcess:
     """Keeps the application running.
 
-    It gets its orders as one JSON line on standard input: `settings`, and the paths `socket` (searches) and
-    `control` (readiness, metrics). The input then stays open: its end tells the application that its parent
-    is gone, however that died.
+    It gets its orders as one JSON line: `settings`, and the paths `socket` (searches) and `control`
+    (readiness, metrics).
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class AppProcess:
         self._metrics = metrics
         paths = msgspec.json.encode({"socket": str(socket), "control": str(control)})
         self._orders = b'{"settings":%b,%b\n' % (settings.dump_with_secrets().encode(), paths[1:])
-        self._process: Process | None = None
+        self._child: Child | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -80,18 +80,9 @@ class AppProcess:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), timeout_s)
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-        self._ended()
+        if self._child is not None:
+            await self._child.stop(timeout_s)
+            self._ended()
 
     async def _keep_running(self) -> None:
         loop = asyncio.get_running_loop()
@@ -108,19 +99,11 @@ class AppProcess:
     async def _run_once(self) -> str:
         """Start it and wait for its end; returns how it ended."""
         try:
-            # A session of its own: Ctrl-C reaches every process of the terminal's, and this one is still
-            # needed for the searches under way.
-            process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, start_new_session=True)
+            self._child = Child(self._command, self._orders)
         except OSError as error:
             return f"cannot be started ({self._command[0]}: {error.strerror})"
-        self._process = process
         self._metrics.app_up = True
-        assert process.stdin is not None
-        with suppress(ConnectionError):  # it ended before it read them; its end is seen below
-            if not process.stdin.is_closing():
-                process.stdin.write(self._orders)
-            await process.stdin.drain()
-        status = await process.wait()
+        status = await self._child.wait()
         self._ended()
         return f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
 
@@ -157,8 +140,8 @@ class Supervisor:
         """
         raise_limit()
         try:
-            with _private_directory() as directory:
-                return await self._run_in(Path(directory))
+            with _directory_for_sockets() as directory:
+                return await self._run_in(directory)
         except (StartError, ListenError) as error:
             say(str(error))
             return 1
@@ -235,10 +218,12 @@ class Supervisor:
             logger.warning("some requests were not finished in time and are cut off")
 
 
-def _private_directory() -> "tempfile.TemporaryDirectory[str]":
-    """For the sockets; only this user may enter it."""
+def _directory_for_sockets() -> OwnedDirectory:
+    """Make one that only this user may enter, and remove those of proxies that were killed."""
     try:
-        return tempfile.TemporaryDirectory(prefix="rerank-proxy-")
+        parent = Path(tempfile.gettempdir())
+        remove_leftovers(parent, _DIRECTORY_PREFIX)
+        return OwnedDirectory(parent, _DIRECTORY_PREFIX)
     except OSError as error:
         raise StartError(
             f"no directory for local sockets: {error.strerror}; set TMPDIR to a writable one"

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler
 
 from proxy.observe.bounded import BoundedConnections
 from proxy.observe.metrics import EdgeMetrics
+from proxy.quiet_http import QuietServer
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _APP_TIMEOUT_S = 2.0
@@ -82,7 +83,7 @@ class Admin:
         self._app = app
         self._metrics = metrics
         self._not_ready = not_ready
-        self._runner: web.AppRunner | None = None
+        self._server: QuietServer | None = None
         self._listeners: list[asyncio.Server] = []
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
@@ -91,18 +92,17 @@ class Admin:
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._render_metrics)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await self._runner.setup()
-        assert self._runner.server is not None
-        connections = BoundedConnections(self._runner.server, _MAX_CONNECTIONS, _CONNECTION_S)
+        self._server = QuietServer(app, shutdown_timeout=1.0)
+        await self._server.start()
+        connections = BoundedConnections(self._server.connection, _MAX_CONNECTIONS, _CONNECTION_S)
         loop = asyncio.get_running_loop()
         self._listeners = [await loop.create_server(connections, sock=listener) for listener in sockets]
 
     async def stop(self) -> None:
         for listener in self._listeners:
             listener.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            await self._server.stop()
 
     async def _live(self, request: web.Request) -> web.Response:
         return _json(200, {"live": True})

@@ -75,6 +75,7 @@ class Catalogue:
         for upload in self._uploads.values():
             _stop_timer(upload)
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._directory.close)
 
     def find(self, model_id: str) -> TrainedModelConfig | None:
         upload = self._uploads.get(model_id)

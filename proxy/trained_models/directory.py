@@ -2,7 +2,8 @@
 
 ```
 DIRECTORY/ID/                model packages, whole: they appear and go by one rename
-DIRECTORY/.uploads/ID/       models on their way; what a process leaves there, the next one removes
+DIRECTORY/.uploads/process-…/ID/
+                             models on their way, of one process; what it leaves there, the next one removes
 DIRECTORY/.trash/            models on their way out
 DIRECTORY/.deployments.json  which deployments are started
 ```
@@ -20,7 +21,8 @@ from typing import Any, Final
 import msgspec
 
 from proxy.engine import package
-from proxy.inference.registry.files import make_private_directory, replace
+from proxy.inference.registry.files import make_private_directory, remove_half_written, replace
+from proxy.leftovers import OwnedDirectory, remove_leftovers
 from proxy.trained_models.config import TrainedModelConfig
 from proxy.trained_models.deployments import Deployment
 from proxy.trained_models.ids import is_id
@@ -30,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _CONFIG: Final = "trained_model.json"
 _DEPLOYMENTS: Final = ".deployments.json"
+_UPLOADS_PREFIX: Final = "process-"
 
 
 class ModelDirectory:
@@ -37,7 +40,8 @@ class ModelDirectory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._uploads = path / ".uploads"
+        self._all_uploads = path / ".uploads"
+        self._own_uploads: OwnedDirectory | None = None
         self._trash = path / ".trash"
 
     def open(self) -> list[TrainedModelConfig]:
@@ -46,8 +50,10 @@ class ModelDirectory:
         Raises:
             OSError: The directory cannot be read.
         """
-        for left_over in (self._uploads, self._trash):
-            shutil.rmtree(left_over, ignore_errors=True)
+        # Another proxy may run on this directory, and what it receives is its own. The dead belong to none.
+        remove_leftovers(self._all_uploads, _UPLOADS_PREFIX)
+        remove_half_written(self._path / _DEPLOYMENTS)
+        shutil.rmtree(self._trash, ignore_errors=True)
         if not self._path.exists():  # it is made when there is something to keep
             return []
         names = sorted(entry.name for entry in self._path.iterdir() if is_id(entry.name))
@@ -69,10 +75,18 @@ class ModelDirectory:
 
     def begin(self, model_id: str, max_size: int) -> PartialDefinition:
         """Make room for a model that is uploaded, at once."""
-        self._make(self._uploads)
+        if self._own_uploads is None:
+            self._make(self._all_uploads)
+            self._own_uploads = OwnedDirectory(self._all_uploads, _UPLOADS_PREFIX)
         directory = self._uploads / model_id
         directory.mkdir()
         return PartialDefinition(model_id, directory, max_size)
+
+    def close(self) -> None:
+        """Forget the uploads that are not whole."""
+        if self._own_uploads is not None:
+            self._own_uploads.remove()
+            self._own_uploads = None
 
     def finish(
         self, config: TrainedModelConfig, definition: PartialDefinition, vocabulary: Mapping[str, Any]
@@ -124,6 +138,12 @@ class ModelDirectory:
         self._make(self._path)
         content = msgspec.json.encode([asdict(deployment) for deployment in deployments])
         replace(self._path / _DEPLOYMENTS, content)
+
+    @property
+    def _uploads(self) -> Path:
+        """Of this process; made with its first upload."""
+        assert self._own_uploads is not None
+        return self._own_uploads.path
 
     def _make(self, directory: Path) -> None:
         """Others need not see what is in it."""

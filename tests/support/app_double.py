@@ -1,6 +1,6 @@
 """A stand-in for the application's process: `python -m tests.support.app_double DIRECTORY`.
 
-It reads its orders like the real one, serves both sockets, and ends with its standard input. The file `pid`
+It begins like the real one, takes its orders, and serves both sockets. The file `pid`
 in the directory says that it serves, as whom, and with which orders. It answers a search (without a body)
 with `reranked`; one for `/slow/_search` only when the file `go` is there. With the file `broken` it ends at
 once.
@@ -12,12 +12,15 @@ import os
 import sys
 from pathlib import Path
 
+from proxy.process import orders_of_parent, prepare
+
 READY = {"ready": True, "models": {"minilm": {"state": "ready", "detail": None}}}
 METRICS = b"# TYPE app_double gauge\napp_double 1.0\n"
 
 
 async def main(directory: Path) -> None:
-    orders = json.loads(sys.stdin.readline())
+    prepare()
+    orders = json.loads(orders_of_parent())
     if (directory / "broken").exists():
         sys.exit(3)
 
@@ -50,9 +53,7 @@ async def main(directory: Path) -> None:
     written = directory / "pid.new"
     written.write_text(json.dumps({"pid": os.getpid(), **orders}))
     written.rename(directory / "pid")
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    for server in servers:
-        server.close()
+    await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
 if __name__ == "__main__":

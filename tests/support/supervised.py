@@ -9,10 +9,12 @@ import sys
 
 from proxy.loop import new_event_loop
 from proxy.observe.log import configure
+from proxy.process import prepare
 from proxy.settings import load
 from proxy.supervisor import Supervisor
 
 if __name__ == "__main__":
+    prepare()
     configure("info")
     command = (sys.executable, "-m", "tests.support.app_double", sys.argv[2])
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

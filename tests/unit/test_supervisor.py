@@ -19,29 +19,12 @@ import pytest
 
 from proxy.settings import InvalidSettingsError, load
 from proxy.supervisor import Supervisor, restart_delay_s
+from tests.support.processes import is_running, state, until
 from tests.support.raw_http import OK, TIMEOUT_S, Message, Wire, answering, connect, raw_server
 
 GET = b"GET /i/_doc/1 HTTP/1.1\r\n\r\n"
 SEARCH = b"GET /i/_search?source=text_similarity_reranker HTTP/1.1\r\n\r\n"
 SLOW_SEARCH = SEARCH.replace(b"/i/", b"/slow/")
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for another process; there is nothing to wait on but time."""
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            while not condition():  # noqa: ASYNC110  # see above
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"not in time: {what}") from None
-
-
-def is_running(pid: int) -> bool:
-    """Zombies do not run."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 class Supervised:
@@ -104,7 +87,7 @@ async def supervise(tmp_path: Path) -> AsyncIterator[Supervise]:
         upstream = await stack.enter_async_context(raw_server(serve))
 
         async def start(settings: Mapping[str, Any] | None = None) -> Supervised:
-            (tmp_path / "tmp").mkdir()
+            (tmp_path / "tmp").mkdir(exist_ok=True)
             settings = {"upstream": upstream.url, **(settings or {})}
             process = await launch(tmp_path, settings, TMPDIR=str(tmp_path / "tmp"))
             stack.push_async_callback(end, process)
@@ -120,6 +103,17 @@ async def supervise(tmp_path: Path) -> AsyncIterator[Supervise]:
             return Supervised(process, tmp_path, (int(match[1]), int(match[2])))
 
         yield start
+
+
+async def until_not_ready(proxy: Supervised) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while (await proxy.probe("/ready"))[0] == 200:
+            pass
+
+
+def two_free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 async def end(process: Process) -> None:
@@ -215,6 +209,116 @@ async def test_application_ends_when_the_supervisor_is_killed(supervise: Supervi
     await until(lambda: not is_running(app["pid"]), "the application's end")
 
 
+async def test_what_a_killed_supervisor_leaves_is_removed_by_the_next_start(supervise: Supervise) -> None:
+    killed = await supervise()
+    left = Path((await killed.app())["socket"]).parent
+    killed.process.kill()
+    await killed.exit_status()
+    assert left.exists()
+    living = await supervise()
+    own = Path((await living.app(other_than=(await killed.app())["pid"]))["socket"]).parent
+    assert list(own.parent.iterdir()) == [own]
+    await supervise()
+    assert own.exists()
+    assert (await living.ask(SEARCH)).body == b"reranked"
+
+
+class TestSignals:
+    @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+    async def test_those_that_ask_for_something_else_end_nothing(
+        self, supervise: Supervise, number: signal.Signals
+    ) -> None:
+        """In all processes, while they serve and while they stop."""
+        proxy = await supervise()
+
+        def send() -> None:
+            os.killpg(proxy.process.pid, number)
+            os.kill(app["pid"], number)
+
+        os.killpg(proxy.process.pid, number)  # the application is starting
+        app = await proxy.app()
+        async with connect(proxy.port) as busy:
+            await busy.send(SLOW_SEARCH)
+            await until((proxy.directory / "arrived").exists, "the search")
+            send()
+            assert (await proxy.ask(GET)).raw == OK
+            proxy.process.terminate()
+            await until_not_ready(proxy)
+            send()
+            (proxy.directory / "go").touch()
+            assert (await busy.read_message()).body == b"reranked"
+        assert await proxy.exit_status() == 0
+        assert (await proxy.app())["pid"] == app["pid"]
+
+    async def test_being_stopped_and_continued(self, supervise: Supervise) -> None:
+        """As by Ctrl-Z and `fg`."""
+        proxy = await supervise()
+        app = await proxy.app()
+        async with connect(proxy.port) as busy:
+            await busy.send(SLOW_SEARCH)
+            await until((proxy.directory / "arrived").exists, "the search")
+            for pid in (proxy.process.pid, app["pid"]):
+                os.kill(pid, signal.SIGSTOP)
+            await until(lambda: state(proxy.process.pid) == state(app["pid"]) == "T", "both to stop")
+            async with connect(proxy.port) as other:
+                await other.send(GET)
+                for pid in (proxy.process.pid, app["pid"]):
+                    os.kill(pid, signal.SIGCONT)
+                assert (await other.read_message()).raw == OK
+            (proxy.directory / "go").touch()
+            assert (await busy.read_message()).body == b"reranked"
+
+
+class TestLogIsLost:
+    """The proxy goes on all the same; what starts it cannot read where it listens."""
+
+    def gone(self) -> int:
+        reader, writer = os.pipe()
+        os.close(reader)
+        return writer
+
+    def full(self) -> int:
+        """Nothing reads it."""
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        os.set_blocking(writer, True)
+        self.keep = reader
+        return writer
+
+    def full_disk(self) -> int:
+        return os.open("/dev/full", os.O_WRONLY)
+
+    @pytest.mark.parametrize("log", [gone, full, full_disk, None])
+    async def test_all_is_served(self, tmp_path: Path, log: Callable[["TestLogIsLost"], int] | None) -> None:
+        serve, _ = answering(OK)
+        stderr = log(self) if log is not None else None
+        async with raw_server(serve) as upstream:
+            ports = two_free_ports()
+            addresses = {
+                name: f"127.0.0.1:{port}" for name, port in zip(("listen", "admin"), ports, strict=True)
+            }
+            command = ["-m", "tests.support.supervised"]
+            command += [json.dumps({"upstream": upstream.url, **addresses}), str(tmp_path)]
+            shell = 'exec "$@"' if log is not None else 'exec "$@" 0<&- 1>&- 2>&-'
+            process = await asyncio.create_subprocess_exec(
+                *("sh", "-c", shell, "sh", sys.executable, *command), stderr=stderr
+            )
+            try:
+                proxy = Supervised(process, tmp_path, ports)
+                first = await proxy.app()
+                os.kill(first["pid"], signal.SIGKILL)  # which is logged
+                await proxy.app(other_than=first["pid"])
+                assert (await proxy.ask(GET)).raw == OK
+                assert (await proxy.ask(SEARCH)).body == b"reranked"
+                process.terminate()
+                assert await proxy.exit_status() == 0
+            finally:
+                await end(process)
+
+
 class TestStopping:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     async def test_searches_under_way_finish(self, supervise: Supervise, number: signal.Signals) -> None:
@@ -239,16 +343,11 @@ class TestStopping:
         proxy = await supervise({"lifecycle": {"drain_delay_s": 60}})
         await proxy.app()
         proxy.process.terminate()
-        await self.until_not_ready(proxy)
+        await until_not_ready(proxy)
         assert (await proxy.ask(GET)).raw == OK
         assert (await proxy.ask(SEARCH)).body == b"reranked"
         proxy.process.terminate()
         assert await proxy.exit_status() == 128 + signal.SIGTERM
-
-    async def until_not_ready(self, proxy: Supervised) -> None:
-        async with asyncio.timeout(TIMEOUT_S):
-            while (await proxy.probe("/ready"))[0] == 200:
-                pass
 
     async def test_second_signal_stops_at_once(self, supervise: Supervise) -> None:
         proxy = await supervise()
@@ -257,7 +356,7 @@ class TestStopping:
             await busy.send(SLOW_SEARCH)
             await until((proxy.directory / "arrived").exists, "the search")
             proxy.process.terminate()
-            await self.until_not_ready(proxy)
+            await until_not_ready(proxy)
             proxy.process.send_signal(signal.SIGINT)
             assert await proxy.exit_status() == 128 + signal.SIGINT
             assert await busy.ended()

@@ -91,7 +91,7 @@ class FileStore(FollowingStore):
         # Beside the file that is written: several directories may have symbolic links to one.
         with FileLock(f"{files.target(self._path)}.lock", timeout=_LOCK_TIMEOUT_S, mode=0o600):
             for file in (self._path, self._own.path):
-                files.remove_leftovers(file)
+                files.remove_half_written(file)
             found = self._content()
             self._refuse_loss(exists=found is not None)
             content = Content(0, {}) if found is None else found

@@ -6,11 +6,11 @@ nowhere is no file that is missing, but, for example, a volume that is not mount
 
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from proxy.leftovers import owned_file, remove_leftovers
 from proxy.settings import InvalidSettingsError, Settings
 
 Stamp = tuple[int, int, int]
@@ -121,25 +121,23 @@ def replace(path: Path, content: bytes) -> None:
         OSError, UnfitFileError: It cannot be written; the file is as it was.
     """
     place = target(path)
-    temporary = _write_beside(place, content)
-    try:
-        os.replace(temporary, place)
-    except BaseException:
-        temporary.unlink()
-        raise
+    descriptor, temporary = owned_file(place.parent, _prefix(place))  # mode 0600
+    with open(descriptor, "wb") as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, place)
+        except BaseException:
+            temporary.unlink()
+            raise
     _sync_directory(place.parent)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what a process left that was killed in `replace`. No other may be writing the file meanwhile.
-
-    Raises:
-        OSError: It cannot be removed.
-    """
+def remove_half_written(path: Path) -> None:
+    """Remove what a process that was killed in `replace` has left beside the file."""
     place = target(path)
-    for name in os.listdir(place.parent):
-        if name.startswith(_prefix(place)):
-            (place.parent / name).unlink(missing_ok=True)
+    remove_leftovers(place.parent, _prefix(place))
 
 
 def weaknesses(path: Path, forbidden: int) -> list[str]:
@@ -186,22 +184,7 @@ def _refuse_dead_links(path: Path) -> None:
 
 
 def _prefix(path: Path) -> str:
-    return f".{path.name}-"
-
-
-def _write_beside(path: Path, content: bytes) -> Path:
-    """A temporary file (mode 0600) with the content, on the disk."""
-    descriptor, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
-    temporary = Path(name)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink()
-        raise
-    return temporary
+    return f".{path.name}.new-"
 
 
 def _sync_directory(path: Path) -> None:

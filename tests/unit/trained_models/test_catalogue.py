@@ -266,6 +266,27 @@ async def test_restart(tmp_path: Path, engine: NotingEngine) -> None:
     await after.close()
 
 
+async def test_two_proxies_on_one_directory_leave_each_others_uploads(
+    tmp_path: Path, engine: NotingEngine
+) -> None:
+    one = models_in(tmp_path, engine)
+    await one.start()
+    await one.catalogue.create(config_of("mine"))
+    first, second = parts_of(PROGRAM, [10, len(PROGRAM) - 10])
+    await one.catalogue.put_part("mine", first)
+
+    other = models_in(tmp_path, NotingEngine())
+    await other.start()
+    await other.catalogue.create(config_of("theirs"))
+    await other.close()
+
+    await one.catalogue.put_part("mine", second)
+    await one.catalogue.put_vocabulary("mine", VOCABULARY)
+    assert one.catalogue.is_whole("mine")
+    await one.close()
+    assert not any(".uploads" in name for name in files(tmp_path))
+
+
 async def test_what_is_no_model_is_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, engine: NotingEngine
 ) -> None:

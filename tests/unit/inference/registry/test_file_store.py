@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from proxy.inference.registry.files import make_private_directory
 from proxy.inference.registry.key_ring import KeyRing
 from proxy.inference.registry.keys import new_key
 from tests.support.project import ROOT
@@ -182,14 +182,45 @@ async def test_links_are_followed_and_stay(tmp_path: Path) -> None:
     assert sorted(path.name for path in real.iterdir()) == ["endpoints.json", "registry.key"]
 
 
-async def test_what_a_killed_process_left_is_removed_by_the_next_write(state: Path) -> None:
-    make_private_directory(state)
-    for name in (".endpoints.json-abc", ".registry.key-abc", ".other-abc"):
-        (state / name).touch()
+KILLED = textwrap.dedent(
+    """
+    import asyncio, os, signal, sys
+    from pathlib import Path
+    from tests.support.stores import endpoint, open_file_store
+
+    writes = int(sys.argv[2])
+
+    def sync(descriptor):
+        global writes
+        writes -= 1
+        if writes == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def main():
+        async with open_file_store(Path(sys.argv[1])) as watched:
+            os.fsync = sync
+            await watched.store.create(endpoint("a", api_key="sesame"))
+
+    asyncio.run(main())
+    """
+)
+
+
+@pytest.mark.parametrize(("write", "left"), [(1, "registry.key"), (3, "endpoints.json")])
+async def test_what_a_killed_process_was_writing_is_removed_by_the_next(
+    state: Path, write: int, left: str
+) -> None:
+    """Each file is synchronised, then its directory."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, str(state), str(write), cwd=ROOT
+    )
+    assert await process.wait() == -signal.SIGKILL
+    assert [name for name in modes(state) if name.startswith(f".{left}")]
     async with open_file_store(state) as watched:
-        assert (state / ".endpoints.json-abc").exists()  # another process may be writing it
-        await watched.store.create(endpoint("a"))
-    assert modes(state).keys() == {".", "endpoints.json", "endpoints.json.lock", ".other-abc"}
+        assert watched.configs == {}
+        await watched.store.create(endpoint("b", api_key="sesame"))
+        assert not [name for name in modes(state) if name.startswith(".") and name != "."]
+        assert set(watched.configs) == {"b"}
 
 
 class TestLoss:

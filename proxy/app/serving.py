@@ -1,15 +1,11 @@
-"""The application's process, started by the supervisor.
-
-It is told everything in one JSON line on standard input, which then stays open: when it ends, so does this
-process, however its parent died.
-"""
+"""What the application's process runs: everything is made here from the settings, and goes in order."""
 
 import asyncio
 import gc
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -39,6 +35,7 @@ from proxy.inference.services.elasticsearch import ElasticsearchService
 from proxy.inference.services.local_ranker import MODEL_ID
 from proxy.loop import new_event_loop
 from proxy.observe.log import configure
+from proxy.quiet_http import QuietServer
 from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
 from proxy.search.scoring import Scorer
@@ -48,16 +45,21 @@ from proxy.trained_models.engine import EngineModels
 from proxy.trained_models.trained_models import TrainedModels
 
 
-def main() -> None:
-    orders: dict[str, Any] = msgspec.json.decode(sys.stdin.buffer.readline())
-    settings = Settings.model_validate(orders["settings"])
+def run(orders: bytes) -> None:
+    """Serve until the supervisor says stop.
+
+    Args:
+        orders: JSON with `settings`, and the paths `socket` (searches) and `control` (readiness, metrics).
+    """
+    decoded: dict[str, Any] = msgspec.json.decode(orders)
+    settings = Settings.model_validate(decoded["settings"])
     configure(settings.log_level)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(settings, orders["socket"], orders["control"]))
+        runner.run(serve(settings, decoded["socket"], decoded["control"]))
 
 
 async def serve(settings: Settings, socket: str, control_socket: str) -> None:
-    """Serve until the supervisor goes or says stop."""
+    """Serve until the supervisor says stop."""
     registry = CollectorRegistry()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -103,7 +105,6 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
         cleanup.push_async_callback(listener.close)
         await listener.start(socket)
-        await _watch_parent(stop)
         # What was loaded up to now stays. Going through it again and again would hold up all requests.
         gc.collect()
         gc.freeze()
@@ -149,21 +150,7 @@ def _other_routes(
 
 async def _serve_control(cleanup: AsyncExitStack, app: web.Application, path: str) -> None:
     """For the supervisor alone."""
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, keepalive_timeout=3600)
-    await runner.setup()
-    cleanup.push_async_callback(runner.cleanup)
-    await web.UnixSite(runner, path).start()
-
-
-async def _watch_parent(stop: asyncio.Event) -> None:
-    """Set `stop` when standard input ends."""
-
-    class Watch(asyncio.Protocol):
-        def connection_lost(self, exc: Exception | None) -> None:
-            stop.set()
-
-    await asyncio.get_running_loop().connect_read_pipe(Watch, sys.stdin)
-
-
-if __name__ == "__main__":
-    main()
+    server = QuietServer(app, shutdown_timeout=1.0, handler_cancellation=True, keepalive_timeout=3600)
+    await server.start()
+    cleanup.push_async_callback(server.stop)
+    await server.listen(Path(path))

@@ -1,0 +1,92 @@
+"""Run the whole suite as several pytest processes side by side: `python -m tests.lanes [OPTIONS OF PYTEST]`.
+
+The tests against a real Elasticsearch mostly wait, for it and for processes of the proxy; the others mostly
+compute. What each lane says is shown as if one had run after the other, and all lanes' ends once more.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Final
+
+import pytest
+
+LANES: Final = {"quick": ("tests/unit", "tests/models", "tests/edge"), "live": ("tests/live",)}
+RESULTS: Final = Path("build/tests")
+"""Has the log of each lane, and its results as JUnit XML."""
+_LOOK_S: Final = 0.2
+
+
+class Lane:
+    """A running pytest."""
+
+    def __init__(self, name: str, options: Sequence[str], results: Path = RESULTS) -> None:
+        self.name: Final = name
+        self._log: Final = results / f"{name}.log"
+        command = [sys.executable, "-m", "pytest", f"--junitxml={results / name}.xml"]
+        command += [f"--override-ini=cache_dir=.pytest_cache/{name}"]
+        command += ["--color=yes"] if sys.stdout.isatty() else []
+        with self._log.open("wb") as log:
+            self._process: Final = subprocess.Popen(
+                [*command, *options, *LANES[name]], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def show(self, to: IO[bytes]) -> int:
+        """Copy its log while it is written, to the end; returns the exit status."""
+        with self._log.open("rb") as log:
+            while True:
+                ended = self._process.poll() is not None  # asked first: what is written last is read then
+                to.write(log.read())
+                to.flush()
+                if ended:
+                    return self._process.returncode
+                time.sleep(_LOOK_S)
+
+    def last_line(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+    def end(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def run_lanes(options: Sequence[str], to: IO[bytes], results: Path = RESULTS) -> int:
+    """Run all lanes; returns the exit status for the whole."""
+    results.mkdir(parents=True, exist_ok=True)
+    lanes: list[Lane] = []
+    try:
+        lanes += [Lane(name, options, results) for name in LANES]
+        statuses = [lane.show(to) for lane in lanes]
+    finally:
+        for lane in lanes:
+            lane.end()
+    for lane in lanes:
+        to.write(f"{lane.name}: {lane.last_line()}\n".encode())
+    to.flush()
+    return whole(statuses)
+
+
+def whole(statuses: Sequence[int]) -> int:
+    """Return the first failure, where a lane in which nothing was selected is none beside another."""
+    selected = [status for status in statuses if status != pytest.ExitCode.NO_TESTS_COLLECTED]
+    if not selected:
+        return pytest.ExitCode.NO_TESTS_COLLECTED
+    return next((status for status in selected if status != pytest.ExitCode.OK), pytest.ExitCode.OK)
+
+
+def names_tests(options: Sequence[str]) -> bool:
+    """Whether a path is among them, so that it is for pytest alone to choose."""
+    return any(Path(option.partition("::")[0]).exists() for option in options)
+
+
+def main(options: Sequence[str]) -> int:
+    if names_tests(options):
+        return subprocess.call([sys.executable, "-m", "pytest", *options])
+    return run_lanes(options, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

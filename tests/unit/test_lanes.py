@@ -1,0 +1,57 @@
+"""The suite in lanes."""
+
+import io
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests import lanes
+from tests.support.project import ROOT
+
+LANES = {
+    "one": "def test_that_fails(): assert 'this' == 'that'\n",
+    "two": "def test_that_passes(): pass\n",
+}
+
+
+def test_what_each_lane_says_is_shown_whole_and_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {name: tmp_path / f"test_{name}.py" for name in LANES}
+    for name, file in files.items():
+        file.write_text(LANES[name])
+    monkeypatch.setattr(lanes, "LANES", {name: (str(file),) for name, file in files.items()})
+    output = io.BytesIO()
+    results = tmp_path / "results"
+
+    assert lanes.run_lanes([f"--rootdir={tmp_path}"], output, results) == 1
+
+    shown = output.getvalue().decode()
+    assert "assert 'this' == 'that'" in shown
+    assert shown.index("1 failed") < shown.index("1 passed")
+    assert [line.partition(":")[0] for line in shown.splitlines()[-2:]] == ["one", "two"]
+    for name, case in (("one", "test_that_fails"), ("two", "test_that_passes")):
+        assert (results / f"{name}.log").read_text() in shown
+        assert [each.get("name") for each in ET.parse(results / f"{name}.xml").iter("testcase")] == [case]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [([0, 0], 0), ([0, 1], 1), ([2, 1], 2), ([5, 0], 0), ([5, 5], 5), ([0, -9], -9), ([5, 1], 1)],
+)
+def test_the_status_of_the_whole(statuses: list[int], expected: int) -> None:
+    """A lane in which nothing was selected (5) is no failure beside another."""
+    assert lanes.whole(statuses) == expected
+
+
+def test_every_test_is_in_one_lane() -> None:
+    tests = [path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")]
+    folders = [folder for lane in lanes.LANES.values() for folder in lane]
+    assert {f"tests/{path.parts[0]}" for path in tests} == set(folders)
+    assert len(folders) == len(set(folders))
+
+
+def test_naming_tests_is_for_pytest_alone() -> None:
+    assert lanes.names_tests(["-x", "tests/unit/test_lanes.py::test_the_status_of_the_whole"])
+    assert not lanes.names_tests(["-x", "-k", "name", "--es-version=9.5.0"])
