@@ -254,5 +254,5 @@ def _sets_up_the_log(module: str) -> bool:
 
 def test_every_process_sets_up_the_log() -> None:
     processes = _processes()
-    assert processes >= {"proxy.cli", "proxy.__main__", "proxy.app", "proxy.app.__main__"}
+    assert processes >= {"proxy.__main__", "proxy.app.process"}
     assert [module for module in processes if not _sets_up_the_log(module)] == []
