@@ -70,7 +70,7 @@ async def _check_registry(settings: Settings, say: Callable[[str], None]) -> boo
         await store.start(lambda: None)
         await store.refresh()
     except InferenceFailedError as failure:
-        say(f"registry   failed  {failure}")
+        say(f"registry   failed  {failure.in_full or failure}")
         return False
     finally:
         await store.close()

@@ -6,7 +6,13 @@ from proxy.errors import Cause, ElasticsearchError
 
 
 class InferenceFailedError(ElasticsearchError):
-    """No such endpoint, or its model or service did not answer, or not with what was asked for."""
+    """No such endpoint, or its model or service did not answer, or not with what was asked for.
+
+    Attributes:
+        in_full: What the log says, where clients are not told all of it.
+    """
+
+    in_full: str | None = None
 
 
 class TimedOutError(InferenceFailedError):

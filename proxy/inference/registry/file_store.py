@@ -1,6 +1,7 @@
 """Endpoints in a file of the state directory, for one proxy and what else runs on that directory."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Any, Final
 import msgspec
 from filelock import FileLock, Timeout
 
+from proxy.file_names import without_directories
 from proxy.inference.configuration import EndpointConfig
-from proxy.inference.failures import not_found, status_error
+from proxy.inference.failures import InferenceFailedError, not_found, status_error
 from proxy.inference.registry import files
 from proxy.inference.registry.documents import to_document
 from proxy.inference.registry.following import FollowingStore
 from proxy.inference.registry.key_ring import KeyRing
 from proxy.inference.registry.keys import OwnKeys
 from proxy.inference.store import StoredEndpoint, already_exists, changed_meanwhile
+
+logger = logging.getLogger(__name__)
 
 FILE: Final = "endpoints.json"
 _LOCK_TIMEOUT_S: Final = 10.0
@@ -54,9 +58,7 @@ class FileStore(FollowingStore):
         try:
             return await asyncio.to_thread(self._load)
         except (OSError, ValueError) as error:
-            raise status_error(
-                500, f"The registry of inference endpoints cannot be read: {_problem(error)}"
-            ) from None
+            raise _failed("The registry of inference endpoints cannot be read", error) from None
 
     async def create(self, config: EndpointConfig) -> None:
         def change(content: _Content) -> None:
@@ -85,11 +87,10 @@ class FileStore(FollowingStore):
             try:
                 await asyncio.to_thread(self._change, change)
             except (OSError, ValueError, NotImplementedError) as error:
-                raise status_error(
-                    500,
-                    f"Failed to store inference endpoint [{inference_id}]: the registry cannot be written: "
-                    f"{_problem(error)}",
-                ) from None
+                what = f"Failed to store inference endpoint [{inference_id}]: the registry cannot be written"
+                failure = _failed(what, error)
+                logger.warning("%s", failure.in_full)
+                raise failure from None
             await self._read_back()
 
     def _change(self, change: Callable[[_Content], None]) -> None:
@@ -157,6 +158,13 @@ def _stamp(path: Path) -> _Stamp | None:
 
 def _stamp_of(status: os.stat_result) -> _Stamp:
     return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _failed(what: str, error: Exception) -> InferenceFailedError:
+    problem = _problem(error)
+    failure = status_error(500, f"{what}: {without_directories(problem)}")
+    failure.in_full = f"{what}: {problem}"
+    return failure
 
 
 def _problem(error: Exception) -> str:

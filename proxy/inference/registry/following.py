@@ -71,7 +71,7 @@ class FollowingStore(ABC):
             endpoints = await self._read()
         except InferenceFailedError as failure:
             if self._failure is None:
-                logger.error("%s", failure)
+                logger.error("%s", failure.in_full or failure)
             self._failure = failure
             raise
         if self._failure is not None:

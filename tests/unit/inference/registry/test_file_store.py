@@ -214,7 +214,7 @@ class TestKeys:
             assert (failure.status, failure.cause.reason) == (
                 500,
                 "Failed to store inference endpoint [b]: the registry cannot be written: "
-                f"{state}/registry.key: line 1 is no key: expected 32 random bytes in base64",
+                "registry.key: line 1 is no key: expected 32 random bytes in base64",
             )
             assert set(watched.configs) == {"a"}
 
@@ -233,10 +233,11 @@ class TestDamage:
             for attempt in (watched.store.refresh(), watched.store.create(endpoint("b"))):
                 failure = await refusal(attempt)
                 assert failure.status == 500
-                assert f"{file} is damaged (" in failure.cause.reason
+                assert ": endpoints.json is damaged (" in failure.cause.reason
                 assert "restore it from a backup, or move it away to begin anew" in failure.cause.reason
             assert file.read_bytes() == content
             assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+            assert f"{file} is damaged (" in caplog.text
             file.unlink()
             await watched.store.create(endpoint("c"))
             assert set(watched.configs) == {"c"}
@@ -326,12 +327,15 @@ async def test_a_failed_write_leaves_what_was_there(state: Path, monkeypatch: py
         assert set(watched.configs) == {"a"}
 
 
-async def test_a_lock_that_is_never_let_go(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lock_that_is_never_let_go(
+    state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(file_store, "_LOCK_TIMEOUT_S", 0.05)
     make_private_directory(state)
     lock = state / "endpoints.json.lock"
     async with open_store(state) as watched:
         with FileLock(lock):
             failure = await refusal(watched.store.create(endpoint("a")))
-        assert failure.cause.reason.endswith(f"another process has held {lock} for 0.05 s")
+        assert failure.cause.reason.endswith("another process has held endpoints.json.lock for 0.05 s")
+        assert f"another process has held {lock} for 0.05 s" in caplog.text
         await watched.store.create(endpoint("a"))
