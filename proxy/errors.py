@@ -28,6 +28,7 @@ _JAVA = frozenset(
         "null_pointer_exception",
         "number_format_exception",
         "pattern_syntax_exception",
+        "stream_constraints_exception",
         "validation_exception",
     }
 )

@@ -22,6 +22,7 @@ from proxy.loop import new_event_loop
 from proxy.observe.admin import Admin, AppControl
 from proxy.observe.log import configure
 from proxy.observe.metrics import EdgeMetrics
+from proxy.open_files import open_files, raise_limit
 from proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -154,6 +155,7 @@ class Supervisor:
         Returns:
             The exit status: 0; 1 when the proxy cannot start; 128 and the second signal's number.
         """
+        raise_limit()
         try:
             with _private_directory() as directory:
                 return await self._run_in(Path(directory))
@@ -184,6 +186,7 @@ class Supervisor:
                 f"listening on {edge.address}, admin on {address_of(admin_sockets)}, "
                 f"upstream {self._settings.upstream.url}"
             )
+            self._log_open_files(edge.max_connections)
             await signals.get()
             status = await self._drain(edge, signals)
             stop_timeout_s = _APP_STOP_TIMEOUT_S if status == 0 else 0.0
@@ -192,6 +195,19 @@ class Supervisor:
             await edge.stop()
             await app.stop(stop_timeout_s)
             await admin.stop()
+
+    def _log_open_files(self, max_connections: int) -> None:
+        files, wanted = open_files(), self._settings.edge.max_connections
+        if max_connections < wanted:
+            logger.warning(
+                "the limit of open files (%s) allows %d client connections at once, not the %d of "
+                "[edge.max_connections]: further ones wait; raise the limit, or lower the setting",
+                files,
+                max_connections,
+                wanted,
+            )
+        else:
+            logger.info("at most %s open files and %d client connections", files, max_connections)
 
     def _not_ready(self) -> str | None:
         return "the proxy is stopping" if self._draining else None

@@ -18,6 +18,10 @@ _MISREAD: Final = (
 """What reading an answer ends with that is not as it should be."""
 
 
+_MAX_ERROR: Final = 512 * 1024
+"""Bytes of an error: it is read at several places, and Elasticsearch's own are far shorter."""
+
+
 class _Exception(msgspec.Struct):
     type: str
 
@@ -98,6 +102,8 @@ def shaped(reply: Reply, method: str, target: str) -> Reply:
 
 
 def _is_error(body: bytes) -> bool:
+    if len(body) > _MAX_ERROR:
+        return False
     try:
         _decode_error(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

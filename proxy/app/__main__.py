@@ -5,6 +5,7 @@ process, however its parent died.
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -104,6 +105,9 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         cleanup.push_async_callback(listener.close)
         await listener.start(socket)
         await _watch_parent(stop)
+        # What was loaded up to now stays. Going through it again and again would hold up all requests.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
 
 

@@ -1,13 +1,9 @@
 """An answer of upstream's, put together from the pieces in which it arrives."""
 
-from typing import Final
-
+from proxy.edge.exchange import MAX_INTERIM_HEADS, MAX_RESPONSE_HEAD
 from proxy.edge.framing import Body, BodyUntilClose, ChunkedBody, FramingError, SizedBody
-from proxy.edge.grammar import END_OF_HEAD, cannot_begin_a_head
 from proxy.edge.head import HeadError, ResponseHead, parse_response
-
-_MAX_HEAD: Final = 256 * 1024
-"""Bytes of a status line and headers; Elasticsearch may send many long `Warning` fields."""
+from proxy.edge.inbox import Inbox
 
 
 class AnswerError(Exception):
@@ -39,7 +35,8 @@ class AnswerReader:
         self.pieces: list[bytes] = []
         self._size = 0
         self._max_body = max_body
-        self._partial_head = b""
+        self._inbox = Inbox()
+        self._interim_bytes = 0
         self._body: Body | None = None
 
     @property
@@ -56,8 +53,9 @@ class AnswerReader:
         self.begun = True
         try:
             if self._body is None:
-                data = self._read_heads(self._partial_head + data)
-            if self._body is not None:
+                self._inbox.append(data)
+                self._read_heads(self._inbox)
+            else:
                 self._read_body(self._body, data)
         except HeadError as problem:
             raise AnswerError(f"sent a malformed answer: {problem.reason}") from None
@@ -75,25 +73,20 @@ class AnswerReader:
         elif not self.done:
             raise AnswerError("broke off its answer" if self.begun else "closed the connection")
 
-    def _read_heads(self, data: bytes) -> bytes:
-        """Read heads up to the final one; returns what follows it."""
-        self._partial_head = b""
-        while (end := data.find(END_OF_HEAD) + len(END_OF_HEAD)) >= len(END_OF_HEAD):
-            head = parse_response(data, end)
-            data = data[end:]
+    def _read_heads(self, inbox: Inbox) -> None:
+        """Read heads up to the final one, and what of the body came with it."""
+        while raw := inbox.take_head(MAX_RESPONSE_HEAD):
+            head = parse_response(raw)
             if head.status >= 200:
-                self._begin_body(head)
-                return data
+                self._read_body(self._begin_body(head), inbox.block[inbox.at :])
+                return
             if head.status == 101:
                 raise AnswerError("switched to a protocol that nobody asked for")
-        if len(data) > _MAX_HEAD:
-            raise AnswerError(f"sent a head of more than {_MAX_HEAD} bytes")
-        if cannot_begin_a_head(data):
-            raise AnswerError("sent a malformed answer: its head holds a control character")
-        self._partial_head = data
-        return b""
+            self._interim_bytes += len(raw)
+            if self._interim_bytes > MAX_INTERIM_HEADS:
+                raise AnswerError(f"sent interim answers of more than {MAX_INTERIM_HEADS} bytes")
 
-    def _begin_body(self, head: ResponseHead) -> None:
+    def _begin_body(self, head: ResponseHead) -> Body:
         """Know how the answer ends (RFC 9112 §6.3)."""
         self.head = head
         self.reusable = head.keep_alive
@@ -106,6 +99,7 @@ class AnswerReader:
         else:
             self._body = BodyUntilClose()
             self.reusable = False
+        return self._body
 
     def _read_body(self, body: Body, data: bytes) -> None:
         pieces: list[bytes] = []

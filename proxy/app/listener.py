@@ -14,8 +14,8 @@ from typing import Final, cast
 from proxy.app.messages import Request, Response
 from proxy.edge import answers
 from proxy.edge.framing import Body, ChunkedBody, FramingError, SizedBody
-from proxy.edge.grammar import END_OF_HEAD
 from proxy.edge.head import HeadError, RequestHead, parse_request
+from proxy.edge.inbox import Inbox
 from proxy.errors import ElasticsearchError, error
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 Handle = Callable[[Request], Awaitable[Response]]
 """Answers a request. It is cancelled when the client leaves."""
 
+_MAX_HEAD: Final = 16 * 1024 * 1024
+"""Bytes of a request's head. Those that clients may send are fewer: `edge.max_head`."""
 _MAX_PIPELINED: Final = 64 * 1024
 """Bytes of further requests that are taken in while one is answered."""
 
@@ -84,7 +86,7 @@ class _Connection(asyncio.Protocol):
         self.lost = asyncio.get_running_loop().create_future()
         self._listener = listener
         self._connections = connections
-        self._pending = b""
+        self._inbox = Inbox()
         self._pieces: list[bytes] = []
 
     # What the transport calls
@@ -100,10 +102,10 @@ class _Connection(asyncio.Protocol):
             self.task.cancel()
 
     def data_received(self, data: bytes) -> None:
-        self._pending = self._pending + data if self._pending else data
+        self._inbox.append(data)
         if self.task is None:
             self._read()
-        elif len(self._pending) > _MAX_PIPELINED and not self._paused:
+        elif len(self._inbox) > _MAX_PIPELINED and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
@@ -122,20 +124,18 @@ class _Connection(asyncio.Protocol):
             self._refuse(answers.malformed(f"the body: {problem}"))
 
     def _read_head(self) -> None:
-        end = self._pending.find(END_OF_HEAD) + len(END_OF_HEAD)
-        if end < len(END_OF_HEAD):
+        raw = self._inbox.take_head(_MAX_HEAD)
+        if raw is None:
             return
-        self._head = head = parse_request(self._pending, end)
-        self._pending = self._pending[end:]
+        self._head = head = parse_request(raw)
         self._pieces = []
         self._body = ChunkedBody() if head.chunked else SizedBody(head.length or 0)
 
     def _read_body(self, head: RequestHead) -> None:
         assert self._body is not None
-        if not self._body.done:
-            data, self._pending = self._pending, b""
-            end = self._body.feed(data, 0, self._pieces)
-            self._pending = data[end:]
+        inbox = self._inbox
+        while not self._body.done and (inbox.at < len(inbox.block) or inbox.next_block()):
+            inbox.at = self._body.feed(inbox.block, inbox.at, self._pieces)
         if self._body.done:
             self._head = None
             request = Request.of(head, b"".join(self._pieces))
@@ -162,7 +162,7 @@ class _Connection(asyncio.Protocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        if self._pending:
+        if self._inbox:
             self._read()
 
     def _refuse(self, failure: ElasticsearchError, opaque_id: bytes | None = None) -> None:

@@ -1,6 +1,5 @@
 """The application's HTTP side: requests that the edge found to mention a retriever, and their answers."""
 
-import asyncio
 import logging
 import re
 import time
@@ -25,6 +24,7 @@ from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
 from proxy.errors import ElasticsearchError, error
 from proxy.observe.outcome import HEADER, Several
+from proxy.offload import INLINE_BYTES, offload
 from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
 from proxy.settings import AsyncSearchSettings
@@ -35,8 +35,9 @@ from proxy.xcontent.target import Target
 logger = logging.getLogger(__name__)
 
 PASS_HEADER: Final = "x-rerank-proxy"
+_MAX_TARGET: Final = 16 * 1024
+"""Characters of a request's target. Elasticsearch takes 4 KiB unless its settings say otherwise."""
 _SOURCE_PARAMS: Final = frozenset({"source", "source_content_type"})
-_DECODE_OFF_LOOP: Final = 64 * 1024
 
 
 class App:
@@ -76,6 +77,8 @@ class App:
     async def handle(self, request: Request) -> Response:
         """Answer a search, or tell the edge to send it upstream as it is."""
         began = time.perf_counter()
+        if len(request.target) > _MAX_TARGET:
+            return _pass(self._other_route.counter)
         target = Target.of(request.target)
         params = parse_params(target.query)
         route, path_params = self._route(target.route)
@@ -157,10 +160,9 @@ class App:
             return body, content_type, params.less(_SOURCE_PARAMS)
         content_type = request.headers.get("Content-Type")
         coding = request.headers.get("Content-Encoding")
-        if len(data) < _DECODE_OFF_LOOP:
-            return self._decode(data, coding, content_type), content_type, params
-        body = await asyncio.to_thread(self._decode, data, coding, content_type)
-        return body, content_type, params
+        # A coded body of a few bytes may become a long one.
+        size = len(data) if coding is None else max(len(data), INLINE_BYTES + 1)
+        return await offload(size, self._decode, data, coding, content_type), content_type, params
 
     def _decode(self, data: bytes, coding: str | None, content_type: str | None) -> bytes:
         return to_json(codings.decode(data, coding, self._max_body), content_type)

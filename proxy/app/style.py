@@ -1,6 +1,5 @@
 """How a client wants its answer: format, filters, layout, coding."""
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -13,14 +12,12 @@ from proxy.app.formats.negotiation import negotiate
 from proxy.app.formats.stack_traces import with_stack_traces
 from proxy.app.messages import Request, Response
 from proxy.errors import ElasticsearchError
+from proxy.offload import answer_size, offload
 from proxy.search.rawjson import Printer
 from proxy.xcontent.params import Params
 
 OF_THE_ANSWER: Final = frozenset({"filter_path", "format"})
 """Parameters that shape the last answer only: inner ones are whole, and JSON."""
-
-_OFF_LOOP: Final = 64 * 1024
-"""Bytes of an answer from which on its making is a thread's work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +49,7 @@ class Style:
 
     async def response(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Response:
         """An answer in JSON as the client wants it. Errors are not filtered, as in Elasticsearch."""
-        plain = self.format is Format.JSON and self.coding is None and not self.filter_path
-        if plain or len(body) < _OFF_LOOP:
-            printed = self._print(body, filters=status < 400)
-        else:
-            printed = await asyncio.to_thread(self._print, body, filters=status < 400)
+        printed = await offload(self._work(body), self._print, body, filters=status < 400)
         fields = [(name, value) for name, value in headers if name.lower() != "content-type"]
         fields.append(("content-type", self.content_type))
         if self.coding is not None:
@@ -68,6 +61,14 @@ class Style:
         body = with_stack_traces(failure.body()) if self.error_trace else failure.body()
         printer = Printer(self.pretty)
         return printer.value(body) + printer.end()
+
+    def _work(self, body: bytes) -> int:
+        """What printing `body` counts for in `offload`."""
+        if self.format is not Format.JSON:
+            return len(body)
+        if self.filter_path:  # each of its patterns may be held against each name
+            return len(body) * (1 + len(self.filter_path) // 64)
+        return 0 if self.coding is None else answer_size(body)
 
     def _print(self, body: bytes, *, filters: bool) -> bytes:
         if filters and self.filter_path:

@@ -6,9 +6,10 @@ its answer stands.
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from proxy.offload import answer_size, offload
 from proxy.search.language.request import SearchRequest, parse_search
 from proxy.upstream import Reply, Upstream
 from proxy.xcontent.params import Params
@@ -42,10 +43,8 @@ class UnknownRetrievers:
 
     async def look(self, body: bytes, upstream: Callable[[], Upstream]) -> None:
         """Find out about the retrievers that a body may hold."""
-        if b'"retriever' not in body:
-            return
-        stale = [name for name in EVALUATED if b'"%b"' % name.encode() in body and self._is_stale(name)]
-        for name in stale:
+        stale = [name for name in EVALUATED if self._is_stale(name)]
+        for name in await offload(answer_size(body), _named, body, stale) if stale else ():
             await self._ask(name, upstream())
 
     def _is_stale(self, name: str) -> bool:
@@ -58,6 +57,13 @@ class UnknownRetrievers:
         reply = await upstream.request("POST", "/_search?filter_path=error.reason", body)
         if reply.status in (200, 400, 403):  # others say nothing of it, as that the caller is not known
             self._checked[name] = (_says_unknown(reply, name), self._clock())
+
+
+def _named(body: bytes, retrievers: Sequence[str]) -> list[str]:
+    """Those of `retrievers` that a body may hold."""
+    if b'"retriever' not in body:
+        return []
+    return [name for name in retrievers if b'"%b"' % name.encode() in body]
 
 
 def _says_unknown(reply: Reply, name: str) -> bool:

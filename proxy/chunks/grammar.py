@@ -18,11 +18,11 @@ from proxy.chunks.settings import (
     default_chunking,
 )
 from proxy.errors import Cause
+from proxy.xcontent.faults import ParseError
 from proxy.xcontent.java_values import class_name, copied_hash_map_order, print_java, read
 from proxy.xcontent.object_parser import (
     INT,
     Field,
-    ParseError,
     illegal_argument,
     last_token,
     parse_object,
@@ -45,14 +45,11 @@ def parse_chunk_rescorer(node: Node) -> ChunkRescorer:
     Raises:
         ParseError: As ``ConstructingObjectParser`` reports it, to be wrapped by the enclosing object.
     """
-    known = Node(node.body, node.kind, node.start, node.end)
-    known.members = {name: child for name, child in node.members.items() if name in _FIELDS}
-    known.keys = node.keys
-    values = parse_object(known, _NAME, _FIELDS)
+    values = parse_object(node, _NAME, _FIELDS, ignore_unknown=True)
     try:
         chunking = _chunking(values.get("chunking_settings"))
     except ParseError as failure:
-        raise _build_error(known, failure.cause) from None
+        raise _build_error(node, failure.cause) from None
     return ChunkRescorer(values.get("size", 1), chunking)
 
 
@@ -60,9 +57,10 @@ def _build_error(node: Node, cause: Cause) -> ParseError:
     """The object is built when it ends, or already with the last key that the parser could wait for."""
     reason = f"Failed to build [{_NAME}] after last required field arrived"
     built = Cause("x_content_parse_exception", reason, caused_by=cause)
-    if len(node.members) < len(_FIELDS):
+    known = [(name, member) for name, member in node.members.items() if name in _FIELDS]
+    if len(known) < len(_FIELDS):
         return ParseError(built, last_token(node))
-    name, last = list(node.members.items())[-1]
+    name, last = known[-1]
     return x_content_error(node, last_token(last), f"[{_NAME}] failed to parse field [{name}]", built)
 
 

@@ -3,12 +3,16 @@
 from http import HTTPStatus
 
 from proxy.edge.pool import Target, TargetError, UnixTarget
-from proxy.errors import ElasticsearchError, encode, error
+from proxy.errors import Cause, ElasticsearchError, encode, error
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _PHRASES = {413: "Request Entity Too Large"}
 """Where Elasticsearch's differ from those of some Python version."""
+
+
+class _WithoutBodyError(ElasticsearchError):
+    """One that Elasticsearch answers without a body (`Netty4HttpContentSizeHandler`)."""
 
 
 def render(
@@ -25,8 +29,7 @@ def render(
         head_only: It answers `HEAD`: no body.
         opaque_id: The request's `X-Opaque-Id`, which Elasticsearch sends back.
     """
-    # Elasticsearch answers a body that is too long without one (`Netty4HttpContentSizeHandler`).
-    body = b"" if failure.status == 413 else encode(failure.body())
+    body = b"" if isinstance(failure, _WithoutBodyError) else encode(failure.body())
     phrase = _PHRASES.get(failure.status) or HTTPStatus(failure.status).phrase
     lines = [b"HTTP/1.1 %d %b" % (failure.status, phrase.encode())]
     if opaque_id is not None:
@@ -56,10 +59,16 @@ def method_not_supported(method: str) -> ElasticsearchError:
 
 
 def body_too_long(limit: int) -> ElasticsearchError:
+    reason = f"the body of a search or an inference is longer than {limit} bytes"
+    return _WithoutBodyError(413, Cause("content_too_long_exception", reason))
+
+
+def decoded_too_long(limit: int) -> ElasticsearchError:
     return error(
         413,
         "content_too_long_exception",
-        f"the body of a search or an inference is longer than {limit} bytes",
+        f"the decoded body is larger than [{limit}] bytes, the most that [edge.max_inflation] and "
+        "[edge.max_body] allow",
     )
 
 

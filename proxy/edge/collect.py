@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.edge import answers
 from proxy.edge.exchange import Exchange
 from proxy.edge.framing import Body, FramingError, content
 from proxy.edge.head import RequestHead
-from proxy.edge.mention import Mention, find_in_body, find_in_query
+from proxy.edge.inflate import decompress, is_compressed
+from proxy.edge.mention import Mention, Scanner, find_in_query
 from proxy.edge.router import (
     follows_up,
     is_inference,
@@ -19,6 +20,7 @@ from proxy.edge.router import (
 )
 from proxy.edge.state import EdgeState
 from proxy.errors import ElasticsearchError
+from proxy.inflation import decoded_limit
 from proxy.observe.metrics import CLIENT_CLOSED, Kind
 
 if TYPE_CHECKING:
@@ -26,19 +28,30 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-INLINE_BYTES = 1024 * 1024
-"""Decoded bytes that are looked at on the event loop, about a millisecond's work; more goes to a thread."""
+INLINE_DECODED_BYTES = 64 * 1024
+"""What is decoded and looked at on the event loop, at most a millisecond's work; more is done on a thread."""
 INLINE_CODED_BYTES = 16 * 1024
-"""The same for a compressed body, before decoding."""
+"""The same before decoding."""
 
 _JOIN_BYTES = 16 * 1024
 
 
+class _Looked(NamedTuple):
+    """What a compressed body holds, and its decoded bytes: beyond the limit it was not read further."""
+
+    mention: Mention
+    decoded: int
+
+
 class HeldRequest:
-    """Collects the body, looks into it, and becomes an `Exchange` with upstream or with the application."""
+    """Collects the body, looks into it, and becomes an `Exchange` with upstream or with the application.
+
+    A body as it is gets looked into piece by piece while it comes, a compressed one when it is complete.
+    """
 
     reading = False
-    _size = 0
+    _size = 0  # bytes that the state counts as held
+    _coded = 0  # bytes of content, without chunk framing
     _gone = False
 
     def __init__(
@@ -49,6 +62,12 @@ class HeldRequest:
         self._request = request
         self._body = body
         self._chunks: list[bytes] = []
+        self._said = self._in_target()
+        self._is_compressed = body is not None and is_compressed(request.coding)
+        self._scanner = self._new_scanner()
+
+    def _new_scanner(self) -> Scanner:
+        return Scanner(is_template=is_search_template(self._request.target))
 
     def begin(self, data: bytes, start: int) -> int:
         """Take what arrived together with the head; returns where the request stops in `data`."""
@@ -66,8 +85,9 @@ class HeldRequest:
 
     def body_received(self, data: bytes, start: int) -> int:
         assert self._body is not None
+        parts: list[bytes] = []
         try:
-            end = self._body.feed(data, start)
+            end = self._body.feed(data, start, parts)
         except FramingError as problem:
             self._refuse(answers.malformed(f"the body: {problem}"))
             return len(data)
@@ -80,6 +100,7 @@ class HeldRequest:
             return len(data)
         self._size += size
         self._keep(data[start:end])
+        self._look_at(parts)
         self.reading = not self._body.done
         if self.reading:
             self._client.waiting_since = self._state.loop.time()
@@ -99,22 +120,73 @@ class HeldRequest:
         self._drop()
         self._client.refuse(failure, "search", self._request)
 
-    def _look(self) -> None:
-        """Decide whether the application gets this search; on a thread where that takes long."""
-        request = self._request
-        limit = self._state.settings.max_body
-        mention = self._in_target()
-        if mention is not Mention.UNKNOWN:
-            pass
-        elif self._size <= (INLINE_CODED_BYTES if request.coding else INLINE_BYTES):
-            mention = self._find(min(INLINE_BYTES, limit))
-        if mention is not Mention.UNKNOWN:
-            self._forward(mention)
-        else:
-            self._state.loop.run_in_executor(None, self._find, limit).add_done_callback(self._found)
+    def _look_at(self, parts: list[bytes]) -> None:
+        """Look at the next parts of the content."""
+        if self._is_compressed:
+            self._coded += sum(map(len, parts))
+        elif self._said is None:
+            self._scanner.feed(parts[0] if len(parts) == 1 else b"".join(parts))
 
-    def _in_target(self) -> Mention:
-        """What the request line says by itself, whatever the body is."""
+    def _look(self) -> None:
+        """The request is complete: decide who gets it, on a thread where that takes long."""
+        if not self._is_compressed:
+            self._forward(self._said or self._scanner.mention)
+            return
+        settings = self._state.settings
+        limit = decoded_limit(self._coded, settings.max_inflation, settings.max_body)
+        if self._coded <= INLINE_CODED_BYTES:
+            at_once = min(INLINE_DECODED_BYTES, limit)
+            looked = self._decode(at_once)
+            if looked.decoded <= at_once or at_once == limit:
+                self._decide(looked, limit)
+                return
+        looking = self._state.loop.run_in_executor(self._state.threads, self._decode, limit)
+        looking.add_done_callback(lambda future: self._decoded(future, limit))
+
+    def _decode(self, limit: int) -> _Looked:
+        """Look into a compressed body and measure it, in pieces: nothing of it is kept."""
+        scanner = self._new_scanner()
+        decoded = 0
+        for piece in decompress(content(self._chunks, chunked=self._request.chunked)):
+            decoded += len(piece)
+            if decoded > limit or self._gone:
+                break
+            if self._said is None:
+                scanner.feed(piece)
+        return _Looked(self._said or scanner.mention, decoded)
+
+    def _decoded(self, future: asyncio.Future[_Looked], limit: int) -> None:
+        if self._gone or future.cancelled():
+            return
+        if (problem := future.exception()) is not None:
+            # Out of memory, for example. Whoever gets it knows what to answer.
+            logger.error("a body could not be looked into: %r", problem)
+            self._forward(self._said or Mention.NO)
+        else:
+            self._decide(future.result(), limit)
+
+    def _decide(self, looked: _Looked, limit: int) -> None:
+        """The application will decode what it gets, so that its decoded bytes are those that count."""
+        if looked.decoded > limit:
+            if looked.mention is Mention.YES:
+                self._refuse(answers.decoded_too_long(limit))
+            else:
+                self._forward(Mention.NO)  # a decompression bomb: upstream's to refuse
+        elif looked.mention is Mention.NO or self._holds(looked.decoded):
+            self._forward(looked.mention)
+        else:
+            self._refuse(answers.too_much_buffered(self._state.settings.max_buffered))
+
+    def _holds(self, size: int) -> bool:
+        """Count `size` bytes as held, unless there are more; False when that would be too many."""
+        more = max(size - self._size, 0)
+        if not self._state.reserve(more):
+            return False
+        self._size += more
+        return True
+
+    def _in_target(self) -> Mention | None:
+        """What the request line says by itself, whatever the body is; None when it says nothing."""
         method, target = self._request.method, self._request.target
         if is_trained_models(method, target):  # which is held only where it may be the application's
             return Mention.YES
@@ -122,26 +194,10 @@ class HeldRequest:
             return Mention.PERHAPS if is_other_inference(target) else Mention.YES
         if follows_up(method, target) or (b"?" in target and find_in_query(query_of(target))):
             return Mention.YES
-        return Mention.UNKNOWN
-
-    def _find(self, limit: int) -> Mention:
-        pieces = content(self._chunks, chunked=self._request.chunked)
-        is_template = is_search_template(self._request.target)
-        return find_in_body(pieces, self._request.coding, limit, is_template=is_template)
-
-    def _found(self, future: asyncio.Future[Mention]) -> None:
-        if self._gone or future.cancelled():
-            return
-        if (problem := future.exception()) is not None:
-            # Out of memory, for example. Upstream knows what to answer.
-            logger.error("a search body could not be looked into: %r", problem)
-            self._forward(Mention.UNKNOWN)
-        else:
-            self._forward(future.result())
+        return None
 
     def _forward(self, mention: Mention) -> None:
-        """What could not be decided (a decompression bomb) is upstream's to refuse."""
-        kind: Kind = "rerank" if mention in (Mention.YES, Mention.PERHAPS) else "search"
+        kind: Kind = "search" if mention is Mention.NO else "rerank"
         optional = mention is Mention.PERHAPS
         exchange = Exchange(self._client, self._state, self._request, kind, optional=optional)
         self._client.replace_handler(exchange)

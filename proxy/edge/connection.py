@@ -1,7 +1,6 @@
 """The client's side: one connection, its requests one after the other."""
 
 import asyncio
-import re
 import socket
 import struct
 from collections.abc import Callable
@@ -11,8 +10,8 @@ from proxy.edge import answers
 from proxy.edge.collect import HeldRequest
 from proxy.edge.exchange import Exchange
 from proxy.edge.framing import Body, ChunkedBody, SizedBody
-from proxy.edge.grammar import END_OF_HEAD, cannot_begin_a_head
 from proxy.edge.head import HeadError, RequestHead, parse_request
+from proxy.edge.inbox import HeadTooLongError, Inbox
 from proxy.edge.router import is_for_application
 from proxy.edge.state import EdgeState
 from proxy.errors import ElasticsearchError
@@ -28,15 +27,14 @@ LINGER_S = 10.0
 _FOR_UPSTREAM = 1
 _FOR_PIPELINE = 2
 
-# Some clients send an empty line after a body (RFC 9112 §2.2).
-_EMPTY_LINES = re.compile(rb"(?:\r\n)*+")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Handler(Protocol):
     """The request under way. `reading`: its body is not complete yet.
 
-    An answer that leaves the client's connection open is never given within `begin`.
+    An answer that leaves the client's connection open is never given within `begin`, nor within what follows
+    in the same turn of the loop.
     """
 
     reading: bool
@@ -66,8 +64,6 @@ class ClientConnection(asyncio.Protocol):
     blocked = False
     waiting_since: float | None = None
     _handler: Handler | None = None
-    _pending = b""
-    _scanned = 0
     _paused = 0
     _closing = False
     _linger_bytes = 0
@@ -75,6 +71,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, state: EdgeState) -> None:
         self._state = state
+        self._inbox = Inbox()
 
     # What the transport calls
 
@@ -88,7 +85,7 @@ class ClientConnection(asyncio.Protocol):
         if self._linger_timer is not None:
             self._linger_timer.cancel()
         self._drop_handler()
-        self._pending = b""
+        self._inbox = Inbox()
         self._state.clients.discard(self)
         self._state.client_left()
 
@@ -103,20 +100,15 @@ class ClientConnection(asyncio.Protocol):
         if self._closing:
             self._discard(data)
             return
-        handler = self._handler
-        if handler is None:
-            self._pending = self._pending + data if self._pending else data
-            self._next_request()
-            return
-        if handler.reading:
-            used = handler.body_received(data, 0)
+        if self._handler is not None and self._handler.reading:
+            used = self._handler.body_received(data, 0)
             if used == len(data) or self._closing:
                 return
             data = data[used:]
-        self._pending += data
+        self._inbox.append(data)
         if self._handler is None:
             self._next_request()
-        elif len(self._pending) >= MAX_PIPELINED:
+        elif len(self._inbox) >= MAX_PIPELINED:
             self._pause_reading(_FOR_PIPELINE)
 
     def pause_writing(self) -> None:
@@ -132,42 +124,30 @@ class ClientConnection(asyncio.Protocol):
     # Requests
 
     def _next_request(self) -> None:
-        """Start the request that `_pending` begins with, when its head is complete."""
+        """Start the request that the inbox begins with, when its head is complete."""
         request = self._take_head()
         if request is not None:
             self._start(request)
-        if self._paused & _FOR_PIPELINE and len(self._pending) < MAX_PIPELINED:
+        if self._paused & _FOR_PIPELINE and len(self._inbox) < MAX_PIPELINED:
             self._resume_reading(_FOR_PIPELINE)
 
     def _take_head(self) -> RequestHead | None:
         """Parse a head; None when it is incomplete, or refused."""
-        data = self._pending
-        if data.startswith(b"\r\n"):
-            empty_lines = _EMPTY_LINES.match(data)
-            data = self._pending = data[empty_lines.end() if empty_lines else 0 :]
         limit = self._state.settings.max_head
-        end = data.find(END_OF_HEAD, self._scanned)
-        if len(data) >= limit if end < 0 else end + len(END_OF_HEAD) > limit:
+        self._inbox.skip_empty_lines()
+        try:
+            raw = self._inbox.take_head(limit)
+            if raw is not None:
+                self.waiting_since = None
+                return parse_request(raw)
+        except HeadTooLongError:
             self.refuse(answers.head_too_long(limit))
-        elif end < 0:
-            self._await_rest_of_head(data)
+        except HeadError as problem:
+            self.refuse(answers.malformed(problem.reason, problem.status))
         else:
-            self._scanned = 0
-            self.waiting_since = None
-            try:
-                return parse_request(data, end + len(END_OF_HEAD))
-            except HeadError as problem:
-                self.refuse(answers.malformed(problem.reason, problem.status))
+            if self._inbox and self.waiting_since is None:
+                self.waiting_since = self._state.loop.time()
         return None
-
-    def _await_rest_of_head(self, data: bytes) -> None:
-        if cannot_begin_a_head(data, self._scanned):
-            self.refuse(answers.malformed("its head holds a control character, or half a line end"))
-            return
-        # The next piece is searched from here: what ends the head may have begun.
-        self._scanned = max(len(data) - len(END_OF_HEAD) + 1, 0)
-        if data and self.waiting_since is None:
-            self.waiting_since = self._state.loop.time()
 
     def _start(self, request: RequestHead) -> None:
         if request.method == b"CONNECT":
@@ -187,10 +167,11 @@ class ClientConnection(asyncio.Protocol):
         else:
             handler = Exchange(self, self._state, request, "plain", body)
         self._handler = handler
-        data = self._pending
-        used = handler.begin(data, len(request.raw))
-        if not self._closing:
-            self._pending = data[used:]
+        inbox = self._inbox
+        inbox.at = handler.begin(inbox.block, inbox.at)
+        # What came while an earlier request was under way may lie in two blocks.
+        while self._handler is not None and self._handler.reading and inbox.next_block():
+            inbox.at = self._handler.body_received(inbox.block, 0)
 
     def replace_handler(self, handler: Handler) -> None:
         self._handler = handler
@@ -200,11 +181,11 @@ class ClientConnection(asyncio.Protocol):
         self._handler = None
         self.resume_reading_for_upstream()
         if not close:
-            if self._pending:
+            if self._inbox:
                 self._next_request()
             elif self._state.draining:
                 self._close()
-        elif request.keep_alive or self._pending:
+        elif request.keep_alive or self._inbox:
             self.linger()
         else:
             self._close()
@@ -252,7 +233,7 @@ class ClientConnection(asyncio.Protocol):
         """
         self._closing = True
         self._handler = None
-        self._pending = b""
+        self._inbox = Inbox()
         self.waiting_since = None
         self._resume_reading(_FOR_UPSTREAM | _FOR_PIPELINE)
         if self._transport.is_closing():
@@ -292,7 +273,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport.close()
 
     def close_if_idle(self) -> None:
-        if self._handler is None and not self._pending and not self._closing:
+        if self._handler is None and not self._inbox and not self._closing:
             self._close()
 
     def abort(self) -> None:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from proxy.edge import answers
 from proxy.edge.framing import Body, BodyUntilClose, ChunkedBody, FramingError, SizedBody
-from proxy.edge.grammar import END_OF_HEAD, cannot_begin_a_head
 from proxy.edge.head import HeadError, RequestHead, ResponseHead, parse_response
+from proxy.edge.inbox import Inbox
 from proxy.edge.pool import Attempt, TargetError, UpstreamConnection
 from proxy.edge.router import is_read_only
 from proxy.edge.state import EdgeState
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_RESPONSE_HEAD = 256 * 1024
 """Bytes of a status line and headers from upstream; it may send many long `Warning` fields."""
+MAX_INTERIM_HEADS = 256 * 1024
+"""Bytes of all interim heads (`100 Continue` …) before an answer."""
 
 _JOIN_BYTES = 16 * 1024
 """Up to here copying a body behind its head is cheaper than a second buffer to write."""
@@ -45,7 +47,8 @@ class Exchange:
     # The answer
     _answered = False  # at least one byte of it came
     _relayed = False  # at least its head was sent on
-    _partial_head = b""
+    _inbox: Inbox | None = None  # heads that came in part
+    _interim_bytes = 0
     _status = 0
     _response_body: Body | None = None
     _until_close = False  # towards the client it ends with the connection
@@ -168,39 +171,35 @@ class Exchange:
 
     def response_received(self, data: bytes) -> None:
         if self._response_body is not None:
-            self._relay(data, 0, None)
+            self._relay(data, 0, 0)
             return
         if not self._answered:
             self._answered = True
             if self._kind != "rerank":
                 self._state.metrics.first_byte(perf_counter() - self._sent_at)
-        if self._partial_head:
-            data = self._partial_head + data
-            self._partial_head = b""
+        inbox = self._inbox
+        if inbox is None:
+            inbox = self._inbox = Inbox()
+        inbox.append(data)
         try:
-            self._read_heads(data)
+            self._read_heads(inbox)
         except HeadError as problem:
             self._fail(answers.disconnected(self._pool.target, f"sent a malformed answer: {problem.reason}"))
 
-    def _read_heads(self, data: bytes) -> None:
-        """Read interim heads up to the final one; `data` begins with a head."""
-        while data:
-            end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
-            if end < len(END_OF_HEAD):
-                if len(data) > MAX_RESPONSE_HEAD:
-                    raise HeadError(f"its head is longer than {MAX_RESPONSE_HEAD} bytes")
-                if cannot_begin_a_head(data):
-                    raise HeadError("its head holds a control character, or half a line end")
-                self._partial_head = data
-                return
-            head = parse_response(data, end)
+    def _read_heads(self, inbox: Inbox) -> None:
+        """Read interim heads up to the final one."""
+        while raw := inbox.take_head(MAX_RESPONSE_HEAD):
+            head = parse_response(raw)
             if head.status >= 200:
-                self._final_head_received(head, data, end)
+                self._inbox = None
+                self._final_head_received(head, inbox.block, inbox.at)
                 return
             if head.status == 101:
                 raise HeadError("it switches to a protocol that nobody asked for")
+            self._interim_bytes += len(raw)
+            if self._interim_bytes > MAX_INTERIM_HEADS:
+                raise HeadError(f"its interim answers are longer than {MAX_INTERIM_HEADS} bytes")
             self._interim_head_received(head)
-            data = data[end:]
 
     def _interim_head_received(self, head: ResponseHead) -> None:
         if head.status == 100:
@@ -210,7 +209,7 @@ class Exchange:
             self._client.write(head.forward(close=False))
 
     def _final_head_received(self, head: ResponseHead, data: bytes, end: int) -> None:
-        """`data[:end]` is the head, the rest the beginning of the body."""
+        """The head ends at `end` in `data`, and the body begins there."""
         if head.status == 421 and self._kind == "rerank" and head.field(b"x-rerank-proxy") == b"pass":
             self._pass_upstream(reusable=head.keep_alive and head.length == 0 and end == len(data))
             return
@@ -219,7 +218,10 @@ class Exchange:
         forwarded = head.forward(
             close=self._close_client, announce=self._request.keep_alive, dechunk=self._dechunk
         )
-        self._relay(data, end, None if forwarded is head.raw else forwarded)
+        if forwarded is head.raw:
+            self._relay(data, end, end - len(forwarded))
+        else:
+            self._relay(data, end, end, forwarded)
 
     def _plan(self, head: ResponseHead) -> None:
         """Decide how the answer ends (RFC 9112 §6.3) and what becomes of both connections after it."""
@@ -253,12 +255,13 @@ class Exchange:
             or self._state.draining
         )
 
-    def _relay(self, data: bytes, start: int, head: bytes | None) -> None:
+    def _relay(self, data: bytes, start: int, kept: int, head: bytes = b"") -> None:
         """Send on `data` as far as it belongs to the answer.
 
         Args:
             start: Where the body begins in `data`.
-            head: What is sent in place of `data[:start]`; None to send that.
+            kept: Where that begins which is sent as it came: at `start`, or at the head before it.
+            head: What is sent before.
         """
         body = self._response_body
         assert body is not None
@@ -272,11 +275,11 @@ class Exchange:
             self._relayed = True
             self._forget_request()
         if content is not None:
-            piece = b"".join((head or b"", *content))
-        elif head is not None:
+            piece = b"".join((head, *content))
+        elif head:
             piece = head + data[start:end]
         else:
-            piece = data[:end]
+            piece = data[kept:end]
         if piece:
             self._client.write(piece)
         if end < len(data):
@@ -305,7 +308,8 @@ class Exchange:
         self._kind = "search"
         self._pool = self._state.upstream
         self._answered = self._retried = False
-        self._partial_head = b""
+        self._inbox = None
+        self._interim_bytes = 0
         self.start(self._chunks or [], self._held)
 
     def _does_without_application(self) -> bool:

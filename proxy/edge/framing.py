@@ -106,9 +106,28 @@ class ChunkedBody:
                 if not self._left:
                     self._expected = _CONTENT_END
                 position = end
+            elif self._expected == _SIZE and not self._partial:
+                position = self._feed_chunks(data, position, payload) or self._feed_line(data, position)
             else:
                 position = self._feed_line(data, position)
         return position
+
+    def _feed_chunks(self, data: bytes, start: int, payload: list[bytes] | None) -> int:
+        """Take whole chunks one after the other: of small ones there may be tens of thousands in a piece.
+
+        Returns:
+            Where the first that is not whole, or not right, begins; 0 when that is `start`.
+        """
+        position = start
+        while match := _CHUNK_LINE.match(data, position):
+            begin = match.end()
+            end = begin + int(match[1], 16)
+            if end == begin or data[end : end + 2] != b"\r\n" or begin - position > MAX_CHUNK_LINE:
+                break
+            if payload is not None:
+                payload.append(data[begin:end])
+            position = end + 2
+        return position if position > start else 0
 
     def _feed_line(self, data: bytes, start: int) -> int:
         """Take one line of framing, or the beginning of one."""

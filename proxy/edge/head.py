@@ -7,6 +7,7 @@ the end of a message, requests can be smuggled, so anything outside the grammar 
 """
 
 import re
+from collections.abc import Set
 
 from proxy.edge import grammar
 
@@ -31,9 +32,7 @@ _HOST_LINE = re.compile(rb"(\r\n(?i:host):)[^\r]*")
 
 # 18 digits are beyond any body and within the 64-bit integers of whoever reads the same field upstream.
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_NO_OPTIONS: frozenset[bytes] = frozenset()
-_KEEP_ALIVE = frozenset({b"keep-alive"})
-_CLOSE = frozenset({b"close"})
+_CLOSE = {b"close"}
 _COVERED_OPTIONS = frozenset({b"close", *_HOP_NAMES})
 _NEVER_OPTIONS = frozenset({b"content-length", b"transfer-encoding", b"host"})
 
@@ -68,7 +67,7 @@ class Head:
     chunked = False
     keep_alive = True
     _hop_lines = 0
-    _options = _NO_OPTIONS
+    _options: Set[bytes] = frozenset()
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -93,20 +92,24 @@ class Head:
         self._hop_lines += 1
         if name != b"connection":
             return
-        if value == b"keep-alive":
-            self._options |= _KEEP_ALIVE
+        if value == b"keep-alive":  # what most clients say: it asks for nothing
             return
-        self._options |= {option.strip(b"\t ") for option in value.split(b",")} - {b""}
-        if b"close" in self._options:
+        options = {option.strip(b"\t ") for option in value.split(b",")}
+        options.discard(b"")
+        if isinstance(self._options, set):
+            self._options |= options  # in place: there may be thousands of such lines
+        else:
+            self._options = options
+        if b"close" in options:
             self.keep_alive = False
         # Without such a field the next recipient would see another message than was sent.
-        if self._options & _NEVER_OPTIONS:
+        if not options.isdisjoint(_NEVER_OPTIONS):
             raise HeadError("Connection lists a field that every recipient needs")
 
     def _without_hop_lines(self) -> bytes:
         raw = grammar.without_lines(self.raw, _HOP_LINES, self._hop_lines)
         listed = self._options - _COVERED_OPTIONS
-        return grammar.without_lines(raw, grammar.lines_of(*listed)) if listed else raw
+        return grammar.without_fields(raw, listed) if listed else raw
 
 
 class RequestHead(Head):
@@ -116,18 +119,22 @@ class RequestHead(Head):
         target: The request target as received.
         expects_continue: The client waits for `100 Continue` before it sends the body.
         expects_other: The client has an expectation that only upstream can answer.
-        coding: `Content-Encoding` in lower case, empty when absent.
     """
 
     expects_continue = False
     expects_other = False
-    coding = b""
+    _codings: list[bytes] | None = None
     _has_host = False
 
     def __init__(self, raw: bytes, method: bytes, target: bytes) -> None:
         self.raw = raw
         self.method = method
         self.target = target
+
+    @property
+    def coding(self) -> bytes:
+        """`Content-Encoding` in lower case, empty when absent."""
+        return b",".join(self._codings) if self._codings else b""
 
     def forward(self, host: bytes | None = None, *, expect: bool = True) -> bytes:
         """The head to send on: the same bytes without hop-by-hop lines.
@@ -156,7 +163,9 @@ class RequestHead(Head):
         elif name == b"transfer-encoding":
             self._read_transfer_encoding(value)
         elif name == b"content-encoding":
-            self.coding = self.coding + b"," + value if self.coding else value
+            if self._codings is None:
+                self._codings = []
+            self._codings.append(value)
         elif name == b"expect":
             self._read_expect(value)
         else:
@@ -202,17 +211,16 @@ class ResponseHead(Head):
             self._read_hop_field(name, value)
 
 
-def parse_request(data: bytes, end: int) -> RequestHead:
-    """Read the request head `data[:end]`, which ends with an empty line.
+def parse_request(raw: bytes) -> RequestHead:
+    """Read a request head, final empty line included.
 
     Raises:
         HeadError: it breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
     """
-    match = grammar.REQUEST.fullmatch(data, 0, end)
+    match = grammar.REQUEST.fullmatch(raw)
     if match is None:
-        raise HeadError(grammar.what_is_wrong(data[:end], grammar.REQUEST_LINE))
+        raise HeadError(grammar.what_is_wrong(raw, grammar.REQUEST_LINE))
     method, target, minor = match.groups()
-    raw = data[:end]
     head = RequestHead(raw, method, target)
     if minor == b"0":
         head.http10 = True
@@ -224,17 +232,16 @@ def parse_request(data: bytes, end: int) -> RequestHead:
     return head
 
 
-def parse_response(data: bytes, end: int) -> ResponseHead:
-    """Read the response head `data[:end]`, which ends with an empty line.
+def parse_response(raw: bytes) -> ResponseHead:
+    """Read a response head, final empty line included.
 
     Raises:
         HeadError: it breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
     """
-    match = grammar.RESPONSE.fullmatch(data, 0, end)
+    match = grammar.RESPONSE.fullmatch(raw)
     if match is None:
-        raise HeadError(grammar.what_is_wrong(data[:end], grammar.STATUS_LINE))
+        raise HeadError(grammar.what_is_wrong(raw, grammar.STATUS_LINE))
     minor, status = match.groups()
-    raw = data[:end]
     head = ResponseHead(raw, int(status))
     if minor == b"0":
         head.http10 = True

@@ -16,6 +16,8 @@ _BATCH = 64
 """Connections accepted at once before others get their turn."""
 _PAUSE_S = 0.5
 """After the system refused a connection, for want of file descriptors, for example."""
+_SAY_AGAIN_S = 60.0
+"""Between two lines of the log that say the same."""
 
 
 # A name such as `localhost` may have an IPv6 address where the machine has no IPv6: the others will do.
@@ -101,6 +103,7 @@ class Listener:
         self._accepting = False
         self._attaching: set[asyncio.Task[object]] = set()
         self._pause: asyncio.TimerHandle | None = None
+        self._say_full_at = 0.0
         self._resume()
 
     def connection_closed(self) -> None:
@@ -137,6 +140,7 @@ class Listener:
         for _ in range(_BATCH):
             if self._connections >= self._max_connections:
                 self._stop()
+                self._say_full()
                 return
             try:
                 sock, _address = listener.accept()
@@ -146,6 +150,12 @@ class Listener:
                 self._refused_by_system(error)
                 return
             self._attach(sock)
+
+    def _say_full(self) -> None:
+        now = self._loop.time()
+        if now >= self._say_full_at:
+            self._say_full_at = now + _SAY_AGAIN_S
+            logger.warning("there are %d client connections: further ones wait", self._connections)
 
     def _refused_by_system(self, error: OSError) -> None:
         hint = "; raise the limit of open files" if error.errno in (errno.EMFILE, errno.ENFILE) else ""

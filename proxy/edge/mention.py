@@ -5,8 +5,6 @@ may be missed, so the two disguises that Elasticsearch sees through count: compr
 """
 
 import re
-import zlib
-from collections.abc import Iterable, Iterator
 from enum import Enum
 from urllib.parse import unquote_to_bytes
 
@@ -19,8 +17,8 @@ _RETRIEVER = b'"retriever'
 _FUSIONS = (b'"rrf"', b'"linear"', b'"pinned"')
 _ID = b'"id"'
 _LONGEST_SPELLING = 6 * len(WORD)
-_STEP = 256 * 1024
-"""Bytes decompressed at once."""
+_SEARCH_BYTES = 4096
+"""Pieces are put together to so much before they are searched: a body may come byte by byte."""
 
 
 class Mention(Enum):
@@ -30,42 +28,45 @@ class Mention(Enum):
     """Not the reranker itself, but what the application has to look at: retrievers that it evaluates where
     upstream does not know them, and stored templates. Upstream may be asked where the application is down.
     """
-    UNKNOWN = "unknown"
-    """More decoded bytes than were to be looked at."""
 
 
-class _DecodedTooLongError(Exception):
-    pass
-
-
-def find_in_body(
-    content: Iterable[bytes], coding: bytes, limit: int, *, is_template: bool = False
-) -> Mention:
-    """Look for the word in the content of a body.
+class Scanner:
+    """Looks for the word in the decoded content of a body that comes in pieces, and keeps little of it.
 
     Args:
-        content: The body's pieces without chunk framing, in order.
-        coding: Its `Content-Encoding` in lower case. Codings that Elasticsearch does not decode are looked at
-            as they are, like Elasticsearch parses them as they are.
         is_template: A template that is named by its id may hold anything.
-        limit: Decoded bytes to look at, against decompression bombs. An uncompressed body has no limit.
     """
-    if coding in (b"gzip", b"x-gzip", b"deflate", b"x-deflate"):
-        content = _decompress(content, limit)
-    tail = b""
-    has_retriever = has_fusion = has_id = False
-    try:
-        for piece in content:
-            seam = tail + piece[:_LONGEST_SPELLING] if tail else b""
-            if mentions(piece) or (seam and mentions(seam)):
-                return Mention.YES
-            has_retriever = has_retriever or _RETRIEVER in piece or _RETRIEVER in seam
-            has_fusion = has_fusion or any(word in piece or word in seam for word in _FUSIONS)
-            has_id = has_id or (is_template and (_ID in piece or _ID in seam))
-            tail = (tail + piece[-_LONGEST_SPELLING:])[-_LONGEST_SPELLING:]
-    except _DecodedTooLongError:
-        return Mention.UNKNOWN
-    return Mention.PERHAPS if has_id or (has_retriever and has_fusion) else Mention.NO
+
+    __slots__ = ("_has_fusion", "_has_id", "_has_retriever", "_is_template", "_mentioned", "_text")
+
+    def __init__(self, *, is_template: bool = False) -> None:
+        self._is_template = is_template
+        self._text = bytearray()
+        self._mentioned = self._has_retriever = self._has_fusion = self._has_id = False
+
+    def feed(self, piece: bytes) -> None:
+        if self._mentioned:
+            return
+        self._text += piece
+        if len(self._text) >= _SEARCH_BYTES:
+            self._search()
+
+    @property
+    def mention(self) -> Mention:
+        """What the pieces so far say: YES, NO or PERHAPS."""
+        self._search()
+        if self._mentioned:
+            return Mention.YES
+        perhaps = self._has_id or (self._has_retriever and self._has_fusion)
+        return Mention.PERHAPS if perhaps else Mention.NO
+
+    def _search(self) -> None:
+        text = self._text
+        self._mentioned = self._mentioned or mentions(text)
+        self._has_retriever = self._has_retriever or _RETRIEVER in text
+        self._has_fusion = self._has_fusion or any(word in text for word in _FUSIONS)
+        self._has_id = self._has_id or (self._is_template and _ID in text)
+        del text[:-_LONGEST_SPELLING]
 
 
 def find_in_query(query: bytes) -> bool:
@@ -75,40 +76,6 @@ def find_in_query(query: bytes) -> bool:
     return mentions(query)
 
 
-def mentions(text: bytes) -> bool:
+def mentions(text: bytes | bytearray) -> bool:
     """Look for the word, with and without JSON escapes."""
     return WORD in text or (b"\\u00" in text and _ESCAPED_WORD.search(text) is not None)
-
-
-def _decompress(content: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """Decode gzip or zlib up to its end, or to the first fault: what Elasticsearch could have read."""
-    decoder = None
-    decoded = 0
-    for piece in content:
-        if not piece:
-            continue
-        if decoder is None:
-            decoder = zlib.decompressobj(_window_bits(piece))
-        rest = piece
-        part = b""
-        # A full step may have left output inside the decoder even when all input is taken.
-        while rest or len(part) == _STEP:
-            try:
-                part = decoder.decompress(rest, _STEP)
-            except zlib.error:
-                return
-            yield part
-            decoded += len(part)
-            if decoded > limit:
-                raise _DecodedTooLongError
-            if decoder.eof:
-                return
-            rest = decoder.unconsumed_tail
-
-
-def _window_bits(first: bytes) -> int:
-    """For `zlib.decompressobj`: gzip, zlib or, without the header of either, raw deflate, like Netty."""
-    if first[:1] == b"\x1f":
-        return 31
-    is_zlib = first[0] & 0x0F == 8 and (len(first) < 2 or (first[0] << 8 | first[1]) % 31 == 0)
-    return 15 if is_zlib else -15

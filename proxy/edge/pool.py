@@ -180,14 +180,18 @@ class UpstreamConnection(asyncio.Protocol):
 class Attempt:
     """A connection that is being made for a waiter."""
 
-    __slots__ = ("waiter",)
+    __slots__ = ("_pool", "task", "waiter")
 
-    def __init__(self, waiter: Waiter) -> None:
+    task: "asyncio.Task[None]"
+
+    def __init__(self, pool: "Pool", waiter: Waiter) -> None:
+        self._pool = pool
         self.waiter: Waiter | None = waiter
 
     def abandon(self) -> None:
-        """The waiter is gone. The connection is made all the same and serves the next one."""
+        """The waiter is gone. The connection may be made all the same, to serve the next one."""
         self.waiter = None
+        self._pool.abandoned(self)
 
 
 class Pool:
@@ -212,6 +216,7 @@ class Pool:
         self._idle: dict[UpstreamConnection, None] = {}
         self._open: set[UpstreamConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._abandoned: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @property
@@ -237,11 +242,23 @@ class Pool:
 
     def connect(self, waiter: Waiter) -> Attempt:
         """Make a new connection. The waiter is told later, never within this call."""
-        attempt = Attempt(waiter)
-        task = self._loop.create_task(self._connect(attempt))
+        attempt = Attempt(self, waiter)
+        attempt.task = task = self._loop.create_task(self._connect(attempt))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return attempt
+
+    def abandoned(self, attempt: Attempt) -> None:
+        """Go on with as many as could be kept. Clients that come and go would make ever more of them, while
+        upstream does not answer."""
+        if len(self._idle) + len(self._abandoned) >= self._max_idle:
+            attempt.task.cancel()
+        else:
+            self._abandoned.add(attempt.task)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._abandoned.discard(task)
 
     async def _connect(self, attempt: Attempt) -> None:
         try:

@@ -8,6 +8,7 @@ from proxy.edge.listener import Listener, address_of, bind
 from proxy.edge.pool import Pool, TcpTarget, UnixTarget
 from proxy.edge.state import EdgeState
 from proxy.observe.metrics import EdgeMetrics
+from proxy.open_files import open_files, share
 from proxy.settings import Address, Settings
 
 _SWEEP_S = 1.0
@@ -20,7 +21,13 @@ class Edge:
 
     Args:
         app_socket: The application's UNIX socket; it need not exist yet.
+
+    Attributes:
+        max_connections: Client connections at once, once it is started: what the setting says, or less where
+            the limit of open files allows no more. The port then stops accepting before anything fails.
     """
+
+    max_connections = 0
 
     def __init__(self, settings: Settings, app_socket: Path, metrics: EdgeMetrics | None = None) -> None:
         self.metrics = metrics or EdgeMetrics()
@@ -46,32 +53,32 @@ class Edge:
             ListenError: the address cannot be had.
             InvalidSettingsError: the certificate authorities for upstream cannot be read.
         """
-        upstream = self._settings.upstream
+        limits = self._settings.edge.max_connections, self._settings.upstream.max_idle_connections
+        shares = share(open_files(), *limits)
         state = EdgeState(
             loop=asyncio.get_running_loop(),
             settings=self._settings.edge,
-            upstream=self._pool(TcpTarget.from_settings(upstream)),
-            app=self._pool(UnixTarget(self._app_socket)),
+            upstream=self._pool(TcpTarget.from_settings(self._settings.upstream), shares.idle),
+            app=self._pool(UnixTarget(self._app_socket), shares.idle),
             metrics=self.metrics,
             client_left=self._client_left,
             trained_models=self._settings.trained_models.upload,
         )
         sockets = bind(self._settings.listen)
         self._address = address_of(sockets)
+        self.max_connections = shares.clients
         self._state = state
-        self._listener = Listener(
-            sockets, lambda: ClientConnection(state), self._settings.edge.max_connections
-        )
+        self._listener = Listener(sockets, lambda: ClientConnection(state), shares.clients)
         self._observe(state)
         self._sweep()
 
-    def _pool(self, target: TcpTarget | UnixTarget) -> Pool:
+    def _pool(self, target: TcpTarget | UnixTarget, max_idle: int) -> Pool:
         upstream = self._settings.upstream
         return Pool(
             target,
             connect_timeout_s=upstream.connect_timeout_s,
             idle_timeout_s=upstream.idle_timeout_s,
-            max_idle=upstream.max_idle_connections,
+            max_idle=max_idle,
         )
 
     def _observe(self, state: EdgeState) -> None:
@@ -128,6 +135,7 @@ class Edge:
         for client in list(self._state.clients):
             client.abort()
         await asyncio.sleep(0)  # the loop's next turn tells their requests, which let go of upstream
+        self._state.threads.shutdown(wait=False, cancel_futures=True)
         await self._state.upstream.close()
         await self._state.app.close()
         self._listener = self._state = None

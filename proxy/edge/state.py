@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from proxy.edge.connection import ClientConnection
 
 
+_THREADS = 2
+"""For bodies that take long to look into. More would only take turns, and slow down the event loop."""
+
+
+def _new_threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="look")
+
+
 @dataclass(slots=True)
 class EdgeState:
     """
@@ -21,7 +30,9 @@ class EdgeState:
         app: Connections to the application that reranks.
         draining: The edge is stopping: answers close their connection.
         trained_models: Whether clients may upload models, so that the application answers for those.
-        buffered: Bytes of search bodies held now, over all connections.
+        buffered: Bytes of search bodies held now, over all connections; of compressed ones that go to the
+            application, the decoded bytes.
+        threads: Where compressed bodies are looked into.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -33,6 +44,7 @@ class EdgeState:
     trained_models: bool = False
     draining: bool = False
     buffered: int = 0
+    threads: ThreadPoolExecutor = field(default_factory=_new_threads)
     clients: "set[ClientConnection]" = field(default_factory=set)
 
     def reserve(self, size: int) -> bool:

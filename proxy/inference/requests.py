@@ -5,20 +5,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from proxy.errors import Cause, ElasticsearchError, error, validation_error
 from proxy.inference.configuration import RERANK, TASK_TYPES
 from proxy.inference.failures import status_error
 from proxy.inference.settings_table import SERVICE_SETTINGS, TASK_SETTINGS, shown
+from proxy.xcontent.faults import ParseError
 from proxy.xcontent.java_values import class_name, read
 from proxy.xcontent.object_parser import (
     BOOL,
     INT,
     STR,
     Field,
-    ParseError,
     illegal_argument,
-    items,
     last_token,
+    one_or_each,
     parse_object,
     x_content_error,
 )
@@ -212,7 +214,12 @@ def parse_rerank(body: bytes) -> RerankRequest:
 
 
 def _to_inputs(node: Node) -> tuple[str, ...]:
-    return tuple(_to_text(each, "input") for each in (items(node) if node.kind == ARRAY else [node]))
+    if node.kind == ARRAY:
+        try:
+            return msgspec.json.decode(node.raw, type=tuple[str, ...])
+        except (msgspec.MsgspecError, RecursionError):
+            pass  # not all of them are strings that msgspec reads
+    return tuple(_to_text(each, "input") for each in one_or_each(node))
 
 
 def _to_query(node: Node) -> str:

@@ -4,6 +4,7 @@
 is counted in this process and in the application's.
 """
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,12 +13,17 @@ from typing import Any
 import aiohttp
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
+from proxy.observe.bounded import BoundedConnections
 from proxy.observe.metrics import EdgeMetrics
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _APP_TIMEOUT_S = 2.0
 """For the application to say how it is: below the time that probes and scrapers wait by custom."""
+_MAX_CONNECTIONS = 32
+_CONNECTION_S = 10.0
+"""For a request to come and its answer to be read: probes and scrapers wait no longer by custom."""
 
 
 class Model(msgspec.Struct):
@@ -77,19 +83,24 @@ class Admin:
         self._metrics = metrics
         self._not_ready = not_ready
         self._runner: web.AppRunner | None = None
+        self._listeners: list[asyncio.Server] = []
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
         """Serve on sockets that listen already."""
-        app = web.Application()
+        app = web.Application(middlewares=[_answer_once])
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._render_metrics)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        for listener in sockets:
-            await web.SockSite(self._runner, listener).start()
+        assert self._runner.server is not None
+        connections = BoundedConnections(self._runner.server, _MAX_CONNECTIONS, _CONNECTION_S)
+        loop = asyncio.get_running_loop()
+        self._listeners = [await loop.create_server(connections, sock=listener) for listener in sockets]
 
     async def stop(self) -> None:
+        for listener in self._listeners:
+            listener.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -109,6 +120,14 @@ class Admin:
         if answer is not None and answer[0] == 200:
             text += answer[1]
         return web.Response(body=text, headers={"Content-Type": _TEXT_FORMAT})
+
+
+@web.middleware
+async def _answer_once(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A connection that is kept would be cut off in time, perhaps as the next request comes."""
+    response = await handler(request)
+    response.force_close()
+    return response
 
 
 def _read_readiness(answer: tuple[int, bytes] | None) -> Readiness:

@@ -6,6 +6,7 @@ from math import nan
 from typing import Final, TypeVar
 
 from proxy.errors import Cause, ElasticsearchError, error
+from proxy.offload import answer_size, offload
 from proxy.search.answer.failures import RankPhaseError, children_failed, search_failure
 from proxy.search.inner import bodies, queries
 from proxy.search.inner.fields import text_of, vector_of
@@ -127,9 +128,11 @@ class Evaluation:
                 ranked = [doc.scored(capped(doc.score)) for doc in ranked]
             docs = await self._ask(parent, {"query": queries.rank_docs(ranked)}, fields)
         if isinstance(parent, TextSimilarityReranker):
-            docs = await self._scorer.rerank(self._run, parent, self._with_texts(docs, parent.field))
+            with reading(AN_INNER_SEARCH):
+                docs = await offload(self._size_of(docs), self._with_texts, docs, parent.field)
+            docs = await self._scorer.rerank(self._run, parent, docs)
         elif isinstance(parent, DiversifyRetriever):
-            docs = self._diversified(parent, docs)
+            docs = await offload(self._size_of(docs), self._diversified, parent, docs)
         return found, docs
 
     async def _ask(
@@ -141,15 +144,19 @@ class Evaluation:
         body = bodies.inner_search(self._pit, _altered(parent, clauses), window, fields)
         answer = (await self._search(body)).body
         with reading(AN_INNER_SEARCH):
-            found = read_window(answer, "")
-            if fields:
-                for doc, hit in zip(found.docs, found.hits, strict=True):
-                    self._values.setdefault((doc.index, doc.id), []).append(members(bytes(hit)).get("fields"))
-        return [doc.scored(_tracked(doc)) for doc in found.docs]
+            docs, sections = await offload(answer_size(answer), _read_hits, answer, with_fields=bool(fields))
+        for doc, section in zip(docs, sections, strict=True):
+            self._values.setdefault((doc.index, doc.id), []).append(section)
+        return docs
 
     def _values_of(self, doc: RankDoc) -> Sequence[bytes | None]:
         """The `fields` sections of a document, one for each search that found it."""
         return self._values.get((doc.index, doc.id), ())
+
+    def _size_of(self, docs: Sequence[RankDoc]) -> int:
+        """What the values of documents count for in `offload`."""
+        values = (each for doc in docs for each in self._values_of(doc) if each is not None)
+        return sum(map(answer_size, values))
 
     def _with_texts(self, docs: Sequence[RankDoc], field: str) -> Sequence[RankDoc]:
         with reading(AN_INNER_SEARCH):
@@ -203,6 +210,13 @@ def _combined(retriever: CompoundRetriever, lists: Sequence[Sequence[RankDoc]]) 
         return fuse_linear(lists, weights, normalizers, window, retriever.min_score)
     (docs,) = lists
     return docs[:window]
+
+
+def _read_hits(answer: bytes, *, with_fields: bool) -> tuple[list[RankDoc], list[bytes | None]]:
+    """The documents of an inner search, and each one's `fields` section if that was asked for."""
+    found = read_window(answer, "")
+    sections = [members(bytes(hit)).get("fields") if with_fields else None for hit in found.hits]
+    return [doc.scored(_tracked(doc)) for doc in found.docs], sections
 
 
 def _tracked(doc: RankDoc) -> float:

@@ -9,6 +9,7 @@ from typing import Final
 
 from proxy.errors import ElasticsearchError
 from proxy.observe.outcome import Outcome, Skipped, of_tree
+from proxy.offload import answer_size, offload
 from proxy.search.answer import reply
 from proxy.search.answer.explaining import explained
 from proxy.search.answer.failures import RankPhaseError, children_failed, search_failure
@@ -113,11 +114,11 @@ class Executor:
         """None when it turns out that only a point in time gives native's answer."""
         request, reranker = run.request, path.reranker
         query = request.params.without(_PAGE_PARAMS)
-        body = bodies.single_search(request, reranker, path.child)
+        body = await offload(len(request.body), bodies.single_search, request, reranker, path.child)
         try:
             found = await run.send("POST", _target(request.index, "_search", query), body)
             with reading(AN_INNER_SEARCH):
-                window = read_window(found.body, reranker.field)
+                window = await offload(answer_size(found.body), read_window, found.body, reranker.field)
             ranked = await self._scorer.rerank(run, reranker, window.docs)
         except RankPhaseError as failure:
             raise children_failed(reranker, [(path.child.TYPE, failure)]) from failure
@@ -130,7 +131,10 @@ class Executor:
             run.outcomes.clear()
             return None
         with reading(AN_INNER_SEARCH):
-            return _answer(run, reply.from_window(request, window, ranked, run.took_ms), found)
+            body = await offload(
+                answer_size(found.body), reply.from_window, request, window, ranked, run.took_ms
+            )
+        return _answer(run, body, found)
 
     async def _point_in_time(self, run: Run) -> SearchAnswer:
         if "pit" in run.request.others:
@@ -157,19 +161,19 @@ class Executor:
         tree = with_filters(await expanded(request.retriever, look_up, request.index))
         root = await Evaluation(run, self._scorer, pit, search).evaluate(tree)
         query = request.params.without(_NOT_BESIDE_PIT)
-        last = await run.send(
-            "POST", _target(None, "_search", query), bodies.final_search(request, pit, root)
-        )
+        final = await offload(len(request.body), bodies.final_search, request, pit, root)
+        last = await run.send("POST", _target(None, "_search", query), final)
         body = await self._described(run, last.body, root, pit, search)
         with reading(AN_INNER_SEARCH):
-            return _answer(run, reply.from_final(body, run.took_ms, own_pit=own_pit), last)
+            body = await offload(answer_size(body), reply.from_final, body, run.took_ms, own_pit=own_pit)
+        return _answer(run, body, last)
 
     async def _described(self, run: Run, answer: bytes, root: Found, pit: bytes, search: Search) -> bytes:
         """The answer with `profile` and explanations of the tree instead of the final search's own."""
         if not (run.request.asks("explain") or run.request.asks("profile")):
             return answer
         with reading(AN_INNER_SEARCH):
-            top, printer = search_answer(answer), Printer.like(answer)
+            top, printer = await offload(answer_size(answer), search_answer, answer), Printer.like(answer)
             if run.request.asks("profile"):
                 top["profile"] = profiled(top["profile"], root, run.outcomes, printer)
         if run.request.asks("explain"):
@@ -236,7 +240,7 @@ async def _mappings(run: Run, *, own_pit: bool) -> Mappings:
     except UpstreamRefusedError:
         return {}
     with reading("[_mapping]"):
-        mappings: Mappings = json.loads(answer.body)
+        mappings: Mappings = await offload(len(answer.body), json.loads, answer.body)
         return mappings
 
 

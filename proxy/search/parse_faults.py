@@ -19,8 +19,9 @@ from proxy.search.language.opaque_values import OpaqueValue, Question, in_place,
 from proxy.search.language.retriever_grammar import parse_retriever
 from proxy.search.rawjson import Printer
 from proxy.upstream import Reply, Upstream, UpstreamRefusedError
-from proxy.xcontent.object_parser import ParseError
-from proxy.xcontent.source import Node, parse, source_of
+from proxy.xcontent.faults import ParseError
+from proxy.xcontent.positions import offset_of, source_of
+from proxy.xcontent.source import Node, parse
 
 MAX_QUESTIONS: Final = 16
 """Requests about the tree. Most trees need one."""
@@ -117,15 +118,10 @@ class _Inquiry:
             reason = error.get("reason") or ""
             position = _position.match(reason)
             if position and reason[position.end() :] == question.refusal:
-                offset = self._offset(int(position[1]), int(position[2]))
+                offset = offset_of(self._root.body, int(position[1]), int(position[2]))
                 fault = offset, question.value_at(offset), cause_of(inner)
             error = inner
         return fault
-
-    def _offset(self, line: int, column: int) -> int:
-        """The byte at a position as Jackson counts it."""
-        lines = self._root.body.splitlines(keepends=True)
-        return sum(map(len, lines[: line - 1])) + column - 1
 
     def _enclosed(self, offset: int, value: OpaqueValue, cause: Cause) -> ParseError | None:
         value.put(_RefusedNode(value.node, ParseError(cause, offset)))
@@ -142,8 +138,8 @@ class _RefusedNode(Node):
     __slots__ = ("_refusal",)
 
     def __init__(self, node: Node, refusal: ParseError) -> None:
-        super().__init__(node.body, node.kind, node.start, node.end)
-        self.members, self.keys, self.items = node.members, node.keys, node.items
+        for attribute in Node.__slots__:
+            setattr(self, attribute, getattr(node, attribute))
         self._refusal = refusal
 
     @property

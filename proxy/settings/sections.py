@@ -57,7 +57,13 @@ class EdgeSettings(Section):
     )
     max_buffered: ByteSize = Field(
         ByteSize(512 * 1024 * 1024),
-        description="Bytes of search bodies held at once over all connections; beyond it searches get a 429.",
+        description="Bytes of search bodies held at once over all connections, decoded where the application "
+        "will decode them; beyond it searches get a 429.",
+    )
+    max_inflation: Count = Field(
+        100,
+        description="Decoded bytes that a compressed body for the application may have for each byte sent; "
+        "1 MiB is always allowed, more than `max_body` never. A longer one is answered 413.",
     )
     max_head: ByteSize = Field(
         ByteSize(64 * 1024),

@@ -139,11 +139,10 @@ class TrainedModelConfig:
 def is_text_similarity(body: bytes) -> bool:
     """Whether a configuration, sound or not, is one for `text_similarity` and for nothing else."""
     try:
-        root = parse(body)
+        inference_config = parse(body).members.get("inference_config")
+        return inference_config is not None and [*inference_config.members] == [TEXT_SIMILARITY]
     except ElasticsearchError:
         return False
-    inference_config = root.members.get("inference_config")
-    return inference_config is not None and [*inference_config.members] == [TEXT_SIMILARITY]
 
 
 def parse_config(model_id: str, body: bytes, create_time: int) -> TrainedModelConfig:

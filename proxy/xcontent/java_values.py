@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from proxy.xcontent.object_parser import items
 from proxy.xcontent.source import ARRAY, OBJECT, Node
 
 _INTEGER = range(-(2**31), 2**31)
@@ -19,7 +18,7 @@ def read(node: Node, depth: int = 0) -> Any:
     if node.kind == OBJECT:
         return {name: read(child, depth + 1) for name, child in node.members.items()}
     if node.kind == ARRAY:
-        return [read(item, depth + 1) for item in items(node)]
+        return [read(item, depth + 1) for item in node.items]
     return node.scalar()
 
 

@@ -2,30 +2,22 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from proxy.errors import Cause, ElasticsearchError
+from proxy.errors import Cause
+from proxy.xcontent.faults import ParseError
 from proxy.xcontent.java_numbers import print_float
-from proxy.xcontent.source import (
-    ARRAY,
-    BOOLEAN,
-    NUMBER,
-    OBJECT,
-    STRING,
-    Node,
-    line_column,
-    position,
-    source_of,
-)
+from proxy.xcontent.positions import line_column, position, source_of
+from proxy.xcontent.source import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Node
 
 _JAVA_NUMBER = re.compile(
     r"[\x00-\x20]*[+-]?(?:NaN|Infinity|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fFdD]?)[\x00-\x20]*"
 )
-_FLAT_ITEM = re.compile(rb'/\*.*?\*/|//[^\r\n]*|"(?:[^"\\]|\\.)*"|[^\s,/]+', re.DOTALL)
+_LONG_NUMBER: Final = 1000
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 
 T = TypeVar("T")
@@ -49,7 +41,12 @@ Check = Callable[[Mapping[str, Any]], str | None]
 
 
 def parse_object(
-    node: Node, parser: str, fields: Mapping[str, Field], check: Check | None = None
+    node: Node,
+    parser: str,
+    fields: Mapping[str, Field],
+    check: Check | None = None,
+    *,
+    ignore_unknown: bool = False,
 ) -> dict[str, Any]:
     """The converted values of the keys that `node` holds.
 
@@ -58,6 +55,7 @@ def parse_object(
         fields: The known keys in declaration order, which is the order of `Required [...]`.
         check: Asked once all arguments of the constructor are there, at the latest at the end
             (``ConstructingObjectParser``).
+        ignore_unknown: Pass over keys that are not known.
 
     Raises:
         ParseError: For the first problem in the order of the text, as Elasticsearch reads it.
@@ -66,8 +64,10 @@ def parse_object(
         raise x_content_error(node, node.start, f"[{parser}] Expected {OBJECT} but was: {node.kind}")
     values: dict[str, Any] = {}
     awaited = {name for name, field in fields.items() if field.argument}
-    for name, child in node.members.items():
-        field = _known_field(node, parser, fields, name)
+    for name, child in node.entries():
+        if ignore_unknown and name not in fields:
+            continue
+        field = _known_field(node, parser, fields, name, child)
         try:
             values[name] = field.convert(child)
             awaited.discard(name)
@@ -89,9 +89,9 @@ def parse_object(
     return values
 
 
-def _known_field(node: Node, parser: str, fields: Mapping[str, Field], name: str) -> Field:
+def _known_field(node: Node, parser: str, fields: Mapping[str, Field], name: str, child: Node) -> Field:
     """The field of a key, whose value is of a type that it takes."""
-    field, child = fields.get(name), node.members[name]
+    field = fields.get(name)
     if field is None:
         # The message names the place of the key; by then the parser stands at the value.
         reason = f"[{parser}] unknown field [{name}]{did_you_mean(name, fields)}"
@@ -118,36 +118,25 @@ def parse_named(node: Node, category: str, parse: Callable[[Node, str], T]) -> T
         category: The key under which the object stands.
         parse: Makes something of the object and its first key.
     """
-    if not node.members:
+    entries = node.entries()
+    name, child = next(entries, (None, None))
+    if name is None or child is None:
         failure = unknown_name(node, last_token(node), category)
         raise x_content_error(
             node, last_token(node), f"[{category}] failed to parse field [{category}]", failure.cause
         )
-    name, *others = node.members
     try:
         value = parse(node, name)
     except ParseError as failure:
-        at = node.members[name].start if failure.offset is None else failure.offset
+        at = child.start if failure.offset is None else failure.offset
         raise x_content_error(
             node, at, f"[{category}] failed to parse field [{name}]", failure.cause
         ) from None
-    if others:
-        at = node.keys[others[0]]
+    for other, _ in entries:
+        at = node.keys[other]
         error = x_content_error(node, at, f"parser for [{category}] did not end on END_OBJECT")
         raise NotEndedError(error.cause, at)
     return value
-
-
-class ParseError(ElasticsearchError):
-    """A body that Elasticsearch refuses with 400.
-
-    `offset` is the byte at which its parser stood, which the messages of enclosing objects repeat; absent:
-    the start of the value at fault.
-    """
-
-    def __init__(self, cause: Cause, offset: int | None = None) -> None:
-        super().__init__(400, cause)
-        self.offset = offset
 
 
 class NotEndedError(ParseError):
@@ -179,7 +168,7 @@ def unknown_name(node: Node, offset: int, name: str) -> ParseError:
 
 def last_token(node: Node) -> int:
     """Where Elasticsearch's parser stands when it has read a value: at its end, or at the scalar."""
-    return node.end - 1 if node.kind in (OBJECT, ARRAY) else node.start
+    return node.last_token()
 
 
 def did_you_mean(name: str, known: Mapping[str, object]) -> str:
@@ -187,7 +176,8 @@ def did_you_mean(name: str, known: Mapping[str, object]) -> str:
     scored = sorted(
         (-similarity, candidate)
         for candidate in known
-        if (similarity := 1 - edit_distance(name, candidate) / max(len(name), len(candidate), 1)) > 0.5
+        if _may_be_near(name, candidate)
+        and (similarity := 1 - edit_distance(name, candidate) / max(len(name), len(candidate), 1)) > 0.5
     )
     if not scored:
         return ""
@@ -195,6 +185,11 @@ def did_you_mean(name: str, known: Mapping[str, object]) -> str:
     if len(names) == 1:
         return f" did you mean [{names[0]}]?"
     return f" did you mean any of [{', '.join(names)}]?"
+
+
+def _may_be_near(name: str, candidate: str) -> bool:
+    """The distance of two names is at least the difference of their lengths, and costs their product."""
+    return 2 * min(len(name), len(candidate)) > max(len(name), len(candidate))
 
 
 def edit_distance(left: str, right: str) -> int:
@@ -223,8 +218,21 @@ def to_int(node: Node) -> int:
 
 
 def _out_of_range(node: Node) -> ParseError:
-    reason = f"Numeric value ({node.raw.decode()}) out of range of int ({INT_MIN} - {INT_MAX})"
+    reason = f"Numeric value ({_shown_number(node)}) out of range of int ({INT_MIN} - {INT_MAX})"
     return _jackson_error(node, node.end, "input_coercion_exception", reason)
+
+
+def _shown_number(node: Node) -> str:
+    """``ParserMinimalBase#_longIntegerDesc`` and ``_longNumberDesc``."""
+    spelled: str = node.raw.decode()
+    if len(spelled) < _LONG_NUMBER:
+        return spelled
+    digits = len(spelled) - spelled.startswith("-")
+    return (
+        f"[Integer with {digits} digits]"
+        if spelled.lstrip("-").isdigit()
+        else f"[number with {digits} characters]"
+    )
 
 
 def numeric(node: Node) -> Node:
@@ -290,7 +298,7 @@ def to_list(convert: Callable[[Node], T]) -> Callable[[Node], tuple[T, ...]]:
     """Of one value, or an array of them, the list of what `convert` makes of each (``parseArray``)."""
 
     def read(node: Node) -> tuple[T, ...]:
-        return tuple(_item(item, convert) for item in (items(node) if node.kind == ARRAY else [node]))
+        return tuple(_item(item, convert) for item in one_or_each(node))
 
     return read
 
@@ -306,15 +314,9 @@ def _item(item: Node, convert: Callable[[Node], T]) -> T:
         raise ParseError(failure.cause, at) from None
 
 
-def items(node: Node) -> list[Node]:
-    """The items of an array, those of a long array of scalars included, which the tree leaves out."""
-    if node.items:
-        return node.items
-    return [
-        Node(node.body, STRING if match[0].startswith(b'"') else NUMBER, *match.span())
-        for match in _FLAT_ITEM.finditer(node.body, node.start + 1, node.end - 1)
-        if not match[0].startswith(b"/")
-    ]
+def one_or_each(node: Node) -> Iterable[Node]:
+    """The items of an array as they are read, or the one value that stands in its place."""
+    return node.each() if node.kind == ARRAY else (node,)
 
 
 def _to_text(node: Node) -> str:

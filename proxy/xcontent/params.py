@@ -3,13 +3,14 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from proxy.errors import Cause, error
 from proxy.xcontent.object_parser import INT_MAX, INT_MIN
 from proxy.xcontent.target import decode, parameters
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Params(Mapping[str, str]):
     """Parameters by decoded name, the last of equal names winning; the raw text is kept for forwarding."""
 
@@ -17,16 +18,17 @@ class Params(Mapping[str, str]):
     """Decoded name, decoded value and the raw `name=value` of each parameter, in order."""
 
     def __getitem__(self, name: str) -> str:
-        for known, value, _ in reversed(self.pairs):
-            if known == name:
-                return value
-        raise KeyError(name)
+        return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name for name, _, _ in self.pairs))
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len({name for name, _, _ in self.pairs})
+        return len(self._values)
+
+    @cached_property
+    def _values(self) -> Mapping[str, str]:
+        return {name: value for name, value, _ in self.pairs}
 
     def less(self, names: Collection[str]) -> "Params":
         """The same but for the parameters called `names`."""

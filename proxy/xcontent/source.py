@@ -1,294 +1,291 @@
 """JSON as Elasticsearch reads a request body: with positions, comments, a BOM, and no duplicate keys.
 
-The tree keeps byte offsets, so that any part of a body can be passed on exactly as it was written, and any
-error can say where it is. The dialect is that of ``JsonXContentImpl``: Jackson with comments allowed and
-strict duplicate detection.
+A document is read as far as it is looked at, and in the order of its text, like Elasticsearch reads it: the
+first fault is the one that is told, and what stands after it costs nothing. What is not looked into is
+passed over at native speed. Each value keeps its byte offsets, so that any part of a body can be passed on
+exactly as it was written, and any error can say where it is. The dialect is that of ``JsonXContentImpl``:
+Jackson with comments allowed and strict duplicate detection.
+
+Duplicate keys are found in the objects that are looked into; in all others upstream finds them.
 """
 
 import json
-import re
 from collections.abc import Iterator
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from proxy.errors import Cause, ElasticsearchError
+from proxy.xcontent import faults
+from proxy.xcontent.faults import MAX_DEPTH
+from proxy.xcontent.positions import line_column
+from proxy.xcontent.text import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING, Text, name_of
 
-OBJECT: Final = "START_OBJECT"
-ARRAY: Final = "START_ARRAY"
-STRING: Final = "VALUE_STRING"
-NUMBER: Final = "VALUE_NUMBER"
-BOOLEAN: Final = "VALUE_BOOLEAN"
-NULL: Final = "VALUE_NULL"
+__all__ = ["ARRAY", "BOOLEAN", "NULL", "NUMBER", "OBJECT", "STRING", "Node", "parse", "parse_array", "walk"]
 
-MAX_DEPTH: Final = 1000
-"""Jackson's ``StreamReadConstraints`` refuse deeper nesting."""
-
-# Every repeat is possessive: a body that does not match must fail in linear time.
-_STRING = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
-_NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+"
-_LITERAL = rb"(?:true|false|null)(?![A-Za-z0-9_])"
-_COMMENT = rb"/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/|//[^\r\n]*+"
-_BLANK = rb"(?:[ \t\r\n]++|" + _COMMENT + rb")*+"
-
-_match_string = re.compile(_STRING).match
-_skip_blank = re.compile(_BLANK).match
-_match_key = re.compile(rb"(" + _STRING + rb")" + _BLANK + rb":" + _BLANK).match
-_match_scalar = re.compile(
-    rb"(?P<s>" + _STRING + rb")|(?P<n>" + _NUMBER + rb")(?![A-Za-z0-9_.])|(?P<l>" + _LITERAL + rb")"
-).match
-# Vectors and id lists are long and never looked into: one match instead of one node per value.
-_FLAT_ITEM = rb"[ \t\r\n]*+(?:" + _NUMBER + rb"|" + _STRING + rb")[ \t\r\n]*+"
-_match_flat_array = re.compile(rb"\[" + _FLAT_ITEM + rb"(?:," + _FLAT_ITEM + rb"){8,}+\]").match
-
-_SHOWN_BYTES: Final = 500
-_control: Final = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-
-_LITERAL_KINDS = {b"t": BOOLEAN, b"f": BOOLEAN, b"n": NULL}
+_BOM: Final = b"\xef\xbb\xbf"
+_BETWEEN: Final = " within/between Object entries"
+_NO_KEYS: Final[dict[str, int]] = {}
+_NO_MEMBERS: Final[dict[str, "Node"]] = {}
+_NO_ITEMS: Final[list["Node"]] = []
 
 
 class Node:
-    """One JSON value.
+    """One JSON value, read as far as it was asked about.
 
     Attributes:
+        text: The document's.
         kind: Elasticsearch's token name, one of the constants above.
-        start, end: Byte offsets of the value in its body.
-        members: Of an object: its values by name, in order.
-        keys: Of an object: the byte offset of each name.
-        items: Of an array: its values. Empty for a long array of scalars, which is kept as bytes only.
+        start: The byte offset of the value in its body.
+        depth: How many values it is inside of.
+        keys: Of an object: the byte offset of each name that has been read.
     """
 
-    __slots__ = ("body", "end", "items", "keys", "kind", "members", "start")
+    __slots__ = ("_closed", "_end", "_items", "_last", "_members", "depth", "keys", "kind", "start", "text")
 
-    def __init__(self, body: bytes, kind: str, start: int, end: int = -1) -> None:
-        self.body = body
+    def __init__(self, text: Text, kind: str, start: int, depth: int, end: int = -1) -> None:
+        self.text = text
         self.kind = kind
         self.start = start
-        self.end = end
-        self.members: dict[str, Node] = {}
-        self.keys: dict[str, int] = {}
-        self.items: list[Node] = []
+        self.depth = depth
+        self._last: Node | None = None
+        self._end = end
+        self._closed = kind not in (OBJECT, ARRAY)
+        # Many values hold none: those share one empty collection that is never written to.
+        self.keys: dict[str, int] = {} if kind == OBJECT else _NO_KEYS
+        self._members: dict[str, Node] = {} if kind == OBJECT else _NO_MEMBERS
+        self._items: list[Node] = [] if kind == ARRAY else _NO_ITEMS
+
+    @property
+    def body(self) -> bytes:
+        return self.text.body
+
+    @property
+    def end(self) -> int:
+        """The byte offset after the value.
+
+        Raises:
+            ElasticsearchError: 400, there is a fault in it.
+        """
+        if self._end < 0:
+            self._find_end()
+        return self._end
 
     @property
     def raw(self) -> bytes:
         """The value as it was written."""
         return self.body[self.start : self.end]
 
+    @property
+    def members(self) -> dict[str, "Node"]:
+        """Of an object: its values by name, in order."""
+        while self._read_next() is not None:
+            pass
+        return self._members
+
+    @property
+    def items(self) -> list["Node"]:
+        """Of an array: its values."""
+        while self._read_next() is not None:
+            pass
+        return self._items
+
+    def entries(self) -> Iterator[tuple[str, "Node"]]:
+        """Give the members of an object one by one, each before the next one is read; none of others."""
+        if self.kind != OBJECT:
+            return
+        yield from list(self._members.items())
+        while self._read_next() is not None:
+            yield next(reversed(self._members.items()))
+
+    def each(self) -> Iterator["Node"]:
+        """Give the items of an array one by one, each before the next one is read."""
+        at = 0
+        while at < len(self._items) or self._read_next() is not None:
+            yield self._items[at]
+            at += 1
+
+    def get(self, name: str) -> "Node | None":
+        """Return a member of an object, reading no further than that; None where there is none."""
+        if self.kind != OBJECT:
+            return None
+        while name not in self._members:
+            if self._read_next() is None:
+                return None
+        return self._members[name]
+
     def scalar(self) -> Any:
-        """The Python value of a string, number, boolean or null."""
-        return json.loads(self.raw)
+        """Return the Python value of a string, number, boolean or null."""
+        return name_of(self.raw) if self.kind == STRING else json.loads(self.raw)
 
     def line_column(self) -> tuple[int, int]:
         return line_column(self.body, self.start)
 
+    def last_token(self) -> int:
+        """Return where Elasticsearch's parser stands when it has read the value: its end, or the scalar."""
+        return self.end - 1 if self.kind in (OBJECT, ARRAY) else self.start
 
-def line_column(body: bytes, offset: int) -> tuple[int, int]:
-    """1-based line and column, in bytes, as Jackson counts them: lines end in LF, CR or both."""
-    line_feeds, returns = body.count(b"\n", 0, offset), body.count(b"\r", 0, offset)
-    lines = line_feeds + returns - (body.count(b"\r\n", 0, offset) if returns else 0)
-    start = max(body.rfind(b"\n", 0, offset), body.rfind(b"\r", 0, offset)) + 1
-    return lines + 1, offset - start + 1
+    def _find_end(self) -> None:
+        if self.kind == STRING:
+            self._end = self.text.string_end(self.start, self.start, "string value", " in VALUE_STRING")
+            return
+        if self._last is None:
+            end = self.text.end_of(self.start)
+            if end is not None:
+                self._end = end
+                self._check_document_end()
+                return
+        self._read_all()
+
+    def _read_all(self) -> None:
+        """Read everything inside, which ends at the first fault."""
+        inside = [self]
+        while (last := inside[-1]._last) is not None and not last._closed and last._last is not None:
+            inside.append(last)  # reading stopped within
+        while inside:
+            child = inside[-1]._read_next()
+            if child is None:
+                inside.pop()
+            elif child.kind in (OBJECT, ARRAY):
+                inside.append(child)
+
+    def _read_next(self) -> "Node | None":
+        """Read on by one member or item; None at the end of this value.
+
+        Raises:
+            ParseError: There is a fault up to and including it.
+        """
+        if self._closed:
+            return None
+        text, last = self.text, self._last
+        if last is None:
+            token, offset = self.start, text.blank(self.start + 1)
+        else:
+            offset = text.blank(last.end)
+            token = last.last_token()
+        here = text.body[offset : offset + 1]
+        if not here:
+            raise faults.never_closed(text.body, self._called(), self.start, token)
+        if here == (b"}" if self.kind == OBJECT else b"]"):
+            self._close(offset + 1)
+            return None
+        if last is None:
+            if here in (b"}", b"]"):
+                raise faults.bad_separator(text.body, offset, self._called(), self.start, token)
+        else:
+            if here != b",":
+                raise faults.bad_separator(text.body, offset, self._called(), self.start, token)
+            offset = text.blank(offset + 1)
+            if offset >= len(text.body):
+                raise faults.nothing_after_comma(text.body, self._called(), token)
+        text.count()
+        child = self._member(offset, token) if self.kind == OBJECT else self._item(offset)
+        self._last = child
+        return child
+
+    def _close(self, end: int) -> None:
+        self._end = end
+        self._closed = True
+        self._check_document_end()
+
+    def _check_document_end(self) -> None:
+        """Refuse what follows the document."""
+        if self.depth == 1:
+            check_document_end(self)
+
+    def _member(self, offset: int, token: int) -> "Node":
+        text = self.text
+        if text.body[offset : offset + 1] != b'"':
+            raise faults.bad_name(text.body, offset, token)
+        name_end = text.string_end(offset, token, "name", " in field name")
+        try:
+            name = name_of(text.body[offset:name_end])
+        except UnicodeDecodeError:  # in an answer: a request was checked
+            raise faults.syntax_error(text.body, offset, "Invalid UTF-8 in a field name", token) from None
+        if text.strict and name in self._members:
+            raise faults.duplicate_name(text.body, name_end, name, token)
+        colon = text.blank(name_end)
+        if colon >= len(text.body):
+            raise faults.end_of_input(text.body, _BETWEEN, offset)
+        if text.body[colon : colon + 1] != b":":
+            raise faults.bad_colon(text.body, colon, offset)
+        value = text.blank(colon + 1)
+        if value >= len(text.body):
+            raise faults.end_of_input(text.body, _BETWEEN, offset)
+        child = node_at(text, value, offset, parent=self)
+        self._members[name] = child
+        self.keys[name] = offset
+        return child
+
+    def _item(self, offset: int) -> "Node":
+        child = node_at(self.text, offset, offset, parent=self)
+        self._items.append(child)
+        return child
+
+    def _called(self) -> str:
+        return "Object" if self.kind == OBJECT else "Array"
 
 
-def source_of(body: bytes) -> str:
-    """How Jackson's ``ContentReference`` describes a body: at most its first 500 bytes, in quotes."""
-    shown = body[:_SHOWN_BYTES].decode("utf-8", "replace")
-    shown = _control.sub(lambda match: f"\\u{ord(match[0]):04X}", shown)
-    hidden = len(body) - _SHOWN_BYTES
-    return f'"{shown}"' + (f"[truncated {hidden} bytes]" if hidden > 0 else "")
+def node_at(text: Text, offset: int, token: int, parent: Node | None = None) -> Node:
+    """Begin to read the value at `offset`.
+
+    Raises:
+        ParseError: There is none, or it is nested too deep.
+    """
+    kind = text.kind_at(offset)
+    depth = 1 if parent is None else parent.depth + 1
+    if kind in (OBJECT, ARRAY):
+        if text.strict and depth > MAX_DEPTH:
+            raise faults.too_deep(token)
+        return Node(text, kind, offset, depth)
+    if kind == STRING:
+        return Node(text, kind, offset, depth)
+    end = None if kind is None else text.scalar_end(offset, token)
+    if kind is None or end is None:
+        if offset >= len(text.body):
+            raise faults.end_of_input(text.body, "", token)
+        in_array = parent is not None and parent.kind == ARRAY
+        raise faults.bad_value(text.body, offset, token, in_array=in_array)
+    return Node(text, kind, offset, depth, end)
 
 
-def position(body: bytes, offset: int) -> str:
-    """The `[line:column]` that begins Elasticsearch's parse errors."""
-    line, column = line_column(body, offset)
-    return f"[{line}:{column}]"
+def check_document_end(root: Node) -> None:
+    """Refuse what follows the document.
+
+    Raises:
+        ElasticsearchError: 400, there is more than white space and comments.
+    """
+    text = root.text
+    end = text.blank(root.end)
+    if end != len(text.body):
+        raise faults.trailing(text.body, end, text.kind_at(end) or NUMBER)
 
 
 def parse(body: bytes, *, strict: bool = True) -> Node:
-    """Parse one JSON document.
+    """Begin to read one JSON document. Its faults are told by what reads on in it.
 
     Args:
-        strict: As Elasticsearch reads a request: duplicate keys, nesting beyond `MAX_DEPTH` and bytes
-            that are not UTF-8 are refused. What Elasticsearch itself has written may hold all of them.
+        strict: As Elasticsearch reads a request: duplicate keys, nesting beyond `MAX_DEPTH` and bytes that
+            are not UTF-8 are refused, and so are bodies with too many values. What Elasticsearch itself has
+            written may hold all of them.
 
     Raises:
         ElasticsearchError: 400 with the type, text and position of Elasticsearch's own error.
     """
-    if body.startswith(b"\xef\xbb\xbf"):
-        body = b"   " + body[3:]  # Blanks of the same length: Jackson counts the BOM's bytes as columns.
-    return _Parser(body, strict).document()
+    if body.startswith(_BOM):
+        body = b"   " + body[len(_BOM) :]  # as long: Jackson counts the BOM's bytes as columns
+    text = Text(body, strict=strict)
+    start = text.blank(0)
+    root = node_at(text, start, start)
+    if root.kind not in (OBJECT, ARRAY):
+        check_document_end(root)
+    return root
 
 
 def parse_array(body: bytes) -> list[bytes]:
-    """The elements of an array as they were written, long arrays of scalars included."""
-    node = _Parser(body, strict=False, keep_flat_arrays=False).document()
-    return [item.raw for item in node.items]
-
-
-class _Parser:
-    def __init__(self, body: bytes, strict: bool, keep_flat_arrays: bool = True) -> None:
-        self.body = body
-        self.keep_flat_arrays = keep_flat_arrays
-        self.strict = strict
-        self.open: list[Node] = []
-
-    def document(self) -> Node:
-        if self.strict:
-            self._check_encoding()
-        root, offset = self._value(self._blank(0))
-        while self.open:
-            offset = self._continue(self._blank(offset))
-        end = self._blank(offset)
-        if end != len(self.body):
-            self._fail_trailing(end)
-        return root
-
-    def _check_encoding(self) -> None:
-        try:
-            self.body.decode("utf-8", "surrogatepass")  # Jackson takes encoded surrogates as well
-        except UnicodeDecodeError as failure:
-            byte = self.body[failure.start]
-            raise self._error(failure.start + 1, f"Invalid UTF-8 start byte 0x{byte:x}") from None
-
-    def _blank(self, offset: int) -> int:
-        match = _skip_blank(self.body, offset)
-        return match.end() if match else offset
-
-    def _value(self, offset: int) -> tuple[Node, int]:
-        """Begin the value at `offset`; an object or array is pushed on the stack of open ones."""
-        match = _match_scalar(self.body, offset)
-        if match is not None:
-            first = self.body[offset : offset + 1]
-            kind = STRING if first == b'"' else _LITERAL_KINDS.get(first, NUMBER)
-            return Node(self.body, kind, offset, match.end()), match.end()
-        opening = self.body[offset : offset + 1]
-        if opening == b"[" and self.keep_flat_arrays:
-            flat = _match_flat_array(self.body, offset)
-            if flat is not None:
-                return Node(self.body, ARRAY, offset, flat.end()), flat.end()
-        elif opening not in (b"{", b"["):
-            self._fail_value(offset)
-        if self.strict and len(self.open) >= MAX_DEPTH:
-            raise self._error(offset, f"Document nesting depth ({MAX_DEPTH + 1}) exceeds the maximum allowed")
-        node = Node(self.body, OBJECT if opening == b"{" else ARRAY, offset)
-        self.open.append(node)
-        return node, offset + 1
-
-    def _continue(self, offset: int) -> int:
-        """Read one member or item of the innermost open value, or its end."""
-        node = self.open[-1]
-        closing = b"}" if node.kind == OBJECT else b"]"
-        filled = bool(node.members if node.kind == OBJECT else node.items)
-        here = self.body[offset : offset + 1]
-        if here == closing:
-            node.end = offset + 1
-            self.open.pop()
-            return offset + 1
-        if filled:
-            if here != b",":
-                self._fail_separator(offset, node)
-            offset = self._blank(offset + 1)
-        if node.kind == OBJECT:
-            return self._member(node, offset)
-        child, offset = self._value(offset)
-        node.items.append(child)
-        return offset
-
-    def _member(self, node: Node, offset: int) -> int:
-        match = _match_key(self.body, offset)
-        if match is None:
-            self._fail_key(offset)
-        try:
-            name: str = json.loads(match[1])
-        except UnicodeDecodeError:
-            raise self._error(offset, "Invalid UTF-8 in a field name") from None
-        if self.strict and name in node.members:
-            raise self._error(match.end(1), f"Duplicate field '{name}'")
-        child, end = self._value(match.end())
-        node.members[name] = child
-        node.keys[name] = offset
-        return end
-
-    def _fail_trailing(self, offset: int) -> NoReturn:
-        if self.body[offset : offset + 1] in (b"}", b"]"):
-            close = self.body[offset : offset + 1].decode()
-            raise self._error(offset, f"Unexpected close marker '{close}'")
-        line, column = line_column(self.body, offset)
-        kind = _token_at(self.body, offset)
-        cause = Cause(
-            "parsing_exception",
-            f"Unexpected token [{kind}] found after the main object.",
-            {"line": line, "col": column},
-        )
-        raise ElasticsearchError(400, cause)
-
-    def _fail_value(self, offset: int) -> NoReturn:
-        self._fail_at_end(offset)
-        raise self._error(offset, f"{self._character(offset)}: expected a value")
-
-    def _fail_key(self, offset: int) -> NoReturn:
-        expected = "double-quote to start field name"
-        if (name := _match_string(self.body, offset)) is not None:
-            offset, expected = self._blank(name.end()), "a colon to separate field name and value"
-        self._fail_at_end(offset)
-        raise self._error(offset, f"{self._character(offset)}: was expecting {expected}")
-
-    def _fail_separator(self, offset: int, node: Node) -> NoReturn:
-        self._fail_at_end(offset)
-        kind = "Object" if node.kind == OBJECT else "Array"
-        raise self._error(
-            offset, f"{self._character(offset)}: was expecting comma to separate {kind} entries"
-        )
-
-    def _character(self, offset: int) -> str:
-        code = self.body[offset]
-        shown = chr(code) if 0x20 < code < 0x7F else f"\\u{code:04x}"
-        return f"Unexpected character ('{shown}' (code {code}))"
-
-    def _fail_at_end(self, offset: int) -> None:
-        if offset < len(self.body) and not self._unterminated(offset):
-            return
-        where = position(self.body, len(self.body))
-        start = self.open[-1] if self.open else None
-        opened = ""
-        if start is not None:
-            kind = "Object" if start.kind == OBJECT else "Array"
-            opened = f": expected close marker for {kind} (start marker at {self._source(start.start)})"
-        cause = Cause(
-            "json_e_o_f_exception",
-            f"Unexpected end-of-input{opened}\n at {self._source(len(self.body))}",
-        )
-        raise ElasticsearchError(
-            400, Cause("x_content_e_o_f_exception", f"{where} Unexpected end of file", caused_by=cause)
-        )
-
-    def _unterminated(self, offset: int) -> bool:
-        """Whether a string begins here and never ends."""
-        rest = self.body[offset:]
-        return rest[:1] == b'"' and re.fullmatch(_STRING[:-1] + rb"\\?", rest) is not None
-
-    def _error(self, offset: int, reason: str) -> ElasticsearchError:
-        detailed = f"{reason}\n at {self._source(offset)}"
-        return ElasticsearchError(
-            400,
-            Cause(
-                "x_content_parse_exception",
-                f"{position(self.body, offset)} {detailed}",
-                caused_by=Cause("json_parse_exception", detailed),
-            ),
-        )
-
-    def _source(self, offset: int) -> str:
-        """Jackson's description of a place."""
-        line, column = line_column(self.body, offset)
-        return f"[Source: (byte[]){source_of(self.body)}; line: {line}, column: {column}]"
-
-
-def _token_at(body: bytes, offset: int) -> str:
-    names = {b"{": OBJECT, b"[": ARRAY, b'"': STRING, **_LITERAL_KINDS}
-    return names.get(body[offset : offset + 1], NUMBER)
+    """Return the elements of an array as they were written."""
+    return [item.raw for item in parse(body, strict=False).each()]
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """`node` and every value below it, parents first. Long arrays of scalars are not entered."""
+    """Give `node` and every value below it, parents first."""
     pending = [node]
     while pending:
         current = pending.pop()

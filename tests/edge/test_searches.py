@@ -435,7 +435,7 @@ class TestLimits:
 
 async def test_plain_requests_are_served_while_a_long_body_is_looked_into(start_relay: StartRelay) -> None:
     serve, _ = answering(OK)
-    relay = await start_relay(serve)
+    relay = await start_relay(serve, {"edge": {"max_inflation": 2000}})
     searcher, other = await relay.connect(), await relay.connect()
     slow = gzip.compress(b" " * 90_000_000 + OURS)
     await searcher.send(post(slow, b"/_search", b"Content-Encoding: gzip"))

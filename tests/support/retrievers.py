@@ -8,7 +8,7 @@ import pytest
 from proxy.errors import Cause, ElasticsearchError
 from proxy.search.language.retriever_grammar import parse_retriever
 from proxy.search.language.retrievers import Retriever
-from proxy.xcontent.object_parser import ParseError
+from proxy.xcontent.faults import ParseError
 from proxy.xcontent.source import parse
 from tests.support.searches import STANDARD
 

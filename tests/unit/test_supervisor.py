@@ -320,7 +320,12 @@ class TestCannotStart:
             await wire.send(OK)
 
         async with raw_server(serve) as upstream:
-            values = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "upstream": upstream.url}
+            values: dict[str, Any] = {
+                "listen": "127.0.0.1:0",
+                "admin": "127.0.0.1:0",
+                "upstream": upstream.url,
+            }
+            values["edge"] = {"max_connections": 10}  # as any limit of open files allows
             script = (
                 "import asyncio, sys; from proxy.settings import InvalidSettingsError, load\n"
                 "from proxy.supervisor import Supervisor\n"

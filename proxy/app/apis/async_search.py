@@ -18,6 +18,7 @@ from proxy.app.metrics import SearchMetrics
 from proxy.app.own_headers import own_headers
 from proxy.errors import ElasticsearchError, error, validation_error
 from proxy.observe.outcome import HEADER
+from proxy.offload import offload
 from proxy.search.answer.async_response import (
     AsyncResult,
     Progress,
@@ -66,7 +67,7 @@ class SubmitAsyncSearch:
             return None
         params = context.params
         kept = tuple(pair for pair in params.pairs if pair[0] not in _NOT_OF_THE_SEARCH)
-        request = self._parse(context.index, Params(kept), context.body)
+        request = await offload(len(context.body), self._parse, context.index, Params(kept), context.body)
         if request is None:
             return None
         context.refuse_smile()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
+from typing import Final
 
 from proxy.app.metrics import SearchMetrics
 from proxy.errors import ElasticsearchError, error
@@ -19,6 +20,9 @@ from proxy.search.rawjson import Printer
 from proxy.search.run import Timings
 from proxy.upstream import Reply, UpstreamRefusedError
 from proxy.xcontent.params import Params
+
+AT_ONCE: Final = 128
+"""Searches of one request that go on at the same time: to begin them all is one step of the event loop."""
 
 ReadPlan = Item | SearchRequest | ElasticsearchError
 """An item that has been read: it is upstream's, ours, or has failed already."""
@@ -71,9 +75,12 @@ class Batch:
             UpstreamRefusedError, ElasticsearchError: The whole request fails.
         """
         began = time.perf_counter()
+        tasks: list[asyncio.Task[_Done]] = []
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._start(plan)) for plan in plans]
+            for start in range(0, len(plans), AT_ONCE):
+                async with asyncio.TaskGroup() as group:
+                    some = plans[start : start + AT_ONCE]
+                    tasks += [group.create_task(self._start(plan)) for plan in some]
         except ExceptionGroup as failed:
             first = failed.exceptions[0]
             raise (first.cause if isinstance(first, RoundFailedError) else first) from failed

@@ -36,6 +36,7 @@ from proxy.inference.requests import (
 from proxy.inference.service import Service
 from proxy.inference.settings_table import unknown_settings
 from proxy.inference.store import already_exists
+from proxy.offload import offload
 from proxy.search.rawjson import Printer
 from proxy.upstream import Reply
 from proxy.xcontent.java_numbers import print_float
@@ -120,12 +121,12 @@ class InferenceApi:
         if not is_ours and await self.upstream_answers(context):
             return None
         check_id(inference_id)
-        request = parse_put(context.body, target.task_type)
+        request = await offload(len(context.body), parse_put, context.body, target.task_type)
         service = self._endpoints.services.get(request.service)
         is_ours = request.task_type == RERANK and service is not None
         if not is_ours and await self.upstream_answers(context):
             return None
-        config = _parse(service, inference_id, request)
+        config = await offload(len(context.body), _parse, service, inference_id, request)
         if await self._upstream.has(context.upstream(), inference_id):
             raise already_exists(inference_id)
         await self._endpoints.create(config, _deadline(timeout), check=self._check_new)
@@ -141,14 +142,20 @@ class InferenceApi:
         if endpoint is None and await self.upstream_answers(context):
             return None
         check_id(inference_id)
-        request = parse_update(context.body, target.task_type)
+        request = await offload(len(context.body), parse_update, context.body, target.task_type)
         if endpoint is None:
             reason = f"The inference endpoint [{inference_id}] does not exist and cannot be updated"
             raise error(404, "resource_not_found_exception", reason)
         service = self._service(endpoint.config)
         if request.task_type not in (ANY, RERANK):
             raise status_error(400, "Task type must match the task type of the existing endpoint")
-        config = service.update(endpoint.config, request.service_settings, request.task_settings)
+        config = await offload(
+            len(context.body),
+            service.update,
+            endpoint.config,
+            request.service_settings,
+            request.task_settings,
+        )
         await self._endpoints.replace(config, _deadline(timeout), check=self._check_new)
         return json_reply(context, config.document())
 
@@ -197,17 +204,20 @@ class InferenceApi:
             if await self.upstream_answers(context):
                 return None
             if target.task_type == RERANK:  # else the endpoint is looked up first, to know what body to read
-                parse_rerank(context.body)
+                await offload(len(context.body), parse_rerank, context.body)
             raise not_found(target.inference_id)
         check_runs(target.task_type)
-        request = parse_rerank(context.body)
+        request = await offload(len(context.body), parse_rerank, context.body)
         service = self._service(endpoint.config)
+        task_settings = await offload(
+            len(context.body), service.request_task_settings, endpoint.config, request.task_settings
+        )
         call = RerankInput(
             request.query,
             request.inputs,
             request.top_n,
             request.return_documents,
-            service.request_task_settings(endpoint.config, request.task_settings),
+            task_settings,
         )
         try:
             ranking = await endpoint.rank(call, _deadline(timeout))

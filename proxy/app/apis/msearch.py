@@ -1,11 +1,13 @@
 """`_msearch`: many searches in one request."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from proxy.app.apis.batch import Batch, ReadPlan, max_concurrent
 from proxy.app.apis.context import ParseSearch, RequestContext
 from proxy.app.metrics import SearchMetrics
 from proxy.errors import ElasticsearchError
+from proxy.offload import offload
 from proxy.search.batch import multi
 from proxy.search.batch.multi import Item
 from proxy.search.batch.rehearsal import conclude, rehearsal, verdict
@@ -26,18 +28,14 @@ class MultiSearch:
         self._parse = parse
 
     async def answer(self, context: RequestContext) -> SearchAnswer | None:
-        if not context.has_json_body:
+        read = await offload(len(context.body), self._read, context) if context.has_json_body else None
+        if read is None:
             return None
-        request = multi.split(context.body)
-        defaults = multi.url_defaults(context.index, context.params)
-        items = [multi.with_defaults(item, defaults) for item in request.items]
-        plans = [plan_item(item, context.params, self._parse) for item in items]
-        if all(isinstance(plan, Item) for plan in plans):
-            return None
+        items, plans, dangling, terminated = read
         context.refuse_smile()
         limit = max_concurrent(context.params)
-        await _check(context, items, [*plans, _fault(request.dangling)])
-        if not request.terminated:
+        await _check(context, items, [*plans, dangling])
+        if not terminated:
             raise multi.not_terminated()
         rounds = Rounds(context.upstream(), multi.shared_query(context.params))
         try:
@@ -45,6 +43,35 @@ class MultiSearch:
         except UpstreamRefusedError as refused:
             await _check(context, items, await _with_parse_fault(context, plans, refused.reply))
             raise
+
+    def _read(self, context: RequestContext) -> "_Read | None":
+        """Read all items; None when there is nothing for us among them."""
+        body = context.body
+        if multi.has_too_many(body):
+            if any(_is_ours(line, self._parse) for line in multi.retriever_lines(body)):
+                raise multi.too_many()
+            return None
+        request = multi.split(body)
+        if not any(multi.may_hold_retriever(item.body) for item in request.items):
+            return None
+        items = multi.with_defaults(request.items, multi.url_defaults(context.index, context.params))
+        plans = [plan_item(item, context.params, self._parse) for item in items]
+        if all(isinstance(plan, Item) for plan in plans):
+            return None
+        return _Read(items, plans, _fault(request.dangling), request.terminated)
+
+
+class _Read(NamedTuple):
+    """A request that is answered here.
+
+    Attributes:
+        dangling: What is wrong with a header after the last item.
+    """
+
+    items: Sequence[Item]
+    plans: Sequence[ReadPlan]
+    dangling: ElasticsearchError | None
+    terminated: bool
 
 
 def plan_item(item: Item, params: Params, parse: ParseSearch) -> ReadPlan:
@@ -116,5 +143,6 @@ async def _check(
     if lines is None:
         raise verdict(own)
     query = multi.shared_query(context.params)
-    told = conclude(await context.upstream().request("POST", f"/_msearch?{query}", lines), own)
+    answer = await context.upstream().request("POST", f"/_msearch?{query}", lines)
+    told = await offload(len(answer.body), conclude, answer, own)
     raise UpstreamRefusedError(told) if isinstance(told, Reply) else told

@@ -2,6 +2,7 @@
 
 from proxy.app.apis.context import RequestContext
 from proxy.errors import ElasticsearchError
+from proxy.offload import offload
 from proxy.search.language.retriever_names import names_reranker
 from proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER
 from proxy.search.language.unsupported import unsupported
@@ -14,7 +15,7 @@ class OtherApi:
     """
 
     async def answer(self, context: RequestContext) -> None:
-        if _names_reranker(context.body):
+        if await offload(len(context.body), _names_reranker, context.body):
             api = context.path.rstrip("/").rpartition("/_")[2]
             raise unsupported(f"[{TEXT_SIMILARITY_RERANKER}] in [_{api}]")
 

@@ -1,6 +1,7 @@
 """`_search`."""
 
 from proxy.app.apis.context import ParseSearch, RequestContext
+from proxy.offload import offload
 from proxy.search.executor import Executor, SearchAnswer
 
 
@@ -12,7 +13,7 @@ class Search:
     async def answer(self, context: RequestContext) -> SearchAnswer | None:
         if not context.has_json_body:
             return None
-        search = self._parse(context.index, context.params, context.body)
+        search = await offload(len(context.body), self._parse, context.index, context.params, context.body)
         if search is None:
             return None
         context.refuse_smile()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from proxy.app.apis.batch import Batch, Plan, max_concurrent
@@ -9,11 +10,13 @@ from proxy.app.apis.context import ParseSearch, RequestContext
 from proxy.app.apis.msearch import plan_item
 from proxy.app.metrics import SearchMetrics
 from proxy.errors import ElasticsearchError
+from proxy.offload import offload
 from proxy.search.batch import multi, template
-from proxy.search.batch.multi import VALIDATION, Item
+from proxy.search.batch.multi import VALIDATION, Item, MultiRequest
 from proxy.search.batch.rehearsal import verdict
 from proxy.search.batch.rounds import Rounds
 from proxy.search.executor import Executor, SearchAnswer
+from proxy.search.language.request import SearchRequest
 from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.xcontent.params import Params
 
@@ -41,12 +44,15 @@ class SearchTemplate:
         body = template.rendered_body(await _render(upstream, context.body))
         if body is None or not multi.may_hold_retriever(body):
             return None
-        body = template.with_flags(body, context.body, context.params)
-        search = self._parse(context.index, template.search_params(context.params, body), body)
+        search = await offload(len(body) + len(context.body), self._read, context, body)
         if search is None:
             return None
         context.refuse_smile()
         return await self._executor.run(search, upstream)
+
+    def _read(self, context: RequestContext, body: bytes) -> SearchRequest | None:
+        body = template.with_flags(body, context.body, context.params)
+        return self._parse(context.index, template.search_params(context.params, body), body)
 
 
 class MultiSearchTemplate:
@@ -64,25 +70,25 @@ class MultiSearchTemplate:
     async def answer(self, context: RequestContext) -> SearchAnswer | None:
         if not context.has_json_body:
             return None
-        request = multi.split(context.body)
-        if not any(template.may_rerank(item.body) for item in request.items):
+        request = await offload(len(context.body), _split, context)
+        if request is None:
             return None
-        upstream = context.upstream()
-        defaults = multi.url_defaults(context.index, context.params)
-        items = [multi.with_defaults(item, defaults) for item in request.items]
+        upstream, items = context.upstream(), request.items
         rendered = await _render_all(upstream, items)
-        plans = [self._plan(item, reply, context.params) for item, reply in zip(items, rendered, strict=True)]
+        size = len(context.body) + sum(len(reply.body) for reply in rendered)
+        plans = await offload(size, self._plans, items, rendered, context.params)
         if all(isinstance(plan, Item | Reply) for plan in plans):
             return None
         context.refuse_smile()
         limit = max_concurrent(context.params)
-        for item in items:
-            multi.search_params(item, context.params)
-        _check(plans)
+        await offload(len(context.body), _check, items, plans, context.params)
         if not request.terminated:
             raise multi.not_terminated()
         rounds = Rounds(upstream, multi.shared_query(context.params), apart=True)
         return await Batch(self._executor, self._metrics, rounds, context.params, limit).run(plans)
+
+    def _plans(self, items: Sequence[Item], rendered: Sequence[Reply], params: Params) -> list[Plan]:
+        return [self._plan(item, reply, params) for item, reply in zip(items, rendered, strict=True)]
 
     def _plan(self, item: Item, rendered: Reply, params: Params) -> Plan:
         body = template.rendered_body(rendered)
@@ -92,8 +98,23 @@ class MultiSearchTemplate:
         return plan_item(search, params, self._parse)
 
 
-def _check(plans: Sequence[Plan]) -> None:
+def _split(context: RequestContext) -> MultiRequest | None:
+    """The request with headers that need no URL around them; None when no template may rerank."""
+    if multi.has_too_many(context.body):
+        if template.may_rerank(context.body):
+            raise multi.too_many()
+        return None
+    request = multi.split(context.body)
+    if not any(template.may_rerank(item.body) for item in request.items):
+        return None
+    defaults = multi.url_defaults(context.index, context.params)
+    return replace(request, items=multi.with_defaults(request.items, defaults))
+
+
+def _check(items: Sequence[Item], plans: Sequence[Plan], params: Params) -> None:
     """Refuse the whole request for what Elasticsearch finds before it runs a search."""
+    for item in items:
+        multi.search_params(item, params)
     for plan in plans:
         if isinstance(plan, Reply) and multi.error_of(plan.body)[0] in _OF_THE_TEMPLATE:
             raise UpstreamRefusedError(plan)
@@ -105,13 +126,11 @@ def _check(plans: Sequence[Plan]) -> None:
 
 
 async def _render_all(upstream: Upstream, items: Sequence[Item]) -> list[Reply]:
-    turn = asyncio.Semaphore(_RENDERED_AT_ONCE)
-
-    async def render(item: Item) -> Reply:
-        async with turn:
-            return await _render(upstream, item.body)
-
-    return await asyncio.gather(*(render(item) for item in items))
+    rendered: list[Reply] = []
+    for start in range(0, len(items), _RENDERED_AT_ONCE):
+        some = items[start : start + _RENDERED_AT_ONCE]
+        rendered += await asyncio.gather(*(_render(upstream, item.body) for item in some))
+    return rendered
 
 
 async def _render(upstream: Upstream, body: bytes) -> Reply:

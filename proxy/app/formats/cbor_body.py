@@ -12,7 +12,12 @@ from typing import Any, Final
 import cbor2
 
 from proxy.errors import Cause, ElasticsearchError
+from proxy.xcontent.faults import too_many_values
+from proxy.xcontent.text import MAX_READ_VALUES
 
+_ARGUMENT_BYTES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
+_INDEFINITE: Final = 31
+_STRINGS: Final = (2, 3)
 _MAX_DEPTH: Final = 400
 """Each level takes a call; Elasticsearch refuses queries far less deep."""
 
@@ -21,8 +26,9 @@ def read(body: bytes) -> bytes:
     """A request body as compact JSON: byte strings in Base64, tags without their meaning.
 
     Raises:
-        ElasticsearchError: 400 for a malformed body.
+        ElasticsearchError: 400 for a malformed body, and for one with more than `MAX_READ_VALUES` values.
     """
+    _check_size(body)
     decoder = cbor2.CBORDecoder(
         BytesIO(body),
         tag_hook=lambda tag, _: tag.value,
@@ -38,6 +44,28 @@ def read(body: bytes) -> bytes:
         raise _malformed(failure) from None
     _expect_end(decoder)
     return printed.encode()
+
+
+def _check_size(body: bytes) -> None:
+    """Refuse a body of very many values before anything is made of them: a byte may be an empty array.
+
+    Names, chunks of strings, tags and the ends of containers count as values.
+    """
+    place = values = 0
+    while place < len(body):
+        first = body[place]
+        major, info = first >> 5, first & 0x1F
+        place += 1
+        argument = info
+        if info in _ARGUMENT_BYTES:
+            size = _ARGUMENT_BYTES[info]
+            argument = int.from_bytes(body[place : place + size], "big")
+            place += size
+        if major in _STRINGS and info != _INDEFINITE:
+            place += argument
+        values += 1
+        if values > MAX_READ_VALUES:
+            raise too_many_values(MAX_READ_VALUES, "names and values of a body in CBOR")
 
 
 def _value(value: Any, _immutable: bool) -> Any:

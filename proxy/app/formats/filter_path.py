@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from proxy.search.rawjson import Printer, elements, members
+from proxy.xcontent.faults import MAX_DEPTH
 
 _SPLIT: Final = re.compile(r"((?:\\\.|[^.])++)\.(.*)", re.DOTALL)
 
@@ -143,7 +144,7 @@ def _filter(body: bytes, matcher: _Matcher, printer: Printer, *, inclusive: bool
     opened = [_Open(body, matcher, "")]
     while True:
         current = opened[-1]
-        inner = _advance(current, inclusive)
+        inner = _advance(current, inclusive, len(opened))
         if inner is not None:
             opened.append(inner)
             continue
@@ -155,12 +156,12 @@ def _filter(body: bytes, matcher: _Matcher, printer: Printer, *, inclusive: bool
             opened[-1].kept.append((current.name, current.printed(printer, len(opened))))
 
 
-def _advance(current: _Open, inclusive: bool) -> _Open | None:
+def _advance(current: _Open, inclusive: bool, depth: int) -> _Open | None:
     """Decide on members or elements, up to one that has to be looked through."""
     for name, raw in current.pending:
         found = current.matcher.member(name) if current.is_object else current.matcher
         if isinstance(found, _Matcher):
-            if raw[:1] in (b"{", b"["):
+            if raw[:1] in (b"{", b"[") and depth < MAX_DEPTH:
                 return _Open(raw, found, name)
             found = _Verdict.NO_MATCH  # no path goes on into a scalar
         if (found is _Verdict.MATCH) is inclusive:

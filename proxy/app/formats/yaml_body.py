@@ -11,7 +11,9 @@ import yaml
 from proxy.app.formats.yaml_emitter import WIDTH, SnakeEmitter
 from proxy.app.formats.yaml_scalars import needs_quotes, scalar_to_json
 from proxy.errors import Cause, ElasticsearchError
+from proxy.xcontent.faults import MAX_DEPTH, too_deep, too_many_values
 from proxy.xcontent.java_numbers import print_double
+from proxy.xcontent.text import MAX_READ_VALUES
 
 
 class _Mark(Protocol):
@@ -30,12 +32,26 @@ def read(body: bytes) -> bytes:
     Anchors mean nothing and an alias is its own name, because Jackson resolves neither.
 
     Raises:
-        ElasticsearchError: 400 for a malformed body.
+        ElasticsearchError: 400 for a malformed body, and for one with more than `MAX_READ_VALUES` values.
     """
     try:
-        return "".join(_to_json(yaml.parse(body, Loader=_Loader))).encode()
+        return "".join(_to_json(_bounded(yaml.parse(body, Loader=_Loader)))).encode()
     except yaml.YAMLError as failure:
         raise _malformed(failure) from None
+
+
+def _bounded(events: Iterable[yaml.Event]) -> Iterator[yaml.Event]:
+    """Refuse what would take long: libyaml's time grows with the square of the depth."""
+    depth = nodes = 0
+    for event in events:
+        if isinstance(event, yaml.NodeEvent):
+            nodes += 1
+            if nodes > MAX_READ_VALUES:
+                raise too_many_values(MAX_READ_VALUES, "names and values of a body in YAML")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise too_deep(0)
+        yield event
 
 
 @dataclass(slots=True)

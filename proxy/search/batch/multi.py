@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -26,6 +26,8 @@ _ALIASES: Final = {
     "requestCache": "request_cache",
     "searchType": "search_type",
 }
+MAX_SEARCHES: Final = 10_000
+"""Searches in one request of which some are answered here. Elasticsearch takes any number."""
 VALIDATION: Final = "action_request_validation_exception"
 _CCS: Final = "ccs_minimize_roundtrips"
 _HEADER_KEYS: Final = frozenset(
@@ -48,6 +50,8 @@ _OF_EVERY_SEARCH: Final = frozenset(
     }
 )  # fmt: skip
 _compact: Final = Printer(pretty=False)
+_RETRIEVER: Final = (b"retriever", b"\\u")
+"""The word, or what may hide it."""
 _not_on_one_line: Final = re.compile(
     rb'("(?:[^"\\\r\n]|\\[^\r\n])*+")|/\*.*?\*/|//[^\r\n]*+|[\r\n]++', re.DOTALL
 )
@@ -79,8 +83,29 @@ class MultiRequest:
     terminated: bool
 
 
+def retriever_lines(body: bytes) -> Iterator[bytes]:
+    """Give the lines that are worth parsing, some of them twice."""
+    for word in _RETRIEVER:
+        end = 0
+        while (place := body.find(word, end)) >= 0:
+            start = body.rfind(b"\n", 0, place) + 1
+            end = body.find(b"\n", place)
+            end = len(body) if end < 0 else end
+            yield body[start:end]
+
+
+def has_too_many(body: bytes) -> bool:
+    """Tell whether a request has more than `MAX_SEARCHES`."""
+    return body.count(b"\n") > 2 * MAX_SEARCHES
+
+
+def too_many() -> ElasticsearchError:
+    reason = f"rerank-proxy answers at most [{MAX_SEARCHES}] searches in one request that reranks"
+    return error(400, "illegal_argument_exception", reason)
+
+
 def split(body: bytes) -> MultiRequest:
-    """Header and body lines in turn."""
+    """Take a request apart: header and body lines in turn."""
     *lines, rest = body.split(b"\n")
     items = [Item(header, line) for header, line in zip(lines[::2], lines[1::2], strict=False)]
     return MultiRequest(items, lines[-1] if len(lines) % 2 else b"", terminated=not rest)
@@ -93,7 +118,7 @@ def not_terminated() -> ElasticsearchError:
 
 def may_hold_retriever(body: bytes) -> bool:
     """Whether a body is worth parsing: the word is in it, or may be in escapes."""
-    return b"retriever" in body or b"\\u" in body
+    return any(word in body for word in _RETRIEVER)
 
 
 def url_defaults(index: str | None, params: Params) -> dict[str, bytes]:
@@ -113,20 +138,28 @@ def shared_query(params: Params) -> str:
     return params.without(_URL_DEFAULTS)
 
 
-def with_defaults(item: Item, defaults: Mapping[str, bytes]) -> Item:
-    """The item with a header that needs no URL around it.
+def with_defaults(items: Sequence[Item], defaults: Mapping[str, bytes]) -> list[Item]:
+    """Give each item a header that needs no URL around it.
 
     A header that cannot be read stays as it is: Elasticsearch refuses it, in its own words.
     """
+    completed: dict[bytes, bytes] = {}
+    for item in items:
+        if item.header not in completed:
+            completed[item.header] = _completed(item.header, defaults)
+    return [Item(completed[item.header], item.body) for item in items]
+
+
+def _completed(line: bytes, defaults: Mapping[str, bytes]) -> bytes:
     try:
-        header = {name: value.raw for name, value in _read_header(item.header).items()}
+        header = {name: value.raw for name, value in _read_header(line).items()}
     except ElasticsearchError:
-        return item
+        return line
     keys = {_ALIASES.get(name, name): name for name in header}
     if _CCS in defaults and _CCS in keys:
         del header[keys.pop(_CCS)]  # the one option of which the URL's value is the stronger
     missing = {name: value for name, value in defaults.items() if name not in keys}
-    return Item(_compact.object({**header, **missing}, 0), item.body) if missing else item
+    return _compact.object({**header, **missing}, 0) if missing else line
 
 
 def search_params(item: Item, params: Params) -> tuple[str | None, Params]:

@@ -6,7 +6,6 @@ upstream reads may come before ours, or between them. So upstream is sent those 
 place of ours: for each a fault of the same kind that it is sure to report. Nothing runs.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -79,10 +78,11 @@ def split_messages(reason: str) -> list[str]:
     """The messages of an ``ActionRequestValidationException``, which numbers them."""
     rest = reason.removeprefix("Validation Failed: 1: ").removesuffix(";")
     messages: list[str] = []
-    while (end := rest.find(f";{len(messages) + 2}: ")) >= 0:
-        messages.append(rest[:end])
-        rest = re.sub(r"^;\d+: ", "", rest[end:])
-    return [*messages, rest]
+    start = 0
+    while (end := rest.find(mark := f";{len(messages) + 2}: ", start)) >= 0:
+        messages.append(rest[start:end])
+        start = end + len(mark)
+    return [*messages, rest[start:]]
 
 
 def _messages(fault: ElasticsearchError) -> list[str]:

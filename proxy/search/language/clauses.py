@@ -4,16 +4,19 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+import numpy as np
+
+from proxy.xcontent.faults import ParseError
 from proxy.xcontent.object_parser import (
     FLOAT,
     RAW_OBJECT,
     STR,
     Field,
-    ParseError,
     illegal_argument,
-    items,
     last_token,
     numeric,
+    one_or_each,
     parse_named,
     parse_object,
     parsing_error,
@@ -23,7 +26,8 @@ from proxy.xcontent.object_parser import (
     to_str,
     unknown_name,
 )
-from proxy.xcontent.source import ARRAY, NULL, NUMBER, OBJECT, STRING, Node, position
+from proxy.xcontent.positions import position
+from proxy.xcontent.source import ARRAY, NULL, NUMBER, OBJECT, STRING, Node
 
 DEFAULT_RESCORE_WINDOW_SIZE: Final = 10
 
@@ -38,23 +42,23 @@ def to_query(node: Node) -> bytes:
         after = _skip_separators(node.body, node.end)
         at = node.start if after is None else after.end()
         raise parsing_error(node, at, "[_na] query malformed, must start with start_object")
-    if not node.members:
+    entries = node.entries()
+    name, clause = next(entries, (None, None))
+    if name is None or clause is None:
         at = last_token(node)
         raise illegal_argument(f"query malformed, empty clause found at {position(node.body, at)}", at)
-    name, *others = node.members
-    clause = node.members[name]
     if clause.kind != OBJECT:
         reason = f"[{name}] query malformed, no start_object after query name"
         raise parsing_error(node, clause.start, reason)
-    if others:
+    for other, _ in entries:
         reason = f"[{name}] malformed query, expected [END_OBJECT] but found [FIELD_NAME]"
-        raise parsing_error(node, node.keys[others[0]], reason)
+        raise parsing_error(node, node.keys[other], reason)
     return node.raw
 
 
 def to_sort(node: Node) -> bytes:
     """``SortBuilder#fromXContent``."""
-    for item in items(node) if node.kind == ARRAY else []:
+    for item in node.each() if node.kind == ARRAY else ():
         if item.kind not in (OBJECT, STRING):
             reason = (
                 "malformed sort format, within the sort array, an object, or an actual string are allowed"
@@ -68,10 +72,9 @@ def to_search_after(node: Node) -> bytes:
     if node.kind != ARRAY:
         reason = f"Expected [{ARRAY}] in [search_after] but found [{node.kind}] inside search_after"
         raise parsing_error(node, node.start, reason)
-    values = items(node)
-    if not values:
+    if next(node.each(), None) is None:
         raise illegal_argument("Values must contains at least one value.", last_token(node))
-    for value in values:
+    for value in node.each():
         if value.kind in (OBJECT, ARRAY):
             reason = (
                 "Expected [VALUE_STRING] or [VALUE_NUMBER] or [VALUE_BOOLEAN] or [VALUE_NULL] "
@@ -87,7 +90,18 @@ def to_vector(node: Node) -> tuple[float, ...] | str:
         raise parsing_error(node, node.start, f"Unknown type [{OBJECT}] for parsing vector")
     if node.kind == STRING:
         return to_str(node)
-    return tuple(_coordinate(item) for item in (items(node) if node.kind == ARRAY else [node]))
+    numbers = _numbers(node) if node.kind == ARRAY else None
+    return tuple(_coordinate(item) for item in one_or_each(node)) if numbers is None else numbers
+
+
+def _numbers(node: Node) -> tuple[float, ...] | None:
+    """The items of an array of mere numbers, without a look at each; None for any other."""
+    try:
+        values = msgspec.json.decode(node.raw, type=list[float])
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    with np.errstate(over="ignore"):  # as in `to_float`
+        return tuple(np.array(values, np.float64).astype(np.float32).tolist())
 
 
 def _coordinate(node: Node) -> float:
@@ -125,7 +139,7 @@ _RESCORE_VECTOR_FIELDS: Final = {"oversample": Field(FLOAT.kinds, to_float, requ
 
 def to_rescorers(node: Node) -> tuple[tuple[bytes, int], ...]:
     """The rescorers of `rescore`, each with its window (``RescorerBuilder#parseFromXContent``)."""
-    return tuple(_rescorer(node, item) for item in (items(node) if node.kind == ARRAY else [node]))
+    return tuple(_rescorer(node, item) for item in one_or_each(node))
 
 
 def _rescorer(node: Node, item: Node) -> tuple[bytes, int]:
@@ -133,7 +147,7 @@ def _rescorer(node: Node, item: Node) -> tuple[bytes, int]:
         raise parsing_error(node, last_token(node), "unexpected token [END_ARRAY] after [null]")
     window = DEFAULT_RESCORE_WINDOW_SIZE
     kind = None
-    for name, member in item.members.items():
+    for name, member in item.entries():
         if member.kind in (ARRAY, NULL):
             raise parsing_error(node, member.start, f"unexpected token [{member.kind}] after [{name}]")
         if member.kind == OBJECT:

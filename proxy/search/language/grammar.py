@@ -11,7 +11,8 @@ from proxy.errors import ElasticsearchError, error
 from proxy.search.language.retriever_grammar import parse_retriever
 from proxy.search.language.retriever_names import uses
 from proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER, CompoundRetriever, LeafRetriever
-from proxy.xcontent.object_parser import INT_MAX, ParseError, parsing_error, to_bool, to_float, to_int
+from proxy.xcontent.faults import ParseError
+from proxy.xcontent.object_parser import INT_MAX, parsing_error, to_bool, to_float, to_int
 from proxy.xcontent.source import BOOLEAN, NUMBER, STRING, Node, parse
 
 TrackTotalHits = bool | int
@@ -48,7 +49,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         return None
     values: dict[str, Any] = {}
     others: dict[str, bytes] = {}
-    for name, member in root.members.items():
+    for name, member in root.entries():
         if name == "retriever":
             values[name] = parse_retriever(member)
         elif name in _SCALARS:

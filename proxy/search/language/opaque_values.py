@@ -6,7 +6,7 @@ from functools import partial
 from operator import setitem
 from typing import Final
 
-from proxy.xcontent.object_parser import items
+from proxy.xcontent.object_parser import one_or_each
 from proxy.xcontent.source import ARRAY, Node
 
 _BLANK: Final = bytes(byte if byte in b"\r\n" else ord(" ") for byte in range(256))
@@ -77,7 +77,7 @@ def _retrievers(retriever: Node) -> Iterator[tuple[str, Node]]:
             if (child := inner.members.get("retriever")) is not None:
                 pending.append(child)
             if (components := inner.members.get("retrievers")) is not None:
-                each = items(components) if components.kind == ARRAY else [components]
+                each = one_or_each(components)
                 pending.extend(component.members.get("retriever", component) for component in each)
 
 

@@ -15,7 +15,7 @@ from proxy.search.language.clauses import (
     VECTOR_BUILDER,
 )
 from proxy.search.language.leaf_grammar import BASE_FIELDS, base, parse_knn, parse_standard
-from proxy.search.language.retriever_names import nesting
+from proxy.search.language.retriever_names import MAX_NESTING, MAX_RETRIEVERS, extent
 from proxy.search.language.retrievers import (
     DEFAULT_INFERENCE_ID,
     DEFAULT_RANK_CONSTANT,
@@ -33,6 +33,7 @@ from proxy.search.language.retrievers import (
     TextSimilarityReranker,
 )
 from proxy.search.language.unsupported import unsupported
+from proxy.xcontent.faults import ParseError
 from proxy.xcontent.object_parser import (
     BOOL,
     FLOAT,
@@ -41,7 +42,6 @@ from proxy.xcontent.object_parser import (
     STR,
     STRS,
     Field,
-    ParseError,
     did_you_mean,
     illegal_argument,
     java_float,
@@ -57,8 +57,6 @@ from proxy.xcontent.object_parser import (
 )
 from proxy.xcontent.source import OBJECT, Node
 
-MAX_NESTING: Final = 50
-"""Retrievers inside one another. Elasticsearch has no limit but its stack."""
 DEFAULT_WEIGHT: Final = 1.0
 NORMALIZERS: Final = frozenset({"l2_norm", "minmax", "none"})
 
@@ -70,10 +68,13 @@ def parse_retriever(node: Node) -> Retriever:
         ElasticsearchError: 400, with Elasticsearch's type, reason and position; also for what Elasticsearch
             accepts and this proxy does not support yet.
     """
-    if nesting(node) > MAX_NESTING:
+    levels, number = extent(node)
+    if levels > MAX_NESTING:
         raise unsupported(f"[retriever] more than [{MAX_NESTING}] levels deep")
-    name, *others = node.members
-    inner = node.members[name]
+    if number > MAX_RETRIEVERS:
+        raise unsupported(f"[retriever] of more than [{MAX_RETRIEVERS}] retrievers")
+    entries = node.entries()
+    name, inner = next(entries)
     if name not in _PARSERS:
         cause = unknown_name(node, inner.start, name).cause
         hint = did_you_mean(name, _PARSERS)
@@ -82,9 +83,9 @@ def parse_retriever(node: Node) -> Retriever:
         reason = f"[{name}] retriever malformed, no [START_OBJECT] after retriever name"
         raise parsing_error(node, inner.start, reason)
     retriever = _PARSERS[name](inner)
-    if others:
+    for other, _ in entries:
         reason = f"[{name}] malformed retriever, expected [END_OBJECT] but found [FIELD_NAME]"
-        raise parsing_error(node, node.keys[others[0]], reason)
+        raise parsing_error(node, node.keys[other], reason)
     return retriever
 
 
@@ -96,7 +97,9 @@ def _parse_member(node: Node, name: str) -> Retriever:
     """The retriever that is the value of a key of `node`."""
     if name not in _PARSERS:
         raise unknown_name(node, node.keys[name], name)
-    return _PARSERS[name](node.members[name])
+    inner = node.get(name)
+    assert inner is not None  # the name was read there
+    return _PARSERS[name](inner)
 
 
 def _parse_reranker(node: Node) -> TextSimilarityReranker:
@@ -199,10 +202,11 @@ def _parse_rrf_component(node: Node) -> Component:
     """``RRFRetrieverComponent``: a retriever, or an object with a `retriever` and its `weight`."""
     if node.kind != OBJECT:
         raise parsing_error(node, node.start, f"expected object but found [{node.kind}]")
-    if next(iter(node.members), "retriever") not in ("retriever", "weight"):
+    first, _ = next(node.entries(), ("retriever", None))
+    if first not in ("retriever", "weight"):
         return Component(retriever=_parse_only_member(node))
     retriever, weight = None, DEFAULT_WEIGHT
-    for name, member in node.members.items():
+    for name, member in node.entries():
         if name == "retriever":
             retriever = _parse_component_retriever(member)
         elif name == "weight":
@@ -222,21 +226,22 @@ def _parse_rrf_component(node: Node) -> Component:
 def _parse_component_retriever(node: Node) -> Retriever:
     if node.kind != OBJECT:
         raise parsing_error(node, node.start, "retriever must be an object")
-    if not node.members:
+    if next(node.entries(), None) is None:
         raise unknown_name(node, last_token(node), "retriever")
     return _parse_only_member(node)
 
 
 def _parse_only_member(node: Node) -> Retriever:
-    name, *others = node.members
+    entries = node.entries()
+    name, child = next(entries)
     try:
         retriever = _parse_member(node, name)
     except ParseError as failure:
-        at = node.members[name].start if failure.offset is None else failure.offset
+        at = child.start if failure.offset is None else failure.offset
         raise ParseError(failure.cause, at) from None
-    if others:
-        reason = f"unknown field [{others[0]}] after retriever"
-        raise parsing_error(node, node.keys[others[0]], reason)
+    for other, _ in entries:
+        reason = f"unknown field [{other}] after retriever"
+        raise parsing_error(node, node.keys[other], reason)
     return retriever
 
 

@@ -1,56 +1,96 @@
 """Which retrievers a request names: seen without reading it by their grammar."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Final
 
-from proxy.errors import ElasticsearchError
 from proxy.search.language.retrievers import COMPOUND_TYPES, RETRIEVER_TYPES, TEXT_SIMILARITY_RERANKER
-from proxy.xcontent.source import OBJECT, Node, parse, walk
+from proxy.xcontent.faults import ParseError
+from proxy.xcontent.object_parser import one_or_each
+from proxy.xcontent.source import Node, parse, walk
+
+MAX_NESTING: Final = 50
+"""Retrievers inside one another. Elasticsearch has no limit but its stack."""
+MAX_RETRIEVERS: Final = 1000
+"""Retrievers in one tree, each of which is a search. Elasticsearch has no limit."""
 
 
 def uses(body: bytes | Node) -> frozenset[str]:
-    """The types of the compound retrievers in a search body; none of what cannot be parsed."""
+    """Return the types of the compound retrievers in a search body.
+
+    A fault of the text before the first retriever is met by upstream, too, and hides what follows it. One
+    inside the tree of retrievers counts as a reranker, if one may be there: upstream would not get that far.
+    """
     try:
         root = body if isinstance(body, Node) else parse(body)
-    except ElasticsearchError:
+        retriever = root.get("retriever")
+    except ParseError:
         return frozenset()
-    retriever = root.members.get("retriever") if root.kind == OBJECT else None
-    return frozenset() if retriever is None else COMPOUND_TYPES.intersection(_names(retriever))
+    if retriever is None:
+        return frozenset()
+    names: set[str] = set()
+    try:
+        names.update(name for name, _ in _names(retriever, None))
+    except ParseError:
+        if TEXT_SIMILARITY_RERANKER.encode() in root.body:
+            names.add(TEXT_SIMILARITY_RERANKER)
+    return COMPOUND_TYPES.intersection(names)
 
 
 def names_reranker(document: Node) -> bool:
-    """Whether there is a reranker in any `retriever` of a document, as search requests of other APIs have."""
-    retrievers = (node.members.get("retriever") for node in walk(document))
+    """Tell whether there is a reranker in any `retriever` of a document, as other APIs' searches have."""
+    retrievers = (node.get("retriever") for node in walk(document))
     return any(
-        retriever is not None and TEXT_SIMILARITY_RERANKER in _names(retriever) for retriever in retrievers
+        name == TEXT_SIMILARITY_RERANKER
+        for retriever in retrievers
+        if retriever is not None
+        for name, _ in _names(retriever, None)
     )
 
 
-def nesting(retriever: Node) -> int:
-    """How many retrievers stand inside one another; what has no retriever's name ends the count."""
-    deepest = 0
-    pending = [(retriever, 1)]
-    while pending:
-        node, level = pending.pop()
-        inner = [member for name, member in node.members.items() if name in RETRIEVER_TYPES]
-        if inner:
-            deepest = max(deepest, level)
-        pending.extend((child, level + 1) for member in inner for child in _children(member))
-    return deepest
+def extent(retriever: Node) -> tuple[int, int]:
+    """Return how many retrievers stand inside one another, and how many there are, up to the first fault of
+    the text. What has no retriever's name ends the count.
+    """
+    deepest = number = 0
+    try:
+        for name, level in _names(retriever, RETRIEVER_TYPES):
+            if name in RETRIEVER_TYPES:
+                deepest = max(deepest, level)
+                number += 1
+    except ParseError:
+        pass  # which the grammar words when it gets there
+    return deepest, number
 
 
-def _names(retriever: Node) -> Iterator[str]:
-    """Every name in the place of a retriever's, in a tree of retrievers."""
-    pending = [retriever]
-    while pending:
-        for name, inner in pending.pop().members.items():
-            yield name
-            pending.extend(_children(inner))
+def _names(retriever: Node, within: Collection[str] | None) -> Iterator[tuple[str, int]]:
+    """Every name in the place of a retriever's, in a tree of retrievers, in the order of the text; each with
+    its level, from 1 on.
+
+    Args:
+        within: The names whose values are looked into; None for all of them.
+    """
+    levels = [retriever.entries()]
+    while levels:
+        entry = next(levels[-1], None)
+        if entry is None:
+            levels.pop()
+            continue
+        name, inner = entry
+        yield name, len(levels)
+        if within is None or name in within:
+            levels.append(_entries_of_children(inner))
+
+
+def _entries_of_children(retriever: Node) -> Iterator[tuple[str, Node]]:
+    for child in _children(retriever):
+        yield from child.entries()
 
 
 def _children(retriever: Node) -> Iterator[Node]:
     """The objects inside a retriever whose keys are retrievers' names."""
-    if (child := retriever.members.get("retriever")) is not None:
-        yield child
-    if (children := retriever.members.get("retrievers")) is not None:
-        for item in children.items or [children]:
-            yield item.members.get("retriever", item)
+    for key, value in retriever.entries():
+        if key == "retriever":
+            yield value
+        elif key == "retrievers":
+            for item in one_or_each(value):
+                yield item.get("retriever") or item

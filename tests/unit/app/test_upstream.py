@@ -214,6 +214,7 @@ async def test_answers(answer: bytes) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
+        (head(100, b"a: b\r\n\r\n") * 20_000, "sent interim answers of more than 262144 bytes"),
         (head(101), "switched to a protocol that nobody asked for"),
         (b"", "closed the connection"),
         (b"HTTP/1.1 200", "broke off its answer"),
@@ -221,7 +222,7 @@ async def test_answers(answer: bytes) -> None:
         (b"HTTP/2 200 OK\r\n\r\n", "sent a malformed answer: its first line is malformed"),
         (b"<html>\r\n\r\n", "sent a malformed answer: its first line is malformed"),
         (b"SSH-2.0-x\n", "sent a malformed answer: its head holds a control character"),
-        (b"HTTP/1.1 200 OK\r\na: " + b"b" * 300_000, "sent a head of more than 262144 bytes"),
+        (b"HTTP/1.1 200 OK\r\na: " + b"b" * 300_000, "its head is longer than 262144 bytes"),
         (
             head(200, b"transfer-encoding: chunked\r\n\r\nx\r\n"),
             "sent a malformed answer: a chunk size is malformed",

@@ -19,7 +19,8 @@ from proxy.chunks import (
 )
 from proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
 from proxy.errors import Cause
-from proxy.xcontent.object_parser import Field, ParseError, parse_object
+from proxy.xcontent.faults import ParseError
+from proxy.xcontent.object_parser import Field, parse_object
 from proxy.xcontent.source import OBJECT, parse
 
 FIELDS = {"chunk_rescorer": Field(frozenset({OBJECT}), parse_chunk_rescorer)}

@@ -11,18 +11,18 @@ from proxy.edge.head import HeadError, RequestHead, ResponseHead, parse_request,
 
 def request(*lines: bytes) -> RequestHead:
     raw = b"\r\n".join(lines) + b"\r\n\r\n"
-    return parse_request(raw, len(raw))
+    return parse_request(raw)
 
 
 def response(*lines: bytes) -> ResponseHead:
     raw = b"\r\n".join(lines) + b"\r\n\r\n"
-    return parse_response(raw, len(raw))
+    return parse_response(raw)
 
 
 class TestRequest:
     def test_reads_what_frames_the_message_and_keeps_the_bytes(self) -> None:
         raw = b"POST /i/_doc?x=%zz HTTP/1.1\r\nHOST: a\r\ncontent-LENGTH:  12 \r\nX-A: \xe9\r\nx-a:\r\n\r\n"
-        head = parse_request(raw + b"body", len(raw))
+        head = parse_request(raw)
         assert (head.method, head.target, head.length) == (b"POST", b"/i/_doc?x=%zz", 12)
         assert head.keep_alive
         assert not head.chunked
@@ -148,7 +148,7 @@ class TestRequest:
     )
     def test_what_breaks_the_grammar_is_refused_with_its_reason(self, raw: bytes, reason: str) -> None:
         with pytest.raises(HeadError, match=reason) as caught:
-            parse_request(raw, len(raw))
+            parse_request(raw)
         assert caught.value.status == 400
 
     @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ class TestResponse:
 def test_arbitrary_bytes_raise_nothing_else(data: bytes) -> None:
     for parse in (parse_request, parse_response):
         with suppress(HeadError):
-            parse(data, len(data))
+            parse(data)
 
 
 TOKENS = st.text("abcXYZ-_!09", min_size=1, max_size=12).map(str.encode)

@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from proxy.edge.pool import Pool, UnixTarget, UpstreamConnection
+from proxy.edge.pool import Pool, UnixTarget, UpstreamConnection, Waiter
 
 
 async def connected(pool: Pool) -> tuple[UpstreamConnection, socket.socket]:
@@ -82,3 +84,31 @@ async def test_unused_ones_are_closed_oldest_first() -> None:
         assert pool.idle == 1
         assert pool.acquire() is second
         await pool.close()
+
+
+class Silent(UnixTarget):
+    """One that does not answer."""
+
+    attempts = 0
+
+    async def open(self, factory: Callable[[], UpstreamConnection]) -> UpstreamConnection:
+        Silent.attempts += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            Silent.attempts -= 1
+        raise AssertionError
+
+
+async def test_of_attempts_whose_clients_left_no_more_go_on_than_are_kept() -> None:
+    pool = Pool(Silent(Path("/absent")), connect_timeout_s=3600, idle_timeout_s=60, max_idle=3)
+    waiters = [Mock(spec=Waiter) for _ in range(20)]
+    for waiter in waiters:
+        attempt = pool.connect(waiter)
+        await asyncio.sleep(0)
+        attempt.abandon()
+        await asyncio.sleep(0)
+    assert Silent.attempts == 3
+    assert not any(waiter.mock_calls for waiter in waiters)
+    await pool.close()
+    assert Silent.attempts == 0

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import threading
 import tracemalloc
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from pydantic import ByteSize
 
 from proxy.edge import collect, connection
 from proxy.edge.connection import MAX_PIPELINED, ClientConnection
-from proxy.edge.mention import Mention
 from proxy.edge.pool import Pool, UnixTarget, UpstreamConnection
 from proxy.edge.state import EdgeState
 from proxy.observe.metrics import EdgeMetrics
@@ -263,19 +263,24 @@ async def test_a_client_that_leaves_while_its_search_is_looked_into_leaves_nothi
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     look = threading.Event()
+    pieces = 0
 
-    def find(*_: object) -> Mention:
+    def decompress(_: Iterable[bytes]) -> Iterator[bytes]:
+        nonlocal pieces
         assert look.wait(60)
-        return Mention.NO
+        while pieces < 1000:
+            pieces += 1
+            yield b"{}"
 
-    monkeypatch.setattr(collect, "find_in_body", find)
-    monkeypatch.setattr(collect, "INLINE_BYTES", 0)
+    monkeypatch.setattr(collect, "decompress", decompress)
+    monkeypatch.setattr(collect, "INLINE_CODED_BYTES", 0)
     relay = Relay()
-    relay.client.data_received(sized(b"{}", b"POST /_search HTTP/1.1"))
+    relay.client.data_received(sized(b"{}", b"POST /_search HTTP/1.1\r\nContent-Encoding: gzip"))
     relay.client.connection_lost(None)
     look.set()
-    await relay.state.loop.shutdown_default_executor()
+    relay.state.threads.shutdown()
     await asyncio.sleep(0)
+    assert pieces == 1, "it was looked into for nobody"
     assert not relay.at_upstream.written
     assert (relay.state.upstream.idle, relay.state.buffered) == (1, 0)
 

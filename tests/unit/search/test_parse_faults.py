@@ -11,8 +11,9 @@ import pytest
 from proxy.errors import ElasticsearchError, error
 from proxy.search.parse_faults import MAX_QUESTIONS, find_parse_fault, may_be_parse_fault
 from proxy.upstream import Reply, UpstreamRefusedError
-from proxy.xcontent.object_parser import ParseError
-from proxy.xcontent.source import Node, line_column, parse, walk
+from proxy.xcontent.faults import ParseError
+from proxy.xcontent.positions import line_column
+from proxy.xcontent.source import Node, parse, walk
 from tests.support.retrievers import RESCORE, chain, diversify, linear, pinned, rescorer, rrf, rule, texts
 from tests.support.searches import KNN, QUERY, RERANKER, STANDARD, reranking
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.xcontent.faults import ParseError
 from proxy.xcontent.object_parser import (
     BOOL,
     FLOAT,
@@ -20,10 +21,8 @@ from proxy.xcontent.object_parser import (
     STRS,
     Check,
     Field,
-    ParseError,
     did_you_mean,
     edit_distance,
-    items,
     java_float,
     objects,
     parse_named,
@@ -87,7 +86,7 @@ def test_ints_are_coerced(text: str, value: int) -> None:
         ("-1e39", float("-inf")),
         ("1e-60", 0.0),
         ('"Infinity"', float("inf")),
-        ("1" + "0" * 5000, float("inf")),
+        ("1" + "0" * 900, float("inf")),
     ],
 )
 def test_floats_are_float32(text: str, value: float) -> None:
@@ -151,7 +150,7 @@ def test_strings_that_are_no_int(text: str, type_: str, reason: str) -> None:
     assert (inner.type, inner.reason) == (type_, reason)
 
 
-@pytest.mark.parametrize("text", ["99999999999", "-2147483649", "1e99", "1e999", "9" * 5000])
+@pytest.mark.parametrize("text", ["99999999999", "-2147483649", "1e99", "1e999", "9" * 900])
 def test_numbers_that_are_no_int(text: str) -> None:
     inner = refusal(f'{{"number": {text}}}').cause.caused_by
     assert inner is not None
@@ -232,7 +231,7 @@ def test_lists_of_strings() -> None:
 @given(st.lists(st.text(max_size=3) | st.integers(), max_size=20))
 def test_items_of_any_array_have_their_places(values: list[Any]) -> None:
     text = json.dumps(values)
-    assert [json.loads(item.raw) for item in items(parse(text.encode()))] == values
+    assert [json.loads(item.raw) for item in parse(text.encode()).items] == values
 
 
 BUILD = "Failed to build [thing] after last required field arrived"

@@ -102,18 +102,18 @@ class TestHeaders:
     )
     def test_the_url_fills_in(self, index: str | None, query: str, header: bytes, expected: Any) -> None:
         defaults = multi.url_defaults(index, parse_params(query))
-        merged = multi.with_defaults(Item(header, b"{}"), defaults)
+        (merged,) = multi.with_defaults([Item(header, b"{}")], defaults)
         assert json.loads(merged.header) == expected
         assert merged.body == b"{}"
 
     @pytest.mark.parametrize("header", [b"{", b"[]", b'{"a":1,"a":2}', b"x"])
     def test_what_cannot_be_read_stays(self, header: bytes) -> None:
         item = Item(header, b"{}")
-        assert multi.with_defaults(item, {"index": b'"a"'}) is item
+        assert multi.with_defaults([item, item], {"index": b'"a"'}) == [item, item]
 
     def test_what_needs_nothing_stays(self) -> None:
         item = Item(b'{ "index" : "a" }', b"{}")
-        assert multi.with_defaults(item, {"index": b'"b"'}) is item
+        assert multi.with_defaults([item], {"index": b'"b"'}) == [item]
 
     def test_what_is_in_the_headers_is_not_in_the_url(self) -> None:
         query = "pretty&index=a&routing=b&max_concurrent_searches=3&foo=1&expand_wildcards=all"

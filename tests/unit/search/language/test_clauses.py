@@ -15,7 +15,7 @@ from proxy.search.language.clauses import (
     to_vector,
     to_vector_builder,
 )
-from proxy.xcontent.object_parser import ParseError
+from proxy.xcontent.faults import ParseError
 from proxy.xcontent.source import Node, parse
 from tests.support.retrievers import chain
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.search.language.opaque_values import Question, in_place, over, questions
-from proxy.xcontent.source import line_column, parse
+from proxy.xcontent.positions import line_column
+from proxy.xcontent.source import parse
 from tests.support.retrievers import RESCORE, diversify, linear, pinned, rescorer, rrf, rule
 from tests.support.searches import KNN, QUERY, STANDARD, reranking
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ElasticsearchError
-from proxy.search.language.retriever_grammar import MAX_NESTING, parse_retriever
+from proxy.search.language.retriever_grammar import parse_retriever
+from proxy.search.language.retriever_names import MAX_NESTING
 from proxy.search.language.retrievers import (
     Component,
     CompoundRetriever,
@@ -25,7 +26,7 @@ from proxy.search.language.retrievers import (
     TextSimilarityReranker,
     walk,
 )
-from proxy.xcontent.object_parser import ParseError
+from proxy.xcontent.faults import ParseError
 from proxy.xcontent.source import parse
 from tests.support.retrievers import (
     RESCORE,

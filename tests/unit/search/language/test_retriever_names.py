@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.search.language.retriever_names import names_reranker, nesting, uses
+from proxy.search.language.retriever_names import extent, names_reranker, uses
 from proxy.xcontent.source import parse
 from tests.support.retrievers import diversify, linear, pinned, rescorer, rrf
 from tests.support.searches import KNN, RERANKER, STANDARD, reranking
@@ -37,8 +37,24 @@ def test_types_of_compound_retrievers(body: Any, expected: set[str]) -> None:
     assert uses(raw) == uses(parse(raw)) == expected
 
 
-def test_what_cannot_be_parsed_uses_nothing() -> None:
-    assert uses(b'{"retriever":{"rrf":{}}') == frozenset()
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"{", set()),
+        (b'{"query" 1,"retriever":{"rrf":{}}}', set()),
+        (b'{"query":[}],"retriever":{"text_similarity_reranker":{}}}', set()),
+        (b'{"retriever":{"rrf":{}}', {"rrf"}),
+        (b'{"retriever":{"rrf":{"retrievers":[}', {"rrf"}),
+        (
+            b'{"retriever":{"rrf":{"retrievers":[{"standard":},{"text_similarity_reranker":{}}',
+            {"rrf", RERANKER},
+        ),
+        (b'{"retriever":{"text_similarity_reranker":{"field":x}}}', {RERANKER}),
+    ],
+)
+def test_a_fault_of_the_text_hides_what_follows_it(body: bytes, expected: set[str]) -> None:
+    """Upstream meets it first, unless it is inside a tree with retrievers that upstream may not know."""
+    assert uses(body) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,17 +84,17 @@ def test_a_mention_in_a_document_is_not(document: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tree", "levels"),
+    ("tree", "levels", "number"),
     [
-        (STANDARD, 1),
-        (rescorer(rrf(STANDARD, reranking(KNN)["retriever"])), 4),
-        ({"unknown": {"retriever": STANDARD}}, 0),
-        (rescorer({"unknown": {"retriever": STANDARD}}), 1),
-        ({}, 0),
+        (STANDARD, 1, 1),
+        (rescorer(rrf(STANDARD, reranking(KNN)["retriever"])), 4, 5),
+        ({"unknown": {"retriever": STANDARD}}, 0, 0),
+        (rescorer({"unknown": {"retriever": STANDARD}}), 1, 1),
+        ({}, 0, 0),
     ],
 )
-def test_nesting(tree: Any, levels: int) -> None:
-    assert nesting(parse(json.dumps(tree).encode())) == levels
+def test_extent(tree: Any, levels: int, number: int) -> None:
+    assert extent(parse(json.dumps(tree).encode())) == (levels, number)
 
 
 def test_depth_is_no_crash() -> None:
@@ -86,5 +102,5 @@ def test_depth_is_no_crash() -> None:
     tree = (
         b'{"rescorer":{"retriever":' * depth + json.dumps(reranking()["retriever"]).encode() + b"}}" * depth
     )
-    assert nesting(parse(tree)) == depth + 2
+    assert extent(parse(tree)) == (depth + 2, depth + 2)
     assert uses(b'{"retriever":' + tree + b"}") == {"rescorer", RERANKER}

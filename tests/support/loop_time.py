@@ -1,0 +1,41 @@
+"""How long an event loop is held, in processor time: the machine may be busy with other things."""
+
+import asyncio
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+
+@dataclass
+class LongestStep:
+    """The step of the loop that took longest."""
+
+    seconds: float = 0.0
+    what: str = ""
+
+
+@contextmanager
+def longest_step() -> Iterator[LongestStep]:
+    """Measure each step that asyncio's own loop takes meanwhile, in the processor time of its thread."""
+    longest = LongestStep()
+    run = asyncio.Handle._run
+
+    def measured(handle: asyncio.Handle) -> None:
+        began = time.thread_time()
+        run(handle)
+        seconds = time.thread_time() - began
+        if seconds > longest.seconds:
+            longest.seconds, longest.what = seconds, repr(handle)[:500]
+
+    gc.collect()
+    gc.freeze()  # as in the application: what was loaded at the start is not gone through again
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncio.Handle, "_run", measured)
+            yield longest
+    finally:
+        gc.unfreeze()
