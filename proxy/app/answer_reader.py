@@ -35,7 +35,7 @@ class AnswerReader:
         self.pieces: list[bytes] = []
         self._size = 0
         self._max_body = max_body
-        self._heads = Inbox()
+        self._inbox = Inbox()
         self._interim_bytes = 0
         self._body: Body | None = None
 
@@ -52,13 +52,11 @@ class AnswerReader:
         """
         self.begun = True
         try:
-            if self._body is not None:
-                self._read_body(self._body, data, 0)
-                return
-            self._heads.append(data)
-            self._read_heads()
-            if self._body is not None:
-                self._read_body(self._body, self._heads.block, self._heads.at)
+            if self._body is None:
+                self._inbox.append(data)
+                self._read_heads(self._inbox)
+            else:
+                self._read_body(self._body, data)
         except HeadError as problem:
             raise AnswerError(f"sent a malformed answer: {problem.reason}") from None
         except FramingError as problem:
@@ -75,12 +73,12 @@ class AnswerReader:
         elif not self.done:
             raise AnswerError("broke off its answer" if self.begun else "closed the connection")
 
-    def _read_heads(self) -> None:
-        """Read heads up to the final one."""
-        while raw := self._heads.take_head(MAX_RESPONSE_HEAD):
+    def _read_heads(self, inbox: Inbox) -> None:
+        """Read heads up to the final one, and what of the body came with it."""
+        while raw := inbox.take_head(MAX_RESPONSE_HEAD):
             head = parse_response(raw)
             if head.status >= 200:
-                self._begin_body(head)
+                self._read_body(self._begin_body(head), inbox.block[inbox.at :])
                 return
             if head.status == 101:
                 raise AnswerError("switched to a protocol that nobody asked for")
@@ -88,7 +86,7 @@ class AnswerReader:
             if self._interim_bytes > MAX_INTERIM_HEADS:
                 raise AnswerError(f"sent interim answers of more than {MAX_INTERIM_HEADS} bytes")
 
-    def _begin_body(self, head: ResponseHead) -> None:
+    def _begin_body(self, head: ResponseHead) -> Body:
         """Know how the answer ends (RFC 9112 §6.3)."""
         self.head = head
         self.reusable = head.keep_alive
@@ -101,10 +99,11 @@ class AnswerReader:
         else:
             self._body = BodyUntilClose()
             self.reusable = False
+        return self._body
 
-    def _read_body(self, body: Body, data: bytes, start: int) -> None:
+    def _read_body(self, body: Body, data: bytes) -> None:
         pieces: list[bytes] = []
-        end = body.feed(data, start, pieces)
+        end = body.feed(data, 0, pieces)
         self._size += sum(map(len, pieces))
         if self._size > self._max_body:
             raise TooLargeError

@@ -7,7 +7,6 @@ no page of a library's that a client could see.
 import asyncio
 import logging
 import socket
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, cast
@@ -24,8 +23,8 @@ logger = logging.getLogger(__name__)
 Handle = Callable[[Request], Awaitable[Response]]
 """Answers a request. It is cancelled when the client leaves."""
 
-_MAX_HEAD: Final = sys.maxsize
-"""The edge has bounded the heads that come here, by its settings."""
+_MAX_HEAD: Final = 16 * 1024 * 1024
+"""Bytes of a request's head. Those that clients may send are fewer: `edge.max_head`."""
 _MAX_PIPELINED: Final = 64 * 1024
 """Bytes of further requests that are taken in while one is answered."""
 

@@ -42,6 +42,20 @@ class InferenceMetrics:
         self._requests.labels("passed").inc()
 
 
+class UpstreamMetrics:
+    """Counts inner requests that were sent twice."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._retries = Counter(
+            "rerank_proxy_search_upstream_retries",
+            "Inner requests sent again because a kept connection turned out to be closed.",
+            registry=registry,
+        )
+
+    def sent_again(self) -> None:
+        self._retries.inc()
+
+
 class SearchMetrics:
     """Counts searches by what became of them, and where their time went."""
 

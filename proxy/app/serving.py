@@ -17,7 +17,7 @@ from proxy.app.apis.inference import InferenceApi
 from proxy.app.apis.routes import Route, inference_routes, trained_model_routes
 from proxy.app.apis.trained_models import TrainedModelsApi
 from proxy.app.listener import Listener
-from proxy.app.metrics import InferenceMetrics, SearchMetrics
+from proxy.app.metrics import InferenceMetrics, SearchMetrics, UpstreamMetrics
 from proxy.app.server import App
 from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
@@ -69,7 +69,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         engine = Engine(settings.models, settings.engine, registry)
         await engine.start()
         cleanup.push_async_callback(engine.close)
-        upstream = UpstreamClient(settings.upstream, settings.search, registry)
+        upstream = UpstreamClient(settings.upstream, settings.search, UpstreamMetrics(registry))
         cleanup.push_async_callback(upstream.close)
         remote = RemoteClient(settings.remote, registry)
         cleanup.push_async_callback(remote.close)

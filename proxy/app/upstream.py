@@ -4,13 +4,14 @@ import asyncio
 from typing import Final
 
 from multidict import CIMultiDict
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
 from proxy.app.answer_reader import AnswerReader, TooLargeError
 from proxy.app.credentials import CallerDigests
 from proxy.app.formats import codings
 from proxy.app.headers import content_type_beside, for_client
 from proxy.app.messages import fields_of, print_head
+from proxy.app.metrics import UpstreamMetrics
 from proxy.app.upstream_call import UpstreamCall, UpstreamFailedError
 from proxy.edge.pool import Pool, TcpTarget
 from proxy.edge.router import is_read_only
@@ -29,7 +30,7 @@ class UpstreamClient:
     """One pool of connections to upstream, shared by all callers."""
 
     def __init__(
-        self, upstream: UpstreamSettings, search: SearchSettings, registry: CollectorRegistry | None = None
+        self, upstream: UpstreamSettings, search: SearchSettings, metrics: UpstreamMetrics | None = None
     ) -> None:
         target = TcpTarget.from_settings(upstream)
         self._url = upstream.url
@@ -44,11 +45,7 @@ class UpstreamClient:
             idle_timeout_s=min(_IDLE_S, upstream.idle_timeout_s),
             max_idle=upstream.max_idle_connections,
         )
-        self._repeats = Counter(
-            "rerank_proxy_search_upstream_retries",
-            "Inner requests sent again because a kept connection turned out to be closed.",
-            registry=registry or CollectorRegistry(),
-        )
+        self._metrics = metrics or UpstreamMetrics(CollectorRegistry())
 
     def for_caller(self, headers: CIMultiDict[str]) -> "CallerUpstream":
         """Upstream as one caller sees it."""
@@ -81,7 +78,7 @@ class UpstreamClient:
             fields.append(("Content-Length", str(len(body))))
         head = print_head(b"%b %b HTTP/1.1" % (verb, raw_target), fields)
         self._pool.close_unused(asyncio.get_running_loop().time())
-        repeated = self._repeats.inc if _may_be_repeated(verb, raw_target) else None
+        repeated = self._metrics.sent_again if _may_be_repeated(verb, raw_target) else None
         return UpstreamCall(self._pool, [head, body] if body else [head], self._max_response, repeated)
 
     async def _reply(self, reader: AnswerReader) -> Reply:

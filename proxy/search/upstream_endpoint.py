@@ -16,6 +16,8 @@ from proxy.search.answer.failures import cause_of
 from proxy.search.run import Run
 from proxy.upstream import Reply, UpstreamRefusedError, reading
 
+_HAS_NONE = (400, 404, 405)
+"""Where there is no such endpoint, as there cannot be one of such an id, or no such API."""
 _LIMITS = ("top_n", "top_k")
 """The task settings that limit the number of results, of one service or another."""
 
@@ -31,11 +33,11 @@ async def find_upstream(run: Run, inference_id: str, timeout_s: float) -> Endpoi
         UpstreamRefusedError: Upstream does not say.
         ElasticsearchError: 502, it does not answer as Elasticsearch does.
     """
-    path = quote(inference_id, safe="")
+    path = quote(inference_id, safe="", errors="replace")  # which Java makes of an unpaired surrogate
     try:
         reply = await run.send("GET", f"/_inference/{path}", b"")
     except UpstreamRefusedError as refused:
-        if refused.reply.status == 404 or refused.reply.has_no_handler:
+        if refused.reply.status in _HAS_NONE:
             return None
         raise
     with reading("[_inference]"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from proxy.engine.errors import ModelLoadError
+from proxy.file_names import without_directories
 from proxy.settings import TrainedModelsSettings
 from proxy.trained_models.config import TrainedModelConfig
 from proxy.trained_models.directory import ModelDirectory
@@ -281,7 +282,7 @@ def _check(check: Callable[[], None]) -> None:
     try:
         check()
     except ModelLoadError as problem:
-        raise bad_request(str(problem)) from None
+        raise bad_request(without_directories(str(problem))) from None
 
 
 def now_ms() -> int:

@@ -14,6 +14,7 @@ from proxy.engine import (
     UnknownModelError,
 )
 from proxy.errors import ElasticsearchError, error
+from proxy.file_names import without_directories
 from proxy.trained_models.catalogue import Catalogue, now_ms
 from proxy.trained_models.config import TrainedModelConfig
 from proxy.trained_models.deployments import Deployment, StartRequest, StopRequest, UpdateRequest
@@ -92,7 +93,7 @@ class Deployments(Mapping[str, Deployment]):
         """`started`, `starting` or `failed`, and why."""
         status = self._engine.status().get(deployment.model_id)
         if status is None or status.state == "failed":
-            return "failed", None if status is None else status.detail
+            return "failed", None if status is None else without_directories(status.detail)
         return ("starting" if status.state == "loading" else "started"), None
 
     async def start(self, request: StartRequest) -> Deployment:
@@ -227,7 +228,7 @@ class Deployments(Mapping[str, Deployment]):
             raise status_error(
                 500,
                 "Could not start trained model deployment, the following nodes failed with errors "
-                f"[{{{NODE}={failure}}}]",
+                f"[{{{NODE}={without_directories(str(failure))}}}]",
             ) from None
 
     def _keep(self, deployment: Deployment) -> None:
@@ -269,7 +270,7 @@ def _in_natives_words(failure: Exception, timed_out: str) -> Exception:
     if isinstance(failure, QueueFullError):
         return rejected(str(failure))
     if isinstance(failure, ModelFailedError):
-        return conflict(f"Trained model deployment is [failed]: {failure}")
+        return conflict(f"Trained model deployment is [failed]: {without_directories(str(failure))}")
     if isinstance(failure, EngineError):
-        return status_error(500, f"inference failed: {failure}")
+        return status_error(500, f"inference failed: {without_directories(str(failure))}")
     return failure

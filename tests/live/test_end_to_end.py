@@ -197,7 +197,8 @@ class TestFailures:
             assert reply.status == 500
             cause = reply.json()["error"]["suppressed"][0]["caused_by"]
             assert cause["reason"].startswith(f"Model [bad] of inference endpoint [{ENDPOINT}] could not be")
-            assert str(missing) in cause["reason"]
+            assert f"no directory [{missing.name}]" in cause["reason"]
+            assert str(tmp_path) not in reply.body.decode()
             ready = proxy.admin.call("GET", "/ready")
             assert ready.status == 503
             assert ready.json()["models"]["bad"]["state"] == "failed"

@@ -14,7 +14,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from proxy import settings_page
-from proxy.app.metrics import SearchMetrics
+from proxy.app.metrics import SearchMetrics, UpstreamMetrics
 from proxy.cli import main
 from proxy.engine.metrics import EngineMetrics
 from proxy.inference.remote.metrics import RemoteMetrics
@@ -164,6 +164,7 @@ def test_all_metrics_are_listed_and_no_others() -> None:
 def _metric_names() -> Iterator[str]:
     registry = CollectorRegistry()
     SearchMetrics(registry)
+    UpstreamMetrics(registry)
     EngineMetrics(registry)
     RemoteMetrics(registry)
     for family in [*EdgeMetrics().registry.collect(), *registry.collect()]:

@@ -20,6 +20,7 @@ from proxy.engine import (
     UnknownModelError,
 )
 from proxy.errors import Cause
+from proxy.file_names import without_directories
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
@@ -133,7 +134,8 @@ class LocalRanker:
         try:
             yield
         except DeadlineExceededError as failure:
-            inner = Cause("timeout_exception", str(failure))  # whether the model still loads, say
+            told = without_directories(str(failure))  # whether the model still loads, say
+            inner = Cause("timeout_exception", told)
             raise timed_out(self._inference_id, f"{self._context.timeout_s:g}s", inner) from None
         except QueueFullError as failure:
             cause = Cause("es_rejected_execution_exception", str(failure))
@@ -144,12 +146,13 @@ class LocalRanker:
             raise status_error(
                 500,
                 f"Model [{self.model}] of inference endpoint [{self._inference_id}] could not be loaded: "
-                f"{failure}",
+                f"{without_directories(str(failure))}",
             ) from None
         except UnknownModelError as failure:
             raise InferenceFailedError(404, Cause("resource_not_found_exception", str(failure))) from None
         except EngineError as failure:
-            raise status_error(500, f"Inference with model [{self.model}] failed: {failure}") from failure
+            told = without_directories(str(failure))
+            raise status_error(500, f"Inference with model [{self.model}] failed: {told}") from failure
 
 
 def chunked(query: str, texts: Sequence[str], most: int | None) -> list[list[str]]:

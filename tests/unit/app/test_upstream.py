@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 
 from proxy.app.answer_reader import AnswerReader
+from proxy.app.metrics import UpstreamMetrics
 from proxy.app.upstream import UpstreamClient
 from proxy.errors import ElasticsearchError
 from proxy.settings import Settings
@@ -26,7 +27,8 @@ NO_HEADERS: CIMultiDict[str] = CIMultiDict()
 async def client(serve: Serve, registry: CollectorRegistry | None = None) -> AsyncIterator[UpstreamClient]:
     async with raw_server(serve) as server:
         settings = Settings.model_validate({"upstream": server.url})
-        upstream = UpstreamClient(settings.upstream, settings.search, registry)
+        metrics = None if registry is None else UpstreamMetrics(registry)
+        upstream = UpstreamClient(settings.upstream, settings.search, metrics)
         try:
             yield upstream
         finally:
@@ -212,6 +214,7 @@ async def test_answers(answer: bytes) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
+        (head(100, b"a: b\r\n\r\n") * 20_000, "sent interim answers of more than 262144 bytes"),
         (head(101), "switched to a protocol that nobody asked for"),
         (b"", "closed the connection"),
         (b"HTTP/1.1 200", "broke off its answer"),

@@ -271,7 +271,7 @@ ERRORS = [
 VALUES = [True, -1, 5, 1.5, 10**400, "x", "", [], [[]], {"a": 1}]
 MAY_BE = {
     "POST _search": {400, 500},
-    "GET _inference": {400},
+    "GET _inference": {400, 404},
     "POST _inference": {500},
     "POST _render": {400, 421},
 }

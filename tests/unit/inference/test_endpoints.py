@@ -156,6 +156,15 @@ async def test_failures_of_the_engine(raised: Exception, status: int, type_: str
     assert str(raised) in innermost.reason
 
 
+@pytest.mark.parametrize("kind", [DeadlineExceededError, ModelFailedError, EngineError])
+async def test_failures_of_the_engine_name_files_and_do_not_place_them(kind: type[EngineError]) -> None:
+    raised = kind("[/srv/secret/minilm]: [Errno 13] Permission denied: '/srv/secret/minilm/config.json'")
+    told = str((await failure(await mine(OneAnswer(raised)))).body())
+    assert "[minilm]" in told
+    assert "config.json" in told
+    assert "secret" not in told
+
+
 @pytest.mark.parametrize("docs", [(), (RankedDoc(1, 0.5),)])
 async def test_too_few_results(docs: tuple[RankedDoc, ...]) -> None:
     found = await failure(faked(*docs))

@@ -175,6 +175,21 @@ async def test_one_that_cannot_be_loaded_is_no_deployment(
     assert (await refused(start(models)))[0] == 404
 
 
+@pytest.mark.parametrize("kind", [ModelFailedError, InferenceError, EngineError])
+async def test_failures_name_files_and_do_not_place_them(
+    models: TrainedModels, engine: NotingEngine, kind: type[EngineError]
+) -> None:
+    failure = kind("[/srv/secret/mine.pt] cannot be read; see '/srv/secret/log'")
+    engine.failure = failure
+    starting = await refused(start(models))
+    engine.failure = None
+    await start(models)
+    engine.failure = failure
+    for _, _, told in (starting, await refused(infer(models, "mine", "a"))):
+        assert "[mine.pt]" in told
+        assert "secret" not in told
+
+
 async def test_what_cannot_be_started(models: TrainedModels) -> None:
     await start(models)
     assert (await refused(start(models)))[2] == (
