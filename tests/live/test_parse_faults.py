@@ -6,6 +6,7 @@
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from random import Random
 from typing import Any, Final
 
 import pytest
@@ -205,3 +206,57 @@ async def test_what_is_no_fault_of_the_body_is_told_as_before(app: SearchApp, in
     answer = await app.search(index, body(rescorer(), size=3), "preference=_only_nodes:nobody")
     assert answer.status == 400
     assert "no data nodes with criteria" in answer.json()["error"]["reason"]
+
+
+TEXT: Final = (
+    b'{ "size" : 3, "retriever": {"rescorer": {"_name": "x", "min_score": 1.5e1, "retriever": '
+    b'{"rescorer": {"filter": [], "retriever": {"standard": {"_name": "n", "terminate_after":3 }}}},'
+    b'\n "rescore": {"window_size": 4, "query": {"rescore_query": {"match_all": {}}}}}}, "from" :0}'
+)
+"""Without a clause in which a fault could be: those are upstream's to tell."""
+BYTES: Final = [*b'{}[]",:1.+e\\ \nntrufa/*', 0x01]
+
+
+def _with_a_fault(random: Random) -> bytes:
+    place = random.randrange(TEXT.index(b'"_name"'), TEXT.index(b'"rescore"'))
+    byte = bytes([random.choice(BYTES)])
+    kept = random.choice([0, 0, 1])
+    return random.choice([TEXT[:place] + byte + TEXT[place + 1 - kept :], TEXT[:place] + TEXT[place + 1 :]])
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_faults_of_the_text(
+    app: SearchApp, elasticsearch: RunningElasticsearch, index: str, seed: int
+) -> None:
+    """One byte is changed, left out or added: what is wrong, where, and what encloses it."""
+    random = Random(seed)
+    for _ in range(60):
+        broken = _with_a_fault(random)
+        ours = await app.search(index, broken)
+        if ours.status == 400:
+            answer = json.loads(await native(app, elasticsearch, index, broken))
+            assert (broken, ours.json()) == (broken, answer)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        TEXT.replace(b'"terminate_after":3', b'"terminate_after":' + b"3" * 1001),
+        TEXT.replace(b'"terminate_after":3', b'"terminate_after":' + b"3" * 1000),
+        TEXT.replace(b'"terminate_after":3', b'"unknown":0.' + b"3" * 1000),
+        TEXT.replace(b'"filter": []', b'"filter":' + b"[" * 1001 + b"]" * 1001),
+        TEXT.replace(b'"filter": []', b'"filter": [/**/, ]'),
+        TEXT.replace(b'"filter": []', b'"filter": [], "filter": []'),
+        TEXT.replace(b'"_name": "n"', b'"_name": "\\ud8"'),
+        TEXT[:-1],
+        TEXT + b" // more\n {}",
+        *(TEXT[:end] for end in range(30, TEXT.index(b'"rescore"'), 7)),
+    ],
+    ids=lambda broken: str(len(broken)),
+)
+async def test_constraints_and_ends(
+    app: SearchApp, elasticsearch: RunningElasticsearch, index: str, broken: bytes
+) -> None:
+    ours = await app.search(index, broken)
+    if ours.status != 421:  # else it is upstream that tells
+        assert ours.json() == json.loads(await native(app, elasticsearch, index, broken))
