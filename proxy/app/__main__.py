@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,7 @@ from proxy.app import control
 from proxy.app.apis.inference import InferenceApi
 from proxy.app.apis.routes import Route, inference_routes, trained_model_routes
 from proxy.app.apis.trained_models import TrainedModelsApi
+from proxy.app.ending import Ending, end_when_silent, end_within
 from proxy.app.metrics import InferenceMetrics, SearchMetrics
 from proxy.app.server import App
 from proxy.app.unknown_retrievers import UnknownRetrievers
@@ -48,6 +50,9 @@ from proxy.trained_models.trained_models import TrainedModels
 
 _MAX_HEAD: Final = 64 * 1024
 _MAX_HEADERS: Final = 1000
+_JOURNAL: Final = "engine.json"
+_CLEANUP_S: Final = 10.0
+"""For what is closed after the last answer."""
 
 
 def main() -> None:
@@ -55,18 +60,26 @@ def main() -> None:
     settings = Settings.model_validate(orders["settings"])
     configure(settings.log_level)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(settings, orders["socket"], orders["control"]))
+        status = runner.run(serve(settings, orders["socket"], orders["control"]))
+    sys.exit(status)
 
 
-async def serve(settings: Settings, socket: str, control_socket: str) -> None:
-    """Serve until the supervisor goes or says stop."""
+async def serve(settings: Settings, socket: str, control_socket: str) -> int:
+    """Serve until the supervisor goes or says stop, or something never returns.
+
+    Returns:
+        The exit status.
+    """
     registry = CollectorRegistry()
-    stop = asyncio.Event()
+    ending = Ending()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, ending.asked.set)
+    end_when_silent(settings.engine.max_batch_s)
     async with AsyncExitStack() as cleanup:
-        engine = Engine(settings.models, settings.engine, registry)
+        # Beside the sockets: it is of use to the next process of the same supervisor, and to no other.
+        journal = Path(control_socket).with_name(_JOURNAL)
+        engine = Engine(settings.models, settings.engine, registry, journal=journal, on_hang=ending.hung)
         await engine.start()
         cleanup.push_async_callback(engine.close)
         upstream = UpstreamClient(settings.upstream, settings.search)
@@ -102,8 +115,10 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         )
         await _listen(cleanup, control.application(engine, registry), control_socket, settings)
         await _listen(cleanup, app.application(), socket, settings)
-        await _watch_parent(stop)
-        await stop.wait()
+        await _watch_parent(ending.asked)
+        await ending.asked.wait()
+        end_within(settings.lifecycle.shutdown_timeout_s + _CLEANUP_S, ending.status)
+    return ending.status
 
 
 async def _uploaded_models(
