@@ -26,7 +26,8 @@ from proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-APP_COMMAND = (sys.executable, "-m", "proxy.app")
+APP_COMMAND = (sys.executable, "-P", "-m", "proxy.app")
+"""`-P`: no module is looked for in the working directory, which may be that of a model."""
 
 _MAX_SOCKET_PATH = 107
 """Bytes of a UNIX socket's path, which the system limits (`sun_path`)."""
