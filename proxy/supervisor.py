@@ -27,7 +27,8 @@ from proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-APP_COMMAND = (sys.executable, "-m", "proxy.app.process")
+APP_COMMAND = (sys.executable, "-P", "-m", "proxy.app.process")
+"""`-P`: no module is looked for in the working directory, which may be that of a model."""
 
 _DIRECTORY_PREFIX = "rerank-proxy."
 _MAX_SOCKET_PATH = 107

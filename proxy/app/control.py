@@ -13,7 +13,8 @@ def application(engine: Engine, registry: CollectorRegistry) -> web.Application:
         statuses = engine.status()
         models = {name: {"state": status.state, "detail": status.detail} for name, status in statuses.items()}
         # The others come and go with those who use them, and must not take the proxy away from everyone.
-        is_ready = all(status.state == "ready" for status in statuses.values() if status.preload)
+        loaded = all(status.state == "ready" for status in statuses.values() if status.preload)
+        is_ready = loaded and not engine.hangs
         return web.json_response({"ready": is_ready, "models": models}, status=200 if is_ready else 503)
 
     async def metrics(request: web.Request) -> web.Response:

@@ -3,10 +3,11 @@
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -16,6 +17,7 @@ from proxy.app import control
 from proxy.app.apis.inference import InferenceApi
 from proxy.app.apis.routes import Route, inference_routes, trained_model_routes
 from proxy.app.apis.trained_models import TrainedModelsApi
+from proxy.app.ending import Ending, end_when_silent, end_within
 from proxy.app.listener import Listener
 from proxy.app.metrics import InferenceMetrics, SearchMetrics, UpstreamMetrics
 from proxy.app.server import App
@@ -44,6 +46,10 @@ from proxy.trained_models.directory import ModelDirectory
 from proxy.trained_models.engine import EngineModels
 from proxy.trained_models.trained_models import TrainedModels
 
+_JOURNAL: Final = "engine.json"
+_CLEANUP_S: Final = 10.0
+"""For what is closed after the last answer."""
+
 
 def run(orders: bytes) -> None:
     """Serve until the supervisor says stop.
@@ -55,18 +61,26 @@ def run(orders: bytes) -> None:
     settings = Settings.model_validate(decoded["settings"])
     configure(settings.log_level)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(settings, decoded["socket"], decoded["control"]))
+        status = runner.run(serve(settings, decoded["socket"], decoded["control"]))
+    sys.exit(status)
 
 
-async def serve(settings: Settings, socket: str, control_socket: str) -> None:
-    """Serve until the supervisor says stop."""
+async def serve(settings: Settings, socket: str, control_socket: str) -> int:
+    """Serve until the supervisor says stop, or something never returns.
+
+    Returns:
+        The exit status.
+    """
     registry = CollectorRegistry()
-    stop = asyncio.Event()
+    ending = Ending()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, ending.asked.set)
+    end_when_silent(settings.engine.max_batch_s)
     async with AsyncExitStack() as cleanup:
-        engine = Engine(settings.models, settings.engine, registry)
+        # Beside the sockets: it is of use to the next process of the same supervisor, and to no other.
+        journal = Path(control_socket).with_name(_JOURNAL)
+        engine = Engine(settings.models, settings.engine, registry, journal=journal, on_hang=ending.hung)
         await engine.start()
         cleanup.push_async_callback(engine.close)
         upstream = UpstreamClient(settings.upstream, settings.search, UpstreamMetrics(registry))
@@ -108,7 +122,9 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> None:
         # What was loaded up to now stays. Going through it again and again would hold up all requests.
         gc.collect()
         gc.freeze()
-        await stop.wait()
+        await ending.asked.wait()
+        end_within(settings.lifecycle.shutdown_timeout_s + _CLEANUP_S, ending.status)
+    return ending.status
 
 
 async def _uploaded_models(

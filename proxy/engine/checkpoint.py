@@ -21,6 +21,12 @@ from .tokenizer import Tokenizer
 _LOCAL: Final = {"local_files_only": True, "trust_remote_code": False}
 _COPY_AGAIN: Final = "copy or download the model again"
 
+_MOST_DESCRIBED: Final = 2
+"""So many times what the files hold may config.json describe: some weights are used in several places."""
+
+_FREE_NUMBERS: Final = 16 * 1024 * 1024
+"""And so many numbers besides, of tables that are computed."""
+
 
 def quieten() -> None:
     """Progress bars and advice for developers have no place in a server's log."""
@@ -45,8 +51,12 @@ def load_transformer(profile: Profile) -> Any:
         raise ModelLoadError(
             f"[{profile.directory}] gives {config.num_labels} labels ({labels}); a reranker has exactly one"
         )
+    if not profile.weights:
+        raise ModelLoadError(f"[{profile.directory}] has no weights (model.safetensors); {_COPY_AGAIN}")
+    family = _family(config, classifies)
+    _check_size(profile, family, config)
     try:
-        model, report = _family(config, classifies).from_pretrained(
+        model, report = family.from_pretrained(
             profile.directory,
             config=config,
             dtype=torch.float32,
@@ -126,19 +136,25 @@ def _config(profile: Profile) -> Any:
     try:
         config = transformers.AutoConfig.from_pretrained(where, **_LOCAL)
     except Exception as error:  # A config of which transformers can make nothing raises anything.
-        if profile.custom_code:
-            raise ModelLoadError(_custom_code(profile)) from error
         raise ModelLoadError(f"[{where}]: its config.json is of no use ({first_line(error)})") from error
-    if profile.custom_code and not hasattr(transformers, profile.architecture or ""):
-        raise ModelLoadError(_custom_code(profile))
     return config
 
 
-def _custom_code(profile: Profile) -> str:
-    return (
-        f"[{profile.directory}] needs Python code of its own ({profile.architecture}), which is never run "
-        "here; give a model of a class that transformers has"
-    )
+def _check_size(profile: Profile, family: Any, config: Any) -> None:
+    """What the weights lack is made by transformers, in the size that config.json says, whatever that is."""
+    try:
+        with torch.device("meta"):  # where nothing takes room
+            skeleton = family.from_config(config)
+    except Exception as error:  # A config of which transformers can make nothing raises anything.
+        raise ModelLoadError(
+            f"[{profile.directory}]: its config.json is of no use ({first_line(error)})"
+        ) from error
+    described = sum(each.numel() for each in (*skeleton.parameters(), *skeleton.buffers()))
+    if described > _MOST_DESCRIBED * profile.weights + _FREE_NUMBERS:
+        raise ModelLoadError(
+            f"[{profile.directory}]: its config.json describes {described} weights, and its files hold "
+            f"{profile.weights}; the files are incomplete or of different models: {_COPY_AGAIN}"
+        )
 
 
 def _family(config: Any, classifies: bool) -> Any:
@@ -148,10 +164,7 @@ def _family(config: Any, classifies: bool) -> Any:
 
 
 def _weights_problem(profile: Profile, error: Exception) -> str:
-    where = profile.directory
-    if not any(any(where.glob(pattern)) for pattern in ("*.safetensors", "*.bin")):
-        return f"[{where}] has no weights (model.safetensors); {_COPY_AGAIN}"
-    return f"[{where}]: its weights cannot be loaded ({first_line(error)}); {_COPY_AGAIN}"
+    return f"[{profile.directory}]: its weights cannot be loaded ({first_line(error)}); {_COPY_AGAIN}"
 
 
 def _lower_case(tokenizer: Any) -> None:

@@ -1,11 +1,14 @@
-"""A thread that does not keep the process alive."""
+"""Threads that do not keep the process alive."""
 
 import asyncio
+import queue
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import Executor, Future
+from typing import ParamSpec, TypeVar
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 async def run_in_daemon_thread(work: Callable[[], _T], name: str) -> _T:
@@ -29,10 +32,62 @@ async def run_in_daemon_thread(work: Callable[[], _T], name: str) -> _T:
         result, problem = None, None
         try:
             result = work()
-        except BaseException as error:  # It belongs to whoever awaits.
-            problem = error
+        except BaseException as error:  # It belongs to the awaiting task.
+            problem = tamed(error)
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, problem)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return await future
+
+
+def tamed(error: BaseException) -> Exception:
+    """The error of a thread as one that ends no more than what has asked for it.
+
+    A library in Rust that panics, and a program that says it wants to exit, raise what is no `Exception`: it
+    would pass by all who handle failures.
+    """
+    if isinstance(error, Exception):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+class DaemonThread(Executor):
+    """One thread that does its work in turn. Unlike a pool's it never keeps the process from ending."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        if self._closed:
+            raise RuntimeError(f"thread [{self._name}] was closed")
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        future: Future[_T] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # It belongs to the caller.
+                future.set_exception(tamed(error))
+            else:
+                future.set_result(result)
+
+        self._work.put(work)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let it end after what it was given. Never waits: what it does may have no end."""
+        self._closed = True
+        self._work.put(None)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+            del work  # or it would keep the last batch, and its model, while nothing comes

@@ -1,12 +1,14 @@
 """Models on this machine, by name: load them when they are wanted, score with them."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -14,16 +16,20 @@ from proxy.settings import EngineSettings, ModelSettings
 
 from .batch import Row
 from .cache import Output, OutputCache
+from .call import Call, Ending
 from .cpu import sleep_while_waiting
 from .demand import Demand
 from .errors import DeadlineExceededError, EngineClosedError, EngineError, QueueFullError, UnknownModelError
+from .journal import Journal, Trouble
 from .loader import Loader
 from .metrics import EngineMetrics
 from .model import Model, ModelStatus
-from .runner import Runner
+from .runner import Runner, failure
 from .scheduler import Lane, Request, Scheduler
-from .scoring import Scorer
 from .threads import DeviceThreads
+from .watchdog import Hang, Watchdog
+
+_log = logging.getLogger(__name__)
 
 _TOKENIZING_THREADS: Final = 2
 """The tokenizer itself spreads a call over the cores; a second call need not wait for a huge first one."""
@@ -54,6 +60,10 @@ class Engine:
             stay so; all others as endpoints and calls need them.
         registry: Where the metrics go.
         clock: In seconds. Tells how long nobody has called a model.
+        journal: A file for what is under way: an engine that is started after this one with the same file
+            does not load what this one died of, or not at once.
+        on_hang: Is called, with the reason, when something never returns. From then on no call succeeds, and
+            only the end of the process helps.
     """
 
     def __init__(
@@ -62,19 +72,29 @@ class Engine:
         settings: EngineSettings,
         registry: CollectorRegistry | None = None,
         clock: Callable[[], float] = time.monotonic,
+        journal: Path | None = None,
+        on_hang: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._settings = settings
+        self._on_hang = on_hang
+        self._journal = Journal(journal)
+        self._watchdog = Watchdog(settings, self._journal)
         self._clock = clock
         self._metrics = EngineMetrics(registry)
         self._cache = OutputCache(settings.cache_entries)
         self._scheduler = Scheduler(settings.queue_tokens)
         self._runner = Runner(
-            self._scheduler, self._cache, self._metrics, DeviceThreads(settings.threads).use
+            self._scheduler, self._cache, self._metrics, self._watchdog, DeviceThreads(settings.threads).use
         )
-        self._loader = Loader(settings, self._runner)
+        self._loader = Loader(settings, self._runner, self._watchdog)
         self._tokenizing = ThreadPoolExecutor(_TOKENIZING_THREADS, "engine-tokenize")
-        self._models = {name: self._model(name, each, pinned=each.preload) for name, each in models.items()}
-        self._idle_timer: asyncio.TimerHandle | None = None
+        self._models = {
+            name: self._model(name, each, self._trouble(name, trusted=True), pinned=each.preload)
+            for name, each in models.items()
+        }
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._hang: Hang | None = None
+        self._over = asyncio.Event()
         self._freeing: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -84,15 +104,35 @@ class Engine:
         self._runner.start()
         for model in self._models.values():
             if model.kept_loaded:
-                model.begin()
+                self._begin(model)
         self._check_for_idle_models()
+        self._check_for_hangs()
 
     def status(self) -> Mapping[str, ModelStatus]:
         """Every model's state by name."""
         return {name: model.status for name, model in self._models.items()}
 
-    def add(self, name: str, settings: ModelSettings) -> None:
+    @property
+    def hangs(self) -> bool:
+        """Whether something never returns, so that nothing can be scored any more."""
+        return self._hang is not None
+
+    def add(
+        self,
+        name: str,
+        settings: ModelSettings,
+        *,
+        failed: str | None = None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> str | None:
         """Make a model known to a running engine. It is loaded when a call or a demand needs it.
+
+        Args:
+            failed: Why it is not, until it is allowed: it had no end before.
+            on_ready: Is called whenever it has been loaded.
+
+        Returns:
+            Why it is not loaded until it is allowed; None when it may be.
 
         Raises:
             ValueError: There is a model of that name: `remove` it first.
@@ -101,10 +141,21 @@ class Engine:
         self._check_open()
         if name in self._models:
             raise ValueError(f"there is a model [{name}] already")
-        self._models[name] = self._model(name, settings, pinned=False)
+        trouble = self._trouble(name, trusted=False) if failed is None else Trouble(failed, None)
+        self._models[name] = self._model(name, settings, trouble, pinned=False, on_ready=on_ready)
+        return trouble.reason if trouble is not None and trouble.again_in_s is None else None
 
-    async def remove(self, name: str) -> None:
-        """Forget a model, end its calls with `UnknownModelError`, and free its memory.
+    def allow(self, name: str) -> None:
+        """Let a model be loaded, although the process had to be ended because of it.
+
+        Raises:
+            UnknownModelError: No such model.
+        """
+        self._known(name).allow()
+        self._journal.forgive(name)
+
+    def remove(self, name: str) -> None:
+        """Forget a model, and end its calls with `UnknownModelError`. Its memory is freed when it is idle.
 
         Raises:
             UnknownModelError: No such model.
@@ -112,10 +163,10 @@ class Engine:
         self._check_open()
         model = self._known(name)
         del self._models[name]
-        await model.close(UnknownModelError(f"model [{name}] was removed"))
-        if name not in self._models:  # It may have been added again meanwhile.
-            self._metrics.forget(name)
-        await self._loader.free()
+        model.close(UnknownModelError(f"model [{name}] was removed"))
+        self._journal.forgive(name)
+        self._metrics.forget(name)
+        self._free()
 
     def demand(self, model: str, holder: str, demand: Demand) -> None:
         """Say what an endpoint wants of a model, in place of what it wanted before.
@@ -137,7 +188,8 @@ class Engine:
             self._models[model].release(holder)
 
     async def wait_ready(self, model: str, deadline: float | None = None) -> None:
-        """Load a model unless it is loaded, and wait for it. A load that has failed is tried again.
+        """Load a model unless it is loaded, and wait for it. A load that has failed is tried again, and one
+        that is not allowed is allowed.
 
         Args:
             deadline: On the event loop's clock, in seconds; None for none.
@@ -146,6 +198,7 @@ class Engine:
             EngineError: As `rerank`.
         """
         known = self._known(model)
+        self.allow(model)
         with known.in_use():
             async with self._in_time(known, deadline):
                 await known.loaded()
@@ -179,22 +232,93 @@ class Engine:
             model for model in self._models.values() if model.unload_if_idle(self._settings.idle_unload_s)
         ]
         if unloaded:
-            task = asyncio.create_task(self._loader.free())
-            self._freeing.add(task)
-            task.add_done_callback(self._freeing.discard)
+            self._free()
 
     async def close(self) -> None:
-        """End all calls with `EngineClosedError` and free the device."""
+        """End all calls with `EngineClosedError` and free the device. Does not wait for what has no end."""
         self._closed = True
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
         error = EngineClosedError("the engine was closed")
-        await asyncio.gather(*(model.close(error) for model in self._models.values()), *self._freeing)
+        for model in self._models.values():
+            model.close(error)
+        self._over.set()
         await self._runner.close()
-        self._tokenizing.shutdown()
+        for task in self._freeing:
+            task.cancel()
+        self._tokenizing.shutdown(wait=False, cancel_futures=True)
+        self._journal.close()
 
-    def _model(self, name: str, settings: ModelSettings, *, pinned: bool) -> Model:
-        return Model(name, settings, self._loader, self._scheduler, self._metrics, self._clock, pinned=pinned)
+    def _model(
+        self,
+        name: str,
+        settings: ModelSettings,
+        trouble: Trouble | None,
+        *,
+        pinned: bool,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> Model:
+        return Model(
+            name,
+            settings,
+            self._loader,
+            self._scheduler,
+            self._metrics,
+            self._clock,
+            pinned=pinned,
+            trouble=trouble,
+            on_ready=on_ready,
+        )
+
+    def _trouble(self, name: str, *, trusted: bool) -> Trouble | None:
+        """What stands against loading a model, in words for people."""
+        trouble = self._journal.trouble(name, trusted=trusted)
+        if trouble is None:
+            return None
+        if trouble.again_in_s is not None:
+            then = f"it is tried again {trouble.again_in_s:.0f} s after that"
+        elif trusted:
+            then = "it is not tried again before the proxy is started again"
+        else:
+            then = "it is not loaded again before a client starts it"
+        return Trouble(f"{trouble.reason}; {then}", trouble.again_in_s)
+
+    def _begin(self, model: Model) -> None:
+        """Begin to load it, later if it is to wait."""
+        wait_s = model.blocked_s
+        if 0 < wait_s < float("inf"):
+            self._later(f"load {model.name}", wait_s, lambda: self._begin(model))
+        model.begin()
+
+    def _free(self) -> None:
+        task = asyncio.create_task(self._loader.free())
+        self._freeing.add(task)
+        task.add_done_callback(self._freeing.discard)
+
+    def _later(self, name: str, seconds: float, action: Callable[[], None]) -> None:
+        self._timers[name] = asyncio.get_running_loop().call_later(seconds, action)
+
+    def _check_for_hangs(self) -> None:
+        hang = self._watchdog.check()
+        if hang is None:
+            self._later("hangs", self._watchdog.every_s, self._check_for_hangs)
+        else:
+            self._end(hang)
+
+    def _end(self, hang: Hang) -> None:
+        """Say to everyone that nothing will be scored any more."""
+        self._hang = hang
+        told = f"model [{hang.model}] failed: {hang.reason}"
+        _log.critical("%s", told)
+        if hang.model in self._models:
+            self._models[hang.model].hangs(hang.reason)
+        restart = EngineClosedError(f"the reranking process is started again, because {told}")
+        for name, model in self._models.items():
+            if name != hang.model:
+                model.close(restart)
+        self._scheduler.abandon(restart)
+        self._over.set()
+        self._on_hang(told)
 
     def _known(self, name: str) -> Model:
         model = self._models.get(name)
@@ -216,8 +340,7 @@ class Engine:
 
     def _check_for_idle_models(self) -> None:
         self.unload_idle()
-        every_s = self._settings.idle_unload_s / _IDLE_CHECKS
-        self._idle_timer = asyncio.get_running_loop().call_later(every_s, self._check_for_idle_models)
+        self._later("idle", self._settings.idle_unload_s / _IDLE_CHECKS, self._check_for_idle_models)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -228,7 +351,7 @@ class Engine:
         if not texts:
             return Reranked((), 0, 0)
         scorer = loaded.scorer
-        call = await self._in_thread(lambda: _Call.of(scorer, query, texts))
+        call = await self._in_thread(model, lambda: Call.of(scorer, query, texts))
         outputs = self._remembered(lane, call)
         cached = sum(key in outputs for key in call.text_keys)
         missing = {key: at for at, key in enumerate(call.keys) if key not in outputs}
@@ -239,7 +362,7 @@ class Engine:
         truncated = sum(query_cut or output.truncated for output in ordered[scorer.texts_at :])
         return Reranked(scorer.scores(ordered), cached, truncated)
 
-    def _remembered(self, lane: Lane, call: "_Call") -> dict[bytes, Output]:
+    def _remembered(self, lane: Lane, call: Call) -> dict[bytes, Output]:
         found = {key: self._cache.get(key) for key in call.keys}
         outputs = {key: output for key, output in found.items() if output is not None}
         hits = sum(key in outputs for key in call.text_keys)
@@ -248,10 +371,10 @@ class Engine:
         return outputs
 
     async def _run(
-        self, model: Model, lane: Lane, call: "_Call", missing: Mapping[bytes, int]
+        self, model: Model, lane: Lane, call: Call, missing: Mapping[bytes, int]
     ) -> dict[bytes, Output]:
         """Outputs of the inputs whose key and position are given, each run once whoever else wants it."""
-        ending = _Ending()
+        ending = Ending()
         try:
             request = self._scheduler.open(lane, ending.end)
         except QueueFullError:
@@ -259,7 +382,7 @@ class Engine:
             raise
         try:
             own = {key: at for key, at in missing.items() if not self._scheduler.join(request, key)}
-            encoded = await self._encode(lane, call, list(own.values())) if own else []
+            encoded = await self._encode(model, call, list(own.values())) if own else []
             rows = dict(zip(own, encoded, strict=True))
             # Another call may have had them run while this one was tokenising.
             outputs = {key: output for key in rows if (output := self._cache.get(key)) is not None}
@@ -279,56 +402,33 @@ class Engine:
             raise
         self._runner.wake()
 
-    async def _encode(self, lane: Lane, call: "_Call", wanted: Sequence[int]) -> list[Row]:
+    async def _encode(self, model: Model, call: Call, wanted: Sequence[int]) -> list[Row]:
         started = time.perf_counter()
-        rows = await self._in_thread(lambda: call.scorer.encode(call.query, call.texts, wanted))
-        self._metrics.tokenize_seconds.labels(lane.model).observe(time.perf_counter() - started)
+        rows = await self._in_thread(model, lambda: call.scorer.encode(call.query, call.texts, wanted))
+        self._metrics.tokenize_seconds.labels(model.name).observe(time.perf_counter() - started)
         return rows
 
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+    async def _in_thread(self, model: Model, work: Callable[[], _T]) -> _T:
         self._check_open()
-        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
 
+        def watched() -> _T:
+            try:
+                with self._watchdog.tokenising(model.name):
+                    return work()
+            except EngineError:
+                raise
+            except BaseException as error:  # Tokenizers fail in their own ways; those in Rust may panic.
+                _log.exception("model [%s]: the texts of a call cannot be tokenised", model.name)
+                raise failure(error) from None
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """What one call wants to know."""
-
-    scorer: Scorer
-    query: str
-    texts: list[str]
-    keys: list[bytes]
-    """One per input of the scorer."""
-
-    @classmethod
-    def of(cls, scorer: Scorer, query: str, texts: Sequence[str]) -> "_Call":
-        query, clean = _encodable(query), [_encodable(text) for text in texts]
-        return cls(scorer, query, clean, scorer.keys(query, clean))
-
-    @property
-    def text_keys(self) -> list[bytes]:
-        return self.keys[self.scorer.texts_at :]
-
-
-class _Ending:
-    """How a request ended, for the task that waits for it."""
-
-    def __init__(self) -> None:
-        self._ended = asyncio.Event()
-        self._error: EngineError | None = None
-
-    def end(self, error: EngineError | None) -> None:
-        self._error = error
-        self._ended.set()
-
-    async def wait(self) -> None:
-        await self._ended.wait()
-        if self._error is not None:
-            raise self._error
-
-
-def _encodable(text: str) -> str:
-    """Halves of surrogate pairs, which JSON can carry but no tokenizer takes, become U+FFFD."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        done = asyncio.get_running_loop().run_in_executor(self._tokenizing, watched)
+        over = asyncio.ensure_future(self._over.wait())
+        either: tuple[asyncio.Future[Any], ...] = (done, over)
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if over.done():
+                model.check_open()
+            return await done
+        finally:
+            for each in either:
+                each.cancel()

@@ -30,7 +30,7 @@ class InferenceError(EngineError):
 
 
 class EngineClosedError(EngineError):
-    """The engine was closed before the scores were there."""
+    """The engine was closed, or is about to be, before the scores were there."""
 
 
 class ModelLoadError(Exception):

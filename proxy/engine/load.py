@@ -3,6 +3,8 @@
 import inspect
 import logging
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,26 +55,47 @@ _building = threading.Lock()
 Network = Classifier | Encoder
 
 
-def load(name: str, settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
-    """Raises:
-    ModelLoadError: One line that names the source, what is wrong, and the remedy.
+def load(
+    name: str,
+    settings: ModelSettings,
+    engine: EngineSettings,
+    watch: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> LoadedModel:
+    """Load a model, downloaded if need be.
+
+    Args:
+        watch: What follows within is to have an end in time. Downloads and other models' turns are not.
+
+    Raises:
+        ModelLoadError: One line that names the source, what is wrong, and the remedy.
     """
     plugin = None if settings.backend == plugins.BUILT_IN else plugins.find(settings.backend)
     found = locate(name, settings, engine)
     if plugin is not None:
-        return plugin.load(found.directory if isinstance(found, Package) else found, settings, engine)
+        with watch():
+            return plugin.load(found.directory if isinstance(found, Package) else found, settings, engine)
     if isinstance(found, Package):
-        return load_package(found, settings, engine)
-    return _load_directory(found, settings, engine)
-
-
-def _load_directory(directory: Path, settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
-    profile = profiles.read(directory)
-    device = choose(engine)
-    with _building:
+        with watch():
+            return load_package(found, settings, engine)
+    with watch():
+        profile, device = profiles.read(found), choose(engine)
+    with _building, watch():
         quieten()
         model = load_transformer(profile)
         tokenizer = load_tokenizer(profile, model)
+    with watch():
+        return _loaded(found, profile, device, model, tokenizer, settings, engine)
+
+
+def _loaded(
+    directory: Path,
+    profile: Profile,
+    device: Device,
+    model: Any,
+    tokenizer: Tokenizer,
+    settings: ModelSettings,
+    engine: EngineSettings,
+) -> LoadedModel:
     max_length = _max_length(profile, settings, model, tokenizer)
     run = {
         "revision": settings.revision,

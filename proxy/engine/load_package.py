@@ -10,6 +10,7 @@ import torch
 
 from proxy.settings import EngineSettings, ModelSettings
 
+from . import archives, files
 from .batch import Row
 from .device import budget_tokens, choose
 from .encode import TemplatePairEncoder
@@ -34,6 +35,7 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
     ModelLoadError: One line that names what is wrong and the remedy.
     """
     digest = package.sha256
+    archives.check(package.model_path)
     vocabulary = package.read_vocabulary()
     tokenization = package.tokenization
     max_length = settings.max_length or tokenization.max_sequence_length
@@ -68,7 +70,7 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
 
 
 def _digest(package: Package) -> str:
-    with package.vocabulary_path.open("rb") as file:
+    with files.opened(package.vocabulary_path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

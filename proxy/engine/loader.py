@@ -2,7 +2,9 @@
 
 import gc
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,20 +16,40 @@ from .daemon import run_in_daemon_thread
 from .errors import InputTooLargeError, ModelFailedError, ModelLoadError
 from .runner import Runner
 from .scoring import LoadedModel
+from .watchdog import Watchdog
+
+_LONGEST_PROBLEM: Final = 1000
+"""Characters."""
 
 _WARM_UP_TEXTS: Final = ("short", "warm up " * 300)
 """The second one is as long as a model of 512 tokens takes."""
 
 
+Watch = Callable[[], AbstractContextManager[None]]
+"""Has the watchdog look at what is done within."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that can score, and what is known of its speed."""
+
+    model: LoadedModel
+    seconds: float
+    """That loading took."""
+    pace_s: float
+    """Seconds per token."""
+
+
 class Loader:
     """Makes models ready for one device."""
 
-    def __init__(self, settings: EngineSettings, runner: Runner) -> None:
+    def __init__(self, settings: EngineSettings, runner: Runner, watchdog: Watchdog) -> None:
         self._settings = settings
         self._runner = runner
+        self._watchdog = watchdog
 
-    async def load(self, name: str, settings: ModelSettings) -> tuple[LoadedModel, float]:
-        """The model, warmed up, and the seconds that it took.
+    async def load(self, name: str, settings: ModelSettings) -> Loaded:
+        """The model, warmed up.
 
         Raises:
             ModelFailedError: With one line that names the source. Its cause is the error below, unless that
@@ -36,39 +58,52 @@ class Loader:
         started = time.monotonic()
         try:
             loaded = await run_in_daemon_thread(
-                lambda: _load(name, settings, self._settings), f"engine-load-{name}"
+                lambda: _load(name, settings, self._settings, lambda: self._watchdog.load(name)),
+                f"engine-load-{name}",
             )
-            await self._runner.on_device(lambda: _warm_up(loaded))
+            pace_s = await self._runner.on_device(lambda: self._warm_up(name, loaded))
         except ModelLoadError as error:
             raise ModelFailedError(_problem(settings, error)) from None
         except Exception as error:  # The process goes on, whatever the libraries below come up with.
             raise ModelFailedError(_problem(settings, error)) from error
-        return loaded, time.monotonic() - started
+        return Loaded(loaded, time.monotonic() - started, pace_s)
 
     async def free(self) -> None:
         """Give back the memory of models that nobody refers to any more."""
         await self._runner.on_device(_free)
 
+    def _warm_up(self, name: str, loaded: LoadedModel) -> float:
+        with self._watchdog.load(name):
+            return _warm_up(loaded)
 
-def _load(name: str, settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
+
+def _load(name: str, settings: ModelSettings, engine: EngineSettings, watch: Watch) -> LoadedModel:
     # Imported on the loading thread: torch and transformers take seconds.
     from .load import load
 
-    return load(name, settings, engine)
+    return load(name, settings, engine, watch)
 
 
-def _warm_up(loaded: LoadedModel) -> None:
-    """Let the libraries below do what they do on first use, and see that the outputs are sane."""
+def _warm_up(loaded: LoadedModel) -> float:
+    """Let the libraries below do what they do on first use, and see that the outputs are sane.
+
+    Returns:
+        Seconds per token.
+    """
     rows = loaded.scorer.encode("query", _WARM_UP_TEXTS[:1], range(loaded.scorer.texts_at + 1))
     with suppress(InputTooLargeError):  # of a model whose texts must not be cut
         rows += loaded.scorer.encode("query", _WARM_UP_TEXTS[1:], [loaded.scorer.texts_at])
-    values = loaded.backend.score(Batch.of(rows))
+    batch = Batch.of(rows)
+    started = time.perf_counter()
+    values = loaded.backend.score(batch)
+    pace_s = (time.perf_counter() - started) / batch.padded_tokens
     if loaded.info["kind"] == "cross-encoder" and values.shape[1:] != (1,):
         raise ModelLoadError(f"it gives {values.shape[1]} numbers for a text; a cross-encoder gives one")
     if not np.isfinite(values).all():
         raise ModelLoadError(
             f"it gives numbers that are not finite in {loaded.info['dtype']}; set engine.dtype to float32"
         )
+    return pace_s
 
 
 def _free() -> None:
@@ -80,7 +115,10 @@ def _free() -> None:
 
 
 def _problem(settings: ModelSettings, error: Exception) -> str:
-    text = " ".join(str(error).split())
+    """One line of printable characters: names and texts of a model's files may be in it."""
+    text = " ".join("".join(each if each.isprintable() else " " for each in str(error)).split())
+    if len(text) > _LONGEST_PROBLEM:
+        text = f"{text[:_LONGEST_PROBLEM]} …"
     if isinstance(error, ModelLoadError):
         return text if settings.source in text else f"[{settings.source}]: {text}"
     return f"[{settings.source}] cannot be loaded ({type(error).__name__}: {text})"

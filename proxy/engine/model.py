@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import Final, Literal
 from proxy.settings import ModelSettings
 
 from .demand import Demand, allowed_threads
-from .errors import EngineError, ModelFailedError
-from .loader import Loader
+from .errors import EngineError, InferenceError, ModelFailedError
+from .journal import Trouble
+from .loader import Loaded, Loader
 from .metrics import EngineMetrics
 from .scheduler import Lane, Scheduler
 from .scoring import LoadedModel
@@ -38,6 +40,8 @@ class Model:
     Args:
         pinned: Whether it is kept loaded although no holder asks for it.
         clock: In seconds.
+        trouble: Why it is not to be loaded for now.
+        on_ready: Is called whenever it has been loaded.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class Model:
         clock: Callable[[], float],
         *,
         pinned: bool,
+        trouble: Trouble | None = None,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self._settings = settings
@@ -58,6 +64,7 @@ class Model:
         self._metrics = metrics
         self._clock = clock
         self._pinned = pinned
+        self._on_ready = on_ready
         self._holders: dict[str, Demand] = {}
         self._calls = 0
         self._last_used = clock()
@@ -65,9 +72,12 @@ class Model:
         self._ready: tuple[LoadedModel, Lane] | None = None
         self._failure: EngineError | None = None
         self._failed_at = 0.0
+        self._not_before = -math.inf
         self._load_seconds = 0.0
         self._end: EngineError | None = None
         metrics.not_loaded(name)
+        if trouble is not None:
+            self._block(trouble)
 
     @property
     def status(self) -> ModelStatus:
@@ -103,8 +113,19 @@ class Model:
             self._calls -= 1
             self._last_used = self._clock()
 
+    @property
+    def blocked_s(self) -> float:
+        """Seconds in which `begin` does nothing."""
+        return max(0.0, self._not_before - self._clock())
+
+    def allow(self) -> None:
+        """A client wants it: let it be loaded whatever it has done before."""
+        self._not_before = -math.inf
+
     def begin(self) -> None:
-        """Begin to load it, unless it is loaded, being loaded or closed."""
+        """Begin to load it, unless it is loaded, being loaded, closed, or not to be loaded for now."""
+        if self.blocked_s:
+            return
         if self._ready is None and self._attempt is None and self._end is None:
             self._attempt = asyncio.create_task(self._load(), name=f"engine-load-{self.name}")
 
@@ -149,17 +170,26 @@ class Model:
         _log.info("model [%s] is unloaded: nobody called it for %.0f s", self.name, idle_s)
         return True
 
-    async def close(self, error: EngineError) -> None:
-        """Unload it for good; whoever waits for it gets the error."""
+    def close(self, error: EngineError) -> None:
+        """Unload it for good; whoever waits for it gets the error. What runs is not waited for."""
         self._end = error
-        attempt = self._attempt
-        if attempt is not None:
-            attempt.cancel()
-            await asyncio.gather(attempt, return_exceptions=True)
+        if self._attempt is not None:
+            self._attempt.cancel()
+            self._attempt = None
         if self._ready is not None:
             self._scheduler.abandon(error, self._ready[1])
             self._scheduler.forget(self._ready[1])
             self._ready = None
+
+    def hangs(self, reason: str) -> None:
+        """It has no end: close it, and say so from now on."""
+        self.close(InferenceError(reason))
+        self._block(Trouble(reason, None))
+
+    def _block(self, trouble: Trouble) -> None:
+        self._failure, self._failed_at = ModelFailedError(trouble.reason), self._clock()
+        self._not_before = self._failed_at + (math.inf if trouble.again_in_s is None else trouble.again_in_s)
+        self._metrics.failed(self.name)
 
     @property
     def _detail(self) -> str:
@@ -177,7 +207,7 @@ class Model:
 
     async def _load(self) -> None:
         try:
-            loaded, self._load_seconds = await self._loader.load(self.name, self._settings)
+            loaded = await self._loader.load(self.name, self._settings)
         except ModelFailedError as failure:
             self._failure, self._failed_at = failure, self._clock()
             self._metrics.failed(self.name)
@@ -189,13 +219,16 @@ class Model:
         finally:
             self._attempt = None
 
-    def _succeed(self, loaded: LoadedModel) -> None:
-        lane = Lane(self.name, loaded.backend, loaded.budget_tokens, allowed_threads(self._holders.values()))
-        self._ready, self._failure = (loaded, lane), None
+    def _succeed(self, loaded: Loaded) -> None:
+        model, threads = loaded.model, allowed_threads(self._holders.values())
+        lane = Lane(self.name, model.backend, model.budget_tokens, threads, loaded.pace_s)
+        self._load_seconds = loaded.seconds
+        self._ready, self._failure = (model, lane), None
         self._last_used = self._clock()
         self._metrics.watch_queue(lane, self._scheduler)
-        self._metrics.loaded(self.name, loaded.info, self._load_seconds)
+        self._metrics.loaded(self.name, model.info, loaded.seconds)
         _log.info("model [%s] is ready: %s", self.name, self._detail)
+        self._on_ready()
 
 
 def _fresh(error: EngineError | None) -> EngineError:

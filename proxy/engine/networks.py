@@ -1,6 +1,6 @@
 """What runs on the device: a transformer with its head, from padded token ids to float32 outputs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,6 +24,12 @@ _POOLING_FLAGS: Final = {
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
+}
+
+
+_ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
+    "Identity": nn.Identity,
+    **{name: getattr(nn, name) for name in nn.modules.activation.__all__ if name != "MultiheadAttention"},
 }
 
 
@@ -138,10 +144,12 @@ def _built(modules: Sequence[HeadModule]) -> Iterator[nn.Module]:
             case "Pooling":
                 yield _pooling(module)
             case "Dense":
-                yield _with_weights(_dense(module), module.directory)
+                with torch.device("meta"):  # where nothing takes room, whatever config.json says
+                    dense = _dense(module)
+                yield _with_weights(dense, module.directory)
             case "LayerNorm":
-                size = _integer(module, "dimension")
-                norm = nn.ModuleDict({"norm": nn.LayerNorm(size)})
+                with torch.device("meta"):
+                    norm = nn.ModuleDict({"norm": nn.LayerNorm(_integer(module, "dimension"))})
                 yield _with_weights(norm, module.directory)["norm"]
             case "Normalize":
                 yield Normalize()
@@ -155,7 +163,9 @@ def _pooling(module: HeadModule) -> Pooling:
     if given is None:
         modes = [mode for flag, mode in _POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
     else:
-        modes = [given] if isinstance(given, str) else list(given)
+        modes = [given] if isinstance(given, str) else list(given)[: len(POOLING_MODES) + 1]
+    if len(modes) > len(POOLING_MODES):
+        raise ModelLoadError(f"[{module.directory}] pools in more ways than there are")
     unknown = [mode for mode in modes if mode not in POOLING_MODES]
     if unknown:
         raise ModelLoadError(f"[{module.directory}] pools by [{unknown[0]}], which is not supported")
@@ -173,14 +183,13 @@ def _dense(module: HeadModule) -> Dense:
 
 def _activation(module: HeadModule, path: str) -> nn.Module:
     """Only torch's own: a config file must not name code to run."""
-    name = path.rsplit(".", 1)[-1]
-    known = getattr(nn, name, None) if path.startswith("torch.nn.") else None
-    if known is None or not (isinstance(known, type) and issubclass(known, nn.Module)):
+    name = str(path).rsplit(".", 1)[-1]
+    known = _ACTIVATIONS.get(name) if str(path).startswith("torch.nn.") else None
+    if known is None:
         raise ModelLoadError(
             f"[{module.directory}] names the activation [{path}], which is not one of torch.nn"
         )
-    built: nn.Module = known()
-    return built
+    return known()
 
 
 def _integer(module: HeadModule, key: str) -> int:
@@ -198,7 +207,7 @@ def _with_weights(built: _Module, directory: Path) -> _Module:
         raise ModelLoadError(f"[{directory}] has no weights (model.safetensors); copy the model again")
     try:
         weights = load_file(safe) if safe.exists() else _load_legacy(legacy)
-        built.load_state_dict(weights)
+        built.load_state_dict(weights, assign=True)
     except Exception as error:  # Every format has its own ways to be damaged.
         reason = str(error).strip().splitlines()[0]
         raise ModelLoadError(

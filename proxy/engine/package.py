@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from . import files
 from .errors import ModelLoadError
 
 METADATA_SUFFIX: Final = ".metadata.json"
@@ -25,6 +26,11 @@ VOCABULARY_SUFFIX: Final = ".vocab.json"
 
 MAX_METADATA_BYTES: Final = 1024 * 1024
 MAX_VOCABULARY_BYTES: Final = 64 * 1024 * 1024
+MAX_SEQUENCE_LENGTH: Final = 131_072
+"""Tokens. A program that is traced with one length only has every row filled up to it."""
+
+MAX_TOKENS: Final = 1_000_000
+"""Of a vocabulary; the largest in use have some 260,000."""
 
 Kind = Literal["bert", "mpnet", "roberta", "xlm_roberta", "deberta_v2"]
 """Elasticsearch's names for the ways to tokenise."""
@@ -32,7 +38,7 @@ Kind = Literal["bert", "mpnet", "roberta", "xlm_roberta", "deberta_v2"]
 Truncate = Literal["first", "second", "none", "balanced"]
 
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
-_COPY_AGAIN: Final = "copy or download the model again"
+_COPY_AGAIN: Final = files.COPY_AGAIN
 _T = TypeVar("_T")
 
 
@@ -169,7 +175,7 @@ def check_model(path: Path, metadata: Metadata) -> str:
             raise ModelLoadError(
                 f"[{path}] has {size} bytes, and its metadata say {metadata.size}; {_COPY_AGAIN}"
             )
-        with path.open("rb") as file:
+        with files.opened(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelLoadError(f"[{path}] cannot be read ({error.strerror}); {_COPY_AGAIN}") from error
@@ -182,8 +188,8 @@ def check_model(path: Path, metadata: Metadata) -> str:
 
 def names_in(directory: Path) -> list[str]:
     """The packages of a directory, by their metadata files."""
-    files = directory.glob("*" + METADATA_SUFFIX)
-    return sorted(path.name.removesuffix(METADATA_SUFFIX) for path in files if path.is_file())
+    found = directory.glob("*" + METADATA_SUFFIX)
+    return sorted(path.name.removesuffix(METADATA_SUFFIX) for path in found if path.is_file())
 
 
 def read(directory: Path, name: str) -> Package:
@@ -231,7 +237,29 @@ def write(
         checked = msgspec.convert(msgspec.to_builtins(vocabulary), Vocabulary)
     except msgspec.ValidationError as error:
         raise ModelLoadError(f"the vocabulary cannot be used: {error}") from None
-    check_vocabulary(checked, kind)
+    write_vocabulary(directory / (name + VOCABULARY_SUFFIX), checked, kind)
+    return describe(directory, name, config)
+
+
+def write_vocabulary(path: Path, vocabulary: Vocabulary, kind: Kind) -> None:
+    """Write a vocabulary's file, if this kind of tokenization can use it.
+
+    Raises:
+        ModelLoadError: It cannot, or it is larger than what is read.
+    """
+    check_vocabulary(vocabulary, kind)
+    content = msgspec.json.encode(vocabulary)
+    if len(content) > MAX_VOCABULARY_BYTES:
+        raise ModelLoadError(f"the vocabulary has more than {MAX_VOCABULARY_BYTES} bytes")
+    replace(path, content)
+
+
+def describe(directory: Path, name: str, config: Mapping[str, Any]) -> Package:
+    """Complete a package whose program and vocabulary are in the directory already: write its metadata.
+
+    Raises:
+        ModelLoadError: The config is not that of a reranker.
+    """
     model = directory / (name + MODEL_SUFFIX)
     with model.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -243,7 +271,6 @@ def write(
         "sha256": digest,
         "vocabulary_file": name + VOCABULARY_SUFFIX,
     }
-    replace(directory / (name + VOCABULARY_SUFFIX), msgspec.json.encode(checked))
     replace(directory / (name + METADATA_SUFFIX), msgspec.json.encode(metadata))
     return read(directory, name)
 
@@ -292,8 +319,10 @@ def _tokenization(kind: str, options: _Options) -> Tokenization:
             f"texts in several parts [span: {options.span}] are not supported; set [truncate] to [second]"
         )
     length = 512 if options.max_sequence_length is None else options.max_sequence_length
-    if length < 1:
-        raise ModelLoadError(f"[max_sequence_length] must be at least 1, not [{length}]")
+    if not 1 <= length <= MAX_SEQUENCE_LENGTH:
+        raise ModelLoadError(
+            f"[max_sequence_length] must be at least 1 and at most {MAX_SEQUENCE_LENGTH}, not [{length}]"
+        )
     return Tokenization(
         known,
         do_lower_case=bool(options.do_lower_case),
@@ -310,6 +339,9 @@ def check_vocabulary(vocabulary: Vocabulary, kind: Kind) -> None:
     size = len(vocabulary.vocabulary)
     if size == 0:
         raise ModelLoadError("the vocabulary is empty")
+    for what, count in (("tokens", size), ("merges", len(vocabulary.merges))):
+        if count > MAX_TOKENS:
+            raise ModelLoadError(f"the vocabulary has {count} {what}; at most {MAX_TOKENS} are taken")
     special = SPECIAL_TOKENS[kind]
     known = set(vocabulary.vocabulary)
     for token in (special.unk, special.pad, special.sep, special.cls):
@@ -329,16 +361,12 @@ def decode(content: bytes, kind: type[_T], where: str) -> _T:
     """
     try:
         return msgspec.json.decode(content, type=kind)
-    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise ModelLoadError(f"[{where}] cannot be read ({error}); {_COPY_AGAIN}") from None
 
 
 def _decode(path: Path, kind: type[_T], limit: int) -> _T:
     try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-    except OSError as error:
+        return decode(files.read(path, limit), kind, str(path))
+    except FileNotFoundError as error:
         raise ModelLoadError(f"[{path}] cannot be read ({error.strerror}); {_COPY_AGAIN}") from error
-    if len(content) > limit:
-        raise ModelLoadError(f"[{path}] has more than {limit} bytes: it is not that of a model package")
-    return decode(content, kind, str(path))

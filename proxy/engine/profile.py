@@ -3,19 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import msgspec
 
 from .errors import ModelLoadError
+from .inspection import check_inside, inspect, inspect_module, read_json
 
-_T = TypeVar("_T")
 _Object = dict[str, Any]
 
 Kind = Literal["cross-encoder", "bi-encoder"]
 
 HEAD_MODULES: Final = ("Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
 """Modules of sentence-transformers that may follow its Transformer."""
+
+_MAX_MODULES: Final = 100
+_MAX_PROMPT: Final = 8192
+"""Characters."""
 
 _TRANSFORMER_CONFIGS: Final = (
     "sentence_bert_config.json",
@@ -35,6 +39,8 @@ class HeadModule:
     name: str
     directory: Path
     config: Mapping[str, Any]
+    weights: int = 0
+    """Numbers in its files of weights, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +51,8 @@ class Profile:
     directory: Path
     """Of the transformer: config.json, weights and tokenizer."""
     architecture: str | None
-    custom_code: bool = False
-    """Whether config.json names Python code of the model's own."""
+    weights: int
+    """Numbers in the transformer's files of weights, at most."""
     head: tuple[HeadModule, ...] = ()
     """Empty for a model whose own head gives the logit."""
     max_length: int | None = None
@@ -62,17 +68,41 @@ class _Module(msgspec.Struct):
     path: str
 
 
+class _Library(msgspec.Struct):
+    """config_sentence_transformers.json, as far as it matters here."""
+
+    model_type: str = "SentenceTransformer"
+    prompts: dict[str, str | None] | None = None
+    default_prompt_name: str | None = None
+
+
+class _Config(msgspec.Struct):
+    """config.json, as far as it matters here."""
+
+    architectures: list[str] | None = None
+
+
+class _TransformerSettings(msgspec.Struct):
+    """sentence_bert_config.json and its like."""
+
+    max_seq_length: int | None = None
+    do_lower_case: bool | None = None
+
+
 def read(directory: Path) -> Profile:
-    """Raises:
-    ModelLoadError: It is no model, or not one that can rerank.
+    """Read what a directory says, once all that it has was looked at.
+
+    Raises:
+        ModelLoadError: It is no model, or not one that can rerank.
     """
-    modules = _read_json(directory / "modules.json", list[_Module])
-    library = _read_json(directory / "config_sentence_transformers.json", _Object) or {}
+    modules = read_json(directory / "modules.json", list[_Module])
+    library = read_json(directory / "config_sentence_transformers.json", _Library) or _Library()
     transformer, head = _split_modules(directory, modules) if modules else (directory, ())
-    config = _read_json(transformer / "config.json", _Object)
+    config = read_json(transformer / "config.json", _Config)
     if config is None:
         raise ModelLoadError(f"[{transformer}] has no config.json: it is not the directory of a model")
-    architecture = next(iter(config.get("architectures") or ()), None)
+    weights = inspect(transformer, directory)
+    architecture = next(iter(config.architectures or ()), None)
     own_head = architecture is not None and architecture.endswith("ForSequenceClassification")
     settings = _transformer_settings(transformer)
     kind = _kind(directory, architecture, own_head, head, library)
@@ -81,10 +111,10 @@ def read(directory: Path) -> Profile:
         kind=kind,
         directory=transformer,
         architecture=architecture,
-        custom_code="auto_map" in config,
+        weights=weights,
         head=head,
-        max_length=settings.get("max_seq_length"),
-        do_lower_case=bool(settings.get("do_lower_case")),
+        max_length=settings.max_seq_length,
+        do_lower_case=bool(settings.do_lower_case),
         query_prompt=query_prompt,
         text_prompt=text_prompt,
     )
@@ -92,8 +122,14 @@ def read(directory: Path) -> Profile:
 
 def _split_modules(directory: Path, modules: "list[_Module]") -> tuple[Path, tuple[HeadModule, ...]]:
     """The transformer's directory and the modules behind it."""
-    listed = [(each.type.rsplit(".", 1)[-1], directory / each.path) for each in modules]
+    if len(modules) > _MAX_MODULES:
+        raise ModelLoadError(
+            f"[{directory}]: its modules.json names {len(modules)} modules; that is no model's"
+        )
+    listed = [(_class_name(directory, each), directory / each.path) for each in modules]
     (first, transformer), *rest = listed
+    for _, path in listed:
+        check_inside(path, directory)
     unknown = [name for name, _ in rest if name not in HEAD_MODULES]
     if first != "Transformer" or unknown:
         odd = first if first != "Transformer" else unknown[0]
@@ -101,8 +137,24 @@ def _split_modules(directory: Path, modules: "list[_Module]") -> tuple[Path, tup
             f"[{directory}]: its modules.json names [{odd}]; supported are Transformer followed by "
             f"{', '.join(HEAD_MODULES)}"
         )
-    head = (HeadModule(name, path, _read_json(path / "config.json", _Object) or {}) for name, path in rest)
+    head = [
+        HeadModule(
+            name, path, read_json(path / "config.json", _Object) or {}, inspect_module(path, directory)
+        )
+        for name, path in rest
+    ]
     return transformer, tuple(head)
+
+
+def _class_name(directory: Path, module: _Module) -> str:
+    """Of a module of sentence-transformers."""
+    package, _, name = module.type.rpartition(".")
+    if package.partition(".")[0] != "sentence_transformers":
+        raise ModelLoadError(
+            f"[{directory}]: its modules.json needs Python code of its own ([{module.type}]), which is never "
+            "run here; give a model of sentence-transformers' own modules"
+        )
+    return name
 
 
 def _kind(
@@ -110,9 +162,9 @@ def _kind(
     architecture: str | None,
     own_head: bool,
     head: tuple[HeadModule, ...],
-    library: Mapping[str, Any],
+    library: _Library,
 ) -> Kind:
-    model_type = library.get("model_type", "SentenceTransformer")
+    model_type = library.model_type
     pools = any(module.name == "Pooling" for module in head)
     if head and model_type == "CrossEncoder" and pools:
         return "cross-encoder"
@@ -138,32 +190,24 @@ def _why_not(architecture: str | None, head: tuple[HeadModule, ...], model_type:
     return f"is {architecture} without a scoring head and without modules.json; {wanted}"
 
 
-def _prompts(kind: Kind, library: Mapping[str, Any]) -> tuple[str, str]:
+def _prompts(kind: Kind, library: _Library) -> tuple[str, str]:
     """What sentence-transformers puts before a query and a text when its caller asks for nothing.
 
     For bi-encoders as its `encode_query` and `encode_document` do, for cross-encoders as `predict`.
     """
-    prompts = library.get("prompts") or {}
-    default = prompts.get(library.get("default_prompt_name")) or ""
+    prompts = library.prompts or {}
+    if any(len(prompt or "") > _MAX_PROMPT for prompt in prompts.values()):
+        raise ModelLoadError(f"a prompt has more than {_MAX_PROMPT} characters; it stands before every text")
+    default = prompts.get(library.default_prompt_name or "") or ""
     if kind == "cross-encoder":
         return default, ""
     text = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default)
     return prompts.get("query", default) or "", text or ""
 
 
-def _transformer_settings(directory: Path) -> Mapping[str, Any]:
+def _transformer_settings(directory: Path) -> _TransformerSettings:
     for name in _TRANSFORMER_CONFIGS:
-        settings = _read_json(directory / name, _Object)
-        if settings:
+        settings = read_json(directory / name, _TransformerSettings)
+        if settings is not None and settings != _TransformerSettings():
             return settings
-    return {}
-
-
-def _read_json(path: Path, kind: type[_T]) -> _T | None:
-    """The file's content; None when there is no such file."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
-        raise ModelLoadError(f"[{path}] cannot be read ({error}); copy the model again") from error
+    return _TransformerSettings()

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 import numpy as np
@@ -13,14 +12,19 @@ from numpy.typing import NDArray
 from .backend import Backend
 from .batch import Batch
 from .cache import Output, OutputCache
+from .daemon import DaemonThread
 from .errors import EngineClosedError, EngineError, InferenceError, OutOfDeviceMemoryError
 from .metrics import EngineMetrics
 from .scheduler import Job, JobState, Lane, Scheduler
+from .watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
 _BATCHES_AHEAD: Final = 2
 """One batch runs while the next is made ready."""
+
+_CLOSE_S: Final = 2.0
+"""For the batches under way when the engine is closed: one that has no end must not hold that up."""
 
 _T = TypeVar("_T")
 Outcome = tuple[Job, Output | EngineError]
@@ -40,14 +44,16 @@ class Runner:
         scheduler: Scheduler,
         cache: OutputCache,
         metrics: EngineMetrics,
+        watchdog: Watchdog,
         use_threads: Callable[[int | None], None] | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._cache = cache
         self._metrics = metrics
+        self._watchdog = watchdog
         self._use_threads = use_threads or _leave_threads
-        self._device = ThreadPoolExecutor(1, "engine-device")
-        self._stage = ThreadPoolExecutor(1, "engine-batches")
+        self._device = DaemonThread("engine-device")
+        self._stage = DaemonThread("engine-batches")
         self._slots = asyncio.Semaphore(_BATCHES_AHEAD)
         self._work = asyncio.Event()
         self._batches: set[asyncio.Task[None]] = set()
@@ -70,12 +76,15 @@ class Runner:
         self._work.set()
 
     async def close(self) -> None:
-        """End all requests; return when the device is idle."""
+        """End all requests; return when the device is idle, unless it does not become so."""
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.gather(self._loop_task, return_exceptions=True)
         self._scheduler.abandon(EngineClosedError("the engine was closed"))
-        await asyncio.gather(*self._batches, return_exceptions=True)
+        if self._batches:
+            await asyncio.wait(self._batches, timeout=_CLOSE_S)
+        for batch in tuple(self._batches):
+            batch.cancel()
         self._stage.shutdown()
         self._device.shutdown()
 
@@ -108,7 +117,7 @@ class Runner:
             outcomes = await loop.run_in_executor(self._device, self._score, lane, jobs, batch)
         except Exception as error:  # A bug of ours must not leave callers waiting for ever.
             _log.exception("model [%s]: a batch was lost", lane.model)
-            outcomes = [(job, _failure(error)) for job in jobs]
+            outcomes = [(job, failure(error)) for job in jobs]
         for job, outcome in outcomes:
             if isinstance(outcome, Output):
                 self._cache.put(job.key, outcome)
@@ -124,11 +133,12 @@ class Runner:
         started = time.perf_counter()
         try:
             self._use_threads(lane.threads)
-            values = _score_in_memory(lane.backend, batch)
+            with self._watchdog.batch(lane.model, batch.padded_tokens, lane.pace_s):
+                values = _score_in_memory(lane.backend, batch)
         except Exception as error:  # Whatever a model raises fails its rows, never the thread.
             _log.exception("model [%s]: a batch of %d rows failed", lane.model, len(batch))
             self._metrics.failed_batches.labels(lane.model).inc()
-            return [(job, _failure(error)) for job in live]
+            return [(job, failure(error)) for job in live]
         self._observe(lane, live, batch, time.perf_counter() - started)
         return _outcomes(live, values)
 
@@ -171,7 +181,8 @@ def _outcomes(jobs: Sequence[Job], values: NDArray[np.float32]) -> list[Outcome]
     ]
 
 
-def _failure(error: Exception) -> InferenceError:
+def failure(error: BaseException) -> InferenceError:
+    """What a library below raised, whatever it is, in a line."""
     text = str(error).strip()
     first_line = text.splitlines()[0] if text else "no details"
     if isinstance(error, OutOfDeviceMemoryError):

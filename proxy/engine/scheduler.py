@@ -44,6 +44,8 @@ class Lane:
     """Tokens of one batch, padding included; one row alone may be longer."""
     threads: int | None = None
     """The most CPU threads of one batch; None: as many as there are. May change at any time."""
+    pace_s: float = 0.0
+    """Seconds that the model needs for a token, as far as is known."""
 
 
 class JobState(Enum):

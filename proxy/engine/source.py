@@ -10,6 +10,7 @@ from typing import Final
 from proxy.observe.log import adopt_libraries
 from proxy.settings import EngineSettings, ModelSettings
 
+from . import files as regular
 from . import package as packages
 from . import repository
 from .errors import ModelLoadError
@@ -141,7 +142,7 @@ def _fingerprint(directory: Path, parameters: Mapping[str, object], files: Itera
     for key, value in sorted(parameters.items()):
         digest.update(f"{key}={value!r}\0".encode())
     for path in sorted(files):
-        with path.open("rb") as file:
+        with regular.opened(path) as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.relative_to(directory).as_posix()}={content}\0".encode())
     return digest.hexdigest()

@@ -99,6 +99,17 @@ class EngineSettings(Section):
         900.0,
         description="Seconds without calls after which a model that nothing keeps loaded is unloaded.",
     )
+    max_batch_s: Seconds = Field(
+        120.0,
+        description="Seconds after which a batch counts as one that never ends: its model is failed, and the "
+        "reranking process is started again. A model whose batches are slow is given up to twenty times as "
+        "long as they usually take, but never longer than `max_load_s`. The same holds for tokenising.",
+    )
+    max_load_s: Seconds = Field(
+        1800.0,
+        description="Seconds after which the loading of a model, without its download, counts as one that "
+        "never ends.",
+    )
     artifacts_dir: Path | None = Field(
         None,
         description="Where packages of model repositories are kept. Absent: `rerank-proxy/models` in "
@@ -239,7 +250,16 @@ class TrainedModelsSettings(Section):
         ByteSize(2 * 1024 * 1024 * 1024), description="Largest program of an uploaded model."
     )
     max_models: Count = Field(32, description="Uploaded models at once, those on their way included.")
+    max_total_size: ByteSize = Field(
+        ByteSize(16 * 1024 * 1024 * 1024),
+        description="Bytes of the programs of all uploaded models together, those on their way included.",
+    )
     max_uploads: Count = Field(4, description="Models that may be on their way at once.")
+    upload_idle_s: Seconds = Field(
+        30.0,
+        description="Seconds without a further part after which an upload gives its place to another that "
+        "needs one. To a caller who uploads nothing yet, a caller who uploads several gives one at once.",
+    )
     upload_timeout_s: Seconds = Field(
         600.0, description="Seconds without a further part after which an upload is given up and removed."
     )

@@ -3,11 +3,15 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from proxy.engine.errors import ModelLoadError
+from proxy.engine.package import Vocabulary
 from proxy.file_names import without_directories
 from proxy.settings import TrainedModelsSettings
 from proxy.trained_models.config import TrainedModelConfig
@@ -23,6 +27,7 @@ from proxy.trained_models.failures import (
     status_error,
 )
 from proxy.trained_models.parts import DefinitionPart
+from proxy.trained_models.places import to_give_way
 from proxy.trained_models.upload import PartialDefinition
 
 logger = logging.getLogger(__name__)
@@ -39,37 +44,65 @@ class _Upload:
 
     config: TrainedModelConfig
     definition: PartialDefinition
-    vocabulary: Mapping[str, Any] | None = None
+    owner: bytes
+    active_at: float
+    reserved: int = 0
+    has_vocabulary: bool = False
     gone: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     timer: asyncio.TimerHandle | None = None
 
+    @property
+    def busy(self) -> bool:
+        return self.lock.locked()
+
 
 class Catalogue:
-    """All uploaded models, whole or not. Belongs to the event loop that starts it."""
+    """All uploaded models, whole or not. Belongs to the event loop that starts it.
+
+    Args:
+        clock: In seconds.
+
+    Attributes:
+        on_ready: Is called with the id of a model whenever the engine has loaded it.
+    """
 
     def __init__(
-        self, directory: ModelDirectory, engine: ModelEngine, settings: TrainedModelsSettings
+        self,
+        directory: ModelDirectory,
+        engine: ModelEngine,
+        settings: TrainedModelsSettings,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._engine = engine
         self._settings = settings
+        self._clock = clock
+        self.on_ready: Callable[[str], None] = lambda model_id: None
         self._whole: dict[str, TrainedModelConfig] = {}
+        self._sizes: dict[str, int] = {}
+        self._failures: dict[str, str] = {}
         self._uploads: dict[str, _Upload] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._writing = asyncio.Lock()
 
     async def start(self) -> None:
         """Make the models of the directory known to the engine; when it cannot be read, there are none."""
         try:
             configs = await asyncio.to_thread(self._directory.open)
+            failures = await asyncio.to_thread(self._directory.read_failures)
         except OSError as problem:
             logger.error("uploaded models cannot be read, and none is served: %s", problem)
             return
+        self._failures = dict(failures)
         for config in configs:
             if config.model_id in self._engine.status():
                 logger.warning("uploaded model [%s] has the name of one of the settings", config.model_id)
                 continue
             self._register(config)
+        # What the engine knows from the last process is to outlive this one, too.
+        if self._failures != failures:
+            await self._write_failures()
 
     async def close(self) -> None:
         """Let what has begun come to its end."""
@@ -118,13 +151,16 @@ class Catalogue:
             )
         return config
 
-    async def create(self, config: TrainedModelConfig) -> TrainedModelConfig:
+    async def create(self, config: TrainedModelConfig, owner: bytes = b"") -> TrainedModelConfig:
         """Begin an upload.
+
+        Args:
+            owner: Tells its caller from others.
 
         Raises:
             ElasticsearchError: There is such a model, there are too many, or it could never be run.
         """
-        return await self._whatever_happens(self._create(config))
+        return await self._whatever_happens(self._create(config, owner))
 
     async def put_part(self, model_id: str, part: DefinitionPart) -> None:
         """Raises:
@@ -132,7 +168,7 @@ class Catalogue:
         """
         await self._whatever_happens(self._put_part(model_id, part))
 
-    async def put_vocabulary(self, model_id: str, vocabulary: Mapping[str, Any]) -> None:
+    async def put_vocabulary(self, model_id: str, vocabulary: Vocabulary) -> None:
         """Raises:
         ElasticsearchError: There is no such upload, or the vocabulary is not for its tokenization.
         """
@@ -144,43 +180,78 @@ class Catalogue:
         """
         await self._whatever_happens(self._delete(model_id))
 
-    async def _create(self, config: TrainedModelConfig) -> TrainedModelConfig:
+    async def _create(self, config: TrainedModelConfig, owner: bytes) -> TrainedModelConfig:
         model_id, settings = config.model_id, self._settings
         if self.find(model_id) is not None or model_id in self._engine.status():
             raise already_exists(_ALREADY.format(model_id))
-        if len(self._whole) + len(self._uploads) >= settings.max_models:
+        with _refusals():
+            self._directory.check(config)
+        if (place := self._place_for(owner)) is not None:
+            logger.warning("the upload of model [%s] makes room for [%s]", place.config.model_id, model_id)
+            grave = self._let_go(place)
+            self._begin(asyncio.to_thread(self._directory.destroy, grave))
+        definition = self._directory.begin(model_id, settings.max_model_size)
+        upload = self._uploads[model_id] = _Upload(config, definition, owner, self._clock())
+        self._wait_for_more(upload)
+        return config
+
+    def _place_for(self, owner: bytes) -> _Upload | None:
+        """The upload that has to go for a further one; None where there is room for both.
+
+        Raises:
+            ElasticsearchError: There is no room, and none is to be had.
+        """
+        settings = self._settings
+        full = len(self._whole) + len(self._uploads) >= settings.max_models
+        if not full and len(self._uploads) < settings.max_uploads:
+            return None
+        place = to_give_way(self._uploads.values(), owner, self._clock(), settings.upload_idle_s)
+        if place is not None:
+            return place
+        if full:
             raise conflict(
                 f"there are [{settings.max_models}] uploaded models, as many as [trained_models.max_models] "
                 "allows; please delete unused ones"
             )
-        if len(self._uploads) >= settings.max_uploads:
-            raise rejected(
-                f"[{settings.max_uploads}] models are being uploaded, as many as "
-                "[trained_models.max_uploads] allows; try again when one is done"
-            )
-        _check(lambda: self._directory.check(config, None))
-        definition = self._directory.begin(model_id, settings.max_model_size)
-        upload = self._uploads[model_id] = _Upload(config, definition)
-        self._wait_for_more(upload)
-        return config
+        raise rejected(
+            f"[{settings.max_uploads}] models are being uploaded, as many as [trained_models.max_uploads] "
+            "allows; try again when one is done"
+        )
 
     async def _put_part(self, model_id: str, part: DefinitionPart) -> None:
         upload = self._upload(model_id, f"Trained machine learning model chunked doc [{model_id}]"
                               f"[{part.number}] already exists")  # fmt: skip
         async with upload.lock:
             self._check_there(upload)
-            await asyncio.to_thread(upload.definition.put, part)
+            self._reserve(upload, part)
+            try:
+                await asyncio.to_thread(upload.definition.put, part)
+            finally:
+                upload.reserved = upload.definition.total_length
             if not upload.config.size:
                 upload.config = replace(upload.config, size=part.total_length)
             await self._went_on(upload)
 
-    async def _put_vocabulary(self, model_id: str, vocabulary: Mapping[str, Any]) -> None:
+    def _reserve(self, upload: _Upload, part: DefinitionPart) -> None:
+        """What is announced counts, so that no upload fails half way because of another."""
+        others = sum(each.reserved for each in self._uploads.values() if each is not upload)
+        total = sum(self._sizes.values()) + others + part.total_length
+        if total > self._settings.max_total_size:
+            raise conflict(
+                f"[{upload.config.model_id}] would bring the uploaded models to [{total}] bytes, more than "
+                f"the [{self._settings.max_total_size}] that [trained_models.max_total_size] allows; please "
+                "delete unused ones"
+            )
+        upload.reserved = part.total_length
+
+    async def _put_vocabulary(self, model_id: str, vocabulary: Vocabulary) -> None:
         upload = self._upload(model_id, f"Trained machine learning model vocabulary [{model_id}] "
                               "already exists")  # fmt: skip
         async with upload.lock:
             self._check_there(upload)
-            _check(lambda: self._directory.check(upload.config, vocabulary))
-            upload.vocabulary = vocabulary
+            with _refusals():
+                await asyncio.to_thread(self._directory.put_vocabulary, upload.config, vocabulary)
+            upload.has_vocabulary = True
             await self._went_on(upload)
 
     async def _delete(self, model_id: str) -> None:
@@ -193,8 +264,11 @@ class Catalogue:
         if model_id not in self._whole:  # as an upload may have become while its lock was waited for
             raise missing_model(model_id)
         del self._whole[model_id]
+        del self._sizes[model_id]
         grave = self._directory.bury(model_id)
-        await self._engine.remove(model_id)
+        self._engine.remove(model_id)
+        if self._failures.pop(model_id, None) is not None:
+            await self._write_failures()
         await asyncio.to_thread(self._directory.destroy, grave)
 
     def _upload(self, model_id: str, when_whole: str) -> _Upload:
@@ -210,13 +284,12 @@ class Catalogue:
     async def _went_on(self, upload: _Upload) -> None:
         """Make a whole model of an upload that lacks nothing; else wait for more of it."""
         _stop_timer(upload)
-        if upload.vocabulary is None or not upload.definition.complete:
+        upload.active_at = self._clock()
+        if not (upload.has_vocabulary and upload.definition.complete):
             self._wait_for_more(upload)
             return
         try:
-            await asyncio.to_thread(
-                self._directory.finish, upload.config, upload.definition, upload.vocabulary
-            )
+            await asyncio.to_thread(self._directory.finish, upload.config, upload.definition)
         except BaseException:
             self._wait_for_more(upload)
             raise
@@ -225,8 +298,29 @@ class Catalogue:
         logger.info("model [%s] is uploaded, %d bytes", upload.config.model_id, upload.config.size)
 
     def _register(self, config: TrainedModelConfig) -> None:
-        self._whole[config.model_id] = config
-        self._engine.add(config.model_id, self._directory.package(config.model_id))
+        model_id = config.model_id
+        self._whole[model_id] = config
+        self._sizes[model_id] = self._directory.size(model_id)
+        failed = self._engine.add(
+            model_id,
+            self._directory.package(model_id),
+            failed=self._failures.get(model_id),
+            on_ready=partial(self._is_ready, model_id),
+        )
+        if failed is not None:
+            self._failures[model_id] = failed
+
+    def _is_ready(self, model_id: str) -> None:
+        if self._failures.pop(model_id, None) is not None:
+            self._begin(self._write_failures())
+        self.on_ready(model_id)
+
+    async def _write_failures(self) -> None:
+        async with self._writing:
+            try:
+                await asyncio.to_thread(self._directory.write_failures, dict(self._failures))
+            except OSError as problem:
+                logger.error("which models failed cannot be kept: %s", problem)
 
     def _wait_for_more(self, upload: _Upload) -> None:
         loop = asyncio.get_running_loop()
@@ -244,9 +338,13 @@ class Catalogue:
             await self._discard(upload)
 
     async def _discard(self, upload: _Upload) -> None:
-        self._forget(upload)
-        grave = self._directory.bury_upload(upload.config.model_id)
+        grave = self._let_go(upload)
         await asyncio.to_thread(self._directory.destroy, grave)
+
+    def _let_go(self, upload: _Upload) -> Path:
+        """Free its id and its place at once. What comes back is to be destroyed."""
+        self._forget(upload)
+        return self._directory.bury_upload(upload.config.model_id)
 
     def _forget(self, upload: _Upload) -> None:
         _stop_timer(upload)
@@ -277,10 +375,11 @@ def _stop_timer(upload: _Upload) -> None:
         upload.timer = None
 
 
-def _check(check: Callable[[], None]) -> None:
+@contextmanager
+def _refusals() -> Iterator[None]:
     """What would keep the engine from running a model is said while it is uploaded."""
     try:
-        check()
+        yield
     except ModelLoadError as problem:
         raise bad_request(without_directories(str(problem))) from None
 

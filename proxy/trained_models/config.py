@@ -1,13 +1,16 @@
 """The configuration of a trained model (``TrainedModelConfig``), read strictly, shown with its defaults."""
 
-import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
+
+import msgspec
 
 from proxy.errors import ElasticsearchError, validation_error
 from proxy.trained_models.failures import bad_request
 from proxy.trained_models.ids import id_faults, is_id
+from proxy.trained_models.plain_json import plain
 from proxy.xcontent.object_parser import (
     BOOL,
     INT,
@@ -29,6 +32,7 @@ NATIVE_STORE: Final = ".ml-inference-native-000002"
 VERSION: Final = "12.0.0"
 """``MlConfigVersion.CURRENT``, which has stood still since Elasticsearch 8.10."""
 
+_LONG_MAX: Final = 2**63 - 1
 _FUNCTIONS: Final = ("max", "mean")
 _TRUNCATE: Final = ("first", "second", "none", "balanced")
 _GENERATED: Final = (
@@ -105,7 +109,9 @@ class TrainedModelConfig:
     def memory_bytes(self, name: str) -> int:
         """One of the sizes that Eland puts into the metadata; 0 when it is absent or no number."""
         value = (self.metadata or {}).get(name)
-        return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return 0
+        return int(value) if math.isfinite(value) else 0
 
     def document(self, *, exclude_generated: bool = False) -> dict[str, Any]:
         """What clients are shown, in Elasticsearch's order of keys."""
@@ -164,7 +170,7 @@ def parse_config(model_id: str, body: bytes, create_time: int) -> TrainedModelCo
         )
     _validate(model_id, values)
     similarity = values["inference_config"]
-    return TrainedModelConfig(
+    config = TrainedModelConfig(
         model_id=model_id,
         create_time=create_time,
         field_names=values.get("input", ("text_field",)),
@@ -179,6 +185,18 @@ def parse_config(model_id: str, body: bytes, create_time: int) -> TrainedModelCo
         estimated_operations=values.get("estimated_operations", 0),
         size=values.get("model_size_bytes", 0),
     )
+    _check_can_be_kept(config)
+    return config
+
+
+def _check_can_be_kept(config: TrainedModelConfig) -> None:
+    """Of a text that is no Unicode, say: before anything is uploaded for it."""
+    try:
+        msgspec.json.encode(asdict(config))
+    except (UnicodeEncodeError, OverflowError, RecursionError) as problem:
+        raise bad_request(
+            f"the configuration of model [{config.model_id}] cannot be kept: {problem}"
+        ) from None
 
 
 def _validate(model_id: str, values: Mapping[str, Any]) -> None:
@@ -225,11 +243,12 @@ def _model_type(node: Node) -> str:
 
 def _to_long(name: str) -> Callable[[Node], int]:
     def read(node: Node) -> int:
-        value = node.scalar()
         try:
-            number = int(value)
+            number = int(node.scalar())
         except (ValueError, OverflowError):
-            raise illegal_argument(f'For input string: "{value}"') from None
+            raise illegal_argument(f"[{name}] is not a number that a long can hold") from None
+        if number > _LONG_MAX:
+            raise illegal_argument(f"[{name}] is not a number that a long can hold")
         if number < 0:
             raise illegal_argument(f"[{name}] must be greater than or equal to 0")
         return number
@@ -238,7 +257,7 @@ def _to_long(name: str) -> Callable[[Node], int]:
 
 
 def _json(node: Node) -> Any:
-    return json.loads(node.raw)
+    return plain(node.raw)
 
 
 def _input(node: Node) -> tuple[str, ...]:

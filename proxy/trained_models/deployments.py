@@ -337,7 +337,7 @@ def _time(node: Node) -> TimeValue:
 
 
 def _size(node: Node) -> ByteSize:
-    return parse_byte_size(str(node.scalar()), "cache_size")
+    return parse_byte_size(node.scalar() if node.kind == STRING else node.raw.decode(), "cache_size")
 
 
 _INT_OR_NULL: Final = Field(frozenset({NUMBER, STRING, NULL}), _int_or_null)

@@ -6,6 +6,7 @@ DIRECTORY/.uploads/process-…/ID/
                              models on their way, of one process; what it leaves there, the next one removes
 DIRECTORY/.trash/            models on their way out
 DIRECTORY/.deployments.json  which deployments are started
+DIRECTORY/.failed.json       which models must not be loaded before a client starts them, and why
 ```
 """
 
@@ -16,11 +17,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from proxy.engine import package
+from proxy.engine.package import Vocabulary
 from proxy.inference.registry.files import make_private_directory, remove_half_written, replace
 from proxy.leftovers import OwnedDirectory, remove_leftovers
 from proxy.trained_models.config import TrainedModelConfig
@@ -31,8 +33,10 @@ from proxy.trained_models.upload import PartialDefinition
 logger = logging.getLogger(__name__)
 
 _CONFIG: Final = "trained_model.json"
+_VOCABULARY: Final = "vocabulary.json"
 _DEPLOYMENTS: Final = ".deployments.json"
 _UPLOADS_PREFIX: Final = "process-"
+_FAILED: Final = ".failed.json"
 
 
 class ModelDirectory:
@@ -59,15 +63,20 @@ class ModelDirectory:
         names = sorted(entry.name for entry in self._path.iterdir() if is_id(entry.name))
         return [config for name in names if (config := self._read(name)) is not None]
 
-    def check(self, config: TrainedModelConfig, vocabulary: Mapping[str, Any] | None) -> None:
-        """Look for what would keep the engine from running a model, as far as it is known.
+    def check(self, config: TrainedModelConfig) -> None:
+        """Look for what would keep the engine from running a model with this configuration.
 
         Raises:
-            ModelLoadError: The configuration or the vocabulary are not those of a reranker.
+            ModelLoadError: It is not that of a reranker.
         """
-        kind = package.read_tokenization(config.inference_config).kind
-        if vocabulary is not None:
-            package.check_vocabulary(package.Vocabulary(**vocabulary), kind)
+        package.read_tokenization(config.inference_config)
+
+    def size(self, model_id: str) -> int:
+        """Bytes of a whole model's program; 0 when it is not there."""
+        try:
+            return (self.package(model_id) / (model_id + package.MODEL_SUFFIX)).stat().st_size
+        except OSError:
+            return 0
 
     def package(self, model_id: str) -> Path:
         """The directory of a whole model, which is the package that bears its id."""
@@ -88,25 +97,27 @@ class ModelDirectory:
             self._own_uploads.remove()
             self._own_uploads = None
 
-    def finish(
-        self, config: TrainedModelConfig, definition: PartialDefinition, vocabulary: Mapping[str, Any]
-    ) -> None:
-        """Make a package of a complete upload.
+    def put_vocabulary(self, config: TrainedModelConfig, vocabulary: Vocabulary) -> None:
+        """Keep the vocabulary of an upload.
 
         Raises:
-            ModelLoadError: The configuration or the vocabulary are not those of a reranker.
+            ModelLoadError: It is not one for the model's tokenization.
         """
+        kind = package.read_tokenization(config.inference_config).kind
+        package.write_vocabulary(self._uploads / config.model_id / _VOCABULARY, vocabulary, kind)
+
+    def finish(self, config: TrainedModelConfig, definition: PartialDefinition) -> None:
+        """Make a package of a complete upload, vocabulary included."""
         model_id = config.model_id
         whole = self._uploads / model_id / "package"
         shutil.rmtree(whole, ignore_errors=True)  # of a try that failed
         whole.mkdir()
         definition.assemble(whole / (model_id + package.MODEL_SUFFIX))
-        package.write(
-            whole,
-            model_id,
-            config={"description": config.description, "inference_config": config.inference_config},
-            vocabulary=vocabulary,
+        shutil.copyfile(
+            self._uploads / model_id / _VOCABULARY, whole / (model_id + package.VOCABULARY_SUFFIX)
         )
+        about = {"description": config.description, "inference_config": config.inference_config}
+        package.describe(whole, model_id, about)
         package.replace(whole / _CONFIG, msgspec.json.encode(asdict(config)))
         os.replace(whole, self.package(model_id))
         shutil.rmtree(self._uploads / model_id)
@@ -133,6 +144,21 @@ class ModelDirectory:
         except (OSError, msgspec.DecodeError) as problem:
             logger.warning("[%s] cannot be read, so no deployment is started again: %s", path, problem)
             return []
+
+    def read_failures(self) -> dict[str, str]:
+        """Models that must not be loaded, with the reason."""
+        path = self._path / _FAILED
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.DecodeError) as problem:
+            logger.warning("[%s] cannot be read, so all models are loaded: %s", path, problem)
+            return {}
+
+    def write_failures(self, failures: Mapping[str, str]) -> None:
+        self._make(self._path)
+        replace(self._path / _FAILED, msgspec.json.encode(failures))
 
     def write_deployments(self, deployments: Iterable[Deployment]) -> None:
         self._make(self._path)

@@ -1,7 +1,7 @@
 """What trained models need of the engine that runs them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,10 +16,23 @@ class ModelEngine(Protocol):
     def status(self) -> Mapping[str, ModelStatus]:
         """Every known model's state by name, those of the settings included."""
 
-    def add(self, name: str, directory: Path) -> None:
-        """Make the model package `name` of a directory known, without loading it."""
+    def add(
+        self, name: str, directory: Path, *, failed: str | None, on_ready: Callable[[], None]
+    ) -> str | None:
+        """Make the model package `name` of a directory known, without loading it.
 
-    async def remove(self, name: str) -> None:
+        Args:
+            failed: Why it is not to be loaded before it is allowed.
+            on_ready: Is called whenever it has been loaded.
+
+        Returns:
+            Why it is not to be loaded before it is allowed; None when it may be.
+        """
+
+    def allow(self, name: str) -> None:
+        """Let a model be loaded, whatever it has done before."""
+
+    def remove(self, name: str) -> None:
         """Forget a model and free its memory."""
 
     def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
@@ -41,13 +54,17 @@ class EngineModels:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.status = engine.status
+        self.allow = engine.allow
         self.remove = engine.remove
         self.release = engine.release
         self.wait_ready = engine.wait_ready
         self.rerank = engine.rerank
 
-    def add(self, name: str, directory: Path) -> None:
-        self._engine.add(name, ModelSettings(source=str(directory), package=name, preload=False))
+    def add(
+        self, name: str, directory: Path, *, failed: str | None, on_ready: Callable[[], None]
+    ) -> str | None:
+        settings = ModelSettings(source=str(directory), package=name, preload=False)
+        return self._engine.add(name, settings, failed=failed, on_ready=on_ready)
 
     def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
         self._engine.demand(model, holder, Demand(threads, keep_loaded))

@@ -1,14 +1,13 @@
 """`_infer` (``InferModelAction``): documents against one text."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from proxy.trained_models.config import TEXT_SIMILARITY, TrainedModelConfig
 from proxy.trained_models.failures import bad_request, illegal, status_error
+from proxy.trained_models.plain_json import plain
 from proxy.xcontent.object_parser import (
-    RAW_OBJECT,
     STR,
     Field,
     objects,
@@ -91,7 +90,7 @@ def parse_infer(params: Params, body: bytes) -> InferRequest:
     if "docs" not in values:
         raise illegal("[docs] must not be null.")
     timeout = time_param(params, "timeout") or values.get("timeout", _DEFAULT_TIMEOUT)
-    docs = [json.loads(raw) for raw in values["docs"]]
+    docs = [plain(raw) for raw in values["docs"]]
     task, update = values.get("inference_config", (None, {}))
     return InferRequest(docs, timeout, task, update.get("text"), update.get("results_field"))
 
@@ -107,6 +106,11 @@ def _text_of(doc: Mapping[str, Any], path: str) -> str:
     if not isinstance(value, str):
         raise bad_request(f"The value of input field [{path}] must be a string")
     return value
+
+
+def _doc(node: Node) -> bytes:
+    """``XContentParser#mapOrdered``: what is no object has no members."""
+    return node.raw if node.kind == OBJECT else b"{}"
 
 
 def _update(node: Node) -> tuple[str, Mapping[str, Any]]:
@@ -132,7 +136,7 @@ _TEXT_SIMILARITY: Final = {
 }
 _FIELDS: Final = {
     "id": STR,
-    "docs": objects(RAW_OBJECT.convert),
+    "docs": objects(_doc),
     "timeout": Field(frozenset({STRING}), lambda node: parse_time_value(node.scalar(), "timeout")),
     "inference_config": Field(frozenset({OBJECT}), _update),
 }

@@ -4,24 +4,32 @@ vocabulary (``PutTrainedModelVocabularyAction``).
 
 import binascii
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from proxy.engine.package import MAX_TOKENS, MAX_VOCABULARY_BYTES, Vocabulary
 from proxy.errors import validation_error
-from proxy.trained_models.failures import illegal
+from proxy.trained_models.failures import bad_request, illegal
 from proxy.xcontent.object_parser import (
     INT,
     STRS,
     Field,
     illegal_argument,
     java_number,
+    numeric,
     parse_object,
     to_list,
 )
 from proxy.xcontent.source import ARRAY, NUMBER, STRING, Node, parse
 
 MAX_PARTS: Final = 10_000
+
+_MOST_VALUES: Final = 4 * MAX_TOKENS
+"""Tokens, scores and merges together; a comma in a token counts as well."""
+
+_PIECE: Final = 4 * 256 * 1024
+"""Characters of base64, of which four make three bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +73,21 @@ def parse_part(number: int, body: bytes) -> DefinitionPart:
     return part
 
 
-def parse_vocabulary(body: bytes) -> dict[str, Any]:
-    """`vocabulary`, with `merges` and `scores` where they are given and not empty.
+def parse_vocabulary(body: bytes) -> Vocabulary:
+    """Read a vocabulary. One that is larger than any is refused before it is read.
 
     Raises:
         ElasticsearchError: 400, as Elasticsearch words it.
     """
+    if len(body) > MAX_VOCABULARY_BYTES:
+        raise bad_request(
+            f"the vocabulary has [{len(body)}] bytes; at most [{MAX_VOCABULARY_BYTES}] are taken"
+        )
+    if (values_at_most := body.count(b",") + 1) > _MOST_VALUES:
+        raise bad_request(
+            f"the vocabulary has [{values_at_most}] values; at most [{MAX_TOKENS}] tokens are taken, with a "
+            "score each and as many merges"
+        )
     values = parse_object(parse(body), "put_trained_model_vocabulary", _VOCABULARY)
     if "vocabulary" not in values:
         raise illegal("[vocabulary] must not be null.")
@@ -79,13 +96,18 @@ def parse_vocabulary(body: bytes) -> dict[str, Any]:
         raise validation_error(["[vocabulary] must not be empty"])
     if scores and len(scores) != len(tokens):
         raise validation_error(["[scores] must have same length as [vocabulary]"])
-    return {name: list(values[name]) for name in _VOCABULARY if values.get(name)}
+    return Vocabulary(list(tokens), list(values.get("merges", ())), list(scores))
 
 
 def _base64(node: Node) -> bytes:
     """Jackson's base64: no line feeds, nothing beside the alphabet, padding required."""
+    text = memoryview(node.raw[1:-1].replace(b"\\/", b"/"))
+    # In pieces: other threads get no turn while one is decoded.
+    pieces = [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
     try:
-        return binascii.a2b_base64(node.raw[1:-1].replace(b"\\/", b"/"), strict_mode=True)
+        if any(bytes(piece[-1:]) == b"=" for piece in pieces[:-1]):
+            raise binascii.Error("Excess data after padding")
+        return b"".join([binascii.a2b_base64(piece, strict_mode=True) for piece in pieces])
     except binascii.Error as problem:
         raise illegal_argument(
             f"Failed to decode VALUE_STRING as base64 (MIME-NO-LINEFEEDS): {problem}"
@@ -93,8 +115,7 @@ def _base64(node: Node) -> bytes:
 
 
 def _to_long(node: Node) -> int:
-    value = node.scalar()
-    number = java_number(value) if isinstance(value, str) else float(value)
+    number = java_number(node.scalar()) if node.kind == STRING else float(node.raw)
     return int(number) if abs(number) < 2**63 else 0
 
 
@@ -121,7 +142,7 @@ def _doubles(node: Node) -> tuple[float, ...]:
 
 
 def _to_double(node: Node) -> float:
-    return java_number(node.scalar()) if node.kind == STRING else float(node.raw)
+    return java_number(node.scalar()) if numeric(node).kind == STRING else float(node.raw)
 
 
 _PART: Final = {

@@ -8,6 +8,7 @@ from typing import Final
 
 from proxy.engine import (
     DeadlineExceededError,
+    EngineClosedError,
     EngineError,
     ModelFailedError,
     QueueFullError,
@@ -34,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 NODE: Final = "rerank-proxy"
 """The id of the one node that models are allocated to."""
+
+_TEXTS_AT_ONCE: Final = 256
+"""Of one request: several batches, and not so many that beginning them would hold up others."""
 
 
 @dataclass(slots=True)
@@ -65,6 +69,8 @@ class Deployments(Mapping[str, Deployment]):
         self._engine = engine
         self._clock = clock
         self._started: dict[str, Deployment] = {}
+        self._proven: set[str] = set()
+        self._saving: set[asyncio.Task[None]] = set()
         self._usage: dict[str, Usage] = {}
         self._writing = asyncio.Lock()
 
@@ -78,10 +84,16 @@ class Deployments(Mapping[str, Deployment]):
         return len(self._started)
 
     async def restore(self) -> None:
-        """Start what was started when the last process ended."""
+        """Start what was started when the last process ended, and had been ready."""
+        self._catalogue.on_ready = self._is_ready
         for deployment in await asyncio.to_thread(self._directory.read_deployments):
             if self._catalogue.is_whole(deployment.model_id):
+                self._proven.add(deployment.deployment_id)
                 self._keep(deployment)
+
+    async def close(self) -> None:
+        """Let what is being written be written."""
+        await asyncio.gather(*self._saving, return_exceptions=True)
 
     def of_model(self, model_id: str) -> list[Deployment]:
         return [each for each in self.values() if each.model_id == model_id]
@@ -119,10 +131,13 @@ class Deployments(Mapping[str, Deployment]):
             )
         self._catalogue.check_whole(model_id)
         deployment = request.deployment(config.size, self._clock())
+        self._engine.allow(model_id)
         self._keep(deployment)
-        await self._write()
         if request.wait_for != "starting":
             await self._wait(request, deadline)
+        if self._engine.status()[model_id].state == "ready":
+            self._proven.add(deployment_id)
+            await self._write()
         return deployment
 
     async def update(self, deployment_id: str, request: UpdateRequest) -> Deployment:
@@ -176,6 +191,8 @@ class Deployments(Mapping[str, Deployment]):
             raise self._not_deployed(name)
         config = self._catalogue.get(deployment.model_id)
         query, texts = request.query(config), request.texts(config)
+        if len(texts) > deployment.queue_capacity:
+            raise rejected("inference process queue is full. Unable to execute command")
         usage = self._usage[deployment.deployment_id]
         usage.last_access = self._clock()
         try:
@@ -197,15 +214,19 @@ class Deployments(Mapping[str, Deployment]):
             reranked = await self._engine.rerank(model_id, query, [text], deadline)
             return Inferred(reranked.scores[0], reranked.truncated > 0, reranked.cached > 0)
 
+        results = []
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(text)) for text in texts]
+            for first in range(0, len(texts), _TEXTS_AT_ONCE):
+                async with asyncio.TaskGroup() as group:
+                    some = texts[first : first + _TEXTS_AT_ONCE]
+                    tasks = [group.create_task(one(text)) for text in some]
+                results += [task.result() for task in tasks]
         except ExceptionGroup as failed:
-            first = failed.exceptions[0]
+            reason = failed.exceptions[0]
             raise _in_natives_words(
-                first, f"timeout [{request.timeout}] waiting for inference result"
-            ) from first
-        return [task.result() for task in tasks]
+                reason, f"timeout [{request.timeout}] waiting for inference result"
+            ) from reason
+        return results
 
     async def _wait(self, request: StartRequest, deadline: float) -> None:
         deployment_id = request.deployment_id
@@ -241,14 +262,25 @@ class Deployments(Mapping[str, Deployment]):
             keep_loaded=deployment.keep_loaded,
         )
 
+    def _is_ready(self, model_id: str) -> None:
+        """Only now a start is kept: what had no end while it was loading must not be begun at each start."""
+        ready = {each.deployment_id for each in self.of_model(model_id)}
+        if ready - self._proven:
+            self._proven |= ready
+            task = asyncio.get_running_loop().create_task(self._write())
+            self._saving.add(task)
+            task.add_done_callback(self._saving.discard)
+
     def _drop(self, deployment_id: str) -> None:
         deployment = self._started.pop(deployment_id)
+        self._proven.discard(deployment_id)
         del self._usage[deployment_id]
         self._engine.release(deployment.model_id, _holder(deployment_id))
 
     async def _write(self) -> None:
         async with self._writing:
-            await asyncio.to_thread(self._directory.write_deployments, list(self.values()))
+            proven = [each for each in self.values() if each.deployment_id in self._proven]
+            await asyncio.to_thread(self._directory.write_deployments, proven)
 
     def _not_deployed(self, name: str) -> ElasticsearchError:
         if self._catalogue.find(name) is None:
@@ -271,6 +303,8 @@ def _in_natives_words(failure: Exception, timed_out: str) -> Exception:
         return rejected(str(failure))
     if isinstance(failure, ModelFailedError):
         return conflict(f"Trained model deployment is [failed]: {without_directories(str(failure))}")
+    if isinstance(failure, EngineClosedError):
+        return status_error(503, f"inference failed: {failure}")
     if isinstance(failure, EngineError):
         return status_error(500, f"inference failed: {without_directories(str(failure))}")
     return failure

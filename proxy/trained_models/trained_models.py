@@ -1,6 +1,7 @@
 """All that clients may do with trained models, in one place."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from proxy.inference import local_models
 from proxy.settings import TrainedModelsSettings
@@ -14,15 +15,22 @@ from proxy.trained_models.serving import Deployments
 class TrainedModels:
     """The uploaded models of this proxy. Belongs to the event loop that starts it.
 
+    Args:
+        clock: In seconds.
+
     Attributes:
         catalogue: Models by id, whole or on their way.
         serving: Started deployments by id, and what they do.
     """
 
     def __init__(
-        self, directory: ModelDirectory, engine: ModelEngine, settings: TrainedModelsSettings
+        self,
+        directory: ModelDirectory,
+        engine: ModelEngine,
+        settings: TrainedModelsSettings,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.catalogue = Catalogue(directory, engine, settings)
+        self.catalogue = Catalogue(directory, engine, settings, clock)
         self.serving = Deployments(self.catalogue, directory, engine)
 
     async def start(self) -> None:
@@ -32,6 +40,7 @@ class TrainedModels:
 
     async def close(self) -> None:
         await self.catalogue.close()
+        await self.serving.close()
 
     def has_model(self, model_id: str) -> bool:
         """Of `proxy.inference.local_models.UploadedModels`."""

@@ -194,6 +194,8 @@ def _bad_number(body: bytes, offset: int, token: int) -> ParseError:
         problem = "Exponent indicator not followed by a digit"
     else:
         return syntax_error(body, end, "Invalid numeric value: Leading zeroes not allowed", token)
+    if end >= len(body) and last != b".":
+        return end_of_input(body, " in FIELD_NAME", token)  # the last token that was whole
     end = min(end, len(body) - 1)
     reason = f"Unexpected character ({_character(body[end])}) in numeric value: {problem}"
     return syntax_error(body, end, reason, token)

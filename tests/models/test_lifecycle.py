@@ -56,11 +56,13 @@ class Loads:
 def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loads]:
     loads, load = Loads(), loader._load
 
-    def watched(name: str, settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
+    def watched(
+        name: str, settings: ModelSettings, engine: EngineSettings, watch: loader.Watch
+    ) -> LoadedModel:
         loads.started.append(name)
         loads.entered.release()
         assert loads.gate.wait(60)
-        loaded = load(name, settings, engine)
+        loaded = load(name, settings, engine, watch)
         loads.loaded.add(loaded.backend)
         return loaded
 
@@ -144,7 +146,8 @@ async def test_unloading_frees_the_memory(lazy: ModelSettings, clock: Clock, loa
         await asyncio.gather(*engine._freeing)
         assert len(loads.loaded) == 0
         await score(engine)  # remembered: asks for the model all the same
-        await engine.remove("m")
+        engine.remove("m")
+        await asyncio.gather(*engine._freeing)
         assert len(loads.loaded) == 0
 
 
@@ -223,13 +226,15 @@ async def test_a_model_is_added_and_removed(tiny_model: TinyModel, clock: Clock,
         with pytest.raises(ValueError, match=r"a model \[m\] already"):
             engine.add("m", ModelSettings(source="x"))
         first = await score(engine)
-        await engine.remove("m")
+        engine.remove("m")
         assert engine.status() == {}
         assert ready(registry) is None
         assert registry.get_sample_value("rerank_proxy_engine_queued_tokens", {"model": "m"}) is None
-        for call in (score(engine), engine.wait_ready("m"), engine.remove("m")):
+        for call in (score(engine), engine.wait_ready("m")):
             with pytest.raises(UnknownModelError):
                 await call
+        with pytest.raises(UnknownModelError):
+            engine.remove("m")
         engine.release("m", "endpoint")
         engine.add("m", ModelSettings(source=str(tiny_model("electra"))))
         assert await score(engine) != first
@@ -247,7 +252,7 @@ async def test_removing_ends_the_calls_of_the_model_alone(
         running_call = asyncio.create_task(engine.rerank("m", "rivers", texts(20_000)))
         other = asyncio.create_task(engine.rerank("other", "rivers", texts(60)))
         await asyncio.sleep(0)
-        await engine.remove("m")
+        engine.remove("m")
         with pytest.raises(UnknownModelError, match=r"model \[m\] was removed"):
             await running_call
         assert len((await other).scores) == 60
@@ -260,12 +265,11 @@ async def test_removing_ends_what_waits_for_the_loading(
     async with running({"m": lazy}, clock) as engine:
         calls = [asyncio.create_task(score(engine)), asyncio.create_task(engine.wait_ready("m"))]
         await loads.wait_for_one()
-        removing = asyncio.create_task(engine.remove("m"))
+        engine.remove("m")
         for call in calls:
             with pytest.raises(UnknownModelError, match=r"model \[m\] was removed"):
                 await call
         loads.gate.set()
-        await removing
 
 
 async def test_a_failed_load_is_tried_again(
@@ -347,8 +351,10 @@ async def test_nothing_goes_on_after_the_end(lazy: ModelSettings, clock: Clock, 
     waiting = asyncio.create_task(engine.wait_ready("m"))
     await loads.wait_for_one()
     await engine.close()
-    for call in (waiting, score(engine), engine.wait_ready("m"), engine.remove("m")):
+    for call in (waiting, score(engine), engine.wait_ready("m")):
         with pytest.raises(EngineClosedError):
             await call
+    with pytest.raises(EngineClosedError):
+        engine.remove("m")
     with pytest.raises(EngineClosedError):
         engine.add("n", lazy)

@@ -107,7 +107,7 @@ def own_code(model: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (damage_weights, "its weights cannot be loaded (SafetensorError: "),
+        (damage_weights, "model.safetensors] is cut short"),
         (remove_weights, "has no weights (model.safetensors); copy or download the model again"),
         (headless_weights, "the weights of BertForSequenceClassification lack [classifier."),
         (other_weights, "the files are incomplete or of different models"),
@@ -116,7 +116,7 @@ def own_code(model: Path) -> None:
         (damage_tokenizer, "its tokenizer cannot be loaded"),
         (other_tokenizer, "they do not belong together"),
         (unknown_type, "its config.json is of no use"),
-        (own_code, "needs Python code of its own (NewForSequenceClassification), which is never run here"),
+        (own_code, "needs Python code of its own ([auto_map] names [code.Config]), which is never run here"),
     ],
 )
 async def test_spoilt_files(copy: Path, spoil: Callable[[Path], None], reason: str) -> None:

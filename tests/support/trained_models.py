@@ -2,18 +2,21 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from proxy.engine import ModelStatus, Reranked
+from proxy.engine.package import Vocabulary
 from proxy.settings import TrainedModelsSettings
 from proxy.trained_models.config import TrainedModelConfig, parse_config
 from proxy.trained_models.directory import ModelDirectory
 from proxy.trained_models.parts import DefinitionPart
 from proxy.trained_models.trained_models import TrainedModels
 
-VOCABULARY: Final[Mapping[str, Any]] = {"vocabulary": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "apple"]}
+TOKENS: Final = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "apple"]
+VOCABULARY: Final = Vocabulary(TOKENS)
 
 CONFIG: Final[Mapping[str, Any]] = {
     "description": "a model of a test",
@@ -53,6 +56,9 @@ def part_body(content: bytes, total_length: int, total_parts: int) -> dict[str, 
     }
 
 
+READY: Final = ModelStatus("ready", "", preload=False)
+
+
 class NotingEngine:
     """In the engine's place: models are ready at once, and a score is the length of the text.
 
@@ -60,6 +66,9 @@ class NotingEngine:
         models: The directories of those that were added.
         demands: By holder: model, threads, and whether it is kept loaded.
         failure: What `wait_ready` and `rerank` raise.
+        states: Of the models that are not ready.
+        on_ready: What is to be called when a model has been loaded.
+        blocked: Why a model that is added is not to be loaded.
     """
 
     def __init__(self, *names: str) -> None:
@@ -68,16 +77,28 @@ class NotingEngine:
         self.demands: dict[str, tuple[str, int | None, bool]] = {}
         self.failure: Exception | None = None
         self.states: dict[str, ModelStatus] = {}
+        self.on_ready: dict[str, Callable[[], None]] = {}
+        self.blocked: dict[str, str] = {}
 
     def status(self) -> Mapping[str, ModelStatus]:
-        ready = ModelStatus("ready", "", preload=False)
-        return {name: self.states.get(name, ready) for name in (*self.names, *self.models)}
+        return {name: self.states.get(name, READY) for name in (*self.names, *self.models)}
 
-    def add(self, name: str, directory: Path) -> None:
+    def add(
+        self, name: str, directory: Path, *, failed: str | None, on_ready: Callable[[], None]
+    ) -> str | None:
         assert name not in self.models
         self.models[name] = directory
+        self.on_ready[name] = on_ready
+        reason = self.blocked.get(name, failed)
+        if reason is not None:
+            self.states[name] = ModelStatus("failed", reason, preload=False)
+        return reason
 
-    async def remove(self, name: str) -> None:
+    def allow(self, name: str) -> None:
+        if self.states.get(name, READY).state == "failed":
+            del self.states[name]
+
+    def remove(self, name: str) -> None:
         del self.models[name]
 
     def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
@@ -90,6 +111,7 @@ class NotingEngine:
     async def wait_ready(self, model: str, deadline: float) -> None:
         if self.failure is not None:
             raise self.failure
+        self.on_ready[model]()
 
     async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
         if self.failure is not None:
@@ -97,9 +119,13 @@ class NotingEngine:
         return Reranked([float(len(text)) for text in texts], 0, sum(text.endswith("…") for text in texts))
 
 
-def models_in(directory: Path, engine: NotingEngine, **settings: Any) -> TrainedModels:
+def models_in(
+    directory: Path, engine: NotingEngine, clock: Callable[[], float] = time.monotonic, **settings: Any
+) -> TrainedModels:
     """Not started."""
-    return TrainedModels(ModelDirectory(directory), engine, TrainedModelsSettings(upload=True, **settings))
+    return TrainedModels(
+        ModelDirectory(directory), engine, TrainedModelsSettings(upload=True, **settings), clock
+    )
 
 
 async def upload(models: TrainedModels, model_id: str, program: bytes = b"program") -> None:

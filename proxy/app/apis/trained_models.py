@@ -1,16 +1,16 @@
 """`_ml/trained_models`: models for `text_similarity` are uploaded and asked here, all others upstream."""
 
-import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.parameters import check_params
 from proxy.app.apis.replies import json_reply, printed_reply, printer_of
 from proxy.app.apis.upstream_models import CONFIGS, PATH, Page, UpstreamModels
-from proxy.errors import ElasticsearchError
+from proxy.errors import ElasticsearchError, error
 from proxy.inference.requests import required
+from proxy.offload import offload
 from proxy.search.rawjson import Printer
 from proxy.trained_models import answers
 from proxy.trained_models.catalogue import now_ms
@@ -41,6 +41,10 @@ _INCLUDES: Final = (
     "definition_status",
 )
 _OF_PAGES: Final = ("from", "size")
+
+_SMALL: Final = 1024 * 1024
+
+T = TypeVar("T")
 
 
 class TrainedModelsApi:
@@ -106,21 +110,21 @@ class TrainedModelsApi:
     async def create(self, context: RequestContext, model_id: str) -> Reply | None:
         """``RestPutTrainedModelAction``."""
         check_params(context, ("defer_definition_decompression", "wait_for_completion"))
-        if not is_text_similarity(context.body):
+        if not await offload(len(context.body), is_text_similarity, context.body):
             if await self._is_upstreams(context):
                 return None
             raise bad_request(
                 f"model [{model_id}] cannot be created: upstream has no trained models, and those of this "
                 f"proxy are for the task [{TEXT_SIMILARITY}]"
             )
-        config = parse_config(model_id, context.body, now_ms())
+        config = await _small(context.body, lambda body: parse_config(model_id, body, now_ms()))
         if model_id in self._deployments:
             raise bad_request(
                 f"Cannot create model [{model_id}] the id is the same as an current model deployment"
             )
         if await self._upstream.has(context.upstream(), model_id):
             raise already_exists(f"Trained machine learning model [{model_id}] already exists")
-        created = await self._catalogue.create(config)
+        created = await self._catalogue.create(config, context.upstream().caller)
         return json_reply(context, created.document())
 
     async def put_part(self, context: RequestContext, model_id: str) -> Reply | None:
@@ -130,7 +134,7 @@ class TrainedModelsApi:
             return None
         number = Params((("part", decode(context.path_params["part"]), ""),)).integer("part")
         assert number is not None
-        part = await asyncio.to_thread(parse_part, number, required(context.body))
+        part = await offload(len(context.body), lambda body: parse_part(number, body), required(context.body))
         await self._catalogue.put_part(model_id, part)
         return json_reply(context, answers.ACKNOWLEDGED)
 
@@ -139,7 +143,7 @@ class TrainedModelsApi:
         check_params(context, ())
         if await self._leaves(context, model_id):
             return None
-        vocabulary = await asyncio.to_thread(parse_vocabulary, required(context.body))
+        vocabulary = await offload(len(context.body), parse_vocabulary, required(context.body))
         await self._catalogue.put_vocabulary(model_id, vocabulary)
         return json_reply(context, answers.ACKNOWLEDGED)
 
@@ -161,7 +165,7 @@ class TrainedModelsApi:
         check_params(context, own)
         if await self._leaves(context, model_id):
             return None
-        request = parse_start(model_id, context.params, context.body)
+        request = await _small(context.body, lambda body: parse_start(model_id, context.params, body))
         deployment = await self._deployments.start(request)
         config = self._catalogue.get(model_id)
         return json_reply(context, answers.assignment(deployment, config, self._deployments))
@@ -173,7 +177,7 @@ class TrainedModelsApi:
             if await self._is_upstreams(context):
                 return None
             raise missing_deployment(deployment_id)
-        request = parse_update(deployment_id, context.params, context.body)
+        request = await _small(context.body, lambda body: parse_update(deployment_id, context.params, body))
         deployment = await self._deployments.update(deployment_id, request)
         config = self._catalogue.get(deployment.model_id)
         return json_reply(context, answers.assignment(deployment, config, self._deployments))
@@ -184,7 +188,8 @@ class TrainedModelsApi:
         known = deployment_id in self._deployments or self._catalogue.find(deployment_id) is not None
         if not known and await self._is_upstreams(context):
             return None
-        await self._deployments.stop(parse_stop(deployment_id, context.params, context.body))
+        request = await _small(context.body, lambda body: parse_stop(deployment_id, context.params, body))
+        await self._deployments.stop(request)
         return json_reply(context, answers.STOPPED)
 
     async def infer(self, context: RequestContext, name: str) -> Reply | None:
@@ -193,7 +198,7 @@ class TrainedModelsApi:
         known = name in self._deployments or self._catalogue.find(name) is not None
         if not known and await self._is_upstreams(context):
             return None
-        request = parse_infer(context.params, context.body)
+        request = await offload(len(context.body), parse_infer, context.params, context.body)
         config, results = await self._deployments.infer(name, request)
         field, printer = request.name_of_results(config), printer_of(context)
         docs = printer.array((_print_inferred(printer, field, result) for result in results), 1)
@@ -261,6 +266,19 @@ class TrainedModelsApi:
         if await self._is_upstreams(context):
             return True
         raise missing_model(model_id)
+
+
+async def _small(body: bytes, parse: Callable[[bytes], T]) -> T:
+    """Read a body that holds no model and no texts.
+
+    Raises:
+        ElasticsearchError: 413 for one that is too large for that, or what `parse` raises.
+    """
+    if len(body) > _SMALL:
+        raise error(
+            413, "content_too_long_exception", f"the body is larger than the [{_SMALL}] bytes it may have"
+        )
+    return await offload(len(body), parse, body)
 
 
 def _page(params: Params) -> tuple[int, int]:

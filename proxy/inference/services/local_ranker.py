@@ -13,6 +13,7 @@ from proxy.chunks.words import Words, WordStatus
 from proxy.engine import (
     DeadlineExceededError,
     Demand,
+    EngineClosedError,
     EngineError,
     InputTooLargeError,
     ModelFailedError,
@@ -150,6 +151,8 @@ class LocalRanker:
             ) from None
         except UnknownModelError as failure:
             raise InferenceFailedError(404, Cause("resource_not_found_exception", str(failure))) from None
+        except EngineClosedError as failure:
+            raise status_error(503, f"Inference with model [{self.model}] failed: {failure}") from None
         except EngineError as failure:
             told = without_directories(str(failure))
             raise status_error(500, f"Inference with model [{self.model}] failed: {told}") from failure

@@ -22,7 +22,7 @@ from proxy.upstream import Upstream as UpstreamOf
 from proxy.xcontent.params import parse_params
 from tests.support.trained_models import (
     CONFIG,
-    VOCABULARY,
+    TOKENS,
     NotingEngine,
     config_of,
     models_in,
@@ -151,7 +151,7 @@ async def test_the_way_of_eland(served: Served) -> None:
     for number, content in enumerate((b"abc", b"de")):
         body = part_body(content, 5, 2)
         assert await served.call("PUT", f"{PATH}/mine/definition/{number}", body) == acknowledged
-    assert await served.call("PUT", f"{PATH}/mine/vocabulary", VOCABULARY) == acknowledged
+    assert await served.call("PUT", f"{PATH}/mine/vocabulary", {"vocabulary": TOKENS}) == acknowledged
     started = await served.call("POST", f"{PATH}/mine/deployment/_start?timeout=60s&wait_for=started")
     assert started["assignment"]["assignment_state"] == "started"
     answer = await served.call(

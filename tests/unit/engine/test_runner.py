@@ -14,9 +14,12 @@ from proxy.engine.errors import (
     InferenceError,
     OutOfDeviceMemoryError,
 )
+from proxy.engine.journal import Journal
 from proxy.engine.metrics import EngineMetrics
 from proxy.engine.runner import Runner
 from proxy.engine.scheduler import JobState, Lane, Request, Scheduler
+from proxy.engine.watchdog import Watchdog
+from proxy.settings import EngineSettings
 from tests.unit.engine.doubles import SumBackend, row
 
 BUDGET = 100
@@ -28,7 +31,8 @@ class Bench:
     def __init__(self) -> None:
         self.scheduler = Scheduler(10_000)
         self.cache = OutputCache(100)
-        self.runner = Runner(self.scheduler, self.cache, EngineMetrics())
+        watchdog = Watchdog(EngineSettings(), Journal())
+        self.runner = Runner(self.scheduler, self.cache, EngineMetrics(), watchdog)
         self.lanes: dict[SumBackend, Lane] = {}
 
     def submit(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.engine.package import Vocabulary
 from proxy.errors import ElasticsearchError
 from proxy.trained_models.byte_size import ByteSize, parse_byte_size
 from proxy.trained_models.config import is_text_similarity, parse_config
@@ -180,15 +181,13 @@ class TestParts:
 class TestVocabulary:
     @given(st.lists(st.text(), min_size=1), st.booleans())
     def test_any_tokens(self, tokens: list[str], scored: bool) -> None:
-        scores = {"scores": [float(n) for n in range(len(tokens))]} if scored else {}
-        assert parse_vocabulary(encoded({"vocabulary": tokens, "merges": [], **scores})) == {
-            "vocabulary": tokens,
-            **scores,
-        }
+        scores = [float(n) for n in range(len(tokens))] if scored else []
+        body = encoded({"vocabulary": tokens, "merges": [], "scores": scores})
+        assert parse_vocabulary(body) == Vocabulary(tokens, scores=scores)
 
     def test_long_ones_with_comments_and_numbers(self) -> None:
         body = b'{"vocabulary":["a",/* b */1' + b',"c"' * 40 + b"]}"
-        assert parse_vocabulary(body)["vocabulary"] == ["a", "1", *["c"] * 40]
+        assert parse_vocabulary(body).vocabulary == ["a", "1", *["c"] * 40]
 
     @pytest.mark.parametrize(
         ("body", "message"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proxy.engine.package import Vocabulary
 from proxy.errors import ElasticsearchError
 from proxy.trained_models.directory import ModelDirectory
 from proxy.trained_models.parts import DefinitionPart
@@ -135,6 +136,92 @@ async def test_models_and_uploads_are_bounded(models: TrainedModels) -> None:
     assert "trained_models.max_models" in reason
 
 
+class Clock:
+    """Time that passes when it is told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_an_abandoned_upload_gives_its_place_to_another(tmp_path: Path, engine: NotingEngine) -> None:
+    clock = Clock()
+    models = models_in(tmp_path, engine, max_uploads=2, upload_idle_s=30, clock=clock)
+    await models.start()
+    catalogue = models.catalogue
+    for name in ("first", "second"):
+        await catalogue.create(config_of(name), b"them")
+    await catalogue.put_part("first", parts_of(PROGRAM, [10, len(PROGRAM) - 10])[0])
+    clock.now += 20
+    await catalogue.put_vocabulary("first", VOCABULARY)
+    assert (await refused(catalogue.create(config_of("third"), b"them")))[0] == 429
+    clock.now += 10
+    await catalogue.create(config_of("third"), b"them")
+    assert [each.model_id for each in catalogue.all()] == ["first", "third"]
+    assert (await refused(catalogue.put_vocabulary("second", VOCABULARY)))[0] == 404
+    clock.now += 30
+    await catalogue.create(config_of("fourth"), b"them")
+    assert [each.model_id for each in catalogue.all()] == ["fourth", "third"]
+    await models.close()
+    assert not any("first" in name for name in files(tmp_path))
+
+
+async def test_a_caller_with_many_uploads_keeps_no_other_out(tmp_path: Path, engine: NotingEngine) -> None:
+    models = models_in(tmp_path, engine, max_uploads=2)
+    await models.start()
+    for name in ("first", "second"):
+        await models.catalogue.create(config_of(name), b"greedy")
+    await models.catalogue.create(config_of("mine"), b"me")
+    assert [each.model_id for each in models.catalogue.all()] == ["mine", "second"]
+    assert (await refused(models.catalogue.create(config_of("more"), b"me")))[0] == 429
+    await models.close()
+
+
+async def test_the_disk_is_bounded_by_what_is_announced(tmp_path: Path, engine: NotingEngine) -> None:
+    models = models_in(tmp_path, engine, max_total_size=100)
+    await models.start()
+    await upload(models, "whole", b"x" * 40)
+    catalogue = models.catalogue
+    for name in ("a", "b"):
+        await catalogue.create(config_of(name))
+    await catalogue.put_part("a", DefinitionPart(0, b"x", 50, 2))
+    status, _, reason = await refused(catalogue.put_part("b", DefinitionPart(0, b"x", 11, 2)))
+    assert (status, "trained_models.max_total_size" in reason) == (409, True)
+    await catalogue.put_part("a", DefinitionPart(1, b"x" * 49, 50, 2))
+    await models.delete("a", in_use=False, force=False)
+    await catalogue.put_part("b", DefinitionPart(0, b"x", 60, 2))
+    await models.close()
+
+    after = models_in(tmp_path, NotingEngine(), max_total_size=100)
+    await after.start()
+    await after.catalogue.create(config_of("c"))
+    assert (await refused(after.catalogue.put_part("c", DefinitionPart(0, b"x", 61, 2))))[0] == 409
+    await after.close()
+
+
+async def test_what_must_not_be_loaded_is_remembered_until_it_was_ready(tmp_path: Path) -> None:
+    before = models_in(tmp_path, NotingEngine())
+    await before.start()
+    await upload(before, "mine")
+    await before.close()
+
+    for blocked in ({"mine": "it had no end"}, {}):  # the engine forgets with the process, the files do not
+        engine = NotingEngine()
+        engine.blocked = blocked
+        models = models_in(tmp_path, engine)
+        await models.start()
+        assert engine.status()["mine"].detail == "it had no end"
+        await models.close()
+    engine.on_ready["mine"]()
+    await models.close()
+
+    after = models_in(tmp_path, engine := NotingEngine())
+    await after.start()
+    assert engine.status()["mine"].state == "ready"
+    await after.close()
+
+
 async def test_what_can_never_run_is_refused_while_it_is_uploaded(models: TrainedModels) -> None:
     config = config_of("japanese", inference_config={"text_similarity": {"tokenization": {"bert_ja": {}}}})
     assert await refused(models.catalogue.create(config)) == (
@@ -143,7 +230,7 @@ async def test_what_can_never_run_is_refused_while_it_is_uploaded(models: Traine
         "the tokenization [bert_ja] is not supported; known: bert, mpnet, roberta, xlm_roberta, deberta_v2",
     )
     await models.catalogue.create(config_of("mine"))
-    assert await refused(models.catalogue.put_vocabulary("mine", {"vocabulary": ["[CLS]"]})) == (
+    assert await refused(models.catalogue.put_vocabulary("mine", Vocabulary(["[CLS]"]))) == (
         400,
         "status_exception",
         "the vocabulary is missing required [[UNK]] token",

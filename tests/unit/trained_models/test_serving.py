@@ -237,6 +237,47 @@ async def test_restart(models: TrainedModels, tmp_path: Path) -> None:
     await after.close()
 
 
+async def test_what_was_never_ready_is_not_started_by_the_next_process(
+    models: TrainedModels, engine: NotingEngine, tmp_path: Path
+) -> None:
+    engine.states["mine"] = ModelStatus("loading", "", preload=False)
+    engine.failure = DeadlineExceededError("late")
+    await start(models, "wait_for=starting&deployment_id=a")
+    assert (await refused(start(models, "deployment_id=b")))[0] == 408
+
+    async def kept() -> list[str]:
+        await models.close()
+        after = models_in(tmp_path, NotingEngine())
+        await after.start()
+        await after.close()
+        return [*after.serving]
+
+    assert await kept() == []
+    await upload(models, "other")
+    await start(models, model_id="other", query="wait_for=starting")
+    assert await kept() == ["other"], "one whose model is there already is kept at once"
+    engine.on_ready["mine"]()
+    assert await kept() == ["a", "b", "other"]
+
+
+async def test_a_start_allows_what_had_no_end_before(models: TrainedModels, tmp_path: Path) -> None:
+    await start(models)
+    await models.close()
+    engine = NotingEngine()
+    engine.blocked = {"mine": "it had no end"}
+    after = models_in(tmp_path, engine)
+    await after.start()
+    (stats,) = answers.stats_documents(after.catalogue.get("mine"), after.serving, 5)
+    assert (stats["deployment_stats"]["state"], stats["deployment_stats"]["reason"]) == (
+        "failed",
+        "it had no end",
+    )
+    await stop(after, "mine")
+    deployment = await start(after)
+    assert after.serving.state(deployment) == ("started", None)
+    await after.close()
+
+
 async def test_restart_with_damaged_or_strange_deployments(
     models: TrainedModels, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -261,6 +302,16 @@ async def test_inference(models: TrainedModels) -> None:
     usage = models.serving.usage("a")
     assert (usage.inferences, usage.failures) == (4, 0)
     assert usage.last_access is not None
+
+
+async def test_no_more_documents_than_a_deployment_may_have_waiting(models: TrainedModels) -> None:
+    await start(models, "queue_capacity=300")
+    assert len(await infer(models, "mine", *["text"] * 300)) == 300
+    assert await refused(infer(models, "mine", *["text"] * 301)) == (
+        429,
+        "es_rejected_execution_exception",
+        "inference process queue is full. Unable to execute command",
+    )
 
 
 async def test_inference_without_a_deployment(models: TrainedModels) -> None:
