@@ -3,19 +3,27 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from proxy.chunks.settings import default_window_words
-from proxy.errors import ElasticsearchError
 from proxy.inference.configuration import RERANK, EndpointConfig
 from proxy.inference.endpoints import Endpoint
-from proxy.inference.failures import InferenceFailedError, illegal_state, timed_out, wrong_task_type
-from proxy.inference.ranking import RankedDoc, Ranking, RerankInput
+from proxy.inference.failures import (
+    InferenceFailedError,
+    illegal_state,
+    status_error,
+    timed_out,
+    wrong_task_type,
+)
+from proxy.inference.ranking import Ranking, RerankInput
+from proxy.inference.remote.shapes import MalformedAnswerError, Shape
+from proxy.offload import offload
 from proxy.search.answer.failures import cause_of
 from proxy.search.run import Run
 from proxy.upstream import Reply, UpstreamRefusedError, reading
 
+_RESULTS: Final = Shape(RERANK, text=None)
 _HAS_NONE = (400, 404, 405)
 """Where there is no such endpoint, as there cannot be one of such an id, or no such API."""
 _LIMITS = ("top_n", "top_k")
@@ -80,14 +88,13 @@ class UpstreamRanker:
         except UpstreamRefusedError as refused:
             raise _failure(refused.reply) from None
         try:
-            with reading(f"an inference for [{self._inference_id}]"):
-                docs = [
-                    RankedDoc(int(each["index"]), float(each["relevance_score"]))
-                    for each in json.loads(reply.body)[RERANK]
-                ]
-        except ElasticsearchError as failure:
-            raise InferenceFailedError(failure.status, failure.cause) from failure
-        return Ranking(docs)
+            return Ranking(await offload(len(reply.body), _RESULTS.read, reply.body))
+        except MalformedAnswerError as problem:
+            reason = (
+                f"upstream answered an inference for [{self._inference_id}] with 200, but not as "
+                f"Elasticsearch does: {problem}"
+            )
+            raise status_error(502, reason) from None
 
     async def check(self, deadline: float) -> None:
         """Upstream has done that."""

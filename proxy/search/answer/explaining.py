@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from proxy.offload import offload
 from proxy.search.answer import explanations
 from proxy.search.answer.explanations import Detail, Explanation, Source
 from proxy.search.evaluation import Search
@@ -19,7 +20,7 @@ from proxy.search.language.retrievers import (
     StandardRetriever,
     TextSimilarityReranker,
 )
-from proxy.search.ranks.fusion import normalize_list
+from proxy.search.ranks.fusion import Float32s, normalize_list
 from proxy.search.ranks.pins import MAX_ORGANIC_SCORE
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer, elements, members, text
@@ -47,21 +48,30 @@ async def explained(hits: bytes, root: Found, pit: bytes, search: Search, printe
     docs = [doc for doc in root.docs if (doc.index, doc.id) in shown or not ranked.issuperset(shown)]
     tree = await _explain_leaves(root, docs, pit, search)
     with reading(AN_INNER_SEARCH):
-        shards = _shards(tree, shown)
-        for key, hit in shown.items():
-            hit["_explanation"] = _of_hit(tree, key, hit, shards).printed(printer, 4)
+        await offload(len(hits), _explain_hits, tree, shown, printer)
     outer["hits"] = printer.array([printer.object(hit, 3) for hit in shown.values()], 2)
     return printer.object(outer, 1)
 
 
+def _explain_hits(tree: "_Node", shown: Mapping[_Key, _Hit], printer: Printer) -> None:
+    shards = _shards(tree, shown)
+    for key, hit in shown.items():
+        hit["_explanation"] = _of_hit(tree, key, hit, shards).printed(printer, 4)
+
+
 @dataclass(slots=True)
 class _Node:
-    """An evaluated retriever; of a `standard` one, `hits` are the documents with upstream's explanations."""
+    """An evaluated retriever; of a `standard` one, `hits` are the documents with upstream's explanations.
+
+    Attributes:
+        normalized: Of a `linear` one: what it made of each child's scores.
+    """
 
     found: Found
     children: "Sequence[_Node]"
     hits: Mapping[_Key, _Hit]
     ranks: Mapping[_Key, int] = field(init=False)
+    normalized: Sequence[Float32s] | None = None
 
     def __post_init__(self) -> None:
         self.ranks = {(doc.index, doc.id): rank for rank, doc in enumerate(self.found.docs)}
@@ -130,11 +140,15 @@ def _rank(child: _Node, key: _Key, window: int) -> int | None:
 def _of_linear(
     retriever: LinearRetriever, node: _Node, key: _Key, doc: RankDoc, sources: Sequence[Source]
 ) -> Explanation:
+    if node.normalized is None:
+        children = zip(retriever.components, node.children, strict=True)
+        node.normalized = [
+            normalize_list(child.found.docs[: retriever.rank_window_size], component.normalizer)
+            for component, child in children
+        ]
     normalized = []
-    for component, child in zip(retriever.components, node.children, strict=True):
-        window = child.found.docs[: retriever.rank_window_size]
-        rank = _rank(child, key, len(window))
-        scores = normalize_list(window, component.normalizer)
+    for scores, child in zip(node.normalized, node.children, strict=True):
+        rank = _rank(child, key, len(scores))
         normalized.append(0.0 if rank is None else float(scores[rank - 1]))
     weights = [component.weight for component in retriever.components]
     normalizers = [component.normalizer for component in retriever.components]
