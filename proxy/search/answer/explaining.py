@@ -20,9 +20,10 @@ from proxy.search.language.retrievers import (
     StandardRetriever,
     TextSimilarityReranker,
 )
-from proxy.search.ranks.fusion import Float32s, normalize_list
+from proxy.search.ranks.fusion import normalize_list
 from proxy.search.ranks.pins import MAX_ORGANIC_SCORE
 from proxy.search.ranks.ranking import RankDoc
+from proxy.search.ranks.scores import Float32s
 from proxy.search.rawjson import Printer, elements, members, text
 from proxy.search.run import AN_INNER_SEARCH
 from proxy.upstream import reading
