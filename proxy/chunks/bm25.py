@@ -3,10 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from proxy.steps import Steps
 
 _K1: Final = np.float32(1.2)
 _B: Final = np.float32(0.75)
@@ -19,26 +22,33 @@ _FREE_LENGTHS: Final = 24
 Floats = NDArray[np.float32]
 
 
-def scores(query: Mapping[str, int], chunks: Sequence[Sequence[str]]) -> Floats:
+def scores(query: Mapping[str, int], chunks: Sequence[Sequence[str]]) -> Steps[Floats]:
     """One score per chunk for the query's terms, joined by OR; 0 where none of them occurs.
 
     Args:
         query: How often each term occurs in the query text, which is its boost.
         chunks: The terms of each chunk.
     """
-    counts = [Counter(term for term in chunk if term in query) for chunk in chunks]
-    found = Counter(term for count in counts for term in count)
+    counts: list[Counter[str]] = []
+    found: Counter[str] = Counter()
+    for chunk in chunks:
+        counts.append(Counter(term for term in chunk if term in query))
+        found.update(counts[-1].keys())
+        yield
     if not found:
         return np.zeros(len(chunks), np.float32)
     lengths = [len(chunk) for chunk in chunks]
     filled = sum(map(bool, lengths))  # a chunk without terms does not count as having the field
-    weights = np.array([query[term] * _idf(filled, found[term]) for term in found], np.float32)
-    frequencies = np.array([[count[term] for term in found] for count in counts], np.float32)
-    average = np.float32(sum(lengths) / filled)
-    matches: Floats = _ONE + frequencies * _inverse_norms(lengths, average)[:, np.newaxis]
+    norms = _inverse_norms(lengths, np.float32(sum(lengths) / filled))
+    weight_of = {term: query[term] * _idf(filled, number) for term, number in found.items()}
+    # One entry for each term that a chunk has: all terms by all chunks would be too many.
+    places = np.repeat(np.arange(len(chunks)), [len(count) for count in counts])
+    weights = np.array([weight_of[term] for term in chain(*counts)], np.float32)
+    frequencies = np.array([number for count in counts for number in count.values()], np.float32)
+    yield
+    matches: Floats = _ONE + frequencies * norms[places]
     each: Floats = weights - weights / matches
-    total: NDArray[np.float64] = each.sum(axis=1, dtype=np.float64)
-    return total.astype(np.float32)
+    return np.bincount(places, each.astype(np.float64), len(chunks)).astype(np.float32)
 
 
 def _idf(chunks: int, having_term: int) -> np.float32:

@@ -19,6 +19,13 @@ SEPARATOR_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 """``SeparatorGroup``: Java regular expressions, the coarsest first."""
 
 
+MAX_CHARACTERS: Final = 1_000_000
+"""Of a text are looked at for chunks, unless the settings say otherwise."""
+
+MAX_SEPARATORS: Final = 50
+"""``RecursiveChunkingSettings``, since 9.5.5."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoneChunkingSettings:
     """The whole text is one chunk."""

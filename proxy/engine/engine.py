@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from prometheus_client import CollectorRegistry
 
 from proxy.settings import EngineSettings, ModelSettings
+from proxy.steps import Steps
+from proxy.turns import Turns
 
 from .batch import Row
 from .cache import Output, OutputCache
@@ -22,11 +23,11 @@ from .metrics import EngineMetrics
 from .model import Model, ModelStatus
 from .runner import Runner
 from .scheduler import Lane, Request, Scheduler
-from .scoring import Scorer
+from .texts import Call, TextMemory
 from .threads import DeviceThreads
 
 _TOKENIZING_THREADS: Final = 2
-"""The tokenizer itself spreads a call over the cores; a second call need not wait for a huge first one."""
+"""The tokenizer itself spreads a piece over the cores; a second call need not wait for a huge first one."""
 
 _IDLE_CHECKS: Final = 20
 """So many times in `engine.idle_unload_s` is looked for models that nobody calls."""
@@ -72,7 +73,8 @@ class Engine:
             self._scheduler, self._cache, self._metrics, DeviceThreads(settings.threads).use
         )
         self._loader = Loader(settings, self._runner)
-        self._tokenizing = ThreadPoolExecutor(_TOKENIZING_THREADS, "engine-tokenize")
+        self._texts = TextMemory(settings.queue_bytes)
+        self._tokenizing = Turns(_TOKENIZING_THREADS, "engine-tokenize")
         self._models = {name: self._model(name, each, pinned=each.preload) for name, each in models.items()}
         self._idle_timer: asyncio.TimerHandle | None = None
         self._freeing: set[asyncio.Task[None]] = set()
@@ -169,7 +171,7 @@ class Engine:
             EngineClosedError: `close` was called.
         """
         known = self._known(model)
-        with known.in_use():
+        with known.in_use(), self._rejections_counted(model), self._texts.holding(query, texts):
             async with self._in_time(known, deadline):
                 return await self._rerank(known, query, texts)
 
@@ -191,7 +193,7 @@ class Engine:
         error = EngineClosedError("the engine was closed")
         await asyncio.gather(*(model.close(error) for model in self._models.values()), *self._freeing)
         await self._runner.close()
-        self._tokenizing.shutdown()
+        self._tokenizing.close()
 
     def _model(self, name: str, settings: ModelSettings, *, pinned: bool) -> Model:
         return Model(name, settings, self._loader, self._scheduler, self._metrics, self._clock, pinned=pinned)
@@ -214,6 +216,14 @@ class Engine:
             doing = "still loading" if model.status.state == "loading" else "not done with the texts"
             raise DeadlineExceededError(f"model [{model.name}] was {doing} at the deadline") from None
 
+    @contextmanager
+    def _rejections_counted(self, model: str) -> Iterator[None]:
+        try:
+            yield
+        except QueueFullError:
+            self._metrics.rejected.labels(model).inc()
+            raise
+
     def _check_for_idle_models(self) -> None:
         self.unload_idle()
         every_s = self._settings.idle_unload_s / _IDLE_CHECKS
@@ -228,7 +238,7 @@ class Engine:
         if not texts:
             return Reranked((), 0, 0)
         scorer = loaded.scorer
-        call = await self._in_thread(lambda: _Call.of(scorer, query, texts))
+        call = await self._in_turns(Call.of(scorer, query, texts, self._settings.text_characters))
         outputs = self._remembered(lane, call)
         cached = sum(key in outputs for key in call.text_keys)
         missing = {key: at for at, key in enumerate(call.keys) if key not in outputs}
@@ -237,9 +247,9 @@ class Engine:
         ordered = [outputs[key] for key in call.keys]
         query_cut = any(output.truncated for output in ordered[: scorer.texts_at])
         truncated = sum(query_cut or output.truncated for output in ordered[scorer.texts_at :])
-        return Reranked(scorer.scores(ordered), cached, truncated)
+        return Reranked(scorer.scores(ordered), cached, max(truncated, call.cut))
 
-    def _remembered(self, lane: Lane, call: "_Call") -> dict[bytes, Output]:
+    def _remembered(self, lane: Lane, call: Call) -> dict[bytes, Output]:
         found = {key: self._cache.get(key) for key in call.keys}
         outputs = {key: output for key, output in found.items() if output is not None}
         hits = sum(key in outputs for key in call.text_keys)
@@ -248,15 +258,11 @@ class Engine:
         return outputs
 
     async def _run(
-        self, model: Model, lane: Lane, call: "_Call", missing: Mapping[bytes, int]
+        self, model: Model, lane: Lane, call: Call, missing: Mapping[bytes, int]
     ) -> dict[bytes, Output]:
         """Outputs of the inputs whose key and position are given, each run once whoever else wants it."""
         ending = _Ending()
-        try:
-            request = self._scheduler.open(lane, ending.end)
-        except QueueFullError:
-            self._metrics.rejected.labels(lane.model).inc()
-            raise
+        request = self._scheduler.open(lane, ending.end)
         try:
             own = {key: at for key, at in missing.items() if not self._scheduler.join(request, key)}
             encoded = await self._encode(lane, call, list(own.values())) if own else []
@@ -272,42 +278,29 @@ class Engine:
 
     def _submit(self, request: Request, rows: Mapping[bytes, Row]) -> None:
         self._check_open()
-        try:
-            self._scheduler.submit(request, rows)
-        except QueueFullError:
-            self._metrics.rejected.labels(request.lane.model).inc()
-            raise
+        self._scheduler.submit(request, rows)
         self._runner.wake()
 
-    async def _encode(self, lane: Lane, call: "_Call", wanted: Sequence[int]) -> list[Row]:
+    async def _encode(self, lane: Lane, call: Call, wanted: Sequence[int]) -> list[Row]:
         started = time.perf_counter()
-        rows = await self._in_thread(lambda: call.scorer.encode(call.query, call.texts, wanted))
+        rows = await self._in_turns(self._rows(call, wanted))
         self._metrics.tokenize_seconds.labels(lane.model).observe(time.perf_counter() - started)
         return rows
 
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+    def _rows(self, call: Call, wanted: Sequence[int]) -> Steps[list[Row]]:
+        """The rows of the wanted inputs. No more are made than the queue can ever take."""
+        rows: list[Row] = []
+        tokens = 0
+        for piece in call.scorer.encode(call.query, call.texts, wanted):
+            rows += piece
+            tokens += sum(map(len, piece))
+            self._scheduler.check_size(tokens)
+            yield
+        return rows
+
+    async def _in_turns(self, steps: Steps[_T]) -> _T:
         self._check_open()
-        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, work)
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """What one call wants to know."""
-
-    scorer: Scorer
-    query: str
-    texts: list[str]
-    keys: list[bytes]
-    """One per input of the scorer."""
-
-    @classmethod
-    def of(cls, scorer: Scorer, query: str, texts: Sequence[str]) -> "_Call":
-        query, clean = _encodable(query), [_encodable(text) for text in texts]
-        return cls(scorer, query, clean, scorer.keys(query, clean))
-
-    @property
-    def text_keys(self) -> list[bytes]:
-        return self.keys[self.scorer.texts_at :]
+        return await self._tokenizing.run(steps)
 
 
 class _Ending:
@@ -325,10 +318,3 @@ class _Ending:
         await self._ended.wait()
         if self._error is not None:
             raise self._error
-
-
-def _encodable(text: str) -> str:
-    """Halves of surrogate pairs, which JSON can carry but no tokenizer takes, become U+FFFD."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

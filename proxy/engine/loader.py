@@ -11,6 +11,7 @@ from proxy.settings import EngineSettings, ModelSettings
 
 from .batch import Batch
 from .daemon import run_in_daemon_thread
+from .encode import gathered
 from .errors import InputTooLargeError, ModelFailedError, ModelLoadError
 from .runner import Runner
 from .scoring import LoadedModel
@@ -59,9 +60,9 @@ def _load(name: str, settings: ModelSettings, engine: EngineSettings) -> LoadedM
 
 def _warm_up(loaded: LoadedModel) -> None:
     """Let the libraries below do what they do on first use, and see that the outputs are sane."""
-    rows = loaded.scorer.encode("query", _WARM_UP_TEXTS[:1], range(loaded.scorer.texts_at + 1))
+    rows = gathered(loaded.scorer.encode("query", _WARM_UP_TEXTS[:1], range(loaded.scorer.texts_at + 1)))
     with suppress(InputTooLargeError):  # of a model whose texts must not be cut
-        rows += loaded.scorer.encode("query", _WARM_UP_TEXTS[1:], [loaded.scorer.texts_at])
+        rows += gathered(loaded.scorer.encode("query", _WARM_UP_TEXTS[1:], [loaded.scorer.texts_at]))
     values = loaded.backend.score(Batch.of(rows))
     if loaded.info["kind"] == "cross-encoder" and values.shape[1:] != (1,):
         raise ModelLoadError(f"it gives {values.shape[1]} numbers for a text; a cross-encoder gives one")

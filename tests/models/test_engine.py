@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -122,7 +122,7 @@ async def test_what_was_scored_while_a_call_tokenised_is_not_scored_again(
 
     def slow_at_first(
         self: CrossEncoder, query: str, texts: Sequence[str], wanted: Sequence[int]
-    ) -> list[Row]:
+    ) -> Iterator[list[Row]]:
         if texts[0] == "one" and first.acquire(blocking=False):
             entered.set()
             assert gate.wait(30)
