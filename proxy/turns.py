@@ -14,6 +14,10 @@ TURN_S: Final = 0.01
 _T = TypeVar("_T")
 
 
+class ClosedError(Exception):
+    """The threads were closed before the work was done."""
+
+
 class Turns:
     """Does work in steps. When a turn is over, the other calls that wait have one each, as they came.
 
@@ -26,16 +30,23 @@ class Turns:
     def __init__(self, threads: int, name: str, clock: Callable[[], float] = time.perf_counter) -> None:
         self._pool = ThreadPoolExecutor(threads, name)
         self._clock = clock
+        self._closed = False
 
     async def run(self, steps: Steps[_T]) -> _T:
-        """The result of the steps. Cancelled, they end with the turn under way."""
+        """The result of the steps. Cancelled, they end with the turn under way.
+
+        Raises:
+            ClosedError: `close` was called.
+        """
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._closed:
             done, result = await loop.run_in_executor(self._pool, self._turn, steps)
             if done:
                 return cast("_T", result)
+        raise ClosedError
 
     def close(self) -> None:
+        self._closed = True
         self._pool.shutdown()
 
     def _turn(self, steps: Steps[_T]) -> tuple[bool, _T | None]:

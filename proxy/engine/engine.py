@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from proxy.settings import EngineSettings, ModelSettings
 from proxy.steps import Steps
-from proxy.turns import Turns
+from proxy.turns import ClosedError, Turns
 
 from .batch import Row
 from .cache import Output, OutputCache
@@ -299,8 +299,10 @@ class Engine:
         return rows
 
     async def _in_turns(self, steps: Steps[_T]) -> _T:
-        self._check_open()
-        return await self._tokenizing.run(steps)
+        try:
+            return await self._tokenizing.run(steps)
+        except ClosedError:
+            raise EngineClosedError("the engine was closed") from None
 
 
 class _Ending:

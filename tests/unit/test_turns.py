@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from proxy.steps import Steps, finish, gather
-from proxy.turns import TURN_S, Turns
+from proxy.turns import TURN_S, ClosedError, Turns
 
 
 def work(name: str, steps: int, log: list[str]) -> Steps[str]:
@@ -50,6 +50,16 @@ async def test_what_is_given_up_is_not_gone_on_with(turns: Turns) -> None:
     given_up.cancel()
     await turns.run(work("other", 100, log))
     assert log.count("x") < 10
+
+
+async def test_closing_ends_work(turns: Turns) -> None:
+    running = asyncio.create_task(turns.run(work("x", 10_000, [])))
+    await asyncio.sleep(0)
+    turns.close()
+    with pytest.raises(ClosedError):
+        await running
+    with pytest.raises(ClosedError):
+        await turns.run(work("x", 1, []))
 
 
 async def test_a_fault_is_the_callers(turns: Turns) -> None:
