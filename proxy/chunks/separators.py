@@ -17,7 +17,7 @@ import regex
 from proxy.errors import ElasticsearchError, error
 from proxy.steps import Steps
 
-SEARCH_LIMIT_S: Final = 0.1
+SEARCH_LIMIT_S: Final = 0.5
 """Seconds of a processor in which a separator's next match is found, or none. Elasticsearch counts the
 characters that it reads."""
 

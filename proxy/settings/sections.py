@@ -91,7 +91,7 @@ class EngineSettings(Section):
         description="Memory for the texts of all calls that are not done; beyond it a search gets a 429.",
     )
     text_characters: Count = Field(
-        500_000,
+        250_000,
         description="Characters of a query, and of a text, that are given to a model, from its beginning. "
         "What is cut counts as `truncated` in `X-Rerank`.",
     )
