@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy.steps import Steps
+from proxy.steps import Steps, gather
 
 _K1: Final = np.float32(1.2)
 _B: Final = np.float32(0.75)
@@ -30,22 +30,25 @@ def scores(query: Mapping[str, int], chunks: Sequence[Sequence[str]]) -> Steps[F
         chunks: The terms of each chunk.
     """
     counts: list[Counter[str]] = []
+    nothing: Counter[str] = Counter()  # one for the many: what holds others costs the garbage collector
     found: Counter[str] = Counter()
     for chunk in chunks:
-        counts.append(Counter(term for term in chunk if term in query))
+        having = [term for term in chunk if term in query]
+        counts.append(Counter(having) if having else nothing)
         found.update(counts[-1].keys())
         yield
     if not found:
         return np.zeros(len(chunks), np.float32)
     lengths = [len(chunk) for chunk in chunks]
     filled = sum(map(bool, lengths))  # a chunk without terms does not count as having the field
-    norms = _inverse_norms(lengths, np.float32(sum(lengths) / filled))
+    stored = yield from gather(map(_stored_length, lengths))
+    norms = _inverse_norms(stored, np.float32(sum(lengths) / filled))
     weight_of = {term: query[term] * _idf(filled, number) for term, number in found.items()}
     # One entry for each term that a chunk has: all terms by all chunks would be too many.
     places = np.repeat(np.arange(len(chunks)), [len(count) for count in counts])
-    weights = np.array([weight_of[term] for term in chain(*counts)], np.float32)
-    frequencies = np.array([number for count in counts for number in count.values()], np.float32)
-    yield
+    weights = np.array((yield from gather(map(weight_of.__getitem__, chain(*counts)))), np.float32)
+    numbers = chain.from_iterable(count.values() for count in counts)
+    frequencies = np.array((yield from gather(numbers)), np.float32)
     matches: Floats = _ONE + frequencies * norms[places]
     each: Floats = weights - weights / matches
     return np.bincount(places, each.astype(np.float64), len(chunks)).astype(np.float32)
@@ -55,10 +58,9 @@ def _idf(chunks: int, having_term: int) -> np.float32:
     return np.float32(math.log(1 + (chunks - having_term + 0.5) / (having_term + 0.5)))
 
 
-def _inverse_norms(lengths: Sequence[int], average: np.float32) -> Floats:
+def _inverse_norms(stored: Sequence[int], average: np.float32) -> Floats:
     """What a frequency is multiplied with: the less, the longer the chunk is beside the others."""
-    stored = np.array([_stored_length(length) for length in lengths], np.float32)
-    norms: Floats = _ONE / (_K1 * ((_ONE - _B) + _B * stored / average))
+    norms: Floats = _ONE / (_K1 * ((_ONE - _B) + _B * np.array(stored, np.float32) / average))
     return norms
 
 

@@ -56,9 +56,9 @@ class ChunkSelector:
         if self._query is None:
             query = yield from Words.read(self._inference_text)
             self._query = Counter((yield from self._analyzer.all_terms(query)))
-        chunks: list[list[str]] = []
+        chunks: list[tuple[str, ...]] = []  # which the garbage collector need not look into
         for span in spans:
-            chunks.append((yield from self._analyzer.terms(words, *span)))
+            chunks.append(tuple((yield from self._analyzer.terms(words, *span))))
             yield
         scored = yield from scores(self._query, chunks)
         ranked = np.argsort(-scored, kind="stable")[: self._size]
