@@ -50,7 +50,7 @@ STRATEGIES: list[ChunkingSettings] = [
 @pytest.mark.parametrize("part", PARTS)
 def test_no_text_costs_more_than_its_length(part: str, chunking: ChunkingSettings) -> None:
     """Some microseconds for each character, and no step a quarter of a second."""
-    text = (part * SIZE)[:SIZE] + " Find this. "
+    text = (part * SIZE)[:SIZE] + " Find this. " * 30
     selector = ChunkSelector(ChunkRescorer(3, chunking), "find 0 a 中 한 ไทย", default_chunking(300))
     longest, total = costs(selector.select(text).__next__)
     assert total < 10e-6 * len(text)
