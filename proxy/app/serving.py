@@ -89,7 +89,9 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         cleanup.push_async_callback(remote.close)
         uploaded = await _uploaded_models(cleanup, settings, engine)
         models = LocalModels(settings.models, uploaded)
-        services = load_services(ServiceContext(engine, models, settings.search.timeout_s, remote))
+        search = settings.search
+        context = ServiceContext(engine, models, search.timeout_s, remote, search.chunked_characters)
+        services = load_services(context)
         fixed = fixed_endpoints(services, settings.endpoints, models)
         endpoints = Endpoints(services, fixed, open_store(settings))
         cleanup.push_async_callback(endpoints.close)
@@ -99,6 +101,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
             endpoints,
             settings.search.timeout_s,
             allow_failures=settings.search.allow_rerank_failures,
+            chunked_characters=settings.search.chunked_characters,
             privileges=privileges if settings.search.check_privileges else None,
         )
         executor = Executor(scorer, settings.search.deadline_s)

@@ -1,16 +1,22 @@
 """Lucene's ``StandardAnalyzer`` without options: the words of UAX #29, lower-cased, no stop words."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
 import regex
 
 from proxy.chunks.words import Words
+from proxy.steps import Steps
 
 MAX_TOKEN_LENGTH: Final = 255
 """``StandardTokenizer`` breaks a longer word after so many characters."""
+
+_WINDOW: Final = 4 * MAX_TOKEN_LENGTH
+"""Characters in which the next token is looked for: else a word of a million would be read over and over."""
+
+_MOST_KNOWN: Final = 100_000
 
 _EXTENDED = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*+"
 
@@ -66,26 +72,35 @@ class Analyzer:
     def __init__(self) -> None:
         self._terms = _Terms()
 
-    def terms(self, words: Words, start: int, end: int) -> list[str]:
+    def terms(self, words: Words, start: int, end: int) -> Steps[list[str]]:
         """The terms of a part of a text, in order."""
         pieces = words.between(start, end)
         if pieces is None:
-            return self.all_terms(words.part(start, end))
+            part = yield from words.part(start, end)
+            return (yield from self.all_terms(part))
         terms = self._known(pieces)
         if self._terms.special.isdisjoint(pieces):
             return terms
-        return [term for run in self._runs(pieces) for term in run]
+        return (yield from self._terms_of_runs(pieces))
 
-    def all_terms(self, words: Words) -> list[str]:
+    def all_terms(self, words: Words) -> Steps[list[str]]:
         return self.terms(words, 0, len(words.text))
 
-    def _runs(self, pieces: Sequence[str]) -> Iterator[list[str]]:
+    def forget(self) -> None:
+        """Let go of what is known of pieces, where that has become much."""
+        if len(self._terms) > _MOST_KNOWN:
+            self._terms = _Terms()
+
+    def _terms_of_runs(self, pieces: Sequence[str]) -> Steps[list[str]]:
+        terms: list[str] = []
         for _, run in groupby(pieces, key=_is_blank):
             between_blanks = list(run)
             if self._terms.special.isdisjoint(between_blanks):
-                yield self._known(between_blanks)
+                terms += self._known(between_blanks)
             else:
-                yield _tokens(lower_case("".join(between_blanks)))
+                terms += yield from _tokens(lower_case("".join(between_blanks)))
+            yield
+        return terms
 
     def _known(self, pieces: Iterable[str]) -> list[str]:
         return list(filter(None, map(self._terms.__getitem__, pieces)))
@@ -118,17 +133,23 @@ def _is_token(piece: str) -> bool:
     return (piece.isalpha() and piece[0] < "\u2e80") or _TOKEN.match(piece) is not None
 
 
-def _tokens(text: str) -> list[str]:
+def _tokens(text: str) -> Steps[list[str]]:
     if len(text) <= MAX_TOKEN_LENGTH:
         return _TOKEN.findall(text)
     tokens: list[str] = []
     offset = 0
-    while (token := _TOKEN.search(text, offset)) is not None:
-        if token.end() - token.start() > MAX_TOKEN_LENGTH:
+    while offset < len(text):
+        token = _TOKEN.search(text, offset, offset + _WINDOW)
+        if token is not None and token.end() > token.start() + MAX_TOKEN_LENGTH:
             token = _TOKEN.search(text, token.start(), token.start() + MAX_TOKEN_LENGTH)
-            assert token is not None  # the first character alone is one
-        tokens.append(token[0])
-        offset = token.end()
+        if token is not None and (token.end() < offset + _WINDOW or token.start() == offset):
+            tokens.append(token[0])
+            offset = token.end()
+        elif token is not None:
+            offset = token.start()  # It goes on behind the window.
+        else:
+            offset += _WINDOW - MAX_TOKEN_LENGTH  # What begins at the end of the window needs what follows.
+        yield
     return tokens
 
 

@@ -12,20 +12,23 @@ from proxy.chunks.settings import (
     WordBoundaryChunkingSettings,
 )
 from proxy.chunks.words import Words, sentence_ends
+from proxy.steps import Steps
 
 Span = tuple[int, int]
 """The offsets of a chunk's first character and of the one behind its last."""
 
 
-def chunk(words: Words, settings: ChunkingSettings) -> list[Span]:
+def chunk(words: Words, settings: ChunkingSettings) -> Steps[list[Span]]:
     """The chunks of a text, at least one, in text order."""
     if isinstance(settings, NoneChunkingSettings):
         return [(0, len(words.text))]
     if isinstance(settings, WordBoundaryChunkingSettings):
-        return [part.span for part in by_words(words, settings.max_chunk_size, settings.overlap)]
+        parts = yield from by_words(words, settings.max_chunk_size, settings.overlap)
+        return [part.span for part in parts]
     if isinstance(settings, SentenceBoundaryChunkingSettings):
-        return by_sentences(words, settings.max_chunk_size, overlap=settings.sentence_overlap > 0)
-    return by_separators(words, settings.max_chunk_size, settings.separators)
+        overlap = settings.sentence_overlap > 0
+        return (yield from by_sentences(words, settings.max_chunk_size, overlap=overlap))
+    return (yield from by_separators(words, settings.max_chunk_size, settings.separators))
 
 
 class Part(NamedTuple):
@@ -35,7 +38,7 @@ class Part(NamedTuple):
     words: int
 
 
-def by_words(words: Words, size: int, overlap: int) -> list[Part]:
+def by_words(words: Words, size: int, overlap: int) -> Steps[list[Part]]:
     """``WordBoundaryChunker``: a chunk ends with its last word, so blanks and punctuation begin the next.
 
     What follows the last word is part of a chunk only if that chunk is not full.
@@ -47,19 +50,21 @@ def by_words(words: Words, size: int, overlap: int) -> list[Part]:
     while first + size <= len(ends):
         parts.append(Part((ends[first - 1] if first else 0, ends[first + size - 1]), size))
         first += step
+        yield
     rest = len(ends) - first
     if rest > overlap or not parts:
         parts.append(Part((ends[first - 1] if first else 0, len(words.text)), rest))
     return parts
 
 
-def by_sentences(words: Words, size: int, *, overlap: bool) -> list[Span]:
+def by_sentences(words: Words, size: int, *, overlap: bool) -> Steps[list[Span]]:
     """``SentenceBoundaryChunker``: whole sentences while their words are at most `size`."""
     packing = _SentencePacking(words, size, overlap=overlap)
     start = 0
     for end in sentence_ends(words.text):
-        packing.add(start, end)
+        yield from packing.add(start, end)
         start = end
+        yield
     return packing.finish()
 
 
@@ -76,14 +81,14 @@ class _SentencePacking:
         self.count = 0
         self.previous = Part((0, 0), 0)
 
-    def add(self, start: int, end: int) -> None:
+    def add(self, start: int, end: int) -> Steps[None]:
         sentence = Part((start, end), self.words.count(start, end))
         if self.count + sentence.words <= self.size:
             self.count += sentence.words
         else:
             self._begin_with(sentence)
             if self.count > self.size:
-                self._split(end)
+                yield from self._split(end)
         self.previous = sentence
         self.end = end
 
@@ -112,51 +117,52 @@ class _SentencePacking:
             self.start = self.words.skip(previous.span[0], previous.words - repeated)
         self.count = repeated + sentence.words
 
-    def _split(self, end: int) -> None:
+    def _split(self, end: int) -> Steps[None]:
         """Cut a sentence that is too long at words; its last part is not closed yet."""
-        sentence = self.words.part(self.start, end)
-        *full, last = by_words(sentence, self.size, overlap=min(20, (self.size - 1) // 2))
+        sentence = yield from self.words.part(self.start, end)
+        *full, last = yield from by_words(sentence, self.size, overlap=min(20, (self.size - 1) // 2))
         self.chunks += [(self.start + part.span[0], self.start + part.span[1]) for part in full]
         self.start += last.span[0]
         self.count = last.words
 
 
-def by_separators(words: Words, size: int, separators: Sequence[str]) -> list[Span]:
+def by_separators(words: Words, size: int, separators: Sequence[str]) -> Steps[list[Span]]:
     """``RecursiveChunker``: at the first separator, what is too long at the next, and then at sentences."""
     end = len(words.text)
     parts = [Part((0, end), words.count(0, end))]
     for separator in separators:
-        parts = [
-            piece
-            for part in parts
-            for piece in (_split_at(words, part, size, separator) if part.words > size else [part])
-        ]
-    return [
-        span
-        for part in parts
-        for span in (_sentences_of(words, part, size) if part.words > size else [part.span])
-    ]
-
-
-def _split_at(words: Words, part: Part, size: int, separator: str) -> list[Part]:
-    start, end = part.span
-    cuts = [start + offset for offset in split_offsets(words.text[start:end], separator)]
-    borders = [start, *cuts, end]
-    return _merge([Part((a, b), words.count(a, b)) for a, b in pairwise(borders) if a < b], size)
-
-
-def _merge(parts: Sequence[Part], size: int) -> list[Part]:
-    """Neighbours together, while their words are at most `size`."""
-    merged: list[Part] = []
+        pieces: list[Part] = []
+        for part in parts:
+            pieces += (yield from _split_at(words, part, size, separator)) if part.words > size else [part]
+            yield
+        parts = pieces
+    spans: list[Span] = []
     for part in parts:
-        if merged and merged[-1].words + part.words <= size:
-            before = merged.pop()
-            part = Part((before.span[0], part.span[1]), before.words + part.words)
-        merged.append(part)
-    return merged
+        spans += (yield from _sentences_of(words, part, size)) if part.words > size else [part.span]
+    return spans
 
 
-def _sentences_of(words: Words, part: Part, size: int) -> list[Span]:
+def _split_at(words: Words, part: Part, size: int, separator: str) -> Steps[list[Part]]:
+    start, end = part.span
+    offsets = yield from split_offsets(words.text[start:end], separator)
+    parts: list[Part] = []
+    for a, b in pairwise([start, *(start + offset for offset in offsets), end]):
+        if a < b:
+            _add(parts, Part((a, b), words.count(a, b)), size)
+            yield
+    return parts
+
+
+def _add(parts: list[Part], part: Part, size: int) -> None:
+    """To the part before, while the words of both are at most `size`."""
+    if parts and parts[-1].words + part.words <= size:
+        before = parts.pop()
+        part = Part((before.span[0], part.span[1]), before.words + part.words)
+    parts.append(part)
+
+
+def _sentences_of(words: Words, part: Part, size: int) -> Steps[list[Span]]:
     offset, _ = part.span
-    spans = by_sentences(words.part(*part.span), size, overlap=False)
+    own = yield from words.part(*part.span)
+    spans = yield from by_sentences(own, size, overlap=False)
     return [(offset + start, offset + end) for start, end in spans]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from proxy.chunks.settings import (
+    MAX_SEPARATORS,
     PLAINTEXT_SEPARATORS,
     SEPARATOR_GROUPS,
     ChunkingSettings,
@@ -140,6 +141,8 @@ def _recursive(settings: Mapping[str, Any]) -> RecursiveChunkingSettings:
         separators = SEPARATOR_GROUPS[group]
     elif separators is not None and not separators:
         problems.append("Recursive chunking settings can not have an empty list of separators")
+    elif separators is not None and len(separators) > MAX_SEPARATORS:
+        problems.append(f"Recursive chunking settings can not have more than {MAX_SEPARATORS} separators")
     _refuse(problems)
     assert size is not None
     return RecursiveChunkingSettings(size, PLAINTEXT_SEPARATORS if separators is None else separators)

@@ -9,11 +9,15 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, compress
+from typing import Self
 
 import regex
 from icu4py.breakers import SentenceBreaker, WordBreaker
 
+from proxy.steps import Steps, gather
+
 _ROOT_LOCALE = ""
+_MOST_KNOWN = 100_000
 # What the rules of ICU's word iterator give a status other than "none".
 _is_word = regex.compile(
     r"(?V1)[\p{WB=ALetter}\p{WB=Hebrew_Letter}\p{WB=Numeric}\p{WB=Katakana}\p{Hiragana}"
@@ -34,6 +38,11 @@ class WordStatus(dict[str, bool]):
         self[piece] = status = _counts(piece)
         return status
 
+    def forget(self) -> None:
+        """Let go of all of them, where they have become many."""
+        if len(self) > _MOST_KNOWN:
+            self.clear()
+
 
 class Words:
     """A text between two of ICU's word boundaries each.
@@ -44,12 +53,21 @@ class Words:
         word_ends: The offset behind each piece that is a word.
     """
 
-    def __init__(self, text: str, status: WordStatus | None = None) -> None:
+    def __init__(self, text: str, status: WordStatus, pieces: list[str], word_ends: list[int]) -> None:
         self.text = text
-        self.status = WordStatus() if status is None else status
-        self.pieces = list(WordBreaker(text, _ROOT_LOCALE))
-        self.ends = list(accumulate(map(len, self.pieces)))
-        self.word_ends = list(compress(self.ends, map(self.status.__getitem__, self.pieces)))
+        self.status = status
+        self.pieces = pieces
+        self.ends = list(accumulate(map(len, pieces)))
+        self.word_ends = word_ends
+
+    @classmethod
+    def read(cls, text: str, status: WordStatus | None = None) -> Steps[Self]:
+        """Break a text into words."""
+        status = WordStatus() if status is None else status
+        pieces = yield from gather(WordBreaker(text, _ROOT_LOCALE))
+        ends = accumulate(map(len, pieces))
+        word_ends = yield from gather(compress(ends, map(status.__getitem__, pieces)))
+        return cls(text, status, pieces, word_ends)
 
     def count(self, start: int, end: int) -> int:
         """``ChunkerUtils#countWords``: words from `start` to `end`, and one more that ends right before.
@@ -73,9 +91,9 @@ class Words:
         following = bisect_right(self.ends, self.word_ends[last])
         return self.ends[following] if following < len(self.ends) else len(self.text)
 
-    def part(self, start: int, end: int) -> "Words":
+    def part(self, start: int, end: int) -> "Steps[Words]":
         """The same of a part of the text, found in it alone."""
-        return Words(self.text[start:end], self.status)
+        return Words.read(self.text[start:end], self.status)
 
     def between(self, start: int, end: int) -> Sequence[str] | None:
         """The pieces of a part of the text; None if it begins or ends within one."""

@@ -1,16 +1,16 @@
 """Texts to rows: tokenise, truncate, add the special tokens."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .batch import Row
-from .tokenizer import PlainTokenizer, Tokenizer, beginning
+from .tokenizer import PlainTokenizer, Tokenizer
 from .truncate import RULES, Truncation
 
 _PROBES: Final = (
@@ -24,6 +24,7 @@ _PROBES: Final = (
 
 Ids = NDArray[np.int32]
 _Encoded = Mapping[str, list[int]]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +56,7 @@ def derive_pair(tokenizer: Tokenizer) -> Template | None:
     for query, text in _PROBES:
         whole = _first(tokenizer.transformers([query], [text]))
         tokenizer.freeze()
-        first, second = (_array(ids) for ids in tokenizer.ids([query, text], 512))
+        first, second = (_array(ids) for ids in gathered(tokenizer.ids([query, text], 512)))
         template = template or _split(whole, first, second)
         if template is None or not _same(template.join(first, second), whole):
             return None
@@ -68,7 +69,7 @@ def derive_single(tokenizer: Tokenizer) -> Template | None:
     for text in (text for probe in _PROBES for text in probe):
         whole = _first(tokenizer.transformers([text]))
         tokenizer.freeze()
-        (ids,) = (_array(ids) for ids in tokenizer.ids([text], 512))
+        (ids,) = (_array(ids) for ids in gathered(tokenizer.ids([text], 512)))
         template = template or _split(whole, ids, _NONE)
         if template is None or not _same(template.join(ids, _NONE), whole):
             return None
@@ -114,15 +115,23 @@ def _array(ids: Sequence[int]) -> Ids:
     return np.array(ids, np.int32)
 
 
+def gathered(pieces: Iterable[Sequence[_T]]) -> list[_T]:
+    """What comes in several lists, in one."""
+    return [each for piece in pieces for each in piece]
+
+
 class PairEncoder(Protocol):
     """Rows of a cross-encoder. `encode` may be called from any thread."""
 
-    def encode(self, query: str, texts: Sequence[str]) -> list[Row]:
-        """One row per text, never longer than the model's limit."""
+    def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
+        """One row per text, never longer than the model's limit, in several lists.
+
+        Each of them is soon there, and may be empty.
+        """
 
 
 class TemplatePairEncoder:
-    """Tokenises the query once and the texts in one go, and joins the ids by the model's own template."""
+    """Tokenises the query once, and joins the ids by the model's own template."""
 
     def __init__(
         self, tokenizer: PlainTokenizer, template: Template, max_length: int, truncation: Truncation
@@ -132,11 +141,15 @@ class TemplatePairEncoder:
         self._budget = max_length - template.special_tokens
         self._rule = RULES[truncation]
 
-    def encode(self, query: str, texts: Sequence[str]) -> list[Row]:
-        (query_ids,) = map(_array, self._tokenizer.ids([query], self._budget + 1))
+    def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
+        query_ids = _NONE
+        for piece in self._tokenizer.ids([query], self._budget + 1):
+            query_ids = _array(piece[0]) if piece else query_ids
+            yield []
         # With one token more than the query has, a rule still sees which of both is longer.
         enough = max(self._budget, len(query_ids)) + 1
-        return [self._pair(query_ids, _array(ids)) for ids in self._tokenizer.ids(texts, enough)]
+        for piece in self._tokenizer.ids(texts, enough):
+            yield [self._pair(query_ids, _array(ids)) for ids in piece]
 
     def _pair(self, query: Ids, text: Ids) -> Row:
         kept_query, kept_text = self._rule(len(query), len(text), self._budget)
@@ -151,24 +164,29 @@ class PlainPairEncoder:
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, truncation: Truncation) -> None:
+        self._plain = tokenizer
         self._tokenizer = tokenizer.transformers
         self._max_length = max_length
         self._only_second = truncation == "second"
         self._budget = max_length - self._tokenizer.num_special_tokens_to_add(pair=True)
         self._lock = threading.Lock()  # A call sets the truncation on the shared object.
 
-    def encode(self, query: str, texts: Sequence[str]) -> list[Row]:
+    def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
         with self._lock:
-            return [self._pair(query, text) for text in texts]
+            enough = self._plain.enough_of(query, self._max_length)
+        for text in texts:
+            yield []
+            with self._lock:
+                row = self._pair(enough, self._plain.enough_of(text, self._max_length))
+            yield [row]
 
     def _pair(self, query: str, text: str) -> Row:
-        head = beginning(text, self._max_length)
-        whole = _first(self._tokenizer([query], [head]))
-        truncated = len(whole["input_ids"]) > self._max_length or len(head) < len(text)
+        whole = _first(self._tokenizer([query], [text]))
+        truncated = len(whole["input_ids"]) > self._max_length
         if truncated:
             room = self._budget - len(self._tokenizer.encode(query, add_special_tokens=False))
             strategy = "only_second" if self._only_second and room > 0 else "longest_first"
-            whole = _first(self._tokenizer([query], [head], truncation=strategy, max_length=self._max_length))
+            whole = _first(self._tokenizer([query], [text], truncation=strategy, max_length=self._max_length))
         return Row(_array(whole["input_ids"]), _types(whole), truncated)
 
 
@@ -180,8 +198,10 @@ class TextEncoder:
         self._template = template
         self._budget = max_length - template.special_tokens
 
-    def encode(self, texts: Sequence[str]) -> list[Row]:
-        return [self._row(_array(ids)) for ids in self._tokenizer.ids(texts, self._budget + 1)]
+    def encode(self, texts: Sequence[str]) -> Iterator[list[Row]]:
+        """As `PairEncoder.encode`."""
+        for piece in self._tokenizer.ids(texts, self._budget + 1):
+            yield [self._row(_array(ids)) for ids in piece]
 
     def _row(self, ids: Ids) -> Row:
         return self._template.join(ids[: self._budget], _NONE, len(ids) > self._budget)

@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -13,12 +12,14 @@ from typing import Any, Final, TypeVar
 from prometheus_client import CollectorRegistry
 
 from proxy.settings import EngineSettings, ModelSettings
+from proxy.steps import Steps
+from proxy.turns import ClosedError, Turns
 
 from .batch import Row
 from .cache import Output, OutputCache
-from .call import Call, Ending
 from .cpu import sleep_while_waiting
 from .demand import Demand
+from .ending import Ending
 from .errors import DeadlineExceededError, EngineClosedError, EngineError, QueueFullError, UnknownModelError
 from .journal import Journal, Trouble
 from .loader import Loader
@@ -26,13 +27,14 @@ from .metrics import EngineMetrics
 from .model import Model, ModelStatus
 from .runner import Runner, failure
 from .scheduler import Lane, Request, Scheduler
+from .texts import Call, TextMemory
 from .threads import DeviceThreads
 from .watchdog import Hang, Watchdog
 
 _log = logging.getLogger(__name__)
 
 _TOKENIZING_THREADS: Final = 2
-"""The tokenizer itself spreads a call over the cores; a second call need not wait for a huge first one."""
+"""The tokenizer itself spreads a piece over the cores; a second call need not wait for a huge first one."""
 
 _IDLE_CHECKS: Final = 20
 """So many times in `engine.idle_unload_s` is looked for models that nobody calls."""
@@ -87,7 +89,8 @@ class Engine:
             self._scheduler, self._cache, self._metrics, self._watchdog, DeviceThreads(settings.threads).use
         )
         self._loader = Loader(settings, self._runner, self._watchdog)
-        self._tokenizing = ThreadPoolExecutor(_TOKENIZING_THREADS, "engine-tokenize")
+        self._texts = TextMemory(settings.queue_bytes)
+        self._tokenizing = Turns(_TOKENIZING_THREADS, "engine-tokenize")
         self._models = {
             name: self._model(name, each, self._trouble(name, trusted=True), pinned=each.preload)
             for name, each in models.items()
@@ -222,7 +225,7 @@ class Engine:
             EngineClosedError: `close` was called.
         """
         known = self._known(model)
-        with known.in_use():
+        with known.in_use(), self._rejections_counted(model), self._texts.holding(query, texts):
             async with self._in_time(known, deadline):
                 return await self._rerank(known, query, texts)
 
@@ -246,7 +249,7 @@ class Engine:
         await self._runner.close()
         for task in self._freeing:
             task.cancel()
-        self._tokenizing.shutdown(wait=False, cancel_futures=True)
+        self._tokenizing.close()
         self._journal.close()
 
     def _model(
@@ -338,6 +341,14 @@ class Engine:
             doing = "still loading" if model.status.state == "loading" else "not done with the texts"
             raise DeadlineExceededError(f"model [{model.name}] was {doing} at the deadline") from None
 
+    @contextmanager
+    def _rejections_counted(self, model: str) -> Iterator[None]:
+        try:
+            yield
+        except QueueFullError:
+            self._metrics.rejected.labels(model).inc()
+            raise
+
     def _check_for_idle_models(self) -> None:
         self.unload_idle()
         self._later("idle", self._settings.idle_unload_s / _IDLE_CHECKS, self._check_for_idle_models)
@@ -351,7 +362,7 @@ class Engine:
         if not texts:
             return Reranked((), 0, 0)
         scorer = loaded.scorer
-        call = await self._in_thread(model, lambda: Call.of(scorer, query, texts))
+        call = await self._in_turns(model, Call.of(scorer, query, texts, self._settings.text_characters))
         outputs = self._remembered(lane, call)
         cached = sum(key in outputs for key in call.text_keys)
         missing = {key: at for at, key in enumerate(call.keys) if key not in outputs}
@@ -360,7 +371,7 @@ class Engine:
         ordered = [outputs[key] for key in call.keys]
         query_cut = any(output.truncated for output in ordered[: scorer.texts_at])
         truncated = sum(query_cut or output.truncated for output in ordered[scorer.texts_at :])
-        return Reranked(scorer.scores(ordered), cached, truncated)
+        return Reranked(scorer.scores(ordered), cached, max(truncated, call.cut))
 
     def _remembered(self, lane: Lane, call: Call) -> dict[bytes, Output]:
         found = {key: self._cache.get(key) for key in call.keys}
@@ -375,11 +386,7 @@ class Engine:
     ) -> dict[bytes, Output]:
         """Outputs of the inputs whose key and position are given, each run once whoever else wants it."""
         ending = Ending()
-        try:
-            request = self._scheduler.open(lane, ending.end)
-        except QueueFullError:
-            self._metrics.rejected.labels(lane.model).inc()
-            raise
+        request = self._scheduler.open(lane, ending.end)
         try:
             own = {key: at for key, at in missing.items() if not self._scheduler.join(request, key)}
             encoded = await self._encode(model, call, list(own.values())) if own else []
@@ -395,33 +402,30 @@ class Engine:
 
     def _submit(self, request: Request, rows: Mapping[bytes, Row]) -> None:
         self._check_open()
-        try:
-            self._scheduler.submit(request, rows)
-        except QueueFullError:
-            self._metrics.rejected.labels(request.lane.model).inc()
-            raise
+        self._scheduler.submit(request, rows)
         self._runner.wake()
 
     async def _encode(self, model: Model, call: Call, wanted: Sequence[int]) -> list[Row]:
         started = time.perf_counter()
-        rows = await self._in_thread(model, lambda: call.scorer.encode(call.query, call.texts, wanted))
+        rows = await self._in_turns(model, self._rows(call, wanted))
         self._metrics.tokenize_seconds.labels(model.name).observe(time.perf_counter() - started)
         return rows
 
-    async def _in_thread(self, model: Model, work: Callable[[], _T]) -> _T:
+    def _rows(self, call: Call, wanted: Sequence[int]) -> Steps[list[Row]]:
+        """The rows of the wanted inputs. No more are made than the queue can ever take."""
+        rows: list[Row] = []
+        tokens = 0
+        for piece in call.scorer.encode(call.query, call.texts, wanted):
+            rows += piece
+            tokens += sum(map(len, piece))
+            self._scheduler.check_size(tokens)
+            yield
+        return rows
+
+    async def _in_turns(self, model: Model, steps: Steps[_T]) -> _T:
+        """Do work on texts in turn with other calls, until the engine is over."""
         self._check_open()
-
-        def watched() -> _T:
-            try:
-                with self._watchdog.tokenising(model.name):
-                    return work()
-            except EngineError:
-                raise
-            except BaseException as error:  # Tokenizers fail in their own ways; those in Rust may panic.
-                _log.exception("model [%s]: the texts of a call cannot be tokenised", model.name)
-                raise failure(error) from None
-
-        done = asyncio.get_running_loop().run_in_executor(self._tokenizing, watched)
+        done = asyncio.ensure_future(self._tokenizing.run(self._watched(model, steps)))
         over = asyncio.ensure_future(self._over.wait())
         either: tuple[asyncio.Future[Any], ...] = (done, over)
         try:
@@ -429,6 +433,24 @@ class Engine:
             if over.done():
                 model.check_open()
             return await done
+        except ClosedError:
+            raise EngineClosedError("the engine was closed") from None
         finally:
             for each in either:
                 each.cancel()
+
+    def _watched(self, model: Model, steps: Steps[_T]) -> Steps[_T]:
+        """The same steps, each of which is ended by the watchdog if it has no end itself."""
+        while True:
+            try:
+                with self._watchdog.tokenising(model.name):
+                    next(steps)
+            except StopIteration as end:
+                result: _T = end.value
+                return result
+            except EngineError:
+                raise
+            except BaseException as error:  # Tokenizers fail in their own ways; those in Rust may panic.
+                _log.exception("model [%s]: the texts of a call cannot be tokenised", model.name)
+                raise failure(error) from None
+            yield

@@ -27,6 +27,7 @@ from .encode import (
     TextEncoder,
     derive_pair,
     derive_single,
+    gathered,
 )
 from .errors import ModelLoadError
 from .load_package import load_package
@@ -178,7 +179,7 @@ def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, score
     model_type = network.model.config.model_type
     if device.place.type != "cpu" or device.dtype != torch.float32 or not supports(network, model_type):
         return padded
-    batch = Batch.of(scorer.encode("a query", _PROBES, range(len(_PROBES))))
+    batch = Batch.of(gathered(scorer.encode("a query", _PROBES, range(len(_PROBES)))))
     expected = padded.score(batch)
     try:
         packed = PackedTorchBackend(network)

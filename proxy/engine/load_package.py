@@ -13,7 +13,7 @@ from proxy.settings import EngineSettings, ModelSettings
 from . import archives, files
 from .batch import Row
 from .device import budget_tokens, choose
-from .encode import TemplatePairEncoder
+from .encode import TemplatePairEncoder, gathered
 from .errors import ModelLoadError
 from .package import SPECIAL_TOKENS, Package
 from .scoring import CrossEncoder, LoadedModel
@@ -50,7 +50,10 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
     tokenizer = FastTokenizer(build_tokenizer(vocabulary, tokenization))
     pairs = TemplatePairEncoder(tokenizer, template, max_length, truncation)
     cut = TemplatePairEncoder(tokenizer, template, max_length, "balanced")
-    probes = [*cut.encode("a query", _PROBE_TEXTS), _longest(max_length, len(vocabulary.vocabulary))]
+    probes = [
+        *gathered(cut.encode("a query", _PROBE_TEXTS)),
+        _longest(max_length, len(vocabulary.vocabulary)),
+    ]
     pad_id = token_id(vocabulary, SPECIAL_TOKENS[tokenization.kind].pad)
     backend, device = _backend(package, choose(engine).place, pad_id, max_length, probes)
     return LoadedModel(

@@ -13,6 +13,7 @@ from proxy.settings import EngineSettings, ModelSettings
 
 from .batch import Batch
 from .daemon import run_in_daemon_thread
+from .encode import gathered
 from .errors import InputTooLargeError, ModelFailedError, ModelLoadError
 from .runner import Runner
 from .scoring import LoadedModel
@@ -90,9 +91,9 @@ def _warm_up(loaded: LoadedModel) -> float:
     Returns:
         Seconds per token.
     """
-    rows = loaded.scorer.encode("query", _WARM_UP_TEXTS[:1], range(loaded.scorer.texts_at + 1))
+    rows = gathered(loaded.scorer.encode("query", _WARM_UP_TEXTS[:1], range(loaded.scorer.texts_at + 1)))
     with suppress(InputTooLargeError):  # of a model whose texts must not be cut
-        rows += loaded.scorer.encode("query", _WARM_UP_TEXTS[1:], [loaded.scorer.texts_at])
+        rows += gathered(loaded.scorer.encode("query", _WARM_UP_TEXTS[1:], [loaded.scorer.texts_at]))
     batch = Batch.of(rows)
     started = time.perf_counter()
     values = loaded.backend.score(batch)

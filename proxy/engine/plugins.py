@@ -8,7 +8,7 @@ Such a package has, for a backend `mine`, in its pyproject.toml:
 and a model with `backend: mine` in the settings is loaded by `my_package.backend.load`; see `Plugin`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from itertools import groupby, pairwise
@@ -40,8 +40,9 @@ class PluginModel(Protocol):
     def score(self, query: str, texts: Sequence[str]) -> Sequence[float]:
         """One raw score per text, in the order of the texts. The larger, the better the text.
 
-        Called by one thread only. The texts come as they are: what is too long is the model's to cut. Scores
-        are remembered, so the same text has to get the same score. An exception fails these texts alone.
+        Called by one thread only. The texts come as they are, but for `engine.text_characters`: what is too
+        long is the model's to cut. Scores are remembered, so the same text has to get the same score. An
+        exception fails these texts alone.
         """
 
 
@@ -136,9 +137,10 @@ class _TextsAsRows:
     So queue, batches and limits are those of any model. The query has the token type 0, the text 1.
     """
 
-    def encode(self, query: str, texts: Sequence[str]) -> list[Row]:
+    def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
         first = _pack(query)
-        return [self._row(first, _pack(text)) for text in texts]
+        for text in texts:
+            yield [self._row(first, _pack(text))]
 
     @staticmethod
     def _row(query: NDArray[np.int32], text: NDArray[np.int32]) -> Row:

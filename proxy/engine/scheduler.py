@@ -150,6 +150,16 @@ class Scheduler:
         elif request.queue:
             self._fresh.append(request)
 
+    def check_size(self, tokens: int) -> None:
+        """Raises:
+        QueueFullError: So many are more than there is ever room for.
+        """
+        if tokens > self._capacity_tokens:
+            raise QueueFullError(
+                f"the texts have {tokens} tokens, more than engine.queue_tokens ({self._capacity_tokens}): "
+                "score fewer texts at once, for example with a smaller rank_window_size, or raise the setting"
+            )
+
     def cancel(self, request: Request) -> None:
         """Drop what only this request waits for. `on_end` is not called any more."""
         request.ended = True
@@ -216,11 +226,7 @@ class Scheduler:
         if tokens == 0 or waiting + tokens <= self._capacity_tokens:
             return
         self.cancel(request)
-        if tokens > self._capacity_tokens:
-            raise QueueFullError(
-                f"the texts have {tokens} tokens, more than engine.queue_tokens ({self._capacity_tokens}): "
-                "score fewer texts at once, for example with a smaller rank_window_size, or raise the setting"
-            )
+        self.check_size(tokens)
         raise _overload(waiting, self._capacity_tokens)
 
     def _add(self, request: Request, job: Job) -> None:

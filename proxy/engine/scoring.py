@@ -4,7 +4,7 @@ A call has *inputs*, each with a key that names it for the cache: one per text f
 and one per text for a bi-encoder.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -27,8 +27,8 @@ class Scorer(Protocol):
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         """A key per input. Equal keys have equal outputs."""
 
-    def encode(self, query: str, texts: Sequence[str], wanted: Sequence[int]) -> list[Row]:
-        """Rows of the inputs at the wanted positions."""
+    def encode(self, query: str, texts: Sequence[str], wanted: Sequence[int]) -> Iterator[list[Row]]:
+        """Rows of the inputs at the wanted positions, in several lists, each of which is soon there."""
 
     def scores(self, outputs: Sequence[Output]) -> list[float]:
         """One float32 per text, as Python floats in input order."""
@@ -50,7 +50,7 @@ class CrossEncoder:
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         return keys(self._fingerprint, self._prompt + query, texts)
 
-    def encode(self, query: str, texts: Sequence[str], wanted: Sequence[int]) -> list[Row]:
+    def encode(self, query: str, texts: Sequence[str], wanted: Sequence[int]) -> Iterator[list[Row]]:
         return self._encoder.encode(self._prompt + query, [texts[at] for at in wanted])
 
     def scores(self, outputs: Sequence[Output]) -> list[float]:
@@ -77,7 +77,7 @@ class BiEncoder:
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         return keys(self._fingerprint, "", self._inputs(query, texts))
 
-    def encode(self, query: str, texts: Sequence[str], wanted: Sequence[int]) -> list[Row]:
+    def encode(self, query: str, texts: Sequence[str], wanted: Sequence[int]) -> Iterator[list[Row]]:
         inputs = self._inputs(query, texts)
         return self._encoder.encode([inputs[at] for at in wanted])
 

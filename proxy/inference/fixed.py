@@ -82,7 +82,13 @@ def check_endpoints(settings: Settings) -> None:
     """
     models = LocalModels(settings.models)
     engine = Engine(settings.models, settings.engine)  # which loads nothing unless it is started
-    context = ServiceContext(engine, models, settings.search.timeout_s, RemoteClient(settings.remote))
+    context = ServiceContext(
+        engine,
+        models,
+        settings.search.timeout_s,
+        RemoteClient(settings.remote),
+        settings.search.chunked_characters,
+    )
     try:
         services = load_services(context)
     except PluginError as failure:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-from proxy.chunks.settings import default_window_words
+from proxy.chunks.settings import MAX_CHARACTERS, default_window_words
 from proxy.engine import Engine
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import invalid_settings, status_error
@@ -81,12 +81,14 @@ class ServiceContext:
         engine: The models of this machine, by the names that `models` finds for ids.
         timeout_s: Seconds that a call may take at most, for messages.
         remote: The way to other servers.
+        chunked_characters: How much of a text is looked at for chunks.
     """
 
     engine: Engine
     models: LocalModels
     timeout_s: float
     remote: "RemoteClient"
+    chunked_characters: int = MAX_CHARACTERS
 
 
 class Service(ABC):

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from itertools import islice
 
 from proxy.chunks import ChunkSelector, default_chunking
+from proxy.chunks.lane import LANE
+from proxy.chunks.settings import MAX_CHARACTERS
+from proxy.errors import Cause
 from proxy.inference.endpoints import Endpoint, Endpoints
-from proxy.inference.failures import InferenceFailedError, not_found
+from proxy.inference.failures import InferenceFailedError, not_found, timed_out
 from proxy.inference.privileges import GET_ENDPOINT, Privileges
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.failures import RankPhaseError
@@ -15,6 +18,7 @@ from proxy.search.language.retrievers import TextSimilarityReranker
 from proxy.search.ranks.ranking import RankDoc, keep_order, rank
 from proxy.search.run import Run
 from proxy.search.upstream_endpoint import find_upstream
+from proxy.steps import Steps
 
 
 class Scorer:
@@ -23,6 +27,7 @@ class Scorer:
     Args:
         timeout_s: Seconds for the scores of one window.
         allow_failures: Whether a reranker that does not say it keeps the first-stage order when it fails.
+        chunked_characters: How much of a text is looked at for chunks.
         privileges: Asked whether the caller may read the endpoint, as native asks; None: everybody may.
     """
 
@@ -32,12 +37,14 @@ class Scorer:
         timeout_s: float,
         *,
         allow_failures: bool,
+        chunked_characters: int = MAX_CHARACTERS,
         privileges: Privileges | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._privileges = privileges
         self._timeout_s = timeout_s
         self._allow_failures = allow_failures
+        self._chunked_characters = chunked_characters
 
     async def rerank(
         self, run: Run, retriever: TextSimilarityReranker, window: Sequence[RankDoc]
@@ -51,7 +58,7 @@ class Scorer:
         deadline = min(run.scores_by, asyncio.get_running_loop().time() + self._timeout_s)
         try:
             endpoint = await self._endpoint(run, retriever)
-            ranked, outcome = await _score(endpoint, retriever, window, deadline)
+            ranked, outcome = await self._score(endpoint, retriever, window, deadline)
         except InferenceFailedError as failure:
             allowed = retriever.allow_rerank_failures
             if not (self._allow_failures if allowed is None else allowed):
@@ -76,37 +83,56 @@ class Scorer:
         endpoint.check_window(retriever.rank_window_size)
         return endpoint
 
+    async def _score(
+        self,
+        endpoint: Endpoint,
+        retriever: TextSimilarityReranker,
+        window: Sequence[RankDoc],
+        deadline: float,
+    ) -> tuple[list[RankDoc], Applied]:
+        began = time.perf_counter()
+        docs = [doc for doc in window if doc.text is not None]
+        texts = [doc.text or "" for doc in docs]
+        scores: Sequence[float] = []
+        cached = truncated = 0
+        passages: Sequence[Sequence[str]] | None = None
+        if retriever.chunk_rescorer is not None:
+            truncated = sum(len(text) > self._chunked_characters for text in texts)
+            passages = await self._passages(endpoint, retriever, texts, deadline)
+            texts = [text for each in passages for text in each]
+        if texts:
+            reranked = await endpoint.rerank(retriever.inference_text, texts, deadline)
+            scores, cached, truncated = reranked.scores, reranked.cached, truncated + reranked.truncated
+        ms = (time.perf_counter() - began) * 1000
+        outcome = Applied(
+            retriever.inference_id, endpoint.model, len(window), len(docs), cached, truncated, ms
+        )
+        if passages is not None:
+            scores = _best(scores, passages)
+        return rank(docs, scores, retriever.min_score), outcome
 
-async def _score(
-    endpoint: Endpoint, retriever: TextSimilarityReranker, window: Sequence[RankDoc], deadline: float
-) -> tuple[list[RankDoc], Applied]:
-    began = time.perf_counter()
-    docs = [doc for doc in window if doc.text is not None]
-    texts = [doc.text or "" for doc in docs]
-    passages = await _passages(retriever, texts, endpoint.window_words)
-    if passages is not None:
-        texts = [text for each in passages for text in each]
-    scores: Sequence[float] = []
-    cached = truncated = 0
-    if texts:
-        reranked = await endpoint.rerank(retriever.inference_text, texts, deadline)
-        scores, cached, truncated = reranked.scores, reranked.cached, reranked.truncated
-    ms = (time.perf_counter() - began) * 1000
-    outcome = Applied(retriever.inference_id, endpoint.model, len(window), len(docs), cached, truncated, ms)
-    if passages is not None:
-        scores = _best(scores, passages)
-    return rank(docs, scores, retriever.min_score), outcome
+    async def _passages(
+        self, endpoint: Endpoint, retriever: TextSimilarityReranker, texts: Sequence[str], deadline: float
+    ) -> Sequence[Sequence[str]]:
+        """The best chunks of each text."""
+        assert retriever.chunk_rescorer is not None
+        most = self._chunked_characters
+        query, default = retriever.inference_text[:most], default_chunking(endpoint.window_words)
+        selector = ChunkSelector(retriever.chunk_rescorer, query, default)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await LANE.run(_select(selector, texts, most))
+        except TimeoutError:
+            inner = Cause("timeout_exception", "the texts were not cut into chunks at the deadline")
+            raise timed_out(retriever.inference_id, f"{self._timeout_s:g}s", inner) from None
 
 
-async def _passages(
-    retriever: TextSimilarityReranker, texts: Sequence[str], window_words: int
-) -> Sequence[Sequence[str]] | None:
-    """The best chunks of each text; None where whole texts are scored."""
-    rescorer = retriever.chunk_rescorer
-    if rescorer is None:
-        return None
-    selector = ChunkSelector(rescorer, retriever.inference_text, default_chunking(window_words))
-    return await asyncio.to_thread(lambda: [selector.select(text) for text in texts])
+def _select(selector: ChunkSelector, texts: Sequence[str], most: int) -> Steps[list[list[str]]]:
+    selected: list[list[str]] = []
+    for text in texts:
+        selected.append((yield from selector.select(text[:most])))
+        yield
+    return selected
 
 
 def _best(scores: Sequence[float], passages: Sequence[Sequence[str]]) -> Sequence[float]:

@@ -92,6 +92,15 @@ class EngineSettings(Section):
     queue_tokens: Count = Field(
         4_000_000, description="Tokens that may wait for the device; beyond it a search gets a 429."
     )
+    queue_bytes: ByteSize = Field(
+        ByteSize(256 * 1024 * 1024),
+        description="Memory for the texts of all calls that are not done; beyond it a search gets a 429.",
+    )
+    text_characters: Count = Field(
+        250_000,
+        description="Characters of a query, and of a text, that are given to a model, from its beginning. "
+        "What is cut counts as `truncated` in `X-Rerank`.",
+    )
     cache_entries: int = Field(
         100_000, ge=0, description="Scores remembered, by model, query and text. 0: none."
     )
@@ -217,6 +226,12 @@ class SearchSettings(Section):
         True,
         description="Whether `rrf`, `linear` and `pinned` without a reranker are evaluated here too when "
         "upstream does not know them.",
+    )
+    chunked_characters: Count = Field(
+        1_000_000,
+        description="Characters of a text, from its beginning, in which chunks are looked for "
+        "(`chunk_rescorer`, `long_document_strategy: chunk`). What is cut counts as `truncated` in "
+        "`X-Rerank`.",
     )
     max_response: ByteSize = Field(
         ByteSize(512 * 1024 * 1024), description="Largest answer of one inner search that is accepted."

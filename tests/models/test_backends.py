@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from proxy.engine.batch import Batch, Row
+from proxy.engine.encode import gathered
 from proxy.engine.errors import OutOfDeviceMemoryError
 from proxy.engine.load import load
 from proxy.engine.networks import Classifier
@@ -30,7 +31,7 @@ def loaded(directory: Path) -> LoadedModel:
 
 def rows(model: LoadedModel, count: int = 25) -> list[Row]:
     documents = texts(count)
-    return model.scorer.encode("rivers", documents, range(count))
+    return gathered(model.scorer.encode("rivers", documents, range(count)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -89,7 +90,7 @@ def test_the_limit_of_a_model_whose_tokenizer_names_none(
     path.write_text(json.dumps(config))
     model = loaded(directory)
     assert model.info["max_length"] == str(MAX_LENGTH)
-    (row,) = model.scorer.encode("rivers", ["trees " * 100], [0])
+    (row,) = gathered(model.scorer.encode("rivers", ["trees " * 100], [0]))
     assert len(row) == MAX_LENGTH
     assert np.isfinite(model.backend.score(Batch.of([row]))).all()
 

@@ -16,6 +16,7 @@ from proxy.engine.encode import (
     TextEncoder,
     derive_pair,
     derive_single,
+    gathered,
 )
 from proxy.engine.tokenizer import Tokenizer
 from proxy.engine.truncate import Truncation
@@ -51,7 +52,7 @@ def test_pairs_are_those_of_transformers(
     encoder = TemplatePairEncoder(tokenizer, template, MAX_LENGTH, "longest_first")
     first, second = " ".join(query), " ".join(text)
     expected = reference([first], [second], truncation="longest_first", max_length=MAX_LENGTH)
-    (row,) = encoder.encode(first, [second])
+    (row,) = gathered(encoder.encode(first, [second]))
     assert row.ids.tolist() == expected["input_ids"][0]
     if "token_type_ids" in reference.model_input_names:
         assert row.type_ids.tolist() == expected["token_type_ids"][0]
@@ -64,7 +65,7 @@ def test_single_texts_are_those_of_transformers(tiny_model: TinyModel, kind: str
     reference, tokenizer = both(tiny_model(kind))
     template = derive_single(tokenizer)
     assert template is not None
-    (row,) = TextEncoder(tokenizer, template, MAX_LENGTH).encode([" ".join(text)])
+    (row,) = gathered(TextEncoder(tokenizer, template, MAX_LENGTH).encode([" ".join(text)]))
     expected = reference([" ".join(text)], truncation=True, max_length=MAX_LENGTH)
     assert row.ids.tolist() == expected["input_ids"][0]
 
@@ -80,7 +81,9 @@ def test_a_tokenizer_in_plain_python(tiny_model: TinyModel, tmp_path: Path) -> N
     assert not slow.is_fast
     template = derive_pair(Tokenizer(slow))
     assert template is not None
-    (row,) = TemplatePairEncoder(Tokenizer(slow), template, 48, "balanced").encode("rivers", ["two trees"])
+    (row,) = gathered(
+        TemplatePairEncoder(Tokenizer(slow), template, 48, "balanced").encode("rivers", ["two trees"])
+    )
     assert row.ids.tolist() == fast("rivers", "two trees")["input_ids"]
 
 
@@ -102,7 +105,7 @@ def test_pairs_of_an_odd_build_are_left_to_the_tokenizer(
     tokenizer = Tokenizer(text_before_query(tiny_model("bert")))
     assert derive_pair(tokenizer) is None
     documents = ["", "two trees", "trees " * 100]
-    made = PlainPairEncoder(tokenizer, MAX_LENGTH, truncation).encode(query, documents)
+    made = gathered(PlainPairEncoder(tokenizer, MAX_LENGTH, truncation).encode(query, documents))
     reference = text_before_query(tiny_model("bert"))
     whole = reference([query] * 3, documents)["input_ids"]
     for row, uncut in zip(made, whole, strict=True):

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -122,7 +122,7 @@ async def test_what_was_scored_while_a_call_tokenised_is_not_scored_again(
 
     def slow_at_first(
         self: CrossEncoder, query: str, texts: Sequence[str], wanted: Sequence[int]
-    ) -> list[Row]:
+    ) -> Iterator[list[Row]]:
         if texts[0] == "one" and first.acquire(blocking=False):
             entered.set()
             assert gate.wait(30)
@@ -189,6 +189,49 @@ async def test_a_full_queue_refuses_the_call(tiny_model: TinyModel) -> None:
             await engine.rerank("m", "a query", texts(200))
         assert len((await engine.rerank("m", "a query", texts(8))).scores) == 8
     assert value(registry, "rejected_total") == 1
+
+
+async def test_what_is_beyond_the_limit_of_a_text_is_cut(tiny_model: TinyModel) -> None:
+    async with running({"m": tiny_model("bert")}, text_characters=20) as engine:
+        long = await engine.rerank("m", "rivers", ["trees " * 3, "trees and " + "x" * 1000])
+        short = await engine.rerank("m", "rivers", ["trees " * 3, "trees and " + "x" * 10])
+        query = await engine.rerank("m", "rivers " * 20, ["one", "two"])
+    assert long.scores == short.scores
+    assert (long.truncated, short.truncated, query.truncated) == (1, 0, 2)
+
+
+async def test_the_memory_of_texts_is_bounded(tiny_model: TinyModel) -> None:
+    registry = CollectorRegistry()
+    async with running({"m": tiny_model("bert")}, registry, queue_bytes=10_000) as engine:
+        with pytest.raises(QueueFullError, match=r"bytes, more than engine\.queue_bytes"):
+            await engine.rerank("m", "rivers", ["x" * 10_000])
+        replies = await asyncio.gather(
+            *(engine.rerank("m", "rivers", ["x" * 4_000]) for _ in range(3)), return_exceptions=True
+        )
+        assert [type(reply).__name__ for reply in replies] == ["Reranked", "Reranked", "QueueFullError"]
+        assert len((await engine.rerank("m", "rivers", ["y" * 9_000])).scores) == 1
+    assert value(registry, "rejected_total") == 2
+
+
+async def test_no_more_rows_are_made_than_the_queue_takes(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    encode = CrossEncoder.encode
+
+    def counted(
+        self: CrossEncoder, query: str, texts: Sequence[str], wanted: Sequence[int]
+    ) -> Iterator[list[Row]]:
+        for piece in encode(self, query, texts, wanted):
+            made.append(len(piece))
+            yield piece
+
+    monkeypatch.setattr(CrossEncoder, "encode", counted)
+    async with running({"m": tiny_model("bert")}, queue_tokens=500) as engine:
+        made.clear()
+        with pytest.raises(QueueFullError, match=r"more than engine\.queue_tokens"):
+            await engine.rerank("m", "rivers", [f"{number} " * 500 for number in range(2_000)])
+    assert sum(made) < 20
 
 
 async def test_closing_ends_calls_and_loads(tiny_model: TinyModel, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from proxy.engine import InputTooLargeError
 from proxy.engine import package as packages
 from proxy.engine.batch import Batch
+from proxy.engine.encode import gathered
 from proxy.engine.errors import ModelLoadError
 from proxy.engine.load import load
 from proxy.engine.package import Tokenization, Vocabulary
@@ -107,7 +108,7 @@ async def test_scores_are_those_of_the_model(
 def test_pairs_are_those_of_transformers(tiny_model: TinyModel, made_package: MadePackage, kind: str) -> None:
     tokenizer = made.load_tokenizer(tiny_model(kind))
     short = [text for text in documents() if len(text) < 40]
-    rows = loaded(made_package(kind)).scorer.encode("who carries water?", short, range(len(short)))
+    rows = gathered(loaded(made_package(kind)).scorer.encode("who carries water?", short, range(len(short))))
     whole = tokenizer(["who carries water?"] * len(short), short)
     assert [row.ids.tolist() for row in rows] == whole["input_ids"]
     if "token_type_ids" in whole:
@@ -132,13 +133,16 @@ async def test_a_package_says_how_its_pairs_are_cut(
     model = loaded(tmp_path)
     long_query, long_text = "rivers " * 10, "trees " * 10
     cut = {"first": 1, "second": 1, "balanced": 1, "none": 0}[truncate]
-    (row,) = model.scorer.encode("rivers", ["trees"], [0])
-    assert (len(row), row.truncated) == (len(model.scorer.encode("rivers", ["trees"], [0])[0]), False)
+    (row,) = gathered(model.scorer.encode("rivers", ["trees"], [0]))
+    assert (len(row), row.truncated) == (
+        len(gathered(model.scorer.encode("rivers", ["trees"], [0]))[0]),
+        False,
+    )
     if truncate == "none":
         with pytest.raises(InputTooLargeError, match="Input too large"):
-            model.scorer.encode(long_query, [long_text], [0])
+            gathered(model.scorer.encode(long_query, [long_text], [0]))
         return
-    (row,) = model.scorer.encode(long_query, [long_text], [0])
+    (row,) = gathered(model.scorer.encode(long_query, [long_text], [0]))
     assert (len(row), row.truncated) == (MAX_LENGTH, bool(cut))
 
 
@@ -155,7 +159,7 @@ async def test_what_may_not_be_cut_is_told_to_the_caller(
 
 def test_the_settings_of_a_model_win(made_package: MadePackage) -> None:
     model = loaded(made_package("bert"), max_length=12, truncation="second", activation="sigmoid")
-    (row,) = model.scorer.encode("a", ["trees " * 60], [0])
+    (row,) = gathered(model.scorer.encode("a", ["trees " * 60], [0]))
     assert len(row) == 12
     prints = {loaded(made_package("bert"), **each).info["fingerprint"] for each in _VARIANTS}
     assert len(prints) == len(_VARIANTS)
@@ -282,7 +286,7 @@ def test_rows_run_in_a_way_that_is_right(
     model = loaded(tmp_path)
     assert isinstance(model.backend, TorchScriptBackend)
     assert model.backend.way == way
-    rows = model.scorer.encode("rivers", documents(), range(len(documents())))
+    rows = gathered(model.scorer.encode("rivers", documents(), range(len(documents()))))
     together = model.backend.score(Batch.of(rows))
     alone = np.concatenate([model.backend.score(Batch.of([row])) for row in rows])
     weights = np.linspace(0, 1, MAX_LENGTH) if program is FixedLength else np.ones(MAX_LENGTH)
@@ -295,7 +299,7 @@ def test_neighbours_never_matter(tiny_model: TinyModel, tmp_path: Path) -> None:
     made.trace(PaddingCounts(), 2, tmp_path / "tiny.pt")
     made.describe("bert", tiny_model("bert"), tmp_path)
     model = loaded(tmp_path)
-    rows = model.scorer.encode("rivers", ["trees", "trees and more trees"], range(2))
+    rows = gathered(model.scorer.encode("rivers", ["trees", "trees and more trees"], range(2)))
     together = model.backend.score(Batch.of(rows))
     alone = np.concatenate([model.backend.score(Batch.of([row])) for row in rows])
     np.testing.assert_allclose(alone, together, rtol=1e-6)

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from proxy.engine import InferenceError, ModelFailedError, QueueFullError
 from proxy.engine.batch import Batch
+from proxy.engine.encode import gathered
 from proxy.engine.plugins import _pairs, _TextsAsRows
 from tests.models.samples import texts
 from tests.support.engines import running
@@ -154,7 +155,7 @@ async def test_a_plug_in_tells_what_it_does_not_take(install: Install, model: di
 
 @given(query=st.text(), documents=st.lists(st.text(), min_size=1, max_size=5))
 def test_texts_survive_the_queue(query: str, documents: list[str]) -> None:
-    rows = _TextsAsRows().encode(query, documents)
+    rows = gathered(_TextsAsRows().encode(query, documents))
     assert _pairs(Batch.of(rows)) == [(query, text) for text in documents]
     lengths = np.array([len(row) for row in rows])
     assert (lengths <= [2 + (len(query.encode()) + len(text.encode())) // 4 for text in documents]).all()

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, Final
 
 from proxy.chunks.chunkers import chunk
+from proxy.chunks.lane import LANE
 from proxy.chunks.settings import SentenceBoundaryChunkingSettings
 from proxy.chunks.words import Words, WordStatus
 from proxy.engine import (
@@ -26,6 +27,7 @@ from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
 from proxy.inference.service import ServiceContext
+from proxy.steps import Steps
 
 NUM_ALLOCATIONS: Final = "num_allocations"
 NUM_THREADS: Final = "num_threads"
@@ -71,9 +73,11 @@ class LocalRanker:
         """Raw logits, sorted here; equal scores keep the order of their inputs."""
         chunks = None
         texts = request.texts
+        cut = 0
         if self._settings.get(STRATEGY) == "chunk":
-            most = self._settings.get(MAX_CHUNKS)
-            chunks = await asyncio.to_thread(chunked, request.query, request.texts, most)
+            limit = self._context.chunked_characters
+            cut = sum(len(text) > limit for text in texts)
+            chunks = await self._chunks(request, deadline)
             texts = [text for each in chunks for text in each]
         with self._failures_told():
             reranked = await self._context.engine.rerank(self._known(), request.query, texts, deadline)
@@ -85,7 +89,17 @@ class LocalRanker:
             RankedDoc(index, score, text if returns else None)
             for index, (score, text) in enumerate(zip(scores, request.texts, strict=True))
         ]
-        return Ranking(sort_by_score(docs, request.top_n), reranked.cached, reranked.truncated)
+        return Ranking(sort_by_score(docs, request.top_n), reranked.cached, cut + reranked.truncated)
+
+    async def _chunks(self, request: RerankInput, deadline: float) -> list[list[str]]:
+        limit = self._context.chunked_characters
+        texts = [text[:limit] for text in request.texts]
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await LANE.run(chunked(request.query[:limit], texts, self._settings.get(MAX_CHUNKS)))
+        except TimeoutError:
+            inner = Cause("timeout_exception", "the texts were not cut into chunks at the deadline")
+            raise timed_out(self._inference_id, f"{self._context.timeout_s:g}s", inner) from None
 
     async def check(self, deadline: float) -> None:
         """Its settings have been checked; in Elasticsearch, too, a model is started once it is kept."""
@@ -158,18 +172,24 @@ class LocalRanker:
             raise status_error(500, f"Inference with model [{self.model}] failed: {told}") from failure
 
 
-def chunked(query: str, texts: Sequence[str], most: int | None) -> list[list[str]]:
+def chunked(query: str, texts: Sequence[str], most: int | None) -> Steps[list[list[str]]]:
     """The chunks of each text that Elastic Rerank reads (``RerankRequestChunker``).
 
     They are sentences with one sentence of overlap, as many words as fit beside the query, and at least as
     many as fill half of the model's window; at most `most` of a text, its first ones.
     """
     status = WordStatus()
-    query_words = Words(query, status)
+    query_words = yield from Words.read(query, status)
     query_tokens = math.ceil(query_words.count(0, len(query)) / _WORDS_PER_TOKEN)
     tokens = max(_TOKEN_LIMIT - _SPECIAL_TOKENS - query_tokens, _TOKEN_LIMIT // 2)
     settings = SentenceBoundaryChunkingSettings(int(tokens * _WORDS_PER_TOKEN), sentence_overlap=1)
-    return [[text[start:end] for start, end in chunk(Words(text, status), settings)[:most]] for text in texts]
+    chunks: list[list[str]] = []
+    for text in texts:
+        status.forget()
+        words = yield from Words.read(text, status)
+        spans = yield from chunk(words, settings)
+        chunks.append([text[start:end] for start, end in spans[:most]])
+    return chunks
 
 
 def _best(scores: Sequence[float], chunks: Sequence[Sequence[str]]) -> list[float]:

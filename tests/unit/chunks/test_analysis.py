@@ -5,11 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.chunks.analysis import MAX_TOKEN_LENGTH, Analyzer, lower_case
-from proxy.chunks.words import Words
+from proxy.steps import finish
+from tests.support.chunks import read
 
 
 def analyze(text: str) -> list[str]:
-    return Analyzer().all_terms(Words(text))
+    return finish(Analyzer().all_terms(read(text)))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_what_blanks_part_is_analysed_for_itself(words: list[str]) -> None:
 @given(st.lists(st.text("abÄ1.' 中ก😀", max_size=20), max_size=5))
 def test_texts_do_not_influence_each_other(texts: list[str]) -> None:
     analyzer = Analyzer()
-    assert [analyzer.all_terms(Words(text)) for text in texts] == [analyze(text) for text in texts]
+    assert [finish(analyzer.all_terms(read(text))) for text in texts] == [analyze(text) for text in texts]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,8 @@ def test_texts_do_not_influence_each_other(texts: list[str]) -> None:
     [(0, 7, ["one", "two"]), (3, 7, ["two"]), (1, 6, ["ne", "tw"]), (7, 9, []), (8, 13, ["3.1"]), (0, 0, [])],
 )
 def test_terms_of_a_part(start: int, end: int, terms: list[str]) -> None:
-    assert Analyzer().terms(Words("One two. 3.14"), start, end - 1 if end == 13 else end) == terms
+    steps = Analyzer().terms(read("One two. 3.14"), start, end - 1 if end == 13 else end)
+    assert finish(steps) == terms
 
 
 @given(st.characters(exclude_categories=["Cs"]))

@@ -1,11 +1,20 @@
 """BM25 in Java's floats. The scores are those of Elasticsearch 9.5.0, to the last bit."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.chunks.bm25 import scores
+from proxy.chunks.bm25 import Floats
+from proxy.chunks.bm25 import scores as steps_of_scoring
+from proxy.steps import finish
+
+
+def scores(query: Mapping[str, int], chunks: Sequence[Sequence[str]]) -> Floats:
+    return finish(steps_of_scoring(query, chunks))
+
 
 CATS_AND_DOGS = [
     "cats like to sleep all day and play with mice",

@@ -16,7 +16,9 @@ from proxy.chunks.settings import (
     SentenceBoundaryChunkingSettings,
     WordBoundaryChunkingSettings,
 )
-from proxy.chunks.words import Words, sentence_ends
+from proxy.chunks.words import sentence_ends
+from proxy.steps import finish
+from tests.support.chunks import read
 
 TEXTS = st.lists(
     st.sampled_from(
@@ -45,7 +47,7 @@ TEXTS = st.lists(
 
 
 def chunks(text: str, settings: ChunkingSettings) -> list[str]:
-    return [text[start:end] for start, end in chunk(Words(text), settings)]
+    return [text[start:end] for start, end in finish(chunk(read(text), settings))]
 
 
 @pytest.mark.parametrize("text", ["", "One two. Three!\n\n# Four"])
@@ -79,13 +81,13 @@ class TestWords:
     def test_without_overlap_only_what_follows_the_last_word_may_be_lost(self, text: str, size: int) -> None:
         joined = "".join(chunks(text, WordBoundaryChunkingSettings(size, 0)))
         assert text.startswith(joined)
-        assert not Words(text).word_ends or len(joined) >= Words(text).word_ends[-1]
+        assert not read(text).word_ends or len(joined) >= read(text).word_ends[-1]
 
     @given(TEXTS, st.integers(1, 12), st.data())
     def test_sizes_and_overlaps(self, text: str, size: int, data: st.DataObject) -> None:
         overlap = data.draw(st.integers(0, size // 2))
-        words = Words(text)
-        parts = by_words(words, size, overlap)
+        words = read(text)
+        parts = finish(by_words(words, size, overlap))
         for part in parts:
             start, end = part.span
             assert part.words == sum(1 for word_end in words.word_ends if start < word_end <= end) <= size
@@ -151,25 +153,25 @@ class TestSentences:
 
     @given(TEXTS, st.integers(3, 30))
     def test_without_long_sentences_and_overlap_the_chunks_are_the_text(self, text: str, size: int) -> None:
-        words = Words(text)
+        words = read(text)
         starts = [0, *sentence_ends(text)]
         longest = max((words.count(a, b) for a, b in pairwise(starts)), default=0)
-        spans = by_sentences(words, max(size, longest), overlap=False)
+        spans = finish(by_sentences(words, max(size, longest), overlap=False))
         assert "".join(text[a:b] for a, b in spans) == text
 
     @given(TEXTS, st.integers(3, 30), st.booleans())
     def test_every_chunk_begins_no_later_than_the_one_before_ends(
         self, text: str, size: int, overlap: bool
     ) -> None:
-        spans = by_sentences(Words(text), size, overlap=overlap)
+        spans = finish(by_sentences(read(text), size, overlap=overlap))
         assert spans[0][0] == 0
         assert spans[-1][1] == len(text)
         assert all(after[0] <= before[1] <= after[1] for before, after in pairwise(spans))
 
     @given(TEXTS, st.integers(3, 30), st.booleans())
     def test_sizes(self, text: str, size: int, overlap: bool) -> None:
-        words = Words(text)
-        for start, end in by_sentences(words, size, overlap=overlap):
+        words = read(text)
+        for start, end in finish(by_sentences(words, size, overlap=overlap)):
             assert sum(1 for word_end in words.word_ends if start < word_end <= end) <= size
 
 
@@ -217,7 +219,7 @@ class TestRecursive:
     def test_every_chunk_begins_no_later_than_the_one_before_ends(
         self, text: str, size: int, separators: tuple[str, ...]
     ) -> None:
-        spans = chunk(Words(text), RecursiveChunkingSettings(size, separators))
+        spans = finish(chunk(read(text), RecursiveChunkingSettings(size, separators)))
         assert spans[0][0] == 0
         assert spans[-1][1] == len(text)
         assert all(after[0] <= before[1] <= after[1] for before, after in pairwise(spans))

@@ -295,7 +295,7 @@ class TestRecursive:
             ({"separator_group": "markdown"}, MARKDOWN_SEPARATORS),
             ({"separator_group": " PlainText\t"}, PLAINTEXT_SEPARATORS),
             ({"separators": ["a", "("]}, ("a", "(")),
-            ({"separators": ["s"] * 20}, ("s",) * 20),
+            ({"separators": ["s"] * 50}, ("s",) * 50),
         ],
     )
     def test_fine(self, settings: dict[str, Any], separators: tuple[str, ...]) -> None:
@@ -313,6 +313,10 @@ class TestRecursive:
                     "[separator_group] must be one of [markdown, plaintext]",
                     "Recursive chunking settings can not have an empty list of separators",
                 ],
+            ),
+            (
+                {"separators": ["a"] * 51},
+                ["Recursive chunking settings can not have more than 50 separators"],
             ),
             (
                 {"separator_group": "markdown", "separators": ["a"]},

@@ -1,13 +1,21 @@
 """Java's regular expressions. The examples are where Elasticsearch 9.5.0 cuts."""
 
+import time
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.chunks import separators
-from proxy.chunks.separators import split_offsets
+from proxy.chunks.separators import split_offsets as steps_of_splitting
 from proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
 from proxy.errors import ElasticsearchError
+from proxy.steps import finish
+
+
+def split_offsets(text: str, separator: str) -> list[int]:
+    return finish(steps_of_splitting(text, separator))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +64,9 @@ def test_other_characters_do_not_change_what_is_found(text: str, separator: str)
     assert split_offsets(text + "é", separator + "(?!é)") == split_offsets(text + "#", separator + "(?!#)")
 
 
-@pytest.mark.parametrize("separator", ["(", "[", "a**", "a)(b", "\\", r"\1", "(*NO_JIT)a", "\ud800", r"a\C"])
+@pytest.mark.parametrize(
+    "separator", ["(", "[", "a**", "a)(b", "\\", r"\1", "(*F)a", r"a\C", "{", "a{e}", "(?R)", "(?r)a", r"\m"]
+)
 @pytest.mark.parametrize("text", ["abc", "äbc"])
 def test_what_is_no_expression_is_refused(separator: str, text: str) -> None:
     with pytest.raises(ElasticsearchError) as raised:
@@ -66,14 +76,47 @@ def test_what_is_no_expression_is_refused(separator: str, text: str) -> None:
     assert raised.value.cause.reason.endswith(f"\n{separator}")
 
 
-@pytest.mark.parametrize("separator", ["x{2000000000}", "(((a{9999}){9999}){9999})", "(" * 2000 + ")" * 2000])
+@pytest.mark.parametrize(
+    "separator",
+    [
+        "x{2000000000}",
+        "(((a{9999}){9999}){9999})",
+        "(" * 2000 + ")" * 2000,
+        "[ab]" * 5000,
+    ],
+)
 def test_what_is_too_large_is_refused(separator: str) -> None:
     with pytest.raises(ElasticsearchError) as raised:
         split_offsets("a", separator)
     assert raised.value.cause.type == "pattern_syntax_exception"
 
 
-def test_what_never_ends_is_ended() -> None:
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    "separator",
+    [
+        "(a+)+$",
+        "(x+x+)+q",
+        "x*x*x*q",
+        "(?:x|x)+q",
+        "(?>x+)q",
+        r"(?=(x+x+x+x+))\1q",
+        "(?:(?=x*+y)|x)+q",
+        "(?:x{1,9999}){1,9999}q",
+        r"\b(\w+\w+)+\bq",
+        "((x)|(y))*q",
+    ],
+)
+def test_what_takes_too_long_is_ended(separator: str) -> None:
+    began = time.thread_time()
+    with suppress(ElasticsearchError):
+        split_offsets(f"{LONG}!q a! {LONG}?", separator)
+    assert time.thread_time() - began < 20 * separators.SEARCH_LIMIT_S
+
+
+def test_what_is_ended_is_refused_in_natives_words() -> None:
     with pytest.raises(ElasticsearchError) as raised:
         split_offsets("a" * 2000 + "!", "(a+)+$")
     assert raised.value.status == 400
@@ -81,8 +124,5 @@ def test_what_never_ends_is_ended() -> None:
     assert raised.value.cause.reason == "Chunk separator regex [(a+)+$] has exceeded the character read limit"
 
 
-def test_what_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(separators, "TIME_LIMIT", -1.0)
-    assert split_offsets("abc", "x") == []
-    with pytest.raises(ElasticsearchError, match="has exceeded the character read limit"):
-        split_offsets("abc", "b")
+def test_every_match_is_a_step() -> None:
+    assert sum(1 for _ in steps_of_splitting("x," * 1000, ",")) == 1000

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.chunks.words import Words, WordStatus, sentence_ends
+from proxy.chunks.words import WordStatus, sentence_ends
+from proxy.steps import finish
+from tests.support.chunks import read
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     "ab1_. \n'é中ก😀", max_size=60
@@ -25,7 +27,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text
     ],
 )
 def test_words(text: str, words: list[str]) -> None:
-    found = Words(text)
+    found = read(text)
     ends = dict(zip(found.ends, found.pieces, strict=True))
     assert [ends[end] for end in found.word_ends] == words
 
@@ -46,7 +48,7 @@ def test_sentences(text: str, sentences: list[str]) -> None:
 
 @given(TEXTS)
 def test_nothing_of_a_text_is_lost(text: str) -> None:
-    words = Words(text)
+    words = read(text)
     assert "".join(words.pieces) == text
     assert words.ends == [sum(map(len, words.pieces[: n + 1])) for n in range(len(words.pieces))]
     assert set(words.word_ends) <= set(words.ends)
@@ -56,53 +58,56 @@ def test_nothing_of_a_text_is_lost(text: str) -> None:
 @given(TEXTS)
 def test_shared_knowledge_changes_nothing(text: str) -> None:
     status = WordStatus()
-    Words(text[::-1], status)
-    assert Words(text, status).word_ends == Words(text).word_ends
+    read(text[::-1], status)
+    assert read(text, status).word_ends == read(text).word_ends
 
 
 class TestCount:
     def test_of_the_whole(self) -> None:
-        assert Words("One two, three.").count(0, 15) == 3
+        assert read("One two, three.").count(0, 15) == 3
 
     def test_blank_before(self) -> None:
-        assert Words("One two. Three four.").count(9, 20) == 2
+        assert read("One two. Three four.").count(9, 20) == 2
 
     def test_a_word_right_before_counts_again(self) -> None:
-        assert Words("One two\nThree four").count(8, 18) == 3
+        assert read("One two\nThree four").count(8, 18) == 3
 
     def test_end_within_a_word(self) -> None:
-        assert Words("One two").count(0, 5) == 1
+        assert read("One two").count(0, 5) == 1
 
 
 class TestSkip:
     def test_words_and_the_blank_behind(self) -> None:
         text = "One two. Three four five."
-        assert text[Words(text).skip(9, 2) :] == "five."
+        assert text[read(text).skip(9, 2) :] == "five."
 
     def test_none_is_the_boundary_before(self) -> None:
         text = "One two. Three"
-        assert text[Words(text).skip(9, 0) :] == " Three"
+        assert text[read(text).skip(9, 0) :] == " Three"
 
     def test_at_the_start(self) -> None:
-        assert Words("One two").skip(0, 0) == 0
+        assert read("One two").skip(0, 0) == 0
 
     @pytest.mark.parametrize("words", [2, 3])
     def test_to_the_end(self, words: int) -> None:
-        assert Words("One two").skip(0, words) == 7
+        assert read("One two").skip(0, words) == 7
 
 
 class TestBetween:
     def test_at_boundaries(self) -> None:
-        assert Words("One two.").between(4, 8) == ["two", "."]
+        assert read("One two.").between(4, 8) == ["two", "."]
 
     @pytest.mark.parametrize("span", [(1, 7), (0, 5)])
     def test_within_a_piece(self, span: tuple[int, int]) -> None:
-        assert Words("One two.").between(*span) is None
+        assert read("One two.").between(*span) is None
 
     @given(TEXTS, st.data())
     def test_is_the_part(self, text: str, data: st.DataObject) -> None:
         start = data.draw(st.integers(0, len(text)))
         end = data.draw(st.integers(start, len(text)))
-        words = Words(text)
+        words = read(text)
         pieces = words.between(start, end)
-        assert "".join(pieces if pieces is not None else words.part(start, end).pieces) == text[start:end]
+        assert (
+            "".join(pieces if pieces is not None else finish(words.part(start, end)).pieces)
+            == text[start:end]
+        )

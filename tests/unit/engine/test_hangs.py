@@ -39,11 +39,11 @@ class Lengths:
         self._gate = gate
         self._where = where
 
-    def encode(self, query: str, texts: Sequence[str]) -> list[Row]:
+    def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
         if self._where == "tokenising" and HANGS in texts:
             self._gate.wait()
-        return [Row(np.full(len(text) + 1, len(text), np.int32), np.zeros(len(text) + 1, np.uint8), False)
-                for text in texts]  # fmt: skip
+        yield [Row(np.full(len(text) + 1, len(text), np.int32), np.zeros(len(text) + 1, np.uint8), False)
+               for text in texts]  # fmt: skip
 
     def score(self, batch: Batch) -> NDArray[np.float32]:
         values = batch.ids[np.cumsum(batch.lengths) - 1].astype(np.float32)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from proxy.chunks import ChunkRescorer, WordBoundaryChunkingSettings
+from proxy.chunks.settings import MAX_CHARACTERS
 from proxy.engine import QueueFullError
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.failures import RankPhaseError
@@ -47,12 +48,20 @@ class Phase:
     """
 
     def __init__(
-        self, *, allow: bool = False, timeout_s: float = 30.0, upstream: Reply | None = None
+        self,
+        *,
+        allow: bool = False,
+        timeout_s: float = 30.0,
+        upstream: Reply | None = None,
+        chunked_characters: int = MAX_CHARACTERS,
     ) -> None:
         self.engine = Deadlines()
         endpoints = {ENDPOINT: EndpointSettings(model="numbers")}
         self.scorer = Scorer(
-            local_endpoints(endpoints, self.engine, timeout_s), timeout_s, allow_failures=allow
+            local_endpoints(endpoints, self.engine, timeout_s),
+            timeout_s,
+            allow_failures=allow,
+            chunked_characters=chunked_characters,
         )
         answer = upstream or Reply(404, (), b'{"error":{"type":"resource_not_found_exception"},"status":404}')
         self.upstream = ScriptedUpstream(lambda *_: answer)
@@ -113,6 +122,21 @@ class TestChunks:
         outcome = phase.outcome
         assert isinstance(outcome, Applied)
         assert (outcome.window, outcome.scored) == (2, 2)  # documents, not chunks
+
+    async def test_a_very_long_text_is_looked_at_up_to_a_limit(self) -> None:
+        phase = Phase(chunked_characters=20)
+        ranked = await self.rerank(phase, 1, "question 5 and words question 9", "question 6")
+        assert ranked == [("1", 7.0), ("0", 6.0)]
+        outcome = phase.outcome
+        assert isinstance(outcome, Applied)
+        assert outcome.truncated == 1
+
+    async def test_cutting_ends_at_the_deadline(self) -> None:
+        phase = Phase(timeout_s=0.001)
+        with pytest.raises(RankPhaseError) as raised:
+            await self.rerank(phase, 1, *["question 5. " * 50_000] * 20)
+        assert raised.value.status == 429
+        assert phase.engine.asked == []
 
     async def test_for_a_blank_question_there_are_none(self) -> None:
         phase = Phase()

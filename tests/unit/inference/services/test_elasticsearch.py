@@ -18,6 +18,7 @@ from proxy.inference.service import ServiceContext
 from proxy.inference.services.elasticsearch import ElasticsearchService, settings_of_model
 from proxy.inference.services.local_ranker import chunked, demand_of
 from proxy.settings import ModelSettings
+from proxy.steps import finish
 
 LATE = 1e9
 SETTINGS = {"model_id": "minilm", "num_threads": 2, "num_allocations": 3}
@@ -336,7 +337,7 @@ class TestRanking:
     st.none() | st.integers(1, 3),
 )
 def test_every_text_has_a_chunk_of_its_own(query: str, texts: list[str], most: int | None) -> None:
-    chunks = chunked(query, texts, most)
+    chunks = finish(chunked(query, texts, most))
     assert len(chunks) == len(texts)
     for text, parts in zip(texts, chunks, strict=True):
         assert 1 <= len(parts) <= (most or 1000)
@@ -346,7 +347,7 @@ def test_every_text_has_a_chunk_of_its_own(query: str, texts: list[str], most: i
 
 def test_a_long_query_leaves_half_of_the_window() -> None:
     text = " ".join(f"word{n}" for n in range(1000))
-    beside_short, beside_long = (chunked(query, [text], None)[0] for query in ("q", "q " * 1000))
+    beside_short, beside_long = (finish(chunked(query, [text], None))[0] for query in ("q", "q " * 1000))
     # int(0.75 * (512 - 3 - 2)) and int(0.75 * 256) words
     assert len(beside_short[0].split()) == 380
     assert len(beside_long[0].split()) == 192

@@ -1,0 +1,8 @@
+"""Texts that are broken into words at once."""
+
+from proxy.chunks.words import Words, WordStatus
+from proxy.steps import finish
+
+
+def read(text: str, status: WordStatus | None = None) -> Words:
+    return finish(Words.read(text, status))
