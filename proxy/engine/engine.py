@@ -25,6 +25,7 @@ from .journal import Journal, Trouble
 from .loader import Loader
 from .metrics import EngineMetrics
 from .model import Model, ModelStatus
+from .portions import TEXTS_OF_A_PORTION, in_portions
 from .runner import Runner, failure
 from .scheduler import Lane, Request, Scheduler
 from .texts import Call, TextMemory
@@ -52,6 +53,12 @@ class Reranked:
     """Texts whose result was remembered."""
     truncated: int
     """Texts that were cut, or whose query was."""
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Reranked]") -> "Reranked":
+        """Return the scores of the texts of all parts, one after the other."""
+        scores = [score for part in parts for score in part.scores]
+        return cls(scores, sum(part.cached for part in parts), sum(part.truncated for part in parts))
 
 
 class Engine:
@@ -227,7 +234,10 @@ class Engine:
         known = self._known(model)
         with known.in_use(), self._rejections_counted(model), self._texts.holding(query, texts):
             async with self._in_time(known, deadline):
-                return await self._rerank(known, query, texts)
+                if len(texts) <= TEXTS_OF_A_PORTION:
+                    return await self._rerank(known, query, texts)
+                parts = await in_portions(texts, lambda portion: self._rerank(known, query, portion))
+        return Reranked.joined(parts)
 
     def unload_idle(self) -> None:
         """Unload the models that nobody needs. The engine does this by itself from time to time."""

@@ -23,6 +23,7 @@ from proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import texts
 from tests.support.engines import OnDisk, running
+from tests.support.loop_time import longest_step
 
 
 def value(registry: CollectorRegistry, name: str, model: str = "m") -> float:
@@ -49,6 +50,26 @@ async def test_an_unknown_model(tiny_model: TinyModel) -> None:
     async with running({"m": tiny_model("bert")}) as engine:
         with pytest.raises(UnknownModelError, match=r"no model \[n\] is configured; known: m"):
             await engine.rerank("n", "a query", ["a text"])
+
+
+async def test_very_many_texts_do_not_hold_the_event_loop(tiny_model: TinyModel) -> None:
+    """And their scores are those of a few, in their order."""
+    some = texts(50)
+    async with running({"m": tiny_model("bert")}) as engine:
+        expected = await engine.rerank("m", "a query", some)
+        with longest_step() as longest:
+            reranked = await engine.rerank("m", "a query", some * 1000)
+    assert longest.seconds < 0.05, longest.what
+    assert list(reranked.scores) == list(expected.scores) * 1000
+    assert (reranked.cached, reranked.truncated) == (50_000, expected.truncated * 1000)
+
+
+async def test_a_failure_in_a_later_portion_is_the_calls(tiny_model: TinyModel) -> None:
+    many = ["a text"] * 3000
+    async with running({"m": tiny_model("bert")}, queue_tokens=2000) as engine:
+        with pytest.raises(QueueFullError):
+            await engine.rerank("m", "a query", [*many, *(f"{at} texts" for at in range(3000))])
+        assert len((await engine.rerank("m", "a query", many)).scores) == 3000
 
 
 async def test_scores_are_float32(tiny_model: TinyModel) -> None:

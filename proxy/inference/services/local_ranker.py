@@ -27,6 +27,7 @@ from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
 from proxy.inference.service import ServiceContext
+from proxy.offload import offload
 from proxy.steps import Steps
 
 NUM_ALLOCATIONS: Final = "num_allocations"
@@ -42,6 +43,8 @@ MAX: Final = "max_number_of_allocations"
 _TOKEN_LIMIT: Final = 512
 _SPECIAL_TOKENS: Final = 3
 _WORDS_PER_TOKEN: Final = 0.75
+_BYTES_OF_A_DOC: Final = 16
+"""What one text counts for in `offload` when the results are put in order."""
 _holders = count()
 
 
@@ -82,14 +85,8 @@ class LocalRanker:
         with self._failures_told():
             reranked = await self._context.engine.rerank(self._known(), request.query, texts, deadline)
         scores = reranked.scores if chunks is None else _best(reranked.scores, chunks)
-        returns = request.return_documents
-        if returns is None:
-            returns = request.task_settings.get("return_documents", True)
-        docs = [
-            RankedDoc(index, score, text if returns else None)
-            for index, (score, text) in enumerate(zip(scores, request.texts, strict=True))
-        ]
-        return Ranking(sort_by_score(docs, request.top_n), reranked.cached, cut + reranked.truncated)
+        docs = await offload(_BYTES_OF_A_DOC * len(scores), _sorted, request, scores)
+        return Ranking(docs, reranked.cached, cut + reranked.truncated)
 
     async def _chunks(self, request: RerankInput, deadline: float) -> list[list[str]]:
         limit = self._context.chunked_characters
@@ -170,6 +167,17 @@ class LocalRanker:
         except EngineError as failure:
             told = without_directories(str(failure))
             raise status_error(500, f"Inference with model [{self.model}] failed: {told}") from failure
+
+
+def _sorted(request: RerankInput, scores: Sequence[float]) -> list[RankedDoc]:
+    returns = request.return_documents
+    if returns is None:
+        returns = request.task_settings.get("return_documents", True)
+    docs = [
+        RankedDoc(index, score, text if returns else None)
+        for index, (score, text) in enumerate(zip(scores, request.texts, strict=True))
+    ]
+    return sort_by_score(docs, request.top_n)
 
 
 def chunked(query: str, texts: Sequence[str], most: int | None) -> Steps[list[list[str]]]:
