@@ -514,8 +514,13 @@ def test_the_application_imports_nothing_from_its_working_directory(tmp_path: Pa
     canary = tmp_path / "canary"
     for name in ("msgspec", "asyncio", "aiohttp", "torch", "proxy", "sitecustomize"):
         file(f"{name}.py", code(canary))(tmp_path, canary)
-    done = subprocess.run(
-        APP_COMMAND, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    assert "msgspec.DecodeError" in done.stderr, "it came as far as reading its orders"
+    with subprocess.Popen(
+        APP_COMMAND, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write("no orders\n")
+        process.stdin.flush()  # and stays open: without its parent the process would end at once
+        said = process.stderr.read()
+    assert "msgspec.DecodeError" in said, "it came as far as reading its orders"
     assert not canary.exists()
