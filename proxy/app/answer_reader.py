@@ -81,7 +81,7 @@ class AnswerReader:
                 self._read_body(self._begin_body(head), inbox.block[inbox.at :])
                 return
             if head.status == 101:
-                raise AnswerError("switched to a protocol that nobody asked for")
+                raise AnswerError("switched to another protocol, without being asked")
             self._interim_bytes += len(raw)
             if self._interim_bytes > MAX_INTERIM_HEADS:
                 raise AnswerError(f"sent interim answers of more than {MAX_INTERIM_HEADS} bytes")

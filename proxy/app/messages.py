@@ -52,7 +52,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer, whose length is told by whoever sends it."""
+    """One answer, whose length its sender states."""
 
     status: int
     headers: Sequence[tuple[str, str]] = ()

@@ -159,7 +159,7 @@ class HeldRequest:
         if self._gone or future.cancelled():
             return
         if (problem := future.exception()) is not None:
-            # Out of memory, for example. Whoever gets it knows what to answer.
+            # Out of memory, for example. What gets it knows what to answer.
             logger.error("a body could not be looked into: %r", problem)
             self._forward(self._said or Mention.NO)
         else:

@@ -26,7 +26,7 @@ class Inbox:
 
     Attributes:
         block: Bytes that came first, to be taken from `at` on.
-        at: How far `block` was taken. Whoever takes bytes sets it.
+        at: How far `block` was taken. What takes bytes sets it.
     """
 
     __slots__ = ("_more", "_searched", "at", "block")

@@ -171,7 +171,7 @@ class Model:
         return True
 
     def close(self, error: EngineError) -> None:
-        """Unload it for good; whoever waits for it gets the error. What runs is not waited for."""
+        """Unload it for good. Calls that wait for it get the error; what runs is not waited for."""
         self._end = error
         if self._attempt is not None:
             self._attempt.cancel()

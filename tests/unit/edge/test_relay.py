@@ -280,7 +280,7 @@ async def test_a_client_that_leaves_while_its_search_is_looked_into_leaves_nothi
     look.set()
     relay.state.threads.shutdown()
     await asyncio.sleep(0)
-    assert pieces == 1, "it was looked into for nobody"
+    assert pieces == 1, "it was looked into for no client"
     assert not relay.at_upstream.written
     assert (relay.state.upstream.idle, relay.state.buffered) == (1, 0)
 
