@@ -165,14 +165,17 @@ def too_many_digits(digits: int, token: int) -> ParseError:
     return _beyond_constraint(f"Number value length ({digits})", MAX_DIGITS, "NumberLength", token)
 
 
-def trailing(body: bytes, offset: int, kind: str) -> ElasticsearchError:
+def trailing(body: bytes, offset: int, kind: str) -> ParseError:
     """Return what Elasticsearch says of text after the document."""
     here = body[offset : offset + 1]
     if here in (b"}", b"]"):
-        return syntax_error(body, offset, f"Unexpected close marker '{here.decode()}'")
+        due = "]" if here == b"}" else "}"  # whatever could be due here
+        root = f"[Source: (byte[]){source_of(body)}; line: 1, column: 0]"
+        reason = f"Unexpected close marker '{here.decode()}': expected '{due}' (for root starting at {root})"
+        return syntax_error(body, offset, reason)
     line, column = line_column(body, offset)
     reason = f"Unexpected token [{kind}] found after the main object."
-    return ElasticsearchError(400, Cause("parsing_exception", reason, {"line": line, "col": column}))
+    return ParseError(Cause("parsing_exception", reason, {"line": line, "col": column}))
 
 
 def too_many_values(limit: int, what: str) -> ElasticsearchError:

@@ -217,6 +217,25 @@ TEXT: Final = (
 BYTES: Final = [*b'{}[]",:1.+e\\ \nntrufa/*', 0x01]
 
 
+AFTER: Final = json.dumps({"retriever": rescorer(standard())}).encode()[:-1] + b","
+RESTS: Final = [
+    b'"size"',
+    b'"size":1',
+    b'"si',
+    b'"size" 1}',
+    b'"size":1,}',
+    b"'size':1}",
+    b'"size":1 # one\n}',
+    b'"size":1 "from":2}',
+    b'"size":1,"size":2}',
+    b'"from":1}}',
+    b'"from":1} {}',
+    b'"from":1} 1',
+    b'\n "from":1\n,}}',
+    b'"min_score":"\xff"}',
+]
+
+
 def _with_a_fault(random: Random) -> bytes:
     place = random.randrange(TEXT.index(b'"_name"'), TEXT.index(b'"rescore"'))
     byte = bytes([random.choice(BYTES)])
@@ -250,6 +269,7 @@ async def test_faults_of_the_text(
         TEXT.replace(b'"_name": "n"', b'"_name": "\\ud8"'),
         TEXT[:-1],
         TEXT + b" // more\n {}",
+        *(AFTER + rest for rest in RESTS),
         *(TEXT[:end] for end in range(30, TEXT.index(b'"rescore"'), 7)),
     ],
     ids=lambda broken: str(len(broken)),

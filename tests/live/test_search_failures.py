@@ -271,11 +271,10 @@ class TestBodies:
                 "x_content_e_o_f_exception",
                 "[1:43] Unexpected end of file",
             ),
-            (b"text_similarity_reranker", "x_content_parse_exception", "[1:1] Unexpected character"),
             (
-                b'{"retriever":{"text_similarity_reranker":{}},"size":1,"size":2}',
+                json.dumps(reranking()).encode()[:-1] + b',"size":1,"size":2}',
                 "x_content_parse_exception",
-                "[1:61] Duplicate field 'size'",
+                "[1:178] Duplicate field 'size'",
             ),
             (
                 b'{"retriever":{"text_similarity_reranker":{}}}',
@@ -285,7 +284,7 @@ class TestBodies:
             (
                 b'{"retriever":{"text_similarity_reranker":{"inference_text":"\xff"}}}',
                 "x_content_parse_exception",
-                "[1:62] Invalid UTF-8 start byte 0xff",
+                "[1:60] [text_similarity_reranker] failed to parse field [inference_text]",
             ),
         ],
     )

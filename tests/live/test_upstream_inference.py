@@ -297,7 +297,7 @@ class TestRetriever:
                 {
                     "type": "status_exception",
                     "reason": "upstream answered an inference for [z-theirs] with 200, but not as "
-                    "Elasticsearch does",
+                    "Elasticsearch does: Object missing required field `rerank`",
                 },
             ),
         ],

@@ -44,7 +44,10 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         ElasticsearchError: 400, with Elasticsearch's type, reason and position; also for what Elasticsearch
             accepts and this proxy does not support yet.
     """
-    root = body if isinstance(body, Node) else parse(body)
+    try:
+        root = body if isinstance(body, Node) else parse(body)
+    except ParseError:  # upstream meets it first, too
+        return None
     if not is_ours(uses(root), evaluate):
         return None
     values: dict[str, Any] = {}
