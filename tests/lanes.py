@@ -13,7 +13,12 @@ from typing import IO, Final
 
 import pytest
 
-LANES: Final = {"quick": ("tests/unit", "tests/models", "tests/edge"), "live": ("tests/live",)}
+_BESIDE_THE_QUICK: Final = ("tests/live/test_end_to_end.py", "tests/live/test_hangs.py")
+"""Else the lane that has them takes much longer than the other."""
+LANES: Final = {
+    "quick": ("tests/unit", "tests/models", "tests/edge", *_BESIDE_THE_QUICK),
+    "live": ("tests/live", *(f"--ignore={file}" for file in _BESIDE_THE_QUICK)),
+}
 RESULTS: Final = Path("build/tests")
 """Has the log of each lane, and its results as JUnit XML."""
 _LOOK_S: Final = 0.2

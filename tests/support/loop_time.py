@@ -31,7 +31,6 @@ def longest_step() -> Iterator[LongestStep]:
         if seconds > longest.seconds:
             longest.seconds, longest.what = seconds, repr(handle)[:500]
 
-    gc.collect()
     gc.freeze()  # as in the application: what was loaded at the start is not gone through again
     try:
         with pytest.MonkeyPatch.context() as patch:

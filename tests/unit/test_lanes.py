@@ -46,10 +46,11 @@ def test_the_status_of_the_whole(statuses: list[int], expected: int) -> None:
 
 
 def test_every_test_is_in_one_lane() -> None:
-    tests = [path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")]
-    folders = [folder for lane in lanes.LANES.values() for folder in lane]
-    assert {f"tests/{path.parts[0]}" for path in tests} == set(folders)
-    assert len(folders) == len(set(folders))
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        file = str(path.relative_to(ROOT))
+        taken = [lane for lane in lanes.LANES.values() if any(file.startswith(place) for place in lane)]
+        left_out = [lane for lane in taken if f"--ignore={file}" in lane]
+        assert len(taken) - len(left_out) == 1, file
 
 
 def test_naming_tests_is_for_pytest_alone() -> None:
