@@ -122,9 +122,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
         cleanup.push_async_callback(listener.close)
         await listener.start(socket)
-        # What was loaded up to now stays. Going through it again and again would hold up all requests.
-        gc.collect()
-        gc.freeze()
+        gc.freeze()  # as the engine does when it has loaded a model
         await ending.asked.wait()
         end_within(settings.lifecycle.shutdown_timeout_s + _CLEANUP_S, ending.status)
     return ending.status

@@ -75,7 +75,11 @@ class Loader:
 
     def _warm_up(self, name: str, loaded: LoadedModel) -> float:
         with self._watchdog.load(name):
-            return _warm_up(loaded)
+            pace_s = _warm_up(loaded)
+        # Hundreds of thousands of objects came with the libraries. They stay, and the collector, which holds
+        # up all threads while it goes through them, need not do so again and again.
+        gc.freeze()
+        return pace_s
 
 
 def _load(name: str, settings: ModelSettings, engine: EngineSettings, watch: Watch) -> LoadedModel:
@@ -110,7 +114,9 @@ def _warm_up(loaded: LoadedModel) -> float:
 def _free() -> None:
     import torch
 
+    gc.unfreeze()
     gc.collect()  # networks of transformers refer to themselves
+    gc.freeze()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
