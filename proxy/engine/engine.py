@@ -1,6 +1,7 @@
 """Models on this machine, by name: load them when they are wanted, score with them."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -261,6 +262,7 @@ class Engine:
             task.cancel()
         self._tokenizing.close()
         self._journal.close()
+        gc.unfreeze()  # what was loaded may go, and has to before the process can end in good order
 
     def _model(
         self,
