@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ def _ignoring() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@contextmanager
+def not_ignored(number: int) -> Iterator[None]:
+    """A child begins with the signals that its parent ignores."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -77,7 +88,9 @@ class TestSignals:
         settings = tmp_path / "settings.yaml"
         os.mkfifo(settings)
         command = [sys.executable, "-m", "proxy", "check", "--config", str(settings)]
-        with subprocess.Popen(command) as process, settings.open("w"):  # it has come as far as to read them
+        with not_ignored(number):  # as it is below nohup
+            started = subprocess.Popen(command)
+        with started as process, settings.open("w"):  # it has come as far as to read them
             process.send_signal(number)
             assert process.wait(60) == -number
 
