@@ -6,7 +6,7 @@ The shape and the choice of ``root_cause`` follow ``org.elasticsearch.Elasticsea
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -34,15 +34,27 @@ _JAVA = frozenset(
 )
 
 
+MAX_REASON: Final = 50_000
+"""Characters. A reason often repeats what the client wrote, which may be a hundred megabytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One exception in an error body: `type` in Elasticsearch's snake case, `metadata` in print order."""
+    """One exception in an error body: `type` in Elasticsearch's snake case, `metadata` in print order.
+
+    Of a reason longer than `MAX_REASON` the beginning and the end are kept.
+    """
 
     type: str
     reason: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     caused_by: "Cause | None" = None
     suppressed: tuple["Cause", ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.reason) > MAX_REASON:
+            half = MAX_REASON // 2
+            object.__setattr__(self, "reason", f"{self.reason[:half]}…{self.reason[-half:]}")
 
     def root_causes(self) -> list["Cause"]:
         """The innermost exceptions that Elasticsearch would name under `root_cause`."""
