@@ -142,6 +142,7 @@ class Evaluation:
         if window == 0:
             return []
         body = bodies.inner_search(self._pit, _altered(parent, clauses), window, fields)
+        del clauses  # they may be large, and are in the body now
         answer = (await self._search(body)).body
         with reading(AN_INNER_SEARCH):
             docs, sections = await offload(answer_size(answer), _read_hits, answer, with_fields=bool(fields))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from proxy.search.language.retrievers import PinnedDoc, StandardRetriever
@@ -111,15 +111,15 @@ def boolean(clauses: Mapping[str, bytes], name: str | None = None) -> bytes:
 
 
 def query(name: str, clauses: Mapping[str, bytes]) -> bytes:
-    return to_object({name: to_object(clauses)})
+    return _enclosed(b"{" + to_json(name) + b":{", _pairs(clauses), b"}}")
 
 
 def to_object(values: Mapping[str, bytes]) -> bytes:
-    return b"{" + b",".join(to_json(name) + b":" + value for name, value in values.items()) + b"}"
+    return _enclosed(b"{", _pairs(values), b"}")
 
 
 def array(values: Iterable[bytes]) -> bytes:
-    return b"[" + b",".join(values) + b"]"
+    return _enclosed(b"[", ((value,) for value in values), b"]")
 
 
 def to_float(value: float) -> bytes:
@@ -129,6 +129,21 @@ def to_float(value: float) -> bytes:
 
 def to_json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _pairs(values: Mapping[str, bytes]) -> Iterator[tuple[bytes, bytes]]:
+    return ((to_json(name) + b":", value) for name, value in values.items())
+
+
+def _enclosed(opening: bytes, items: Iterable[tuple[bytes, ...]], closing: bytes) -> bytes:
+    """Copy each value once: a caller's query may be almost as large as a body may be."""
+    parts = [opening]
+    for item in items:
+        parts += item
+        parts.append(b",")
+    if len(parts) > 1:
+        parts.pop()
+    return b"".join((*parts, closing))
 
 
 def _scored(index: str, docs: Sequence[RankDoc]) -> bytes:
