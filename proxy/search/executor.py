@@ -16,7 +16,7 @@ from proxy.search.answer.failures import RankPhaseError, children_failed, search
 from proxy.search.answer.profiling import profiled
 from proxy.search.evaluation import Evaluation, Search
 from proxy.search.inner import bodies
-from proxy.search.inner.found import Found, with_filters
+from proxy.search.inner.found import Found, clauses_size, with_filters
 from proxy.search.inner.simplified import Mappings, expanded
 from proxy.search.inner.window import read_window, search_answer
 from proxy.search.language.request import SearchRequest
@@ -25,7 +25,7 @@ from proxy.search.language.rewrite_checks import check_rewrite
 from proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from proxy.search.paths import OneSearch, one_search, one_search_suffices
 from proxy.search.rawjson import Printer, members, text
-from proxy.search.run import AN_INNER_SEARCH, Run, Timings
+from proxy.search.run import AN_INNER_SEARCH, InnerBytes, Run, Timings
 from proxy.search.scoring import Scorer
 from proxy.upstream import Reply, Upstream, UpstreamRefusedError, reading
 
@@ -75,15 +75,20 @@ class Executor:
         self._timeout_s = timeout_s
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def run(self, request: SearchRequest, upstream: Upstream) -> SearchAnswer:
+    async def run(
+        self, request: SearchRequest, upstream: Upstream, inner: InnerBytes | None = None
+    ) -> SearchAnswer:
         """Answer one search.
+
+        Args:
+            inner: Of the client's request, if that holds several searches.
 
         Raises:
             UpstreamRefusedError: Upstream would not run a search; its answer is the client's.
             ElasticsearchError: Searching or scoring failed, in native's shape.
         """
         check_rewrite(request.retriever)
-        run = self._begin(request, upstream)
+        run = self._begin(request, upstream, inner or InnerBytes(len(request.body)))
         try:
             return await self._search(run)
         except UpstreamRefusedError as refused:
@@ -104,11 +109,11 @@ class Executor:
                 return answer
         return await self._point_in_time(run)
 
-    def _begin(self, request: SearchRequest, upstream: Upstream) -> Run:
+    def _begin(self, request: SearchRequest, upstream: Upstream, inner: InnerBytes) -> Run:
         now = asyncio.get_running_loop().time()
         own = request.timeout_s
         limit = self._timeout_s if own is None else min(own, self._timeout_s)
-        return Run(request, upstream, deadline=now + self._timeout_s, scores_by=now + limit)
+        return Run(request, upstream, inner, deadline=now + self._timeout_s, scores_by=now + limit)
 
     async def _one_search(self, run: Run, path: OneSearch) -> SearchAnswer | None:
         """None when it turns out that only a point in time gives native's answer."""
@@ -158,12 +163,13 @@ class Executor:
         async def look_up() -> Mappings:
             return await _mappings(run, own_pit=own_pit)
 
-        tree = with_filters(await expanded(request.retriever, look_up, request.index))
-        root = await Evaluation(run, self._scorer, pit, search).evaluate(tree)
-        query = request.params.without(_NOT_BESIDE_PIT)
-        final = await offload(len(request.body), bodies.final_search, request, pit, root)
-        last = await run.send("POST", _target(None, "_search", query), final)
-        body = await self._described(run, last.body, root, pit, search)
+        tree = await expanded(request.retriever, look_up, request.index)
+        with run.inner.hold(clauses_size(tree, len(pit))):
+            root = await Evaluation(run, self._scorer, pit, search).evaluate(with_filters(tree))
+            query = request.params.without(_NOT_BESIDE_PIT)
+            final = await offload(len(request.body), bodies.final_search, request, pit, root)
+            last = await run.send("POST", _target(None, "_search", query), final)
+            body = await self._described(run, last.body, root, pit, search)
         with reading(AN_INNER_SEARCH):
             body = await offload(answer_size(body), reply.from_final, body, run.took_ms, own_pit=own_pit)
         return _answer(run, body, last)

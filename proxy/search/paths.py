@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from proxy.search.inner.found import with_filters
 from proxy.search.language.request import SearchRequest
-from proxy.search.language.retrievers import LeafRetriever, StandardRetriever, TextSimilarityReranker
+from proxy.search.language.retrievers import LeafRetriever, StandardRetriever, TextSimilarityReranker, walk
 from proxy.search.ranks.ranking import RankDoc, has_open_ties
 
 _ONE_SEARCH_BODY: Final = frozenset({"_source", "timeout", "version", "seq_no_primary_term", "track_scores"})
@@ -39,6 +40,8 @@ def one_search(request: SearchRequest) -> OneSearch | None:
     Everything else that shapes hits (aggregations, highlighting, collapsing, names, explicit `fields` …)
     needs the final search of native, over the rank docs. So does a tree of more than two retrievers.
     """
+    if len([*islice(walk(request.retriever), 3)]) > 2:
+        return None
     reranker = with_filters(request.retriever)
     if not isinstance(reranker, TextSimilarityReranker) or not isinstance(reranker.child, LeafRetriever):
         return None

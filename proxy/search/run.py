@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,6 +14,44 @@ from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 
 AN_INNER_SEARCH: Final = "an inner search"
 """What was asked, for `proxy.upstream.reading`."""
+
+
+_ALWAYS_BYTES: Final = 32 * 1024 * 1024
+_TIMES: Final = 2
+
+
+class InnerBytes:
+    """Bounds what the inner searches of one client's request are made of.
+
+    A filter is repeated in the search of each retriever below it, so a thousand small retrievers could make
+    a thousand copies of a large one.
+
+    Args:
+        requested: Bytes of the request's body. Twice as many, and 32 MiB, are free.
+    """
+
+    def __init__(self, requested: int) -> None:
+        self._most: Final = _ALWAYS_BYTES + _TIMES * requested
+        self._free = self._most
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Count the bytes of one search's clauses until it is answered.
+
+        Raises:
+            ElasticsearchError: 400, there is no room for it.
+        """
+        if size > self._free:
+            reason = (
+                f"the inner searches of this request come to more than [{self._most}] bytes: a [filter] is "
+                "repeated in the search of each retriever below it; use a shorter one or fewer retrievers"
+            )
+            raise error(400, "illegal_argument_exception", reason)
+        self._free -= size
+        try:
+            yield
+        finally:
+            self._free += size
 
 
 @dataclass(slots=True)
@@ -29,11 +69,13 @@ class Run:
     Attributes:
         deadline: For upstream and scores together, on the event loop's clock.
         scores_by: For the scores: the request's own `timeout` may be shorter.
+        inner: Shared by the searches of one client's request.
         outcomes: One for each reranker, in the order in which they finished.
     """
 
     request: SearchRequest
     upstream: Upstream
+    inner: InnerBytes
     deadline: float
     scores_by: float
     started: float = field(default_factory=time.perf_counter)

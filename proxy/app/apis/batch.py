@@ -17,7 +17,7 @@ from proxy.search.batch.rounds import Participant, RoundFailedError, Rounds
 from proxy.search.executor import Executor, SearchAnswer
 from proxy.search.language.request import SearchRequest
 from proxy.search.rawjson import Printer
-from proxy.search.run import Timings
+from proxy.search.run import InnerBytes, Timings
 from proxy.upstream import Reply, UpstreamRefusedError
 from proxy.xcontent.params import Params
 
@@ -76,11 +76,12 @@ class Batch:
         """
         began = time.perf_counter()
         tasks: list[asyncio.Task[_Done]] = []
+        inner = InnerBytes(sum(len(plan.body) for plan in plans if isinstance(plan, SearchRequest)))
         try:
             for start in range(0, len(plans), AT_ONCE):
                 async with asyncio.TaskGroup() as group:
                     some = plans[start : start + AT_ONCE]
-                    tasks += [group.create_task(self._start(plan)) for plan in some]
+                    tasks += [group.create_task(self._start(plan, inner)) for plan in some]
         except ExceptionGroup as failed:
             first = failed.exceptions[0]
             raise (first.cause if isinstance(first, RoundFailedError) else first) from failed
@@ -92,7 +93,7 @@ class Batch:
         outcomes = {at: each.outcome for at, each in enumerate(done) if each.outcome is not None}
         return SearchAnswer(body, self._headers(done), Several(outcomes), Timings())
 
-    async def _start(self, plan: Plan) -> _Done:
+    async def _start(self, plan: Plan, inner: InnerBytes) -> _Done:
         if isinstance(plan, ElasticsearchError):
             return self._failed(plan)
         if isinstance(plan, Reply):
@@ -100,7 +101,7 @@ class Batch:
         if isinstance(plan, Item):
             return await self._takes_part(lambda participant: self._pass_on(plan, participant))
         async with self._turn:
-            return await self._takes_part(lambda participant: self._search(plan, participant))
+            return await self._takes_part(lambda participant: self._search(plan, participant, inner))
 
     async def _takes_part(self, run: Callable[[Participant], Awaitable[_Done]]) -> _Done:
         participant = self._rounds.join()
@@ -112,10 +113,10 @@ class Batch:
     async def _pass_on(self, item: Item, participant: Participant) -> _Done:
         return self._answered(await participant.search(item))
 
-    async def _search(self, search: SearchRequest, participant: Participant) -> _Done:
+    async def _search(self, search: SearchRequest, participant: Participant, inner: InnerBytes) -> _Done:
         began = time.perf_counter()
         try:
-            answer = await self._executor.run(search, participant)
+            answer = await self._executor.run(search, participant, inner)
         except UpstreamRefusedError as refused:
             self._metrics.refused(refused.reply.status)
             return self._answered(refused.reply)

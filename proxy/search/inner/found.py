@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from proxy.search.inner.queries import any_of, array, boolean, disjunction, filtered, pin, query
 from proxy.search.language.retrievers import (
@@ -16,6 +17,9 @@ from proxy.search.language.retrievers import (
     StandardRetriever,
 )
 from proxy.search.ranks.ranking import RankDoc
+
+_REFERENCE: Final = 8
+"""Bytes for the place of a clause in a tuple: there may be a hundred thousand short ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +117,17 @@ def _narrowed(retriever: Retriever, filters: tuple[bytes, ...]) -> Retriever:
     if isinstance(retriever, LeafRetriever):
         return replace(retriever, filters=(*retriever.filters, *filters))
     return with_filters(retriever, filters)
+
+
+def clauses_size(retriever: Retriever, inherited: int = 0) -> int:
+    """The bytes that `with_filters` will put at the leaves: each filter once for every leaf below it.
+
+    Args:
+        inherited: What each leaf has from elsewhere.
+    """
+    each = inherited + sum(len(clause) + _REFERENCE for clause in retriever.filters)
+    if isinstance(retriever, KnnRetriever):
+        return each + sum(map(len, retriever.section.values()))
+    if isinstance(retriever, StandardRetriever):
+        return each + len(retriever.query or b"")
+    return sum(clauses_size(child, each) for child in retriever.children)

@@ -14,7 +14,7 @@ from proxy.observe.outcome import Applied, Several, Skipped
 from proxy.search.batch.multi import Item
 from proxy.search.batch.rounds import Rounds
 from proxy.search.executor import Executor, SearchAnswer
-from proxy.search.run import Timings
+from proxy.search.run import InnerBytes, Timings
 from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 from proxy.xcontent.params import parse_params
 from tests.support.searches import request
@@ -28,7 +28,7 @@ class Searches:
     def __init__(self, **steps: Callable[[], SearchAnswer]) -> None:
         self.steps = steps
 
-    async def run(self, search: Any, upstream: Upstream) -> SearchAnswer:
+    async def run(self, search: Any, upstream: Upstream, inner: InnerBytes) -> SearchAnswer:
         await upstream.request("POST", "/_search", b"{}")
         return self.steps[search.index]()
 

@@ -11,7 +11,7 @@ from proxy.errors import ElasticsearchError
 from proxy.search.evaluation import Evaluation
 from proxy.search.inner.found import Found, with_filters
 from proxy.search.language.retrievers import LeafRetriever
-from proxy.search.run import Run
+from proxy.search.run import InnerBytes, Run
 from proxy.search.scoring import Scorer
 from proxy.settings import EndpointSettings
 from proxy.upstream import Reply, UpstreamRefusedError
@@ -57,7 +57,7 @@ class Tree:
         return answer if isinstance(answer, Reply) else answer()
 
     async def evaluate(self, tree: Any) -> Found:
-        run = Run(request(reranking()), self.upstream, deadline=LATE, scores_by=LATE)
+        run = Run(request(reranking()), self.upstream, InnerBytes(0), deadline=LATE, scores_by=LATE)
         retriever = read(tree)
         assert not isinstance(retriever, LeafRetriever)
 

@@ -14,7 +14,7 @@ from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.failures import RankPhaseError
 from proxy.search.language.retrievers import StandardRetriever, TextSimilarityReranker
 from proxy.search.ranks.ranking import RankDoc
-from proxy.search.run import Run
+from proxy.search.run import InnerBytes, Run
 from proxy.search.scoring import Scorer
 from proxy.settings import EndpointSettings
 from proxy.upstream import Reply
@@ -65,7 +65,7 @@ class Phase:
         )
         answer = upstream or Reply(404, (), b'{"error":{"type":"resource_not_found_exception"},"status":404}')
         self.upstream = ScriptedUpstream(lambda *_: answer)
-        self.run = Run(request(reranking()), self.upstream, deadline=LATE, scores_by=LATE)
+        self.run = Run(request(reranking()), self.upstream, InnerBytes(0), deadline=LATE, scores_by=LATE)
 
     async def rerank(self, *texts: str | None, **options: Any) -> list[tuple[str, float]]:
         values = {"inference_text": "a question", "inference_id": ENDPOINT, **options}
