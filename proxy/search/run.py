@@ -43,8 +43,8 @@ class InnerBytes:
         """
         if size > self._free:
             reason = (
-                f"the inner searches of this request come to more than [{self._most}] bytes: a [filter] is "
-                "repeated in the search of each retriever below it; use a shorter one or fewer retrievers"
+                f"the inner searches of this request come to more than [{self._most}] bytes: a [filter] goes "
+                "along with the search of each retriever below it; use a shorter one or fewer retrievers"
             )
             raise error(400, "illegal_argument_exception", reason)
         self._free -= size

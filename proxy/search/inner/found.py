@@ -7,6 +7,7 @@ from typing import Final
 from proxy.search.inner.queries import any_of, array, boolean, disjunction, filtered, pin, query
 from proxy.search.language.retrievers import (
     CompoundRetriever,
+    DiversifyRetriever,
     KnnRetriever,
     LeafRetriever,
     LinearRetriever,
@@ -15,6 +16,7 @@ from proxy.search.language.retrievers import (
     RrfRetriever,
     RuleRetriever,
     StandardRetriever,
+    TextSimilarityReranker,
 )
 from proxy.search.ranks.ranking import RankDoc
 
@@ -120,7 +122,8 @@ def _narrowed(retriever: Retriever, filters: tuple[bytes, ...]) -> Retriever:
 
 
 def clauses_size(retriever: Retriever, inherited: int = 0) -> int:
-    """The bytes that `with_filters` will put at the leaves: each filter once for every leaf below it.
+    """The bytes of which the searches of all leaves will be made: each filter once for every leaf below it
+    (`with_filters`), and so are the names of the fields that are read.
 
     Args:
         inherited: What each leaf has from elsewhere.
@@ -130,4 +133,6 @@ def clauses_size(retriever: Retriever, inherited: int = 0) -> int:
         return each + sum(map(len, retriever.section.values()))
     if isinstance(retriever, StandardRetriever):
         return each + len(retriever.query or b"")
+    if isinstance(retriever, TextSimilarityReranker | DiversifyRetriever):
+        each += len(retriever.field)
     return sum(clauses_size(child, each) for child in retriever.children)

@@ -121,8 +121,20 @@ async def test_a_filter_is_repeated_for_a_few_retrievers(app: SearchApp, number:
     assert answer.status == 200
 
 
-async def test_a_filter_is_not_repeated_for_very_many_retrievers(app: SearchApp) -> None:
-    answer, copies = await ask(app, fused(900))
+@pytest.mark.parametrize(
+    "sent",
+    [
+        lambda: fused(900),
+        lambda: body({"rrf": {"retrievers": [SHORT] * 900}}, filter=MATCH),
+        lambda: body({"rrf": {"retrievers": [SHORT] * 900}}, field=LONG),
+        lambda: body({"rrf": {"retrievers": [SHORT] * 900}})[:-1] + b',"pit":{"id":"%b"}}' % LONG.encode(),
+    ],
+    ids=["filter", "filter above", "field", "point in time"],
+)
+async def test_nothing_is_repeated_for_very_many_retrievers(
+    app: SearchApp, sent: Callable[[], bytes]
+) -> None:
+    answer, copies = await ask(app, sent())
     assert answer.status == 400
     assert b"the inner searches of this request come to more than" in answer.body
     assert copies < FREE + MOST_COPIES
