@@ -127,6 +127,7 @@ class App:
 
         def upstream() -> Upstream:
             headers = for_upstream(request.raw_headers)
+            headers.popall("Content-Type", None)
             if content_type is not None:
                 headers["Content-Type"] = content_type
             for name in ("Accept", "Content-Type"):
@@ -153,12 +154,17 @@ class App:
         return self._other_route, {}
 
     async def _read(self, request: Request, params: Params) -> tuple[bytes, str | None, Params]:
-        """The body as JSON, its type as it was sent, and the query string, less what carried the body."""
+        """The body as JSON, its type as it was sent, and the query string, less what carried the body.
+
+        Clients send a type without a body, too; that is none of the bodies of inner requests.
+        """
         data = request.body
         if not data and "source" in params:
             content_type = params.get("source_content_type")
             body = to_json(params["source"].encode(), content_type)
             return body, content_type, params.less(_SOURCE_PARAMS)
+        if not data:
+            return data, None, params
         content_type = request.headers.get("Content-Type")
         coding = request.headers.get("Content-Encoding")
         # A coded body of a few bytes may become a long one.

@@ -35,7 +35,7 @@ class Style:
     def of(cls, request: Request, params: Params) -> "Style | None":
         """None for headers that Elasticsearch refuses; it has the words for that."""
         accept, content_type = (request.headers.getall(name, []) for name in ("Accept", "Content-Type"))
-        chosen = negotiate(params.get("format"), accept, content_type)
+        chosen = negotiate(params.get("format"), accept, content_type, has_body=bool(request.body))
         if chosen is None:
             return None
         return cls(

@@ -237,12 +237,52 @@ def test_negotiation(elasticsearch: RunningElasticsearch, index: str, parameter:
     for accept, content_type in HEADERS:
         headers = {"Content-Type": content_type} | ({"Accept": accept} if accept is not None else {})
         native = search(elasticsearch, index, query, headers, b'{"size":0}')
-        own = negotiate(parameter, [accept] if accept is not None else [], [content_type])
+        own = negotiate(parameter, [accept] if accept is not None else [], [content_type], has_body=True)
         if own is None:
             assert native.status == 400, (accept, content_type)
             assert b"media_type_header_exception" in native.body
         else:
             assert (native.status, native.headers["content-type"]) == (200, own.content_type)
+
+
+ACCEPTS = [
+    None,
+    JSON,
+    "*/*",
+    "application/json, text/plain",
+    "application/yaml",
+    VENDOR + "json; compatible-with=8",
+    VENDOR + "yaml;compatible-with=8",
+    VENDOR + "json; compatible-with=8,text/plain",
+]
+TYPES_OF_NOTHING = [
+    None,
+    JSON,
+    "application/yaml",
+    "garbage",
+    VENDOR + "json",
+    VENDOR + "json; compatible-with=8",
+    VENDOR + "x-ndjson;compatible-with=8",
+    VENDOR + "json; compatible-with=6",
+]
+
+
+@pytest.mark.parametrize("accept", ACCEPTS)
+def test_negotiation_without_a_body(
+    elasticsearch: RunningElasticsearch, index: str, accept: str | None
+) -> None:
+    """The JavaScript client's requests without a body have these headers, too."""
+    for content_type in TYPES_OF_NOTHING:
+        sent = {"Accept": accept, "Content-Type": content_type}
+        headers = {name: value for name, value in sent.items() if value is not None}
+        native = elasticsearch.server.call("GET", f"/{index}/_search", headers=headers)
+        values = [[value] if value is not None else [] for value in (accept, content_type)]
+        own = negotiate(None, *values, has_body=False)
+        if own is None:
+            assert native.status == 400, content_type
+            assert b"media_type_header_exception" in native.body
+        else:
+            assert (native.status, native.headers["content-type"]) == (200, own.content_type), content_type
 
 
 def test_versions_are_upstreams_to_refuse(elasticsearch: RunningElasticsearch, index: str) -> None:

@@ -15,7 +15,7 @@ class AnswerFormat:
 
 
 def negotiate(
-    parameter: str | None, accept: Sequence[str], content_type: Sequence[str]
+    parameter: str | None, accept: Sequence[str], content_type: Sequence[str], *, has_body: bool
 ) -> AnswerFormat | None:
     """``AbstractRestChannel#newBuilder``: the parameter `format` beats `Accept` beats the request's own type.
 
@@ -26,17 +26,18 @@ def negotiate(
     Args:
         parameter: Value of the parameter `format`.
         accept, content_type: All values of the headers.
+        has_body: Without one, clients send a type all the same.
 
     Returns:
         None for headers that Elasticsearch itself refuses before it looks at the body: malformed ones, and
-        a `compatible-with` that is not the same in both headers. Upstream has the words for it, and knows
-        which versions it is compatible with.
+        with a body a `compatible-with` that is not the same in both (``RestCompatibleVersionHelper``).
+        Upstream has the words for it, and knows which versions it is compatible with.
     """
     try:
         accepted, sent = header(accept), header(content_type)
     except MediaTypeError:
         return None
-    if sent is not None and _version(accepted) != _version(sent):
+    if has_body and sent is not None and _version(accepted) != _version(sent):
         return None
     format_, vendor = _choose(parameter, accepted, sent)
     name = f"application/{'vnd.elasticsearch+' if vendor else ''}{format_.value}"

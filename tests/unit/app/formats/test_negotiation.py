@@ -10,7 +10,9 @@ VENDOR = "application/vnd.elasticsearch+"
 
 
 def content_type(parameter: str | None, accept: str | None, sent: str | None) -> str:
-    chosen = negotiate(parameter, [accept] if accept is not None else [], [sent] if sent is not None else [])
+    chosen = negotiate(
+        parameter, [accept] if accept is not None else [], [sent] if sent is not None else [], has_body=True
+    )
     assert chosen is not None
     return chosen.content_type
 
@@ -77,7 +79,7 @@ def test_accept(accept: str, expected: str) -> None:
 @pytest.mark.parametrize("separator", [";", "; ", " ; "])
 def test_vendor_types_come_back_in_one_spelling(name: str, separator: str) -> None:
     accept = f"{VENDOR}{name}{separator}compatible-with=9"
-    chosen = negotiate(None, [accept], [VENDOR + "json; compatible-with=9"])
+    chosen = negotiate(None, [accept], [VENDOR + "json; compatible-with=9"], has_body=True)
     assert chosen == AnswerFormat(Format(name), f"{VENDOR}{name};compatible-with=9")
 
 
@@ -110,7 +112,12 @@ def test_newline_delimited_json_takes_the_name_of_what_was_sent() -> None:
     ],
 )
 def test_what_elasticsearch_refuses_is_left_to_it(accept: list[str], sent: list[str]) -> None:
-    assert negotiate(None, accept, sent) is None
+    assert negotiate(None, accept, sent, has_body=True) is None
+
+
+@pytest.mark.parametrize("accept", [JSON, "*/*", VENDOR + "json; compatible-with=9,text/plain"])
+def test_a_type_without_a_body_has_no_say_in_the_version(accept: str) -> None:
+    assert negotiate(None, [accept], [VENDOR + "json; compatible-with=9"], has_body=False) is not None
 
 
 def test_refusals_of_upstream_are_known() -> None:
