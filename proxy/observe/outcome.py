@@ -10,7 +10,6 @@ _LONGEST_TOKEN: Final = 256
 _LONGEST_LIST: Final = 4096
 """Bytes; many clients take no more than 8 KiB of headers altogether."""
 _UNSAFE = re.compile(r"[^\x21-\x2b\x2d-\x3a\x3c-\x7e]")
-_UNQUOTABLE = re.compile(r'["\\]')
 """What would end a quoted string, or needs escaping that few clients undo."""
 
 
@@ -58,12 +57,6 @@ class Skipped:
     def profile(self) -> dict[str, Any]:
         """The same for `profile` of the answer."""
         return {"outcome": "skipped", **asdict(self)}
-
-    def warning(self) -> str:
-        """The value of a `Warning` header (RFC 7234, 5.5): 299 is a lasting one that says anything."""
-        endpoint, reason = _token(self.endpoint), _token(self.reason)
-        text = f"hits are in first-stage order: inference endpoint [{endpoint}] failed, {reason}"
-        return f'299 rerank-proxy "{_UNQUOTABLE.sub("_", text)}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.errors import ElasticsearchError
-from proxy.observe.outcome import Outcome, Skipped, of_tree
+from proxy.observe.outcome import Outcome, of_tree
 from proxy.offload import answer_size, offload
 from proxy.search.answer import reply
 from proxy.search.answer.explaining import explained
@@ -207,7 +207,6 @@ class Executor:
 def _answer(run: Run, body: bytes, last: Reply) -> SearchAnswer:
     headers = [(name, value) for name, value in last.headers if name.lower() != "warning"]
     headers += [("Warning", value) for value in run.warnings]
-    headers += [("Warning", outcome.warning()) for outcome in run.outcomes if isinstance(outcome, Skipped)]
     tree = walk(run.request.retriever)
     types = [retriever.TYPE for retriever in tree if not isinstance(retriever, LeafRetriever)]
     return SearchAnswer(body, headers, of_tree(types, run.outcomes), run.timings)

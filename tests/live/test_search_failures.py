@@ -133,19 +133,15 @@ class TestInference:
         assert answer.headers["X-Rerank"].startswith("skipped; endpoint=no_such___xxx")
 
     @BOTH_PATHS
-    async def test_allowed_failures_are_warned_of(self, app: SearchApp, crimes: str, path: str) -> None:
-        """Nothing in the body tells them from scores."""
+    async def test_one_header_tells_of_allowed_failures(self, app: SearchApp, crimes: str, path: str) -> None:
+        """Nothing in the body tells them from scores; a `Warning` would make strict clients fail."""
         app.engine.failure = ModelFailedError("no such file")
         answer = await app.search(crimes, reranking(allow_rerank_failures=True), path)
         assert answer.headers["X-Rerank"].startswith("skipped; ")
-        assert answer.headers.getall("Warning") == [
-            '299 rerank-proxy "hits are in first-stage order: inference endpoint [.rerank-v1-elasticsearch] '
-            'failed, status_exception"'
-        ]
+        assert "Warning" not in answer.headers
         app.engine.failure = None
         answer = await app.search(crimes, reranking(allow_rerank_failures=True), path)
         assert answer.headers["X-Rerank"].startswith("applied; ")
-        assert "Warning" not in answer.headers
 
     async def test_the_settings_may_allow_them(
         self, elasticsearch: RunningElasticsearch, crimes: str
@@ -165,7 +161,6 @@ class TestInference:
         first, second = answer.headers["X-Rerank"].split(", ")
         assert first == "skipped; endpoint=nope; reason=resource_not_found_exception"
         assert second.startswith("applied; endpoint=.rerank-v1-elasticsearch; ")
-        assert len(answer.headers.getall("Warning")) == 1
 
     async def test_allowing_them_does_not_cover_the_search(self, app: SearchApp, crimes: str) -> None:
         body = reranking({"standard": {"query": {"bogus": {}}}}, allow_rerank_failures=True)

@@ -1,8 +1,6 @@
 """The `X-Rerank` header cannot be broken out of: an endpoint id is whatever the client sends."""
 
-import re
-
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.observe.outcome import Applied, Evaluated, Skipped, Tree, of_tree
@@ -70,20 +68,3 @@ def test_in_a_profile() -> None:
         "ms": 12.345,
     }
     assert SKIPPED.profile() == {"outcome": "skipped", "endpoint": "f", "reason": "r"}
-
-
-def test_a_warning() -> None:
-    assert Skipped(".rerank-v1", "status_exception").warning() == (
-        '299 rerank-proxy "hits are in first-stage order: inference endpoint [.rerank-v1] failed, '
-        'status_exception"'
-    )
-
-
-@given(texts, texts)
-@example('a"b', "c\\")
-def test_a_warning_is_one_value_whatever_the_names(endpoint: str, reason: str) -> None:
-    """A code, an agent and a quoted string that ends at its end."""
-    warning = Skipped(endpoint, reason).warning()
-    assert warning.isascii()
-    assert warning.isprintable()
-    assert re.fullmatch(r'299 rerank-proxy "[^"\\]*"', warning)

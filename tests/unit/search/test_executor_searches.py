@@ -237,24 +237,15 @@ class TestOutcomes:
 
 class TestWarnings:
     @BOTH_PATHS
-    async def test_first_stage_order_is_warned_of(self, path: str) -> None:
+    async def test_there_is_none_of_ours(self, path: str) -> None:
+        """Native sends none, and a client that is strict about deprecations fails on any."""
         searching = Searching(allow=True)
         searching.engine.failure = QueueFullError("full")
         answer = await searching.run(reranking(), path)
         assert ids(answer) == ["1", "2"]
-        assert warnings(answer) == [
-            f'299 rerank-proxy "hits are in first-stage order: inference endpoint [{ENDPOINT}] failed, '
-            'es_rejected_execution_exception"'
-        ]
+        assert warnings(answer) == []
 
-    async def test_of_each_reranker_of_a_tree(self) -> None:
-        skipped = [
-            reranking(inference_id=name, allow_rerank_failures=True)["retriever"] for name in ("a", "b")
-        ]
-        answer = await Searching().run({"retriever": rrf(*skipped, reranking()["retriever"])})
-        assert len(warnings(answer)) == 2
-
-    async def test_upstreams_come_once_beside_ours(self) -> None:
+    async def test_upstreams_come_once(self) -> None:
         searching = Searching()
         searching.headers = [
             [("Warning", '299 ES "both"')],
@@ -262,13 +253,9 @@ class TestWarnings:
         ]
         body = reranking(inference_id="nope", allow_rerank_failures=True)
         answer = await searching.run(body, TWO_STAGES)
-        assert warnings(answer)[:2] == ['299 ES "both"', '299 ES "final"']
-        assert warnings(answer)[2].startswith("299 rerank-proxy")
+        assert warnings(answer) == ['299 ES "both"', '299 ES "final"']
         assert answer.headers[0] == ("X-Other", "1")
-        assert len(answer.headers) == 4
-
-    async def test_an_applied_reranker_gives_none(self) -> None:
-        assert warnings(await Searching().run(reranking())) == []
+        assert len(answer.headers) == 3
 
 
 class TestFailures:
