@@ -191,7 +191,10 @@ class Engine:
         Raises:
             UnknownModelError: No such model.
         """
-        self._known(model).demand(holder, demand)
+        known = self._known(model)
+        known.demand(holder, demand)
+        if demand.keep_loaded:
+            self._begin(known)
 
     def release(self, model: str, holder: str) -> None:
         """Take back a demand. Neither model nor demand has to be there."""
@@ -311,6 +314,9 @@ class Engine:
         task.add_done_callback(self._freeing.discard)
 
     def _later(self, name: str, seconds: float, action: Callable[[], None]) -> None:
+        before = self._timers.get(name)
+        if before is not None:
+            before.cancel()
         self._timers[name] = asyncio.get_running_loop().call_later(seconds, action)
 
     def _check_for_hangs(self) -> None:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from proxy.engine import Engine, EngineClosedError, InferenceError, ModelFailedError, loader, runner
+from proxy.engine import Demand, Engine, EngineClosedError, InferenceError, ModelFailedError, loader, runner
+from proxy.engine import journal as journals
 from proxy.engine.batch import Batch, Row
 from proxy.engine.scoring import CrossEncoder, LoadedModel
 from proxy.settings import EngineSettings, ModelSettings
+from tests.support.waiting import until_true
 
 HANGS: Final = "hangs"
 
@@ -170,3 +172,23 @@ async def test_closing_waits_for_nothing_that_has_no_end(gate: Gate, told: Told,
     with pytest.raises(EngineClosedError):
         await hung
     assert told.reasons == []
+
+
+async def test_a_model_that_is_wanted_is_loaded_once_it_has_waited(
+    gate: Gate, told: Told, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is wanted only after the engine was started, and nobody calls it."""
+    monkeypatch.setattr(journals, "_BACK_OFF_S", (0.5,))
+    first = engine_of(told, journal, bad="load")
+    await first.start()
+    with pytest.raises(InferenceError):
+        await first.rerank("bad", "a query", ["a text"])
+    await first.close()
+    gate.opened.set()
+
+    second = engine_of(told, journal, bad="load")
+    await second.start()
+    assert second.status()["bad"].state == "failed"
+    second.demand("bad", "an endpoint", Demand(keep_loaded=True))
+    await until_true(lambda: second.status()["bad"].state == "ready", "loading")
+    await second.close()
