@@ -135,7 +135,7 @@ class Deployments(Mapping[str, Deployment]):
         self._keep(deployment)
         if request.wait_for != "starting":
             await self._wait(request, deadline)
-        if self._engine.status()[model_id].state == "ready":
+        if deployment_id in self._started and self._engine.status()[model_id].state == "ready":
             self._proven.add(deployment_id)
             await self._write()
         return deployment

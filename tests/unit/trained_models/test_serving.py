@@ -351,3 +351,23 @@ async def test_deployments_that_change_at_the_same_time_are_all_kept(
     await asyncio.gather(*(start(models, f"deployment_id=d{number}") for number in range(8)))
     kept = json.loads((tmp_path / ".deployments.json").read_bytes())
     assert [each["deployment_id"] for each in kept] == [f"d{number}" for number in range(8)]
+
+
+async def test_what_is_stopped_while_it_starts_was_never_ready(
+    models: TrainedModels, engine: NotingEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stopped_meanwhile(model: str, deadline: float) -> None:
+        await stop(models, "mine")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "wait_ready", stopped_meanwhile)
+        await start(models)
+    engine.states["mine"] = ModelStatus("loading", "", preload=False)
+    await start(models, "wait_for=starting")
+    await upload(models, "other")
+    await start(models, model_id="other")
+    await models.close()
+    after = models_in(tmp_path, NotingEngine())
+    await after.start()
+    assert [*after.serving] == ["other"]
+    await after.close()
