@@ -16,7 +16,7 @@ from proxy.app.upstream_call import UpstreamCall, UpstreamFailedError
 from proxy.edge.pool import Pool, TcpTarget
 from proxy.edge.router import is_read_only
 from proxy.errors import ElasticsearchError, error
-from proxy.offload import INLINE_BYTES, answer_size, offload
+from proxy.offload import INLINE_BYTES, offload
 from proxy.settings import SearchSettings, UpstreamSettings
 from proxy.upstream import Reply, shaped
 from proxy.upstream_address import own_host
@@ -67,7 +67,7 @@ class UpstreamClient:
             raise error(502, "status_exception", f"upstream [{self._url}] {failure}") from None
         except TooLargeError:
             raise self._too_large() from None
-        return await offload(answer_size(reply.body), shaped, reply, method, target)
+        return shaped(reply, method, target)
 
     def _call(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> UpstreamCall:
         verb, raw_target = method.encode("ascii"), target.encode("latin-1")

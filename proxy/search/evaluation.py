@@ -6,7 +6,7 @@ from math import nan
 from typing import Final, TypeVar
 
 from proxy.errors import Cause, ElasticsearchError, error
-from proxy.offload import answer_size, offload
+from proxy.offload import answer_size, docs_size, offload
 from proxy.search.answer.failures import RankPhaseError, children_failed, search_failure
 from proxy.search.inner import bodies, queries
 from proxy.search.inner.fields import text_of, vector_of
@@ -126,10 +126,11 @@ class Evaluation:
             ranked = found.docs
             if isinstance(parent, PinnedRetriever):
                 ranked = [doc.scored(capped(doc.score)) for doc in ranked]
-            docs = await self._ask(parent, {"query": queries.rank_docs(ranked)}, fields)
+            docs = await self._ask(
+                parent, {"query": await offload(docs_size(ranked), queries.rank_docs, ranked)}, fields
+            )
         if isinstance(parent, TextSimilarityReranker):
-            with reading(AN_INNER_SEARCH):
-                docs = await offload(self._size_of(docs), self._with_texts, docs, parent.field)
+            docs = await offload(self._size_of(docs), self._with_texts, docs, parent.field)
             docs = await self._scorer.rerank(self._run, parent, docs)
         elif isinstance(parent, DiversifyRetriever):
             docs = await offload(self._size_of(docs), self._diversified, parent, docs)

@@ -9,7 +9,7 @@ from typing import Final
 
 from proxy.errors import ElasticsearchError
 from proxy.observe.outcome import Outcome, of_tree
-from proxy.offload import answer_size, offload
+from proxy.offload import answer_size, docs_size, offload
 from proxy.search.answer import reply
 from proxy.search.answer.explaining import explained
 from proxy.search.answer.failures import RankPhaseError, children_failed, search_failure
@@ -167,7 +167,8 @@ class Executor:
         with run.inner.hold(clauses_size(tree, len(pit))):
             root = await Evaluation(run, self._scorer, pit, search).evaluate(with_filters(tree))
             query = request.params.without(_NOT_BESIDE_PIT)
-            final = await offload(len(request.body), bodies.final_search, request, pit, root)
+            size = len(request.body) + sum(docs_size(found.docs) for found in root.all())
+            final = await offload(size, bodies.final_search, request, pit, root)
             last = await run.send("POST", _target(None, "_search", query), final)
             body = await self._described(run, last.body, root, pit, search)
         with reading(AN_INNER_SEARCH):

@@ -40,7 +40,7 @@ def one_search(request: SearchRequest) -> OneSearch | None:
     Everything else that shapes hits (aggregations, highlighting, collapsing, names, explicit `fields` …)
     needs the final search of native, over the rank docs. So does a tree of more than two retrievers.
     """
-    if len([*islice(walk(request.retriever), 3)]) > 2:
+    if len([*islice(walk(request.retriever), 3)]) > 2:  # whose filters would be copied in vain
         return None
     reranker = with_filters(request.retriever)
     if not isinstance(reranker, TextSimilarityReranker) or not isinstance(reranker.child, LeafRetriever):

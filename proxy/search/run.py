@@ -14,8 +14,6 @@ from proxy.upstream import Reply, Upstream, UpstreamRefusedError
 
 AN_INNER_SEARCH: Final = "an inner search"
 """What was asked, for `proxy.upstream.reading`."""
-
-
 _ALWAYS_BYTES: Final = 32 * 1024 * 1024
 _TIMES: Final = 2
 
@@ -36,7 +34,7 @@ class InnerBytes:
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Count the bytes of one search's clauses until it is answered.
+        """Count the clauses of all inner searches of one tree until that is answered.
 
         Raises:
             ElasticsearchError: 400, there is no room for it.

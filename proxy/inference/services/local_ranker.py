@@ -27,7 +27,7 @@ from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
 from proxy.inference.service import ServiceContext
-from proxy.offload import offload
+from proxy.offload import docs_size, offload
 from proxy.steps import Steps
 
 NUM_ALLOCATIONS: Final = "num_allocations"
@@ -43,8 +43,6 @@ MAX: Final = "max_number_of_allocations"
 _TOKEN_LIMIT: Final = 512
 _SPECIAL_TOKENS: Final = 3
 _WORDS_PER_TOKEN: Final = 0.75
-_BYTES_OF_A_DOC: Final = 16
-"""What one text counts for in `offload` when the results are put in order."""
 _holders = count()
 
 
@@ -85,7 +83,7 @@ class LocalRanker:
         with self._failures_told():
             reranked = await self._context.engine.rerank(self._known(), request.query, texts, deadline)
         scores = reranked.scores if chunks is None else _best(reranked.scores, chunks)
-        docs = await offload(_BYTES_OF_A_DOC * len(scores), _sorted, request, scores)
+        docs = await offload(docs_size(scores), _sorted, request, scores)
         return Ranking(docs, reranked.cached, cut + reranked.truncated)
 
     async def _chunks(self, request: RerankInput, deadline: float) -> list[list[str]]:

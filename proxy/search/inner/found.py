@@ -1,6 +1,6 @@
 """What the retrievers of a tree found, and the documents that merely match."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -36,6 +36,12 @@ class Found:
     retriever: Retriever
     docs: Sequence[RankDoc] = ()
     children: "tuple[Found, ...]" = ()
+
+    def all(self) -> Iterator["Found"]:
+        """It and all below it."""
+        yield self
+        for child in self.children:
+            yield from child.all()
 
     @property
     def name(self) -> str:

@@ -285,3 +285,20 @@ async def test_of_upstreams_answer(
         answer = await app.call("POST", "/_search" + query, SEARCH)
     assert longest.seconds < LONGEST_STEP_S, longest.what
     assert b"illegal_state_exception" not in answer.body[:300]
+
+
+@pytest.mark.parametrize("retriever", ["reranker", "rescorer"])
+async def test_of_the_largest_window(
+    app: SearchApp, elasticsearch: FakeElasticsearch, retriever: str
+) -> None:
+    """All of its documents are named in the searches that follow."""
+    elasticsearch.search = 200, with_hits(*(HIT % (at, at) for at in range(10_000)))
+    app.engine.table = AnyText()
+    body = reranking(rank_window_size=10_000)
+    if retriever == "rescorer":
+        rescore = {"window_size": 10_000, "query": {"rescore_query": {"match_all": {}}}}
+        body = {"retriever": {"rescorer": {"retriever": body["retriever"], "rescore": rescore}}}
+    with longest_step() as longest:
+        answer = await app.call("POST", "/_search?search_type=query_then_fetch", body)
+    assert answer.status == 200, answer.body[:500]
+    assert longest.seconds < LONGEST_STEP_S, longest.what
