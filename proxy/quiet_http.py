@@ -6,6 +6,7 @@ defects to try.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from socket import socket
@@ -57,13 +58,20 @@ class QuietServer:
         loop = asyncio.get_running_loop()
         return _Connection(server, loop=loop, access_log=None, **self._options)  # type: ignore[arg-type]
 
-    async def listen(self, at: socket | Path) -> None:
-        """Take connections from a socket that listens already, or from a UNIX socket that is made."""
+    async def listen(
+        self, at: socket | Path, connections: Callable[[], asyncio.BaseProtocol] | None = None
+    ) -> None:
+        """Take connections from a socket that listens already, or from a UNIX socket that is made.
+
+        Args:
+            connections: What makes them, over `connection`.
+        """
         loop = asyncio.get_running_loop()
+        protocol = connections or self.connection
         if isinstance(at, Path):
-            listener = await loop.create_unix_server(self.connection, at)
+            listener = await loop.create_unix_server(protocol, at)
         else:
-            listener = await loop.create_server(self.connection, sock=at)
+            listener = await loop.create_server(protocol, sock=at)
         self._listeners.append(listener)
 
     async def stop(self) -> None:

@@ -1,1 +1,1 @@
-"""The aiohttp application behind the edge: everything that knows about scores."""
+"""The application behind the edge: everything that knows about scores."""

@@ -43,17 +43,16 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
 
-    async def start(self, path: Path | str) -> None:
-        """Serve on a UNIX socket."""
-        self._server = await asyncio.get_running_loop().create_unix_server(
-            lambda: _Connection(self, self._connections), str(path)
-        )
+    async def start(self, at: socket.socket | Path | str) -> None:
+        """Serve on a bound socket, or on a UNIX socket that is made."""
+        loop = asyncio.get_running_loop()
+        if isinstance(at, socket.socket):
+            self._server = await loop.create_server(self._connection, sock=at)
+        else:
+            self._server = await loop.create_unix_server(self._connection, str(at))
 
-    async def start_on(self, sock: socket.socket) -> None:
-        """Serve on a bound socket."""
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: _Connection(self, self._connections), sock=sock
-        )
+    def _connection(self) -> "_Connection":
+        return _Connection(self, self._connections)
 
     async def close(self) -> None:
         """Accept no more; answers under way are finished and sent, or cut off where that takes too long."""

@@ -1,7 +1,7 @@
 """Does a search mention the retriever? Decided on decoded bytes, without parsing them.
 
 Only a mention is looked for: the application decides whether it is a retriever. The other way round nothing
-may be missed, so the two disguises that Elasticsearch sees through count: compression and JSON escapes.
+may be missed, so JSON escapes count, which Elasticsearch sees through; compression is undone by then.
 """
 
 import re

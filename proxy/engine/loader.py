@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from proxy.observe.log import flattened
 from proxy.settings import EngineSettings, ModelSettings
 
 from .batch import Batch
@@ -123,7 +124,7 @@ def _free() -> None:
 
 def _problem(settings: ModelSettings, error: Exception) -> str:
     """One line of printable characters: names and texts of a model's files may be in it."""
-    text = " ".join("".join(each if each.isprintable() else " " for each in str(error)).split())
+    text = flattened(str(error))
     if len(text) > _LONGEST_PROBLEM:
         text = f"{text[:_LONGEST_PROBLEM]} …"
     if isinstance(error, ModelLoadError):

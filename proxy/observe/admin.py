@@ -4,7 +4,6 @@
 is counted in this process and in the application's.
 """
 
-import asyncio
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -84,7 +83,6 @@ class Admin:
         self._metrics = metrics
         self._not_ready = not_ready
         self._server: QuietServer | None = None
-        self._listeners: list[asyncio.Server] = []
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
         """Serve on sockets that listen already."""
@@ -95,12 +93,10 @@ class Admin:
         self._server = QuietServer(app, shutdown_timeout=1.0)
         await self._server.start()
         connections = BoundedConnections(self._server.connection, _MAX_CONNECTIONS, _CONNECTION_S)
-        loop = asyncio.get_running_loop()
-        self._listeners = [await loop.create_server(connections, sock=listener) for listener in sockets]
+        for listener in sockets:
+            await self._server.listen(listener, connections)
 
     async def stop(self) -> None:
-        for listener in self._listeners:
-            listener.close()
         if self._server is not None:
             await self._server.stop()
 

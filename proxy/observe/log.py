@@ -32,6 +32,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(map(_readable, text))
 
 
+def flattened(text: str) -> str:
+    """Return the text in one line, with single blanks where it has others, or what is not printable."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
 def one_line(text: str) -> str:
     """Return the text as `printable` does, cut to `MAX_LINE`."""
     shown = printable(text[:MAX_LINE])[:MAX_LINE]

@@ -10,7 +10,7 @@ _LONGEST_TOKEN: Final = 256
 _LONGEST_LIST: Final = 4096
 """Bytes; many clients take no more than 8 KiB of headers altogether."""
 _UNSAFE = re.compile(r"[^\x21-\x2b\x2d-\x3a\x3c-\x7e]")
-"""What would end a quoted string, or needs escaping that few clients undo."""
+"""What would end a value in the header, or cannot stand in one: separators, blanks, all beyond ASCII."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ import pytest
 from proxy.edge import connection as connection_module
 from proxy.edge import server as server_module
 from tests.edge.conftest import StartRelay
-from tests.edge.samples import BULK, GET, SEARCH, until
+from tests.edge.samples import BULK, GET, SEARCH
 from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering
+from tests.support.waiting import until_true
 
 
 class TestUpstreamFails:
@@ -230,9 +231,9 @@ class TestClientLeaves:
         relay = await start_relay(serve)
         client = await relay.connect()
         await client.send(b"GET / HTTP/1.1\r\nA: ")
-        await until(lambda: relay.metric("rerank_proxy_client_connections") == 1)
+        await until_true(lambda: relay.metric("rerank_proxy_client_connections") == 1)
         await client.close()
-        await until(lambda: relay.metric("rerank_proxy_client_connections") == 0)
+        await until_true(lambda: relay.metric("rerank_proxy_client_connections") == 0)
         assert requests == []
 
     async def test_while_a_connection_is_made(self, start_relay: StartRelay) -> None:

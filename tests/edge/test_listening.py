@@ -10,8 +10,9 @@ from proxy.edge.listener import ListenError
 from proxy.edge.server import Edge
 from proxy.settings import InvalidSettingsError, load
 from tests.edge.conftest import Relay, StartRelay
-from tests.edge.samples import GET, SEARCH, until
+from tests.edge.samples import GET, SEARCH
 from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering, connect, raw_server
+from tests.support.waiting import until_true
 
 
 class TestListening:
@@ -84,7 +85,7 @@ class TestDrain:
         await idle.read_message()
         await busy.send(SEARCH)
         await asyncio.wait_for(arrived.wait(), TIMEOUT_S)
-        await until(lambda: relay.metric("rerank_proxy_client_connections") == 3)
+        await until_true(lambda: relay.metric("rerank_proxy_client_connections") == 3)
         draining = asyncio.create_task(relay.edge.drain(TIMEOUT_S))
         assert await idle.read_to_end() == b""
         assert await unused.read_to_end() == b""

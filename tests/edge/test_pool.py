@@ -12,8 +12,9 @@ from proxy.edge import server as server_module
 from proxy.edge.server import Edge
 from proxy.settings import load
 from tests.edge.conftest import StartRelay
-from tests.edge.samples import BULK, COUNT, GET, SEARCH, until
+from tests.edge.samples import BULK, COUNT, GET, SEARCH
 from tests.support.raw_http import OK, TIMEOUT_S, Message, RawServer, Wire, answering, connect, raw_server
+from tests.support.waiting import until_true
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ class TestPool:
         client = await relay.connect()
         await client.send(GET)
         assert (await client.read_message()).raw == OK
-        await until(lambda: relay.metric("rerank_proxy_upstream_connections", state="idle") == 0)
+        await until_true(lambda: relay.metric("rerank_proxy_upstream_connections", state="idle") == 0)
         await client.send(GET)
         assert (await client.read_message()).raw == OK
 

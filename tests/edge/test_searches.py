@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.edge.conftest import Relay, StartRelay
-from tests.edge.samples import until
 from tests.support.raw_http import OK, TIMEOUT_S, Message, Serve, Wire, answering, raw_server
+from tests.support.waiting import until_true
 
 OURS = b'{"retriever":{"text_similarity_reranker":{"field":"plot"}}}'
 ESCAPED = OURS.replace(b"_", rb"\u005f", 1)
@@ -388,7 +388,7 @@ class TestLimits:
         relay, requests = await self.start(start_relay, max_buffered=15_000)
         first = await relay.connect()
         await first.send(post(b"x" * 10_000)[:-1])  # all but the last byte
-        await until(lambda: relay.metric("rerank_proxy_buffered_bytes") == 9_999)
+        await until_true(lambda: relay.metric("rerank_proxy_buffered_bytes") == 9_999)
         second = await relay.connect()
         await second.send(post(b"y" * 10_000, b"/_search", b"X-Opaque-Id: me"))
         answer = await second.read_message()
@@ -410,12 +410,12 @@ class TestLimits:
         relay, _ = await self.start(start_relay)
         client = await relay.connect()
         await client.send(post(b"x" * 10_000)[:-1])
-        await until(lambda: relay.metric("rerank_proxy_buffered_bytes") > 0)
+        await until_true(lambda: relay.metric("rerank_proxy_buffered_bytes") > 0)
         if end == "reset":
             client.reset()
         else:
             await client.close()
-        await until(lambda: relay.metric("rerank_proxy_client_connections") == 0)
+        await until_true(lambda: relay.metric("rerank_proxy_client_connections") == 0)
         assert relay.metric("rerank_proxy_buffered_bytes") == 0
 
     @pytest.mark.parametrize("size", [1_000_000, 60_000_000], ids=["small", "big"])

@@ -1,20 +1,6 @@
-"""Other processes: whether they run, and waiting for what they do."""
+"""Whether other processes run."""
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
-
-from tests.support.raw_http import TIMEOUT_S
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for another process; there is nothing to wait on but time."""
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            while not condition():  # noqa: ASYNC110  # see above
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"not in time: {what}") from None
 
 
 def is_running(pid: int) -> bool:

@@ -212,7 +212,7 @@ async def search_app(
     listener = Listener(app.handle, shutdown_timeout_s=10)
     try:
         sock = socket.create_server(("127.0.0.1", 0))
-        await listener.start_on(sock)
+        await listener.start(sock)
         host, port = sock.getsockname()
         async with aiohttp.ClientSession() as session:
             yield SearchApp(f"http://{host}:{port}", engine, executor, upstream, session, app.handle)

@@ -1,8 +1,11 @@
-"""Waiting for something that another process does."""
+"""Waiting for what has no event of its own, or is done by another process."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from tests.support.raw_http import TIMEOUT_S
 
 T = TypeVar("T")
 
@@ -16,3 +19,13 @@ def until(attempt: Callable[[], T | None], timeout_s: float, what: str) -> T:
             return answer
         time.sleep(0.05)  # between two questions to another process, which has nothing to wait on
     raise AssertionError(f"not within {timeout_s} s: {what}")
+
+
+async def until_true(condition: Callable[[], bool], what: str = "what was waited for") -> None:
+    """Let the event loop turn until something holds; there is nothing to wait on but time."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not condition():  # noqa: ASYNC110  # see above
+                await asyncio.sleep(0.001)
+    except TimeoutError:
+        raise AssertionError(f"not in time: {what}") from None

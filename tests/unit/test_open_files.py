@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.open_files import RESERVED, share
-from tests.edge.samples import GET, until
+from tests.edge.samples import GET
 from tests.support.raw_http import OK, TIMEOUT_S, Message, RawServer, Wire, connect, raw_server
+from tests.support.waiting import until_true
 
 LIMIT = 200
 CLIENTS = share(LIMIT, 10_000, 256).clients
@@ -56,7 +57,7 @@ class Starved:
     async def limits(self) -> list[str]:
         """The limits of the supervisor and of the application."""
         written = self._directory / "pid"
-        await until(written.exists)
+        await until_true(written.exists)
         processes = (self.process.pid, json.loads(written.read_text())["pid"])
         return [limits_of(process) for process in processes]
 
@@ -134,7 +135,7 @@ async def test_clients_beyond_the_limit_wait_and_the_admin_port_answers(
         wires = [await stack.enter_async_context(connect(proxy.port)) for _ in range(LIMIT)]
         for wire in wires:
             await wire.send(GET)
-        await until(lambda: arrived >= CLIENTS)
+        await until_true(lambda: arrived >= CLIENTS)
         assert await proxy.is_live()
         assert (await proxy.probe("/ready")).status in (200, 503)
         assert (await proxy.probe("/metrics")).status == 200
@@ -144,7 +145,7 @@ async def test_clients_beyond_the_limit_wait_and_the_admin_port_answers(
             assert [(await wire.read_message()).raw for wire in wires[:CLIENTS]] == [OK] * CLIENTS
         for wire in wires[:CLIENTS]:
             await wire.close()
-        await until(lambda: arrived >= 2 * CLIENTS)
+        await until_true(lambda: arrived >= 2 * CLIENTS)
         assert await proxy.is_live()
         log = await proxy.log()
     assert f"there are {CLIENTS} client connections: further ones wait" in log
@@ -165,7 +166,7 @@ async def test_connections_to_the_admin_port_that_say_nothing_keep_no_probe_out(
                 await wire.send(b"G")
         assert await proxy.is_live()
         assert (await proxy.probe("/metrics")).status == 200
-        await until(lambda: proxy.files < before + 50)
+        await until_true(lambda: proxy.files < before + 50)
         async with connect(proxy.port) as client:
             await client.send(GET)
             assert (await client.read_message()).raw == OK

@@ -14,8 +14,9 @@ import pytest
 
 from proxy.child import Child
 from proxy.loop import new_event_loop
-from tests.support.processes import is_running, until
+from tests.support.processes import is_running
 from tests.support.project import ROOT
+from tests.support.waiting import until_true
 
 HARMLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -185,7 +186,7 @@ class TestParentIsKilled:
         assert is_running(pid)
         parent.kill()
         await parent.wait()
-        await until(lambda: not is_running(pid), "the child's end")
+        await until_true(lambda: not is_running(pid), "the child's end")
 
     @pytest.mark.parametrize("given", ["", "half of the ord"])
     def test_before_it_gave_its_orders(self, given: str) -> None:

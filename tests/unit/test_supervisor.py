@@ -19,8 +19,9 @@ import pytest
 
 from proxy.settings import InvalidSettingsError, load
 from proxy.supervisor import Supervisor, restart_delay_s
-from tests.support.processes import is_running, state, until
+from tests.support.processes import is_running, state
 from tests.support.raw_http import OK, TIMEOUT_S, Message, Wire, answering, connect, raw_server
+from tests.support.waiting import until_true
 
 GET = b"GET /i/_doc/1 HTTP/1.1\r\n\r\n"
 SEARCH = b"GET /i/_search?source=text_similarity_reranker HTTP/1.1\r\n\r\n"
@@ -50,7 +51,9 @@ class Supervised:
     async def app(self, other_than: int = 0) -> dict[str, Any]:
         """What the application's process says about itself, once it serves."""
         written = self.directory / "pid"
-        await until(lambda: written.exists() and json.loads(written.read_text())["pid"] != other_than, "app")
+        await until_true(
+            lambda: written.exists() and json.loads(written.read_text())["pid"] != other_than, "app"
+        )
         info: dict[str, Any] = json.loads(written.read_text())
         return info
 
@@ -206,7 +209,7 @@ async def test_application_ends_when_the_supervisor_is_killed(supervise: Supervi
     app = await proxy.app()
     proxy.process.kill()
     await proxy.exit_status()
-    await until(lambda: not is_running(app["pid"]), "the application's end")
+    await until_true(lambda: not is_running(app["pid"]), "the application's end")
 
 
 async def test_what_a_killed_supervisor_leaves_is_removed_by_the_next_start(supervise: Supervise) -> None:
@@ -239,7 +242,7 @@ class TestSignals:
         app = await proxy.app()
         async with connect(proxy.port) as busy:
             await busy.send(SLOW_SEARCH)
-            await until((proxy.directory / "arrived").exists, "the search")
+            await until_true((proxy.directory / "arrived").exists, "the search")
             send()
             assert (await proxy.ask(GET)).raw == OK
             proxy.process.terminate()
@@ -256,10 +259,10 @@ class TestSignals:
         app = await proxy.app()
         async with connect(proxy.port) as busy:
             await busy.send(SLOW_SEARCH)
-            await until((proxy.directory / "arrived").exists, "the search")
+            await until_true((proxy.directory / "arrived").exists, "the search")
             for pid in (proxy.process.pid, app["pid"]):
                 os.kill(pid, signal.SIGSTOP)
-            await until(lambda: state(proxy.process.pid) == state(app["pid"]) == "T", "both to stop")
+            await until_true(lambda: state(proxy.process.pid) == state(app["pid"]) == "T", "both to stop")
             async with connect(proxy.port) as other:
                 await other.send(GET)
                 for pid in (proxy.process.pid, app["pid"]):
@@ -327,7 +330,7 @@ class TestStopping:
         await proxy.app()
         async with connect(proxy.port) as idle, connect(proxy.port) as busy:
             await busy.send(SLOW_SEARCH)
-            await until((proxy.directory / "arrived").exists, "the search")
+            await until_true((proxy.directory / "arrived").exists, "the search")
             os.killpg(proxy.process.pid, number)
             assert await idle.read_to_end() == b""
             status, body = await proxy.probe("/ready")
@@ -354,7 +357,7 @@ class TestStopping:
         app = await proxy.app()
         async with connect(proxy.port) as busy:
             await busy.send(SLOW_SEARCH)
-            await until((proxy.directory / "arrived").exists, "the search")
+            await until_true((proxy.directory / "arrived").exists, "the search")
             proxy.process.terminate()
             await until_not_ready(proxy)
             proxy.process.send_signal(signal.SIGINT)
@@ -368,7 +371,7 @@ class TestStopping:
         await proxy.app()
         async with connect(proxy.port) as busy:
             await busy.send(SLOW_SEARCH)
-            await until((proxy.directory / "arrived").exists, "the search")
+            await until_true((proxy.directory / "arrived").exists, "the search")
             proxy.process.terminate()
             assert await proxy.exit_status() == 0
             assert await busy.ended()

@@ -8,6 +8,7 @@ from urllib.parse import quote, quote_plus
 import msgspec
 
 from proxy.inference.configuration import EndpointConfig
+from proxy.observe.log import flattened
 
 _MAX_MESSAGE: Final = 1000
 _MAX_DEPTH: Final = 8
@@ -31,7 +32,7 @@ def _words(value: Any, depth: int) -> str | None:
     Parts that repeat the request, such as `input`, are left out.
     """
     if isinstance(value, str):
-        return _on_one_line(value) or None
+        return flattened(value) or None
     if depth == 0:
         return None
     if isinstance(value, list):
@@ -44,12 +45,8 @@ def _words(value: Any, depth: int) -> str | None:
             for key in ("message", "Message", "msg", "detail", "error", "errors", "title")
         )
         words = next(filter(None, found), None)
-        return f"{words}: {_on_one_line(description)}" if words and isinstance(description, str) else words
+        return f"{words}: {flattened(description)}" if words and isinstance(description, str) else words
     return None
-
-
-def _on_one_line(text: str) -> str:
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
 class Redaction:

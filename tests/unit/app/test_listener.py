@@ -24,7 +24,7 @@ async def serving(
 ) -> AsyncIterator[tuple[Listener, int]]:
     listener = Listener(handle, shutdown_timeout_s)
     sock = socket.create_server(("127.0.0.1", 0))
-    await listener.start_on(sock)
+    await listener.start(sock)
     try:
         yield listener, sock.getsockname()[1]
     finally:
