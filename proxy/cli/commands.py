@@ -15,7 +15,7 @@ from proxy.errors import ElasticsearchError
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.fixed import check_endpoints
 from proxy.inference.registry.opening import open_store, place, weaknesses
-from proxy.search.ranks.scores import normalize
+from proxy.search.ranks.scores import MIN_VALUE, normalize
 from proxy.search.rawjson import members
 from proxy.settings import ModelSettings, Settings
 from proxy.xcontent.java_numbers import print_float
@@ -124,7 +124,7 @@ async def rerank_texts(
         raise CommandError(str(failure)) from None
     finally:
         await engine.close()
-    shown = scores if raw else normalize(scores.tolist())
+    shown = scores if raw else np.maximum(normalize(scores.tolist()), np.float32(MIN_VALUE))
     order = np.argsort(-scores, kind="stable")
     return [f"{print_float(float(shown[place])).decode()}\t{texts[place]}" for place in order]
 

@@ -15,6 +15,7 @@ from proxy.search.inner.window import read_window
 from proxy.search.language.retrievers import (
     CompoundRetriever,
     DiversifyRetriever,
+    KnnRetriever,
     LeafRetriever,
     LinearRetriever,
     PinnedRetriever,
@@ -117,7 +118,7 @@ class Evaluation:
         self, parent: CompoundRetriever, found: Found, fields: frozenset[str]
     ) -> tuple[Found, Sequence[RankDoc]]:
         """What `parent` has of a child: by a search, if that is a leaf or the parent alters its scores."""
-        docs = found.docs[: parent.rank_window_size]
+        docs = found.first(parent.rank_window_size)
         if isinstance(found.retriever, LeafRetriever):
             docs = await self._ask(parent, bodies.clauses(found.retriever), fields)
             found = Found(found.retriever, docs)
@@ -131,7 +132,13 @@ class Evaluation:
             )
         if isinstance(parent, TextSimilarityReranker):
             docs = await offload(self._size_of(docs), self._with_texts, docs, parent.field)
-            docs = await self._scorer.rerank(self._run, parent, docs)
+            if docs or isinstance(found.retriever, LeafRetriever):
+                docs = await self._scorer.rerank(self._run, parent, docs)
+            else:
+                self._scorer.pass_over(self._run, parent)
+            if isinstance(found.retriever, KnnRetriever):
+                # It stands for what came back from its search, of which the rank phase is a part.
+                found = Found(found.retriever, docs)
         elif isinstance(parent, DiversifyRetriever):
             docs = await offload(self._size_of(docs), self._diversified, parent, docs)
         return found, docs

@@ -24,6 +24,7 @@ from proxy.search.language.retrievers import LeafRetriever, walk
 from proxy.search.language.rewrite_checks import check_rewrite
 from proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from proxy.search.paths import OneSearch, one_search, one_search_suffices
+from proxy.search.ranks.ranking import searched
 from proxy.search.rawjson import Printer, members, text
 from proxy.search.run import AN_INNER_SEARCH, InnerBytes, Run, Timings
 from proxy.search.scoring import Scorer
@@ -37,6 +38,9 @@ KEEP_ALIVE: Final = "5m"
 STYLE_PARAMS: Final = frozenset({"error_trace", "human", "pretty"})
 _INNER_PARAMS: Final = STYLE_PARAMS | {"allow_partial_search_results"}
 """With partial results refused, a window with a lost shard in it must not pass either."""
+_INNER_SEARCH: Final = "pre_filter_shard_size=2147483647"
+"""Native has its inner searches run on all shards: what is wrong with one shows even if nothing can match."""
+_NOT_EXPENSIVE: Final = b"search.allow_expensive_queries"
 _TARGET_PARAMS: Final = frozenset(
     {
         "allow_no_indices", "allow_partial_search_results", "expand_wildcards", "ignore_throttled",
@@ -124,7 +128,7 @@ class Executor:
             found = await run.send("POST", _target(request.index, "_search", query), body)
             with reading(AN_INNER_SEARCH):
                 window = await offload(answer_size(found.body), read_window, found.body, reranker.field)
-            ranked = await self._scorer.rerank(run, reranker, window.docs)
+            kept = await self._scorer.rerank(run, reranker, window.docs)
         except RankPhaseError as failure:
             raise children_failed(reranker, [(path.child.TYPE, failure)]) from failure
         except UpstreamRefusedError as refused:
@@ -132,6 +136,7 @@ class Executor:
             if failed is None:
                 raise
             raise children_failed(reranker, [(path.child.TYPE, failed)]) from refused
+        ranked = searched(kept, len(kept))
         if not one_search_suffices(request, ranked):
             run.outcomes.clear()
             return None
@@ -158,7 +163,8 @@ class Executor:
         options = request.params.only(_INNER_PARAMS if own_pit else _INNER_PARAMS | _OF_INDICES)
 
         async def search(body: bytes) -> Reply:
-            return await run.send("POST", _target(None, "_search", options), body)
+            query = f"{_INNER_SEARCH}&{options}" if options else _INNER_SEARCH
+            return await run.send("POST", _target(None, "_search", query), body)
 
         async def look_up() -> Mappings:
             return await _mappings(run, own_pit=own_pit)
@@ -168,8 +174,15 @@ class Executor:
             root = await Evaluation(run, self._scorer, pit, search).evaluate(with_filters(tree))
             query = request.params.without(_NOT_BESIDE_PIT)
             size = len(request.body) + sum(docs_size(found.docs) for found in root.all())
-            final = await offload(size, bodies.final_search, request, pit, root)
-            last = await run.send("POST", _target(None, "_search", query), final)
+            target = _target(None, "_search", query)
+            try:
+                final = await offload(size, bodies.final_search, request, pit, root)
+                last = await run.send("POST", target, final)
+            except UpstreamRefusedError as refused:
+                if "highlight" not in request.others or _NOT_EXPENSIVE not in refused.reply.body:
+                    raise
+                final = await offload(size, bodies.final_search, request, pit, root, expensive=False)
+                last = await run.send("POST", target, final)
             body = await self._described(run, last.body, root, pit, search)
         with reading(AN_INNER_SEARCH):
             body = await offload(answer_size(body), reply.from_final, body, run.took_ms, own_pit=own_pit)
@@ -184,7 +197,8 @@ class Executor:
             if run.request.asks("profile"):
                 top["profile"] = profiled(top["profile"], root, run.outcomes, printer)
         if run.request.asks("explain"):
-            top["hits"] = await explained(top["hits"], root, pit, search, printer)
+            profiles = run.request.asks("profile")
+            top["hits"] = await explained(top["hits"], root, pit, search, printer, profiles=profiles)
         return printer.object(top, 0) + printer.end()
 
     async def _open(self, run: Run) -> bytes:

@@ -14,7 +14,7 @@ from proxy.inference.failures import InferenceFailedError, not_found, timed_out
 from proxy.inference.privileges import GET_ENDPOINT, Privileges
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.failures import RankPhaseError
-from proxy.search.language.retrievers import TextSimilarityReranker
+from proxy.search.language.retrievers import StandardRetriever, TextSimilarityReranker
 from proxy.search.ranks.ranking import RankDoc, keep_order, rank
 from proxy.search.run import Run
 from proxy.search.upstream_endpoint import find_upstream
@@ -64,11 +64,19 @@ class Scorer:
             if not (self._allow_failures if allowed is None else allowed):
                 raise RankPhaseError(failure.status, failure.cause) from failure
             run.outcomes.append(Skipped(retriever.inference_id, failure.cause.type))
-            return keep_order(window, retriever.min_score)
+            child = retriever.child
+            collapsed = isinstance(child, StandardRetriever) and child.collapse is not None
+            return keep_order(window, retriever.min_score, collapsed=collapsed)
         finally:
             run.timings.rerank_s += time.perf_counter() - began
         run.outcomes.append(outcome)
         return ranked
+
+    def pass_over(self, run: Run, retriever: TextSimilarityReranker) -> None:
+        """For a compound child that found nothing: its search ranks nothing, so that nobody asks for the
+        endpoint (``CompoundRetrieverBuilder#createSearchSourceBuilder``).
+        """
+        run.outcomes.append(Applied(retriever.inference_id, "none", 0, 0, 0, 0, 0.0))
 
     async def _endpoint(self, run: Run, retriever: TextSimilarityReranker) -> Endpoint:
         """Looked up even where there is nothing to score."""

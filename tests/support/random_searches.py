@@ -1,5 +1,7 @@
 """Searches drawn at random: any tree of retrievers under any options, and an index that has it all."""
 
+from collections.abc import Iterator
+from itertools import count
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def mappings(parts: str) -> JSON:
     return {
         "properties": {
             "text": {"type": "text"},
-            "also": {"type": "text"},
+            "also": {"type": "text", "term_vector": "with_positions_offsets"},
             "group": {"type": "keyword"},
             "n": {"type": "integer"},
             "odd": {"type": "boolean"},
@@ -56,7 +58,9 @@ def _range(least: int) -> JSON:
 _FILTERS: Final = st.one_of(
     st.just(ODD),
     st.integers(0, 9).map(_range),
-    st.lists(st.sampled_from([ODD, _range(2), {"term": {"group": {"value": "a", "_name": "in a"}}}]), max_size=2),
+    st.lists(
+        st.sampled_from([ODD, _range(2), {"term": {"group": {"value": "a", "_name": "in a"}}}]), max_size=2
+    ),
 )
 
 _QUERIES: Final = st.sampled_from(
@@ -67,9 +71,21 @@ _QUERIES: Final = st.sampled_from(
         {"match_all": {}},
         {"match_none": {}},
         {"term": {"group": {"value": "b", "boost": 3}}},
-        {"bool": {"must": [{"match": {"text": "crime"}}], "should": [{"term": {"odd": {"value": True, "_name": "odd"}}}]}},
+        {
+            "bool": {
+                "must": [{"match": {"text": "crime"}}],
+                "should": [{"term": {"odd": {"value": True, "_name": "odd"}}}],
+            }
+        },
         {"constant_score": {"filter": _range(3), "boost": 0.5}},
-        {"nested": {"path": "parts", "query": {"range": {"parts.p": {"gte": 4}}}, "inner_hits": {}, "ignore_unmapped": True}},
+        {
+            "nested": {
+                "path": "parts",
+                "query": {"range": {"parts.p": {"gte": 4}}},
+                "inner_hits": {},
+                "ignore_unmapped": True,
+            }
+        },
         {"multi_match": {"query": "war crime", "fields": ["text", "also"]}},
         {"wildcard": {"group": {"value": "*"}}},
         {"dis_max": {"queries": [{"match": {"text": "war"}}, {"match": {"also": "peace"}}], "_name": "best"}},
@@ -137,8 +153,18 @@ def _diversify(draw: st.DrawFn, child: JSON, window: int) -> JSON:
 @st.composite
 def _rrf(draw: st.DrawFn, children: list[JSON], window: int) -> JSON:
     weighted = draw(st.booleans())
-    listed = [{"retriever": each, "weight": draw(st.sampled_from([0, 0.5, 2]))} if weighted else each for each in children]
-    return {"rrf": {"retrievers": listed, "rank_window_size": window, "rank_constant": draw(st.sampled_from([1, 60])), **draw(_options())}}
+    listed = [
+        {"retriever": each, "weight": draw(st.sampled_from([0, 0.5, 2]))} if weighted else each
+        for each in children
+    ]
+    return {
+        "rrf": {
+            "retrievers": listed,
+            "rank_window_size": window,
+            "rank_constant": draw(st.sampled_from([1, 60])),
+            **draw(_options()),
+        }
+    }
 
 
 @st.composite
@@ -147,7 +173,11 @@ def _linear(draw: st.DrawFn, children: list[JSON], window: int) -> JSON:
     if draw(st.integers(0, 3)) == 0:
         options["min_score"] = draw(st.sampled_from([0, 0.5, 2]))
     listed = [
-        {"retriever": each, "weight": draw(st.sampled_from([0.5, 1, 2])), "normalizer": draw(st.sampled_from(["none", "minmax"]))}
+        {
+            "retriever": each,
+            "weight": draw(st.sampled_from([0.5, 1, 2])),
+            "normalizer": draw(st.sampled_from(["none", "minmax"])),
+        }
         for each in children
     ]
     return {"linear": {"retrievers": listed, "rank_window_size": window, **options}}
@@ -168,7 +198,9 @@ def trees(draw: st.DrawFn, levels: int = 3, least: int = 1) -> JSON:
         return draw(st.one_of(standard(), standard(), standard(), knn()))
 
     if draw(st.integers(0, 2)) == 0:
-        return draw(draw(st.sampled_from(_OF_MANY))([child() for _ in range(draw(st.integers(1, 3)))], window))
+        return draw(
+            draw(st.sampled_from(_OF_MANY))([child() for _ in range(draw(st.integers(1, 3)))], window)
+        )
     return draw(draw(st.sampled_from(_OF_ONE))(child(), window))
 
 
@@ -189,12 +221,19 @@ BODY_OPTIONS: Final[dict[str, st.SearchStrategy[Any]]] = {
     ),
     "min_score": st.sampled_from([0, 0.08, 2.05, 4]),
     "highlight": st.sampled_from(
-        [{"fields": {"text": {}}}, {"fields": {"*": {"number_of_fragments": 0}}}, {"fields": {"text": {"type": "plain"}}}]
+        [
+            {"fields": {"text": {}}},
+            {"fields": {"*": {"number_of_fragments": 0}}, "require_field_match": False},
+            {"fields": [{"text": {"type": "plain"}}, {"also": {}}, {"group": {}}]},
+            {"fields": {"also": {}, "text": {"type": "unified"}}, "type": "fvh"},
+            {"fields": {"text": {"highlight_query": {"match": {"text": "and"}}}, "also": {"type": "plain"}}},
+            {"fields": {"text": {}, "also": {"type": "fvh"}}, "highlight_query": {"match_all": {}}},
+        ]
     ),
     "_source": st.sampled_from([False, ["n"], {"excludes": ["text"]}]),
     "fields": st.just(["group", "parts.*"]),
     "docvalue_fields": st.just(["n"]),
-    "stored_fields": st.sampled_from(["_none_", ["group"]]),
+    "stored_fields": st.just(["group"]),
     "version": st.booleans(),
     "seq_no_primary_term": st.just(True),
     "explain": st.just(True),
@@ -212,14 +251,26 @@ URL_OPTIONS: Final = (
     "typed_keys=true", "rest_total_hits_as_int=true", "search_type=dfs_query_then_fetch", "preference=_local",
     "routing=1", "allow_partial_search_results=false", "ignore_unavailable=true", "include_named_queries_score=true",
     "pretty", "filter_path=hits.hits._id,hits.total,error", "size=2", "from=1", "track_total_hits=3", "explain=true",
-    "batched_reduce_size=2", "max_concurrent_shard_requests=1", "request_cache=true", "version=true", "lenient=true",
+    "batched_reduce_size=2", "max_concurrent_shard_requests=1", "request_cache=true", "version=true",
     "error_trace=false", "human",
 )  # fmt: skip
 
 
+def _named_apart(value: Any, numbers: Iterator[int]) -> Any:
+    """With a number at the end of each `_name`: of two clauses of one name Elasticsearch tells about one."""
+    if isinstance(value, list):
+        return [_named_apart(each, numbers) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: f"{each} {next(numbers)}" if name == "_name" else _named_apart(each, numbers)
+        for name, each in value.items()
+    }
+
+
 @st.composite
 def bodies(draw: st.DrawFn) -> JSON:
-    body: JSON = {"retriever": draw(trees())}
+    body: JSON = {"retriever": _named_apart(draw(trees()), count())}
     if draw(st.integers(0, 1)):
         body["from"] = draw(st.integers(0, 4))
     if draw(st.integers(0, 1)):

@@ -14,6 +14,7 @@ from proxy.search.inner import bodies, queries
 from proxy.search.inner.found import Found
 from proxy.search.language.retrievers import (
     DiversifyRetriever,
+    KnnRetriever,
     LinearRetriever,
     PinnedRetriever,
     RrfRetriever,
@@ -26,7 +27,7 @@ from proxy.search.ranks.ranking import RankDoc
 from proxy.search.ranks.scores import Float32s
 from proxy.search.rawjson import Printer, elements, members, text
 from proxy.search.run import AN_INNER_SEARCH
-from proxy.upstream import reading
+from proxy.upstream import Reply, reading
 from proxy.xcontent.java_numbers import print_float
 
 _Key = tuple[str, str]
@@ -34,10 +35,13 @@ _Hit = dict[str, bytes]
 _NESTED: Final = b"FieldExistsQuery [field=_primary_term]"
 
 
-async def explained(hits: bytes, root: Found, pit: bytes, search: Search, printer: Printer) -> bytes:
+async def explained(
+    hits: bytes, root: Found, pit: bytes, search: Search, printer: Printer, *, profiles: bool = False
+) -> bytes:
     """The `hits` object of the final answer with native's explanations in it.
 
     Args:
+        profiles: As for `explaining_search`.
         search: Sends one more search for each `standard` retriever of the tree.
         printer: Of the answer, in which `hits` stands at depth 1.
     """
@@ -47,7 +51,11 @@ async def explained(hits: bytes, root: Found, pit: bytes, search: Search, printe
     ranked = {(doc.index, doc.id) for doc in root.docs}
     # Of a document that is not ranked native tells how many of the ranked ones are on its shard.
     docs = [doc for doc in root.docs if (doc.index, doc.id) in shown or not ranked.issuperset(shown)]
-    tree = await _explain_leaves(root, docs, pit, search)
+
+    async def explain(query: bytes) -> Reply:
+        return await search(bodies.explaining_search(pit, query, docs, profiles=profiles))
+
+    tree = await _explain_leaves(root, explain if docs else None)
     with reading(AN_INNER_SEARCH):
         await offload(len(hits), _explain_hits, tree, shown, printer)
     outer["hits"] = printer.array([printer.object(hit, 3) for hit in shown.values()], 2)
@@ -62,9 +70,10 @@ def _explain_hits(tree: "_Node", shown: Mapping[_Key, _Hit], printer: Printer) -
 
 @dataclass(slots=True)
 class _Node:
-    """An evaluated retriever; of a `standard` one, `hits` are the documents with upstream's explanations.
+    """An evaluated retriever.
 
     Attributes:
+        hits: Of a leaf: the documents with upstream's explanations of its query, or of its filters.
         normalized: Of a `linear` one: what it made of each child's scores.
     """
 
@@ -78,15 +87,43 @@ class _Node:
         self.ranks = {(doc.index, doc.id): rank for rank, doc in enumerate(self.found.docs)}
 
 
-async def _explain_leaves(found: Found, docs: Sequence[RankDoc], pit: bytes, search: Search) -> _Node:
-    if isinstance(found.retriever, StandardRetriever) and docs:
-        body = bodies.explaining_search(pit, queries.matching(found.retriever), docs)
-        answer = (await search(body)).body
-        with reading(AN_INNER_SEARCH):
-            hits = [members(hit) for hit in elements(members(members(answer)["hits"])["hits"])]
-            return _Node(found, (), {_key(hit): hit for hit in hits})
-    children = await asyncio.gather(*(_explain_leaves(each, docs, pit, search) for each in found.children))
-    return _Node(found, children, {})
+async def _explain_leaves(found: Found, explain: Search | None) -> _Node:
+    """
+    Args:
+        explain: Searches for what upstream says of a query and the documents to explain; None without any.
+    """
+    query = _explainable(found)
+    if query is None or explain is None:
+        children = await asyncio.gather(*(_explain_leaves(each, explain) for each in found.children))
+        return _Node(found, children, {})
+    answer = (await explain(query)).body
+    with reading(AN_INNER_SEARCH):
+        hits = [members(hit) for hit in elements(members(members(answer)["hits"])["hits"])]
+        told = {_key(hit): (hit, _rescoring(hit["_explanation"])) for hit in hits}
+    matching = {key: {**hit, "_explanation": own} for key, (hit, own) in told.items() if own is not None}
+    return _Node(found, (), matching)
+
+
+def _explainable(found: Found) -> bytes | None:
+    """What only upstream can explain of a retriever."""
+    retriever = found.retriever
+    if isinstance(retriever, StandardRetriever):
+        return queries.matching(retriever)
+    if isinstance(retriever, KnnRetriever) and retriever.filters and found.docs:
+        return queries.among(retriever.filters, found.docs)
+    return None
+
+
+def _rescoring(explanation: bytes) -> bytes | None:
+    """What a document's explanation says of the query that rescored it; None where that does not match.
+
+    (``QueryRescorer#explain``: the sum of two products, the second of the query's score and its weight.)
+    """
+    node = members(explanation)
+    if text(node["description"]) != "sum of:":
+        return None
+    _, product = map(members, elements(node["details"]))
+    return elements(product["details"])[0]
 
 
 def _key(hit: _Hit) -> _Key:
@@ -122,15 +159,26 @@ def _explain(node: _Node, key: _Key) -> Detail | None:
     if isinstance(retriever, LinearRetriever):
         return _of_linear(retriever, node, key, doc, sources)
     details = [source.explanation for source in sources if source.explanation is not None]
-    if not node.children:
-        similarity = print_float(doc.score).decode()
-        details = [Explanation(doc.score, f"found vector with calculated similarity: {similarity}")]
+    if isinstance(retriever, KnnRetriever):
+        details = [_of_vector(retriever, doc)]
     if isinstance(retriever, DiversifyRetriever):
         rank = node.children[0].ranks[key]
     explanation = explanations.rank_doc(doc.shard_doc or 0, doc.score, rank + 1, details)
     if isinstance(retriever, PinnedRetriever) and doc.score > MAX_ORGANIC_SCORE:
         return explanations.pinned(doc.score, explanation)
+    if key in node.hits:  # a vector search with filters
+        _, *filters = elements(members(node.hits[key]["_explanation"])["details"])
+        return Explanation(doc.score, "sum of:", (explanation, *filters))
     return explanation
+
+
+def _of_vector(retriever: KnnRetriever, doc: RankDoc) -> Explanation:
+    """(``ExactKnnQueryBuilder``, ``VectorSimilarityQuery``.)"""
+    score = doc.score if doc.first_score is None else doc.first_score
+    found = Explanation(score, f"found vector with calculated similarity: {print_float(score).decode()}")
+    if "similarity" not in retriever.section:
+        return found
+    return Explanation(score, "vector similarity within limit", (found,))
 
 
 def _rank(child: _Node, key: _Key, window: int) -> int | None:
@@ -144,7 +192,7 @@ def _of_linear(
     if node.normalized is None:
         children = zip(retriever.components, node.children, strict=True)
         node.normalized = [
-            normalize_list(child.found.docs[: retriever.rank_window_size], component.normalizer)
+            normalize_list(child.found.first(retriever.rank_window_size), component.normalizer)
             for component, child in children
         ]
     normalized = []

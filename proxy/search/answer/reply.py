@@ -20,7 +20,7 @@ def from_window(request: SearchRequest, window: Window, ranked: Sequence[RankDoc
     """The answer out of the one search that was made: its hits in their new order, with their new scores."""
     passing = _passing(ranked, request.final_min_score)
     shown = passing[request.from_ : request.from_ + request.page_size]
-    total = final_total(request, ranked, len(window.docs), window.total)
+    total = final_total(request, ranked, window.total)
     outer = {**window.outer, "hits": _HITS}
     if request.total_as_int:
         outer["total"] = b"-1" if total is None else b"%d" % total.value

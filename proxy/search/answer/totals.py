@@ -18,16 +18,13 @@ class Total:
     relation: str
 
 
-def final_total(
-    request: SearchRequest, ranked: Sequence[RankDoc], window: int, inner: Total | None
-) -> Total | None:
+def final_total(request: SearchRequest, ranked: Sequence[RankDoc], inner: Total | None) -> Total | None:
     """What the final search of native would count.
 
     It counts the rank docs that pass its `min_score` and, where the tail takes part and a score of 0 passes
     too, all matches of the child. Counting stops at `track_total_hits`.
 
     Args:
-        window: Documents that the child returned.
         inner: The child's own total under the same `track_total_hits`.
 
     Returns:
@@ -37,9 +34,10 @@ def final_total(
     if limit is False:
         return None
     minimum = request.final_min_score
-    if needs_tail(request, len(ranked)) and (minimum is None or minimum <= 0):
-        # A vector search stands for just the documents it returned.
-        return _counted(window, limit) if _finds_vectors(request.retriever) else inner
+    counts_tail = needs_tail(request, len(ranked)) and (minimum is None or minimum <= 0)
+    # A vector search stands for just the documents that came back from it, reranked.
+    if counts_tail and not _finds_vectors(request.retriever):
+        return inner
     return _counted(sum(1 for doc in ranked if minimum is None or doc.score >= minimum), limit)
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from proxy.search.inner.found import Found, explainable, tail
+from proxy.search.inner.found import Found, explainable, highlightable, tail
+from proxy.search.inner.highlighting import highlighting
 from proxy.search.inner.queries import (
     any_of,
     array,
@@ -58,9 +59,12 @@ def inner_search(pit: bytes, searched: Mapping[str, bytes], window: int, fields:
     return to_object(body)
 
 
-def final_search(request: SearchRequest, pit: bytes, root: Found) -> bytes:
+def final_search(request: SearchRequest, pit: bytes, root: Found, *, expensive: bool = True) -> bytes:
     """The search that builds the answer: the rank docs with their scores and, where native counts or shows
     them, the other matches of the leaves with score 0 (``RankDocsRetrieverBuilder``).
+
+    Args:
+        expensive: Whether upstream lets queries name runtime fields (`search.allow_expensive_queries`).
     """
     body = {name: value for name, value in request.others.items() if name not in _NOT_IN_FINAL}
     ranked = len(root.docs)
@@ -72,6 +76,8 @@ def final_search(request: SearchRequest, pit: bytes, root: Found) -> bytes:
         body["track_total_hits"] = to_json(request.track_total_hits)
     if request.final_min_score is not None:
         body["min_score"] = to_float(request.final_min_score)
+    if expensive and "highlight" in body and needs_tail(request, ranked):
+        body |= highlighting(body, highlightable(root, explains=request.asks("explain")))
     return to_object(body)
 
 
@@ -82,6 +88,10 @@ def _final_query(request: SearchRequest, root: Found) -> bytes:
     explains = request.asks("explain")
     others = explainable(root) if explains else tail(root)
     combined = boolean({"should": array([rank_docs(root.docs)]), "filter": array([others])}, name)
+    if request.aggregates and request.filters_scores:
+        # Where the query is known to match all, `terms` aggregations count documents without their scores.
+        one = query("constant_score", {"filter": any_of(root.docs[:1]), "boost": b"0"})
+        return query("dis_max", {"queries": array([combined, one])})
     if explains or request.asks("profile"):
         # Elasticsearch cannot look into this one, no more than into native's: where a mapping has nested
         # documents it adds the clause that keeps them out, and shows that.
@@ -89,13 +99,22 @@ def _final_query(request: SearchRequest, root: Found) -> bytes:
     return combined
 
 
-def explaining_search(pit: bytes, query: bytes, docs: Sequence[RankDoc]) -> bytes:
-    """How `query` scores just these documents. As a filter of its own they leave its explanation alone."""
+def explaining_search(pit: bytes, query: bytes, docs: Sequence[RankDoc], *, profiles: bool = False) -> bytes:
+    """How `query` scores just these documents.
+
+    As a query of its own Elasticsearch would narrow it where a mapping has nested documents, which it does not
+    do inside native's; a query that rescores it leaves alone.
+
+    Args:
+        profiles: Whether the client's search asks for a profile: Lucene explains filters otherwise then.
+    """
+    rescore = to_object({"rescore_query": query})
     body = {
         "pit": pit,
-        "query": query,
-        "post_filter": any_of(docs),
+        "query": any_of(docs),
+        "rescore": to_object({"window_size": to_json(len(docs)), "query": rescore}),
         "explain": b"true",
+        "profile": to_json(profiles),
         "size": to_json(len(docs)),
         "track_total_hits": b"false",
         "_source": b"false",
@@ -108,7 +127,7 @@ def needs_tail(request: SearchRequest, ranked: int) -> bool:
 
     The rule of ``RankDocsRetrieverBuilder#extractToSearchSourceBuilder``.
     """
-    if "aggs" in request.others or "aggregations" in request.others:
+    if request.aggregates:
         return True
     if request.asks("explain") or request.asks("profile"):
         return True

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from proxy.search.inner.queries import any_of, array, boolean, disjunction, filtered, pin, query
+from proxy.search.inner.queries import any_of, array, boolean, disjunction, matching, pin, query, rank_docs
 from proxy.search.language.retrievers import (
     CompoundRetriever,
     DiversifyRetriever,
@@ -18,7 +18,7 @@ from proxy.search.language.retrievers import (
     StandardRetriever,
     TextSimilarityReranker,
 )
-from proxy.search.ranks.ranking import RankDoc
+from proxy.search.ranks.ranking import RankDoc, searched
 
 _REFERENCE: Final = 8
 """Bytes for the place of a clause in a tuple: there may be a hundred thousand short ones."""
@@ -43,6 +43,12 @@ class Found:
         for child in self.children:
             yield from child.all()
 
+    def first(self, window: int) -> Sequence[RankDoc]:
+        """What a parent with this window has of it: of a compound retriever, what a search finds again."""
+        if isinstance(self.retriever, LeafRetriever):
+            return self.docs[:window]
+        return searched(self.docs, window)
+
     @property
     def name(self) -> str:
         """What native calls it in failures: a compound one has become its documents by then."""
@@ -64,6 +70,15 @@ def explainable(root: Found) -> bytes:
     return disjunction([_ranked(child) if child.children else tail(child) for child in root.children])
 
 
+def highlightable(root: Found, *, explains: bool) -> Sequence[bytes]:
+    """What of the leaves' queries a highlighter sees in ``RankDocsQuery``; where that explains, it does not look
+    into the compound retrievers below the root.
+    """
+    if not explains:
+        return [tail(root)]
+    return [query for child in root.children if not child.children for query in _matches(child)]
+
+
 def _ranked(found: Found) -> bytes:
     """What a compound retriever ranked; the queries below it take part for their names alone."""
     clauses = {
@@ -81,15 +96,23 @@ def _matches(found: Found, of_child: Callable[[Found], list[bytes]] | None = Non
     """
     retriever = found.retriever
     if isinstance(retriever, StandardRetriever):
-        return [filtered(retriever)]
+        return [matching(retriever)]
     if isinstance(retriever, KnnRetriever):  # not searched again: it stands for just what it returned
-        return [any_of(found.docs, retriever.name)] if found.docs else []
+        return [_returned(retriever, found.docs)]
     below = [each for child in found.children for each in (of_child or _named)(child)]
     if isinstance(retriever, PinnedRetriever):
         return [*map(pin, retriever.docs), *below]
     if isinstance(retriever, RuleRetriever):
         return [ruled(retriever, disjunction(below))]
     return below
+
+
+def _returned(retriever: KnnRetriever, docs: Sequence[RankDoc]) -> bytes:
+    """What a vector search returned, with the filters for their names (``KnnRetrieverBuilder#topDocsQuery``)."""
+    clauses = {"must": array([rank_docs(docs)])}
+    if retriever.filters:
+        clauses["filter"] = array(retriever.filters)
+    return boolean(clauses, retriever.name)
 
 
 def _named(found: Found) -> list[bytes]:

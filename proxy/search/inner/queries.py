@@ -13,24 +13,31 @@ from proxy.xcontent.java_numbers import print_float
 
 MATCH_ALL: Final = b'{"match_all":{}}'
 MATCH_NONE: Final = b'{"match_none":{}}'
+_NO_DOCS: Final = b'{"dis_max":{"queries":[{"match_none":{}}]}}'
+"""Matches nothing either, but as no `bool` query sees: that would forget the names of the clauses beside it."""
 _MAX_VALUE: Final = 3.4028234663852886e38
 """Java's ``Float.MAX_VALUE``."""
 _JAVA_NAMES: Final = {"inf": b"Infinity", "-inf": b"-Infinity", "nan": b"NaN"}
 
 
 def filtered(retriever: StandardRetriever) -> bytes:
-    """The query of a `standard` retriever, narrowed by its filters and named after it."""
-    filters = retriever.filters
-    if not filters and retriever.name is None:
+    """The query of a `standard` retriever, narrowed by its filters (``#extractToSearchSourceBuilder``)."""
+    if not retriever.filters:
         return retriever.query or MATCH_ALL
-    clauses = {}
-    if retriever.query is not None or not filters:
-        # Native gives the retriever's name to the query itself, if there is no other around it.
-        own = retriever.query or MATCH_ALL
-        clauses["must"] = array([own if filters else unnamed(own)])
-    if filters:
-        clauses["filter"] = array(filters)
-    return boolean(clauses, retriever.name)
+    clauses = {} if retriever.query is None else {"must": array([retriever.query])}
+    return boolean({**clauses, "filter": array(retriever.filters)})
+
+
+def matching(retriever: StandardRetriever) -> bytes:
+    """The same documents, with names and with native's own scores: filters make the whole query one
+    (``StandardRetrieverBuilder#topDocsQuery``).
+    """
+    if not retriever.filters:
+        # The retriever's name, or none, becomes that of the query itself.
+        own = unnamed(retriever.query or MATCH_ALL)
+        return own if retriever.name is None else boolean({"must": array([own])}, retriever.name)
+    clauses = [] if retriever.query is None else [retriever.query]
+    return boolean({"filter": array([*clauses, *retriever.filters])}, retriever.name)
 
 
 def unnamed(clause: bytes) -> bytes:
@@ -53,20 +60,16 @@ def _without_name(values: Mapping[str, bytes]) -> Mapping[str, bytes]:
     return {name: value for name, value in values.items() if name != "_name"}
 
 
-def matching(retriever: StandardRetriever) -> bytes:
-    """The same documents with native's own scores where they are not the window's: filters make the whole
-    query one (``StandardRetrieverBuilder#topDocsQuery``).
-    """
-    if not retriever.filters:
-        return retriever.query or MATCH_ALL
-    clauses = [] if retriever.query is None else [retriever.query]
-    return boolean({"filter": array([*clauses, *retriever.filters])})
+def among(filters: Sequence[bytes], docs: Sequence[RankDoc]) -> bytes:
+    """These documents of a vector search, for what the filters say of them."""
+    found = query("constant_score", {"filter": any_of(docs)})
+    return boolean({"must": array([found]), "filter": array(filters)})
 
 
 def rank_docs(docs: Sequence[RankDoc], name: str | None = None) -> bytes:
     """Matches these documents with their scores, and no others."""
     if not docs:
-        return MATCH_NONE
+        return _NO_DOCS
     scored = array(_scored(index, group) for index, group in _by_index(docs).items())
     return boolean({"should": scored, "minimum_should_match": b"1"}, name)
 
@@ -74,7 +77,7 @@ def rank_docs(docs: Sequence[RankDoc], name: str | None = None) -> bytes:
 def any_of(docs: Sequence[RankDoc], name: str | None = None) -> bytes:
     """Matches these documents, whatever the score."""
     if not docs:
-        return MATCH_NONE
+        return _NO_DOCS
     found = (
         boolean({"filter": array([_of_index(index), ids(group)])}) for index, group in _by_index(docs).items()
     )

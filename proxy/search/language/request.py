@@ -69,6 +69,15 @@ class SearchRequest:
         return self.others.get(option) in (b"true", b'"true"')
 
     @property
+    def aggregates(self) -> bool:
+        return "aggs" in self.others or "aggregations" in self.others
+
+    @property
+    def filters_scores(self) -> bool:
+        """Whether the final search leaves out what scores as little as the tail."""
+        return self.final_min_score is not None and self.final_min_score > 0
+
+    @property
     def page_size(self) -> int:
         """Hits asked for; by default the whole window."""
         return self.retriever.rank_window_size if self.size is None else self.size

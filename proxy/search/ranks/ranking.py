@@ -6,7 +6,7 @@ from itertools import groupby, pairwise
 import msgspec
 import numpy as np
 
-from proxy.search.ranks.scores import Float32s, normalize, reciprocal_ranks
+from proxy.search.ranks.scores import MIN_VALUE, Float32s, normalize, reciprocal_ranks
 
 
 class RankDoc(msgspec.Struct, frozen=True, gc=False):
@@ -48,10 +48,26 @@ def rank(window: Sequence[RankDoc], raw: Sequence[float], min_score: float | Non
     return _ordered(window, normalize(raw), _passing(np.asarray(raw, dtype=np.float32), min_score))
 
 
-def keep_order(window: Sequence[RankDoc], min_score: float | None) -> list[RankDoc]:
-    """The window as it came, scored 1, 1/2, 1/3 …: what `allow_rerank_failures` leaves of a failure."""
+def keep_order(
+    window: Sequence[RankDoc], min_score: float | None, *, collapsed: bool = False
+) -> list[RankDoc]:
+    """The window as it came, scored 1, 1/2, 1/3 …: what `allow_rerank_failures` leaves of a failure.
+
+    Args:
+        collapsed: Whether the child collapses, which keeps its scores, if it sorts by them.
+    """
     scores = reciprocal_ranks(len(window))
+    if collapsed and all(doc.first_score is not None for doc in window):
+        scores = np.array([doc.first_score for doc in window], dtype=np.float32)
     return _ordered(window, scores, _passing(scores, min_score))
+
+
+def searched(docs: Sequence[RankDoc], window: int) -> Sequence[RankDoc]:
+    """What a search for ranked documents returns of them: the first `window` by score, none with a score of
+    the tail (``RankDocsQuery``: one below the smallest positive float is lifted to it).
+    """
+    lifted = (doc.scored(MIN_VALUE) if doc.score < MIN_VALUE else doc for doc in docs)
+    return sorted(lifted, key=native_order)[:window]
 
 
 def has_open_ties(ranked: Sequence[RankDoc], start: int, stop: int) -> bool:

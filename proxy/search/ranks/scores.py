@@ -16,12 +16,12 @@ def normalize(raw: Sequence[float]) -> Float32s:
     """``max(x, 0) + min(exp(x), 1)`` in float32, so that no score is negative and the order is kept.
 
     The rule of ``TextSimilarityRankFeaturePhaseRankCoordinatorContext``: the exponential is taken in double
-    precision and cast. A score that underflows to zero is lifted to `MIN_VALUE`, as ``RankDocsQuery`` does.
+    precision and cast, and may underflow to zero.
     """
     x = np.asarray(raw, dtype=np.float32)
     exponential = np.exp(np.minimum(x, np.float32(0)).astype(np.float64)).astype(np.float32)
     scores: Float32s = np.maximum(x, np.float32(0)) + np.minimum(exponential, np.float32(1))
-    return np.maximum(scores, np.float32(MIN_VALUE))
+    return scores
 
 
 def reciprocal_ranks(count: int) -> Float32s:

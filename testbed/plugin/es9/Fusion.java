@@ -76,15 +76,25 @@ final class Fusion extends CompoundRetrieverBuilder<Fusion> {
         return new Fusion(name, children.stream().map(each -> each.source).toList(), window, weights, minmax, constant);
     }
 
-    /** A retriever, or one with a weight. */
+    /** A retriever, or one with a weight; native reads it by hand. */
     private static Child childOfRrf(XContentParser parser, RetrieverParserContext context) throws IOException {
-        parser.nextToken();
-        if (parser.currentName().equals("retriever")) {
-            return Child.PARSER.apply(parser, context);
+        RetrieverBuilder retriever = null;
+        float weight = 1;
+        while (parser.nextToken() != XContentParser.Token.END_OBJECT) {
+            String name = parser.currentName();
+            if (name.equals("weight")) {
+                parser.nextToken();
+                weight = parser.floatValue();
+            } else if (name.equals("retriever")) {
+                parser.nextToken();
+                parser.nextToken();
+                retriever = Children.parse(parser, context, parser.currentName());
+                parser.nextToken();
+            } else {
+                retriever = Children.parse(parser, context, name);
+            }
         }
-        RetrieverBuilder bare = Children.parse(parser, context, parser.currentName());
-        parser.nextToken();
-        return new Child(bare, 1, false);
+        return new Child(retriever, weight, false);
     }
 
     @Override
