@@ -1,8 +1,9 @@
 """How a text is cut into chunks, and how many of them count (``ChunkingSettings``, ``ChunkScorerConfig``)."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from proxy.errors import error
 
@@ -31,6 +32,10 @@ MAX_SEPARATORS: Final = 50
 class NoneChunkingSettings:
     """The whole text is one chunk."""
 
+    def printed(self) -> str:
+        """As ``ChunkingSettings#toString``, like those of the others."""
+        return _printed("none")
+
 
 @dataclass(frozen=True, slots=True)
 class WordBoundaryChunkingSettings:
@@ -38,6 +43,9 @@ class WordBoundaryChunkingSettings:
 
     max_chunk_size: int
     overlap: int
+
+    def printed(self) -> str:
+        return _printed("word", max_chunk_size=self.max_chunk_size, overlap=self.overlap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,10 @@ class SentenceBoundaryChunkingSettings:
     max_chunk_size: int
     sentence_overlap: int = 1
 
+    def printed(self) -> str:
+        own = {"max_chunk_size": self.max_chunk_size, "sentence_overlap": self.sentence_overlap}
+        return _printed("sentence", **own)
+
 
 @dataclass(frozen=True, slots=True)
 class RecursiveChunkingSettings:
@@ -54,6 +66,13 @@ class RecursiveChunkingSettings:
 
     max_chunk_size: int
     separators: tuple[str, ...] = PLAINTEXT_SEPARATORS
+
+    def printed(self) -> str:
+        return _printed("recursive", max_chunk_size=self.max_chunk_size, separators=self.separators)
+
+
+def _printed(strategy: str, **settings: Any) -> str:
+    return json.dumps({"strategy": strategy, **settings}, separators=(",", ":"), ensure_ascii=False)
 
 
 ChunkingSettings = (

@@ -195,10 +195,9 @@ class Executor:
         with reading(AN_INNER_SEARCH):
             top, printer = await offload(answer_size(answer), search_answer, answer), Printer.like(answer)
             if run.request.asks("profile"):
-                top["profile"] = profiled(top["profile"], root, run.outcomes, printer)
+                top["profile"] = profiled(top["profile"], root, run.outcomes, run.windows, printer)
         if run.request.asks("explain"):
-            profiles = run.request.asks("profile")
-            top["hits"] = await explained(top["hits"], root, pit, search, printer, profiles=profiles)
+            top["hits"] = await explained(top["hits"], root, run.request, pit, search, run.windows, printer)
         return printer.object(top, 0) + printer.end()
 
     async def _open(self, run: Run) -> bytes:

@@ -68,6 +68,7 @@ class Run:
         deadline: For upstream and scores together, on the event loop's clock.
         scores_by: For the scores: the request's own `timeout` may be shorter.
         inner: Shared by the searches of one client's request.
+        windows: The words that the models of endpoints read, by the endpoints that were asked for.
         outcomes: One for each reranker, in the order in which they finished.
     """
 
@@ -79,6 +80,7 @@ class Run:
     started: float = field(default_factory=time.perf_counter)
     timings: Timings = field(default_factory=Timings)
     warnings: dict[str, None] = field(default_factory=dict)
+    windows: dict[str, int] = field(default_factory=dict)
     outcomes: list[Applied | Skipped] = field(default_factory=list)
 
     @property

@@ -58,6 +58,7 @@ class Scorer:
         deadline = min(run.scores_by, asyncio.get_running_loop().time() + self._timeout_s)
         try:
             endpoint = await self._endpoint(run, retriever)
+            run.windows[retriever.inference_id] = endpoint.window_words
             ranked, outcome = await self._score(endpoint, retriever, window, deadline)
         except InferenceFailedError as failure:
             allowed = retriever.allow_rerank_failures

@@ -249,23 +249,27 @@ BODY_OPTIONS: Final[dict[str, st.SearchStrategy[Any]]] = {
 
 URL_OPTIONS: Final = (
     "typed_keys=true", "rest_total_hits_as_int=true", "search_type=dfs_query_then_fetch", "preference=_local",
-    "routing=1", "allow_partial_search_results=false", "ignore_unavailable=true", "include_named_queries_score=true",
+    "routing=1", "ignore_unavailable=true", "include_named_queries_score=true",
     "pretty", "filter_path=hits.hits._id,hits.total,error", "size=2", "from=1", "track_total_hits=3", "explain=true",
-    "batched_reduce_size=2", "max_concurrent_shard_requests=1", "request_cache=true", "version=true",
+    "max_concurrent_shard_requests=1", "request_cache=true", "version=true",
     "error_trace=false", "human",
 )  # fmt: skip
 
 
 def _named_apart(value: Any, numbers: Iterator[int]) -> Any:
-    """With a number at the end of each `_name`: of two clauses of one name Elasticsearch tells about one."""
+    """With a number at the end of each name: of two clauses of one name Elasticsearch tells about one, and two
+    inner hits of one name it refuses.
+    """
     if isinstance(value, list):
         return [_named_apart(each, numbers) for each in value]
     if not isinstance(value, dict):
         return value
-    return {
-        name: f"{each} {next(numbers)}" if name == "_name" else _named_apart(each, numbers)
-        for name, each in value.items()
-    }
+    named = {name: _named_apart(each, numbers) for name, each in value.items()}
+    if "_name" in value:
+        named["_name"] = f"{value['_name']} {next(numbers)}"
+    if "inner_hits" in value:
+        named["inner_hits"] = {"name": f"parts {next(numbers)}"}
+    return named
 
 
 @st.composite

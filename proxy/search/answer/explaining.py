@@ -1,17 +1,19 @@
 """`explain: true`: hits explained by the tree of retrievers, down to upstream's own words on its queries."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+import numpy as np
+
 from proxy.offload import offload
-from proxy.search.answer import explanations
+from proxy.search.answer import explanations, rank_docs
 from proxy.search.answer.explanations import Detail, Explanation, Source
 from proxy.search.evaluation import Search
 from proxy.search.inner import bodies, queries
 from proxy.search.inner.found import Found
+from proxy.search.language.request import SearchRequest
 from proxy.search.language.retrievers import (
     DiversifyRetriever,
     KnnRetriever,
@@ -32,17 +34,24 @@ from proxy.xcontent.java_numbers import print_float
 
 _Key = tuple[str, str]
 _Hit = dict[str, bytes]
+_SUM: Final = "sum of:"
 _NESTED: Final = b"FieldExistsQuery [field=_primary_term]"
 
 
 async def explained(
-    hits: bytes, root: Found, pit: bytes, search: Search, printer: Printer, *, profiles: bool = False
+    hits: bytes,
+    root: Found,
+    request: SearchRequest,
+    pit: bytes,
+    search: Search,
+    windows: rank_docs.Windows,
+    printer: Printer,
 ) -> bytes:
     """The `hits` object of the final answer with native's explanations in it.
 
     Args:
-        profiles: As for `explaining_search`.
-        search: Sends one more search for each `standard` retriever of the tree.
+        search: Sends one more search for each leaf of the tree.
+        windows: As for `rank_docs.printed`.
         printer: Of the answer, in which `hits` stands at depth 1.
     """
     with reading(AN_INNER_SEARCH):
@@ -51,21 +60,57 @@ async def explained(
     ranked = {(doc.index, doc.id) for doc in root.docs}
     # Of a document that is not ranked native tells how many of the ranked ones are on its shard.
     docs = [doc for doc in root.docs if (doc.index, doc.id) in shown or not ranked.issuperset(shown)]
+    boosts = await _boosts(request.others.get("indices_boost"), docs, pit, search)
+    groups = [
+        [doc for doc in docs if boosts.get(doc.index, 1.0) == boost] for boost in {*boosts.values(), 1.0}
+    ]
 
-    async def explain(query: bytes) -> Reply:
-        return await search(bodies.explaining_search(pit, query, docs, profiles=profiles))
+    async def explain(query: bytes) -> Sequence[_Hit]:
+        """What upstream says of a query and the documents to explain."""
+        searches = [
+            bodies.explaining_search(
+                pit, query, group, boost=boosts.get(group[0].index, 1.0), profiles=request.asks("profile")
+            )
+            for group in groups
+            if group
+        ]
+        answers = await asyncio.gather(*map(search, searches))
+        with reading(AN_INNER_SEARCH):
+            return [hit for answer in answers for hit in _hits(answer)]
 
-    tree = await _explain_leaves(root, explain if docs else None)
+    tree = await _explain_leaves(root, explain)
     with reading(AN_INNER_SEARCH):
-        await offload(len(hits), _explain_hits, tree, shown, printer)
+        await offload(len(hits), _explain_hits, tree, boosts, shown, windows, printer)
     outer["hits"] = printer.array([printer.object(hit, 3) for hit in shown.values()], 2)
     return printer.object(outer, 1)
 
 
-def _explain_hits(tree: "_Node", shown: Mapping[_Key, _Hit], printer: Printer) -> None:
+async def _boosts(
+    indices_boost: bytes | None, docs: Sequence[RankDoc], pit: bytes, search: Search
+) -> Mapping[str, float]:
+    """What Elasticsearch makes of the scores of each index's leaves, and nothing else of a ranked document."""
+    if indices_boost is None or not docs:
+        return {}
+    answer = await search(bodies.boosting_search(pit, indices_boost, docs))
+    with reading(AN_INNER_SEARCH):
+        return {text(hit["_index"]): float(hit["_score"]) for hit in _hits(answer)}
+
+
+def _hits(answer: Reply) -> Sequence[_Hit]:
+    return [members(hit) for hit in elements(members(members(answer.body)["hits"])["hits"])]
+
+
+def _explain_hits(
+    tree: "_Node",
+    boosts: Mapping[str, float],
+    shown: Mapping[_Key, _Hit],
+    windows: rank_docs.Windows,
+    printer: Printer,
+) -> None:
     shards = _shards(tree, shown)
     for key, hit in shown.items():
-        hit["_explanation"] = _of_hit(tree, key, hit, shards).printed(printer, 4)
+        detail = _explain(tree, key, boosts.get(key[0], 1.0))
+        hit["_explanation"] = _of_hit(tree, detail, hit, shards, windows).printed(printer, 4)
 
 
 @dataclass(slots=True)
@@ -87,18 +132,13 @@ class _Node:
         self.ranks = {(doc.index, doc.id): rank for rank, doc in enumerate(self.found.docs)}
 
 
-async def _explain_leaves(found: Found, explain: Search | None) -> _Node:
-    """
-    Args:
-        explain: Searches for what upstream says of a query and the documents to explain; None without any.
-    """
+async def _explain_leaves(found: Found, explain: Callable[[bytes], Awaitable[Sequence[_Hit]]]) -> _Node:
     query = _explainable(found)
-    if query is None or explain is None:
+    if query is None:
         children = await asyncio.gather(*(_explain_leaves(each, explain) for each in found.children))
         return _Node(found, children, {})
-    answer = (await explain(query)).body
+    hits = await explain(query)
     with reading(AN_INNER_SEARCH):
-        hits = [members(hit) for hit in elements(members(members(answer)["hits"])["hits"])]
         told = {_key(hit): (hit, _rescoring(hit["_explanation"])) for hit in hits}
     matching = {key: {**hit, "_explanation": own} for key, (hit, own) in told.items() if own is not None}
     return _Node(found, (), matching)
@@ -120,7 +160,7 @@ def _rescoring(explanation: bytes) -> bytes | None:
     (``QueryRescorer#explain``: the sum of two products, the second of the query's score and its weight.)
     """
     node = members(explanation)
-    if text(node["description"]) != "sum of:":
+    if text(node["description"]) != _SUM:
         return None
     _, product = map(members, elements(node["details"]))
     return elements(product["details"])[0]
@@ -130,17 +170,29 @@ def _key(hit: _Hit) -> _Key:
     return text(hit["_index"]), text(hit["_id"])
 
 
-def _of_hit(root: _Node, key: _Key, hit: _Hit, shards: Mapping[bytes, int]) -> Explanation:
-    detail = _explain(root, key)
-    if not isinstance(detail, Explanation):
-        return explanations.not_ranked(shards.get(hit["_shard"], 0))
-    if _NESTED in hit["_explanation"]:
-        return explanations.without_nested(float(hit["_score"]), detail)
+def _of_hit(
+    root: _Node,
+    detail: Detail | None,
+    hit: _Hit,
+    shards: Mapping[bytes, Sequence[RankDoc]],
+    windows: rank_docs.Windows,
+) -> Explanation:
+    narrowed = _NESTED in hit["_explanation"]
+    if isinstance(detail, Explanation):
+        return explanations.without_nested(float(hit["_score"]), detail) if narrowed else detail
+    docs = shards.get(hit["_shard"], ())
+    detail = explanations.not_ranked(len(docs))
+    if narrowed:
+        return explanations.tail_without_nested(rank_docs.printed(root.found, docs, windows), detail)
     return detail
 
 
-def _explain(node: _Node, key: _Key) -> Detail | None:
-    """What a retriever says of a document; None where it did not find it."""
+def _explain(node: _Node, key: _Key, boost: float) -> Detail | None:
+    """What a retriever says of a document; None where it did not find it.
+
+    Args:
+        boost: Of the document's index, which only leaves know.
+    """
     retriever = node.found.retriever
     if isinstance(retriever, StandardRetriever):
         return node.hits[key]["_explanation"] if key in node.hits else None
@@ -148,7 +200,7 @@ def _explain(node: _Node, key: _Key) -> Detail | None:
     if rank is None:
         return None
     doc = node.found.docs[rank]
-    sources = [Source(_explain(child, key), child.found.retriever.name) for child in node.children]
+    sources = [Source(_explain(child, key, boost), child.found.retriever.name) for child in node.children]
     if isinstance(retriever, TextSimilarityReranker):
         chunks = None if retriever.chunk_rescorer is None else retriever.chunk_rescorer.size
         inference_id, text_field = retriever.inference_id, retriever.field
@@ -160,25 +212,30 @@ def _explain(node: _Node, key: _Key) -> Detail | None:
         return _of_linear(retriever, node, key, doc, sources)
     details = [source.explanation for source in sources if source.explanation is not None]
     if isinstance(retriever, KnnRetriever):
-        details = [_of_vector(retriever, doc)]
+        details = [_of_vector(retriever, doc, boost)]
     if isinstance(retriever, DiversifyRetriever):
         rank = node.children[0].ranks[key]
     explanation = explanations.rank_doc(doc.shard_doc or 0, doc.score, rank + 1, details)
     if isinstance(retriever, PinnedRetriever) and doc.score > MAX_ORGANIC_SCORE:
         return explanations.pinned(doc.score, explanation)
-    if key in node.hits:  # a vector search with filters
-        _, *filters = elements(members(node.hits[key]["_explanation"])["details"])
-        return Explanation(doc.score, "sum of:", (explanation, *filters))
-    return explanation
+    filters = _of_filters(node.hits[key]["_explanation"]) if key in node.hits else ()
+    return Explanation(doc.score, _SUM, (explanation, *filters)) if filters else explanation
 
 
-def _of_vector(retriever: KnnRetriever, doc: RankDoc) -> Explanation:
-    """(``ExactKnnQueryBuilder``, ``VectorSimilarityQuery``.)"""
+def _of_filters(explanation: bytes) -> Sequence[bytes]:
+    """Of what `queries.among` made of a vector search; none of filters that turn out to match all."""
+    node = members(explanation)
+    return elements(node["details"])[1:] if text(node["description"]) == _SUM else ()
+
+
+def _of_vector(retriever: KnnRetriever, doc: RankDoc, boost: float) -> Explanation:
+    """(``DenseVectorQuery``, ``VectorSimilarityQuery``.)"""
     score = doc.score if doc.first_score is None else doc.first_score
+    boosted = float(np.float32(score) * np.float32(boost))
     found = Explanation(score, f"found vector with calculated similarity: {print_float(score).decode()}")
     if "similarity" not in retriever.section:
-        return found
-    return Explanation(score, "vector similarity within limit", (found,))
+        return replace(found, value=boosted)
+    return Explanation(boosted, "vector similarity within limit", (found,))
 
 
 def _rank(child: _Node, key: _Key, window: int) -> int | None:
@@ -204,11 +261,15 @@ def _of_linear(
     return explanations.linear(doc.score, weights, normalizers, normalized, sources)
 
 
-def _shards(root: _Node, shown: Mapping[_Key, _Hit]) -> Mapping[bytes, int]:
-    """How many ranked documents each shard has, by its printed name."""
+def _shards(root: _Node, shown: Mapping[_Key, _Hit]) -> Mapping[bytes, Sequence[RankDoc]]:
+    """The ranked documents of each shard, by its printed name."""
     hits = [(key, hit) for node in _walk(root) for key, hit in node.hits.items()]
     names = {key: hit["_shard"] for key, hit in [*hits, *shown.items()]}
-    return Counter(names[key] for key in root.ranks if key in names)
+    shards: dict[bytes, list[RankDoc]] = {}
+    for doc in root.found.docs:
+        if (doc.index, doc.id) in names:
+            shards.setdefault(names[doc.index, doc.id], []).append(doc)
+    return shards
 
 
 def _walk(node: _Node) -> Sequence[_Node]:

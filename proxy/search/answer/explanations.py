@@ -161,9 +161,19 @@ def not_ranked(ranked: int) -> Explanation:
 
 def without_nested(score: float, ranked: Explanation) -> Explanation:
     """A ranked document of an index whose mapping has nested fields, which a filter keeps out."""
+    return Explanation(score, "sum of:", (ranked, _keeping_nested_out()))
+
+
+def tail_without_nested(docs: str, not_ranked: Explanation) -> Explanation:
+    """The same of a document of the tail. `docs`: the ranked ones of its shard, as printed."""
+    missed = Explanation(0.0, f"no match on required clause (RankDocsQuery{docs})", (not_ranked,))
+    reason = "Failure to meet condition(s) of required/prohibited clause(s)"
+    return Explanation(0.0, reason, (missed, _keeping_nested_out()))
+
+
+def _keeping_nested_out() -> Explanation:
     filtered = (Explanation(0.0, "# clause"), Explanation(1.0, "FieldExistsQuery [field=_primary_term]"))
-    clause = Explanation(0.0, "match on required clause, product of:", filtered)
-    return Explanation(score, "sum of:", (ranked, clause))
+    return Explanation(0.0, "match on required clause, product of:", filtered)
 
 
 def _missed(kind: str, at: int, source: Source) -> Explanation:

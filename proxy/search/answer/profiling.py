@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy.observe.outcome import Applied, Skipped
+from proxy.search.answer import rank_docs
 from proxy.search.inner.found import Found
-from proxy.search.language.retrievers import TextSimilarityReranker
-from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer, elements, members, text
-from proxy.xcontent.java_numbers import print_float
 
 _NESTED: Final = " #FieldExistsQuery [field=_primary_term]"
 """How the query ends where the mapping has nested documents."""
@@ -16,7 +14,13 @@ _NESTED: Final = " #FieldExistsQuery [field=_primary_term]"
 _Query = dict[str, bytes]
 
 
-def profiled(profile: bytes, root: Found, outcomes: Sequence[Applied | Skipped], printer: Printer) -> bytes:
+def profiled(
+    profile: bytes,
+    root: Found,
+    outcomes: Sequence[Applied | Skipped],
+    windows: rank_docs.Windows,
+    printer: Printer,
+) -> bytes:
     """The `profile` object of the final answer.
 
     Native profiles only the final search, whose query it calls ``RankDocsQuery``. Beside its `shards` the
@@ -30,7 +34,9 @@ def profiled(profile: bytes, root: Found, outcomes: Sequence[Applied | Skipped],
     order = sorted(range(len(shards)), key=lambda at: _shard_order(shards[at]))
     for index, at in enumerate(order):
         docs = [doc for doc in root.docs if (doc.shard_doc or 0) >> 32 == index]
-        shards[at]["searches"] = _renamed(shards[at]["searches"], _rank_docs(root, docs), printer)
+        shards[at]["searches"] = _renamed(
+            shards[at]["searches"], rank_docs.printed(root, docs, windows), printer
+        )
     sections["shards"] = printer.array([printer.object(shard, 3) for shard in shards], 2)
     if outcomes:
         sections["reranker"] = printer.value([outcome.profile() for outcome in outcomes], 2)
@@ -42,58 +48,36 @@ def _shard_order(shard: dict[str, bytes]) -> tuple[int, str]:
     return int(shard["shard_id"]), text(shard["index"])
 
 
-def _renamed(searches: bytes, rank_docs: str, printer: Printer) -> bytes:
+def _renamed(searches: bytes, docs: str, printer: Printer) -> bytes:
     """Give each search's query native's name.
 
     Args:
-        rank_docs: The documents of the shard, in braces.
+        docs: Those of the shard, in braces.
     """
     renamed = []
     for search in map(members, elements(searches)):
         # What follows are the identifiers of documents, which native does not look up.
-        query = _rank_docs_query(members(elements(search["query"])[0]), rank_docs, printer, 7)
+        query = _rank_docs_query(members(elements(search["query"])[0]), docs, printer, 7)
         search["query"] = printer.array([printer.object(query, 7)], 6)
         renamed.append(printer.object(search, 5))
     return printer.array(renamed, 4)
 
 
-def _rank_docs_query(query: _Query, rank_docs: str, printer: Printer, depth: int) -> _Query:
+def _rank_docs_query(query: _Query, docs: str, printer: Printer, depth: int) -> _Query:
     children = [members(child) for child in elements(query.get("children", b"[]"))]
     if text(query["description"]).endswith(_NESTED) and children:
-        children[0] = _rank_docs_query(children[0], rank_docs, printer, depth + 2)
-        renamed = query | {"description": printer.value(f"+RankDocsQuery{rank_docs}{_NESTED}")}
+        children[0] = _rank_docs_query(children[0], docs, printer, depth + 2)
+        renamed = query | {"description": printer.value(f"+RankDocsQuery{docs}{_NESTED}")}
     else:
         if children:
-            children[0] = _named(children[0], "TopQuery", rank_docs, printer)
+            children[0] = _named(children[0], "TopQuery", docs, printer)
             children[0].pop("children", None)
-        renamed = _named(query, "RankDocsQuery", rank_docs, printer)
+        renamed = _named(query, "RankDocsQuery", docs, printer)
     if children:
         printed = [printer.object(child, depth + 2) for child in children]
         renamed["children"] = printer.array(printed, depth + 1)
     return renamed
 
 
-def _named(query: _Query, name: str, rank_docs: str, printer: Printer) -> _Query:
-    return query | {"type": printer.value(name), "description": printer.value(name + rank_docs)}
-
-
-def _rank_docs(root: Found, docs: Sequence[RankDoc]) -> str:
-    ranks = {(doc.index, doc.id): rank for rank, doc in enumerate(root.docs, 1)}
-    ordered = sorted(docs, key=lambda doc: doc.shard_doc or 0)
-    shown = [_rank_doc(root, doc, ranks[doc.index, doc.id]) for doc in ordered]
-    return f"{{rank_docs:[{', '.join(shown)}]}}"
-
-
-def _rank_doc(root: Found, doc: RankDoc, rank: int) -> str:
-    """``RankDoc#toString``, ``TextSimilarityRankDoc#toString``."""
-    shard, number = divmod(doc.shard_doc or 0, 1 << 32)
-    score = print_float(doc.score).decode()
-    retriever = root.retriever
-    if isinstance(retriever, TextSimilarityReranker):
-        chunks = retriever.chunk_rescorer
-        return (
-            f"TextSimilarityRankDoc{{doc={number}, shardIndex={shard}, score={score}, "
-            f"inferenceId={retriever.inference_id}, field={retriever.field}, "
-            f"chunkScorerConfig={'null' if chunks is None else f'ChunkScorerConfig[size={chunks.size}]'}}}"
-        )
-    return f"RankDoc{{_rank={rank}, _doc={number}, _shard={shard}, _score={score}}}"
+def _named(query: _Query, name: str, docs: str, printer: Printer) -> _Query:
+    return query | {"type": printer.value(name), "description": printer.value(name + docs)}

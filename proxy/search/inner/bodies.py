@@ -99,15 +99,33 @@ def _final_query(request: SearchRequest, root: Found) -> bytes:
     return combined
 
 
-def explaining_search(pit: bytes, query: bytes, docs: Sequence[RankDoc], *, profiles: bool = False) -> bytes:
+def boosting_search(pit: bytes, indices_boost: bytes, docs: Sequence[RankDoc]) -> bytes:
+    """Each of these documents, scored as its index is boosted."""
+    body = {
+        "pit": pit,
+        "query": query("constant_score", {"filter": any_of(docs)}),
+        "indices_boost": indices_boost,
+        "size": to_json(len(docs)),
+        "track_total_hits": b"false",
+        "_source": b"false",
+    }
+    return to_object(body)
+
+
+def explaining_search(
+    pit: bytes, query: bytes, docs: Sequence[RankDoc], *, boost: float = 1.0, profiles: bool = False
+) -> bytes:
     """How `query` scores just these documents.
 
     As a query of its own Elasticsearch would narrow it where a mapping has nested documents, which it does not
     do inside native's; a query that rescores it leaves alone.
 
     Args:
+        boost: Of the index that has the documents.
         profiles: Whether the client's search asks for a profile: Lucene explains filters otherwise then.
     """
+    if boost != 1.0:
+        query = boolean({"must": array([query]), "boost": to_float(boost)})
     rescore = to_object({"rescore_query": query})
     body = {
         "pit": pit,

@@ -201,7 +201,7 @@ class TestTimeLimits:
         answered = searching.answer
 
         async def answer(method: str, target: str, body: Any) -> Reply:
-            if body and "post_filter" in body:
+            if body and "rescore" in body:
                 await asyncio.Event().wait()
             return await answered(method, target, body)
 

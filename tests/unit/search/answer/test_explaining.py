@@ -23,9 +23,11 @@ from proxy.search.language.retrievers import (
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer
 from proxy.upstream import Reply
+from tests.support.searches import request, reranking
 from tests.unit.search.doubles import found as answer
 
 PIT: Final = b'{"id":"p"}'
+REQUEST: Final = request({**reranking(), "explain": True})
 LEAF: Final = StandardRetriever(query=b'{"match":{"text":"crime"}}')
 NAMED: Final = StandardRetriever(query=b'{"match":{"text":"other"}}', name="second")
 OWN: Final = {"value": 2.5, "description": "sum of:", "details": []}
@@ -69,9 +71,19 @@ class Searches:
     async def __call__(self, body: bytes) -> Reply:
         sent = json.loads(body)
         self.sent.append(sent)
-        word = next(word for word in self.found if word in json.dumps(sent["query"]))
-        asked = [id_ for group in sent["post_filter"]["bool"]["should"] for id_ in ids_of(group)]
-        return answer(*(shown(id_, 0.5, weight(word, id_)) for id_ in self.found[word] if id_ in asked))
+        word = next(word for word in self.found if word in json.dumps(sent["rescore"]))
+        asked = [id_ for group in sent["query"]["bool"]["should"] for id_ in ids_of(group)]
+        told = {id_: rescored(weight(word, id_) if id_ in self.found[word] else None) for id_ in asked}
+        return answer(*(shown(id_, 0.5, explanation) for id_, explanation in told.items()))
+
+
+def rescored(explanation: Any) -> dict[str, Any]:
+    """What Elasticsearch says of a document whose query was rescored; None where that did not match."""
+    first = {"value": 0.0, "description": "product of:", "details": [OWN, OWN]}
+    if explanation is None:
+        return first
+    second = {"value": 0.5, "description": "product of:", "details": [explanation, OWN]}
+    return {"value": 0.5, "description": "sum of:", "details": [first, second]}
 
 
 def ids_of(group: Any) -> list[str]:
@@ -82,7 +94,7 @@ def ids_of(group: Any) -> list[str]:
 async def explain(root: Found, searches: Searches, *hits: Any) -> list[Any]:
     """The explanation of each hit."""
     raw = json.dumps({"max_score": 2.5, "hits": hits}).encode()
-    outer = json.loads(await explained(raw, root, PIT, searches, Printer(pretty=False)))
+    outer = json.loads(await explained(raw, root, REQUEST, PIT, searches, {}, Printer(pretty=False)))
     assert outer["max_score"] == 2.5
     assert [(hit["_id"], hit["_score"]) for hit in outer["hits"]] == [
         (hit["_id"], hit["_score"]) for hit in hits
@@ -107,7 +119,7 @@ async def test_a_reranked_document() -> None:
         "details": [weight("crime", "1")],
     }
     (search,) = searches.sent
-    assert search["query"] == {"match": {"text": "crime"}}
+    assert search["rescore"] == {"window_size": 1, "query": {"rescore_query": {"match": {"text": "crime"}}}}
     assert search["pit"] == {"id": "p"}
 
 
@@ -124,8 +136,8 @@ async def test_only_documents_of_the_page_are_asked_for() -> None:
     searches = Searches(crime="123")
     await explain(Found(reranker(LEAF), docs, (Found(LEAF, docs),)), searches, shown("3"), shown("2"))
     (search,) = searches.sent
-    assert [id_ for group in search["post_filter"]["bool"]["should"] for id_ in ids_of(group)] == ["2", "3"]
-    assert search["size"] == 2
+    assert [id_ for group in search["query"]["bool"]["should"] for id_ in ids_of(group)] == ["2", "3"]
+    assert search["size"] == search["rescore"]["window_size"] == 2
 
 
 async def test_without_hits_nothing_is_asked() -> None:
@@ -141,6 +153,19 @@ async def test_a_document_of_the_tail_is_explained_by_how_many_its_shard_has_ran
     _, near, far = await explain(root, Searches(crime="12"), *tail)
     assert near == {"value": 0.0, "description": "doc not found in top 2 rank docs", "details": []}
     assert far == {"value": 0.0, "description": "", "details": []}
+
+
+async def test_a_document_of_the_tail_in_an_index_with_nested_documents() -> None:
+    root = Found(reranker(LEAF), [doc("1", 2.5)], (Found(LEAF, [doc("1", 2.5)]),))
+    _, tail = await explain(root, Searches(crime="1"), shown("1"), shown("8", 0.0, NESTED))
+    assert tail["description"] == "Failure to meet condition(s) of required/prohibited clause(s)"
+    missed, clause = tail["details"]
+    assert missed["description"] == (
+        "no match on required clause (RankDocsQuery{rank_docs:[TextSimilarityRankDoc{doc=0, shardIndex=0, "
+        "score=2.5, inferenceId=e, field=t, chunkScorerConfig=null}]})"
+    )
+    assert [each["description"] for each in missed["details"]] == ["doc not found in top 1 rank docs"]
+    assert clause["description"] == "match on required clause, product of:"
 
 
 async def test_rrf_tells_ranks_and_what_missed() -> None:
@@ -188,7 +213,8 @@ async def test_linear_tells_normalised_scores() -> None:
 
 async def test_a_vector_search_is_explained_by_its_similarity() -> None:
     knn = KnnRetriever(section={}, k=1, num_candidates=1, name="vector")
-    root = Found(reranker(knn), [doc("1", 2.5)], (Found(knn, [doc("0", 0.7), doc("1", 0.25, 7)]),))
+    reranked = RankDoc("films", "1", 0, shard_doc=7, first_score=0.75, score=0.25)
+    root = Found(reranker(knn), [doc("1", 2.5)], (Found(knn, [doc("0", 0.7), reranked]),))
     searches = Searches()
     (explanation,) = await explain(root, searches, shown("1"))
     assert searches.sent == []
@@ -197,8 +223,39 @@ async def test_a_vector_search_is_explained_by_its_similarity() -> None:
     assert leaf["value"] == 2
     assert leaf["description"].startswith("doc [7] with an original score of [0.25] is at rank [2]")
     assert [each["description"] for each in leaf["details"]] == [
-        "found vector with calculated similarity: 0.25"
+        "found vector with calculated similarity: 0.75"
     ]
+
+
+async def test_a_vector_search_within_a_limit_of_similarity() -> None:
+    knn = KnnRetriever(section={"similarity": b"0.5"}, k=1, num_candidates=1)
+    root = Found(reranker(knn), [doc("1", 2.5)], (Found(knn, [doc("1", 0.75)]),))
+    (explanation,) = await explain(root, Searches(), shown("1"))
+    (similarity,) = explanation["details"][0]["details"]
+    assert similarity["description"] == "vector similarity within limit"
+    (found,) = similarity["details"]
+    assert found["description"] == "found vector with calculated similarity: 0.75"
+
+
+@pytest.mark.parametrize("narrowing", [True, False])
+async def test_the_filters_of_a_vector_search(narrowing: bool) -> None:
+    """Of filters that match all Elasticsearch says nothing, and nor does native."""
+    knn = KnnRetriever(section={}, k=1, num_candidates=1, filters=(b'{"term":{"crime":1}}',))
+    root = Found(reranker(knn), [doc("1", 2.5)], (Found(knn, [doc("1", 0.75)]),))
+    own = {"value": 1.0, "description": "ConstantScore(_id:([fe 3f]))", "details": []}
+    narrowed = {"value": 1.0, "description": "sum of:", "details": [own, weight("crime", "1")]}
+
+    async def search(_: bytes) -> Reply:
+        return answer(shown("1", 0.5, rescored(narrowed if narrowing else own)))
+
+    raw = json.dumps({"hits": [shown("1")]}).encode()
+    outer = json.loads(await explained(raw, root, REQUEST, PIT, search, {}, Printer(pretty=False)))
+    (leaf,) = outer["hits"][0]["_explanation"]["details"]
+    if narrowing:
+        assert (leaf["value"], leaf["description"]) == (0.75, "sum of:")
+        assert leaf["details"][1] == weight("crime", "1")
+        (leaf, _) = leaf["details"]
+    assert leaf["description"].startswith("doc [0] with an original score of [0.75] is at rank [1]")
 
 
 async def test_pins_are_told_from_what_was_found() -> None:
@@ -246,5 +303,5 @@ async def test_what_is_no_answer_to_a_search(body: bytes) -> None:
 
     raw = json.dumps({"hits": [shown("1")]}).encode()
     with pytest.raises(ElasticsearchError) as raised:
-        await explained(raw, RERANKED, PIT, search, Printer(pretty=False))
+        await explained(raw, RERANKED, REQUEST, PIT, search, {}, Printer(pretty=False))
     assert raised.value.status == 502

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.chunks import ChunkRescorer
+from proxy.chunks import ChunkRescorer, SentenceBoundaryChunkingSettings
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer.profiling import profiled
 from proxy.search.inner.found import Found
@@ -60,7 +60,8 @@ def profile(
     shards: list[Any], docs: list[RankDoc], retriever: Retriever = RESCORER, outcomes: Any = ()
 ) -> Any:
     raw = json.dumps({"shards": shards, "request": {"source": {}}}).encode()
-    return json.loads(profiled(raw, Found(retriever, docs, (Found(LEAF),)), outcomes, Printer(pretty=False)))
+    root = Found(retriever, docs, (Found(LEAF),))
+    return json.loads(profiled(raw, root, outcomes, {"e": 300}, Printer(pretty=False)))
 
 
 def described(query: Any) -> Any:
@@ -106,7 +107,20 @@ def test_each_shard_has_its_own_documents_in_their_order_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rescorer", "shown"), [(None, "null"), (ChunkRescorer(3), "ChunkScorerConfig[size=3]")]
+    ("rescorer", "shown"),
+    [
+        (None, "null"),
+        (
+            ChunkRescorer(),
+            "ChunkScorerConfig{size=1, inferenceText=[null], chunkingSettings="
+            '{"strategy":"sentence","max_chunk_size":300,"sentence_overlap":0}}',
+        ),
+        (
+            ChunkRescorer(3, SentenceBoundaryChunkingSettings(100, 0)),
+            "ChunkScorerConfig{size=3, inferenceText=[null], chunkingSettings="
+            '{"strategy":"sentence","max_chunk_size":100,"sentence_overlap":0}}',
+        ),
+    ],
 )
 def test_a_reranker_describes_its_documents_otherwise(rescorer: ChunkRescorer | None, shown: str) -> None:
     reranker = TextSimilarityReranker(
@@ -159,5 +173,5 @@ def test_pretty_answers_stay_pretty() -> None:
     raw = printer.value({"profile": {"shards": shards}}, 0)
     before = raw.index(b"{", 1)
     outcomes = [Skipped("f", "x")]
-    found = profiled(raw[before:-2], Found(RESCORER, [doc(1, 2.5)], (Found(LEAF),)), outcomes, printer)
+    found = profiled(raw[before:-2], Found(RESCORER, [doc(1, 2.5)], (Found(LEAF),)), outcomes, {}, printer)
     assert found == printer.value(json.loads(found), 1)

@@ -16,6 +16,7 @@ from proxy.xcontent.source import parse
 from tests.support.searches import KNN, QUERY, STANDARD, request, reranking
 
 PIT = b'{"id":"abc","keep_alive":"5m"}'
+NO_DOCS: Any = {"dis_max": {"queries": [{"match_none": {}}]}}
 OLD = {"range": {"year": {"lt": 1990}}}
 GOOD = {"term": {"genre": "crime"}}
 
@@ -109,23 +110,39 @@ def test_a_pattern_is_not_fetched() -> None:
 
 
 @pytest.mark.parametrize(
-    ("child", "filters", "query"),
+    ("child", "filters", "query", "matching"),
     [
-        ({"query": QUERY}, [], QUERY),
-        ({}, [], {"match_all": {}}),
-        ({"query": QUERY}, [GOOD], {"bool": {"must": [QUERY], "filter": [GOOD]}}),
-        ({"query": QUERY, "filter": OLD}, [GOOD], {"bool": {"must": [QUERY], "filter": [OLD, GOOD]}}),
-        ({"filter": [OLD]}, [], {"bool": {"filter": [OLD]}}),
-        ({}, [GOOD], {"bool": {"filter": [GOOD]}}),
-        ({"query": QUERY, "_name": "c"}, [], {"bool": {"must": [QUERY], "_name": "c"}}),
-        ({"_name": "c"}, [], {"bool": {"must": [{"match_all": {}}], "_name": "c"}}),
-        ({"_name": "c"}, [GOOD], {"bool": {"filter": [GOOD], "_name": "c"}}),
+        ({"query": QUERY}, [], QUERY, QUERY),
+        ({}, [], {"match_all": {}}, {"match_all": {}}),
+        (
+            {"query": QUERY},
+            [GOOD],
+            {"bool": {"must": [QUERY], "filter": [GOOD]}},
+            {"bool": {"filter": [QUERY, GOOD]}},
+        ),
+        (
+            {"query": QUERY, "filter": OLD},
+            [GOOD],
+            {"bool": {"must": [QUERY], "filter": [OLD, GOOD]}},
+            {"bool": {"filter": [QUERY, OLD, GOOD]}},
+        ),
+        ({"filter": [OLD]}, [], {"bool": {"filter": [OLD]}}, {"bool": {"filter": [OLD]}}),
+        ({}, [GOOD], {"bool": {"filter": [GOOD]}}, {"bool": {"filter": [GOOD]}}),
+        ({"query": QUERY, "_name": "c"}, [], QUERY, {"bool": {"must": [QUERY], "_name": "c"}}),
+        (
+            {"_name": "c"},
+            [],
+            {"match_all": {}},
+            {"bool": {"must": [{"match_all": {}}], "_name": "c"}},
+        ),
+        ({"_name": "c"}, [GOOD], {"bool": {"filter": [GOOD]}}, {"bool": {"filter": [GOOD], "_name": "c"}}),
     ],
 )
-def test_filters_are_merged_into_standard(child: Any, filters: list[Any], query: Any) -> None:
+def test_filters_are_merged_into_standard(child: Any, filters: list[Any], query: Any, matching: Any) -> None:
+    """Scored where the child is searched; in the tail native has one filter of all, and names."""
     body = reranking({"standard": child}, filter=filters)
     assert single(body)["query"] == inner(body)["query"] == query
-    assert final(body)["query"]["bool"]["filter"] == [query]
+    assert final(body)["query"]["bool"]["filter"] == [matching]
 
 
 def test_filters_are_merged_into_knn() -> None:
@@ -138,10 +155,9 @@ def test_filters_are_merged_into_knn() -> None:
 
 
 def test_the_final_search() -> None:
-    body = {**reranking(_name="top"), "aggs": {"a": {}}, "indices_boost": [{"a": 2}], "highlight": {}}
+    body = {**reranking(_name="top"), "aggs": {"a": {}}, "indices_boost": [{"a": 2}]}
     assert final(body) == {
         "aggs": {"a": {}},
-        "highlight": {},
         "pit": {"id": "abc", "keep_alive": "5m"},
         "query": {
             "bool": {
@@ -184,16 +200,65 @@ def test_without_the_tail_only_rank_docs_match() -> None:
     query = final({**reranking(), "track_total_hits": False})["query"]
     assert query["bool"]["minimum_should_match"] == 1
     assert "filter" not in query["bool"]
-    assert final({**reranking(), "track_total_hits": False}, [])["query"] == {"match_none": {}}
+    assert final({**reranking(), "track_total_hits": False}, [])["query"] == NO_DOCS
 
 
 def test_a_vector_search_stands_for_its_window() -> None:
     window = docs(0.0, 0.0, 0.0)
     query = final(reranking(KNN), docs(2.0), window=window)["query"]
-    ids = {"ids": {"values": ["id 0", "id 1", "id 2"]}}
-    films = {"bool": {"filter": [{"term": {"_index": "films"}}, ids]}}
-    assert query["bool"]["filter"] == [{"bool": {"should": [films]}}]
-    assert final(reranking(KNN), [], window=[])["query"]["bool"]["filter"] == [{"match_none": {}}]
+    (stands_for_it,) = query["bool"]["filter"]
+    (rank_docs,) = stands_for_it["bool"]["must"]
+    assert [
+        clause["constant_score"]["filter"] for clause in rank_docs["bool"]["should"][0]["bool"]["should"]
+    ] == [{"ids": {"values": [f"id {place}"]}} for place in range(3)]
+    nothing = final(reranking(KNN), [], window=[])["query"]["bool"]["filter"]
+    assert nothing == [{"bool": {"must": [NO_DOCS]}}]
+
+
+def test_the_filters_of_a_vector_search_are_there_for_their_names() -> None:
+    child = {"knn": {**KNN["knn"], "filter": OLD, "_name": "leg"}}
+    (leaf,) = final(reranking(child, filter=[GOOD]))["query"]["bool"]["filter"]
+    assert leaf["bool"]["filter"] == [OLD, GOOD]
+    assert leaf["bool"]["_name"] == "leg"
+
+
+@pytest.mark.parametrize(("min_score", "counts"), [(None, False), (0, False), (0.1, True)])
+def test_aggregations_do_not_take_the_tail_for_all_there_is(min_score: float | None, counts: bool) -> None:
+    """Where a score is asked for, Elasticsearch may not know that the query matches all."""
+    body = {**reranking(), "aggs": {"a": {}}}
+    plain = final(body)["query"]
+    asked = final(body if min_score is None else {**body, "min_score": min_score})["query"]
+    if not counts:
+        assert asked == plain
+        return
+    first, second = asked["dis_max"]["queries"]
+    assert first == plain
+    assert second["constant_score"]["boost"] == 0
+
+
+def test_all_terms_of_the_leaves_are_highlighted() -> None:
+    body = {**reranking(_name="top"), "highlight": {"fields": {"text": {}}}, "runtime_mappings": {"r": {}}}
+    sent = final(body)
+    (runtime,) = sent["runtime_mappings"].keys() - {"r"}
+    assert sent["highlight"] == {
+        "fields": {"text": {}},
+        "highlight_query": {"bool": {"should": [QUERY, {"term": {runtime: ""}}]}},
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"highlight": {"fields": {"text": {}}}, "track_total_hits": False},  # native shows no leaf
+        {"highlight": {"fields": {"text": {}}, "highlight_query": QUERY}},
+        {"highlight": []},
+        {"highlight": {"fields": {"text": {}}}, "runtime_mappings": 1},
+    ],
+)
+def test_what_else_is_highlighted_stays_as_it_is(options: Any) -> None:
+    sent = final({**reranking(), **options})
+    assert sent["highlight"] == options["highlight"]
+    assert sent.get("runtime_mappings") == options.get("runtime_mappings")
 
 
 def test_a_search_that_describes_itself_has_a_query_that_hides_its_parts() -> None:
@@ -210,15 +275,16 @@ def test_a_search_that_describes_itself_has_a_query_that_hides_its_parts() -> No
 def test_what_explains_some_documents() -> None:
     ranked = [RankDoc("a", "1", 0), RankDoc("b", "1", 1), RankDoc("a", "2", 2)]
     sent = json.loads(bodies.explaining_search(PIT, json.dumps(QUERY).encode(), ranked))
-    of_index = [group["bool"]["filter"] for group in sent.pop("post_filter")["bool"]["should"]]
+    of_index = [group["bool"]["filter"] for group in sent.pop("query")["bool"]["should"]]
     assert of_index == [
         [{"term": {"_index": "a"}}, {"ids": {"values": ["1", "2"]}}],
         [{"term": {"_index": "b"}}, {"ids": {"values": ["1"]}}],
     ]
     assert sent == {
         "pit": json.loads(PIT),
-        "query": QUERY,
+        "rescore": {"window_size": 3, "query": {"rescore_query": QUERY}},
         "explain": True,
+        "profile": False,
         "size": 3,
         "track_total_hits": False,
         "_source": False,

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.inner.found import Found, explainable, tail, with_filters
+from proxy.search.inner import queries
+from proxy.search.inner.found import Found, explainable, highlightable, tail, with_filters
 from proxy.search.language.retrievers import (
     Component,
     CompoundRetriever,
@@ -72,9 +73,7 @@ class TestTail:
     def test_of_one_leaf_is_its_query(self) -> None:
         assert self.tail(reranker(standard("a"))) == match("a")
         filtered = reranker(rescorer(standard("a", filters=(FILTER,), name="n")))
-        assert self.tail(filtered) == {
-            "bool": {"must": [match("a")], "filter": [json.loads(FILTER)], "_name": "n"}
-        }
+        assert self.tail(filtered) == {"bool": {"filter": [match("a"), json.loads(FILTER)], "_name": "n"}}
 
     def test_reaches_down_to_every_leaf(self) -> None:
         tree = reranker(rrf(standard("a"), rescorer(rrf(standard("b"), standard("c")))))
@@ -84,25 +83,17 @@ class TestTail:
         tree = reranker(rescorer(rescorer(standard("a"), name="second"), name="first"), name="root")
         assert self.tail(tree) == {"bool": {"should": [match("a")], "_name": "second"}}
 
-    def test_a_name_without_matches_adds_nothing(self) -> None:
-        leaf = knn()
-        second = Found(rescorer(leaf, name="second"), (), (Found(leaf),))
-        first = Found(rescorer(second.retriever), (), (second,))
-        assert json.loads(tail(Found(reranker(first.retriever), (), (first,)))) == {"match_none": {}}
-
     def test_a_vector_search_stands_for_what_it_returned(self) -> None:
-        assert self.tail(reranker(knn())) == ANY_OF_DOCS
+        rank_docs = json.loads(queries.rank_docs(DOCS))
+        assert self.tail(reranker(knn())) == {"bool": {"must": [rank_docs]}}
         named = self.tail(rrf(standard("a"), knn(name="vector")))
-        assert named["bool"]["should"] == [
-            match("a"),
-            {"bool": {**ANY_OF_DOCS["bool"], "_name": "vector"}},
-        ]
+        assert named["bool"]["should"] == [match("a"), {"bool": {"must": [rank_docs], "_name": "vector"}}]
 
-    def test_a_vector_search_that_returned_nothing_adds_nothing(self) -> None:
-        leaf = knn()
-        assert json.loads(tail(Found(reranker(leaf), (), (Found(leaf),)))) == {"match_none": {}}
-        both = Found(rrf(standard("a"), leaf), (), (Found(standard("a")), Found(leaf)))
-        assert json.loads(tail(both)) == match("a")
+    def test_a_vector_search_that_returned_nothing_keeps_the_names_of_its_filters(self) -> None:
+        leaf = knn(filters=(FILTER,))
+        assert json.loads(tail(Found(reranker(leaf), (), (Found(leaf),)))) == {
+            "bool": {"must": [json.loads(queries.rank_docs(()))], "filter": [json.loads(FILTER)]}
+        }
 
     def test_pins_match_beside_what_is_found(self) -> None:
         pins = (PinnedDoc(id="7"), PinnedDoc(id="8", index="films"))
@@ -127,6 +118,18 @@ class TestTail:
                 "match_criteria": {"x": "y"},
             }
         }
+
+
+class TestHighlightable:
+    TREE = rrf(standard("a"), knn(), reranker(standard("b")))
+
+    def test_all_leaves(self) -> None:
+        found = evaluated(self.TREE)
+        assert [*highlightable(found, explains=False)] == [tail(found)]
+
+    def test_of_what_explains_only_those_right_below(self) -> None:
+        shown = [json.loads(each) for each in highlightable(evaluated(self.TREE), explains=True)]
+        assert shown == [match("a"), json.loads(tail(evaluated(knn())))]
 
 
 class TestExplainable:

@@ -63,7 +63,7 @@ def test_what_has_no_name_stays_as_it_was_written() -> None:
             b'{"bool":{"must":[' + QUERY + b'],"filter":[' + FILTER + b"]}}",
         ),
         (StandardRetriever(filters=(FILTER,)), b'{"bool":{"filter":[' + FILTER + b"]}}"),
-        (StandardRetriever(query=QUERY, name="n"), b'{"bool":{"must":[' + QUERY + b'],"_name":"n"}}'),
+        (StandardRetriever(query=QUERY, name="n"), QUERY),
     ],
 )
 def test_the_query_of_a_standard_retriever(retriever: StandardRetriever, expected: bytes) -> None:
@@ -72,29 +72,33 @@ def test_the_query_of_a_standard_retriever(retriever: StandardRetriever, expecte
 
 def test_a_retrievers_name_takes_the_place_of_its_querys_unless_a_filter_parts_them() -> None:
     query = b'{"match":{"a":{"query":"x","_name":"own"}}}'
-    alone = json.loads(queries.filtered(StandardRetriever(query=query, name="n")))
+    alone = json.loads(queries.matching(StandardRetriever(query=query, name="n")))
     assert alone == {"bool": {"must": [{"match": {"a": {"query": "x"}}}], "_name": "n"}}
-    narrowed = json.loads(queries.filtered(StandardRetriever(query=query, filters=(FILTER,), name="n")))
-    assert narrowed["bool"]["must"] == [json.loads(query)]
-    assert narrowed["bool"]["_name"] == "n"
+    unnamed = json.loads(queries.matching(StandardRetriever(query=query)))
+    assert unnamed == {"match": {"a": {"query": "x"}}}
+    narrowed = json.loads(queries.matching(StandardRetriever(query=query, filters=(FILTER,), name="n")))
+    assert narrowed["bool"] == {"filter": [json.loads(query), json.loads(FILTER)], "_name": "n"}
 
 
 @pytest.mark.parametrize(
     ("retriever", "expected"),
     [
         (StandardRetriever(), b'{"match_all":{}}'),
-        (StandardRetriever(query=QUERY, name="n"), QUERY),
+        (StandardRetriever(query=QUERY), QUERY),
         (
-            StandardRetriever(query=QUERY, filters=(FILTER,), name="n"),
+            StandardRetriever(query=QUERY, filters=(FILTER,)),
             b'{"bool":{"filter":[' + QUERY + b"," + FILTER + b"]}}",
         ),
         (StandardRetriever(filters=(FILTER,)), b'{"bool":{"filter":[' + FILTER + b"]}}"),
     ],
 )
-def test_what_explains_a_standard_retriever(retriever: StandardRetriever, expected: bytes) -> None:
+def test_what_stands_for_a_standard_retriever_in_the_tail(
+    retriever: StandardRetriever, expected: bytes
+) -> None:
     assert queries.matching(retriever) == expected
 
 
+NO_DOCS: Any = {"dis_max": {"queries": [{"match_none": {}}]}}
 names = st.text(st.characters(exclude_categories=()), max_size=6)
 scores = st.floats(float(np.float32(1e-45)), float(np.finfo(np.float32).max), width=32)
 documents = st.lists(
@@ -106,7 +110,7 @@ documents = st.lists(
 def test_rank_docs_have_their_scores_to_the_last_bit(docs: list[RankDoc], name: str | None) -> None:
     query = json.loads(queries.rank_docs(docs, name))
     if not docs:
-        assert query == {"match_none": {}}
+        assert query == NO_DOCS
         return
     assert query["bool"].get("_name") == name
     scored = {
@@ -141,7 +145,7 @@ def test_a_rank_docs_score_is_positive_and_finite(score: float, boost: bytes) ->
 def test_any_of_matches_each_document_in_its_own_index(docs: list[RankDoc], name: str | None) -> None:
     query = json.loads(queries.any_of(docs, name))
     if not docs:
-        assert query == {"match_none": {}}
+        assert query == NO_DOCS
         return
     assert query["bool"].get("_name") == name
     matched = [
