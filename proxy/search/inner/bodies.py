@@ -21,6 +21,8 @@ from proxy.search.language.retrievers import KnnRetriever, LeafRetriever, TextSi
 from proxy.search.ranks.ranking import RankDoc
 from proxy.xcontent.source import parse_array
 
+_NO_ID: Final = b'{"ids":{"values":["%s"]}}' % (b"-" * 513)
+"""No document has so long an identifier."""
 _SHARD_DOC_ORDER: Final = b'{"_shard_doc":"asc"}'
 _NOT_IN_FINAL: Final = frozenset({"pit", "indices_boost"})
 """Native ignores `indices_boost` here; upstream would multiply the rank docs' scores by it."""
@@ -83,15 +85,15 @@ def final_search(request: SearchRequest, pit: bytes, root: Found, *, expensive: 
 
 def _final_query(request: SearchRequest, root: Found) -> bytes:
     name = root.retriever.name
-    if not needs_tail(request, len(root.docs)):
+    if not needs_tail(request, len(root.docs)) or (request.filters_scores and not root.docs):
         return rank_docs(root.docs, name)
     explains = request.asks("explain")
     others = explainable(root) if explains else tail(root)
     combined = boolean({"should": array([rank_docs(root.docs)]), "filter": array([others])}, name)
     if request.aggregates and request.filters_scores:
-        # Where the query is known to match all, `terms` aggregations count documents without their scores.
-        one = query("constant_score", {"filter": any_of(root.docs[:1]), "boost": b"0"})
-        return query("dis_max", {"queries": array([combined, one])})
+        # Where the query is known to match all, `terms` aggregations count documents without their scores. Of
+        # an alternative nobody knows what it matches.
+        return query("dis_max", {"queries": array([combined, _NO_ID])})
     if explains or request.asks("profile"):
         # Elasticsearch cannot look into this one, no more than into native's: where a mapping has nested
         # documents it adds the clause that keeps them out, and shows that.

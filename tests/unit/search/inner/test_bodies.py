@@ -233,7 +233,8 @@ def test_aggregations_do_not_take_the_tail_for_all_there_is(min_score: float | N
         return
     first, second = asked["dis_max"]["queries"]
     assert first == plain
-    assert second["constant_score"]["boost"] == 0
+    (no_id,) = second["ids"]["values"]
+    assert len(no_id) > 512
 
 
 def test_all_terms_of_the_leaves_are_highlighted() -> None:
@@ -241,9 +242,22 @@ def test_all_terms_of_the_leaves_are_highlighted() -> None:
     sent = final(body)
     (runtime,) = sent["runtime_mappings"].keys() - {"r"}
     assert sent["highlight"] == {
-        "fields": {"text": {}},
+        "fields": [{"text": {}}],
         "highlight_query": {"bool": {"should": [QUERY, {"term": {runtime: ""}}]}},
     }
+
+
+def test_the_fast_vector_highlighter_finds_nothing() -> None:
+    """Unless the client names what it has to look for."""
+    own = {"type": "fvh", "highlight_query": QUERY}
+    fields = {"a": {"type": "fvh"}, "b": {}, "c": own}
+    blind: Any = {"highlight_query": {"match_none": {}}}
+    by_default = final(
+        {**reranking(), "highlight": {"type": "fvh", "fields": [{"a": {}}, {"b": {"type": "plain"}}]}}
+    )
+    assert by_default["highlight"]["fields"] == [{"a": blind}, {"b": {"type": "plain"}}]
+    shown = final({**reranking(), "highlight": {"fields": fields}})["highlight"]["fields"]
+    assert shown == [{"a": {"type": "fvh", **blind}}, {"b": {}}, {"c": own}]
 
 
 @pytest.mark.parametrize(
