@@ -1,17 +1,18 @@
 """`profile: true`: the final search's profile by the names that native uses, and what reranking took."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer import rank_docs
 from proxy.search.inner.found import Found
+from proxy.search.language.retrievers import KnnRetriever
+from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer, elements, members, text
 
 _NESTED: Final = " #FieldExistsQuery [field=_primary_term]"
 """How the query ends where the mapping has nested documents."""
-
-_Query = dict[str, bytes]
 
 
 def profiled(
@@ -33,10 +34,8 @@ def profiled(
     shards = [members(shard) for shard in elements(sections["shards"])]
     order = sorted(range(len(shards)), key=lambda at: _shard_order(shards[at]))
     for index, at in enumerate(order):
-        docs = [doc for doc in root.docs if (doc.shard_doc or 0) >> 32 == index]
-        shards[at]["searches"] = _renamed(
-            shards[at]["searches"], rank_docs.printed(root, docs, windows), printer
-        )
+        native = _Native(root, index, windows)
+        shards[at]["searches"] = _renamed(shards[at]["searches"], native, printer)
     sections["shards"] = printer.array([printer.object(shard, 3) for shard in shards], 2)
     if outcomes:
         sections["reranker"] = printer.value([outcome.profile() for outcome in outcomes], 2)
@@ -48,36 +47,102 @@ def _shard_order(shard: dict[str, bytes]) -> tuple[int, str]:
     return int(shard["shard_id"]), text(shard["index"])
 
 
-def _renamed(searches: bytes, docs: str, printer: Printer) -> bytes:
-    """Give each search's query native's name.
-
-    Args:
-        docs: Those of the shard, in braces.
-    """
+def _renamed(searches: bytes, native: "_Native", printer: Printer) -> bytes:
+    """Give each search's query native's names."""
     renamed = []
     for search in map(members, elements(searches)):
         # What follows are the identifiers of documents, which native does not look up.
-        query = _rank_docs_query(members(elements(search["query"])[0]), docs, printer, 7)
-        search["query"] = printer.array([printer.object(query, 7)], 6)
+        query = native.query(_read(elements(search["query"])[0]))
+        search["query"] = printer.array([_printed(query, printer, 7)], 6)
         renamed.append(printer.object(search, 5))
     return printer.array(renamed, 4)
 
 
-def _rank_docs_query(query: _Query, docs: str, printer: Printer, depth: int) -> _Query:
-    children = [members(child) for child in elements(query.get("children", b"[]"))]
-    if text(query["description"]).endswith(_NESTED) and children:
-        children[0] = _rank_docs_query(children[0], docs, printer, depth + 2)
-        renamed = query | {"description": printer.value(f"+RankDocsQuery{docs}{_NESTED}")}
-    else:
-        if children:
-            children[0] = _named(children[0], "TopQuery", docs, printer)
-            children[0].pop("children", None)
-        renamed = _named(query, "RankDocsQuery", docs, printer)
-    if children:
-        printed = [printer.object(child, depth + 2) for child in children]
-        renamed["children"] = printer.array(printed, depth + 1)
-    return renamed
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A profiled query.
+
+    Attributes:
+        figures: Times and the like, as upstream printed them.
+    """
+
+    type: str
+    description: str
+    figures: Mapping[str, bytes]
+    children: "Sequence[_Query]" = ()
 
 
-def _named(query: _Query, name: str, docs: str, printer: Printer) -> _Query:
-    return query | {"type": printer.value(name), "description": printer.value(name + docs)}
+def _read(query: bytes) -> _Query:
+    values = members(query)
+    children = [_read(child) for child in elements(values.pop("children", b"[]"))]
+    return _Query(text(values.pop("type")), text(values.pop("description")), values, children)
+
+
+def _printed(query: _Query, printer: Printer, depth: int) -> bytes:
+    values = {"type": printer.value(query.type), "description": printer.value(query.description)}
+    values |= query.figures
+    if query.children:
+        children = [_printed(child, printer, depth + 2) for child in query.children]
+        values["children"] = printer.array(children, depth + 1)
+    return printer.object(values, depth)
+
+
+class _Native:
+    """Makes of the query that was profiled on one shard native's, with the figures that were measured.
+
+    Ours is a `bool` of the ranked documents and a filter, the tail. Elasticsearch puts both below a query that
+    keeps nested documents out, and one that says that nobody asks for scores; without them, only the tail is
+    left.
+    """
+
+    def __init__(self, root: Found, shard: int, windows: rank_docs.Windows) -> None:
+        found = [each for each in root.all() if isinstance(each.retriever, KnnRetriever)]
+        docs = [_on_shard(each, shard) for each in (root, *found)]
+        self._ranked = bool(docs[0])
+        self._docs, *vectors = (
+            rank_docs.printed(each, own, windows) for each, own in zip((root, *found), docs, strict=True)
+        )
+        self._vectors = iter(vectors)
+
+    def query(self, query: _Query, *, scored: bool = True) -> _Query:
+        if query.type == "ConstantScoreQuery" and query.children:
+            inner = self.query(query.children[0], scored=False)
+            return replace(query, description=f"ConstantScore({inner.description})", children=[inner])
+        if query.description.endswith(_NESTED) and query.children:
+            first, *others = query.children
+            inner = self.query(first, scored=scored)
+            sign = "+" if scored else "#"
+            return replace(
+                query, description=f"{sign}{inner.description}{_NESTED}", children=[inner, *others]
+            )
+        if scored and query.type == "DisjunctionMaxQuery" and query.children:
+            query = query.children[0]
+        return self._rank_docs(query, *(query.children if scored else (query, query)))
+
+    def _rank_docs(self, query: _Query, *children: _Query) -> _Query:
+        top = [_named(child, "TopQuery", self._docs) for child in children[:1] if self._ranked]
+        tail = [self._with_vectors(child) for child in children[1:]]
+        return replace(_named(query, "RankDocsQuery", self._docs), children=[*top, *tail])
+
+    def _with_vectors(self, query: _Query) -> _Query:
+        """Native has the documents of a vector search in one query, where we name them one by one."""
+        if (
+            query.type == "BooleanQuery"
+            and "_id:([" in query.description
+            and query.description.endswith(")~1")
+        ):
+            return _named(query, "TopQuery", next(self._vectors, "{rank_docs:[]}"))
+        children = [self._with_vectors(child) for child in query.children]
+        description = query.description
+        for before, after in zip(query.children, children, strict=True):
+            if after.description != before.description:
+                description = description.replace(f"({before.description})", after.description, 1)
+        return replace(query, description=description, children=children)
+
+
+def _on_shard(found: Found, shard: int) -> Sequence[RankDoc]:
+    return [doc for doc in found.docs if (doc.shard_doc or 0) >> 32 == shard]
+
+
+def _named(query: _Query, name: str, docs: str) -> _Query:
+    return _Query(name, name + docs, query.figures)
