@@ -276,6 +276,14 @@ class _Trees:
             body["query"] = QUERY
         return json.dumps(self._shuffled(body)).encode()
 
+    def deep_body(self) -> bytes:
+        """With about as many retrievers inside one another as there may be."""
+        tree = self._spoilt(self._tree(self._one_of(0, 1)))
+        for _ in range(self._random.randrange(12, 18)):
+            options = {"foo": 1} if self._now_and_then(0.02) else {}
+            tree = self._one_of(rescorer, diversify)(tree, **options)
+        return json.dumps({"retriever": tree, **({"size": 99} if self._now_and_then(0.1) else {})}).encode()
+
     def query(self) -> str:
         return str(self._one_of("", "", "", "size=4", "scroll=1m"))
 
@@ -347,3 +355,31 @@ def test_any_tree(elasticsearch: RunningElasticsearch, index: str, seed: int) ->
             assert told == answer, (body, query)
             refused += 1
     assert 10 < refused < 60
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_deep_tree(elasticsearch: RunningElasticsearch, index: str, seed: int) -> None:
+    """More than 16 retrievers inside one another are refused before all that comes later in the text."""
+    trees, told_of_depth = _Trees(seed), 0
+    for _ in range(60):
+        body = trees.deep_body()
+        told, answer = refusal(index, body), native(elasticsearch, index, body).json()
+        if told is None:  # native gives up rewriting these, where the application does not
+            error = answer.get("error", {"type": _AT_RUN_TIME[0]})
+            assert error["type"] in _AT_RUN_TIME or error["reason"].startswith("too many rewrite rounds")
+        else:
+            assert told == answer, body
+            told_of_depth += told["error"]["type"] == "retriever_nesting_depth_exceeded_exception"
+    assert 10 < told_of_depth < 60
+
+
+@pytest.mark.parametrize("innermost", [STANDARD, {"standrd": {}}, {}, [], {"knn": 1}, diversify(foo=1)])
+@pytest.mark.parametrize("levels", [15, 16, 17])
+def test_sixteen_levels(elasticsearch: RunningElasticsearch, index: str, levels: int, innermost: Any) -> None:
+    tree = innermost
+    for level in range(levels):
+        tree = rescorer(tree) if level % 3 else diversify(tree)
+    for body in (encode(tree), encode(tree, size=-1), encode(tree, querry=1)):
+        told, answer = refusal(index, body), native(elasticsearch, index, body).json()
+        if told is not None:
+            assert told == answer
