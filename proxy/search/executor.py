@@ -170,12 +170,14 @@ class Executor:
             size = len(request.body) + sum(docs_size(found.docs) for found in root.all())
             final = await offload(size, bodies.final_search, request, pit, root)
             last = await run.send("POST", _target(None, "_search", query), final)
-            body = await self._described(run, last.body, root, pit, search)
+            body = await self._described(run, last.body, root, pit, final, search)
         with reading(AN_INNER_SEARCH):
             body = await offload(answer_size(body), reply.from_final, body, run.took_ms, own_pit=own_pit)
         return _answer(run, body, last)
 
-    async def _described(self, run: Run, answer: bytes, root: Found, pit: bytes, search: Search) -> bytes:
+    async def _described(
+        self, run: Run, answer: bytes, root: Found, pit: bytes, final: bytes, search: Search
+    ) -> bytes:
         """The answer with `profile` and explanations of the tree instead of the final search's own."""
         if not (run.request.asks("explain") or run.request.asks("profile")):
             return answer
@@ -184,7 +186,7 @@ class Executor:
             if run.request.asks("profile"):
                 top["profile"] = profiled(top["profile"], root, run.outcomes, printer)
         if run.request.asks("explain"):
-            top["hits"] = await explained(top["hits"], root, pit, search, printer)
+            top["hits"] = await explained(top["hits"], root, pit, search, printer, final)
         return printer.object(top, 0) + printer.end()
 
     async def _open(self, run: Run) -> bytes:

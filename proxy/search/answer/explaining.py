@@ -34,29 +34,49 @@ _Hit = dict[str, bytes]
 _NESTED: Final = b"FieldExistsQuery [field=_primary_term]"
 
 
-async def explained(hits: bytes, root: Found, pit: bytes, search: Search, printer: Printer) -> bytes:
+async def explained(
+    hits: bytes, root: Found, pit: bytes, search: Search, printer: Printer, final: bytes
+) -> bytes:
     """The `hits` object of the final answer with native's explanations in it.
 
     Args:
         search: Sends one more search for each `standard` retriever of the tree.
         printer: Of the answer, in which `hits` stands at depth 1.
+        final: The body of the final search.
     """
     with reading(AN_INNER_SEARCH):
         outer = members(hits)
-        shown = {_key(hit): hit for hit in map(members, elements(outer["hits"]))}
+        shown = [*map(members, elements(outer["hits"]))]
+    keys = await _keys(shown, final, search)
     ranked = {(doc.index, doc.id) for doc in root.docs}
     # Of a document that is not ranked native tells how many of the ranked ones are on its shard.
-    docs = [doc for doc in root.docs if (doc.index, doc.id) in shown or not ranked.issuperset(shown)]
+    docs = [doc for doc in root.docs if (doc.index, doc.id) in keys or not ranked.issuperset(keys)]
     tree = await _explain_leaves(root, docs, pit, search)
     with reading(AN_INNER_SEARCH):
-        await offload(len(hits), _explain_hits, tree, shown, printer)
-    outer["hits"] = printer.array([printer.object(hit, 3) for hit in shown.values()], 2)
+        await offload(len(hits), _explain_hits, tree, [*zip(keys, shown, strict=True)], printer)
+    outer["hits"] = printer.array([printer.object(hit, 3) for hit in shown], 2)
     return printer.object(outer, 1)
 
 
-def _explain_hits(tree: "_Node", shown: Mapping[_Key, _Hit], printer: Printer) -> None:
+async def _keys(hits: Sequence[_Hit], final: bytes, search: Search) -> Sequence[_Key]:
+    """Which document each hit is. Where the client wants nothing that is stored, hits do not say, and the
+    same page is searched for once more.
+    """
+    identified = hits
+    if not all("_id" in hit for hit in hits):
+        answer = (await search(bodies.identifying_search(final))).body
+        with reading(AN_INNER_SEARCH):
+            identified = [*map(members, elements(members(members(answer)["hits"])["hits"]))]
+    with reading(AN_INNER_SEARCH):
+        keys = [*map(_key, identified)]
+        if [text(hit["_index"]) for hit in hits] != [index for index, _ in keys]:
+            raise ValueError("another page")
+    return keys
+
+
+def _explain_hits(tree: "_Node", shown: Sequence[tuple[_Key, _Hit]], printer: Printer) -> None:
     shards = _shards(tree, shown)
-    for key, hit in shown.items():
+    for key, hit in shown:
         hit["_explanation"] = _of_hit(tree, key, hit, shards).printed(printer, 4)
 
 
@@ -156,10 +176,10 @@ def _of_linear(
     return explanations.linear(doc.score, weights, normalizers, normalized, sources)
 
 
-def _shards(root: _Node, shown: Mapping[_Key, _Hit]) -> Mapping[bytes, int]:
+def _shards(root: _Node, shown: Sequence[tuple[_Key, _Hit]]) -> Mapping[bytes, int]:
     """How many ranked documents each shard has, by its printed name."""
     hits = [(key, hit) for node in _walk(root) for key, hit in node.hits.items()]
-    names = {key: hit["_shard"] for key, hit in [*hits, *shown.items()]}
+    names = {key: hit["_shard"] for key, hit in [*hits, *shown]}
     return Counter(names[key] for key in root.ranks if key in names)
 
 

@@ -18,11 +18,16 @@ from proxy.search.inner.queries import (
 from proxy.search.language.request import SearchRequest
 from proxy.search.language.retrievers import KnnRetriever, LeafRetriever, TextSimilarityReranker
 from proxy.search.ranks.ranking import RankDoc
+from proxy.search.rawjson import members
 from proxy.xcontent.source import parse_array
 
 _SHARD_DOC_ORDER: Final = b'{"_shard_doc":"asc"}'
 _NOT_IN_FINAL: Final = frozenset({"pit", "indices_boost"})
 """Native ignores `indices_boost` here; upstream would multiply the rank docs' scores by it."""
+_DECIDE_ON_HITS: Final = frozenset(
+    {"pit", "query", "from", "size", "min_score", "post_filter", "collapse", "slice", "runtime_mappings"}
+)
+"""Members of a body that have a say in which documents a page shows."""
 
 
 def single_search(request: SearchRequest, reranker: TextSimilarityReranker, child: LeafRetriever) -> bytes:
@@ -73,6 +78,12 @@ def final_search(request: SearchRequest, pit: bytes, root: Found) -> bytes:
     if request.final_min_score is not None:
         body["min_score"] = to_float(request.final_min_score)
     return to_object(body)
+
+
+def identifying_search(final: bytes) -> bytes:
+    """Which documents stand on the page of a final search, in its order."""
+    body = {name: value for name, value in members(final).items() if name in _DECIDE_ON_HITS}
+    return to_object({**body, "track_total_hits": b"false", "_source": b"false"})
 
 
 def _final_query(request: SearchRequest, root: Found) -> bytes:

@@ -157,6 +157,30 @@ def test_the_final_search() -> None:
     }
 
 
+def test_the_same_page_is_searched_for_once_more_to_know_its_documents() -> None:
+    body = {
+        **reranking(),
+        "stored_fields": "_none_",
+        "aggs": {"a": {}},
+        "post_filter": GOOD,
+        "collapse": {"field": "a"},
+        "runtime_mappings": {"r": {"type": "long"}},
+        "min_score": 0.7,
+        "from": 1,
+        "explain": True,
+        "version": True,
+    }
+    whole = final_bytes(request(body), docs(2.5, 0.5))
+    decisive = ("pit", "query", "from", "size", "min_score", "post_filter", "collapse", "runtime_mappings")
+    expected = {name: value for name, value in json.loads(whole).items() if name in decisive}
+    assert expected.keys() == {*decisive}
+    assert json.loads(bodies.identifying_search(whole)) == {
+        **expected,
+        "track_total_hits": False,
+        "_source": False,
+    }
+
+
 def scored(*docs: tuple[str, float], index: str = "films") -> Any:
     return {
         "bool": {
