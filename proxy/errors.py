@@ -50,6 +50,8 @@ class Cause:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     caused_by: "Cause | None" = None
     suppressed: tuple["Cause", ...] = ()
+    has_reason: bool = True
+    """Not so for an exception that was thrown without a message: its reason is printed as null."""
 
     def __post_init__(self) -> None:
         if len(self.reason) > MAX_REASON:
@@ -67,7 +69,11 @@ class Cause:
     def render(self, *, causes: bool = True) -> dict[str, Any]:
         """The JSON object of this exception; without `caused_by` at any depth unless `causes`."""
         metadata = self.metadata if causes else _without_causes(self.metadata)
-        body: dict[str, Any] = {"type": self.type, "reason": self.reason, **metadata}
+        body: dict[str, Any] = {
+            "type": self.type,
+            "reason": self.reason if self.has_reason else None,
+            **metadata,
+        }
         if causes and self.caused_by is not None:
             body["caused_by"] = self.caused_by.render()
         if self.suppressed:

@@ -12,7 +12,12 @@ from proxy.observe.outcome import Outcome, of_tree
 from proxy.offload import answer_size, docs_size, offload
 from proxy.search.answer import reply
 from proxy.search.answer.explaining import explained
-from proxy.search.answer.failures import RankPhaseError, children_failed, search_failure
+from proxy.search.answer.failures import (
+    RankPhaseError,
+    children_failed,
+    may_be_for_fields,
+    search_failure,
+)
 from proxy.search.answer.profiling import profiled
 from proxy.search.evaluation import Evaluation, Search
 from proxy.search.inner import bodies
@@ -131,6 +136,8 @@ class Executor:
             failed = search_failure(refused.reply)
             if failed is None:
                 raise
+            if may_be_for_fields(failed):
+                return None
             raise children_failed(reranker, [(path.child.TYPE, failed)]) from refused
         if not one_search_suffices(request, ranked):
             run.outcomes.clear()

@@ -278,6 +278,10 @@ def described(query: Any) -> Any:
         {"retriever": rescorer(standard(sort=[{"n": "asc"}]))},
         {"retriever": rescorer(standard(sort=[{"unknown": "asc"}]))},
         {"retriever": rescorer(standard()), "from": 20_000},
+        {"retriever": rescorer(standard()), "from": 2**31 - 1},
+        {"retriever": rescorer(standard()), "from": 2**31 - 1, "size": 0},
+        {"retriever": rescorer(standard()), "from": 2**31 - 4, "size": 3},
+        {"retriever": rescorer(standard()), "from": 2**31 - 3, "size": 3, "track_total_hits": False},
         {"retriever": rescorer(standard()), "aggs": {"g": {"terms": {"field": "text"}}}},
         {"retriever": rescorer(standard()), "pit": {"id": "nonsense"}},
         {

@@ -19,6 +19,7 @@ from proxy.search.language.request import SearchRequest
 from proxy.search.language.retrievers import KnnRetriever, LeafRetriever, TextSimilarityReranker
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import members
+from proxy.xcontent.object_parser import INT_MAX
 from proxy.xcontent.source import parse_array
 
 _SHARD_DOC_ORDER: Final = b'{"_shard_doc":"asc"}'
@@ -72,12 +73,18 @@ def final_search(request: SearchRequest, pit: bytes, root: Found) -> bytes:
     body["pit"] = pit
     body["query"] = _final_query(request, root)
     body["from"] = to_json(request.from_)
-    body["size"] = to_json(min(request.page_size, max(0, ranked - request.from_)))
+    body["size"] = to_json(_size(request, ranked))
     if request.track_total_hits is not None:
         body["track_total_hits"] = to_json(request.track_total_hits)
     if request.final_min_score is not None:
         body["min_score"] = to_float(request.final_min_score)
     return to_object(body)
+
+
+def _size(request: SearchRequest, ranked: int) -> int:
+    """The page ends with the last rank doc. Native adds in 32 bits: an end beyond those is none."""
+    end = request.from_ + request.page_size
+    return max(0, ranked - request.from_) if ranked < end <= INT_MAX else request.page_size
 
 
 def identifying_search(final: bytes) -> bytes:

@@ -286,6 +286,11 @@ def test_size_is_cut_to_the_rank_docs(size: int | None, from_: int, ranked: int,
     assert (sent["from"], sent["size"]) == (from_, cut)
 
 
+@pytest.mark.parametrize(("from_", "size"), [(2**31 - 3, 0), (2**31 - 2, 2), (2**31 - 1, 2)])
+def test_an_end_beyond_32_bits_is_none(from_: int, size: int) -> None:
+    assert final({**reranking(), "from": from_, "size": 2}, docs(1.0))["size"] == size
+
+
 @pytest.mark.parametrize(
     ("body", "min_score"),
     [
