@@ -24,6 +24,7 @@ from tests.support.inference import (
     ILLEGAL,
     INVALID,
     NEW,
+    ONLY_RERANK,
     RANKED,
     REQUEST,
     SERVICE,
@@ -125,7 +126,12 @@ class TestPut:
                 STATUS,
                 "Inference endpoint configuration is missing the [service] setting",
             ),
-            ("rerank/mine", {"service": "nope"}, STATUS, "Unknown service [nope]"),
+            (
+                "rerank/mine",
+                {"service": "nope"},
+                STATUS,
+                f"Unknown service [nope]: {ONLY_RERANK}; the services here are [elasticsearch]",
+            ),
             (
                 "rerank/mine",
                 {"service": "elasticsearch"},
@@ -136,7 +142,7 @@ class TestPut:
                 "text_embedding/mine",
                 NEW,
                 STATUS,
-                "The [elasticsearch] service does not support task type [text_embedding]",
+                f"Task type [text_embedding] is not available here: {ONLY_RERANK}",
             ),
             (
                 "rerank/mine",
@@ -251,9 +257,10 @@ class TestPut:
             ("rerank/A", b"no", "Validation Failed: 1: Invalid inference_id; 'A'"),
             ("mine", b'{"service": 1, "x": 1}', "model is missing required setting [task_type]"),
             ("text_embedding/mine", b'{"x": 1}', "Inference endpoint configuration is missing the [service]"),
-            ("text_embedding/mine", b'{"service": "no", "x": 1}', "Unknown service [no]"),
+            ("text_embedding/mine", b'{"service": "no", "x": 1}', "Task type [text_embedding] is not"),
+            ("rerank/mine", b'{"service": "no", "x": 1}', "Unknown service [no]"),
             (
-                "text_embedding/mine",
+                "rerank/mine",
                 b'{"service": "elasticsearch", "x": 1}',
                 "Missing required field [service_settings]",
             ),
@@ -310,6 +317,57 @@ class TestPut:
         answer = await app.call("PUT", "/_inference/rerank/mine", body)
         assert answer.status == 400
         assert b"sk-1234" not in answer.body
+
+
+OTHER_TASKS: Final = ("text_embedding", "sparse_embedding", "completion", "chat_completion", "embedding")
+
+
+class TestOtherTasks:
+    """What only an `_inference` API of upstream's could do, where it has none."""
+
+    @pytest.mark.every_version
+    @pytest.mark.parametrize("task_type", OTHER_TASKS)
+    async def test_new_endpoints(self, app: SearchApp, task_type: str) -> None:
+        reason = f"Task type [{task_type}] is not available here: {ONLY_RERANK}"
+        for service in ("elser", "openai", "elasticsearch", "nope"):
+            body = {"service": service, "service_settings": {"num_threads": 1}}
+            for path, named in (("mine", {"task_type": task_type}), (f"{task_type}/mine", {})):
+                answer = await app.call("PUT", f"/_inference/{path}", {**body, **named})
+                refused(answer, 400, STATUS, reason)
+
+    @pytest.mark.parametrize("task_type", OTHER_TASKS)
+    @pytest.mark.parametrize(
+        ("method", "rest", "body"),
+        [
+            ("GET", "", b""),
+            ("DELETE", "", b""),
+            ("POST", "", {"input": "x"}),
+            ("POST", "/_stream", {"input": "x"}),
+            ("PUT", "/_update", {"service_settings": {"num_threads": 2}}),
+        ],
+    )
+    async def test_endpoints_that_there_cannot_be(
+        self, app: SearchApp, task_type: str, method: str, rest: str, body: Any
+    ) -> None:
+        answer = await app.call(method, f"/_inference/{task_type}/mine{rest}", body)
+        reason = f"Inference endpoint not found [mine]: {ONLY_RERANK}"
+        refused(answer, 404, "resource_not_found_exception", reason)
+
+    @pytest.mark.parametrize("task_type", OTHER_TASKS)
+    async def test_there_is_none_to_be_listed(self, app: SearchApp, task_type: str) -> None:
+        for path in (f"{task_type}/_all", f"{task_type}/*"):
+            assert (await app.call("GET", f"/_inference/{path}")).json() == {"endpoints": []}
+        assert (await app.call("GET", f"/_inference/_services/{task_type}")).json() == []
+
+    @pytest.mark.parametrize(
+        "path", ["_region_policy", "_region_policy/", "_ccm", "_stats", ".diagnostics", "_new/thing/_stream"]
+    )
+    async def test_other_apis_are_upstreams(self, app: SearchApp, path: str) -> None:
+        """Also those that nobody knows yet: no endpoint has such a name."""
+        for method in ("GET", "PUT", "POST", "DELETE"):
+            answer = await app.call(method, f"/_inference/{path}", {} if method in ("PUT", "POST") else b"")
+            assert (answer.status, answer.body) == (421, b"")
+        assert app.upstream.sent == []
 
 
 class TestGet:

@@ -244,7 +244,7 @@ class TestInnerSearches:
             assert answer.json()["error"]["reason"] == wrapper(child)
             (told,) = answer.json()["error"]["suppressed"]
             assert told == failure
-        nothing = {"standard": {"query": {"match_none": {}}}}
+        nothing: Any = {"standard": {"query": {"match_none": {}}}}
         for tree in (reranking(nothing, field=field), reranking(rrf(nothing, nothing), field=field)):
             assert (await app.search(index, tree, path)).hits == []
 
