@@ -36,6 +36,8 @@ from tests.support.inference import (
 from tests.support.search_app import ENDPOINT, NumberAtTheEnd, SearchApp, search_app
 from tests.support.searches import reranking
 
+NUMBER_AND_ADAPTIVE: Final = "[number_of_allocations] cannot be set if adaptive allocations is enabled"
+POWER_OF_TWO: Final = "[threads_per_allocation] must be a power of 2 less than or equal to 32"
 STORED: Final = {
     "inference_id": "mine",
     "task_type": "rerank",
@@ -246,6 +248,34 @@ class TestPut:
     async def test_refusals(self, app: SearchApp, path: str, body: Any, type_: str, reason: str) -> None:
         refused(await app.call("PUT", f"/_inference/{path}", body), 400, type_, reason)
         assert (await app.call("GET", "/_inference/mine")).status == 404
+
+    @pytest.mark.every_version
+    @pytest.mark.parametrize(
+        ("changed", "messages"),
+        [
+            ({"num_threads": 3}, [POWER_OF_TWO]),
+            ({"num_threads": 64}, [POWER_OF_TWO]),
+            ({"num_threads": 2**31 - 1}, [POWER_OF_TWO]),
+            ({"adaptive_allocations": {"enabled": True}}, [NUMBER_AND_ADAPTIVE]),
+            (
+                {"num_threads": 6, "adaptive_allocations": {"enabled": True, "max_number_of_allocations": 4}},
+                [NUMBER_AND_ADAPTIVE, POWER_OF_TWO],
+            ),
+            ({"num_threads": 32, "adaptive_allocations": {"enabled": False}}, []),
+            ({"num_threads": 16, "num_allocations": None, "adaptive_allocations": {"enabled": True}}, []),
+        ],
+    )
+    async def test_what_no_deployment_may_have(
+        self, app: SearchApp, changed: Any, messages: list[str]
+    ) -> None:
+        """As `_ml/trained_models/…/deployment/_start` words it, which starts the endpoint's model."""
+        answer = await app.call("PUT", "/_inference/rerank/mine", settings(**changed))
+        found = await app.call("GET", "/_inference/mine")
+        if messages:
+            refused(answer, 400, REQUEST, invalid(*messages))
+            assert found.status == 404
+        else:
+            assert (answer.status, found.status) == (200, 200)
 
     @pytest.mark.parametrize(
         ("path", "body", "reason"),
@@ -613,6 +643,13 @@ class TestUpdate:
     ) -> None:
         await app.call("PUT", "/_inference/rerank/mine", NEW)
         refused(await app.call("PUT", f"/_inference/{path}/_update", body), status, type_, reason)
+        assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [STORED]}
+
+    async def test_what_no_deployment_may_have(self, app: SearchApp) -> None:
+        await app.call("PUT", "/_inference/rerank/mine", NEW)
+        both = {"num_allocations": 2, "adaptive_allocations": {"enabled": True}}
+        answer = await app.call("PUT", "/_inference/mine/_update", {"service_settings": both})
+        refused(answer, 400, REQUEST, invalid(NUMBER_AND_ADAPTIVE))
         assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [STORED]}
 
 
