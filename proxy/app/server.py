@@ -102,11 +102,11 @@ class App:
             headers = [*(answer.headers or own), (HEADER, answer.outcome.header())]
             return await style.response(200, headers, answer.body)
         except UpstreamRefusedError as refused:
-            reply = of_the_client(refused.reply, target.path)
+            reply = of_the_client(refused.reply, target.path, request.target)
             if is_refusal(reply.status, reply.body):
                 return _pass(counter)
             counter.refused(reply.status)
-            return await style.response(reply.status, reply.headers, reply.body)
+            return await style.response(reply.status, reply.headers, style.laid_out(reply.body))
         except ElasticsearchError as failure:
             return await _failed(counter, style, failure, own)
         except Exception:
