@@ -79,7 +79,7 @@ def parse_retriever(node: Node) -> Retriever:
     name, inner = next(entries)
     if name not in _PARSERS:
         cause = unknown_name(node, inner.start, name).cause
-        hint = did_you_mean(name, _PARSERS)
+        hint = "" if name in _NAMES else did_you_mean(name, _NAMES)
         raise parsing_error(node, inner.start, f"unknown retriever [{name}]{hint}", cause)
     if inner.kind != OBJECT:
         reason = f"[{name}] retriever malformed, no [START_OBJECT] after retriever name"
@@ -358,6 +358,9 @@ _PARSERS: Final[Mapping[str, _Parser]] = {
     "rule": _in_parsing_error(_parse_rule),
     "diversify": _parse_diversify,
 }
+
+_NAMES: Final = {**_PARSERS, "random_reranker": None}
+"""Those that a complete Elasticsearch suggests."""
 
 _PINNED_DOC_FIELDS: Final = {"_index": STR, "_id": replace(STR, required=True)}
 
