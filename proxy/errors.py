@@ -32,6 +32,7 @@ _JAVA = frozenset(
         "validation_exception",
     }
 )
+_SEARCH_FAILURE: Final = "search_phase_execution_exception"
 
 
 MAX_REASON: Final = 50_000
@@ -63,6 +64,8 @@ class Cause:
         inner = self.caused_by
         if inner is None or self.type in _JAVA:
             return [self]
+        if self.type == _SEARCH_FAILURE and not self.metadata.get("failed_shards", True):
+            return []  # they are the causes of its shards
         descends = inner.type not in _JAVA and (self.type in _XCONTENT or inner.type not in _XCONTENT)
         return inner.root_causes() if descends else [self]
 

@@ -11,6 +11,7 @@ from proxy.errors import ElasticsearchError
 from proxy.observe.outcome import Outcome, of_tree
 from proxy.offload import answer_size, docs_size, offload
 from proxy.search.answer import reply
+from proxy.search.answer.expanding import check_expanded, complaints_of_expansion
 from proxy.search.answer.explaining import explained
 from proxy.search.answer.failures import (
     RankPhaseError,
@@ -177,6 +178,8 @@ class Executor:
             size = len(request.body) + sum(docs_size(found.docs) for found in root.all())
             final = await offload(size, bodies.final_search, request, pit, root)
             last = await run.send("POST", _target(None, "_search", query), final)
+            if own_pit and (complaints := complaints_of_expansion(request)):
+                await offload(answer_size(last.body), check_expanded, complaints, last.body)
             body = await self._described(run, last.body, root, pit, final, search)
         with reading(AN_INNER_SEARCH):
             body = await offload(answer_size(body), reply.from_final, body, run.took_ms, own_pit=own_pit)

@@ -108,6 +108,7 @@ _REFUSED_BESIDE_RETRIEVER: Final = (
 )  # fmt: skip
 _SOURCE_PARAMS: Final = ("_source", "_source_includes", "_source_excludes", "_source_exclude_vectors")
 _REFUSED_BESIDE_PIT: Final = ("routing", "preference")
+_OPTIONS_BESIDE_PIT: Final = "[indicesOptions] cannot be used with point in time"
 _WILDCARDS: Final = frozenset({"open", "closed", "hidden", "none", "all"})
 
 
@@ -196,10 +197,20 @@ def _beside_point_in_time(whole: Whole) -> Iterator[str]:
     if whole.index is not None:
         yield "[indices] cannot be used with point in time. Do not specify any index with point in time."
     if _changes_indices_options(whole.params):
-        yield "[indicesOptions] cannot be used with point in time"
+        yield _OPTIONS_BESIDE_PIT
     for name in _REFUSED_BESIDE_PIT:
         if name in whole.params:
             yield f"[{name}] cannot be used with point in time"
+
+
+def expansion_complaints(params: Params) -> list[str]:
+    """What is wrong with searches for inner hits in a point in time: they have these of the request."""
+    complaints = []
+    if _changes_indices_options(params):
+        complaints.append(_OPTIONS_BESIDE_PIT)
+    if "routing" in params:
+        complaints.append("[routing] cannot be used with point in time")
+    return complaints
 
 
 def fetches_no_stored_fields(others: Mapping[str, bytes], params: Params) -> bool:
