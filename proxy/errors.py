@@ -32,6 +32,7 @@ _JAVA = frozenset(
         "validation_exception",
     }
 )
+_SEARCH_FAILURE: Final = "search_phase_execution_exception"
 
 
 MAX_REASON: Final = 50_000
@@ -50,6 +51,8 @@ class Cause:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     caused_by: "Cause | None" = None
     suppressed: tuple["Cause", ...] = ()
+    has_reason: bool = True
+    """Not so for an exception that was thrown without a message: its reason is printed as null."""
 
     def __post_init__(self) -> None:
         if len(self.reason) > MAX_REASON:
@@ -61,13 +64,19 @@ class Cause:
         inner = self.caused_by
         if inner is None or self.type in _JAVA:
             return [self]
+        if self.type == _SEARCH_FAILURE and not self.metadata.get("failed_shards", True):
+            return []  # they are the causes of its shards
         descends = inner.type not in _JAVA and (self.type in _XCONTENT or inner.type not in _XCONTENT)
         return inner.root_causes() if descends else [self]
 
     def render(self, *, causes: bool = True) -> dict[str, Any]:
         """The JSON object of this exception; without `caused_by` at any depth unless `causes`."""
         metadata = self.metadata if causes else _without_causes(self.metadata)
-        body: dict[str, Any] = {"type": self.type, "reason": self.reason, **metadata}
+        body: dict[str, Any] = {
+            "type": self.type,
+            "reason": self.reason if self.has_reason else None,
+            **metadata,
+        }
         if causes and self.caused_by is not None:
             body["caused_by"] = self.caused_by.render()
         if self.suppressed:

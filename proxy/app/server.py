@@ -20,6 +20,7 @@ from proxy.app.metrics import RequestCounter, SearchMetrics
 from proxy.app.own_headers import own_headers
 from proxy.app.refusals import of_the_client
 from proxy.app.style import JSON_STYLE, OF_THE_ANSWER, Style
+from proxy.app.suggestions import Suggestions
 from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
 from proxy.errors import ElasticsearchError, error
@@ -70,6 +71,7 @@ class App:
         self._routes = (*search_routes(executor, metrics, parse, self._async_searches), *others)
         self._other_route = Route(re.compile(".*"), OtherApi(), metrics)
         self._unknown = unknown
+        self._suggestions = Suggestions()
 
     async def close(self) -> None:
         """End the searches that go on apart from their requests."""
@@ -92,7 +94,7 @@ class App:
             context = await self._context(request, target.path, path_params, params, style)
             if self._unknown is not None:
                 await self._unknown.look(context.body, context.upstream)
-            answer = await route.api.answer(context)
+            answer = await route.api.answer(context) or await self._suggestions.completed(context)
             if answer is None:
                 return _pass(counter)
             if isinstance(answer, Reply):
@@ -102,11 +104,11 @@ class App:
             headers = [*(answer.headers or own), (HEADER, answer.outcome.header())]
             return await style.response(200, headers, answer.body)
         except UpstreamRefusedError as refused:
-            reply = of_the_client(refused.reply, target.path)
+            reply = of_the_client(refused.reply, target.path, request.target)
             if is_refusal(reply.status, reply.body):
                 return _pass(counter)
             counter.refused(reply.status)
-            return await style.response(reply.status, reply.headers, reply.body)
+            return await style.response(reply.status, reply.headers, style.laid_out(reply.body))
         except ElasticsearchError as failure:
             return await _failed(counter, style, failure, own)
         except Exception:

@@ -13,6 +13,7 @@ from proxy.app.formats.stack_traces import with_stack_traces
 from proxy.app.messages import Request, Response
 from proxy.errors import ElasticsearchError
 from proxy.offload import answer_size, offload
+from proxy.search.answer import layout
 from proxy.search.rawjson import Printer
 from proxy.xcontent.params import Params
 
@@ -55,6 +56,12 @@ class Style:
         if self.coding is not None:
             fields.append(("content-encoding", self.coding))
         return Response(status, fields, printed)
+
+    def laid_out(self, body: bytes) -> bytes:
+        """A refusal of upstream's, which may be that of a request without the client's layout."""
+        if not self.pretty or body.startswith(b"{\n"):
+            return body
+        return layout.pretty(body) + b"\n"
 
     def error(self, failure: ElasticsearchError) -> bytes:
         """The body of an error of ours, in JSON."""

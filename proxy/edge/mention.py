@@ -8,6 +8,8 @@ import re
 from enum import Enum
 from urllib.parse import unquote_to_bytes
 
+from proxy.edge.retriever_names import LONGEST_MATCH, odd_names
+
 WORD = b"text_similarity_reranker"
 
 _ESCAPED_WORD = re.compile(
@@ -16,7 +18,8 @@ _ESCAPED_WORD = re.compile(
 _RETRIEVER = b'"retriever'
 _FUSIONS = (b'"rrf"', b'"linear"', b'"pinned"')
 _ID = b'"id"'
-_LONGEST_SPELLING = 6 * len(WORD)
+_KEPT = max(6 * len(WORD), LONGEST_MATCH)
+"""Bytes that are kept from one search to the next: a match may begin in them."""
 _SEARCH_BYTES = 4096
 """Pieces are put together to so much before they are searched: a body may come byte by byte."""
 
@@ -26,7 +29,8 @@ class Mention(Enum):
     NO = "no"
     PERHAPS = "perhaps"
     """Not the reranker itself, but what the application has to look at: retrievers that it evaluates where
-    upstream does not know them, and stored templates. Upstream may be asked where the application is down.
+    upstream does not know them, names that are none, and stored templates. Upstream may be asked where the
+    application is down.
     """
 
 
@@ -37,12 +41,21 @@ class Scanner:
         is_template: A template that is named by its id may hold anything.
     """
 
-    __slots__ = ("_has_fusion", "_has_id", "_has_retriever", "_is_template", "_mentioned", "_text")
+    __slots__ = (
+        "_has_fusion",
+        "_has_id",
+        "_has_odd_name",
+        "_has_retriever",
+        "_is_template",
+        "_mentioned",
+        "_text",
+    )
 
     def __init__(self, *, is_template: bool = False) -> None:
         self._is_template = is_template
         self._text = bytearray()
         self._mentioned = self._has_retriever = self._has_fusion = self._has_id = False
+        self._has_odd_name = False
 
     def feed(self, piece: bytes) -> None:
         if self._mentioned:
@@ -57,7 +70,7 @@ class Scanner:
         self._search()
         if self._mentioned:
             return Mention.YES
-        perhaps = self._has_id or (self._has_retriever and self._has_fusion)
+        perhaps = self._has_id or self._has_odd_name or (self._has_retriever and self._has_fusion)
         return Mention.PERHAPS if perhaps else Mention.NO
 
     def _search(self) -> None:
@@ -66,7 +79,8 @@ class Scanner:
         self._has_retriever = self._has_retriever or _RETRIEVER in text
         self._has_fusion = self._has_fusion or any(word in text for word in _FUSIONS)
         self._has_id = self._has_id or (self._is_template and _ID in text)
-        del text[:-_LONGEST_SPELLING]
+        self._has_odd_name = self._has_odd_name or bool(odd_names(text))
+        del text[:-_KEPT]
 
 
 def find_in_query(query: bytes) -> bool:

@@ -23,9 +23,13 @@ _READS = re.compile(
     rb"|_termvectors(?:/[^/?#]+)?|_security/user/_has_privileges)" + _END
 )
 _INFERENCE_METHODS = (b"GET", b"PUT", b"POST", b"DELETE")
+OTHER_INFERENCE_NAMES = r"(?:_(?!(?:all|services)(?![^/?#]))|\.diagnostics(?![^/?#]))"
+"""How what follows `_inference/` begins where it is neither an endpoint nor a task type: `_region_policy`,
+`_ccm` and their like, which are upstream's. No endpoint is called so.
+"""
 _INFERENCE = re.compile(
-    rb"/?_inference(?:/(?:(text_embedding|sparse_embedding|embedding|completion|chat_completion)/)?"
-    rb"|[?#]|\Z)"
+    rb"/?_inference(?:/(?!%b)(?:(text_embedding|sparse_embedding|embedding|completion|chat_completion)/)?"
+    rb"|[?#]|\Z)" % OTHER_INFERENCE_NAMES.encode()
 )
 _TRAINED_MODELS = re.compile(rb"/?_ml/trained_models(?:[/?#]|\Z)")
 _CURSOR = re.compile(rb"/?(?:[^/?#]+/)?(?:_search/scroll(?:/[^/?#]*)?|_sql|_eql/search)" + _END)

@@ -1,6 +1,7 @@
 """How inference fails, in Elasticsearch's words."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from proxy.errors import Cause, ElasticsearchError
 
@@ -44,6 +45,31 @@ def wrong_task_type(task_type: str, requested: str = "rerank") -> InferenceFaile
     return status_error(
         400,
         f"Requested task type [{requested}] does not match the inference endpoint's task type [{task_type}]",
+    )
+
+
+_ONLY_RERANK: Final = (
+    "rerank-proxy serves the task type [rerank] alone, "
+    "and the Elasticsearch behind it has no [_inference] API"
+)
+
+
+def not_served(task_type: str) -> InferenceFailedError:
+    """An endpoint that only upstream could have, if it had the API."""
+    return status_error(400, f"Task type [{task_type}] is not available here: {_ONLY_RERANK}")
+
+
+def never_found(inference_id: str) -> InferenceFailedError:
+    """An endpoint of another task type, of which there can be none."""
+    reason = f"Inference endpoint not found [{inference_id}]: {_ONLY_RERANK}"
+    return InferenceFailedError(404, Cause("resource_not_found_exception", reason))
+
+
+def unknown_service(service: str, known: Iterable[str]) -> InferenceFailedError:
+    """A service that is not here, where upstream has none at all."""
+    services = ", ".join(sorted(known))
+    return status_error(
+        400, f"Unknown service [{service}]: {_ONLY_RERANK}; the services here are [{services}]"
     )
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +12,7 @@ from proxy.errors import Cause
 from proxy.inference.failures import InferenceFailedError
 from proxy.upstream import Reply, Upstream, UpstreamRefusedError, reading
 
+_ASKING: Final = b"cluster:admin/xpack/security/user/has_privileges"
 _REMEMBERED_S: Final = 30.0
 _MAX_ANSWERS: Final = 10_000
 
@@ -96,6 +97,9 @@ async def _ask(upstream: Upstream, action: Action) -> InferenceFailedError | Non
     reply = await upstream.request("POST", "/_security/user/_has_privileges", body)
     if reply.has_no_handler:  # security is switched off, or is not part of this upstream
         return None
+    if reply.status == 403:  # nobody is denied to ask this, but to run as somebody else
+        body = reply.body.replace(b"action [%b]" % _ASKING, b"action [%b]" % action.name.encode())
+        raise UpstreamRefusedError(replace(reply, body=body))
     if any(_granted(reply, names)):
         return None
     reply = await upstream.request("GET", "/_security/_authenticate", b"")

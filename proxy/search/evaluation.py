@@ -1,13 +1,20 @@
 """A tree of retrievers, evaluated from the leaves up in one point in time (``CompoundRetrieverBuilder``)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import nan
 from typing import Final, TypeVar
 
 from proxy.errors import Cause, ElasticsearchError, error
 from proxy.offload import answer_size, docs_size, offload
-from proxy.search.answer.failures import RankPhaseError, children_failed, search_failure
+from proxy.search.answer.failures import (
+    RankPhaseError,
+    UnreadFieldError,
+    children_failed,
+    may_be_for_fields,
+    search_failure,
+)
 from proxy.search.inner import bodies, queries
 from proxy.search.inner.fields import text_of, vector_of
 from proxy.search.inner.found import Found, ruled
@@ -56,6 +63,8 @@ class Evaluation:
         self._pit = pit
         self._search = search
         self._values: dict[tuple[str, str], list[bytes | None]] = {}
+        self._late: frozenset[str] = frozenset()
+        """Fields that no search brings along: on its own turn each reads them, and may fail."""
 
     async def evaluate(self, retriever: CompoundRetriever, fields: frozenset[str] = frozenset()) -> Found:
         """The ranked documents of a compound retriever and of all below it.
@@ -67,8 +76,7 @@ class Evaluation:
             ElasticsearchError: As native reports a child that failed.
             UpstreamRefusedError: Upstream refused a search that native would not have begun.
         """
-        if isinstance(retriever, TextSimilarityReranker | DiversifyRetriever):
-            fields |= {retriever.field}
+        fields |= _own_field(retriever)
         if isinstance(retriever, TextSimilarityReranker) and retriever.rank_window_size == 0:
             reason = "Validation Failed: 1: [rank] requires [size] greater than [0];"
             raise error(400, "action_request_validation_exception", reason)
@@ -111,7 +119,7 @@ class Evaluation:
             if failure is None:
                 raise
             raise _ChildFailedError(found.name, failure) from refused
-        except RankPhaseError as failure:
+        except (RankPhaseError, UnreadFieldError) as failure:
             raise _ChildFailedError(found.name, failure) from failure
 
     async def _taken(
@@ -130,6 +138,8 @@ class Evaluation:
             docs = await self._ask(
                 parent, {"query": await offload(docs_size(ranked), queries.rank_docs, ranked)}, fields
             )
+        if not isinstance(found.retriever, LeafRetriever):
+            await self._ask_late(parent, docs)
         if isinstance(parent, TextSimilarityReranker):
             docs = await offload(self._size_of(docs), self._with_texts, docs, parent.field)
             if docs or isinstance(found.retriever, LeafRetriever):
@@ -149,14 +159,44 @@ class Evaluation:
         window = parent.rank_window_size
         if window == 0:
             return []
-        body = bodies.inner_search(self._pit, _altered(parent, clauses), window, fields)
-        del clauses  # they may be large, and are in the body now
+        clauses, own = _altered(parent, clauses), _own_field(parent)
+        wanted = fields - self._late | own
+        try:
+            docs, is_whole = await self._find(clauses, window, wanted)
+            if is_whole or wanted == own:
+                return docs
+        except UpstreamRefusedError as refused:
+            failure = search_failure(refused.reply)
+            if not wanted or failure is None or not may_be_for_fields(failure):
+                raise
+            await self._find(clauses, window, frozenset())  # which may be what is refused
+        # Native reads a field on the turn of the retriever that wants it, after the searches below.
+        self._late |= fields - own
+        with _reading_texts(parent):
+            docs, _ = await self._find(clauses, window, own)
+        return docs
+
+    async def _ask_late(self, parent: CompoundRetriever, docs: Sequence[RankDoc]) -> None:
+        """Read what `parent` wants of documents, if no search below could bring it along."""
+        late = _own_field(parent) & self._late
+        if late and docs:
+            ranked = await offload(docs_size(docs), queries.rank_docs, docs)
+            with _reading_texts(parent):
+                await self._find({"query": ranked}, len(docs), late)
+
+    async def _find(
+        self, clauses: Mapping[str, bytes], window: int, fields: frozenset[str]
+    ) -> tuple[Sequence[RankDoc], bool]:
+        """The documents, and whether no shard failed."""
+        body = bodies.inner_search(self._pit, clauses, window, fields)
         answer = (await self._search(body)).body
         with reading(AN_INNER_SEARCH):
-            docs, sections = await offload(answer_size(answer), _read_hits, answer, with_fields=bool(fields))
+            docs, sections, is_whole = await offload(
+                answer_size(answer), _read_hits, answer, with_fields=bool(fields)
+            )
         for doc, section in zip(docs, sections, strict=True):
             self._values.setdefault((doc.index, doc.id), []).append(section)
-        return docs
+        return docs, is_whole
 
     def _values_of(self, doc: RankDoc) -> Sequence[bytes | None]:
         """The `fields` sections of a document, one for each search that found it."""
@@ -182,6 +222,25 @@ class Evaluation:
         except ValueError as failure:
             cause = ElasticsearchError(400, Cause("illegal_argument_exception", str(failure)))
             raise _ChildFailedError(retriever.TYPE, cause) from None
+
+
+def _own_field(retriever: CompoundRetriever) -> frozenset[str]:
+    """What it reads itself of each document."""
+    if isinstance(retriever, TextSimilarityReranker | DiversifyRetriever):
+        return frozenset({retriever.field})
+    return frozenset()
+
+
+@contextmanager
+def _reading_texts(parent: CompoundRetriever) -> Iterator[None]:
+    """A reranker has the phase of a search fail in which it reads texts."""
+    try:
+        yield
+    except UpstreamRefusedError as refused:
+        failure = search_failure(refused.reply)
+        if failure is None or not isinstance(parent, TextSimilarityReranker):
+            raise
+        raise UnreadFieldError(failure) from refused
 
 
 class _ChildFailedError(Exception):
@@ -221,11 +280,14 @@ def _combined(retriever: CompoundRetriever, lists: Sequence[Sequence[RankDoc]]) 
     return docs[:window]
 
 
-def _read_hits(answer: bytes, *, with_fields: bool) -> tuple[list[RankDoc], list[bytes | None]]:
-    """The documents of an inner search, and each one's `fields` section if that was asked for."""
+def _read_hits(answer: bytes, *, with_fields: bool) -> tuple[list[RankDoc], list[bytes | None], bool]:
+    """The documents of an inner search, each one's `fields` section if that was asked for, and whether all
+    shards have answered.
+    """
     found = read_window(answer, "")
     sections = [members(bytes(hit)).get("fields") if with_fields else None for hit in found.hits]
-    return [doc.scored(_tracked(doc)) for doc in found.docs], sections
+    is_whole = members(found.top["_shards"]).get("failed", b"0") == b"0"
+    return [doc.scored(_tracked(doc)) for doc in found.docs], sections, is_whole
 
 
 def _tracked(doc: RankDoc) -> float:

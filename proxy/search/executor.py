@@ -11,8 +11,14 @@ from proxy.errors import ElasticsearchError
 from proxy.observe.outcome import Outcome, of_tree
 from proxy.offload import answer_size, docs_size, offload
 from proxy.search.answer import reply
+from proxy.search.answer.expanding import check_expanded, complaints_of_expansion
 from proxy.search.answer.explaining import explained
-from proxy.search.answer.failures import RankPhaseError, children_failed, search_failure
+from proxy.search.answer.failures import (
+    RankPhaseError,
+    children_failed,
+    may_be_for_fields,
+    search_failure,
+)
 from proxy.search.answer.profiling import profiled
 from proxy.search.evaluation import Evaluation, Search
 from proxy.search.inner import bodies
@@ -135,6 +141,8 @@ class Executor:
             failed = search_failure(refused.reply)
             if failed is None:
                 raise
+            if may_be_for_fields(failed):
+                return None
             raise children_failed(reranker, [(path.child.TYPE, failed)]) from refused
         ranked = searched(kept, len(kept))
         if not one_search_suffices(request, ranked):
@@ -183,12 +191,16 @@ class Executor:
                     raise
                 final = await offload(size, bodies.final_search, request, pit, root, expensive=False)
                 last = await run.send("POST", target, final)
-            body = await self._described(run, last.body, root, pit, search)
+            if own_pit and (complaints := complaints_of_expansion(request)):
+                await offload(answer_size(last.body), check_expanded, complaints, last.body)
+            body = await self._described(run, last.body, root, pit, final, search)
         with reading(AN_INNER_SEARCH):
             body = await offload(answer_size(body), reply.from_final, body, run.took_ms, own_pit=own_pit)
         return _answer(run, body, last)
 
-    async def _described(self, run: Run, answer: bytes, root: Found, pit: bytes, search: Search) -> bytes:
+    async def _described(
+        self, run: Run, answer: bytes, root: Found, pit: bytes, final: bytes, search: Search
+    ) -> bytes:
         """The answer with `profile` and explanations of the tree instead of the final search's own."""
         if not (run.request.asks("explain") or run.request.asks("profile")):
             return answer
@@ -197,7 +209,7 @@ class Executor:
             if run.request.asks("profile"):
                 top["profile"] = profiled(top["profile"], root, run.outcomes, run.windows, printer)
         if run.request.asks("explain"):
-            top["hits"] = await explained(top["hits"], root, run.request, pit, search, run.windows, printer)
+            top["hits"] = await explained(top["hits"], root, run, pit, search, printer, final)
         return printer.object(top, 0) + printer.end()
 
     async def _open(self, run: Run) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from proxy.errors import ElasticsearchError, error, validation_error
+from proxy.inference.allocations import NUMBER_AND_ADAPTIVE, threads_faults
 from proxy.trained_models.byte_size import ByteSize, parse_byte_size
 from proxy.trained_models.failures import bad_request, illegal
 from proxy.xcontent.object_parser import BOOL, INT, STR, Field, parse_object, to_int
@@ -23,7 +24,6 @@ _STOP: Final = "cluster:admin/xpack/ml/trained_models/deployment/stop"
 _DEFAULT_TIMEOUT: Final = TimeValue(20 * 10**9)
 _DEFAULT_QUEUE_CAPACITY: Final = 10_000
 _MAX_QUEUE_CAPACITY: Final = 100_000
-_MAX_THREADS: Final = 32
 
 WaitFor = Literal["starting", "started", "fully_allocated"]
 _WAIT_FOR: Final[Mapping[str, WaitFor]] = {
@@ -166,7 +166,7 @@ class UpdateRequest:
             adaptive = (adaptive or AdaptiveAllocations()).merged(self.adaptive_allocations)
         if adaptive is not None:
             if adaptive.enabled and self.number_of_allocations is not None:
-                raise validation_error([_NUMBER_AND_ADAPTIVE])
+                raise validation_error([NUMBER_AND_ADAPTIVE])
             if faults := adaptive.faults():
                 raise validation_error(faults)
         number = self.number_of_allocations or deployment.number_of_allocations
@@ -178,9 +178,6 @@ class StopRequest:
     deployment_id: str
     allow_no_match: bool
     force: bool
-
-
-_NUMBER_AND_ADAPTIVE: Final = "[number_of_allocations] cannot be set if adaptive allocations is enabled"
 
 
 def parse_start(model_id: str, params: Params, body: bytes) -> StartRequest:
@@ -236,7 +233,7 @@ def parse_update(deployment_id: str, params: Params, body: bytes) -> UpdateReque
     if number is not None and number < 1:
         faults.append("[number_of_allocations] must be a positive integer")
     if number is not None and adaptive is not None and adaptive.enabled:
-        faults.append(_NUMBER_AND_ADAPTIVE)
+        faults.append(NUMBER_AND_ADAPTIVE)
     if adaptive is not None:
         faults += adaptive.faults()
     if faults:
@@ -284,13 +281,12 @@ def _start_faults(request: StartRequest) -> Sequence[str]:
         if number < 1:
             faults.append("[number_of_allocations] must be a positive integer")
         if adaptive is not None and adaptive.enabled:
-            faults.append(_NUMBER_AND_ADAPTIVE)
+            faults.append(NUMBER_AND_ADAPTIVE)
     if threads < 1:
         faults.append("[threads_per_allocation] must be a positive integer")
     if adaptive is not None:
         faults += adaptive.faults()
-    if threads > _MAX_THREADS or threads.bit_count() != 1:
-        faults.append(f"[threads_per_allocation] must be a power of 2 less than or equal to {_MAX_THREADS}")
+    faults += threads_faults(threads)
     if request.queue_capacity < 1:
         faults.append("[queue_capacity] must be a positive integer")
     if request.queue_capacity > _MAX_QUEUE_CAPACITY:

@@ -5,6 +5,7 @@ read before it (`token`): the objects around it repeat that place in their own m
 """
 
 import re
+import unicodedata
 from typing import Final
 
 from proxy.errors import Cause, ElasticsearchError
@@ -17,7 +18,10 @@ MAX_DIGITS: Final = 1000
 _VALUES: Final = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
 _BRACKETS: Final = {"Object": "}", "Array": "]"}
 _SHOWN_TOKEN: Final = 256
-_match_token: Final = re.compile(rb"[A-Za-z0-9_$]{1,%d}" % _SHOWN_TOKEN).match
+_WORDS: Final = {b"N": "INF", b"n": "Infinity"}
+"""What `I` and another letter may begin after a sign."""
+_OF_IDENTIFIERS: Final = frozenset({"Cf", "Ll", "Lm", "Lo", "Lt", "Lu", "Mc", "Mn", "Nd", "Nl", "Pc", "Sc"})
+_IGNORED_IN_IDENTIFIERS: Final = frozenset(map(chr, (*range(9), *range(0x0E, 0x1C), *range(0x7F, 0xA0))))
 _match_string_part: Final = re.compile(
     rb'[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+'
 ).match
@@ -75,17 +79,17 @@ def bad_value(body: bytes, offset: int, token: int, *, in_array: bool = False) -
     here = body[offset : offset + 1]
     if here in b",}" or (here == b"]" and in_array):
         return _unexpected(body, offset, ": expected a value", token)
+    if here in (b"+", b"-") and body[offset + 1 : offset + 2] in (b"I", b""):
+        return _bad_signed_word(body, offset, token)
     if here == b"+":
-        plus = (
-            " in numeric value: JSON spec does not allow numbers to have plus signs: enable "
-            "`JsonReadFeature.ALLOW_LEADING_PLUS_SIGN_FOR_NUMBERS` to allow"
-        )
-        return _unexpected(body, offset, plus, token, after=1)
+        return _bad_plus(body, offset + 1, token)
     if here == b"-" or here.isdigit():
         return _bad_number(body, offset, token)
-    word = _match_token(body, offset)
-    if word is not None:
-        return _bad_token(body, word[0].decode(), offset, token)
+    if here >= b"\xc0" and _is_part_of_identifier(chr(body[offset])) and offset + 1 < len(body):
+        # Jackson takes the first byte alone for a letter.
+        return syntax_error(body, offset + 2, f"Invalid UTF-8 start byte 0x{body[offset + 1]:x}", token)
+    if here.isalpha() or here in (b"_", b"$"):
+        return _bad_token(body, offset, token)
     return _unexpected(body, offset, f": expected a valid value {_VALUES}", token)
 
 
@@ -189,6 +193,8 @@ def _bad_number(body: bytes, offset: int, token: int) -> ParseError:
     assert part is not None  # it matches nothing at all too
     end = part.end()
     last = body[end - 1 : end]
+    if body.startswith(b"-.", offset):
+        return _unexpected(body, offset + 1, f": expected a valid value {_VALUES}", token)
     if last in (b"-", b"+") and end - 1 == offset:
         problem = "expected digit (0-9) to follow minus sign, for valid numeric value"
     elif last == b".":
@@ -204,13 +210,67 @@ def _bad_number(body: bytes, offset: int, token: int) -> ParseError:
     return syntax_error(body, end, reason, token)
 
 
-def _bad_token(body: bytes, word: str, offset: int, token: int) -> ParseError:
-    end = offset + len(word)
-    if word in ("NaN", "Infinity"):
+def _bad_signed_word(body: bytes, offset: int, token: int) -> ParseError:
+    """Return the fault of a sign and what may be meant for an infinite number."""
+    third = body[offset + 2 : offset + 3]
+    if not third:
+        if body[offset:] == b"-":
+            return _bad_number(body, offset, token)
+        return end_of_input(body, " in a Number value", token)
+    if third in _WORDS:
+        return _bad_token(body, offset, token, chr(body[offset]) + _WORDS[third])
+    if body[offset : offset + 1] == b"+":
+        return _bad_plus(body, offset + 2, token)
+    problem = "expected digit (0-9) to follow minus sign, for valid numeric value"
+    return _unexpected(body, offset + 2, f" in numeric value: {problem}", token)
+
+
+def _bad_plus(body: bytes, read: int, token: int) -> ParseError:
+    enable = "enable `JsonReadFeature.ALLOW_LEADING_PLUS_SIGN_FOR_NUMBERS` to allow"
+    problem = f"in numeric value: JSON spec does not allow numbers to have plus signs: {enable}"
+    return syntax_error(body, read, f"Unexpected character ('+' (code 43)) {problem}", token)
+
+
+def _bad_token(body: bytes, offset: int, token: int, word: str | None = None) -> ParseError:
+    """Return the fault of a word.
+
+    Args:
+        word: What it is if it is no other; else it may be a number that Jackson can be told to read.
+    """
+    shown, end = _identifier_at(body, offset)
+    if shown in (("NaN", "Infinity") if word is None else (word,)):
         enable = "enable `JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS` to allow"
-        return syntax_error(body, end, f"Non-standard token '{word}': {enable}", token)
-    reason = f"Unrecognized token '{word}': was expecting {_VALUES}"
-    return syntax_error(body, min(end + 1, len(body)), reason, token)
+        return syntax_error(body, end, f"Non-standard token '{shown}': {enable}", token)
+    if len(shown) == _SHOWN_TOKEN:
+        shown, read = shown + "...", end
+    else:
+        read = min(end + 1, len(body))  # the character that ends it
+    return syntax_error(body, read, f"Unrecognized token '{shown}': was expecting {_VALUES}", token)
+
+
+def _identifier_at(body: bytes, offset: int) -> tuple[str, int]:
+    """Return the word that begins at `offset`, as far as it is shown, and where that ends; a sign before it
+    is part of it.
+    """
+    characters = [chr(body[offset])]
+    end = offset + 1
+    while end < len(body) and len(characters) < _SHOWN_TOKEN:
+        size = _utf8_size(body[end])
+        try:
+            character = body[end : end + size].decode()
+        except UnicodeDecodeError:
+            break
+        character = chr(ord(character) & 0xFFFF)  # as Jackson casts it
+        if not _is_part_of_identifier(character):
+            break
+        characters.append(character)
+        end += size
+    return "".join(characters), end
+
+
+def _is_part_of_identifier(character: str) -> bool:
+    """``Character.isJavaIdentifierPart``."""
+    return unicodedata.category(character) in _OF_IDENTIFIERS or character in _IGNORED_IN_IDENTIFIERS
 
 
 def _control_character(body: bytes, offset: int, token: int | None) -> ParseError:
@@ -219,13 +279,13 @@ def _control_character(body: bytes, offset: int, token: int | None) -> ParseErro
     return syntax_error(body, offset + 1, reason, token)
 
 
-def _unexpected(body: bytes, offset: int, expected: str, token: int | None, after: int = 0) -> ParseError:
+def _unexpected(body: bytes, offset: int, expected: str, token: int | None) -> ParseError:
     code = body[offset]
     if code < ord(" "):
         return _control_character(body, offset, token)
     if code == ord("/"):
         return _bad_comment(body, offset, token)
-    return syntax_error(body, offset + after, f"Unexpected character ({_character(code)}){expected}", token)
+    return syntax_error(body, offset, f"Unexpected character ({_character(code)}){expected}", token)
 
 
 def _bad_comment(body: bytes, offset: int, token: int | None) -> ParseError:

@@ -24,6 +24,7 @@ from tests.support.inference import (
     ILLEGAL,
     INVALID,
     NEW,
+    ONLY_RERANK,
     RANKED,
     REQUEST,
     SERVICE,
@@ -35,6 +36,8 @@ from tests.support.inference import (
 from tests.support.search_app import ENDPOINT, NumberAtTheEnd, SearchApp, search_app
 from tests.support.searches import reranking
 
+NUMBER_AND_ADAPTIVE: Final = "[number_of_allocations] cannot be set if adaptive allocations is enabled"
+POWER_OF_TWO: Final = "[threads_per_allocation] must be a power of 2 less than or equal to 32"
 STORED: Final = {
     "inference_id": "mine",
     "task_type": "rerank",
@@ -125,7 +128,12 @@ class TestPut:
                 STATUS,
                 "Inference endpoint configuration is missing the [service] setting",
             ),
-            ("rerank/mine", {"service": "nope"}, STATUS, "Unknown service [nope]"),
+            (
+                "rerank/mine",
+                {"service": "nope"},
+                STATUS,
+                f"Unknown service [nope]: {ONLY_RERANK}; the services here are [elasticsearch]",
+            ),
             (
                 "rerank/mine",
                 {"service": "elasticsearch"},
@@ -136,7 +144,7 @@ class TestPut:
                 "text_embedding/mine",
                 NEW,
                 STATUS,
-                "The [elasticsearch] service does not support task type [text_embedding]",
+                f"Task type [text_embedding] is not available here: {ONLY_RERANK}",
             ),
             (
                 "rerank/mine",
@@ -241,6 +249,34 @@ class TestPut:
         refused(await app.call("PUT", f"/_inference/{path}", body), 400, type_, reason)
         assert (await app.call("GET", "/_inference/mine")).status == 404
 
+    @pytest.mark.every_version
+    @pytest.mark.parametrize(
+        ("changed", "messages"),
+        [
+            ({"num_threads": 3}, [POWER_OF_TWO]),
+            ({"num_threads": 64}, [POWER_OF_TWO]),
+            ({"num_threads": 2**31 - 1}, [POWER_OF_TWO]),
+            ({"adaptive_allocations": {"enabled": True}}, [NUMBER_AND_ADAPTIVE]),
+            (
+                {"num_threads": 6, "adaptive_allocations": {"enabled": True, "max_number_of_allocations": 4}},
+                [NUMBER_AND_ADAPTIVE, POWER_OF_TWO],
+            ),
+            ({"num_threads": 32, "adaptive_allocations": {"enabled": False}}, []),
+            ({"num_threads": 16, "num_allocations": None, "adaptive_allocations": {"enabled": True}}, []),
+        ],
+    )
+    async def test_what_no_deployment_may_have(
+        self, app: SearchApp, changed: Any, messages: list[str]
+    ) -> None:
+        """As `_ml/trained_models/…/deployment/_start` words it, which starts the endpoint's model."""
+        answer = await app.call("PUT", "/_inference/rerank/mine", settings(**changed))
+        found = await app.call("GET", "/_inference/mine")
+        if messages:
+            refused(answer, 400, REQUEST, invalid(*messages))
+            assert found.status == 404
+        else:
+            assert (answer.status, found.status) == (200, 200)
+
     @pytest.mark.parametrize(
         ("path", "body", "reason"),
         [
@@ -251,9 +287,10 @@ class TestPut:
             ("rerank/A", b"no", "Validation Failed: 1: Invalid inference_id; 'A'"),
             ("mine", b'{"service": 1, "x": 1}', "model is missing required setting [task_type]"),
             ("text_embedding/mine", b'{"x": 1}', "Inference endpoint configuration is missing the [service]"),
-            ("text_embedding/mine", b'{"service": "no", "x": 1}', "Unknown service [no]"),
+            ("text_embedding/mine", b'{"service": "no", "x": 1}', "Task type [text_embedding] is not"),
+            ("rerank/mine", b'{"service": "no", "x": 1}', "Unknown service [no]"),
             (
-                "text_embedding/mine",
+                "rerank/mine",
                 b'{"service": "elasticsearch", "x": 1}',
                 "Missing required field [service_settings]",
             ),
@@ -310,6 +347,57 @@ class TestPut:
         answer = await app.call("PUT", "/_inference/rerank/mine", body)
         assert answer.status == 400
         assert b"sk-1234" not in answer.body
+
+
+OTHER_TASKS: Final = ("text_embedding", "sparse_embedding", "completion", "chat_completion", "embedding")
+
+
+class TestOtherTasks:
+    """What only an `_inference` API of upstream's could do, where it has none."""
+
+    @pytest.mark.every_version
+    @pytest.mark.parametrize("task_type", OTHER_TASKS)
+    async def test_new_endpoints(self, app: SearchApp, task_type: str) -> None:
+        reason = f"Task type [{task_type}] is not available here: {ONLY_RERANK}"
+        for service in ("elser", "openai", "elasticsearch", "nope"):
+            body = {"service": service, "service_settings": {"num_threads": 1}}
+            for path, named in (("mine", {"task_type": task_type}), (f"{task_type}/mine", {})):
+                answer = await app.call("PUT", f"/_inference/{path}", {**body, **named})
+                refused(answer, 400, STATUS, reason)
+
+    @pytest.mark.parametrize("task_type", OTHER_TASKS)
+    @pytest.mark.parametrize(
+        ("method", "rest", "body"),
+        [
+            ("GET", "", b""),
+            ("DELETE", "", b""),
+            ("POST", "", {"input": "x"}),
+            ("POST", "/_stream", {"input": "x"}),
+            ("PUT", "/_update", {"service_settings": {"num_threads": 2}}),
+        ],
+    )
+    async def test_endpoints_that_there_cannot_be(
+        self, app: SearchApp, task_type: str, method: str, rest: str, body: Any
+    ) -> None:
+        answer = await app.call(method, f"/_inference/{task_type}/mine{rest}", body)
+        reason = f"Inference endpoint not found [mine]: {ONLY_RERANK}"
+        refused(answer, 404, "resource_not_found_exception", reason)
+
+    @pytest.mark.parametrize("task_type", OTHER_TASKS)
+    async def test_there_is_none_to_be_listed(self, app: SearchApp, task_type: str) -> None:
+        for path in (f"{task_type}/_all", f"{task_type}/*"):
+            assert (await app.call("GET", f"/_inference/{path}")).json() == {"endpoints": []}
+        assert (await app.call("GET", f"/_inference/_services/{task_type}")).json() == []
+
+    @pytest.mark.parametrize(
+        "path", ["_region_policy", "_region_policy/", "_ccm", "_stats", ".diagnostics", "_new/thing/_stream"]
+    )
+    async def test_other_apis_are_upstreams(self, app: SearchApp, path: str) -> None:
+        """Also those that nobody knows yet: no endpoint has such a name."""
+        for method in ("GET", "PUT", "POST", "DELETE"):
+            answer = await app.call(method, f"/_inference/{path}", {} if method in ("PUT", "POST") else b"")
+            assert (answer.status, answer.body) == (421, b"")
+        assert app.upstream.sent == []
 
 
 class TestGet:
@@ -555,6 +643,13 @@ class TestUpdate:
     ) -> None:
         await app.call("PUT", "/_inference/rerank/mine", NEW)
         refused(await app.call("PUT", f"/_inference/{path}/_update", body), status, type_, reason)
+        assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [STORED]}
+
+    async def test_what_no_deployment_may_have(self, app: SearchApp) -> None:
+        await app.call("PUT", "/_inference/rerank/mine", NEW)
+        both = {"num_allocations": 2, "adaptive_allocations": {"enabled": True}}
+        answer = await app.call("PUT", "/_inference/mine/_update", {"service_settings": both})
+        refused(answer, 400, REQUEST, invalid(NUMBER_AND_ADAPTIVE))
         assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [STORED]}
 
 

@@ -236,6 +236,32 @@ async def test_nested_documents(elasticsearch: RunningElasticsearch, nested_inde
     assert answer["hits"]["hits"]
 
 
+@pytest.mark.parametrize(
+    "inner_hits",
+    [None, [], {"name": "all", "size": 2}, [{"name": "a"}, {"name": "b", "collapse": {"field": "n"}}]],
+)
+@pytest.mark.parametrize(
+    "query",
+    [
+        "routing=r",
+        "routing=r,s&preference=_local",
+        "preference=_local",
+        "ignore_unavailable=true&routing=r",
+        "expand_wildcards=all",
+        "allow_no_indices=true&ignore_unavailable=false",
+    ],
+)
+async def test_what_inner_hits_of_groups_do_not_bear(
+    elasticsearch: RunningElasticsearch, index: str, query: str, inner_hits: Any
+) -> None:
+    """Native looks for them with options of the request that a point in time excludes, once for each hit."""
+    collapse = {"field": "group"} if inner_hits is None else {"field": "group", "inner_hits": inner_hits}
+    for more in ({}, {"size": 0}, {"from": 1}, {"explain": True}, {"track_total_hits": False}):
+        await compare(
+            elasticsearch.url, index, {"retriever": rescorer(standard()), "collapse": collapse, **more}, query
+        )
+
+
 @pytest.mark.parametrize("total", TOTALS)
 async def test_totals(elasticsearch: RunningElasticsearch, index: str, total: Any) -> None:
     body: JSON = {"retriever": rescorer(rescorer(standard(), 8), 5), "size": 2}
@@ -278,6 +304,10 @@ def described(query: Any) -> Any:
         {"retriever": rescorer(standard(sort=[{"n": "asc"}]))},
         {"retriever": rescorer(standard(sort=[{"unknown": "asc"}]))},
         {"retriever": rescorer(standard()), "from": 20_000},
+        {"retriever": rescorer(standard()), "from": 2**31 - 1},
+        {"retriever": rescorer(standard()), "from": 2**31 - 1, "size": 0},
+        {"retriever": rescorer(standard()), "from": 2**31 - 4, "size": 3},
+        {"retriever": rescorer(standard()), "from": 2**31 - 3, "size": 3, "track_total_hits": False},
         {"retriever": rescorer(standard()), "aggs": {"g": {"terms": {"field": "text"}}}},
         {"retriever": rescorer(standard()), "pit": {"id": "nonsense"}},
         {

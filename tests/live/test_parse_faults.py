@@ -280,3 +280,49 @@ async def test_constraints_and_ends(
     ours = await app.search(index, broken)
     if ours.status != 421:  # else it is upstream that tells
         assert ours.json() == json.loads(await native(app, elasticsearch, index, broken))
+
+
+PLACES: Final = (
+    b'{"retriever":{"rescorer":{"min_score":%b,"retriever":{"standard":{}}}}}',
+    b'{"retriever":{"rescorer":{"retriever":{"standard":{"terminate_after":%b}}}},"size":1}',
+    b'{"retriever":{"rescorer":{"retriever":{"standard":{"query":{"match":{"text":%b}}}}}}}',
+    b'{"retriever":{"rescorer":{"rescore":{"window_size":%b},"retriever":{"standard":{}}}}}',
+    b'{"size":1,"from":%b,"retriever":{"rescorer":{}}}',
+    b'{"min_score":%b',
+)
+WORDS: Final = (
+    *("NaN", "Infinity", "-Infinity", "+Infinity", "INF", "-INF", "+INF", "-NaN", "NaNs", "-Infinity1"),
+    *(
+        "-Infinit",
+        "+Infi",
+        "-In",
+        "-IN",
+        "-INFO",
+        "-I",
+        "+I",
+        "-Ix",
+        "+Ix",
+        "-",
+        "+",
+        "+1",
+        "+.5",
+        "-.5",
+        ".5",
+    ),
+    *("nan", "Na", "I", "tru", "truest", "nul", "None", "TRUE", "$", "_", "$a_1", "undefined", "'a'", "0x10"),
+    *("é", "ü1", "א", "€", "\U0001d400", "tré", "tru€x", "a\u0301\u203f", "a\U0001d400b", "a\x01b", "a\x7fb"),
+    *("a" * 255, "a" * 256, "a" * 300, "é" * 300, "a" + "é" * 254, "a" + "é" * 255, "-Infinity" + "y" * 300),
+)
+
+
+@pytest.mark.every_version
+@pytest.mark.parametrize("place", PLACES)
+async def test_words_that_are_no_values(
+    app: SearchApp, elasticsearch: RunningElasticsearch, index: str, place: bytes
+) -> None:
+    for word in WORDS:
+        broken = place % word.encode()
+        ours = await app.search(index, broken)
+        if ours.status != 421:  # else it is upstream that tells
+            answer = json.loads(await native(app, elasticsearch, index, broken))
+            assert (word, ours.json()) == (word, answer)

@@ -276,6 +276,14 @@ class _Trees:
             body["query"] = QUERY
         return json.dumps(self._shuffled(body)).encode()
 
+    def deep_body(self) -> bytes:
+        """With about as many retrievers inside one another as there may be."""
+        tree = self._spoilt(self._tree(self._one_of(0, 1)))
+        for _ in range(self._random.randrange(12, 18)):
+            options = {"foo": 1} if self._now_and_then(0.02) else {}
+            tree = self._one_of(rescorer, diversify)(tree, **options)
+        return json.dumps({"retriever": tree, **({"size": 99} if self._now_and_then(0.1) else {})}).encode()
+
     def query(self) -> str:
         return str(self._one_of("", "", "", "size=4", "scroll=1m"))
 
@@ -347,3 +355,113 @@ def test_any_tree(elasticsearch: RunningElasticsearch, index: str, seed: int) ->
             assert told == answer, (body, query)
             refused += 1
     assert 10 < refused < 60
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_deep_tree(elasticsearch: RunningElasticsearch, index: str, seed: int) -> None:
+    """More than 16 retrievers inside one another are refused before all that comes later in the text."""
+    trees, told_of_depth = _Trees(seed), 0
+    for _ in range(60):
+        body = trees.deep_body()
+        told, answer = refusal(index, body), native(elasticsearch, index, body).json()
+        if told is None:  # native gives up rewriting these, where the application does not
+            error = answer.get("error", {"type": _AT_RUN_TIME[0]})
+            assert error["type"] in _AT_RUN_TIME or error["reason"].startswith("too many rewrite rounds")
+        else:
+            assert told == answer, body
+            told_of_depth += told["error"]["type"] == "retriever_nesting_depth_exceeded_exception"
+    assert 10 < told_of_depth < 60
+
+
+@pytest.mark.parametrize("innermost", [STANDARD, {"standrd": {}}, {}, [], {"knn": 1}, diversify(foo=1)])
+@pytest.mark.parametrize("levels", [15, 16, 17])
+def test_sixteen_levels(elasticsearch: RunningElasticsearch, index: str, levels: int, innermost: Any) -> None:
+    tree = innermost
+    for level in range(levels):
+        tree = rescorer(tree) if level % 3 else diversify(tree)
+    for body in (encode(tree), encode(tree, size=-1), encode(tree, querry=1)):
+        told, answer = refusal(index, body), native(elasticsearch, index, body).json()
+        if told is not None:
+            assert told == answer
+
+
+MEMBERS: Final[dict[str, tuple[Any, ...]]] = {
+    "query": (QUERY,),
+    "knn": ([], {"field": "v", "query_vector": [1, 0], "k": 1, "num_candidates": 2}),
+    "search_after": ([1],),
+    "terminate_after": (0, "0", 3),
+    "sort": ([], ["n"]),
+    "rescore": ([], RESCORE, [RESCORE]),
+    "sub_searches": ([], [{"query": QUERY}], [{"query": QUERY}] * 2),
+    "slice": ({"id": 0, "max": 2},),
+    "collapse": ({"field": "n"},),
+    "stored_fields": ("_none_", ["_none_"], "n", []),
+    "_source": (True, False, "n", [], {"includes": "n"}, "false"),
+    "fields": ([], ["n"]),
+    "from": (0, 1, 2**31 - 1),
+    "size": (0, 5, 50),
+    "track_total_hits": (True, False, 5),
+    "min_score": (0.1,),
+}
+OPTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "scroll": ("1m",),
+    "q": ("a", ""),
+    "sort": ("", "n", "n:asc", "n:bogus", "n:bogus,n"),
+    "terminate_after": ("0", "2"),
+    "stored_fields": ("_none_", "_none_,", "n", ""),
+    "_source": ("true", "false", "n", ""),
+    "_source_includes": ("n",),
+    "_source_excludes": ("n",),
+    "_source_exclude_vectors": ("true",),
+    "from": ("0", "3"),
+    "size": ("0", "40"),
+    "request_cache": ("true", "false"),
+    "search_type": ("query_then_fetch",),
+    "rest_total_hits_as_int": ("true",),
+    "routing": ("r",),
+    "preference": ("_local",),
+    "ignore_unavailable": ("true", "false"),
+    "allow_no_indices": ("true", "false"),
+    "ignore_throttled": ("true", "false"),
+    "expand_wildcards": ("open", "open,open", "hidden", "open,closed", "all", "none"),
+    "ccs_minimize_roundtrips": ("true", "false"),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_search_around_a_tree(elasticsearch: RunningElasticsearch, index: str, seed: int) -> None:
+    """What validation finds in a whole request: all of it, numbered in native's order."""
+    chosen = random.Random(seed)
+    path = f"/{index}/_pit?keep_alive=1m"
+    pit = {"id": elasticsearch.server.call("POST", path).json()["id"]}
+    refused = 0
+    for _ in range(150):
+        members = {
+            name: chosen.choice(MEMBERS[name]) for name in chosen.sample([*MEMBERS], chosen.randint(0, 5))
+        }
+        names = chosen.sample([*OPTIONS], chosen.randint(0, 4))
+        query = "&".join(f"{name}={chosen.choice(OPTIONS[name])}" for name in names)
+        if chosen.random() < 0.4:
+            members["pit"] = pit
+        body = encode(rescorer(rescore=FIVE), **members)
+        where = None if "pit" in members and chosen.random() < 0.7 else index
+        target = f"/_search?{query}" if where is None else f"/{where}/_search?{query}"
+        headers = {"Content-Type": "application/json"}
+        answer = elasticsearch.server.call("POST", target, body, headers=headers).json()
+        told = whole_refusal(where, body, query)
+        if told is None:
+            error = answer.get("error", {"type": _AT_RUN_TIME[0]})
+            assert error["type"] in _AT_RUN_TIME, (target, body)
+        else:
+            assert told == answer, (target, body)
+            refused += 1
+    elasticsearch.server.call("DELETE", "/_pit", pit)
+    assert 30 < refused < 150
+
+
+def whole_refusal(index: str | None, body: bytes, query: str) -> Any:
+    try:
+        parse_search(index, parse_params(query), body, evaluate=EVALUATE)
+    except ElasticsearchError as failure:
+        return json.loads(json.dumps(failure.body()))
+    return None

@@ -6,7 +6,7 @@ Positions differ with the text around, so they are left out of the comparison; `
 import json
 import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -190,3 +190,73 @@ async def test_a_fault_before_any_retriever_is_upstreams_to_tell(
 ) -> None:
     """It meets it first, as native does, and has the words."""
     assert (await app.search(index, body)).status == 421
+
+
+MEANT: Final = {
+    "text_similarity_rerank": "[text_similarity_reranker]",
+    "text_similarity_rerankr": "[text_similarity_reranker]",
+    "text_similarity_ranker": "[text_similarity_reranker]",
+    "text-similarity-reranker": "[text_similarity_reranker]",
+    "text_similarity": "[text_similarity_reranker]",
+    "textSimilarityReranker": "[text_similarity_reranker]",
+    "reranker": "[random_reranker]",
+    "rff": "[rrf]",
+    "linar": "[linear]",
+    "pined": "[pinned]",
+    "rules": "[rule]",
+    "linerd": "[linear]",
+    "diversfy": "[diversify]",
+    "rescorrer": "[rescorer]",
+    "standardd": "[standard]",
+}
+
+
+@pytest.mark.every_version
+@pytest.mark.parametrize("name", MEANT)
+async def test_what_a_misspelt_retriever_was_meant_for(
+    app: SearchApp, elasticsearch: RunningElasticsearch, index: str, name: str
+) -> None:
+    """An Elasticsearch without the retriever says all of it but that."""
+    told = f"unknown retriever [{name}] did you mean {MEANT[name]}?"
+    for body in (
+        {"retriever": {name: {"field": "text"}}},
+        {"size": 1, "retriever": {name: {"retriever": reranking()["retriever"]}}, "sort": ["n"]},
+    ):
+        for data in (json.dumps(body).encode(), json.dumps(body, indent=1).encode()):
+            ours, native = (
+                await app.search(index, data, "pretty"),
+                direct(elasticsearch, index, data, "pretty"),
+            )
+            if ours.status == 421:
+                assert native.json()["error"]["reason"] == told
+                continue
+            said = re.sub(rb'unknown retriever [^"]*', told.encode(), native.body)
+            assert (ours.status, ours.body) == (native.status, said)
+
+
+async def test_what_a_misspelt_retriever_was_meant_for_in_other_ways(app: SearchApp, index: str) -> None:
+    body: dict[str, Any] = {"retriever": {"rrrf": {}}}
+    told = "unknown retriever [rrrf] did you mean [rrf]?"
+    lines = [{"index": index}, body, {}, {"query": {"match_all": {}}}]
+    many = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    assert (await app.call("POST", "/_msearch", many)).json()["error"]["reason"] == told
+    answer = await app.search(index, body, "format=yaml")
+    assert (answer.status, answer.headers["Content-Type"]) == (400, "application/yaml")
+    assert f'\n  reason: "{told}"\n'.encode() in answer.body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"query": {"bogus": {}}, "retriever": {"rrrf": {}}},
+        {"size": -1, "retriever": {"rrrf": {}}},
+        {"retriever": {"rescorer": {"retriever": {"rrrf": {}}}}},
+    ],
+)
+async def test_nothing_is_suggested_where_native_does_not(
+    app: SearchApp, elasticsearch: RunningElasticsearch, index: str, body: dict[str, Any]
+) -> None:
+    """Another mistake comes first, or the name stands below another."""
+    data = json.dumps(body).encode()
+    ours, native = await app.search(index, data), direct(elasticsearch, index, data)
+    assert (ours.status, ours.json()) == (native.status, native.json())

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +13,7 @@ from proxy.engine import DeadlineExceededError, ModelFailedError, QueueFullError
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.raw_http import Serve, Wire, answering, connect, raw_server
+from tests.support.retrievers import rrf
 from tests.support.search_app import TWO_STAGES, Answer, SearchApp, search_app
 from tests.support.searches import KNN, QUERY, STANDARD, reranking
 
@@ -24,6 +25,10 @@ MAPPING = {
     }
 }
 """of the index of `crimes`"""
+
+CRIMES: Final = [{"text": f"crime {n}", "v": [1, n]} for n in range(1, 9)]
+UNREADABLE: Final = ("_source", "_seq_no", "_field_names", "_nested_path", "_data_stream_timestamp")
+"""Fields whose values Elasticsearch does not give."""
 
 
 @pytest.fixture
@@ -202,6 +207,58 @@ class TestInnerSearches:
         assert answer.status == 400
         assert "Result window is too large" in answer.json()["error"]["root_cause"][0]["reason"]
         assert (await app.search(crimes, {**reranking(), "from": 9_000})).hits == []
+
+    @BOTH_PATHS
+    @pytest.mark.every_version
+    @pytest.mark.parametrize("field", UNREADABLE)
+    @pytest.mark.parametrize("shards", [1, 2])
+    async def test_a_field_that_cannot_be_read(
+        self,
+        app: SearchApp,
+        elasticsearch: RunningElasticsearch,
+        make_index: MakeIndex,
+        path: str,
+        field: str,
+        shards: int,
+    ) -> None:
+        """By the retriever that wants it, in its own phase, after what is below it."""
+        index = make_index(CRIMES, mappings=MAPPING, settings={"number_of_shards": shards})
+        shown = {"fields": [field], "_source": False}
+        direct = elasticsearch.server.call("POST", f"/{index}/_search", {"query": QUERY, **shown})
+        failure = json.loads(direct.body)["error"]
+        failure.pop("root_cause")
+        assert failure["reason"] == "all shards failed"
+        failure["phase"] = "rank-feature"
+        unread = reranking(field=field)["retriever"]
+        trees = [
+            (unread, "standard"),
+            (reranking(unread)["retriever"], "standard"),
+            (rrf(STANDARD, unread), "standard"),
+            (reranking(reranking()["retriever"], field=field)["retriever"], "rank_docs_retriever"),
+            (reranking(rrf(STANDARD, STANDARD), field=field)["retriever"], "rank_docs_retriever"),
+            (reranking(unread, field=UNREADABLE[0])["retriever"], "standard"),
+        ]
+        for tree, child in trees:
+            answer = await app.search(index, {"retriever": tree}, path)
+            assert answer.status == direct.status
+            assert answer.json()["error"]["reason"] == wrapper(child)
+            (told,) = answer.json()["error"]["suppressed"]
+            assert told == failure
+        nothing: Any = {"standard": {"query": {"match_none": {}}}}
+        for tree in (reranking(nothing, field=field), reranking(rrf(nothing, nothing), field=field)):
+            assert (await app.search(index, tree, path)).hits == []
+
+    @BOTH_PATHS
+    async def test_a_field_that_some_shards_cannot_be_asked_for(
+        self, app: SearchApp, make_index: MakeIndex, path: str
+    ) -> None:
+        """Their documents are missed there, and nowhere below."""
+        index = make_index(CRIMES, mappings=MAPPING, settings={"number_of_shards": 2})
+        one = {"standard": {"query": {"ids": {"values": ["1"]}}}}
+        answer = await app.search(index, reranking(reranking(one)["retriever"], field="_source"), path)
+        assert (answer.hits, answer.total["value"]) == ([], 1)
+        texts = len(app.engine.asked)
+        assert texts > 0
 
     @BOTH_PATHS
     async def test_an_empty_window(self, app: SearchApp, crimes: str, path: str) -> None:

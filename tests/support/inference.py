@@ -15,6 +15,11 @@ RANKED: Final = [
 ]
 ILLEGAL, STATUS, INVALID = "illegal_argument_exception", "status_exception", "validation_exception"
 REQUEST = "action_request_validation_exception"
+ONLY_RERANK: Final = (
+    "rerank-proxy serves the task type [rerank] alone, "
+    "and the Elasticsearch behind it has no [_inference] API"
+)
+"""What the proxy says of all else where Elasticsearch has no such API."""
 
 
 def invalid(*messages: str) -> str:

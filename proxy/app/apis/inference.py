@@ -9,15 +9,18 @@ from proxy.app.apis.endpoint_references import references, referring_pipelines
 from proxy.app.apis.parameters import check_no_body, check_params
 from proxy.app.apis.replies import json_reply, printed_reply, printer_of
 from proxy.app.apis.upstream_inference import UpstreamInference
-from proxy.errors import error
+from proxy.errors import ElasticsearchError, error
 from proxy.inference.configuration import RERANK, EndpointConfig
 from proxy.inference.endpoints import Endpoints
 from proxy.inference.failures import (
     InferenceFailedError,
     TimedOutError,
+    never_found,
     not_found,
+    not_served,
     status_error,
     timed_out,
+    unknown_service,
     wrong_task_type,
 )
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput
@@ -102,7 +105,7 @@ class InferenceApi:
         if endpoint is None:
             if await self.upstream_answers(context):
                 return None
-            raise not_found(target.inference_id)
+            raise _nowhere(target)
         if not target.matches(RERANK):
             raise wrong_task_type(RERANK, target.task_type)
         return _endpoints(context, [printer_of(context).value(endpoint.config.document(), 2)])
@@ -126,6 +129,10 @@ class InferenceApi:
         is_ours = request.task_type == RERANK and service is not None
         if not is_ours and await self.upstream_answers(context):
             return None
+        if request.task_type != RERANK:
+            raise not_served(request.task_type)
+        if service is None:
+            raise unknown_service(request.service, self._endpoints.services)
         config = await offload(len(context.body), _parse, service, inference_id, request)
         if await self._upstream.has(context.upstream(), inference_id):
             raise already_exists(inference_id)
@@ -143,6 +150,8 @@ class InferenceApi:
             return None
         check_id(inference_id)
         request = await offload(len(context.body), parse_update, context.body, target.task_type)
+        if endpoint is None and request.task_type not in (ANY, RERANK):
+            raise never_found(inference_id)
         if endpoint is None:
             reason = f"The inference endpoint [{inference_id}] does not exist and cannot be updated"
             raise error(404, "resource_not_found_exception", reason)
@@ -169,7 +178,7 @@ class InferenceApi:
         if endpoint is None:
             if await self.upstream_answers(context):
                 return None
-            raise not_found(inference_id)
+            raise _nowhere(target)
         if not target.matches(RERANK):
             raise wrong_task_type(RERANK, target.task_type)
         if dry_run or not force:
@@ -205,7 +214,7 @@ class InferenceApi:
                 return None
             if target.task_type == RERANK:  # else the endpoint is looked up first, to know what body to read
                 await offload(len(context.body), parse_rerank, context.body)
-            raise not_found(target.inference_id)
+            raise _nowhere(target)
         check_runs(target.task_type)
         request = await offload(len(context.body), parse_rerank, context.body)
         service = self._service(endpoint.config)
@@ -235,7 +244,7 @@ class InferenceApi:
         if endpoint is None:
             if await self.upstream_answers(context):
                 return None
-            raise not_found(target.inference_id)
+            raise _nowhere(target)
         check_runs(target.task_type)
         raise status_error(405, f"Streaming is not allowed for service [{endpoint.config.service}].")
 
@@ -274,10 +283,8 @@ class InferenceApi:
         return await self._upstream.exists(context.upstream())
 
 
-def _parse(service: Service | None, inference_id: str, request: PutRequest) -> EndpointConfig:
+def _parse(service: Service, inference_id: str, request: PutRequest) -> EndpointConfig:
     """Elasticsearch's checks of a new endpoint, in its order."""
-    if service is None:
-        raise status_error(400, f"Unknown service [{request.service}]")
     if service.context.models.is_deployed(inference_id):
         raise status_error(
             400,
@@ -286,13 +293,16 @@ def _parse(service: Service | None, inference_id: str, request: PutRequest) -> E
         )
     if request.service_settings is None:
         raise status_error(400, "Missing required field [service_settings]")
-    if request.task_type != RERANK:
-        raise status_error(
-            400, f"The [{request.service}] service does not support task type [{request.task_type}]"
-        )
     if request.others:
         raise unknown_settings(request.others, service.name)
     return service.parse(inference_id, request.service_settings, request.task_settings)
+
+
+def _nowhere(target: Target) -> ElasticsearchError:
+    """Neither here nor upstream is such an endpoint."""
+    if not target.matches(RERANK):
+        return never_found(target.inference_id)
+    return not_found(target.inference_id)
 
 
 def _timeout(context: RequestContext) -> TimeValue:

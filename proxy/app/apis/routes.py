@@ -16,12 +16,13 @@ from proxy.app.apis.upstream_models import PATH as MODELS
 from proxy.app.async_searches import AsyncSearches
 from proxy.app.metrics import InferenceMetrics, RequestCounter, SearchMetrics
 from proxy.async_search_id import PATTERN
+from proxy.edge.router import OTHER_INFERENCE_NAMES
 from proxy.inference import privileges
 from proxy.inference.privileges import Action, Privileges
 from proxy.search.executor import Executor
 
 _INDEX = r"/(?:(?P<index>[^/]+)/)?"
-_FIRST = r"(?P<first>[^/]+)"
+_FIRST = rf"(?P<first>(?!{OTHER_INFERENCE_NAMES})[^/]+)"
 _SECOND = r"(?P<second>[^/]+)"
 _ID = r"(?P<id>[^/]+)"
 

@@ -21,8 +21,9 @@ from proxy.engine import (
     QueueFullError,
     UnknownModelError,
 )
-from proxy.errors import Cause
+from proxy.errors import Cause, validation_error
 from proxy.file_names import without_directories
+from proxy.inference.allocations import NUMBER_AND_ADAPTIVE, threads_faults
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
@@ -97,7 +98,18 @@ class LocalRanker:
             raise timed_out(self._inference_id, f"{self._context.timeout_s:g}s", inner) from None
 
     async def check(self, deadline: float) -> None:
-        """Its settings have been checked; in Elasticsearch, too, a model is started once it is kept."""
+        """Whether Elasticsearch would begin to start its deployment. The model is started once it is kept.
+
+        Raises:
+            InferenceFailedError: 400, no deployment can have such threads and allocations.
+        """
+        if DEPLOYMENT_ID in self._settings:
+            return
+        faults = [*threads_faults(self._settings[NUM_THREADS])]
+        if NUM_ALLOCATIONS in self._settings and self._settings.get(ADAPTIVE, {}).get("enabled"):
+            faults.insert(0, NUMBER_AND_ADAPTIVE)
+        if faults:
+            raise InferenceFailedError(400, validation_error(faults).cause)
 
     async def start(self, deadline: float) -> None:
         """Wait for the model.

@@ -13,7 +13,6 @@ from proxy.search.answer.explanations import Detail, Explanation, Source
 from proxy.search.evaluation import Search
 from proxy.search.inner import bodies, queries
 from proxy.search.inner.found import Found
-from proxy.search.language.request import SearchRequest
 from proxy.search.language.retrievers import (
     DiversifyRetriever,
     KnnRetriever,
@@ -28,7 +27,7 @@ from proxy.search.ranks.pins import MAX_ORGANIC_SCORE
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.ranks.scores import Float32s
 from proxy.search.rawjson import Printer, elements, members, text
-from proxy.search.run import AN_INNER_SEARCH
+from proxy.search.run import AN_INNER_SEARCH, Run
 from proxy.upstream import Reply, reading
 from proxy.xcontent.java_numbers import print_float
 
@@ -39,28 +38,23 @@ _NESTED: Final = b"FieldExistsQuery [field=_primary_term]"
 
 
 async def explained(
-    hits: bytes,
-    root: Found,
-    request: SearchRequest,
-    pit: bytes,
-    search: Search,
-    windows: rank_docs.Windows,
-    printer: Printer,
+    hits: bytes, root: Found, run: Run, pit: bytes, search: Search, printer: Printer, final: bytes
 ) -> bytes:
     """The `hits` object of the final answer with native's explanations in it.
 
     Args:
         search: Sends one more search for each leaf of the tree.
-        windows: As for `rank_docs.printed`.
         printer: Of the answer, in which `hits` stands at depth 1.
+        final: The body of the final search.
     """
     with reading(AN_INNER_SEARCH):
         outer = members(hits)
-        shown = {_key(hit): hit for hit in map(members, elements(outer["hits"]))}
+        shown = [*map(members, elements(outer["hits"]))]
+    keys = await _keys(shown, final, search)
     ranked = {(doc.index, doc.id) for doc in root.docs}
     # Of a document that is not ranked native tells how many of the ranked ones are on its shard.
-    docs = [doc for doc in root.docs if (doc.index, doc.id) in shown or not ranked.issuperset(shown)]
-    boosts = await _boosts(request.others.get("indices_boost"), docs, pit, search)
+    docs = [doc for doc in root.docs if (doc.index, doc.id) in keys or not ranked.issuperset(keys)]
+    boosts = await _boosts(run.request.others.get("indices_boost"), docs, pit, search)
     groups = [
         [doc for doc in docs if boosts.get(doc.index, 1.0) == boost] for boost in {*boosts.values(), 1.0}
     ]
@@ -69,7 +63,7 @@ async def explained(
         """What upstream says of a query and the documents to explain."""
         searches = [
             bodies.explaining_search(
-                pit, query, group, boost=boosts.get(group[0].index, 1.0), profiles=request.asks("profile")
+                pit, query, group, boost=boosts.get(group[0].index, 1.0), profiles=run.request.asks("profile")
             )
             for group in groups
             if group
@@ -80,9 +74,26 @@ async def explained(
 
     tree = await _explain_leaves(root, explain)
     with reading(AN_INNER_SEARCH):
-        await offload(len(hits), _explain_hits, tree, boosts, shown, windows, printer)
-    outer["hits"] = printer.array([printer.object(hit, 3) for hit in shown.values()], 2)
+        page = [*zip(keys, shown, strict=True)]
+        await offload(len(hits), _explain_hits, tree, boosts, page, run.windows, printer)
+    outer["hits"] = printer.array([printer.object(hit, 3) for hit in shown], 2)
     return printer.object(outer, 1)
+
+
+async def _keys(hits: Sequence[_Hit], final: bytes, search: Search) -> Sequence[_Key]:
+    """Which document each hit is. Where the client wants nothing that is stored, hits do not say, and the
+    same page is searched for once more.
+    """
+    identified = hits
+    if not all("_id" in hit for hit in hits):
+        answer = await search(bodies.identifying_search(final))
+        with reading(AN_INNER_SEARCH):
+            identified = _hits(answer)
+    with reading(AN_INNER_SEARCH):
+        keys = [*map(_key, identified)]
+        if [text(hit["_index"]) for hit in hits] != [index for index, _ in keys]:
+            raise ValueError("another page")
+    return keys
 
 
 async def _boosts(
@@ -103,12 +114,12 @@ def _hits(answer: Reply) -> Sequence[_Hit]:
 def _explain_hits(
     tree: "_Node",
     boosts: Mapping[str, float],
-    shown: Mapping[_Key, _Hit],
+    shown: Sequence[tuple[_Key, _Hit]],
     windows: rank_docs.Windows,
     printer: Printer,
 ) -> None:
     shards = _shards(tree, shown)
-    for key, hit in shown.items():
+    for key, hit in shown:
         detail = _explain(tree, key, boosts.get(key[0], 1.0))
         hit["_explanation"] = _of_hit(tree, detail, hit, shards, windows).printed(printer, 4)
 
@@ -261,10 +272,10 @@ def _of_linear(
     return explanations.linear(doc.score, weights, normalizers, normalized, sources)
 
 
-def _shards(root: _Node, shown: Mapping[_Key, _Hit]) -> Mapping[bytes, Sequence[RankDoc]]:
+def _shards(root: _Node, shown: Sequence[tuple[_Key, _Hit]]) -> Mapping[bytes, Sequence[RankDoc]]:
     """The ranked documents of each shard, by its printed name."""
     hits = [(key, hit) for node in _walk(root) for key, hit in node.hits.items()]
-    names = {key: hit["_shard"] for key, hit in [*hits, *shown.items()]}
+    names = {key: hit["_shard"] for key, hit in [*hits, *shown]}
     shards: dict[bytes, list[RankDoc]] = {}
     for doc in root.found.docs:
         if (doc.index, doc.id) in names:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from proxy.errors import Cause, ElasticsearchError
@@ -18,6 +19,14 @@ class RankPhaseError(ElasticsearchError):
     def __init__(self, status: int, cause: Cause) -> None:
         reason = "Computing updated ranks for results failed"
         super().__init__(status, Cause(_SEARCH_FAILURE, reason, _PHASE, caused_by=cause))
+
+
+class UnreadFieldError(ElasticsearchError):
+    """A window's texts could not be read on any shard, which the search reports of the same phase."""
+
+    def __init__(self, failure: ElasticsearchError) -> None:
+        metadata = {**failure.cause.metadata, "phase": _PHASE["phase"]}
+        super().__init__(failure.status, replace(failure.cause, metadata=metadata))
 
 
 def children_failed(
@@ -52,6 +61,13 @@ def search_failure(reply: Reply) -> ElasticsearchError | None:
         return None
 
 
+def may_be_for_fields(failure: ElasticsearchError) -> bool:
+    """Whether a search may have failed for the fields that it was to return. Other statuses tell of load, to
+    which nothing should be added.
+    """
+    return failure.status in (400, 500)
+
+
 _PARTS: Final = ("type", "reason", "root_cause", "caused_by", "suppressed")
 
 
@@ -70,4 +86,5 @@ def cause_of(error: Mapping[str, Any]) -> Cause:
         {name: value for name, value in error.items() if name not in _PARTS},
         caused_by=None if inner is None else cause_of(inner),
         suppressed=tuple(map(cause_of, error.get("suppressed", ()))),
+        has_reason=error.get("reason") is not None,
     )

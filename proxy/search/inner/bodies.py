@@ -19,6 +19,8 @@ from proxy.search.inner.queries import (
 from proxy.search.language.request import SearchRequest
 from proxy.search.language.retrievers import KnnRetriever, LeafRetriever, TextSimilarityReranker
 from proxy.search.ranks.ranking import RankDoc
+from proxy.search.rawjson import members
+from proxy.xcontent.object_parser import INT_MAX
 from proxy.xcontent.source import parse_array
 
 _NO_ID: Final = b'{"ids":{"values":["%s"]}}' % (b"-" * 513)
@@ -26,6 +28,10 @@ _NO_ID: Final = b'{"ids":{"values":["%s"]}}' % (b"-" * 513)
 _SHARD_DOC_ORDER: Final = b'{"_shard_doc":"asc"}'
 _NOT_IN_FINAL: Final = frozenset({"pit", "indices_boost"})
 """Native ignores `indices_boost` here; upstream would multiply the rank docs' scores by it."""
+_DECIDE_ON_HITS: Final = frozenset(
+    {"pit", "query", "from", "size", "min_score", "post_filter", "collapse", "slice", "runtime_mappings"}
+)
+"""Members of a body that have a say in which documents a page shows."""
 
 
 def single_search(request: SearchRequest, reranker: TextSimilarityReranker, child: LeafRetriever) -> bytes:
@@ -73,7 +79,7 @@ def final_search(request: SearchRequest, pit: bytes, root: Found, *, expensive: 
     body["pit"] = pit
     body["query"] = _final_query(request, root)
     body["from"] = to_json(request.from_)
-    body["size"] = to_json(min(request.page_size, max(0, ranked - request.from_)))
+    body["size"] = to_json(_size(request, ranked))
     if request.track_total_hits is not None:
         body["track_total_hits"] = to_json(request.track_total_hits)
     if request.final_min_score is not None:
@@ -81,6 +87,18 @@ def final_search(request: SearchRequest, pit: bytes, root: Found, *, expensive: 
     if expensive and "highlight" in body and needs_tail(request, ranked):
         body |= highlighting(body, highlightable(root, explains=request.asks("explain")))
     return to_object(body)
+
+
+def _size(request: SearchRequest, ranked: int) -> int:
+    """The page ends with the last rank doc. Native adds in 32 bits: an end beyond those is none."""
+    end = request.from_ + request.page_size
+    return max(0, ranked - request.from_) if ranked < end <= INT_MAX else request.page_size
+
+
+def identifying_search(final: bytes) -> bytes:
+    """Which documents stand on the page of a final search, in its order."""
+    body = {name: value for name, value in members(final).items() if name in _DECIDE_ON_HITS}
+    return to_object({**body, "track_total_hits": b"false", "_source": b"false"})
 
 
 def _final_query(request: SearchRequest, root: Found) -> bytes:

@@ -13,7 +13,7 @@ from proxy.search.language.retriever_names import uses
 from proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER, CompoundRetriever, LeafRetriever
 from proxy.xcontent.faults import ParseError
 from proxy.xcontent.object_parser import INT_MAX, parsing_error, to_bool, to_float, to_int
-from proxy.xcontent.source import BOOLEAN, NUMBER, STRING, Node, parse
+from proxy.xcontent.source import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Node, parse, parse_array
 
 TrackTotalHits = bool | int
 
@@ -58,6 +58,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         elif name in _SCALARS:
             values[name] = _body_value(member, name, _SCALARS[name])
         else:
+            _check_queries(name, member, others)
             others[name] = member.raw
     retriever = values["retriever"]
     if isinstance(retriever, LeafRetriever):
@@ -90,6 +91,25 @@ def _body_value(node: Node, name: str, convert: Callable[[Node], Any]) -> Any:
         return convert(node)
     except ParseError as failure:
         raise ElasticsearchError(400, failure.cause) from None
+
+
+def _check_queries(name: str, node: Node, before: Mapping[str, bytes]) -> None:
+    """Refuse `query` and `sub_searches` side by side: the second one in the text is at fault, and an empty
+    first one is none.
+    """
+    if name == "query" and node.kind == OBJECT:
+        other, clashes = "sub_searches", _has_items(before.get("sub_searches", b""))
+    elif name == "sub_searches" and node.kind == ARRAY:
+        other, clashes = "query", "query" in before
+    else:
+        return
+    if clashes:
+        reason = f"cannot specify field [{name}] and field [{other}]"
+        raise error(400, "illegal_argument_exception", reason)
+
+
+def _has_items(raw: bytes) -> bool:
+    return raw.startswith(b"[") and bool(parse_array(raw))
 
 
 def _to_size(node: Node) -> int:

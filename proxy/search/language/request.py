@@ -15,14 +15,9 @@ from proxy.search.language.grammar import (
     parse_search_body,
 )
 from proxy.search.language.retrievers import CompoundRetriever, effective_min_score
-from proxy.search.language.validation import (
-    body_failures,
-    point_in_time_failures,
-    scroll_failures,
-    tree_failures,
-)
+from proxy.search.language.validation import Whole, tree_failures, whole_failures
 from proxy.xcontent.params import Params
-from proxy.xcontent.source import Node
+from proxy.xcontent.source import Node, parse_array
 from proxy.xcontent.time_value import parse_time_value
 
 
@@ -108,6 +103,8 @@ def parse_search(
     text = body.body if isinstance(body, Node) else body
     request = _with_url_values(index, params, parsed, text)
     _check_total_as_int(request)
+    _check_search_type(request)
+    _check_round_trips(request)
     _validate(request)
     return request
 
@@ -156,13 +153,34 @@ def _check_total_as_int(request: SearchRequest) -> None:
         raise error(400, "illegal_argument_exception", reason)
 
 
+def _check_search_type(request: SearchRequest) -> None:
+    knn = request.others.get("knn", b"[]")
+    if "search_type" in request.params and (not knn.startswith(b"[") or parse_array(knn)):
+        reason = (
+            "cannot set [search_type] when using [knn] search, since the search type is determined "
+            "automatically"
+        )
+        raise error(400, "illegal_argument_exception", reason)
+
+
+def _check_round_trips(request: SearchRequest) -> None:
+    """``RestSearchAction#preparePointInTime``, which does not wait for what validation finds."""
+    if "pit" in request.others and request.params.flag("ccs_minimize_roundtrips"):
+        raise validation_error(["[ccs_minimize_roundtrips] cannot be used with point in time"])
+
+
 def _validate(request: SearchRequest) -> None:
-    params, others = request.params, request.others
+    whole = Whole(
+        request.index,
+        request.params,
+        request.size,
+        request.from_,
+        request.track_total_hits,
+        request.others,
+    )
     failures = [
-        *tree_failures(request.retriever, request.size, scrolls="scroll" in params),
-        *body_failures(others, params),
-        *scroll_failures(params, request.size, request.from_, request.track_total_hits),
-        *point_in_time_failures(others, params, request.index),
+        *tree_failures(request.retriever, request.size, scrolls="scroll" in request.params),
+        *whole_failures(whole),
     ]
     if failures:
         raise validation_error(failures)

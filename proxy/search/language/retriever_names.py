@@ -8,8 +8,8 @@ from proxy.xcontent.faults import ParseError
 from proxy.xcontent.object_parser import one_or_each
 from proxy.xcontent.source import Node, parse, walk
 
-MAX_NESTING: Final = 50
-"""Retrievers inside one another. Elasticsearch has no limit but its stack."""
+MAX_NESTED_DEPTH: Final = 16
+"""Retrievers inside one another (``RetrieverBuilder#MAX_NESTED_DEPTH``)."""
 MAX_RETRIEVERS: Final = 1000
 """Retrievers in one tree, each of which is a search. Elasticsearch has no limit."""
 
@@ -47,19 +47,19 @@ def names_reranker(document: Node) -> bool:
     )
 
 
-def extent(retriever: Node) -> tuple[int, int]:
-    """Return how many retrievers stand inside one another, and how many there are, up to the first fault of
-    the text. What has no retriever's name ends the count.
+def number_of_retrievers(retriever: Node) -> int:
+    """Return how many retrievers there are, up to the first fault of the text. What has no retriever's name
+    ends the count, and so does what is nested too deep.
     """
-    deepest = number = 0
+    number = 0
     try:
         for name, level in _names(retriever, RETRIEVER_TYPES):
-            if name in RETRIEVER_TYPES:
-                deepest = max(deepest, level)
-                number += 1
+            if level > MAX_NESTED_DEPTH:
+                break
+            number += name in RETRIEVER_TYPES
     except ParseError:
         pass  # which the grammar words when it gets there
-    return deepest, number
+    return number
 
 
 def _names(retriever: Node, within: Collection[str] | None) -> Iterator[tuple[str, int]]:

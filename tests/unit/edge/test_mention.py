@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.edge.inflate import STEP, decompress, is_compressed
 from proxy.edge.mention import WORD, Mention, Scanner, find_in_query
+from proxy.edge.retriever_names import NATIVE
 
 SEARCH = b'{"retriever":{"text_similarity_reranker":{"field":"plot"}}}'
 
@@ -102,13 +103,33 @@ class TestPerhaps:
         [
             b'{"retriever":{"standard":{}}}',
             b'{"query":{"match":{"text":"\\"rrf\\""}}}',
-            b'{"retriever":{"rrf_":{}}}',
+            b'{"retriever":{"rule":{"ids":["rrf_"]}}}',
             b'{"rrf":{},"linear":{},"pinned":{}}',
             b'{"query":"retriever rrf"}',
         ],
     )
     def test_no_such_retriever(self, body: bytes) -> None:
         assert find_in_body([body]) is Mention.NO
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"retriever":{"text_similarity_rerank":{"field":"plot"}}}',
+            b'{"size":1, "retriever" : {\n  "rrrf" : {}}}',
+            b'{}\n{"retriever":{"text-similarity-reranker":{}}}\n',
+            b'{"retriever":{"rescorer":{"retriever":{"some":{}}}}}',
+        ],
+    )
+    def test_names_that_are_none(self, body: bytes) -> None:
+        assert find_in_body([body]) is Mention.PERHAPS
+        assert find_in_body([bytes([each]) for each in body]) is Mention.PERHAPS
+        far = b" " * 20_000 + body
+        assert find_in_body([far[:20_020], far[20_020:]]) is Mention.PERHAPS
+
+    @pytest.mark.parametrize("name", NATIVE[:-1])
+    def test_all_other_retrievers_are_upstreams(self, name: str) -> None:
+        expected = Mention.PERHAPS if name in ("rrf", "linear", "pinned") else Mention.NO
+        assert find_in_body([b'{"retriever":{"%b":{}}}' % name.encode()]) is expected
 
     @pytest.mark.parametrize("body", FUSIONS)
     def test_the_reranker_weighs_more(self, body: bytes) -> None:

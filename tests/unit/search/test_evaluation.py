@@ -303,6 +303,19 @@ class TestFailures:
         failure = await tree.failure(rescorer(rrf(A)))
         assert "[rescorer] search failed - retrievers '[rank_docs_retriever]'" in failure.cause.reason
 
+    @pytest.mark.parametrize(("status", "searches"), [(429, 1), (503, 1), (400, 2), (500, 2)])
+    async def test_a_search_that_fails_without_fields_too_is_made_twice_at_most(
+        self, status: int, searches: int
+    ) -> None:
+        """And once where it may be load that it failed for."""
+        tree = Tree({"a": shards_failed("leaf", status)})
+        failure = await tree.failure(reranker(A))
+        assert failure.status == status
+        (suppressed,) = failure.cause.suppressed
+        assert suppressed.caused_by is not None
+        assert (suppressed.caused_by.reason, suppressed.metadata["phase"]) == ("leaf", "query")
+        assert [search["fields"] for search in tree.searches] == [["text"], []][:searches]
+
     async def test_what_upstream_does_not_begin_is_its_own_answer(self) -> None:
         """Also beside a leaf that failed: native finds those first."""
         tree = Tree({"a": shards_failed("leaf"), "b": refused()})

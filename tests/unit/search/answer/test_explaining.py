@@ -22,12 +22,15 @@ from proxy.search.language.retrievers import (
 )
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer
+from proxy.search.run import InnerBytes, Run
 from proxy.upstream import Reply
 from tests.support.searches import request, reranking
+from tests.unit.search.doubles import ScriptedUpstream
 from tests.unit.search.doubles import found as answer
 
+LATE: Final = 1e9
 PIT: Final = b'{"id":"p"}'
-REQUEST: Final = request({**reranking(), "explain": True})
+FINAL: Final = b'{"query":{},"stored_fields":"_none_","explain":true}'
 LEAF: Final = StandardRetriever(query=b'{"match":{"text":"crime"}}')
 NAMED: Final = StandardRetriever(query=b'{"match":{"text":"other"}}', name="second")
 OWN: Final = {"value": 2.5, "description": "sum of:", "details": []}
@@ -36,6 +39,12 @@ NESTED: Final = {
     **OWN,
     "details": [{"value": 1.0, "description": "FieldExistsQuery [field=_primary_term]", "details": []}],
 }
+
+
+def run() -> Run:
+    nobody = ScriptedUpstream(lambda *_: answer())
+    asked = request({**reranking(), "explain": True})
+    return Run(asked, nobody, InnerBytes(0), deadline=LATE, scores_by=LATE)
 
 
 def doc(id_: str, score: float, shard_doc: int = 0) -> RankDoc:
@@ -94,7 +103,7 @@ def ids_of(group: Any) -> list[str]:
 async def explain(root: Found, searches: Searches, *hits: Any) -> list[Any]:
     """The explanation of each hit."""
     raw = json.dumps({"max_score": 2.5, "hits": hits}).encode()
-    outer = json.loads(await explained(raw, root, REQUEST, PIT, searches, {}, Printer(pretty=False)))
+    outer = json.loads(await explained(raw, root, run(), PIT, searches, Printer(pretty=False), FINAL))
     assert outer["max_score"] == 2.5
     assert [(hit["_id"], hit["_score"]) for hit in outer["hits"]] == [
         (hit["_id"], hit["_score"]) for hit in hits
@@ -249,7 +258,7 @@ async def test_the_filters_of_a_vector_search(narrowing: bool) -> None:
         return answer(shown("1", 0.5, rescored(narrowed if narrowing else own)))
 
     raw = json.dumps({"hits": [shown("1")]}).encode()
-    outer = json.loads(await explained(raw, root, REQUEST, PIT, search, {}, Printer(pretty=False)))
+    outer = json.loads(await explained(raw, root, run(), PIT, search, Printer(pretty=False), FINAL))
     (leaf,) = outer["hits"][0]["_explanation"]["details"]
     if narrowing:
         assert (leaf["value"], leaf["description"]) == (0.75, "sum of:")
@@ -303,5 +312,48 @@ async def test_what_is_no_answer_to_a_search(body: bytes) -> None:
 
     raw = json.dumps({"hits": [shown("1")]}).encode()
     with pytest.raises(ElasticsearchError) as raised:
-        await explained(raw, RERANKED, REQUEST, PIT, search, {}, Printer(pretty=False))
+        await explained(raw, RERANKED, run(), PIT, search, Printer(pretty=False), FINAL)
     assert raised.value.status == 502
+
+
+def without_id(hit: Any) -> Any:
+    return {name: value for name, value in hit.items() if name != "_id"}
+
+
+async def test_hits_that_do_not_say_which_document_they_are() -> None:
+    """The same page once more says it."""
+    docs = [doc("1", 2.5), doc("2", 2.0)]
+    hits = [shown("2", 2.0), shown("3", 0.0)]
+    searches = Searches(crime="2")
+
+    async def search(body: bytes) -> Reply:
+        if "rescore" in json.loads(body):
+            return await searches(body)
+        assert json.loads(body) == {"query": {}, "track_total_hits": False, "_source": False}
+        return answer(*hits)
+
+    root = Found(reranker(LEAF), docs, (Found(LEAF, docs),))
+    raw = json.dumps({"hits": [*map(without_id, hits)]}).encode()
+    outer = json.loads(await explained(raw, root, run(), PIT, search, Printer(pretty=False), FINAL))
+    ranked, other = outer["hits"]
+    assert "_id" not in ranked
+    assert ranked["_explanation"]["details"] == [weight("crime", "2")]
+    assert "doc not found" in other["_explanation"]["description"]
+
+
+@pytest.mark.parametrize("page", [[], [shown("1", index="others")], [{"_index": "films"}]])
+async def test_another_page_is_no_answer(page: list[Any]) -> None:
+    async def search(_: bytes) -> Reply:
+        return answer(*page)
+
+    raw = json.dumps({"hits": [without_id(shown("1"))]}).encode()
+    with pytest.raises(ElasticsearchError) as raised:
+        await explained(raw, RERANKED, run(), PIT, search, Printer(pretty=False), FINAL)
+    assert raised.value.status == 502
+
+
+async def test_two_hits_of_one_id() -> None:
+    """As custom routing makes them: both are shown."""
+    searches = Searches(crime="1")
+    first, second = await explain(RERANKED, searches, shown("1"), shown("1", shard=1))
+    assert first == second

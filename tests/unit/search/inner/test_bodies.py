@@ -173,6 +173,30 @@ def test_the_final_search() -> None:
     }
 
 
+def test_the_same_page_is_searched_for_once_more_to_know_its_documents() -> None:
+    body = {
+        **reranking(),
+        "stored_fields": "_none_",
+        "aggs": {"a": {}},
+        "post_filter": GOOD,
+        "collapse": {"field": "a"},
+        "runtime_mappings": {"r": {"type": "long"}},
+        "min_score": 0.7,
+        "from": 1,
+        "explain": True,
+        "version": True,
+    }
+    whole = final_bytes(request(body), docs(2.5, 0.5))
+    decisive = ("pit", "query", "from", "size", "min_score", "post_filter", "collapse", "runtime_mappings")
+    expected = {name: value for name, value in json.loads(whole).items() if name in decisive}
+    assert expected.keys() == {*decisive}
+    assert json.loads(bodies.identifying_search(whole)) == {
+        **expected,
+        "track_total_hits": False,
+        "_source": False,
+    }
+
+
 def scored(*docs: tuple[str, float], index: str = "films") -> Any:
     return {
         "bool": {
@@ -340,6 +364,11 @@ def test_size_is_cut_to_the_rank_docs(size: int | None, from_: int, ranked: int,
     body = {**reranking(), "from": from_, **({} if size is None else {"size": size})}
     sent = final(body, docs(*[1.0] * ranked))
     assert (sent["from"], sent["size"]) == (from_, cut)
+
+
+@pytest.mark.parametrize(("from_", "size"), [(2**31 - 3, 0), (2**31 - 2, 2), (2**31 - 1, 2)])
+def test_an_end_beyond_32_bits_is_none(from_: int, size: int) -> None:
+    assert final({**reranking(), "from": from_, "size": 2}, docs(1.0))["size"] == size
 
 
 @pytest.mark.parametrize(

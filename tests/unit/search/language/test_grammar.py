@@ -128,6 +128,28 @@ def test_the_first_mistake_in_the_text_counts(body: bytes, first: str) -> None:
     assert refusal(body).reason.startswith(first)
 
 
+QUERIES: dict[str, Any] = {"query": {"match_all": {}}, "sub_searches": [{"query": {"match_all": {}}}]}
+
+
+@pytest.mark.parametrize(
+    ("members", "refused"),
+    [
+        (QUERIES, "cannot specify field [sub_searches] and field [query]"),
+        (dict(reversed(QUERIES.items())), "cannot specify field [query] and field [sub_searches]"),
+        ({**QUERIES, "sub_searches": []}, "cannot specify field [sub_searches] and field [query]"),
+        ({"sub_searches": [], "query": {}}, None),
+        ({"sub_searches": [1], "query": 5}, None),  # which upstream refuses
+        ({"query": {}, "sub_searches": 5}, None),
+    ],
+)
+def test_the_second_of_two_places_for_queries_is_refused(members: Any, refused: str | None) -> None:
+    body = reranking() | members
+    if refused is None:
+        assert read(body).others.keys() == members.keys()
+    else:
+        assert refusal(body) == Cause("illegal_argument_exception", refused)
+
+
 @pytest.mark.parametrize(
     ("tree", "evaluate", "ours"),
     [

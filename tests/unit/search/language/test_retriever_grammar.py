@@ -1,6 +1,7 @@
 """Every retriever at every depth: its keys, their types and defaults, and native's complaints."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import ElasticsearchError
 from proxy.search.language.retriever_grammar import parse_retriever
-from proxy.search.language.retriever_names import MAX_NESTING
+from proxy.search.language.retriever_names import MAX_NESTED_DEPTH
 from proxy.search.language.retrievers import (
     Component,
     CompoundRetriever,
@@ -160,16 +161,88 @@ class TestTop:
     def test_the_first_mistake_in_the_text_counts(self) -> None:
         assert "unknown field [a]" in refusal({"standard": {"a": 1}, "knn": {"b": 1}}).reason
 
-    def test_deep_nesting_is_refused_in_good_order(self) -> None:
+
+TOO_DEEP = (
+    "retriever_nesting_depth_exceeded_exception",
+    "The nested depth of the [retriever] exceeds the maximum nested depth of [16] for retrievers",
+)
+PARENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    RERANKER: lambda child: dict(reranking(child)["retriever"]),
+    "rescorer": rescorer,
+    "diversify": diversify,
+    "pinned": pinned,
+    "rule": rule,
+    "rrf": lambda child: rrf(STANDARD, child),
+    "rrf with weights": lambda child: rrf({"weight": 2, "retriever": child}),
+    "linear": lambda child: linear(STANDARD, {"retriever": child}),
+}
+
+
+def nested(levels: int, innermost: Any = STANDARD, parent: str = "rescorer") -> Any:
+    """A tree in which so many retrievers stand inside of one another."""
+    for _ in range(levels - 1):
+        innermost = PARENTS[parent](innermost)
+    return innermost
+
+
+def refused(retriever: Any) -> tuple[str, str]:
+    with pytest.raises(ElasticsearchError) as raised:
+        read(retriever)
+    assert raised.value.status == 400
+    assert raised.value.cause.root_causes() == [raised.value.cause]
+    ((type_, reason),) = chain(raised.value)
+    return type_, reason
+
+
+class TestDepth:
+    """Beyond it nothing else counts, and no parent says it again (live tests compare with `rescorer`)."""
+
+    @pytest.mark.parametrize("parent", PARENTS)
+    def test_sixteen_levels_are_read_and_no_more(self, parent: str) -> None:
+        assert len({*walk(read(nested(MAX_NESTED_DEPTH, parent=parent)))}) >= MAX_NESTED_DEPTH
+        assert refused(nested(MAX_NESTED_DEPTH + 1, parent=parent)) == TOO_DEEP
+
+    @pytest.mark.parametrize("inner", PARENTS)
+    @pytest.mark.parametrize("outer", PARENTS)
+    def test_any_in_any(self, outer: str, inner: str) -> None:
+        for below in (1, 8, 15):
+            tree = nested(MAX_NESTED_DEPTH + 2 - below, nested(below, parent=inner), outer)
+            assert refused(tree) == TOO_DEEP
+
+    @pytest.mark.parametrize("parent", PARENTS)
+    @pytest.mark.parametrize(
+        "innermost", [{"standard": {"foo": 1}}, {"standrd": {}}, {"knn": 1}, {}, {**STANDARD, **KNN}]
+    )
+    def test_it_comes_before_what_is_wrong_with_the_retriever(self, parent: str, innermost: Any) -> None:
+        assert refused(nested(MAX_NESTED_DEPTH + 1, innermost, parent)) == TOO_DEEP
+
+    @pytest.mark.parametrize("innermost", [[], "x", None, 1])
+    def test_what_is_no_object_is_no_level(self, innermost: Any) -> None:
+        assert refusal(nested(MAX_NESTED_DEPTH + 1, innermost)).type == "parsing_exception"
+
+    def test_what_stands_before_it_in_the_text_comes_first(self) -> None:
+        deep = nested(MAX_NESTED_DEPTH)
+        before = {"foo": 1, "retriever": deep, "rescore": RESCORE}
+        assert "unknown field [foo]" in texts(refusal({"rescorer": before}))[0]
+        after = {"rescore": RESCORE, "retriever": deep, "foo": 1}
+        assert refused({"rescorer": after}) == TOO_DEEP
+
+    def test_a_fault_of_the_text_counts_only_if_it_comes_first(self) -> None:
+        text = json.dumps(nested(MAX_NESTED_DEPTH + 1, {"standard": "HERE"})).encode()
+        for broken in (b"nul", b"", b"'"):
+            with pytest.raises(ParseError):
+                parse_retriever(parse(text.replace(b'"HERE"', broken)))
+        with pytest.raises(ElasticsearchError) as raised:
+            parse_retriever(parse(text.replace(b'"HERE"', b"{,")))
+        assert chain(raised.value) == [TOO_DEEP]
+
+    def test_however_deep_it_is(self) -> None:
         tree = json.dumps(STANDARD).encode()
-        for _ in range(MAX_NESTING - 1):
-            tree = b'{"diversify":{"type":"mmr","field":"v","lambda":0,"retriever":%s}}' % tree
-        assert len(list(walk(parse_retriever(parse(tree))))) == MAX_NESTING
-        for _ in range(400):
+        for _ in range(2_000):
             tree = b'{"rescorer":{"retriever":%s}}' % tree
         with pytest.raises(ElasticsearchError) as raised:
             parse_retriever(parse(tree))
-        assert raised.value.cause.reason.startswith(f"[retriever] more than [{MAX_NESTING}] levels deep")
+        assert chain(raised.value) == [TOO_DEEP]
 
 
 class TestChildren:

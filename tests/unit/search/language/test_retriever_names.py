@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.search.language.retriever_names import extent, names_reranker, uses
+from proxy.search.language.retriever_names import MAX_NESTED_DEPTH, names_reranker, number_of_retrievers, uses
 from proxy.xcontent.source import parse
 from tests.support.retrievers import diversify, linear, pinned, rescorer, rrf
 from tests.support.searches import KNN, RERANKER, STANDARD, reranking
@@ -84,17 +84,17 @@ def test_a_mention_in_a_document_is_not(document: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tree", "levels", "number"),
+    ("tree", "number"),
     [
-        (STANDARD, 1, 1),
-        (rescorer(rrf(STANDARD, reranking(KNN)["retriever"])), 4, 5),
-        ({"unknown": {"retriever": STANDARD}}, 0, 0),
-        (rescorer({"unknown": {"retriever": STANDARD}}), 1, 1),
-        ({}, 0, 0),
+        (STANDARD, 1),
+        (rescorer(rrf(STANDARD, reranking(KNN)["retriever"])), 5),
+        ({"unknown": {"retriever": STANDARD}}, 0),
+        (rescorer({"unknown": {"retriever": STANDARD}}), 1),
+        ({}, 0),
     ],
 )
-def test_extent(tree: Any, levels: int, number: int) -> None:
-    assert extent(parse(json.dumps(tree).encode())) == (levels, number)
+def test_number_of_retrievers(tree: Any, number: int) -> None:
+    assert number_of_retrievers(parse(json.dumps(tree).encode())) == number
 
 
 def test_depth_is_no_crash() -> None:
@@ -102,5 +102,5 @@ def test_depth_is_no_crash() -> None:
     tree = (
         b'{"rescorer":{"retriever":' * depth + json.dumps(reranking()["retriever"]).encode() + b"}}" * depth
     )
-    assert extent(parse(tree)) == (depth + 2, depth + 2)
+    assert number_of_retrievers(parse(tree)) == MAX_NESTED_DEPTH
     assert uses(b'{"retriever":' + tree + b"}") == {"rescorer", RERANKER}

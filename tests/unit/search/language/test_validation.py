@@ -4,12 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.search.language.validation import (
-    body_failures,
-    point_in_time_failures,
-    scroll_failures,
-    tree_failures,
-)
+from proxy.search.language.validation import Whole, tree_failures, whole_failures
 from proxy.xcontent.params import parse_params
 from tests.support.retrievers import diversify, linear, pinned, read, rescorer, rrf, rule, window
 from tests.support.searches import STANDARD, reranking
@@ -17,6 +12,12 @@ from tests.support.searches import STANDARD, reranking
 
 def failures(tree: Any, size: int | None = None, *, scrolls: bool = False) -> list[str]:
     return list(tree_failures(read(tree), size, scrolls=scrolls))
+
+
+def of_the_whole(others: dict[str, bytes], query: str = "", index: str | None = None) -> list[str]:
+    params = parse_params(query)
+    whole = Whole(index, params, params.integer("size"), params.integer("from") or 0, None, others)
+    return list(whole_failures(whole))
 
 
 def small(name: str, key: str, found: int, size: int) -> str:
@@ -202,14 +203,45 @@ def test_parameters_come_after_the_children() -> None:
         ),
         ({"terminate_after": b"0"}, "", []),
         (
-            {"sub_searches": b"[1,2]"},
-            "",
-            ["cannot specify [retriever] and [query]", "[sub_searches] requires [rank]"],
+            {"sub_searches": b"[1,2]", "search_after": b"[1]"},
+            "from=1",
+            [
+                "cannot specify [retriever] and [query, search_after]",
+                "[from] parameter must be set to 0 when [search_after] is used",
+                "[sub_searches] requires [rank]",
+            ],
         ),
+        ({"sub_searches": b"[]", "knn": b"[ ]", "terminate_after": b'"0"'}, "", []),
+        ({"rescore": b"[]"}, "", ["cannot specify [retriever] and [rescore]"]),
+        ({}, "sort=a:b,", []),
+        ({}, "sort=a:b,c:asc", ["cannot specify [retriever] and [sort]"]),
     ],
 )
 def test_bodies(others: dict[str, bytes], query: str, expected: list[str]) -> None:
-    assert list(body_failures(others, parse_params(query))) == expected
+    assert of_the_whole(others, query) == expected
+
+
+SOURCE = "[stored_fields] cannot be disabled if [_source] is requested"
+FIELDS = "[stored_fields] cannot be disabled when using the [fields] option"
+
+
+@pytest.mark.parametrize(
+    ("others", "query", "expected"),
+    [
+        ({"stored_fields": b'"_none_"'}, "", []),
+        ({"stored_fields": b'"_none_"', "_source": b"false"}, "", []),
+        ({"stored_fields": b'"_none_"', "_source": b'"false"'}, "", [SOURCE]),
+        ({"stored_fields": b'["_none_"]', "_source": b"{}", "fields": b"[]"}, "", [SOURCE, FIELDS]),
+        ({"stored_fields": b'"a"', "_source": b"true", "fields": b"[]"}, "", []),
+        ({"stored_fields": b'"_none_"', "_source": b"true"}, "_source=false&_source_includes=a", []),
+        ({"stored_fields": b'"_none_"', "_source": b"false"}, "_source_excludes=a", [SOURCE]),
+        ({"stored_fields": b'"_none_"', "_source": b"true"}, "stored_fields=a", []),
+        ({"_source": b"true"}, "stored_fields=_none_,", [SOURCE]),
+        ({"stored_fields": b"5", "_source": b"true"}, "", []),
+    ],
+)
+def test_hits_without_anything_stored(others: dict[str, bytes], query: str, expected: list[str]) -> None:
+    assert of_the_whole(others, query) == expected
 
 
 @pytest.mark.parametrize(
@@ -236,16 +268,47 @@ def test_bodies(others: dict[str, bytes], query: str, expected: list[str]) -> No
 def test_scrolls(
     query: str, size: int | None, from_: int, total: bool | int | None, expected: list[str]
 ) -> None:
-    assert list(scroll_failures(parse_params(query), size, from_, total)) == expected
+    whole = Whole(None, parse_params(query), size, from_, total, {})
+    assert list(whole_failures(whole)) == expected
+
+
+def test_scrolls_of_what_may_not_stand_in_the_body() -> None:
+    others = {"rescore": b"{}", "search_after": b"[1]", "collapse": b"{}", "slice": b"{}", "pit": b"{}"}
+    assert of_the_whole(others, "scroll=1m&from=1&request_cache=true") == [
+        "cannot specify [retriever] and [search_after, rescore]",
+        "using [from] is not allowed in a scroll context",
+        "using [rescore] is not allowed in a scroll context",
+        "[search_after] cannot be used in a scroll context",
+        "cannot use `collapse` in a scroll context",
+        "[from] parameter must be set to 0 when [search_after] is used",
+        "[request_cache] cannot be used in a scroll context",
+        "using [point in time] is not allowed in a scroll context",
+    ]
 
 
 def test_points_in_time() -> None:
-    params = parse_params("preference=a&routing=b&scroll=1m")
-    assert list(point_in_time_failures({"pit": b"{}"}, params, "i")) == [
+    query = "preference=a&routing=b&scroll=1m&ignore_unavailable=true"
+    assert of_the_whole({"pit": b"{}"}, query, "i") == [
         "using [point in time] is not allowed in a scroll context",
         "[indices] cannot be used with point in time. Do not specify any index with point in time.",
+        "[indicesOptions] cannot be used with point in time",
         "[routing] cannot be used with point in time",
         "[preference] cannot be used with point in time",
     ]
-    assert list(point_in_time_failures({"pit": b"{}"}, parse_params(""), None)) == []
-    assert list(point_in_time_failures({}, params, "i")) == []
+    assert of_the_whole({"pit": b"{}"}) == []
+    assert of_the_whole({}, "preference=a", "i") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "changes"),
+    [
+        ("ignore_unavailable=false&allow_no_indices=true&expand_wildcards=open", False),
+        ("expand_wildcards=open,hidden", True),
+        ("allow_no_indices=false", True),
+        ("ignore_throttled=false", True),
+        ("expand_wildcards=bogus", False),  # which is refused elsewhere
+    ],
+)
+def test_options_for_indices_beside_a_point_in_time(query: str, changes: bool) -> None:
+    expected = ["[indicesOptions] cannot be used with point in time"] if changes else []
+    assert of_the_whole({"pit": b"{}"}, query) == expected
