@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -52,12 +52,58 @@ class InnerBytes:
             self._free += size
 
 
-@dataclass(slots=True)
-class Timings:
-    """Seconds of one search spent waiting for others; what ran side by side counts several times."""
+class Stopwatch:
+    """Runs while at least one of its blocks is entered: what goes on side by side counts once.
 
-    upstream_s: float = 0.0
-    rerank_s: float = 0.0
+    Attributes:
+        seconds: That it has run, up to its last stop.
+
+    Args:
+        clock: In seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.seconds = 0.0
+        self._clock = clock
+        self._entered = 0
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        if self._entered == 0:
+            self._since = self._clock()
+        self._entered += 1
+
+    def __exit__(self, *exception: object) -> None:
+        self._entered -= 1
+        if self._entered == 0:
+            self.seconds += self._clock() - self._since
+
+
+class Timings:
+    """What one search waited for.
+
+    Attributes:
+        upstream: Inner searches.
+        scores: The scores of its rerankers.
+        others: Either of both, or both at once.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.upstream = Stopwatch(clock)
+        self.scores = Stopwatch(clock)
+        self.others = Stopwatch(clock)
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Around an inner search."""
+        with self.upstream, self.others:
+            yield
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Around the rank phase of a reranker."""
+        with self.scores, self.others:
+            yield
 
 
 @dataclass(slots=True)
@@ -92,15 +138,13 @@ class Run:
             UpstreamRefusedError: For any answer but success.
             ElasticsearchError: 504, the search has taken too long altogether.
         """
-        began = time.perf_counter()
         try:
-            async with asyncio.timeout_at(self.deadline):
-                answer = await self.upstream.request(method, target, body)
+            with self.timings.searching():
+                async with asyncio.timeout_at(self.deadline):
+                    answer = await self.upstream.request(method, target, body)
         except TimeoutError:
             reason = "upstream did not answer an inner search in time: [search.deadline_s] has passed"
             raise error(504, "status_exception", reason) from None
-        finally:
-            self.timings.upstream_s += time.perf_counter() - began
         if answer.status != 200:
             raise UpstreamRefusedError(answer)
         self.warnings.update(dict.fromkeys(v for n, v in answer.headers if n.lower() == "warning"))

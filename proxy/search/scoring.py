@@ -54,19 +54,17 @@ class Scorer:
         Raises:
             RankPhaseError: No scores, and the reranker may not do without.
         """
-        began = time.perf_counter()
         deadline = min(run.scores_by, asyncio.get_running_loop().time() + self._timeout_s)
         try:
-            endpoint = await self._endpoint(run, retriever)
-            ranked, outcome = await self._score(endpoint, retriever, window, deadline)
+            with run.timings.scoring():
+                endpoint = await self._endpoint(run, retriever)
+                ranked, outcome = await self._score(endpoint, retriever, window, deadline)
         except InferenceFailedError as failure:
             allowed = retriever.allow_rerank_failures
             if not (self._allow_failures if allowed is None else allowed):
                 raise RankPhaseError(failure.status, failure.cause) from failure
             run.outcomes.append(Skipped(retriever.inference_id, failure.cause.type))
             return keep_order(window, retriever.min_score)
-        finally:
-            run.timings.rerank_s += time.perf_counter() - began
         run.outcomes.append(outcome)
         return ranked
 
@@ -105,7 +103,14 @@ class Scorer:
             scores, cached, truncated = reranked.scores, reranked.cached, truncated + reranked.truncated
         ms = (time.perf_counter() - began) * 1000
         outcome = Applied(
-            retriever.inference_id, endpoint.model, len(window), len(docs), cached, truncated, ms
+            endpoint=retriever.inference_id,
+            model=endpoint.model,
+            window=len(window),
+            scored=len(docs),
+            cached=cached,
+            truncated=truncated,
+            ms=ms,
+            field=retriever.field,
         )
         if passages is not None:
             scores = _best(scores, passages)

@@ -14,7 +14,7 @@ from proxy.app.apis.templates import MultiSearchTemplate, SearchTemplate
 from proxy.app.apis.trained_models import TrainedModelsApi
 from proxy.app.apis.upstream_models import PATH as MODELS
 from proxy.app.async_searches import AsyncSearches
-from proxy.app.metrics import InferenceMetrics, RequestCounter, SearchMetrics
+from proxy.app.metrics import InferenceMetrics, NotCounted, RequestCounter, SearchMetrics
 from proxy.async_search_id import PATTERN
 from proxy.inference import privileges
 from proxy.inference.privileges import Action, Privileges
@@ -31,7 +31,7 @@ class Route:
     """An API and its paths, compared as ``PathTrie`` does: raw; a slash at the end does not matter.
 
     Attributes:
-        counter: Is told of requests that fail or go upstream after all.
+        counter: Is told what became of each request.
     """
 
     path: re.Pattern[str]
@@ -64,7 +64,7 @@ def inference_routes(api: InferenceApi, guard: Privileges, metrics: InferenceMet
         (f"/{_FIRST}/{_SECOND}", endpoint),
     )
     return tuple(
-        Route(re.compile(f"/_inference{rest}/?"), Operations(operations, api.target, guard, metrics), metrics)
+        Route(re.compile(f"/_inference{rest}/?"), Operations(operations, api.target, guard), metrics)
         for rest, operations in paths
     )
 
@@ -95,7 +95,7 @@ def trained_model_routes(
         (f"/{_ID}/deployment/_infer", infer),  # of clients of 8.0 to 8.2
     )
     return tuple(
-        Route(re.compile(f"{MODELS}{rest}/?"), Operations(operations, api.target, guard, metrics), metrics)
+        Route(re.compile(f"{MODELS}{rest}/?"), Operations(operations, api.target, guard), metrics)
         for rest, operations in paths
     )
 
@@ -111,13 +111,13 @@ def search_routes(
 
     def kept(what: str, api: Api) -> Route:
         """Of an asynchronous search that is kept here."""
-        return Route(re.compile(f"/_async_search/{what}(?P<id>{PATTERN})/?"), api, metrics)
+        return Route(re.compile(f"/_async_search/{what}(?P<id>{PATTERN})/?"), api, NotCounted())
 
     return (
         of_index("_search", Search(executor, parse)),
-        of_index("_msearch", MultiSearch(executor, metrics, parse)),
+        of_index("_msearch", MultiSearch(executor, parse)),
         of_index("_search/template", SearchTemplate(executor, parse)),
-        of_index("_msearch/template", MultiSearchTemplate(executor, metrics, parse)),
+        of_index("_msearch/template", MultiSearchTemplate(executor, parse)),
         of_index("_async_search", SubmitAsyncSearch(searches, executor, metrics, parse)),
         kept("", KeptAsyncSearch(searches)),
         kept("status/", AsyncSearchStatus(searches)),
