@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.errors import ElasticsearchError
-from proxy.observe.outcome import Outcome, of_tree
+from proxy.observe.outcome import Applied, Outcome, of_tree
+from proxy.observe.seldom import Seldom
 from proxy.offload import answer_size, docs_size, offload
 from proxy.search.answer import reply
 from proxy.search.answer.explaining import explained
@@ -28,6 +29,7 @@ from proxy.search.rawjson import Printer, members, text
 from proxy.search.run import AN_INNER_SEARCH, InnerBytes, Run, Timings
 from proxy.search.scoring import Scorer
 from proxy.upstream import Reply, Upstream, UpstreamRefusedError, reading
+from proxy.xcontent.target import decode
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ _OF_INDICES: Final = frozenset(
         "ignore_unavailable",
     }
 )  # fmt: skip
+_LONGEST_NAME: Final = 256
 _NOT_BESIDE_PIT: Final = _OF_INDICES | _PAGE_PARAMS | {"index", "preference", "routing"}
 
 
@@ -74,6 +77,7 @@ class Executor:
         self._scorer = scorer
         self._timeout_s = timeout_s
         self._closing: set[asyncio.Task[None]] = set()
+        self._textless = Seldom()
 
     async def run(
         self, request: SearchRequest, upstream: Upstream, inner: InnerBytes | None = None
@@ -90,12 +94,14 @@ class Executor:
         check_rewrite(request.retriever)
         run = self._begin(request, upstream, inner or InnerBytes(len(request.body)))
         try:
-            return await self._search(run)
+            answer = await self._search(run)
         except UpstreamRefusedError as refused:
             fault = await _parse_fault(run, refused.reply)
             if fault is None:
                 raise
             raise fault from refused
+        self._tell_of_misspelt_fields(run)
+        return answer
 
     async def drain(self) -> None:
         """Wait for the points in time that are still being closed."""
@@ -198,11 +204,35 @@ class Executor:
             b'{"id":' + Printer(pretty=False).value(pit_id) + b',"keep_alive":"' + KEEP_ALIVE.encode() + b'"}'
         )
 
+    def _tell_of_misspelt_fields(self, run: Run) -> None:
+        """In the log: the answer is a success without hits, as native's is, and few look at its headers."""
+        for outcome in run.outcomes:
+            if not (isinstance(outcome, Applied) and outcome.has_no_text):
+                continue
+            index, field = _searched(run.request)[:_LONGEST_NAME], outcome.field[:_LONGEST_NAME]
+            untold = self._textless.may_say((index, field))
+            if untold is not None:
+                logger.warning(
+                    "none of [%d] hits of a search in [%s] has text in [%s], the [field] of its reranker, so "
+                    "that none of them is in the answer: is it spelt right?%s",
+                    outcome.window,
+                    index,
+                    field,
+                    f" ([{untold}] more searches were alike)" if untold else "",
+                )
+
     def _close_in_background(self, upstream: Upstream, opening: asyncio.Task[bytes]) -> None:
         """The client need not wait for it; also when the client has gone."""
         task = asyncio.create_task(_close(upstream, opening))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _searched(request: SearchRequest) -> str:
+    """The index expression of a search, for people."""
+    if "pit" in request.others:
+        return "a point in time"
+    return "_all" if request.index is None else decode(request.index)
 
 
 def _answer(run: Run, body: bytes, last: Reply) -> SearchAnswer:
