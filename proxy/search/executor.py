@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.deadline import Deadline
 from proxy.errors import ElasticsearchError
 from proxy.observe.outcome import Applied, Outcome, of_tree
 from proxy.observe.seldom import Seldom
@@ -70,12 +71,14 @@ class Executor:
     """Runs searches for all callers.
 
     Args:
-        timeout_s: Seconds for one search altogether.
+        deadline_s: Seconds for one search altogether.
+        heed_timeout: Whether a request's own `timeout` bounds the scores, too.
     """
 
-    def __init__(self, scorer: Scorer, timeout_s: float) -> None:
+    def __init__(self, scorer: Scorer, deadline_s: float, *, heed_timeout: bool = False) -> None:
         self._scorer = scorer
-        self._timeout_s = timeout_s
+        self._deadline_s = deadline_s
+        self._heed_timeout = heed_timeout
         self._closing: set[asyncio.Task[None]] = set()
         self._textless = Seldom()
 
@@ -116,15 +119,18 @@ class Executor:
         return await self._point_in_time(run)
 
     def _begin(self, request: SearchRequest, upstream: Upstream, inner: InnerBytes) -> Run:
-        now = asyncio.get_running_loop().time()
-        own = request.timeout_s
-        limit = self._timeout_s if own is None else min(own, self._timeout_s)
-        return Run(request, upstream, inner, deadline=now + self._timeout_s, scores_by=now + limit)
+        deadline = Deadline.of_setting("search.deadline_s", self._deadline_s)
+        scores_by, timeout = deadline, request.timeout
+        # With none at all no score would ever be in time; native, too, takes 0 for no limit.
+        if self._heed_timeout and timeout is not None and timeout.nanos > 0:
+            scores_by = deadline.or_sooner(Deadline.of_request(timeout))
+        return Run(request, upstream, inner, deadline, scores_by)
 
     async def _one_search(self, run: Run, path: OneSearch) -> SearchAnswer | None:
         """None when it turns out that only a point in time gives native's answer."""
         request, reranker = run.request, path.reranker
-        query = request.params.without(_PAGE_PARAMS)
+        # Native's search for a window has none: it is for the last one, over the ranked documents alone.
+        query = request.params.without(_PAGE_PARAMS | {"timeout"})
         body = await offload(len(request.body), bodies.single_search, request, reranker, path.child)
         try:
             found = await run.send("POST", _target(request.index, "_search", query), body)
@@ -249,7 +255,7 @@ async def _parse_fault(run: Run, refusal: Reply) -> ElasticsearchError | Upstrea
         return None
     request = run.request
     try:
-        async with asyncio.timeout_at(run.deadline):
+        async with asyncio.timeout_at(run.deadline.at):
             return await find_parse_fault(request.body, run.upstream, request.params.only(STYLE_PARAMS))
     except (TimeoutError, ElasticsearchError):  # upstream has said what is wrong, if not where
         return None

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from proxy.deadline import Deadline
 from proxy.errors import error
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.language.request import SearchRequest
-from proxy.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, TooLateError, Upstream, UpstreamRefusedError
 
 AN_INNER_SEARCH: Final = "an inner search"
 """What was asked, for `proxy.upstream.reading`."""
@@ -111,8 +112,8 @@ class Run:
     """The state of one search.
 
     Attributes:
-        deadline: For upstream and scores together, on the event loop's clock.
-        scores_by: For the scores: the request's own `timeout` may be shorter.
+        deadline: For upstream and scores together.
+        scores_by: For the scores: it may be sooner.
         inner: Shared by the searches of one client's request.
         outcomes: One for each reranker, in the order in which they finished.
     """
@@ -120,8 +121,8 @@ class Run:
     request: SearchRequest
     upstream: Upstream
     inner: InnerBytes
-    deadline: float
-    scores_by: float
+    deadline: Deadline
+    scores_by: Deadline
     started: float = field(default_factory=time.perf_counter)
     timings: Timings = field(default_factory=Timings)
     warnings: dict[str, None] = field(default_factory=dict)
@@ -132,19 +133,27 @@ class Run:
         return round((time.perf_counter() - self.started) * 1000)
 
     async def send(self, method: str, target: str, body: bytes) -> Reply:
-        """One request upstream.
+        """One request upstream that finds documents, or is needed for that.
 
         Raises:
             UpstreamRefusedError: For any answer but success.
             ElasticsearchError: 504, the search has taken too long altogether.
         """
+        with self.timings.searching():
+            return await self.ask(method, target, body)
+
+    async def ask(self, method: str, target: str, body: bytes, by: Deadline | None = None) -> Reply:
+        """One request upstream for something else; raises as `send`.
+
+        Args:
+            by: A sooner deadline than the search's own.
+        """
+        deadline = by or self.deadline
         try:
-            with self.timings.searching():
-                async with asyncio.timeout_at(self.deadline):
-                    answer = await self.upstream.request(method, target, body)
+            async with asyncio.timeout_at(deadline.at):
+                answer = await self.upstream.request(method, target, body)
         except TimeoutError:
-            reason = "upstream did not answer an inner search in time: [search.deadline_s] has passed"
-            raise error(504, "status_exception", reason) from None
+            raise TooLateError(method, target, deadline) from None
         if answer.status != 200:
             raise UpstreamRefusedError(answer)
         self.warnings.update(dict.fromkeys(v for n, v in answer.headers if n.lower() == "warning"))

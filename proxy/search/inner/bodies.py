@@ -27,7 +27,7 @@ _NOT_IN_FINAL: Final = frozenset({"pit", "indices_boost"})
 
 def single_search(request: SearchRequest, reranker: TextSimilarityReranker, child: LeafRetriever) -> bytes:
     """The one search of a request that needs no second: window, text, sources and total at once."""
-    body = dict(request.others)
+    body = {name: value for name, value in request.others.items() if name != "timeout"}
     body.update(clauses(child))
     body["size"] = to_json(reranker.rank_window_size)
     body["fields"] = _fields({reranker.field})
