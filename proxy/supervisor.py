@@ -216,7 +216,10 @@ class Supervisor:
         logger.info("stopping: requests under way may finish within %g s", lifecycle.shutdown_timeout_s)
         await asyncio.sleep(lifecycle.drain_delay_s)  # the listener still accepts
         if not await edge.drain(lifecycle.shutdown_timeout_s):
-            logger.warning("some requests were not finished in time and are cut off")
+            logger.warning(
+                "some requests were not finished within [lifecycle.shutdown_timeout_s: %gs] and are cut off",
+                lifecycle.shutdown_timeout_s,
+            )
 
 
 def _directory_for_sockets() -> OwnedDirectory:

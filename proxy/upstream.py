@@ -8,7 +8,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from proxy.errors import ElasticsearchError, encode, error
+from proxy.deadline import Deadline
+from proxy.errors import Cause, ElasticsearchError, encode, error
 
 _NO_HANDLER: Final = (b"no handler found for uri [", b"Incorrect HTTP method for uri [")
 _MISREAD: Final = (
@@ -94,11 +95,23 @@ def shaped(reply: Reply, method: str, target: str) -> Reply:
     """
     if reply.status == 200 or (400 <= reply.status < 600 and _is_error(reply.body)):
         return reply
-    asked = f"{method} {target.partition('?')[0]}"
-    reason = f"upstream answered [{asked}] with status [{reply.status}], and not as Elasticsearch does"
+    asked = _asked(method, target)
+    reason = f"upstream answered {asked} with status [{reply.status}], and not as Elasticsearch does"
     if not 400 <= reply.status < 600:
         raise error(502, "status_exception", reason)
     return replace(reply, body=encode(error(reply.status, "status_exception", reason).body()))
+
+
+class TooLateError(ElasticsearchError):
+    """504: upstream has not answered a request in time."""
+
+    def __init__(self, method: str, target: str, deadline: Deadline) -> None:
+        reason = deadline.missed(f"upstream did not answer {_asked(method, target)} in time")
+        super().__init__(504, Cause("status_exception", reason))
+
+
+def _asked(method: str, target: str) -> str:
+    return f"[{method} {target.partition('?')[0]}]"
 
 
 def _is_error(body: bytes) -> bool:

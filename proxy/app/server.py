@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from proxy.app.apis.context import ParseSearch, RequestContext
+from proxy.app.apis.context import ApiAnswer, ParseSearch, RequestContext
 from proxy.app.apis.others import OtherApi
 from proxy.app.apis.routes import Route, search_routes
 from proxy.app.async_searches import AsyncSearches
@@ -25,7 +25,7 @@ from proxy.app.unknown_retrievers import UnknownRetrievers
 from proxy.app.upstream import UpstreamClient
 from proxy.errors import ElasticsearchError, error
 from proxy.inflation import decoded_limit
-from proxy.observe.outcome import HEADER, Several
+from proxy.observe.outcome import HEADER
 from proxy.offload import INLINE_BYTES, offload
 from proxy.search.executor import Executor
 from proxy.search.language.request import parse_search
@@ -65,7 +65,6 @@ class App:
         others: Sequence[Route] = (),
     ) -> None:
         self._upstream = upstream
-        self._metrics = metrics
         self._edge = edge
         self._async_searches = AsyncSearches(async_search)
         self._routes = (*search_routes(executor, metrics, parse, self._async_searches), *others)
@@ -97,12 +96,9 @@ class App:
             answer = await route.api.answer(context) or await self._suggestions.completed(context)
             if answer is None:
                 return _pass(counter)
-            if isinstance(answer, Reply):
-                return await style.response(answer.status, answer.headers, answer.body)
-            if not isinstance(answer.outcome, Several):  # whose searches were counted one by one
-                self._metrics.answered(answer, time.perf_counter() - began)
-            headers = [*(answer.headers or own), (HEADER, answer.outcome.header())]
-            return await style.response(200, headers, answer.body)
+            response = await _answered(answer, style, own)
+            counter.answered(answer, time.perf_counter() - began)  # now that it can be written
+            return response
         except UpstreamRefusedError as refused:
             reply = of_the_client(refused.reply, target.path, request.target)
             if is_refusal(reply.status, reply.body):
@@ -176,6 +172,13 @@ class App:
     def _decode(self, data: bytes, coding: str | None, content_type: str | None) -> bytes:
         limit = decoded_limit(len(data), self._edge.max_inflation, self._edge.max_body)
         return to_json(codings.decode(data, coding, limit), content_type)
+
+
+async def _answered(answer: ApiAnswer, style: Style, own: list[tuple[str, str]]) -> Response:
+    if isinstance(answer, Reply):
+        return await style.response(answer.status, answer.headers, answer.body)
+    headers = [*(answer.headers or own), (HEADER, answer.outcome.header())]
+    return await style.response(200, headers, answer.body)
 
 
 def _pass(counter: RequestCounter) -> Response:

@@ -104,7 +104,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
             chunked_characters=settings.search.chunked_characters,
             privileges=privileges if settings.search.check_privileges else None,
         )
-        executor = Executor(scorer, settings.search.deadline_s)
+        executor = Executor(scorer, search.deadline_s, heed_timeout=search.bound_scores_by_request_timeout)
         cleanup.push_async_callback(executor.drain)
         unknown = UnknownRetrievers() if settings.search.evaluate_unknown_retrievers else None
         app = App(

@@ -13,12 +13,13 @@ from proxy.app.headers import content_type_beside, for_client
 from proxy.app.messages import fields_of, print_head
 from proxy.app.metrics import UpstreamMetrics
 from proxy.app.upstream_call import UpstreamCall, UpstreamFailedError
+from proxy.deadline import Deadline
 from proxy.edge.pool import Pool, TcpTarget
 from proxy.edge.router import is_read_only
 from proxy.errors import ElasticsearchError, error
 from proxy.offload import INLINE_BYTES, offload
 from proxy.settings import SearchSettings, UpstreamSettings
-from proxy.upstream import Reply, shaped
+from proxy.upstream import Reply, TooLateError, shaped
 from proxy.upstream_address import own_host
 
 _IDLE_S: Final = 15.0
@@ -56,13 +57,13 @@ class UpstreamClient:
 
     async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
         """Send one request; see `proxy.upstream.Upstream`."""
+        deadline = Deadline.of_setting("search.deadline_s", self._deadline_s)
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout_at(deadline.at):
                 reader = await self._call(method, target, body, headers).answer()
                 reply = await self._reply(reader)
         except TimeoutError:
-            reason = f"upstream [{self._url}] did not answer an inner search in time"
-            raise error(504, "status_exception", reason) from None
+            raise TooLateError(method, target, deadline) from None
         except UpstreamFailedError as failure:
             raise error(502, "status_exception", f"upstream [{self._url}] {failure}") from None
         except TooLargeError:

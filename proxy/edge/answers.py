@@ -5,6 +5,9 @@ from http import HTTPStatus
 from proxy.edge.pool import Target, TargetError, UnixTarget
 from proxy.errors import Cause, ElasticsearchError, encode, error
 
+ARRIVAL_S = 60.0
+"""Seconds for a head to be complete, and between two pieces of a search body."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _PHRASES = {413: "Request Entity Too Large"}
@@ -81,7 +84,7 @@ def too_much_buffered(limit: int) -> ElasticsearchError:
 
 
 def timed_out(what: str) -> ElasticsearchError:
-    return error(408, "timeout_exception", f"the {what} did not arrive in time")
+    return error(408, "timeout_exception", f"the {what} did not arrive within {ARRIVAL_S:g} s")
 
 
 def unreachable(target: Target, problem: TargetError) -> ElasticsearchError:

@@ -205,7 +205,7 @@ class HeldRequest:
 
     def give_up(self) -> None:
         """The rest of the body does not come."""
-        self._refuse(answers.timed_out("body of a search"))
+        self._refuse(answers.timed_out("next piece of the body of a search"))
 
     def client_lost(self) -> None:
         self._drop()

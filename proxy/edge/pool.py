@@ -282,7 +282,7 @@ class Pool:
         if isinstance(error, ssl.SSLError):
             return f"the TLS handshake failed: {error.reason or 'unknown reason'}"
         if isinstance(error, TimeoutError):
-            return f"no connection within {self._connect_timeout_s:g} s"
+            return f"no connection within [upstream.connect_timeout_s: {self._connect_timeout_s:g}s]"
         if isinstance(error, ConnectionRefusedError):
             return "connection refused"
         if isinstance(error, FileNotFoundError):

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from proxy.edge.answers import ARRIVAL_S
 from proxy.edge.connection import ClientConnection
 from proxy.edge.listener import Listener, address_of, bind
 from proxy.edge.pool import Pool, TcpTarget, UnixTarget
@@ -12,8 +13,6 @@ from proxy.open_files import open_files, share
 from proxy.settings import Address, Settings
 
 _SWEEP_S = 1.0
-_ARRIVAL_TIMEOUT_S = 60.0
-"""For a head to be complete, and between two pieces of a search body."""
 
 
 class Edge:
@@ -96,7 +95,7 @@ class Edge:
         state.upstream.close_unused(now)
         state.app.close_unused(now)
         for client in list(state.clients):
-            client.give_up_waiting(now - _ARRIVAL_TIMEOUT_S)
+            client.give_up_waiting(now - ARRIVAL_S)
         self._sweeper = state.loop.call_later(_SWEEP_S, self._sweep)
 
     def _client_left(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.chunks.settings import CONSERVATIVE_WINDOW_WORDS
+from proxy.deadline import Deadline
 from proxy.engine import Reranked
 from proxy.errors import Cause
 from proxy.inference.configuration import EndpointConfig
@@ -55,17 +56,14 @@ class Endpoint:
             )
             raise InferenceFailedError(400, Cause("illegal_argument_exception", reason))
 
-    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
         """As `Ranker.rank`, with the answer checked."""
         ranking = await self.ranker.rank(request, deadline)
         ranking.check(self.inference_id, len(request.texts))
         return ranking
 
-    async def rerank(self, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+    async def rerank(self, query: str, texts: Sequence[str], deadline: Deadline) -> Reranked:
         """Raw relevance scores, one float per text, in input order.
-
-        Args:
-            deadline: On the event loop's clock, in seconds.
 
         Raises:
             InferenceFailedError: With the status and cause that Elasticsearch would give.
@@ -118,7 +116,7 @@ class Endpoints:
     def is_fixed(self, inference_id: str) -> bool:
         return inference_id in self._fixed
 
-    async def create(self, config: EndpointConfig, deadline: float, *, check: bool = True) -> None:
+    async def create(self, config: EndpointConfig, deadline: Deadline, *, check: bool = True) -> None:
         """Keep a new endpoint that works.
 
         Args:
@@ -138,7 +136,7 @@ class Endpoints:
         if check:
             await self._start(inference_id, deadline)
 
-    async def replace(self, config: EndpointConfig, deadline: float, *, check: bool = True) -> None:
+    async def replace(self, config: EndpointConfig, deadline: Deadline, *, check: bool = True) -> None:
         """Change an endpoint to another state that works; raises as `create`."""
         stored = self._stored(config.inference_id)
         if stored.config == config:
@@ -166,14 +164,14 @@ class Endpoints:
             raise not_found(inference_id)
         return stored
 
-    async def _try(self, config: EndpointConfig, deadline: float) -> None:
+    async def _try(self, config: EndpointConfig, deadline: Deadline) -> None:
         ranker = self.services[config.service].open(config)
         try:
             await ranker.check(deadline)
         finally:
             await ranker.close()
 
-    async def _start(self, inference_id: str, deadline: float) -> None:
+    async def _start(self, inference_id: str, deadline: Deadline) -> None:
         endpoint = self._open.get(inference_id)
         if endpoint is None:
             return  # deleted by another request meanwhile
@@ -227,13 +225,13 @@ class _Broken:
     def __init__(self, failure: InferenceFailedError) -> None:
         self._failure = failure
 
-    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
         raise self._fresh()
 
-    async def check(self, deadline: float) -> None:
+    async def check(self, deadline: Deadline) -> None:
         raise self._fresh()
 
-    async def start(self, deadline: float) -> None:
+    async def start(self, deadline: Deadline) -> None:
         raise self._fresh()
 
     async def close(self) -> None:

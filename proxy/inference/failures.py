@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from proxy.deadline import Deadline
 from proxy.errors import Cause, ElasticsearchError
 
 
@@ -19,14 +20,14 @@ def status_error(status: int, reason: str, caused_by: Cause | None = None) -> In
     return InferenceFailedError(status, Cause("status_exception", reason, caused_by=caused_by))
 
 
-def timed_out(inference_id: str, timeout: str, inner: Cause | None = None) -> TimedOutError:
-    """No answer in time.
+def timed_out(inference_id: str, deadline: Deadline, what: str) -> TimedOutError:
+    """No answer in time: native's words, and as their cause which limit it was.
 
     Args:
-        timeout: The time that there was, with its unit.
-        inner: What took so long.
+        what: What was not done.
     """
-    reason = f"Request timed out after [{timeout}] for inference id [{inference_id}]"
+    reason = f"Request timed out after [{deadline.time}] for inference id [{inference_id}]"
+    inner = Cause("timeout_exception", deadline.missed(what))
     return TimedOutError(429, Cause("status_exception", reason, caused_by=inner))
 
 

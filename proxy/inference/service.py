@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from proxy.chunks.settings import MAX_CHARACTERS, default_window_words
+from proxy.deadline import Deadline
 from proxy.engine import Engine
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import invalid_settings, status_error
@@ -45,24 +46,21 @@ class Ranker(Protocol):
     def model(self) -> str:
         """What scores, for people: the id of a model."""
 
-    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
         """Score the texts.
-
-        Args:
-            deadline: On the event loop's clock, in seconds.
 
         Raises:
             InferenceFailedError: With the status and cause that Elasticsearch would give.
         """
 
-    async def check(self, deadline: float) -> None:
+    async def check(self, deadline: Deadline) -> None:
         """Find out whether it works, before an endpoint is stored or changed.
 
         Raises:
             InferenceFailedError: It does not.
         """
 
-    async def start(self, deadline: float) -> None:
+    async def start(self, deadline: Deadline) -> None:
         """Get it going, after it was stored.
 
         Raises:
@@ -79,7 +77,7 @@ class ServiceContext:
 
     Attributes:
         engine: The models of this machine, by the names that `models` finds for ids.
-        timeout_s: Seconds that a call may take at most, for messages.
+        timeout_s: Seconds that a search gives its scores: who had about as many and got none was patient.
         remote: The way to other servers.
         chunked_characters: How much of a text is looked at for chunks.
     """

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.deadline import Deadline
 from proxy.errors import ElasticsearchError
-from proxy.observe.outcome import Outcome, of_tree
+from proxy.observe.outcome import Applied, Outcome, of_tree
+from proxy.observe.seldom import Seldom
 from proxy.offload import answer_size, docs_size, offload
 from proxy.search.answer import reply
 from proxy.search.answer.expanding import check_expanded, complaints_of_expansion
@@ -35,6 +37,7 @@ from proxy.search.rawjson import Printer, members, text
 from proxy.search.run import AN_INNER_SEARCH, InnerBytes, Run, Timings
 from proxy.search.scoring import Scorer
 from proxy.upstream import Reply, Upstream, UpstreamRefusedError, reading
+from proxy.xcontent.target import decode
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +63,7 @@ _OF_INDICES: Final = frozenset(
         "ignore_unavailable",
     }
 )  # fmt: skip
+_LONGEST_NAME: Final = 256
 _NOT_BESIDE_PIT: Final = _OF_INDICES | _PAGE_PARAMS | {"index", "preference", "routing"}
 
 
@@ -77,13 +81,16 @@ class Executor:
     """Runs searches for all callers.
 
     Args:
-        timeout_s: Seconds for one search altogether.
+        deadline_s: Seconds for one search altogether.
+        heed_timeout: Whether a request's own `timeout` bounds the scores, too.
     """
 
-    def __init__(self, scorer: Scorer, timeout_s: float) -> None:
+    def __init__(self, scorer: Scorer, deadline_s: float, *, heed_timeout: bool = False) -> None:
         self._scorer = scorer
-        self._timeout_s = timeout_s
+        self._deadline_s = deadline_s
+        self._heed_timeout = heed_timeout
         self._closing: set[asyncio.Task[None]] = set()
+        self._textless = Seldom()
 
     async def run(
         self, request: SearchRequest, upstream: Upstream, inner: InnerBytes | None = None
@@ -100,12 +107,14 @@ class Executor:
         check_rewrite(request.retriever)
         run = self._begin(request, upstream, inner or InnerBytes(len(request.body)))
         try:
-            return await self._search(run)
+            answer = await self._search(run)
         except UpstreamRefusedError as refused:
             fault = await _parse_fault(run, refused.reply)
             if fault is None:
                 raise
             raise fault from refused
+        self._tell_of_misspelt_fields(run)
+        return answer
 
     async def drain(self) -> None:
         """Wait for the points in time that are still being closed."""
@@ -120,15 +129,18 @@ class Executor:
         return await self._point_in_time(run)
 
     def _begin(self, request: SearchRequest, upstream: Upstream, inner: InnerBytes) -> Run:
-        now = asyncio.get_running_loop().time()
-        own = request.timeout_s
-        limit = self._timeout_s if own is None else min(own, self._timeout_s)
-        return Run(request, upstream, inner, deadline=now + self._timeout_s, scores_by=now + limit)
+        deadline = Deadline.of_setting("search.deadline_s", self._deadline_s)
+        scores_by, timeout = deadline, request.timeout
+        # With none at all no score would ever be in time; native, too, takes 0 for no limit.
+        if self._heed_timeout and timeout is not None and timeout.nanos > 0:
+            scores_by = deadline.or_sooner(Deadline.of_request(timeout))
+        return Run(request, upstream, inner, deadline, scores_by)
 
     async def _one_search(self, run: Run, path: OneSearch) -> SearchAnswer | None:
         """None when it turns out that only a point in time gives native's answer."""
         request, reranker = run.request, path.reranker
-        query = request.params.without(_PAGE_PARAMS)
+        # Native's search for a window has none: it is for the last one, over the ranked documents alone.
+        query = request.params.without(_PAGE_PARAMS | {"timeout"})
         body = await offload(len(request.body), bodies.single_search, request, reranker, path.child)
         try:
             found = await run.send("POST", _target(request.index, "_search", query), body)
@@ -223,11 +235,35 @@ class Executor:
             b'{"id":' + Printer(pretty=False).value(pit_id) + b',"keep_alive":"' + KEEP_ALIVE.encode() + b'"}'
         )
 
+    def _tell_of_misspelt_fields(self, run: Run) -> None:
+        """In the log: the answer is a success without hits, as native's is, and few look at its headers."""
+        for outcome in run.outcomes:
+            if not (isinstance(outcome, Applied) and outcome.has_no_text):
+                continue
+            index, field = _searched(run.request)[:_LONGEST_NAME], outcome.field[:_LONGEST_NAME]
+            untold = self._textless.may_say((index, field))
+            if untold is not None:
+                logger.warning(
+                    "none of [%d] hits of a search in [%s] has text in [%s], the [field] of its reranker, so "
+                    "that none of them is in the answer: is it spelt right?%s",
+                    outcome.window,
+                    index,
+                    field,
+                    f" ([{untold}] more searches were alike)" if untold else "",
+                )
+
     def _close_in_background(self, upstream: Upstream, opening: asyncio.Task[bytes]) -> None:
         """The client need not wait for it; also when the client has gone."""
         task = asyncio.create_task(_close(upstream, opening))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _searched(request: SearchRequest) -> str:
+    """The index expression of a search, for people."""
+    if "pit" in request.others:
+        return "a point in time"
+    return "_all" if request.index is None else decode(request.index)
 
 
 def _answer(run: Run, body: bytes, last: Reply) -> SearchAnswer:
@@ -244,7 +280,7 @@ async def _parse_fault(run: Run, refusal: Reply) -> ElasticsearchError | Upstrea
         return None
     request = run.request
     try:
-        async with asyncio.timeout_at(run.deadline):
+        async with asyncio.timeout_at(run.deadline.at):
             return await find_parse_fault(request.body, run.upstream, request.params.only(STYLE_PARAMS))
     except (TimeoutError, ElasticsearchError):  # upstream has said what is wrong, if not where
         return None

@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from proxy.deadline import Deadline
 from proxy.errors import error
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.language.request import SearchRequest
-from proxy.upstream import Reply, Upstream, UpstreamRefusedError
+from proxy.upstream import Reply, TooLateError, Upstream, UpstreamRefusedError
 
 AN_INNER_SEARCH: Final = "an inner search"
 """What was asked, for `proxy.upstream.reading`."""
@@ -52,12 +53,58 @@ class InnerBytes:
             self._free += size
 
 
-@dataclass(slots=True)
-class Timings:
-    """Seconds of one search spent waiting for others; what ran side by side counts several times."""
+class Stopwatch:
+    """Runs while at least one of its blocks is entered: what goes on side by side counts once.
 
-    upstream_s: float = 0.0
-    rerank_s: float = 0.0
+    Attributes:
+        seconds: That it has run, up to its last stop.
+
+    Args:
+        clock: In seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.seconds = 0.0
+        self._clock = clock
+        self._entered = 0
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        if self._entered == 0:
+            self._since = self._clock()
+        self._entered += 1
+
+    def __exit__(self, *exception: object) -> None:
+        self._entered -= 1
+        if self._entered == 0:
+            self.seconds += self._clock() - self._since
+
+
+class Timings:
+    """What one search waited for.
+
+    Attributes:
+        upstream: Inner searches.
+        scores: The scores of its rerankers.
+        others: Either of both, or both at once.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.upstream = Stopwatch(clock)
+        self.scores = Stopwatch(clock)
+        self.others = Stopwatch(clock)
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Around an inner search."""
+        with self.upstream, self.others:
+            yield
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Around the rank phase of a reranker."""
+        with self.scores, self.others:
+            yield
 
 
 @dataclass(slots=True)
@@ -65,8 +112,8 @@ class Run:
     """The state of one search.
 
     Attributes:
-        deadline: For upstream and scores together, on the event loop's clock.
-        scores_by: For the scores: the request's own `timeout` may be shorter.
+        deadline: For upstream and scores together.
+        scores_by: For the scores: it may be sooner.
         inner: Shared by the searches of one client's request.
         windows: The words that the models of endpoints read, by the endpoints that were asked for.
         outcomes: One for each reranker, in the order in which they finished.
@@ -75,8 +122,8 @@ class Run:
     request: SearchRequest
     upstream: Upstream
     inner: InnerBytes
-    deadline: float
-    scores_by: float
+    deadline: Deadline
+    scores_by: Deadline
     started: float = field(default_factory=time.perf_counter)
     timings: Timings = field(default_factory=Timings)
     warnings: dict[str, None] = field(default_factory=dict)
@@ -88,21 +135,27 @@ class Run:
         return round((time.perf_counter() - self.started) * 1000)
 
     async def send(self, method: str, target: str, body: bytes) -> Reply:
-        """One request upstream.
+        """One request upstream that finds documents, or is needed for that.
 
         Raises:
             UpstreamRefusedError: For any answer but success.
             ElasticsearchError: 504, the search has taken too long altogether.
         """
-        began = time.perf_counter()
+        with self.timings.searching():
+            return await self.ask(method, target, body)
+
+    async def ask(self, method: str, target: str, body: bytes, by: Deadline | None = None) -> Reply:
+        """One request upstream for something else; raises as `send`.
+
+        Args:
+            by: A sooner deadline than the search's own.
+        """
+        deadline = by or self.deadline
         try:
-            async with asyncio.timeout_at(self.deadline):
+            async with asyncio.timeout_at(deadline.at):
                 answer = await self.upstream.request(method, target, body)
         except TimeoutError:
-            reason = "upstream did not answer an inner search in time: [search.deadline_s] has passed"
-            raise error(504, "status_exception", reason) from None
-        finally:
-            self.timings.upstream_s += time.perf_counter() - began
+            raise TooLateError(method, target, deadline) from None
         if answer.status != 200:
             raise UpstreamRefusedError(answer)
         self.warnings.update(dict.fromkeys(v for n, v in answer.headers if n.lower() == "warning"))

@@ -8,7 +8,7 @@ from itertools import islice
 from proxy.chunks import ChunkSelector, default_chunking
 from proxy.chunks.lane import LANE
 from proxy.chunks.settings import MAX_CHARACTERS
-from proxy.errors import Cause
+from proxy.deadline import Deadline
 from proxy.inference.endpoints import Endpoint, Endpoints
 from proxy.inference.failures import InferenceFailedError, not_found, timed_out
 from proxy.inference.privileges import GET_ENDPOINT, Privileges
@@ -54,12 +54,12 @@ class Scorer:
         Raises:
             RankPhaseError: No scores, and the reranker may not do without.
         """
-        began = time.perf_counter()
-        deadline = min(run.scores_by, asyncio.get_running_loop().time() + self._timeout_s)
+        deadline = run.scores_by.or_sooner(Deadline.of_setting("search.timeout_s", self._timeout_s))
         try:
-            endpoint = await self._endpoint(run, retriever)
-            run.windows[retriever.inference_id] = endpoint.window_words
-            ranked, outcome = await self._score(endpoint, retriever, window, deadline)
+            with run.timings.scoring():
+                endpoint = await self._endpoint(run, retriever)
+                run.windows[retriever.inference_id] = endpoint.window_words
+                ranked, outcome = await self._score(endpoint, retriever, window, deadline)
         except InferenceFailedError as failure:
             allowed = retriever.allow_rerank_failures
             if not (self._allow_failures if allowed is None else allowed):
@@ -68,8 +68,6 @@ class Scorer:
             child = retriever.child
             collapsed = isinstance(child, StandardRetriever) and child.collapse is not None
             return keep_order(window, retriever.min_score, collapsed=collapsed)
-        finally:
-            run.timings.rerank_s += time.perf_counter() - began
         run.outcomes.append(outcome)
         return ranked
 
@@ -77,7 +75,7 @@ class Scorer:
         """For a compound child that found nothing: its search ranks nothing, so that nobody asks for the
         endpoint (``CompoundRetrieverBuilder#createSearchSourceBuilder``).
         """
-        run.outcomes.append(Applied(retriever.inference_id, "none", 0, 0, 0, 0, 0.0))
+        run.outcomes.append(Applied(retriever.inference_id, "none", 0, 0, 0, 0, 0.0, retriever.field))
 
     async def _endpoint(self, run: Run, retriever: TextSimilarityReranker) -> Endpoint:
         """Looked up even where there is nothing to score."""
@@ -86,7 +84,7 @@ class Scorer:
             await self._privileges.require(run.upstream, GET_ENDPOINT)
         endpoint = await self._endpoints.find(inference_id)
         if endpoint is None:
-            endpoint = await find_upstream(run, inference_id, self._timeout_s)
+            endpoint = await find_upstream(run, inference_id)
         if endpoint is None:
             raise not_found(inference_id)
         endpoint.check_window(retriever.rank_window_size)
@@ -97,7 +95,7 @@ class Scorer:
         endpoint: Endpoint,
         retriever: TextSimilarityReranker,
         window: Sequence[RankDoc],
-        deadline: float,
+        deadline: Deadline,
     ) -> tuple[list[RankDoc], Applied]:
         began = time.perf_counter()
         docs = [doc for doc in window if doc.text is not None]
@@ -114,14 +112,21 @@ class Scorer:
             scores, cached, truncated = reranked.scores, reranked.cached, truncated + reranked.truncated
         ms = (time.perf_counter() - began) * 1000
         outcome = Applied(
-            retriever.inference_id, endpoint.model, len(window), len(docs), cached, truncated, ms
+            endpoint=retriever.inference_id,
+            model=endpoint.model,
+            window=len(window),
+            scored=len(docs),
+            cached=cached,
+            truncated=truncated,
+            ms=ms,
+            field=retriever.field,
         )
         if passages is not None:
             scores = _best(scores, passages)
         return rank(docs, scores, retriever.min_score), outcome
 
     async def _passages(
-        self, endpoint: Endpoint, retriever: TextSimilarityReranker, texts: Sequence[str], deadline: float
+        self, endpoint: Endpoint, retriever: TextSimilarityReranker, texts: Sequence[str], deadline: Deadline
     ) -> Sequence[Sequence[str]]:
         """The best chunks of each text."""
         assert retriever.chunk_rescorer is not None
@@ -129,11 +134,10 @@ class Scorer:
         query, default = retriever.inference_text[:most], default_chunking(endpoint.window_words)
         selector = ChunkSelector(retriever.chunk_rescorer, query, default)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline.at):
                 return await LANE.run(_select(selector, texts, most))
         except TimeoutError:
-            inner = Cause("timeout_exception", "the texts were not cut into chunks at the deadline")
-            raise timed_out(retriever.inference_id, f"{self._timeout_s:g}s", inner) from None
+            raise timed_out(retriever.inference_id, deadline, "the texts were not cut into chunks") from None
 
 
 def _select(selector: ChunkSelector, texts: Sequence[str], most: int) -> Steps[list[list[str]]]:

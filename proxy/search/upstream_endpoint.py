@@ -1,12 +1,12 @@
 """An inference endpoint that upstream has and this proxy has not: it scores there, in the caller's name."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 from proxy.chunks.settings import default_window_words
+from proxy.deadline import Deadline
 from proxy.inference.configuration import RERANK, EndpointConfig
 from proxy.inference.endpoints import Endpoint
 from proxy.inference.failures import (
@@ -21,7 +21,7 @@ from proxy.inference.remote.shapes import MalformedAnswerError, Shape
 from proxy.offload import offload
 from proxy.search.answer.failures import cause_of
 from proxy.search.run import Run
-from proxy.upstream import Reply, UpstreamRefusedError, reading
+from proxy.upstream import Reply, TooLateError, UpstreamRefusedError, reading
 
 _RESULTS: Final = Shape(RERANK, text=None)
 _HAS_NONE = (400, 404, 405)
@@ -30,11 +30,8 @@ _LIMITS = ("top_n", "top_k")
 """The task settings that limit the number of results, of one service or another."""
 
 
-async def find_upstream(run: Run, inference_id: str, timeout_s: float) -> Endpoint | None:
+async def find_upstream(run: Run, inference_id: str) -> Endpoint | None:
     """Upstream's endpoint of this id; None where upstream has none, or no such API.
-
-    Args:
-        timeout_s: Seconds that a call may take at most, for messages.
 
     Raises:
         InferenceFailedError: 400, it does something else than rerank.
@@ -43,7 +40,7 @@ async def find_upstream(run: Run, inference_id: str, timeout_s: float) -> Endpoi
     """
     path = quote(inference_id, safe="", errors="replace")  # which Java makes of an unpaired surrogate
     try:
-        reply = await run.send("GET", f"/_inference/{path}", b"")
+        reply = await run.ask("GET", f"/_inference/{path}", b"")
     except UpstreamRefusedError as refused:
         if refused.reply.status in _HAS_NONE:
             return None
@@ -58,7 +55,7 @@ async def find_upstream(run: Run, inference_id: str, timeout_s: float) -> Endpoi
     if task_type != RERANK:
         raise wrong_task_type(task_type)
     top_n = next((n for name in _LIMITS if isinstance(n := config.task_settings.get(name), int)), None)
-    ranker = UpstreamRanker(run, config, path, timeout_s)
+    ranker = UpstreamRanker(run, config, path)
     return Endpoint(config, ranker, top_n, default_window_words(config.service, model_id))
 
 
@@ -70,21 +67,19 @@ def _config(inference_id: str, found: Mapping[str, Any]) -> EndpointConfig:
 class UpstreamRanker:
     """`Ranker` for one search: upstream's `_inference` API, with the caller's headers."""
 
-    def __init__(self, run: Run, config: EndpointConfig, path: str, timeout_s: float) -> None:
+    def __init__(self, run: Run, config: EndpointConfig, path: str) -> None:
         self._run = run
         self._inference_id = config.inference_id
         self._path = path
-        self._timeout_s = timeout_s
         self.model = str(config.service_settings.get("model_id") or config.service)
 
-    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
         """As upstream says, its errors included."""
         body = json.dumps({"query": request.query, "input": list(request.texts)}).encode()
         try:
-            async with asyncio.timeout_at(deadline):
-                reply = await self._run.send("POST", f"/_inference/{RERANK}/{self._path}", body)
-        except TimeoutError:
-            raise timed_out(self._inference_id, f"{self._timeout_s:g}s") from None
+            reply = await self._run.ask("POST", f"/_inference/{RERANK}/{self._path}", body, deadline)
+        except TooLateError:
+            raise timed_out(self._inference_id, deadline, "upstream did not answer in time") from None
         except UpstreamRefusedError as refused:
             raise _failure(refused.reply) from None
         try:
@@ -96,10 +91,10 @@ class UpstreamRanker:
             )
             raise status_error(502, reason) from None
 
-    async def check(self, deadline: float) -> None:
+    async def check(self, deadline: Deadline) -> None:
         """Upstream has done that."""
 
-    async def start(self, deadline: float) -> None:
+    async def start(self, deadline: Deadline) -> None:
         """It is upstream's to start."""
 
     async def close(self) -> None:

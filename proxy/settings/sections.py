@@ -209,8 +209,12 @@ class SearchSettings(Section):
     )
     deadline_s: Seconds = Field(
         120.0,
-        description="Seconds that a reranked search may take altogether: its inner searches and its scores. "
-        "A request's own `timeout`, where it is shorter, bounds the scores.",
+        description="Seconds that a reranked search may take altogether: its inner searches and its scores.",
+    )
+    bound_scores_by_request_timeout: bool = Field(
+        False,
+        description="Whether a request's own `timeout`, where it is shorter, ends the wait for scores with a "
+        "429. Native's never does: it bounds the query phase of the last search, as well as shards can.",
     )
     allow_rerank_failures: bool = Field(
         False,

@@ -334,7 +334,12 @@ class Catalogue:
         async with upload.lock:
             if upload.gone or upload.timer is not timer:  # something came at the last moment
                 return
-            logger.warning("the upload of model [%s] has stopped and is removed", upload.config.model_id)
+            logger.warning(
+                "the upload of model [%s] has stopped and is removed: nothing came within "
+                "[trained_models.upload_timeout_s: %gs]",
+                upload.config.model_id,
+                self._settings.upload_timeout_s,
+            )
             await self._discard(upload)
 
     async def _discard(self, upload: _Upload) -> None:

@@ -10,7 +10,7 @@ from proxy.edge import connection as connection_module
 from proxy.edge import server as server_module
 from tests.edge.conftest import StartRelay
 from tests.edge.samples import BULK, GET, SEARCH
-from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering
+from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering, unconnectable
 from tests.support.waiting import until_true
 
 
@@ -42,23 +42,16 @@ class TestUpstreamFails:
         assert answer.endswith(b"\r\n\r\n")
 
     async def test_connect_timeout(self, start_relay: StartRelay) -> None:
-        with socket.socket() as full:
-            full.bind(("127.0.0.1", 0))
-            full.listen(0)
-            address = full.getsockname()
-            # A queue of one that is full: the system drops further attempts.
-            with socket.create_connection(address), socket.socket() as second:
-                second.setblocking(False)
-                second.connect_ex(address)
-                serve, _ = answering(OK)
-                relay = await start_relay(
-                    serve, {"upstream": {"url": f"http://127.0.0.1:{address[1]}", "connect_timeout_s": 0.05}}
-                )
-                client = await relay.connect()
-                await client.send(GET)
-                answer = await client.read_message()
-                assert answer.status == 502
-                assert b"no connection within 0.05 s" in answer.body
+        with unconnectable() as port:
+            serve, _ = answering(OK)
+            relay = await start_relay(
+                serve, {"upstream": {"url": f"http://127.0.0.1:{port}", "connect_timeout_s": 0.05}}
+            )
+            client = await relay.connect()
+            await client.send(GET)
+            answer = await client.read_message()
+            assert answer.status == 502
+            assert b"no connection within [upstream.connect_timeout_s: 0.05s]" in answer.body
 
     @pytest.mark.parametrize(
         "answer",
@@ -253,7 +246,7 @@ class TestSlowClients:
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(server_module, "_SWEEP_S", 0.01)
-        monkeypatch.setattr(server_module, "_ARRIVAL_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(server_module, "ARRIVAL_S", 0.05)
         monkeypatch.setattr(connection_module, "LINGER_S", 0.05)
 
     @pytest.mark.parametrize("sent", [b"GET / HT", b"GET / HTTP/1.1\r\nA: 1\r\n", SEARCH[:-1]])

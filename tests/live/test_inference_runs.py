@@ -208,14 +208,23 @@ class TestRun:
         assert (answer.status, answer.json()["error"]["reason"]) == (status, reason)
         assert app.engine.asked == []
 
-    async def test_the_time_is_the_requests(self, app: SearchApp) -> None:
+    @pytest.mark.parametrize(
+        ("query", "time", "limit"),
+        [
+            ("?timeout=1500ms", "1.5s", "[timeout: 1.5s] of the request"),
+            ("", "30s", "[timeout: 30s], which a request may set,"),
+            ("?timeout=-1", "30s", "[timeout: 30s], which a request may set,"),
+        ],
+    )
+    async def test_the_time_is_the_requests(self, app: SearchApp, query: str, time: str, limit: str) -> None:
         app.engine.failure = DeadlineExceededError("the model still loads")
-        answer = await app.call("POST", f"/_inference/{ENDPOINT}?timeout=1500ms", ASKED)
+        answer = await app.call("POST", f"/_inference/{ENDPOINT}{query}", ASKED)
         assert answer.status == 429
         error = answer.json()["error"]
         assert error["type"] == STATUS
-        assert error["reason"] == f"Request timed out after [1.5s] for inference id [{ENDPOINT}]"
-        assert error["caused_by"] == {"type": "timeout_exception", "reason": "the model still loads"}
+        assert error["reason"] == f"Request timed out after [{time}] for inference id [{ENDPOINT}]"
+        told = f"the model still loads: {limit} has passed"
+        assert error["caused_by"] == {"type": "timeout_exception", "reason": told}
 
     async def test_overload(self, app: SearchApp) -> None:
         app.engine.failure = QueueFullError("the queue is full")

@@ -523,7 +523,9 @@ class TestUpstream:
 
         answer = await in_front_of(serve, reranking(), deadline_s=0.2)
         assert answer.status == 504
-        assert "did not answer an inner search in time" in answer.json()["error"]["reason"]
+        assert answer.json()["error"]["reason"] == (
+            "upstream did not answer [POST /films/_search] in time: [search.deadline_s: 0.2s] has passed"
+        )
 
     async def test_its_answer_is_too_large(self) -> None:
         async def serve(wire: Wire) -> None:

@@ -1,8 +1,9 @@
 """Endpoints over an engine of the test's choice, without a store."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
+from proxy.deadline import Deadline
 from proxy.engine import Demand, Engine
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.endpoints import Endpoints
@@ -20,6 +21,9 @@ from proxy.inference.store import (
     changed_meanwhile,
 )
 from proxy.settings import EndpointSettings, ModelSettings, RemoteSettings
+
+LATE: Final = Deadline(1e9, "30s", "[search.timeout_s: 30s]")
+"""At a point in time on the loop's clock that no test sees."""
 
 
 class LoadedModels:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 
+from proxy.deadline import Deadline
 from proxy.engine import Engine
 from proxy.inference.endpoints import Endpoint
 from proxy.inference.local_models import LocalModels
@@ -70,8 +71,8 @@ class Remote:
         config = found.parse("mine", service_settings, task_settings or {})
         return Endpoint(config, found.open(config), found.top_n(config), found.window_words(config))
 
-    def deadline(self) -> float:
-        return asyncio.get_running_loop().time() + TIMEOUT_S
+    def deadline(self, seconds: float = TIMEOUT_S) -> Deadline:
+        return Deadline.of_setting("search.timeout_s", seconds)
 
     def metric(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"rerank_proxy_remote_{name}", labels) or 0.0

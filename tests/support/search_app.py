@@ -195,7 +195,7 @@ async def search_app(
         allow_failures=limits.allow_rerank_failures,
         privileges=Privileges() if limits.check_privileges else None,
     )
-    executor = Executor(scorer, limits.deadline_s)
+    executor = Executor(scorer, limits.deadline_s, heed_timeout=limits.bound_scores_by_request_timeout)
     unknown = UnknownRetrievers() if limits.evaluate_unknown_retrievers and not evaluate else None
     parse = unknown.parse if unknown else partial(parse_search, evaluate=evaluate)
     registry = CollectorRegistry()

@@ -375,7 +375,7 @@ class TestStopping:
             proxy.process.terminate()
             assert await proxy.exit_status() == 0
             assert await busy.ended()
-        await proxy.logged("not finished in time")
+        await proxy.logged("not finished within [lifecycle.shutdown_timeout_s: ")
 
 
 class TestCannotStart:

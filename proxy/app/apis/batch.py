@@ -4,20 +4,20 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
 
-from proxy.app.metrics import SearchMetrics
+from proxy.app.apis.context import EndedSearch, MultiAnswer
 from proxy.errors import ElasticsearchError, error
-from proxy.observe.outcome import OneSearch, Several
+from proxy.observe.outcome import Several
 from proxy.search.batch import multi
 from proxy.search.batch.multi import Item
 from proxy.search.batch.rounds import Participant, RoundFailedError, Rounds
-from proxy.search.executor import Executor, SearchAnswer
+from proxy.search.executor import Executor
 from proxy.search.language.request import SearchRequest
 from proxy.search.rawjson import Printer
-from proxy.search.run import InnerBytes, Timings
+from proxy.search.run import InnerBytes
 from proxy.upstream import Reply, UpstreamRefusedError
 from proxy.xcontent.params import Params
 
@@ -33,10 +33,10 @@ Plan = ReadPlan | Reply
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """An item's part of the answer, with what happened to it when it was searched here."""
+    """An item's part of the answer, with what happened to it if it is ours."""
 
     body: bytes
-    outcome: OneSearch | None = None
+    search: EndedSearch | None = None
     warnings: Sequence[str] = ()
 
 
@@ -59,16 +59,13 @@ class Batch:
         limit: How many of our searches go on at once; None: all of them.
     """
 
-    def __init__(
-        self, executor: Executor, metrics: SearchMetrics, rounds: Rounds, params: Params, limit: int | None
-    ) -> None:
+    def __init__(self, executor: Executor, rounds: Rounds, params: Params, limit: int | None) -> None:
         self._executor = executor
-        self._metrics = metrics
         self._rounds = rounds
         self._printer = Printer(params.get("pretty") in ("", "true"))
         self._turn: AbstractAsyncContextManager[object] = asyncio.Semaphore(limit) if limit else nullcontext()
 
-    async def run(self, plans: Sequence[Plan]) -> SearchAnswer:
+    async def run(self, plans: Sequence[Plan]) -> MultiAnswer:
         """Answer all items.
 
         Raises:
@@ -90,8 +87,9 @@ class Batch:
         done = [task.result() for task in tasks]
         took_ms = round((time.perf_counter() - began) * 1000)
         body = multi.put_together([each.body for each in done], took_ms, self._printer)
-        outcomes = {at: each.outcome for at, each in enumerate(done) if each.outcome is not None}
-        return SearchAnswer(body, self._headers(done), Several(outcomes), Timings())
+        searches = {at: each.search for at, each in enumerate(done) if each.search is not None}
+        outcomes = {at: each.outcome for at, each in searches.items() if each.outcome is not None}
+        return MultiAnswer(body, self._headers(done), Several(outcomes), [*searches.values()])
 
     async def _start(self, plan: Plan, inner: InnerBytes) -> _Done:
         if isinstance(plan, ElasticsearchError):
@@ -118,18 +116,16 @@ class Batch:
         try:
             answer = await self._executor.run(search, participant, inner)
         except UpstreamRefusedError as refused:
-            self._metrics.refused(refused.reply.status)
-            return self._answered(refused.reply)
+            return replace(self._answered(refused.reply), search=EndedSearch(refused.reply.status))
         except ElasticsearchError as failure:
-            self._metrics.refused(failure.status)
             return self._failed(failure)
-        self._metrics.answered(answer, time.perf_counter() - began)
-        assert not isinstance(answer.outcome, Several)
+        seconds = time.perf_counter() - began
         warnings = [value for name, value in answer.headers if name.lower() == "warning"]
-        return _Done(multi.answered_item(answer.body), answer.outcome, warnings)
+        ended = EndedSearch(200, seconds, answer.outcome, answer.timings)
+        return _Done(multi.answered_item(answer.body), ended, warnings)
 
     def _failed(self, failure: ElasticsearchError) -> _Done:
-        return _Done(multi.failed_item(failure, self._printer))
+        return _Done(multi.failed_item(failure, self._printer), EndedSearch(failure.status))
 
     def _answered(self, reply: Reply) -> _Done:
         if reply.status == 200:

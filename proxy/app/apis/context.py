@@ -1,13 +1,15 @@
 """What an API is given and what it gives back, without HTTP in it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.app.formats.bodies import refuse_smile
 from proxy.app.formats.media_types import Format, is_json
+from proxy.observe.outcome import Outcome, Several
 from proxy.search.executor import SearchAnswer
 from proxy.search.language.request import SearchRequest
+from proxy.search.run import Timings
 from proxy.upstream import Reply, Upstream
 from proxy.xcontent.params import Params
 
@@ -58,15 +60,46 @@ class RequestContext:
         refuse_smile(self.answer_format)
 
 
+@dataclass(frozen=True, slots=True)
+class EndedSearch:
+    """One of the searches of a request, for those who count.
+
+    Attributes:
+        outcome: None when it failed.
+    """
+
+    status: int
+    seconds: float = 0.0
+    outcome: Outcome | None = None
+    timings: Timings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MultiAnswer:
+    """What the client of a request of many searches is told.
+
+    Attributes:
+        searches: Those of ours, also those that failed.
+    """
+
+    body: bytes
+    headers: Sequence[tuple[str, str]]
+    outcome: Several
+    searches: Sequence[EndedSearch]
+
+
+ApiAnswer = SearchAnswer | MultiAnswer | Reply
+
+
 class Api(Protocol):
     """One search API."""
 
-    async def answer(self, context: RequestContext) -> SearchAnswer | Reply | None:
+    async def answer(self, context: RequestContext) -> ApiAnswer | None:
         """Answer a request.
 
         Returns:
-            A search's answer, which says in a header what happened; or any other answer, sent as it is; or
-            None when the request is none of ours and is to go upstream untouched.
+            The answer of a search or of many, which says in a header what happened; or any other answer,
+            sent as it is; or None when the request is none of ours and is to go upstream untouched.
 
         Raises:
             UpstreamRefusedError: The client gets upstream's answer as it is.

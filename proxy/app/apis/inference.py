@@ -1,6 +1,5 @@
 """`_inference`: endpoints of task type `rerank` are managed and called here, all others upstream."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -9,17 +8,16 @@ from proxy.app.apis.endpoint_references import references, referring_pipelines
 from proxy.app.apis.parameters import check_no_body, check_params
 from proxy.app.apis.replies import json_reply, printed_reply, printer_of
 from proxy.app.apis.upstream_inference import UpstreamInference
+from proxy.deadline import Deadline
 from proxy.errors import ElasticsearchError, error
 from proxy.inference.configuration import RERANK, EndpointConfig
 from proxy.inference.endpoints import Endpoints
 from proxy.inference.failures import (
     InferenceFailedError,
-    TimedOutError,
     never_found,
     not_found,
     not_served,
     status_error,
-    timed_out,
     unknown_service,
     wrong_task_type,
 )
@@ -116,7 +114,7 @@ class InferenceApi:
         A valid request for a service of ours and task type `rerank` is ours; where upstream has the API, all
         others are its own to refuse or to carry out.
         """
-        timeout = _timeout(context)
+        timeout = _Timeout(context)
         required(context.body)
         check_params(context, ("timeout",))
         inference_id = target.inference_id
@@ -136,13 +134,13 @@ class InferenceApi:
         config = await offload(len(context.body), _parse, service, inference_id, request)
         if await self._upstream.has(context.upstream(), inference_id):
             raise already_exists(inference_id)
-        await self._endpoints.create(config, _deadline(timeout), check=self._check_new)
+        await self._endpoints.create(config, timeout.deadline(), check=self._check_new)
         return json_reply(context, config.document())
 
     async def update(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestUpdateInferenceModelAction``, ``TransportUpdateInferenceModelAction``."""
         required(context.body)
-        timeout = _timeout(context)
+        timeout = _Timeout(context)
         check_params(context, ("timeout", "master_timeout"))
         inference_id = target.inference_id
         endpoint = await self._endpoints.find(inference_id)
@@ -165,7 +163,7 @@ class InferenceApi:
             request.service_settings,
             request.task_settings,
         )
-        await self._endpoints.replace(config, _deadline(timeout), check=self._check_new)
+        await self._endpoints.replace(config, timeout.deadline(), check=self._check_new)
         return json_reply(context, config.document())
 
     async def delete(self, context: RequestContext, target: Target) -> Reply | None:
@@ -206,7 +204,7 @@ class InferenceApi:
     async def run(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestInferenceAction``, ``TransportRerankAction``."""
         required(context.body)
-        timeout = _timeout(context)
+        timeout = _Timeout(context)
         check_params(context, ("timeout",))
         endpoint = await self._endpoints.find(target.inference_id)
         if endpoint is None:
@@ -228,17 +226,14 @@ class InferenceApi:
             request.return_documents,
             task_settings,
         )
-        try:
-            ranking = await endpoint.rank(call, _deadline(timeout))
-        except TimedOutError as failure:
-            raise timed_out(endpoint.inference_id, str(timeout), failure.cause.caused_by) from failure
+        ranking = await endpoint.rank(call, timeout.deadline())
         printed = await offload(len(context.body), _print_ranking, printer_of(context), ranking)
         return printed_reply(context, printed)
 
     async def stream(self, context: RequestContext, target: Target) -> Reply | None:
         """``RestStreamInferenceAction``: nothing that reranks can stream."""
         required(context.body)
-        _timeout(context)
+        _Timeout(context)
         check_params(context, ("timeout",))
         endpoint = await self._endpoints.find(target.inference_id)
         if endpoint is None:
@@ -305,13 +300,21 @@ def _nowhere(target: Target) -> ElasticsearchError:
     return not_found(target.inference_id)
 
 
-def _timeout(context: RequestContext) -> TimeValue:
-    value = time_param(context.params, "timeout")
-    return _DEFAULT_TIMEOUT if value is None or value.nanos < 0 else value
+class _Timeout:
+    """The request's `timeout`, or what holds without one.
 
+    Raises:
+        ElasticsearchError: 400, it is no time.
+    """
 
-def _deadline(timeout: TimeValue) -> float:
-    return asyncio.get_running_loop().time() + timeout.nanos / 1e9
+    def __init__(self, context: RequestContext) -> None:
+        value = time_param(context.params, "timeout")
+        self._given = value is not None and value.nanos >= 0
+        self._value = value if value is not None and self._given else _DEFAULT_TIMEOUT
+
+    def deadline(self) -> Deadline:
+        """From now on."""
+        return Deadline.of_request(self._value, given=self._given)
 
 
 def _catalogue_row(service: Service) -> dict[str, Any]:

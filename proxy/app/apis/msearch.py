@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from proxy.app.apis.batch import Batch, ReadPlan, max_concurrent
-from proxy.app.apis.context import ParseSearch, RequestContext
-from proxy.app.metrics import SearchMetrics
+from proxy.app.apis.context import MultiAnswer, ParseSearch, RequestContext
 from proxy.errors import ElasticsearchError
 from proxy.offload import offload
 from proxy.search.batch import multi
 from proxy.search.batch.multi import Item
 from proxy.search.batch.rehearsal import conclude, rehearsal, verdict
 from proxy.search.batch.rounds import Rounds
-from proxy.search.executor import STYLE_PARAMS, Executor, SearchAnswer
+from proxy.search.executor import STYLE_PARAMS, Executor
 from proxy.search.language.request import SearchRequest
 from proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from proxy.upstream import Reply, UpstreamRefusedError
@@ -22,12 +21,11 @@ from proxy.xcontent.params import Params
 class MultiSearch:
     """Items without a reranker go upstream as they are, in one request with the searches of the others."""
 
-    def __init__(self, executor: Executor, metrics: SearchMetrics, parse: ParseSearch) -> None:
+    def __init__(self, executor: Executor, parse: ParseSearch) -> None:
         self._executor = executor
-        self._metrics = metrics
         self._parse = parse
 
-    async def answer(self, context: RequestContext) -> SearchAnswer | None:
+    async def answer(self, context: RequestContext) -> MultiAnswer | None:
         read = await offload(len(context.body), self._read, context) if context.has_json_body else None
         if read is None:
             return None
@@ -39,7 +37,7 @@ class MultiSearch:
             raise multi.not_terminated()
         rounds = Rounds(context.upstream(), multi.shared_query(context.params))
         try:
-            return await Batch(self._executor, self._metrics, rounds, context.params, limit).run(plans)
+            return await Batch(self._executor, rounds, context.params, limit).run(plans)
         except UpstreamRefusedError as refused:
             await _check(context, items, await _with_parse_fault(context, plans, refused.reply))
             raise

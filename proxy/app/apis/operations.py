@@ -6,7 +6,6 @@ from typing import Generic, TypeVar
 from proxy.app.apis.context import RequestContext
 from proxy.app.apis.replies import unsupported_type
 from proxy.app.formats.media_types import is_json
-from proxy.app.metrics import InferenceMetrics
 from proxy.inference.privileges import Action, Privileges
 from proxy.upstream import Reply
 
@@ -29,12 +28,10 @@ class Operations(Generic[T]):
         by_method: Mapping[str, tuple[Operation[T], Action]],
         target: Callable[[RequestContext], Awaitable[T | None]],
         privileges: Privileges,
-        metrics: InferenceMetrics,
     ) -> None:
         self._by_method = by_method
         self._target = target
         self._privileges = privileges
-        self._metrics = metrics
 
     async def answer(self, context: RequestContext) -> Reply | None:
         if context.method not in self._by_method:
@@ -45,7 +42,4 @@ class Operations(Generic[T]):
         operation, action = self._by_method[context.method]
         await self._privileges.require(context.upstream(), action)
         target = await self._target(context)
-        reply = None if target is None else await operation(context, target)
-        if reply is not None:
-            self._metrics.answered()
-        return reply
+        return None if target is None else await operation(context, target)

@@ -14,7 +14,7 @@ from proxy.app.apis.templates import MultiSearchTemplate, SearchTemplate
 from proxy.app.apis.trained_models import TrainedModelsApi
 from proxy.app.apis.upstream_models import PATH as MODELS
 from proxy.app.async_searches import AsyncSearches
-from proxy.app.metrics import InferenceMetrics, RequestCounter, SearchMetrics
+from proxy.app.metrics import InferenceMetrics, NotCounted, RequestCounter, SearchMetrics
 from proxy.async_search_id import PATTERN
 from proxy.edge.router import OTHER_INFERENCE_NAMES
 from proxy.inference import privileges
@@ -32,7 +32,7 @@ class Route:
     """An API and its paths, compared as ``PathTrie`` does: raw; a slash at the end does not matter.
 
     Attributes:
-        counter: Is told of requests that fail or go upstream after all.
+        counter: Is told what became of each request.
     """
 
     path: re.Pattern[str]
@@ -65,7 +65,7 @@ def inference_routes(api: InferenceApi, guard: Privileges, metrics: InferenceMet
         (f"/{_FIRST}/{_SECOND}", endpoint),
     )
     return tuple(
-        Route(re.compile(f"/_inference{rest}/?"), Operations(operations, api.target, guard, metrics), metrics)
+        Route(re.compile(f"/_inference{rest}/?"), Operations(operations, api.target, guard), metrics)
         for rest, operations in paths
     )
 
@@ -96,7 +96,7 @@ def trained_model_routes(
         (f"/{_ID}/deployment/_infer", infer),  # of clients of 8.0 to 8.2
     )
     return tuple(
-        Route(re.compile(f"{MODELS}{rest}/?"), Operations(operations, api.target, guard, metrics), metrics)
+        Route(re.compile(f"{MODELS}{rest}/?"), Operations(operations, api.target, guard), metrics)
         for rest, operations in paths
     )
 
@@ -112,13 +112,13 @@ def search_routes(
 
     def kept(what: str, api: Api) -> Route:
         """Of an asynchronous search that is kept here."""
-        return Route(re.compile(f"/_async_search/{what}(?P<id>{PATTERN})/?"), api, metrics)
+        return Route(re.compile(f"/_async_search/{what}(?P<id>{PATTERN})/?"), api, NotCounted())
 
     return (
         of_index("_search", Search(executor, parse)),
-        of_index("_msearch", MultiSearch(executor, metrics, parse)),
+        of_index("_msearch", MultiSearch(executor, parse)),
         of_index("_search/template", SearchTemplate(executor, parse)),
-        of_index("_msearch/template", MultiSearchTemplate(executor, metrics, parse)),
+        of_index("_msearch/template", MultiSearchTemplate(executor, parse)),
         of_index("_async_search", SubmitAsyncSearch(searches, executor, metrics, parse)),
         kept("", KeptAsyncSearch(searches)),
         kept("status/", AsyncSearchStatus(searches)),

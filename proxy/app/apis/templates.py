@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Final
 
 from proxy.app.apis.batch import Batch, Plan, max_concurrent
-from proxy.app.apis.context import ParseSearch, RequestContext
+from proxy.app.apis.context import MultiAnswer, ParseSearch, RequestContext
 from proxy.app.apis.msearch import plan_item
-from proxy.app.metrics import SearchMetrics
 from proxy.errors import ElasticsearchError
 from proxy.offload import offload
 from proxy.search.batch import multi, template
@@ -62,12 +61,11 @@ class MultiSearchTemplate:
     (``TransportMultiSearchTemplateAction``).
     """
 
-    def __init__(self, executor: Executor, metrics: SearchMetrics, parse: ParseSearch) -> None:
+    def __init__(self, executor: Executor, parse: ParseSearch) -> None:
         self._executor = executor
-        self._metrics = metrics
         self._parse = parse
 
-    async def answer(self, context: RequestContext) -> SearchAnswer | None:
+    async def answer(self, context: RequestContext) -> MultiAnswer | None:
         if not context.has_json_body:
             return None
         request = await offload(len(context.body), _split, context)
@@ -85,7 +83,7 @@ class MultiSearchTemplate:
         if not request.terminated:
             raise multi.not_terminated()
         rounds = Rounds(upstream, multi.shared_query(context.params), apart=True)
-        return await Batch(self._executor, self._metrics, rounds, context.params, limit).run(plans)
+        return await Batch(self._executor, rounds, context.params, limit).run(plans)
 
     def _plans(self, items: Sequence[Item], rendered: Sequence[Reply], params: Params) -> list[Plan]:
         return [self._plan(item, reply, params) for item, reply in zip(items, rendered, strict=True)]

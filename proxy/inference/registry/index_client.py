@@ -51,6 +51,7 @@ class IndexClient:
         Raises:
             InvalidSettingsError: The certificate authorities cannot be read, or the credentials not be sent.
         """
+        self._connect_timeout_s: Final = upstream.connect_timeout_s
         self._base: Final = f"{upstream.url}/{registry.index}"
         headers = {"Accept": _JSON, "Accept-Encoding": "identity"}
         if (authorization := _authorization(registry)) is not None:
@@ -100,6 +101,9 @@ class IndexClient:
                 if answer.headers.get("X-Elastic-Product") != "Elasticsearch" or answer.status >= 300:
                     raise _not_elasticsearch()
                 content = await _read(answer, MAX_ANSWER + 1)
+        except aiohttp.ConnectionTimeoutError:
+            limit = f"[upstream.connect_timeout_s: {self._connect_timeout_s:g}s]"
+            raise RefusedError(504, "", f"no connection within {limit}") from None
         except TimeoutError:
             raise RefusedError(504, "", f"no answer within {_TIMEOUT_S:g} s") from None
         except aiohttp.ClientError as error:

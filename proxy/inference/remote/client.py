@@ -118,7 +118,7 @@ class RemoteClient:
                 self.metrics.resent.labels(service).inc()
                 return await self._post(call, limit, keep=False)
         except aiohttp.ClientError as failure:
-            told = _told(failure, call)
+            told = _told(failure, call, self.settings.connect_timeout_s)
         raise told  # out here, where aiohttp's error, which holds the headers, is not behind it
 
     async def _post(self, call: HttpCall, limit: AnswerLimit, *, keep: bool) -> HttpAnswer:
@@ -185,10 +185,11 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 
-def _told(failure: aiohttp.ClientError, call: HttpCall) -> Exception:
+def _told(failure: aiohttp.ClientError, call: HttpCall, connect_timeout_s: float) -> Exception:
     """Return the failure in words of this proxy: aiohttp's may repeat headers or the whole URL."""
     if isinstance(failure, aiohttp.ServerTimeoutError):
-        return ConnectionFailedError("the connection could not be opened in time", transient=True)
+        reason = f"there was no connection within [remote.connect_timeout_s: {connect_timeout_s:g}s]"
+        return ConnectionFailedError(reason, transient=True)
     if isinstance(failure, aiohttp.InvalidURL):
         return HostNotAllowedError("this is not a URL")
     if isinstance(failure, aiohttp.ClientConnectorCertificateError):

@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Final
 
 from proxy.errors import Cause
-from proxy.inference.failures import InferenceFailedError, TimedOutError, status_error
+from proxy.inference.failures import InferenceFailedError, status_error
 
 _KNOWN: Final = frozenset(status.value for status in HTTPStatus)
 _PREFIXES: Final = {
@@ -38,10 +38,6 @@ class RemoteFailedError(InferenceFailedError):
         self.transient = transient
         self.outage = outage
         self.retry_after_s = retry_after_s
-
-
-class RemoteTimedOutError(RemoteFailedError, TimedOutError):
-    """A remote service that did not answer in time."""
 
 
 def refused(

@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from proxy.errors import Cause
+from proxy.deadline import Deadline
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import InferenceFailedError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
@@ -14,7 +14,7 @@ from proxy.inference.remote.breaker import Breaker
 from proxy.inference.remote.calls import HttpAnswer, HttpCall, RemoteCall
 from proxy.inference.remote.client import RemoteClient, digest
 from proxy.inference.remote.exchange import exchange
-from proxy.inference.remote.failures import RemoteTimedOutError, failed_validation, unusable
+from proxy.inference.remote.failures import RemoteFailedError, failed_validation, unusable
 from proxy.inference.remote.limits import answer_limit
 from proxy.inference.remote.shapes import MalformedAnswerError
 from proxy.inference.service import RATE_LIMIT
@@ -54,7 +54,7 @@ class RemoteRanker:
             client.clock, settings.breaker_failures, settings.breaker_pause_s, self._pause_changed
         )
 
-    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
         """In the service's own order where one call is enough; else by score."""
         call = self._service.remote_call(
             self._config,
@@ -73,7 +73,7 @@ class RemoteRanker:
             return self._ranking(answers, batches, call)
         return await asyncio.to_thread(self._ranking, answers, batches, call)
 
-    async def check(self, deadline: float) -> None:
+    async def check(self, deadline: Deadline) -> None:
         """One real call."""
         request = RerankInput(_TEST_QUERY, [_TEST_INPUT], task_settings=self._config.task_settings)
         try:
@@ -81,7 +81,7 @@ class RemoteRanker:
         except InferenceFailedError as failure:
             raise failed_validation(failure) from None
 
-    async def start(self, deadline: float) -> None:
+    async def start(self, deadline: Deadline) -> None:
         """It runs elsewhere, and was called by `check`."""
 
     async def close(self) -> None:
@@ -111,15 +111,15 @@ class RemoteRanker:
             for part in parts
         ]
 
-    async def _in_time(self, batches: Sequence[RemoteCall], deadline: float) -> list[list[RankedDoc]]:
-        was_patient = deadline - asyncio.get_running_loop().time() >= _PATIENT * self._timeout_s
+    async def _in_time(self, batches: Sequence[RemoteCall], deadline: Deadline) -> list[list[RankedDoc]]:
+        was_patient = deadline.at - asyncio.get_running_loop().time() >= _PATIENT * self._timeout_s
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline.at):
                 return await self._all(batches, deadline)
         except TimeoutError:
-            raise self._timed_out(outage=was_patient) from None
+            raise self._timed_out(deadline, outage=was_patient) from None
 
-    async def _all(self, batches: Sequence[RemoteCall], deadline: float) -> list[list[RankedDoc]]:
+    async def _all(self, batches: Sequence[RemoteCall], deadline: Deadline) -> list[list[RankedDoc]]:
         if len(batches) == 1:
             return [await self._ranked(batches[0], deadline)]
         gate = asyncio.Semaphore(self._client.settings.parallel_calls)
@@ -149,11 +149,11 @@ class RemoteRanker:
             offset += len(batch.texts)
         return sort_by_score(sorted(docs, key=lambda doc: doc.index), call.top_n)
 
-    async def _ranked(self, batch: RemoteCall, deadline: float) -> list[RankedDoc]:
+    async def _ranked(self, batch: RemoteCall, deadline: Deadline) -> list[RankedDoc]:
         retries = self._client.metrics.retries.labels(self._service.name)
-        return await self._client.retries.run(lambda: self._once(batch, deadline), deadline, retries.inc)
+        return await self._client.retries.run(lambda: self._once(batch, deadline), deadline.at, retries.inc)
 
-    async def _once(self, batch: RemoteCall, deadline: float) -> list[RankedDoc]:
+    async def _once(self, batch: RemoteCall, deadline: Deadline) -> list[RankedDoc]:
         inference_id = self._config.inference_id
         limit = self._config.service_settings.get(RATE_LIMIT)
         if limit is not None:
@@ -170,7 +170,7 @@ class RemoteRanker:
             raise unusable(inference_id, reason, answer.status)
         return docs
 
-    async def _call(self, batch: RemoteCall, deadline: float) -> HttpCall:
+    async def _call(self, batch: RemoteCall, deadline: Deadline) -> HttpCall:
         try:
             return await self._service.call(self._config, batch, deadline)
         except UnicodeEncodeError:
@@ -186,13 +186,12 @@ class RemoteRanker:
             return self._service.read(self._config, answer.body)
         return await asyncio.to_thread(self._service.read, self._config, answer.body)
 
-    def _timed_out(self, *, outage: bool) -> InferenceFailedError:
+    def _timed_out(self, deadline: Deadline, *, outage: bool) -> InferenceFailedError:
         """A caller in a hurry says nothing about the service."""
         inference_id = self._config.inference_id
         url = self._service.shown(self._config, self._service.url(self._config))
-        inner = Cause("timeout_exception", f"[{url}] did not answer in time")
-        failure = timed_out(inference_id, f"{self._timeout_s:g}s", inner)
-        return RemoteTimedOutError(failure.status, failure.cause, outage=True) if outage else failure
+        failure = timed_out(inference_id, deadline, f"[{url}] did not answer in time")
+        return RemoteFailedError(failure.status, failure.cause, outage=True) if outage else failure
 
 
 def _with_texts(docs: Sequence[RankedDoc], call: RemoteCall) -> Sequence[RankedDoc]:

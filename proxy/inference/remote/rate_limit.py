@@ -6,6 +6,7 @@ its deadline is refused right away, and the number of waiting callers has a boun
 
 from typing import Final
 
+from proxy.deadline import Deadline
 from proxy.errors import Cause
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.remote.clock import Clock
@@ -27,7 +28,7 @@ class RateLimit:
         self._full_at: float | None = None
         """When the bucket would be full again, if nobody called."""
 
-    async def acquire(self, inference_id: str, requests_per_minute: int, deadline: float) -> None:
+    async def acquire(self, inference_id: str, requests_per_minute: int, deadline: Deadline) -> None:
         """Wait for the caller's turn.
 
         Raises:
@@ -44,8 +45,8 @@ class RateLimit:
         limit = f"[{requests_per_minute}] requests per minute of inference endpoint [{inference_id}]"
         if self._waiting >= self._queue:
             raise _rejected(f"{limit}: [{self._waiting}] calls wait already")
-        if now + wait_s > deadline:
-            raise _rejected(f"{limit}: the next call could go in [{wait_s:.1f}s], after this one's deadline")
+        if now + wait_s > deadline.at:
+            raise _rejected(f"{limit}: the next call could go in [{wait_s:.1f}s], after {deadline.limit}")
         self._full_at = full_at
         await self._wait(wait_s, interval)
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from yarl import URL
 
+from proxy.deadline import Deadline
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.ranking import RankedDoc
 from proxy.inference.remote.addresses import HostNotAllowedError
@@ -50,7 +51,7 @@ class RemoteService(Service):
         """
         return self.shape.read(answer)
 
-    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: float) -> HttpCall:
+    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
         """The request for `call`; the deadline is for tokens and the like that must be fetched first."""
         return json_call(self.url(config), self.body(config, call), self.headers(config))
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, ClassVar, Final
 
+from proxy.deadline import Deadline
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.remote import (
     RETURN_DOCUMENTS,
@@ -127,7 +128,7 @@ class AmazonSageMakerService(RemoteService):
             "task_settings": call.task_settings or None,
         }
 
-    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: float) -> HttpCall:
+    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
         headers = {
             header: config.service_settings[name]
             for name, header in _HEADERS.items()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from proxy.deadline import Deadline
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.failures import status_error
 from proxy.inference.ranking import RankedDoc
@@ -133,7 +134,7 @@ class CustomService(RemoteService):
         }
         return fill_json(config.service_settings["request"], values, "request").encode()
 
-    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: float) -> HttpCall:
+    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
         asked = replace(config, task_settings=call.task_settings)
         try:
             url = self.url(asked)

@@ -9,6 +9,7 @@ import jwt
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 
+from proxy.deadline import Deadline
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.remote import (
     MODEL_ID,
@@ -94,7 +95,7 @@ class GoogleVertexAIService(RemoteService):
         path = f"/v1/projects/{project}/locations/global/rankingConfigs/default_ranking_config:rank"
         return self.base(config) + path
 
-    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: float) -> HttpCall:
+    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
         account = _account(config)
 
         def request() -> HttpCall:

@@ -11,6 +11,7 @@ from proxy.chunks.chunkers import chunk
 from proxy.chunks.lane import LANE
 from proxy.chunks.settings import SentenceBoundaryChunkingSettings
 from proxy.chunks.words import Words, WordStatus
+from proxy.deadline import Deadline
 from proxy.engine import (
     DeadlineExceededError,
     Demand,
@@ -25,7 +26,7 @@ from proxy.errors import Cause, validation_error
 from proxy.file_names import without_directories
 from proxy.inference.allocations import NUMBER_AND_ADAPTIVE, threads_faults
 from proxy.inference.configuration import EndpointConfig
-from proxy.inference.failures import InferenceFailedError, status_error, timed_out
+from proxy.inference.failures import InferenceFailedError, TimedOutError, status_error, timed_out
 from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
 from proxy.inference.service import ServiceContext
 from proxy.offload import docs_size, offload
@@ -71,7 +72,7 @@ class LocalRanker:
         if name is not None and DEPLOYMENT_ID not in config.service_settings:
             context.engine.demand(name, self._holder, demand_of(config.service_settings))
 
-    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
         """Raw logits, sorted here; equal scores keep the order of their inputs."""
         chunks = None
         texts = request.texts
@@ -81,23 +82,23 @@ class LocalRanker:
             cut = sum(len(text) > limit for text in texts)
             chunks = await self._chunks(request, deadline)
             texts = [text for each in chunks for text in each]
-        with self._failures_told():
-            reranked = await self._context.engine.rerank(self._known(), request.query, texts, deadline)
+        with self._failures_told(deadline):
+            model = self._known()
+            reranked = await self._context.engine.rerank(model, request.query, texts, deadline.at)
         scores = reranked.scores if chunks is None else _best(reranked.scores, chunks)
         docs = await offload(docs_size(scores), _sorted, request, scores)
         return Ranking(docs, reranked.cached, cut + reranked.truncated)
 
-    async def _chunks(self, request: RerankInput, deadline: float) -> list[list[str]]:
+    async def _chunks(self, request: RerankInput, deadline: Deadline) -> list[list[str]]:
         limit = self._context.chunked_characters
         texts = [text[:limit] for text in request.texts]
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline.at):
                 return await LANE.run(chunked(request.query[:limit], texts, self._settings.get(MAX_CHUNKS)))
         except TimeoutError:
-            inner = Cause("timeout_exception", "the texts were not cut into chunks at the deadline")
-            raise timed_out(self._inference_id, f"{self._context.timeout_s:g}s", inner) from None
+            raise timed_out(self._inference_id, deadline, "the texts were not cut into chunks") from None
 
-    async def check(self, deadline: float) -> None:
+    async def check(self, deadline: Deadline) -> None:
         """Whether Elasticsearch would begin to start its deployment. The model is started once it is kept.
 
         Raises:
@@ -111,24 +112,23 @@ class LocalRanker:
         if faults:
             raise InferenceFailedError(400, validation_error(faults).cause)
 
-    async def start(self, deadline: float) -> None:
+    async def start(self, deadline: Deadline) -> None:
         """Wait for the model.
 
         Raises:
             InferenceFailedError: 408, it still loads at the deadline; else as `rank`.
         """
         try:
-            with self._failures_told():
-                await self._context.engine.wait_ready(self._known(), deadline)
-        except InferenceFailedError as failure:
-            if not isinstance(failure.__context__, DeadlineExceededError):
-                raise
+            with self._failures_told(deadline):
+                await self._context.engine.wait_ready(self._known(), deadline.at)
+        except TimedOutError as failure:
             reason = (
                 f"Timed out waiting for trained model deployment [{self._inference_id}] to start. Use the "
                 "trained model stats API to track the state of the deployment and try again once it has "
                 "started."
             )
-            raise InferenceFailedError(408, Cause("model_deployment_timeout_exception", reason)) from None
+            cause = Cause("model_deployment_timeout_exception", reason, caused_by=failure.cause.caused_by)
+            raise InferenceFailedError(408, cause) from None
 
     async def close(self) -> None:
         name = self._context.models.find(self.model)
@@ -149,7 +149,7 @@ class LocalRanker:
         return name
 
     @contextmanager
-    def _failures_told(self) -> Iterator[None]:
+    def _failures_told(self, deadline: Deadline) -> Iterator[None]:
         """Raises:
         InferenceFailedError: What the engine raised, as Elasticsearch would tell it.
         """
@@ -157,8 +157,7 @@ class LocalRanker:
             yield
         except DeadlineExceededError as failure:
             told = without_directories(str(failure))  # whether the model still loads, say
-            inner = Cause("timeout_exception", told)
-            raise timed_out(self._inference_id, f"{self._context.timeout_s:g}s", inner) from None
+            raise timed_out(self._inference_id, deadline, told) from None
         except QueueFullError as failure:
             cause = Cause("es_rejected_execution_exception", str(failure))
             raise InferenceFailedError(429, cause) from None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
+from proxy.deadline import Deadline
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.remote import (
     API_KEY,
@@ -64,7 +65,7 @@ class WatsonxAIService(RemoteService):
         settings = config.service_settings
         return below(settings["url"], "/ml/v1/text/rerank", version=settings["api_version"])
 
-    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: float) -> HttpCall:
+    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
         fields = {"grant_type": _GRANT, "apikey": config.secrets["api_key"]}
         url = self.base(config) + _TOKEN_PATH
         token = await fetch_token(self, config, self._key(config), lambda: form_call(url, fields))

@@ -36,7 +36,7 @@ _DECIDE_ON_HITS: Final = frozenset(
 
 def single_search(request: SearchRequest, reranker: TextSimilarityReranker, child: LeafRetriever) -> bytes:
     """The one search of a request that needs no second: window, text, sources and total at once."""
-    body = dict(request.others)
+    body = {name: value for name, value in request.others.items() if name != "timeout"}
     body.update(clauses(child))
     body["size"] = to_json(reranker.rank_window_size)
     body["fields"] = _fields({reranker.field})

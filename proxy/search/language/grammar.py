@@ -14,6 +14,7 @@ from proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER, CompoundR
 from proxy.xcontent.faults import ParseError
 from proxy.xcontent.object_parser import INT_MAX, parsing_error, to_bool, to_float, to_int
 from proxy.xcontent.source import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Node, parse, parse_array
+from proxy.xcontent.time_value import TimeValue, parse_time_value
 
 TrackTotalHits = bool | int
 
@@ -22,7 +23,8 @@ TrackTotalHits = bool | int
 class SearchBody:
     """A search body with a compound retriever.
 
-    `others` are the members that this module does not interpret, as they were written.
+    `others` are the members that are sent on as they were written: those that this module does not interpret,
+    and those that upstream reads, too.
     """
 
     retriever: CompoundRetriever
@@ -30,6 +32,7 @@ class SearchBody:
     from_: int | None
     track_total_hits: TrackTotalHits | None
     min_score: float | None
+    timeout: TimeValue | None
     others: Mapping[str, bytes]
 
 
@@ -55,10 +58,12 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
     for name, member in root.entries():
         if name == "retriever":
             values[name] = parse_retriever(member)
-        elif name in _SCALARS:
+            continue
+        if name in _SCALARS:
             values[name] = _body_value(member, name, _SCALARS[name])
         else:
             _check_queries(name, member, others)
+        if name not in _SCALARS or name in _SENT_ON:
             others[name] = member.raw
     retriever = values["retriever"]
     if isinstance(retriever, LeafRetriever):
@@ -69,6 +74,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         from_=values.get("from"),
         track_total_hits=values.get("track_total_hits"),
         min_score=values.get("min_score"),
+        timeout=values.get("timeout"),
         others=others,
     )
 
@@ -84,7 +90,7 @@ def is_ours(used: Collection[str], evaluate: Collection[str]) -> bool:
 
 def _body_value(node: Node, name: str, convert: Callable[[Node], Any]) -> Any:
     """A scalar of the search body, or Elasticsearch's refusal of its token."""
-    if node.kind not in (NUMBER, STRING, BOOLEAN) or (node.kind == BOOLEAN and convert is not _to_total):
+    if node.kind not in (NUMBER, STRING, BOOLEAN) or (node.kind == BOOLEAN and name not in _MAY_BE_BOOLEAN):
         reason = f"Unknown key for a {node.kind} in [{name}]."
         raise parsing_error(node, node.start, reason)
     try:
@@ -126,12 +132,21 @@ def _to_total(node: Node) -> TrackTotalHits:
     return check_total(to_int(node))
 
 
+def _to_time(node: Node) -> TimeValue:
+    text = node.scalar() if node.kind == STRING else node.raw.decode()
+    return parse_time_value(text, "timeout")
+
+
 _SCALARS: Final[Mapping[str, Callable[[Node], Any]]] = {
     "size": _to_size,
     "from": _to_from,
     "track_total_hits": _to_total,
     "min_score": to_float,
+    "timeout": _to_time,
 }
+_SENT_ON: Final = frozenset({"timeout"})
+_MAY_BE_BOOLEAN: Final = frozenset({"timeout", "track_total_hits"})
+"""For `timeout` it is a text that is no time."""
 
 
 def check_size(size: int) -> int:

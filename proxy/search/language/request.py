@@ -1,6 +1,5 @@
 """A search with a compound retriever, body and URL together, validated as ``SearchRequest#validate`` does."""
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -18,7 +17,7 @@ from proxy.search.language.retrievers import CompoundRetriever, effective_min_sc
 from proxy.search.language.validation import Whole, tree_failures, whole_failures
 from proxy.xcontent.params import Params
 from proxy.xcontent.source import Node, parse_array
-from proxy.xcontent.time_value import parse_time_value
+from proxy.xcontent.time_value import TimeValue, time_param
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,7 @@ class SearchRequest:
         index: The index expression as it stands in the URL, percent-encoding and all; None for all indices.
         size: Hits asked for; None when neither body nor URL names it.
         min_score: The top-level one, on the final scores.
+        timeout: For the query phase of the last search; it is among `params` or `others`, too.
         body: The client's text, to which the positions in Elasticsearch's parse errors refer.
     """
 
@@ -39,23 +39,13 @@ class SearchRequest:
     from_: int
     track_total_hits: TrackTotalHits | None
     min_score: float | None
+    timeout: TimeValue | None
     others: Mapping[str, bytes]
     body: bytes
 
     @property
     def total_as_int(self) -> bool:
         return self.params.flag("rest_total_hits_as_int")
-
-    @property
-    def timeout_s(self) -> float | None:
-        """Seconds that the client would wait; None when it does not say, says for ever, or says 0.
-
-        No score is as quick as that, and native lets scores take their time.
-        """
-        in_body = self.others.get("timeout", b"")
-        text = self.params.get("timeout") or (json.loads(in_body) if in_body.startswith(b'"') else None)
-        value = None if text is None else parse_time_value(text, "timeout")
-        return None if value is None or value.nanos <= 0 else value.nanos / 1e9
 
     def asks(self, option: str) -> bool:
         """Whether a boolean option is set, in the URL or else in the body."""
@@ -117,6 +107,7 @@ def _with_url_values(index: str | None, params: Params, body: SearchBody, text: 
         retriever=body.retriever,
         size=body.size if size is None else check_size(size),
         from_=(body.from_ or 0) if from_ is None else check_from(from_),
+        timeout=_url_timeout(params, body.timeout),
         track_total_hits=_url_total(params, body.track_total_hits),
         min_score=body.min_score,
         others=body.others,
@@ -128,6 +119,11 @@ def _index_param(params: Params) -> str | None:
     """The index expression as a query parameter, in the form of a path segment."""
     index = params.get("index")
     return quote(index, safe="") if index else None
+
+
+def _url_timeout(params: Params, in_body: TimeValue | None) -> TimeValue | None:
+    timeout = time_param(params, "timeout")
+    return in_body if timeout is None else timeout
 
 
 def _url_total(params: Params, in_body: TrackTotalHits | None) -> TrackTotalHits | None:

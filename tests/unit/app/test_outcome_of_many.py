@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observe.outcome import Applied, Evaluated, OneSearch, Several, Skipped, Tree
+from proxy.observe.outcome import Applied, Evaluated, Outcome, Several, Skipped, Tree
 
-APPLIED = Applied("e", "m", 10, 8, 3, 1, 12.345)
+APPLIED = Applied("e", "m", 10, 8, 3, 1, 12.345, "text")
 SKIPPED = Skipped("e", "r")
 
 
@@ -28,7 +28,7 @@ outcomes = st.sampled_from([APPLIED, SKIPPED]) | st.builds(Skipped, st.text(min_
 
 
 @given(st.dictionaries(st.integers(0, 9999), outcomes, max_size=300))
-def test_it_is_bounded_and_counts_what_it_omits(items: dict[int, OneSearch]) -> None:
+def test_it_is_bounded_and_counts_what_it_omits(items: dict[int, Outcome]) -> None:
     parts = Several(items).header().split(", ")
     assert sum(len(part) + 2 for part in parts) < 4200
     if parts[-1].startswith("omitted"):

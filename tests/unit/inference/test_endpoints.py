@@ -1,6 +1,5 @@
 """Endpoints: what they are asked, which answers they take, and how they follow their store."""
 
-import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.deadline import Deadline
 from proxy.engine import (
     DeadlineExceededError,
     EngineError,
@@ -24,9 +24,7 @@ from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_sco
 from proxy.inference.services.elasticsearch import ElasticsearchService
 from proxy.inference.store import ReadOnlyStore, StoredEndpoint
 from proxy.settings import EndpointSettings
-from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
-
-LATE = 1e9
+from tests.support.endpoints import LATE, LoadedModels, MemoryStore, local_endpoints
 
 
 class OneAnswer(LoadedModels):
@@ -59,13 +57,13 @@ class Fake:
         self.docs = docs
         self.closed = False
 
-    async def rank(self, request: RerankInput, deadline: float) -> Ranking:
+    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
         return Ranking(self.docs)
 
-    async def check(self, deadline: float) -> None:
+    async def check(self, deadline: Deadline) -> None:
         """Works."""
 
-    async def start(self, deadline: float) -> None:
+    async def start(self, deadline: Deadline) -> None:
         """Nothing to wait for."""
 
     async def close(self) -> None:
@@ -85,10 +83,9 @@ async def failure(endpoint: Endpoint) -> InferenceFailedError:
 async def test_the_model_of_an_endpoint_is_asked() -> None:
     engine = OneAnswer(Reranked([1.0, -2.0], 1, 0))
     endpoint = await mine(engine)
-    deadline = asyncio.get_running_loop().time() + 30
-    assert await endpoint.rerank("q", ["a", "b"], deadline) == Reranked([1.0, -2.0], 1, 0)
+    assert await endpoint.rerank("q", ["a", "b"], LATE) == Reranked([1.0, -2.0], 1, 0)
     assert (endpoint.inference_id, endpoint.model) == ("mine", "minilm")
-    assert engine.asked == [("minilm", "q", ["a", "b"], deadline)]
+    assert engine.asked == [("minilm", "q", ["a", "b"], LATE.at)]
 
 
 async def test_an_unknown_endpoint() -> None:
@@ -313,7 +310,7 @@ class Starting(Fake):
         super().__init__()
         self.failure = failure
 
-    async def start(self, deadline: float) -> None:
+    async def start(self, deadline: Deadline) -> None:
         if self.failure is not None:
             raise self.failure
 

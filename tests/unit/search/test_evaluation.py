@@ -16,14 +16,13 @@ from proxy.search.scoring import Scorer
 from proxy.settings import EndpointSettings
 from proxy.upstream import Reply, UpstreamRefusedError
 from tests.support import retrievers
-from tests.support.endpoints import local_endpoints
+from tests.support.endpoints import LATE, local_endpoints
 from tests.support.retrievers import linear, pinned, read, rescorer, rrf
 from tests.support.search_app import ENDPOINT, NumberAtTheEnd
 from tests.support.searches import RERANKER, request, reranking
 from tests.unit.search.doubles import ScriptedUpstream, found, hit, refused, shards_failed
 
 PIT: Final = b'{"id":"p"}'
-LATE: Final = 1e9
 
 
 def leaf(word: str, **options: Any) -> dict[str, Any]:

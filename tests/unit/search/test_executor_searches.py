@@ -48,12 +48,20 @@ class Patient(NumberAtTheEnd):
 class Searching:
     """An executor before an Elasticsearch where each search finds two documents."""
 
-    def __init__(self, *, deadline_s: float = 1000.0, scores_s: float = 500.0, allow: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        deadline_s: float = 1000.0,
+        scores_s: float = 500.0,
+        allow: bool = False,
+        heed: bool = False,
+    ) -> None:
         self.engine = Patient()
         self.upstream = ScriptedUpstream(self.answer)
         self.never: set[str] = set()
         endpoints = local_endpoints({ENDPOINT: EndpointSettings(model="m")}, self.engine, scores_s)
-        self.executor = Executor(Scorer(endpoints, scores_s, allow_failures=allow), deadline_s)
+        scorer = Scorer(endpoints, scores_s, allow_failures=allow)
+        self.executor = Executor(scorer, deadline_s, heed_timeout=heed)
         self.headers: list[list[tuple[str, str]]] = []
 
     async def answer(self, method: str, target: str, body: Any) -> Reply:
@@ -156,16 +164,75 @@ class TestTimeLimits:
             ({}, "", 500),  # the settings' own for scores
             ({"timeout": "1h"}, "", 500),
             ({"timeout": "-1"}, "", 500),
+            ({"timeout": -1}, "", 500),
+            ({"timeout": "0s"}, "", 500),  # no score would ever be in time
+            ({"timeout": 0}, "", 500),
             ({"timeout": "3m"}, "", 180),
             ({"timeout": "3m"}, "timeout=2m", 120),
+            ({"timeout": "3m"}, "timeout=-1", 500),
         ],
     )
     @BOTH_PATHS
-    async def test_for_scores(self, path: str, body: Any, query: str, seconds: float) -> None:
-        searching = Searching()
+    async def test_for_scores_where_a_requests_own_is_heeded(
+        self, path: str, body: Any, query: str, seconds: float
+    ) -> None:
+        searching = Searching(heed=True)
         await searching.run({**reranking(), **body}, f"{query}&{path}".strip("&"))
         (given,) = searching.engine.given
         assert seconds - 60 < given <= seconds
+
+    @BOTH_PATHS
+    async def test_a_requests_own_does_not_bound_scores_unless_a_setting_says_so(self, path: str) -> None:
+        """As in native, where it is the last search's alone."""
+        searching = Searching()
+        answer = await searching.run({**reranking(), "timeout": "1ms"}, path)
+        assert isinstance(answer.outcome, Applied)
+        assert 440 < searching.engine.given[0] <= 500
+
+    @pytest.mark.parametrize(
+        ("body", "query"), [({"timeout": "1ms"}, ""), ({}, "timeout=1ms"), ({"timeout": "1h"}, "timeout=1ms")]
+    )
+    async def test_it_is_sent_with_the_last_of_several_searches_alone(self, body: Any, query: str) -> None:
+        """Native's search for a window has none: hits that were not found in time would be missing."""
+        searching = Searching()
+        has_it: list[bool] = []
+
+        async def answer(method: str, target: str, sent: Any) -> Reply:
+            has_it.append("timeout" in f"{target} {sent}")
+            return await searching.answer(method, target, sent)
+
+        searching.upstream = ScriptedUpstream(answer)
+        await searching.run({**reranking(), **body}, query)
+        assert has_it == [False]
+        has_it.clear()
+        await searching.run({**reranking(), **body}, f"{TWO_STAGES}&{query}")
+        assert has_it == [False, False, True]
+
+    @pytest.mark.parametrize(
+        ("limits", "time", "limit"),
+        [
+            ({"scores_s": 0.01}, "0.01s", "[search.timeout_s: 0.01s]"),
+            ({"scores_s": 0.01, "deadline_s": 0.5}, "0.01s", "[search.timeout_s: 0.01s]"),
+            ({"deadline_s": 0.02}, "0.02s", "[search.deadline_s: 0.02s]"),
+            ({"deadline_s": 0.02, "heed": True}, "0.02s", "[search.deadline_s: 0.02s]"),
+            ({"heed": True}, "30ms", "[timeout: 30ms] of the request"),
+            ({"heed": True, "scores_s": 0.01}, "0.01s", "[search.timeout_s: 0.01s]"),
+        ],
+    )
+    @BOTH_PATHS
+    async def test_the_one_that_struck_is_named(self, path: str, limits: Any, time: str, limit: str) -> None:
+        searching = Searching(**limits)
+        searching.engine.gate.clear()
+        failure = await searching.failure({**reranking(), "timeout": "30ms"}, path)
+        (phase,) = failure.cause.suppressed
+        told = phase.caused_by
+        assert told is not None
+        assert told.reason == f"Request timed out after [{time}] for inference id [{ENDPOINT}]"
+        assert told.caused_by is not None
+        assert (told.caused_by.type, told.caused_by.reason) == (
+            "timeout_exception",
+            f"late: {limit} has passed",
+        )
 
     async def test_the_whole_search_bounds_its_scores(self) -> None:
         searching = Searching(deadline_s=100)
@@ -174,7 +241,7 @@ class TestTimeLimits:
 
     @BOTH_PATHS
     async def test_a_requests_timeout_that_passes_fails_the_rank_phase(self, path: str) -> None:
-        searching = Searching()
+        searching = Searching(heed=True)
         searching.engine.gate.clear()
         failure = await searching.failure({**reranking(), "timeout": "10ms"}, path)
         assert failure.status == 429
@@ -183,7 +250,7 @@ class TestTimeLimits:
 
     @BOTH_PATHS
     async def test_where_failures_are_allowed_the_search_is_answered(self, path: str) -> None:
-        searching = Searching(allow=True)
+        searching = Searching(allow=True, heed=True)
         searching.engine.gate.clear()
         answer = await searching.run({**reranking(), "timeout": "10ms"}, path)
         assert answer.outcome == Skipped(ENDPOINT, "status_exception")
@@ -193,7 +260,9 @@ class TestTimeLimits:
         searching.never = {"_search"}
         failure = await searching.failure({**reranking(), "timeout": "1h"})
         assert failure.status == 504
-        assert "[search.deadline_s] has passed" in failure.cause.reason
+        assert failure.cause.reason == (
+            "upstream did not answer [POST /films/_search] in time: [search.deadline_s: 0.05s] has passed"
+        )
 
     async def test_an_explanation_that_comes_too_late(self) -> None:
         """Is a timeout, though it is asked for while an answer is read."""

@@ -12,6 +12,7 @@ from proxy.inference.registry.index_client import MAX_ANSWER, IndexClient, Refus
 from proxy.inference.registry.index_store import IndexStore
 from proxy.inference.registry.refusals import MEANINGS, explain
 from proxy.settings import InvalidSettingsError, load
+from tests.support.raw_http import unconnectable
 from tests.support.stores import Watched, endpoint, refusal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -264,3 +265,16 @@ async def test_one_shard_that_is_away_does_not_make_endpoints_disappear() -> Non
     async with proxy(answer) as watched:
         failure = await refusal(watched.store.refresh())
         assert failure.status == 503
+
+
+async def test_which_time_was_over() -> None:
+    """A connection has less than an answer."""
+    with unconnectable() as port:
+        url = f"http://127.0.0.1:{port}"
+        settings = load(None, {"upstream": {"url": url, "connect_timeout_s": 0.05}}, {})
+        client = IndexClient(settings.upstream, settings.registry)
+        with pytest.raises(RefusedError) as raised:
+            await client.call("GET", "", answer=dict)
+        await client.close()
+    assert raised.value.status == 504
+    assert "no connection within [upstream.connect_timeout_s: 0.05s]" in str(raised.value)

@@ -5,11 +5,13 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from proxy.deadline import Deadline
 from proxy.inference.endpoints import Endpoint
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.remote import RemoteClient, form_call
 from proxy.inference.remote.limits import TOKEN_LIMIT
 from proxy.settings import RemoteSettings
+from tests.support.raw_http import unconnectable
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Case, Vendor
 
@@ -20,7 +22,7 @@ KEY = "sk-0123456789"
 
 
 async def failure(endpoint: Endpoint, deadline_s: float = 30.0) -> InferenceFailedError:
-    deadline = asyncio.get_running_loop().time() + deadline_s
+    deadline = Deadline.of_setting("search.timeout_s", deadline_s)
     with pytest.raises(InferenceFailedError) as raised:
         await endpoint.rerank("q", TEXTS, deadline)
     return raised.value
@@ -67,6 +69,15 @@ async def test_nobody_listens() -> None:
         "Connection refused"
     )
     assert remote.metric("calls_total", service="hugging_face", outcome="no_answer") == 1
+
+
+async def test_no_connection_in_time() -> None:
+    with unconnectable() as port:
+        remote = Remote(retry_total_s=0, connect_timeout_s=0.05)
+        endpoint = remote.endpoint("hugging_face", {"api_key": KEY, "url": f"http://127.0.0.1:{port}/rerank"})
+        refusal = await failure(endpoint)
+        await remote.client.close()
+    assert str(refusal).endswith("there was no connection within [remote.connect_timeout_s: 0.05s]")
 
 
 async def test_a_name_of_this_machine_is_refused_when_it_is_called() -> None:

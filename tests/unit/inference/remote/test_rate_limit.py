@@ -1,15 +1,20 @@
 """Calls of one account and model in a minute."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.deadline import Deadline
 from proxy.inference.failures import InferenceFailedError
 from proxy.inference.remote.rate_limit import RateLimit
+from tests.support.endpoints import LATE
 
-LATE = 1e9
+
+def at(time: float) -> Deadline:
+    return replace(LATE, at=time)
 
 
 class Clock:
@@ -66,15 +71,16 @@ async def test_a_minutes_worth_goes_at_once_and_the_next_after_its_share() -> No
 async def test_who_would_be_too_late_is_told_at_once() -> None:
     clock = Clock()
     limit = RateLimit(clock, 10)
-    await limit.acquire("mine", 1, clock.time + 1)
+    await limit.acquire("mine", 1, at(clock.time + 1))
     with pytest.raises(InferenceFailedError) as raised:
-        await limit.acquire("mine", 1, clock.time + 59)
+        await limit.acquire("mine", 1, at(clock.time + 59))
     assert (raised.value.status, raised.value.cause.type) == (429, "es_rejected_execution_exception")
     assert str(raised.value) == (
         "Rejected by the rate limit of [1] requests per minute of inference endpoint [mine]: the next call "
-        "could go in [60.0s], after this one's deadline. Raise [rate_limit.requests_per_minute], or send less"
+        "could go in [60.0s], after [search.timeout_s: 30s]. Raise [rate_limit.requests_per_minute], or send "
+        "less"
     )
-    await limit.acquire("mine", 1, clock.time + 61)
+    await limit.acquire("mine", 1, at(clock.time + 61))
     assert clock.time == pytest.approx(1060)
 
 

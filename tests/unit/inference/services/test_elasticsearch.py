@@ -1,6 +1,5 @@
 """The service `elasticsearch`: its settings, what they ask of the engine, and how texts are chunked."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -19,8 +18,8 @@ from proxy.inference.services.elasticsearch import ElasticsearchService, setting
 from proxy.inference.services.local_ranker import chunked, demand_of
 from proxy.settings import ModelSettings
 from proxy.steps import finish
+from tests.support.endpoints import LATE
 
-LATE = 1e9
 SETTINGS = {"model_id": "minilm", "num_threads": 2, "num_allocations": 3}
 
 
@@ -284,6 +283,8 @@ class TestStarting:
         with pytest.raises(InferenceFailedError) as raised:
             await service.open(service.parse("mine", SETTINGS, {})).start(LATE)
         assert (raised.value.status, raised.value.cause.type) == (408, "model_deployment_timeout_exception")
+        assert raised.value.cause.caused_by is not None
+        assert raised.value.cause.caused_by.reason == f"{engine.failure}: {LATE.limit} has passed"
 
     async def test_a_model_that_cannot_be_loaded(
         self, service: ElasticsearchService, engine: Recording
@@ -300,7 +301,7 @@ class TestRanking:
     ) -> list[tuple[int, float, str | None]]:
         config = service.parse("mine", settings, {})
         given = RerankInput(**{"query": "q", "task_settings": config.task_settings, **request})
-        ranking = await service.open(config).rank(given, asyncio.get_running_loop().time() + 9)
+        ranking = await service.open(config).rank(given, LATE)
         return [(doc.index, doc.relevance_score, doc.text) for doc in ranking.docs]
 
     async def test_results_are_sorted_and_have_their_texts(self, service: ElasticsearchService) -> None:

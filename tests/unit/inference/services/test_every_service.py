@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proxy.deadline import Deadline
 from proxy.inference.configuration import EndpointConfig
 from proxy.inference.endpoints import Endpoint
 from proxy.inference.failures import InferenceFailedError
@@ -16,6 +17,7 @@ from proxy.inference.ranking import Ranking, RerankInput
 from proxy.inference.remote.service import RemoteService
 from proxy.inference.services import BUILT_IN
 from proxy.search.ranks.ranking import RankDoc, rank
+from proxy.xcontent.time_value import TimeValue
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Asked, Case, Vendor
 
@@ -233,14 +235,15 @@ async def test_an_answer_that_does_not_come_in_time(case: Case) -> None:
     async with remote_case(case, timeout_s=0.05) as (_, vendor, endpoint):
         released = asyncio.Event()
         vendor.hangs_until(released)
-        deadline = asyncio.get_running_loop().time() + 0.05
         with pytest.raises(InferenceFailedError) as raised:
-            await endpoint.rerank("q", TEXTS, deadline)
+            await endpoint.rerank("q", TEXTS, Deadline.of_request(TimeValue(50_000_000)))
         released.set()
         assert raised.value.status == 429
-        assert str(raised.value) == "Request timed out after [0.05s] for inference id [mine]"
+        assert str(raised.value) == "Request timed out after [50ms] for inference id [mine]"
         assert raised.value.cause.caused_by is not None
         assert raised.value.cause.caused_by.type == "timeout_exception"
+        told = raised.value.cause.caused_by.reason
+        assert told.endswith("] did not answer in time: [timeout: 50ms] of the request has passed")
 
 
 @each_service

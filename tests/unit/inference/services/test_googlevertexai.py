@@ -1,6 +1,5 @@
 """Google's tokens."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -56,7 +55,7 @@ async def test_a_token_is_used_until_it_is_old() -> None:
             await endpoint.rerank("q", ["a 1"], remote.deadline())
         assert vendor.tokens == 1
         await remote.clock.sleep(3580)
-        await endpoint.rerank("q", ["a 1"], asyncio.get_running_loop().time() + 4000)
+        await endpoint.rerank("q", ["a 1"], remote.deadline(4000))
         assert vendor.tokens == 2
 
 

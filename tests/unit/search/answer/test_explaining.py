@@ -24,11 +24,11 @@ from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer
 from proxy.search.run import InnerBytes, Run
 from proxy.upstream import Reply
+from tests.support.endpoints import LATE
 from tests.support.searches import request, reranking
 from tests.unit.search.doubles import ScriptedUpstream
 from tests.unit.search.doubles import found as answer
 
-LATE: Final = 1e9
 PIT: Final = b'{"id":"p"}'
 FINAL: Final = b'{"query":{},"stored_fields":"_none_","explain":true}'
 LEAF: Final = StandardRetriever(query=b'{"match":{"text":"crime"}}')

@@ -150,7 +150,7 @@ def test_all_else_stays_as_it_is() -> None:
 
 
 def test_rerankers_stand_beside_the_shards() -> None:
-    outcomes = [Applied("e", "m", 10, 8, 3, 1, 12.5), Skipped("f", "status_exception")]
+    outcomes = [Applied("e", "m", 10, 8, 3, 1, 12.5, "text"), Skipped("f", "status_exception")]
     assert profile([], [], outcomes=outcomes)["reranker"] == [
         {
             "outcome": "applied",

@@ -109,6 +109,13 @@ def test_a_mention_is_none_of_ours(body: Any) -> None:
             "illegal_argument_exception",
             "[track_total_hits] parameter must be positive or equals to -1, got -5",
         ),
+        ({"timeout": None}, "parsing_exception", "Unknown key for a VALUE_NULL in [timeout]."),
+        (
+            {"timeout": 5},
+            "illegal_argument_exception",
+            "failed to parse setting [timeout] with value [5] as a time value: unit is missing or "
+            "unrecognized",
+        ),
     ],
 )
 def test_members_of_the_body_that_are_refused(member: dict[str, Any], type_: str, reason: str) -> None:

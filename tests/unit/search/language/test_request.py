@@ -293,14 +293,18 @@ def test_a_min_score_of_knn_counts_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "query", "seconds"),
+    ("body", "query", "shown"),
     [
         ({}, "", None),
-        ({"timeout": "2s"}, "", 2.0),
-        ({"timeout": "2s"}, "timeout=150ms", 0.15),
-        ({"timeout": "-1"}, "", None),
-        ({"timeout": "0s"}, "", None),
+        ({"timeout": "2s"}, "", "2s"),
+        ({"timeout": "2s"}, "timeout=150ms", "150ms"),
+        ({}, "timeout=1m", "1m"),
+        ({"timeout": "-1"}, "", "-1"),
+        ({"timeout": -1}, "", "-1"),
+        ({"timeout": 0}, "", "0s"),
+        ({"timeout": "0s"}, "", "0s"),
     ],
 )
-def test_how_long_the_client_would_wait(body: dict[str, Any], query: str, seconds: float | None) -> None:
-    assert request({**reranking(), **body}, query).timeout_s == seconds
+def test_its_own_timeout(body: dict[str, Any], query: str, shown: str | None) -> None:
+    timeout = request({**reranking(), **body}, query).timeout
+    assert (None if timeout is None else str(timeout)) == shown
