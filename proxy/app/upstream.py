@@ -92,7 +92,7 @@ class UpstreamClient:
     def _decoded(self, body: bytes, coding: str) -> bytes:
         """What upstream compressed, though it was not asked to."""
         try:
-            return codings.decode(body, coding, self._max_response)
+            return codings.decode(body, coding, self._max_response, of_request=False)
         except ElasticsearchError as failure:
             if failure.status == 413:
                 raise self._too_large() from None

@@ -72,6 +72,14 @@ def decoded_too_long(limit: int) -> ElasticsearchError:
     )
 
 
+def snappy_too_long(limit: int) -> ElasticsearchError:
+    return error(
+        413,
+        "content_too_long_exception",
+        f"the [snappy] body of a search or an inference is longer than [{limit}] bytes; use another coding",
+    )
+
+
 def too_much_buffered(limit: int) -> ElasticsearchError:
     return error(
         429,

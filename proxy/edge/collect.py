@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.edge import answers
 from proxy.edge.exchange import Exchange
 from proxy.edge.framing import Body, FramingError, content
 from proxy.edge.head import RequestHead
-from proxy.edge.inflate import decompress, is_compressed
+from proxy.edge.inflate import SNAPPY, CodingError, decompress, is_compressed
 from proxy.edge.mention import Mention, Scanner, find_in_query
 from proxy.edge.router import (
     follows_up,
@@ -32,6 +33,10 @@ INLINE_DECODED_BYTES = 64 * 1024
 """What is decoded and looked at on the event loop, at most a millisecond's work; more is done on a thread."""
 INLINE_CODED_BYTES = 16 * 1024
 """The same before decoding."""
+INLINE_SNAPPY_BYTES = 1024
+"""The same of a body in Snappy, which is decoded in Python, and thus slowly."""
+MAX_SNAPPY_BYTES = 8 * 1024 * 1024
+"""Of such a body, before decoding."""
 
 _JOIN_BYTES = 16 * 1024
 
@@ -67,7 +72,10 @@ class HeldRequest:
         self._scanner = self._new_scanner()
 
     def _new_scanner(self) -> Scanner:
-        return Scanner(is_template=is_search_template(self._request.target))
+        content_type = self._request.field(b"content-type") or b""
+        return Scanner(
+            is_template=is_search_template(self._request.target), is_cbor=b"cbor" in content_type.lower()
+        )
 
     def begin(self, data: bytes, start: int) -> int:
         """Take what arrived together with the head; returns where the request stops in `data`."""
@@ -132,9 +140,13 @@ class HeldRequest:
         if not self._is_compressed:
             self._forward(self._said or self._scanner.mention)
             return
+        is_snappy = self._request.coding == SNAPPY
+        if is_snappy and self._coded > MAX_SNAPPY_BYTES:
+            self._refuse(answers.snappy_too_long(MAX_SNAPPY_BYTES))
+            return
         settings = self._state.settings
         limit = decoded_limit(self._coded, settings.max_inflation, settings.max_body)
-        if self._coded <= INLINE_CODED_BYTES:
+        if self._coded <= (INLINE_SNAPPY_BYTES if is_snappy else INLINE_CODED_BYTES):
             at_once = min(INLINE_DECODED_BYTES, limit)
             looked = self._decode(at_once)
             if looked.decoded <= at_once or at_once == limit:
@@ -147,12 +159,14 @@ class HeldRequest:
         """Look into a compressed body and measure it, in pieces: nothing of it is kept."""
         scanner = self._new_scanner()
         decoded = 0
-        for piece in decompress(content(self._chunks, chunked=self._request.chunked)):
-            decoded += len(piece)
-            if decoded > limit or self._gone:
-                break
-            if self._said is None:
-                scanner.feed(piece)
+        pieces = content(self._chunks, chunked=self._request.chunked)
+        with suppress(CodingError):  # whoever gets it refuses it
+            for piece in decompress(pieces, self._request.coding):
+                decoded += len(piece)
+                if decoded > limit or self._gone:
+                    break
+                if self._said is None:
+                    scanner.feed(piece)
         return _Looked(self._said or scanner.mention, decoded)
 
     def _decoded(self, future: asyncio.Future[_Looked], limit: int) -> None:
