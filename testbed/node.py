@@ -46,6 +46,7 @@ class Node:
         password: switches security on and is the password of the user `elastic`; None: security is off.
         roles: further roles, as in `PUT /_security/role/{name}`.
         users: further users with their roles; `password` is theirs too.
+        settings: further ones of `elasticsearch.yml`.
         timeout_s: how long the start may take.
     """
 
@@ -58,6 +59,7 @@ class Node:
         password: str | None = None,
         roles: Mapping[str, Any] | None = None,
         users: Mapping[str, Collection[str]] | None = None,
+        settings: Mapping[str, str] | None = None,
         timeout_s: float = 120.0,
         reporter: Reporter | None = None,
     ) -> None:
@@ -67,6 +69,7 @@ class Node:
         self._password = password
         self._roles = roles or {}
         self._users = users or {}
+        self._further = settings or {}
         self._timeout_s = timeout_s
         self._reporter = reporter or Reporter()
         self._account = unprivileged_account()
@@ -179,6 +182,7 @@ class Node:
             # A developer's disk is often fuller than the 85 % at which shards are no longer allocated.
             "cluster.routing.allocation.disk.threshold_enabled": "false",
             **self._distribution.settings,
+            **self._further,
         }
 
     def _environ(self, directory: Path) -> dict[str, str]:

@@ -34,8 +34,15 @@ def content_type_beside(accept: str | None) -> str:
 
 
 def for_client(raw: Iterable[Header]) -> list[tuple[str, str]]:
-    """Upstream's headers for an answer whose body is made anew."""
-    return _end_to_end(raw)
+    """Upstream's headers for an answer whose body is made anew.
+
+    What upstream says to the origin of an inner request the edge gives to all answers alike.
+    """
+    return [(name, value) for name, value in _end_to_end(raw) if not _of_the_origin(name.lower())]
+
+
+def _of_the_origin(name: str) -> bool:
+    return name == "vary" or name.startswith("access-control-")
 
 
 def _end_to_end(raw: Iterable[Header]) -> list[tuple[str, str]]:

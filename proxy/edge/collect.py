@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.edge import answers
+from proxy.edge.cors import OriginAnswer
 from proxy.edge.exchange import Exchange
 from proxy.edge.framing import Body, FramingError, content
 from proxy.edge.head import RequestHead
@@ -57,7 +58,9 @@ class HeldRequest:
     reading = False
     _size = 0  # bytes that the state counts as held
     _coded = 0  # bytes of content, without chunk framing
-    _gone = False
+    _gone = False  # nobody wants what is being looked into
+    _is_refused = False
+    _has_left = False  # the client
 
     def __init__(
         self, client: "ClientConnection", state: EdgeState, request: RequestHead, body: Body | None
@@ -93,6 +96,8 @@ class HeldRequest:
 
     def body_received(self, data: bytes, start: int) -> int:
         assert self._body is not None
+        if self._is_refused:
+            return len(data)
         parts: list[bytes] = []
         try:
             end = self._body.feed(data, start, parts)
@@ -125,8 +130,16 @@ class HeldRequest:
             self._chunks.append(piece)
 
     def _refuse(self, failure: ElasticsearchError) -> None:
+        """Answer, as soon as it is known what upstream says to the origin."""
         self._drop()
-        self._client.refuse(failure, "search", self._request)
+        self._is_refused = True
+        self._client.waiting_since = None
+        self._state.origins.ask(self._request, lambda origin: self._answer(failure, origin))
+
+    def _answer(self, failure: ElasticsearchError, origin: OriginAnswer) -> None:
+        if not self._has_left:
+            refusal = answers.origin_refused() if origin.refused else failure
+            self._client.refuse(refusal, "search", self._request)
 
     def _look_at(self, parts: list[bytes]) -> None:
         """Look at the next parts of the content."""
@@ -211,9 +224,19 @@ class HeldRequest:
         return None
 
     def _forward(self, mention: Mention) -> None:
+        if mention is Mention.NO:
+            self._hand_over(mention, None)
+        else:
+            self._state.origins.ask(self._request, lambda origin: self._hand_over(mention, origin))
+
+    def _hand_over(self, mention: Mention, origin: OriginAnswer | None) -> None:
+        if self._gone:
+            return
+        if origin is not None and origin.refused:
+            mention = Mention.NO  # upstream refuses it, whatever is in it
         kind: Kind = "search" if mention is Mention.NO else "rerank"
         optional = mention is Mention.PERHAPS
-        exchange = Exchange(self._client, self._state, self._request, kind, optional=optional)
+        exchange = Exchange(self._client, self._state, self._request, kind, optional=optional, origin=origin)
         self._client.replace_handler(exchange)
         exchange.start(self._chunks, self._size)
 
@@ -222,6 +245,7 @@ class HeldRequest:
         self._refuse(answers.timed_out("body of a search"))
 
     def client_lost(self) -> None:
+        self._has_left = True
         self._drop()
         self._state.metrics.request("search", CLIENT_CLOSED)
 
