@@ -124,9 +124,8 @@ class App:
 
         def upstream() -> Upstream:
             headers = for_upstream(request.raw_headers)
-            headers.popall("Content-Type", None)
-            if content_type is not None:
-                headers["Content-Type"] = content_type
+            if not request.body:  # clients name a type all the same, and that in the URL is for the URL
+                headers.popall("Content-Type", None)
             for name in ("Accept", "Content-Type"):
                 for value in headers.popall(name, []):
                     headers.add(name, for_json(value))
@@ -151,10 +150,7 @@ class App:
         return self._other_route, {}
 
     async def _read(self, request: Request, params: Params, *, in_lines: bool) -> "_Read":
-        """Read the body, wherever it is.
-
-        Clients send a type without a body, too; that is none of the bodies of inner requests.
-        """
+        """Read the body, wherever it is."""
         data = request.body
         if not data and "source" in params:
             content_type = params.get("source_content_type")

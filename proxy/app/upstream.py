@@ -126,7 +126,7 @@ class CallerUpstream:
         headers = self._headers
         if body and "Content-Type" not in headers:  # the caller sent none, and this one is ours
             headers = headers.copy()
-            headers["Content-Type"] = content_type_beside(headers.get("Accept"))
+            headers["Content-Type"] = content_type_beside(headers.getall("Accept", []))
         if not body and "Content-Type" in headers:
             # Elasticsearch refuses some requests that name a media type for a body they do not have.
             headers = headers.copy()

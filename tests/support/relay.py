@@ -34,7 +34,7 @@ async def relay(url: str, own: Mapping[tuple[str, str], Handler]) -> AsyncIterat
     app.router.add_route("*", "/{path:.*}", forward)
     runner = web.AppRunner(app)
     await runner.setup()
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session:
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             host, port = runner.addresses[0][:2]

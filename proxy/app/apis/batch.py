@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+from proxy.app.formats.negotiation import is_refusal
 from proxy.app.metrics import SearchMetrics
 from proxy.errors import ElasticsearchError, error
 from proxy.observe.outcome import OneSearch, Several
@@ -135,7 +136,8 @@ class Batch:
         if reply.status == 200:
             return _Done(multi.answered_item(reply.body))
         item = multi.refused_item(reply.body)
-        if item is None or reply.status == 401:  # which is about who asks, not what for
+        # The last two are about who asks, and for which answer, not what for.
+        if item is None or reply.status == 401 or is_refusal(reply.status, reply.body):
             raise UpstreamRefusedError(reply)
         return _Done(item)
 
