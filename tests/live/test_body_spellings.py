@@ -8,7 +8,7 @@ import re
 import zlib
 from asyncio import IncompleteReadError
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,12 +22,11 @@ from tests.live.conftest import MakeIndex
 from tests.support import snappy
 from tests.support.proxied import proxied
 from tests.support.raw_http import connect
-from tests.support.searches import RERANKER, reranking
+from tests.support.searches import reranking
 
 Body = Mapping[str, Any]
 PLAIN: Final[Body] = {"query": {"match": {"text": "crime"}}}
 RERANKED: Final[Body] = reranking()
-NAMES: Final = {"query", "match", "text", "crime", "retriever", RERANKER}
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,6 @@ class Spelling:
     content_type: str = "application/json"
     codings: tuple[str, ...] = ()
     api: str = "_search"
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def text(body: Body) -> str:
@@ -235,6 +233,7 @@ async def ask(port: int, index: str, spelling: Spelling, body: Body) -> Told | N
     return Told(answer.status, ids=tuple(hit["_id"] for hit in one["hits"]["hits"]), outcome=outcome)
 
 
+@pytest.mark.every_version
 @pytest.mark.parametrize("name", SPELLINGS)
 async def test_it_is_read_where_elasticsearch_reads_it(
     elasticsearch: RunningElasticsearch, proxy: Edge, index: str, name: str
