@@ -70,7 +70,7 @@ class Node:
         self._password = password
         self._roles = roles or {}
         self._users = users or {}
-        self._extra = settings or {}
+        self._further = settings or {}
         self._timeout_s = timeout_s
         self._reporter = reporter or Reporter()
         self._account = unprivileged_account()
@@ -183,7 +183,7 @@ class Node:
             # A developer's disk is often fuller than the 85 % at which shards are no longer allocated.
             "cluster.routing.allocation.disk.threshold_enabled": "false",
             **self._distribution.settings,
-            **self._extra,
+            **self._further,
         }
 
     def _environ(self, directory: Path) -> dict[str, str]:

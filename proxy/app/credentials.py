@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
+from proxy.app.formats.negotiation import is_refusal
 from proxy.upstream import Upstream, UpstreamRefusedError
 
 _IDENTITY: Final = ("authorization", "es-security-runas-user")
@@ -34,8 +35,8 @@ async def authenticate(upstream: Upstream) -> None:
     Without security it does not know the request, and that is all the same.
 
     Raises:
-        UpstreamRefusedError: They are no good, or no longer.
+        UpstreamRefusedError: They are no good, or no longer; or the headers of the request are none for it.
     """
     reply = await upstream.request("GET", "/_security/_authenticate", b"")
-    if reply.status == 401:
+    if reply.status == 401 or is_refusal(reply.status, reply.body):
         raise UpstreamRefusedError(reply)

@@ -1,11 +1,11 @@
 """Which headers of a caller go along with the inner searches made in its name, and which come back."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from multidict import CIMultiDict
 
+from proxy.app.formats.media_types import VERSION, MediaTypeError, header
 from proxy.app.messages import Header, to_text
 
 _HOP_BY_HOP: Final = frozenset(
@@ -14,9 +14,6 @@ _HOP_BY_HOP: Final = frozenset(
         "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
-_VERSIONED_JSON: Final = re.compile(
-    r"\s*application/vnd\.elasticsearch\+json\s*;\s*compatible-with\s*=\s*\d+\s*", re.IGNORECASE
-)
 _OF_THE_MESSAGE: Final = frozenset({"accept-encoding", "content-encoding", "content-length", "expect"})
 """Speak of the client's own body or answer, not of the inner ones."""
 
@@ -26,16 +23,33 @@ def for_upstream(raw: Iterable[Header]) -> CIMultiDict[str]:
     return CIMultiDict(_end_to_end(raw))
 
 
-def content_type_beside(accept: str | None) -> str:
+def content_type_beside(accept: Sequence[str]) -> str:
     """The type of a JSON body of ours: with the version that the answer is asked for in, as Elasticsearch
     wants it in both headers or in none.
+
+    Args:
+        accept: All values of the header.
     """
-    return accept if accept is not None and _VERSIONED_JSON.fullmatch(accept) else "application/json"
+    try:
+        media_type = header(accept)
+    except MediaTypeError:
+        return "application/json"  # Elasticsearch refuses the request for the other header
+    version = media_type.parameters.get(VERSION) if media_type is not None else None
+    return (
+        "application/json" if version is None else f"application/vnd.elasticsearch+json;{VERSION}={version}"
+    )
 
 
 def for_client(raw: Iterable[Header]) -> list[tuple[str, str]]:
-    """Upstream's headers for an answer whose body is made anew."""
-    return _end_to_end(raw)
+    """Upstream's headers for an answer whose body is made anew.
+
+    What upstream says to the origin of an inner request the edge gives to all answers alike.
+    """
+    return [(name, value) for name, value in _end_to_end(raw) if not _of_the_origin(name.lower())]
+
+
+def _of_the_origin(name: str) -> bool:
+    return name == "vary" or name.startswith("access-control-")
 
 
 def _end_to_end(raw: Iterable[Header]) -> list[tuple[str, str]]:

@@ -4,7 +4,8 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from proxy.app.apis.context import ApiAnswer, ParseSearch, RequestContext
 from proxy.app.apis.others import OtherApi
@@ -90,7 +91,8 @@ class App:
             return _pass(counter)
         own = own_headers(request.headers)
         try:
-            context = await self._context(request, target.path, path_params, params, style)
+            body = await self._read(request, params.less(OF_THE_ANSWER), in_lines=route.in_lines)
+            context = self._context(request, target.path, path_params, body, style)
             if self._unknown is not None:
                 await self._unknown.look(context.body, context.upstream)
             answer = await route.api.answer(context) or await self._suggestions.completed(context)
@@ -113,21 +115,15 @@ class App:
             defect = error(500, "illegal_state_exception", "rerank-proxy failed; its log has the details")
             return await _failed(counter, style, defect, own)
 
-    async def _context(
-        self,
-        request: Request,
-        path: str,
-        path_params: Mapping[str, str],
-        params: Params,
-        style: Style,
+    def _context(
+        self, request: Request, path: str, path_params: Mapping[str, str], read: "_Read", style: Style
     ) -> RequestContext:
-        body, content_type, params = await self._read(request, params.less(OF_THE_ANSWER))
+        body, content_type, params = read
 
         def upstream() -> Upstream:
             headers = for_upstream(request.raw_headers)
-            headers.popall("Content-Type", None)
-            if content_type is not None:
-                headers["Content-Type"] = content_type
+            if not request.body:  # clients name a type all the same, and that in the URL is for the URL
+                headers.popall("Content-Type", None)
             for name in ("Accept", "Content-Type"):
                 for value in headers.popall(name, []):
                     headers.add(name, for_json(value))
@@ -148,30 +144,36 @@ class App:
     def _route(self, path: str) -> tuple[Route, Mapping[str, str]]:
         for route in self._routes:
             if (match := route.path.fullmatch(path)) is not None:
-                return route, {name: value for name, value in match.groupdict().items() if value}
+                return route, {name: value for name, value in match.groupdict().items() if value is not None}
         return self._other_route, {}
 
-    async def _read(self, request: Request, params: Params) -> tuple[bytes, str | None, Params]:
-        """The body as JSON, its type as it was sent, and the query string, less what carried the body.
-
-        Clients send a type without a body, too; that is none of the bodies of inner requests.
-        """
+    async def _read(self, request: Request, params: Params, *, in_lines: bool) -> "_Read":
+        """Read the body, wherever it is."""
         data = request.body
         if not data and "source" in params:
             content_type = params.get("source_content_type")
-            body = to_json(params["source"].encode(), content_type)
-            return body, content_type, params.less(_SOURCE_PARAMS)
+            body = to_json(params["source"].encode(), content_type, in_lines=in_lines)
+            return _Read(body, content_type, params.less(_SOURCE_PARAMS))
         if not data:
-            return data, None, params
+            return _Read(data, None, params)
         content_type = request.headers.get("Content-Type")
         coding = request.headers.get("Content-Encoding")
         # A coded body of a few bytes may become a long one.
         size = len(data) if coding is None else max(len(data), INLINE_BYTES + 1)
-        return await offload(size, self._decode, data, coding, content_type), content_type, params
+        decode = partial(self._decode, in_lines=in_lines)
+        return _Read(await offload(size, decode, data, coding, content_type), content_type, params)
 
-    def _decode(self, data: bytes, coding: str | None, content_type: str | None) -> bytes:
+    def _decode(self, data: bytes, coding: str | None, content_type: str | None, *, in_lines: bool) -> bytes:
         limit = decoded_limit(len(data), self._edge.max_inflation, self._edge.max_body)
-        return to_json(codings.decode(data, coding, limit), content_type)
+        return to_json(codings.decode(data, coding, limit), content_type, in_lines=in_lines)
+
+
+class _Read(NamedTuple):
+    """A request's body as JSON, its type as it was sent, and the query string, less what carried the body."""
+
+    body: bytes
+    content_type: str | None
+    params: Params
 
 
 async def _answered(answer: ApiAnswer, style: Style, own: list[tuple[str, str]]) -> Response:

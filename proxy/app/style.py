@@ -45,7 +45,7 @@ class Style:
             params.get("filter_path", ""),
             params.get("pretty") in ("", "true"),
             params.get("error_trace") in ("", "true"),
-            codings.choose(request.headers.get("Accept-Encoding")),
+            codings.choose(",".join(request.headers.getall("Accept-Encoding", []))),
         )
 
     async def response(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> Response:

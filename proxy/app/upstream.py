@@ -93,7 +93,7 @@ class UpstreamClient:
     def _decoded(self, body: bytes, coding: str) -> bytes:
         """What upstream compressed, though it was not asked to."""
         try:
-            return codings.decode(body, coding, self._max_response)
+            return codings.decode(body, coding, self._max_response, of_request=False)
         except ElasticsearchError as failure:
             if failure.status == 413:
                 raise self._too_large() from None
@@ -127,7 +127,7 @@ class CallerUpstream:
         headers = self._headers
         if body and "Content-Type" not in headers:  # the caller sent none, and this one is ours
             headers = headers.copy()
-            headers["Content-Type"] = content_type_beside(headers.get("Accept"))
+            headers["Content-Type"] = content_type_beside(headers.getall("Accept", []))
         if not body and "Content-Type" in headers:
             # Elasticsearch refuses some requests that name a media type for a body they do not have.
             headers = headers.copy()

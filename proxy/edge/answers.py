@@ -15,7 +15,7 @@ _PHRASES = {413: "Request Entity Too Large"}
 
 
 class _WithoutBodyError(ElasticsearchError):
-    """One that Elasticsearch answers without a body (`Netty4HttpContentSizeHandler`)."""
+    """One that Elasticsearch answers without a body, and without headers that tell of it."""
 
 
 def render(
@@ -24,6 +24,7 @@ def render(
     close: bool,
     head_only: bool = False,
     opaque_id: bytes | None = None,
+    fields: bytes = b"",
 ) -> bytes:
     """A complete answer.
 
@@ -31,8 +32,11 @@ def render(
         close: The connection ends after it.
         head_only: It answers `HEAD`: no body.
         opaque_id: The request's `X-Opaque-Id`, which Elasticsearch sends back.
+        fields: Further lines of its head, with their ends.
     """
     body = b"" if isinstance(failure, _WithoutBodyError) else encode(failure.body())
+    if isinstance(failure, _WithoutBodyError):
+        fields = b""  # Elasticsearch's has none either
     phrase = _PHRASES.get(failure.status) or HTTPStatus(failure.status).phrase
     lines = [b"HTTP/1.1 %d %b" % (failure.status, phrase.encode())]
     if opaque_id is not None:
@@ -44,7 +48,7 @@ def render(
     lines.append(b"content-length: %d" % len(body))
     if close:
         lines.append(b"connection: close")
-    return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else body)
+    return b"\r\n".join(lines) + b"\r\n" + fields + b"\r\n" + (b"" if head_only else body)
 
 
 def malformed(reason: str, status: int = 400) -> ElasticsearchError:
@@ -66,12 +70,25 @@ def body_too_long(limit: int) -> ElasticsearchError:
     return _WithoutBodyError(413, Cause("content_too_long_exception", reason))
 
 
+def origin_refused() -> ElasticsearchError:
+    """As upstream refuses a request for its origin (`CorsHandler`)."""
+    return _WithoutBodyError(403, Cause("security_exception", "the origin is not allowed"))
+
+
 def decoded_too_long(limit: int) -> ElasticsearchError:
     return error(
         413,
         "content_too_long_exception",
         f"the decoded body is larger than [{limit}] bytes, the most that [edge.max_inflation] and "
         "[edge.max_body] allow",
+    )
+
+
+def snappy_too_long(limit: int) -> ElasticsearchError:
+    return error(
+        413,
+        "content_too_long_exception",
+        f"the [snappy] body of a search or an inference is longer than [{limit}] bytes; use another coding",
     )
 
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.edge import answers
+from proxy.edge.cors import OriginAnswer
 from proxy.edge.exchange import Exchange
 from proxy.edge.framing import Body, FramingError, content
 from proxy.edge.head import RequestHead
-from proxy.edge.inflate import decompress, is_compressed
+from proxy.edge.inflate import SNAPPY, CodingError, decompress, is_compressed
 from proxy.edge.mention import Mention, Scanner, find_in_query
 from proxy.edge.router import (
     follows_up,
@@ -32,6 +34,10 @@ INLINE_DECODED_BYTES = 64 * 1024
 """What is decoded and looked at on the event loop, at most a millisecond's work; more is done on a thread."""
 INLINE_CODED_BYTES = 16 * 1024
 """The same before decoding."""
+INLINE_SNAPPY_BYTES = 1024
+"""The same of a body in Snappy, which is decoded in Python, and thus slowly."""
+MAX_SNAPPY_BYTES = 8 * 1024 * 1024
+"""Of such a body, before decoding."""
 
 _JOIN_BYTES = 16 * 1024
 
@@ -52,7 +58,9 @@ class HeldRequest:
     reading = False
     _size = 0  # bytes that the state counts as held
     _coded = 0  # bytes of content, without chunk framing
-    _gone = False
+    _gone = False  # nobody wants what is being looked into
+    _is_refused = False
+    _has_left = False  # the client
 
     def __init__(
         self, client: "ClientConnection", state: EdgeState, request: RequestHead, body: Body | None
@@ -67,7 +75,10 @@ class HeldRequest:
         self._scanner = self._new_scanner()
 
     def _new_scanner(self) -> Scanner:
-        return Scanner(is_template=is_search_template(self._request.target))
+        content_type = self._request.field(b"content-type") or b""
+        return Scanner(
+            is_template=is_search_template(self._request.target), is_cbor=b"cbor" in content_type.lower()
+        )
 
     def begin(self, data: bytes, start: int) -> int:
         """Take what arrived together with the head; returns where the request stops in `data`."""
@@ -85,6 +96,8 @@ class HeldRequest:
 
     def body_received(self, data: bytes, start: int) -> int:
         assert self._body is not None
+        if self._is_refused:
+            return len(data)
         parts: list[bytes] = []
         try:
             end = self._body.feed(data, start, parts)
@@ -117,8 +130,16 @@ class HeldRequest:
             self._chunks.append(piece)
 
     def _refuse(self, failure: ElasticsearchError) -> None:
+        """Answer, as soon as it is known what upstream says to the origin."""
         self._drop()
-        self._client.refuse(failure, "search", self._request)
+        self._is_refused = True
+        self._client.waiting_since = None
+        self._state.origins.ask(self._request, lambda origin: self._answer(failure, origin))
+
+    def _answer(self, failure: ElasticsearchError, origin: OriginAnswer) -> None:
+        if not self._has_left:
+            refusal = answers.origin_refused() if origin.refused else failure
+            self._client.refuse(refusal, "search", self._request)
 
     def _look_at(self, parts: list[bytes]) -> None:
         """Look at the next parts of the content."""
@@ -132,9 +153,13 @@ class HeldRequest:
         if not self._is_compressed:
             self._forward(self._said or self._scanner.mention)
             return
+        is_snappy = self._request.coding == SNAPPY
+        if is_snappy and self._coded > MAX_SNAPPY_BYTES:
+            self._refuse(answers.snappy_too_long(MAX_SNAPPY_BYTES))
+            return
         settings = self._state.settings
         limit = decoded_limit(self._coded, settings.max_inflation, settings.max_body)
-        if self._coded <= INLINE_CODED_BYTES:
+        if self._coded <= (INLINE_SNAPPY_BYTES if is_snappy else INLINE_CODED_BYTES):
             at_once = min(INLINE_DECODED_BYTES, limit)
             looked = self._decode(at_once)
             if looked.decoded <= at_once or at_once == limit:
@@ -147,12 +172,14 @@ class HeldRequest:
         """Look into a compressed body and measure it, in pieces: nothing of it is kept."""
         scanner = self._new_scanner()
         decoded = 0
-        for piece in decompress(content(self._chunks, chunked=self._request.chunked)):
-            decoded += len(piece)
-            if decoded > limit or self._gone:
-                break
-            if self._said is None:
-                scanner.feed(piece)
+        pieces = content(self._chunks, chunked=self._request.chunked)
+        with suppress(CodingError):  # whoever gets it refuses it
+            for piece in decompress(pieces, self._request.coding):
+                decoded += len(piece)
+                if decoded > limit or self._gone:
+                    break
+                if self._said is None:
+                    scanner.feed(piece)
         return _Looked(self._said or scanner.mention, decoded)
 
     def _decoded(self, future: asyncio.Future[_Looked], limit: int) -> None:
@@ -197,9 +224,19 @@ class HeldRequest:
         return None
 
     def _forward(self, mention: Mention) -> None:
+        if mention is Mention.NO:
+            self._hand_over(mention, None)
+        else:
+            self._state.origins.ask(self._request, lambda origin: self._hand_over(mention, origin))
+
+    def _hand_over(self, mention: Mention, origin: OriginAnswer | None) -> None:
+        if self._gone:
+            return
+        if origin is not None and origin.refused:
+            mention = Mention.NO  # upstream refuses it, whatever is in it
         kind: Kind = "search" if mention is Mention.NO else "rerank"
         optional = mention is Mention.PERHAPS
-        exchange = Exchange(self._client, self._state, self._request, kind, optional=optional)
+        exchange = Exchange(self._client, self._state, self._request, kind, optional=optional, origin=origin)
         self._client.replace_handler(exchange)
         exchange.start(self._chunks, self._size)
 
@@ -208,6 +245,7 @@ class HeldRequest:
         self._refuse(answers.timed_out("next piece of the body of a search"))
 
     def client_lost(self) -> None:
+        self._has_left = True
         self._drop()
         self._state.metrics.request("search", CLIENT_CLOSED)
 

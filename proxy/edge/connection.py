@@ -195,8 +195,11 @@ class ClientConnection(asyncio.Protocol):
     ) -> None:
         """Answer what cannot be forwarded, and close: where a next request would begin is not known."""
         self._state.metrics.request(kind, failure.status)
-        opaque_id = request.field(b"x-opaque-id") if request is not None else None
-        self.write(answers.render(failure, close=True, opaque_id=opaque_id))
+        opaque_id, fields = None, b""
+        if request is not None:
+            opaque_id = request.field(b"x-opaque-id")
+            fields = self._state.origins.known(request).fields
+        self.write(answers.render(failure, close=True, opaque_id=opaque_id, fields=fields))
         self.linger()
 
     def _drop_handler(self) -> None:

@@ -4,6 +4,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from proxy.edge import answers
+from proxy.edge.cors import OriginAnswer
 from proxy.edge.framing import Body, BodyUntilClose, ChunkedBody, FramingError, SizedBody
 from proxy.edge.head import HeadError, RequestHead, ResponseHead, parse_response
 from proxy.edge.inbox import Inbox
@@ -30,6 +31,10 @@ class Exchange:
 
     A search for the application goes there first and, when the application declines it, upstream.
     `reading`: the request's body is not complete yet.
+
+    Args:
+        optional: The application can be done without.
+        origin: What upstream says to the request's origin, if it was asked.
     """
 
     # Defaults of the class, so that an exchange sets only what becomes of it.
@@ -64,6 +69,7 @@ class Exchange:
         body: Body | None = None,
         *,
         optional: bool = False,
+        origin: OriginAnswer | None = None,
     ) -> None:
         self._client = client
         self._state = state
@@ -71,6 +77,7 @@ class Exchange:
         self._kind: Kind = kind
         self._pool = state.app if kind == "rerank" else state.upstream
         self._optional = optional
+        self._asked_origin = origin
         self._body = body
 
     # The request
@@ -83,7 +90,7 @@ class Exchange:
         try:
             end = self._body.feed(data, start)
         except FramingError as problem:
-            self._client.refuse(answers.malformed(f"the body: {problem}"))
+            self._client.refuse(answers.malformed(f"the body: {problem}"), request=self._request)
             return len(data)
         self.reading = not self._body.done
         self._awaits_continue = self._request.expects_continue and end == start
@@ -165,7 +172,7 @@ class Exchange:
             self._truncate()
         else:
             self._drop()
-            self._client.refuse(answers.malformed(f"the body: {problem}"), self._kind)
+            self._client.refuse(answers.malformed(f"the body: {problem}"), self._kind, self._request)
 
     # The answer
 
@@ -218,6 +225,9 @@ class Exchange:
         forwarded = head.forward(
             close=self._close_client, announce=self._request.keep_alive, dechunk=self._dechunk
         )
+        if self._kind == "rerank":
+            fields = self._origin.fields_beside(head)
+            forwarded = forwarded[:-2] + fields + b"\r\n" if fields else forwarded
         if forwarded is head.raw:
             self._relay(data, end, end - len(forwarded))
         else:
@@ -312,6 +322,13 @@ class Exchange:
         self._interim_bytes = 0
         self.start(self._chunks or [], self._held)
 
+    @property
+    def _origin(self) -> OriginAnswer:
+        """What upstream says to the request's origin, as far as that is known by now."""
+        if self._asked_origin is not None:
+            return self._asked_origin
+        return self._state.origins.known(self._request)
+
     def _does_without_application(self) -> bool:
         """Whether upstream may know what the application would have been asked for, and can be asked."""
         return self._optional and self._pool is self._state.app and self._chunks is not None
@@ -380,6 +397,7 @@ class Exchange:
                 close=close,
                 head_only=request.method == b"HEAD",
                 opaque_id=request.field(b"x-opaque-id"),
+                fields=self._origin.fields,
             )
         )
         if self.reading:

@@ -119,22 +119,20 @@ class RequestHead(Head):
         target: The request target as received.
         expects_continue: The client waits for `100 Continue` before it sends the body.
         expects_other: The client has an expectation that only upstream can answer.
+        coding: The first `Content-Encoding`, in lower case, which alone counts in Elasticsearch; empty when
+            absent.
     """
 
     expects_continue = False
     expects_other = False
-    _codings: list[bytes] | None = None
+    coding = b""
+    _has_coding = False
     _has_host = False
 
     def __init__(self, raw: bytes, method: bytes, target: bytes) -> None:
         self.raw = raw
         self.method = method
         self.target = target
-
-    @property
-    def coding(self) -> bytes:
-        """`Content-Encoding` in lower case, empty when absent."""
-        return b",".join(self._codings) if self._codings else b""
 
     def forward(self, host: bytes | None = None, *, expect: bool = True) -> bytes:
         """The head to send on: the same bytes without hop-by-hop lines.
@@ -163,9 +161,9 @@ class RequestHead(Head):
         elif name == b"transfer-encoding":
             self._read_transfer_encoding(value)
         elif name == b"content-encoding":
-            if self._codings is None:
-                self._codings = []
-            self._codings.append(value)
+            if not self._has_coding:
+                self._has_coding = True
+                self.coding = value
         elif name == b"expect":
             self._read_expect(value)
         else:

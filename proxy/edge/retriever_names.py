@@ -20,8 +20,6 @@ NATIVE: Final = (
 )
 """Those of a complete Elasticsearch."""
 
-LONGEST_MATCH: Final = 512
-"""Bytes."""
 _odd: Final = re.compile(
     rb'"retriever"\s{0,99}:\s{0,99}\{\s{0,99}"(?!(?:%b)")([A-Za-z0-9_.-]{1,64})"' % "|".join(NATIVE).encode()
 )

@@ -2,7 +2,8 @@
 
 Paths are compared the way Elasticsearch routes them (`RestRequest`, `RestController`, `PathTrie`): on the raw
 path, which ends at the first `?` or `#`, split at `/`, without percent-decoding. The slash at the beginning
-may be absent, any number of them may stand at the end, and none may be doubled elsewhere.
+may be absent, any number of them may stand at the end, and between two of them the name of an index may be
+missing: `//_search` is a search of all indices.
 """
 
 import re
@@ -11,14 +12,14 @@ from urllib.parse import unquote_to_bytes
 from proxy.async_search_id import names_ours
 
 _END = rb"/*+(?:[?#]|\Z)"
-_SEARCH = re.compile(rb"/?(?:[^/?#]+/)?(?:_m?search(?:/template)?|(_async_search))" + _END)
+_SEARCH = re.compile(rb"/?(?:[^/?#]*/)?(?:_m?search(?:/template)?|(_async_search))" + _END)
 _TEMPLATE = re.compile(rb"[^?#]*?/template" + _END)
 
 # What reads without leaving a trace, so that a second try shows the caller nothing. Not here:
 # `_search/scroll`, `_sql` and `_eql` make or move a cursor, `_async_search` and `_pit` leave something
 # behind, `_inference` may cost money.
 _READS = re.compile(
-    rb"/?(?:[^/?#]+/)?(?:_m?search(?:/template)?|_count|_mget|_field_caps|_mtermvectors|_rank_eval"
+    rb"/?(?:[^/?#]*/)?(?:_m?search(?:/template)?|_count|_mget|_field_caps|_mtermvectors|_rank_eval"
     rb"|_terms_enum|_search_shards|_validate/query|_render/template|_analyze|_explain/[^/?#]+"
     rb"|_termvectors(?:/[^/?#]+)?|_security/user/_has_privileges)" + _END
 )
@@ -32,7 +33,7 @@ _INFERENCE = re.compile(
     rb"|[?#]|\Z)" % OTHER_INFERENCE_NAMES.encode()
 )
 _TRAINED_MODELS = re.compile(rb"/?_ml/trained_models(?:[/?#]|\Z)")
-_CURSOR = re.compile(rb"/?(?:[^/?#]+/)?(?:_search/scroll(?:/[^/?#]*)?|_sql|_eql/search)" + _END)
+_CURSOR = re.compile(rb"/?(?:[^/?#]*/)?(?:_search/scroll(?:/[^/?#]*)?|_sql|_eql/search)" + _END)
 
 
 def is_for_application(method: bytes, target: bytes, *, trained_models: bool) -> bool:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from proxy.edge.cors import Origins
 from proxy.edge.pool import Pool
 from proxy.observe.metrics import EdgeMetrics
 from proxy.settings import EdgeSettings
@@ -28,6 +29,7 @@ class EdgeState:
     Attributes:
         client_left: Called after a client's connection is closed.
         app: Connections to the application that reranks.
+        origins: What upstream says to the origins of requests.
         draining: The edge is stopping: answers close their connection.
         trained_models: Whether clients may upload models, so that the application answers for those.
         buffered: Bytes of search bodies held now, over all connections; of compressed ones that go to the
@@ -46,6 +48,10 @@ class EdgeState:
     buffered: int = 0
     threads: ThreadPoolExecutor = field(default_factory=_new_threads)
     clients: "set[ClientConnection]" = field(default_factory=set)
+    origins: Origins = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.origins = Origins(self.loop, self.upstream)
 
     def reserve(self, size: int) -> bool:
         """Count `size` more bytes as held; False, and nothing counted, when that would be too many."""

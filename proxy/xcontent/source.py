@@ -255,7 +255,10 @@ def check_document_end(root: Node) -> None:
     text = root.text
     end = text.blank(root.end)
     if end != len(text.body):
-        raise faults.trailing(text.body, end, text.kind_at(end) or NUMBER)
+        kind = text.kind_at(end)
+        if kind is None and text.body[end : end + 1] not in (b"}", b"]"):
+            raise faults.bad_value(text.body, end, root.end - 1)
+        raise faults.trailing(text.body, end, kind or NUMBER)
 
 
 def parse(body: bytes, *, strict: bool = True) -> Node:

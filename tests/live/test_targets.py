@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from proxy.app.listener import Listener
 from proxy.edge.server import Edge
-from proxy.settings import load
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
+from tests.support.proxied import proxied
 from tests.support.raw_http import Message, connect
-from tests.support.search_app import search_app
 from tests.support.searches import reranking
 
 SEARCHES = [
@@ -48,6 +47,10 @@ SEARCHES = [
     b"/_search?index=caf\xe9",
     b"//INDEX/_search",
     b"/INDEX//_search",
+    b"//_search?nope",
+    b"//_search?index=INDEX&size=abc",
+    b"///_search",
+    b"/INDEX/_search//",
     b"/INDEX/../INDEX/_search",
     b"/INDEX/./_search",
     b"/../_search",
@@ -113,6 +116,8 @@ MANY = [
     b"INDEX/_msearch//",
     b"/INDEX/_msearch?x#?y",
     b"/_msearch?index=INDEX",
+    b"//_msearch?nope",
+    b"///_msearch",
     b"/INDEX%0a/_msearch",
     b"/INDEX%zz/_msearch",
     b"/INDEX/_msearch?routing=%",
@@ -133,20 +138,8 @@ POINT_IN_TIME = {**ONE_SEARCH, "aggs": {"n": {"value_count": {"field": "_index"}
 
 @pytest.fixture
 async def proxy(elasticsearch: RunningElasticsearch, tmp_path: Path) -> AsyncIterator[Edge]:
-    """Edge and application in front of Elasticsearch."""
-    async with search_app(elasticsearch.url) as app:
-        listener = Listener(app.handle, shutdown_timeout_s=10)
-        await listener.start(tmp_path / "app.sock")
-        edge = Edge(
-            load(None, {"listen": "127.0.0.1:0", "upstream": {"url": elasticsearch.url}}, {}),
-            tmp_path / "app.sock",
-        )
-        await edge.start()
-        try:
-            yield edge
-        finally:
-            await edge.stop()
-            await listener.close()
+    async with proxied(elasticsearch.url, tmp_path) as edge:
+        yield edge
 
 
 async def ask(port: int, target: bytes, data: bytes) -> Message:
@@ -197,6 +190,30 @@ async def test_many_searches(elasticsearch: RunningElasticsearch, proxy: Edge, i
     for body in (PLAIN, ONE_SEARCH, POINT_IN_TIME):
         lines = b"{}\n%b\n" % json.dumps(body).encode()
         assert await answers(proxy.address.port, MANY, index, lines) == native
+
+
+@pytest.mark.every_version
+@pytest.mark.parametrize(
+    "path", [b"//_search", b"//_search//", b"/_search//", b"//_search?index=nothing-is-here"]
+)
+async def test_an_empty_name_stands_for_all_indices(
+    elasticsearch: RunningElasticsearch, proxy: Edge, make_index: MakeIndex, path: bytes
+) -> None:
+    """Other tests have indices, too: the word is looked for that only these have."""
+    word = f"w{uuid.uuid4().hex}"
+    names = [make_index([{"text": f"{word} {n}"}]) for n in range(2)]
+    query = {"match": {"text": word}}
+    reranked = reranking({"standard": {"query": query}})
+    point_in_time = {**reranked, "aggs": {"n": {"value_count": {"field": "_index"}}}}
+    many = path.replace(b"_search", b"_msearch")
+    for body in ({"query": query}, reranked, point_in_time):
+        data = json.dumps(body).encode()
+        told_of_one = told(await ask(proxy.address.port, path, data))
+        told_of_many = told(await ask(proxy.address.port, many, b"{}\n%b\n" % data))
+        for found in (*told_of_one, *told_of_many):
+            assert sorted(found) == sorted(names)
+    native = told(await ask(_port(elasticsearch), path, json.dumps({"query": query}).encode()))
+    assert sorted(native[0]) == sorted(names)
 
 
 def _port(elasticsearch: RunningElasticsearch) -> int:

@@ -9,7 +9,8 @@ from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
-_OF_THE_MESSAGE: Final = ("content-length", "transfer-encoding", "content-encoding")
+_OF_THE_MESSAGE: Final = ("content-length", "transfer-encoding")
+_NOT_TO_BE_ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 @asynccontextmanager
@@ -21,7 +22,8 @@ async def relay(url: str, own: Mapping[tuple[str, str], Handler]) -> AsyncIterat
     """
 
     async def forward(request: web.Request) -> web.Response:
-        headers = {name: value for name, value in request.headers.items() if name != "Host"}
+        dropped = ("host", *_OF_THE_MESSAGE)
+        headers = {n: v for n, v in request.headers.items() if n.lower() not in dropped}
         async with session.request(
             request.method, url + request.raw_path, data=await request.read() or None, headers=headers
         ) as answer:
@@ -32,9 +34,9 @@ async def relay(url: str, own: Mapping[tuple[str, str], Handler]) -> AsyncIterat
     for (method, path), handler in own.items():
         app.router.add_route(method, path, handler)
     app.router.add_route("*", "/{path:.*}", forward)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, auto_decompress=False)
     await runner.setup()
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(skip_auto_headers=_NOT_TO_BE_ADDED, auto_decompress=False) as session:
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             host, port = runner.addresses[0][:2]

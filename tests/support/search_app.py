@@ -14,7 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from prometheus_client import CollectorRegistry
 
 from proxy.app.apis.inference import InferenceApi
-from proxy.app.apis.routes import inference_routes
+from proxy.app.apis.routes import Route, inference_routes
 from proxy.app.listener import Handle, Listener
 from proxy.app.metrics import InferenceMetrics, SearchMetrics
 from proxy.app.server import App
@@ -163,6 +163,7 @@ async def search_app(
     top_n: int | None = None,
     endpoints: Endpoints | None = None,
     max_inflation: int | None = None,
+    more: Sequence[Route] = (),
     **search: Any,
 ) -> AsyncIterator[SearchApp]:
     """Serve in front of the Elasticsearch at `url`.
@@ -172,6 +173,7 @@ async def search_app(
         top_n: Of the endpoint.
         endpoints: In place of one over `engine` and a store that is empty.
         max_inflation: The setting of that name.
+        more: Routes beside those of searches and endpoints.
         search: Settings of that section. Privileges are not asked for unless these say so.
     """
     settings = Settings.model_validate(
@@ -207,7 +209,7 @@ async def search_app(
         parse,
         async_search=settings.async_search,
         unknown=unknown,
-        others=inference_routes(InferenceApi(endpoints), Privileges(), InferenceMetrics(registry)),
+        others=(*inference_routes(InferenceApi(endpoints), Privileges(), InferenceMetrics(registry)), *more),
     )
     listener = Listener(app.handle, shutdown_timeout_s=10)
     try:

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Final
 
 from proxy.app.apis.context import EndedSearch, MultiAnswer
+from proxy.app.formats.negotiation import is_refusal
 from proxy.errors import ElasticsearchError, error
 from proxy.observe.outcome import Several
 from proxy.search.batch import multi
@@ -131,7 +132,8 @@ class Batch:
         if reply.status == 200:
             return _Done(multi.answered_item(reply.body))
         item = multi.refused_item(reply.body)
-        if item is None or reply.status == 401:  # which is about who asks, not what for
+        # The last two are about who asks, and for which answer, not what for.
+        if item is None or reply.status == 401 or is_refusal(reply.status, reply.body):
             raise UpstreamRefusedError(reply)
         return _Done(item)
 

@@ -21,23 +21,26 @@ from proxy.inference import privileges
 from proxy.inference.privileges import Action, Privileges
 from proxy.search.executor import Executor
 
-_INDEX = r"/(?:(?P<index>[^/]+)/)?"
-_FIRST = rf"(?P<first>(?!{OTHER_INFERENCE_NAMES})[^/]+)"
+_INDEX = r"/(?:(?P<index>[^/]*)/)?"
+_FIRST = rf"(?P<first>(?!{OTHER_INFERENCE_NAMES})[^/]*)"
 _SECOND = r"(?P<second>[^/]+)"
-_ID = r"(?P<id>[^/]+)"
+_ID = r"(?P<id>[^/]*)"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An API and its paths, compared as ``PathTrie`` does: raw; a slash at the end does not matter.
+    """An API and its paths, compared as ``PathTrie`` does: raw; a slash at the end does not matter, and what
+    stands for a name may be empty where something follows it.
 
     Attributes:
         counter: Is told what became of each request.
+        in_lines: Its bodies are JSON texts, one in a line.
     """
 
     path: re.Pattern[str]
     api: Api
     counter: RequestCounter
+    in_lines: bool = False
 
 
 def inference_routes(api: InferenceApi, guard: Privileges, metrics: InferenceMetrics) -> Sequence[Route]:
@@ -108,7 +111,7 @@ def search_routes(
 
     def of_index(name: str, api: Api) -> Route:
         """With or without an index before it."""
-        return Route(re.compile(f"{_INDEX}{name}/?"), api, metrics)
+        return Route(re.compile(f"{_INDEX}{name}/?"), api, metrics, in_lines=name.startswith("_msearch"))
 
     def kept(what: str, api: Api) -> Route:
         """Of an asynchronous search that is kept here."""

@@ -4,13 +4,17 @@ from proxy.app.formats import cbor_body, yaml_body
 from proxy.app.formats.media_types import Format, MediaTypeError, header
 from proxy.errors import ElasticsearchError
 from proxy.search.language.unsupported import unsupported
+from proxy.xcontent.encodings import to_utf8
 
 _READERS = {Format.YAML: yaml_body.read, Format.CBOR: cbor_body.read}
 _WRITERS = {Format.YAML: yaml_body.write, Format.CBOR: cbor_body.write}
 
 
-def to_json(body: bytes, content_type: str | None) -> bytes:
-    """The request body as JSON. One of a type that is not Elasticsearch's is left as it is.
+def to_json(body: bytes, content_type: str | None, *, in_lines: bool = False) -> bytes:
+    """The request body as JSON in UTF-8. One of a type that is not Elasticsearch's is left as it is.
+
+    Args:
+        in_lines: It is a JSON text in each line, whose encoding is that line's.
 
     Raises:
         ElasticsearchError: 400 for a malformed body, and for Smile.
@@ -22,8 +26,10 @@ def to_json(body: bytes, content_type: str | None) -> bytes:
     format_ = media_type.format if media_type is not None else None
     if format_ is Format.SMILE:
         raise _no_smile("body")
-    if not body or format_ not in _READERS:
+    if not body or format_ is None:
         return body
+    if format_ is Format.JSON:
+        return body if in_lines else to_utf8(body)
     return _READERS[format_](body)
 
 

@@ -3,50 +3,58 @@
 import zlib
 from typing import Final
 
+from proxy.edge.inflate import CodingError, EndsTooEarlyError, decompress, is_compressed
 from proxy.errors import error
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
-_ZLIB: Final = zlib.MAX_WBITS
-_RAW_DEFLATE: Final = -zlib.MAX_WBITS
-_WINDOW_BITS: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _ZLIB, "x-deflate": _ZLIB}
+_WINDOW_BITS: Final = {"gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 
 
-def decode(body: bytes, coding: str | None, limit: int) -> bytes:
-    """Undo `Content-Encoding` as Elasticsearch does: gzip, and deflate with or without the header of zlib;
-    any other coding is left as it is.
+def decode(body: bytes, coding: str | None, limit: int, *, of_request: bool = True) -> bytes:
+    """Undo `Content-Encoding` as Elasticsearch does; a coding that it does not know is left as it is.
+
+    Args:
+        of_request: One that ends too early is what could be decoded of it.
 
     Raises:
         ElasticsearchError: 413 beyond `limit` decoded bytes, 400 for a corrupt body.
     """
-    bits = _WINDOW_BITS.get((coding or "").strip().lower())
-    if bits is None:
+    name = (coding or "").strip().lower().encode("ascii", "replace")
+    if not is_compressed(name):
         return body
-    if bits == _ZLIB and not _has_zlib_header(body):
-        bits = _RAW_DEFLATE
-    decoder = zlib.decompressobj(bits)
+    decoded = bytearray()
     try:
-        decoded = decoder.decompress(body, limit + 1)
-    except zlib.error as failure:
-        raise error(400, "zip_exception", f"the [{coding}] body cannot be decoded: {failure}") from None
-    if len(decoded) > limit:
-        raise error(413, "content_too_long_exception", f"the decoded body is larger than [{limit}] bytes")
-    if not decoder.eof:
-        raise error(400, "zip_exception", f"the [{coding}] body ends too early")
-    return decoded
+        for piece in decompress([body], name):
+            decoded += piece
+            if len(decoded) > limit:
+                reason = f"the decoded body is larger than [{limit}] bytes"
+                raise error(413, "content_too_long_exception", reason)
+    except CodingError as failure:
+        if not (of_request and isinstance(failure, EndsTooEarlyError)):
+            raise error(400, "zip_exception", f"the [{coding}] body cannot be decoded: {failure}") from None
+    return bytes(decoded)
 
 
-def _has_zlib_header(body: bytes) -> bool:
-    """RFC 1950, 2.2."""
-    return len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
+def choose(accept_encoding: str) -> str | None:
+    """The coding of an answer (``HttpContentCompressor#determineEncoding``): gzip or deflate, the one that
+    the client would rather have, else gzip; None for none.
+    """
+    wanted = {"gzip": 0.0, "deflate": 0.0}
+    for part in accept_encoding.split(","):
+        for coding, most in wanted.items():
+            if coding in part:
+                wanted[coding] = max(most, _quality(part))
+                break
+    best = "gzip" if wanted["gzip"] >= wanted["deflate"] else "deflate"
+    return best if wanted[best] > 0 else None
 
 
-def choose(accept_encoding: str | None) -> str | None:
-    """The coding of an answer: the first of gzip and deflate that the client names; None for none."""
-    for part in (accept_encoding or "").lower().split(","):
-        coding, _, parameters = part.strip().partition(";")
-        if coding in _WINDOW_BITS and parameters.replace(" ", "") not in ("q=0", "q=0.0"):
-            return coding
-    return None
+def _quality(part: str) -> float:
+    _, equals, value = part.partition("=")
+    try:
+        return float(value) if equals else 1.0
+    except ValueError:
+        return 0.0
 
 
 def encode(body: bytes, coding: str) -> bytes:

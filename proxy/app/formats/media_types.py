@@ -11,6 +11,8 @@ _KNOWN: Final = re.compile(r"application/(?:vnd\.elasticsearch\+)?(json|x-ndjson
 _OTHER_THAN_JSON: Final = re.compile(
     r"(\s*application\s*/\s*(?:vnd\.elasticsearch\+)?)(?:yaml|cbor|smile)(?=\s*(?:;|$))", re.IGNORECASE
 )
+VERSION: Final = "compatible-with"
+"""The parameter of a media type that names a version of Elasticsearch."""
 
 
 class Format(enum.Enum):

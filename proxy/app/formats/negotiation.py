@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proxy.app.formats.media_types import Format, MediaType, MediaTypeError, header
+from proxy.app.formats.media_types import VERSION, Format, MediaType, MediaTypeError, header
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +67,4 @@ def _choose(parameter: str | None, accepted: MediaType | None, sent: MediaType |
 
 
 def _version(media_type: MediaType | None) -> str | None:
-    return media_type.parameters.get("compatible-with") if media_type is not None else None
+    return media_type.parameters.get(VERSION) if media_type is not None else None

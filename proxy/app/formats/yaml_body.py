@@ -1,5 +1,6 @@
 """YAML, as Jackson's ``YAMLParser`` and ``YAMLGenerator``, over SnakeYAML, take and write it."""
 
+import codecs
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class _Mark(Protocol):
     column: int
 
 
+_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -34,6 +36,9 @@ def read(body: bytes) -> bytes:
     Raises:
         ElasticsearchError: 400 for a malformed body, and for one with more than `MAX_READ_VALUES` values.
     """
+    if body[:2] in _UTF16:  # which the parser would read, and Elasticsearch's does not
+        reason = f"Invalid UTF-8 start byte 0x{body[0]:x}"
+        raise _parse_error(reason, None, Cause("jackson_y_a_m_l_parse_exception", reason))
     try:
         return "".join(_to_json(_bounded(yaml.parse(body, Loader=_Loader)))).encode()
     except yaml.YAMLError as failure:
@@ -109,7 +114,7 @@ def _node(event: yaml.NodeEvent, parent: _Open | None) -> Iterator[str]:
 
 def _malformed(failure: yaml.YAMLError) -> ElasticsearchError:
     if not isinstance(failure, yaml.MarkedYAMLError):
-        reason = str(failure)
+        reason = str(getattr(failure, "reason", failure))
         inner = Cause("reader_exception", reason)
         return _parse_error(reason, None, Cause("jackson_y_a_m_l_parse_exception", reason, caused_by=inner))
     lines = []

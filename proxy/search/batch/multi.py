@@ -12,6 +12,7 @@ import msgspec
 from proxy.errors import ElasticsearchError, error
 from proxy.search.inner.window import search_answer
 from proxy.search.rawjson import Printer, elements, members
+from proxy.xcontent.encodings import to_utf8
 from proxy.xcontent.params import Params, parse_params
 from proxy.xcontent.source import ARRAY, NULL, OBJECT, STRING, Node, parse, parse_array
 from proxy.xcontent.target import decode
@@ -105,8 +106,14 @@ def too_many() -> ElasticsearchError:
 
 
 def split(body: bytes) -> MultiRequest:
-    """Take a request apart: header and body lines in turn."""
+    """Take a request apart: header and body lines in turn, each of an encoding of its own.
+
+    Raises:
+        ElasticsearchError: 400 for a line that is of none.
+    """
     *lines, rest = body.split(b"\n")
+    if b"\0" in body:
+        lines = [to_utf8(line) for line in lines]
     items = [Item(header, line) for header, line in zip(lines[::2], lines[1::2], strict=False)]
     return MultiRequest(items, lines[-1] if len(lines) % 2 else b"", terminated=not rest)
 

@@ -72,18 +72,24 @@ def test_upstreams_headers_come_back() -> None:
     ]
 
 
+_NINE = "application/vnd.elasticsearch+json;compatible-with=9"
+
+
 @pytest.mark.parametrize(
     ("accept", "content_type"),
     [
-        (None, "application/json"),
-        ("*/*", "application/json"),
-        ("application/json", "application/json"),
-        ("text/html, application/vnd.elasticsearch+json;compatible-with=9", "application/json"),
-        (
-            "application/vnd.elasticsearch+json; compatible-with=9",
-            "application/vnd.elasticsearch+json; compatible-with=9",
-        ),
+        ([], "application/json"),
+        (["*/*"], "application/json"),
+        (["application/json"], "application/json"),
+        (["application/json;charset=utf-8"], "application/json"),
+        (["text/html, application/vnd.elasticsearch+json;compatible-with=9"], "application/json"),
+        (["application/vnd.elasticsearch+json; compatible-with=9,text/plain"], "application/json"),
+        (["json"], "application/json"),
+        (["*/*", "*/*"], "application/json"),
+        (["application/vnd.elasticsearch+json; compatible-with=9"], _NINE),
+        (["Application/vnd.elasticsearch+x-ndjson;compatible-with=9"], _NINE),
+        (["application/json; compatible-with=9"], _NINE),
     ],
 )
-def test_a_body_of_ours_has_the_version_of_the_answer(accept: str | None, content_type: str) -> None:
+def test_a_body_of_ours_has_the_version_of_the_answer(accept: list[str], content_type: str) -> None:
     assert content_type_beside(accept) == content_type

@@ -34,6 +34,9 @@ def found(path: str) -> list[tuple[str, dict[str, str | None]]]:
     ("path", "api", "index"),
     [
         ("/_search", "Search", None),
+        ("//_search", "Search", ""),
+        ("//_msearch/template", "MultiSearchTemplate", ""),
+        ("//_async_search", "SubmitAsyncSearch", ""),
         ("/a%2Fb,c/_search/", "Search", "a%2Fb,c"),
         ("/_msearch", "MultiSearch", None),
         ("/_all/_msearch/", "MultiSearch", "_all"),
@@ -64,7 +67,7 @@ def test_searches_that_are_kept_here(path: str, api: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "//_search", "/a/b/_search", "/_search/scroll", "/_searchx", "/_msearch/x", "/a",
+        "///_search", "/a/b/_search", "/_search/scroll", "/_searchx", "/_msearch/x", "/a",
         "/_async_search/FmRldE8zREVEUzA2ZVpUeGs2ejJFUFEaMkZ5QTVrSTZSaVN3WlNFVmtlWHJsdzoxMDc=",
         f"/a/_async_search/{KEPT}",
     ],

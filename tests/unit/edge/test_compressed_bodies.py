@@ -6,7 +6,8 @@ import json
 import threading
 import tracemalloc
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from pydantic import ByteSize
 from proxy.edge import collect
 from proxy.edge.inflate import STEP, decompress
 from proxy.settings import EdgeSettings
+from tests.support import snappy
 from tests.unit.edge.test_relay import OK, Relay, chunked, cut, sized
 
 MIB = 1024 * 1024
@@ -125,8 +127,44 @@ async def test_beyond_the_bytes_of_all_together_a_body_is_rejected() -> None:
     assert relay.state.buffered == MIB + 1
 
 
+SNAPPY = b"\r\nContent-Encoding: Snappy"
+
+
+@pytest.mark.parametrize("size", [1, 100, 50_000, 2 * MIB])
+async def test_snappy(size: int) -> None:
+    """Decoded in Python, which is slow: but for the shortest bodies, not on the event loop."""
+    relay = Relay()
+    sent = sized(snappy.compress(OURS + b" " * size, copies=size < 1000), SEARCH + SNAPPY)
+    relay.client.data_received(sent)
+    assert bool(relay.at_app.written) == (size < 1000)
+    await looked(relay)
+    assert relay.at_app.written == sent
+
+
+async def test_of_snappy_so_much_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect, "MAX_SNAPPY_BYTES", 1000)
+    for size, is_refused in ((500, False), (1000, True)):
+        relay = Relay()
+        relay.client.data_received(sized(snappy.compress(b"{}" + b" " * size, copies=False), SEARCH + SNAPPY))
+        await looked(relay)
+        assert bool(relay.at_upstream.written) != is_refused
+        if is_refused:
+            status, answer = answer_of(relay)
+            assert status == b"HTTP/1.1 413 Request Entity Too Large"
+            reason = "the [snappy] body of a search or an inference is longer than [1000] bytes; use another "
+            cause = {"type": "content_too_long_exception", "reason": reason + "coding"}
+            assert answer == {"error": {"root_cause": [cause], **cause}, "status": 413}
+            assert relay.state.buffered == 0
+
+
 CODINGS = st.sampled_from(
-    [(b"gzip", gzip.compress), (b"deflate", zlib.compress), (b"br", bytes), (b"", bytes)]
+    [
+        (b"gzip", gzip.compress),
+        (b"deflate", zlib.compress),
+        (b"snappy", partial(snappy.compress, copies=False)),
+        (b"br", bytes),
+        (b"", bytes),
+    ]
 )
 
 
@@ -139,7 +177,12 @@ CODINGS = st.sampled_from(
     st.lists(st.integers(0, 400), max_size=6),
 )
 async def test_whatever_is_sent_what_counts_is_let_go(
-    start: bytes, spaces: int, coding: tuple[bytes, type[bytes]], ours: bool, in_chunks: bool, cuts: list[int]
+    start: bytes,
+    spaces: int,
+    coding: tuple[bytes, Callable[[bytes], bytes]],
+    ours: bool,
+    in_chunks: bool,
+    cuts: list[int],
 ) -> None:
     name, encode = coding
     body = start + (OURS if ours else b"") + b" " * spaces
@@ -162,8 +205,8 @@ async def test_no_more_is_decoded_than_is_allowed_and_little_on_the_event_loop(
     decoded: list[int] = []
     on_loop: list[int] = []
 
-    def counting(content: Iterable[bytes]) -> Iterator[bytes]:
-        for piece in decompress(content):
+    def counting(content: Iterable[bytes], coding: bytes) -> Iterator[bytes]:
+        for piece in decompress(content, coding):
             decoded.append(len(piece))
             if threading.current_thread() is threading.main_thread():
                 on_loop.append(len(piece))

@@ -122,6 +122,10 @@ OF_BODIES: Final = {
     "escapes": b"\\u0074",
     "backslashes": b"\\",
     "fusions without a retriever": b'"rrf","linear","pinned"',
+    "escapes of YAML": b"\\x74",
+    "joined lines": b"t\\\n",
+    "one joined line": b"t\\\n" + b" " * 10_000,
+    "zeros": b"t\0",
 }
 OF_UPSTREAM: Final = {
     "options of Connection": Hostile(ANSWER + b"Connection: a", b",x%x", b"\r\n\r\n"),

@@ -113,10 +113,11 @@ class TestRequest:
     def test_expect_means_nothing_in_http10(self) -> None:
         assert not request(b"PUT / HTTP/1.0", b"Expect: 100-continue").expects_continue
 
-    def test_codings_add_up(self) -> None:
+    def test_the_first_coding_counts(self) -> None:
         assert request(b"PUT / HTTP/1.1", b"Content-Encoding: GZIP").coding == b"gzip"
         twice = request(b"PUT / HTTP/1.1", b"Content-Encoding: gzip", b"content-encoding: br")
-        assert twice.coding == b"gzip,br"
+        assert twice.coding == b"gzip"
+        assert not request(b"PUT / HTTP/1.1", b"Content-Encoding:", b"content-encoding: gzip").coding
 
     def test_field_finds_the_first_of_any_case(self) -> None:
         head = request(b"GET / HTTP/1.1", b"X-opaque-ID:  A b ", b"x-opaque-id: c")

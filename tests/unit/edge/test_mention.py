@@ -3,15 +3,18 @@ import json
 import struct
 import tracemalloc
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from urllib.parse import quote
 
+import cbor2
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.edge.inflate import STEP, decompress, is_compressed
+from proxy.edge.inflate import STEP, CodingError, decompress, is_compressed
 from proxy.edge.mention import WORD, Mention, Scanner, find_in_query
 from proxy.edge.retriever_names import NATIVE
 
@@ -20,9 +23,15 @@ SEARCH = b'{"retriever":{"text_similarity_reranker":{"field":"plot"}}}'
 
 def find_in_body(pieces: Iterable[bytes], coding: bytes = b"") -> Mention:
     scanner = Scanner()
-    for piece in decompress(pieces) if is_compressed(coding) else pieces:
-        scanner.feed(piece)
+    with suppress(CodingError):
+        for piece in decompress(pieces, coding) if is_compressed(coding) else pieces:
+            scanner.feed(piece)
     return scanner.mention
+
+
+def cut(data: bytes, cuts: Sequence[int]) -> list[bytes]:
+    ends = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
+    return [data[start:end] for start, end in pairwise(ends)]
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -58,9 +67,115 @@ def test_word_is_found_in_any_spelling_and_however_it_is_cut(
     data = before + word.encode() + b'":1}'
     if compressed:
         data = gzip.compress(data)
-    ends = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
-    pieces = [data[start:end] for start, end in pairwise(ends)]
-    assert find_in_body(pieces, b"gzip" if compressed else b"") is Mention.YES
+    assert find_in_body(cut(data, cuts), b"gzip" if compressed else b"") is Mention.YES
+
+
+UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
+
+
+@given(
+    encoding=st.sampled_from(UNICODE),
+    before=st.text(max_size=200),
+    escaped=st.booleans(),
+    cuts=st.lists(st.integers(0, 900), max_size=6),
+)
+def test_word_is_found_in_every_encoding_of_unicode(
+    encoding: str, before: str, escaped: bool, cuts: list[int]
+) -> None:
+    word = WORD.decode()
+    if escaped:
+        word = "".join(f"\\u{ord(character):04x}" for character in word)
+    body = json.dumps({"query": before}, ensure_ascii=False) + '{"' + word + '":{}}'
+    assert find_in_body(cut(body.encode(encoding), cuts)) is Mention.YES
+
+
+@pytest.mark.parametrize("encoding", UNICODE)
+def test_the_other_words_are_found_in_every_encoding_of_unicode(encoding: str) -> None:
+    assert find_in_body(['{"retriever":{"rrf":{}}}'.encode(encoding)]) is Mention.PERHAPS
+    assert find_in_body(['{"query":{"match_all":{}}}'.encode(encoding)]) is Mention.NO
+    scanner = Scanner(is_template=True)
+    scanner.feed('{"id":"stored"}'.encode(encoding))
+    assert scanner.mention is Mention.PERHAPS
+
+
+JOINS = [
+    "\\\n",
+    "\\\r\n  \t ",
+    "\\\r",
+    "\\\u0085 ",
+    "\\\u2028",
+    "\\\u2029" + " " * 300,
+    "\\\n" + " " * 20_000,
+]
+
+
+@given(
+    spelling=st.lists(
+        st.sampled_from(["{}", "\\x{:02x}", "\\x{:02X}", "\\u{:04x}", "\\U{:08X}"]),
+        min_size=len(WORD),
+        max_size=len(WORD),
+    ),
+    joins=st.dictionaries(st.integers(1, len(WORD) - 1), st.sampled_from(JOINS), max_size=3),
+    before=st.binary(max_size=200),
+    cuts=st.lists(st.integers(0, 30_000), max_size=6),
+)
+def test_word_is_found_in_any_spelling_of_yaml(
+    spelling: list[str], joins: dict[int, str], before: bytes, cuts: list[int]
+) -> None:
+    word = ""
+    for at, (form, code) in enumerate(zip(spelling, WORD, strict=True)):
+        word += joins.get(at, "") + form.format(chr(code) if form == "{}" else code)
+    document = f'? "{word}"\n: {{}}\n'
+    assert list(yaml.safe_load(document)) == [WORD.decode()]
+    data = before + b"\n" + document.encode()
+    assert find_in_body(cut(data, [len(before) + at for at in cuts])) is Mention.YES
+
+
+def cbor_chunk(part: bytes, major: int, width: int) -> bytes:
+    if width == 0:
+        return bytes([major << 5 | len(part)]) + part
+    return bytes([major << 5 | 23 + width.bit_length()]) + len(part).to_bytes(width, "big") + part
+
+
+@given(
+    parts=st.lists(st.tuples(st.integers(0, 23), st.sampled_from([0, 1, 2, 4, 8])), max_size=12),
+    major=st.sampled_from([2, 3]),
+    before=st.binary(max_size=200),
+    empty=st.sampled_from([0, 1, 5000]),
+    cuts=st.lists(st.integers(0, 400), max_size=6),
+)
+def test_word_is_found_in_any_chunks_of_cbor(
+    parts: list[tuple[int, int]], major: int, before: bytes, empty: int, cuts: list[int]
+) -> None:
+    chunks, at = b"", 0
+    for length, width in [*parts, (23, 0), (23, 0)]:
+        part = WORD[at : at + length]
+        chunks += cbor_chunk(part, major, width)
+        at += len(part)
+    name = bytes([major << 5 | 31]) + cbor_chunk(b"", major, 0) * empty + chunks + b"\xff"
+    read = cbor2.loads(name)
+    assert WORD in (read, getattr(read, "encode", bytes)())
+    scanner = Scanner(is_cbor=True)
+    for piece in cut(before + b"\xa1" + name + b"\xa0", cuts):
+        scanner.feed(piece)
+    assert scanner.mention is Mention.YES
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"\x7f\x6f" + WORD[:15] + b"\xff",
+        b"\x7f\x6f" + WORD[:15] + b"\x49" + WORD[15:] + b"\xff",
+        b"\x7f\x78\x19" + WORD + b"s\xff",
+        b"\x7f\x64text\x64text\xff",
+        b"_Attribute",
+        b"\x7f",
+    ],
+)
+def test_other_chunks_of_cbor(name: bytes) -> None:
+    scanner = Scanner(is_cbor=True)
+    scanner.feed(b"\xa1" + name.replace(WORD + b"s", WORD[:-1] + b"Rs") + b"\xa0")
+    assert scanner.mention is Mention.NO
 
 
 @pytest.mark.parametrize(
@@ -93,6 +208,19 @@ class TestPerhaps:
     def test_other_retrievers(self, body: bytes, coding: bytes, encode: type[bytes]) -> None:
         assert find_in_body([encode(body)], coding) is Mention.PERHAPS
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"retriever:\n  rrf:\n    retrievers: []\n",
+            b"{retriever: {'linear': {}}}",
+            b'{"retr\\x69ever": {"\\x72rf": {}}}',
+            b"\xa1\x69retriever\xa1\x63rrf\xa0",
+            b"\xa1\x69retriever\xbf\x66pinned\xbf",
+        ],
+    )
+    def test_in_other_formats(self, body: bytes) -> None:
+        assert find_in_body([body]) is Mention.PERHAPS
+
     def test_inside_another_and_in_any_order(self) -> None:
         nested = b'{"retriever":{"rescorer":{"retriever":{"linear":{"retrievers":[]}}}}}'
         assert find_in_body([nested]) is Mention.PERHAPS
@@ -105,7 +233,8 @@ class TestPerhaps:
             b'{"query":{"match":{"text":"\\"rrf\\""}}}',
             b'{"retriever":{"rule":{"ids":["rrf_"]}}}',
             b'{"rrf":{},"linear":{},"pinned":{}}',
-            b'{"query":"retriever rrf"}',
+            b'{"query":"retriever linearly"}',
+            b"retriever: {pinned_: 1}",
         ],
     )
     def test_no_such_retriever(self, body: bytes) -> None:
@@ -138,9 +267,7 @@ class TestPerhaps:
 
     @given(body=st.sampled_from(FUSIONS), cuts=st.lists(st.integers(0, 40), max_size=40))
     def test_however_it_is_cut(self, body: bytes, cuts: list[int]) -> None:
-        ends = sorted({0, len(body), *(min(cut, len(body)) for cut in cuts)})
-        pieces = [body[start:end] for start, end in pairwise(ends)]
-        assert find_in_body(pieces) is Mention.PERHAPS
+        assert find_in_body(cut(body, cuts)) is Mention.PERHAPS
 
     def test_words_far_apart(self) -> None:
         pieces = [b'{"retriever":', b" " * 500, b'{"rrf":{}}}']
@@ -188,6 +315,8 @@ def test_nothing_is_left_inside_the_decoder(excess: int) -> None:
         b"source=" + quote(SEARCH).encode() + b"&source_content_type=application/json",
         b"source=" + b"".join(b"%%%02x" % c for c in WORD),
         b"source=%5Cu0074ext_similarity_reranker",
+        b"source=" + quote(SEARCH.decode().encode("utf-16-le")).encode(),
+        b"source_content_type=application/yaml&source=%5Cx74ext%5C%0A%20%20_similarity_reranker",
         b"%zz&x=" + WORD,
     ],
 )

@@ -265,7 +265,7 @@ async def test_a_client_that_leaves_while_its_search_is_looked_into_leaves_nothi
     look = threading.Event()
     pieces = 0
 
-    def decompress(_: Iterable[bytes]) -> Iterator[bytes]:
+    def decompress(_: Iterable[bytes], coding: bytes) -> Iterator[bytes]:
         nonlocal pieces
         assert look.wait(60)
         while pieces < 1000:

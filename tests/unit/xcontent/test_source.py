@@ -182,6 +182,24 @@ def test_trailing_content_is_named(rest: bytes, token: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        (b"x", "[1:10] Unrecognized token 'x': was expecting (JSON String, Number, Array, Object or token "),
+        (b",", "[1:9] Unexpected character (',' (code 44)): expected a value"),
+        (b":", "[1:9] Unexpected character (':' (code 58)): expected a valid value "),
+        (b"#", "[1:9] Unexpected character ('#' (code 35)): expected a valid value "),
+        (b"}", "[1:9] Unexpected close marker '}': expected ']'"),
+        (b"\x01", "[1:10] Illegal character ((CTRL-CHAR, code 1)): only regular white space "),
+    ],
+)
+def test_what_is_no_value_is_named_after_a_document_too(rest: bytes, reason: str) -> None:
+    """As Elasticsearch 9.5.0 does."""
+    cause = refusal(b'{"a":1} ' + rest).cause
+    assert cause.type == "x_content_parse_exception"
+    assert cause.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"",

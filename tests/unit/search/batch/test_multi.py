@@ -13,7 +13,7 @@ from proxy.search.batch.multi import Item
 from proxy.search.rawjson import Printer
 from proxy.xcontent.params import parse_params
 
-line = st.binary(max_size=30).filter(lambda text: b"\n" not in text)
+line = st.binary(max_size=30).map(lambda text: text.translate(None, b"\n\0"))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -28,6 +28,24 @@ class TestLines:
         items = [Item(header, body) for header, body in lines]
         request = multi.split(b"".join(item.lines() for item in items))
         assert request == multi.MultiRequest(items, b"", terminated=True)
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32-le", "utf-32"])
+    def test_each_line_has_an_encoding_of_its_own(self, encoding: str) -> None:
+        request = multi.split(b"{}\n" + '{"size":1}'.encode(encoding) + b'\n\n{"size":2}\n')
+        assert request.items == [Item(b"{}", b'{"size":1}'), Item(b"", b'{"size":2}')]
+
+    def test_a_line_of_no_encoding_is_refused(self) -> None:
+        with pytest.raises(ElasticsearchError, match="UTF-32"):
+            multi.split("{}".encode("utf-32-be") + b"\0\n{}\n")
+
+    @given(st.binary())
+    def test_no_encoding_makes_a_line_two(self, body: bytes) -> None:
+        try:
+            request = multi.split(body)
+        except ElasticsearchError as refused:
+            assert refused.status == 400  # noqa: PT017  # most bytes are of some encoding
+        else:
+            assert all(b"\n" not in item.header + item.body for item in request.items)
 
     @pytest.mark.parametrize(
         ("body", "items", "dangling", "terminated"),

@@ -1,0 +1,50 @@
+"""Edge and application in front of an Elasticsearch: the whole way of a request, in one process."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from proxy.app.apis.routes import Route, trained_model_routes
+from proxy.app.apis.trained_models import TrainedModelsApi
+from proxy.app.listener import Listener
+from proxy.app.metrics import InferenceMetrics
+from proxy.edge.server import Edge
+from proxy.inference.privileges import Privileges
+from proxy.settings import load
+from proxy.trained_models.trained_models import TrainedModels
+from tests.support.search_app import search_app
+
+
+@asynccontextmanager
+async def proxied(
+    url: str, directory: Path, models: TrainedModels | None = None, **search: Any
+) -> AsyncIterator[Edge]:
+    """Serve in front of the Elasticsearch at `url`.
+
+    Args:
+        directory: Where the application's socket may lie.
+        models: Those that clients upload; None: they may not.
+        search: As of `search_app`.
+    """
+    more: Sequence[Route] = ()
+    if models is not None:
+        metrics = InferenceMetrics(CollectorRegistry())
+        more = trained_model_routes(TrainedModelsApi(models), Privileges(), metrics)
+    async with search_app(url, more=more, **search) as app:
+        listener = Listener(app.handle, shutdown_timeout_s=10)
+        await listener.start(directory / "app.sock")
+        settings = {
+            "listen": "127.0.0.1:0",
+            "upstream": {"url": url},
+            "trained_models": {"upload": models is not None},
+        }
+        edge = Edge(load(None, settings, {}), directory / "app.sock")
+        await edge.start()
+        try:
+            yield edge
+        finally:
+            await edge.stop()
+            await listener.close()
