@@ -12,7 +12,7 @@ import pytest
 from proxy.engine import DeadlineExceededError, ModelFailedError, QueueFullError
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
-from tests.support.raw_http import Serve, Wire, answering, connect, raw_server
+from tests.support.raw_http import TIMEOUT_S, Serve, Wire, answering, connect, raw_server
 from tests.support.search_app import TWO_STAGES, Answer, SearchApp, search_app
 from tests.support.searches import KNN, QUERY, STANDARD, reranking
 
@@ -555,9 +555,9 @@ class TestDisconnect:
             search_app(f"http://127.0.0.1:{upstream.port}") as app,
         ):
             search = asyncio.create_task(app.search("films", reranking()))
-            await asyncio.wait_for(asked.wait(), 20)
+            await asyncio.wait_for(asked.wait(), TIMEOUT_S)
             search.cancel()
-            await asyncio.wait_for(gone.wait(), 20)
+            await asyncio.wait_for(gone.wait(), TIMEOUT_S)
 
     async def test_a_client_that_leaves_ends_its_scoring_and_its_point_in_time(
         self, elasticsearch: RunningElasticsearch, crimes: str
@@ -574,9 +574,9 @@ class TestDisconnect:
         async with search_app(elasticsearch.url) as app:
             app.engine.before = never
             search = asyncio.create_task(app.search(crimes, reranking(), TWO_STAGES))
-            await asyncio.wait_for(asked.wait(), 20)
+            await asyncio.wait_for(asked.wait(), TIMEOUT_S)
             search.cancel()
-            await asyncio.wait_for(cancelled.wait(), 20)
+            await asyncio.wait_for(cancelled.wait(), TIMEOUT_S)
         # the application has ended, and waited for what it had to close
         assert app.upstream.sent[-1] == "DELETE /_pit"
 
@@ -596,11 +596,11 @@ class TestDisconnect:
 
         async with raw_server(serve) as upstream, search_app(f"http://127.0.0.1:{upstream.port}") as app:
             search = asyncio.create_task(app.search("films", reranking(), TWO_STAGES))
-            await asyncio.wait_for(asked.wait(), 20)
+            await asyncio.wait_for(asked.wait(), TIMEOUT_S)
             search.cancel()
             await asyncio.gather(search, return_exceptions=True)
             may_answer.set()
-            await asyncio.wait_for(closed.wait(), 20)
+            await asyncio.wait_for(closed.wait(), TIMEOUT_S)
 
 
 async def test_a_defect_of_ours_is_an_error_in_elasticsearchs_shape(

@@ -16,6 +16,7 @@ from proxy import __version__
 from proxy.cli import main
 from proxy.search.ranks.scores import normalize
 from proxy.settings import table
+from tests.support.raw_http import TIMEOUT_S
 from tests.support.tiny_models import build
 
 
@@ -115,7 +116,9 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
 def test_it_is_a_module_as_well() -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RERANK_PROXY_")}
     command: list[Any] = [sys.executable, "-m", "proxy", "serve", "--listen", "x"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environ, timeout=TIMEOUT_S, check=False
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("rerank-proxy: [listen]: expected HOST:PORT")

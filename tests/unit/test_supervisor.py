@@ -464,6 +464,6 @@ def test_nothing_heavy_is_imported() -> None:
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")

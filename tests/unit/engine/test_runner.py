@@ -20,6 +20,7 @@ from proxy.engine.runner import Runner
 from proxy.engine.scheduler import JobState, Lane, Request, Scheduler
 from proxy.engine.watchdog import Watchdog
 from proxy.settings import EngineSettings
+from tests.support.raw_http import TIMEOUT_S
 from tests.unit.engine.doubles import SumBackend, row
 
 BUDGET = 100
@@ -61,7 +62,7 @@ class Bench:
         self, backend: SumBackend, name: str, firsts: Sequence[int], length: int = 10
     ) -> list[float]:
         _, future = self.submit(backend, name, firsts, length)
-        return await asyncio.wait_for(future, 30)
+        return await asyncio.wait_for(future, TIMEOUT_S)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 async def entered(backend: SumBackend) -> None:
     """Wait until a batch has reached the device."""
-    assert await asyncio.to_thread(backend.entered.acquire, timeout=30)
+    assert await asyncio.to_thread(backend.entered.acquire, timeout=TIMEOUT_S)
 
 
 async def taken(request: Request) -> None:
