@@ -13,13 +13,14 @@ from proxy.app.headers import content_type_beside, for_client
 from proxy.app.messages import fields_of, print_head
 from proxy.app.metrics import UpstreamMetrics
 from proxy.app.upstream_call import UpstreamCall, UpstreamFailedError
-from proxy.edge.pool import Pool, TcpTarget
+from proxy.edge.pool import Pool, TargetError, TcpTarget
 from proxy.edge.router import is_read_only
 from proxy.errors import ElasticsearchError, error
 from proxy.offload import INLINE_BYTES, offload
 from proxy.settings import SearchSettings, UpstreamSettings
 from proxy.upstream import Reply, shaped
 from proxy.upstream_address import own_host
+from proxy.upstream_faults import disconnected, unreachable
 
 _IDLE_S: Final = 15.0
 _BODILESS: Final = frozenset({"DELETE", "GET"})
@@ -63,8 +64,10 @@ class UpstreamClient:
         except TimeoutError:
             reason = f"upstream [{self._url}] did not answer an inner search in time"
             raise error(504, "status_exception", reason) from None
+        except TargetError as failure:
+            raise unreachable(self._url, failure.fault) from None
         except UpstreamFailedError as failure:
-            raise error(502, "status_exception", f"upstream [{self._url}] {failure}") from None
+            raise disconnected(self._url, str(failure)) from None
         except TooLargeError:
             raise self._too_large() from None
         return shaped(reply, method, target)

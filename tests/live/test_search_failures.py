@@ -410,7 +410,7 @@ class TestUpstream:
         async with search_app(f"http://127.0.0.1:{gone.port}") as app:
             answer = await app.search("films", reranking(), headers={"X-Opaque-Id": "7"})
         assert answer.status == answer.json()["status"] == 502
-        assert "cannot be reached" in answer.json()["error"]["reason"]
+        assert "cannot connect to Elasticsearch at [" in answer.json()["error"]["reason"]
         assert answer.headers["X-elastic-product"] == "Elasticsearch"
         assert answer.headers["X-Opaque-Id"] == "7"
 

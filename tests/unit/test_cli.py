@@ -77,17 +77,23 @@ def test_bad_settings_end_with_2_and_one_line(command: str, arguments: list[str]
     assert result.stderr == f"rerank-proxy: {message}\n"
 
 
-def test_a_file_that_a_setting_names_is_one_of_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["https", "http"])
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_a_file_that_a_setting_names_is_one_of_them(tmp_path: Path, scheme: str, command: str) -> None:
+    """Also where it is not needed: whoever names it believes it is."""
     ca_certs = tmp_path / "ca.pem"
-    arguments = ["check", "--upstream", "https://127.0.0.1:1", "--upstream-ca-certs", str(ca_certs)]
-    for content in (None, "not PEM"):
+    arguments = [command, "--upstream", f"{scheme}://127.0.0.1:1", "--upstream-ca-certs", str(ca_certs)]
+    problems = {
+        None: "cannot be read: No such file or directory",
+        "not PEM": "holds no certificates in PEM",
+        "": "holds no certificates in PEM",
+    }
+    for content, problem in problems.items():
         if content is not None:
             ca_certs.write_text(content)
         result = run(*arguments)
         assert result.exit_code == 2
-        assert len(result.stderr.splitlines()) == 1
-        assert "[upstream.ca_certs]" in result.stderr
-        assert str(ca_certs) in result.stderr
+        assert result.stderr == f"rerank-proxy: [upstream.ca_certs]: {ca_certs}: {problem}\n"
 
 
 def test_unknown_options_end_with_2() -> None:
@@ -304,5 +310,6 @@ class TestCheck:
         result = run("check", "--upstream", f"http://127.0.0.1:{port}")
         assert result.exit_code == 1
         assert result.stdout.splitlines()[1:2] == [
-            f"upstream   failed  upstream [http://127.0.0.1:{port}] cannot be reached: connection refused"
+            f"upstream   failed  cannot connect to Elasticsearch at [http://127.0.0.1:{port}]: connection "
+            "refused; check that it is running and that the setting [upstream.url] is right"
         ]

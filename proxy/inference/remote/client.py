@@ -1,7 +1,6 @@
 """The one HTTP client of all remote endpoints, and what they share: limits, tokens, metrics."""
 
 import hashlib
-import os
 import socket
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -11,6 +10,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from yarl import URL
 
+from proxy.connection_faults import connection_fault
 from proxy.inference.remote.addresses import HostNotAllowedError, HostRules, PrivateAddressError
 from proxy.inference.remote.calls import HttpAnswer, HttpCall
 from proxy.inference.remote.clock import Clock, LoopClock
@@ -192,7 +192,7 @@ def _told(failure: aiohttp.ClientError, call: HttpCall) -> Exception:
     if isinstance(failure, aiohttp.InvalidURL):
         return HostNotAllowedError("this is not a URL")
     if isinstance(failure, aiohttp.ClientConnectorCertificateError):
-        return ConnectionFailedError("its certificate cannot be trusted")
+        return ConnectionFailedError(connection_fault(failure).words)
     if isinstance(failure, aiohttp.ClientConnectorError):
         return _unopened(failure, call)
     if isinstance(failure, OverlongAnswerError):
@@ -210,9 +210,7 @@ def _unopened(failure: aiohttp.ClientConnectorError, call: HttpCall) -> Exceptio
     error = failure.os_error
     if isinstance(error, PrivateAddressError):
         return HostNotAllowedError(error.told(call.shown))
-    number = error.errno or 0
-    text = os.strerror(number) if number > 0 else error.strerror or "the connection could not be opened"
     hopeless = isinstance(failure, aiohttp.ClientConnectorSSLError) or (
-        isinstance(error, socket.gaierror) and number != socket.EAI_AGAIN
+        isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN
     )
-    return ConnectionFailedError(text, transient=not hopeless)
+    return ConnectionFailedError(connection_fault(error).words, transient=not hopeless)
