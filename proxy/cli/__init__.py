@@ -10,7 +10,7 @@ import click
 
 from proxy import __version__
 from proxy.cli.endpoints import endpoints
-from proxy.cli.support import bad_settings_exit, config_option, die, load_settings
+from proxy.cli.support import bad_settings_exit, check_named, config_option, die, load_settings
 from proxy.loop import new_event_loop
 from proxy.observe.log import configure, printable
 from proxy.settings import Setting, table
@@ -83,14 +83,11 @@ def serve(**options: Any) -> None:
     it. The command line is stronger than the environment, the environment stronger than the file.
     """
     settings = load_settings(**options)
-    from proxy.inference.fixed import check_endpoints
-    from proxy.inference.registry.keys import check_registry
     from proxy.supervisor import serve as run
 
     with bad_settings_exit():
-        # The application, which needs them, would be started again and again.
-        check_registry(settings)
-        check_endpoints(settings)
+        # The application, which needs what they name, would be started again and again.
+        check_named(settings)
         sys.exit(run(settings))
 
 
@@ -105,6 +102,7 @@ def check(**options: Any) -> None:
     from proxy.cli.commands import run_checks
 
     with bad_settings_exit(), asyncio.Runner(loop_factory=new_event_loop) as runner:
+        check_named(settings)
         sys.exit(0 if runner.run(run_checks(settings, lambda line: click.echo(printable(line)))) else 1)
 
 

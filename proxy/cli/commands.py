@@ -13,7 +13,6 @@ from proxy.app.upstream import UpstreamClient
 from proxy.engine import Engine, EngineError, Reranked
 from proxy.errors import ElasticsearchError
 from proxy.inference.failures import InferenceFailedError
-from proxy.inference.fixed import check_endpoints
 from proxy.inference.registry.opening import open_store, place, weaknesses
 from proxy.search.ranks.scores import normalize
 from proxy.search.rawjson import members
@@ -33,7 +32,6 @@ class CommandError(Exception):
 
 async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
     """Try everything that serving needs and say how it went, a line each. True when all is well."""
-    check_endpoints(settings)
     say(f"settings   ok      {len(settings.models)} models, {len(settings.endpoints)} endpoints")
     upstream_ok = await _check_upstream(settings, say)
     with _quiet(_REGISTRY_LOG):

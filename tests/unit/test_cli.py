@@ -61,12 +61,13 @@ def test_help_of_rerank() -> None:
             ["--upstream", "ftp://x"],
             "[upstream.url]: expected http://HOST:PORT or https://HOST:PORT, not [ftp://x]",
         ),
-        (["--search-timeout-s", "0"], "[search.timeout_s]: Input should be greater than 0, not [0]"),
+        (["--search-timeout-s", "0"], "[search.timeout_s]: must be greater than 0, not [0]"),
         (["--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read: No such file or directory"),
         (["--model", "minilm"], "--model minilm: expected NAME=VALUE"),
         (["--model", "=x"], "--model =x: expected NAME=VALUE"),
         (["--endpoint", "e="], "--endpoint e=: expected NAME=VALUE"),
-        (["--endpoint", "e=m"], "endpoints.e.model: no model [m] under models (none is configured)"),
+        (["--endpoint", "e=m"], "[endpoints.e.model]: no model [m] under [models]; none is configured"),
+        (["--model", "m=x", "--model", "m=y"], "--model m=y: [m] is given twice"),
     ],
 )
 @pytest.mark.parametrize("command", ["serve", "check"])
@@ -107,8 +108,38 @@ def test_bad_variables_end_with_2() -> None:
     result = run("serve", environ={"RERANK_PROXY_LISTN": "x"})
     assert (result.exit_code, result.stderr) == (
         2,
-        "rerank-proxy: unknown setting [listn], did you mean [listen]?\n",
+        "rerank-proxy: RERANK_PROXY_LISTN: unknown variable, did you mean RERANK_PROXY_LISTEN?\n",
     )
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_each_fault_has_a_line(tmp_path: Path, command: str) -> None:
+    """Those of values first; files and services that they name are looked at when all values are right."""
+    path = tmp_path / "settings.yaml"
+    path.write_text("lisen: x\nengine: {threads: many}\n")
+    result = run(command, "--config", str(path), environ={"RERANK_PROXY_EDG__MAX_BODY": "1MiB"})
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        "rerank-proxy: RERANK_PROXY_EDG__MAX_BODY: unknown variable, did you mean "
+        "RERANK_PROXY_EDGE__MAX_BODY?",
+        f"rerank-proxy: {path}: [engine.threads]: expected a whole number, not [many]",
+        f"rerank-proxy: {path}: [lisen]: unknown setting, did you mean [listen]?",
+    ]
+    path.write_text(
+        "upstream: {url: http://h, ca_certs: /absent.pem}\n"
+        "registry: {key_file: /absent.key}\n"
+        "endpoints:\n"
+        "  a: {service: cohre, service_settings: {x: y}}\n"
+        "  b: {service: cohere, service_settings: {model_id: m, api_key: {env: ABSENT}}}\n"
+    )
+    result = run(command, "--config", str(path))
+    assert (result.exit_code, result.stdout) == (2, "")
+    told = result.stderr.splitlines()
+    assert len(told) == 4
+    for line, fault in zip(
+        told, ("[upstream.ca_certs]", "[registry.key_file]", "[endpoints.a", "[endpoints.b"), strict=True
+    ):
+        assert line.startswith(f"rerank-proxy: {fault}")
 
 
 def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
