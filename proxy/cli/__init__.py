@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,20 +115,32 @@ def check(**options: Any) -> None:
 def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[str, ...]) -> None:
     """Score texts on the command line: one line each, best first, score and text with a tab between.
 
-    With no TEXT, or with -, one text is read from each line of standard input. Scores are normalised as a
-    search shows them: max(x, 0) + min(exp(x), 1).
+    With no TEXT, or with -, one text is read from each line of standard input that is not blank. Scores are
+    normalised as a search shows them: max(x, 0) + min(exp(x), 1).
     """
     if texts in ((), ("-",)):
-        texts = tuple(line.decode("utf-8", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
+        texts = tuple(_lines(sys.stdin.buffer))
     settings = load_settings(config, (), ())
+
+    def progress(line: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(printable(line), err=True)
+
     from proxy.cli.commands import CommandError, rerank_texts
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
-            for line in runner.run(rerank_texts(settings, model, query, texts, raw=raw)):
+            for line in runner.run(rerank_texts(settings, model, query, texts, progress, raw=raw)):
                 click.echo(line)
         except CommandError as failure:
             die(str(failure), 1)
+
+
+def _lines(stream: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(stream):
+        text = line.decode("utf-8" if number else "utf-8-sig", "replace").rstrip("\r\n")
+        if text.strip():
+            yield text
 
 
 main.add_command(endpoints)

@@ -1,5 +1,7 @@
 """The command line: its options are the table of settings, its errors are one line on standard error."""
 
+import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -13,10 +15,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy import __version__
-from proxy.cli import main
+from proxy.cli import commands, main
+from proxy.engine import loader
 from proxy.search.ranks.scores import normalize
+from proxy.settings import load as load_settings
 from proxy.settings import table
 from tests.support.raw_http import TIMEOUT_S
+from tests.support.stores import endpoint, open_file_store
 from tests.support.tiny_models import build
 
 
@@ -204,6 +209,18 @@ class TestRerank:
         assert [text for _, text in scored(broken)] == ["caf\ufffd"]
         assert scored(CliRunner().invoke(main, command, input=b"")) == []
 
+    @pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n", b"\t\r\n", b" "])
+    def test_blank_lines_are_no_texts(self, model: Path, blank: bytes) -> None:
+        command = ["rerank", "--query", "water", "--model", str(model)]
+        piped = CliRunner().invoke(main, command, input=blank.join([b"", b"one\n", b"two\n", b""]))
+        assert sorted(text.strip() for _, text in scored(piped)) == ["one", "two"]
+
+    def test_a_byte_order_mark_is_no_part_of_the_first_text(self, model: Path) -> None:
+        command = ["rerank", "--query", "water", "--model", str(model)]
+        assert [
+            text for _, text in scored(CliRunner().invoke(main, command, input=b"\xef\xbb\xbfone\n"))
+        ] == ["one"]
+
     def test_a_model_of_the_settings(self, model: Path, tmp_path: Path) -> None:
         config = tmp_path / "settings.yaml"
         config.write_text(f"models: {{tiny: {{source: {model}, activation: sigmoid}}}}\n")
@@ -252,15 +269,24 @@ def upstream() -> Iterator[Callable[..., str]]:
         server.server_close()
 
 
+NONE_YET = "endpoint   warning there is none yet: name one under [endpoints], or PUT _inference/rerank/ID"
+
+
+def without_progress(result: Result) -> list[str]:
+    """The lines but for those that a slow machine has more of."""
+    return [line for line in result.stdout.splitlines() if not line.endswith(" s now")]
+
+
 class TestCheck:
     def test_all_is_well(self, model: Path, upstream: Callable[..., str]) -> None:
         url = upstream()
         result = run("check", "--upstream", url, "--model", f"tiny={model}", "--endpoint", "mine=tiny")
         assert result.exit_code == 0
-        settings, elasticsearch, registry, tiny, endpoint = result.stdout.splitlines()
-        assert settings == "settings   ok      1 models, 1 endpoints"
+        settings, elasticsearch, registry, loading, tiny, endpoint = without_progress(result)
+        assert settings == "settings   ok      1 model, 1 endpoint"
         assert elasticsearch == f"upstream   ok      {url}, cluster is green"
         assert registry == "registry   ok      file, 0 endpoints"
+        assert loading == f"model      loading tiny: {model}"
         assert tiny.startswith(f"model      ok      tiny: {model} (")
         assert endpoint == "endpoint   ok      mine is served by model tiny"
         assert result.stderr == ""
@@ -269,10 +295,76 @@ class TestCheck:
         arguments = ["--upstream", upstream(), "--model", f"bad={tmp_path}/none", "--endpoint", "mine=bad"]
         result = run("check", *arguments)
         assert result.exit_code == 1
-        lines = result.stdout.splitlines()
-        assert lines[3].startswith(f"model      failed  bad: there is no directory [{tmp_path}/none]")
-        assert lines[4] == "endpoint   failed  mine is served by model bad"
-        assert (len(lines), result.stderr) == (5, "")
+        lines = without_progress(result)
+        assert lines[3] == f"model      loading bad: {tmp_path}/none"
+        assert lines[4].startswith(f"model      failed  bad: there is no directory [{tmp_path}/none]")
+        assert lines[5] == "endpoint   failed  mine is served by model bad"
+        assert (len(lines), result.stderr) == (6, "")
+
+    def test_how_far_a_model_is_is_said_while_it_loads(
+        self, model: Path, upstream: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Here it is not loaded before that was said twice."""
+        monkeypatch.setattr(commands, "PROGRESS_S", 0.001)
+        load, said = loader._load, threading.Semaphore(0)
+
+        def slow(*arguments: Any) -> Any:
+            logging.getLogger("proxy.engine.repository").info("fetching [%s]: %d %%", "m", 40)
+            assert said.acquire(timeout=TIMEOUT_S)
+            assert said.acquire(timeout=TIMEOUT_S)
+            return load(*arguments)
+
+        def say(line: str) -> None:
+            lines.append(line)
+            if " s now" in line:
+                said.release()
+
+        lines: list[str] = []
+        monkeypatch.setattr(loader, "_load", slow)
+        settings = load_settings(None, {"upstream": upstream(), "models": {"tiny": str(model)}}, {})
+        assert asyncio.run(commands.run_checks(settings, say))
+        first, *progress = [line.removeprefix("model      loading ") for line in lines if " loading " in line]
+        assert first == f"tiny: {model}"
+        assert "fetching [m]: 40 %" in progress
+        assert sum(line.endswith(" s now") for line in progress) >= 2
+
+    @pytest.mark.parametrize(
+        ("store", "exit_code", "line"),
+        [
+            ("file", 0, NONE_YET),
+            (
+                "none",
+                1,
+                "endpoint   failed  there is none, and no client can create one: name one under [endpoints]",
+            ),
+        ],
+    )
+    def test_nothing_to_serve(
+        self, upstream: Callable[..., str], store: str, exit_code: int, line: str
+    ) -> None:
+        result = run("check", "--upstream", upstream(), "--registry-store", store)
+        assert result.exit_code == exit_code
+        assert result.stdout.splitlines()[3:] == [line]
+
+    def test_an_endpoint_that_a_client_has_created_is_something_to_serve(
+        self, tmp_path: Path, upstream: Callable[..., str]
+    ) -> None:
+        async def create() -> None:
+            async with open_file_store(tmp_path) as watched:
+                await watched.store.create(endpoint("mine"))
+
+        asyncio.run(create())
+        result = run("check", "--upstream", upstream(), "--state-dir", str(tmp_path))
+        assert (result.exit_code, result.stdout.splitlines()[2:]) == (
+            0,
+            ["registry   ok      file, 1 endpoint"],
+        )
+
+    def test_elastic_rerank_brings_its_endpoint(self, model: Path, upstream: Callable[..., str]) -> None:
+        result = run("check", "--upstream", upstream(), "--model", f".rerank-v1={model}")
+        assert result.stdout.splitlines()[-1] == (
+            "endpoint   ok      .rerank-v1-elasticsearch is served by model .rerank-v1"
+        )
 
     @pytest.mark.parametrize(
         ("answers", "exit_code", "line"),
@@ -296,7 +388,7 @@ class TestCheck:
         (state / "endpoints.json").write_text("{")
         result = run("check", "--upstream", upstream(), "--state-dir", str(state))
         assert result.exit_code == 1
-        (line,) = result.stdout.splitlines()[2:]
+        (line,) = result.stdout.splitlines()[2:]  # what it holds is not known
         assert line.startswith(
             "registry   failed  The registry of inference endpoints cannot be read: "
             "endpoints.json is damaged ("
@@ -316,6 +408,7 @@ class TestCheck:
             f"registry   warning {tmp_path}/sta\\nte can be written by every user of this machine; chmod "
             "go-w takes that back",
             "registry   ok      file, 0 endpoints",
+            NONE_YET,
         ]
         assert result.stderr == ""
 
