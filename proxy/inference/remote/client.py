@@ -1,5 +1,6 @@
 """The one HTTP client of all remote endpoints, and what they share: limits, tokens, metrics."""
 
+import codecs
 import hashlib
 import socket
 from typing import Any, Final
@@ -28,6 +29,13 @@ from proxy.inference.remote.retries import Retries
 from proxy.inference.remote.tokens import TokenCache
 from proxy.settings import RemoteSettings
 
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # which begins with that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 _VERSIONS: Final = (aiohttp.HttpVersion10, aiohttp.HttpVersion11)
 _REFUSAL: Final = AnswerLimit(64 * 1024, 10_000, "")
 _FRAMING: Final = 8
@@ -131,7 +139,7 @@ class RemoteClient:
                 body = await _read(answer, Measured(limit, call.body), limit.size)
             else:
                 body = await _read_refusal(answer)
-            return HttpAnswer(answer.status, answer.headers, body)
+            return HttpAnswer(answer.status, answer.headers, _in_utf_8(body))
 
     def _session(self, *, keep: bool) -> aiohttp.ClientSession:
         session = self._sessions.get(keep)
@@ -169,6 +177,17 @@ async def _read_refusal(answer: aiohttp.ClientResponse) -> bytes | bytearray:
         return await _read(answer, Measured(_REFUSAL, b""), _REFUSAL.size)
     except UnusableAnswerError:
         return b""
+
+
+def _in_utf_8(body: bytes | bytearray) -> bytes | bytearray:
+    """The body without a byte order mark, which some servers put first, and in the coding of all others."""
+    for mark, coding in _MARKS:
+        if body.startswith(mark):
+            try:
+                return body.decode(coding).removeprefix("\ufeff").encode()
+            except UnicodeError:
+                return body
+    return body
 
 
 def _is_coded(answer: aiohttp.ClientResponse) -> bool:

@@ -275,6 +275,28 @@ async def test_another_content_type_is_read_all_the_same(case: Case) -> None:
 
 
 @each_service
+async def test_a_byte_order_mark_is_no_part_of_an_answer(case: Case) -> None:
+    """Of a success, and of a refusal, whose reason is told."""
+    async with remote_case(case, retry_total_s=0) as (remote, vendor, endpoint):
+        honest = json.dumps(case.wire.answer(Asked("q", ["a", "b"]), [(1, 1.0), (0, 0.5)]))
+        for coding in ("utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-32-be"):
+            marked = honest if coding in ("utf-8-sig", "utf-16", "utf-32") else f"\ufeff{honest}"
+            vendor.says(marked.encode(coding), content_type="application/json")
+            assert pairs(await ranking(remote, endpoint, ["a", "b"])) == [(1, 1.0), (0, 0.5)]
+        for broken in (
+            b"\xef\xbb\xbf\xff{",
+            b"\xff\xfe{",
+            b"\xef\xbb\xbf",
+            b"\xef\xbb",
+            b"\xff\xfe\x00\x00\x01",
+        ):
+            vendor.says(broken, content_type="application/json")
+            assert str(await failure(remote, endpoint)).startswith("Failed to read the answer")
+        vendor.says(b'\xef\xbb\xbf{"message": "not today"}', status=400)
+        assert "not today" in str(await failure(remote, endpoint))
+
+
+@each_service
 async def test_results_that_nobody_could_use(case: Case) -> None:
     not_finite = "returned a score that is not a finite number"
     useless: dict[str, tuple[list[tuple[Any, Any]], str]] = {
