@@ -272,10 +272,12 @@ class TestCommandLine:
             *("--endpoint", f"{ENDPOINT}=m", "--state-dir", str(tmp_path)),
         )
         assert result.returncode == 0, result.stderr
-        assert [line.split()[:2] for line in result.stdout.splitlines()] == [
+        lines = [line for line in result.stdout.splitlines() if not line.endswith(" s now")]
+        assert [line.split()[:2] for line in lines] == [
             ["settings", "ok"],
             ["upstream", "ok"],
             ["registry", "ok"],
+            ["model", "loading"],
             ["model", "ok"],
             ["endpoint", "ok"],
         ]

@@ -430,7 +430,7 @@ class TestUpstream:
 
         answer = await in_front_of(serve, reranking())
         assert answer.status == 502
-        assert answer.json()["error"]["type"] == "status_exception"
+        assert answer.json()["error"]["type"] == "node_disconnected_exception"
 
     async def test_a_kept_connection_that_it_closed_is_not_the_clients_trouble(self) -> None:
         hits = (
