@@ -100,7 +100,10 @@ BODIES: dict[str, bytes] = {
     "a name of many letters": b'{"' + b"x" * 50_000 + b'":1}',
     "not UTF-8": b'{"results":[{"index":0,"relevance_score":"\xff"}]}',
     "half a surrogate pair": b'{"\\ud800": "\\udfff"}',
-    "UTF-16": '{"results":[]}'.encode("utf-16"),
+    "UTF-16 without a mark": '{"results":[]}'.encode("utf-16-le"),
+    "half a character of UTF-16": '{"results":[]}'.encode("utf-16")[:-1],
+    "a mark in the middle": b'{"results":\xef\xbb\xbf[]}',
+    "two marks": b'\xef\xbb\xbf\xef\xbb\xbf{"results":[]}',
     "a mark of byte order": b"\xef\xbb\xbf{}",
 }
 BAD_INDICES: list[Any] = [
