@@ -29,6 +29,11 @@ test: $(DEV_STAMP) ## all tests, with a real Elasticsearch, in lanes side by sid
 test-quick: $(DEV_STAMP) ## the tests that need no Elasticsearch
 	$(PYTHON_BIN) -m pytest --ignore=tests/live $(ARGS)
 
+.PHONY: differential
+differential: $(DEV_STAMP) ## random searches here and in Elasticsearch's own code, until they differ; EXAMPLES=
+	DIFFERENTIAL_EXAMPLES=$(or $(EXAMPLES),1000000000) $(PYTHON_BIN) -m pytest \
+	    tests/live/test_native_reranker.py -k test_any_search -s $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## ruff: rules and layout
 	$(PYTHON_BIN) -m ruff check .

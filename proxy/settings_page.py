@@ -35,8 +35,9 @@ endpoints:
 
 [config/rerank-proxy.yaml](../config/rerank-proxy.yaml) holds every setting, with comments.
 
-- An unknown key or a bad value stops the program with exit code 2 and one line that names the key.
-  `rerank-proxy check` reads the settings, reaches upstream, loads the models and says how each went.
+- Unknown keys, bad values, and keys or variables that are given twice stop the program with exit code 2 and a
+  line for each, which names the key and where it was given. `rerank-proxy check` reads the settings, reaches
+  upstream, loads the models and says how each went.
 - Addresses are `HOST:PORT`. `0.0.0.0:9201` listens on all interfaces, `[::1]:9201` is IPv6, and port 0 takes
   a free one.
 - Sizes take a unit: `100MiB`, `64KiB`, `1GB`. A number alone is bytes. Durations are in seconds.

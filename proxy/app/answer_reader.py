@@ -62,16 +62,21 @@ class AnswerReader:
         except FramingError as problem:
             raise AnswerError(f"sent a malformed answer: {problem}") from None
 
-    def ended(self) -> None:
-        """The connection was closed in good order.
+    def ended(self, *, in_order: bool = True) -> None:
+        """The connection was closed.
+
+        Args:
+            in_order: By an end, not by a reset.
 
         Raises:
             AnswerError: The answer is not complete.
         """
-        if isinstance(self._body, BodyUntilClose):
+        if isinstance(self._body, BodyUntilClose) and in_order:
             self._body.done = True
         elif not self.done:
-            raise AnswerError("broke off its answer" if self.begun else "closed the connection")
+            raise AnswerError(
+                "broke off its answer" if self.begun else "closed the connection before it answered"
+            )
 
     def _read_heads(self, inbox: Inbox) -> None:
         """Read heads up to the final one, and what of the body came with it."""

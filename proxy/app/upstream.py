@@ -14,13 +14,14 @@ from proxy.app.messages import fields_of, print_head
 from proxy.app.metrics import UpstreamMetrics
 from proxy.app.upstream_call import UpstreamCall, UpstreamFailedError
 from proxy.deadline import Deadline
-from proxy.edge.pool import Pool, TcpTarget
+from proxy.edge.pool import Pool, TargetError, TcpTarget
 from proxy.edge.router import is_read_only
 from proxy.errors import ElasticsearchError, error
 from proxy.offload import INLINE_BYTES, offload
 from proxy.settings import SearchSettings, UpstreamSettings
 from proxy.upstream import Reply, TooLateError, shaped
 from proxy.upstream_address import own_host
+from proxy.upstream_faults import disconnected, unreachable
 
 _IDLE_S: Final = 15.0
 _BODILESS: Final = frozenset({"DELETE", "GET"})
@@ -64,8 +65,10 @@ class UpstreamClient:
                 reply = await self._reply(reader)
         except TimeoutError:
             raise TooLateError(method, target, deadline) from None
+        except TargetError as failure:
+            raise unreachable(self._url, failure.fault) from None
         except UpstreamFailedError as failure:
-            raise error(502, "status_exception", f"upstream [{self._url}] {failure}") from None
+            raise disconnected(self._url, str(failure)) from None
         except TooLargeError:
             raise self._too_large() from None
         return shaped(reply, method, target)

@@ -9,7 +9,7 @@ from proxy.edge.pool import Attempt, Pool, TargetError, UpstreamConnection
 
 
 class UpstreamFailedError(Exception):
-    """There is no answer. The message says in a few words what happened."""
+    """There is no answer, though upstream was asked. The message says in a few words what it did instead."""
 
 
 class UpstreamCall:
@@ -39,6 +39,7 @@ class UpstreamCall:
         """Send the request; return its complete answer.
 
         Raises:
+            TargetError: Upstream cannot be reached.
             UpstreamFailedError: There is none.
             TooLargeError: It is larger than it may be.
         """
@@ -65,7 +66,7 @@ class UpstreamCall:
 
     def connect_failed(self, error: TargetError) -> None:
         self._attempt = None
-        self._fail(UpstreamFailedError(f"cannot be reached: {error}"))
+        self._fail(error)
 
     def response_received(self, data: bytes) -> None:
         try:
@@ -86,9 +87,7 @@ class UpstreamCall:
             self._attempt = self._pool.connect(self)
             return
         try:
-            if error is not None:
-                raise AnswerError("broke the connection")
-            self._reader.ended()
+            self._reader.ended(in_order=error is None)
         except AnswerError as problem:
             self._fail(UpstreamFailedError(str(problem)))
         else:

@@ -1,6 +1,5 @@
 """How a text is cut into chunks, and how many of them count (``ChunkingSettings``, ``ChunkScorerConfig``)."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,9 +31,9 @@ MAX_SEPARATORS: Final = 50
 class NoneChunkingSettings:
     """The whole text is one chunk."""
 
-    def printed(self) -> str:
-        """As ``ChunkingSettings#toString``, like those of the others."""
-        return _printed("none")
+    def values(self) -> dict[str, Any]:
+        """As ``ChunkingSettings#asMap``, like those of the others."""
+        return {"strategy": "none"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,8 @@ class WordBoundaryChunkingSettings:
     max_chunk_size: int
     overlap: int
 
-    def printed(self) -> str:
-        return _printed("word", max_chunk_size=self.max_chunk_size, overlap=self.overlap)
+    def values(self) -> dict[str, Any]:
+        return {"strategy": "word", "max_chunk_size": self.max_chunk_size, "overlap": self.overlap}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,9 @@ class SentenceBoundaryChunkingSettings:
     max_chunk_size: int
     sentence_overlap: int = 1
 
-    def printed(self) -> str:
-        own = {"max_chunk_size": self.max_chunk_size, "sentence_overlap": self.sentence_overlap}
-        return _printed("sentence", **own)
+    def values(self) -> dict[str, Any]:
+        overlap = self.sentence_overlap
+        return {"strategy": "sentence", "max_chunk_size": self.max_chunk_size, "sentence_overlap": overlap}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +66,9 @@ class RecursiveChunkingSettings:
     max_chunk_size: int
     separators: tuple[str, ...] = PLAINTEXT_SEPARATORS
 
-    def printed(self) -> str:
-        return _printed("recursive", max_chunk_size=self.max_chunk_size, separators=self.separators)
-
-
-def _printed(strategy: str, **settings: Any) -> str:
-    return json.dumps({"strategy": strategy, **settings}, separators=(",", ":"), ensure_ascii=False)
+    def values(self) -> dict[str, Any]:
+        size, separators = self.max_chunk_size, [*self.separators]
+        return {"strategy": "recursive", "max_chunk_size": size, "separators": separators}
 
 
 ChunkingSettings = (

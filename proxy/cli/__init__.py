@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import click
 
 from proxy import __version__
 from proxy.cli.endpoints import endpoints
-from proxy.cli.support import bad_settings_exit, config_option, die, load_settings
+from proxy.cli.support import bad_settings_exit, check_named, config_option, die, load_settings
 from proxy.loop import new_event_loop
 from proxy.observe.log import configure, printable
 from proxy.settings import Setting, table
@@ -83,14 +83,11 @@ def serve(**options: Any) -> None:
     it. The command line is stronger than the environment, the environment stronger than the file.
     """
     settings = load_settings(**options)
-    from proxy.inference.fixed import check_endpoints
-    from proxy.inference.registry.keys import check_registry
     from proxy.supervisor import serve as run
 
     with bad_settings_exit():
-        # The application, which needs them, would be started again and again.
-        check_registry(settings)
-        check_endpoints(settings)
+        # The application, which needs what they name, would be started again and again.
+        check_named(settings)
         sys.exit(run(settings))
 
 
@@ -105,6 +102,7 @@ def check(**options: Any) -> None:
     from proxy.cli.commands import run_checks
 
     with bad_settings_exit(), asyncio.Runner(loop_factory=new_event_loop) as runner:
+        check_named(settings)
         sys.exit(0 if runner.run(run_checks(settings, lambda line: click.echo(printable(line)))) else 1)
 
 
@@ -117,20 +115,32 @@ def check(**options: Any) -> None:
 def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[str, ...]) -> None:
     """Score texts on the command line: one line each, best first, score and text with a tab between.
 
-    With no TEXT, or with -, one text is read from each line of standard input. Scores are normalised as a
-    search shows them: max(x, 0) + min(exp(x), 1).
+    With no TEXT, or with -, one text is read from each line of standard input that is not blank. Scores are
+    normalised as a search shows them: max(x, 0) + min(exp(x), 1).
     """
     if texts in ((), ("-",)):
-        texts = tuple(line.decode("utf-8", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
+        texts = tuple(_lines(sys.stdin.buffer))
     settings = load_settings(config, (), ())
+
+    def progress(line: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(printable(line), err=True)
+
     from proxy.cli.commands import CommandError, rerank_texts
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
-            for line in runner.run(rerank_texts(settings, model, query, texts, raw=raw)):
+            for line in runner.run(rerank_texts(settings, model, query, texts, progress, raw=raw)):
                 click.echo(line)
         except CommandError as failure:
             die(str(failure), 1)
+
+
+def _lines(stream: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(stream):
+        text = line.decode("utf-8" if number else "utf-8-sig", "replace").rstrip("\r\n")
+        if text.strip():
+            yield text
 
 
 main.add_command(endpoints)

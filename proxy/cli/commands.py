@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from multidict import CIMultiDict
@@ -13,7 +13,8 @@ from proxy.app.upstream import UpstreamClient
 from proxy.engine import Engine, EngineError, Reranked
 from proxy.errors import ElasticsearchError
 from proxy.inference.failures import InferenceFailedError
-from proxy.inference.fixed import check_endpoints
+from proxy.inference.fixed import with_preconfigured
+from proxy.inference.local_models import LocalModels
 from proxy.inference.registry.opening import open_store, place, weaknesses
 from proxy.search.ranks.scores import MIN_VALUE, normalize
 from proxy.search.rawjson import members
@@ -23,7 +24,11 @@ from proxy.xcontent.java_numbers import print_float
 _LOAD_TIMEOUT_S: Final = 3600.0
 """A model may have to be downloaded first."""
 
+PROGRESS_S: Final = 5.0
+"""Seconds between two lines about a model that loads."""
+
 _ENGINE_LOG: Final = logging.getLogger("proxy.engine")
+_OF_DOWNLOADS: Final = ("proxy.engine.repository", "proxy.engine.source")
 _REGISTRY_LOG: Final = logging.getLogger("proxy.inference.registry")
 
 
@@ -33,14 +38,27 @@ class CommandError(Exception):
 
 async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
     """Try everything that serving needs and say how it went, a line each. True when all is well."""
-    check_endpoints(settings)
-    say(f"settings   ok      {len(settings.models)} models, {len(settings.endpoints)} endpoints")
+    endpoints = with_preconfigured(settings.endpoints, LocalModels(settings.models))
+    say(f"settings   ok      {_some(settings.models, 'model')}, {_some(endpoints, 'endpoint')}")
     upstream_ok = await _check_upstream(settings, say)
     with _quiet(_REGISTRY_LOG):
-        registry_ok = await _check_registry(settings, say)
-    with _quiet(_ENGINE_LOG):
-        models_ok = await _check_models(settings, say)
-    return upstream_ok and registry_ok and models_ok
+        kept = await _check_registry(settings, say)
+    failed = await _check_models(settings, say)
+    for inference_id, endpoint in endpoints.items():
+        outcome = "failed" if endpoint.model in failed else "ok    "
+        by = f"model {endpoint.model}" if endpoint.model is not None else f"service {endpoint.service}"
+        say(f"endpoint   {outcome}  {inference_id} is served by {by}")
+    served_ok = bool(endpoints or kept is None or kept) or _nothing_served(settings, say)
+    return upstream_ok and kept is not None and not failed and served_ok
+
+
+def _nothing_served(settings: Settings, say: Callable[[str], None]) -> bool:
+    """Say that there is no endpoint; whether there can be one."""
+    if settings.registry.store == "none":
+        say("endpoint   failed  there is none, and no client can create one: name one under [endpoints]")
+        return False
+    say("endpoint   warning there is none yet: name one under [endpoints], or PUT _inference/rerank/ID")
+    return True
 
 
 async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> bool:
@@ -64,7 +82,8 @@ async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> boo
     return False
 
 
-async def _check_registry(settings: Settings, say: Callable[[str], None]) -> bool:
+async def _check_registry(settings: Settings, say: Callable[[str], None]) -> int | None:
+    """How many endpoints it holds; None when something is wrong."""
     for weakness in weaknesses(settings):
         say(f"registry   warning {weakness}")
     store = open_store(settings)
@@ -73,60 +92,112 @@ async def _check_registry(settings: Settings, say: Callable[[str], None]) -> boo
         await store.refresh()
     except InferenceFailedError as failure:
         say(f"registry   failed  {failure} [{place(settings)}]")
-        return False
+        return None
     finally:
         await store.close()
     broken = [each.failure for each in store.all().values() if each.failure is not None]
     for each in broken:
         say(f"registry   failed  {each}")
-    if not broken:
-        say(f"registry   ok      {settings.registry.store}, {len(store.all())} endpoints")
-    return not broken
+    if broken:
+        return None
+    say(f"registry   ok      {settings.registry.store}, {_some(store.all(), 'endpoint')}")
+    return len(store.all())
 
 
-async def _check_models(settings: Settings, say: Callable[[str], None]) -> bool:
+def _some(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
+async def _check_models(settings: Settings, say: Callable[[str], None]) -> set[str]:
+    """The names of those that do not work."""
     engine = Engine(settings.models, settings.engine)
-    await engine.start()
     failed = set()
+    for name, model in settings.models.items():
+        say(f"model      loading {name}: {model.source}")
+    with following(say):
+        await engine.start()
+        try:
+            for name, model in settings.models.items():
+                try:
+                    await _said_meanwhile(_score(engine, name, "a query", ["a text"]), name, say)
+                except EngineError as failure:
+                    failed.add(name)
+                    say(f"model      failed  {name}: {failure}")
+                else:
+                    say(f"model      ok      {name}: {model.source} ({engine.status()[name].detail})")
+        finally:
+            await engine.close()
+    return failed
+
+
+async def _said_meanwhile(
+    work: Coroutine[Any, Any, Reranked], name: str, say: Callable[[str], None]
+) -> Reranked:
+    """Say from time to time that a model still loads."""
+    loop = asyncio.get_running_loop()
+    began, task = loop.time(), loop.create_task(work)
     try:
-        for name, model in settings.models.items():
-            try:
-                await _score(engine, name, "a query", ["a text"])
-            except EngineError as failure:
-                failed.add(name)
-                say(f"model      failed  {name}: {failure}")
-            else:
-                say(f"model      ok      {name}: {model.source} ({engine.status()[name].detail})")
+        while not (await asyncio.wait({task}, timeout=PROGRESS_S))[0]:
+            say(f"model      loading {name}: for {loop.time() - began:.0f} s now")
+        return await task
     finally:
-        await engine.close()
-    for inference_id, endpoint in settings.endpoints.items():
-        outcome = "failed" if endpoint.model in failed else "ok    "
-        by = f"model {endpoint.model}" if endpoint.model is not None else f"service {endpoint.service}"
-        say(f"endpoint   {outcome}  {inference_id} is served by {by}")
-    return not failed
+        task.cancel()
 
 
 async def rerank_texts(
-    settings: Settings, model: str, query: str, texts: Sequence[str], *, raw: bool
+    settings: Settings, model: str, query: str, texts: Sequence[str], say: Callable[[str], None], *, raw: bool
 ) -> list[str]:
     """Lines of score and text, best first.
+
+    Args:
+        say: Is told how far the model is.
 
     Raises:
         CommandError: The model could not be loaded or used.
     """
     chosen = settings.models.get(model, ModelSettings(source=model))
     engine = Engine({model: chosen}, settings.engine)
-    await engine.start()
-    try:
-        with _quiet(_ENGINE_LOG):
-            scores = np.asarray((await _score(engine, model, query, texts)).scores, dtype=np.float32)
-    except EngineError as failure:
-        raise CommandError(str(failure)) from None
-    finally:
-        await engine.close()
+    with following(say):
+        await engine.start()
+        try:
+            reranked = await _said_meanwhile(_score(engine, model, query, texts), model, say)
+        except EngineError as failure:
+            raise CommandError(str(failure)) from None
+        finally:
+            await engine.close()
+    scores = np.asarray(reranked.scores, dtype=np.float32)
     shown = scores if raw else np.maximum(normalize(scores.tolist()), np.float32(MIN_VALUE))
     order = np.argsort(-scores, kind="stable")
     return [f"{print_float(float(shown[place])).decode()}\t{texts[place]}" for place in order]
+
+
+class _Following(logging.Handler):
+    """Says what the engine logs of a download, and its warnings. What it logs of failures is told anyway."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.INFO and record.name in _OF_DOWNLOADS:
+            self._say(f"model      loading {record.getMessage()}")
+        elif record.levelno == logging.WARNING:
+            self._say(f"model      warning {record.getMessage()}")
+
+
+@contextmanager
+def following(say: Callable[[str], None]) -> Iterator[None]:
+    """Let the engine's log be lines of the command."""
+    handler, level, propagate = _Following(say), _ENGINE_LOG.level, _ENGINE_LOG.propagate
+    _ENGINE_LOG.addHandler(handler)
+    _ENGINE_LOG.setLevel(logging.INFO)
+    _ENGINE_LOG.propagate = False
+    try:
+        yield
+    finally:
+        _ENGINE_LOG.propagate = propagate
+        _ENGINE_LOG.setLevel(level)
+        _ENGINE_LOG.removeHandler(handler)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import aiohttp
 from rich.table import Table
 
 from proxy.cli.commands import CommandError
+from proxy.connection_faults import connection_fault
 from proxy.observe.log import printable
 from proxy.settings import Address
 
@@ -54,7 +55,8 @@ class Proxy:
         except TimeoutError:
             raise CommandError(f"{self.url} did not answer within {_TIMEOUT_S:g} s") from None
         except aiohttp.ClientError as failure:
-            raise CommandError(f"{self.url} cannot be reached: {failure}; name it with --url") from None
+            words = connection_fault(failure).words
+            raise CommandError(f"{self.url} cannot be reached: {words}; name it with --url") from None
         if answer.status >= 400:
             raise CommandError(f"{self.url} answered {answer.status}: {_reason(text)}")
         try:

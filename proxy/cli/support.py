@@ -1,7 +1,7 @@
 """What the commands of the command line share: settings from options, and errors in one line."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from proxy.observe.log import say
-from proxy.settings import CONFIG_VARIABLE, InvalidSettingsError, Settings, load
+from proxy.settings import CONFIG_VARIABLE, InvalidSettingsError, Settings, load, together
 
 config_option = click.option(
     "--config",
@@ -34,12 +34,32 @@ def load_settings(
         return load(config, overrides)
 
 
+def check_named(settings: Settings) -> None:
+    """Whether what the settings name is there: files, keys, variables, services.
+
+    Raises:
+        InvalidSettingsError: With all that is wrong.
+    """
+    from proxy.inference.fixed import check_endpoints
+    from proxy.inference.registry.keys import check_registry
+    from proxy.upstream_address import tls_context
+
+    checks: list[Callable[[], object]] = [
+        lambda: tls_context(settings.upstream),
+        lambda: check_registry(settings),
+        lambda: check_endpoints(settings),
+    ]
+    together(checks)
+
+
 def pairs_of(option: str, values: tuple[str, ...]) -> Mapping[str, str]:
     pairs = {}
     for value in values:
         name, separator, target = value.partition("=")
         if not (name and separator and target):
             die(f"{option} {value}: expected NAME=VALUE", 2)
+        if name in pairs:
+            die(f"{option} {value}: [{name}] is given twice", 2)
         pairs[name] = target
     return pairs
 
@@ -56,7 +76,9 @@ def bad_settings_exit() -> Iterator[None]:
     try:
         yield
     except InvalidSettingsError as failure:
-        die(str(failure), 2)
+        for fault in failure.faults:
+            say(fault)
+        sys.exit(2)
 
 
 def die(message: str, status: int) -> NoReturn:

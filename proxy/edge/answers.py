@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 
+from proxy import upstream_faults
 from proxy.edge.pool import Target, TargetError, UnixTarget
 from proxy.errors import Cause, ElasticsearchError, encode, error
 
@@ -108,23 +109,14 @@ def unreachable(target: Target, problem: TargetError) -> ElasticsearchError:
     """No connection to upstream, or to the application."""
     if isinstance(target, UnixTarget):
         return _app_unavailable()
-    return error(
-        502,
-        "connect_transport_exception",
-        f"cannot connect to Elasticsearch at [{target.name}]: {problem}; "
-        "check that it is running and that the setting [upstream.url] is right",
-    )
+    return upstream_faults.unreachable(target.name, problem.fault)
 
 
 def disconnected(target: Target, what: str) -> ElasticsearchError:
     """Upstream, or the application, broke off before a byte of its answer was sent on."""
     if isinstance(target, UnixTarget):
         return _app_unavailable()
-    return error(
-        502,
-        "node_disconnected_exception",
-        f"Elasticsearch at [{target.name}] {what}; check its log, and what stands between it and the proxy",
-    )
+    return upstream_faults.disconnected(target.name, what)
 
 
 def _app_unavailable() -> ElasticsearchError:

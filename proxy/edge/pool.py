@@ -6,9 +6,10 @@ import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 from urllib.parse import urlsplit
 
+from proxy.connection_faults import ConnectionFault, connection_fault
 from proxy.settings import UpstreamSettings
 from proxy.upstream_address import host_header, tls_context
 
@@ -16,8 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_CLOSED_AT_ONCE: Final = ConnectionFault("it closed the new connection at once")
+
+
 class TargetError(Exception):
-    """No connection can be had. The message is the reason, in a few words for people."""
+    """No connection can be had."""
+
+    def __init__(self, fault: ConnectionFault) -> None:
+        super().__init__(fault.words)
+        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +218,7 @@ class Pool:
     ) -> None:
         self.target = target
         self._connect_timeout_s = connect_timeout_s
+        self._limit = f"[upstream.connect_timeout_s: {connect_timeout_s:g}s]"
         self._idle_timeout_s = idle_timeout_s
         self._max_idle = max_idle
         self._loop = asyncio.get_running_loop()
@@ -266,30 +275,15 @@ class Pool:
                 connection = await self.target.open(lambda: UpstreamConnection(self))
         except (OSError, UnicodeError) as error:  # TimeoutError and ssl.SSLError are OSErrors
             if attempt.waiter is not None:
-                attempt.waiter.connect_failed(TargetError(self._describe(error)))
+                attempt.waiter.connect_failed(TargetError(connection_fault(error, self._limit)))
             return
         if connection.transport.is_closing():
             if attempt.waiter is not None:
-                attempt.waiter.connect_failed(TargetError("it closed the new connection at once"))
+                attempt.waiter.connect_failed(TargetError(_CLOSED_AT_ONCE))
         elif attempt.waiter is None:
             self.release(connection)
         else:
             attempt.waiter.connected(connection)
-
-    def _describe(self, error: Exception) -> str:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {error.verify_message}"
-        if isinstance(error, ssl.SSLError):
-            return f"the TLS handshake failed: {error.reason or 'unknown reason'}"
-        if isinstance(error, TimeoutError):
-            return f"no connection within [upstream.connect_timeout_s: {self._connect_timeout_s:g}s]"
-        if isinstance(error, ConnectionRefusedError):
-            return "connection refused"
-        if isinstance(error, FileNotFoundError):
-            return "no such socket"
-        if isinstance(error, OSError) and error.strerror:
-            return error.strerror.lower()
-        return "the host name cannot be resolved" if isinstance(error, UnicodeError) else str(error)
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose last answer was read to its end."""

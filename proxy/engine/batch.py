@@ -60,6 +60,18 @@ class Batch:
             Batch(self.ids[cut:], self.type_ids[cut:], self.lengths[half:]),
         )
 
+    def counts(self, token_id: int) -> NDArray[np.int64]:
+        """How often each row has a token, shape (rows,)."""
+        ends = np.cumsum(self.lengths)
+        before = np.concatenate([[0], np.cumsum(self.ids == token_id)])
+        counts: NDArray[np.int64] = before[ends] - before[ends - self.lengths]
+        return counts
+
+    def chosen(self, rows: NDArray[np.bool_]) -> "Batch":
+        """Those rows, in their order."""
+        tokens = np.repeat(rows, self.lengths)
+        return Batch(self.ids[tokens], self.type_ids[tokens], self.lengths[rows])
+
     def padded(self, pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """Ids, segments and mask, each of shape (rows, tokens of the longest row), padded on the right."""
         longest = int(self.lengths.max(initial=0))

@@ -39,3 +39,10 @@ class ModelLoadError(Exception):
 
 class OutOfDeviceMemoryError(Exception):
     """A batch did not fit on the device; a smaller one may."""
+
+
+def advice_for_numbers(dtype: str) -> str:
+    """What to do with a model that gives numbers which are not finite in this type."""
+    if dtype == "float32":
+        return "its weights are probably damaged: copy the model again"
+    return "set engine.dtype to float32"

@@ -112,6 +112,8 @@ def _loaded(
         device.place,
         tokenizer.transformers.pad_token_id,
         type_ids=_takes_type_ids(model, tokenizer),
+        counted_id=_counted_id(network),
+        fills=not _reads_the_end(network),
     )
     backend = _fastest(padded, network, device, scorer)
     return LoadedModel(
@@ -191,6 +193,20 @@ def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, score
         _log.warning("a %s model runs with padding: its outputs differ by %g without", model_type, difference)
         return padded
     return packed
+
+
+def _counted_id(network: Network) -> int | None:
+    """Classifiers of encoder-decoders (BART, T5 and their kin) read the output at the last end of a sequence,
+    and refuse rows that have different numbers of them in one batch."""
+    config = network.model.config
+    ends = getattr(config, "eos_token_id", None)
+    counts = isinstance(network, Classifier) and getattr(config, "is_encoder_decoder", False)
+    return ends if counts and isinstance(ends, int) else None
+
+
+def _reads_the_end(network: Network) -> bool:
+    """XLNet's classifier reads its output at the last position, padding or not."""
+    return isinstance(network, Classifier) and getattr(network.model.config, "summary_type", None) == "last"
 
 
 def _takes_type_ids(model: Any, tokenizer: Tokenizer) -> bool:

@@ -15,7 +15,7 @@ from proxy.settings import EngineSettings, ModelSettings
 from .batch import Batch
 from .daemon import run_in_daemon_thread
 from .encode import gathered
-from .errors import InputTooLargeError, ModelFailedError, ModelLoadError
+from .errors import InputTooLargeError, ModelFailedError, ModelLoadError, advice_for_numbers
 from .runner import Runner
 from .scoring import LoadedModel
 from .watchdog import Watchdog
@@ -107,7 +107,8 @@ def _warm_up(loaded: LoadedModel) -> float:
         raise ModelLoadError(f"it gives {values.shape[1]} numbers for a text; a cross-encoder gives one")
     if not np.isfinite(values).all():
         raise ModelLoadError(
-            f"it gives numbers that are not finite in {loaded.info['dtype']}; set engine.dtype to float32"
+            f"it gives numbers that are not finite in {loaded.info['dtype']}; "
+            f"{advice_for_numbers(loaded.info['dtype'])}"
         )
     return pace_s
 

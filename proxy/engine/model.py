@@ -221,7 +221,9 @@ class Model:
 
     def _succeed(self, loaded: Loaded) -> None:
         model, threads = loaded.model, allowed_threads(self._holders.values())
-        lane = Lane(self.name, model.backend, model.budget_tokens, threads, loaded.pace_s)
+        lane = Lane(
+            self.name, model.backend, model.budget_tokens, threads, loaded.pace_s, model.info["dtype"]
+        )
         self._load_seconds = loaded.seconds
         self._ready, self._failure = (model, lane), None
         self._last_used = self._clock()

@@ -17,6 +17,8 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, url2pathname, urlopen
 
+from proxy.connection_faults import connection_fault
+
 from . import package as packages
 from .errors import ModelLoadError
 from .package import METADATA_SUFFIX, Metadata, Package
@@ -239,7 +241,7 @@ class _Download:
 
     @staticmethod
     def _unreachable(url: str, error: Exception) -> _UnreachableError:
-        reason = str(getattr(error, "reason", error)) or type(error).__name__
+        reason = connection_fault(error, f"{_TIMEOUT_S:g} s").words
         return _UnreachableError(f"[{url}] cannot be had ({reason}); check the network, {_OR_A_DIRECTORY}")
 
 

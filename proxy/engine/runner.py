@@ -13,7 +13,13 @@ from .backend import Backend
 from .batch import Batch
 from .cache import Output, OutputCache
 from .daemon import DaemonThread
-from .errors import EngineClosedError, EngineError, InferenceError, OutOfDeviceMemoryError
+from .errors import (
+    EngineClosedError,
+    EngineError,
+    InferenceError,
+    OutOfDeviceMemoryError,
+    advice_for_numbers,
+)
 from .metrics import EngineMetrics
 from .scheduler import Job, JobState, Lane, Scheduler
 from .watchdog import Watchdog
@@ -22,6 +28,9 @@ _log = logging.getLogger(__name__)
 
 _BATCHES_AHEAD: Final = 2
 """One batch runs while the next is made ready."""
+
+_MOST_FAILURES: Final = 24
+"""Of one batch: enough to find some rows at which a model fails, and few for one that always does."""
 
 _CLOSE_S: Final = 2.0
 """For the batches under way when the engine is closed: one that has no end must not hold that up."""
@@ -130,17 +139,34 @@ class Runner:
             return []
         if len(live) < len(jobs):
             batch = Batch.of([job.row for job in live])
-        started = time.perf_counter()
-        try:
-            self._use_threads(lane.threads)
-            with self._watchdog.batch(lane.model, batch.padded_tokens, lane.pace_s):
-                values = _score_in_memory(lane.backend, batch)
-        except Exception as error:  # Whatever a model raises fails its rows, never the thread.
-            _log.exception("model [%s]: a batch of %d rows failed", lane.model, len(batch))
-            self._metrics.failed_batches.labels(lane.model).inc()
-            return [(job, failure(error)) for job in live]
-        self._observe(lane, live, batch, time.perf_counter() - started)
-        return _outcomes(live, values)
+        self._use_threads(lane.threads)
+        return self._score_apart(lane, live, batch)
+
+    def _score_apart(self, lane: Lane, jobs: Sequence[Job], batch: Batch) -> list[Outcome]:
+        """All at once; where that fails in halves, so that a row at which the model fails does so alone."""
+        outcomes: list[Outcome] = []
+        waiting, failed = [(jobs, batch)], 0
+        while waiting:
+            jobs, batch = waiting.pop()
+            started = time.perf_counter()
+            try:
+                with self._watchdog.batch(lane.model, batch.padded_tokens, lane.pace_s):
+                    values = _score_in_memory(lane.backend, batch)
+            except Exception as error:  # Whatever a model raises fails its rows, never the thread.
+                failed += 1
+                if failed == 1:
+                    _log.exception("model [%s]: a batch of %d rows failed", lane.model, len(batch))
+                    self._metrics.failed_batches.labels(lane.model).inc()
+                if len(jobs) == 1 or failed >= _MOST_FAILURES:
+                    outcomes += [(job, failure(error)) for job in jobs]
+                else:
+                    half = len(jobs) // 2
+                    first, second = batch.split()
+                    waiting += [(jobs[half:], second), (jobs[:half], first)]
+            else:
+                self._observe(lane, jobs, batch, time.perf_counter() - started)
+                outcomes += _outcomes(lane, jobs, values)
+        return outcomes
 
     def _observe(self, lane: Lane, jobs: Sequence[Job], batch: Batch, seconds: float) -> None:
         metrics, model = self._metrics, lane.model
@@ -168,12 +194,12 @@ def _score_in_memory(backend: Backend, batch: Batch) -> NDArray[np.float32]:
     return np.concatenate([_score_in_memory(backend, half) for half in batch.split()])
 
 
-def _outcomes(jobs: Sequence[Job], values: NDArray[np.float32]) -> list[Outcome]:
+def _outcomes(lane: Lane, jobs: Sequence[Job], values: NDArray[np.float32]) -> list[Outcome]:
     """One outcome per row. Copies, so that a remembered row does not keep its whole batch."""
     broken = int(len(jobs) - np.isfinite(values).all(axis=1).sum())
     error = InferenceError(
         f"the model gave a score that is no finite number for {broken} of {len(jobs)} texts; "
-        "if it runs in float16, try engine.dtype float32"
+        f"{advice_for_numbers(lane.dtype)}"
     )
     return [
         (job, Output(row.copy(), job.row.truncated) if np.isfinite(row).all() else error)

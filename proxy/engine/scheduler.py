@@ -46,6 +46,8 @@ class Lane:
     """The most CPU threads of one batch; None: as many as there are. May change at any time."""
     pace_s: float = 0.0
     """Seconds that the model needs for a token, as far as is known."""
+    dtype: str = "float32"
+    """What it calculates in."""
 
 
 class JobState(Enum):

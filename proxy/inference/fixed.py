@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from proxy.inference.remote import RemoteClient
 from proxy.inference.service import Service, ServiceContext
 from proxy.inference.services import PluginError, load_services
 from proxy.inference.services.elasticsearch import settings_of_model
-from proxy.settings import EndpointSettings, InvalidSettingsError, Settings
+from proxy.settings import EndpointSettings, InvalidSettingsError, Settings, together
 
 
 def fixed_endpoints(
@@ -24,11 +25,21 @@ def fixed_endpoints(
     models, its endpoint is there without being named.
 
     Raises:
-        InvalidSettingsError: One line that names the endpoint and what is wrong with it.
+        InvalidSettingsError: A line for each that cannot be served, with its name and what is wrong with it.
     """
-    if DEFAULT_ENDPOINT not in settings and models.find(ELASTIC_RERANK) is not None:
-        settings = {DEFAULT_ENDPOINT: EndpointSettings(model=ELASTIC_RERANK), **settings}
-    return [_fixed(services, inference_id, each) for inference_id, each in settings.items()]
+    return together(
+        partial(_fixed, services, inference_id, each)
+        for inference_id, each in with_preconfigured(settings, models).items()
+    )
+
+
+def with_preconfigured(
+    settings: Mapping[str, EndpointSettings], models: LocalModels
+) -> Mapping[str, EndpointSettings]:
+    """The endpoints of the settings, and that of Elastic Rerank where this is among the models."""
+    if DEFAULT_ENDPOINT in settings or models.find(ELASTIC_RERANK) is None:
+        return settings
+    return {DEFAULT_ENDPOINT: EndpointSettings(model=ELASTIC_RERANK), **settings}
 
 
 def _fixed(services: Mapping[str, Service], inference_id: str, settings: EndpointSettings) -> EndpointConfig:
@@ -67,7 +78,7 @@ def _fetched(value: Any, where: str) -> Any:
         return os.environ[value["env"]]
     if list(value) == ["file"]:
         try:
-            return Path(value["file"]).read_text(encoding="utf-8").strip()
+            return Path(value["file"]).read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError, TypeError) as failure:
             reason = getattr(failure, "strerror", None) or "it is not UTF-8 text"
             raise InvalidSettingsError(f"[{where}]: {value['file']} cannot be read: {reason}") from None

@@ -4,7 +4,8 @@ Every setting is a field in `sections`. The YAML file, the environment (``RERANK
 and ``docs/settings.md`` are all derived from it. Precedence: command line, environment, file, default.
 """
 
-from .loading import CONFIG_VARIABLE, load
+from .environment import CONFIG_VARIABLE
+from .loading import load
 from .rows import Setting, table
 from .sections import (
     AsyncSearchSettings,
@@ -19,7 +20,7 @@ from .sections import (
     TrainedModelsSettings,
     UpstreamSettings,
 )
-from .values import Address, InvalidSettingsError
+from .values import Address, InvalidSettingsError, together
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -39,4 +40,5 @@ __all__ = [
     "UpstreamSettings",
     "load",
     "table",
+    "together",
 ]

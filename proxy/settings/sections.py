@@ -12,8 +12,11 @@ from .values import (
     BaseUrls,
     Count,
     Counts,
+    Device,
     HttpUrl,
+    IndexName,
     ListenAddress,
+    PackageName,
     Seconds,
     Secret,
     SecretKey,
@@ -73,10 +76,8 @@ class EdgeSettings(Section):
 
 
 class EngineSettings(Section):
-    device: str = Field(
-        "auto",
-        description="`cpu`, `cuda`, `cuda:1` …; `auto` takes a GPU when there is one.",
-        pattern=r"^\S+$",
+    device: Device = Field(
+        "auto", description="`cpu`, `cuda`, `cuda:1` …; `auto` takes a GPU when there is one."
     )
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="Arithmetic of the model body. `auto`: float32 on CPU, float16 on GPU."
@@ -136,9 +137,8 @@ class ModelSettings(Section):
         min_length=1,
     )
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
-    package: str | None = Field(
+    package: PackageName | None = Field(
         None,
-        pattern=r"^[\w.-]+$",
         description="The package in a repository, or in a directory that holds packages. Absent: the model's "
         "name without a leading dot, or the only package of the directory.",
     )
@@ -290,10 +290,8 @@ class RegistrySettings(Section):
         description="Where endpoints that clients create are kept. `file`: in `state_dir`, for one proxy; "
         "`index`: in upstream, for all proxies in front of it; `none`: there are those of `endpoints` only.",
     )
-    index: str = Field(
-        "rerank-proxy-endpoints",
-        description="The index for `index`; made on first use.",
-        pattern=r"^[a-z0-9.][a-z0-9._-]{0,254}$",
+    index: IndexName = Field(
+        "rerank-proxy-endpoints", description="The index for `index`; made on first use."
     )
     username: str | None = Field(
         None, description="The proxy's own account in upstream, for `index`; with `password`.", min_length=1
@@ -457,13 +455,3 @@ class Settings(BaseModel):
     def dump_with_secrets(self) -> str:
         """JSON for another process of the proxy; an ordinary dump hides the secrets."""
         return self.model_dump_json(context={REVEAL: True})
-
-    @model_validator(mode="after")
-    def _endpoints_name_models(self) -> "Settings":
-        for endpoint_id, endpoint in self.endpoints.items():
-            if endpoint.model is not None and endpoint.model not in self.models:
-                known = ", ".join(sorted(self.models)) or "none is configured"
-                raise ValueError(
-                    f"endpoints.{endpoint_id}.model: no model [{endpoint.model}] under models ({known})"
-                )
-        return self

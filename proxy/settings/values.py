@@ -1,11 +1,12 @@
 """The kinds of values that settings have, and what is refused with which words."""
 
+import json
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
-from urllib.parse import urlsplit
+from typing import Annotated, Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
-import msgspec
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -18,9 +19,60 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+T = TypeVar("T")
+
 
 class InvalidSettingsError(Exception):
-    """A setting is unknown, has a bad value, or cannot be read. The message is one line and names the key."""
+    """Settings are unknown, have bad values, or cannot be read.
+
+    Attributes:
+        faults: A line for each, which names the key.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def together(makers: Iterable[Callable[[], T]]) -> list[T]:
+    """What each of them makes.
+
+    Raises:
+        InvalidSettingsError: With all that they find wrong.
+    """
+    made: list[T] = []
+    faults: list[str] = []
+    for make in makers:
+        try:
+            made.append(make())
+        except InvalidSettingsError as error:
+            faults += error.faults
+    if faults:
+        raise InvalidSettingsError(*faults)
+    return made
+
+
+def given_twice(key: Sequence[str]) -> str:
+    return f"[{'.'.join(key)}] is given twice"
+
+
+def parse_json(text: str) -> Any:
+    """Raises:
+    ValueError: It is no JSON, or names something twice.
+    """
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        read: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in read:
+                raise ValueError(given_twice([name]))
+            read[name] = value
+        return read
+
+    try:
+        return json.loads(text, object_pairs_hook=mapping)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"is not valid JSON: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +96,32 @@ def _parse_address(value: object) -> Address:
     return Address(match[1] or match[2] or "0.0.0.0", int(match[3]))
 
 
+def _split(url: str, expected: str) -> SplitResult:
+    """The parts of a URL that has a host.
+
+    Raises:
+        ValueError: In the words that are expected.
+    """
+    try:
+        parts = urlsplit(url)
+        has_host = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # of an address in brackets
+        has_host = False
+    if not has_host:
+        raise ValueError(expected)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("expected a port from 0 to 65535") from None
+    return parts
+
+
 SECRET = "secret"
 """Marks an error whose value must not be shown."""
 
 
 def _check_upstream_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("expected http://HOST:PORT or https://HOST:PORT")
-    _ = parts.port  # a ValueError in its own words when it is none
+    parts = _split(value, "expected http://HOST:PORT or https://HOST:PORT")
     if parts.username or parts.password:
         reason = "must not hold credentials: every request carries its caller's own"
         raise PydanticCustomError(SECRET, reason)
@@ -130,21 +199,18 @@ def _pairs(value: object) -> object:
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("{"):
-        try:
-            return msgspec.json.decode(value)
-        except msgspec.DecodeError as error:
-            raise ValueError(f"is not valid JSON: {error}") from None
+        return parse_json(value)
     pairs = [word.strip().partition("=") for word in value.split(",") if word.strip()]
     if not all(name and separator for name, separator, _ in pairs):
         raise ValueError("expected NAME=VALUE, or several with commas")
-    return {name: text for name, _, text in pairs}
+    read = {name: text for name, _, text in pairs}
+    if len(read) < len(pairs):
+        raise ValueError("names something twice")
+    return read
 
 
 def _check_base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("expected http://HOST:PORT or https://HOST:PORT, with or without a path")
-    _ = parts.port
+    parts = _split(value, "expected http://HOST:PORT or https://HOST:PORT, with or without a path")
     if parts.username or parts.password:
         raise PydanticCustomError(SECRET, "must not hold credentials: they belong to the endpoint's secrets")
     if parts.query or parts.fragment:
@@ -152,6 +218,24 @@ def _check_base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _matching(pattern: str, expected: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(check)
+
+
+Device = Annotated[str, _matching(r"\S+", "auto, cpu, cuda or cuda:NUMBER")]
+PackageName = Annotated[str, _matching(r"[\w.-]+", "letters, digits, dots, hyphens and underscores")]
+IndexName = Annotated[
+    str,
+    _matching(
+        r"[a-z0-9.][a-z0-9._-]{0,254}",
+        "at most 255 lower-case letters, digits, dots, hyphens and underscores, no hyphen first",
+    ),
+]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 BaseUrls = Annotated[dict[str, Annotated[str, AfterValidator(_check_base_url)]], BeforeValidator(_pairs)]
 Counts = Annotated[dict[str, Count], BeforeValidator(_pairs)]

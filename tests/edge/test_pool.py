@@ -2,8 +2,6 @@
 
 import asyncio
 import socket
-import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,20 +12,13 @@ from proxy.settings import load
 from tests.edge.conftest import StartRelay
 from tests.edge.samples import BULK, COUNT, GET, SEARCH
 from tests.support.raw_http import OK, TIMEOUT_S, Message, RawServer, Wire, answering, connect, raw_server
+from tests.support.tls import Authority
 from tests.support.waiting import until_true
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    where = tmp_path_factory.mktemp("tls")
-    certificate, key = where / "cert.pem", where / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-         "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
-    return certificate, key
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 class TestPool:
@@ -258,34 +249,19 @@ class TestTls:
         finally:
             await edge.stop()
 
-    async def test_trusted_by_its_authority(self, app_socket: Path, certificate: tuple[Path, Path]) -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(*certificate)
+    async def test_trusted_by_its_authority(self, app_socket: Path, authority: Authority) -> None:
         serve, requests = answering(OK)
-        async with raw_server(serve, tls=context) as upstream:
-            answers = await self.ask(app_socket, upstream, ca_certs=str(certificate[0]))
+        async with raw_server(serve, tls=authority.issue().server()) as upstream:
+            answers = await self.ask(app_socket, upstream, ca_certs=str(authority.path))
             assert [answer.raw for answer in answers] == [OK, OK]
             assert [request.raw for request in requests] == [GET, SEARCH]
             assert len(upstream.wires) == 1
 
-    async def test_unknown_certificate(self, app_socket: Path, certificate: tuple[Path, Path]) -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(*certificate)
-        serve, requests = answering(OK)
-        async with raw_server(serve, tls=context) as upstream:
-            for answer in await self.ask(app_socket, upstream):
-                assert answer.status == 502
-                assert b"its certificate is not trusted" in answer.body
-            assert requests == []
+    async def test_certificates_are_not_looked_at_where_the_settings_say_so(
+        self, app_socket: Path, authority: Authority
+    ) -> None:
+        serve, _ = answering(OK)
+        async with raw_server(serve, tls=authority.issue().server()) as upstream:
+            assert [answer.status for answer in await self.ask(app_socket, upstream)] == [502, 502]
             answers = await self.ask(app_socket, upstream, verify_certs=False)
             assert [answer.raw for answer in answers] == [OK, OK]
-
-    async def test_upstream_that_speaks_plain_http(self, app_socket: Path) -> None:
-        async def serve(wire: Wire) -> None:
-            await wire.read_some()
-            await wire.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-        async with raw_server(serve) as upstream:
-            for answer in await self.ask(app_socket, upstream, verify_certs=False):
-                assert answer.status == 502
-                assert b"TLS handshake failed" in answer.body

@@ -1,6 +1,7 @@
 """Fixtures of the live tests: one real Elasticsearch for the whole run, and fresh indices in it.
 
-Those of `secured` get one more, with security switched on.
+Those of `secured` get one more, with security switched on, and those of `native` one that has the retrievers
+which take a licence.
 
 `@pytest.mark.every_version` runs a test against each version of Elasticsearch that is to be had here, the
 others run against the newest. pytest orders the tests so that each version is started once, in turn.
@@ -19,7 +20,7 @@ from testbed.node import Node
 from testbed.source import Unpacked
 from tests.support.accounts import PASSWORD, ROLES, USERS
 
-_FIXTURES = ("elasticsearch", "secured")
+_FIXTURES = ("elasticsearch", "native", "secured")
 _CLIENT = "client"
 """The parameter of tests that are run with several versions of the official client."""
 
@@ -118,6 +119,25 @@ def secured(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
             if not isinstance(source, Unpacked):
                 pytest.skip("Elasticsearch is not started by the test bed itself here")
             node = Node(source.obtain(Reporter()), password=PASSWORD, roles=ROLES, users=USERS)
+            with _shown(request.config):
+                running = stack.enter_context(node)
+        except TestbedError as error:
+            pytest.fail(error.report(), pytrace=False)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def native(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
+    """A real Elasticsearch that reranks: its own code but for the scores (`testbed/plugin/es9`).
+
+    Tests are skipped where the test bed does not start Elasticsearch itself, or an older one.
+    """
+    with ExitStack() as stack:
+        try:
+            source = choose(request.param)
+            if not isinstance(source, Unpacked) or source.version.startswith("8."):
+                pytest.skip("no Elasticsearch with a plug-in of the test bed's for this is started here")
+            node = Node(source.obtain(Reporter()), settings={"testbed.ranks": "true"})
             with _shown(request.config):
                 running = stack.enter_context(node)
         except TestbedError as error:

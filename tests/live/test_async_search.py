@@ -11,7 +11,7 @@ from elasticsearch import AsyncElasticsearch, NotFoundError
 from proxy.engine import QueueFullError
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
-from tests.support.raw_http import Wire, raw_server
+from tests.support.raw_http import TIMEOUT_S, Wire, raw_server
 from tests.support.search_app import TWO_STAGES, Answer, SearchApp, search_app
 from tests.support.searches import reranking
 
@@ -163,7 +163,7 @@ class TestRunning:
         assert status["is_running"] is True
         assert "completion_status" not in status
         waiting = asyncio.create_task(get(app, search, LONG))
-        await asyncio.wait_for(hold.scoring.wait(), 20)
+        await asyncio.wait_for(hold.scoring.wait(), TIMEOUT_S)
         hold.may_score.set()
         ended = await waiting
         assert ended.json()["is_running"] is False
@@ -181,11 +181,11 @@ class TestRunning:
     async def test_to_delete_it_ends_it(self, app: SearchApp, crimes: str) -> None:
         hold = Hold(app)
         search = (await submit(app, crimes, f"{SHORT}&{TWO_STAGES}")).json()["id"]
-        await asyncio.wait_for(hold.scoring.wait(), 20)
+        await asyncio.wait_for(hold.scoring.wait(), TIMEOUT_S)
         waiting = asyncio.create_task(get(app, search, LONG))
         deleted = await get(app, search, method="DELETE")
         assert (deleted.status, deleted.json()) == (200, {"acknowledged": True})
-        await asyncio.wait_for(hold.cancelled.wait(), 20)
+        await asyncio.wait_for(hold.cancelled.wait(), TIMEOUT_S)
         assert (await waiting).json() == not_found(search)
         await app.executor.drain()
         assert app.upstream.sent.count("DELETE /_pit") == 1
@@ -195,14 +195,14 @@ class TestRunning:
     ) -> None:
         hold = Hold(app)
         submitting = asyncio.create_task(submit(app, crimes, f"{LONG}&{KEEP}"))
-        await asyncio.wait_for(hold.scoring.wait(), 20)
+        await asyncio.wait_for(hold.scoring.wait(), TIMEOUT_S)
         submitting.cancel()
-        await asyncio.wait_for(hold.cancelled.wait(), 20)
+        await asyncio.wait_for(hold.cancelled.wait(), TIMEOUT_S)
 
     async def test_a_client_that_leaves_later_does_not(self, app: SearchApp, crimes: str) -> None:
         hold = Hold(app)
         search = (await submit(app, crimes, SHORT)).json()["id"]
-        await asyncio.wait_for(hold.scoring.wait(), 20)
+        await asyncio.wait_for(hold.scoring.wait(), TIMEOUT_S)
         waiting = asyncio.create_task(get(app, search, LONG))
         await get(app, search)  # the other has been sent by now
         waiting.cancel()
@@ -218,7 +218,7 @@ class TestRunning:
         async with search_app(elasticsearch.url) as app:
             hold = Hold(app)
             await submit(app, crimes, f"{SHORT}&{TWO_STAGES}")
-            await asyncio.wait_for(hold.scoring.wait(), 20)
+            await asyncio.wait_for(hold.scoring.wait(), TIMEOUT_S)
         assert hold.cancelled.is_set()
         assert app.upstream.sent[-1] == "DELETE /_pit"
 
@@ -237,9 +237,9 @@ class TestKeepAlive:
     async def test_when_it_is_over_there_is_no_search(self, app: SearchApp, crimes: str) -> None:
         hold = Hold(app)
         search = (await submit(app, crimes, SHORT)).json()["id"]
-        await asyncio.wait_for(hold.scoring.wait(), 20)
+        await asyncio.wait_for(hold.scoring.wait(), TIMEOUT_S)
         assert (await get(app, search, f"{LONG}&keep_alive=1ms")).json() == not_found(search)
-        await asyncio.wait_for(hold.cancelled.wait(), 20)
+        await asyncio.wait_for(hold.cancelled.wait(), TIMEOUT_S)
 
 
 class TestOwner:

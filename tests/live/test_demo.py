@@ -16,6 +16,7 @@ import pytest
 
 from demo.films import EXPECTED_FIRST, INDEX
 from testbed import RunningElasticsearch
+from tests.support.raw_http import TIMEOUT_S
 
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -63,7 +64,7 @@ def test_once_shows_the_comparison_and_ends(
     elasticsearch: RunningElasticsearch, ports: tuple[int, int]
 ) -> None:
     with _demo(elasticsearch, ports, "--once") as process:
-        output, errors = process.communicate(timeout=170)
+        output, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, errors
     assert _ranked(output)[0] == EXPECTED_FIRST
     assert len(_ranked(output)) == 10
@@ -100,7 +101,7 @@ def test_what_it_offers_to_try_works_until_ctrl_c(
 
 def _run(command: str) -> str:
     return subprocess.run(
-        ["sh", "-c", command], cwd=_REPOSITORY, capture_output=True, text=True, check=True, timeout=60
+        ["sh", "-c", command], cwd=_REPOSITORY, capture_output=True, text=True, check=True, timeout=TIMEOUT_S
     ).stdout
 
 
@@ -111,7 +112,7 @@ def test_a_taken_port_is_one_line_with_the_remedy(
         taken.bind(("127.0.0.1", ports[1]))
         taken.listen()
         with _demo(elasticsearch, ports, "--once") as process:
-            output, errors = process.communicate(timeout=60)
+            output, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1
     assert output == ""
     assert re.fullmatch(

@@ -19,6 +19,7 @@ from testbed import RunningElasticsearch
 from testbed.http import Reply, Server
 from testbed.proxy import RunningProxy
 from tests.live.conftest import MakeIndex
+from tests.support.raw_http import TIMEOUT_S
 from tests.support.waiting import until
 
 ENDPOINT = ".rerank-v1-elasticsearch"
@@ -112,7 +113,7 @@ def test_unknown_endpoint_is_natives_404(proxy: RunningProxy, films: str) -> Non
 def raw_exchange(server: Server, request: bytes) -> bytes:
     """Everything that a server answers to `request`, byte for byte; it asks for the connection's end."""
     parts = urlsplit(server.url)
-    with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=30) as connection:
+    with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=TIMEOUT_S) as connection:
         connection.sendall(request)
         received = b""
         while piece := connection.recv(65536):
@@ -193,7 +194,7 @@ class TestFailures:
         missing = tmp_path / "no-such-model"
         with RunningProxy(elasticsearch.url, models={"bad": missing}, endpoints={ENDPOINT: "bad"}) as proxy:
             assert proxy.server.call("GET", f"/{films}/_count").json()["count"] == len(FILMS)
-            reply = until(lambda: _finished(proxy, films), 120, "the search is answered by the application")
+            reply = until(lambda: _finished(proxy, films), "the search is answered by the application")
             assert reply.status == 500
             cause = reply.json()["error"]["suppressed"][0]["caused_by"]
             assert cause["reason"].startswith(f"Model [bad] of inference endpoint [{ENDPOINT}] could not be")
@@ -212,7 +213,7 @@ class TestFailures:
             proxy.wait_ready()
             os.kill(_application_of(proxy), signal.SIGKILL)
             assert proxy.server.call("GET", f"/{films}/_count").status == 200
-            reply = until(lambda: _finished(proxy, films), 120, "a reranked search is answered again")
+            reply = until(lambda: _finished(proxy, films), "a reranked search is answered again")
             assert reply.status == 200
             assert titles(reply.json()["hits"]["hits"])[0] == "The Silence of the Lambs"
             assert proxy.metric("rerank_proxy_app_restarts_total") == 1
@@ -257,7 +258,7 @@ def command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TIMEOUT_S,
         check=False,
     )
 
@@ -271,10 +272,12 @@ class TestCommandLine:
             *("--endpoint", f"{ENDPOINT}=m", "--state-dir", str(tmp_path)),
         )
         assert result.returncode == 0, result.stderr
-        assert [line.split()[:2] for line in result.stdout.splitlines()] == [
+        lines = [line for line in result.stdout.splitlines() if not line.endswith(" s now")]
+        assert [line.split()[:2] for line in lines] == [
             ["settings", "ok"],
             ["upstream", "ok"],
             ["registry", "ok"],
+            ["model", "loading"],
             ["model", "ok"],
             ["endpoint", "ok"],
         ]

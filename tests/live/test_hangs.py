@@ -76,9 +76,7 @@ def deployments(proxy: RunningProxy, name: str) -> list[Any]:
 
 
 def wait_for_restart(proxy: RunningProxy, times: int = 1) -> None:
-    until(
-        lambda: proxy.metric("rerank_proxy_app_restarts_total") >= times or None, 60, "the application's end"
-    )
+    until(lambda: proxy.metric("rerank_proxy_app_restarts_total") >= times or None, "the application's end")
     proxy.wait_ready()
 
 

@@ -277,8 +277,8 @@ class TestSharing:
             ]
             assert [(each.status, each.cause.type) for each in failures] == [(502, "status_exception")] * 2
             assert failures[0].cause.reason.startswith(
-                "Failed to store inference endpoint [b]: the registry cannot be written: upstream cannot "
-                "be reached: "
+                "Failed to store inference endpoint [b]: the registry cannot be written: Elasticsearch at "
+                f"[{url}] closed the connection before it answered"
             )
             is_down = False
             await proxy.until(lambda all_: "a" in all_)

@@ -14,6 +14,7 @@ from testbed.proxy import RunningProxy
 from tests.clients.environments import CLIENTS, python_with_client
 from tests.clients.inference_calls import TYPED
 from tests.support.inference import ONLY_RERANK
+from tests.support.raw_http import TIMEOUT_S
 from tests.support.vendors.cases import CASES
 
 pytestmark = pytest.mark.every_version
@@ -71,7 +72,7 @@ def called(proxy: RunningProxy, client: str) -> dict[str, Any]:
     command = [*map(str, (python, "-W", "error", SCRIPT)), proxy.server.url, "minilm", json.dumps(SERVICES)]
     for endpoint in proxy.server.call("GET", "/_inference").json()["endpoints"]:  # of another version
         proxy.server.call("DELETE", f"/_inference/{endpoint['inference_id']}?force=true")
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     results: dict[str, Any] = json.loads(run.stdout)
     assert not any(secret in run.stdout for secret in SECRETS)

@@ -68,7 +68,7 @@ def proxy(templates: Templates, tmp_path_factory: pytest.TempPathFactory) -> Ite
     )
     with running:
         settled = {"minilm": "ready", "gone": "failed"}
-        until(lambda: _states(running) == settled or None, 120, "its models are loaded or failed")
+        until(lambda: _states(running) == settled or None, "its models are loaded or failed")
         yield running
 
 

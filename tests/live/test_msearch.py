@@ -16,7 +16,7 @@ from proxy.search.answer.layout import pretty
 from testbed import RunningElasticsearch
 from testbed.http import Reply
 from tests.live.conftest import MakeIndex
-from tests.support.raw_http import Wire, answering, raw_server
+from tests.support.raw_http import TIMEOUT_S, Wire, answering, raw_server
 from tests.support.search_app import Answer, SearchApp, search_app
 from tests.support.searches import QUERY, STANDARD, reranking
 
@@ -399,9 +399,9 @@ async def test_a_client_that_leaves_leaves_nothing_behind(
         app.engine.before = never
         body = lines(PIT, reranking(), PIT, reranking())
         request = asyncio.create_task(app.call("POST", f"/{index}/_msearch", body))
-        await asyncio.wait_for(asked.wait(), 20)
+        await asyncio.wait_for(asked.wait(), TIMEOUT_S)
         request.cancel()
-        await asyncio.wait_for(cancelled.wait(), 20)
+        await asyncio.wait_for(cancelled.wait(), TIMEOUT_S)
     # the application has ended, and waited for what it had to close
     assert upstream_calls(app) == [f"POST /{index}/PIT", "POST /_msearch", "DELETE /PIT"]
 
@@ -418,9 +418,9 @@ async def test_a_client_that_leaves_ends_its_search_upstream() -> None:
     async with raw_server(serve) as upstream, search_app(f"http://127.0.0.1:{upstream.port}") as app:
         body = lines({"index": "a"}, PLAIN, {"index": "a"}, reranking())
         request = asyncio.create_task(app.call("POST", "/_msearch", body))
-        await asyncio.wait_for(asked.wait(), 20)
+        await asyncio.wait_for(asked.wait(), TIMEOUT_S)
         request.cancel()
-        await asyncio.wait_for(gone.wait(), 20)
+        await asyncio.wait_for(gone.wait(), TIMEOUT_S)
 
 
 async def test_the_official_client(app: SearchApp, elasticsearch: RunningElasticsearch, index: str) -> None:

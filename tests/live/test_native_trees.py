@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import cbor2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testbed import RunningElasticsearch
@@ -469,7 +469,7 @@ def searches(draw: st.DrawFn) -> JSON:
 
 
 @pytest.mark.timeout(400)
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80)
 @given(body=searches())
 def test_any_tree(elasticsearch: RunningElasticsearch, index: str, body: JSON) -> None:
     asyncio.run(compare(elasticsearch.url, index, body))

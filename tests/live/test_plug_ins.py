@@ -17,6 +17,7 @@ from testbed import RunningElasticsearch
 from testbed.proxy import RunningProxy
 from tests.support.pages import read
 from tests.support.project import ROOT
+from tests.support.raw_http import TIMEOUT_S
 from tests.support.vendors import Wire, serving
 from tests.support.vendors.wires import BEARER, KEY, error_text, plain, positive, texts
 
@@ -44,7 +45,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             *("--target", target, "--no-deps", "--no-build-isolation", PACKAGE),
         ],
         check=True,
-        timeout=120,
+        timeout=TIMEOUT_S,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(target), os.environ.get("PYTHONPATH", "")]))

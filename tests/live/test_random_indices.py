@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.search.rawjson import elements, members, text
@@ -101,7 +101,7 @@ def filled(elasticsearch: RunningElasticsearch, shards: int, documents: list[byt
 
 
 @pytest.mark.timeout(400)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(
     shards=st.integers(1, 3),
     documents=st.lists(sources(), max_size=14),

@@ -3,8 +3,6 @@
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from testbed import Reporter, RunningElasticsearch, Server, TestbedError, source
 from testbed.node import Node
 from testbed.source import Unpacked
 from tests.live.conftest import MakeIndex
+from tests.support.waiting import until
 
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -107,17 +106,9 @@ def test_nothing_outlives_a_starter_that_is_killed(tmp_path: Path) -> None:
         url, directory = starter.stdout.readline().split()
         assert Server(url).call("GET", "/").status == 200
         starter.kill()
-    assert _becomes_true(lambda: not Path(directory).exists())
+    until(lambda: None if Path(directory).exists() else True, "the node's directory is gone")
     with pytest.raises(OSError, match="refused"):
         Server(url).call("GET", "/")
-
-
-def _becomes_true(check: Callable[[], bool], timeout_s: float = 60.0) -> bool:
-    """Nothing tells when somebody else's child has ended: look again and again."""
-    deadline_s = time.monotonic() + timeout_s
-    while not check() and time.monotonic() < deadline_s:
-        time.sleep(0.05)
-    return check()
 
 
 def test_a_taken_port_is_one_line_with_the_remedy(elasticsearch: RunningElasticsearch) -> None:

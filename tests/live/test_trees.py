@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from testbed import RunningElasticsearch
+from tests.support.raw_http import TIMEOUT_S
 from tests.support.search_app import SearchApp, search_app
 from tests.support.searches import reranking
 
@@ -238,7 +239,7 @@ class TestReranked:
 
         app.engine.before = meet
         tree = rrf(reranking(UP)["retriever"], reranking(DOWN)["retriever"])
-        answer = await asyncio.wait_for(app.search(index, {"retriever": tree}), 60)
+        answer = await asyncio.wait_for(app.search(index, {"retriever": tree}), TIMEOUT_S)
         assert answer.ids[0] == "3"
 
 

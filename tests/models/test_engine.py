@@ -24,6 +24,7 @@ from tests.models.conftest import TinyModel
 from tests.models.samples import texts
 from tests.support.engines import OnDisk, running
 from tests.support.loop_time import longest_step
+from tests.support.raw_http import TIMEOUT_S
 
 
 def value(registry: CollectorRegistry, name: str, model: str = "m") -> float:
@@ -153,7 +154,7 @@ async def test_what_was_scored_while_a_call_tokenised_is_not_scored_again(
     registry = CollectorRegistry()
     async with running({"m": tiny_model("bert")}, registry) as engine:
         slow = asyncio.create_task(engine.rerank("m", "a query", ["one", "two"]))
-        assert await asyncio.to_thread(entered.wait, 60)
+        assert await asyncio.to_thread(entered.wait, TIMEOUT_S)
         quick = await engine.rerank("m", "a query", ["one", "two"])
         gate.set()
         assert (await slow).scores == quick.scores
@@ -192,7 +193,7 @@ async def test_a_cancelled_call_drops_what_still_waits(tiny_model: TinyModel) ->
     async with running({"m": tiny_model("bert")}, registry, budget_tokens=64) as engine:
         await engine.rerank("m", "a query", ["a text"])
         call = asyncio.create_task(engine.rerank("m", "rivers", texts(5_000)))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(TIMEOUT_S):
             while value(registry, "queued_pairs") == 0:
                 await engine.rerank("m", "a query", ["something to wait for"])
         call.cancel()
@@ -298,7 +299,7 @@ async def test_metrics_tell_what_is_loaded(tiny_model: TinyModel, tmp_path: Path
 def test_importing_the_engine_imports_neither_torch_nor_transformers() -> None:
     code = "import sys, proxy.engine; print({'torch', 'transformers', 'huggingface_hub'} & set(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
     )
     assert done.stdout.strip() == "set()"
 
@@ -319,6 +320,6 @@ async def main():
 asyncio.run(main())
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
     )
     assert (done.stdout.strip(), done.stderr.strip()) == ("2", "")

@@ -25,6 +25,7 @@ from proxy.engine.scoring import LoadedModel
 from proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import texts
+from tests.support.raw_http import TIMEOUT_S
 
 IDLE_S = 900.0
 
@@ -49,7 +50,7 @@ class Loads:
         self.loaded: weakref.WeakSet[object] = weakref.WeakSet()
 
     async def wait_for_one(self) -> None:
-        assert await asyncio.to_thread(self.entered.acquire, timeout=60)
+        assert await asyncio.to_thread(self.entered.acquire, timeout=TIMEOUT_S)
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ async def test_the_engine_looks_for_idle_models_by_itself(
     try:
         await score(engine)
         clock.now += 1
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(TIMEOUT_S):
             while state(engine) != "unloaded":
                 await engine.rerank("other", "something to wait for", [])
     finally:

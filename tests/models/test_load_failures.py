@@ -144,7 +144,22 @@ async def test_weights_that_make_no_numbers(copy: Path) -> None:
     weights = safetensors.torch.load_file(copy / "model.safetensors")
     weights["classifier.weight"].fill_(float("nan"))
     safetensors.torch.save_file(weights, copy / "model.safetensors", {"format": "pt"})
-    assert "not finite in float32" in await refusal(copy)
+    said = await refusal(copy)
+    assert "not finite in float32; its weights are probably damaged: copy the model again" in said
+    assert "engine.dtype" not in said
+
+
+async def test_numbers_that_low_precision_cannot_hold(copy: Path) -> None:
+    import safetensors.torch
+
+    weights = safetensors.torch.load_file(copy / "model.safetensors")
+    weights["bert.encoder.layer.0.output.dense.weight"].fill_(1e5)
+    safetensors.torch.save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    async with running({"m": copy}, dtype="float16") as engine:
+        with pytest.raises(ModelFailedError, match=r"not finite in float16; set engine\.dtype to float32"):
+            await engine.rerank("m", "a query", ["a text"])
+    async with running({"m": copy}) as engine:
+        assert len((await engine.rerank("m", "a query", ["a text"])).scores) == 1
 
 
 async def test_a_bad_model_does_not_disturb_a_good_one(tiny_model: TinyModel, tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ _VECTORS: Final = {"dims": 2, "similarity": "max_inner_product", "index_options"
 
 
 def mappings(parts: str) -> JSON:
-    """`parts` is the type of a field of objects: `nested` ones are kept out by a clause of Elasticsearch's."""
+    """`parts` is the type of a field of objects: `nested` ones take a clause that keeps them out."""
     return {
         "properties": {
             "text": {"type": "text"},
             "also": {"type": "text", "term_vector": "with_positions_offsets"},
             "group": {"type": "keyword"},
+            "low": {"type": "text"},
             "n": {"type": "integer"},
             "odd": {"type": "boolean"},
             "v": {"type": "dense_vector", **_VECTORS},
@@ -38,6 +39,7 @@ def _document(n: int) -> JSON:
     document: JSON = {"n": n, "odd": n % 2 == 1, "parts": [{"p": n}, {"p": n + 1}]}
     if n % 7 != 3:
         document["text"] = "crime " * (n % 3 + 1) + f"and punishment {n * 5 % 8 - 2}"
+        document["low"] = f"{-100 * n}"
     if n % 5 != 4:
         document["v"] = [n % 4, n // 4]
     if n % 6 != 5:
@@ -224,16 +226,16 @@ BODY_OPTIONS: Final[dict[str, st.SearchStrategy[Any]]] = {
         [
             {"fields": {"text": {}}},
             {"fields": {"*": {"number_of_fragments": 0}}, "require_field_match": False},
-            {"fields": [{"text": {"type": "plain"}}, {"also": {}}, {"group": {}}]},
+            {"fields": [{"text": {}}, {"also": {}}, {"group": {}}]},
             {"fields": {"also": {}, "text": {"type": "unified"}}, "type": "fvh"},
-            {"fields": {"text": {"highlight_query": {"match": {"text": "and"}}}, "also": {"type": "plain"}}},
+            {"fields": {"text": {"highlight_query": {"match": {"text": "and"}}}, "also": {}}},
             {"fields": {"text": {}, "also": {"type": "fvh"}}, "highlight_query": {"match_all": {}}},
         ]
     ),
     "_source": st.sampled_from([False, ["n"], {"excludes": ["text"]}]),
     "fields": st.just(["group", "parts.*"]),
     "docvalue_fields": st.just(["n"]),
-    "stored_fields": st.just(["group"]),
+    "stored_fields": st.sampled_from(["_none_", ["group"]]),
     "version": st.booleans(),
     "seq_no_primary_term": st.just(True),
     "explain": st.just(True),
@@ -249,16 +251,15 @@ BODY_OPTIONS: Final[dict[str, st.SearchStrategy[Any]]] = {
 
 URL_OPTIONS: Final = (
     "typed_keys=true", "rest_total_hits_as_int=true", "search_type=dfs_query_then_fetch", "preference=_local",
-    "routing=1", "ignore_unavailable=true", "include_named_queries_score=true",
-    "pretty", "filter_path=hits.hits._id,hits.total,error", "size=2", "from=1", "track_total_hits=3", "explain=true",
-    "max_concurrent_shard_requests=1", "request_cache=true", "version=true",
-    "error_trace=false", "human",
+    "routing=1", "ignore_unavailable=true", "include_named_queries_score=true", "pretty", "human",
+    "filter_path=hits.hits._id,hits.total,error", "size=2", "from=1", "track_total_hits=3", "explain=true",
+    "max_concurrent_shard_requests=1", "request_cache=true", "version=true", "error_trace=false",
 )  # fmt: skip
 
 
 def _named_apart(value: Any, numbers: Iterator[int]) -> Any:
-    """With a number at the end of each name: of two clauses of one name Elasticsearch tells about one, and two
-    inner hits of one name it refuses.
+    """With a number at the end of each name: of two clauses of one name Elasticsearch tells about one, and it
+    refuses two inner hits of one name.
     """
     if isinstance(value, list):
         return [_named_apart(each, numbers) for each in value]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
@@ -15,13 +16,12 @@ from proxy.inference.remote import RemoteClient
 from proxy.inference.service import Service, ServiceContext
 from proxy.inference.services import BUILT_IN
 from proxy.settings import RemoteSettings
+from tests.support.raw_http import TIMEOUT_S
 from tests.support.vendors import Case, Vendor, serving
-
-TIMEOUT_S = 30.0
 
 
 class SkippingClock:
-    """The event loop's clock, on which sleeping takes no time.
+    """Begins with the event loop's time, and stands still from then on, but for sleeping, which takes none.
 
     Attributes:
         slept: Seconds, of each sleep.
@@ -29,9 +29,12 @@ class SkippingClock:
 
     def __init__(self) -> None:
         self.slept: list[float] = []
+        self._began: float | None = None
 
     def now(self) -> float:
-        return asyncio.get_running_loop().time() + sum(self.slept)
+        if self._began is None:
+            self._began = asyncio.get_running_loop().time()
+        return self._began + sum(self.slept)
 
     def wall(self) -> float:
         return 1_700_000_000.0 + sum(self.slept)
@@ -72,7 +75,9 @@ class Remote:
         return Endpoint(config, found.open(config), found.top_n(config), found.window_words(config))
 
     def deadline(self, seconds: float = TIMEOUT_S) -> Deadline:
-        return Deadline.of_setting("search.timeout_s", seconds)
+        """Late, on either clock."""
+        late = Deadline.of_setting("search.timeout_s", seconds)
+        return replace(late, at=max(late.at, self.clock.now() + seconds))
 
     def metric(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"rerank_proxy_remote_{name}", labels) or 0.0

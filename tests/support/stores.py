@@ -15,10 +15,7 @@ from proxy.inference.failures import InferenceFailedError
 from proxy.inference.registry.file_store import FileStore
 from proxy.inference.registry.key_ring import KeyRing
 from proxy.inference.store import EndpointStore, StoredEndpoint
-
-TIMEOUT_S = 20.0
-"""For what must happen; it is spent only by a test that fails."""
-
+from tests.support.raw_http import TIMEOUT_S
 
 ODD_IDS = (
     "line\nfeed",

@@ -66,7 +66,7 @@ def build_encoder(kind: str, directory: Path) -> Path:
 def _save(
     kind: str, directory: Path, task: str, extra: Mapping[str, Any], max_length: int = MAX_LENGTH
 ) -> None:
-    tokenizer = _TOKENIZERS[KINDS[kind]](kind)
+    tokenizer = _TOKENIZERS[KINDS.get(kind, "roberta")](kind)
     tokenizer.model_max_length = max_length
     own = dict(_OWN[kind])
     if "max_position_embeddings" in own:
@@ -75,6 +75,8 @@ def _save(
         name: getattr(tokenizer, name)
         for name in ("pad_token_id", "cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id")
     }
+    if kind in COUNTING:
+        special["pad_index"] = special["pad_token_id"]
     family: Any = transformers.AutoModelForSequenceClassification if task else transformers.AutoModel
     config = transformers.AutoConfig.for_model(
         kind, vocab_size=len(tokenizer), **{**_SIZES, **special, **own, **extra}
@@ -85,6 +87,28 @@ def _save(
     tokenizer.save_pretrained(directory)
 
 
+_OF_BART: Final = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "max_position_embeddings": MAX_LENGTH,
+    "decoder_start_token_id": 2,
+    "init_std": 0.2,
+}
+_OF_T5: Final = {
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 64,
+    "num_layers": 2,
+    "num_heads": 4,
+    "decoder_start_token_id": 1,
+    "initializer_factor": 1.5,
+}
+_OF_XLM: Final = {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "embed_init_std": 0.2, "init_std": 0.2}
 _POSITIONS_FROM_2: Final = {"max_position_embeddings": MAX_LENGTH + 2, "type_vocab_size": 1}
 _OWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "bert": {"max_position_embeddings": MAX_LENGTH},
@@ -109,6 +133,11 @@ _OWN: Final[Mapping[str, Mapping[str, Any]]] = {
         "initializer_cutoff_factor": 3.0,
         "classifier_pooling": "mean",
     },
+    **dict.fromkeys(("bart", "mbart", "mvp", "plbart"), _OF_BART),
+    "bigbird_pegasus": {**_OF_BART, "attention_type": "original_full"},
+    **dict.fromkeys(("t5", "mt5", "umt5"), _OF_T5),
+    **dict.fromkeys(("xlm", "flaubert"), _OF_XLM),
+    "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64},
 }
 
 
@@ -212,3 +241,11 @@ KINDS: Final[Mapping[str, str]] = {
     "modernbert": "modernbert",
 }
 """The `model_type` of each kind, and whose tokenizer it has."""
+
+COUNTING: Final = (
+    *("bart", "bigbird_pegasus", "mbart", "mvp", "plbart"),
+    *("t5", "mt5", "umt5"),
+    *("xlm", "flaubert"),
+    "xlnet",
+)
+"""Kinds whose classifiers look for special tokens, or for the end of a row, to read their output there."""

@@ -10,15 +10,15 @@ from tests.support.raw_http import TIMEOUT_S
 T = TypeVar("T")
 
 
-def until(attempt: Callable[[], T | None], timeout_s: float, what: str) -> T:
+def until(attempt: Callable[[], T | None], what: str) -> T:
     """The first answer of `attempt` that is not None."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         answer = attempt()
         if answer is not None:
             return answer
         time.sleep(0.05)  # between two questions to another process, which has nothing to wait on
-    raise AssertionError(f"not within {timeout_s} s: {what}")
+    raise AssertionError(f"not in time: {what}")
 
 
 async def until_true(condition: Callable[[], bool], what: str = "what was waited for") -> None:

@@ -1,5 +1,7 @@
 """The command line: its options are the table of settings, its errors are one line on standard error."""
 
+import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -13,9 +15,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy import __version__
-from proxy.cli import main
+from proxy.cli import commands, main
+from proxy.engine import loader
 from proxy.search.ranks.scores import normalize
+from proxy.settings import load as load_settings
 from proxy.settings import table
+from tests.support.raw_http import TIMEOUT_S
+from tests.support.stores import endpoint, open_file_store
 from tests.support.tiny_models import build
 
 
@@ -60,12 +66,13 @@ def test_help_of_rerank() -> None:
             ["--upstream", "ftp://x"],
             "[upstream.url]: expected http://HOST:PORT or https://HOST:PORT, not [ftp://x]",
         ),
-        (["--search-timeout-s", "0"], "[search.timeout_s]: Input should be greater than 0, not [0]"),
+        (["--search-timeout-s", "0"], "[search.timeout_s]: must be greater than 0, not [0]"),
         (["--config", "/nowhere.yaml"], "/nowhere.yaml: cannot be read: No such file or directory"),
         (["--model", "minilm"], "--model minilm: expected NAME=VALUE"),
         (["--model", "=x"], "--model =x: expected NAME=VALUE"),
         (["--endpoint", "e="], "--endpoint e=: expected NAME=VALUE"),
-        (["--endpoint", "e=m"], "endpoints.e.model: no model [m] under models (none is configured)"),
+        (["--endpoint", "e=m"], "[endpoints.e.model]: no model [m] under [models]; none is configured"),
+        (["--model", "m=x", "--model", "m=y"], "--model m=y: [m] is given twice"),
     ],
 )
 @pytest.mark.parametrize("command", ["serve", "check"])
@@ -76,17 +83,23 @@ def test_bad_settings_end_with_2_and_one_line(command: str, arguments: list[str]
     assert result.stderr == f"rerank-proxy: {message}\n"
 
 
-def test_a_file_that_a_setting_names_is_one_of_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["https", "http"])
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_a_file_that_a_setting_names_is_one_of_them(tmp_path: Path, scheme: str, command: str) -> None:
+    """Also where it is not needed: whoever names it believes it is."""
     ca_certs = tmp_path / "ca.pem"
-    arguments = ["check", "--upstream", "https://127.0.0.1:1", "--upstream-ca-certs", str(ca_certs)]
-    for content in (None, "not PEM"):
+    arguments = [command, "--upstream", f"{scheme}://127.0.0.1:1", "--upstream-ca-certs", str(ca_certs)]
+    problems = {
+        None: "cannot be read: No such file or directory",
+        "not PEM": "holds no certificates in PEM",
+        "": "holds no certificates in PEM",
+    }
+    for content, problem in problems.items():
         if content is not None:
             ca_certs.write_text(content)
         result = run(*arguments)
         assert result.exit_code == 2
-        assert len(result.stderr.splitlines()) == 1
-        assert "[upstream.ca_certs]" in result.stderr
-        assert str(ca_certs) in result.stderr
+        assert result.stderr == f"rerank-proxy: [upstream.ca_certs]: {ca_certs}: {problem}\n"
 
 
 def test_unknown_options_end_with_2() -> None:
@@ -100,8 +113,38 @@ def test_bad_variables_end_with_2() -> None:
     result = run("serve", environ={"RERANK_PROXY_LISTN": "x"})
     assert (result.exit_code, result.stderr) == (
         2,
-        "rerank-proxy: unknown setting [listn], did you mean [listen]?\n",
+        "rerank-proxy: RERANK_PROXY_LISTN: unknown variable, did you mean RERANK_PROXY_LISTEN?\n",
     )
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_each_fault_has_a_line(tmp_path: Path, command: str) -> None:
+    """Those of values first; files and services that they name are looked at when all values are right."""
+    path = tmp_path / "settings.yaml"
+    path.write_text("lisen: x\nengine: {threads: many}\n")
+    result = run(command, "--config", str(path), environ={"RERANK_PROXY_EDG__MAX_BODY": "1MiB"})
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        "rerank-proxy: RERANK_PROXY_EDG__MAX_BODY: unknown variable, did you mean "
+        "RERANK_PROXY_EDGE__MAX_BODY?",
+        f"rerank-proxy: {path}: [engine.threads]: expected a whole number, not [many]",
+        f"rerank-proxy: {path}: [lisen]: unknown setting, did you mean [listen]?",
+    ]
+    path.write_text(
+        "upstream: {url: http://h, ca_certs: /absent.pem}\n"
+        "registry: {key_file: /absent.key}\n"
+        "endpoints:\n"
+        "  a: {service: cohre, service_settings: {x: y}}\n"
+        "  b: {service: cohere, service_settings: {model_id: m, api_key: {env: ABSENT}}}\n"
+    )
+    result = run(command, "--config", str(path))
+    assert (result.exit_code, result.stdout) == (2, "")
+    told = result.stderr.splitlines()
+    assert len(told) == 4
+    for line, fault in zip(
+        told, ("[upstream.ca_certs]", "[registry.key_file]", "[endpoints.a", "[endpoints.b"), strict=True
+    ):
+        assert line.startswith(f"rerank-proxy: {fault}")
 
 
 def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
@@ -115,7 +158,9 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
 def test_it_is_a_module_as_well() -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RERANK_PROXY_")}
     command: list[Any] = [sys.executable, "-m", "proxy", "serve", "--listen", "x"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environ, timeout=TIMEOUT_S, check=False
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("rerank-proxy: [listen]: expected HOST:PORT")
@@ -163,6 +208,18 @@ class TestRerank:
         broken = CliRunner().invoke(main, command, input=b"caf\xe9\n")
         assert [text for _, text in scored(broken)] == ["caf\ufffd"]
         assert scored(CliRunner().invoke(main, command, input=b"")) == []
+
+    @pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n", b"\t\r\n", b" "])
+    def test_blank_lines_are_no_texts(self, model: Path, blank: bytes) -> None:
+        command = ["rerank", "--query", "water", "--model", str(model)]
+        piped = CliRunner().invoke(main, command, input=blank.join([b"", b"one\n", b"two\n", b""]))
+        assert sorted(text.strip() for _, text in scored(piped)) == ["one", "two"]
+
+    def test_a_byte_order_mark_is_no_part_of_the_first_text(self, model: Path) -> None:
+        command = ["rerank", "--query", "water", "--model", str(model)]
+        assert [
+            text for _, text in scored(CliRunner().invoke(main, command, input=b"\xef\xbb\xbfone\n"))
+        ] == ["one"]
 
     def test_a_model_of_the_settings(self, model: Path, tmp_path: Path) -> None:
         config = tmp_path / "settings.yaml"
@@ -212,15 +269,24 @@ def upstream() -> Iterator[Callable[..., str]]:
         server.server_close()
 
 
+NONE_YET = "endpoint   warning there is none yet: name one under [endpoints], or PUT _inference/rerank/ID"
+
+
+def without_progress(result: Result) -> list[str]:
+    """The lines but for those that a slow machine has more of."""
+    return [line for line in result.stdout.splitlines() if not line.endswith(" s now")]
+
+
 class TestCheck:
     def test_all_is_well(self, model: Path, upstream: Callable[..., str]) -> None:
         url = upstream()
         result = run("check", "--upstream", url, "--model", f"tiny={model}", "--endpoint", "mine=tiny")
         assert result.exit_code == 0
-        settings, elasticsearch, registry, tiny, endpoint = result.stdout.splitlines()
-        assert settings == "settings   ok      1 models, 1 endpoints"
+        settings, elasticsearch, registry, loading, tiny, endpoint = without_progress(result)
+        assert settings == "settings   ok      1 model, 1 endpoint"
         assert elasticsearch == f"upstream   ok      {url}, cluster is green"
         assert registry == "registry   ok      file, 0 endpoints"
+        assert loading == f"model      loading tiny: {model}"
         assert tiny.startswith(f"model      ok      tiny: {model} (")
         assert endpoint == "endpoint   ok      mine is served by model tiny"
         assert result.stderr == ""
@@ -229,10 +295,76 @@ class TestCheck:
         arguments = ["--upstream", upstream(), "--model", f"bad={tmp_path}/none", "--endpoint", "mine=bad"]
         result = run("check", *arguments)
         assert result.exit_code == 1
-        lines = result.stdout.splitlines()
-        assert lines[3].startswith(f"model      failed  bad: there is no directory [{tmp_path}/none]")
-        assert lines[4] == "endpoint   failed  mine is served by model bad"
-        assert (len(lines), result.stderr) == (5, "")
+        lines = without_progress(result)
+        assert lines[3] == f"model      loading bad: {tmp_path}/none"
+        assert lines[4].startswith(f"model      failed  bad: there is no directory [{tmp_path}/none]")
+        assert lines[5] == "endpoint   failed  mine is served by model bad"
+        assert (len(lines), result.stderr) == (6, "")
+
+    def test_how_far_a_model_is_is_said_while_it_loads(
+        self, model: Path, upstream: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Here it is not loaded before that was said twice."""
+        monkeypatch.setattr(commands, "PROGRESS_S", 0.001)
+        load, said = loader._load, threading.Semaphore(0)
+
+        def slow(*arguments: Any) -> Any:
+            logging.getLogger("proxy.engine.repository").info("fetching [%s]: %d %%", "m", 40)
+            assert said.acquire(timeout=TIMEOUT_S)
+            assert said.acquire(timeout=TIMEOUT_S)
+            return load(*arguments)
+
+        def say(line: str) -> None:
+            lines.append(line)
+            if " s now" in line:
+                said.release()
+
+        lines: list[str] = []
+        monkeypatch.setattr(loader, "_load", slow)
+        settings = load_settings(None, {"upstream": upstream(), "models": {"tiny": str(model)}}, {})
+        assert asyncio.run(commands.run_checks(settings, say))
+        first, *progress = [line.removeprefix("model      loading ") for line in lines if " loading " in line]
+        assert first == f"tiny: {model}"
+        assert "fetching [m]: 40 %" in progress
+        assert sum(line.endswith(" s now") for line in progress) >= 2
+
+    @pytest.mark.parametrize(
+        ("store", "exit_code", "line"),
+        [
+            ("file", 0, NONE_YET),
+            (
+                "none",
+                1,
+                "endpoint   failed  there is none, and no client can create one: name one under [endpoints]",
+            ),
+        ],
+    )
+    def test_nothing_to_serve(
+        self, upstream: Callable[..., str], store: str, exit_code: int, line: str
+    ) -> None:
+        result = run("check", "--upstream", upstream(), "--registry-store", store)
+        assert result.exit_code == exit_code
+        assert result.stdout.splitlines()[3:] == [line]
+
+    def test_an_endpoint_that_a_client_has_created_is_something_to_serve(
+        self, tmp_path: Path, upstream: Callable[..., str]
+    ) -> None:
+        async def create() -> None:
+            async with open_file_store(tmp_path) as watched:
+                await watched.store.create(endpoint("mine"))
+
+        asyncio.run(create())
+        result = run("check", "--upstream", upstream(), "--state-dir", str(tmp_path))
+        assert (result.exit_code, result.stdout.splitlines()[2:]) == (
+            0,
+            ["registry   ok      file, 1 endpoint"],
+        )
+
+    def test_elastic_rerank_brings_its_endpoint(self, model: Path, upstream: Callable[..., str]) -> None:
+        result = run("check", "--upstream", upstream(), "--model", f".rerank-v1={model}")
+        assert result.stdout.splitlines()[-1] == (
+            "endpoint   ok      .rerank-v1-elasticsearch is served by model .rerank-v1"
+        )
 
     @pytest.mark.parametrize(
         ("answers", "exit_code", "line"),
@@ -256,7 +388,7 @@ class TestCheck:
         (state / "endpoints.json").write_text("{")
         result = run("check", "--upstream", upstream(), "--state-dir", str(state))
         assert result.exit_code == 1
-        (line,) = result.stdout.splitlines()[2:]
+        (line,) = result.stdout.splitlines()[2:]  # what it holds is not known
         assert line.startswith(
             "registry   failed  The registry of inference endpoints cannot be read: "
             "endpoints.json is damaged ("
@@ -276,6 +408,7 @@ class TestCheck:
             f"registry   warning {tmp_path}/sta\\nte can be written by every user of this machine; chmod "
             "go-w takes that back",
             "registry   ok      file, 0 endpoints",
+            NONE_YET,
         ]
         assert result.stderr == ""
 
@@ -301,5 +434,6 @@ class TestCheck:
         result = run("check", "--upstream", f"http://127.0.0.1:{port}")
         assert result.exit_code == 1
         assert result.stdout.splitlines()[1:2] == [
-            f"upstream   failed  upstream [http://127.0.0.1:{port}] cannot be reached: connection refused"
+            f"upstream   failed  cannot connect to Elasticsearch at [http://127.0.0.1:{port}]: connection "
+            "refused; check that it is running and that the setting [upstream.url] is right"
         ]

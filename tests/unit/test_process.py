@@ -16,6 +16,7 @@ from proxy.child import Child
 from proxy.loop import new_event_loop
 from tests.support.processes import is_running
 from tests.support.project import ROOT
+from tests.support.raw_http import TIMEOUT_S
 from tests.support.waiting import until_true
 
 HARMLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -46,7 +47,7 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         cwd=ROOT,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT_S,
         check=False,
     )
 

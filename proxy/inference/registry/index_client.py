@@ -1,6 +1,5 @@
 """Upstream, spoken to with the proxy's own account."""
 
-import os
 from base64 import b64encode
 from typing import Any, Final, TypeVar
 
@@ -8,9 +7,11 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from proxy.connection_faults import connection_fault
 from proxy.observe.log import printable
 from proxy.settings import InvalidSettingsError, RegistrySettings, UpstreamSettings
 from proxy.upstream_address import tls_context
+from proxy.upstream_faults import disconnected_text, unreachable_text
 
 _JSON: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 """Elasticsearch 8 and 9 take this."""
@@ -18,6 +19,8 @@ _TIMEOUT_S: Final = 10.0
 MAX_ANSWER: Final = 8 * 2**20
 NO_ELASTICSEARCH: Final = "no_elasticsearch"
 """The type of the refusal that an answer of another server counts as."""
+UNREACHED: Final = "unreached"
+"""That of having no answer at all."""
 _MAX_REFUSAL: Final = 64 * 1024
 _MAX_REASON: Final = 300
 _Answer = TypeVar("_Answer")
@@ -51,7 +54,8 @@ class IndexClient:
         Raises:
             InvalidSettingsError: The certificate authorities cannot be read, or the credentials not be sent.
         """
-        self._connect_timeout_s: Final = upstream.connect_timeout_s
+        self._upstream: Final = upstream
+        self._limit: Final = f"[upstream.connect_timeout_s: {upstream.connect_timeout_s:g}s]"
         self._base: Final = f"{upstream.url}/{registry.index}"
         headers = {"Accept": _JSON, "Accept-Encoding": "identity"}
         if (authorization := _authorization(registry)) is not None:
@@ -101,13 +105,13 @@ class IndexClient:
                 if answer.headers.get("X-Elastic-Product") != "Elasticsearch" or answer.status >= 300:
                     raise _not_elasticsearch()
                 content = await _read(answer, MAX_ANSWER + 1)
-        except aiohttp.ConnectionTimeoutError:
-            limit = f"[upstream.connect_timeout_s: {self._connect_timeout_s:g}s]"
-            raise RefusedError(504, "", f"no connection within {limit}") from None
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            fault = connection_fault(error, self._limit)
+            raise RefusedError(502, UNREACHED, unreachable_text(self._upstream.url, fault)) from None
         except TimeoutError:
             raise RefusedError(504, "", f"no answer within {_TIMEOUT_S:g} s") from None
         except aiohttp.ClientError as error:
-            raise RefusedError(502, "", _describe(error)) from None
+            raise RefusedError(502, UNREACHED, disconnected_text(self._upstream.url, _did(error))) from None
         if len(content) > MAX_ANSWER:
             raise UnreadableError(f"takes more than {MAX_ANSWER} bytes")
         return content
@@ -139,11 +143,13 @@ def _not_elasticsearch() -> RefusedError:
     return RefusedError(502, NO_ELASTICSEARCH, "it does not answer as Elasticsearch does")
 
 
-def _describe(error: aiohttp.ClientError) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno or 0
-        return os.strerror(number) if number > 0 else str(error.os_error)
-    return str(error) or type(error).__name__
+def _did(error: aiohttp.ClientError) -> str:
+    """What upstream did in place of answering."""
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "broke off its answer"
+    if isinstance(error, aiohttp.ClientConnectionError):
+        return "closed the connection before it answered"
+    return "sent a malformed answer"
 
 
 def _authorization(registry: RegistrySettings) -> str | None:

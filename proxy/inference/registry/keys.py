@@ -78,7 +78,7 @@ def _read(path: Path) -> list[bytes] | None:
     """
     found = files.read(path, _MAX_FILE_BYTES)
     try:
-        return None if found is None else parse_keys(found.decode("utf-8"))
+        return None if found is None else parse_keys(found.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise files.UnfitFileError(path, "is not text") from None
     except ValueError as error:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.inference.registry.index_client import NO_ELASTICSEARCH, RefusedError
+from proxy.inference.registry.index_client import NO_ELASTICSEARCH, UNREACHED, RefusedError
 
 PRIVILEGES: Final = ("read", "write", "create_index")
 """What the proxy's own account needs on the index."""
@@ -75,6 +75,7 @@ MEANINGS: Final[Sequence[Meaning]] = (
     ),
     Meaning(429, "", None, "upstream is overloaded: {reason}"),
     Meaning(502, NO_ELASTICSEARCH, None, "upstream does not answer as Elasticsearch does"),
+    Meaning(502, UNREACHED, None, "{reason}"),
     Meaning(502, "", None, "upstream cannot be reached: {reason}"),
     Meaning(503, "", None, "the index [{index}], or upstream as a whole, is not available: {reason}"),
     Meaning(504, "", None, "upstream is too slow: {reason}"),

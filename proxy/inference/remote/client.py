@@ -1,7 +1,7 @@
 """The one HTTP client of all remote endpoints, and what they share: limits, tokens, metrics."""
 
+import codecs
 import hashlib
-import os
 import socket
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -11,6 +11,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from yarl import URL
 
+from proxy.connection_faults import connection_fault
 from proxy.inference.remote.addresses import HostNotAllowedError, HostRules, PrivateAddressError
 from proxy.inference.remote.calls import HttpAnswer, HttpCall
 from proxy.inference.remote.clock import Clock, LoopClock
@@ -28,6 +29,13 @@ from proxy.inference.remote.retries import Retries
 from proxy.inference.remote.tokens import TokenCache
 from proxy.settings import RemoteSettings
 
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # which begins with that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 _VERSIONS: Final = (aiohttp.HttpVersion10, aiohttp.HttpVersion11)
 _REFUSAL: Final = AnswerLimit(64 * 1024, 10_000, "")
 _FRAMING: Final = 8
@@ -131,7 +139,7 @@ class RemoteClient:
                 body = await _read(answer, Measured(limit, call.body), limit.size)
             else:
                 body = await _read_refusal(answer)
-            return HttpAnswer(answer.status, answer.headers, body)
+            return HttpAnswer(answer.status, answer.headers, _in_utf_8(body))
 
     def _session(self, *, keep: bool) -> aiohttp.ClientSession:
         session = self._sessions.get(keep)
@@ -171,6 +179,17 @@ async def _read_refusal(answer: aiohttp.ClientResponse) -> bytes | bytearray:
         return b""
 
 
+def _in_utf_8(body: bytes | bytearray) -> bytes | bytearray:
+    """The body without a byte order mark, which some servers put first, and in the coding of all others."""
+    for mark, coding in _MARKS:
+        if body.startswith(mark):
+            try:
+                return body.decode(coding).removeprefix("\ufeff").encode()
+            except UnicodeError:
+                return body
+    return body
+
+
 def _is_coded(answer: aiohttp.ClientResponse) -> bool:
     codings = ",".join(answer.headers.getall("Content-Encoding", ())).lower().split(",")
     return any(coding.strip() not in ("", "identity") for coding in codings)
@@ -193,7 +212,7 @@ def _told(failure: aiohttp.ClientError, call: HttpCall, connect_timeout_s: float
     if isinstance(failure, aiohttp.InvalidURL):
         return HostNotAllowedError("this is not a URL")
     if isinstance(failure, aiohttp.ClientConnectorCertificateError):
-        return ConnectionFailedError("its certificate cannot be trusted")
+        return ConnectionFailedError(connection_fault(failure).words)
     if isinstance(failure, aiohttp.ClientConnectorError):
         return _unopened(failure, call)
     if isinstance(failure, OverlongAnswerError):
@@ -211,9 +230,7 @@ def _unopened(failure: aiohttp.ClientConnectorError, call: HttpCall) -> Exceptio
     error = failure.os_error
     if isinstance(error, PrivateAddressError):
         return HostNotAllowedError(error.told(call.shown))
-    number = error.errno or 0
-    text = os.strerror(number) if number > 0 else error.strerror or "the connection could not be opened"
     hopeless = isinstance(failure, aiohttp.ClientConnectorSSLError) or (
-        isinstance(error, socket.gaierror) and number != socket.EAI_AGAIN
+        isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN
     )
-    return ConnectionFailedError(text, transient=not hopeless)
+    return ConnectionFailedError(connection_fault(error).words, transient=not hopeless)

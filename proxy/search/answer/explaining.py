@@ -99,7 +99,7 @@ async def _keys(hits: Sequence[_Hit], final: bytes, search: Search) -> Sequence[
 async def _boosts(
     indices_boost: bytes | None, docs: Sequence[RankDoc], pit: bytes, search: Search
 ) -> Mapping[str, float]:
-    """What Elasticsearch makes of the scores of each index's leaves, and nothing else of a ranked document."""
+    """What `indices_boost` makes of the scores of leaves; those of ranked documents it leaves alone."""
     if indices_boost is None or not docs:
         return {}
     answer = await search(bodies.boosting_search(pit, indices_boost, docs))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer import rank_docs
@@ -11,6 +11,8 @@ from proxy.search.language.retrievers import KnnRetriever
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer, elements, members, text
 
+_NO_VECTORS: Final = "TopQuery{rank_docs:[]}"
+"""What is known to match nothing is not profiled."""
 _NESTED: Final = " #FieldExistsQuery [field=_primary_term]"
 """How the query ends where the mapping has nested documents."""
 
@@ -37,9 +39,20 @@ def profiled(
         native = _Native(root, index, windows)
         shards[at]["searches"] = _renamed(shards[at]["searches"], native, printer)
     sections["shards"] = printer.array([printer.object(shard, 3) for shard in shards], 2)
+    if "request" in sections:
+        sections["request"] = _request(sections["request"], rank_docs.as_query(root, windows), printer)
     if outcomes:
         sections["reranker"] = printer.value([outcome.profile() for outcome in outcomes], 2)
     return printer.object(sections, 1)
+
+
+def _request(request: bytes, query: Mapping[str, Any], printer: Printer) -> bytes:
+    """The search that was profiled (since 9.5), with native's query in it."""
+    values = members(request)
+    source = members(values["source"])
+    if "query" in source:
+        source["query"] = printer.value(query, 4)
+    return printer.object({**values, "source": printer.object(source, 3)}, 2)
 
 
 def _shard_order(shard: dict[str, bytes]) -> tuple[int, str]:
@@ -90,9 +103,8 @@ def _printed(query: _Query, printer: Printer, depth: int) -> bytes:
 class _Native:
     """Makes of the query that was profiled on one shard native's, with the figures that were measured.
 
-    Ours is a `bool` of the ranked documents and a filter, the tail. Elasticsearch puts both below a query that
-    keeps nested documents out, and one that says that nobody asks for scores; without them, only the tail is
-    left.
+    Ours is a `bool` of the ranked documents and a filter, the tail. Elasticsearch puts both below a query
+    that keeps nested documents out, and one that says that nobody asks for scores; then only the tail is left.
     """
 
     def __init__(self, root: Found, shard: int, windows: rank_docs.Windows) -> None:
@@ -122,6 +134,7 @@ class _Native:
     def _rank_docs(self, query: _Query, *children: _Query) -> _Query:
         top = [_named(child, "TopQuery", self._docs) for child in children[:1] if self._ranked]
         tail = [self._with_vectors(child) for child in children[1:]]
+        tail = [child for child in tail if child.description != _NO_VECTORS]
         return replace(_named(query, "RankDocsQuery", self._docs), children=[*top, *tail])
 
     def _with_vectors(self, query: _Query) -> _Query:

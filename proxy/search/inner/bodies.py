@@ -103,7 +103,7 @@ def identifying_search(final: bytes) -> bytes:
 
 def _final_query(request: SearchRequest, root: Found) -> bytes:
     name = root.retriever.name
-    if not needs_tail(request, len(root.docs)) or (request.filters_scores and not root.docs):
+    if not needs_tail(request, len(root.docs)):
         return rank_docs(root.docs, name)
     explains = request.asks("explain")
     others = explainable(root) if explains else tail(root)
@@ -137,8 +137,8 @@ def explaining_search(
 ) -> bytes:
     """How `query` scores just these documents.
 
-    As a query of its own Elasticsearch would narrow it where a mapping has nested documents, which it does not
-    do inside native's; a query that rescores it leaves alone.
+    As a query of its own Elasticsearch would narrow it where a mapping has nested documents, which it does
+    not do inside native's; a query that rescores it leaves alone.
 
     Args:
         boost: Of the index that has the documents.

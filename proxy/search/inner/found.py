@@ -71,8 +71,8 @@ def explainable(root: Found) -> bytes:
 
 
 def highlightable(root: Found, *, explains: bool) -> Sequence[bytes]:
-    """What of the leaves' queries a highlighter sees in ``RankDocsQuery``; where that explains, it does not look
-    into the compound retrievers below the root.
+    """What of the leaves' queries a highlighter sees in ``RankDocsQuery``; where that explains, it does not
+    look into the compound retrievers below the root.
     """
     if not explains:
         return [tail(root)]
@@ -108,7 +108,7 @@ def _matches(found: Found, of_child: Callable[[Found], list[bytes]] | None = Non
 
 
 def _returned(retriever: KnnRetriever, docs: Sequence[RankDoc]) -> bytes:
-    """What a vector search returned, with the filters for their names (``KnnRetrieverBuilder#topDocsQuery``)."""
+    """What a vector search returned, with its filters' names (``KnnRetrieverBuilder#topDocsQuery``)."""
     clauses = {"must": array([rank_docs(docs)])}
     if retriever.filters:
         clauses["filter"] = array(retriever.filters)

@@ -15,9 +15,9 @@ _RUNTIME: Final = "_highlighted_by_terms"
 def highlighting(others: Mapping[str, bytes], leaves: Sequence[bytes]) -> Mapping[str, bytes]:
     """The members of a search body that highlight for a query that stands in for native's.
 
-    The unified highlighter marks what of a document matches, unless the query has a part that is unlike terms,
-    such as native's or one on a runtime field: then it marks all terms of the query. The fast vector highlighter
-    finds none in native's. What the client has highlighted in place of the query stays as it is.
+    The unified highlighter marks what of a document matches, unless the query has a part that is unlike
+    terms, such as native's or one on a runtime field: then it marks all terms of the query. The fast vector
+    highlighter finds none in native's. What the client has highlighted in its place stays as it is.
 
     Args:
         others: Of the client's body, `highlight` among them.

@@ -14,7 +14,7 @@ from proxy.xcontent.java_numbers import print_float
 MATCH_ALL: Final = b'{"match_all":{}}'
 MATCH_NONE: Final = b'{"match_none":{}}'
 _NO_DOCS: Final = b'{"dis_max":{"queries":[{"match_none":{}}]}}'
-"""Matches nothing either, but as no `bool` query sees: that would forget the names of the clauses beside it."""
+"""Matches nothing either, but no `bool` sees it: that would forget the names of the clauses beside it."""
 _MAX_VALUE: Final = 3.4028234663852886e38
 """Java's ``Float.MAX_VALUE``."""
 _JAVA_NAMES: Final = {"inf": b"Infinity", "-inf": b"-Infinity", "nan": b"NaN"}

@@ -3,6 +3,7 @@ package testbed;
 import static org.elasticsearch.xcontent.ConstructingObjectParser.constructorArg;
 import static org.elasticsearch.xcontent.ConstructingObjectParser.optionalConstructorArg;
 
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
@@ -121,6 +122,13 @@ final class Reranker extends CompoundRetrieverBuilder<Reranker> {
             String of = " match using inference endpoint: [" + endpoint + "] on document field: [" + field + "]";
             String child = names[0] == null ? "" : "[" + names[0] + "]";
             return Explanation.match(score, Reranker.NAME + of + " matching on source query " + child, sources);
+        }
+
+        @Override
+        protected void doToXContent(XContentBuilder builder, Params params) throws IOException {
+            if (endpoint != null) {
+                builder.field("inferenceId", endpoint).field("field", field);
+            }
         }
 
         @Override

@@ -13,6 +13,7 @@ from proxy.app.async_searches import AsyncSearch, AsyncSearches
 from proxy.errors import Cause, ElasticsearchError
 from proxy.search.answer.async_response import AsyncResult, completed
 from proxy.settings import AsyncSearchSettings
+from tests.support.raw_http import TIMEOUT_S
 
 MINUTE = 60_000
 ME, YOU = b"my digest", b"your digest"
@@ -182,7 +183,7 @@ class TestKeepAlive:
         store, run = start(), Held()
         ended, running = store.start(ME, giving(), 20), store.start(ME, run, 50)
         await store.wait(ended, 20_000)
-        await asyncio.wait_for(run.cancelled.wait(), 20)
+        await asyncio.wait_for(run.cancelled.wait(), TIMEOUT_S)
         store.keep(ended)
         assert store.progress(ended).id is None
         assert ended.result == completed(b"x" * 10, [])
@@ -198,7 +199,7 @@ class TestKeepAlive:
         await asyncio.sleep(0)  # it begins
         if how != "from the start":
             store.extend(search, 50)
-        await asyncio.wait_for(run.cancelled.wait(), 20)
+        await asyncio.wait_for(run.cancelled.wait(), TIMEOUT_S)
         assert status_of(store, search) == 404
 
     async def test_a_longer_time_holds_off_the_end(self, start: Start) -> None:
@@ -208,7 +209,7 @@ class TestKeepAlive:
         store.extend(search, 1)
         store.extend(search, MINUTE)
         store.keep(store.start(ME, other, 20))
-        await asyncio.wait_for(other.cancelled.wait(), 20)
+        await asyncio.wait_for(other.cancelled.wait(), TIMEOUT_S)
         assert not run.cancelled.is_set()
 
 
@@ -219,7 +220,7 @@ class TestRemove:
         waiting = asyncio.create_task(store.wait(search, 20_000))
         await asyncio.sleep(0)
         store.remove(search)
-        await asyncio.wait_for(waiting, 20)
+        await asyncio.wait_for(waiting, TIMEOUT_S)
         assert run.cancelled.is_set()
         assert status_of(store, search) == 404
         store.remove(search)  # a second time is no harm

@@ -11,7 +11,7 @@ import pytest
 from proxy.app.listener import Listener
 from proxy.app.messages import Request, Response
 from proxy.edge.head import parse_request
-from tests.support.raw_http import Message, connect
+from tests.support.raw_http import TIMEOUT_S, Message, connect
 
 BODY = b'{"a":1}'
 SIZED = b"Content-Length: %d\r\n" % len(BODY)
@@ -168,8 +168,8 @@ async def test_a_client_that_leaves_ends_its_request() -> None:
     async with serving(never) as (_, port):
         async with connect(port) as wire:
             await wire.send(head() + BODY)
-            await asyncio.wait_for(begun.wait(), 20)
-        await asyncio.wait_for(ended.wait(), 20)
+            await asyncio.wait_for(begun.wait(), TIMEOUT_S)
+        await asyncio.wait_for(ended.wait(), TIMEOUT_S)
 
 
 async def test_the_end_waits_for_answers_under_way() -> None:

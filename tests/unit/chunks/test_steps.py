@@ -17,6 +17,7 @@ from proxy.chunks import (
     default_chunking,
 )
 from proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
+from tests.support.processor_time import slowness
 
 SIZE = 200_000
 PARTS = [
@@ -61,6 +62,7 @@ def test_no_text_costs_more_than_its_length(part: str, chunking: ChunkingSetting
 def costs(step: Callable[[], None]) -> tuple[float, float]:
     """Processor seconds of the longest step, and of all. What other tests have left is not gone through."""
     longest = total = 0.0
+    slow = slowness()
     gc.collect()
     gc.freeze()
     while True:
@@ -69,7 +71,8 @@ def costs(step: Callable[[], None]) -> tuple[float, float]:
             step()
         except StopIteration:
             gc.unfreeze()
-            return longest, total
+            slow = max(slow, slowness())
+            return longest / slow, total / slow
         finally:
             spent = time.thread_time() - began
             longest, total = max(longest, spent), total + spent

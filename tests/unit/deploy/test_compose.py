@@ -14,6 +14,7 @@ import yaml
 from proxy.settings import Address
 from testbed.releases import RELEASES
 from tests.support.project import ROOT, settings_of
+from tests.support.raw_http import TIMEOUT_S
 
 FILE = ROOT / "compose.yaml"
 _VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
@@ -48,7 +49,7 @@ def _check(compose: dict[str, Any], directory: Path) -> str:
     file = directory / "compose.yaml"
     file.write_text(yaml.safe_dump(compose), encoding="utf-8")
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
-    checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     return "" if checked.returncode == 0 else checked.stdout + checked.stderr
 
 
@@ -67,7 +68,9 @@ def _compose_plugin() -> str | None:
     docker = shutil.which("docker")
     if docker is None:
         return None
-    asked = subprocess.run([docker, "compose", "version"], capture_output=True, timeout=60, check=False)
+    asked = subprocess.run(
+        [docker, "compose", "version"], capture_output=True, timeout=TIMEOUT_S, check=False
+    )
     return docker if asked.returncode == 0 else None
 
 
@@ -76,7 +79,7 @@ def test_docker_compose_reads_it() -> None:
     if docker is None:
         pytest.skip("docker compose is not installed; the schema of the Compose specification is checked")
     command = [docker, "compose", "--file", str(FILE), "config", "--format", "json"]
-    read = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    read = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert read.returncode == 0, read.stderr
     services = json.loads(read.stdout)["services"]
     assert services["proxy"]["depends_on"]["elasticsearch"]["condition"] == "service_healthy"

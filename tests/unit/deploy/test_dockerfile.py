@@ -19,6 +19,7 @@ import yaml
 from proxy.inference.registry.files import state_directory
 from proxy.settings import load
 from tests.support.project import ROOT
+from tests.support.raw_http import TIMEOUT_S
 
 FILE = ROOT / "deploy" / "Dockerfile"
 
@@ -98,7 +99,9 @@ def test_the_package_builds_from_what_is_copied(tmp_path: Path) -> None:
             _copy(ROOT / source, context / target)
     build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
     command = [sys.executable, "-W", "ignore", "-c", build, str(tmp_path)]
-    built = subprocess.run(command, cwd=context, capture_output=True, text=True, timeout=120, check=False)
+    built = subprocess.run(
+        command, cwd=context, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("*.whl")
     packed = set(ZipFile(wheel).namelist())

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+from proxy.connection_faults import ConnectionFault
 from proxy.edge import answers
 from proxy.edge.pool import TargetError, TcpTarget, UnixTarget
 from proxy.settings import UpstreamSettings
@@ -13,7 +14,7 @@ def split(answer: bytes) -> tuple[list[bytes], bytes]:
 
 def test_shape() -> None:
     target = TcpTarget.from_settings(UpstreamSettings(url="http://es:9200"))
-    failure = answers.unreachable(target, TargetError("connection refused"))
+    failure = answers.unreachable(target, TargetError(ConnectionFault("connection refused")))
     lines, body = split(answers.render(failure, close=False, opaque_id=b"abc"))
     assert lines == [
         b"HTTP/1.1 502 Bad Gateway",
@@ -45,7 +46,10 @@ def test_too_long_a_body_is_answered_like_elasticsearch_without_one() -> None:
 
 def test_an_absent_application_may_be_asked_again_soon() -> None:
     target = UnixTarget(Path("/secret/app.sock"))
-    for failure in (answers.unreachable(target, TargetError("x")), answers.disconnected(target, "y")):
+    for failure in (
+        answers.unreachable(target, TargetError(ConnectionFault("x"))),
+        answers.disconnected(target, "y"),
+    ):
         lines, body = split(answers.render(failure, close=False))
         assert lines[0] == b"HTTP/1.1 503 Service Unavailable"
         assert b"Retry-After: 1" in lines

@@ -9,6 +9,7 @@ import pytest
 from proxy.edge import listener as listener_module
 from proxy.edge.listener import Listener, ListenError, bind
 from proxy.settings import Address
+from tests.support.raw_http import TIMEOUT_S
 
 
 class Starved(socket.socket):
@@ -40,7 +41,7 @@ async def test_accepting_goes_on_after_the_system_refused(
         starved.setblocking(False)
         listener = Listener([starved], Greeting, 10)
         reader, writer = await asyncio.open_connection(*starved.getsockname())
-        assert await asyncio.wait_for(reader.read(), 60) == b"hello"
+        assert await asyncio.wait_for(reader.read(), TIMEOUT_S) == b"hello"
         writer.close()
         await writer.wait_closed()
         listener.close()

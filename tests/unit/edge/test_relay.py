@@ -20,6 +20,7 @@ from proxy.edge.state import EdgeState
 from proxy.observe.metrics import EdgeMetrics
 from proxy.settings import EdgeSettings
 from tests.support.memory_transport import MemoryTransport
+from tests.support.waiting import until_true
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 GET = b"GET / HTTP/1.1\r\n\r\n"
@@ -293,9 +294,7 @@ class TestLingering:
         return Relay()
 
     async def closed(self, relay: Relay) -> None:
-        async with asyncio.timeout(60):
-            while not relay.at_client.is_closing():  # noqa: ASYNC110  # a transport has no event
-                await asyncio.sleep(0.001)
+        await until_true(relay.at_client.is_closing)
 
     async def test_ends_after_a_while(self, refused: Relay) -> None:
         refused.client.data_received(b"NONSENSE\r\n\r\n")

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxy.engine.batch import Batch, Row
+from tests.support.raw_http import TIMEOUT_S
 
 
 def row(length: int, first: int = 0) -> Row:
@@ -30,7 +31,7 @@ class SumBackend:
     def score(self, batch: Batch) -> NDArray[np.float32]:
         self.batches.append(batch)
         self.entered.release()
-        assert self.gate.wait(30)
+        assert self.gate.wait(TIMEOUT_S)
         if self._before is not None:
             self._before(batch)
         starts = np.cumsum(batch.lengths) - batch.lengths

@@ -15,6 +15,7 @@ from proxy.engine import journal as journals
 from proxy.engine.batch import Batch, Row
 from proxy.engine.scoring import CrossEncoder, LoadedModel
 from proxy.settings import EngineSettings, ModelSettings
+from tests.support.raw_http import TIMEOUT_S
 from tests.support.waiting import until_true
 
 HANGS: Final = "hangs"
@@ -110,10 +111,10 @@ async def test_all_calls_end_and_the_model_is_named(
     await engine.start()
     await engine.rerank("good", "a query", ["a text"])
     hung = asyncio.create_task(engine.rerank("bad", "a query", [HANGS]))
-    await asyncio.to_thread(gate.entered.wait, 30)
+    await asyncio.to_thread(gate.entered.wait, TIMEOUT_S)
     # Behind a batch that hangs no other gets its turn.
     waiting = asyncio.create_task(engine.rerank("good", "a query", ["another"])) if where == "batch" else None
-    await asyncio.wait_for(told.event.wait(), 30)
+    await asyncio.wait_for(told.event.wait(), TIMEOUT_S)
     with pytest.raises(InferenceError, match="without an end for"):
         await hung
     for call in (waiting, engine.rerank("good", "a query", ["a third"])):
@@ -167,7 +168,7 @@ async def test_closing_waits_for_nothing_that_has_no_end(gate: Gate, told: Told,
     engine = Engine(settings, EngineSettings(), journal=journal, on_hang=told)
     await engine.start()
     hung = asyncio.create_task(engine.rerank("bad", "a query", [HANGS]))
-    await asyncio.to_thread(gate.entered.wait, 30)
+    await asyncio.to_thread(gate.entered.wait, TIMEOUT_S)
     await engine.close()
     with pytest.raises(EngineClosedError):
         await hung

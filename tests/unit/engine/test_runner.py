@@ -20,6 +20,7 @@ from proxy.engine.runner import Runner
 from proxy.engine.scheduler import JobState, Lane, Request, Scheduler
 from proxy.engine.watchdog import Watchdog
 from proxy.settings import EngineSettings
+from tests.support.raw_http import TIMEOUT_S
 from tests.unit.engine.doubles import SumBackend, row
 
 BUDGET = 100
@@ -61,7 +62,7 @@ class Bench:
         self, backend: SumBackend, name: str, firsts: Sequence[int], length: int = 10
     ) -> list[float]:
         _, future = self.submit(backend, name, firsts, length)
-        return await asyncio.wait_for(future, 30)
+        return await asyncio.wait_for(future, TIMEOUT_S)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 async def entered(backend: SumBackend) -> None:
     """Wait until a batch has reached the device."""
-    assert await asyncio.to_thread(backend.entered.acquire, timeout=30)
+    assert await asyncio.to_thread(backend.entered.acquire, timeout=TIMEOUT_S)
 
 
 async def taken(request: Request) -> None:
@@ -167,11 +168,38 @@ async def test_a_score_that_is_no_number_is_an_error_and_not_remembered(bench: B
 
     backend = Broken()
     first, second = bench.submit(backend, "a", [7, 8])[1], bench.submit(backend, "b", [9])[1]
-    with pytest.raises(InferenceError, match=r"no finite number.*engine\.dtype"):
+    with pytest.raises(InferenceError, match=r"no finite number for 1 of 3 texts; .*copy the model again"):
         await first
     assert await second == [9.0]
     assert bench.cache.get(b"a7") is None
     assert bench.cache.get(b"a8") is not None
+
+
+@pytest.mark.parametrize("broken", [{7}, {1, 10}, {3, 4, 5}])
+async def test_what_is_in_a_batch_with_a_broken_row_is_scored(bench: Bench, broken: set[int]) -> None:
+    def some_break(batch: Batch) -> None:
+        if broken.intersection(batch.ids.tolist()):
+            raise ValueError("not supported")
+
+    backend = SumBackend(before=some_break)
+    calls = {first: bench.submit(backend, f"{first}:", [first])[1] for first in range(1, 11)}
+    for first, call in calls.items():
+        if first in broken:
+            with pytest.raises(InferenceError, match="not supported"):
+                await call
+        else:
+            assert await call == [first]
+    assert max(map(len, backend.batches)) == 10
+
+
+async def test_a_model_that_always_fails_is_not_asked_for_each_row(bench: Bench) -> None:
+    def breaks(batch: Batch) -> None:
+        raise ValueError("no")
+
+    backend = SumBackend(before=breaks)
+    with pytest.raises(InferenceError, match="no"):
+        await bench.score(backend, "a", range(1, 101), length=1)
+    assert len(backend.batches) < 30
 
 
 async def test_closing_ends_what_waits_and_what_runs() -> None:

@@ -13,6 +13,7 @@ from proxy.engine.errors import ModelLoadError
 from proxy.engine.source import fingerprint, resolve
 from tests.support import model_hub
 from tests.support.model_hub import COMMIT
+from tests.support.raw_http import TIMEOUT_S
 
 
 def test_a_directory_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -71,7 +72,9 @@ def resolve_elsewhere(source: str, hub: str, cache: Path) -> "subprocess.Complet
     code = f"from proxy.engine.source import resolve; print(resolve({source!r}, None, offline=False))"
     environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
 
 
 def refusal(done: "subprocess.CompletedProcess[str]") -> str:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from proxy.observe.log import MAX_LINE, MAX_TRACEBACK, Formatter, adopt_libraries, one_line, printable
 from tests.support.project import ROOT
+from tests.support.raw_http import TIMEOUT_S
 
 RECORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")
 FORGED = "2026-01-01 00:00:00,000 CRITICAL proxy: all is lost"
@@ -161,7 +162,12 @@ PROGRAM = textwrap.dedent(
 
 def test_whatever_way_python_code_takes_it_is_in_the_form_of_the_log() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, timeout=60, check=False, text=True
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        text=True,
     )
     assert (done.returncode, done.stdout) == (1, "")
     written = done.stderr.splitlines()

@@ -17,6 +17,7 @@ from proxy.settings import EndpointSettings
 from proxy.upstream import Reply, UpstreamRefusedError
 from tests.support import retrievers
 from tests.support.endpoints import LATE, local_endpoints
+from tests.support.raw_http import TIMEOUT_S
 from tests.support.retrievers import linear, pinned, read, rescorer, rrf
 from tests.support.search_app import ENDPOINT, NumberAtTheEnd
 from tests.support.searches import RERANKER, request, reranking
@@ -145,7 +146,7 @@ class TestSearches:
             return found(hit("1"))
 
         tree = Tree(dict.fromkeys("abc", together))
-        await asyncio.wait_for(tree.evaluate(rrf(A, rrf(B, C))), 60)
+        await asyncio.wait_for(tree.evaluate(rrf(A, rrf(B, C))), TIMEOUT_S)
 
     async def test_what_is_given_up_gives_up_its_searches(self) -> None:
         begun, given_up = asyncio.Event(), asyncio.Event()
@@ -159,11 +160,11 @@ class TestSearches:
             raise AssertionError
 
         evaluation = asyncio.create_task(Tree({"a": never, "b": found()}).evaluate(rrf(rrf(A), B)))
-        await asyncio.wait_for(begun.wait(), 60)
+        await asyncio.wait_for(begun.wait(), TIMEOUT_S)
         evaluation.cancel()
         with pytest.raises(asyncio.CancelledError):
             await evaluation
-        await asyncio.wait_for(given_up.wait(), 60)
+        await asyncio.wait_for(given_up.wait(), TIMEOUT_S)
 
     async def test_a_reranker_with_no_window_is_refused_before_any_search(self) -> None:
         tree = Tree({})

@@ -15,6 +15,7 @@ import pytest
 from proxy.inference.registry.key_ring import KeyRing
 from proxy.inference.registry.keys import new_key
 from tests.support.project import ROOT
+from tests.support.raw_http import TIMEOUT_S
 from tests.support.stores import ODD_IDS, endpoint, modes, open_file_store, refusal
 
 SOON_S, LATE_S = 0.01, 3600.0
@@ -137,7 +138,7 @@ def test_processes_at_once_lose_nothing_and_agree_on_a_key(state: Path) -> None:
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0
 
     async def read() -> dict[str, Any]:

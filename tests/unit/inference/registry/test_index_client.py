@@ -148,6 +148,7 @@ def test_each_meaning_is_one_of_a_refusal_that_is_tested() -> None:
     assert [meaning.type for meaning in MEANINGS if meaning not in met] == [
         "index_not_found_exception",
         "no_elasticsearch",
+        "unreached",
     ]
     assert explain(RefusedError(404, "index_not_found_exception", ""), "i") == (
         500,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from proxy.inference.registry.key_ring import AlteredError, KeyRing, UnknownKeyError, key_id
 from proxy.inference.registry.keys import OwnKeys, check_registry, configured_keys, new_key, parse_keys
 from proxy.settings import InvalidSettingsError, RegistrySettings, load
+from tests.support.raw_http import TIMEOUT_S
 
 KEYS = st.binary(min_size=32, max_size=32)
 
@@ -153,5 +154,5 @@ def test_nothing_heavy_is_imported() -> None:
         "print(sorted(heavy & set(sys.modules)))"
     )
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -66,7 +66,7 @@ async def test_nobody_listens() -> None:
     assert refusal.status == 400
     assert str(refusal) == (
         "Failed to send request from inference entity id [mine] to [http://127.0.0.1:9/rerank]: "
-        "Connection refused"
+        "connection refused"
     )
     assert remote.metric("calls_total", service="hugging_face", outcome="no_answer") == 1
 

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from proxy.inference.endpoints import Endpoint
 from proxy.inference.failures import InferenceFailedError
+from tests.support.raw_http import Wire, raw_server
 from tests.support.remote import Remote
+from tests.support.tls import Authority
 from tests.support.vendors.raw import KEEP, RawVendor, Script, http, once, serving_raw
 
 GOOD = http(b'[{"index": 0, "score": 1.5}]')
@@ -102,7 +105,7 @@ async def test_a_refusal_is_tried_again_when_it_is_whole() -> None:
 async def test_a_connection_that_cannot_be_opened_is_tried_again() -> None:
     remote = Remote()
     settings = {"api_key": "key-0123456789", "url": "http://127.0.0.1:9/rerank"}
-    assert "Connection refused" in await scores(remote, remote.endpoint("hugging_face", settings))
+    assert "connection refused" in await scores(remote, remote.endpoint("hugging_face", settings))
     await remote.client.close()
     assert remote.clock.slept[:3] == [1, 2, 4]
 
@@ -122,3 +125,26 @@ async def test_what_comes_later_is_not_the_next_answer_either() -> None:
         await vendor.interrupt(late)
         assert await scores(remote, endpoint) == [1.5]
         assert vendor.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("has_tls", "words"),
+    [
+        (False, "the TLS handshake failed: it does not speak TLS"),
+        (True, "its certificate is not trusted: unable to get local issuer certificate"),
+    ],
+)
+async def test_what_tls_says_is_said(tmp_path: Path, has_tls: bool, words: str) -> None:
+    tls = Authority(tmp_path).issue().server() if has_tls else None
+
+    async def serve(wire: Wire) -> None:
+        await wire.read_some()
+        await wire.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+    async with raw_server(serve, tls=tls) as server:
+        remote = Remote()
+        url = f"https://127.0.0.1:{server.port}/rerank"
+        endpoint = remote.endpoint("hugging_face", {"api_key": "k", "url": url})
+        assert str(await scores(remote, endpoint)).endswith(words)
+        assert remote.clock.slept == []
+        await remote.client.close()

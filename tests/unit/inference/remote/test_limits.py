@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.inference.ranking import RerankInput
@@ -38,7 +38,6 @@ def fits(text: bytes, values: int, size: int) -> bool:
 
 
 @given(VALUES, st.integers(1, 10))
-@settings(deadline=None)
 def test_values_are_never_counted_too_few(value: object, size: int) -> None:
     text = json.dumps(value).encode()
     within = count(value) - 1

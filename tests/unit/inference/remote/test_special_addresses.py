@@ -4,7 +4,7 @@ import ipaddress
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.inference.remote.special_addresses import SPECIAL_V4, SPECIAL_V6, is_public, literal
@@ -69,20 +69,17 @@ def test_public_addresses(address: str) -> None:
 
 @pytest.mark.parametrize("form", ["::ffff:{}", "64:ff9b::{}"])
 @given(address=st.ip_addresses(v=4))
-@settings(deadline=None)
 def test_an_address_within_another_counts_for_itself(form: str, address: ipaddress.IPv4Address) -> None:
     assert public(form.format(address)) == is_public(address)
 
 
 @given(st.ip_addresses(v=4))
-@settings(deadline=None)
 def test_an_address_within_6to4_counts_for_itself(address: ipaddress.IPv4Address) -> None:
     within = ipaddress.IPv6Address((0x2002 << 112) | (int(address) << 80))
     assert is_public(within) == is_public(address)
 
 
 @given(st.ip_addresses(v=6))
-@settings(deadline=None)
 def test_nothing_is_public_that_python_calls_private(address: ipaddress.IPv6Address) -> None:
     embeds = address in ipaddress.ip_network("64:ff9b::/96") or address.sixtofour or address.ipv4_mapped
     assert embeds or address.is_global or not is_public(address)

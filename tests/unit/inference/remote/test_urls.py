@@ -1,7 +1,7 @@
 """Settings that become parts of a URL."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -17,7 +17,6 @@ from proxy.inference.remote.urls import (
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_a_segment_stays_one(value: str) -> None:
     try:
         url = URL(f"https://host/a/{segment(value)}/b?c=d")
@@ -30,7 +29,6 @@ def test_a_segment_stays_one(value: str) -> None:
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_an_authority_is_a_host_and_a_port(value: str) -> None:
     try:
         url = URL(f"https://{authority(value)}/a?b=c")

@@ -278,6 +278,28 @@ async def test_another_content_type_is_read_all_the_same(case: Case) -> None:
 
 
 @each_service
+async def test_a_byte_order_mark_is_no_part_of_an_answer(case: Case) -> None:
+    """Of a success, and of a refusal, whose reason is told."""
+    async with remote_case(case, retry_total_s=0) as (remote, vendor, endpoint):
+        honest = json.dumps(case.wire.answer(Asked("q", ["a", "b"]), [(1, 1.0), (0, 0.5)]))
+        for coding in ("utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-32-be"):
+            marked = honest if coding in ("utf-8-sig", "utf-16", "utf-32") else f"\ufeff{honest}"
+            vendor.says(marked.encode(coding), content_type="application/json")
+            assert pairs(await ranking(remote, endpoint, ["a", "b"])) == [(1, 1.0), (0, 0.5)]
+        for broken in (
+            b"\xef\xbb\xbf\xff{",
+            b"\xff\xfe{",
+            b"\xef\xbb\xbf",
+            b"\xef\xbb",
+            b"\xff\xfe\x00\x00\x01",
+        ):
+            vendor.says(broken, content_type="application/json")
+            assert str(await failure(remote, endpoint)).startswith("Failed to read the answer")
+        vendor.says(b'\xef\xbb\xbf{"message": "not today"}', status=400)
+        assert "not today" in str(await failure(remote, endpoint))
+
+
+@each_service
 async def test_results_that_nobody_could_use(case: Case) -> None:
     not_finite = "returned a score that is not a finite number"
     useless: dict[str, tuple[list[tuple[Any, Any]], str]] = {
@@ -440,10 +462,14 @@ async def test_the_rate_limit_is_kept(case: Case) -> None:
         ]
         for each in endpoints:
             assert len((await ranking(remote, each)).docs) == 3
-        (waited,) = remote.clock.slept
-        assert 29 < waited <= 30
+        assert remote.clock.slept == [pytest.approx(30)]
+        await remote.clock.sleep(1e6)  # so that the deadline below is not the event loop's for a while
+        for each in endpoints[:2]:
+            await ranking(remote, each)
+        request = RerankInput("q", TEXTS, task_settings=config.task_settings)
+        soon = Deadline(remote.clock.now() + 29, "29s", "[search.timeout_s: 29s]")
         with pytest.raises(InferenceFailedError) as raised:
-            await ranking(remote, endpoints[0])
+            await endpoints[0].rank(request, soon)
         assert (raised.value.status, raised.value.cause.type) == (429, "es_rejected_execution_exception")
 
 

@@ -1,0 +1,111 @@
+"""Why a server cannot be connected to, in words for people: the same, whoever connects to whom.
+
+What the system says has a number, and what TLS says has one too, of its own counting: read as the system's,
+each of its faults would be 1, "Operation not permitted".
+"""
+
+import os
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+_WRAPPED: Final = ("certificate_error", "os_error", "reason")
+"""Where clients keep the error that they wrap in their own."""
+_OTHER_HOST: Final = frozenset({62, 64})
+_OTHER_TIME: Final = frozenset({9, 10})
+_NO_TLS: Final = frozenset(
+    {
+        "HTTP_REQUEST",
+        "PACKET_LENGTH_TOO_LONG",
+        "RECORD_LAYER_FAILURE",
+        "UNKNOWN_PROTOCOL",
+        "WRONG_VERSION_NUMBER",
+    }
+)
+_NUMBERED: Final = re.compile(r"\[Errno (\d+)\]")
+
+
+class Kind(Enum):
+    """What has to be put right."""
+
+    AUTHORITY = "the certificate is signed by nobody who is trusted"
+    HOST = "the certificate is for another host"
+    TIME = "the certificate is not valid today"
+    NO_TLS = "the server does not speak TLS"
+    OTHER = "anything else"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFault:
+    """What a server did wrong, or what stands between.
+
+    Attributes:
+        words: They name no host, which may be a secret.
+    """
+
+    words: str
+    kind: Kind = Kind.OTHER
+
+
+def connection_fault(error: BaseException, limit: str | None = None) -> ConnectionFault:
+    """What an attempt to connect ended with.
+
+    Args:
+        error: Of the system, of TLS, or of a client that wraps such.
+        limit: How long the attempt might take, and what says so.
+    """
+    error = _innermost(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _of_certificate(error)
+    if isinstance(error, ssl.SSLError):
+        return _of_tls(error)
+    return ConnectionFault(_of_system(error, limit))
+
+
+def _innermost(error: BaseException) -> BaseException:
+    for name in _WRAPPED:
+        wrapped = getattr(error, name, None)
+        if isinstance(wrapped, BaseException):
+            return _innermost(wrapped)
+    return error
+
+
+def _of_certificate(error: ssl.SSLCertVerificationError) -> ConnectionFault:
+    kind, why = Kind.AUTHORITY, error.verify_message
+    if error.verify_code in _OTHER_HOST:
+        kind, why = Kind.HOST, "it is for another host"
+    elif error.verify_code in _OTHER_TIME:
+        kind = Kind.TIME
+    return ConnectionFault(f"its certificate is not trusted: {why}", kind)
+
+
+def _of_tls(error: ssl.SSLError) -> ConnectionFault:
+    failed = "the TLS handshake failed"
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return ConnectionFault(f"{failed}: it closed the connection")
+    if error.reason in _NO_TLS:
+        return ConnectionFault(f"{failed}: it does not speak TLS", Kind.NO_TLS)
+    why = error.reason.replace("_", " ").lower() if error.reason else "for an unknown reason"
+    return ConnectionFault(f"{failed}: {why}")
+
+
+def _of_system(error: BaseException, limit: str | None) -> str:
+    if isinstance(error, TimeoutError):
+        return "no connection in time" if limit is None else f"no connection within {limit}"
+    if isinstance(error, socket.gaierror):
+        return f"its host name cannot be resolved: {(error.strerror or 'unknown').lower()}"
+    if isinstance(error, UnicodeError):
+        return "its host name cannot be resolved: it is none"
+    if isinstance(error, FileNotFoundError):
+        return "no such socket"
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    # One name may have several addresses, each of which was tried.
+    if numbers := dict.fromkeys(map(int, _NUMBERED.findall(str(error)))):
+        return ", ".join(os.strerror(number).lower() for number in numbers)
+    if isinstance(error, ConnectionError) and not str(error):
+        return "the TLS handshake failed: it closed the connection"  # nothing else is exchanged so early
+    return str(error) or type(error).__name__

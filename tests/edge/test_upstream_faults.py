@@ -1,0 +1,204 @@
+"""What is wrong with upstream is said in the same words by all who connect to it, and what to do with it."""
+
+import json
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from multidict import CIMultiDict
+
+from proxy.app.upstream import UpstreamClient
+from proxy.cli.commands import run_checks
+from proxy.edge.server import Edge
+from proxy.errors import ElasticsearchError
+from proxy.inference.registry.index_client import IndexClient
+from proxy.inference.registry.index_store import IndexStore
+from proxy.settings import Settings, load
+from tests.edge.samples import GET
+from tests.support.raw_http import OK, Serve, Wire, answering, connect, raw_server
+from tests.support.stores import Watched, refusal
+from tests.support.tls import Authority, self_signed
+
+CONNECT = "cannot connect to Elasticsearch at [URL]: "
+NOT_TRUSTED = f"{CONNECT}its certificate is not trusted: "
+HANDSHAKE = f"{CONNECT}the TLS handshake failed: "
+AUTHORITY = "; name the authority that signed it with the setting [upstream.ca_certs]"
+HOST = "; give [upstream.url] a host name that the certificate is for"
+TIME = "; have it renewed, or put the clock of this machine right"
+RUNNING = "; check that it is running and that the setting [upstream.url] is right"
+LOOK = "; check its log, and what stands between it and the proxy"
+
+
+async def speak(wire: Wire) -> None:
+    await answering(OK)[0](wire)
+
+
+async def answer_in_plain(wire: Wire) -> None:
+    await wire.read_some()
+    await wire.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+
+async def hang_up(wire: Wire) -> None:
+    await wire.read_some()
+
+
+async def reset(wire: Wire) -> None:
+    await wire.read_some()
+    wire.reset()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where certificates are made."""
+
+    directory: Path
+    authority: Authority
+    stranger: Authority
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    directory = tmp_path_factory.mktemp("tls")
+    return Place(directory, Authority(directory), Authority(directory, "Stranger"))
+
+
+MakeTls = Callable[[Place], ssl.SSLContext | None]
+
+
+def plain(place: Place) -> None:
+    return None
+
+
+FAULTS: dict[str, tuple[Serve, MakeTls, str, str]] = {
+    "a port without TLS": (
+        answer_in_plain,
+        plain,
+        "https",
+        f"{HANDSHAKE}it does not speak TLS; when it is meant to be plain HTTP, begin [upstream.url] with http://",
+    ),
+    "signed by itself": (
+        speak,
+        lambda place: self_signed(place.directory).server(),
+        "https",
+        f"{NOT_TRUSTED}self-signed certificate{AUTHORITY}",
+    ),
+    "signed by a stranger": (
+        speak,
+        lambda place: place.stranger.issue("theirs").server(),
+        "https",
+        f"{NOT_TRUSTED}unable to get local issuer certificate{AUTHORITY}",
+    ),
+    "for another name": (
+        speak,
+        lambda place: place.authority.issue("name", hosts=["es.example"]).server(),
+        "https",
+        f"{NOT_TRUSTED}it is for another host{HOST}",
+    ),
+    "for another address": (
+        speak,
+        lambda place: place.authority.issue("address", hosts=["127.0.0.9"]).server(),
+        "https",
+        f"{NOT_TRUSTED}it is for another host{HOST}",
+    ),
+    "expired": (
+        speak,
+        lambda place: place.authority.issue("old", begins_days=-3, ends_days=-1).server(),
+        "https",
+        f"{NOT_TRUSTED}certificate has expired{TIME}",
+    ),
+    "of tomorrow": (
+        speak,
+        lambda place: place.authority.issue("young", begins_days=1, ends_days=3).server(),
+        "https",
+        f"{NOT_TRUSTED}certificate is not yet valid{TIME}",
+    ),
+    "hangs up on TLS": (
+        hang_up,
+        plain,
+        "https",
+        f"{HANDSHAKE}it closed the connection{RUNNING}",
+    ),
+    "resets TLS": (
+        reset,
+        plain,
+        "https",
+        f"{CONNECT}connection reset by peer{RUNNING}",
+    ),
+    "TLS behind http": (
+        speak,
+        lambda place: place.authority.issue().server(),
+        "http",
+        f"Elasticsearch at [URL] closed the connection before it answered{LOOK}; when it expects TLS, begin "
+        "[upstream.url] with https://",
+    ),
+}
+
+
+async def test_nobody_listens(app_socket: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        await check_words(app_socket, {"url": url}, f"{CONNECT}connection refused{RUNNING}")
+
+
+async def said_by_the_edge(settings: Settings, app_socket: Path) -> str:
+    edge = Edge(settings, app_socket)
+    await edge.start()
+    try:
+        async with connect(edge.address.port) as client:
+            await client.send(GET)
+            answer = await client.read_message()
+    finally:
+        await edge.stop()
+    assert answer.status == 502
+    return str(json.loads(answer.body)["error"]["reason"])
+
+
+async def said_of_a_search(settings: Settings) -> str:
+    client = UpstreamClient(settings.upstream, settings.search)
+    try:
+        with pytest.raises(ElasticsearchError) as raised:
+            await client.request("GET", "/", b"", CIMultiDict())
+    finally:
+        await client.close()
+    assert raised.value.status == 502
+    return str(raised.value)
+
+
+async def said_of_the_registry(settings: Settings) -> str:
+    client = IndexClient(settings.upstream, settings.registry)
+    async with Watched(IndexStore(client, "i", None, 3600.0)) as watched:
+        failure = await refusal(watched.store.refresh())
+    assert failure.status == 502
+    return str(failure)
+
+
+async def said_by_check(settings: Settings) -> dict[str, str]:
+    lines: list[str] = []
+    assert not await run_checks(settings, lines.append)
+    return {line[:19]: line[19:] for line in lines}
+
+
+@pytest.mark.parametrize(("serve", "tls", "scheme", "words"), FAULTS.values(), ids=FAULTS)
+async def test_the_words_are_the_same_everywhere(
+    app_socket: Path, place: Place, serve: Serve, tls: MakeTls, scheme: str, words: str
+) -> None:
+    async with raw_server(serve, tls=tls(place)) as server:
+        url = f"{scheme}://127.0.0.1:{server.port}"
+        await check_words(app_socket, {"url": url, "ca_certs": str(place.authority.path)}, words)
+
+
+async def check_words(app_socket: Path, upstream: dict[str, str], words: str) -> None:
+    values = {"listen": "127.0.0.1:0", "upstream": upstream, "registry": {"store": "index"}}
+    settings = load(None, values, {})
+    expected = words.replace("URL", upstream["url"])
+    assert await said_by_the_edge(settings, app_socket) == expected
+    assert await said_of_a_search(settings) == expected
+    in_registry = f"The registry of inference endpoints cannot be read: {expected}"
+    assert await said_of_the_registry(settings) == in_registry
+    checked = await said_by_check(settings)
+    assert checked["upstream   failed  "] == expected
+    assert checked["registry   failed  "] == f"{in_registry} [index rerank-proxy-endpoints]"

@@ -1,0 +1,239 @@
+"""Searches that Elasticsearch answers itself, reranker and all: our evaluation against its own.
+
+A plug-in of the test bed gives the node `text_similarity_reranker`, `rrf` and `linear` on the classes of the
+server that the licensed ones are built on. Points in time, windows, ties, tails, totals, names, highlights,
+explanations and errors are the real code.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from testbed import RunningElasticsearch
+from tests.support.random_searches import (
+    JSON,
+    ODD,
+    SIZE,
+    URL_OPTIONS,
+    bodies,
+    documents,
+    mappings,
+)
+from tests.support.raw_http import TIMEOUT_S
+from tests.support.search_app import SearchApp, search_app
+
+EXAMPLES: Final = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "0"))
+"""How many searches are drawn: few, and always the same, unless `make differential` asks for more."""
+
+EVALUATED: Final = frozenset({"diversify", "linear", "rescorer", "rrf"})
+INDICES: Final = (("one", 2, SIZE, "nested"), ("two", 1, SIZE // 2, "object"), ("three", 3, SIZE, "object"))
+TARGETS: Final = ("one", "two", "three", "one,two", "one,three")
+
+
+@dataclass
+class Both:
+    """The node, and the application in front of it."""
+
+    app: SearchApp
+    url: str
+    runner: asyncio.Runner
+
+    def compare(self, target: str, body: JSON) -> Any:
+        """The answer that both give."""
+        (status, ours), (natives, native) = self.runner.run(self._ask(target, body))
+        assert comparable(ours) == comparable(native)
+        assert status == natives
+        return native
+
+    async def _ask(self, target: str, body: JSON) -> tuple[tuple[int, Any], tuple[int, Any]]:
+        ours = await self.app.call("POST", target, body)
+        async with self.app.session.post(self.url + target, json=body) as reply:
+            return (ours.status, ours.json()), (reply.status, await reply.json(content_type=None))
+
+
+@pytest.fixture(scope="module")
+def both(native: RunningElasticsearch) -> Iterator[Both]:
+    call = native.server.call
+    for name, shards, count, parts in INDICES:
+        settings_ = {"number_of_shards": shards, "number_of_replicas": 0}
+        assert call("PUT", f"/{name}", {"settings": settings_, "mappings": mappings(parts)}).status == 200
+        lines = [
+            line for n, each in enumerate(documents(count)) for line in ({"index": {"_id": f"{n}"}}, each)
+        ]
+        bulk = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        assert call("POST", f"/{name}/_bulk?refresh=true", bulk).json()["errors"] is False
+    with asyncio.Runner() as runner:
+        serving = search_app(native.url, evaluate=EVALUATED)
+        yield Both(runner.run(serving.__aenter__()), native.url, runner)
+        runner.run(serving.__aexit__(None, None, None))
+    for name, *_ in INDICES:
+        call("DELETE", f"/{name}")
+
+
+def comparable(answer: Any, path: tuple[str, ...] = ()) -> Any:
+    """Without what differs from run to run; of a profile, the root of each query."""
+    if isinstance(answer, list):
+        return [comparable(each, path) for each in answer]
+    if not isinstance(answer, Mapping):
+        return answer
+    if path == ("profile",):
+        return sorted(map(profiled, answer["shards"]))
+    return {name: 0 if name == "took" else comparable(value, (*path, name)) for name, value in answer.items()}
+
+
+def profiled(shard: Any) -> Any:
+    roots = [query for search in shard["searches"] for query in search["query"]]
+    return shard["id"], [(query["type"], query["description"]) for query in roots]
+
+
+def explains(body: JSON, options: str) -> bool:
+    return "explain" in body or "explain=true" in options
+
+
+def is_known_to_differ(body: JSON, options: str) -> bool:
+    """See "Known differences" in docs/native-behaviour.md."""
+    rescored_vector = '"rescorer": {"retriever": {"knn"' in json.dumps(body)
+    if "profile" in body and ("indices_boost" in body or {"rrf", "linear"} & body["retriever"].keys()):
+        return True
+    return rescored_vector and explains(body, options)
+
+
+@pytest.mark.timeout(0 if EXAMPLES else 3 * TIMEOUT_S)
+@settings(max_examples=EXAMPLES or 250, derandomize=not EXAMPLES)
+@given(
+    body=bodies(),
+    index=st.sampled_from(TARGETS),
+    options=st.lists(st.sampled_from(URL_OPTIONS), max_size=2, unique=True).map("&".join),
+)
+def test_any_search(both: Both, index: str, body: JSON, options: str) -> None:
+    assume(not is_known_to_differ(body, options))
+    both.compare(f"/{index}/_search?{options}", body)
+
+
+def standard(query: JSON, **options: Any) -> JSON:
+    return {"standard": {"query": query, **options}}
+
+
+def reranker(child: JSON, **options: Any) -> JSON:
+    given = {"field": "text", "inference_text": "q", "rank_window_size": 6, **options}
+    return {"text_similarity_reranker": {"retriever": child, **given}}
+
+
+def rrf(*children: JSON, **options: Any) -> JSON:
+    return {"rrf": {"retrievers": list(children), "rank_window_size": 6, **options}}
+
+
+ALL: Final = standard({"match_all": {}})
+CRIME: Final = standard({"match": {"text": "crime"}})
+NAMED: Final = standard({"match": {"text": {"query": "crime", "_name": "clause"}}})
+KNN: Final = {"knn": {"field": "v", "query_vector": [3, 1], "k": 6, "num_candidates": 20}}
+GROUPS: Final = {"g": {"terms": {"field": "group"}}, "o": {"terms": {"field": "odd"}}}
+HIGHLIGHT: Final[JSON] = {"highlight": {"fields": {"text": {}}}}
+FILTERED: Final = standard({"match": {"text": "punishment"}}, filter={"range": {"n": {"gte": 12}}})
+LEAST: Final = standard({"match": {"text": "crime"}}, min_score=0.1)
+
+SEARCHES: Final[dict[str, JSON]] = {
+    "aggregations where min_score leaves some": {"retriever": reranker(ALL, min_score=3), "aggs": GROUPS},
+    "and without hits": {"retriever": reranker(ALL, min_score=3), "aggs": GROUPS, "size": 0},
+    "aggregations where min_score leaves none": {"retriever": reranker(ALL, min_score=99), "aggs": GROUPS},
+    "aggregations and a top-level min_score": {"retriever": reranker(ALL), "aggs": GROUPS, "min_score": 4},
+    "aggregations and a child's min_score": {"retriever": reranker(LEAST), "aggs": GROUPS},
+    "a vector search whose documents lack text": {"retriever": reranker(KNN), "aggs": GROUPS},
+    "a vector search without any text": {"retriever": reranker(KNN, field="missing"), "aggs": GROUPS},
+    "a vector search and a raw min_score": {"retriever": reranker(KNN, min_score=2)},
+    "a clause's name": {"retriever": reranker(NAMED)},
+    "a clause's name beside a filter": {"retriever": reranker(NAMED, filter=ODD)},
+    "names' scores": {"retriever": reranker(NAMED, filter=ODD, _name="top")},
+    "highlights of all leaves": {"retriever": reranker(rrf(KNN, FILTERED)), **HIGHLIGHT},
+    "highlights of what explains": {"retriever": reranker(rrf(KNN, FILTERED)), **HIGHLIGHT, "explain": True},
+    "highlights without the tail": {"retriever": rrf(FILTERED), **HIGHLIGHT, "track_total_hits": False},
+    "the plain highlighter": {
+        "retriever": reranker(CRIME, filter=ODD),
+        "highlight": {"type": "plain", "fields": {"text": {}}},
+    },
+    "a score that underflows": {"retriever": reranker(CRIME, field="low"), "explain": True},
+    "scores that underflow in a sum": {
+        "retriever": {
+            "linear": {
+                "retrievers": [{"retriever": reranker(CRIME, field="low"), "weight": 2}],
+                "rank_window_size": 6,
+            }
+        },
+        "explain": True,
+    },
+    "boosts of indices": {
+        "retriever": reranker(rrf(CRIME, KNN)),
+        "indices_boost": [{"o*": 7}, {"two": 0.5}],
+        "explain": True,
+    },
+    "failures that are allowed": {
+        "retriever": reranker(CRIME, inference_id="unknown", allow_rerank_failures=True)
+    },
+    "the same below a collapsed child": {
+        "retriever": reranker(
+            standard({"match": {"text": "crime"}}, collapse={"field": "group"}),
+            inference_id="unknown",
+            allow_rerank_failures=True,
+        )
+    },
+    "nobody asks for an endpoint where nothing is found": {
+        "retriever": reranker(rrf(standard({"match_none": {}})), inference_id="unknown")
+    },
+}
+
+
+@pytest.mark.parametrize("index", ["one", "one,two"])
+@pytest.mark.parametrize("body", SEARCHES.values(), ids=SEARCHES.keys())
+def test_searches(both: Both, index: str, body: JSON) -> None:
+    answer = both.compare(f"/{index}/_search?include_named_queries_score=true", body)
+    assert "hits" in answer
+
+
+PROFILED: Final[dict[str, JSON]] = {
+    "a query": reranker(CRIME),
+    "vectors": reranker(KNN),
+    "several": {"rescorer": {"retriever": CRIME, "rescore": {"query": {"rescore_query": {"match_all": {}}}}}},
+}
+
+
+@pytest.mark.parametrize("index", ["one", "three"])
+@pytest.mark.parametrize("size", [0, 2])
+@pytest.mark.parametrize("retriever", PROFILED.values(), ids=PROFILED.keys())
+def test_profiles(both: Both, index: str, size: int, retriever: JSON) -> None:
+    """Names and places of all queries, and the search that native says it profiled."""
+    body = {"retriever": retriever, "profile": True, "size": size}
+    (_, ours), (_, native) = both.runner.run(both._ask(f"/{index}/_search", body))
+    mine, theirs = ours["profile"], native["profile"]
+    assert shapes(mine) == shapes(theirs)
+    assert mine["request"]["source"]["query"] == theirs["request"]["source"]["query"]
+
+
+def shapes(profile: Any) -> Any:
+    return sorted(
+        (shard["id"], [shape(query) for search in shard["searches"] for query in search["query"]])
+        for shard in profile["shards"]
+    )
+
+
+def shape(query: Any) -> Any:
+    return query["type"], query["description"], [shape(child) for child in query.get("children", ())]
+
+
+def test_highlights_where_expensive_queries_are_not_allowed(both: Both, native: RunningElasticsearch) -> None:
+    """There, terms are highlighted where they match: no query may name the field that shows them all."""
+    setting = "search.allow_expensive_queries"
+    call = native.server.call
+    assert call("PUT", "/_cluster/settings", {"transient": {setting: False}}).status == 200
+    try:
+        body = {"retriever": reranker(CRIME), **HIGHLIGHT}
+        answer = both.runner.run(both.app.call("POST", "/one/_search", body))
+        assert all("highlight" in hit for hit in answer.hits)
+    finally:
+        call("PUT", "/_cluster/settings", {"transient": {setting: None}})

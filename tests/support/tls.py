@@ -1,0 +1,118 @@
+"""Certificates, and servers on 127.0.0.1 whose TLS a client has to refuse."""
+
+import ipaddress
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+LOCAL: Final = ("localhost", "127.0.0.1")
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate and its key, as PEM files.
+
+    Attributes:
+        path: With the certificate.
+        key_path: With its key.
+    """
+
+    path: Path
+    key_path: Path
+
+    def server(self) -> ssl.SSLContext:
+        """How a server shows it."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.path, self.key_path)
+        return context
+
+
+class Authority:
+    """Signs certificates. `path` is a PEM file of its own one, to be trusted."""
+
+    def __init__(self, directory: Path, name: str = "Test Authority") -> None:
+        self._directory: Final = directory
+        self._key: Final = ec.generate_private_key(ec.SECP256R1())
+        self._name: Final = _named(name)
+        now = datetime.now(UTC)
+        certificate = _builder(self._name, self._name, self._key.public_key(), now - _DAY, now + _DAY)
+        certificate = certificate.add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        self.path: Final = _write(
+            directory, name, certificate.sign(self._key, hashes.SHA256()), self._key
+        ).path
+
+    def issue(
+        self, name: str = "good", *, hosts: Sequence[str] = LOCAL, begins_days: int = -1, ends_days: int = 1
+    ) -> Certificate:
+        """Sign a certificate.
+
+        Args:
+            hosts: Names and addresses that it is for.
+            begins_days, ends_days: When it is valid, from now on.
+        """
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+        times = (now + begins_days * _DAY, now + ends_days * _DAY)
+        certificate = _builder(_named(name), self._name, key.public_key(), *times).add_extension(
+            x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
+        )
+        return _write(self._directory, name, certificate.sign(self._key, hashes.SHA256()), key)
+
+
+def self_signed(directory: Path) -> Certificate:
+    """A certificate that no authority has signed."""
+    key, name, now = ec.generate_private_key(ec.SECP256R1()), _named("self-signed"), datetime.now(UTC)
+    certificate = _builder(name, name, key.public_key(), now - _DAY, now + _DAY).add_extension(
+        x509.SubjectAlternativeName([_host(host) for host in LOCAL]), critical=False
+    )
+    return _write(directory, "self-signed", certificate.sign(key, hashes.SHA256()), key)
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    begins: datetime,
+    ends: datetime,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+    )
+
+
+def _write(
+    directory: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+) -> Certificate:
+    stem = name.lower().replace(" ", "-")
+    written = Certificate(directory / f"{stem}.pem", directory / f"{stem}.key")
+    written.path.write_bytes(certificate.public_bytes(Encoding.PEM))
+    written.key_path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return written

@@ -1,0 +1,102 @@
+"""No test of this suite fails because the machine is slow, or busy with other things."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck
+
+from tests.support.project import ROOT
+
+FILES = sorted((ROOT / "tests").rglob("*.py"))
+MAY_SLEEP = {"edge/test_backpressure.py", "lanes.py", "support/app_double.py", "support/waiting.py"}
+"""They look again and again at what no event tells of, or wait for nothing to happen any more."""
+MAY_READ_CLOCKS = {
+    "support/loop_time.py",
+    "support/processor_time.py",
+    "support/waiting.py",
+    "unit/chunks/test_separators.py",
+    "unit/chunks/test_steps.py",
+    "unit/edge/test_costs.py",
+    "unit/xcontent/test_text.py",
+}
+"""They count processor time, in proportion to what this machine needs for other work; one waits for another
+process, and gives up at last."""
+CLOCKS = {"monotonic", "perf_counter", "process_time", "thread_time"}
+
+
+def test_the_whole_suite_has_one_profile() -> None:
+    profile = hypothesis.settings.default
+    assert profile is not None
+    assert profile.deadline is None
+    assert HealthCheck.too_slow in profile.suppress_health_check
+
+
+def calls_in(file: Path) -> Iterator[ast.Call]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield node
+
+
+def in_the_suite(file: Path) -> str:
+    return file.relative_to(ROOT / "tests").as_posix()
+
+
+def name_of(call: ast.Call) -> str:
+    return ast.unparse(call.func)
+
+
+def sets_a_profile(call: ast.Call) -> bool:
+    known = {"deadline", "suppress_health_check"}
+    return name_of(call).endswith("settings") and any(each.arg in known for each in call.keywords)
+
+
+def sleeps(call: ast.Call) -> bool:
+    if name_of(call) not in ("asyncio.sleep", "time.sleep", "sleep"):
+        return False
+    return ast.unparse(call.args[0]) != "0"
+
+
+def limits_by_a_number(call: ast.Call) -> bool:
+    """Whether something has to happen within seconds of its own, rather than `TIMEOUT_S`."""
+    name = name_of(call)
+    limits = [each.value for each in call.keywords if each.arg == "timeout" and "client" not in name]
+    limits += call.args[1:2] if name in ("asyncio.wait_for", "wait_for") else []
+    limits += call.args[:1] if name in ("asyncio.timeout", "timeout") else []
+    return any(isinstance(limit, ast.Constant) and isinstance(limit.value, int | float) for limit in limits)
+
+
+def reads_a_clock(call: ast.Call) -> bool:
+    return name_of(call).rpartition(".")[2] in CLOCKS
+
+
+@pytest.mark.parametrize("file", FILES, ids=in_the_suite)
+def test_no_test_can_fail_for_being_slow(file: Path) -> None:
+    where = in_the_suite(file)
+    for call in calls_in(file):
+        at = f"tests/{where}:{call.lineno}: {ast.unparse(call)}"
+        assert where == "conftest.py" or not sets_a_profile(call), f"{at}: the suite's profile says it"
+        assert where in MAY_SLEEP or not sleeps(call), f"{at}: wait for what is to happen"
+        assert not limits_by_a_number(call), f"{at}: give it TIMEOUT_S"
+        assert where in MAY_READ_CLOCKS or not reads_a_clock(call), f"{at}: see tests.support.processor_time"
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("@settings(max_examples=9, deadline=200)\ndef test() -> None: ...", sets_a_profile),
+        ("hypothesis.settings(suppress_health_check=[])", sets_a_profile),
+        ("time.sleep(0.1)", sleeps),
+        ("asyncio.sleep(SHORT)", sleeps),
+        ("asyncio.wait_for(x, 5)", limits_by_a_number),
+        ("asyncio.timeout(0.1)", limits_by_a_number),
+        ("process.communicate(timeout=60)", limits_by_a_number),
+        ("time.perf_counter()", reads_a_clock),
+    ],
+)
+def test_what_a_slow_machine_could_fail_is_seen(code: str, found: object) -> None:
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    rules = (sets_a_profile, sleeps, limits_by_a_number, reads_a_clock)
+    assert {rule for rule in rules if any(map(rule, calls))} == {found}
