@@ -4,26 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from proxy.observe.outcome import Applied, Skipped
 from proxy.search.answer import rank_docs
 from proxy.search.inner.found import Found
 from proxy.search.language.retrievers import KnnRetriever
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer, elements, members, text
+from proxy.search.run import Run
 
 _NO_VECTORS: Final = "TopQuery{rank_docs:[]}"
 """What is known to match nothing is not profiled."""
+_AN_ID: Final = "_id:["
+"""The identifier of a document, which native does not look up."""
 _NESTED: Final = " #FieldExistsQuery [field=_primary_term]"
 """How the query ends where the mapping has nested documents."""
 
 
-def profiled(
-    profile: bytes,
-    root: Found,
-    outcomes: Sequence[Applied | Skipped],
-    windows: rank_docs.Windows,
-    printer: Printer,
-) -> bytes:
+def profiled(profile: bytes, root: Found, run: Run, printer: Printer) -> bytes:
     """The `profile` object of the final answer.
 
     Native profiles only the final search, whose query it calls ``RankDocsQuery``. Beside its `shards` the
@@ -34,15 +30,16 @@ def profiled(
     """
     sections = members(profile)
     shards = [members(shard) for shard in elements(sections["shards"])]
+    place = 1 if "post_filter" in run.request.others else 0
     order = sorted(range(len(shards)), key=lambda at: _shard_order(shards[at]))
     for index, at in enumerate(order):
-        native = _Native(root, index, windows)
-        shards[at]["searches"] = _renamed(shards[at]["searches"], native, printer)
+        native = _Native(root, index, run.windows)
+        shards[at]["searches"] = _renamed(shards[at]["searches"], native, place, printer)
     sections["shards"] = printer.array([printer.object(shard, 3) for shard in shards], 2)
     if "request" in sections:
-        sections["request"] = _request(sections["request"], rank_docs.as_query(root, windows), printer)
-    if outcomes:
-        sections["reranker"] = printer.value([outcome.profile() for outcome in outcomes], 2)
+        sections["request"] = _request(sections["request"], rank_docs.as_query(root, run.windows), printer)
+    if run.outcomes:
+        sections["reranker"] = printer.value([outcome.profile() for outcome in run.outcomes], 2)
     return printer.object(sections, 1)
 
 
@@ -60,13 +57,18 @@ def _shard_order(shard: dict[str, bytes]) -> tuple[int, str]:
     return int(shard["shard_id"]), text(shard["index"])
 
 
-def _renamed(searches: bytes, native: "_Native", printer: Printer) -> bytes:
-    """Give each search's query native's names."""
+def _renamed(searches: bytes, native: "_Native", place: int, printer: Printer) -> bytes:
+    """Give each search's query native's names.
+
+    Args:
+        place: Of the query among those of the search: filters of hits come before it, of aggregations after.
+    """
     renamed = []
     for search in map(members, elements(searches)):
-        # What follows are the identifiers of documents, which native does not look up.
-        query = native.query(_read(elements(search["query"])[0]))
-        search["query"] = printer.array([_printed(query, printer, 7)], 6)
+        queries = [*map(_read, elements(search["query"]))]
+        queries[place] = native.query(queries[place])
+        shown = (each for each in queries if not each.description.startswith(_AN_ID))
+        search["query"] = printer.array([_printed(query, printer, 7) for query in shown], 6)
         renamed.append(printer.object(search, 5))
     return printer.array(renamed, 4)
 
@@ -104,7 +106,7 @@ class _Native:
     """Makes of the query that was profiled on one shard native's, with the figures that were measured.
 
     Ours is a `bool` of the ranked documents and a filter, the tail. Elasticsearch puts both below a query
-    that keeps nested documents out, and one that says that nobody asks for scores; then only the tail is left.
+    that keeps nested documents out, and one that says that nobody asks for scores; then only the tail stays.
     """
 
     def __init__(self, root: Found, shard: int, windows: rank_docs.Windows) -> None:

@@ -4,7 +4,10 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from proxy.search.run import InnerBytes, Run
 from proxy.upstream import Reply
+from tests.support.endpoints import LATE
+from tests.support.searches import request
 
 Answer = Callable[[str, str, Any], Reply | Awaitable[Reply]]
 """Of method, target, and the body as a value; None where there is none."""
@@ -28,6 +31,17 @@ class ScriptedUpstream:
         self.sent.append((method, target.partition("?")[0], value))
         answered = self._answer(method, target, value)
         return answered if isinstance(answered, Reply) else await answered
+
+
+def a_run(body: Any, **state: Any) -> Run:
+    """A search under way, which sends nothing more.
+
+    Args:
+        body: Of the client's request.
+        state: What it has come to know.
+    """
+    silent = ScriptedUpstream(lambda *_: found())
+    return Run(request(body), silent, InnerBytes(0), deadline=LATE, scores_by=LATE, **state)
 
 
 def hit(id_: str, score: float | None = 1.0, *, shard_doc: int = 0, index: str = "films", **more: Any) -> Any:

@@ -22,14 +22,13 @@ from proxy.search.language.retrievers import (
 )
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer
-from proxy.search.run import InnerBytes, Run
 from proxy.upstream import Reply
-from tests.support.endpoints import LATE
-from tests.support.searches import request, reranking
-from tests.unit.search.doubles import ScriptedUpstream
+from tests.support.searches import reranking
+from tests.unit.search.doubles import a_run
 from tests.unit.search.doubles import found as answer
 
 PIT: Final = b'{"id":"p"}'
+ASKED: Final = {**reranking(), "explain": True}
 FINAL: Final = b'{"query":{},"stored_fields":"_none_","explain":true}'
 LEAF: Final = StandardRetriever(query=b'{"match":{"text":"crime"}}')
 NAMED: Final = StandardRetriever(query=b'{"match":{"text":"other"}}', name="second")
@@ -39,12 +38,6 @@ NESTED: Final = {
     **OWN,
     "details": [{"value": 1.0, "description": "FieldExistsQuery [field=_primary_term]", "details": []}],
 }
-
-
-def run() -> Run:
-    nobody = ScriptedUpstream(lambda *_: answer())
-    asked = request({**reranking(), "explain": True})
-    return Run(asked, nobody, InnerBytes(0), deadline=LATE, scores_by=LATE)
 
 
 def doc(id_: str, score: float, shard_doc: int = 0) -> RankDoc:
@@ -103,7 +96,7 @@ def ids_of(group: Any) -> list[str]:
 async def explain(root: Found, searches: Searches, *hits: Any) -> list[Any]:
     """The explanation of each hit."""
     raw = json.dumps({"max_score": 2.5, "hits": hits}).encode()
-    outer = json.loads(await explained(raw, root, run(), PIT, searches, Printer(pretty=False), FINAL))
+    outer = json.loads(await explained(raw, root, a_run(ASKED), PIT, searches, Printer(pretty=False), FINAL))
     assert outer["max_score"] == 2.5
     assert [(hit["_id"], hit["_score"]) for hit in outer["hits"]] == [
         (hit["_id"], hit["_score"]) for hit in hits
@@ -258,7 +251,7 @@ async def test_the_filters_of_a_vector_search(narrowing: bool) -> None:
         return answer(shown("1", 0.5, rescored(narrowed if narrowing else own)))
 
     raw = json.dumps({"hits": [shown("1")]}).encode()
-    outer = json.loads(await explained(raw, root, run(), PIT, search, Printer(pretty=False), FINAL))
+    outer = json.loads(await explained(raw, root, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL))
     (leaf,) = outer["hits"][0]["_explanation"]["details"]
     if narrowing:
         assert (leaf["value"], leaf["description"]) == (0.75, "sum of:")
@@ -312,7 +305,7 @@ async def test_what_is_no_answer_to_a_search(body: bytes) -> None:
 
     raw = json.dumps({"hits": [shown("1")]}).encode()
     with pytest.raises(ElasticsearchError) as raised:
-        await explained(raw, RERANKED, run(), PIT, search, Printer(pretty=False), FINAL)
+        await explained(raw, RERANKED, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
     assert raised.value.status == 502
 
 
@@ -334,7 +327,7 @@ async def test_hits_that_do_not_say_which_document_they_are() -> None:
 
     root = Found(reranker(LEAF), docs, (Found(LEAF, docs),))
     raw = json.dumps({"hits": [*map(without_id, hits)]}).encode()
-    outer = json.loads(await explained(raw, root, run(), PIT, search, Printer(pretty=False), FINAL))
+    outer = json.loads(await explained(raw, root, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL))
     ranked, other = outer["hits"]
     assert "_id" not in ranked
     assert ranked["_explanation"]["details"] == [weight("crime", "2")]
@@ -348,7 +341,7 @@ async def test_another_page_is_no_answer(page: list[Any]) -> None:
 
     raw = json.dumps({"hits": [without_id(shown("1"))]}).encode()
     with pytest.raises(ElasticsearchError) as raised:
-        await explained(raw, RERANKED, run(), PIT, search, Printer(pretty=False), FINAL)
+        await explained(raw, RERANKED, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
     assert raised.value.status == 502
 
 

@@ -17,6 +17,8 @@ from proxy.search.language.retrievers import (
 )
 from proxy.search.ranks.ranking import RankDoc
 from proxy.search.rawjson import Printer
+from tests.support.searches import reranking
+from tests.unit.search.doubles import a_run
 
 LEAF: Final = StandardRetriever()
 RESCORER: Final = RescorerRetriever(child=LEAF, rescore=(b"{}",))
@@ -57,11 +59,16 @@ def doc(number: int, score: float, shard: int = 0, lucene: int = 0) -> RankDoc:
 
 
 def profile(
-    shards: list[Any], docs: list[RankDoc], retriever: Retriever = RESCORER, outcomes: Any = ()
+    shards: list[Any],
+    docs: list[RankDoc],
+    retriever: Retriever = RESCORER,
+    outcomes: Any = (),
+    **options: Any,
 ) -> Any:
     raw = json.dumps({"shards": shards, "request": {"source": {}}}).encode()
     root = Found(retriever, docs, (Found(LEAF),))
-    return json.loads(profiled(raw, root, outcomes, {"e": 300}, Printer(pretty=False)))
+    run = a_run({**reranking(), **options}, outcomes=[*outcomes], windows={"e": 300})
+    return json.loads(profiled(raw, root, run, Printer(pretty=False)))
 
 
 def described(query: Any) -> Any:
@@ -138,6 +145,42 @@ def test_a_query_without_parts() -> None:
     assert query == ("RankDocsQuery", "RankDocsQuery{rank_docs:[]}", [])
 
 
+FILTER: Final = node("TermQuery", "odd:T")
+IDENTIFIER: Final = node("TermQuery", "_id:[fe 3f]")
+
+
+def test_filters_of_hits_and_of_aggregations_stand_beside_it() -> None:
+    """And the identifiers of documents, which native does not look up, do not."""
+    profiled_ = shard(0, FILTER)
+    profiled_["searches"][0]["query"] += [QUERY, FILTER, IDENTIFIER]
+    answer = profile([profiled_], [doc(1, 2.5)], post_filter={"match_all": {}})
+    types = [query["type"] for query in answer["shards"][0]["searches"][0]["query"]]
+    assert types == ["TermQuery", "RankDocsQuery", "TermQuery"]
+
+
+def test_where_nobody_asks_for_scores_only_the_tail_is_left() -> None:
+    docs = "{rank_docs:[RankDoc{_rank=1, _doc=7, _shard=0, _score=2.5}]}"
+    unscored = node("ConstantScoreQuery", "ConstantScore(text:crime)", TAIL)
+    (query,) = queries(profile([shard(0, unscored)], [doc(1, 2.5, lucene=7)]))
+    (inner,) = query[2]
+    assert query[:2] == ("ConstantScoreQuery", f"ConstantScore(RankDocsQuery{docs})")
+    assert inner[:2] == ("RankDocsQuery", f"RankDocsQuery{docs}")
+    assert [each[:2] for each in inner[2]] == [("TopQuery", f"TopQuery{docs}"), ("TermQuery", "text:crime")]
+
+
+def test_the_request_that_was_profiled_has_natives_query() -> None:
+    raw = json.dumps(
+        {"shards": [], "request": {"source": {"query": {"bool": {}}, "from": 0}, "indices": ["a"]}}
+    )
+    root = Found(RESCORER, [doc(1, 2.5, shard=1, lucene=7)], (Found(LEAF),))
+    answer = json.loads(profiled(raw.encode(), root, a_run(reranking()), Printer(pretty=False)))
+    ranked = {"_rank": 1, "_doc": 7, "_shard": 1, "_score": 2.5}
+    assert answer["request"] == {
+        "source": {"query": {"rank_docs_query": {"rank_docs": [ranked]}}, "from": 0},
+        "indices": ["a"],
+    }
+
+
 def test_all_else_stays_as_it_is() -> None:
     search = shard(0, QUERY)
     answer = profile([search], [doc(1, 2.5)])
@@ -172,6 +215,6 @@ def test_pretty_answers_stay_pretty() -> None:
     shards = [shard(0, IN_NESTED), shard(1, QUERY)]
     raw = printer.value({"profile": {"shards": shards}}, 0)
     before = raw.index(b"{", 1)
-    outcomes = [Skipped("f", "x")]
-    found = profiled(raw[before:-2], Found(RESCORER, [doc(1, 2.5)], (Found(LEAF),)), outcomes, {}, printer)
+    run = a_run(reranking(), outcomes=[Skipped("f", "x")])
+    found = profiled(raw[before:-2], Found(RESCORER, [doc(1, 2.5)], (Found(LEAF),)), run, printer)
     assert found == printer.value(json.loads(found), 1)
