@@ -1,4 +1,8 @@
-"""The Elasticsearch plugin that answers `GET /` where the minimal distribution does not."""
+"""The Elasticsearch plugin that answers `GET /` where the minimal distribution does not.
+
+That of version 9 also has the retrievers that take a licence, as far as tests need them, for nodes with the
+setting `testbed.ranks`.
+"""
 
 import hashlib
 import subprocess

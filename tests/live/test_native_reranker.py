@@ -93,8 +93,8 @@ def profiled(shard: Any) -> Any:
 
 
 def is_known_to_differ(body: JSON, options: str) -> bool:
-    """A vector's similarity below a rescorer, as docs/native-behaviour.md says (X8), and which of two children
-    fails first, which is chance.
+    """A vector's similarity below a rescorer, as docs/native-behaviour.md says (X8); and which of two
+    children fails first is chance.
     """
     text = json.dumps(body)
     explained = "explain" in body or "explain=true" in options
