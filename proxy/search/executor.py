@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,7 +47,9 @@ KEEP_ALIVE: Final = "5m"
 STYLE_PARAMS: Final = frozenset({"error_trace", "human", "pretty"})
 _INNER_PARAMS: Final = STYLE_PARAMS | {"allow_partial_search_results"}
 """With partial results refused, a window with a lost shard in it must not pass either."""
-_INNER_SEARCH: Final = "pre_filter_shard_size=2147483647"
+_OF_WEIGHTS: Final = frozenset({"search_type"})
+"""What explanations have from the final search: the statistics of all shards, or of each alone."""
+_ON_ALL_SHARDS: Final = "pre_filter_shard_size=2147483647"
 """Native has its inner searches run on all shards: what is wrong with one shows even if nothing can match."""
 _NOT_EXPENSIVE: Final = b"search.allow_expensive_queries"
 _TARGET_PARAMS: Final = frozenset(
@@ -180,35 +182,37 @@ class Executor:
     async def _search_pit(self, run: Run, pit: bytes, *, own_pit: bool) -> SearchAnswer:
         request = run.request
         # Beside the client's own point in time its options for indices are an error, which upstream words.
-        options = request.params.only(_INNER_PARAMS if own_pit else _INNER_PARAMS | _OF_INDICES)
-
-        async def search(body: bytes) -> Reply:
-            query = f"{_INNER_SEARCH}&{options}" if options else _INNER_SEARCH
-            return await run.send("POST", _target(None, "_search", query), body)
+        passed_on = _INNER_PARAMS if own_pit else _INNER_PARAMS | _OF_INDICES
 
         async def look_up() -> Mappings:
             return await _mappings(run, own_pit=own_pit)
 
         tree = await expanded(request.retriever, look_up, request.index)
         with run.inner.hold(clauses_size(tree, len(pit))):
-            root = await Evaluation(run, self._scorer, pit, search).evaluate(with_filters(tree))
-            query = request.params.without(_NOT_BESIDE_PIT)
-            size = len(request.body) + sum(docs_size(found.docs) for found in root.all())
-            target = _target(None, "_search", query)
-            try:
-                final = await offload(size, bodies.final_search, request, pit, root)
-                last = await run.send("POST", target, final)
-            except UpstreamRefusedError as refused:
-                if "highlight" not in request.others or _NOT_EXPENSIVE not in refused.reply.body:
-                    raise
-                final = await offload(size, bodies.final_search, request, pit, root, expensive=False)
-                last = await run.send("POST", target, final)
+            evaluation = Evaluation(run, self._scorer, pit, _inner_search(run, passed_on))
+            root = await evaluation.evaluate(with_filters(tree))
+            last, final = await self._last_search(run, pit, root)
             if own_pit and (complaints := complaints_of_expansion(request)):
                 await offload(answer_size(last.body), check_expanded, complaints, last.body)
-            body = await self._described(run, last.body, root, pit, final, search)
+            describing = _inner_search(run, passed_on | _OF_WEIGHTS)
+            body = await self._described(run, last.body, root, pit, final, describing)
         with reading(AN_INNER_SEARCH):
             body = await offload(answer_size(body), reply.from_final, body, run.took_ms, own_pit=own_pit)
         return _answer(run, body, last)
+
+    async def _last_search(self, run: Run, pit: bytes, root: Found) -> tuple[Reply, bytes]:
+        """The answer of the final search, and its body."""
+        request = run.request
+        size = len(request.body) + sum(docs_size(found.docs) for found in root.all())
+        target = _target(None, "_search", request.params.without(_NOT_BESIDE_PIT))
+        try:
+            final = await offload(size, bodies.final_search, request, pit, root)
+            return await run.send("POST", target, final), final
+        except UpstreamRefusedError as refused:
+            if "highlight" not in request.others or _NOT_EXPENSIVE not in refused.reply.body:
+                raise
+        final = await offload(size, bodies.final_search, request, pit, root, expensive=False)
+        return await run.send("POST", target, final), final
 
     async def _described(
         self, run: Run, answer: bytes, root: Found, pit: bytes, final: bytes, search: Search
@@ -264,6 +268,20 @@ def _searched(request: SearchRequest) -> str:
     if "pit" in request.others:
         return "a point in time"
     return "_all" if request.index is None else decode(request.index)
+
+
+def _inner_search(run: Run, passed_on: Set[str]) -> Search:
+    """
+    Args:
+        passed_on: Which parameters of the client's it has, too.
+    """
+    options = run.request.params.only(passed_on)
+    target = _target(None, "_search", f"{_ON_ALL_SHARDS}&{options}" if options else _ON_ALL_SHARDS)
+
+    async def search(body: bytes) -> Reply:
+        return await run.send("POST", target, body)
+
+    return search
 
 
 def _answer(run: Run, body: bytes, last: Reply) -> SearchAnswer:
