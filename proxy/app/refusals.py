@@ -7,7 +7,7 @@ from typing import Final
 from proxy.search.rawjson import Printer
 from proxy.upstream import Reply
 
-_UNRECOGNIZED: Final = re.compile(rb"request \[/_m?search\](?= contains unrecognized parameter)")
+_UNRECOGNIZED: Final = re.compile(rb"request \[/_m?search\](?= contains (?:unrecognized )?parameter)")
 _UNAUTHENTICATED: Final = re.compile(
     rb'(?<= for REST request \[)(?:(?! for REST request \[|\]")[^"\\]|\\.)*+(?=\]")'
 )

@@ -262,6 +262,17 @@ async def test_what_inner_hits_of_groups_do_not_bear(
         )
 
 
+@pytest.mark.parametrize(
+    "query", ["foo=1", "foo=1&bra=2", "lenient=true", "df=text&analyzer=simple", "sizes=3"]
+)
+async def test_parameters_that_do_not_belong(
+    elasticsearch: RunningElasticsearch, index: str, query: str
+) -> None:
+    """The complaint names the client's path, whichever search met them."""
+    answer = await compare(elasticsearch.url, index, {"retriever": rescorer(standard())}, query)
+    assert f"request [/{index}/_search] contains" in answer["error"]["reason"]
+
+
 @pytest.mark.parametrize("total", TOTALS)
 async def test_totals(elasticsearch: RunningElasticsearch, index: str, total: Any) -> None:
     body: JSON = {"retriever": rescorer(rescorer(standard(), 8), 5), "size": 2}
