@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy.edge.inflate import STEP, CodingError, EndsTooEarlyError, decompress, is_compressed
@@ -75,6 +75,7 @@ def test_of_a_body_that_ends_too_early_the_beginning_is_left(
     coding, encode = ENCODERS[name]
     coded = encode(data)
     cut = coded[: draw.draw(st.integers(0, len(coded) - 1))]
+    assume(cut != snappy.BEGINNING)  # a stream of no data, whose end nothing marks
     pieces: list[bytes] = []
     with pytest.raises(EndsTooEarlyError):
         pieces.extend(decompress([cut], coding))

@@ -277,5 +277,5 @@ async def test_which_time_was_over() -> None:
         with pytest.raises(RefusedError) as raised:
             await client.call("GET", "", answer=dict)
         await client.close()
-    assert raised.value.status == 504
+    assert raised.value.status == 502
     assert "no connection within [upstream.connect_timeout_s: 0.05s]" in str(raised.value)
