@@ -7,7 +7,7 @@
 
 `choose` takes the first that is there: the one at `ES_URL`; the official image, if a Docker engine answers;
 the minimal distribution, if there are Maven and a JDK; Elastic's download. `python -m testbed` starts one by
-hand.
+hand. What is unpacked here runs with the options of the environment's TESTBED_JAVA_OPTS, too.
 """
 
 from testbed.errors import TestbedError

@@ -187,7 +187,11 @@ class Node:
         }
 
     def _environ(self, directory: Path) -> dict[str, str]:
-        """A clean one: the caller's JAVA_TOOL_OPTIONS or ES_PATH_CONF are meant for something else."""
+        """A clean one: the caller's JAVA_TOOL_OPTIONS or ES_PATH_CONF are meant for something else.
+
+        TESTBED_JAVA_OPTS are meant for this: see `testbed/__init__.py`.
+        """
+        java = [f"-Xms{self._heap_mb}m", f"-Xmx{self._heap_mb}m", os.environ.get("TESTBED_JAVA_OPTS", "")]
         environ = {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": os.environ.get("LANG", "C.UTF-8"),
@@ -195,7 +199,7 @@ class Node:
             "HOSTNAME": "testbed",
             "ES_PATH_CONF": str(directory / "config"),
             "ES_TMPDIR": str(directory / "tmp"),
-            "ES_JAVA_OPTS": f"-Xms{self._heap_mb}m -Xmx{self._heap_mb}m",
+            "ES_JAVA_OPTS": " ".join(java).strip(),
         }
         if self._distribution.java_home is not None:
             environ["ES_JAVA_HOME"] = str(self._distribution.java_home)

@@ -8,6 +8,7 @@ others run against the newest. pytest orders the tests so that each version is s
 """
 
 import json
+import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -19,6 +20,9 @@ from testbed import Reporter, RunningElasticsearch, TestbedError, choose, source
 from testbed.node import Node
 from testbed.source import Unpacked
 from tests.support.accounts import PASSWORD, ROLES, USERS
+
+# They live for minutes: to compile what is run often once more, better, takes longer than it saves.
+os.environ.setdefault("TESTBED_JAVA_OPTS", "-XX:TieredStopAtLevel=1")
 
 _FIXTURES = ("elasticsearch", "native", "secured")
 _CLIENT = "client"

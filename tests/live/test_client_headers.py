@@ -25,8 +25,6 @@ from tests.support.searches import reranking
 from tests.support.templates import with_templates
 from tests.support.trained_models import CONFIG, TOKENS, NotingEngine, models_in, part_body
 
-pytestmark = pytest.mark.every_version
-
 BODY, LINES, NONE = "body", "lines", "none"
 SEARCH: Final = reranking()
 PLAIN: Final = {"query": {"match": {"text": "crime"}}}
@@ -181,6 +179,7 @@ def ids(answer: Any) -> list[str]:
 RANKED: Final = ["1", "2", "0"]
 
 
+@pytest.mark.every_version
 @pytest.mark.parametrize("name", CLIENTS)
 async def test_searches(call: Caller, index: str) -> None:
     template = {"source": json.dumps(SEARCH)}

@@ -19,7 +19,7 @@ from proxy.chunks import (
 from proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
 from tests.support.processor_time import slowness
 
-SIZE = 200_000
+SIZE = 50_000
 PARTS = [
     "word ",
     "a. ",
