@@ -58,6 +58,19 @@ _TARGET_PARAMS: Final = frozenset(
         "ignore_unavailable", "max_concurrent_shard_requests", "preference", "routing",
     }
 )  # fmt: skip
+_OF_A_SEARCH: Final = frozenset(
+    {
+        "_source", "_source_exclude_vectors", "_source_excludes", "_source_includes", "allow_no_indices",
+        "allow_partial_search_results", "batched_reduce_size", "ccs_minimize_roundtrips", "docvalue_fields",
+        "error_trace", "expand_wildcards", "explain", "from", "human", "ignore_throttled",
+        "ignore_unavailable", "include_named_queries_score", "index", "max_concurrent_shard_requests",
+        "pre_filter_shard_size", "preference", "pretty", "request_cache", "rest_total_hits_as_int", "routing",
+        "search_type", "seq_no_primary_term", "size", "stats", "stored_fields", "timeout", "track_scores",
+        "track_total_hits", "typed_keys", "version",
+    }
+)  # fmt: skip
+"""Parameters that any search may have (``RestSearchAction``), those of the URL's own query aside."""
+_NOTHING: Final = b'{"query":{"match_none":{}},"size":0}'
 _PAGE_PARAMS: Final = frozenset({"from", "size"})
 _OF_INDICES: Final = frozenset(
     {
@@ -106,9 +119,10 @@ class Executor:
             UpstreamRefusedError: Upstream would not run a search; its answer is the client's.
             ElasticsearchError: Searching or scoring failed, in native's shape.
         """
-        check_rewrite(request.retriever)
         run = self._begin(request, upstream, inner or InnerBytes(len(request.body)))
         try:
+            await _check_parameters(run)
+            check_rewrite(request.retriever)
             answer = await self._search(run)
         except UpstreamRefusedError as refused:
             fault = await _parse_fault(run, refused.reply)
@@ -268,6 +282,16 @@ def _searched(request: SearchRequest) -> str:
     if "pit" in request.others:
         return "a point in time"
     return "_all" if request.index is None else decode(request.index)
+
+
+async def _check_parameters(run: Run) -> None:
+    """Have upstream refuse what it would refuse in the last search, after others have run.
+
+    Elasticsearch looks for parameters that do not belong when it has read a request.
+    """
+    params = run.request.params
+    if not _OF_A_SEARCH.issuperset(params):
+        await run.ask("POST", _target(None, "_search", params.without(_NOT_BESIDE_PIT)), _NOTHING)
 
 
 def _inner_search(run: Run, passed_on: Set[str]) -> Search:

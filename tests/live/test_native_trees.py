@@ -268,9 +268,11 @@ async def test_what_inner_hits_of_groups_do_not_bear(
 async def test_parameters_that_do_not_belong(
     elasticsearch: RunningElasticsearch, index: str, query: str
 ) -> None:
-    """The complaint names the client's path, whichever search met them."""
-    answer = await compare(elasticsearch.url, index, {"retriever": rescorer(standard())}, query)
-    assert f"request [/{index}/_search] contains" in answer["error"]["reason"]
+    """The complaint names the client's path, and comes before any search."""
+    unsearchable = rescorer(standard(sort=["n"]))
+    for body in ({"retriever": rescorer(standard())}, {"retriever": unsearchable}):
+        answer = await compare(elasticsearch.url, index, body, query)
+        assert f"request [/{index}/_search] contains" in answer["error"]["reason"]
 
 
 @pytest.mark.parametrize("total", TOTALS)
