@@ -35,7 +35,7 @@ from proxy.search.language.retrievers import (
 from proxy.search.ranks.diversity import diversify
 from proxy.search.ranks.fusion import fuse_linear, fuse_rrf
 from proxy.search.ranks.pins import capped, pin_scores
-from proxy.search.ranks.ranking import RankDoc
+from proxy.search.ranks.ranking import RankDoc, reaching
 from proxy.search.rawjson import members
 from proxy.search.run import AN_INNER_SEARCH, Run
 from proxy.search.scoring import Scorer
@@ -149,6 +149,7 @@ class Evaluation:
             if isinstance(found.retriever, KnnRetriever):
                 # It stands for what came back from its search, of which the rank phase is a part.
                 found = Found(found.retriever, docs)
+            docs = reaching(docs, parent.min_score)
         elif isinstance(parent, DiversifyRetriever):
             docs = await offload(self._size_of(docs), self._diversified, parent, docs)
         return found, docs

@@ -32,7 +32,7 @@ from proxy.search.language.retrievers import LeafRetriever, walk
 from proxy.search.language.rewrite_checks import check_rewrite
 from proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from proxy.search.paths import OneSearch, one_search, one_search_suffices
-from proxy.search.ranks.ranking import searched
+from proxy.search.ranks.ranking import reaching, searched
 from proxy.search.rawjson import Printer, members, text
 from proxy.search.run import AN_INNER_SEARCH, InnerBytes, Run, Timings
 from proxy.search.scoring import Scorer
@@ -47,8 +47,6 @@ KEEP_ALIVE: Final = "5m"
 STYLE_PARAMS: Final = frozenset({"error_trace", "human", "pretty"})
 _INNER_PARAMS: Final = STYLE_PARAMS | {"allow_partial_search_results"}
 """With partial results refused, a window with a lost shard in it must not pass either."""
-_OF_WEIGHTS: Final = frozenset({"search_type"})
-"""What explanations have from the final search: the statistics of all shards, or of each alone."""
 _ON_ALL_SHARDS: Final = "pre_filter_shard_size=2147483647"
 """Native has its inner searches run on all shards: what is wrong with one shows even if nothing can match."""
 _NOT_EXPENSIVE: Final = b"search.allow_expensive_queries"
@@ -162,7 +160,7 @@ class Executor:
             found = await run.send("POST", _target(request.index, "_search", query), body)
             with reading(AN_INNER_SEARCH):
                 window = await offload(answer_size(found.body), read_window, found.body, reranker.field)
-            kept = await self._scorer.rerank(run, reranker, window.docs)
+            kept = reaching(await self._scorer.rerank(run, reranker, window.docs), reranker.min_score)
         except RankPhaseError as failure:
             raise children_failed(reranker, [(path.child.TYPE, failure)]) from failure
         except UpstreamRefusedError as refused:
@@ -203,13 +201,12 @@ class Executor:
 
         tree = await expanded(request.retriever, look_up, request.index)
         with run.inner.hold(clauses_size(tree, len(pit))):
-            evaluation = Evaluation(run, self._scorer, pit, _inner_search(run, passed_on))
-            root = await evaluation.evaluate(with_filters(tree))
+            search = _inner_search(run, passed_on)
+            root = await Evaluation(run, self._scorer, pit, search).evaluate(with_filters(tree))
             last, final = await self._last_search(run, pit, root)
             if own_pit and (complaints := complaints_of_expansion(request)):
                 await offload(answer_size(last.body), check_expanded, complaints, last.body)
-            describing = _inner_search(run, passed_on | _OF_WEIGHTS)
-            body = await self._described(run, last.body, root, pit, final, describing)
+            body = await self._described(run, last.body, root, pit, final, search)
         with reading(AN_INNER_SEARCH):
             body = await offload(answer_size(body), reply.from_final, body, run.took_ms, own_pit=own_pit)
         return _answer(run, body, last)

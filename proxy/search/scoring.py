@@ -67,7 +67,7 @@ class Scorer:
             run.outcomes.append(Skipped(retriever.inference_id, failure.cause.type))
             child = retriever.child
             collapsed = isinstance(child, StandardRetriever) and child.collapse is not None
-            return keep_order(window, retriever.min_score, collapsed=collapsed)
+            return keep_order(window, collapsed=collapsed)
         run.outcomes.append(outcome)
         return ranked
 

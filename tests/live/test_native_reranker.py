@@ -93,12 +93,13 @@ def profiled(shard: Any) -> Any:
 
 
 def is_known_to_differ(body: JSON, options: str) -> bool:
-    """A vector's similarity below a rescorer, as docs/native-behaviour.md says (X8); and which of two
-    children fails first is chance.
+    """Statistics of several shards in explanations (X5), and a vector's similarity below a rescorer (X8), as
+    docs/native-behaviour.md says; and which of two children fails first is chance.
     """
     text = json.dumps(body)
     explained = "explain" in body or "explain=true" in options
-    return (explained and '"rescorer": {"retriever": {"knn"' in text) or text.count('"unknown"') > 1
+    odd = "dfs_query" in options or '"rescorer": {"retriever": {"knn"' in text
+    return (explained and odd) or text.count('"unknown"') > 1
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 3 * TIMEOUT_S)
@@ -178,6 +179,12 @@ SEARCHES: Final[dict[str, JSON]] = {
             inference_id="unknown",
             allow_rerank_failures=True,
         )
+    },
+    "failures of which min_score leaves some": {
+        "retriever": reranker(
+            KNN, inference_id="unknown", allow_rerank_failures=True, min_score=0.4, filter=ODD
+        ),
+        "collapse": {"field": "group", "inner_hits": {"name": "all", "size": 9}},
     },
     "nobody asks for an endpoint where nothing is found": {
         "retriever": reranker(rrf(standard({"match_none": {}})), inference_id="unknown")

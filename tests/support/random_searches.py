@@ -254,7 +254,6 @@ URL_OPTIONS: Final = (
     "routing=1", "ignore_unavailable=true", "include_named_queries_score=true", "pretty", "human",
     "filter_path=hits.hits._id,hits.total,error", "size=2", "from=1", "track_total_hits=3", "explain=true",
     "max_concurrent_shard_requests=1", "request_cache=true", "version=true", "error_trace=false",
-    "lenient=true",
 )  # fmt: skip
 
 

@@ -48,9 +48,7 @@ def rank(window: Sequence[RankDoc], raw: Sequence[float], min_score: float | Non
     return _ordered(window, normalize(raw), _passing(np.asarray(raw, dtype=np.float32), min_score))
 
 
-def keep_order(
-    window: Sequence[RankDoc], min_score: float | None, *, collapsed: bool = False
-) -> list[RankDoc]:
+def keep_order(window: Sequence[RankDoc], *, collapsed: bool = False) -> list[RankDoc]:
     """The window as it came, scored 1, 1/2, 1/3 …: what `allow_rerank_failures` leaves of a failure.
 
     Args:
@@ -59,7 +57,15 @@ def keep_order(
     scores = reciprocal_ranks(len(window))
     if collapsed and all(doc.first_score is not None for doc in window):
         scores = np.array([doc.first_score for doc in window], dtype=np.float32)
-    return _ordered(window, scores, _passing(scores, min_score))
+    return _ordered(window, scores, _passing(scores, None))
+
+
+def reaching(docs: Sequence[RankDoc], min_score: float | None) -> list[RankDoc]:
+    """What the reranker's own `min_score` leaves of what came back from the rank phase, by final scores
+    (``TextSimilarityRankRetrieverBuilder#combineInnerRetrieverResults``).
+    """
+    least = -np.inf if min_score is None else float(np.float32(min_score))
+    return [doc for doc in docs if doc.score >= least]
 
 
 def searched(docs: Sequence[RankDoc], window: int) -> Sequence[RankDoc]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.ranks.ranking import RankDoc, has_open_ties, keep_order, rank
+from proxy.search.ranks.ranking import RankDoc, has_open_ties, keep_order, rank, reaching
 from proxy.search.ranks.scores import normalize
 
 raw_scores = st.sampled_from([-200.0, -3.5, -1.0, 0.0, 0.5, 1.5, 1.5000001, 7.0]) | st.floats(
@@ -63,7 +63,7 @@ def test_min_score_is_compared_with_the_raw_score(min_score: float | None, kept:
 
 @given(st.integers(0, 20), st.none() | st.floats(-1, 2, width=32))
 def test_keeping_the_order(size: int, min_score: float | None) -> None:
-    kept = keep_order(window(size), min_score)
+    kept = reaching(keep_order(window(size)), min_score)
     assert [doc.place for doc in kept] == list(range(len(kept)))
     assert [doc.score for doc in kept] == [float(np.float32(1) / np.float32(n + 1)) for n in range(len(kept))]
     assert all(min_score is None or doc.score >= min_score for doc in kept)
