@@ -234,7 +234,8 @@ class Executor:
         with reading(AN_INNER_SEARCH):
             top, printer = await offload(answer_size(answer), search_answer, answer), Printer.like(answer)
             if run.request.asks("profile"):
-                top["profile"] = profiled(top["profile"], root, run, printer)
+                size = answer_size(top["profile"]) + docs_size(root.docs)
+                top["profile"] = await offload(size, profiled, top["profile"], root, run, printer)
         if run.request.asks("explain"):
             top["hits"] = await explained(top["hits"], root, run, pit, search, printer, final)
         return printer.object(top, 0) + printer.end()

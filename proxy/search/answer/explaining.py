@@ -1,13 +1,13 @@
 """`explain: true`: hits explained by the tree of retrievers, down to upstream's own words on its queries."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
-from proxy.offload import offload
+from proxy.offload import docs_size, offload
 from proxy.search.answer import explanations, rank_docs
 from proxy.search.answer.explanations import Detail, Explanation, Source
 from proxy.search.evaluation import Search
@@ -48,36 +48,48 @@ async def explained(
         final: The body of the final search.
     """
     with reading(AN_INNER_SEARCH):
-        outer = members(hits)
-        shown = [*map(members, elements(outer["hits"]))]
+        outer, shown = await offload(len(hits), _page, hits)
     keys = await _keys(shown, final, search)
-    ranked = {(doc.index, doc.id) for doc in root.docs}
-    # Of a document that is not ranked native tells how many of the ranked ones are on its shard.
-    docs = [doc for doc in root.docs if (doc.index, doc.id) in keys or not ranked.issuperset(keys)]
+    docs = await offload(docs_size(root.docs), _told_of, root.docs, set(keys))
     boosts = await _boosts(run.request.others.get("indices_boost"), docs, pit, search)
-    groups = [
-        [doc for doc in docs if boosts.get(doc.index, 1.0) == boost] for boost in {*boosts.values(), 1.0}
-    ]
+    groups: dict[float, list[RankDoc]] = {}
+    for doc in docs:
+        groups.setdefault(boosts.get(doc.index, 1.0), []).append(doc)
+    profiles = run.request.asks("profile")
 
-    async def explain(query: bytes) -> Sequence[_Hit]:
-        """What upstream says of a query and the documents to explain."""
-        searches = [
-            bodies.explaining_search(
-                pit, query, group, boost=boosts.get(group[0].index, 1.0), profiles=run.request.asks("profile")
-            )
-            for group in groups
-            if group
-        ]
+    async def explain(query: bytes) -> Mapping[_Key, _Hit]:
+        """Those of the documents that a query matches, with what upstream says of it."""
+        searches = (
+            bodies.explaining_search(pit, query, group, boost=boost, profiles=profiles)
+            for boost, group in groups.items()
+        )
         answers = await asyncio.gather(*map(search, searches))
         with reading(AN_INNER_SEARCH):
-            return [hit for answer in answers for hit in _hits(answer)]
+            return await offload(sum(len(answer.body) for answer in answers), _matching, answers)
 
     tree = await _explain_leaves(root, explain)
     with reading(AN_INNER_SEARCH):
         page = [*zip(keys, shown, strict=True)]
-        await offload(len(hits), _explain_hits, tree, boosts, page, run.windows, printer)
-    outer["hits"] = printer.array([printer.object(hit, 3) for hit in shown], 2)
+        outer["hits"] = await offload(len(hits), _explain_hits, tree, boosts, page, run.windows, printer)
     return printer.object(outer, 1)
+
+
+def _page(hits: bytes) -> tuple[_Hit, list[_Hit]]:
+    outer = members(hits)
+    return outer, [*map(members, elements(outer["hits"]))]
+
+
+def _matching(answers: Sequence[Reply]) -> Mapping[_Key, _Hit]:
+    told = ((hit, _rescoring(hit["_explanation"])) for answer in answers for hit in _hits(answer))
+    return {_key(hit): {**hit, "_explanation": own} for hit, own in told if own is not None}
+
+
+def _told_of(ranked: Sequence[RankDoc], page: Set[_Key]) -> Sequence[RankDoc]:
+    """The ranked documents of a page; all of them where it has a document that is not ranked, of which native
+    tells how many of the ranked ones are on its shard.
+    """
+    shown = [doc for doc in ranked if (doc.index, doc.id) in page]
+    return shown if len({(doc.index, doc.id) for doc in shown}) == len(page) else ranked
 
 
 async def _keys(hits: Sequence[_Hit], final: bytes, search: Search) -> Sequence[_Key]:
@@ -117,11 +129,13 @@ def _explain_hits(
     shown: Sequence[tuple[_Key, _Hit]],
     windows: rank_docs.Windows,
     printer: Printer,
-) -> None:
+) -> bytes:
+    """The hits of the page, as an array."""
     shards = _shards(tree, shown)
     for key, hit in shown:
         detail = _explain(tree, key, boosts.get(key[0], 1.0))
         hit["_explanation"] = _of_hit(tree, detail, hit, shards, windows).printed(printer, 4)
+    return printer.array([printer.object(hit, 3) for _, hit in shown], 2)
 
 
 @dataclass(slots=True)
@@ -143,16 +157,12 @@ class _Node:
         self.ranks = {(doc.index, doc.id): rank for rank, doc in enumerate(self.found.docs)}
 
 
-async def _explain_leaves(found: Found, explain: Callable[[bytes], Awaitable[Sequence[_Hit]]]) -> _Node:
+async def _explain_leaves(found: Found, explain: Callable[[bytes], Awaitable[Mapping[_Key, _Hit]]]) -> _Node:
     query = _explainable(found)
     if query is None:
         children = await asyncio.gather(*(_explain_leaves(each, explain) for each in found.children))
         return _Node(found, children, {})
-    hits = await explain(query)
-    with reading(AN_INNER_SEARCH):
-        told = {_key(hit): (hit, _rescoring(hit["_explanation"])) for hit in hits}
-    matching = {key: {**hit, "_explanation": own} for key, (hit, own) in told.items() if own is not None}
-    return _Node(found, (), matching)
+    return _Node(found, (), await explain(query))
 
 
 def _explainable(found: Found) -> bytes | None:

@@ -302,3 +302,16 @@ async def test_of_the_largest_window(
         answer = await app.call("POST", "/_search?search_type=query_then_fetch", body)
     assert answer.status == 200, answer.body[:500]
     assert longest.seconds < LONGEST_STEP_S, longest.what
+
+
+async def test_of_the_largest_window_explained(app: SearchApp, elasticsearch: FakeElasticsearch) -> None:
+    """Each document of the page is looked for among those that were ranked."""
+    told = b',"_shard":"[i][0]","_explanation":{"value":1.0,"description":"product of:","details":[]}}'
+    hits = ((HIT % (at, at)).removesuffix(b"}") + told for at in range(10_000))
+    elasticsearch.search = 200, with_hits(*hits)
+    app.engine.table = AnyText()
+    body = {**reranking(rank_window_size=10_000), "explain": True}
+    with longest_step() as longest:
+        answer = await app.call("POST", "/_search", body)
+    assert answer.status == 200, answer.body[:500]
+    assert longest.seconds < LONGEST_STEP_S, longest.what
