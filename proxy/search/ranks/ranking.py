@@ -57,7 +57,7 @@ def keep_order(window: Sequence[RankDoc], *, collapsed: bool = False) -> list[Ra
     scores = reciprocal_ranks(len(window))
     if collapsed and all(doc.first_score is not None for doc in window):
         scores = np.array([doc.first_score for doc in window], dtype=np.float32)
-    return _ordered(window, scores, _passing(scores, None))
+    return _ordered(window, scores, [True] * len(window))
 
 
 def reaching(docs: Sequence[RankDoc], min_score: float | None) -> list[RankDoc]:

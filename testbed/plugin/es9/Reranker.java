@@ -91,7 +91,7 @@ final class Reranker extends CompoundRetrieverBuilder<Reranker> {
     /** Nothing to rank is no mistake since 9.5.0. */
     @Override
     protected SearchSourceBuilder finalizeSourceBuilder(SearchSourceBuilder source) {
-        return source.size() < rankWindowSize && source.size() == 0 ? source : source.rankBuilder(new Phase(rankWindowSize, endpoint, field, mayFail, minScore));
+        return source.size() == 0 && rankWindowSize > 0 ? source : source.rankBuilder(new Phase(rankWindowSize, endpoint, field, mayFail, minScore));
     }
 
     @Override
