@@ -1,4 +1,4 @@
-"""Why a server cannot be connected to, in words for people: the same, whoever connects to whom.
+"""Why a server cannot be connected to, in words for people: the same for all clients in the proxy.
 
 What the system says has a number, and what TLS says has one too, of its own counting: read as the system's,
 each of its faults would be 1, "Operation not permitted".
@@ -31,7 +31,7 @@ _NUMBERED: Final = re.compile(r"\[Errno (\d+)\]")
 class Kind(Enum):
     """What has to be put right."""
 
-    AUTHORITY = "the certificate is signed by nobody who is trusted"
+    AUTHORITY = "the certificate is signed by no authority that is trusted"
     HOST = "the certificate is for another host"
     TIME = "the certificate is not valid today"
     NO_TLS = "the server does not speak TLS"

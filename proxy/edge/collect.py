@@ -58,7 +58,7 @@ class HeldRequest:
     reading = False
     _size = 0  # bytes that the state counts as held
     _coded = 0  # bytes of content, without chunk framing
-    _gone = False  # nobody wants what is being looked into
+    _gone = False  # the client no longer waits for what is being looked into
     _is_refused = False
     _has_left = False  # the client
 
@@ -173,7 +173,7 @@ class HeldRequest:
         scanner = self._new_scanner()
         decoded = 0
         pieces = content(self._chunks, chunked=self._request.chunked)
-        with suppress(CodingError):  # whoever gets it refuses it
+        with suppress(CodingError):  # the application or upstream refuses it
             for piece in decompress(pieces, self._request.coding):
                 decoded += len(piece)
                 if decoded > limit or self._gone:

@@ -97,7 +97,7 @@ async def _ask(upstream: Upstream, action: Action) -> InferenceFailedError | Non
     reply = await upstream.request("POST", "/_security/user/_has_privileges", body)
     if reply.has_no_handler:  # security is switched off, or is not part of this upstream
         return None
-    if reply.status == 403:  # nobody is denied to ask this, but to run as somebody else
+    if reply.status == 403:  # every user may ask this, but not run as another one
         body = reply.body.replace(b"action [%b]" % _ASKING, b"action [%b]" % action.name.encode())
         raise UpstreamRefusedError(replace(reply, body=body))
     if any(_granted(reply, names)):

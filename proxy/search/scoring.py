@@ -72,8 +72,8 @@ class Scorer:
         return ranked
 
     def pass_over(self, run: Run, retriever: TextSimilarityReranker) -> None:
-        """For a compound child that found nothing: its search ranks nothing, so that nobody asks for the
-        endpoint (``CompoundRetrieverBuilder#createSearchSourceBuilder``).
+        """For a compound child that found nothing: its search ranks nothing, so that native does not
+        look for the endpoint (``CompoundRetrieverBuilder#createSearchSourceBuilder``).
         """
         run.outcomes.append(Applied(retriever.inference_id, "none", 0, 0, 0, 0, 0.0, retriever.field))
 

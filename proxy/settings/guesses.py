@@ -1,4 +1,4 @@
-"""What somebody may have meant who named what there is not."""
+"""What a name that there is not may have been meant for."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches

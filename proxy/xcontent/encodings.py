@@ -20,8 +20,8 @@ def to_utf8(body: bytes) -> bytes:
     """A JSON text in UTF-8. What is UTF-8 stays as it is, its byte order mark included.
 
     Raises:
-        ParseError: UTF-32 that breaks off or holds what is no character, or in an order of bytes that nobody
-            uses.
+        ParseError: UTF-32 that breaks off or holds what is no character, or in an order of bytes that no
+            machine uses.
     """
     if b"\0" not in body[:4] and body[:2] not in (codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE):
         return body

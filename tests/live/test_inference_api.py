@@ -393,7 +393,7 @@ class TestOtherTasks:
         "path", ["_region_policy", "_region_policy/", "_ccm", "_stats", ".diagnostics", "_new/thing/_stream"]
     )
     async def test_other_apis_are_upstreams(self, app: SearchApp, path: str) -> None:
-        """Also those that nobody knows yet: no endpoint has such a name."""
+        """Also those that Elasticsearch does not have yet: no endpoint has such a name."""
         for method in ("GET", "PUT", "POST", "DELETE"):
             answer = await app.call(method, f"/_inference/{path}", {} if method in ("PUT", "POST") else b"")
             assert (answer.status, answer.body) == (421, b"")

@@ -131,7 +131,7 @@ def became(before: Counts, after: Counts) -> Counts:
 
 def told(replies: Sequence[Reply]) -> Counts:
     """The rerankers of which `X-Rerank` tells, as metrics name them."""
-    # Whoever asks for an asynchronous search is told of it again.
+    # Each answer about an asynchronous search tells of it again.
     headers = {
         reply.headers.get("x-elasticsearch-async-id", number): reply.headers["x-rerank"]
         for number, reply in enumerate(replies)
@@ -183,14 +183,14 @@ def of_items(client: Client) -> None:
 
 
 def of_templates(client: Client) -> None:
-    """Of the last nobody knows whether it would have reranked; the one before does not."""
+    """Whether the last would have reranked cannot be known; the one before does not."""
     asked = [{"source": source} for source in (reranking(), reranking(BAD), {"size": 1})]
     lines = [line for template in (*asked, {"id": "text_similarity_reranker"}) for line in ({}, template)]
     client.lines("/{index}/_msearch/template", *lines)
 
 
 def of_an_asynchronous_one(client: Client) -> None:
-    """Whoever asks how it goes on does not search."""
+    """Asking how it goes on is no search."""
     query = "wait_for_completion_timeout=60s&keep_on_completion=true"
     search = client.call("POST", f"/{{index}}/_async_search?{query}", reranking()).json()["id"]
     for method, path in (("GET", ""), ("GET", "status/"), ("DELETE", ""), ("GET", ""), ("DELETE", "")):

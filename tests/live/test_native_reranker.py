@@ -186,7 +186,7 @@ SEARCHES: Final[dict[str, JSON]] = {
         ),
         "collapse": {"field": "group", "inner_hits": {"name": "all", "size": 9}},
     },
-    "nobody asks for an endpoint where nothing is found": {
+    "no endpoint is looked for where nothing is found": {
         "retriever": reranker(rrf(standard({"match_none": {}})), inference_id="unknown")
     },
 }

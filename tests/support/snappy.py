@@ -8,7 +8,7 @@ _SHORTEST, _LONGEST = 4, 64
 
 
 def compress(data: bytes, *, copies: bool = True) -> bytes:
-    """Without real checksums, which nobody compares."""
+    """Without real checksums, which neither side compares."""
     blocks = (data[at : at + _CHUNK] for at in range(0, len(data), _CHUNK))
     return BEGINNING + b"".join(chunk(0, block(each, copies=copies)) for each in blocks)
 

@@ -86,7 +86,7 @@ def test_bad_settings_end_with_2_and_one_line(command: str, arguments: list[str]
 @pytest.mark.parametrize("scheme", ["https", "http"])
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_a_file_that_a_setting_names_is_one_of_them(tmp_path: Path, scheme: str, command: str) -> None:
-    """Also where it is not needed: whoever names it believes it is."""
+    """Also where it is not needed: the settings name it."""
     ca_certs = tmp_path / "ca.pem"
     arguments = [command, "--upstream", f"{scheme}://127.0.0.1:1", "--upstream-ca-certs", str(ca_certs)]
     problems = {

@@ -106,7 +106,7 @@ class _Native:
     """Makes of the query that was profiled on one shard native's, with the figures that were measured.
 
     Ours is a `bool` of the ranked documents and a filter, the tail. Elasticsearch puts both below a query
-    that keeps nested documents out, and one that says that nobody asks for scores; then only the tail stays.
+    that keeps nested documents out, and one that says that no score is needed; then only the tail stays.
     """
 
     def __init__(self, root: Found, shard: int, windows: rank_docs.Windows) -> None:

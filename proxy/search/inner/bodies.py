@@ -110,7 +110,7 @@ def _final_query(request: SearchRequest, root: Found) -> bytes:
     combined = boolean({"should": array([rank_docs(root.docs)]), "filter": array([others])}, name)
     if request.aggregates and request.filters_scores:
         # Where the query is known to match all, `terms` aggregations count documents without their scores. Of
-        # an alternative nobody knows what it matches.
+        # an alternative Lucene does not know what it matches.
         return query("dis_max", {"queries": array([combined, _NO_ID])})
     if explains or request.asks("profile"):
         # Elasticsearch cannot look into this one, no more than into native's: where a mapping has nested

@@ -231,7 +231,7 @@ def _string(raw: bytes) -> str | None:
 
 
 def _asks_for_source(whole: Whole) -> bool:
-    """Not where nobody says anything about it. The URL's word counts alone (``FetchSourceContext``)."""
+    """Not where neither body nor URL names it. The URL's word counts alone (``FetchSourceContext``)."""
     if any(name in whole.params for name in _SOURCE_PARAMS):
         return whole.params.get("_source") != "false"
     return whole.others.get("_source", b"false") != b"false"

@@ -92,7 +92,7 @@ async def test_each_item_is_counted_and_answered_in_its_place() -> None:
     ]
     registry = CollectorRegistry()
     SearchMetrics(registry).answered(answer, 1.0)
-    # Of a template that could not be rendered nobody knows whether it would have reranked.
+    # Whether a template that could not be rendered would have reranked cannot be known.
     for outcome, number in (("applied", 1), ("skipped", 1), ("rejected", 2), ("failed", 1)):
         counted = registry.get_sample_value("rerank_proxy_searches_total", {"outcome": outcome})
         assert counted == number, outcome

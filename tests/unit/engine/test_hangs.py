@@ -178,7 +178,7 @@ async def test_closing_waits_for_nothing_that_has_no_end(gate: Gate, told: Told,
 async def test_a_model_that_is_wanted_is_loaded_once_it_has_waited(
     gate: Gate, told: Told, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where it is wanted only after the engine was started, and nobody calls it."""
+    """Also where it is wanted only after the engine was started, and no call asks for it."""
     monkeypatch.setattr(journals, "_BACK_OFF_S", (0.5,))
     first = engine_of(told, journal, bad="load")
     await first.start()
