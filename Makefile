@@ -50,7 +50,7 @@ format: $(DEV_STAMP) ## lay the code out, and fix what can be fixed
 
 .PHONY: docs
 docs: $(DEV_STAMP) ## docs/settings.md, from the table of settings
-	$(PYTHON_BIN) -m proxy.settings_page > docs/settings.md
+	$(PYTHON_BIN) -m rerank_proxy.settings.page > docs/settings.md
 
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them

@@ -25,9 +25,9 @@ from sentence_transformers import CrossEncoder
 
 from benchmarks.hardware import describe
 from benchmarks.words import sentence
-from proxy.engine import Engine
-from proxy.engine.cpu import usable_cores
-from proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.engine import Engine
+from rerank_proxy.engine.batching.cpu import usable_cores
+from rerank_proxy.settings import EngineSettings, ModelSettings
 
 QUERY = "which words of these stand near the house by the river"
 MODEL = "minilm"

@@ -50,7 +50,7 @@ class RunningProxy:
         admin: str = "127.0.0.1:0",
         reporter: Reporter | None = None,
     ) -> None:
-        self._command = [sys.executable, "-m", "proxy", "serve", "--upstream", upstream]
+        self._command = [sys.executable, "-m", "rerank_proxy", "serve", "--upstream", upstream]
         self._command += ["--listen", listen, "--admin", admin, *options]
         for name, source in (models or {}).items():
             self._command += ["--model", f"{name}={source}"]

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from proxy.edge.server import Edge
-from proxy.loop import new_event_loop
-from proxy.settings import load
+from rerank_proxy.edge.server import Edge
+from rerank_proxy.processes.loop import new_event_loop
+from rerank_proxy.settings import load
 from tests.support.raw_http import RawServer, Serve, Wire, connect, raw_server
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.async_search_id import new_id
+from rerank_proxy.async_search_id import new_id
 from tests.edge.conftest import StartRelay
 from tests.support.raw_http import OK, Wire, answering
 

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from proxy.edge import connection as connection_module
-from proxy.edge import server as server_module
+from rerank_proxy.edge import connection as connection_module
+from rerank_proxy.edge import server as server_module
 from tests.edge.conftest import StartRelay
 from tests.edge.samples import BULK, GET, SEARCH
 from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering, unconnectable

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.edge.listener import ListenError
-from proxy.edge.server import Edge
-from proxy.settings import InvalidSettingsError, load
+from rerank_proxy.edge.listener import ListenError
+from rerank_proxy.edge.server import Edge
+from rerank_proxy.settings import InvalidSettingsError, load
 from tests.edge.conftest import Relay, StartRelay
 from tests.edge.samples import GET, SEARCH
 from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering, connect, raw_server

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.edge import server as server_module
-from proxy.edge.server import Edge
-from proxy.settings import load
+from rerank_proxy.edge import server as server_module
+from rerank_proxy.edge.server import Edge
+from rerank_proxy.settings import load
 from tests.edge.conftest import StartRelay
 from tests.edge.samples import BULK, COUNT, GET, SEARCH
 from tests.support.raw_http import OK, TIMEOUT_S, Message, RawServer, Wire, answering, connect, raw_server

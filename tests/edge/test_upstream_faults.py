@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
-from proxy.app.upstream import UpstreamClient
-from proxy.cli.commands import run_checks
-from proxy.edge.server import Edge
-from proxy.errors import ElasticsearchError
-from proxy.inference.registry.index_client import IndexClient
-from proxy.inference.registry.index_store import IndexStore
-from proxy.settings import Settings, load
+from rerank_proxy.cli.commands import run_checks
+from rerank_proxy.edge.server import Edge
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.inference.registry.index_client import IndexClient
+from rerank_proxy.inference.registry.index_store import IndexStore
+from rerank_proxy.settings import Settings, load
+from rerank_proxy.upstream.client import UpstreamClient
 from tests.edge.samples import GET
 from tests.support.raw_http import OK, Serve, Wire, answering, connect, raw_server
 from tests.support.stores import Watched, refusal

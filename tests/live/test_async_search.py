@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from elasticsearch import AsyncElasticsearch, NotFoundError
 
-from proxy.engine import QueueFullError
+from rerank_proxy.engine import QueueFullError
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.raw_http import TIMEOUT_S, Wire, raw_server

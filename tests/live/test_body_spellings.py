@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import cbor2
 import pytest
 
-from proxy.edge.server import Edge
+from rerank_proxy.edge.server import Edge
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support import snappy

@@ -13,8 +13,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from proxy.app.formats import yaml_body
-from proxy.edge.server import Edge
+from rerank_proxy.app.formats import yaml_body
+from rerank_proxy.edge.server import Edge
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.client_headers import CLIENTS, Client, Headers

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from proxy.edge.server import Edge
+from rerank_proxy.edge.server import Edge
 from testbed import Reporter, RunningElasticsearch, TestbedError, sources
 from testbed.http import basic
 from testbed.node import Node

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.search.ranks.diversity import diversify
-from proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.ranks.diversity import diversify
+from rerank_proxy.search.ranks.ranking import RankDoc
 from testbed import RunningElasticsearch
 
 SIZE: Final = 24

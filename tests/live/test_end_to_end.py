@@ -240,7 +240,9 @@ def _application_of(proxy: RunningProxy) -> int:
     assert proxy.process is not None
     listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
-    (pid,) = [int(row[0]) for row in rows if int(row[1]) == proxy.process.pid and "proxy.app" in row[2]]
+    (pid,) = [
+        int(row[0]) for row in rows if int(row[1]) == proxy.process.pid and "rerank_proxy.app" in row[2]
+    ]
     return pid
 
 
@@ -254,7 +256,7 @@ def unused_tcp_port() -> int:
 
 def command(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "proxy", *arguments],
+        [sys.executable, "-m", "rerank_proxy", *arguments],
         input=stdin,
         capture_output=True,
         text=True,

@@ -31,7 +31,7 @@ class Run:
 
 async def endpoints(app: SearchApp, *arguments: str, stdin: bytes = b"", **environ: str) -> Run:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "proxy", "endpoints", *arguments, "--url", app.url),
+        *(sys.executable, "-m", "rerank_proxy", "endpoints", *arguments, "--url", app.url),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.search.answer import explanations
-from proxy.search.answer.explanations import Detail, Explanation
-from proxy.search.rawjson import Printer, elements, members, text
+from rerank_proxy.search.answer import explanations
+from rerank_proxy.search.answer.explanations import Detail, Explanation
+from rerank_proxy.xcontent.splicing import Printer, elements, members, text
 from testbed import RunningElasticsearch, Server
 
 pytestmark = pytest.mark.every_version

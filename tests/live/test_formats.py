@@ -9,12 +9,12 @@ from urllib.parse import quote
 import cbor2
 import pytest
 
-from proxy.app.formats.bodies import from_json, to_json
-from proxy.app.formats.filter_path import filtered
-from proxy.app.formats.media_types import Format
-from proxy.app.formats.negotiation import is_refusal, negotiate
-from proxy.app.formats.stack_traces import with_stack_traces
-from proxy.errors import Cause, ElasticsearchError
+from rerank_proxy.app.formats.bodies import from_json, to_json
+from rerank_proxy.app.formats.filter_path import filtered
+from rerank_proxy.app.formats.stack_traces import with_stack_traces
+from rerank_proxy.errors import Cause, ElasticsearchError
+from rerank_proxy.http.media_types import Format
+from rerank_proxy.http.negotiation import is_refusal, negotiate
 from testbed import RunningElasticsearch
 from testbed.http import Reply
 from tests.live.conftest import MakeIndex

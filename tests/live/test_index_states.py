@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.registry.documents import MAPPINGS, to_document
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.registry.documents import MAPPINGS, to_document
 from testbed import RunningElasticsearch
 from tests.live.test_index_store import index_store
 from tests.support.stores import ODD_IDS, Watched, endpoint, refusal

@@ -12,11 +12,11 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.registry.index_client import IndexClient
-from proxy.inference.registry.index_store import IndexStore
-from proxy.inference.registry.key_ring import KeyRing
-from proxy.settings import load
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.registry.index_client import IndexClient
+from rerank_proxy.inference.registry.index_store import IndexStore
+from rerank_proxy.inference.registry.key_ring import KeyRing
+from rerank_proxy.settings import load
 from testbed import RunningElasticsearch
 from testbed.http import Server
 from tests.support.accounts import PASSWORD, REGISTRY

@@ -9,13 +9,13 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from proxy.engine import Engine
-from proxy.inference.endpoints import Endpoints
-from proxy.inference.local_models import Deployment, LocalModels
-from proxy.inference.remote import RemoteClient
-from proxy.inference.service import ServiceContext
-from proxy.inference.services.elasticsearch import ElasticsearchService
-from proxy.settings import RemoteSettings
+from rerank_proxy.engine import Engine
+from rerank_proxy.inference.endpoints import Endpoints
+from rerank_proxy.inference.local_models import Deployment, LocalModels
+from rerank_proxy.inference.remote import RemoteClient
+from rerank_proxy.inference.service import ServiceContext
+from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
+from rerank_proxy.settings import RemoteSettings
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.endpoints import MemoryStore

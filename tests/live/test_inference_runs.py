@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.engine import DeadlineExceededError, QueueFullError
+from rerank_proxy.engine import DeadlineExceededError, QueueFullError
 from testbed import RunningElasticsearch
 from tests.support.inference import ASKED, ILLEGAL, RANKED, REQUEST, STATUS, invalid, refused
 from tests.support.search_app import ENDPOINT, SearchApp, search_app

@@ -11,8 +11,8 @@ import pytest
 from elasticsearch import AsyncElasticsearch, BadRequestError
 from elasticsearch import __version__ as client_version
 
-from proxy.engine import QueueFullError
-from proxy.search.answer.layout import pretty
+from rerank_proxy.engine import QueueFullError
+from rerank_proxy.xcontent.pretty import pretty_print
 from testbed import RunningElasticsearch
 from testbed.http import Reply
 from tests.live.conftest import MakeIndex
@@ -103,7 +103,7 @@ class TestAnswers:
         assert list(reranked) == [*alone.json(), "status"]
         assert answer.headers["content-type"] == native.headers["content-type"]
         if style:
-            assert answer.body == pretty(answer.body) + b"\n"
+            assert answer.body == pretty_print(answer.body) + b"\n"
         else:
             spliced = without_took(alone.body)[: -len(b"}")] + b',"status":200}'
             assert spliced in without_took(answer.body)
@@ -335,7 +335,7 @@ class TestRefusals:
             assert unknown == unknown_pit == alone.json()
             assert ids(fine) == RERANKED
             if query:
-                assert answer.body == pretty(answer.body) + b"\n"
+                assert answer.body == pretty_print(answer.body) + b"\n"
 
     async def test_all_fail(self, app: SearchApp) -> None:
         """No search was made: the headers are the proxy's own."""

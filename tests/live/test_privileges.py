@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from multidict import CIMultiDict
 
-from proxy.app.upstream import UpstreamClient
-from proxy.inference import privileges
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.privileges import (
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.settings import SearchSettings, UpstreamSettings
+from rerank_proxy.upstream import privileges
+from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.privileges import (
     DELETE_ENDPOINT,
     GET_ENDPOINT,
     PUT_ENDPOINT,
@@ -19,8 +20,7 @@ from proxy.inference.privileges import (
     Privileges,
     denial,
 )
-from proxy.settings import SearchSettings, UpstreamSettings
-from proxy.upstream import UpstreamRefusedError
+from rerank_proxy.upstream.protocol import UpstreamRefusedError
 from testbed import RunningElasticsearch, Server
 from testbed.http import basic
 from tests.support.accounts import PASSWORD, account

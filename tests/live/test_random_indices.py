@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.search.rawjson import elements, members, text
+from rerank_proxy.xcontent.splicing import elements, members, text
 from testbed import RunningElasticsearch
 from tests.support.search_app import TWO_STAGES, Answer, search_app
 from tests.support.searches import reranking

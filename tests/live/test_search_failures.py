@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from proxy.engine import DeadlineExceededError, ModelFailedError, QueueFullError
+from rerank_proxy.engine import DeadlineExceededError, ModelFailedError, QueueFullError
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.raw_http import TIMEOUT_S, Serve, Wire, answering, connect, raw_server

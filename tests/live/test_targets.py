@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from proxy.edge.server import Edge
+from rerank_proxy.edge.server import Edge
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.proxied import proxied

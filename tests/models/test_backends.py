@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from proxy.engine.batch import Batch, Row
-from proxy.engine.encode import gathered
-from proxy.engine.errors import OutOfDeviceMemoryError
-from proxy.engine.load import load
-from proxy.engine.networks import Classifier
-from proxy.engine.packed import MODEL_TYPES, PackedTorchBackend
-from proxy.engine.padded import PaddedTorchBackend
-from proxy.engine.scoring import LoadedModel
-from proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.engine.backends.networks import Classifier
+from rerank_proxy.engine.backends.packed import MODEL_TYPES, PackedTorchBackend
+from rerank_proxy.engine.backends.padded import PaddedTorchBackend
+from rerank_proxy.engine.batching.batch import Batch, Row
+from rerank_proxy.engine.encoding.encode import gathered
+from rerank_proxy.engine.encoding.scorers import LoadedModel
+from rerank_proxy.engine.errors import OutOfDeviceMemoryError
+from rerank_proxy.engine.loading.load import load
+from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import texts
 from tests.support.tiny_models import KINDS, MAX_LENGTH
@@ -74,7 +74,7 @@ def test_a_build_that_only_looks_alike_runs_the_general_way(
 def test_a_build_that_is_not_known_runs_the_general_way(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.engine.packed.MODEL_TYPES", ("mpnet",))
+    monkeypatch.setattr("rerank_proxy.engine.backends.packed.MODEL_TYPES", ("mpnet",))
     assert isinstance(loaded(tiny_model("mpnet")).backend, PaddedTorchBackend)
 
 

@@ -11,7 +11,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import LayerNorm, Pooling
 
-from proxy.engine import ModelFailedError
+from rerank_proxy.engine import ModelFailedError
 from tests.models.samples import QUERIES, texts
 from tests.support import tiny_models
 from tests.support.engines import running

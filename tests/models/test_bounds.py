@@ -6,8 +6,8 @@ from typing import Any, Final
 import pytest
 from transformers import AutoTokenizer
 
-from proxy.engine.encode import gathered
-from proxy.engine.tokenizer import PIECE_CHARACTERS, PlainTokenizer, Tokenizer
+from rerank_proxy.engine.encoding.encode import gathered
+from rerank_proxy.engine.encoding.tokenizer import PIECE_CHARACTERS, PlainTokenizer, Tokenizer
 from tests.models.conftest import TinyModel
 from tests.support.tiny_models import CORPUS, KINDS
 

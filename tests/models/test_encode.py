@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import processors
 
-from proxy.engine.encode import (
+from rerank_proxy.engine.encoding.encode import (
     PlainPairEncoder,
     TemplatePairEncoder,
     TextEncoder,
@@ -18,8 +18,8 @@ from proxy.engine.encode import (
     derive_single,
     gathered,
 )
-from proxy.engine.tokenizer import Tokenizer
-from proxy.engine.truncate import Truncation
+from rerank_proxy.engine.encoding.tokenizer import Tokenizer
+from rerank_proxy.engine.encoding.truncate import Truncation
 from tests.models.conftest import TinyModel
 from tests.support.tiny_models import KINDS, MAX_LENGTH
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from proxy.engine import (
+from rerank_proxy.engine import (
     DeadlineExceededError,
     Engine,
     EngineClosedError,
     QueueFullError,
     UnknownModelError,
 )
-from proxy.engine.batch import Row
-from proxy.engine.scoring import CrossEncoder
-from proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.engine.batching.batch import Row
+from rerank_proxy.engine.encoding.scorers import CrossEncoder
+from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import texts
 from tests.support.engines import OnDisk, running
@@ -297,7 +297,8 @@ async def test_metrics_tell_what_is_loaded(tiny_model: TinyModel, tmp_path: Path
 
 
 def test_importing_the_engine_imports_neither_torch_nor_transformers() -> None:
-    code = "import sys, proxy.engine; print({'torch', 'transformers', 'huggingface_hub'} & set(sys.modules))"
+    heavy = {"torch", "transformers", "huggingface_hub"}
+    code = f"import sys, rerank_proxy.engine; print({heavy} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
     )
@@ -308,10 +309,10 @@ def test_loading_says_nothing_on_the_way(tiny_model: TinyModel) -> None:
     """No progress bars, no advice, no warnings: in a process of its own, as pytest has them off already."""
     code = f"""
 import asyncio
-from proxy.engine import Engine
-from proxy.engine.batch import Row
-from proxy.engine.scoring import CrossEncoder
-from proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.engine import Engine
+from rerank_proxy.engine.batching.batch import Row
+from rerank_proxy.engine.encoding.scorers import CrossEncoder
+from rerank_proxy.settings import EngineSettings, ModelSettings
 async def main():
     engine = Engine({{"m": ModelSettings(source={str(tiny_model("deberta-v2"))!r})}}, EngineSettings())
     await engine.start()

@@ -18,13 +18,13 @@ from typing import Any, Final
 import pytest
 import torch
 
-from proxy.engine import InferenceError, ModelFailedError
-from proxy.engine.batch import Row
-from proxy.engine.errors import ModelLoadError
-from proxy.engine.load import load
-from proxy.engine.scoring import CrossEncoder
-from proxy.settings import EngineSettings, ModelSettings
-from proxy.supervisor import APP_COMMAND
+from rerank_proxy.engine import InferenceError, ModelFailedError
+from rerank_proxy.engine.batching.batch import Row
+from rerank_proxy.engine.encoding.scorers import CrossEncoder
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.load import load
+from rerank_proxy.processes.supervisor import APP_COMMAND
+from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.support import packages as made
 from tests.support.engines import running
@@ -511,7 +511,7 @@ def test_package(package: Path, tmp_path: Path, name: str) -> None:
 
 def test_the_application_imports_nothing_from_its_working_directory(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
-    for name in ("msgspec", "asyncio", "aiohttp", "torch", "proxy", "sitecustomize"):
+    for name in ("msgspec", "asyncio", "aiohttp", "torch", "rerank_proxy", "sitecustomize"):
         file(f"{name}.py", code(canary))(tmp_path, canary)
     with subprocess.Popen(
         APP_COMMAND, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True

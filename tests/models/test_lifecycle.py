@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from proxy.engine import (
+from rerank_proxy.engine import (
     DeadlineExceededError,
     Demand,
     Engine,
     EngineClosedError,
     ModelFailedError,
     UnknownModelError,
-    loader,
 )
-from proxy.engine.model import RETRY_AFTER_S
-from proxy.engine.scoring import LoadedModel
-from proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.engine.encoding.scorers import LoadedModel
+from rerank_proxy.engine.loading import loader
+from rerank_proxy.engine.model import RETRY_AFTER_S
+from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import texts
 from tests.support.raw_http import TIMEOUT_S

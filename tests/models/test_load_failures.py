@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.engine import ModelFailedError
+from rerank_proxy.engine import ModelFailedError
 from tests.models.conftest import TinyModel
 from tests.support import tiny_models
 from tests.support.engines import running

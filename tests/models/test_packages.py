@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from proxy.engine import InputTooLargeError
-from proxy.engine import package as packages
-from proxy.engine.batch import Batch
-from proxy.engine.encode import gathered
-from proxy.engine.errors import ModelLoadError
-from proxy.engine.load import load
-from proxy.engine.package import Tokenization, Vocabulary
-from proxy.engine.scoring import LoadedModel
-from proxy.engine.torchscript import TorchScriptBackend
-from proxy.engine.vocabulary import build_tokenizer
-from proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.engine import InputTooLargeError
+from rerank_proxy.engine.backends.torchscript import TorchScriptBackend
+from rerank_proxy.engine.batching.batch import Batch
+from rerank_proxy.engine.encoding.encode import gathered
+from rerank_proxy.engine.encoding.scorers import LoadedModel
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading import package as packages
+from rerank_proxy.engine.loading.load import load
+from rerank_proxy.engine.loading.package import Tokenization, Vocabulary
+from rerank_proxy.engine.loading.vocabulary import build_tokenizer
+from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import LONG_QUERY, QUERIES, texts
 from tests.support import packages as made
@@ -225,7 +225,7 @@ def test_prefix_spaces_of_roberta(made_package: MadePackage) -> None:
 def test_characters_are_normalised_as_sentencepiece_does() -> None:
     import sentencepiece
 
-    from proxy.engine.vocabulary import _NMT_NFKC
+    from rerank_proxy.engine.loading.vocabulary import _NMT_NFKC
 
     reference = sentencepiece.SentencePieceNormalizer(
         rule_name="nmt_nfkc",

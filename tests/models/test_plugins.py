@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from proxy.engine import InferenceError, ModelFailedError, QueueFullError
-from proxy.engine.batch import Batch
-from proxy.engine.encode import gathered
-from proxy.engine.plugins import _pairs, _TextsAsRows
+from rerank_proxy.engine import InferenceError, ModelFailedError, QueueFullError
+from rerank_proxy.engine.batching.batch import Batch
+from rerank_proxy.engine.encoding.encode import gathered
+from rerank_proxy.engine.loading.plugins import _pairs, _TextsAsRows
 from tests.models.samples import texts
 from tests.support.engines import running
 
 CODE = """
-from proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.errors import ModelLoadError
 
 class Overlap:
     info = {"device": "abacus"}

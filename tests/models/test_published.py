@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxy.engine.errors import ModelLoadError
-from proxy.engine.source import resolve
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.source import resolve
 from tests.support.engines import running
 
 DIRECTORY = "TEST_MODELS_DIR"

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from proxy.process import orders_of_parent, prepare
+from rerank_proxy.processes.startup import orders_of_parent, prepare
 
 READY = {"ready": True, "models": {"minilm": {"state": "ready", "detail": None}}}
 METRICS = b"# TYPE app_double gauge\napp_double 1.0\n"

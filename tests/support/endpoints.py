@@ -3,24 +3,24 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
-from proxy.deadline import Deadline
-from proxy.engine import Demand, Engine
-from proxy.inference.configuration import EndpointConfig
-from proxy.inference.endpoints import Endpoints
-from proxy.inference.failures import not_found
-from proxy.inference.fixed import fixed_endpoints
-from proxy.inference.local_models import LocalModels
-from proxy.inference.remote import RemoteClient
-from proxy.inference.service import ServiceContext
-from proxy.inference.services.elasticsearch import ElasticsearchService
-from proxy.inference.store import (
+from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.engine import Demand, Engine
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.endpoints import Endpoints
+from rerank_proxy.inference.failures import not_found
+from rerank_proxy.inference.local_models import LocalModels
+from rerank_proxy.inference.preconfigured import fixed_endpoints
+from rerank_proxy.inference.remote import RemoteClient
+from rerank_proxy.inference.service import ServiceContext
+from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
+from rerank_proxy.inference.store import (
     EndpointStore,
     ReadOnlyStore,
     StoredEndpoint,
     already_exists,
     changed_meanwhile,
 )
-from proxy.settings import EndpointSettings, ModelSettings, RemoteSettings
+from rerank_proxy.settings import EndpointSettings, ModelSettings, RemoteSettings
 
 LATE: Final = Deadline(1e9, "30s", "[search.timeout_s: 30s]")
 """At a point in time on the loop's clock that no test sees."""

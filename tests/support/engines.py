@@ -7,8 +7,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from proxy.engine import Engine
-from proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.engine import Engine
+from rerank_proxy.settings import EngineSettings, ModelSettings
 
 OnDisk = Path | Mapping[str, Any]
 """A model's directory, or its settings."""

@@ -10,8 +10,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from proxy.engine import package as packages
-from proxy.engine.package import Package
+from rerank_proxy.engine.loading import package as packages
+from rerank_proxy.engine.loading.package import Package
 from tests.support.tiny_models import MAX_LENGTH
 
 KINDS: Final[Mapping[str, str]] = {

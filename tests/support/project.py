@@ -6,8 +6,8 @@ from typing import Any, Final
 import pytest
 from click.testing import CliRunner
 
-from proxy.cli import main
-from proxy.settings import Settings
+from rerank_proxy.cli import main
+from rerank_proxy.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -24,7 +24,7 @@ def settings_of(arguments: list[str], environ: dict[str, str], monkeypatch: pyte
         served.append(settings)
         return 0
 
-    monkeypatch.setattr("proxy.supervisor.serve", keep)
+    monkeypatch.setattr("rerank_proxy.processes.supervisor.serve", keep)
     result = CliRunner().invoke(main, arguments, env=environ)
     assert result.exit_code == 0, result.output
     return served[0]

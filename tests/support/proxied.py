@@ -7,14 +7,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from proxy.app.apis.routes import Route, trained_model_routes
-from proxy.app.apis.trained_models import TrainedModelsApi
-from proxy.app.listener import Listener
-from proxy.app.metrics import InferenceMetrics
-from proxy.edge.server import Edge
-from proxy.inference.privileges import Privileges
-from proxy.settings import load
-from proxy.trained_models.trained_models import TrainedModels
+from rerank_proxy.app.apis.routes import Route, trained_model_routes
+from rerank_proxy.app.apis.trained_models import TrainedModelsApi
+from rerank_proxy.app.listener import Listener
+from rerank_proxy.app.metrics import InferenceMetrics
+from rerank_proxy.edge.server import Edge
+from rerank_proxy.settings import load
+from rerank_proxy.trained_models.service import TrainedModels
+from rerank_proxy.upstream.privileges import Privileges
 from tests.support.search_app import search_app
 
 

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 
-from proxy.deadline import Deadline
-from proxy.engine import Engine
-from proxy.inference.endpoints import Endpoint
-from proxy.inference.local_models import LocalModels
-from proxy.inference.remote import RemoteClient
-from proxy.inference.service import Service, ServiceContext
-from proxy.inference.services import BUILT_IN
-from proxy.settings import RemoteSettings
+from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.engine import Engine
+from rerank_proxy.inference.endpoints import Endpoint
+from rerank_proxy.inference.local_models import LocalModels
+from rerank_proxy.inference.remote import RemoteClient
+from rerank_proxy.inference.service import Service, ServiceContext
+from rerank_proxy.inference.services import BUILT_IN
+from rerank_proxy.settings import RemoteSettings
 from tests.support.raw_http import TIMEOUT_S
 from tests.support.vendors import Case, Vendor, serving
 

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.errors import Cause, ElasticsearchError
-from proxy.search.language.retriever_grammar import parse_retriever
-from proxy.search.language.retrievers import Retriever
-from proxy.xcontent.faults import ParseError
-from proxy.xcontent.source import parse
+from rerank_proxy.errors import Cause, ElasticsearchError
+from rerank_proxy.search.language.retriever_grammar import parse_retriever
+from rerank_proxy.search.language.retrievers import Retriever
+from rerank_proxy.xcontent.faults import ParseError
+from rerank_proxy.xcontent.source import parse
 from tests.support.searches import STANDARD
 
 RESCORE: Final[dict[str, Any]] = {"query": {"rescore_query": {"match_all": {}}}}

@@ -13,21 +13,21 @@ import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 from prometheus_client import CollectorRegistry
 
-from proxy.app.apis.inference import InferenceApi
-from proxy.app.apis.routes import Route, inference_routes
-from proxy.app.listener import Handle, Listener
-from proxy.app.metrics import InferenceMetrics, SearchMetrics
-from proxy.app.server import App
-from proxy.app.unknown_retrievers import UnknownRetrievers
-from proxy.app.upstream import UpstreamClient
-from proxy.engine import Reranked
-from proxy.inference.endpoints import Endpoints
-from proxy.inference.privileges import Privileges
-from proxy.search.executor import Executor
-from proxy.search.language.request import parse_search
-from proxy.search.scoring import Scorer
-from proxy.settings import SearchSettings, Settings
-from proxy.upstream import Reply
+from rerank_proxy.app.apis.inference import InferenceApi
+from rerank_proxy.app.apis.routes import Route, inference_routes
+from rerank_proxy.app.listener import Handle, Listener
+from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics
+from rerank_proxy.app.server import App
+from rerank_proxy.engine import Reranked
+from rerank_proxy.inference.endpoints import Endpoints
+from rerank_proxy.search.executor import Executor
+from rerank_proxy.search.language.request import parse_search
+from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.settings import SearchSettings, Settings
+from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.privileges import Privileges
+from rerank_proxy.upstream.protocol import Reply
+from rerank_proxy.upstream.retriever_support import UnknownRetrievers
 from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
 
 ENDPOINT: Final = ".rerank-v1-elasticsearch"

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from proxy.search.language.request import SearchRequest, parse_search
-from proxy.xcontent.params import parse_params
+from rerank_proxy.search.language.request import SearchRequest, parse_search
+from rerank_proxy.xcontent.params import parse_params
 
 RERANKER: Final = "text_similarity_reranker"
 QUERY: Final = {"match": {"text": "crime"}}

@@ -10,11 +10,11 @@ from typing import Any, Self
 
 import pytest
 
-from proxy.inference.configuration import EndpointConfig
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.registry.file_store import FileStore
-from proxy.inference.registry.key_ring import KeyRing
-from proxy.inference.store import EndpointStore, StoredEndpoint
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.registry.file_store import FileStore
+from rerank_proxy.inference.registry.key_ring import KeyRing
+from rerank_proxy.inference.store import EndpointStore, StoredEndpoint
 from tests.support.raw_http import TIMEOUT_S
 
 ODD_IDS = (

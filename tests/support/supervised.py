@@ -7,11 +7,11 @@ import asyncio
 import json
 import sys
 
-from proxy.loop import new_event_loop
-from proxy.observe.log import configure
-from proxy.process import prepare
-from proxy.settings import load
-from proxy.supervisor import Supervisor
+from rerank_proxy.observe.log import configure
+from rerank_proxy.processes.loop import new_event_loop
+from rerank_proxy.processes.startup import prepare
+from rerank_proxy.processes.supervisor import Supervisor
+from rerank_proxy.settings import load
 
 if __name__ == "__main__":
     prepare()

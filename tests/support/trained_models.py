@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from proxy.engine import ModelStatus, Reranked
-from proxy.engine.package import Vocabulary
-from proxy.settings import TrainedModelsSettings
-from proxy.trained_models.config import TrainedModelConfig, parse_config
-from proxy.trained_models.directory import ModelDirectory
-from proxy.trained_models.parts import DefinitionPart
-from proxy.trained_models.trained_models import TrainedModels
+from rerank_proxy.engine import ModelStatus, Reranked
+from rerank_proxy.engine.loading.package import Vocabulary
+from rerank_proxy.settings import TrainedModelsSettings
+from rerank_proxy.trained_models.directory import ModelDirectory
+from rerank_proxy.trained_models.requests.config import TrainedModelConfig, parse_config
+from rerank_proxy.trained_models.requests.parts import DefinitionPart
+from rerank_proxy.trained_models.service import TrainedModels
 
 TOKENS: Final = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "apple"]
 VOCABULARY: Final = Vocabulary(TOKENS)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.async_search_id import PATTERN, names_ours, new_id
+from rerank_proxy.async_search_id import PATTERN, names_ours, new_id
 
 
 @pytest.mark.parametrize("path", ["/_async_search/%s", "/_async_search/%s/", "/_async_search/status/%s"])

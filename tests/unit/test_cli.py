@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from proxy import __version__
-from proxy.cli import commands, main
-from proxy.engine import loader
-from proxy.search.ranks.scores import normalize
-from proxy.settings import load as load_settings
-from proxy.settings import table
+from rerank_proxy import __version__
+from rerank_proxy.cli import commands, main
+from rerank_proxy.engine.loading import loader
+from rerank_proxy.search.ranks.scores import normalize
+from rerank_proxy.settings import load as load_settings
+from rerank_proxy.settings import table
 from tests.support.raw_http import TIMEOUT_S
 from tests.support.stores import endpoint, open_file_store
 from tests.support.tiny_models import build
@@ -157,7 +157,7 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
 
 def test_it_is_a_module_as_well() -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RERANK_PROXY_")}
-    command: list[Any] = [sys.executable, "-m", "proxy", "serve", "--listen", "x"]
+    command: list[Any] = [sys.executable, "-m", "rerank_proxy", "serve", "--listen", "x"]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environ, timeout=TIMEOUT_S, check=False
     )
@@ -309,7 +309,7 @@ class TestCheck:
         load, said = loader._load, threading.Semaphore(0)
 
         def slow(*arguments: Any) -> Any:
-            logging.getLogger("proxy.engine.repository").info("fetching [%s]: %d %%", "m", 40)
+            logging.getLogger("rerank_proxy.engine.loading.repository").info("fetching [%s]: %d %%", "m", 40)
             assert said.acquire(timeout=TIMEOUT_S)
             assert said.acquire(timeout=TIMEOUT_S)
             return load(*arguments)

@@ -32,8 +32,8 @@ def _imported(file: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("part", ABOVE)
 def test_no_part_knows_what_is_above_it(part: str) -> None:
-    files = sorted((ROOT / "proxy" / part).rglob("*.py"))
+    files = sorted((ROOT / "proxy" / "rerank_proxy" / part).rglob("*.py"))
     assert files
     for file in files:
-        known = {name.split(".")[1] for name in _imported(file) if name.startswith("proxy.")}
+        known = {name.split(".")[1] for name in _imported(file) if name.startswith("rerank_proxy.")}
         assert not known & ABOVE[part], f"{file.relative_to(ROOT)} imports {known & ABOVE[part]}"

@@ -13,11 +13,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy import settings_page
-from proxy.cli import main
-from proxy.search.language.request import parse_search
-from proxy.settings import Settings, load
-from proxy.xcontent.params import parse_params
+from rerank_proxy.cli import main
+from rerank_proxy.search.language.request import parse_search
+from rerank_proxy.settings import Settings, load
+from rerank_proxy.settings import page as settings_page
+from rerank_proxy.xcontent.params import parse_params
 from testbed.proxy import RunningProxy
 from tests.support.pages import PAGES, defined_tests, named_tests, read, table_after
 from tests.support.project import ROOT

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from proxy.errors import Cause, ElasticsearchError, encode, error, validation_error
+from rerank_proxy.errors import Cause, ElasticsearchError, encode, error, validation_error
 
 PARSING = Cause("parsing_exception", "unknown query [bogus]", {"line": 1, "col": 5})
 X_CONTENT = Cause("x_content_parse_exception", "[1:5] [standard] failed to parse field [filter]")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.settings import Address, InvalidSettingsError, Settings, load, table
+from rerank_proxy.settings import Address, InvalidSettingsError, Settings, load, table
 
 
 def refusal(

@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observe.stderr import LossyStderr
+from rerank_proxy.observe.stderr import LossyStderr
 from tests.support.raw_http import TIMEOUT_S
 
 

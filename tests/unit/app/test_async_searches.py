@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.app.async_searches import AsyncSearch, AsyncSearches
-from proxy.errors import Cause, ElasticsearchError
-from proxy.search.answer.async_response import AsyncResult, completed
-from proxy.settings import AsyncSearchSettings
+from rerank_proxy.app.async_searches import AsyncSearch, AsyncSearches
+from rerank_proxy.errors import Cause, ElasticsearchError
+from rerank_proxy.search.answer.async_response import AsyncResult, completed
+from rerank_proxy.settings import AsyncSearchSettings
 from tests.support.raw_http import TIMEOUT_S
 
 MINUTE = 60_000

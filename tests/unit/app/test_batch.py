@@ -7,16 +7,16 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from proxy.app.apis.batch import Batch, Plan
-from proxy.app.metrics import SearchMetrics
-from proxy.errors import error
-from proxy.observe.outcome import Applied, Several, Skipped
-from proxy.search.batch.multi import Item
-from proxy.search.batch.rounds import Rounds
-from proxy.search.executor import Executor, SearchAnswer
-from proxy.search.run import InnerBytes, Timings
-from proxy.upstream import Reply, Upstream, UpstreamRefusedError
-from proxy.xcontent.params import parse_params
+from rerank_proxy.app.apis.multi_search import Batch, Plan
+from rerank_proxy.app.metrics import SearchMetrics
+from rerank_proxy.errors import error
+from rerank_proxy.observe.outcome import Applied, Several, Skipped
+from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.search.msearch.coalescing import Rounds
+from rerank_proxy.search.msearch.lines import Item
+from rerank_proxy.search.run import InnerBytes, Timings
+from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
+from rerank_proxy.xcontent.params import parse_params
 from tests.support.searches import request
 
 FAILED = b'{"error":{"type":"x","reason":"y"},"status":404}'

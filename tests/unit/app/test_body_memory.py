@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 from multidict import CIMultiDict
 
-from proxy.app.messages import Request, Response
-from proxy.errors import MAX_REASON
-from proxy.upstream import Reply
+from rerank_proxy.errors import MAX_REASON
+from rerank_proxy.http.messages import Request, Response
+from rerank_proxy.upstream.protocol import Reply
 from tests.support.search_app import ENDPOINT, SearchApp, search_app
 
 SIZE: Final = 8_000_000

@@ -7,10 +7,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
-from proxy.app.control import application
-from proxy.engine import Engine, ModelFailedError
-from proxy.observe.admin import Readiness
-from proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.app.control import application
+from rerank_proxy.engine import Engine, ModelFailedError
+from rerank_proxy.observe.admin import Readiness
+from rerank_proxy.settings import EngineSettings, ModelSettings
 
 
 async def readiness(engine: Engine) -> tuple[int, Readiness]:

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from proxy.app.listener import Listener
-from proxy.app.messages import Request, Response
-from proxy.edge.head import parse_request
+from rerank_proxy.app.listener import Listener
+from rerank_proxy.http.head import parse_request
+from rerank_proxy.http.messages import Request, Response
 from tests.support.raw_http import TIMEOUT_S, Message, connect
 
 BODY = b'{"a":1}'

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observe.outcome import Applied, Evaluated, Outcome, Skipped, Tree, of_tree
+from rerank_proxy.observe.outcome import Applied, Evaluated, Outcome, Skipped, Tree, of_tree
 
 texts = st.text(st.characters(exclude_categories=()))
 

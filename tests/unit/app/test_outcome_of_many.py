@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observe.outcome import Applied, Evaluated, Outcome, Several, Skipped, Tree
+from rerank_proxy.observe.outcome import Applied, Evaluated, Outcome, Several, Skipped, Tree
 
 APPLIED = Applied("e", "m", 10, 8, 3, 1, 12.345, "text")
 SKIPPED = Skipped("e", "r")

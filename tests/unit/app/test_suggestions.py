@@ -7,13 +7,13 @@ from typing import Any, Final
 import pytest
 from multidict import CIMultiDict
 
-from proxy.app.apis.context import RequestContext
-from proxy.app.formats.media_types import Format
-from proxy.app.suggestions import Suggestions
-from proxy.edge.retriever_names import NATIVE, odd_names
-from proxy.search.language.retrievers import RETRIEVER_TYPES
-from proxy.upstream import Reply, UpstreamRefusedError
-from proxy.xcontent.params import parse_params
+from rerank_proxy.app.apis.context import RequestContext
+from rerank_proxy.app.suggestions import Suggestions
+from rerank_proxy.edge.retriever_names import NATIVE, odd_names
+from rerank_proxy.http.media_types import Format
+from rerank_proxy.search.language.retrievers import RETRIEVER_TYPES
+from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
+from rerank_proxy.xcontent.params import parse_params
 from tests.unit.search.doubles import ScriptedUpstream
 
 PROBE: Final = "/_search?filter_path=error.reason"

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from proxy.app.apis.context import RequestContext
-from proxy.app.apis.routes import Route, trained_model_routes
-from proxy.app.apis.trained_models import TrainedModelsApi
-from proxy.app.formats.media_types import Format
-from proxy.app.metrics import InferenceMetrics
-from proxy.errors import ElasticsearchError, error
-from proxy.inference import privileges
-from proxy.inference.privileges import Action, Privileges
-from proxy.trained_models.trained_models import TrainedModels
-from proxy.upstream import Reply, UpstreamRefusedError
-from proxy.upstream import Upstream as UpstreamOf
-from proxy.xcontent.params import parse_params
+from rerank_proxy.app.apis.context import RequestContext
+from rerank_proxy.app.apis.routes import Route, trained_model_routes
+from rerank_proxy.app.apis.trained_models import TrainedModelsApi
+from rerank_proxy.app.metrics import InferenceMetrics
+from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.http.media_types import Format
+from rerank_proxy.trained_models.service import TrainedModels
+from rerank_proxy.upstream import privileges
+from rerank_proxy.upstream.privileges import Action, Privileges
+from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
+from rerank_proxy.upstream.protocol import Upstream as UpstreamOf
+from rerank_proxy.xcontent.params import parse_params
 from tests.support.trained_models import (
     CONFIG,
     TOKENS,

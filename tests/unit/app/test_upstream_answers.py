@@ -19,20 +19,20 @@ import pytest
 from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 
-from proxy.app.apis.inference import InferenceApi
-from proxy.app.apis.routes import inference_routes
-from proxy.app.messages import Request, Response
-from proxy.app.metrics import InferenceMetrics, SearchMetrics
-from proxy.app.server import App
-from proxy.app.unknown_retrievers import UnknownRetrievers
-from proxy.app.upstream import UpstreamClient
-from proxy.engine import Reranked
-from proxy.inference.privileges import Privileges
-from proxy.search.executor import Executor
-from proxy.search.language.request import parse_search
-from proxy.search.scoring import Scorer
-from proxy.settings import Settings
-from proxy.upstream import Reply, shaped
+from rerank_proxy.app.apis.inference import InferenceApi
+from rerank_proxy.app.apis.routes import inference_routes
+from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics
+from rerank_proxy.app.server import App
+from rerank_proxy.engine import Reranked
+from rerank_proxy.http.messages import Request, Response
+from rerank_proxy.search.executor import Executor
+from rerank_proxy.search.language.request import parse_search
+from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.settings import Settings
+from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.privileges import Privileges
+from rerank_proxy.upstream.protocol import Reply, shaped
+from rerank_proxy.upstream.retriever_support import UnknownRetrievers
 from tests.support.endpoints import MemoryStore, local_endpoints
 from tests.support.search_app import ENDPOINT, NumberAtTheEnd
 from tests.support.searches import reranking

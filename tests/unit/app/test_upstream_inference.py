@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from proxy.app.apis.upstream_inference import UpstreamInference
-from proxy.errors import ElasticsearchError
-from proxy.upstream import Reply, UpstreamRefusedError
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.upstream.inference import UpstreamInference
+from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from tests.unit.search.doubles import ScriptedUpstream
 
 NO_HANDLER = b'{"error":"no handler found for uri [/_inference/_all] and method [GET]"}'

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.chunks.analysis import MAX_TOKEN_LENGTH, Analyzer, lower_case
-from proxy.steps import finish
+from rerank_proxy.chunks.analysis import MAX_TOKEN_LENGTH, Analyzer, lower_case
+from rerank_proxy.concurrency.steps import finish
 from tests.support.chunks import read
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.chunks.chunkers import by_sentences, by_words, chunk
-from proxy.chunks.settings import (
+from rerank_proxy.chunks.chunkers import by_sentences, by_words, chunk
+from rerank_proxy.chunks.settings import (
     MARKDOWN_SEPARATORS,
     PLAINTEXT_SEPARATORS,
     ChunkingSettings,
@@ -16,8 +16,8 @@ from proxy.chunks.settings import (
     SentenceBoundaryChunkingSettings,
     WordBoundaryChunkingSettings,
 )
-from proxy.chunks.words import sentence_ends
-from proxy.steps import finish
+from rerank_proxy.chunks.words import sentence_ends
+from rerank_proxy.concurrency.steps import finish
 from tests.support.chunks import read
 
 TEXTS = st.lists(

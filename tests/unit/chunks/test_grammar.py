@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.chunks import (
+from rerank_proxy.chunks import (
     ChunkingSettings,
     ChunkRescorer,
     NoneChunkingSettings,
@@ -17,11 +17,11 @@ from proxy.chunks import (
     WordBoundaryChunkingSettings,
     parse_chunk_rescorer,
 )
-from proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
-from proxy.errors import Cause
-from proxy.xcontent.faults import ParseError
-from proxy.xcontent.object_parser import Field, parse_object
-from proxy.xcontent.source import OBJECT, parse
+from rerank_proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
+from rerank_proxy.errors import Cause
+from rerank_proxy.xcontent.faults import ParseError
+from rerank_proxy.xcontent.object_parser import Field, parse_object
+from rerank_proxy.xcontent.source import OBJECT, parse
 
 FIELDS = {"chunk_rescorer": Field(frozenset({OBJECT}), parse_chunk_rescorer)}
 BUILD = "Failed to build [chunk_rescorer] after last required field arrived"

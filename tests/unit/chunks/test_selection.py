@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.chunks import (
+from rerank_proxy.chunks import (
     ChunkingSettings,
     ChunkRescorer,
     ChunkSelector,
@@ -14,9 +14,9 @@ from proxy.chunks import (
     WordBoundaryChunkingSettings,
     default_chunking,
 )
-from proxy.chunks.chunkers import chunk
-from proxy.errors import ElasticsearchError
-from proxy.steps import finish
+from rerank_proxy.chunks.chunkers import chunk
+from rerank_proxy.concurrency.steps import finish
+from rerank_proxy.errors import ElasticsearchError
 from tests.support.chunks import read
 
 TEXT = (

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.chunks import separators
-from proxy.chunks.separators import split_offsets as steps_of_splitting
-from proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
-from proxy.errors import ElasticsearchError
-from proxy.steps import finish
+from rerank_proxy.chunks import separators
+from rerank_proxy.chunks.separators import split_offsets as steps_of_splitting
+from rerank_proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
+from rerank_proxy.concurrency.steps import finish
+from rerank_proxy.errors import ElasticsearchError
 
 
 def split_offsets(text: str, separator: str) -> list[int]:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from proxy.chunks import (
+from rerank_proxy.chunks import (
     ChunkRescorer,
     SentenceBoundaryChunkingSettings,
     default_chunking,
     default_window_words,
 )
-from proxy.errors import ElasticsearchError
+from rerank_proxy.errors import ElasticsearchError
 
 
 @pytest.mark.parametrize("size", [0, -1, -(2**31)])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.chunks import (
+from rerank_proxy.chunks import (
     ChunkingSettings,
     ChunkRescorer,
     ChunkSelector,
@@ -16,7 +16,7 @@ from proxy.chunks import (
     WordBoundaryChunkingSettings,
     default_chunking,
 )
-from proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
+from rerank_proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
 from tests.support.processor_time import slowness
 
 SIZE = 50_000

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.chunks.words import WordStatus, sentence_ends
-from proxy.steps import finish
+from rerank_proxy.chunks.words import WordStatus, sentence_ends
+from rerank_proxy.concurrency.steps import finish
 from tests.support.chunks import read
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.settings import Address
+from rerank_proxy.settings import Address
 from testbed.releases import RELEASES
 from tests.support.project import ROOT, settings_of
 from tests.support.raw_http import TIMEOUT_S

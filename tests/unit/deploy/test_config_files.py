@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.settings import load, table
+from rerank_proxy.settings import load, table
 from tests.support.project import ROOT
 
 FILES = sorted((ROOT / "config").glob("*.yaml"))

@@ -16,8 +16,8 @@ from zipfile import ZipFile
 import pytest
 import yaml
 
-from proxy.inference.registry.files import state_directory
-from proxy.settings import load
+from rerank_proxy.files.state import state_directory
+from rerank_proxy.settings import load
 from tests.support.project import ROOT
 from tests.support.raw_http import TIMEOUT_S
 
@@ -105,7 +105,7 @@ def test_the_package_builds_from_what_is_copied(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("*.whl")
     packed = set(ZipFile(wheel).namelist())
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "proxy").rglob("*.py")}
+    modules = {str(path.relative_to(ROOT / "proxy")) for path in (ROOT / "proxy").rglob("*.py")}
     assert modules <= packed
     assert any(name.endswith("licenses/LICENSE") for name in packed)
 

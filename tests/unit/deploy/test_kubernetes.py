@@ -8,7 +8,7 @@ import kubernetes_validate  # type: ignore[import-untyped]  # the package carrie
 import pytest
 import yaml
 
-from proxy.settings import Address, Settings, load
+from rerank_proxy.settings import Address, Settings, load
 from tests.support.project import ROOT
 
 MANIFEST = ROOT / "deploy" / "kubernetes" / "sidecar.yaml"

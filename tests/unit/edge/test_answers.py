@@ -1,10 +1,10 @@
 import json
 from pathlib import Path
 
-from proxy.connection_faults import ConnectionFault
-from proxy.edge import answers
-from proxy.edge.pool import TargetError, TcpTarget, UnixTarget
-from proxy.settings import UpstreamSettings
+from rerank_proxy.edge import answers
+from rerank_proxy.http.connection_faults import ConnectionFault
+from rerank_proxy.settings import UpstreamSettings
+from rerank_proxy.upstream.pool import TargetError, TcpTarget, UnixTarget
 
 
 def split(answer: bytes) -> tuple[list[bytes], bytes]:

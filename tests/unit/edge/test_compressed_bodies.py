@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ByteSize
 
-from proxy.edge import collect
-from proxy.edge.inflate import STEP, decompress
-from proxy.settings import EdgeSettings
+from rerank_proxy.edge import inspection
+from rerank_proxy.http.inflate import STEP, decompress
+from rerank_proxy.settings import EdgeSettings
 from tests.support import snappy
 from tests.unit.edge.test_relay import OK, Relay, chunked, cut, sized
 
@@ -142,7 +142,7 @@ async def test_snappy(size: int) -> None:
 
 
 async def test_of_snappy_so_much_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "MAX_SNAPPY_BYTES", 1000)
+    monkeypatch.setattr(inspection, "MAX_SNAPPY_BYTES", 1000)
     for size, is_refused in ((500, False), (1000, True)):
         relay = Relay()
         relay.client.data_received(sized(snappy.compress(b"{}" + b" " * size, copies=False), SEARCH + SNAPPY))
@@ -212,7 +212,7 @@ async def test_no_more_is_decoded_than_is_allowed_and_little_on_the_event_loop(
                 on_loop.append(len(piece))
             yield piece
 
-    monkeypatch.setattr(collect, "decompress", counting)
+    monkeypatch.setattr(inspection, "decompress", counting)
     for body in (b" " * 90 * MIB, OURS + b" " * 90 * MIB, b" " * MIB):
         relay = Relay()
         coded = gzip.compress(body)
@@ -221,7 +221,7 @@ async def test_no_more_is_decoded_than_is_allowed_and_little_on_the_event_loop(
         assert relay.at_upstream.written or relay.at_client.written
         once = max(len(coded) * 100, MIB) + STEP
         assert sum(decoded) - sum(on_loop) <= once
-        assert sum(on_loop) <= collect.INLINE_DECODED_BYTES + STEP
+        assert sum(on_loop) <= inspection.INLINE_DECODED_BYTES + STEP
         decoded.clear()
         on_loop.clear()
 

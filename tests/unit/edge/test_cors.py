@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 from pydantic import ByteSize
 
-from proxy.edge import cors
-from proxy.edge.connection import ClientConnection
-from proxy.edge.pool import UpstreamConnection
-from proxy.settings import EdgeSettings
+from rerank_proxy.edge import cors
+from rerank_proxy.edge.connection import ClientConnection
+from rerank_proxy.settings import EdgeSettings
+from rerank_proxy.upstream.pool import UpstreamConnection
 from tests.support.memory_transport import MemoryTransport
 from tests.support.waiting import until_true
 from tests.unit.edge.test_relay import OK, Relay, sized

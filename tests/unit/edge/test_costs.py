@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import pytest
 from pydantic import ByteSize
 
-from proxy.settings import EdgeSettings
+from rerank_proxy.settings import EdgeSettings
 from tests.unit.edge.test_relay import GET, OK, Relay
 
 SIZE: Final = 16 * 1024

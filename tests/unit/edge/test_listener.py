@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from proxy.edge import listener as listener_module
-from proxy.edge.listener import Listener, ListenError, bind
-from proxy.settings import Address
+from rerank_proxy.edge import listener as listener_module
+from rerank_proxy.edge.listener import Listener, ListenError, bind
+from rerank_proxy.settings import Address
 from tests.support.raw_http import TIMEOUT_S
 
 

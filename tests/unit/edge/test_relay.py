@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ByteSize
 
-from proxy.edge import collect, connection
-from proxy.edge.connection import MAX_PIPELINED, ClientConnection
-from proxy.edge.pool import Pool, UnixTarget, UpstreamConnection
-from proxy.edge.state import EdgeState
-from proxy.observe.metrics import EdgeMetrics
-from proxy.settings import EdgeSettings
+from rerank_proxy.edge import connection, inspection
+from rerank_proxy.edge.connection import MAX_PIPELINED, ClientConnection
+from rerank_proxy.edge.shared import EdgeState
+from rerank_proxy.observe.metrics import EdgeMetrics
+from rerank_proxy.settings import EdgeSettings
+from rerank_proxy.upstream.pool import Pool, UnixTarget, UpstreamConnection
 from tests.support.memory_transport import MemoryTransport
 from tests.support.waiting import until_true
 
@@ -273,8 +273,8 @@ async def test_a_client_that_leaves_while_its_search_is_looked_into_leaves_nothi
             pieces += 1
             yield b"{}"
 
-    monkeypatch.setattr(collect, "decompress", decompress)
-    monkeypatch.setattr(collect, "INLINE_CODED_BYTES", 0)
+    monkeypatch.setattr(inspection, "decompress", decompress)
+    monkeypatch.setattr(inspection, "INLINE_CODED_BYTES", 0)
     relay = Relay()
     relay.client.data_received(sized(b"{}", b"POST /_search HTTP/1.1\r\nContent-Encoding: gzip"))
     relay.client.connection_lost(None)

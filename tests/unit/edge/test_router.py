@@ -1,7 +1,7 @@
 import pytest
 
-from proxy.async_search_id import new_id
-from proxy.edge.router import (
+from rerank_proxy.async_search_id import new_id
+from rerank_proxy.edge.router import (
     follows_up,
     is_for_application,
     is_inference,

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.edge.pool import TcpTarget
-from proxy.settings import InvalidSettingsError, UpstreamSettings
+from rerank_proxy.settings import InvalidSettingsError, UpstreamSettings
+from rerank_proxy.upstream.pool import TcpTarget
 
 
 def target(url: str, **settings: object) -> TcpTarget:

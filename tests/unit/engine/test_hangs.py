@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from proxy.engine import Demand, Engine, EngineClosedError, InferenceError, ModelFailedError, loader, runner
-from proxy.engine import journal as journals
-from proxy.engine.batch import Batch, Row
-from proxy.engine.scoring import CrossEncoder, LoadedModel
-from proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.engine import Demand, Engine, EngineClosedError, InferenceError, ModelFailedError
+from rerank_proxy.engine.batching import runner
+from rerank_proxy.engine.batching.batch import Batch, Row
+from rerank_proxy.engine.encoding.scorers import CrossEncoder, LoadedModel
+from rerank_proxy.engine.loading import journal as journals
+from rerank_proxy.engine.loading import loader
+from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.support.raw_http import TIMEOUT_S
 from tests.support.waiting import until_true
 

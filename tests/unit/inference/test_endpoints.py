@@ -9,21 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.deadline import Deadline
-from proxy.engine import (
-    DeadlineExceededError,
-    EngineError,
-    ModelFailedError,
-    QueueFullError,
-    Reranked,
-)
-from proxy.inference.configuration import EndpointConfig
-from proxy.inference.endpoints import Endpoint, Endpoints
-from proxy.inference.failures import InferenceFailedError, not_found, status_error, wrong_task_type
-from proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
-from proxy.inference.services.elasticsearch import ElasticsearchService
-from proxy.inference.store import ReadOnlyStore, StoredEndpoint
-from proxy.settings import EndpointSettings
+from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.engine import DeadlineExceededError, EngineError, ModelFailedError, QueueFullError, Reranked
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.endpoints import Endpoint, Endpoints
+from rerank_proxy.inference.failures import InferenceFailedError, not_found, status_error, wrong_task_type
+from rerank_proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
+from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
+from rerank_proxy.inference.store import ReadOnlyStore, StoredEndpoint
+from rerank_proxy.settings import EndpointSettings
 from tests.support.endpoints import LATE, LoadedModels, MemoryStore, local_endpoints
 
 

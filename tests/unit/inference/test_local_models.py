@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.inference.local_models import Deployment, LocalModels, eland_id
-from proxy.settings import ModelSettings
+from rerank_proxy.inference.local_models import Deployment, LocalModels, eland_id
+from rerank_proxy.settings import ModelSettings
 
 
 class Uploaded:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ElasticsearchError
-from proxy.inference.configuration import RERANK, TASK_TYPES
-from proxy.inference.requests import (
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.inference.configuration import RERANK, TASK_TYPES
+from rerank_proxy.inference.requests import (
     ANY,
     PutRequest,
     RerankRequest,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.inference.configuration import EndpointConfig
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.service import Ranker, Service, ServiceContext
-from proxy.inference.settings_table import Kind, Setting, SettingsReader, shown, unknown_settings
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.service import Ranker, Service, ServiceContext
+from rerank_proxy.inference.service_settings import Kind, Setting, SettingsReader, shown, unknown_settings
 
 KEY = "sk-1234"
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import cast
 
-from proxy.observe.bounded import BoundedConnections
+from rerank_proxy.observe.bounded import BoundedConnections
 from tests.support.raw_http import Wire, connect
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.observe.log import MAX_LINE, MAX_TRACEBACK, Formatter, adopt_libraries, one_line, printable
+from rerank_proxy.observe.log import MAX_LINE, MAX_TRACEBACK, Formatter, adopt_libraries, one_line, printable
 from tests.support.project import ROOT
 from tests.support.raw_http import TIMEOUT_S
 
@@ -37,7 +37,9 @@ class HostileError(Exception):
     __repr__ = __str__
 
 
-def format_(message: Any, *args: Any, error: BaseException | None = None, name: str = "proxy.test") -> str:
+def format_(
+    message: Any, *args: Any, error: BaseException | None = None, name: str = "rerank_proxy.test"
+) -> str:
     exc_info = None if error is None else (type(error), error, error.__traceback__)
     return Formatter().format(logging.LogRecord(name, logging.ERROR, __file__, 1, message, args, exc_info))
 
@@ -136,7 +138,7 @@ PROGRAM = textwrap.dedent(
     library = logging.getLogger("library")
     library.addHandler(logging.StreamHandler())
     library.propagate = False
-    from proxy.observe.log import configure, say
+    from rerank_proxy.observe.log import configure, say
     configure("info")
     configure("info")
     FORGED = "\\n2026-01-01 00:00:00,000 CRITICAL proxy: all is lost\\r\\x1b[2J"
@@ -146,7 +148,7 @@ PROGRAM = textwrap.dedent(
         def __del__(self):
             fail()
         __repr__ = lambda self: FORGED
-    logging.getLogger("proxy").info("%s", FORGED)
+    logging.getLogger("rerank_proxy").info("%s", FORGED)
     library.error("%s", FORGED)
     warnings.warn(FORGED)
     say(FORGED)
@@ -154,7 +156,7 @@ PROGRAM = textwrap.dedent(
     thread.start(); thread.join()
     Unraisable()
     gc.collect()
-    logging.getLogger("proxy").error("%s %s", FORGED)
+    logging.getLogger("rerank_proxy").error("%s %s", FORGED)
     fail()
     """
 )
@@ -192,7 +194,7 @@ def test_libraries_that_bring_handlers_are_adopted() -> None:
 
 
 SOURCES = sorted((ROOT / "proxy").rglob("*.py"))
-LOG = ROOT / "proxy" / "observe" / "log.py"
+LOG = ROOT / "proxy" / "rerank_proxy" / "observe" / "log.py"
 
 
 def _names(file: Path) -> Iterator[str]:
@@ -227,7 +229,7 @@ def _processes() -> set[str]:
     found = {script.partition(":")[0] for script in scripts.values()}
     for file in SOURCES:
         found |= (
-            {".".join(file.relative_to(ROOT).with_suffix("").parts)} if file.name == "__main__.py" else set()
+            {".".join(file.relative_to(ROOT / "proxy").with_suffix("").parts)} if file.name == "__main__.py" else set()
         )
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Tuple | ast.List):
@@ -237,7 +239,7 @@ def _processes() -> set[str]:
 
 
 def _file_of(module: str) -> Path | None:
-    path = ROOT / module.replace(".", "/")
+    path = ROOT / "proxy" / module.replace(".", "/")
     files = (path.with_suffix(".py"), path / "__main__.py", path / "__init__.py")
     return next((file for file in files if file.is_file()), None)
 
@@ -253,12 +255,12 @@ def _sets_up_the_log(module: str) -> bool:
             if "configure()" in names:
                 return True
             # A module, or a name in one.
-            ours = [name for name in names if name.startswith("proxy.")]
+            ours = [name for name in names if name.startswith("rerank_proxy.")]
             left += [each for name in ours for each in (name, name.rpartition(".")[0])]
     return False
 
 
 def test_every_process_sets_up_the_log() -> None:
     processes = _processes()
-    assert processes >= {"proxy.__main__", "proxy.app.process"}
+    assert processes >= {"rerank_proxy.__main__", "rerank_proxy.app.process"}
     assert [module for module in processes if not _sets_up_the_log(module)] == []

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observe.seldom import Seldom
+from rerank_proxy.observe.seldom import Seldom
 
 
 class Clock:

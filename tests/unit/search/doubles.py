@@ -4,8 +4,8 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from proxy.search.run import InnerBytes, Run
-from proxy.upstream import Reply
+from rerank_proxy.search.run import InnerBytes, Run
+from rerank_proxy.upstream.protocol import Reply
 from tests.support.endpoints import LATE
 from tests.support.searches import request
 
@@ -14,7 +14,7 @@ Answer = Callable[[str, str, Any], Reply | Awaitable[Reply]]
 
 
 class ScriptedUpstream:
-    """Stands for `proxy.upstream.Upstream`.
+    """Stands for `rerank_proxy.upstream.protocol.Upstream`.
 
     Attributes:
         sent: Method, target without its query, and body of each request.

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.errors import ElasticsearchError
-from proxy.search.evaluation import Evaluation
-from proxy.search.inner.found import Found, with_filters
-from proxy.search.language.retrievers import LeafRetriever
-from proxy.search.run import InnerBytes, Run
-from proxy.search.scoring import Scorer
-from proxy.settings import EndpointSettings
-from proxy.upstream import Reply, UpstreamRefusedError
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.evaluation import Evaluation
+from rerank_proxy.search.inner.matches import Found, with_filters
+from rerank_proxy.search.language.retrievers import LeafRetriever
+from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.run import InnerBytes, Run
+from rerank_proxy.settings import EndpointSettings
+from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from tests.support import retrievers
 from tests.support.endpoints import LATE, local_endpoints
 from tests.support.raw_http import TIMEOUT_S

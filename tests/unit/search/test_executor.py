@@ -6,10 +6,10 @@ from typing import Any, Final, cast
 
 import pytest
 
-from proxy.errors import ElasticsearchError, error
-from proxy.search.executor import Executor
-from proxy.search.scoring import Scorer
-from proxy.upstream import Reply, UpstreamRefusedError
+from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.search.executor import Executor
+from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from tests.support.searches import request, reranking
 
 TIMEOUT_S: Final = 60.0

@@ -7,15 +7,15 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.engine import DeadlineExceededError, QueueFullError, Reranked
-from proxy.errors import ElasticsearchError
-from proxy.observe.outcome import Applied, Evaluated, Skipped, Tree
-from proxy.search.executor import Executor, SearchAnswer
-from proxy.search.language.request import parse_search
-from proxy.search.scoring import Scorer
-from proxy.settings import EndpointSettings
-from proxy.upstream import Reply, UpstreamRefusedError
-from proxy.xcontent.params import parse_params
+from rerank_proxy.engine import DeadlineExceededError, QueueFullError, Reranked
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.observe.outcome import Applied, Evaluated, Skipped, Tree
+from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.search.language.request import parse_search
+from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.settings import EndpointSettings
+from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
+from rerank_proxy.xcontent.params import parse_params
 from tests.support.endpoints import local_endpoints
 from tests.support.retrievers import linear, pinned, rrf
 from tests.support.search_app import ENDPOINT, TWO_STAGES, NumberAtTheEnd

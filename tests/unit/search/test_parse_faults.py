@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.errors import ElasticsearchError, error
-from proxy.search.parse_faults import MAX_QUESTIONS, find_parse_fault, may_be_parse_fault
-from proxy.upstream import Reply, UpstreamRefusedError
-from proxy.xcontent.faults import ParseError
-from proxy.xcontent.positions import line_column
-from proxy.xcontent.source import Node, parse, walk
+from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.search.parse_faults import MAX_QUESTIONS, find_parse_fault, may_be_parse_fault
+from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
+from rerank_proxy.xcontent.faults import ParseError
+from rerank_proxy.xcontent.positions import line_column
+from rerank_proxy.xcontent.source import Node, parse, walk
 from tests.support.retrievers import RESCORE, chain, diversify, linear, pinned, rescorer, rrf, rule, texts
 from tests.support.searches import KNN, QUERY, RERANKER, STANDARD, reranking
 

@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.engine.package import Vocabulary
-from proxy.errors import ElasticsearchError
-from proxy.trained_models.byte_size import ByteSize, parse_byte_size
-from proxy.trained_models.config import is_text_similarity, parse_config
-from proxy.trained_models.deployments import (
+from rerank_proxy.engine.loading.package import Vocabulary
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.trained_models.requests.config import is_text_similarity, parse_config
+from rerank_proxy.trained_models.requests.deployments import (
     AdaptiveAllocations,
     Deployment,
     parse_start,
     parse_stop,
     parse_update,
 )
-from proxy.trained_models.ids import IdExpression, id_faults
-from proxy.trained_models.infer import parse_infer
-from proxy.trained_models.parts import parse_part, parse_vocabulary
-from proxy.xcontent.params import parse_params
+from rerank_proxy.trained_models.requests.ids import IdExpression, id_faults
+from rerank_proxy.trained_models.requests.infer import parse_infer
+from rerank_proxy.trained_models.requests.parts import parse_part, parse_vocabulary
+from rerank_proxy.xcontent.byte_size import ByteSize, parse_byte_size
+from rerank_proxy.xcontent.params import parse_params
 from tests.support.trained_models import CONFIG, NOW, config_of, part_body
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from proxy.engine.package import Vocabulary
-from proxy.errors import ElasticsearchError
-from proxy.trained_models.directory import ModelDirectory
-from proxy.trained_models.parts import DefinitionPart
-from proxy.trained_models.trained_models import TrainedModels
-from proxy.trained_models.upload import PartialDefinition
+from rerank_proxy.engine.loading.package import Vocabulary
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.trained_models.directory import ModelDirectory
+from rerank_proxy.trained_models.requests.parts import DefinitionPart
+from rerank_proxy.trained_models.service import TrainedModels
+from rerank_proxy.trained_models.upload import PartialDefinition
 from tests.support.trained_models import VOCABULARY, NotingEngine, config_of, models_in, parts_of, upload
 
 PROGRAM = b"a program that is only bytes here"
@@ -253,7 +253,7 @@ class Held(PartialDefinition):
 def held(monkeypatch: pytest.MonkeyPatch) -> type[Held]:
     Held.entered.clear()
     Held.go_on.clear()
-    monkeypatch.setattr("proxy.trained_models.directory.PartialDefinition", Held)
+    monkeypatch.setattr("rerank_proxy.trained_models.directory.PartialDefinition", Held)
     return Held
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.trained_models.places import to_give_way
+from rerank_proxy.trained_models.places import to_give_way
 
 IDLE_S = 30.0
 NOW = 1000.0

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ElasticsearchError
-from proxy.trained_models.parts import DefinitionPart
-from proxy.trained_models.upload import PartialDefinition
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.trained_models.requests.parts import DefinitionPart
+from rerank_proxy.trained_models.upload import PartialDefinition
 from tests.support.trained_models import parts_of
 
 PROGRAM = bytes(range(256)) * 4

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.xcontent.encodings import to_utf8
-from proxy.xcontent.faults import ParseError
+from rerank_proxy.xcontent.encodings import to_utf8
+from rerank_proxy.xcontent.faults import ParseError
 
 ENCODINGS = ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 JSON = st.recursive(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.xcontent.java_numbers import print_double
+from rerank_proxy.xcontent.java_numbers import print_double
 
 
 @pytest.mark.parametrize(

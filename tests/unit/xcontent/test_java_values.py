@@ -5,8 +5,14 @@ from typing import Any
 
 import pytest
 
-from proxy.xcontent.java_values import class_name, copied_hash_map_order, hash_map_order, print_java, read
-from proxy.xcontent.source import parse
+from rerank_proxy.xcontent.java_values import (
+    class_name,
+    copied_hash_map_order,
+    hash_map_order,
+    print_java,
+    read,
+)
+from rerank_proxy.xcontent.source import parse
 
 
 @pytest.mark.parametrize(

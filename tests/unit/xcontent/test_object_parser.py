@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.xcontent.faults import ParseError
-from proxy.xcontent.object_parser import (
+from rerank_proxy.xcontent.faults import ParseError
+from rerank_proxy.xcontent.object_parser import (
     BOOL,
     FLOAT,
     INT,
@@ -29,7 +29,7 @@ from proxy.xcontent.object_parser import (
     parse_object,
     to_raw,
 )
-from proxy.xcontent.source import parse
+from rerank_proxy.xcontent.source import parse
 
 FIELDS = {
     "number": INT,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ElasticsearchError
-from proxy.xcontent.params import parse_params
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.xcontent.params import parse_params
 
 SAFE = st.text("abcxyz_.-~", min_size=1, max_size=6)
 

@@ -7,10 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ElasticsearchError
-from proxy.xcontent.faults import MAX_DEPTH
-from proxy.xcontent.positions import position
-from proxy.xcontent.source import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING, Node, parse, parse_array, walk
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.xcontent.faults import MAX_DEPTH
+from rerank_proxy.xcontent.positions import position
+from rerank_proxy.xcontent.source import (
+    ARRAY,
+    BOOLEAN,
+    NULL,
+    NUMBER,
+    OBJECT,
+    STRING,
+    Node,
+    parse,
+    parse_array,
+    walk,
+)
 
 scalars = (
     st.none()

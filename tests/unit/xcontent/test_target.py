@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.xcontent.target import Target, decode
+from rerank_proxy.xcontent.target import Target, decode
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ElasticsearchError
-from proxy.xcontent import text as text_module
-from proxy.xcontent.faults import MAX_DIGITS, ParseError
-from proxy.xcontent.source import parse
-from proxy.xcontent.text import MAX_READ_VALUES, MAX_VALUES, Text, has_more_values
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.xcontent import text as text_module
+from rerank_proxy.xcontent.faults import MAX_DIGITS, ParseError
+from rerank_proxy.xcontent.source import parse
+from rerank_proxy.xcontent.text import MAX_READ_VALUES, MAX_VALUES, Text, has_more_values
 from tests.unit.xcontent.test_source import layouts, printed, read_whole, values
 
 blanks = st.sampled_from([b"", b" ", b"\n\t", b"/* ] */", b'// "\n', b"/**/ "])

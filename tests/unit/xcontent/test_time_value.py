@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ElasticsearchError
-from proxy.xcontent.params import parse_params
-from proxy.xcontent.time_value import TimeValue, time_param
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.xcontent.params import parse_params
+from rerank_proxy.xcontent.time_value import TimeValue, time_param
 
 
 def read(text: str) -> TimeValue | None:

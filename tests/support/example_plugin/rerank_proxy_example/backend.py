@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from proxy.engine.plugins import PluginModel
-from proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.engine.loading.plugins import PluginModel
+from rerank_proxy.settings import EngineSettings, ModelSettings
 
 
 class SharedWords:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from proxy.inference.configuration import EndpointConfig
-from proxy.inference.remote import API_KEY, MODEL_ID, TOP_N, RemoteCall, RemoteService, Shape
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.remote import API_KEY, MODEL_ID, TOP_N, RemoteCall, RemoteService, Shape
 
 
 class AcmeService(RemoteService):

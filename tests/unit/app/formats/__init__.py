@@ -1,1 +1,1 @@
-"""Tests of `proxy.app.formats`."""
+"""Tests of `rerank_proxy.app.formats`."""

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from proxy.app.formats.bodies import from_json, refuse_smile, to_json
-from proxy.app.formats.media_types import Format
-from proxy.errors import ElasticsearchError
+from rerank_proxy.app.formats.bodies import from_json, refuse_smile, to_json
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.http.media_types import Format
 
 VENDOR = "application/vnd.elasticsearch+"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.app.formats.cbor_body import read, write
-from proxy.errors import ElasticsearchError
+from rerank_proxy.app.formats.cbor_body import read, write
+from rerank_proxy.errors import ElasticsearchError
 
 
 @pytest.mark.parametrize(

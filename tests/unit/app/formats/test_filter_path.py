@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.app.formats.filter_path import filtered
-from proxy.search.answer.layout import pretty
-from proxy.search.rawjson import Printer
+from rerank_proxy.app.formats.filter_path import filtered
+from rerank_proxy.xcontent.pretty import pretty_print
+from rerank_proxy.xcontent.splicing import Printer
 
 SOURCE = (
     '{"a":1.10,"b":{"c":1,"d":{"e":"x","c":2},"é":3},"a.b":{"c.d":5},'
@@ -118,14 +118,14 @@ def test_what_removes_nothing_changes_nothing(paths: str) -> None:
     assert filtered(PRETTY, paths) == PRETTY
 
 
-PRETTY = pretty(BODY.encode()) + b"\n"
+PRETTY = pretty_print(BODY.encode()) + b"\n"
 
 
 @pytest.mark.parametrize(
     "paths", ["took", "hits.hits._source.x.a", "-hits.hits._source.x.a", "nope", "nope,-nope"]
 )
 def test_pretty_stays_pretty(paths: str) -> None:
-    assert filtered(PRETTY, paths) == pretty(filtered(BODY.encode(), paths)) + b"\n"
+    assert filtered(PRETTY, paths) == pretty_print(filtered(BODY.encode(), paths)) + b"\n"
 
 
 def test_strings_and_numbers_keep_their_spelling() -> None:
@@ -195,4 +195,6 @@ def test_layout_and_order_of_paths_do_not_matter(value: dict[str, Any], paths: l
     compact = filtered(printed(value), ",".join(paths))
     assert filtered(printed(value), ",".join(reversed(paths))) == compact
     if value:
-        assert filtered(pretty(printed(value)) + b"\n", ",".join(paths)) == pretty(compact) + b"\n"
+        assert (
+            filtered(pretty_print(printed(value)) + b"\n", ",".join(paths)) == pretty_print(compact) + b"\n"
+        )

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from proxy.app.formats.stack_traces import with_stack_traces
-from proxy.errors import Cause, ElasticsearchError
+from rerank_proxy.app.formats.stack_traces import with_stack_traces
+from rerank_proxy.errors import Cause, ElasticsearchError
 
 INNER = Cause("illegal_argument_exception", "no such thing")
 FAILURE = ElasticsearchError(

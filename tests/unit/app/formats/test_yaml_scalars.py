@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from proxy.app.formats.yaml_scalars import needs_quotes, scalar_to_json
-from proxy.errors import ElasticsearchError
+from rerank_proxy.app.formats.yaml_scalars import needs_quotes, scalar_to_json
+from rerank_proxy.errors import ElasticsearchError
 
 TAG = "tag:yaml.org,2002:"
 

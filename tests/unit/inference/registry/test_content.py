@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.inference.registry.content import Content, DamagedFileError, parse, render
-from proxy.inference.registry.documents import (
+from rerank_proxy.inference.registry.content import Content, DamagedFileError, parse, render
+from rerank_proxy.inference.registry.documents import (
     MAX_BYTES,
     MAX_DEPTH,
     DamagedError,
@@ -17,7 +17,7 @@ from proxy.inference.registry.documents import (
     key_of,
     to_document,
 )
-from proxy.inference.registry.key_ring import KeyRing
+from rerank_proxy.inference.registry.key_ring import KeyRing
 from tests.support.stores import endpoint
 
 RING = KeyRing([b"k" * 32])

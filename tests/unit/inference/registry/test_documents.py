@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.inference.configuration import EndpointConfig
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.registry.documents import MAPPINGS, DamagedError, from_document, to_document
-from proxy.inference.registry.key_ring import KeyRing
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.registry.documents import MAPPINGS, DamagedError, from_document, to_document
+from rerank_proxy.inference.registry.key_ring import KeyRing
 from tests.support.stores import endpoint
 
 RING, OTHER = KeyRing([b"k" * 32]), KeyRing([b"o" * 32])

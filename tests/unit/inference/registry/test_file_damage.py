@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from proxy.inference.registry import content, file_store
-from proxy.inference.registry.files import make_private_directory
+from rerank_proxy.files.state import make_private_directory
+from rerank_proxy.inference.registry import content, file_store
 from tests.support.stores import endpoint, modes, open_file_store, refusal
 
 SOON_S = 0.01

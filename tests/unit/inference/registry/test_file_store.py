@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from proxy.inference.registry.key_ring import KeyRing
-from proxy.inference.registry.keys import new_key
+from rerank_proxy.inference.registry.key_ring import KeyRing
+from rerank_proxy.inference.registry.keys import new_key
 from tests.support.project import ROOT
 from tests.support.raw_http import TIMEOUT_S
 from tests.support.stores import ODD_IDS, endpoint, modes, open_file_store, refusal
@@ -109,7 +109,7 @@ PROGRAM = textwrap.dedent(
     """
     import asyncio, sys
     from pathlib import Path
-    from proxy.inference.registry.file_store import FileStore
+    from rerank_proxy.inference.registry.file_store import FileStore
     from tests.support.stores import ODD_IDS, Watched, endpoint
 
     async def main():

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from proxy.inference.registry.index_client import MAX_ANSWER, IndexClient, RefusedError
-from proxy.inference.registry.index_store import IndexStore
-from proxy.inference.registry.refusals import MEANINGS, explain
-from proxy.settings import InvalidSettingsError, load
+from rerank_proxy.inference.registry.index_client import MAX_ANSWER, IndexClient, RefusedError
+from rerank_proxy.inference.registry.index_store import IndexStore
+from rerank_proxy.inference.registry.refusals import MEANINGS, explain
+from rerank_proxy.settings import InvalidSettingsError, load
 from tests.support.raw_http import unconnectable
 from tests.support.stores import Watched, endpoint, refusal
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.inference.registry.key_ring import AlteredError, KeyRing, UnknownKeyError, key_id
-from proxy.inference.registry.keys import OwnKeys, check_registry, configured_keys, new_key, parse_keys
-from proxy.settings import InvalidSettingsError, RegistrySettings, load
+from rerank_proxy.inference.registry.key_ring import AlteredError, KeyRing, UnknownKeyError, key_id
+from rerank_proxy.inference.registry.keys import OwnKeys, check_registry, configured_keys, new_key, parse_keys
+from rerank_proxy.settings import InvalidSettingsError, RegistrySettings, load
 from tests.support.raw_http import TIMEOUT_S
 
 KEYS = st.binary(min_size=32, max_size=32)
@@ -149,8 +149,8 @@ class TestOwn:
 def test_nothing_heavy_is_imported() -> None:
     """The process that relays looks at the keys before it starts, and keeps what that imports."""
     script = (
-        "import sys, proxy.inference.registry.keys;"
-        "heavy = {'torch', 'numpy', 'elasticsearch', 'cryptography', 'filelock', 'proxy.engine'};"
+        "import sys, rerank_proxy.inference.registry.keys;"
+        "heavy = {'torch', 'numpy', 'elasticsearch', 'cryptography', 'filelock', 'rerank_proxy.engine'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     command = [sys.executable, "-c", script]

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from proxy.inference.registry.file_store import FileStore
-from proxy.inference.registry.files import state_directory
-from proxy.inference.registry.index_store import IndexStore
-from proxy.inference.registry.opening import open_store
-from proxy.inference.store import ReadOnlyStore
-from proxy.settings import InvalidSettingsError, load
+from rerank_proxy.files.state import state_directory
+from rerank_proxy.inference.registry.file_store import FileStore
+from rerank_proxy.inference.registry.index_store import IndexStore
+from rerank_proxy.inference.registry.opening import open_store
+from rerank_proxy.inference.store import ReadOnlyStore
+from rerank_proxy.settings import InvalidSettingsError, load
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.inference.registry.opening import open_store, weaknesses
-from proxy.settings import Settings, load
+from rerank_proxy.inference.registry.opening import open_store, weaknesses
+from rerank_proxy.settings import Settings, load
 
 OTHERS, GROUP = "every user of this machine", "users of its group"
 

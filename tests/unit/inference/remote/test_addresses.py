@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from proxy.inference.remote.addresses import (
+from rerank_proxy.inference.remote.addresses import (
     GuardedResolver,
     HostNotAllowedError,
     HostRules,
     PrivateAddressError,
 )
-from proxy.settings import RemoteSettings
+from rerank_proxy.settings import RemoteSettings
 
 VENDOR = ("api.vendor.com", "*.vendor.cloud")
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from proxy.errors import Cause
-from proxy.inference.failures import InferenceFailedError, status_error
-from proxy.inference.remote.breaker import Breaker
-from proxy.inference.remote.failures import RemoteFailedError
+from rerank_proxy.errors import Cause
+from rerank_proxy.inference.failures import InferenceFailedError, status_error
+from rerank_proxy.inference.remote.breaker import Breaker
+from rerank_proxy.inference.remote.failures import RemoteFailedError
 from tests.support.remote import SkippingClock
 
 

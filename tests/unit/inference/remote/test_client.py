@@ -5,12 +5,12 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from proxy.deadline import Deadline
-from proxy.inference.endpoints import Endpoint
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.remote import RemoteClient, form_call
-from proxy.inference.remote.limits import TOKEN_LIMIT
-from proxy.settings import RemoteSettings
+from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.inference.endpoints import Endpoint
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.remote import RemoteClient, form_call
+from rerank_proxy.inference.remote.limits import TOKEN_LIMIT
+from rerank_proxy.settings import RemoteSettings
 from tests.support.raw_http import unconnectable
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Case, Vendor

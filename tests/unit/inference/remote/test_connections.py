@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.inference.endpoints import Endpoint
-from proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.endpoints import Endpoint
+from rerank_proxy.inference.failures import InferenceFailedError
 from tests.support.raw_http import Wire, raw_server
 from tests.support.remote import Remote
 from tests.support.tls import Authority

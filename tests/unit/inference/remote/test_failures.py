@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.inference.remote.failures import refused
+from rerank_proxy.inference.remote.failures import refused
 
 
 @pytest.mark.parametrize("status", range(300, 600))

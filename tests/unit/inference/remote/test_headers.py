@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.inference.remote.headers import HeaderNotAllowedError, check_headers, check_name, check_value
+from rerank_proxy.inference.remote.headers import (
+    HeaderNotAllowedError,
+    check_headers,
+    check_name,
+    check_value,
+)
 
 RESERVED = [
     "Transfer-Encoding", "Content-Length", "Host", "Connection", "Expect", "TE", "Trailer",

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.inference.ranking import RerankInput
-from proxy.inference.remote import json_call
-from proxy.inference.remote.limits import AnswerLimit, Measured, UnusableAnswerError, answer_limit
+from rerank_proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.remote import json_call
+from rerank_proxy.inference.remote.limits import AnswerLimit, Measured, UnusableAnswerError, answer_limit
 from tests.support.remote import remote_case
 from tests.support.vendors import CASES
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.inference.configuration import EndpointConfig
-from proxy.inference.remote.messages import Redaction, service_message
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.remote.messages import Redaction, service_message
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.deadline import Deadline
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.remote.rate_limit import RateLimit
+from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.remote.rate_limit import RateLimit
 from tests.support.endpoints import LATE
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import Cause
-from proxy.inference.remote.failures import RemoteFailedError
-from proxy.inference.remote.retries import Retries, retry_after
-from proxy.settings import RemoteSettings
+from rerank_proxy.errors import Cause
+from rerank_proxy.inference.remote.failures import RemoteFailedError
+from rerank_proxy.inference.remote.retries import Retries, retry_after
+from rerank_proxy.settings import RemoteSettings
 from tests.support.remote import SkippingClock
 
 FAR = 1e9

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from proxy.inference.configuration import EndpointConfig
-from proxy.inference.endpoints import Endpoint
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.ranking import RankedDoc, RerankInput
-from proxy.inference.remote import API_KEY, MODEL_ID, TOP_N, RemoteCall, RemoteService, Shape
-from proxy.inference.settings_table import Setting
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.endpoints import Endpoint
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.ranking import RankedDoc, RerankInput
+from rerank_proxy.inference.remote import API_KEY, MODEL_ID, TOP_N, RemoteCall, RemoteService, Shape
+from rerank_proxy.inference.service_settings import Setting
 from tests.support.remote import Remote
 from tests.support.vendors import Asked, Wire, serving
 

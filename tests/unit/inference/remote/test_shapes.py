@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.inference.ranking import RankedDoc
-from proxy.inference.remote.shapes import MalformedAnswerError, Shape
+from rerank_proxy.inference.ranking import RankedDoc
+from rerank_proxy.inference.remote.shapes import MalformedAnswerError, Shape
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

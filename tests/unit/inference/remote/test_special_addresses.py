@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.inference.remote.special_addresses import SPECIAL_V4, SPECIAL_V6, is_public, literal
+from rerank_proxy.inference.remote.special_addresses import SPECIAL_V4, SPECIAL_V6, is_public, literal
 
 V4 = [
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",

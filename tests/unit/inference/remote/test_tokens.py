@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy.inference.remote.tokens import Token, TokenCache
+from rerank_proxy.inference.remote.tokens import Token, TokenCache
 from tests.support.remote import SkippingClock
 
 

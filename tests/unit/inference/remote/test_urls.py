@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from proxy.inference.remote.urls import (
+from rerank_proxy.inference.remote.urls import (
     UrlPartError,
     authority,
     below,

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.ranking import RerankInput
-from proxy.inference.remote import RemoteService
-from proxy.inference.services import amazon_sagemaker
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.remote import RemoteService
+from rerank_proxy.inference.services import amazon_sagemaker
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES
 from tests.support.vendors.cases import SECRET_KEY

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.ranking import RerankInput
-from proxy.inference.services.cohere import CohereService
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.services.cohere import CohereService
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES
 from tests.support.vendors.wires import KEY

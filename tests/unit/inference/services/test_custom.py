@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.inference.endpoints import Endpoints
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.ranking import RerankInput
-from proxy.inference.services.custom_templates import TemplateError, fill_json, fill_text
-from proxy.inference.store import ReadOnlyStore
+from rerank_proxy.inference.endpoints import Endpoints
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.services.custom_templates import TemplateError, fill_json, fill_text
+from rerank_proxy.inference.store import ReadOnlyStore
 from tests.support.processor_time import spending
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Wire, wires

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.engine import DeadlineExceededError, Demand, Engine, ModelFailedError, Reranked
-from proxy.inference.configuration import EndpointConfig
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.local_models import Deployment, LocalModels
-from proxy.inference.ranking import RerankInput
-from proxy.inference.remote import RemoteClient
-from proxy.inference.service import ServiceContext
-from proxy.inference.services.elasticsearch import ElasticsearchService, settings_of_model
-from proxy.inference.services.local_ranker import chunked, demand_of
-from proxy.settings import ModelSettings
-from proxy.steps import finish
+from rerank_proxy.concurrency.steps import finish
+from rerank_proxy.engine import DeadlineExceededError, Demand, Engine, ModelFailedError, Reranked
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.local_models import Deployment, LocalModels
+from rerank_proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.remote import RemoteClient
+from rerank_proxy.inference.service import ServiceContext
+from rerank_proxy.inference.services.elasticsearch import ElasticsearchService, settings_of_model
+from rerank_proxy.inference.services.local_ranker import chunked, demand_of
+from rerank_proxy.settings import ModelSettings
 from tests.support.endpoints import LATE
 
 SETTINGS = {"model_id": "minilm", "num_threads": 2, "num_allocations": 3}

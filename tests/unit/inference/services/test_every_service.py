@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from proxy.deadline import Deadline
-from proxy.inference.configuration import EndpointConfig
-from proxy.inference.endpoints import Endpoint
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.ranking import Ranking, RerankInput
-from proxy.inference.remote.service import RemoteService
-from proxy.inference.services import BUILT_IN
-from proxy.search.ranks.ranking import RankDoc, rank
-from proxy.xcontent.time_value import TimeValue
+from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.endpoints import Endpoint
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.ranking import Ranking, RerankInput
+from rerank_proxy.inference.remote.service import RemoteService
+from rerank_proxy.inference.services import BUILT_IN
+from rerank_proxy.search.ranks.ranking import RankDoc, rank
+from rerank_proxy.xcontent.time_value import TimeValue
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Asked, Case, Vendor
 

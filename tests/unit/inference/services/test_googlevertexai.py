@@ -7,8 +7,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.ranking import RerankInput
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES
 from tests.support.vendors.cases import private_key, service_account

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.inference.endpoints import Endpoint
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.endpoints import Endpoint
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.ranking import RerankInput
 from tests.support.processor_time import spending
 from tests.support.remote import Remote
 from tests.support.vendors import CASES, Asked, Case

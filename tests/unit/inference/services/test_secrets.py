@@ -5,10 +5,10 @@ import logging
 
 import pytest
 
-from proxy.inference.endpoints import Endpoint
-from proxy.inference.failures import InferenceFailedError
-from proxy.inference.ranking import RerankInput
-from proxy.inference.remote import RemoteCall, RemoteService
+from rerank_proxy.inference.endpoints import Endpoint
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.remote import RemoteCall, RemoteService
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Case
 from tests.support.vendors.raw import KEEP, http, once, serving_raw

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import Cause, ElasticsearchError, error
-from proxy.search.answer.async_response import (
+from rerank_proxy.errors import Cause, ElasticsearchError, error
+from rerank_proxy.search.answer.async_response import (
     AsyncResult,
     Progress,
     completed,
@@ -17,7 +17,7 @@ from proxy.search.answer.async_response import (
     refused,
     unstorable,
 )
-from proxy.upstream import Reply
+from rerank_proxy.upstream.protocol import Reply
 
 ANSWER = (
     b'{"took":12,"timed_out":false,"_shards":{"total":3,"successful":2,"skipped":1,"failed":1,"failures":[{}]},'

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.errors import ElasticsearchError
-from proxy.search.answer.explaining import explained
-from proxy.search.inner.found import Found
-from proxy.search.language.retrievers import (
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.answer.explaining import explained
+from rerank_proxy.search.inner.matches import Found
+from rerank_proxy.search.language.retrievers import (
     Component,
     DiversifyRetriever,
     KnnRetriever,
@@ -20,9 +20,9 @@ from proxy.search.language.retrievers import (
     StandardRetriever,
     TextSimilarityReranker,
 )
-from proxy.search.ranks.ranking import RankDoc
-from proxy.search.rawjson import Printer
-from proxy.upstream import Reply
+from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.upstream.protocol import Reply
+from rerank_proxy.xcontent.splicing import Printer
 from tests.support.searches import reranking
 from tests.unit.search.doubles import a_run
 from tests.unit.search.doubles import found as answer

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.answer import explanations
-from proxy.search.answer.explanations import Explanation, Source
-from proxy.search.rawjson import Printer
+from rerank_proxy.search.answer import explanations
+from rerank_proxy.search.answer.explanations import Explanation, Source
+from rerank_proxy.xcontent.splicing import Printer
 
 COMPACT, PRETTY = Printer(pretty=False), Printer(pretty=True)
 

@@ -5,18 +5,18 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.chunks import ChunkRescorer, SentenceBoundaryChunkingSettings
-from proxy.observe.outcome import Applied, Skipped
-from proxy.search.answer.profiling import profiled
-from proxy.search.inner.found import Found
-from proxy.search.language.retrievers import (
+from rerank_proxy.chunks import ChunkRescorer, SentenceBoundaryChunkingSettings
+from rerank_proxy.observe.outcome import Applied, Skipped
+from rerank_proxy.search.answer.profiling import profiled
+from rerank_proxy.search.inner.matches import Found
+from rerank_proxy.search.language.retrievers import (
     RescorerRetriever,
     Retriever,
     StandardRetriever,
     TextSimilarityReranker,
 )
-from proxy.search.ranks.ranking import RankDoc
-from proxy.search.rawjson import Printer
+from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.xcontent.splicing import Printer
 from tests.support.searches import reranking
 from tests.unit.search.doubles import a_run
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.answer import reply
-from proxy.search.inner.window import Window, read_window
-from proxy.search.ranks.ranking import rank
-from proxy.search.rawjson import Printer
+from rerank_proxy.search.answer import reply
+from rerank_proxy.search.inner.window import Window, read_window
+from rerank_proxy.search.ranks.ranking import rank
+from rerank_proxy.xcontent.splicing import Printer
 from tests.support.searches import request, reranking
 
 SOURCES = [

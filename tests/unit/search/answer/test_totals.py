@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from proxy.search.answer.totals import Total, final_total
-from proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.answer.totals import Total, final_total
+from rerank_proxy.search.ranks.ranking import RankDoc
 from tests.support.searches import KNN, STANDARD, request, reranking
 
 WINDOW = 5

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.inner import bodies
-from proxy.search.inner.found import Found, with_filters
-from proxy.search.language.request import SearchRequest
-from proxy.search.language.retrievers import LeafRetriever, TextSimilarityReranker
-from proxy.search.ranks.ranking import RankDoc
-from proxy.xcontent.source import parse
+from rerank_proxy.search.inner import bodies
+from rerank_proxy.search.inner.matches import Found, with_filters
+from rerank_proxy.search.language.request import SearchRequest
+from rerank_proxy.search.language.retrievers import LeafRetriever, TextSimilarityReranker
+from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.xcontent.source import parse
 from tests.support.searches import KNN, QUERY, STANDARD, request, reranking
 
 PIT = b'{"id":"abc","keep_alive":"5m"}'

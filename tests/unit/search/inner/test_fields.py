@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.inner.fields import text_of, well_formed
+from rerank_proxy.search.inner.fields import text_of, well_formed
 
 
 @pytest.mark.parametrize(

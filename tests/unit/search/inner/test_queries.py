@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.inner import queries
-from proxy.search.language.retrievers import PinnedDoc, StandardRetriever
-from proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.inner import queries
+from rerank_proxy.search.language.retrievers import PinnedDoc, StandardRetriever
+from rerank_proxy.search.ranks.ranking import RankDoc
 
 QUERY = b'{"match":{"text":"crime"}}'
 FILTER = b'{ "term": {"price": 1.10} }'

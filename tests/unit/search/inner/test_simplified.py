@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ElasticsearchError
-from proxy.search.inner.simplified import Mappings, expanded
-from proxy.search.language.retrievers import (
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.inner.simplified import Mappings, expanded
+from rerank_proxy.search.language.retrievers import (
     Component,
     CompoundRetriever,
     LinearRetriever,

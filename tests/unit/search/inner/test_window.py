@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ElasticsearchError
-from proxy.search.inner.fields import text_of
-from proxy.search.inner.window import read_window
-from proxy.search.ranks.ranking import RankDoc
-from proxy.search.rawjson import Printer
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.inner.fields import text_of
+from rerank_proxy.search.inner.window import read_window
+from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.xcontent.splicing import Printer
 
 texts = st.text(st.characters(exclude_categories=()), max_size=8)  # unpaired surrogates too
 tricky = texts | st.sampled_from(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.search.language.clauses import (
+from rerank_proxy.search.language.clauses import (
     to_query,
     to_raw_vector,
     to_rescore_vector,
@@ -15,8 +15,8 @@ from proxy.search.language.clauses import (
     to_vector,
     to_vector_builder,
 )
-from proxy.xcontent.faults import ParseError
-from proxy.xcontent.source import Node, parse
+from rerank_proxy.xcontent.faults import ParseError
+from rerank_proxy.xcontent.source import Node, parse
 from tests.support.retrievers import chain
 
 

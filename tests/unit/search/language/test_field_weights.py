@@ -2,8 +2,8 @@
 
 import pytest
 
-from proxy.errors import ElasticsearchError
-from proxy.search.language.field_weights import parse_field_weights
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.language.field_weights import parse_field_weights
 
 
 def test_names_and_weights() -> None:

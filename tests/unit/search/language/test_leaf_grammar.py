@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.search.language.retrievers import KnnRetriever, StandardRetriever
+from rerank_proxy.search.language.retrievers import KnnRetriever, StandardRetriever
 from tests.support.retrievers import chain, read, refusal, texts
 from tests.support.searches import KNN
 

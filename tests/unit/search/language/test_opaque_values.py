@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.language.opaque_values import Question, in_place, over, questions
-from proxy.xcontent.positions import line_column
-from proxy.xcontent.source import parse
+from rerank_proxy.search.language.opaque_values import Question, in_place, over, questions
+from rerank_proxy.xcontent.positions import line_column
+from rerank_proxy.xcontent.source import parse
 from tests.support.retrievers import RESCORE, diversify, linear, pinned, rescorer, rrf, rule
 from tests.support.searches import KNN, QUERY, STANDARD, reranking
 

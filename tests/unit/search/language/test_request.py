@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import Cause, ElasticsearchError
-from proxy.search.language.request import parse_search
-from proxy.xcontent.params import parse_params
-from proxy.xcontent.source import parse
+from rerank_proxy.errors import Cause, ElasticsearchError
+from rerank_proxy.search.language.request import parse_search
+from rerank_proxy.xcontent.params import parse_params
+from rerank_proxy.xcontent.source import parse
 from tests.support.retrievers import rrf
 from tests.support.searches import KNN, STANDARD, request, reranking
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import ElasticsearchError
-from proxy.search.language.retriever_grammar import parse_retriever
-from proxy.search.language.retriever_names import MAX_NESTED_DEPTH
-from proxy.search.language.retrievers import (
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.language.retriever_grammar import parse_retriever
+from rerank_proxy.search.language.retriever_names import MAX_NESTED_DEPTH
+from rerank_proxy.search.language.retrievers import (
     Component,
     CompoundRetriever,
     DiversifyRetriever,
@@ -27,8 +27,8 @@ from proxy.search.language.retrievers import (
     TextSimilarityReranker,
     walk,
 )
-from proxy.xcontent.faults import ParseError
-from proxy.xcontent.source import parse
+from rerank_proxy.xcontent.faults import ParseError
+from rerank_proxy.xcontent.source import parse
 from tests.support.retrievers import (
     RESCORE,
     chain,

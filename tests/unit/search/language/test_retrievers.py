@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from proxy.search.language.retrievers import COMPOUND_TYPES, RETRIEVER_TYPES, effective_min_score, walk
-from proxy.search.ranks.scores import MIN_VALUE
+from rerank_proxy.search.language.retrievers import COMPOUND_TYPES, RETRIEVER_TYPES, effective_min_score, walk
+from rerank_proxy.search.ranks.scores import MIN_VALUE
 from tests.support.retrievers import diversify, linear, pinned, read, rescorer, rrf
 from tests.support.searches import KNN, STANDARD, reranking
 

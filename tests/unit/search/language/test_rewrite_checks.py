@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import ElasticsearchError
-from proxy.search.language.retrievers import LeafRetriever
-from proxy.search.language.rewrite_checks import check_rewrite
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.language.retrievers import LeafRetriever
+from rerank_proxy.search.language.rewrite_checks import check_rewrite
 from tests.support.retrievers import diversify, linear, pinned, read, rescorer, rrf, rule
 from tests.support.searches import KNN, QUERY, STANDARD, reranking
 

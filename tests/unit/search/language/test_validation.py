@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from proxy.search.language.validation import Whole, tree_failures, whole_failures
-from proxy.xcontent.params import parse_params
+from rerank_proxy.search.language.validation import Whole, tree_failures, whole_failures
+from rerank_proxy.xcontent.params import parse_params
 from tests.support.retrievers import diversify, linear, pinned, read, rescorer, rrf, rule, window
 from tests.support.searches import STANDARD, reranking
 

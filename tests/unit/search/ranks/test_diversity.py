@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.ranks.diversity import diversify
-from proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.ranks.diversity import diversify
+from rerank_proxy.search.ranks.ranking import RankDoc
 
 DIMS = 3
 

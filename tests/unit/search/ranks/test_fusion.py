@@ -9,10 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.ranks.fusion import NORMALIZERS, fuse_linear, fuse_rrf, l2_norm, minmax, normalize_list, top
-from proxy.search.ranks.ranking import RankDoc
-from proxy.search.ranks.scores import Float32s
-from proxy.xcontent.java_numbers import print_float
+from rerank_proxy.search.ranks.fusion import (
+    NORMALIZERS,
+    fuse_linear,
+    fuse_rrf,
+    l2_norm,
+    minmax,
+    normalize_list,
+    top,
+)
+from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.ranks.scores import Float32s
+from rerank_proxy.xcontent.java_numbers import print_float
 
 POOL = 9
 SHARD_DOCS = [7, 3, 1 << 32, 5, (1 << 32) + 4, 0, 2 << 32, 9, 1]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.ranks.pins import MAX_ORGANIC_SCORE, capped, pin_scores
-from proxy.xcontent.java_numbers import print_float
+from rerank_proxy.search.ranks.pins import MAX_ORGANIC_SCORE, capped, pin_scores
+from rerank_proxy.xcontent.java_numbers import print_float
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.search.ranks.ranking import RankDoc, has_open_ties, keep_order, rank, reaching
-from proxy.search.ranks.scores import normalize
+from rerank_proxy.search.ranks.ranking import RankDoc, has_open_ties, keep_order, rank, reaching
+from rerank_proxy.search.ranks.scores import normalize
 
 raw_scores = st.sampled_from([-200.0, -3.5, -1.0, 0.0, 0.5, 1.5, 1.5000001, 7.0]) | st.floats(
     -120, 20, width=32

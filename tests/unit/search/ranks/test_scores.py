@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from proxy.search.ranks.scores import normalize, reciprocal_ranks
-from proxy.xcontent.java_numbers import print_float
+from rerank_proxy.search.ranks.scores import normalize, reciprocal_ranks
+from rerank_proxy.xcontent.java_numbers import print_float
 
 float32s = st.floats(allow_nan=False, allow_infinity=False, width=32)
 

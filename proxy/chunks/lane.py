@@ -1,8 +1,0 @@
-"""Where texts are cut into chunks, for all calls."""
-
-from typing import Final
-
-from proxy.turns import Turns
-
-LANE: Final = Turns(2, "chunks")
-"""Python runs one thread at a time, but lets another run while a separator is looked for."""

@@ -1,0 +1,18 @@
+"""`rerank-proxy` and `python -m rerank_proxy`."""
+
+import sys
+
+from rerank_proxy.processes.startup import prepare
+
+
+def main() -> None:
+    """Run the command line, having made a process that serves fit for it before anything else is imported."""
+    if sys.argv[1:2] == ["serve"]:
+        prepare()
+    from rerank_proxy.cli import run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What an API is given and what it gives back, without HTTP in it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rerank_proxy.app.formats.bodies import refuse_smile
+from rerank_proxy.http.media_types import Format, is_json
+from rerank_proxy.observe.outcome import Outcome, Several
+from rerank_proxy.search.executor import SearchAnswer
+from rerank_proxy.search.language.request import SearchRequest
+from rerank_proxy.search.run import Timings
+from rerank_proxy.upstream.protocol import Reply, Upstream
+from rerank_proxy.xcontent.params import Params
+
+ParseSearch = Callable[[str | None, Params, bytes], SearchRequest | None]
+"""`rerank_proxy.search.language.request.parse_search`, as the settings want it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """One request, taken off the wire.
+
+    Attributes:
+        path: As it came.
+        path_params: What stands for the names in the path, as it came; those that are there.
+        params: The query string, less what carried the body.
+        headers: The client's, by name in any case.
+        body: Decoded, in JSON; from the query string when it was there.
+        content_type: As it was sent, with JSON in the place of other formats.
+        upstream: Elasticsearch, spoken to with the headers of this request.
+    """
+
+    method: str
+    path: str
+    path_params: Mapping[str, str]
+    params: Params
+    headers: Mapping[str, str]
+    body: bytes
+    content_type: str | None
+    answer_format: Format
+    upstream: Callable[[], Upstream]
+
+    @property
+    def index(self) -> str | None:
+        """The index expression of the path, as it came."""
+        return self.path_params.get("index")
+
+    @property
+    def has_json_body(self) -> bool:
+        """Else it is a search by URL alone, or one that Elasticsearch answers 406, in its own words."""
+        return bool(self.body) and is_json(self.content_type)
+
+    def refuse_smile(self) -> None:
+        """For a request that would be answered here.
+
+        Raises:
+            ElasticsearchError: 400 when the answer is to be in a format that cannot be written here.
+        """
+        refuse_smile(self.answer_format)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedSearch:
+    """One of the searches of a request, for those who count.
+
+    Attributes:
+        outcome: None when it failed.
+    """
+
+    status: int
+    seconds: float = 0.0
+    outcome: Outcome | None = None
+    timings: Timings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MultiAnswer:
+    """What the client of a request of many searches is told.
+
+    Attributes:
+        searches: Those of ours, also those that failed.
+    """
+
+    body: bytes
+    headers: Sequence[tuple[str, str]]
+    outcome: Several
+    searches: Sequence[EndedSearch]
+
+
+ApiAnswer = SearchAnswer | MultiAnswer | Reply
+
+
+class Api(Protocol):
+    """One search API."""
+
+    async def answer(self, context: RequestContext) -> ApiAnswer | None:
+        """Answer a request.
+
+        Returns:
+            The answer of a search or of many, which says in a header what happened; or any other answer,
+            sent as it is; or None when the request is none of ours and is to go upstream untouched.
+
+        Raises:
+            UpstreamRefusedError: The client gets upstream's answer as it is.
+            ElasticsearchError: The client is told so.
+        """

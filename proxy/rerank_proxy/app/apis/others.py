@@ -1,0 +1,27 @@
+"""Search APIs that may carry a retriever and that this proxy does not answer."""
+
+from rerank_proxy.app.apis.context import RequestContext
+from rerank_proxy.concurrency.offload import offload
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.language.retriever_names import names_reranker
+from rerank_proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER
+from rerank_proxy.search.language.unsupported import unsupported
+from rerank_proxy.xcontent.source import parse
+
+
+class OtherApi:
+    """Refuses a reranker rather than let upstream say that it does not know the retriever. A body that merely
+    mentions the word goes on.
+    """
+
+    async def answer(self, context: RequestContext) -> None:
+        if await offload(len(context.body), _names_reranker, context.body):
+            api = context.path.rstrip("/").rpartition("/_")[2]
+            raise unsupported(f"[{TEXT_SIMILARITY_RERANKER}] in [_{api}]")
+
+
+def _names_reranker(document: bytes) -> bool:
+    try:
+        return names_reranker(parse(document))
+    except ElasticsearchError:
+        return False

@@ -1,0 +1,136 @@
+"""`_search/template` and `_msearch/template`: upstream renders, then it is a search like any other."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from rerank_proxy.app.apis.context import MultiAnswer, ParseSearch, RequestContext
+from rerank_proxy.app.apis.msearch import plan_item
+from rerank_proxy.app.apis.multi_search import Batch, Plan, max_concurrent
+from rerank_proxy.concurrency.offload import offload
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search import templates
+from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.search.language.request import SearchRequest
+from rerank_proxy.search.msearch import lines
+from rerank_proxy.search.msearch.coalescing import Rounds
+from rerank_proxy.search.msearch.fault_order import verdict
+from rerank_proxy.search.msearch.lines import VALIDATION, Item, MultiRequest
+from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
+from rerank_proxy.xcontent.params import Params
+
+_RENDERED_AT_ONCE: Final = 16
+_OF_THE_TEMPLATE: Final = frozenset(
+    {
+        "parse_exception", "parsing_exception", "x_content_e_o_f_exception", "x_content_parse_exception",
+        VALIDATION,
+    }
+)  # fmt: skip
+"""Errors about the template request itself, not about its rendering."""
+
+
+class SearchTemplate:
+    """A search whose body is rendered."""
+
+    def __init__(self, executor: Executor, parse: ParseSearch) -> None:
+        self._executor = executor
+        self._parse = parse
+
+    async def answer(self, context: RequestContext) -> SearchAnswer | None:
+        if not context.has_json_body or not templates.may_rerank(context.body):
+            return None
+        upstream = context.upstream()
+        body = templates.rendered_body(await _render(upstream, context.body))
+        if body is None or not lines.may_hold_retriever(body):
+            return None
+        search = await offload(len(body) + len(context.body), self._read, context, body)
+        if search is None:
+            return None
+        context.refuse_smile()
+        return await self._executor.run(search, upstream)
+
+    def _read(self, context: RequestContext, body: bytes) -> SearchRequest | None:
+        body = templates.with_flags(body, context.body, context.params)
+        return self._parse(context.index, templates.search_params(context.params, body), body)
+
+
+class MultiSearchTemplate:
+    """An `_msearch` whose bodies are rendered.
+
+    Unlike there, a rendered body that cannot be read is its own item's failure
+    (``TransportMultiSearchTemplateAction``).
+    """
+
+    def __init__(self, executor: Executor, parse: ParseSearch) -> None:
+        self._executor = executor
+        self._parse = parse
+
+    async def answer(self, context: RequestContext) -> MultiAnswer | None:
+        if not context.has_json_body:
+            return None
+        request = await offload(len(context.body), _split, context)
+        if request is None:
+            return None
+        upstream, items = context.upstream(), request.items
+        rendered = await _render_all(upstream, items)
+        size = len(context.body) + sum(len(reply.body) for reply in rendered)
+        plans = await offload(size, self._plans, items, rendered, context.params)
+        if all(isinstance(plan, Item | Reply) for plan in plans):
+            return None
+        context.refuse_smile()
+        limit = max_concurrent(context.params)
+        await offload(len(context.body), _check, items, plans, context.params)
+        if not request.terminated:
+            raise lines.not_terminated()
+        rounds = Rounds(upstream, lines.shared_query(context.params), apart=True)
+        return await Batch(self._executor, rounds, context.params, limit).run(plans)
+
+    def _plans(self, items: Sequence[Item], rendered: Sequence[Reply], params: Params) -> list[Plan]:
+        return [self._plan(item, reply, params) for item, reply in zip(items, rendered, strict=True)]
+
+    def _plan(self, item: Item, rendered: Reply, params: Params) -> Plan:
+        body = templates.rendered_body(rendered)
+        if body is None:
+            return rendered
+        search = Item(item.header, templates.with_flags(body, item.body, Params(())))
+        return plan_item(search, params, self._parse)
+
+
+def _split(context: RequestContext) -> MultiRequest | None:
+    """The request with headers that need no URL around them; None when no template may rerank."""
+    if lines.has_too_many(context.body):
+        if templates.may_rerank(context.body):
+            raise lines.too_many()
+        return None
+    request = lines.split(context.body)
+    if not any(templates.may_rerank(item.body) for item in request.items):
+        return None
+    defaults = lines.url_defaults(context.index, context.params)
+    return replace(request, items=lines.with_defaults(request.items, defaults))
+
+
+def _check(items: Sequence[Item], plans: Sequence[Plan], params: Params) -> None:
+    """Refuse the whole request for what Elasticsearch finds before it runs a search."""
+    for item in items:
+        lines.search_params(item, params)
+    for plan in plans:
+        if isinstance(plan, Reply) and lines.error_of(plan.body)[0] in _OF_THE_TEMPLATE:
+            raise UpstreamRefusedError(plan)
+    invalid = [
+        plan for plan in plans if isinstance(plan, ElasticsearchError) and plan.cause.type == VALIDATION
+    ]
+    if invalid:
+        raise verdict(invalid)
+
+
+async def _render_all(upstream: Upstream, items: Sequence[Item]) -> list[Reply]:
+    rendered: list[Reply] = []
+    for start in range(0, len(items), _RENDERED_AT_ONCE):
+        some = items[start : start + _RENDERED_AT_ONCE]
+        rendered += await asyncio.gather(*(_render(upstream, item.body) for item in some))
+    return rendered
+
+
+async def _render(upstream: Upstream, body: bytes) -> Reply:
+    return await upstream.request("POST", "/_render/template", body)

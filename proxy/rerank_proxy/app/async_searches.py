@@ -1,0 +1,194 @@
+"""Searches that go on apart from the request that asked for them, and their results.
+
+They live in this process: bounded in number and bytes, each until its keep-alive has passed, none beyond the
+end of the process.
+"""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from rerank_proxy.async_search_id import new_id
+from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.search.answer.async_response import AsyncResult, Progress, unstorable
+from rerank_proxy.settings import AsyncSearchSettings
+
+
+@dataclass(slots=True, eq=False)
+class AsyncSearch:
+    """One search; `AsyncSearches` alone changes it.
+
+    Attributes:
+        owner: A digest of the credentials of who asked for it.
+        started, expires: Milliseconds since the epoch.
+        result: None while it runs.
+        kept: The client was told of it, or will be.
+    """
+
+    id: str
+    owner: bytes
+    started: int
+    expires: int
+    task: asyncio.Task[None]
+    timer: asyncio.TimerHandle
+    result: AsyncResult | None = None
+    kept: bool = False
+
+
+def _epoch_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class AsyncSearches:
+    """All searches of this process.
+
+    Args:
+        clock: Milliseconds since the epoch.
+    """
+
+    def __init__(self, settings: AsyncSearchSettings, clock: Callable[[], int] = _epoch_ms) -> None:
+        self._max_searches = settings.max_searches
+        self._max_bytes = settings.max_bytes
+        self._max_keep_alive = int(settings.max_keep_alive_s * 1000)
+        self._clock = clock
+        self._searches: dict[str, AsyncSearch] = {}
+        self._finished: dict[str, AsyncSearch] = {}  # of those the kept ones, the oldest first
+        self._bytes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(
+        self, owner: bytes, run: Callable[[], Coroutine[Any, Any, AsyncResult]], keep_alive_ms: int
+    ) -> AsyncSearch:
+        """Begin a search. It is of no use to anybody until it is kept: keep it, or remove it.
+
+        Args:
+            run: Makes the result, also out of every failure.
+
+        Raises:
+            ElasticsearchError: 429 when as many as may be are running.
+        """
+        self._make_room()
+        loop = asyncio.get_running_loop()
+        search_id, now = new_id(), self._clock()
+        task = loop.create_task(self._run(search_id, run))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        expires = now + self._limited(keep_alive_ms)
+        timer = self._timer(search_id, expires - now)
+        search = self._searches[search_id] = AsyncSearch(search_id, owner, now, expires, task, timer)
+        return search
+
+    def keep(self, search: AsyncSearch) -> None:
+        """From now on the search can be found by its id; one that has expired meanwhile is not kept.
+
+        Raises:
+            ElasticsearchError: 404 when it expired before it had a result.
+        """
+        is_here = search.id in self._searches
+        if not is_here and search.result is None:
+            raise not_found(search.id)
+        if is_here and not search.kept:
+            search.kept = True
+            if search.result is not None:
+                self._finish(search)
+
+    def find(self, search_id: str, owner: bytes) -> AsyncSearch:
+        """The search with that id.
+
+        Raises:
+            ElasticsearchError: 404 when there is none, or it has expired, or it is somebody else's.
+        """
+        search = self._searches.get(search_id)
+        if search is None or not search.kept or not hmac.compare_digest(search.owner, owner):
+            raise not_found(search_id)
+        if search.expires <= self._clock():
+            self.remove(search)
+            raise not_found(search_id)
+        return search
+
+    def extend(self, search: AsyncSearch, keep_alive_ms: int) -> None:
+        """Let it expire that long after now, be that later or sooner than before."""
+        keep_alive_ms = self._limited(keep_alive_ms)
+        search.expires = self._clock() + keep_alive_ms
+        search.timer.cancel()
+        search.timer = self._timer(search.id, keep_alive_ms)
+
+    def progress(self, search: AsyncSearch) -> Progress:
+        """The search as it is now, under its id if it is kept."""
+        search_id = search.id if search.kept else None
+        took = self._clock() - search.started
+        return Progress(search_id, search.started, search.expires, took, search.result)
+
+    async def wait(self, search: AsyncSearch, timeout_ms: int) -> None:
+        """Until it has ended or been removed, or the time is over, of which there may be none."""
+        await asyncio.wait([search.task], timeout=max(0, timeout_ms) / 1000)
+
+    def remove(self, search: AsyncSearch) -> None:
+        """Forget it; one that runs is cancelled."""
+        if self._searches.pop(search.id, None) is None:
+            return
+        search.timer.cancel()
+        search.task.cancel()
+        if self._finished.pop(search.id, None) is not None and search.result is not None:
+            self._bytes -= search.result.size
+
+    async def close(self) -> None:
+        """Cancel what runs, and wait until it has ended."""
+        for search in list(self._searches.values()):
+            self.remove(search)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self, search_id: str, run: Callable[[], Coroutine[Any, Any, AsyncResult]]) -> None:
+        result = await run()
+        search = self._searches.get(search_id)
+        if search is not None:
+            search.result = result
+            if search.kept:
+                self._finish(search)
+
+    def _finish(self, search: AsyncSearch) -> None:
+        """A kept search has its result: from now on that counts."""
+        assert search.result is not None
+        if search.result.size > self._max_bytes:
+            search.result = unstorable(_too_large(self._max_bytes))
+        self._bytes += search.result.size
+        self._finished[search.id] = search
+        while self._bytes > self._max_bytes:
+            self._drop_oldest()
+
+    def _make_room(self) -> None:
+        if len(self._searches) < self._max_searches:
+            return
+        if not self._finished:
+            reason = f"all of [async_search.max_searches: {self._max_searches}] are running; try again later"
+            raise error(429, "es_rejected_execution_exception", reason)
+        self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self.remove(next(iter(self._finished.values())))
+
+    def _limited(self, keep_alive_ms: int) -> int:
+        return min(keep_alive_ms, self._max_keep_alive)
+
+    def _timer(self, search_id: str, delay_ms: int) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(delay_ms / 1000, self._expire, search_id)
+
+    def _expire(self, search_id: str) -> None:
+        self.remove(self._searches[search_id])
+
+
+def not_found(search_id: str) -> ElasticsearchError:
+    """``ResourceNotFoundException``, which has just the id for its reason."""
+    return error(404, "resource_not_found_exception", search_id)
+
+
+def _too_large(limit: int) -> ElasticsearchError:
+    """As ``AsyncTaskIndexService`` words it."""
+    reason = (
+        f"Can't store an async search response larger than [{limit}] bytes. This limit can be set by "
+        "changing the [async_search.max_bytes] setting."
+    )
+    return error(400, "illegal_argument_exception", reason)

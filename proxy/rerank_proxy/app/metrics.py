@@ -1,0 +1,145 @@
+"""Metrics of reranked searches. Labels take few values: never an index, a path or a query."""
+
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from rerank_proxy.app.apis.context import ApiAnswer, EndedSearch, MultiAnswer
+from rerank_proxy.observe.outcome import Applied
+from rerank_proxy.search.executor import SearchAnswer
+from rerank_proxy.upstream.protocol import Reply
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class RequestCounter(Protocol):
+    """Counts requests by what became of them, each once."""
+
+    def answered(self, answer: ApiAnswer, seconds: float) -> None:
+        """Answered here, after so many seconds."""
+
+    def refused(self, status: int) -> None:
+        """Answered with an error of this status."""
+
+    def passed_on(self) -> None:
+        """Sent upstream untouched."""
+
+
+class NotCounted:
+    """For requests that ask how a search goes on, which is counted when it ends."""
+
+    def answered(self, answer: ApiAnswer, seconds: float) -> None:
+        """It was no search."""
+
+    def refused(self, status: int) -> None:
+        """It was no search."""
+
+    def passed_on(self) -> None:
+        """It was no search."""
+
+
+class InferenceMetrics:
+    """Counts requests of the `_inference` and `_ml/trained_models` APIs by what became of them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "rerank_proxy_inference_requests",
+            "Requests to manage or run inference endpoints and uploaded models by what became of them: "
+            "answered, rejected (4xx), failed (5xx), passed on.",
+            ["outcome"],
+            registry=registry,
+        )
+
+    def answered(self, answer: ApiAnswer, seconds: float) -> None:
+        if isinstance(answer, Reply) and answer.status >= 400:
+            self.refused(answer.status)
+        else:
+            self._requests.labels("answered").inc()
+
+    def refused(self, status: int) -> None:
+        self._requests.labels(_refusal(status)).inc()
+
+    def passed_on(self) -> None:
+        self._requests.labels("passed").inc()
+
+
+class UpstreamMetrics:
+    """Counts inner requests that were sent twice."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._retries = Counter(
+            "rerank_proxy_search_upstream_retries",
+            "Inner requests sent again because a kept connection turned out to be closed.",
+            registry=registry,
+        )
+
+    def sent_again(self) -> None:
+        self._retries.inc()
+
+
+class SearchMetrics:
+    """Counts searches by what became of them, and where their time went."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._searches = Counter(
+            "rerank_proxy_searches",
+            "Searches by what became of them: applied, skipped, evaluated, rejected (4xx), failed (5xx), "
+            "passed on.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._rerankers = Counter(
+            "rerank_proxy_rerankers",
+            "Rerankers of answered searches by what became of them: applied, no_text (none of the hits has "
+            "any), skipped.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._upstream = Histogram(
+            "rerank_proxy_search_upstream_seconds",
+            "Seconds that a search waited for inner searches.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._rerank = Histogram(
+            "rerank_proxy_search_rerank_seconds",
+            "Seconds that a search waited for scores.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._own = Histogram(
+            "rerank_proxy_search_own_seconds",
+            "Seconds of a search in which it waited for neither upstream nor scores.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+    def answered(self, answer: ApiAnswer, seconds: float) -> None:
+        """A search, or all those of a request. Any other answer is none of a search that has ended."""
+        if isinstance(answer, SearchAnswer):
+            self._ended(EndedSearch(200, seconds, answer.outcome, answer.timings))
+        elif isinstance(answer, MultiAnswer):
+            for search in answer.searches:
+                self._ended(search)
+
+    def refused(self, status: int) -> None:
+        self._searches.labels(_refusal(status)).inc()
+
+    def passed_on(self) -> None:
+        self._searches.labels("passed").inc()
+
+    def _ended(self, search: EndedSearch) -> None:
+        if search.outcome is None or search.timings is None:
+            self.refused(search.status)
+            return
+        self._searches.labels(search.outcome.word).inc()
+        for each in search.outcome.rerankers:
+            has_no_text = isinstance(each, Applied) and each.has_no_text
+            self._rerankers.labels("no_text" if has_no_text else each.word).inc()
+        self._upstream.observe(search.timings.upstream.seconds)
+        self._rerank.observe(search.timings.scores.seconds)
+        self._own.observe(max(0.0, search.seconds - search.timings.others.seconds))
+
+
+def _refusal(status: int) -> str:
+    return "rejected" if status < 500 else "failed"

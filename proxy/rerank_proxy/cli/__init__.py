@@ -1,0 +1,152 @@
+"""The command line. Its options are made from the settings table."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from rerank_proxy import __version__
+from rerank_proxy.cli.endpoints import endpoints
+from rerank_proxy.cli.support import bad_settings_exit, check_named, config_option, die, load_settings
+from rerank_proxy.observe.log import configure, printable
+from rerank_proxy.processes.loop import new_event_loop
+from rerank_proxy.settings import Setting, table
+
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_EXAMPLES: Final = """
+Put it in front of your cluster, with a model from a directory or from the Hugging Face hub:
+
+\b
+  rerank-proxy serve --upstream http://localhost:9200 --listen 127.0.0.1:9201 \\
+      --model minilm=/models/ms-marco-MiniLM-L-6-v2 \\
+      --endpoint .rerank-v1-elasticsearch=minilm
+
+Then point your clients at port 9201. The same from a file, checked first:
+
+\b
+  rerank-proxy check --config rerank-proxy.yaml
+  rerank-proxy serve --config rerank-proxy.yaml
+"""
+
+
+@click.group(context_settings=_CONTEXT, epilog=_EXAMPLES)
+@click.version_option(__version__, prog_name="rerank-proxy")
+def main() -> None:
+    """Elasticsearch's semantic reranking, as a proxy in front of any Elasticsearch.
+
+    Searches with a text_similarity_reranker retriever are reranked by a model on this machine; every other
+    request passes through byte for byte.
+    """
+
+
+def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Every setting as an option, in the order of the table."""
+    for setting in reversed([row for row in table() if row.option is not None]):
+        command = _option(setting)(command)
+    command = click.option(
+        "--endpoint",
+        "endpoints",
+        multiple=True,
+        metavar="ID=MODEL",
+        help="Serve inference_id ID with a model named by --model or the file. Repeatable.",
+    )(command)
+    command = click.option(
+        "--model",
+        "models",
+        multiple=True,
+        metavar="NAME=SOURCE",
+        help="A model of this machine: a directory or a hub id. Repeatable.",
+    )(command)
+    return config_option(command)
+
+
+def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    default = "" if setting.default is None else f"default: {setting.default_text}; "
+    return click.option(
+        setting.option or "",
+        "__".join(setting.path),
+        default=None,
+        metavar=setting.path[-1].upper(),
+        help=f"{setting.description} [{default}env: {setting.environment}]",
+    )
+
+
+@main.command(epilog=_EXAMPLES)
+@_settings_options
+def serve(**options: Any) -> None:
+    """Run the proxy.
+
+    Every option can also be given in the file of --config and by the environment variable that is named with
+    it. The command line is stronger than the environment, the environment stronger than the file.
+    """
+    settings = load_settings(**options)
+    from rerank_proxy.processes.supervisor import serve as run
+
+    with bad_settings_exit():
+        # The application, which needs what they name, would be started again and again.
+        check_named(settings)
+        sys.exit(run(settings))
+
+
+@main.command()
+@_settings_options
+def check(**options: Any) -> None:
+    """Load the settings, reach upstream, load the models; say how each went, in a line.
+
+    Exits with 0 when all is well, 1 when something is not, 2 when the settings cannot be read.
+    """
+    settings = load_settings(**options)
+    from rerank_proxy.cli.commands import run_checks
+
+    with bad_settings_exit(), asyncio.Runner(loop_factory=new_event_loop) as runner:
+        check_named(settings)
+        sys.exit(0 if runner.run(run_checks(settings, lambda line: click.echo(printable(line)))) else 1)
+
+
+@main.command()
+@click.option("--query", required=True, help="What the texts are ranked by.")
+@click.option("--model", required=True, help="A directory, a hub id, or the name of a model in --config.")
+@config_option
+@click.option("--raw", is_flag=True, help="Print the model's raw scores instead of normalised ones.")
+@click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
+def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[str, ...]) -> None:
+    """Score texts on the command line: one line each, best first, score and text with a tab between.
+
+    With no TEXT, or with -, one text is read from each line of standard input that is not blank. Scores are
+    normalised as a search shows them: max(x, 0) + min(exp(x), 1).
+    """
+    if texts in ((), ("-",)):
+        texts = tuple(_lines(sys.stdin.buffer))
+    settings = load_settings(config, (), ())
+
+    def progress(line: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(printable(line), err=True)
+
+    from rerank_proxy.cli.commands import CommandError, rerank_texts
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        try:
+            for line in runner.run(rerank_texts(settings, model, query, texts, progress, raw=raw)):
+                click.echo(line)
+        except CommandError as failure:
+            die(str(failure), 1)
+
+
+def _lines(stream: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(stream):
+        text = line.decode("utf-8" if number else "utf-8-sig", "replace").rstrip("\r\n")
+        if text.strip():
+            yield text
+
+
+main.add_command(endpoints)
+
+
+def run() -> None:
+    """Be the process `rerank-proxy`."""
+    configure("warning")
+    main(prog_name="rerank-proxy")

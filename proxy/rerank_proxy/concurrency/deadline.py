@@ -1,0 +1,48 @@
+"""When a call has to be done, and which limit says so: errors name what really struck, and what to change."""
+
+import asyncio
+from dataclasses import dataclass
+
+from rerank_proxy.xcontent.time_value import TimeValue
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The end of the time that a call has.
+
+    Attributes:
+        at: On the event loop's clock, in seconds.
+        time: How much time there was, with its unit, as Elasticsearch prints it.
+        limit: For people: what sets it, and its value.
+    """
+
+    at: float
+    time: str
+    limit: str
+
+    @classmethod
+    def of_setting(cls, name: str, seconds: float) -> "Deadline":
+        """From now on, by the setting of this name."""
+        return cls(_in(seconds), f"{seconds:g}s", f"[{name}: {seconds:g}s]")
+
+    @classmethod
+    def of_request(cls, timeout: TimeValue, *, given: bool = True) -> "Deadline":
+        """From now on, by the `timeout` of a request, or what holds where none is given."""
+        limit = f"[timeout: {timeout}]" + (" of the request" if given else ", which a request may set,")
+        return cls(_in(timeout.nanos / 1e9), str(timeout), limit)
+
+    def or_sooner(self, other: "Deadline") -> "Deadline":
+        """The first of the two, which is the one that will have struck."""
+        return other if other.at < self.at else self
+
+    def missed(self, what: str) -> str:
+        """Say that something was not done by then.
+
+        Args:
+            what: What was not done, or what was still going on.
+        """
+        return f"{what}: {self.limit} has passed"
+
+
+def _in(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds

@@ -1,0 +1,127 @@
+"""The answers that the edge writes by itself, as bytes in Elasticsearch's shape."""
+
+from http import HTTPStatus
+
+from rerank_proxy.errors import Cause, ElasticsearchError, encode, error
+from rerank_proxy.upstream import faults
+from rerank_proxy.upstream.pool import Target, TargetError, UnixTarget
+
+ARRIVAL_S = 60.0
+"""Seconds for a head to be complete, and between two pieces of a search body."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_PHRASES = {413: "Request Entity Too Large"}
+"""Where Elasticsearch's differ from those of some Python version."""
+
+
+class _WithoutBodyError(ElasticsearchError):
+    """One that Elasticsearch answers without a body, and without headers that tell of it."""
+
+
+def render(
+    failure: ElasticsearchError,
+    *,
+    close: bool,
+    head_only: bool = False,
+    opaque_id: bytes | None = None,
+    fields: bytes = b"",
+) -> bytes:
+    """A complete answer.
+
+    Args:
+        close: The connection ends after it.
+        head_only: It answers `HEAD`: no body.
+        opaque_id: The request's `X-Opaque-Id`, which Elasticsearch sends back.
+        fields: Further lines of its head, with their ends.
+    """
+    body = b"" if isinstance(failure, _WithoutBodyError) else encode(failure.body())
+    if isinstance(failure, _WithoutBodyError):
+        fields = b""  # Elasticsearch's has none either
+    phrase = _PHRASES.get(failure.status) or HTTPStatus(failure.status).phrase
+    lines = [b"HTTP/1.1 %d %b" % (failure.status, phrase.encode())]
+    if opaque_id is not None:
+        lines.append(b"X-Opaque-Id: " + opaque_id)
+    if failure.status == 503:
+        lines.append(b"Retry-After: 1")
+    if body:
+        lines.append(b"content-type: application/json")
+    lines.append(b"content-length: %d" % len(body))
+    if close:
+        lines.append(b"connection: close")
+    return b"\r\n".join(lines) + b"\r\n" + fields + b"\r\n" + (b"" if head_only else body)
+
+
+def malformed(reason: str, status: int = 400) -> ElasticsearchError:
+    return error(status, "illegal_argument_exception", f"malformed HTTP request: {reason}")
+
+
+def head_too_long(limit: int) -> ElasticsearchError:
+    return error(
+        400, "too_long_http_header_exception", f"request line and headers are longer than {limit} bytes"
+    )
+
+
+def method_not_supported(method: str) -> ElasticsearchError:
+    return error(405, "illegal_argument_exception", f"Unexpected http method: {method}")
+
+
+def body_too_long(limit: int) -> ElasticsearchError:
+    reason = f"the body of a search or an inference is longer than {limit} bytes"
+    return _WithoutBodyError(413, Cause("content_too_long_exception", reason))
+
+
+def origin_refused() -> ElasticsearchError:
+    """As upstream refuses a request for its origin (`CorsHandler`)."""
+    return _WithoutBodyError(403, Cause("security_exception", "the origin is not allowed"))
+
+
+def decoded_too_long(limit: int) -> ElasticsearchError:
+    return error(
+        413,
+        "content_too_long_exception",
+        f"the decoded body is larger than [{limit}] bytes, the most that [edge.max_inflation] and "
+        "[edge.max_body] allow",
+    )
+
+
+def snappy_too_long(limit: int) -> ElasticsearchError:
+    return error(
+        413,
+        "content_too_long_exception",
+        f"the [snappy] body of a search or an inference is longer than [{limit}] bytes; use another coding",
+    )
+
+
+def too_much_buffered(limit: int) -> ElasticsearchError:
+    return error(
+        429,
+        "es_rejected_execution_exception",
+        f"rejected a body: those of searches and inferences under way would exceed {limit} bytes",
+    )
+
+
+def timed_out(what: str) -> ElasticsearchError:
+    return error(408, "timeout_exception", f"the {what} did not arrive within {ARRIVAL_S:g} s")
+
+
+def unreachable(target: Target, problem: TargetError) -> ElasticsearchError:
+    """No connection to upstream, or to the application."""
+    if isinstance(target, UnixTarget):
+        return _app_unavailable()
+    return faults.unreachable(target.name, problem.fault)
+
+
+def disconnected(target: Target, what: str) -> ElasticsearchError:
+    """Upstream, or the application, broke off before a byte of its answer was sent on."""
+    if isinstance(target, UnixTarget):
+        return _app_unavailable()
+    return faults.disconnected(target.name, what)
+
+
+def _app_unavailable() -> ElasticsearchError:
+    return error(
+        503,
+        "status_exception",
+        "the reranking process is starting or restarting; other requests are served meanwhile",
+    )

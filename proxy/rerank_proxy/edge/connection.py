@@ -1,0 +1,293 @@
+"""The client's side: one connection, its requests one after the other."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from rerank_proxy.edge import answers
+from rerank_proxy.edge.exchange import Exchange
+from rerank_proxy.edge.inspection import HeldRequest
+from rerank_proxy.edge.router import is_for_application
+from rerank_proxy.edge.shared import EdgeState
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.http.framing import Body, ChunkedBody, SizedBody
+from rerank_proxy.http.head import HeadError, RequestHead, parse_request
+from rerank_proxy.http.inbox import HeadTooLongError, Inbox
+from rerank_proxy.observe.metrics import Kind
+
+MAX_PIPELINED = 64 * 1024
+"""Bytes of further requests taken in while one is under way; the next read may add one segment."""
+LINGER_BYTES = 64 * 1024 * 1024
+LINGER_S = 10.0
+"""How much, and how long, a client is still read that was answered before its request was complete."""
+
+# Why reading is paused; reasons add up.
+_FOR_UPSTREAM = 1
+_FOR_PIPELINE = 2
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Handler(Protocol):
+    """The request under way. `reading`: its body is not complete yet.
+
+    An answer that leaves the client's connection open is never given within `begin`, nor within what follows
+    in the same turn of the loop.
+    """
+
+    reading: bool
+
+    def begin(self, data: bytes, start: int) -> int: ...
+
+    def body_received(self, data: bytes, start: int) -> int: ...
+
+    def client_lost(self) -> None: ...
+
+    def client_blocked(self) -> None: ...
+
+    def client_unblocked(self) -> None: ...
+
+
+class ClientConnection(asyncio.Protocol):
+    """Splits what the client sends into requests and hands each to its handler.
+
+    Attributes:
+        write: Sends bytes to the client; more than the buffer takes turn `blocked` on.
+        blocked: The client reads more slowly than upstream answers.
+        waiting_since: Loop time since when the rest of a head or of a search body is awaited, or None.
+    """
+
+    _transport: asyncio.Transport
+    write: Callable[[bytes], None]
+    blocked = False
+    waiting_since: float | None = None
+    _handler: Handler | None = None
+    _paused = 0
+    _closing = False
+    _linger_bytes = 0
+    _linger_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, state: EdgeState) -> None:
+        self._state = state
+        self._inbox = Inbox()
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.write = self._transport.write
+        self._state.clients.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+        self._drop_handler()
+        self._inbox = Inbox()
+        self._state.clients.discard(self)
+        self._state.client_left()
+
+    def eof_received(self) -> bool:
+        # Elasticsearch, too, takes the end of the input for the end of the client, and cancels.
+        if self._handler is not None:
+            self._drop_handler()
+            self._transport.abort()
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            self._discard(data)
+            return
+        if self._handler is not None and self._handler.reading:
+            used = self._handler.body_received(data, 0)
+            if used == len(data) or self._closing:
+                return
+            data = data[used:]
+        self._inbox.append(data)
+        if self._handler is None:
+            self._next_request()
+        elif len(self._inbox) >= MAX_PIPELINED:
+            self._pause_reading(_FOR_PIPELINE)
+
+    def pause_writing(self) -> None:
+        self.blocked = True
+        if self._handler is not None:
+            self._handler.client_blocked()
+
+    def resume_writing(self) -> None:
+        self.blocked = False
+        if self._handler is not None:
+            self._handler.client_unblocked()
+
+    # Requests
+
+    def _next_request(self) -> None:
+        """Start the request that the inbox begins with, when its head is complete."""
+        request = self._take_head()
+        if request is not None:
+            self._start(request)
+        if self._paused & _FOR_PIPELINE and len(self._inbox) < MAX_PIPELINED:
+            self._resume_reading(_FOR_PIPELINE)
+
+    def _take_head(self) -> RequestHead | None:
+        """Parse a head; None when it is incomplete, or refused."""
+        limit = self._state.settings.max_head
+        self._inbox.skip_empty_lines()
+        try:
+            raw = self._inbox.take_head(limit)
+            if raw is not None:
+                self.waiting_since = None
+                return parse_request(raw)
+        except HeadTooLongError:
+            self.refuse(answers.head_too_long(limit))
+        except HeadError as problem:
+            self.refuse(answers.malformed(problem.reason, problem.status))
+        else:
+            if self._inbox and self.waiting_since is None:
+                self.waiting_since = self._state.loop.time()
+        return None
+
+    def _start(self, request: RequestHead) -> None:
+        if request.method == b"CONNECT":
+            self.refuse(answers.method_not_supported("CONNECT"))
+            return
+        body: Body | None = None
+        if request.chunked:
+            body = ChunkedBody()
+        elif request.length:
+            body = SizedBody(request.length)
+        handler: Handler
+        may_be_ours = is_for_application(
+            request.method, request.target, trained_models=self._state.trained_models
+        )
+        if may_be_ours and not request.expects_other:
+            handler = HeldRequest(self, self._state, request, body)
+        else:
+            handler = Exchange(self, self._state, request, "plain", body)
+        self._handler = handler
+        inbox = self._inbox
+        inbox.at = handler.begin(inbox.block, inbox.at)
+        # What came while an earlier request was under way may lie in two blocks.
+        while self._handler is not None and self._handler.reading and inbox.next_block():
+            inbox.at = self._handler.body_received(inbox.block, 0)
+
+    def replace_handler(self, handler: Handler) -> None:
+        self._handler = handler
+
+    def request_done(self, request: RequestHead, *, close: bool) -> None:
+        """The answer to `request` was written, and the request read to its end."""
+        self._handler = None
+        self.resume_reading_for_upstream()
+        if not close:
+            if self._inbox:
+                self._next_request()
+            elif self._state.draining:
+                self._close()
+        elif request.keep_alive or self._inbox:
+            self.linger()
+        else:
+            self._close()
+
+    def refuse(
+        self, failure: ElasticsearchError, kind: Kind = "plain", request: RequestHead | None = None
+    ) -> None:
+        """Answer what cannot be forwarded, and close: where a next request would begin is not known."""
+        self._state.metrics.request(kind, failure.status)
+        opaque_id, fields = None, b""
+        if request is not None:
+            opaque_id = request.field(b"x-opaque-id")
+            fields = self._state.origins.known(request).fields
+        self.write(answers.render(failure, close=True, opaque_id=opaque_id, fields=fields))
+        self.linger()
+
+    def _drop_handler(self) -> None:
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.client_lost()
+
+    # Flow control
+
+    def pause_reading_for_upstream(self) -> None:
+        """Upstream takes the request's body more slowly than it comes."""
+        self._pause_reading(_FOR_UPSTREAM)
+
+    def resume_reading_for_upstream(self) -> None:
+        self._resume_reading(_FOR_UPSTREAM)
+
+    def _pause_reading(self, reason: int) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._paused |= reason
+
+    def _resume_reading(self, reason: int) -> None:
+        if self._paused and not self._paused & ~reason and not self._transport.is_closing():
+            self._transport.resume_reading()
+        self._paused &= ~reason
+
+    # Ends
+
+    def linger(self) -> None:
+        """Close after what was written, but let the client finish sending first.
+
+        Closing with unread input would reset the connection, and the client might never read its answer
+        (RFC 9112 §9.6).
+        """
+        self._closing = True
+        self._handler = None
+        self._inbox = Inbox()
+        self.waiting_since = None
+        self._resume_reading(_FOR_UPSTREAM | _FOR_PIPELINE)
+        if self._transport.is_closing():
+            return
+        self._transport.write_eof()
+        self._linger_timer = self._state.loop.call_later(LINGER_S, self._linger_expired)
+
+    def _linger_expired(self) -> None:
+        if self._transport.get_write_buffer_size():
+            # A slow reader has not even got its answer yet; like any other it may take its time.
+            self._linger_timer = self._state.loop.call_later(LINGER_S, self._linger_expired)
+        else:
+            self._transport.abort()
+
+    def _discard(self, data: bytes) -> None:
+        self._linger_bytes += len(data)
+        if self._linger_bytes > LINGER_BYTES:
+            self._transport.abort()
+
+    def truncate(self, *, reset: bool) -> None:
+        """End in the middle of an answer.
+
+        Args:
+            reset: The answer ends with its connection, so only a reset tells that it is cut short.
+        """
+        self._closing = True
+        self._handler = None
+        if reset and not self._transport.is_closing():
+            sock: socket.socket = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._transport.abort()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self._closing = True
+        self._transport.close()
+
+    def close_if_idle(self) -> None:
+        if self._handler is None and not self._inbox and not self._closing:
+            self._close()
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        self._transport.abort()
+
+    def give_up_waiting(self, before: float) -> None:
+        """Refuse a head that began, or a search body that stopped coming, before that loop time."""
+        if self.waiting_since is None or self.waiting_since >= before:
+            return
+        if isinstance(self._handler, HeldRequest):
+            self._handler.give_up()
+        else:
+            self.refuse(answers.timed_out("request line and headers"))

@@ -1,0 +1,179 @@
+"""Accepting connections, up to a number."""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable
+
+from rerank_proxy.settings import Address
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 1024
+_BATCH = 64
+"""Connections accepted at once before others get their turn."""
+_PAUSE_S = 0.5
+"""After the system refused a connection, for want of file descriptors, for example."""
+_SAY_AGAIN_S = 60.0
+"""Between two lines of the log that say the same."""
+
+
+# A name such as `localhost` may have an IPv6 address where the machine has no IPv6: the others will do.
+_ADDRESS_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+class ListenError(Exception):
+    """The address cannot be listened on. The message is one line for people."""
+
+
+def bind(address: Address) -> list[socket.socket]:
+    """Listen on every address of the host's name, on the same port.
+
+    Raises:
+        ListenError: the port is taken, the address is not of this machine, …
+    """
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    port = address.port
+    try:
+        for family, kind, protocol, _, where in socket.getaddrinfo(
+            address.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            try:
+                listener = _listen(family, kind, protocol, (where[0], port, *where[2:]))
+            except OSError as error:
+                if error.errno not in _ADDRESS_ABSENT:
+                    raise
+                absent = error
+            else:
+                sockets.append(listener)
+                port = listener.getsockname()[1]  # the one that the system chose, when it was to choose
+        if absent is not None and not sockets:
+            raise absent
+    except OSError as error:
+        for listener in sockets:
+            listener.close()
+        raise ListenError(f"cannot listen on {address}: {_problem(error)}") from None
+    return sockets
+
+
+def _listen(family: int, kind: int, protocol: int, where: tuple[object, ...]) -> socket.socket:
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(where)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def address_of(sockets: list[socket.socket]) -> Address:
+    """Where `bind` listens, with the real port."""
+    host, port = sockets[0].getsockname()[:2]
+    return Address(host, port)
+
+
+def _problem(error: OSError) -> str:
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return (error.strerror or str(error)).lower()
+    return os.strerror(error.errno).lower()
+
+
+class Listener:
+    """Hands accepted connections to protocols; above the limit they wait in the system's queue."""
+
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        factory: Callable[[], asyncio.Protocol],
+        max_connections: int,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sockets = sockets
+        self._factory = factory
+        self._max_connections = max_connections
+        self._connections = 0
+        self._accepting = False
+        self._attaching: set[asyncio.Task[object]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        self._say_full_at = 0.0
+        self._resume()
+
+    def connection_closed(self) -> None:
+        """To be called once for each connection that a protocol was made for and that has ended."""
+        self._connections -= 1
+        if not self._accepting and self._pause is None:
+            self._resume()
+
+    def close(self) -> None:
+        """Stop listening; connections that were accepted live on. Calling it again does nothing."""
+        self._stop()
+        if self._pause is not None:
+            self._pause.cancel()
+        for listener in self._sockets:
+            listener.close()
+        self._sockets = []
+
+    async def all_attached(self) -> None:
+        """Wait until every connection that was accepted has reached its protocol."""
+        await asyncio.gather(*self._attaching, return_exceptions=True)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._accepting = bool(self._sockets)
+        for listener in self._sockets:
+            self._loop.add_reader(listener, self._accept, listener)
+
+    def _stop(self) -> None:
+        self._accepting = False
+        for listener in self._sockets:
+            self._loop.remove_reader(listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(_BATCH):
+            if self._connections >= self._max_connections:
+                self._stop()
+                self._say_full()
+                return
+            try:
+                sock, _address = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._refused_by_system(error)
+                return
+            self._attach(sock)
+
+    def _say_full(self) -> None:
+        now = self._loop.time()
+        if now >= self._say_full_at:
+            self._say_full_at = now + _SAY_AGAIN_S
+            logger.warning("there are %d client connections: further ones wait", self._connections)
+
+    def _refused_by_system(self, error: OSError) -> None:
+        hint = "; raise the limit of open files" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
+        logger.error("cannot accept a connection: %s%s", error.strerror, hint)
+        self._stop()
+        self._pause = self._loop.call_later(_PAUSE_S, self._resume)
+
+    def _attach(self, sock: socket.socket) -> None:
+        self._connections += 1
+        sock.setblocking(False)
+        # Clients may be silent while a request runs for hours: probes keep middleboxes from dropping them.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(self._factory, sock))
+        self._attaching.add(task)
+        task.add_done_callback(self._attached)
+
+    def _attached(self, task: "asyncio.Task[object]") -> None:
+        self._attaching.discard(task)
+        if task.cancelled() or task.exception() is not None:
+            self.connection_closed()  # it never reached a protocol

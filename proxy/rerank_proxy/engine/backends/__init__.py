@@ -1,0 +1,1 @@
+"""What runs a model: packed and padded networks, TorchScript programs."""

@@ -1,0 +1,49 @@
+"""The device that models run on. Imports torch."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.settings import EngineSettings
+
+_CPU_BUDGET_TOKENS: Final = 2048
+_GPU_BUDGET_TOKENS: Final = 16384
+_DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a model runs and in which arithmetic."""
+
+    place: torch.device
+    dtype: torch.dtype
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+
+def choose(settings: EngineSettings) -> Device:
+    """Raises:
+    ModelLoadError: There is no such device here.
+    """
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelLoadError(
+            f"engine.device [{name}] cannot be used here ({reason}); use `cpu` or `auto`"
+        ) from error
+    automatic = torch.float32 if device.type == "cpu" else torch.float16
+    return Device(device, _DTYPES.get(settings.dtype, automatic))
+
+
+def budget_tokens(settings: EngineSettings, place: torch.device) -> int:
+    """Padded tokens of one batch."""
+    return settings.budget_tokens or (_CPU_BUDGET_TOKENS if place.type == "cpu" else _GPU_BUDGET_TOKENS)

@@ -1,0 +1,85 @@
+"""Running any model of transformers on padded batches."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rerank_proxy.engine.batching.batch import Batch
+from rerank_proxy.engine.errors import OutOfDeviceMemoryError
+
+
+class PaddedTorchBackend:
+    """A `Backend` that pads rows on the right to the longest one and masks the padding out.
+
+    Args:
+        network: `networks.Classifier` or `networks.Encoder`, on `device`, in evaluation mode.
+        pad_id: What the padding consists of. RoBERTa-like models count positions by it, so it has to be the
+            tokenizer's own.
+        type_ids: Whether the model is given segment ids.
+        counted_id: A token that the rows of a batch must have equally often, as the model reads its output at
+            the last one and refuses others; None: there is none. A text may hold it.
+        fills: Whether rows may be padded; else those of one length run together.
+    """
+
+    padded = True
+
+    def __init__(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        pad_id: int,
+        *,
+        type_ids: bool,
+        counted_id: int | None = None,
+        fills: bool = True,
+    ) -> None:
+        self._network = network
+        self._device = device
+        self._pad_id = pad_id
+        self._type_ids = type_ids
+        self._counted_id = counted_id
+        self._fills = fills and counted_id != pad_id  # a padding that is counted would make others different
+
+    def score(self, batch: Batch) -> NDArray[np.float32]:
+        try:
+            return self._score_alike(batch)
+        except torch.OutOfMemoryError as error:
+            raise OutOfDeviceMemoryError(str(error)) from None
+
+    def _score_alike(self, batch: Batch) -> NDArray[np.float32]:
+        """Run the rows that may go together, one set after the other."""
+        groups = self._groups(batch)
+        if len(groups) == 1:
+            return self._score(batch)
+        outputs = [self._score(batch.chosen(rows)) for rows in groups]
+        values = np.empty((len(batch), outputs[0].shape[1]), np.float32)
+        for rows, output in zip(groups, outputs, strict=True):
+            values[rows] = output
+        return values
+
+    def _groups(self, batch: Batch) -> list[NDArray[np.bool_]]:
+        kinds = np.zeros(len(batch), np.int64) if self._fills else batch.lengths * (batch.tokens + 1)
+        if self._counted_id is not None:
+            kinds = kinds + batch.counts(self._counted_id)
+        return [kinds == kind for kind in np.unique(kinds)]
+
+    @torch.inference_mode()
+    def _score(self, batch: Batch) -> NDArray[np.float32]:
+        ids, type_ids, mask = batch.padded(self._pad_id)
+        device_mask = self._to_device(mask)
+        inputs = {"input_ids": self._to_device(ids)}
+        if not mask.all() or (ids == self._pad_id).any():
+            # Without a mask, attention takes its fastest path, and XLM leaves out what looks like padding.
+            inputs["attention_mask"] = device_mask.long()
+        if self._type_ids:
+            inputs["token_type_ids"] = self._to_device(type_ids)
+        output: Tensor = self._network(inputs, device_mask)
+        values: NDArray[np.float32] = output.float().cpu().numpy()
+        return values
+
+    def _to_device(self, array: NDArray[np.generic]) -> Tensor:
+        tensor = torch.from_numpy(array)
+        if self._device.type == "cpu":
+            return tensor
+        return tensor.pin_memory().to(self._device, non_blocking=True)

@@ -1,0 +1,213 @@
+"""What a model directory says about itself, read from its JSON files alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.inspection import check_inside, inspect, inspect_module, read_json
+
+_Object = dict[str, Any]
+
+Kind = Literal["cross-encoder", "bi-encoder"]
+
+HEAD_MODULES: Final = ("Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+"""Modules of sentence-transformers that may follow its Transformer."""
+
+_MAX_MODULES: Final = 100
+_MAX_PROMPT: Final = 8192
+"""Characters."""
+
+_TRANSFORMER_CONFIGS: Final = (
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadModule:
+    """A module behind the transformer: its class name in sentence-transformers, its files, its config."""
+
+    name: str
+    directory: Path
+    config: Mapping[str, Any]
+    weights: int = 0
+    """Numbers in its files of weights, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How to load a model and what its output is."""
+
+    kind: Kind
+    directory: Path
+    """Of the transformer: config.json, weights and tokenizer."""
+    architecture: str | None
+    weights: int
+    """Numbers in the transformer's files of weights, at most."""
+    head: tuple[HeadModule, ...] = ()
+    """Empty for a model whose own head gives the logit."""
+    max_length: int | None = None
+    do_lower_case: bool = False
+    query_prompt: str = ""
+    text_prompt: str = ""
+
+
+class _Module(msgspec.Struct):
+    """An entry of modules.json."""
+
+    type: str
+    path: str
+
+
+class _Library(msgspec.Struct):
+    """config_sentence_transformers.json, as far as it matters here."""
+
+    model_type: str = "SentenceTransformer"
+    prompts: dict[str, str | None] | None = None
+    default_prompt_name: str | None = None
+
+
+class _Config(msgspec.Struct):
+    """config.json, as far as it matters here."""
+
+    architectures: list[str] | None = None
+
+
+class _TransformerSettings(msgspec.Struct):
+    """sentence_bert_config.json and its like."""
+
+    max_seq_length: int | None = None
+    do_lower_case: bool | None = None
+
+
+def read(directory: Path) -> Profile:
+    """Read what a directory says, once all that it has was looked at.
+
+    Raises:
+        ModelLoadError: It is no model, or not one that can rerank.
+    """
+    modules = read_json(directory / "modules.json", list[_Module])
+    library = read_json(directory / "config_sentence_transformers.json", _Library) or _Library()
+    transformer, head = _split_modules(directory, modules) if modules else (directory, ())
+    config = read_json(transformer / "config.json", _Config)
+    if config is None:
+        raise ModelLoadError(f"[{transformer}] has no config.json: it is not the directory of a model")
+    weights = inspect(transformer, directory)
+    architecture = next(iter(config.architectures or ()), None)
+    own_head = architecture is not None and architecture.endswith("ForSequenceClassification")
+    settings = _transformer_settings(transformer)
+    kind = _kind(directory, architecture, own_head, head, library)
+    query_prompt, text_prompt = _prompts(kind, library)
+    return Profile(
+        kind=kind,
+        directory=transformer,
+        architecture=architecture,
+        weights=weights,
+        head=head,
+        max_length=settings.max_seq_length,
+        do_lower_case=bool(settings.do_lower_case),
+        query_prompt=query_prompt,
+        text_prompt=text_prompt,
+    )
+
+
+def _split_modules(directory: Path, modules: "list[_Module]") -> tuple[Path, tuple[HeadModule, ...]]:
+    """The transformer's directory and the modules behind it."""
+    if len(modules) > _MAX_MODULES:
+        raise ModelLoadError(
+            f"[{directory}]: its modules.json names {len(modules)} modules; that is no model's"
+        )
+    listed = [(_class_name(directory, each), directory / each.path) for each in modules]
+    (first, transformer), *rest = listed
+    for _, path in listed:
+        check_inside(path, directory)
+    unknown = [name for name, _ in rest if name not in HEAD_MODULES]
+    if first != "Transformer" or unknown:
+        odd = first if first != "Transformer" else unknown[0]
+        raise ModelLoadError(
+            f"[{directory}]: its modules.json names [{odd}]; supported are Transformer followed by "
+            f"{', '.join(HEAD_MODULES)}"
+        )
+    head = [
+        HeadModule(
+            name, path, read_json(path / "config.json", _Object) or {}, inspect_module(path, directory)
+        )
+        for name, path in rest
+    ]
+    return transformer, tuple(head)
+
+
+def _class_name(directory: Path, module: _Module) -> str:
+    """Of a module of sentence-transformers."""
+    package, _, name = module.type.rpartition(".")
+    if package.partition(".")[0] != "sentence_transformers":
+        raise ModelLoadError(
+            f"[{directory}]: its modules.json needs Python code of its own ([{module.type}]), which is never "
+            "run here; give a model of sentence-transformers' own modules"
+        )
+    return name
+
+
+def _kind(
+    directory: Path,
+    architecture: str | None,
+    own_head: bool,
+    head: tuple[HeadModule, ...],
+    library: _Library,
+) -> Kind:
+    model_type = library.model_type
+    pools = any(module.name == "Pooling" for module in head)
+    if head and model_type == "CrossEncoder" and pools:
+        return "cross-encoder"
+    if head and model_type == "SentenceTransformer" and pools:
+        return "bi-encoder"
+    if own_head and not head:
+        return "cross-encoder"
+    raise ModelLoadError(f"[{directory}] {_why_not(architecture, head, model_type)}")
+
+
+def _why_not(architecture: str | None, head: tuple[HeadModule, ...], model_type: str) -> str:
+    wanted = (
+        "give a cross-encoder (…ForSequenceClassification with one label) or a sentence-transformers model"
+    )
+    if model_type not in ("CrossEncoder", "SentenceTransformer"):
+        return f"is a {model_type} model, whose scores are not supported; {wanted}"
+    if head:
+        return f"has no Pooling in its modules.json; {wanted}"
+    if architecture is None:
+        return f"names no architecture in its config.json; {wanted}"
+    if architecture.endswith(("ForCausalLM", "ForConditionalGeneration")):
+        return f"is a generating model ({architecture}), which gives no relevance score; {wanted}"
+    return f"is {architecture} without a scoring head and without modules.json; {wanted}"
+
+
+def _prompts(kind: Kind, library: _Library) -> tuple[str, str]:
+    """What sentence-transformers puts before a query and a text when its caller asks for nothing.
+
+    For bi-encoders as its `encode_query` and `encode_document` do, for cross-encoders as `predict`.
+    """
+    prompts = library.prompts or {}
+    if any(len(prompt or "") > _MAX_PROMPT for prompt in prompts.values()):
+        raise ModelLoadError(f"a prompt has more than {_MAX_PROMPT} characters; it stands before every text")
+    default = prompts.get(library.default_prompt_name or "") or ""
+    if kind == "cross-encoder":
+        return default, ""
+    text = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default)
+    return prompts.get("query", default) or "", text or ""
+
+
+def _transformer_settings(directory: Path) -> _TransformerSettings:
+    for name in _TRANSFORMER_CONFIGS:
+        settings = read_json(directory / name, _TransformerSettings)
+        if settings is not None and settings != _TransformerSettings():
+            return settings
+    return _TransformerSettings()

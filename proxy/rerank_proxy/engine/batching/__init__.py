@@ -1,0 +1,1 @@
+"""Which texts are scored together, when, and on which threads."""

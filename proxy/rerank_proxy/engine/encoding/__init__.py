@@ -1,0 +1,1 @@
+"""From a query and texts to token ids, and from logits to scores."""

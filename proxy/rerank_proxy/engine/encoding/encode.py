@@ -1,0 +1,207 @@
+"""Texts to rows: tokenise, truncate, add the special tokens."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rerank_proxy.engine.batching.batch import Row
+from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer, Tokenizer
+from rerank_proxy.engine.encoding.truncate import RULES, Truncation
+
+_PROBES: Final = (
+    ("Which river is the longest?", "The Nile, some say; others the Amazon."),
+    ("one", "two"),
+    ("zwölf Boxkämpfer 北京", "Ünïcödé — naïve café, 東京 42"),
+    ("", "a text without a query"),
+    ("a query without a text", ""),
+)
+"""What `derive` is checked with. Shorter than any model's limit."""
+
+Ids = NDArray[np.int32]
+_Encoded = Mapping[str, list[int]]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """The special tokens around one text, or around and between the two of a pair, and the segment ids."""
+
+    before: Ids
+    between: Ids
+    after: Ids
+    type_ids: tuple[int, int, int, int, int]
+    """Of before, first, between, second, after."""
+
+    @property
+    def special_tokens(self) -> int:
+        return len(self.before) + len(self.between) + len(self.after)
+
+    def join(self, first: Ids, second: Ids, truncated: bool = False) -> Row:
+        parts = (self.before, first, self.between, second, self.after)
+        type_ids = np.repeat(np.array(self.type_ids, np.uint8), [len(part) for part in parts])
+        return Row(np.concatenate(parts), type_ids, truncated)
+
+
+_NONE: Final[Ids] = np.empty(0, np.int32)
+
+
+def derive_pair(tokenizer: Tokenizer) -> Template | None:
+    """The template of a tokenizer's pairs, from what it makes of a few. None if that is no such template."""
+    template: Template | None = None
+    for query, text in _PROBES:
+        whole = _first(tokenizer.transformers([query], [text]))
+        tokenizer.freeze()
+        first, second = (_array(ids) for ids in gathered(tokenizer.ids([query, text], 512)))
+        template = template or _split(whole, first, second)
+        if template is None or not _same(template.join(first, second), whole):
+            return None
+    return template
+
+
+def derive_single(tokenizer: Tokenizer) -> Template | None:
+    """As `derive_pair`, for texts on their own."""
+    template: Template | None = None
+    for text in (text for probe in _PROBES for text in probe):
+        whole = _first(tokenizer.transformers([text]))
+        tokenizer.freeze()
+        (ids,) = (_array(ids) for ids in gathered(tokenizer.ids([text], 512)))
+        template = template or _split(whole, ids, _NONE)
+        if template is None or not _same(template.join(ids, _NONE), whole):
+            return None
+    return template
+
+
+def _first(encoded: Any) -> _Encoded:
+    """Of a batch of one: asked for a single pair, transformers drops an empty text, unlike in a batch."""
+    return {name: rows[0] for name, rows in encoded.items()}
+
+
+def _split(whole: _Encoded, first: Ids, second: Ids) -> Template | None:
+    """Find both token sequences in the whole; what is around them are the special tokens."""
+    ids = _array(whole["input_ids"])
+    types = _types(whole)
+    start = _find(ids, first, 0)
+    end = start + len(first)
+    middle = _find(ids, second, end) if len(second) else end
+    if start < 0 or middle < 0 or not len(first):
+        return None
+    bounds = (0, start, end, middle, middle + len(second), len(ids))
+    runs = [types[low:high] for low, high in pairwise(bounds)]
+    if any(len(set(run)) > 1 for run in runs):
+        return None
+    type_ids = [int(run[0]) if len(run) else 0 for run in runs]
+    return Template(ids[:start], ids[end:middle], ids[bounds[4] :], tuple(type_ids))  # type: ignore[arg-type]  # five runs
+
+
+def _find(ids: Ids, part: Ids, start: int) -> int:
+    places = range(start, len(ids) - len(part) + 1)
+    return next((at for at in places if np.array_equal(ids[at : at + len(part)], part)), -1)
+
+
+def _same(row: Row, whole: _Encoded) -> bool:
+    return np.array_equal(row.ids, _array(whole["input_ids"])) and np.array_equal(row.type_ids, _types(whole))
+
+
+def _types(whole: _Encoded) -> NDArray[np.uint8]:
+    return np.array(whole.get("token_type_ids") or [0] * len(whole["input_ids"]), np.uint8)
+
+
+def _array(ids: Sequence[int]) -> Ids:
+    return np.array(ids, np.int32)
+
+
+def gathered(pieces: Iterable[Sequence[_T]]) -> list[_T]:
+    """What comes in several lists, in one."""
+    return [each for piece in pieces for each in piece]
+
+
+class PairEncoder(Protocol):
+    """Rows of a cross-encoder. `encode` may be called from any thread."""
+
+    def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
+        """One row per text, never longer than the model's limit, in several lists.
+
+        Each of them is soon there, and may be empty.
+        """
+
+
+class TemplatePairEncoder:
+    """Tokenises the query once, and joins the ids by the model's own template."""
+
+    def __init__(
+        self, tokenizer: PlainTokenizer, template: Template, max_length: int, truncation: Truncation
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._template = template
+        self._budget = max_length - template.special_tokens
+        self._rule = RULES[truncation]
+
+    def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
+        query_ids = _NONE
+        for piece in self._tokenizer.ids([query], self._budget + 1):
+            query_ids = _array(piece[0]) if piece else query_ids
+            yield []
+        # With one token more than the query has, a rule still sees which of both is longer.
+        enough = max(self._budget, len(query_ids)) + 1
+        for piece in self._tokenizer.ids(texts, enough):
+            yield [self._pair(query_ids, _array(ids)) for ids in piece]
+
+    def _pair(self, query: Ids, text: Ids) -> Row:
+        kept_query, kept_text = self._rule(len(query), len(text), self._budget)
+        truncated = kept_query < len(query) or kept_text < len(text)
+        return self._template.join(query[:kept_query], text[:kept_text], truncated)
+
+
+class PlainPairEncoder:
+    """For tokenizers whose pairs follow no template: the tokenizer itself makes the pairs, and cuts them.
+
+    It knows `longest_first` and `second`; for `balanced`, which differs by a token, it takes the former.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int, truncation: Truncation) -> None:
+        self._plain = tokenizer
+        self._tokenizer = tokenizer.transformers
+        self._max_length = max_length
+        self._only_second = truncation == "second"
+        self._budget = max_length - self._tokenizer.num_special_tokens_to_add(pair=True)
+        self._lock = threading.Lock()  # A call sets the truncation on the shared object.
+
+    def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
+        with self._lock:
+            enough = self._plain.enough_of(query, self._max_length)
+        for text in texts:
+            yield []
+            with self._lock:
+                row = self._pair(enough, self._plain.enough_of(text, self._max_length))
+            yield [row]
+
+    def _pair(self, query: str, text: str) -> Row:
+        whole = _first(self._tokenizer([query], [text]))
+        truncated = len(whole["input_ids"]) > self._max_length
+        if truncated:
+            room = self._budget - len(self._tokenizer.encode(query, add_special_tokens=False))
+            strategy = "only_second" if self._only_second and room > 0 else "longest_first"
+            whole = _first(self._tokenizer([query], [text], truncation=strategy, max_length=self._max_length))
+        return Row(_array(whole["input_ids"]), _types(whole), truncated)
+
+
+class TextEncoder:
+    """Rows of a bi-encoder: one text each, cut at the end. `encode` may be called from any thread."""
+
+    def __init__(self, tokenizer: Tokenizer, template: Template, max_length: int) -> None:
+        self._tokenizer = tokenizer
+        self._template = template
+        self._budget = max_length - template.special_tokens
+
+    def encode(self, texts: Sequence[str]) -> Iterator[list[Row]]:
+        """As `PairEncoder.encode`."""
+        for piece in self._tokenizer.ids(texts, self._budget + 1):
+            yield [self._row(_array(ids)) for ids in piece]
+
+    def _row(self, ids: Ids) -> Row:
+        return self._template.join(ids[: self._budget], _NONE, len(ids) > self._budget)

@@ -1,0 +1,1 @@
+"""From a directory or a repository to a loaded model."""

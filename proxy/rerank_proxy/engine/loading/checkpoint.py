@@ -1,0 +1,172 @@
+"""From files to a transformer and its tokenizer, with every way the files can be wrong told in one line.
+
+Imports torch and transformers.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+import transformers
+from tokenizers.normalizers import Lowercase
+from tokenizers.normalizers import Sequence as Normalizers
+from torch import nn
+
+from rerank_proxy.engine.backends.profile import Profile
+from rerank_proxy.engine.encoding.tokenizer import Tokenizer
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.observe.log import adopt_libraries
+
+_LOCAL: Final = {"local_files_only": True, "trust_remote_code": False}
+_COPY_AGAIN: Final = "copy or download the model again"
+
+_MOST_DESCRIBED: Final = 2
+"""So many times what the files hold may config.json describe: some weights are used in several places."""
+
+_FREE_NUMBERS: Final = 16 * 1024 * 1024
+"""And so many numbers besides, of tables that are computed."""
+
+
+def quieten() -> None:
+    """Progress bars and advice for developers have no place in a server's log."""
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    adopt_libraries()
+
+
+def load_transformer(profile: Profile) -> Any:
+    """The transformer in float32, in evaluation mode, every weight from its files.
+
+    Not to be called by two threads at once: transformers changes globals of torch meanwhile.
+
+    Raises:
+        ModelLoadError: It is not complete, not one label, or not a class of transformers.
+    """
+    config = _config(profile)
+    classifies = not profile.head
+    if classifies and config.num_labels != 1:
+        labels = ", ".join(map(str, config.id2label.values()))
+        raise ModelLoadError(
+            f"[{profile.directory}] gives {config.num_labels} labels ({labels}); a reranker has exactly one"
+        )
+    if not profile.weights:
+        raise ModelLoadError(f"[{profile.directory}] has no weights (model.safetensors); {_COPY_AGAIN}")
+    family = _family(config, classifies)
+    _check_size(profile, family, config)
+    try:
+        model, report = family.from_pretrained(
+            profile.directory,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `_check_complete` tells better what does not match.
+            **_LOCAL,
+        )
+    except Exception as error:  # Damaged weights surface as errors of half a dozen libraries.
+        raise ModelLoadError(_weights_problem(profile, error)) from error
+    _check_complete(profile, type(model).__name__, report)
+    return model.eval()
+
+
+def _check_complete(profile: Profile, architecture: str, report: Mapping[str, Any]) -> None:
+    """transformers fills in what is missing at random."""
+    # What only pre-training used is left out of many checkpoints of encoders, and not used here either.
+    missing = sorted(key for key in report["missing_keys"] if not (profile.head and "pooler." in key))
+    mismatched = sorted(str(key) for key, *_ in report["mismatched_keys"])
+    wrong = mismatched or missing
+    if wrong:
+        what = "are of another size than config.json says at" if mismatched else "lack"
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise ModelLoadError(
+            f"[{profile.directory}]: the weights of {architecture} {what} [{wrong[0]}]{more}; "
+            f"the files are incomplete or of different models: {_COPY_AGAIN}"
+        )
+
+
+def load_tokenizer(profile: Profile, model: Any) -> Tokenizer:
+    """The tokenizer that belongs to the transformer.
+
+    Raises:
+        ModelLoadError: There is none, it cannot pad, or it does not fit the transformer.
+    """
+    where = profile.directory
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **_LOCAL)
+    except Exception as error:  # Each tokenizer class fails in its own way on bad files.
+        raise ModelLoadError(f"[{where}]: its tokenizer cannot be loaded ({first_line(error)})") from error
+    vocabularies = {"tokenizer.json", *tokenizer.vocab_files_names.values()}
+    if not any((where / name).is_file() for name in vocabularies):
+        # transformers makes an empty tokenizer then.
+        raise ModelLoadError(f"[{where}] has no tokenizer (tokenizer.json); {_COPY_AGAIN}")
+    if tokenizer.pad_token_id is None:
+        raise ModelLoadError(f"[{where}]: its tokenizer has no padding token, so texts cannot run together")
+    embeddings = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > embeddings:
+        raise ModelLoadError(
+            f"[{where}]: its tokenizer has {len(tokenizer)} tokens and its weights know {embeddings}; "
+            f"they do not belong together: {_COPY_AGAIN}"
+        )
+    if profile.do_lower_case and tokenizer.is_fast:
+        _lower_case(tokenizer.backend_tokenizer)
+    if model.config.pad_token_id is None:
+        # Models that read the last token find it by this id.
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return Tokenizer(tokenizer)
+
+
+def position_limit(model: Any) -> int | None:
+    """Tokens for which the model has position embeddings; None for relative or rotary positions."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa and its kin count from behind the padding id.
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - unused
+    return None
+
+
+def first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _config(profile: Profile) -> Any:
+    where = profile.directory
+    try:
+        config = transformers.AutoConfig.from_pretrained(where, **_LOCAL)
+    except Exception as error:  # A config of which transformers can make nothing raises anything.
+        raise ModelLoadError(f"[{where}]: its config.json is of no use ({first_line(error)})") from error
+    return config
+
+
+def _check_size(profile: Profile, family: Any, config: Any) -> None:
+    """What the weights lack is made by transformers, in the size that config.json says, whatever that is."""
+    try:
+        with torch.device("meta"):  # where nothing takes room
+            skeleton = family.from_config(config)
+    except Exception as error:  # A config of which transformers can make nothing raises anything.
+        raise ModelLoadError(
+            f"[{profile.directory}]: its config.json is of no use ({first_line(error)})"
+        ) from error
+    described = sum(each.numel() for each in (*skeleton.parameters(), *skeleton.buffers()))
+    if described > _MOST_DESCRIBED * profile.weights + _FREE_NUMBERS:
+        raise ModelLoadError(
+            f"[{profile.directory}]: its config.json describes {described} weights, and its files hold "
+            f"{profile.weights}; the files are incomplete or of different models: {_COPY_AGAIN}"
+        )
+
+
+def _family(config: Any, classifies: bool) -> Any:
+    if classifies:
+        return transformers.AutoModelForSequenceClassification
+    return transformers.AutoModelForTextEncoding if config.is_encoder_decoder else transformers.AutoModel
+
+
+def _weights_problem(profile: Profile, error: Exception) -> str:
+    return f"[{profile.directory}]: its weights cannot be loaded ({first_line(error)}); {_COPY_AGAIN}"
+
+
+def _lower_case(tokenizer: Any) -> None:
+    """As sentence-transformers does for `do_lower_case`: before everything else."""
+    normalizer = tokenizer.normalizer
+    tokenizer.normalizer = Normalizers([Lowercase(), normalizer] if normalizer else [Lowercase()])

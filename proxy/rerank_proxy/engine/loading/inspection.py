@@ -1,0 +1,290 @@
+"""A model's directory, looked at before anything of it is loaded: what it says must be what is done.
+
+Everything here is quick and small, whatever is in the directory. What the libraries below would follow out of
+the directory, run, wait for, or allocate without a look is refused in a line; and so is what they would
+silently leave out.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading import archives, files, safetensors_header
+from rerank_proxy.engine.loading.files import COPY_AGAIN
+
+_T = TypeVar("_T")
+
+_MAX_ENTRIES: Final = 10_000
+_MAX_SHARDS: Final = 1000
+_MiB: Final = 1024 * 1024
+
+_MAX_BYTES: Final[Mapping[str, int]] = {
+    "*config*.json": 4 * _MiB,
+    "modules.json": 1 * _MiB,
+    "special_tokens_map.json": 4 * _MiB,
+    "added_tokens.json": 4 * _MiB,
+    "chat_template*": 1 * _MiB,
+    "*.jinja": 1 * _MiB,
+    "*.index.json": 16 * _MiB,
+    "*.json": 128 * _MiB,
+    "*.txt": 64 * _MiB,
+    "*.model": 64 * _MiB,
+}
+"""By name, the first that fits: some four times the largest of models in use."""
+
+_WEIGHTS: Final = ("*.safetensors", "*.bin")
+_MAX_WEIGHTS_BYTES: Final = 1024 * 1024 * _MiB
+
+_ADAPTERS: Final = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+_WITH_CODE: Final = (
+    "config.json",
+    "tokenizer_config.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "generation_config.json",
+)
+
+_TEMPLATES: Final = "additional_chat_templates"
+
+_MANY: Final = ("layer", "block", "group", "depth", "expert", "stage")
+"""In the names of numbers that say how many modules there are …"""
+
+_NOT_MANY: Final = ("dim", "size", "group_size")
+"""… unless this is in them, too."""
+
+_MAX_MODULES: Final = 1024
+_MAX_EXPERTS: Final = 32_768
+"""Of all layers together."""
+
+_MAX_LABELS: Final = 100_000
+_MAX_DEPTH: Final = 16
+_MAX_COMPUTED_POSITIONS: Final = 65_536
+
+
+class _Index(msgspec.Struct):
+    """A list of files of weights."""
+
+    weight_map: dict[str, str]
+
+
+def inspect(directory: Path, root: Path) -> int:
+    """Look at all files that are read of a transformer's directory.
+
+    Args:
+        root: The model's directory, which is the same or above.
+
+    Returns:
+        Numbers in its weights.
+
+    Raises:
+        ModelLoadError: One line: what it says and is not done, or what is damaged.
+    """
+    entries = _entries(directory, root)
+    for name in _ADAPTERS:
+        if name in entries:
+            raise ModelLoadError(
+                f"[{directory}] holds an adapter ([{name}]), which is not applied here; merge it into the "
+                "model (`merge_and_unload` of peft), and save that"
+            )
+    for name in _WITH_CODE:
+        if name in entries:
+            _check_description(entries[name])
+    if "config.json" in entries:
+        _check_numbers(entries["config.json"])
+    if (directory / _TEMPLATES).exists():
+        _entries(directory / _TEMPLATES, root)
+    return _count_weights(directory, entries)
+
+
+def inspect_module(directory: Path, root: Path) -> int:
+    """The same for the directory of a module behind a transformer; it need not be there."""
+    if not directory.exists():
+        return 0
+    return _count_weights(directory, _entries(directory, root))
+
+
+def check_inside(path: Path, root: Path) -> None:
+    """Raises:
+    ModelLoadError: A path leads out of the directory of its model, itself or by a symbolic link.
+    """
+    try:
+        target, home = path.resolve(), root.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links that lead in a circle, a name with a zero
+        raise ModelLoadError(f"[{path}] leads nowhere ({error}); {COPY_AGAIN}") from None
+    if not target.is_relative_to(home) and target.parent != _hub_files(home):
+        raise ModelLoadError(
+            f"[{path}] leads out of the model's directory, to [{target}], which is not read; copy that there"
+        )
+
+
+def read_json(path: Path, kind: type[_T]) -> _T | None:
+    """A description's content; None where there is none.
+
+    Raises:
+        ModelLoadError: It cannot be read, or is larger than any.
+    """
+    try:
+        return msgspec.json.decode(files.read(path, _MAX_BYTES["*config*.json"]), type=kind)
+    except FileNotFoundError:
+        return None
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        raise ModelLoadError(f"[{path}] cannot be read ({error}); {COPY_AGAIN}") from error
+
+
+def _hub_files(root: Path) -> Path:
+    """Where the hub's cache has the files that a snapshot links to."""
+    return root.parent.parent / "blobs"
+
+
+def _entries(directory: Path, root: Path) -> dict[str, Path]:
+    """The files that are read: those at the top of the directory, by name."""
+    check_inside(directory, root)
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in islice(entries, _MAX_ENTRIES + 1)]
+    except OSError as error:
+        raise ModelLoadError(f"[{directory}] cannot be read ({error.strerror}); {COPY_AGAIN}") from error
+    if len(names) > _MAX_ENTRIES:
+        raise ModelLoadError(f"[{directory}] has more than {_MAX_ENTRIES} files: it is not that of a model")
+    found = {name: directory / name for name in sorted(names) if _limit(name) is not None}
+    for path in found.values():
+        _check_file(path, root)
+    return found
+
+
+def _limit(name: str) -> int | None:
+    """The most bytes of a file with this name; None for one that is not read."""
+    path = Path(name)
+    for pattern, limit in _MAX_BYTES.items():
+        if path.match(pattern):
+            return limit
+    return _MAX_WEIGHTS_BYTES if any(path.match(pattern) for pattern in _WEIGHTS) else None
+
+
+def _check_file(path: Path, root: Path) -> None:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ModelLoadError(f"[{path}] cannot be read ({error.strerror}); {COPY_AGAIN}") from error
+    files.check_regular(path, status)
+    if stat.S_ISLNK(path.lstat().st_mode):
+        check_inside(path, root)
+    limit = _limit(path.name)
+    if limit is not None and status.st_size > limit:
+        raise ModelLoadError(f"[{path}] has {status.st_size} bytes; such a file has at most {limit}")
+
+
+def _check_description(path: Path) -> None:
+    """What would be code of the model's own, or a file or a program from elsewhere."""
+    content = read_json(path, dict[str, Any]) or {}
+    for values in _objects(path, content):
+        if values.get("auto_map"):
+            named = next(_texts(values["auto_map"]), "auto_map")
+            raise ModelLoadError(
+                f"[{path}] needs Python code of its own ([auto_map] names [{named}]), which is never run "
+                "here; give a model of a class that transformers has"
+            )
+        for key, value in values.items():
+            if "attn_implementation" in key and any("/" in text for text in _texts(value)):
+                raise ModelLoadError(
+                    f"[{path}] names a program from elsewhere in [{key}], which is never run here"
+                )
+        weights = values.get("transformers_weights")
+        if weights is not None and (not isinstance(weights, str) or Path(weights).name != weights):
+            raise ModelLoadError(f"[{path}] names weights that are not beside it ([transformers_weights])")
+
+
+def _objects(path: Path, value: Any) -> Iterator[dict[str, Any]]:
+    """An object and those in it, at any depth that makes sense."""
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        yield from (each for each in level if isinstance(each, dict))
+        level = [
+            child
+            for each in level
+            for child in (each.values() if isinstance(each, dict) else each)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise ModelLoadError(f"[{path}] is nested more than {_MAX_DEPTH} deep: it is not that of a model")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _texts(child)
+
+
+def _check_numbers(path: Path) -> None:
+    """Numbers for which a library makes modules, labels or tables before it looks at the weights."""
+    for values in _objects(path, read_json(path, dict[str, Any]) or {}):
+        for key, number in _counts(values).items():
+            most = _MAX_LABELS if "label" in key else _MAX_MODULES
+            if number > most:
+                shown = f"{number}"[:20]
+                raise ModelLoadError(f"[{path}] says [{key}]: {shown}; no model has more than {most}")
+        layers, experts = (
+            max((number for key, number in _counts(values).items() if word in key), default=1)
+            for word in ("layer", "expert")
+        )
+        if layers * experts > _MAX_EXPERTS:
+            raise ModelLoadError(f"[{path}] describes {layers * experts} experts; no model has so many")
+        computed = any(key.startswith("sinusoidal") and value is True for key, value in values.items())
+        positions = values.get("max_position_embeddings")
+        if computed and isinstance(positions, int) and positions > _MAX_COMPUTED_POSITIONS:
+            raise ModelLoadError(f"[{path}] says [max_position_embeddings]: {positions}; that is no model's")
+
+
+def _counts(values: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers that say how many there are of something; those of a list, how long it is."""
+    numbers = {key: len(value) if isinstance(value, dict | list) else value for key, value in values.items()}
+    return {
+        key: number
+        for key, number in numbers.items()
+        if isinstance(number, int | float)
+        and ("label" in key or any(word in key for word in _MANY))
+        and not any(word in key for word in _NOT_MANY)
+    }
+
+
+def _count_weights(directory: Path, entries: Mapping[str, Path]) -> int:
+    """Look at each file of weights, those that an index names included."""
+    for name, path in entries.items():
+        if name.endswith(".index.json"):
+            _check_index(directory, path)
+    weights = [path for name, path in entries.items() if name.endswith((".safetensors", ".bin"))]
+    if len(weights) > _MAX_SHARDS:
+        raise ModelLoadError(
+            f"[{directory}] has {len(weights)} files of weights; at most {_MAX_SHARDS} are read"
+        )
+    return sum(_count(path) for path in weights)
+
+
+def _count(path: Path) -> int:
+    if path.suffix == ".safetensors":
+        return safetensors_header.count_weights(path)
+    archives.check(path)
+    return path.stat().st_size
+
+
+def _check_index(directory: Path, path: Path) -> None:
+    """The files that an index names are beside it."""
+    index = read_json(path, _Index)
+    assert index is not None  # it was there when the directory was listed
+    for name in sorted(set(index.weight_map.values())):
+        if not name or Path(name).name != name or "\0" in name:
+            raise ModelLoadError(
+                f"[{path}] names weights that are not beside it ([{name}]), and no others are read; copy "
+                "them there"
+            )
+        if _limit(name) is None or not (directory / name).is_file():
+            raise ModelLoadError(f"[{directory}] lacks [{name}], which its index names; {COPY_AGAIN}")

@@ -1,0 +1,235 @@
+"""From the settings of a model to one that can score. Imports torch: import it on a thread."""
+
+import inspect
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rerank_proxy.engine.backends import profile as profiles
+from rerank_proxy.engine.backends.device import Device, budget_tokens, choose
+from rerank_proxy.engine.backends.networks import Classifier, Encoder, build_head
+from rerank_proxy.engine.backends.packed import PackedTorchBackend, supports
+from rerank_proxy.engine.backends.padded import PaddedTorchBackend
+from rerank_proxy.engine.backends.profile import Profile
+from rerank_proxy.engine.batching.backend import Backend
+from rerank_proxy.engine.batching.batch import Batch
+from rerank_proxy.engine.encoding.encode import (
+    PairEncoder,
+    PlainPairEncoder,
+    TemplatePairEncoder,
+    TextEncoder,
+    derive_pair,
+    derive_single,
+    gathered,
+)
+from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, LoadedModel, Scorer
+from rerank_proxy.engine.encoding.tokenizer import Tokenizer
+from rerank_proxy.engine.encoding.truncate import Truncation
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading import plugins
+from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, position_limit, quieten
+from rerank_proxy.engine.loading.load_package import load_package
+from rerank_proxy.engine.loading.package import Package
+from rerank_proxy.engine.loading.source import fingerprint, locate
+from rerank_proxy.settings import EngineSettings, ModelSettings
+
+_log = logging.getLogger(__name__)
+
+_DEFAULT_MAX_LENGTH: Final = 512
+_MIN_MAX_LENGTH: Final = 8
+_DEFAULT_TRUNCATION: Final = "balanced"
+
+_PROBES: Final = ("a short text", "a text " * 40, "and one of another length", "")
+_TOLERANCE: Final = 1e-4
+"""Largest difference that is rounding, relative to the outputs."""
+
+_building = threading.Lock()
+
+Network = Classifier | Encoder
+
+
+def load(
+    name: str,
+    settings: ModelSettings,
+    engine: EngineSettings,
+    watch: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> LoadedModel:
+    """Load a model, downloaded if need be.
+
+    Args:
+        watch: What follows within is to have an end in time. Downloads and other models' turns are not.
+
+    Raises:
+        ModelLoadError: One line that names the source, what is wrong, and the remedy.
+    """
+    plugin = None if settings.backend == plugins.BUILT_IN else plugins.find(settings.backend)
+    found = locate(name, settings, engine)
+    if plugin is not None:
+        with watch():
+            return plugin.load(found.directory if isinstance(found, Package) else found, settings, engine)
+    if isinstance(found, Package):
+        with watch():
+            return load_package(found, settings, engine)
+    with watch():
+        profile, device = profiles.read(found), choose(engine)
+    with _building, watch():
+        quieten()
+        model = load_transformer(profile)
+        tokenizer = load_tokenizer(profile, model)
+    with watch():
+        return _loaded(found, profile, device, model, tokenizer, settings, engine)
+
+
+def _loaded(
+    directory: Path,
+    profile: Profile,
+    device: Device,
+    model: Any,
+    tokenizer: Tokenizer,
+    settings: ModelSettings,
+    engine: EngineSettings,
+) -> LoadedModel:
+    max_length = _max_length(profile, settings, model, tokenizer)
+    run = {
+        "revision": settings.revision,
+        "max_length": max_length,
+        "truncation": settings.truncation or _DEFAULT_TRUNCATION,
+        "activation": settings.activation,
+        "dtype": device.dtype_name,
+    }
+    identity = fingerprint(directory, run)
+    scorer = _scorer(profile, settings, tokenizer, max_length, identity)
+    padded = PaddedTorchBackend(
+        network := _network(profile, model, device),
+        device.place,
+        tokenizer.transformers.pad_token_id,
+        type_ids=_takes_type_ids(model, tokenizer),
+        counted_id=_counted_id(network),
+        fills=not _reads_the_end(network),
+    )
+    backend = _fastest(padded, network, device, scorer)
+    return LoadedModel(
+        scorer=scorer,
+        backend=backend,
+        budget_tokens=budget_tokens(engine, device.place),
+        info={
+            "kind": profile.kind,
+            "architecture": type(model).__name__,
+            "device": str(device.place),
+            "dtype": device.dtype_name,
+            "padded": str(backend.padded).lower(),
+            "max_length": str(max_length),
+            "fingerprint": identity,
+        },
+    )
+
+
+def _max_length(profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer) -> int:
+    """Tokens of one row. Sources: the settings, sentence-transformers' config, tokenizer and model config."""
+    hard = position_limit(model)
+    wanted = settings.max_length
+    if wanted is not None and hard is not None and wanted > hard:
+        raise ModelLoadError(
+            f"[{settings.source}] has positions for {hard} tokens; max_length {wanted} is too much"
+        )
+    if wanted is None:
+        declared = profile.max_length or tokenizer.transformers.model_max_length
+        limits = [declared, hard, getattr(model.config, "max_position_embeddings", None)]
+        wanted = min(_known(limits), default=_DEFAULT_MAX_LENGTH)
+    if wanted < _MIN_MAX_LENGTH:
+        raise ModelLoadError(f"[{settings.source}]: max_length {wanted} leaves no room for query and text")
+    return wanted
+
+
+def _known(limits: list[int | None]) -> list[int]:
+    """Without absent ones, and without the stand-ins that tokenizers and configs have for `no limit`."""
+    return [limit for limit in limits if limit is not None and 0 < limit < 10**9]
+
+
+def _network(profile: Profile, model: Any, device: Device) -> Network:
+    if not profile.head:
+        _head_in_float32(model.to(device.dtype))
+        return Classifier(model).eval().to(device.place)
+    return Encoder(model.to(device.dtype), build_head(profile.head)).eval().to(device.place)
+
+
+def _head_in_float32(model: nn.Module) -> None:
+    """Keep what follows the body in float32: rounding there makes ties of scores that differ."""
+    body = getattr(model, str(getattr(model, "base_model_prefix", "")), None)
+    for child in model.children():
+        if child is not body:
+            child.float()
+            child.register_forward_pre_hook(_to_float32)
+
+
+def _to_float32(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(
+        each.float() if isinstance(each, Tensor) and each.is_floating_point() else each for each in arguments
+    )
+
+
+def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, scorer: Scorer) -> Backend:
+    """The backend without padding where there is one and it gives what the general one gives."""
+    model_type = network.model.config.model_type
+    if device.place.type != "cpu" or device.dtype != torch.float32 or not supports(network, model_type):
+        return padded
+    batch = Batch.of(gathered(scorer.encode("a query", _PROBES, range(len(_PROBES)))))
+    expected = padded.score(batch)
+    try:
+        packed = PackedTorchBackend(network)
+        difference = float(np.abs(packed.score(batch) - expected).max())
+    except Exception:  # transformers may build the type otherwise one day: slower then, but right.
+        _log.warning("a %s model is not built as expected and runs with padding", model_type, exc_info=True)
+        return padded
+    if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        _log.warning("a %s model runs with padding: its outputs differ by %g without", model_type, difference)
+        return padded
+    return packed
+
+
+def _counted_id(network: Network) -> int | None:
+    """Classifiers of encoder-decoders (BART, T5 and their kin) read the output at the last end of a sequence,
+    and refuse rows that have different numbers of them in one batch."""
+    config = network.model.config
+    ends = getattr(config, "eos_token_id", None)
+    counts = isinstance(network, Classifier) and getattr(config, "is_encoder_decoder", False)
+    return ends if counts and isinstance(ends, int) else None
+
+
+def _reads_the_end(network: Network) -> bool:
+    """XLNet's classifier reads its output at the last position, padding or not."""
+    return isinstance(network, Classifier) and getattr(network.model.config, "summary_type", None) == "last"
+
+
+def _takes_type_ids(model: Any, tokenizer: Tokenizer) -> bool:
+    return tokenizer.gives_type_ids and "token_type_ids" in inspect.signature(model.forward).parameters
+
+
+def _scorer(
+    profile: Profile, settings: ModelSettings, tokenizer: Tokenizer, max_length: int, identity: str
+) -> Scorer:
+    if profile.kind == "cross-encoder":
+        pairs = _pair_encoder(tokenizer, max_length, settings.truncation or _DEFAULT_TRUNCATION)
+        return CrossEncoder(identity, pairs, profile.query_prompt, settings.activation)
+    template = derive_single(tokenizer)
+    if template is None:
+        raise ModelLoadError(
+            f"[{settings.source}]: its tokenizer adds special tokens in a way that is not understood"
+        )
+    return BiEncoder(
+        identity, TextEncoder(tokenizer, template, max_length), profile.query_prompt, profile.text_prompt
+    )
+
+
+def _pair_encoder(tokenizer: Tokenizer, max_length: int, truncation: Truncation) -> PairEncoder:
+    template = derive_pair(tokenizer)
+    if template is None:
+        return PlainPairEncoder(tokenizer, max_length, truncation)
+    return TemplatePairEncoder(tokenizer, template, max_length, truncation)

@@ -1,0 +1,109 @@
+"""From a model package to something that can score. Imports torch."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+
+from rerank_proxy.engine.backends.device import budget_tokens, choose
+from rerank_proxy.engine.backends.torchscript import TorchScriptBackend, load_program
+from rerank_proxy.engine.batching.batch import Row
+from rerank_proxy.engine.encoding.encode import TemplatePairEncoder, gathered
+from rerank_proxy.engine.encoding.scorers import CrossEncoder, LoadedModel
+from rerank_proxy.engine.encoding.tokenizer import FastTokenizer
+from rerank_proxy.engine.encoding.truncate import Truncation
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading import archives, files
+from rerank_proxy.engine.loading.package import SPECIAL_TOKENS, Package
+from rerank_proxy.engine.loading.vocabulary import build_tokenizer, pair_template, token_id
+from rerank_proxy.settings import EngineSettings, ModelSettings
+
+_log = logging.getLogger(__name__)
+
+_MIN_MAX_LENGTH: Final = 8
+_PROBE_TEXTS: Final = ("a short text", "a text of another length, beside which some has to be filled up", "")
+_LONGEST_PROBE: Final = 1024
+"""Tokens. Longer rows would take minutes and gigabytes on a CPU, for texts that are seldom so long."""
+
+
+def load_package(package: Package, settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
+    """Raises:
+    ModelLoadError: One line that names what is wrong and the remedy.
+    """
+    digest = package.sha256
+    archives.check(package.model_path)
+    vocabulary = package.read_vocabulary()
+    tokenization = package.tokenization
+    max_length = settings.max_length or tokenization.max_sequence_length
+    if max_length < _MIN_MAX_LENGTH:
+        raise ModelLoadError(
+            f"[{package.directory}]: max_length {max_length} leaves no room for query and text"
+        )
+    truncation: Truncation = settings.truncation or tokenization.truncate
+    run = (settings.activation, max_length, truncation, tokenization, digest, _digest(package))
+    identity = hashlib.sha256(repr(run).encode()).hexdigest()
+    template = pair_template(vocabulary, tokenization.kind)
+    tokenizer = FastTokenizer(build_tokenizer(vocabulary, tokenization))
+    pairs = TemplatePairEncoder(tokenizer, template, max_length, truncation)
+    cut = TemplatePairEncoder(tokenizer, template, max_length, "balanced")
+    probes = [
+        *gathered(cut.encode("a query", _PROBE_TEXTS)),
+        _longest(max_length, len(vocabulary.vocabulary)),
+    ]
+    pad_id = token_id(vocabulary, SPECIAL_TOKENS[tokenization.kind].pad)
+    backend, device = _backend(package, choose(engine).place, pad_id, max_length, probes)
+    return LoadedModel(
+        scorer=CrossEncoder(identity, pairs, activation=settings.activation),
+        backend=backend,
+        budget_tokens=budget_tokens(engine, device),
+        info={
+            "kind": "cross-encoder",
+            "architecture": f"TorchScript ({tokenization.kind})",
+            "device": str(device),
+            "dtype": "float32",
+            "padded": "true",
+            "max_length": str(max_length),
+            "fingerprint": identity,
+        },
+    )
+
+
+def _digest(package: Package) -> str:
+    with files.opened(package.vocabulary_path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _longest(max_length: int, tokens: int) -> Row:
+    """A row as long as they come, with ids of the whole vocabulary, the last one included."""
+    length = min(max_length, _LONGEST_PROBE)
+    ids = np.linspace(0, tokens - 1, length).astype(np.int32)
+    return Row(ids, np.zeros(length, np.uint8), False)
+
+
+def _backend(
+    package: Package, place: torch.device, pad_id: int, max_length: int, probes: Sequence[Row]
+) -> tuple[TorchScriptBackend, torch.device]:
+    """On the device, or on the CPU where the program is tied to that."""
+    try:
+        return _settled(package, place, pad_id, max_length, probes), place
+    except ModelLoadError as error:
+        if place.type == "cpu":
+            raise
+        _log.warning("[%s] does not run on %s and is run on the CPU: %s", package.name, place, error)
+        cpu = torch.device("cpu")
+        return _settled(package, cpu, pad_id, max_length, probes), cpu
+
+
+def _settled(
+    package: Package, place: torch.device, pad_id: int, max_length: int, probes: Sequence[Row]
+) -> TorchScriptBackend:
+    path = package.model_path
+    backend = TorchScriptBackend(load_program(path, place), place, pad_id, max_length)
+    try:
+        backend.settle(probes)
+    except ModelLoadError as error:
+        raise ModelLoadError(f"[{path}]: {error}") from error
+    return backend

@@ -1,0 +1,154 @@
+"""Where a model's files come from, and what tells one set of files from another."""
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading import files as regular
+from rerank_proxy.engine.loading import package as packages
+from rerank_proxy.engine.loading import repository
+from rerank_proxy.engine.loading.package import Package
+from rerank_proxy.observe.log import adopt_libraries
+from rerank_proxy.settings import EngineSettings, ModelSettings
+
+_log = logging.getLogger(__name__)
+
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_DESCRIPTIONS: Final = ("*.json", "*.txt", "*.model")
+_SAFE_WEIGHTS: Final = "*.safetensors"
+_TORCH_WEIGHTS: Final = "*.bin"
+_OTHER_RUNTIMES: Final = ("onnx/*", "openvino/*")
+
+
+def locate(name: str, settings: ModelSettings, engine: EngineSettings) -> Path | Package:
+    """A model's directory or package, downloaded if need be.
+
+    A directory may have a package beside a model of transformers; the latter is taken unless one is named.
+
+    Args:
+        name: Of the model; its package has this name unless the settings give another.
+
+    Raises:
+        ModelLoadError: It is not there, or cannot be had.
+    """
+    wanted = settings.package or name.removeprefix(".")
+    if repository.is_repository(settings.source):
+        directory = engine.artifacts_dir or repository.default_artifacts_dir()
+        return repository.fetch(settings.source, wanted, directory.expanduser(), offline=engine.offline)
+    directory = resolve(settings.source, settings.revision, offline=engine.offline)
+    there = packages.names_in(directory)
+    of_transformers = any((directory / file).is_file() for file in ("config.json", "modules.json"))
+    if settings.package is None and (of_transformers or not there):
+        return directory
+    if settings.package is None and len(there) == 1:
+        wanted = there[0]
+    if wanted not in there:
+        have = ", ".join(there) or "none"
+        raise ModelLoadError(
+            f"[{settings.source}] has no package [{wanted}]; it has: {have}. Name one with the model's "
+            "[package] setting"
+        )
+    return packages.read(directory, wanted)
+
+
+def resolve(source: str, revision: str | None, *, offline: bool) -> Path:
+    """The directory that holds the model's files, downloaded from the hub if need be.
+
+    Raises:
+        ModelLoadError: There is no such directory, or the hub does not give the files.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise ModelLoadError(f"[{source}] is a file; give the directory that holds the model's config.json")
+    if not _HUB_ID.fullmatch(source):
+        raise ModelLoadError(f"there is no directory [{source}]; check the path (in a container: the mount)")
+    return _from_hub(source, revision, offline=offline)
+
+
+def _from_hub(repository: str, revision: str | None, *, offline: bool) -> Path:
+    # Imported here: it takes a while, and whoever only has directories does not need it.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    def fetch(weights: str) -> Path:
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision,
+                local_files_only=offline,
+                allow_patterns=[*_DESCRIPTIONS, weights],
+                ignore_patterns=list(_OTHER_RUNTIMES),
+            )
+        )
+
+    disable_progress_bars()
+    adopt_libraries()
+    if not offline:
+        _log.info("looking for [%s] on the model hub; a first download takes a while", repository)
+    try:
+        directory = fetch(_SAFE_WEIGHTS)
+        return directory if any(directory.rglob(_SAFE_WEIGHTS)) else fetch(_TORCH_WEIGHTS)
+    except (OSError, ValueError, HFValidationError) as error:
+        raise ModelLoadError(_hub_problem(repository, revision, error, offline=offline)) from error
+
+
+def _hub_problem(repository: str, revision: str | None, error: Exception, *, offline: bool) -> str:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    name = f"[{repository}]" + (f" at revision [{revision}]" if revision else "")
+    no_directory = f"there is no directory [{repository}], and "
+    if offline:
+        return (
+            f"{no_directory}the local hub cache does not hold {name} while engine.offline is set; "
+            "download it once with `hf download`, or give a directory"
+        )
+    if isinstance(error, GatedRepoError):
+        return f"the hub gives {name} to approved users only; ask for access there and set HF_TOKEN"
+    if isinstance(error, RevisionNotFoundError):
+        return f"the hub's [{repository}] has no revision [{revision}]; give a branch, tag or commit it has"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"{no_directory}the hub has no {name}; check the spelling, or set HF_TOKEN if it is private"
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"{no_directory}{name} could not be had from the hub ({reason}); check the network, "
+        "or give a directory"
+    )
+
+
+def fingerprint(directory: Path, parameters: Mapping[str, object]) -> str:
+    """SHA-256 in hex over everything that decides a score: the model's files and how it is run.
+
+    Files count by name and content, not by date, so that copies of a model have one fingerprint and a changed
+    file of the same size another. Reading them costs little beside loading them.
+    """
+    return _fingerprint(directory, parameters, _files(directory))
+
+
+def fingerprint_of_all(directory: Path, parameters: Mapping[str, object]) -> str:
+    """As `fingerprint`, for a model of which nobody knows which files decide."""
+    return _fingerprint(directory, parameters, (path for path in directory.rglob("*") if path.is_file()))
+
+
+def _fingerprint(directory: Path, parameters: Mapping[str, object], files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for key, value in sorted(parameters.items()):
+        digest.update(f"{key}={value!r}\0".encode())
+    for path in sorted(files):
+        with regular.opened(path) as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(directory).as_posix()}={content}\0".encode())
+    return digest.hexdigest()
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    """Weights and descriptions at the top and one level below, where sentence-transformers' modules are."""
+    for pattern in (*_DESCRIPTIONS, _SAFE_WEIGHTS, _TORCH_WEIGHTS):
+        yield from (path for path in directory.glob(pattern) if path.is_file())
+        yield from (path for path in directory.glob(f"*/{pattern}") if path.is_file())

@@ -1,0 +1,63 @@
+"""Content codings of bodies on the wire."""
+
+import zlib
+from typing import Final
+
+from rerank_proxy.errors import error
+from rerank_proxy.http.inflate import CodingError, EndsTooEarlyError, decompress, is_compressed
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_WINDOW_BITS: Final = {"gzip": _GZIP, "deflate": zlib.MAX_WBITS}
+
+
+def decode(body: bytes, coding: str | None, limit: int, *, of_request: bool = True) -> bytes:
+    """Undo `Content-Encoding` as Elasticsearch does; a coding that it does not know is left as it is.
+
+    Args:
+        of_request: One that ends too early is what could be decoded of it.
+
+    Raises:
+        ElasticsearchError: 413 beyond `limit` decoded bytes, 400 for a corrupt body.
+    """
+    name = (coding or "").strip().lower().encode("ascii", "replace")
+    if not is_compressed(name):
+        return body
+    decoded = bytearray()
+    try:
+        for piece in decompress([body], name):
+            decoded += piece
+            if len(decoded) > limit:
+                reason = f"the decoded body is larger than [{limit}] bytes"
+                raise error(413, "content_too_long_exception", reason)
+    except CodingError as failure:
+        if not (of_request and isinstance(failure, EndsTooEarlyError)):
+            raise error(400, "zip_exception", f"the [{coding}] body cannot be decoded: {failure}") from None
+    return bytes(decoded)
+
+
+def choose(accept_encoding: str) -> str | None:
+    """The coding of an answer (``HttpContentCompressor#determineEncoding``): gzip or deflate, the one that
+    the client would rather have, else gzip; None for none.
+    """
+    wanted = {"gzip": 0.0, "deflate": 0.0}
+    for part in accept_encoding.split(","):
+        for coding, most in wanted.items():
+            if coding in part:
+                wanted[coding] = max(most, _quality(part))
+                break
+    best = "gzip" if wanted["gzip"] >= wanted["deflate"] else "deflate"
+    return best if wanted[best] > 0 else None
+
+
+def _quality(part: str) -> float:
+    _, equals, value = part.partition("=")
+    try:
+        return float(value) if equals else 1.0
+    except ValueError:
+        return 0.0
+
+
+def encode(body: bytes, coding: str) -> bytes:
+    """Compress an answer; like Elasticsearch, which does so at any size, at level 3."""
+    encoder = zlib.compressobj(3, zlib.DEFLATED, _WINDOW_BITS[coding])
+    return encoder.compress(body) + encoder.flush()

@@ -1,0 +1,251 @@
+"""Request and response heads: a strict reading of RFC 9112 that keeps the bytes.
+
+A head is never re-created. It is checked against the grammar as a whole, the few fields that decide about
+framing and the connection are read, and what is forwarded is the same bytes without the lines that belong to
+one connection only (RFC 9110 §7.6.1). Leniency is left out on purpose: where two parsers may disagree about
+the end of a message, requests can be smuggled, so anything outside the grammar is refused.
+"""
+
+import re
+from collections.abc import Set
+
+from rerank_proxy.http import grammar
+
+_HOP_NAMES = (
+    b"connection",
+    b"keep-alive",
+    b"proxy-connection",
+    b"proxy-authorization",
+    b"proxy-authenticate",
+    b"te",
+    b"upgrade",
+    b"http2-settings",
+)
+_REQUEST_FIELDS = grammar.lines_of(
+    b"host", b"content-length", b"content-encoding", b"transfer-encoding", b"expect", *_HOP_NAMES
+)
+_RESPONSE_FIELDS = grammar.lines_of(b"content-length", b"transfer-encoding", *_HOP_NAMES)
+_HOP_LINES = grammar.lines_of(*_HOP_NAMES)
+_EXPECT_LINES = grammar.lines_of(b"expect")
+_TRANSFER_ENCODING_LINES = grammar.lines_of(b"transfer-encoding")
+_HOST_LINE = re.compile(rb"(\r\n(?i:host):)[^\r]*")
+
+# 18 digits are beyond any body and within the 64-bit integers of whoever reads the same field upstream.
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CLOSE = {b"close"}
+_COVERED_OPTIONS = frozenset({b"close", *_HOP_NAMES})
+_NEVER_OPTIONS = frozenset({b"content-length", b"transfer-encoding", b"host"})
+
+
+class HeadError(Exception):
+    """A head that breaks the grammar. `reason` is for people and never repeats what was sent.
+
+    Args:
+        status: What the client is answered when the head is a request's.
+    """
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+
+
+class Head:
+    """What requests and responses have in common.
+
+    Attributes:
+        raw: The head as received, final empty line included.
+        http10: The sender speaks HTTP/1.0.
+        length: Body bytes, or None without `Content-Length`.
+        chunked: The body is in chunks.
+        keep_alive: The sender allows a further message on its connection.
+    """
+
+    # Defaults of the class, so that a head sets only what differs from them.
+    http10 = False
+    length: int | None = None
+    chunked = False
+    keep_alive = True
+    _hop_lines = 0
+    _options: Set[bytes] = frozenset()
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+    def field(self, name: bytes) -> bytes | None:
+        """The value of the first field of this lower-case name, or None. Not for the hot path."""
+        return grammar.field_of(self.raw, name)
+
+    def _read_length(self, value: bytes) -> None:
+        if self.length is not None:
+            raise HeadError("Content-Length is given twice")
+        if not _LENGTH.fullmatch(value):
+            raise HeadError("Content-Length is not a number of bytes")
+        self.length = int(value)
+
+    def _read_transfer_encoding(self, value: bytes) -> None:
+        if value != b"chunked" or self.chunked:
+            raise HeadError("Transfer-Encoding other than one [chunked] is not supported", 501)
+        self.chunked = True
+
+    def _read_hop_field(self, name: bytes, value: bytes) -> None:
+        self._hop_lines += 1
+        if name != b"connection":
+            return
+        if value == b"keep-alive":  # what most clients say: it asks for nothing
+            return
+        options = {option.strip(b"\t ") for option in value.split(b",")}
+        options.discard(b"")
+        if isinstance(self._options, set):
+            self._options |= options  # in place: there may be thousands of such lines
+        else:
+            self._options = options
+        if b"close" in options:
+            self.keep_alive = False
+        # Without such a field the next recipient would see another message than was sent.
+        if not options.isdisjoint(_NEVER_OPTIONS):
+            raise HeadError("Connection lists a field that every recipient needs")
+
+    def _without_hop_lines(self) -> bytes:
+        raw = grammar.without_lines(self.raw, _HOP_LINES, self._hop_lines)
+        listed = self._options - _COVERED_OPTIONS
+        return grammar.without_fields(raw, listed) if listed else raw
+
+
+class RequestHead(Head):
+    """A request line and its fields. Without `length` and `chunked` there is no body.
+
+    Attributes:
+        target: The request target as received.
+        expects_continue: The client waits for `100 Continue` before it sends the body.
+        expects_other: The client has an expectation that only upstream can answer.
+        coding: The first `Content-Encoding`, in lower case, which alone counts in Elasticsearch; empty when
+            absent.
+    """
+
+    expects_continue = False
+    expects_other = False
+    coding = b""
+    _has_coding = False
+    _has_host = False
+
+    def __init__(self, raw: bytes, method: bytes, target: bytes) -> None:
+        self.raw = raw
+        self.method = method
+        self.target = target
+
+    def forward(self, host: bytes | None = None, *, expect: bool = True) -> bytes:
+        """The head to send on: the same bytes without hop-by-hop lines.
+
+        Args:
+            host: Replaces the value of `Host` (or adds the field); None keeps the client's.
+            expect: Whether `Expect: 100-continue` stays.
+        """
+        raw = self._without_hop_lines() if self._hop_lines else self.raw
+        if self.expects_continue and not expect:
+            raw = grammar.without_lines(raw, _EXPECT_LINES)
+        if host is None:
+            return raw
+        if self._has_host:
+            return _HOST_LINE.sub(lambda match: match[1] + b" " + host, raw, count=1)
+        request_line, _, fields = raw.partition(b"\r\n")
+        return b"%b\r\nHost: %b\r\n%b" % (request_line, host, fields)
+
+    def _read_field(self, name: bytes, value: bytes) -> None:
+        if name == b"host":
+            if self._has_host:
+                raise HeadError("Host is given twice")
+            self._has_host = True
+        elif name == b"content-length":
+            self._read_length(value)
+        elif name == b"transfer-encoding":
+            self._read_transfer_encoding(value)
+        elif name == b"content-encoding":
+            if not self._has_coding:
+                self._has_coding = True
+                self.coding = value
+        elif name == b"expect":
+            self._read_expect(value)
+        else:
+            self._read_hop_field(name, value)
+
+    def _read_expect(self, value: bytes) -> None:
+        # A server must ignore it in HTTP/1.0 (RFC 9110 §10.1.1); what upstream makes of it is relayed.
+        if value == b"100-continue":
+            self.expects_continue = not self.http10
+        else:
+            self.expects_other = True
+
+
+class ResponseHead(Head):
+    """A status line and its fields."""
+
+    def __init__(self, raw: bytes, status: int) -> None:
+        self.raw = raw
+        self.status = status
+
+    def forward(self, *, close: bool, announce: bool = True, dechunk: bool = False) -> bytes:
+        """The head to send on: the same bytes without hop-by-hop lines.
+
+        Args:
+            close: The connection to the client ends after this answer.
+            announce: The answer says so, even if upstream's did not.
+            dechunk: The body is sent on without its chunk framing, to end with the connection.
+        """
+        says_close = close and self._hop_lines == 1 and self._options == _CLOSE
+        raw = self._without_hop_lines() if self._hop_lines and not says_close else self.raw
+        if dechunk:
+            raw = grammar.without_lines(raw, _TRANSFER_ENCODING_LINES)
+        if close and announce and not says_close:
+            raw = raw[:-2] + b"connection: close\r\n\r\n"
+        return raw
+
+    def _read_field(self, name: bytes, value: bytes) -> None:
+        if name == b"content-length":
+            self._read_length(value)
+        elif name == b"transfer-encoding":
+            self._read_transfer_encoding(value)
+        else:
+            self._read_hop_field(name, value)
+
+
+def parse_request(raw: bytes) -> RequestHead:
+    """Read a request head, final empty line included.
+
+    Raises:
+        HeadError: it breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
+    """
+    match = grammar.REQUEST.fullmatch(raw)
+    if match is None:
+        raise HeadError(grammar.what_is_wrong(raw, grammar.REQUEST_LINE))
+    method, target, minor = match.groups()
+    head = RequestHead(raw, method, target)
+    if minor == b"0":
+        head.http10 = True
+        head.keep_alive = False
+    for name, value in _REQUEST_FIELDS.findall(raw.lower()):
+        head._read_field(name, value.rstrip(b"\t "))
+    if head.chunked and (head.length is not None or head.http10):
+        raise HeadError("Transfer-Encoding is not allowed in HTTP/1.0 or beside Content-Length")
+    return head
+
+
+def parse_response(raw: bytes) -> ResponseHead:
+    """Read a response head, final empty line included.
+
+    Raises:
+        HeadError: it breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
+    """
+    match = grammar.RESPONSE.fullmatch(raw)
+    if match is None:
+        raise HeadError(grammar.what_is_wrong(raw, grammar.STATUS_LINE))
+    minor, status = match.groups()
+    head = ResponseHead(raw, int(status))
+    if minor == b"0":
+        head.http10 = True
+        head.keep_alive = False
+    for name, value in _RESPONSE_FIELDS.findall(raw.lower()):
+        head._read_field(name, value.rstrip(b"\t "))
+    if head.chunked and head.length is not None:
+        raise HeadError("Transfer-Encoding is given beside Content-Length")
+    return head

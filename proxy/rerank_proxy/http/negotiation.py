@@ -1,0 +1,70 @@
+"""Which format an answer has, and its `content-type`, as Elasticsearch 8 and 9 choose them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rerank_proxy.http.media_types import VERSION, Format, MediaType, MediaTypeError, header
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """The format of an answer, errors included, and the exact value of its header `content-type`."""
+
+    format: Format
+    content_type: str
+
+
+def negotiate(
+    parameter: str | None, accept: Sequence[str], content_type: Sequence[str], *, has_body: bool
+) -> AnswerFormat | None:
+    """``AbstractRestChannel#newBuilder``: the parameter `format` beats `Accept` beats the request's own type.
+
+    What names no format of Elasticsearch's (`text/html`, `*/*`, a list, an unknown value of the parameter) is
+    as if it were not there. The parameters of `Accept` come back in any case: those that Elasticsearch does
+    not know, and those of a type that it does not know.
+
+    Args:
+        parameter: Value of the parameter `format`.
+        accept, content_type: All values of the headers.
+        has_body: Without one, clients send a type all the same.
+
+    Returns:
+        None for headers that Elasticsearch itself refuses before it looks at the body: malformed ones, and
+        with a body a `compatible-with` that is not the same in both (``RestCompatibleVersionHelper``).
+        Upstream has the words for it, and knows which versions it is compatible with.
+    """
+    try:
+        accepted, sent = header(accept), header(content_type)
+    except MediaTypeError:
+        return None
+    if has_body and sent is not None and _version(accepted) != _version(sent):
+        return None
+    format_, vendor = _choose(parameter, accepted, sent)
+    name = f"application/{'vnd.elasticsearch+' if vendor else ''}{format_.value}"
+    # Java's HashMap gives `charset` and `compatible-with`, the two in use, in alphabetical order.
+    parameters = sorted(accepted.parameters.items()) if accepted is not None else []
+    return AnswerFormat(format_, name + "".join(f";{key}={value}" for key, value in parameters))
+
+
+def is_refusal(status: int, body: bytes) -> bool:
+    """Whether it is upstream's ``MediaTypeHeaderException``: it refused the headers of an inner request.
+
+    The client's own request then gets the same from upstream, in the client's spelling and format.
+    """
+    return status == 400 and b'"media_type_header_exception"' in body[:300]
+
+
+def _choose(parameter: str | None, accepted: MediaType | None, sent: MediaType | None) -> tuple[Format, bool]:
+    """The format, and whether its media type is the vendor's."""
+    try:
+        return Format((parameter or "").lower()), False
+    except ValueError:
+        pass
+    for media_type in (accepted, sent):
+        if media_type is not None and media_type.format is not None:
+            return media_type.format, media_type.vendor
+    return Format.JSON, False
+
+
+def _version(media_type: MediaType | None) -> str | None:
+    return media_type.parameters.get(VERSION) if media_type is not None else None

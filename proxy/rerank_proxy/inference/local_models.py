@@ -1,0 +1,83 @@
+"""Which model of this machine a `model_id` names."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final, Protocol
+
+from rerank_proxy.settings import ModelSettings
+
+ELASTIC_RERANK: Final = ".rerank-v1"
+
+_HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
+_LONGEST_ID: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A started deployment of an uploaded model."""
+
+    deployment_id: str
+    model_id: str
+    number_of_allocations: int
+    threads_per_allocation: int
+
+
+class UploadedModels(Protocol):
+    """Models that clients have uploaded. The engine knows each by its `model_id`."""
+
+    def has_model(self, model_id: str) -> bool:
+        """Whether it is complete."""
+
+    def deployments(self) -> Mapping[str, Deployment]:
+        """The started ones by id."""
+
+
+class LocalModels:
+    """The models of the settings and the uploaded ones.
+
+    A model of the settings has more than one id: its name, and those that Eland would give it
+    (``elasticsearch_model_id``) by its name, its id on the hub, and the last parts of its directory. An exact
+    name wins, then an uploaded model, then the first one in the settings.
+    """
+
+    def __init__(self, settings: Mapping[str, ModelSettings], uploaded: UploadedModels | None = None) -> None:
+        self._settings = settings
+        self._uploaded = uploaded
+        self._by_id: dict[str, str] = {}
+        for name, model in settings.items():
+            for known_as in _names(name, model.source):
+                self._by_id.setdefault(eland_id(known_as), name)
+
+    def find(self, model_id: str) -> str | None:
+        """The engine's name of a model; None when nothing here has that id."""
+        if model_id in self._settings:
+            return model_id
+        if self._uploaded is not None and self._uploaded.has_model(model_id):
+            return model_id
+        return self._by_id.get(model_id)
+
+    def deployment(self, deployment_id: str) -> Deployment | None:
+        return None if self._uploaded is None else self._uploaded.deployments().get(deployment_id)
+
+    def is_deployed(self, inference_id: str) -> bool:
+        """Whether an id is that of an uploaded model or of a deployment of one that is started."""
+        started = {} if self._uploaded is None else self._uploaded.deployments()
+        return any(inference_id in (each.deployment_id, each.model_id) for each in started.values())
+
+
+def eland_id(name: str) -> str:
+    """The id that Eland gives a model of the hub, or of a directory."""
+    return re.sub(r"[\s\\/]", "__", name).lower()[-_LONGEST_ID:].removeprefix("__")
+
+
+def _names(name: str, source: str) -> Iterator[str]:
+    yield name
+    if _HUB_ID.fullmatch(source):
+        yield source
+    elif "://" not in source:
+        parts = PurePosixPath(source).parts
+        yield source
+        yield "/".join(parts[-2:])
+        yield parts[-1]

@@ -1,0 +1,107 @@
+"""The endpoints that no request can change: those of the settings, and the preconfigured one."""
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rerank_proxy.engine import Engine
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.endpoints import DEFAULT_ENDPOINT
+from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.local_models import ELASTIC_RERANK, LocalModels
+from rerank_proxy.inference.remote import RemoteClient
+from rerank_proxy.inference.service import Service, ServiceContext
+from rerank_proxy.inference.services import PluginError, load_services
+from rerank_proxy.inference.services.elasticsearch import settings_of_model
+from rerank_proxy.settings import EndpointSettings, InvalidSettingsError, Settings, together
+
+
+def fixed_endpoints(
+    services: Mapping[str, Service], settings: Mapping[str, EndpointSettings], models: LocalModels
+) -> list[EndpointConfig]:
+    """The endpoints of the settings, read as a `PUT _inference` would be. Where Elastic Rerank is among the
+    models, its endpoint is there without being named.
+
+    Raises:
+        InvalidSettingsError: A line for each that cannot be served, with its name and what is wrong with it.
+    """
+    return together(
+        partial(_fixed, services, inference_id, each)
+        for inference_id, each in with_preconfigured(settings, models).items()
+    )
+
+
+def with_preconfigured(
+    settings: Mapping[str, EndpointSettings], models: LocalModels
+) -> Mapping[str, EndpointSettings]:
+    """The endpoints of the settings, and that of Elastic Rerank where this is among the models."""
+    if DEFAULT_ENDPOINT in settings or models.find(ELASTIC_RERANK) is None:
+        return settings
+    return {DEFAULT_ENDPOINT: EndpointSettings(model=ELASTIC_RERANK), **settings}
+
+
+def _fixed(services: Mapping[str, Service], inference_id: str, settings: EndpointSettings) -> EndpointConfig:
+    service = services.get(settings.service)
+    if service is None:
+        known = ", ".join(sorted(services))
+        raise InvalidSettingsError(
+            f"[endpoints.{inference_id}.service]: unknown service [{settings.service}]; known: {known}"
+        )
+    where = f"endpoints.{inference_id}"
+    service_settings: Mapping[str, Any] = settings.service_settings
+    if settings.model is not None:
+        service_settings = settings_of_model(settings.model)
+    service_settings = _with_secrets(service, service_settings, f"{where}.service_settings")
+    try:
+        return service.parse(inference_id, service_settings, settings.task_settings)
+    except InferenceFailedError as failure:
+        raise InvalidSettingsError(f"[{where}]: {failure}") from None
+
+
+def _with_secrets(service: Service, service_settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Secrets that stand elsewhere, `{env: NAME}` or `{file: PATH}`, in their place."""
+    values = dict(service_settings)
+    for setting in service.settings_for(service_settings):
+        if setting.secret and setting.name in values:
+            values[setting.name] = _fetched(values[setting.name], f"{where}.{setting.name}")
+    return values
+
+
+def _fetched(value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    if list(value) == ["env"]:
+        if value["env"] not in os.environ:
+            raise InvalidSettingsError(f"[{where}]: there is no environment variable {value['env']}")
+        return os.environ[value["env"]]
+    if list(value) == ["file"]:
+        try:
+            return Path(value["file"]).read_text(encoding="utf-8-sig").strip()
+        except (OSError, UnicodeDecodeError, TypeError) as failure:
+            reason = getattr(failure, "strerror", None) or "it is not UTF-8 text"
+            raise InvalidSettingsError(f"[{where}]: {value['file']} cannot be read: {reason}") from None
+    return {name: _fetched(item, f"{where}.{name}") for name, item in value.items()}
+
+
+def check_endpoints(settings: Settings) -> None:
+    """Whether the endpoints of the settings can be served, without calling any.
+
+    Raises:
+        InvalidSettingsError: One cannot, or the plug-in that would serve it cannot be used.
+    """
+    models = LocalModels(settings.models)
+    engine = Engine(settings.models, settings.engine)  # which loads nothing unless it is started
+    context = ServiceContext(
+        engine,
+        models,
+        settings.search.timeout_s,
+        RemoteClient(settings.remote),
+        settings.search.chunked_characters,
+    )
+    try:
+        services = load_services(context)
+    except PluginError as failure:
+        raise InvalidSettingsError(str(failure)) from None
+    fixed_endpoints(services, settings.endpoints, models)

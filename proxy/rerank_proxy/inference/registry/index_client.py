@@ -1,0 +1,164 @@
+"""Upstream, spoken to with the proxy's own account."""
+
+from base64 import b64encode
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from rerank_proxy.http.connection_faults import connection_fault
+from rerank_proxy.observe.log import printable
+from rerank_proxy.settings import InvalidSettingsError, RegistrySettings, UpstreamSettings
+from rerank_proxy.upstream.address import tls_context
+from rerank_proxy.upstream.faults import disconnected_text, unreachable_text
+
+_JSON: Final = "application/vnd.elasticsearch+json; compatible-with=8"
+"""Elasticsearch 8 and 9 take this."""
+_TIMEOUT_S: Final = 10.0
+MAX_ANSWER: Final = 8 * 2**20
+NO_ELASTICSEARCH: Final = "no_elasticsearch"
+"""The type of the refusal that an answer of another server counts as."""
+UNREACHED: Final = "unreached"
+"""That of having no answer at all."""
+_MAX_REFUSAL: Final = 64 * 1024
+_MAX_REASON: Final = 300
+_Answer = TypeVar("_Answer")
+
+
+class RefusedError(Exception):
+    """Upstream did not do what it was asked.
+
+    Attributes:
+        status: Of its answer; 502: there is none, or none of Elasticsearch's; 504: none came in time.
+        type, reason: Those of the exception in its answer; the type may be empty.
+    """
+
+    def __init__(self, status: int, type_: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.type = type_
+        self.reason = printable(reason[:_MAX_REASON])
+
+
+class UnreadableError(Exception):
+    """An answer is larger, or nested more deeply, than can be read."""
+
+
+class IndexClient:
+    """An index and what can be asked of it."""
+
+    def __init__(self, upstream: UpstreamSettings, registry: RegistrySettings) -> None:
+        """Make it ready to connect, in an event loop.
+
+        Raises:
+            InvalidSettingsError: The certificate authorities cannot be read, or the credentials not be sent.
+        """
+        self._upstream: Final = upstream
+        self._limit: Final = f"[upstream.connect_timeout_s: {upstream.connect_timeout_s:g}s]"
+        self._base: Final = f"{upstream.url}/{registry.index}"
+        headers = {"Accept": _JSON, "Accept-Encoding": "identity"}
+        if (authorization := _authorization(registry)) is not None:
+            headers["Authorization"] = authorization
+        self._session: Final = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls_context(upstream) or True),
+            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=upstream.connect_timeout_s),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=headers,
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def call(self, method: str, target: str, body: Any = None, *, answer: type[_Answer]) -> _Answer:
+        """Ask something of the index.
+
+        Args:
+            target: Behind the index in the path, percent-encoded.
+            body: Sent as JSON.
+            answer: What it is.
+
+        Raises:
+            RefusedError: Upstream refuses, or cannot be reached, or does not answer as Elasticsearch does.
+            UnreadableError: The answer is longer, or too deep.
+        """
+        data = await self._exchange(method, target, body)
+        try:
+            return msgspec.json.decode(data, type=answer)
+        except RecursionError:
+            raise UnreadableError("is nested too deeply") from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise _not_elasticsearch() from None
+
+    async def _exchange(self, method: str, target: str, body: Any) -> bytes:
+        url = URL(f"{self._base}/{target}" if target else self._base, encoded=True)
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {} if data is None else {"Content-Type": _JSON}
+        try:
+            async with self._session.request(
+                method, url, data=data, headers=headers, allow_redirects=False
+            ) as answer:
+                if not answer.ok:
+                    raise _refusal(answer.status, await _read(answer, _MAX_REFUSAL))
+                if answer.headers.get("X-Elastic-Product") != "Elasticsearch" or answer.status >= 300:
+                    raise _not_elasticsearch()
+                content = await _read(answer, MAX_ANSWER + 1)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            fault = connection_fault(error, self._limit)
+            raise RefusedError(502, UNREACHED, unreachable_text(self._upstream.url, fault)) from None
+        except TimeoutError:
+            raise RefusedError(504, "", f"no answer within {_TIMEOUT_S:g} s") from None
+        except aiohttp.ClientError as error:
+            raise RefusedError(502, UNREACHED, disconnected_text(self._upstream.url, _did(error))) from None
+        if len(content) > MAX_ANSWER:
+            raise UnreadableError(f"takes more than {MAX_ANSWER} bytes")
+        return content
+
+
+async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """The body's beginning."""
+    content = bytearray()
+    while len(content) < max_bytes:
+        chunk = await answer.content.read(max_bytes - len(content))
+        if not chunk:
+            break
+        content += chunk
+    return bytes(content)
+
+
+def _refusal(status: int, body: bytes) -> RefusedError:
+    try:
+        error = msgspec.json.decode(body)["error"]
+        if isinstance(error, str):
+            return RefusedError(status, "", error)
+        reason = error["reason"] or error["caused_by"]["reason"]
+        return RefusedError(status, str(error["type"]), str(reason))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
+        return RefusedError(status, "", "it gave no reason")
+
+
+def _not_elasticsearch() -> RefusedError:
+    return RefusedError(502, NO_ELASTICSEARCH, "it does not answer as Elasticsearch does")
+
+
+def _did(error: aiohttp.ClientError) -> str:
+    """What upstream did in place of answering."""
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "broke off its answer"
+    if isinstance(error, aiohttp.ClientConnectionError):
+        return "closed the connection before it answered"
+    return "sent a malformed answer"
+
+
+def _authorization(registry: RegistrySettings) -> str | None:
+    if registry.api_key is not None:
+        key = registry.api_key.get_secret_value()
+        if not (key.isascii() and key.isprintable()):
+            raise InvalidSettingsError("[registry.api_key]: holds characters that no header may have")
+        return f"ApiKey {key}"
+    if registry.username is not None and registry.password is not None:
+        pair = f"{registry.username}:{registry.password.get_secret_value()}"
+        return f"Basic {b64encode(pair.encode()).decode('ascii')}"
+    return None

@@ -1,0 +1,118 @@
+"""Where the keys for the secrets of endpoints come from.
+
+It is imported by the process that relays, and takes no library for that reason.
+"""
+
+import base64
+import logging
+import re
+import secrets
+from pathlib import Path
+from typing import Final
+
+from rerank_proxy.files import state as files
+from rerank_proxy.settings import InvalidSettingsError, RegistrySettings, Settings
+
+logger = logging.getLogger(__name__)
+
+KEY_FILE: Final = "registry.key"
+_KEY_BYTES: Final = 32
+_MAX_FILE_BYTES: Final = 64 * 1024
+_KEY: Final = re.compile(r"[A-Za-z0-9+/_-]{43}=?")
+
+
+def new_key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(_KEY_BYTES)).decode("ascii")
+
+
+def parse_keys(text: str) -> list[bytes]:
+    """The keys of a file, one a line; empty lines and lines that begin with `#` are none.
+
+    Raises:
+        ValueError: One is no key, or there is none. The message does not hold it.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    keys = [
+        _decode(line, number) for number, line in enumerate(lines, 1) if line and not line.startswith("#")
+    ]
+    if not keys:
+        raise ValueError("holds no key")
+    return keys
+
+
+def _decode(line: str, number: int) -> bytes:
+    if not _KEY.fullmatch(line):
+        raise ValueError(f"line {number} is no key: expected {_KEY_BYTES} random bytes in base64")
+    standard = line.rstrip("=").translate(str.maketrans("-_", "+/"))
+    return base64.b64decode(standard + "=")
+
+
+def configured_keys(settings: RegistrySettings) -> list[bytes] | None:
+    """The keys that the settings give or name.
+
+    Raises:
+        InvalidSettingsError: The file that they name cannot be used.
+    """
+    if settings.key is not None:
+        return parse_keys(settings.key.get_secret_value())
+    if settings.key_file is None:
+        return None
+    try:
+        keys = _read(settings.key_file)
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    except files.UnfitFileError as error:
+        problem = error.problem
+    else:
+        if keys is not None:
+            return keys
+        problem = "cannot be read: No such file or directory"
+    raise InvalidSettingsError(f"[registry.key_file]: {settings.key_file}: {problem}")
+
+
+def _read(path: Path) -> list[bytes] | None:
+    """The keys of a file; None when there is no file.
+
+    Raises:
+        OSError, UnfitFileError: It cannot be read, or holds no keys. The message does not hold it.
+    """
+    found = files.read(path, _MAX_FILE_BYTES)
+    try:
+        return None if found is None else parse_keys(found.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise files.UnfitFileError(path, "is not text") from None
+    except ValueError as error:
+        raise files.UnfitFileError(path, str(error)) from None
+
+
+def check_registry(settings: Settings) -> None:
+    """Whether what the settings say of the registry can be used, without reading it.
+
+    Raises:
+        InvalidSettingsError: A file that they name cannot be read, or there is no place to keep anything.
+    """
+    configured_keys(settings.registry)
+    if settings.registry.store == "file":
+        files.state_directory(settings)
+
+
+class OwnKeys:
+    """The key file of a single proxy in its state directory.
+
+    Raises:
+        OSError, UnfitFileError: From both methods: the file cannot be read or written, or holds no keys.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path: Final = directory / KEY_FILE
+
+    def read(self) -> list[bytes] | None:
+        """None when there is no file."""
+        return _read(self.path)
+
+    def make(self) -> list[bytes]:
+        """Under the lock of the directory, where `read` found none: processes that need one agree on it."""
+        key = new_key()
+        files.replace(self.path, f"{key}\n".encode("ascii"))
+        logger.info("a key for the secrets of inference endpoints was made: %s", self.path)
+        return parse_keys(key)

@@ -1,0 +1,236 @@
+"""The one HTTP client of all remote endpoints, and what they share: limits, tokens, metrics."""
+
+import codecs
+import hashlib
+import socket
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import aiohttp
+import msgspec
+from prometheus_client import CollectorRegistry
+from yarl import URL
+
+from rerank_proxy.http.connection_faults import connection_fault
+from rerank_proxy.inference.remote.addresses import HostNotAllowedError, HostRules, PrivateAddressError
+from rerank_proxy.inference.remote.calls import HttpAnswer, HttpCall
+from rerank_proxy.inference.remote.clock import Clock, LoopClock
+from rerank_proxy.inference.remote.connections import (
+    GuardedConnection,
+    OverlongAnswerError,
+    StaleConnectionError,
+    open_session,
+)
+from rerank_proxy.inference.remote.headers import check_headers
+from rerank_proxy.inference.remote.limits import AnswerLimit, Measured, UnusableAnswerError
+from rerank_proxy.inference.remote.metrics import RemoteMetrics, outcome
+from rerank_proxy.inference.remote.rate_limit import RateLimit
+from rerank_proxy.inference.remote.retries import Retries
+from rerank_proxy.inference.remote.tokens import TokenCache
+from rerank_proxy.settings import RemoteSettings
+
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # which begins with that of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_VERSIONS: Final = (aiohttp.HttpVersion10, aiohttp.HttpVersion11)
+_REFUSAL: Final = AnswerLimit(64 * 1024, 10_000, "")
+_FRAMING: Final = 8
+"""A chunk of one byte is six on the wire."""
+_FRAMING_AT_LEAST: Final = 64 * 1024
+
+
+class ConnectionFailedError(Exception):
+    """The message is for people and holds no address.
+
+    Attributes:
+        transient: Whether nothing was sent and another try may go well.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
+class RemoteClient:
+    """Connections are opened when they are needed, so that it may be made before there is an event loop.
+
+    Args:
+        clock: For waiting and measuring; connections and deadlines are on the event loop's.
+    """
+
+    def __init__(
+        self, settings: RemoteSettings, registry: CollectorRegistry | None = None, clock: Clock | None = None
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock if clock is not None else LoopClock()
+        self.hosts = HostRules(settings)
+        self.metrics = RemoteMetrics(registry if registry is not None else CollectorRegistry())
+        self.retries = Retries(settings, self.clock)
+        self.tokens = TokenCache(self.clock)
+        self._limits: WeakValueDictionary[tuple[str, str, str], RateLimit] = WeakValueDictionary()
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        """By whether they keep their connections."""
+
+    def rate_limit(self, service: str, account: str, model: str) -> RateLimit:
+        """The limit that all endpoints of an account share for a model; it lives as long as they do.
+
+        Args:
+            account: As of `digest`.
+        """
+        key = (service, account, model)
+        limit = self._limits.get(key)
+        if limit is None:
+            limit = self._limits[key] = RateLimit(self.clock, self.settings.rate_limit_queue)
+        return limit
+
+    async def send(self, service: str, call: HttpCall, limit: AnswerLimit) -> HttpAnswer:
+        """Send one call, without following redirections.
+
+        Raises:
+            HostNotAllowedError: Its host turned out to be none that may be called.
+            HeaderNotAllowedError: A header may not be sent.
+            ConnectionFailedError: No whole answer came.
+            UnusableAnswerError: It is larger than allowed, or coded.
+        """
+        check_headers(call.headers.items())
+        began = self.clock.now()
+        became = "abandoned"
+        try:
+            answer = await self._exchange(service, call, limit)
+            became = outcome(answer.status)
+            return answer
+        except (ConnectionFailedError, HostNotAllowedError, UnusableAnswerError):
+            became = "no_answer"
+            raise
+        finally:
+            self.metrics.calls.labels(service, became).inc()
+            self.metrics.seconds.labels(service).observe(self.clock.now() - began)
+
+    async def close(self) -> None:
+        await self.tokens.close()
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
+
+    async def _exchange(self, service: str, call: HttpCall, limit: AnswerLimit) -> HttpAnswer:
+        try:
+            try:
+                return await self._post(call, limit, keep=True)
+            except StaleConnectionError:
+                # It was most likely closed for being idle, just before it was used again. A ranking changes
+                # nothing; on a connection of its own there is no second time.
+                self.metrics.resent.labels(service).inc()
+                return await self._post(call, limit, keep=False)
+        except aiohttp.ClientError as failure:
+            told = _told(failure, call, self.settings.connect_timeout_s)
+        raise told  # out here, where aiohttp's error, which holds the headers, is not behind it
+
+    async def _post(self, call: HttpCall, limit: AnswerLimit, *, keep: bool) -> HttpAnswer:
+        async with self._session(keep=keep).post(
+            URL(call.url), data=call.body, headers=call.headers, allow_redirects=False
+        ) as answer:
+            if answer.version not in _VERSIONS:
+                raise ConnectionFailedError("the answer is not HTTP/1.1")
+            if 200 <= answer.status < 300:
+                body = await _read(answer, Measured(limit, call.body), limit.size)
+            else:
+                body = await _read_refusal(answer)
+            return HttpAnswer(answer.status, answer.headers, _in_utf_8(body))
+
+    def _session(self, *, keep: bool) -> aiohttp.ClientSession:
+        session = self._sessions.get(keep)
+        if session is None:
+            session = self._sessions[keep] = open_session(self.settings, keep=keep)
+        return session
+
+
+async def _read(answer: aiohttp.ClientResponse, measured: Measured, size: int) -> bytes | bytearray:
+    """Read a body as far as its limit.
+
+    Raises:
+        UnusableAnswerError: It goes on, or is coded.
+    """
+    if _is_coded(answer):
+        raise UnusableAnswerError("it has a [Content-Encoding], which was not asked for")
+    connection = answer.connection
+    protocol = connection.protocol if connection is not None else None
+    if isinstance(protocol, GuardedConnection):
+        protocol.allow(_FRAMING * size + _FRAMING_AT_LEAST)
+    try:
+        async for chunk in answer.content.iter_any():
+            measured.add(chunk)
+    except aiohttp.ClientPayloadError:
+        if not _is_cut(protocol):
+            raise
+    if _is_cut(protocol):
+        raise UnusableAnswerError("it is framed in far more bytes than it has")
+    return measured.body
+
+
+async def _read_refusal(answer: aiohttp.ClientResponse) -> bytes | bytearray:
+    """Read a body that only says why; a longer one than people read is none."""
+    try:
+        return await _read(answer, Measured(_REFUSAL, b""), _REFUSAL.size)
+    except UnusableAnswerError:
+        return b""
+
+
+def _in_utf_8(body: bytes | bytearray) -> bytes | bytearray:
+    """The body without a byte order mark, which some servers put first, and in the coding of all others."""
+    for mark, coding in _MARKS:
+        if body.startswith(mark):
+            try:
+                return body.decode(coding).removeprefix("\ufeff").encode()
+            except UnicodeError:
+                return body
+    return body
+
+
+def _is_coded(answer: aiohttp.ClientResponse) -> bool:
+    codings = ",".join(answer.headers.getall("Content-Encoding", ())).lower().split(",")
+    return any(coding.strip() not in ("", "identity") for coding in codings)
+
+
+def _is_cut(protocol: object) -> bool:
+    return isinstance(protocol, GuardedConnection) and protocol.overlong
+
+
+def digest(*parts: Any) -> str:
+    """A name for secrets that does not give them away."""
+    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
+
+
+def _told(failure: aiohttp.ClientError, call: HttpCall, connect_timeout_s: float) -> Exception:
+    """Return the failure in words of this proxy: aiohttp's may repeat headers or the whole URL."""
+    if isinstance(failure, aiohttp.ServerTimeoutError):
+        reason = f"there was no connection within [remote.connect_timeout_s: {connect_timeout_s:g}s]"
+        return ConnectionFailedError(reason, transient=True)
+    if isinstance(failure, aiohttp.InvalidURL):
+        return HostNotAllowedError("this is not a URL")
+    if isinstance(failure, aiohttp.ClientConnectorCertificateError):
+        return ConnectionFailedError(connection_fault(failure).words)
+    if isinstance(failure, aiohttp.ClientConnectorError):
+        return _unopened(failure, call)
+    if isinstance(failure, OverlongAnswerError):
+        return ConnectionFailedError("an endless head came instead of an answer")
+    if isinstance(
+        failure, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | aiohttp.ClientPayloadError
+    ):
+        return ConnectionFailedError("the connection was closed before the whole answer came")
+    if isinstance(failure, aiohttp.ClientResponseError):
+        return ConnectionFailedError("the answer is not HTTP/1.1")
+    return ConnectionFailedError(f"the exchange failed ({type(failure).__name__})")
+
+
+def _unopened(failure: aiohttp.ClientConnectorError, call: HttpCall) -> Exception:
+    error = failure.os_error
+    if isinstance(error, PrivateAddressError):
+        return HostNotAllowedError(error.told(call.shown))
+    hopeless = isinstance(failure, aiohttp.ClientConnectorSSLError) or (
+        isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN
+    )
+    return ConnectionFailedError(connection_fault(error).words, transient=not hopeless)

@@ -1,0 +1,39 @@
+"""Settings that many remote services have."""
+
+from typing import Final
+
+from rerank_proxy.inference.service_settings import Kind, Setting
+
+API_KEY: Final = Setting(
+    name="api_key",
+    label="API Key",
+    description="API Key for the provider you're connecting to.",
+    required=True,
+    secret=True,
+    updatable=True,
+)
+MODEL_ID: Final = Setting(
+    name="model_id",
+    label="Model ID",
+    description="The name of the model to use for the inference task.",
+    required=True,
+)
+URL: Final = Setting(
+    name="url",
+    kind=Kind.URL,
+    label="URL",
+    description="The URL endpoint to use for the requests.",
+    required=True,
+)
+TOP_N: Final = Setting(
+    name="top_n",
+    kind=Kind.POSITIVE_INT,
+    label="Top N",
+    description="The number of most relevant documents to return, defaults to the number of the documents.",
+)
+RETURN_DOCUMENTS: Final = Setting(
+    name="return_documents",
+    kind=Kind.BOOLEAN,
+    label="Return Documents",
+    description="Specify whether to return doc text within the results.",
+)

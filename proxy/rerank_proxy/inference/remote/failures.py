@@ -1,0 +1,114 @@
+"""How calls of remote services fail (``BaseResponseHandler``, ``RetryException``)."""
+
+from http import HTTPStatus
+from typing import Final
+
+from rerank_proxy.errors import Cause
+from rerank_proxy.inference.failures import InferenceFailedError, status_error
+
+_KNOWN: Final = frozenset(status.value for status in HTTPStatus)
+_PREFIXES: Final = {
+    400: "Received a bad request status code",
+    401: "Received an authentication error status code",
+    403: "Received a permission denied error status code",
+    413: "Received a content too large status code",
+    429: "Received a rate limit status code",
+}
+
+
+class RemoteFailedError(InferenceFailedError):
+    """A call of a remote service that failed.
+
+    Attributes:
+        transient: Whether another try may go well.
+        outage: Whether it says that the service does not work at present, as opposed to that it refused.
+        retry_after_s: Seconds after which the service wants to be asked again, where it says so.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        cause: Cause,
+        *,
+        transient: bool = False,
+        outage: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(status, cause)
+        self.transient = transient
+        self.outage = outage
+        self.retry_after_s = retry_after_s
+
+
+def refused(
+    inference_id: str, status: int, url: str, message: str | None, retry_after_s: float | None = None
+) -> RemoteFailedError:
+    """An answer that is no success. Its status is the client's too, where it is a known one from 400 to 499;
+    else that is 400, as in Elasticsearch: another of 500 and above would say that this server is broken.
+
+    Args:
+        url: What was called, without anything secret.
+        message: The service's own words, without anything secret.
+    """
+    reason = f"{_prefix(status, url)} for request from inference entity id [{inference_id}] status [{status}]"
+    if message:
+        reason += f". Error message: [{message}]"
+    shown = status if 400 <= status < 500 and status in _KNOWN else 400
+    outage = _is_of_the_server(status)
+    return RemoteFailedError(
+        shown,
+        Cause("status_exception", reason),
+        transient=outage or status == 429,
+        outage=outage,
+        retry_after_s=retry_after_s,
+    )
+
+
+def _is_of_the_server(status: int) -> bool:
+    return 500 <= status < 600
+
+
+def _prefix(status: int, url: str) -> str:
+    if _is_of_the_server(status):
+        return "Received a server error status code"
+    if status == 404:
+        return f"Resource not found at [{url}]"
+    if 300 <= status < 400:
+        return "Unhandled redirection"
+    return _PREFIXES.get(status, "Received an unsuccessful status code")
+
+
+def unreachable(inference_id: str, url: str, reason: str, *, transient: bool) -> RemoteFailedError:
+    """No connection, or one that broke.
+
+    Args:
+        transient: Whether nothing was sent, so that another try costs nothing.
+    """
+    text = f"Failed to send request from inference entity id [{inference_id}] to [{url}]: {reason}"
+    return RemoteFailedError(400, Cause("status_exception", text), transient=transient, outage=True)
+
+
+def not_allowed(inference_id: str, url: str, reason: str) -> InferenceFailedError:
+    """Where nothing is sent to."""
+    return status_error(
+        400, f"Request from inference entity id [{inference_id}] to [{url}] is not allowed: {reason}"
+    )
+
+
+def unusable(inference_id: str, reason: str, status: int = 200) -> RemoteFailedError:
+    """A success that cannot be read. Elasticsearch answers 500 here; it is 400 as for the service's own 5xx,
+    because it is not this server that is broken.
+    """
+    text = (
+        f"Failed to read the answer to request from inference entity id [{inference_id}] status [{status}]: "
+        f"{reason}"
+    )
+    return RemoteFailedError(400, Cause("status_exception", text))
+
+
+def failed_validation(failure: InferenceFailedError) -> InferenceFailedError:
+    """A new or changed endpoint that does not work (``ServiceIntegrationValidator``)."""
+    reason = (
+        "Could not complete inference endpoint creation as validation call to service threw an exception."
+    )
+    return InferenceFailedError(400, Cause("status_exception", reason, caused_by=failure.cause))

@@ -1,0 +1,83 @@
+"""`cohere`: Cohere's rerank API, versions 1 and 2 (``CohereService``)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Final
+
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.remote import (
+    API_KEY,
+    MODEL_ID,
+    RETURN_DOCUMENTS,
+    TOP_N,
+    URL,
+    RemoteCall,
+    RemoteService,
+)
+from rerank_proxy.inference.remote.urls import rerank_url
+from rerank_proxy.inference.service_settings import Kind, Setting
+
+API_VERSION: Final = "api_version"
+_MAX_CHUNKS: Final = 10_000
+_PATHS: Final = {"V1": "/v1/rerank", "V2": "/v2/rerank"}
+
+
+class CohereService(RemoteService):
+    """New endpoints use version 2, unless their URL is one of version 1. The version is kept with an endpoint
+    (``CohereCommonServiceSettings``).
+    """
+
+    name = "cohere"
+    label = "Cohere"
+    base_url = "https://api.cohere.com"
+    hosts = ("api.cohere.ai",)
+    requests_per_minute = 10_000
+    default_max_documents = 1000
+    service_settings: ClassVar[Sequence[Setting]] = (
+        API_KEY,
+        replace(MODEL_ID, required=False),
+        replace(URL, required=False),
+        Setting(name="similarity", dropped=True),
+        Setting(name="dimensions", kind=Kind.POSITIVE_INT, dropped=True),
+        Setting(name="max_input_tokens", kind=Kind.POSITIVE_INT, dropped=True),
+    )
+    task_settings: ClassVar[Sequence[Setting]] = (
+        TOP_N,
+        RETURN_DOCUMENTS,
+        Setting(name="max_chunks_per_doc", kind=Kind.POSITIVE_INT, label="Max Chunks per Doc"),
+    )
+
+    def check_settings(self, config: EndpointConfig, faults: list[str]) -> EndpointConfig:
+        version = "V1" if config.service_settings.get("url", "").endswith(_PATHS["V1"]) else "V2"
+        config = replace(config, internal={API_VERSION: version})
+        if version == "V2" and MODEL_ID.name not in config.service_settings:
+            faults.append("[service_settings] does not contain the required setting [model_id]")
+        return super().check_settings(config, faults)
+
+    def url(self, config: EndpointConfig) -> str:
+        """A `url` may be that of the whole call, or what the calls of the API begin with."""
+        base = str(config.service_settings.get("url", self.base(config)))
+        path = _PATHS[config.internal.get(API_VERSION, "V2")]
+        return rerank_url(base, path)
+
+    def max_documents(self, config: EndpointConfig) -> int | None:
+        """Version 1 has a limit for documents times chunks."""
+        limit = super().max_documents(config)
+        chunks: int | None = config.task_settings.get("max_chunks_per_doc")
+        if limit is None or chunks is None or config.internal.get(API_VERSION) != "V1":
+            return limit
+        return min(limit, max(1, _MAX_CHUNKS // chunks))
+
+    def headers(self, config: EndpointConfig) -> Mapping[str, str]:
+        return {**super().headers(config), "Request-Source": "unspecified:elasticsearch"}
+
+    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+        """Version 2 has no `return_documents` and no `max_chunks_per_doc`; it takes and ignores them."""
+        return {
+            "model": config.service_settings.get("model_id"),
+            "query": call.query,
+            "documents": call.texts,
+            "return_documents": call.return_documents,
+            "top_n": call.top_n,
+            "max_chunks_per_doc": call.task_settings.get("max_chunks_per_doc"),
+        }

@@ -1,0 +1,261 @@
+"""`custom`: any reranker over HTTP, described by the endpoint itself (``CustomService``)."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.failures import status_error
+from rerank_proxy.inference.ranking import RankedDoc
+from rerank_proxy.inference.remote import HttpCall, MalformedAnswerError, RemoteCall, RemoteService
+from rerank_proxy.inference.remote.addresses import HostNotAllowedError, parsed
+from rerank_proxy.inference.remote.headers import (
+    HeaderNotAllowedError,
+    check_headers,
+    check_name,
+    check_value,
+    printable,
+)
+from rerank_proxy.inference.remote.shapes import as_index, as_score, as_text
+from rerank_proxy.inference.service_settings import Kind, Setting
+from rerank_proxy.inference.services.custom_answers import numbers, path_problem, texts
+from rerank_proxy.inference.services.custom_templates import (
+    TemplateError,
+    fill_json,
+    fill_text,
+    placeholders,
+    unknown_placeholder,
+)
+
+_SECRETS: Final = "secret_parameters"
+_PARAMETERS: Final = "parameters"
+_OF_REQUESTS: Final = frozenset({"input", "query", "top_n", "return_documents"})
+_SCORE, _INDEX, _TEXT = "relevance_score", "reranked_index", "document_text"
+
+
+class CustomService(RemoteService):
+    """Templates hold `${name}`: `input`, `query`, `top_n` and `return_documents` of the request, secrets, and
+    the task's parameters. In `request` they stand for JSON, without quotes around them; in `url`, `headers`
+    and `query_parameters` for text (``CustomRequest``).
+    """
+
+    name = "custom"
+    label = "Custom"
+    requests_per_minute = 10_000
+    ranks = False
+    top_n_setting = None
+    service_settings: ClassVar[Sequence[Setting]] = (
+        Setting(
+            name=_SECRETS,
+            kind=Kind.MAP,
+            label="Secret Parameters",
+            description="Values for templates that are never shown.",
+            secret=True,
+            updatable=True,
+        ),
+        Setting(name="url", label="URL", description="The address of the whole call.", required=True),
+        Setting(name="headers", kind=Kind.MAP, label="Headers", description="Headers of the call."),
+        Setting(
+            name="query_parameters",
+            kind=Kind.LIST,
+            label="Query Parameters",
+            description="Pairs of name and value that are added to the URL.",
+        ),
+        Setting(
+            name="request", label="Request", description="The template of the request's body.", required=True
+        ),
+        Setting(
+            name="response",
+            kind=Kind.MAP,
+            label="Response",
+            description="Where the scores are in an answer.",
+            required=True,
+        ),
+        Setting(
+            name="batch_size",
+            kind=Kind.POSITIVE_INT,
+            label="Batch Size",
+            description="The most texts in one call.",
+        ),
+        Setting(name="input_type", kind=Kind.MAP, dropped=True),
+    )
+    task_settings: ClassVar[Sequence[Setting]] = (Setting(name=_PARAMETERS, kind=Kind.MAP),)
+
+    def parse(
+        self, inference_id: str, service_settings: Mapping[str, Any], task_settings: Mapping[str, Any]
+    ) -> EndpointConfig:
+        """Early versions had `request: {content: …}`."""
+        request = service_settings.get("request")
+        if isinstance(request, Mapping) and set(request) == {"content"}:
+            service_settings = {**service_settings, "request": request["content"]}
+        return super().parse(inference_id, service_settings, task_settings)
+
+    def check_settings(self, config: EndpointConfig, faults: list[str]) -> EndpointConfig:
+        if not faults:
+            _check(config, faults)
+        return super().check_settings(config, faults)
+
+    def url(self, config: EndpointConfig) -> str:
+        """Return what is called.
+
+        Raises:
+            TemplateError: A placeholder stands for nothing.
+            HostNotAllowedError: It is not a URL.
+        """
+        known = _texts(config, config.task_settings)
+        url = parsed(fill_text(config.service_settings["url"], known, "url"))
+        pairs = [
+            (name, fill_text(value, known, f"query parameters: [{name}]"))
+            for name, value in config.service_settings.get("query_parameters", ())
+        ]
+        return str(url.extend_query(pairs))
+
+    def shown(self, config: EndpointConfig, url: str) -> str:
+        """The template: what is put in may be secret."""
+        return str(config.service_settings["url"])
+
+    def max_documents(self, config: EndpointConfig) -> int | None:
+        limit: int | None = config.service_settings.get("batch_size")
+        return super().max_documents(config) if limit is None else limit
+
+    def body(self, config: EndpointConfig, call: RemoteCall) -> bytes:
+        """What the template gives: the only body that is not built here."""
+        values = {
+            **config.secrets.get(_SECRETS, {}),
+            **call.task_settings.get(_PARAMETERS, {}),
+            "input": call.texts,
+            "query": call.query,
+            "top_n": len(call.texts) if call.top_n is None else call.top_n,
+            "return_documents": bool(call.return_documents),
+        }
+        return fill_json(config.service_settings["request"], values, "request").encode()
+
+    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
+        asked = replace(config, task_settings=call.task_settings)
+        try:
+            url = self.url(asked)
+            if asked != config and parsed(url).origin() != parsed(self.url(config)).origin():
+                raise TemplateError("a request must not change whom the endpoint calls")
+            headers = _headers(config, _texts(asked, call.task_settings))
+            return HttpCall(url, self.shown(config, url), self.body(config, call), headers)
+        except (TemplateError, HostNotAllowedError) as problem:
+            raise status_error(400, str(problem)) from None
+
+    def read(self, config: EndpointConfig, answer: bytes | bytearray) -> list[RankedDoc]:
+        parser = config.service_settings["response"]["json_parser"]
+        found = {name: numbers(answer, path) for name, path in parser.items() if name != _TEXT}
+        scores = found[_SCORE]
+        indices = found[_INDEX] if _INDEX in found else [float(number) for number in range(len(scores))]
+        documents = _documents(answer, parser.get(_TEXT), len(scores))
+        if not len(scores) == len(indices) == len(documents):
+            raise MalformedAnswerError(
+                "the paths of [json_parser] lead to lists of different lengths: "
+                f"[{_SCORE}] {len(scores)}, [{_INDEX}] {len(indices)}, [{_TEXT}] {len(documents)}"
+            )
+        return [
+            RankedDoc(
+                as_index(index, f"[{_INDEX}] of result [{number}]"),
+                as_score(score, f"[{_SCORE}] of result [{number}]"),
+                None if document is None else as_text(document),
+            )
+            for number, (index, score, document) in enumerate(zip(indices, scores, documents, strict=True))
+        ]
+
+
+def _documents(answer: bytes | bytearray, path: str | None, size: int) -> Sequence[msgspec.Raw | None]:
+    """Return the texts, where they are there: servers leave out what was not asked for."""
+    if path is not None:
+        with suppress(MalformedAnswerError):
+            return texts(answer, path)
+    return [None] * size
+
+
+def _headers(config: EndpointConfig, known: Mapping[str, str]) -> dict[str, str]:
+    headers = {
+        name: fill_text(value, known, f"header.{name}")
+        for name, value in config.service_settings.get("headers", {}).items()
+    }
+    has_type = any(name.lower() == "content-type" for name in headers)
+    return headers if has_type else {"Content-Type": "application/json", **headers}
+
+
+def _texts(config: EndpointConfig, task_settings: Mapping[str, Any]) -> dict[str, str]:
+    """What may stand in headers and URLs: only texts."""
+    values = {**config.secrets.get(_SECRETS, {}), **task_settings.get(_PARAMETERS, {})}
+    return {name: value for name, value in values.items() if isinstance(value, str)}
+
+
+def _check(config: EndpointConfig, faults: list[str]) -> None:
+    settings = config.service_settings
+    _check_texts(settings, faults)
+    _check_response(settings["response"], faults)
+    if faults:
+        return
+    _check_placeholders(config, faults)
+    if not faults:
+        _check_filled(config, faults)
+
+
+def _check_filled(config: EndpointConfig, faults: list[str]) -> None:
+    known = _texts(config, config.task_settings)
+    try:
+        parsed(fill_text(config.service_settings["url"], known, "url"))
+        check_headers(_headers(config, known).items())
+    except HostNotAllowedError as problem:
+        faults.append(f"[service_settings] Invalid url received for field [url]. Error: {problem}")
+    except HeaderNotAllowedError as problem:
+        faults.append(f"Map field [headers] has an entry that is not valid, {problem}")
+    except TemplateError as problem:
+        faults.append(str(problem))
+
+
+def _check_texts(settings: Mapping[str, Any], faults: list[str]) -> None:
+    for name, value in settings.get("headers", {}).items():
+        if not isinstance(value, str):
+            shown = printable(name)
+            faults.append(f"Map field [headers] has an entry that is not valid, [{shown}] must be a text")
+            continue
+        try:
+            check_name(name)
+            check_value(name, value)
+        except HeaderNotAllowedError as problem:
+            faults.append(f"Map field [headers] has an entry that is not valid, {problem}")
+    for pair in settings.get("query_parameters", ()):
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(each, str) for each in pair)):
+            faults.append("[service_settings] failed to parse tuple list for setting [query_parameters]")
+            return
+
+
+def _check_response(response: Mapping[str, Any], faults: list[str]) -> None:
+    unknown = sorted(set(response) - {"json_parser"})
+    parser = response.get("json_parser")
+    if not isinstance(parser, Mapping):
+        faults.append("[service_settings.response] does not contain the required setting [json_parser]")
+        return
+    if _SCORE not in parser:
+        faults.append(f"[json_parser] does not contain the required setting [{_SCORE}]")
+    unknown += sorted(set(parser) - {_SCORE, _INDEX, _TEXT})
+    faults.extend(f"[service_settings.response] unknown setting [{name}]" for name in unknown)
+    for name, path in parser.items():
+        problem = path_problem(path)
+        if problem is not None and name not in unknown:
+            faults.append(f"[json_parser] Invalid value of [{name}]: {problem}")
+
+
+def _check_placeholders(config: EndpointConfig, faults: list[str]) -> None:
+    """A parameter that only requests give would fail the call that tries the endpoint; so it is said here."""
+    settings = config.service_settings
+    given = {*config.secrets.get(_SECRETS, {}), *config.task_settings.get(_PARAMETERS, {})}
+    texts = set(_texts(config, config.task_settings))
+    fields = [("request", settings["request"], given | _OF_REQUESTS), ("url", settings["url"], texts)]
+    fields += [(f"header.{name}", value, texts) for name, value in settings.get("headers", {}).items()]
+    fields += [
+        (f"query parameters: [{name}]", value, texts) for name, value in settings.get("query_parameters", ())
+    ]
+    for field, template, known in fields:
+        unknown = [name for name in placeholders(template) if name not in known]
+        faults.extend(str(unknown_placeholder(name, field)) for name in unknown)

@@ -1,0 +1,42 @@
+"""`hugging_face`: text-embeddings-inference, hosted or on one's own machines (``HuggingFaceService``)."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.remote import (
+    API_KEY,
+    RETURN_DOCUMENTS,
+    TOP_N,
+    URL,
+    RemoteCall,
+    RemoteService,
+    Shape,
+)
+from rerank_proxy.inference.service_settings import Setting
+
+
+class HuggingFaceService(RemoteService):
+    """`url` is that of the whole call; it ends in `/rerank`."""
+
+    name = "hugging_face"
+    label = "Hugging Face"
+    hosts = ("*.endpoints.huggingface.cloud", "router.huggingface.co", "api-inference.huggingface.co")
+    requests_per_minute = 3000
+    default_max_documents = 32
+    ranks = False
+    shape = Shape(rows="", score=("score", "relevance_score"), text="text")
+    service_settings: ClassVar[Sequence[Setting]] = (API_KEY, URL)
+    task_settings: ClassVar[Sequence[Setting]] = (TOP_N, RETURN_DOCUMENTS)
+
+    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+        return {
+            "query": call.query,
+            "texts": call.texts,
+            "return_text": call.return_documents,
+            "top_n": call.top_n,
+        }
+
+    def advice(self, status: int, message: str) -> str | None:
+        advice = super().advice(status, message)
+        return advice and f"{advice}, or start it with a larger [--max-client-batch-size]"

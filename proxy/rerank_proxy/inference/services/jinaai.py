@@ -1,0 +1,43 @@
+"""`jinaai`: Jina AI's rerank API (``JinaAIService``)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Final
+
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.remote import (
+    API_KEY,
+    MODEL_ID,
+    RETURN_DOCUMENTS,
+    TOP_N,
+    URL,
+    RemoteCall,
+    RemoteService,
+)
+from rerank_proxy.inference.service_settings import Setting
+
+_LISTWISE: Final = "jina-reranker-v3"
+
+
+class JinaAIService(RemoteService):
+    name = "jinaai"
+    label = "Jina AI"
+    base_url = "https://api.jina.ai"
+    path = "/v1/rerank"
+    requests_per_minute = 2000
+    default_max_documents = 2048
+    service_settings: ClassVar[Sequence[Setting]] = (API_KEY, MODEL_ID, replace(URL, required=False))
+    task_settings: ClassVar[Sequence[Setting]] = (TOP_N, RETURN_DOCUMENTS)
+
+    def pointwise(self, config: EndpointConfig) -> bool:
+        """Version 3 reads all documents together, and scores them by each other."""
+        return not self.model(config).startswith(_LISTWISE)
+
+    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+        return {
+            "model": config.service_settings["model_id"],
+            "query": call.query,
+            "documents": call.texts,
+            "top_n": call.top_n,
+            "return_documents": call.return_documents,
+        }

@@ -1,0 +1,215 @@
+"""An endpoint over a model of the engine, with the engine's failures in Elasticsearch's words."""
+
+import asyncio
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, Final
+
+from rerank_proxy.chunks.chunkers import chunk
+from rerank_proxy.chunks.lane import LANE
+from rerank_proxy.chunks.settings import SentenceBoundaryChunkingSettings
+from rerank_proxy.chunks.words import Words, WordStatus
+from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.concurrency.offload import docs_size, offload
+from rerank_proxy.concurrency.steps import Steps
+from rerank_proxy.engine import (
+    DeadlineExceededError,
+    Demand,
+    EngineClosedError,
+    EngineError,
+    InputTooLargeError,
+    ModelFailedError,
+    QueueFullError,
+    UnknownModelError,
+)
+from rerank_proxy.errors import Cause, validation_error
+from rerank_proxy.files.names import without_directories
+from rerank_proxy.inference.allocations import NUMBER_AND_ADAPTIVE, threads_faults
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.failures import InferenceFailedError, TimedOutError, status_error, timed_out
+from rerank_proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
+from rerank_proxy.inference.service import ServiceContext
+
+NUM_ALLOCATIONS: Final = "num_allocations"
+NUM_THREADS: Final = "num_threads"
+MODEL_ID: Final = "model_id"
+ADAPTIVE: Final = "adaptive_allocations"
+DEPLOYMENT_ID: Final = "deployment_id"
+STRATEGY: Final = "long_document_strategy"
+MAX_CHUNKS: Final = "max_chunks_per_doc"
+MIN: Final = "min_number_of_allocations"
+MAX: Final = "max_number_of_allocations"
+
+_TOKEN_LIMIT: Final = 512
+_SPECIAL_TOKENS: Final = 3
+_WORDS_PER_TOKEN: Final = 0.75
+_holders = count()
+
+
+def demand_of(service_settings: Mapping[str, Any]) -> Demand:
+    """What an endpoint's settings ask of the engine. Where no minimum is given there is one allocation."""
+    threads = service_settings[NUM_THREADS]
+    adaptive = service_settings.get(ADAPTIVE) or {}
+    if adaptive.get("enabled"):
+        most = adaptive.get(MAX)
+        return Demand(None if most is None else threads * most, keep_loaded=adaptive.get(MIN) != 0)
+    return Demand(threads * service_settings.get(NUM_ALLOCATIONS, 1))
+
+
+class LocalRanker:
+    """`Ranker` over the engine."""
+
+    def __init__(self, context: ServiceContext, config: EndpointConfig) -> None:
+        self._context = context
+        self._inference_id = config.inference_id
+        self._settings = config.service_settings
+        self.model: str = config.service_settings[MODEL_ID]
+        # An endpoint that changes is opened anew before its former self is closed.
+        self._holder = f"{config.inference_id} {next(_holders)}"
+        name = context.models.find(self.model)
+        if name is not None and DEPLOYMENT_ID not in config.service_settings:
+            context.engine.demand(name, self._holder, demand_of(config.service_settings))
+
+    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
+        """Raw logits, sorted here; equal scores keep the order of their inputs."""
+        chunks = None
+        texts = request.texts
+        cut = 0
+        if self._settings.get(STRATEGY) == "chunk":
+            limit = self._context.chunked_characters
+            cut = sum(len(text) > limit for text in texts)
+            chunks = await self._chunks(request, deadline)
+            texts = [text for each in chunks for text in each]
+        with self._failures_told(deadline):
+            model = self._known()
+            reranked = await self._context.engine.rerank(model, request.query, texts, deadline.at)
+        scores = reranked.scores if chunks is None else _best(reranked.scores, chunks)
+        docs = await offload(docs_size(scores), _sorted, request, scores)
+        return Ranking(docs, reranked.cached, cut + reranked.truncated)
+
+    async def _chunks(self, request: RerankInput, deadline: Deadline) -> list[list[str]]:
+        limit = self._context.chunked_characters
+        texts = [text[:limit] for text in request.texts]
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                return await LANE.run(chunked(request.query[:limit], texts, self._settings.get(MAX_CHUNKS)))
+        except TimeoutError:
+            raise timed_out(self._inference_id, deadline, "the texts were not cut into chunks") from None
+
+    async def check(self, deadline: Deadline) -> None:
+        """Whether Elasticsearch would begin to start its deployment. The model is started once it is kept.
+
+        Raises:
+            InferenceFailedError: 400, no deployment can have such threads and allocations.
+        """
+        if DEPLOYMENT_ID in self._settings:
+            return
+        faults = [*threads_faults(self._settings[NUM_THREADS])]
+        if NUM_ALLOCATIONS in self._settings and self._settings.get(ADAPTIVE, {}).get("enabled"):
+            faults.insert(0, NUMBER_AND_ADAPTIVE)
+        if faults:
+            raise InferenceFailedError(400, validation_error(faults).cause)
+
+    async def start(self, deadline: Deadline) -> None:
+        """Wait for the model.
+
+        Raises:
+            InferenceFailedError: 408, it still loads at the deadline; else as `rank`.
+        """
+        try:
+            with self._failures_told(deadline):
+                await self._context.engine.wait_ready(self._known(), deadline.at)
+        except TimedOutError as failure:
+            reason = (
+                f"Timed out waiting for trained model deployment [{self._inference_id}] to start. Use the "
+                "trained model stats API to track the state of the deployment and try again once it has "
+                "started."
+            )
+            cause = Cause("model_deployment_timeout_exception", reason, caused_by=failure.cause.caused_by)
+            raise InferenceFailedError(408, cause) from None
+
+    async def close(self) -> None:
+        name = self._context.models.find(self.model)
+        if name is not None:
+            self._context.engine.release(name, self._holder)
+
+    def _known(self) -> str:
+        name = self._context.models.find(self.model)
+        if name is None:
+            raise InferenceFailedError(
+                404,
+                Cause(
+                    "resource_not_found_exception",
+                    f"No known trained model with model_id [{self.model}] for inference endpoint "
+                    f"[{self._inference_id}]: it was removed from the settings, or deleted",
+                ),
+            )
+        return name
+
+    @contextmanager
+    def _failures_told(self, deadline: Deadline) -> Iterator[None]:
+        """Raises:
+        InferenceFailedError: What the engine raised, as Elasticsearch would tell it.
+        """
+        try:
+            yield
+        except DeadlineExceededError as failure:
+            told = without_directories(str(failure))  # whether the model still loads, say
+            raise timed_out(self._inference_id, deadline, told) from None
+        except QueueFullError as failure:
+            cause = Cause("es_rejected_execution_exception", str(failure))
+            raise InferenceFailedError(429, cause) from None
+        except InputTooLargeError as failure:
+            raise status_error(400, str(failure)) from None
+        except ModelFailedError as failure:
+            raise status_error(
+                500,
+                f"Model [{self.model}] of inference endpoint [{self._inference_id}] could not be loaded: "
+                f"{without_directories(str(failure))}",
+            ) from None
+        except UnknownModelError as failure:
+            raise InferenceFailedError(404, Cause("resource_not_found_exception", str(failure))) from None
+        except EngineClosedError as failure:
+            raise status_error(503, f"Inference with model [{self.model}] failed: {failure}") from None
+        except EngineError as failure:
+            told = without_directories(str(failure))
+            raise status_error(500, f"Inference with model [{self.model}] failed: {told}") from failure
+
+
+def _sorted(request: RerankInput, scores: Sequence[float]) -> list[RankedDoc]:
+    returns = request.return_documents
+    if returns is None:
+        returns = request.task_settings.get("return_documents", True)
+    docs = [
+        RankedDoc(index, score, text if returns else None)
+        for index, (score, text) in enumerate(zip(scores, request.texts, strict=True))
+    ]
+    return sort_by_score(docs, request.top_n)
+
+
+def chunked(query: str, texts: Sequence[str], most: int | None) -> Steps[list[list[str]]]:
+    """The chunks of each text that Elastic Rerank reads (``RerankRequestChunker``).
+
+    They are sentences with one sentence of overlap, as many words as fit beside the query, and at least as
+    many as fill half of the model's window; at most `most` of a text, its first ones.
+    """
+    status = WordStatus()
+    query_words = yield from Words.read(query, status)
+    query_tokens = math.ceil(query_words.count(0, len(query)) / _WORDS_PER_TOKEN)
+    tokens = max(_TOKEN_LIMIT - _SPECIAL_TOKENS - query_tokens, _TOKEN_LIMIT // 2)
+    settings = SentenceBoundaryChunkingSettings(int(tokens * _WORDS_PER_TOKEN), sentence_overlap=1)
+    chunks: list[list[str]] = []
+    for text in texts:
+        status.forget()
+        words = yield from Words.read(text, status)
+        spans = yield from chunk(words, settings)
+        chunks.append([text[start:end] for start, end in spans[:most]])
+    return chunks
+
+
+def _best(scores: Sequence[float], chunks: Sequence[Sequence[str]]) -> list[float]:
+    """Of each text the score of its best chunk; there is always one."""
+    remaining = iter(scores)
+    return [max(next(remaining) for _ in each) for each in chunks]

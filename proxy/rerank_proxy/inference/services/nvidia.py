@@ -1,0 +1,32 @@
+"""`nvidia`: NVIDIA's rerankers, hosted or as NIM on one's own machines (``NvidiaService``)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.remote import API_KEY, MODEL_ID, URL, RemoteCall, RemoteService, Shape
+from rerank_proxy.inference.service_settings import Setting
+
+
+class NvidiaService(RemoteService):
+    """Scores are raw logits. There is no `top_n` in the API: results are cut here."""
+
+    name = "nvidia"
+    label = "Nvidia"
+    base_url = "https://ai.api.nvidia.com"
+    path = "/v1/retrieval/nvidia/reranking"
+    hosts = ("integrate.api.nvidia.com",)
+    requests_per_minute = 3000
+    default_max_documents = 512
+    ranks = False
+    top_n_setting = None
+    shape = Shape(rows="rankings", score=("logit",), text=None)
+    service_settings: ClassVar[Sequence[Setting]] = (API_KEY, MODEL_ID, replace(URL, required=False))
+
+    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+        return {
+            "model": config.service_settings["model_id"],
+            "query": {"text": call.query},
+            "passages": [{"text": text} for text in call.texts],
+        }

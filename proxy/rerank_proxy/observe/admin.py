@@ -1,0 +1,137 @@
+"""Probes and metrics, on a port of their own: Elasticsearch's paths are all taken.
+
+`/live`: the event loop turns. `/ready`: requests will be answered, reranked ones included. `/metrics`: what
+is counted in this process and in the application's.
+"""
+
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from rerank_proxy.http.quiet_server import QuietServer
+from rerank_proxy.observe.bounded import BoundedConnections
+from rerank_proxy.observe.metrics import EdgeMetrics
+
+_TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+_APP_TIMEOUT_S = 2.0
+"""For the application to say how it is: below the time that probes and scrapers wait by custom."""
+_MAX_CONNECTIONS = 32
+_CONNECTION_S = 10.0
+"""For a request to come and its answer to be read: probes and scrapers wait no longer by custom."""
+
+
+class Model(msgspec.Struct):
+    """`state`: `unloaded`, `loading`, `ready` or `failed`."""
+
+    state: str
+    detail: str | None = None
+
+
+class Readiness(msgspec.Struct):
+    """What the application says about itself; by default, that it does not answer."""
+
+    ready: bool = False
+    models: dict[str, Model] = {}
+
+    def reason(self) -> str | None:
+        """Why it is not ready, for example `model [minilm] failed: no such directory`; None when it is."""
+        if self.ready:
+            return None
+        parts = []
+        for name, model in self.models.items():
+            if model.state in ("loading", "failed"):
+                what = model.state if model.state == "failed" else f"is {model.state}"
+                parts.append(f"model [{name}] {what}" + (f": {model.detail}" if model.detail else ""))
+        return "; ".join(parts) or "the reranking process is starting or restarting"
+
+
+class AppControl:
+    """Asks the application's control socket. The application may be absent at any time."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def get(self, path: str) -> tuple[int, bytes] | None:
+        """Status and body, or None when the application does not answer."""
+        connector = aiohttp.UnixConnector(path=str(self._socket), force_close=True)
+        timeout = aiohttp.ClientTimeout(total=_APP_TIMEOUT_S)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+                session.get(f"http://app{path}") as response,
+            ):
+                return response.status, await response.read()
+        except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
+            return None
+
+
+class Admin:
+    """The admin listener.
+
+    Args:
+        not_ready: Why this process takes no requests, in a few words; None when it does.
+    """
+
+    def __init__(self, app: AppControl, metrics: EdgeMetrics, not_ready: Callable[[], str | None]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._not_ready = not_ready
+        self._server: QuietServer | None = None
+
+    async def start(self, sockets: Iterable[socket.socket]) -> None:
+        """Serve on sockets that listen already."""
+        app = web.Application(middlewares=[_answer_once])
+        app.router.add_get("/live", self._live)
+        app.router.add_get("/ready", self._ready)
+        app.router.add_get("/metrics", self._render_metrics)
+        self._server = QuietServer(app, shutdown_timeout=1.0)
+        await self._server.start()
+        connections = BoundedConnections(self._server.connection, _MAX_CONNECTIONS, _CONNECTION_S)
+        for listener in sockets:
+            await self._server.listen(listener, connections)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop()
+
+    async def _live(self, request: web.Request) -> web.Response:
+        return _json(200, {"live": True})
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        app = _read_readiness(await self._app.get("/ready"))
+        reason = self._not_ready() or app.reason()
+        if reason is None:
+            return _json(200, {"ready": True, "models": app.models})
+        return _json(503, {"ready": False, "reason": reason, "models": app.models})
+
+    async def _render_metrics(self, request: web.Request) -> web.Response:
+        answer = await self._app.get("/metrics")
+        text = self._metrics.render()
+        if answer is not None and answer[0] == 200:
+            text += answer[1]
+        return web.Response(body=text, headers={"Content-Type": _TEXT_FORMAT})
+
+
+@web.middleware
+async def _answer_once(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A connection that is kept would be cut off in time, perhaps as the next request comes."""
+    response = await handler(request)
+    response.force_close()
+    return response
+
+
+def _read_readiness(answer: tuple[int, bytes] | None) -> Readiness:
+    try:
+        return msgspec.json.decode(answer[1], type=Readiness) if answer else Readiness()
+    except msgspec.DecodeError:
+        return Readiness()
+
+
+def _json(status: int, body: dict[str, Any]) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")

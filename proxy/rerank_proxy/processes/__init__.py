@@ -1,0 +1,1 @@
+"""The processes of the proxy: how they start, watch one another, and stop."""

@@ -1,0 +1,70 @@
+"""What a process of the proxy does first, so that little can end it and nothing keeps it.
+
+It takes a part of the standard library alone: until it has run, a signal can end the process.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from typing import Final
+
+from rerank_proxy.observe.stderr import LossyStderr
+
+_IGNORED: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""By default they end a process. They are sent to ask for new settings or a new log file, or by a terminal
+that closes."""
+_PR_SET_PDEATHSIG: Final = 1
+_STDIN: Final = 0
+_STANDARD_STREAMS: Final = (0, 1, 2)
+
+
+def prepare() -> None:
+    """Make this process one that serves: for signals, and for a log that nothing reads.
+
+    Processes that it starts ignore the same signals from their first moment on, unless they are started by
+    uvloop, which gives each signal its default.
+    """
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    _open_standard_streams()
+    if not isinstance(sys.stderr, LossyStderr):
+        sys.stderr = LossyStderr()
+
+
+def _open_standard_streams() -> None:
+    """Else the first socket takes the number of a stream that is closed, and gets what is written there."""
+    for number in _STANDARD_STREAMS:  # in this order: the system gives the lowest number that is free
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def orders_of_parent() -> bytes:
+    """Return the line that the parent writes to standard input, having tied this process to it.
+
+    The parent keeps the other end open as long as it lives. However it ends, this process ends at once, also
+    while it imports or loads something.
+
+    Raises:
+        SystemExit: The parent is gone.
+    """
+    if sys.platform == "linux":
+        # Beside the thread below, which gets no turn while native code holds Python's lock.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        piece = os.read(_STDIN, 64 * 1024)
+        if not piece:
+            sys.exit(1)
+        line += piece
+    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+    return bytes(line)
+
+
+def _end_with_parent() -> None:
+    while os.read(_STDIN, 4096):
+        pass
+    os._exit(1)

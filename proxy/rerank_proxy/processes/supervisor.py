@@ -1,0 +1,242 @@
+"""Runs the proxy: the edge and the admin listener in this process, the application that reranks in a child.
+
+The child loads torch and models while the edge already relays; when it dies, plain traffic goes on and it is
+started again.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from rerank_proxy.edge.listener import ListenError, address_of, bind
+from rerank_proxy.edge.server import Edge
+from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
+from rerank_proxy.files.open_files import open_files, raise_limit
+from rerank_proxy.observe.admin import Admin, AppControl
+from rerank_proxy.observe.log import configure, say
+from rerank_proxy.observe.metrics import EdgeMetrics
+from rerank_proxy.processes.child import Child
+from rerank_proxy.processes.loop import new_event_loop
+from rerank_proxy.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+APP_COMMAND = (sys.executable, "-P", "-m", "rerank_proxy.app.process")
+"""`-P`: no module is looked for in the working directory, which may be that of a model."""
+
+_DIRECTORY_PREFIX = "rerank-proxy."
+_MAX_SOCKET_PATH = 107
+"""Bytes of a UNIX socket's path, which the system limits (`sun_path`)."""
+_STEADY_S = 60.0
+"""An application that lived this long had started well: its death is no repetition of the one before."""
+_MAX_RESTART_DELAY_S = 10.0
+_APP_STOP_TIMEOUT_S = 5.0
+
+
+class StartError(Exception):
+    """The proxy cannot start. The message is one line for people."""
+
+
+def serve(settings: Settings) -> int:
+    """Run until a signal says stop; returns the exit status."""
+    configure(settings.log_level)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(Supervisor(settings).run())
+
+
+def restart_delay_s(quick_deaths: int) -> float:
+    """Seconds before the application is started again: none after its first death, then more each time."""
+    return 0.0 if quick_deaths <= 1 else min(0.5 * 2.0 ** min(quick_deaths - 2, 10), _MAX_RESTART_DELAY_S)
+
+
+class AppProcess:
+    """Keeps the application running.
+
+    It gets its orders as one JSON line: `settings`, and the paths `socket` (searches) and `control`
+    (readiness, metrics).
+    """
+
+    def __init__(
+        self, command: Sequence[str], settings: Settings, socket: Path, control: Path, metrics: EdgeMetrics
+    ) -> None:
+        self._command = command
+        self._sockets = (socket, control)
+        self._metrics = metrics
+        paths = msgspec.json.encode({"socket": str(socket), "control": str(control)})
+        self._orders = b'{"settings":%b,%b\n' % (settings.dump_with_secrets().encode(), paths[1:])
+        self._child: Child | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._keep_running())
+
+    async def stop(self, timeout_s: float) -> None:
+        """End it: in good order within the time, else by force."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._child is not None:
+            await self._child.stop(timeout_s)
+            self._ended()
+
+    async def _keep_running(self) -> None:
+        loop = asyncio.get_running_loop()
+        quick_deaths = 0
+        while True:
+            began = loop.time()
+            how = await self._run_once()
+            quick_deaths = 1 if loop.time() - began >= _STEADY_S else quick_deaths + 1
+            delay_s = restart_delay_s(quick_deaths)
+            logger.error("the reranking process %s; it is started again in %g s", how, delay_s)
+            await asyncio.sleep(delay_s)
+            self._metrics.app_restarts += 1
+
+    async def _run_once(self) -> str:
+        """Start it and wait for its end; returns how it ended."""
+        try:
+            self._child = Child(self._command, self._orders)
+        except OSError as error:
+            return f"cannot be started ({self._command[0]}: {error.strerror})"
+        self._metrics.app_up = True
+        status = await self._child.wait()
+        self._ended()
+        return f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+
+    def _ended(self) -> None:
+        self._metrics.app_up = False
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class Supervisor:
+    """One proxy, from start to end.
+
+    Args:
+        app_command: Starts the application's process.
+    """
+
+    def __init__(self, settings: Settings, app_command: Sequence[str] = APP_COMMAND) -> None:
+        self._settings = settings
+        self._app_command = app_command
+        self._draining = False
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT, then finish what is under way; a second signal stops at once.
+
+        Returns:
+            The exit status: 0; 1 when the proxy cannot start; 128 and the second signal's number.
+        """
+        raise_limit()
+        try:
+            with _directory_for_sockets() as directory:
+                return await self._run_in(directory)
+        except (StartError, ListenError) as error:
+            say(str(error))
+            return 1
+
+    async def _run_in(self, directory: Path) -> int:
+        socket, control = directory / "app.sock", directory / "control.sock"
+        length = len(str(control).encode())
+        if length > _MAX_SOCKET_PATH:
+            raise StartError(
+                f"the path of a local socket is too long ({length} bytes, at most {_MAX_SOCKET_PATH}): "
+                f"{control}; set TMPDIR to a shorter directory"
+            )
+        metrics = EdgeMetrics()
+        edge = Edge(self._settings, socket, metrics)
+        admin = Admin(AppControl(control), metrics, self._not_ready)
+        app = AppProcess(self._app_command, self._settings, socket, control, metrics)
+        stop_timeout_s = 0.0
+        signals = _catch_signals()
+        try:
+            await edge.start()
+            admin_sockets = bind(self._settings.admin.listen)
+            await admin.start(admin_sockets)
+            app.start()
+            say(
+                f"listening on {edge.address}, admin on {address_of(admin_sockets)}, "
+                f"upstream {self._settings.upstream.url}"
+            )
+            self._log_open_files(edge.max_connections)
+            await signals.get()
+            status = await self._drain(edge, signals)
+            stop_timeout_s = _APP_STOP_TIMEOUT_S if status == 0 else 0.0
+            return status
+        finally:
+            await edge.stop()
+            await app.stop(stop_timeout_s)
+            await admin.stop()
+
+    def _log_open_files(self, max_connections: int) -> None:
+        files, wanted = open_files(), self._settings.edge.max_connections
+        if max_connections < wanted:
+            logger.warning(
+                "the limit of open files (%s) allows %d client connections at once, not the %d of "
+                "[edge.max_connections]: further ones wait; raise the limit, or lower the setting",
+                files,
+                max_connections,
+                wanted,
+            )
+        else:
+            logger.info("at most %s open files and %d client connections", files, max_connections)
+
+    def _not_ready(self) -> str | None:
+        return "the proxy is stopping" if self._draining else None
+
+    async def _drain(self, edge: Edge, signals: "asyncio.Queue[signal.Signals]") -> int:
+        """Finish what is under way, unless a further signal comes."""
+        self._draining = True
+        finishing = asyncio.create_task(self._finish(edge))
+        interrupted = asyncio.create_task(signals.get())
+        await asyncio.wait({finishing, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        if finishing.done():
+            interrupted.cancel()
+            finishing.result()
+            return 0
+        finishing.cancel()
+        number = interrupted.result()
+        logger.warning("%s again: stopping at once", number.name)
+        return 128 + number
+
+    async def _finish(self, edge: Edge) -> None:
+        lifecycle = self._settings.lifecycle
+        logger.info("stopping: requests under way may finish within %g s", lifecycle.shutdown_timeout_s)
+        await asyncio.sleep(lifecycle.drain_delay_s)  # the listener still accepts
+        if not await edge.drain(lifecycle.shutdown_timeout_s):
+            logger.warning(
+                "some requests were not finished within [lifecycle.shutdown_timeout_s: %gs] and are cut off",
+                lifecycle.shutdown_timeout_s,
+            )
+
+
+def _directory_for_sockets() -> OwnedDirectory:
+    """Make one that only this user may enter, and remove those of proxies that were killed."""
+    try:
+        parent = Path(tempfile.gettempdir())
+        remove_leftovers(parent, _DIRECTORY_PREFIX)
+        return OwnedDirectory(parent, _DIRECTORY_PREFIX)
+    except OSError as error:
+        raise StartError(
+            f"no directory for local sockets: {error.strerror}; set TMPDIR to a writable one"
+        ) from None
+
+
+def _catch_signals() -> "asyncio.Queue[signal.Signals]":
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    return signals

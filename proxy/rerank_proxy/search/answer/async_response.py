@@ -1,0 +1,184 @@
+"""What `_async_search` answers: a search's own answer in an ``AsyncSearchResponse``, or its status."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.upstream.protocol import Reply
+from rerank_proxy.xcontent.pretty import pretty_print
+from rerank_proxy.xcontent.splicing import Printer, members
+
+_compact: Final = Printer(pretty=False)
+_SHARDS: Final = ("total", "successful", "skipped", "failed")
+_PARTIAL_CLUSTERS: Final = ("skipped", "running", "partial", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncResult:
+    """How a search ended.
+
+    Attributes:
+        status: The HTTP status of an answer with this result.
+        response: The search's own answer, compact; None when it failed.
+        error: Why it failed, as JSON.
+        headers: For every answer with this result.
+    """
+
+    status: int
+    response: bytes | None
+    error: bytes | None = None
+    headers: Sequence[tuple[str, str]] = ()
+
+    @property
+    def size(self) -> int:
+        return len(self.response or b"") + len(self.error or b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A search as it is now.
+
+    `id` is None when it is not kept, `result` while it runs. Times are milliseconds since the epoch, `took`
+    is those since its start.
+    """
+
+    id: str | None
+    start_time: int
+    expiration_time: int
+    took: int
+    result: AsyncResult | None
+
+
+def completed(answer: bytes, headers: Iterable[tuple[str, str]]) -> AsyncResult:
+    return AsyncResult(200, answer, headers=tuple(headers))
+
+
+def failed(failure: ElasticsearchError) -> AsyncResult:
+    return _failed(failure.status, _compact.value(failure.cause.render()))
+
+
+def refused(reply: Reply) -> AsyncResult:
+    """An error that upstream answered an inner search with."""
+    warnings = tuple((name, value) for name, value in reply.headers if name.lower() == "warning")
+    return _failed(reply.status, _cause_of(reply), warnings)
+
+
+def unstorable(failure: ElasticsearchError) -> AsyncResult:
+    """In place of a result that cannot be kept (``AsyncSearchResponse#convertToFailure``)."""
+    return AsyncResult(failure.status, None, _compact.value(failure.cause.render()))
+
+
+def _failed(status: int, cause: bytes, headers: Sequence[tuple[str, str]] = ()) -> AsyncResult:
+    """In the wrapper that ``AsyncSearchTask`` puts around every failure of its search."""
+    wrapper = {"type": b'"status_exception"', "reason": b'"error while executing search"', "caused_by": cause}
+    return AsyncResult(status, None, _compact.object(wrapper, 0), headers)
+
+
+def _cause_of(reply: Reply) -> bytes:
+    """The exception in an error body, which lists root causes only at the top."""
+    try:
+        failure = members(reply.body)["error"]
+        if failure.startswith(b"{"):
+            return _compact.object({k: v for k, v in members(failure).items() if k != "root_cause"}, 0)
+    except (ElasticsearchError, KeyError, TypeError, ValueError):
+        pass
+    reason = f"upstream answered an inner search with status {reply.status}"
+    return _compact.value({"type": "status_exception", "reason": reason})
+
+
+def print_search(progress: Progress, *, pretty: bool, human: bool, total_as_int: bool = False) -> bytes:
+    """``AsyncSearchResponse#toXContentChunked``.
+
+    Args:
+        total_as_int: For the partial response of a search that still runs; one that ended has it as it is.
+    """
+    result = progress.result
+    body = {"id": _json(progress.id)} if progress.id is not None else {}
+    body["is_partial"] = _json(_is_partial(result))
+    body["is_running"] = _json(result is None)
+    body |= _times(progress, human)
+    if result is None:
+        body["response"] = _partial_response(progress.took, total_as_int)
+    elif result.response is not None:
+        body["response"] = result.response
+    elif result.error is not None:
+        body["error"] = result.error
+    return _print(body, pretty)
+
+
+def print_status(progress: Progress, *, pretty: bool, human: bool) -> bytes:
+    """``AsyncStatusResponse#toXContent``."""
+    result = progress.result
+    body = {
+        "id": _json(progress.id),
+        "is_running": _json(result is None),
+        "is_partial": _json(_is_partial(result)),
+    }
+    body |= _times(progress, human)
+    response = members(result.response) if result is not None and result.response is not None else {}
+    shards = members(response.get("_shards", b"{}"))
+    body["_shards"] = _compact.object({name: shards.get(name, b"0") for name in _SHARDS}, 0)
+    if "_clusters" in response:
+        body["_clusters"] = response["_clusters"]
+    if result is not None:
+        body["completion_status"] = _json(result.status)
+    return _print(body, pretty)
+
+
+def print_acknowledged(*, pretty: bool) -> bytes:
+    """``AcknowledgedResponse``."""
+    return _print({"acknowledged": b"true"}, pretty)
+
+
+def _is_partial(result: AsyncResult | None) -> bool:
+    """``MutableSearchResponse``: of a search that ended, only remote clusters make the answer partial."""
+    if result is None or result.response is None:
+        return True
+    clusters = members(members(result.response).get("_clusters", b"{}"))
+    return any(clusters.get(name, b"0") != b"0" for name in _PARTIAL_CLUSTERS)
+
+
+def _times(progress: Progress, human: bool) -> dict[str, bytes]:
+    times = {"start_time": progress.start_time, "expiration_time": progress.expiration_time}
+    if progress.result is not None and progress.result.response is not None:
+        times["completion_time"] = progress.start_time + int(members(progress.result.response)["took"])
+    printed: dict[str, bytes] = {}
+    for name, millis in times.items():
+        if human:
+            printed[name] = _json(_instant(millis))
+        printed[f"{name}_in_millis"] = _json(millis)
+    return printed
+
+
+def _instant(millis: int) -> str:
+    moment = datetime.fromtimestamp(millis // 1000, UTC).replace(microsecond=millis % 1000 * 1000)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _partial_response(took: int, total_as_int: bool) -> bytes:
+    """``MutableSearchResponse#buildResponse``, before the first shard has answered."""
+    return _compact.value(
+        {
+            "took": took,
+            "timed_out": False,
+            "terminated_early": False,
+            "num_reduce_phases": 0,
+            "_shards": dict.fromkeys(_SHARDS, 0),
+            "hits": {
+                "total": 0 if total_as_int else {"value": 0, "relation": "gte"},
+                "max_score": None,
+                "hits": [],
+            },
+        }
+    )
+
+
+def _json(value: Any) -> bytes:
+    return _compact.value(value)
+
+
+def _print(body: Mapping[str, bytes], pretty: bool) -> bytes:
+    printed = _compact.object(body, 0)
+    return pretty_print(printed) + b"\n" if pretty else printed

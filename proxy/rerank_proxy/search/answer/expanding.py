@@ -1,0 +1,45 @@
+"""`inner_hits` of a request's `collapse`, which native looks up in searches of their own.
+
+These have the request's routing and options for indices, which are not allowed in the point in time that they
+run in (``ExpandSearchPhase``, ``SearchRequest#validate``).
+"""
+
+from typing import Final
+
+from rerank_proxy.errors import Cause, ElasticsearchError, validation_error
+from rerank_proxy.search.language.request import SearchRequest
+from rerank_proxy.search.language.validation import expansion_complaints
+from rerank_proxy.search.run import AN_INNER_SEARCH
+from rerank_proxy.upstream.protocol import reading
+from rerank_proxy.xcontent.splicing import elements, members
+
+_PHASE: Final = {"phase": "expand", "grouped": True, "failed_shards": []}
+
+
+def complaints_of_expansion(request: SearchRequest) -> list[str]:
+    """What is wrong with the searches that would expand one hit; nothing where none is expanded."""
+    collapse = request.others.get("collapse")
+    complaints = [] if collapse is None else expansion_complaints(request.params)
+    if collapse is None or not complaints:
+        return []
+    inner_hits = members(collapse).get("inner_hits", b"[]")
+    kinds = len(elements(inner_hits)) if inner_hits.startswith(b"[") else 1
+    return complaints * kinds
+
+
+def check_expanded(complaints: list[str], answer: bytes) -> None:
+    """Refuse hits that native cannot expand.
+
+    Args:
+        complaints: For each of them.
+        answer: Of the final search.
+
+    Raises:
+        ElasticsearchError: 400.
+    """
+    with reading(AN_INNER_SEARCH):
+        hits = len(elements(members(members(answer)["hits"])["hits"]))
+    if hits:
+        inner = validation_error(complaints * hits).cause
+        cause = Cause("search_phase_execution_exception", "failed to expand hits", _PHASE, caused_by=inner)
+        raise ElasticsearchError(400, cause)

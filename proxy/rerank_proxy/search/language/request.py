@@ -1,0 +1,182 @@
+"""A search with a compound retriever, body and URL together, validated as ``SearchRequest#validate`` does."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from rerank_proxy.errors import error, validation_error
+from rerank_proxy.search.language.grammar import (
+    SearchBody,
+    TrackTotalHits,
+    check_from,
+    check_size,
+    check_total,
+    parse_search_body,
+)
+from rerank_proxy.search.language.retrievers import CompoundRetriever, effective_min_score
+from rerank_proxy.search.language.validation import Whole, tree_failures, whole_failures
+from rerank_proxy.xcontent.params import Params
+from rerank_proxy.xcontent.source import Node, parse_array
+from rerank_proxy.xcontent.time_value import TimeValue, time_param
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """What the client asked for, with the URL's values over the body's, as ``RestSearchAction`` does it.
+
+    Attributes:
+        index: The index expression as it stands in the URL, percent-encoding and all; None for all indices.
+        size: Hits asked for; None when neither body nor URL names it.
+        min_score: The top-level one, on the final scores.
+        timeout: For the query phase of the last search; it is among `params` or `others`, too.
+        body: The client's text, to which the positions in Elasticsearch's parse errors refer.
+    """
+
+    index: str | None
+    params: Params
+    retriever: CompoundRetriever
+    size: int | None
+    from_: int
+    track_total_hits: TrackTotalHits | None
+    min_score: float | None
+    timeout: TimeValue | None
+    others: Mapping[str, bytes]
+    body: bytes
+
+    @property
+    def total_as_int(self) -> bool:
+        return self.params.flag("rest_total_hits_as_int")
+
+    def asks(self, option: str) -> bool:
+        """Whether a boolean option is set, in the URL or else in the body."""
+        if option in self.params:
+            return self.params.flag(option)
+        return self.others.get(option) in (b"true", b'"true"')
+
+    @property
+    def aggregates(self) -> bool:
+        return "aggs" in self.others or "aggregations" in self.others
+
+    @property
+    def filters_scores(self) -> bool:
+        """Whether the final search leaves out what scores as little as the tail."""
+        return self.final_min_score is not None and self.final_min_score > 0
+
+    @property
+    def page_size(self) -> int:
+        """Hits asked for; by default the whole window."""
+        return self.retriever.rank_window_size if self.size is None else self.size
+
+    @property
+    def final_min_score(self) -> float | None:
+        """What the final search filters by: a retriever's `min_score` replaces the top-level one."""
+        min_score = effective_min_score(self.retriever)
+        return self.min_score if min_score is None else min_score
+
+
+def parse_search(
+    index: str | None, params: Params, body: bytes | Node, *, evaluate: Collection[str] = frozenset()
+) -> SearchRequest | None:
+    """Read and validate a search; None when it does not rerank and is none of ours.
+
+    Args:
+        body: Its bytes, or what `source.parse` made of them.
+        evaluate: Types of retrievers that upstream does not know. A search with one of them is ours too,
+            unless it has others that only upstream knows.
+
+    Raises:
+        ElasticsearchError: 400, as Elasticsearch words it.
+    """
+    parsed = parse_search_body(body, evaluate)
+    if parsed is None:
+        return None
+    text = body.body if isinstance(body, Node) else body
+    request = _with_url_values(index, params, parsed, text)
+    _check_total_as_int(request)
+    _check_search_type(request)
+    _check_round_trips(request)
+    _validate(request)
+    return request
+
+
+def _with_url_values(index: str | None, params: Params, body: SearchBody, text: bytes) -> SearchRequest:
+    size, from_ = params.integer("size"), params.integer("from")
+    return SearchRequest(
+        index=index if index is not None else _index_param(params),
+        params=params,
+        retriever=body.retriever,
+        size=body.size if size is None else check_size(size),
+        from_=(body.from_ or 0) if from_ is None else check_from(from_),
+        timeout=_url_timeout(params, body.timeout),
+        track_total_hits=_url_total(params, body.track_total_hits),
+        min_score=body.min_score,
+        others=body.others,
+        body=text,
+    )
+
+
+def _index_param(params: Params) -> str | None:
+    """The index expression as a query parameter, in the form of a path segment."""
+    index = params.get("index")
+    return quote(index, safe="") if index else None
+
+
+def _url_timeout(params: Params, in_body: TimeValue | None) -> TimeValue | None:
+    timeout = time_param(params, "timeout")
+    return in_body if timeout is None else timeout
+
+
+def _url_total(params: Params, in_body: TrackTotalHits | None) -> TrackTotalHits | None:
+    text = params.get("track_total_hits")
+    if text is None:
+        total = in_body
+    elif text in ("true", "false"):
+        total = text == "true"
+    else:
+        total = check_total(params.integer("track_total_hits") or 0)
+    if total is None and params.flag("rest_total_hits_as_int"):
+        return True
+    return total
+
+
+def _check_total_as_int(request: SearchRequest) -> None:
+    limit = request.track_total_hits
+    if request.total_as_int and limit is not None and not isinstance(limit, bool):
+        reason = (
+            "[rest_total_hits_as_int] cannot be used if the tracking of total hits is not accurate, "
+            f"got {limit}"
+        )
+        raise error(400, "illegal_argument_exception", reason)
+
+
+def _check_search_type(request: SearchRequest) -> None:
+    knn = request.others.get("knn", b"[]")
+    if "search_type" in request.params and (not knn.startswith(b"[") or parse_array(knn)):
+        reason = (
+            "cannot set [search_type] when using [knn] search, since the search type is determined "
+            "automatically"
+        )
+        raise error(400, "illegal_argument_exception", reason)
+
+
+def _check_round_trips(request: SearchRequest) -> None:
+    """``RestSearchAction#preparePointInTime``, which does not wait for what validation finds."""
+    if "pit" in request.others and request.params.flag("ccs_minimize_roundtrips"):
+        raise validation_error(["[ccs_minimize_roundtrips] cannot be used with point in time"])
+
+
+def _validate(request: SearchRequest) -> None:
+    whole = Whole(
+        request.index,
+        request.params,
+        request.size,
+        request.from_,
+        request.track_total_hits,
+        request.others,
+    )
+    failures = [
+        *tree_failures(request.retriever, request.size, scrolls="scroll" in request.params),
+        *whole_failures(whole),
+    ]
+    if failures:
+        raise validation_error(failures)

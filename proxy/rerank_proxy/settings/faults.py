@@ -1,0 +1,136 @@
+"""All that is wrong with settings, a line each, in the words of those who write them."""
+
+import copy
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from rerank_proxy.settings.guesses import hint, hint_for_key
+from rerank_proxy.settings.rows import is_secret
+from rerank_proxy.settings.sections import Settings
+from rerank_proxy.settings.values import SECRET
+
+_MAX_VALUE: Final = 200
+"""Characters of a value that are repeated."""
+_OF_A_NAME: Final = "[key]"
+"""Ends the place of a problem with a name, not with what it names."""
+_WORDS: Final[Mapping[str, str]] = {
+    "bool_parsing": "expected true or false",
+    "bool_type": "expected true or false",
+    "byte_size": "expected a size, such as 100MiB",
+    "byte_size_unit": "expected a size, such as 100MiB",
+    "dict_type": "expected a mapping",
+    "finite_number": "expected a number that is finite",
+    "float_parsing": "expected a number",
+    "float_type": "expected a number",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "int_from_float": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_parsing_size": "expected a smaller number",
+    "int_type": "expected a whole number",
+    "missing": "is required",
+    "model_type": "expected a mapping of settings",
+    "path_type": "expected a path",
+    "string_too_short": "must not be empty",
+    "string_type": "expected text",
+    "tuple_type": "expected a list",
+}
+"""By the type of a problem as pydantic names it."""
+
+Subject = Callable[[Sequence[str]], str]
+"""What a fault of a key is told of: the key, with where it was given."""
+
+
+def faults_of(values: Mapping[str, Any], subject: Subject) -> Iterator[str]:
+    """What is wrong is left out, to see what is wrong with the rest: some things are only looked at when all
+    below them is right."""
+    rest = copy.deepcopy(dict(values))
+    told: set[tuple[str, ...]] = set()
+    while problems := _problems(rest):
+        for problem in problems:
+            key = tuple(map(str, problem["loc"]))
+            if key not in told:
+                yield _told(problem, key, subject)
+            told.add(key)
+        left_out = [_leave_out(rest, problem) for problem in problems]
+        if not any(left_out):
+            return
+    yield from _unknown_models(values, subject)
+
+
+def _problems(values: Mapping[str, Any]) -> list[ErrorDetails]:
+    try:
+        Settings(**values)
+    except ValidationError as error:
+        return error.errors()
+    return []
+
+
+def _leave_out(values: dict[Any, Any], problem: ErrorDetails) -> bool:
+    """Remove what has the problem; whether there was anything to remove."""
+    path = problem["loc"][:-1] if problem["type"] == "missing" else problem["loc"]
+    for number, part in enumerate(path, 1):
+        if part not in values:
+            return False
+        if number == len(path) or not isinstance(values[part], dict):
+            del values[part]
+            return True
+        values = values[part]
+    return False
+
+
+def _told(problem: ErrorDetails, key: Sequence[str], subject: Subject) -> str:
+    kind, value = problem["type"], problem["input"]
+    if kind == "missing":
+        return f"{subject(key)} {_WORDS[kind]}"
+    if kind == "extra_forbidden":
+        return f"{subject(key)}: unknown setting{hint_for_key(key)}"
+    if key[-1] == _OF_A_NAME:
+        return f"{subject(key[:-1])}: a name must be text; put it in quotes"
+    text = _text(problem)
+    shown = text.startswith(("expected", "must")) and kind != SECRET and not is_secret(list(key))
+    return f"{subject(key)}: {text}{_but(value) if shown else ''}{_alternative(problem)}"
+
+
+def _text(problem: ErrorDetails) -> str:
+    limits = problem.get("ctx", {})
+    if problem["type"] == "literal_error":
+        return f"expected {', '.join(_choices(problem)[:-1])} or {_choices(problem)[-1]}"
+    words = _WORDS.get(problem["type"])
+    return problem["msg"].removeprefix("Value error, ") if words is None else words.format_map(limits)
+
+
+def _choices(problem: ErrorDetails) -> list[str]:
+    return re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+
+
+def _alternative(problem: ErrorDetails) -> str:
+    known = _choices(problem) if problem["type"] == "literal_error" else ()
+    return hint(str(problem["input"]), known)
+
+
+def _but(value: Any) -> str:
+    """What there is instead, where a line has room for it."""
+    if value is None:
+        return ", but it has no value"
+    if not isinstance(value, str | int | float):
+        return ""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f", not [{text if len(text) <= _MAX_VALUE else text[:_MAX_VALUE] + '…'}]"
+
+
+def _unknown_models(values: Mapping[str, Any], subject: Subject) -> Iterator[str]:
+    models, endpoints = values.get("models", {}), values.get("endpoints", {})
+    if not isinstance(models, Mapping) or not isinstance(endpoints, Mapping):
+        return
+    known = list(map(str, models))
+    for inference_id, endpoint in endpoints.items():
+        model = endpoint.get("model") if isinstance(endpoint, Mapping) else endpoint
+        if isinstance(model, str) and model and model not in known:
+            others = f"; known: {', '.join(sorted(known))}" if known else "; none is configured"
+            key = ("endpoints", str(inference_id), "model")
+            yield f"{subject(key)}: no model [{model}] under [models]{hint(model, known) or others}"

@@ -1,0 +1,113 @@
+"""The table row by row: what the command line, the pages and the messages are made of."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ByteSize, SecretStr
+
+from rerank_proxy.settings.sections import Settings
+from rerank_proxy.settings.values import SHORT_FORMS
+
+ENV_PREFIX = "RERANK_PROXY_"
+ENV_DELIMITER = "__"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: a leaf setting and where it can be given."""
+
+    path: tuple[str, ...]
+    description: str
+    default: Any
+    required: bool
+    per_entry: bool
+    """True below `models` and `endpoints`: the second part of the path is a name of the user's choice."""
+    secret: bool = False
+    """True for what is shown nowhere. It has no option, since any user can read command lines."""
+
+    @property
+    def key(self) -> str:
+        return ".".join(self.path)
+
+    @property
+    def default_text(self) -> str:
+        """The default as one would write it in the file."""
+        if isinstance(self.default, ByteSize):
+            return self.default.human_readable().replace(".0", "")
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        if isinstance(self.default, tuple):
+            return ",".join(self.default)
+        return str(self.default)
+
+    @property
+    def environment(self) -> str | None:
+        return None if self.per_entry else ENV_PREFIX + ENV_DELIMITER.join(self.path).upper()
+
+    @property
+    def option(self) -> str | None:
+        if self.per_entry or self.secret:
+            return None
+        short = len(self.path) == 2 and SHORT_FORMS.get(self.path[0]) == self.path[1]
+        return "--" + "-".join(self.path[:1] if short else self.path).replace("_", "-")
+
+
+def table() -> Iterator[Setting]:
+    """Every leaf setting in the order of this file."""
+    yield from _rows(Settings, (), False)
+
+
+def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Iterator[Setting]:
+    for name, field in model.model_fields.items():
+        section = section_of(field.annotation)
+        if section is None:
+            default = None if field.is_required() else field.get_default(call_default_factory=True)
+            yield Setting(
+                (*path, name),
+                field.description or "",
+                default,
+                field.is_required(),
+                per_entry,
+                holds_secret(field.annotation),
+            )
+        elif get_origin(field.annotation) is dict:
+            yield from _rows(section, (*path, name, "NAME"), True)
+        else:
+            yield from _rows(section, (*path, name), per_entry)
+
+
+def known_keys(path: list[str]) -> list[str]:
+    return list(model_at(path).model_fields)
+
+
+def is_secret(path: list[str]) -> bool:
+    field = model_at(path[:-1]).model_fields.get(path[-1]) if path else None
+    return field is not None and holds_secret(field.annotation)
+
+
+def holds_secret(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(holds_secret(field.annotation) for field in annotation.model_fields.values())
+    return annotation is SecretStr or any(map(holds_secret, get_args(annotation)))
+
+
+def model_at(path: list[str]) -> type[BaseModel]:
+    model: type[BaseModel] = Settings
+    for key in path:
+        field = model.model_fields.get(key)
+        inner = section_of(field.annotation) if field else None
+        if inner is not None:
+            model = inner
+        # A key that is no field is the name of an entry in a mapping: stay with the mapping's value type.
+    return model
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The `Section` inside a field's annotation, also as the value type of a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in reversed(get_args(annotation)):
+        if (inner := section_of(argument)) is not None:
+            return inner
+    return None

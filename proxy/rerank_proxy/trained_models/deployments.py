@@ -1,0 +1,315 @@
+"""Deployments: which uploaded models are kept ready, with what, and what they are asked."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from rerank_proxy.engine import (
+    DeadlineExceededError,
+    EngineClosedError,
+    EngineError,
+    ModelFailedError,
+    QueueFullError,
+    UnknownModelError,
+)
+from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.files.names import without_directories
+from rerank_proxy.trained_models.catalogue import Catalogue, now_ms
+from rerank_proxy.trained_models.directory import ModelDirectory
+from rerank_proxy.trained_models.engine_port import ModelEngine, deadline_in
+from rerank_proxy.trained_models.failures import (
+    bad_request,
+    conflict,
+    missing_deployment,
+    not_found,
+    rejected,
+    status_error,
+)
+from rerank_proxy.trained_models.requests.config import TrainedModelConfig
+from rerank_proxy.trained_models.requests.deployments import (
+    Deployment,
+    StartRequest,
+    StopRequest,
+    UpdateRequest,
+)
+from rerank_proxy.trained_models.requests.infer import Inferred, InferRequest
+
+logger = logging.getLogger(__name__)
+
+NODE: Final = "rerank-proxy"
+"""The id of the one node that models are allocated to."""
+
+_TEXTS_AT_ONCE: Final = 256
+"""Of one request: several batches, and not so many that beginning them would hold up others."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What `_infer` was asked of a deployment since the process began; times in epoch milliseconds."""
+
+    inferences: int = 0
+    failures: int = 0
+    cached: int = 0
+    last_access: int | None = None
+
+
+class Deployments(Mapping[str, Deployment]):
+    """All started deployments by id. Belongs to the event loop that starts it.
+
+    Args:
+        clock: Milliseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        directory: ModelDirectory,
+        engine: ModelEngine,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        self._catalogue = catalogue
+        self._directory = directory
+        self._engine = engine
+        self._clock = clock
+        self._started: dict[str, Deployment] = {}
+        self._proven: set[str] = set()
+        self._saving: set[asyncio.Task[None]] = set()
+        self._usage: dict[str, Usage] = {}
+        self._writing = asyncio.Lock()
+
+    def __getitem__(self, deployment_id: str) -> Deployment:
+        return self._started[deployment_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._started))
+
+    def __len__(self) -> int:
+        return len(self._started)
+
+    async def restore(self) -> None:
+        """Start what was started when the last process ended, and had been ready."""
+        self._catalogue.on_ready = self._is_ready
+        for deployment in await asyncio.to_thread(self._directory.read_deployments):
+            if self._catalogue.is_whole(deployment.model_id):
+                self._proven.add(deployment.deployment_id)
+                self._keep(deployment)
+
+    async def close(self) -> None:
+        """Let what is being written be written."""
+        await asyncio.gather(*self._saving, return_exceptions=True)
+
+    def of_model(self, model_id: str) -> list[Deployment]:
+        return [each for each in self.values() if each.model_id == model_id]
+
+    def usage(self, deployment_id: str) -> Usage:
+        return self._usage[deployment_id]
+
+    def state(self, deployment: Deployment) -> tuple[str, str | None]:
+        """`started`, `starting` or `failed`, and why."""
+        status = self._engine.status().get(deployment.model_id)
+        if status is None or status.state == "failed":
+            return "failed", None if status is None else without_directories(status.detail)
+        return ("starting" if status.state == "loading" else "started"), None
+
+    async def start(self, request: StartRequest) -> Deployment:
+        """Keep a model ready, and wait for it as the request says.
+
+        Raises:
+            ElasticsearchError: There is such a deployment, the model is not there as a whole, it cannot be
+                loaded, or not in time; in the last case it goes on loading.
+        """
+        deadline = deadline_in(request.timeout.nanos / 1e9)
+        deployment_id, model_id = request.deployment_id, request.model_id
+        if deployment_id in self._started:
+            raise bad_request(
+                "Could not start model deployment because an existing deployment with the same id "
+                f"[{deployment_id}] exist"
+            )
+        config = self._catalogue.get(model_id)
+        if deployment_id != model_id and self._catalogue.find(deployment_id) is not None:
+            raise bad_request(
+                f"Deployment id [{deployment_id}] is the same as an another model which is not the model "
+                "being deployed. Deployment id can be the same as the model being deployed but cannot match "
+                "a different model"
+            )
+        self._catalogue.check_whole(model_id)
+        deployment = request.deployment(config.size, self._clock())
+        self._engine.allow(model_id)
+        self._keep(deployment)
+        if request.wait_for != "starting":
+            await self._wait(request, deadline)
+        if deployment_id in self._started and self._engine.status()[model_id].state == "ready":
+            self._proven.add(deployment_id)
+            await self._write()
+        return deployment
+
+    async def update(self, deployment_id: str, request: UpdateRequest) -> Deployment:
+        """Raises:
+        ElasticsearchError: 404, 409 while it starts, or 400 for what it cannot become.
+        """
+        deployment = self._started.get(deployment_id)
+        if deployment is None:
+            raise missing_deployment(deployment_id)
+        updated = request.applied_to(deployment)
+        if updated == deployment:
+            return deployment
+        if self.state(deployment)[0] != "started":
+            raise conflict("cannot update deployment that is not in [started] state")
+        self._keep(updated)
+        await self._write()
+        return updated
+
+    async def stop(self, request: StopRequest) -> None:
+        """Raises:
+        ElasticsearchError: 404, where the request wants one.
+        """
+        if request.deployment_id in self._started:
+            self._drop(request.deployment_id)
+            await self._write()
+        elif not request.allow_no_match:
+            raise missing_deployment(request.deployment_id)
+
+    async def stop_model(self, model_id: str) -> None:
+        """Stop all deployments of a model."""
+        for deployment in self.of_model(model_id):
+            self._drop(deployment.deployment_id)
+        await self._write()
+
+    def find(self, name: str) -> Deployment | None:
+        """By its own id, else one of the model with that id."""
+        return self._started.get(name) or next(iter(self.of_model(name)), None)
+
+    async def infer(self, name: str, request: InferRequest) -> tuple[TrainedModelConfig, list[Inferred]]:
+        """Score documents.
+
+        Args:
+            name: Of a deployment or a model.
+
+        Raises:
+            ElasticsearchError: There is none of that name, it is not deployed, the documents are not such as
+                the model takes, or it does not answer in time.
+        """
+        deployment = self.find(name)
+        if deployment is None:
+            raise self._not_deployed(name)
+        config = self._catalogue.get(deployment.model_id)
+        query, texts = request.query(config), request.texts(config)
+        if len(texts) > deployment.queue_capacity:
+            raise rejected("inference process queue is full. Unable to execute command")
+        usage = self._usage[deployment.deployment_id]
+        usage.last_access = self._clock()
+        try:
+            results = await self._score(deployment.model_id, query, texts, request)
+        except ElasticsearchError:
+            usage.failures += len(texts)
+            raise
+        usage.inferences += len(texts)
+        usage.cached += sum(result.cached for result in results)
+        return config, results
+
+    async def _score(
+        self, model_id: str, query: str, texts: list[str], request: InferRequest
+    ) -> list[Inferred]:
+        """One call for each text, as each has its own result; the engine makes batches of them."""
+        deadline = deadline_in(request.timeout.nanos / 1e9)
+
+        async def one(text: str) -> Inferred:
+            reranked = await self._engine.rerank(model_id, query, [text], deadline)
+            return Inferred(reranked.scores[0], reranked.truncated > 0, reranked.cached > 0)
+
+        results = []
+        try:
+            for first in range(0, len(texts), _TEXTS_AT_ONCE):
+                async with asyncio.TaskGroup() as group:
+                    some = texts[first : first + _TEXTS_AT_ONCE]
+                    tasks = [group.create_task(one(text)) for text in some]
+                results += [task.result() for task in tasks]
+        except ExceptionGroup as failed:
+            reason = failed.exceptions[0]
+            raise _in_natives_words(
+                reason, f"timeout [{request.timeout}] waiting for inference result"
+            ) from reason
+        return results
+
+    async def _wait(self, request: StartRequest, deadline: float) -> None:
+        deployment_id = request.deployment_id
+        try:
+            await self._engine.wait_ready(request.model_id, deadline)
+        except DeadlineExceededError:
+            raise error(
+                408,
+                "model_deployment_timeout_exception",
+                f"Timed out after [{request.timeout}] waiting for trained model deployment "
+                f"[{deployment_id}] to start. Use the trained model stats API to track the state of the "
+                "deployment and try again once it has started.",
+            ) from None
+        except EngineError as failure:
+            if deployment_id in self._started:
+                self._drop(deployment_id)
+                await self._write()
+            if isinstance(failure, UnknownModelError):  # it was deleted meanwhile
+                raise missing_deployment(deployment_id) from None
+            raise status_error(
+                500,
+                "Could not start trained model deployment, the following nodes failed with errors "
+                f"[{{{NODE}={without_directories(str(failure))}}}]",
+            ) from None
+
+    def _keep(self, deployment: Deployment) -> None:
+        self._started[deployment.deployment_id] = deployment
+        self._usage.setdefault(deployment.deployment_id, Usage())
+        self._engine.demand(
+            deployment.model_id,
+            _holder(deployment.deployment_id),
+            deployment.threads,
+            keep_loaded=deployment.keep_loaded,
+        )
+
+    def _is_ready(self, model_id: str) -> None:
+        """Only now a start is kept: what had no end while it was loading must not be begun at each start."""
+        ready = {each.deployment_id for each in self.of_model(model_id)}
+        if ready - self._proven:
+            self._proven |= ready
+            task = asyncio.get_running_loop().create_task(self._write())
+            self._saving.add(task)
+            task.add_done_callback(self._saving.discard)
+
+    def _drop(self, deployment_id: str) -> None:
+        deployment = self._started.pop(deployment_id)
+        self._proven.discard(deployment_id)
+        del self._usage[deployment_id]
+        self._engine.release(deployment.model_id, _holder(deployment_id))
+
+    async def _write(self) -> None:
+        async with self._writing:
+            proven = [each for each in self.values() if each.deployment_id in self._proven]
+            await asyncio.to_thread(self._directory.write_deployments, proven)
+
+    def _not_deployed(self, name: str) -> ElasticsearchError:
+        if self._catalogue.find(name) is None:
+            return not_found(f"Could not find trained model [{name}]")
+        return conflict(
+            f"Model [{name}] must be deployed to use. Please deploy with the start trained model deployment "
+            "API."
+        )
+
+
+def _holder(deployment_id: str) -> str:
+    """What the engine knows a deployment by: no inference id begins so."""
+    return f"deployment:{deployment_id}"
+
+
+def _in_natives_words(failure: Exception, timed_out: str) -> Exception:
+    if isinstance(failure, DeadlineExceededError):
+        return status_error(408, timed_out)
+    if isinstance(failure, QueueFullError):
+        return rejected(str(failure))
+    if isinstance(failure, ModelFailedError):
+        return conflict(f"Trained model deployment is [failed]: {without_directories(str(failure))}")
+    if isinstance(failure, EngineClosedError):
+        return status_error(503, f"inference failed: {failure}")
+    if isinstance(failure, EngineError):
+        return status_error(500, f"inference failed: {without_directories(str(failure))}")
+    return failure

@@ -1,0 +1,124 @@
+"""One request to upstream and its answer, over the connections that the edge's pool keeps."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from rerank_proxy.http.answer_reader import AnswerError, AnswerReader, TooLargeError
+from rerank_proxy.upstream.pool import Attempt, Pool, TargetError, UpstreamConnection
+
+
+class UpstreamFailedError(Exception):
+    """There is no answer, though upstream was asked. The message says in a few words what it did instead."""
+
+
+class UpstreamCall:
+    """Sends a request, at most twice, and reads the answer.
+
+    A kept connection may have been closed just before it was used again, which cannot be told from a request
+    that was carried out. So the request is repeated once, on a new connection, and only if it may be and the
+    connection was a kept one that ended before the first byte of an answer.
+
+    Args:
+        repeated: Called when the request is sent again; None: it must not be.
+    """
+
+    def __init__(
+        self, pool: Pool, request: list[bytes], max_body: int, repeated: Callable[[], None] | None
+    ) -> None:
+        self._pool: Final = pool
+        self._request: Final = request
+        self._max_body: Final = max_body
+        self._repeated = repeated
+        self._attempt: Attempt | None = None
+        self._connection: UpstreamConnection | None = None
+        self._reader = AnswerReader(max_body)
+        self._answer: asyncio.Future[AnswerReader] = asyncio.get_running_loop().create_future()
+
+    async def answer(self) -> AnswerReader:
+        """Send the request; return its complete answer.
+
+        Raises:
+            TargetError: Upstream cannot be reached.
+            UpstreamFailedError: There is none.
+            TooLargeError: It is larger than it may be.
+        """
+        try:
+            connection = self._pool.acquire()
+            if connection is not None:
+                self._send(connection)
+            else:
+                self._attempt = self._pool.connect(self)
+            return await self._answer
+        finally:
+            self._let_go()
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        connection.receiver = self
+        connection.transport.writelines(self._request)
+
+    # What the pool and the connection call
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        self._attempt = None
+        self._send(connection)
+
+    def connect_failed(self, error: TargetError) -> None:
+        self._attempt = None
+        self._fail(error)
+
+    def response_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+        except AnswerError as problem:
+            self._fail(UpstreamFailedError(str(problem)))
+        except TooLargeError as problem:
+            self._fail(problem)
+        else:
+            if self._reader.done:
+                self._succeed()
+
+    def upstream_lost(self, error: Exception | None) -> None:
+        connection, self._connection = self._connection, None
+        repeated, self._repeated = self._repeated, None
+        if repeated is not None and connection is not None and connection.reused and not self._reader.begun:
+            repeated()
+            self._attempt = self._pool.connect(self)
+            return
+        try:
+            self._reader.ended(in_order=error is None)
+        except AnswerError as problem:
+            self._fail(UpstreamFailedError(str(problem)))
+        else:
+            self._succeed()
+
+    def upstream_blocked(self) -> None:
+        """The request is in memory as a whole already."""
+
+    def upstream_unblocked(self) -> None:
+        """As above."""
+
+    def _succeed(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if self._reader.reusable:
+                self._pool.release(connection)
+            else:
+                connection.abort()
+        if not self._answer.done():
+            self._answer.set_result(self._reader)
+
+    def _fail(self, failure: Exception) -> None:
+        self._let_go()
+        if not self._answer.done():
+            self._answer.set_exception(failure)
+
+    def _let_go(self) -> None:
+        """Elasticsearch cancels a search whose connection closes."""
+        if self._attempt is not None:
+            self._attempt.abandon()
+            self._attempt = None
+        if self._connection is not None:
+            self._connection.abort()
+            self._connection = None

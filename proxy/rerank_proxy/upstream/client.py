@@ -1,0 +1,138 @@
+"""Elasticsearch over HTTP/1.1, where what is sent is just what the caller and this proxy wrote."""
+
+import asyncio
+from typing import Final
+
+from multidict import CIMultiDict
+from prometheus_client import CollectorRegistry
+
+from rerank_proxy.app.metrics import UpstreamMetrics
+from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.concurrency.offload import INLINE_BYTES, offload
+from rerank_proxy.edge.router import is_read_only
+from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.http import codings
+from rerank_proxy.http.answer_reader import AnswerReader, TooLargeError
+from rerank_proxy.http.messages import fields_of, print_head
+from rerank_proxy.settings import SearchSettings, UpstreamSettings
+from rerank_proxy.upstream.address import own_host
+from rerank_proxy.upstream.call import UpstreamCall, UpstreamFailedError
+from rerank_proxy.upstream.callers import CallerDigests
+from rerank_proxy.upstream.faults import disconnected, unreachable
+from rerank_proxy.upstream.headers import content_type_beside, for_client
+from rerank_proxy.upstream.pool import Pool, TargetError, TcpTarget
+from rerank_proxy.upstream.protocol import Reply, TooLateError, shaped
+
+_IDLE_S: Final = 15.0
+_BODILESS: Final = frozenset({"DELETE", "GET"})
+"""Methods whose requests need not say that they have no body."""
+
+
+class UpstreamClient:
+    """One pool of connections to upstream, shared by all callers."""
+
+    def __init__(
+        self, upstream: UpstreamSettings, search: SearchSettings, metrics: UpstreamMetrics | None = None
+    ) -> None:
+        target = TcpTarget.from_settings(upstream)
+        self._url = upstream.url
+        self._own_host = own_host(upstream).decode()
+        self._host = target.host_header
+        self._callers = CallerDigests()
+        self._deadline_s = search.deadline_s
+        self._max_response = search.max_response
+        self._pool = Pool(
+            target,
+            connect_timeout_s=upstream.connect_timeout_s,
+            idle_timeout_s=min(_IDLE_S, upstream.idle_timeout_s),
+            max_idle=upstream.max_idle_connections,
+        )
+        self._metrics = metrics or UpstreamMetrics(CollectorRegistry())
+
+    def for_caller(self, headers: CIMultiDict[str]) -> "CallerUpstream":
+        """Upstream as one caller sees it."""
+        if self._host is not None:
+            headers = headers.copy()
+            headers["Host"] = self._host.decode()
+        return CallerUpstream(self, headers, self._callers.of(headers))
+
+    async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
+        """Send one request; see `rerank_proxy.upstream.protocol.Upstream`."""
+        deadline = Deadline.of_setting("search.deadline_s", self._deadline_s)
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                reader = await self._call(method, target, body, headers).answer()
+                reply = await self._reply(reader)
+        except TimeoutError:
+            raise TooLateError(method, target, deadline) from None
+        except TargetError as failure:
+            raise unreachable(self._url, failure.fault) from None
+        except UpstreamFailedError as failure:
+            raise disconnected(self._url, str(failure)) from None
+        except TooLargeError:
+            raise self._too_large() from None
+        return shaped(reply, method, target)
+
+    def _call(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> UpstreamCall:
+        verb, raw_target = method.encode("ascii"), target.encode("latin-1")
+        fields = list(headers.items())
+        if "Host" not in headers:
+            fields.insert(0, ("Host", self._own_host))
+        if body or method not in _BODILESS:
+            fields.append(("Content-Length", str(len(body))))
+        head = print_head(b"%b %b HTTP/1.1" % (verb, raw_target), fields)
+        self._pool.close_unused(asyncio.get_running_loop().time())
+        repeated = self._metrics.sent_again if _may_be_repeated(verb, raw_target) else None
+        return UpstreamCall(self._pool, [head, body] if body else [head], self._max_response, repeated)
+
+    async def _reply(self, reader: AnswerReader) -> Reply:
+        assert reader.head is not None
+        body, raw = b"".join(reader.pieces), fields_of(reader.head.raw)
+        coding = next((value for name, value in raw if name.lower() == b"content-encoding"), None)
+        if coding is not None:
+            body = await offload(INLINE_BYTES + 1, self._decoded, body, coding.decode("latin-1"))
+        return Reply(reader.head.status, for_client(raw), body)
+
+    def _decoded(self, body: bytes, coding: str) -> bytes:
+        """What upstream compressed, though it was not asked to."""
+        try:
+            return codings.decode(body, coding, self._max_response, of_request=False)
+        except ElasticsearchError as failure:
+            if failure.status == 413:
+                raise self._too_large() from None
+            raise UpstreamFailedError(f"sent a malformed answer: {failure}") from None
+
+    def _too_large(self) -> ElasticsearchError:
+        reason = (
+            f"the answer of an inner search is larger than [search.max_response: "
+            f"{self._max_response}] bytes; ask for a smaller [rank_window_size] or less [_source]"
+        )
+        return error(400, "illegal_argument_exception", reason)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+def _may_be_repeated(method: bytes, target: bytes) -> bool:
+    """What merely reads; and the end of a point in time, which is the same when it comes twice."""
+    return is_read_only(method, target) or (method == b"DELETE" and target == b"/_pit")
+
+
+class CallerUpstream:
+    """`rerank_proxy.upstream.protocol.Upstream` with the caller's own headers."""
+
+    def __init__(self, client: UpstreamClient, headers: CIMultiDict[str], caller: bytes) -> None:
+        self.caller = caller
+        self._client = client
+        self._headers = headers
+
+    async def request(self, method: str, target: str, body: bytes) -> Reply:
+        headers = self._headers
+        if body and "Content-Type" not in headers:  # the caller sent none, and this one is ours
+            headers = headers.copy()
+            headers["Content-Type"] = content_type_beside(headers.getall("Accept", []))
+        if not body and "Content-Type" in headers:
+            # Elasticsearch refuses some requests that name a media type for a body they do not have.
+            headers = headers.copy()
+            headers.popall("Content-Type")
+        return await self._client.request(method, target, body, headers)

@@ -1,0 +1,39 @@
+"""What is told of an Elasticsearch that cannot be reached or breaks off, and what to do about it."""
+
+from typing import Final
+
+from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.http.connection_faults import ConnectionFault, Kind
+
+_ADVICE: Final = {
+    Kind.AUTHORITY: "name the authority that signed it with the setting [upstream.ca_certs]",
+    Kind.HOST: "give [upstream.url] a host name that the certificate is for",
+    Kind.TIME: "have it renewed, or put the clock of this machine right",
+    Kind.NO_TLS: "when it is meant to be plain HTTP, begin [upstream.url] with http://",
+    Kind.OTHER: "check that it is running and that the setting [upstream.url] is right",
+}
+
+
+def unreachable_text(url: str, fault: ConnectionFault) -> str:
+    """One sentence: which address, what is wrong, what to do."""
+    return f"cannot connect to Elasticsearch at [{url}]: {fault.words}; {_ADVICE[fault.kind]}"
+
+
+def disconnected_text(url: str, what: str) -> str:
+    """The same, of one that was reached.
+
+    Args:
+        what: It did, in place of answering.
+    """
+    between = "check its log, and what stands between it and the proxy"
+    if url.startswith("http:"):
+        between += "; when it expects TLS, begin [upstream.url] with https://"
+    return f"Elasticsearch at [{url}] {what}; {between}"
+
+
+def unreachable(url: str, fault: ConnectionFault) -> ElasticsearchError:
+    return error(502, "connect_transport_exception", unreachable_text(url, fault))
+
+
+def disconnected(url: str, what: str) -> ElasticsearchError:
+    return error(502, "node_disconnected_exception", disconnected_text(url, what))

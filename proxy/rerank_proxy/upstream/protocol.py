@@ -1,0 +1,153 @@
+"""What the proxy asks of Elasticsearch, in the name of a caller."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import msgspec
+
+from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.errors import Cause, ElasticsearchError, encode, error
+
+_NO_HANDLER: Final = (b"no handler found for uri [", b"Incorrect HTTP method for uri [")
+_MISREAD: Final = (
+    ElasticsearchError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What reading an answer ends with that is not as it should be."""
+
+
+_MAX_ERROR: Final = 512 * 1024
+"""Bytes of an error: it is read at several places, and Elasticsearch's own are far shorter."""
+
+
+class _Exception(msgspec.Struct):
+    type: str
+
+
+class _Error(msgspec.Struct):
+    """An error's body, as far as all of them are alike."""
+
+    error: str | _Exception
+
+
+_decode_error: Final = msgspec.json.Decoder(_Error).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of upstream, its body decoded from any content coding.
+
+    The status is 200, or one of an error, whose body then is one of Elasticsearch's. `headers` keep order,
+    spelling and repeats.
+    """
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+    @property
+    def has_no_handler(self) -> bool:
+        """Whether this Elasticsearch does not have the API at all (``RestController``)."""
+        return self.status in (400, 405) and any(words in self.body for words in _NO_HANDLER)
+
+
+class UpstreamRefusedError(Exception):
+    """Upstream answered a search with an error. The client gets that answer as it is."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"upstream answered {reply.status}")
+        self.reply = reply
+
+
+class Upstream(Protocol):
+    """Elasticsearch, spoken to with one caller's credentials and headers.
+
+    Attributes:
+        caller: A digest of the credentials: equal ones have the same.
+    """
+
+    @property
+    def caller(self) -> bytes: ...
+
+    async def request(self, method: str, target: str, body: bytes) -> Reply:
+        """Send one request.
+
+        Args:
+            target: Path and query, sent as it is: one character for each byte.
+            body: JSON.
+
+        Raises:
+            ElasticsearchError: 5xx when upstream cannot be reached, does not answer in time, or answers with
+                a status that Elasticsearch does not have for such requests.
+        """
+
+
+def shaped(reply: Reply, method: str, target: str) -> Reply:
+    """Return an answer of whatever stands upstream as one of Elasticsearch's.
+
+    An error in another shape, of a gateway for example, keeps its status and loses its words.
+
+    Raises:
+        ElasticsearchError: 502, the status is neither 200 nor an error's.
+    """
+    if reply.status == 200 or (400 <= reply.status < 600 and _is_error(reply.body)):
+        return reply
+    asked = _asked(method, target)
+    reason = f"upstream answered {asked} with status [{reply.status}], and not as Elasticsearch does"
+    if not 400 <= reply.status < 600:
+        raise error(502, "status_exception", reason)
+    return replace(reply, body=encode(error(reply.status, "status_exception", reason).body()))
+
+
+class TooLateError(ElasticsearchError):
+    """504: upstream has not answered a request in time."""
+
+    def __init__(self, method: str, target: str, deadline: Deadline) -> None:
+        reason = deadline.missed(f"upstream did not answer {_asked(method, target)} in time")
+        super().__init__(504, Cause("status_exception", reason))
+
+
+def _asked(method: str, target: str) -> str:
+    return f"[{method} {target.partition('?')[0]}]"
+
+
+def _is_error(body: bytes) -> bool:
+    if len(body) > _MAX_ERROR:
+        return False
+    try:
+        _decode_error(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return _is_odd_error(body)
+    return True
+
+
+def _is_odd_error(body: bytes) -> bool:
+    try:
+        value = json.loads(body)  # which, unlike msgspec, reads unpaired surrogates
+        msgspec.convert(value, _Error)
+    except (msgspec.ValidationError, RecursionError, ValueError):
+        return False
+    return True
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Read an answer of upstream's: where it is not as it should be, the fault is there, not in the client's
+    request.
+
+    Args:
+        what: What was asked, for the message.
+
+    Raises:
+        ElasticsearchError: 502.
+    """
+    try:
+        yield
+    except _MISREAD as failure:
+        if isinstance(failure, ElasticsearchError) and failure.status >= 500:
+            raise  # not the reader's: of a request that was made meanwhile
+        reason = f"upstream answered {what} with 200, but not as Elasticsearch does"
+        raise error(502, "status_exception", reason) from failure

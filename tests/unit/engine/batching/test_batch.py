@@ -1,0 +1,36 @@
+"""Rows laid end to end, and padded again."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerank_proxy.engine.batching.batch import Batch, Row
+
+id_lists = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=1, max_size=5)
+
+
+def batch(lists: list[list[int]]) -> Batch:
+    return Batch.of(
+        [Row(np.array(ids, np.int32), np.array([each % 2 for each in ids], np.uint8), False) for ids in lists]
+    )
+
+
+@given(id_lists)
+def test_padding_keeps_every_row(lists: list[list[int]]) -> None:
+    ids, type_ids, mask = batch(lists).padded(pad_id=0)
+    for row, expected in enumerate(lists):
+        assert ids[row][mask[row]].tolist() == expected
+        assert type_ids[row][mask[row]].tolist() == [each % 2 for each in expected]
+    assert not ids[~mask].any()
+    assert mask.shape == (len(lists), max(map(len, lists)))
+    assert ids.size == batch(lists).padded_tokens
+
+
+@given(id_lists)
+def test_halves_make_the_whole(lists: list[list[int]]) -> None:
+    whole = batch(lists)
+    first, second = whole.split()
+    assert len(first) + len(second) == len(whole)
+    assert np.concatenate([first.ids, second.ids]).tolist() == whole.ids.tolist()
+    assert first.lengths.sum() == first.tokens
+    assert second.lengths.sum() == second.tokens

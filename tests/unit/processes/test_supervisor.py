@@ -1,0 +1,471 @@
+"""The supervisor as a real process, with a stand-in for the application's."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from rerank_proxy.processes.supervisor import Supervisor, restart_delay_s
+from rerank_proxy.settings import InvalidSettingsError, load
+from tests.support.processes import is_running, state
+from tests.support.raw_http import OK, TIMEOUT_S, Message, Wire, answering, connect, raw_server
+from tests.support.waiting import until_true
+
+GET = b"GET /i/_doc/1 HTTP/1.1\r\n\r\n"
+SEARCH = b"GET /i/_search?source=text_similarity_reranker HTTP/1.1\r\n\r\n"
+SLOW_SEARCH = SEARCH.replace(b"/i/", b"/slow/")
+
+
+class Supervised:
+    """A running supervisor."""
+
+    def __init__(self, process: Process, directory: Path, ports: tuple[int, int]) -> None:
+        self.process = process
+        self.directory = directory
+        self.port, self.admin_port = ports
+
+    async def ask(self, request: bytes, port: int | None = None) -> Message:
+        async with connect(port or self.port) as wire:
+            await wire.send(request)
+            return await wire.read_message()
+
+    async def probe(self, path: str) -> tuple[int, Any]:
+        answer = await self.ask(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode(), self.admin_port)
+        return answer.status, json.loads(answer.body)
+
+    async def metrics(self) -> str:
+        return (await self.ask(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n", self.admin_port)).body.decode()
+
+    async def app(self, other_than: int = 0) -> dict[str, Any]:
+        """What the application's process says about itself, once it serves."""
+        written = self.directory / "pid"
+        await until_true(
+            lambda: written.exists() and json.loads(written.read_text())["pid"] != other_than, "app"
+        )
+        info: dict[str, Any] = json.loads(written.read_text())
+        return info
+
+    async def exit_status(self) -> int:
+        return await asyncio.wait_for(self.process.wait(), TIMEOUT_S)
+
+    async def logged(self, text: str) -> None:
+        """Wait until the log says it."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(TIMEOUT_S):
+            while text not in (line := (await self.process.stderr.readline()).decode()):
+                assert line, f"the log ended without {text!r}"
+
+
+class Supervise(Protocol):
+    def __call__(self, settings: Mapping[str, Any] | None = None) -> Awaitable[Supervised]: ...
+
+
+async def launch(directory: Path, settings: Mapping[str, Any], **environment: str) -> Process:
+    values = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **settings}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.support.supervised", json.dumps(values), str(directory)),
+        stderr=PIPE,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+async def supervise(tmp_path: Path) -> AsyncIterator[Supervise]:
+    async with AsyncExitStack() as stack:
+        serve, _ = answering(OK)
+        upstream = await stack.enter_async_context(raw_server(serve))
+
+        async def start(settings: Mapping[str, Any] | None = None) -> Supervised:
+            (tmp_path / "tmp").mkdir(exist_ok=True)
+            settings = {"upstream": upstream.url, **(settings or {})}
+            process = await launch(tmp_path, settings, TMPDIR=str(tmp_path / "tmp"))
+            stack.push_async_callback(end, process)
+            assert process.stderr is not None
+            line = (await asyncio.wait_for(process.stderr.readline(), TIMEOUT_S)).decode()
+            match = re.fullmatch(
+                r"rerank-proxy: listening on 127\.0\.0\.1:(\d+), admin on 127\.0\.0\.1:(\d+), "
+                r"upstream (.*)\n",
+                line,
+            )
+            assert match is not None, line + (await process.stderr.read()).decode()
+            assert match[3] == settings["upstream"]
+            return Supervised(process, tmp_path, (int(match[1]), int(match[2])))
+
+        yield start
+
+
+async def until_not_ready(proxy: Supervised) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while (await proxy.probe("/ready"))[0] == 200:
+            pass
+
+
+def two_free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+async def end(process: Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+
+
+async def test_everything_is_served(supervise: Supervise) -> None:
+    proxy = await supervise()
+    assert (await proxy.ask(GET)).raw == OK
+    app = await proxy.app()
+    assert (await proxy.ask(SEARCH)).body == b"reranked"
+    assert await proxy.probe("/live") == (200, {"live": True})
+    status, body = await proxy.probe("/ready")
+    assert (status, body["ready"], body["models"]["minilm"]["state"]) == (200, True, "ready")
+    metrics = await proxy.metrics()
+    assert 'rerank_proxy_requests_total{code="200",kind="rerank"} 1.0' in metrics
+    assert "rerank_proxy_app_up 1.0" in metrics
+    assert "app_double 1.0" in metrics
+    directory = Path(app["socket"]).parent
+    assert directory.parent == proxy.directory / "tmp"
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert app["settings"]["upstream"]["url"].startswith("http://127.0.0.1:")
+
+    proxy.process.terminate()
+    assert await proxy.exit_status() == 0
+    assert not is_running(app["pid"])
+    assert list((proxy.directory / "tmp").iterdir()) == []
+
+
+async def test_application_that_is_killed_is_started_again(supervise: Supervise) -> None:
+    proxy = await supervise()
+    first = await proxy.app()
+    os.kill(first["pid"], signal.SIGKILL)
+    assert (await proxy.ask(GET)).raw == OK
+    second = await proxy.app(other_than=first["pid"])
+    assert (await proxy.ask(SEARCH)).body == b"reranked"
+    assert "rerank_proxy_app_restarts_total 1.0" in await proxy.metrics()
+    proxy.process.terminate()
+    assert await proxy.exit_status() == 0
+    assert not is_running(second["pid"])
+    await proxy.logged("was killed by SIGKILL")
+
+
+async def test_plain_traffic_needs_no_application(supervise: Supervise, tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    proxy = await supervise()
+    assert (await proxy.ask(GET)).raw == OK
+    assert (await proxy.ask(SEARCH)).status == 503
+    assert await proxy.probe("/live") == (200, {"live": True})
+    reason = "the reranking process is starting or restarting"
+    assert await proxy.probe("/ready") == (503, {"ready": False, "reason": reason, "models": {}})
+    assert "rerank_proxy_requests_total" in await proxy.metrics()
+    await proxy.logged("ended with status 3")
+    (tmp_path / "broken").unlink()
+    await proxy.app()
+    assert (await proxy.probe("/ready"))[0] == 200
+    proxy.process.terminate()
+    assert await proxy.exit_status() == 0
+
+
+async def test_a_dead_application_leaves_no_sockets(supervise: Supervise, tmp_path: Path) -> None:
+    proxy = await supervise()
+    app = await proxy.app()
+    (tmp_path / "broken").touch()
+    os.kill(app["pid"], signal.SIGKILL)
+    await proxy.logged("ended with status 3")
+    directory = tmp_path / "tmp" / Path(app["socket"]).parent.name
+    assert list(directory.iterdir()) == []
+
+
+async def test_models_that_are_not_ready_are_named(supervise: Supervise, tmp_path: Path) -> None:
+    models = {
+        "a": {"state": "ready", "detail": ""},
+        "b": {"state": "failed", "detail": "no such directory"},
+        "c": {"state": "loading", "detail": None},
+    }
+    (tmp_path / "ready.json").write_text(json.dumps({"ready": False, "models": models}))
+    proxy = await supervise()
+    await proxy.app()
+    status, body = await proxy.probe("/ready")
+    assert status == 503
+    assert body["reason"] == "model [b] failed: no such directory; model [c] is loading"
+    assert body["models"]["b"] == {"state": "failed", "detail": "no such directory"}
+
+
+async def test_application_ends_when_the_supervisor_is_killed(supervise: Supervise) -> None:
+    proxy = await supervise()
+    app = await proxy.app()
+    proxy.process.kill()
+    await proxy.exit_status()
+    await until_true(lambda: not is_running(app["pid"]), "the application's end")
+
+
+async def test_what_a_killed_supervisor_leaves_is_removed_by_the_next_start(supervise: Supervise) -> None:
+    killed = await supervise()
+    left = Path((await killed.app())["socket"]).parent
+    killed.process.kill()
+    await killed.exit_status()
+    assert left.exists()
+    living = await supervise()
+    own = Path((await living.app(other_than=(await killed.app())["pid"]))["socket"]).parent
+    assert list(own.parent.iterdir()) == [own]
+    await supervise()
+    assert own.exists()
+    assert (await living.ask(SEARCH)).body == b"reranked"
+
+
+class TestSignals:
+    @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+    async def test_those_that_ask_for_something_else_end_nothing(
+        self, supervise: Supervise, number: signal.Signals
+    ) -> None:
+        """In all processes, while they serve and while they stop."""
+        proxy = await supervise()
+
+        def send() -> None:
+            os.killpg(proxy.process.pid, number)
+            os.kill(app["pid"], number)
+
+        os.killpg(proxy.process.pid, number)  # the application is starting
+        app = await proxy.app()
+        async with connect(proxy.port) as busy:
+            await busy.send(SLOW_SEARCH)
+            await until_true((proxy.directory / "arrived").exists, "the search")
+            send()
+            assert (await proxy.ask(GET)).raw == OK
+            proxy.process.terminate()
+            await until_not_ready(proxy)
+            send()
+            (proxy.directory / "go").touch()
+            assert (await busy.read_message()).body == b"reranked"
+        assert await proxy.exit_status() == 0
+        assert (await proxy.app())["pid"] == app["pid"]
+
+    async def test_being_stopped_and_continued(self, supervise: Supervise) -> None:
+        """As by Ctrl-Z and `fg`."""
+        proxy = await supervise()
+        app = await proxy.app()
+        async with connect(proxy.port) as busy:
+            await busy.send(SLOW_SEARCH)
+            await until_true((proxy.directory / "arrived").exists, "the search")
+            for pid in (proxy.process.pid, app["pid"]):
+                os.kill(pid, signal.SIGSTOP)
+            await until_true(lambda: state(proxy.process.pid) == state(app["pid"]) == "T", "both to stop")
+            async with connect(proxy.port) as other:
+                await other.send(GET)
+                for pid in (proxy.process.pid, app["pid"]):
+                    os.kill(pid, signal.SIGCONT)
+                assert (await other.read_message()).raw == OK
+            (proxy.directory / "go").touch()
+            assert (await busy.read_message()).body == b"reranked"
+
+
+class TestLogIsLost:
+    """The proxy goes on all the same; what starts it cannot read where it listens."""
+
+    def gone(self) -> int:
+        reader, writer = os.pipe()
+        os.close(reader)
+        return writer
+
+    def full(self) -> int:
+        """Nothing reads it."""
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        os.set_blocking(writer, True)
+        self.keep = reader
+        return writer
+
+    def full_disk(self) -> int:
+        return os.open("/dev/full", os.O_WRONLY)
+
+    @pytest.mark.parametrize("log", [gone, full, full_disk, None])
+    async def test_all_is_served(self, tmp_path: Path, log: Callable[["TestLogIsLost"], int] | None) -> None:
+        serve, _ = answering(OK)
+        stderr = log(self) if log is not None else None
+        async with raw_server(serve) as upstream:
+            ports = two_free_ports()
+            addresses = {
+                name: f"127.0.0.1:{port}" for name, port in zip(("listen", "admin"), ports, strict=True)
+            }
+            command = ["-m", "tests.support.supervised"]
+            command += [json.dumps({"upstream": upstream.url, **addresses}), str(tmp_path)]
+            shell = 'exec "$@"' if log is not None else 'exec "$@" 0<&- 1>&- 2>&-'
+            process = await asyncio.create_subprocess_exec(
+                *("sh", "-c", shell, "sh", sys.executable, *command), stderr=stderr
+            )
+            try:
+                proxy = Supervised(process, tmp_path, ports)
+                first = await proxy.app()
+                os.kill(first["pid"], signal.SIGKILL)  # which is logged
+                await proxy.app(other_than=first["pid"])
+                assert (await proxy.ask(GET)).raw == OK
+                assert (await proxy.ask(SEARCH)).body == b"reranked"
+                process.terminate()
+                assert await proxy.exit_status() == 0
+            finally:
+                await end(process)
+
+
+class TestStopping:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    async def test_searches_under_way_finish(self, supervise: Supervise, number: signal.Signals) -> None:
+        """Also after Ctrl-C, which the terminal sends to the whole group of processes."""
+        proxy = await supervise()
+        await proxy.app()
+        async with connect(proxy.port) as idle, connect(proxy.port) as busy:
+            await busy.send(SLOW_SEARCH)
+            await until_true((proxy.directory / "arrived").exists, "the search")
+            os.killpg(proxy.process.pid, number)
+            assert await idle.read_to_end() == b""
+            status, body = await proxy.probe("/ready")
+            assert (status, body["reason"]) == (503, "the proxy is stopping")
+            with pytest.raises(ConnectionRefusedError):
+                await proxy.ask(GET)
+            (proxy.directory / "go").touch()
+            answer = await busy.read_message()
+            assert (answer.body, answer.field("connection")) == (b"reranked", "close")
+        assert await proxy.exit_status() == 0
+
+    async def test_new_connections_are_taken_during_the_drain_delay(self, supervise: Supervise) -> None:
+        proxy = await supervise({"lifecycle": {"drain_delay_s": 60}})
+        await proxy.app()
+        proxy.process.terminate()
+        await until_not_ready(proxy)
+        assert (await proxy.ask(GET)).raw == OK
+        assert (await proxy.ask(SEARCH)).body == b"reranked"
+        proxy.process.terminate()
+        assert await proxy.exit_status() == 128 + signal.SIGTERM
+
+    async def test_second_signal_stops_at_once(self, supervise: Supervise) -> None:
+        proxy = await supervise()
+        app = await proxy.app()
+        async with connect(proxy.port) as busy:
+            await busy.send(SLOW_SEARCH)
+            await until_true((proxy.directory / "arrived").exists, "the search")
+            proxy.process.terminate()
+            await until_not_ready(proxy)
+            proxy.process.send_signal(signal.SIGINT)
+            assert await proxy.exit_status() == 128 + signal.SIGINT
+            assert await busy.ended()
+        assert not is_running(app["pid"])
+        assert list((proxy.directory / "tmp").iterdir()) == []
+
+    async def test_what_does_not_finish_in_time_is_cut_off(self, supervise: Supervise) -> None:
+        proxy = await supervise({"lifecycle": {"shutdown_timeout_s": 0.1}})
+        await proxy.app()
+        async with connect(proxy.port) as busy:
+            await busy.send(SLOW_SEARCH)
+            await until_true((proxy.directory / "arrived").exists, "the search")
+            proxy.process.terminate()
+            assert await proxy.exit_status() == 0
+            assert await busy.ended()
+        await proxy.logged("not finished within [lifecycle.shutdown_timeout_s: ")
+
+
+class TestCannotStart:
+    async def refused(self, tmp_path: Path, settings: Mapping[str, Any], **environment: str) -> str:
+        process = await launch(tmp_path, settings, **environment)
+        _, log = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+        assert process.returncode == 1
+        assert not (tmp_path / "pid").exists()
+        return log.decode()
+
+    @pytest.mark.parametrize("section", ["listen", "admin"])
+    async def test_port_is_taken(self, tmp_path: Path, section: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            log = await self.refused(tmp_path, {section: address})
+        assert log == f"rerank-proxy: cannot listen on {address}: address already in use\n"
+
+    async def test_certificates_cannot_be_read(self) -> None:
+        settings = load(None, {"upstream": {"url": "https://es", "ca_certs": "/absent.pem"}}, {})
+        with pytest.raises(
+            InvalidSettingsError, match=r"upstream\.ca_certs.*/absent\.pem: cannot be read: No"
+        ):
+            await Supervisor(settings).run()
+
+    async def test_socket_path_is_too_long(self, tmp_path: Path) -> None:
+        deep = tmp_path / ("x" * 100)
+        deep.mkdir()
+        log = await self.refused(tmp_path, {}, TMPDIR=str(deep))
+        assert re.fullmatch(r"rerank-proxy: the path of a local socket is too long [^\n]+TMPDIR[^\n]+\n", log)
+        assert list(deep.iterdir()) == []
+
+    async def test_no_directory_for_sockets(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+        assert await Supervisor(load(None, {}, {})).run() == 1
+        assert re.fullmatch(
+            r"rerank-proxy: no directory for local sockets: [^\n]+\n", capsys.readouterr().err
+        )
+
+    async def test_application_that_is_no_program(self, tmp_path: Path) -> None:
+        """Plain traffic is served all the same."""
+
+        async def serve(wire: Wire) -> None:
+            await wire.read_message()
+            await wire.send(OK)
+
+        async with raw_server(serve) as upstream:
+            values: dict[str, Any] = {
+                "listen": "127.0.0.1:0",
+                "admin": "127.0.0.1:0",
+                "upstream": upstream.url,
+            }
+            values["edge"] = {"max_connections": 10}  # as any limit of open files allows
+            script = (
+                "import asyncio, sys; from rerank_proxy.settings import InvalidSettingsError, load\n"
+                "from rerank_proxy.processes.supervisor import Supervisor\n"
+                f"sys.exit(asyncio.run(Supervisor(load(None, {values!r}, {{}}), ['/no/such/program']).run()))"
+            )
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stderr=PIPE)
+            assert process.stderr is not None
+            line = (await asyncio.wait_for(process.stderr.readline(), TIMEOUT_S)).decode()
+            port = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
+            assert port is not None
+            async with connect(int(port[1])) as wire:
+                await wire.send(GET)
+                assert (await wire.read_message()).raw == OK
+            log = (await asyncio.wait_for(process.stderr.readline(), TIMEOUT_S)).decode()
+            assert "cannot be started (/no/such/program: No such file or directory)" in log
+            with suppress(ProcessLookupError):
+                process.terminate()
+            assert await asyncio.wait_for(process.wait(), TIMEOUT_S) == 0
+
+
+def test_restarts_come_ever_slower() -> None:
+    delays = [restart_delay_s(deaths) for deaths in range(1, 10)]
+    assert delays[0] == 0
+    assert delays == sorted(delays)
+    assert delays[-1] == restart_delay_s(10_000) == 10
+
+
+def test_nothing_heavy_is_imported() -> None:
+    """The edge must serve before the models' libraries are loaded, and without their memory."""
+    script = (
+        "import sys, rerank_proxy.processes.supervisor;"
+        "heavy = {'torch', 'transformers', 'numpy', 'tokenizers', 'elasticsearch',"
+        " 'rerank_proxy.app', 'rerank_proxy.search', 'rerank_proxy.inference', 'rerank_proxy.engine'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")

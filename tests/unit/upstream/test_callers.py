@@ -1,0 +1,67 @@
+"""Callers are told apart by what they show Elasticsearch, of which nothing is kept."""
+
+import pytest
+from multidict import CIMultiDict
+
+from rerank_proxy.upstream.callers import CallerDigests, authenticate
+from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
+
+BASIC = ("Authorization", "Basic c2VjcmV0")
+
+
+def test_the_same_credentials_are_the_same_caller() -> None:
+    callers = CallerDigests()
+    one = CIMultiDict([BASIC, ("X-Opaque-Id", "1"), ("Host", "a")])
+    other = CIMultiDict([("host", "b"), ("authorization", BASIC[1])])
+    assert callers.of(one) == callers.of(other)
+    assert callers.of(CIMultiDict()) == callers.of(CIMultiDict([("Host", "a")]))
+
+
+def test_others_are_others() -> None:
+    lists = [
+        [],
+        [BASIC],
+        [("Authorization", "")],
+        [("Authorization", BASIC[1] + "=")],
+        [("Authorization", BASIC[1].lower())],
+        [BASIC, ("es-security-runas-user", "a")],
+        [BASIC, ("es-security-runas-user", "b")],
+        [("es-security-runas-user", "a")],
+        [BASIC, ("Authorization", "Basic x")],
+        [("Authorization", "Basic x"), BASIC],
+        [("Authorization", "Basic \udce9")],
+    ]
+    callers = CallerDigests()
+    assert len({callers.of(CIMultiDict(headers)) for headers in lists}) == len(lists)
+
+
+def test_digests_say_nothing_outside_of_their_process() -> None:
+    headers = CIMultiDict([BASIC])
+    assert CallerDigests().of(headers) != CallerDigests().of(headers)
+
+
+class Security:
+    """Elasticsearch, as far as it looks at credentials."""
+
+    caller = b"the test"
+
+    def __init__(self, status: int) -> None:
+        self._status = status
+        self.asked: list[tuple[str, str, bytes]] = []
+
+    async def request(self, method: str, target: str, body: bytes) -> Reply:
+        self.asked.append((method, target, body))
+        return Reply(self._status, [("WWW-Authenticate", "Basic")], b"{}")
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 405, 500])
+async def test_callers_pass_where_elasticsearch_lets_them(status: int) -> None:
+    security = Security(status)
+    await authenticate(security)
+    assert security.asked == [("GET", "/_security/_authenticate", b"")]
+
+
+async def test_bad_credentials_get_elasticsearchs_answer() -> None:
+    with pytest.raises(UpstreamRefusedError) as raised:
+        await authenticate(Security(401))
+    assert raised.value.reply == Reply(401, [("WWW-Authenticate", "Basic")], b"{}")

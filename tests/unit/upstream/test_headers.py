@@ -1,0 +1,95 @@
+"""The caller's headers go along with inner searches; those of one hop or one message do not."""
+
+import pytest
+
+from rerank_proxy.http.messages import fields_of, print_head
+from rerank_proxy.upstream.headers import content_type_beside, for_client, for_upstream
+
+
+def test_everything_of_the_caller_goes_along() -> None:
+    raw = [
+        (b"Host", b"es.example:9200"),
+        (b"Authorization", b"ApiKey c2VjcmV0"),
+        (b"X-Opaque-Id", b"42"),
+        (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        (b"Accept", b"application/vnd.elasticsearch+json; compatible-with=9"),
+        (b"es-security-runas-user", "jürgen".encode()),
+    ]
+    assert list(for_upstream(raw).items()) == [(name.decode(), value.decode()) for name, value in raw]
+
+
+def test_hop_by_hop_headers_stay() -> None:
+    raw = [
+        (b"Connection", b"close, X-Hop ,x-other"),
+        (b"X-HOP", b"1"),
+        (b"x-Other", b"2"),
+        (b"X-Kept", b"3"),
+        (b"Keep-Alive", b"timeout=5"),
+        (b"TE", b"trailers"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"Upgrade", b"h2c"),
+        (b"HTTP2-Settings", b"x"),
+        (b"Proxy-Authorization", b"Basic x"),
+        (b"Proxy-Connection", b"keep-alive"),
+        (b"Trailer", b"x"),
+        (b"Content-Length", b"3"),
+        (b"Content-Encoding", b"gzip"),
+        (b"Accept-Encoding", b"gzip"),
+        (b"Expect", b"100-continue"),
+    ]
+    assert list(for_upstream(raw).items()) == [("X-Kept", "3")]
+
+
+def test_order_repeats_spelling_and_odd_bytes_survive() -> None:
+    raw = [(b"x-a", b"1"), (b"X-A", "é".encode()), (b"b", b"4"), (b"X-a", b"\xe9"), (b"c", b"")]
+    sent = print_head(b"GET / HTTP/1.1", for_upstream(raw).items())
+    assert fields_of(sent) == raw
+
+
+def test_upstreams_headers_come_back() -> None:
+    raw = [
+        (b"X-elastic-product", b"Elasticsearch"),
+        (b"content-type", b"application/json"),
+        (b"Warning", b'299 "a"'),
+        (b"Warning", b'299 "b"'),
+        (b"WWW-Authenticate", b"Basic"),
+        (b"WWW-Authenticate", b"ApiKey"),
+        (b"X-Raw", b"\xe9"),
+        (b"Connection", b"close, X-Hop"),
+        (b"x-hop", b"1"),
+        (b"content-length", b"10"),
+        (b"content-encoding", b"gzip"),
+        (b"Transfer-Encoding", b"chunked"),
+    ]
+    assert for_client(raw) == [
+        ("X-elastic-product", "Elasticsearch"),
+        ("content-type", "application/json"),
+        ("Warning", '299 "a"'),
+        ("Warning", '299 "b"'),
+        ("WWW-Authenticate", "Basic"),
+        ("WWW-Authenticate", "ApiKey"),
+        ("X-Raw", "\udce9"),
+    ]
+
+
+_NINE = "application/vnd.elasticsearch+json;compatible-with=9"
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ([], "application/json"),
+        (["*/*"], "application/json"),
+        (["application/json"], "application/json"),
+        (["application/json;charset=utf-8"], "application/json"),
+        (["text/html, application/vnd.elasticsearch+json;compatible-with=9"], "application/json"),
+        (["application/vnd.elasticsearch+json; compatible-with=9,text/plain"], "application/json"),
+        (["json"], "application/json"),
+        (["*/*", "*/*"], "application/json"),
+        (["application/vnd.elasticsearch+json; compatible-with=9"], _NINE),
+        (["Application/vnd.elasticsearch+x-ndjson;compatible-with=9"], _NINE),
+        (["application/json; compatible-with=9"], _NINE),
+    ],
+)
+def test_a_body_of_ours_has_the_version_of_the_answer(accept: list[str], content_type: str) -> None:
+    assert content_type_beside(accept) == content_type
