@@ -229,7 +229,9 @@ def _processes() -> set[str]:
     found = {script.partition(":")[0] for script in scripts.values()}
     for file in SOURCES:
         found |= (
-            {".".join(file.relative_to(ROOT / "proxy").with_suffix("").parts)} if file.name == "__main__.py" else set()
+            {".".join(file.relative_to(ROOT / "proxy").with_suffix("").parts)}
+            if file.name == "__main__.py"
+            else set()
         )
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Tuple | ast.List):
