@@ -84,28 +84,30 @@ BANNED: Final = (
     r"is told of\b",
     r"what there is not\b",
 )
-"""What reads as translated, or is slang where the field has a word. Blanks stand for line breaks too; "there is
-no X" is said of what does not exist, "is not an X" of what is something else."""
+"""What reads as translated, or is slang where the field has a word. Blanks stand for line breaks too; "there
+is no X" is said of what does not exist, "is not an X" of what is something else."""
 
 CLAUSE_OPENERS: Final = frozenset(
     """
     what whatever whether of as where when which who whose how why those none the same a an this that these
     if else until while before after because so such than then there also both neither either not only even
-    """.split()
+    """.split()  # noqa: SIM905
 )
 PRONOUNS_AND_NUMERALS: Final = frozenset(
     """
     it its they their them he his we our all any each every no nothing one two three several some something
     others other many more most
-    """.split()
+    """.split()  # noqa: SIM905
 )
 PREPOSITIONS: Final = frozenset(
     """
     about above around at below beyond but by for from in into like near off on out over per since to under
     up upon with within without
-    """.split()
+    """.split()  # noqa: SIM905
 )
-SECTIONS: Final = frozenset({"args", "raises", "returns", "yields", "gives", "tells", "asks", "finds", "makes"})
+SECTIONS: Final = frozenset(
+    {"args", "asks", "finds", "gives", "makes", "raises", "returns", "tells", "yields"}
+)
 """A docstring is a sentence before it has sections, and that sentence is imperative."""
 NOUNS_AND_ADJECTIVES: Final = frozenset(
     """
@@ -114,11 +116,9 @@ NOUNS_AND_ADJECTIVES: Final = frozenset(
     milliseconds models name names native neighbours numbers origin outputs padded physical position
     positional progress pyyaml raw reciprocal rows rules seconds secrets sent sha-256 shards status text
     texts token tokens transformers true type unpaired upstream version weights yaml
-    """.split()
+    """.split()  # noqa: SIM905
 )
-OPENERS: Final = (
-    CLAUSE_OPENERS | PRONOUNS_AND_NUMERALS | PREPOSITIONS | SECTIONS | NOUNS_AND_ADJECTIVES
-)
+OPENERS: Final = CLAUSE_OPENERS | PRONOUNS_AND_NUMERALS | PREPOSITIONS | SECTIONS | NOUNS_AND_ADJECTIVES
 """First words of docstrings that are not verbs; add those that come up."""
 
 _CODE: Final = ("proxy", "demo", "testbed", "benchmarks")

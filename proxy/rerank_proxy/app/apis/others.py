@@ -2,10 +2,9 @@
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.concurrency.offload import offload
-from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.errors import ElasticsearchError, unsupported
 from rerank_proxy.search.language.retriever_names import names_reranker
 from rerank_proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER
-from rerank_proxy.search.language.unsupported import unsupported
 from rerank_proxy.xcontent.source import parse
 
 

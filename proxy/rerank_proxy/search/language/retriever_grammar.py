@@ -9,8 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from rerank_proxy.chunks.grammar import parse_chunk_rescorer
-from rerank_proxy.errors import error
-from rerank_proxy.search.inner.fields import well_formed
+from rerank_proxy.errors import error, unsupported
 from rerank_proxy.search.language.clauses import RESCORE, VECTOR, VECTOR_BUILDER
 from rerank_proxy.search.language.leaf_grammar import BASE_FIELDS, base, parse_knn, parse_standard
 from rerank_proxy.search.language.retriever_names import (
@@ -34,8 +33,8 @@ from rerank_proxy.search.language.retrievers import (
     RuleRetriever,
     TextSimilarityReranker,
 )
-from rerank_proxy.search.language.unsupported import unsupported
 from rerank_proxy.xcontent.faults import ParseError
+from rerank_proxy.xcontent.java_values import well_formed
 from rerank_proxy.xcontent.object_parser import (
     BOOL,
     FLOAT,
@@ -47,7 +46,6 @@ from rerank_proxy.xcontent.object_parser import (
     did_you_mean,
     illegal_argument,
     java_float,
-    last_token,
     numeric,
     objects,
     parse_named,
@@ -240,10 +238,10 @@ def _parse_rrf_component(node: Node, level: int) -> Component:
             reason = f"unknown field [{name}], expected [retriever] or [weight]"
             raise parsing_error(node, node.keys[name], reason)
     if retriever is None:
-        raise parsing_error(node, last_token(node), "retriever component must contain a retriever")
+        raise parsing_error(node, node.last_token(), "retriever component must contain a retriever")
     if weight < 0:
         raise illegal_argument(
-            f"[weight] must be non-negative, found [{java_float(weight)}]", last_token(node)
+            f"[weight] must be non-negative, found [{java_float(weight)}]", node.last_token()
         )
     return Component(retriever=retriever, weight=weight)
 
@@ -253,7 +251,7 @@ def _parse_component_retriever(node: Node, level: int) -> Retriever:
         raise parsing_error(node, node.start, "retriever must be an object")
     if next(node.entries(), None) is None:
         _check_depth(level)
-        raise unknown_name(node, last_token(node), "retriever")
+        raise unknown_name(node, node.last_token(), "retriever")
     return _parse_only_member(node, level)
 
 
