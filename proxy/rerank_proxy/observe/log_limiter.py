@@ -1,4 +1,4 @@
-"""Says the same thing once in a while, however often it happens and whatever clients put into it."""
+"""Limit how often the same message is logged, and how many messages that clients can vary."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -8,11 +8,12 @@ PERIOD_S: Final = 60.0
 MOST: Final = 20
 
 
-class Seldom:
-    """Of each key once in a period, and of so many keys: clients choose what these are made of.
+class LogLimiter:
+    """Admits each key once in a period, and a limited number of keys, because clients choose what they
+    contain.
 
     Args:
-        most: Keys in a period. Further ones are only counted.
+        most: The most keys in a period. Further ones are only counted.
         clock: In seconds.
     """
 
@@ -22,21 +23,24 @@ class Seldom:
         self._period_s = period_s
         self._most = most
         self._clock = clock
-        self._said: dict[Hashable, float] = {}  # oldest first
-        self._untold = 0
+        self._admitted: dict[Hashable, float] = {}  # oldest first
+        self._omitted = 0
 
-    def may_say(self, key: Hashable) -> int | None:
-        """Whether it is time to speak of this key: None when it is not, else how many keys have been kept
-        silent since someone spoke last, because there were too many.
+    def admit(self, key: Hashable) -> int | None:
+        """Decide whether to log a message about `key`.
+
+        Returns:
+            None if it is not to be logged; otherwise the number of messages that have been omitted since the
+            last one, because there were too many keys.
         """
         now = self._clock()
-        while self._said and (oldest := next(iter(self._said.items())))[1] + self._period_s <= now:
-            del self._said[oldest[0]]
-        if key in self._said:
+        while self._admitted and (oldest := next(iter(self._admitted.items())))[1] + self._period_s <= now:
+            del self._admitted[oldest[0]]
+        if key in self._admitted:
             return None
-        if len(self._said) >= self._most:
-            self._untold += 1
+        if len(self._admitted) >= self._most:
+            self._omitted += 1
             return None
-        self._said[key] = now
-        untold, self._untold = self._untold, 0
-        return untold
+        self._admitted[key] = now
+        omitted, self._omitted = self._omitted, 0
+        return omitted

@@ -10,8 +10,8 @@ from typing import Final
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import answer_size, docs_size, offload
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.observe.log_limiter import LogLimiter
 from rerank_proxy.observe.outcome import Applied, Outcome, of_tree
-from rerank_proxy.observe.seldom import Seldom
 from rerank_proxy.search.answer import reply
 from rerank_proxy.search.answer.expanding import check_expanded, complaints_of_expansion
 from rerank_proxy.search.answer.explaining import explained
@@ -98,7 +98,7 @@ class Executor:
         self._deadline_s = deadline_s
         self._heed_timeout = heed_timeout
         self._closing: set[asyncio.Task[None]] = set()
-        self._textless = Seldom()
+        self._textless = LogLimiter()
 
     async def run(
         self, request: SearchRequest, upstream: Upstream, inner: InnerBytes | None = None
@@ -252,7 +252,7 @@ class Executor:
             if not (isinstance(outcome, Applied) and outcome.has_no_text):
                 continue
             index, field = _searched(run.request)[:_LONGEST_NAME], outcome.field[:_LONGEST_NAME]
-            untold = self._textless.may_say((index, field))
+            untold = self._textless.admit((index, field))
             if untold is not None:
                 logger.warning(
                     "none of [%d] hits of a search in [%s] has text in [%s], the [field] of its reranker, so "
