@@ -96,7 +96,9 @@ def _model_stats(config: TrainedModelConfig) -> dict[str, Any]:
 
 
 def _required_memory(config: TrainedModelConfig) -> int:
-    """Estimate the memory of one allocation (``StartTrainedModelDeploymentAction#estimateMemoryUsageBytes``)."""
+    """Estimate the memory of one allocation
+    (``StartTrainedModelDeploymentAction#estimateMemoryUsageBytes``).
+    """
     of_program = _OVERHEAD_BYTES + 2 * config.size
     per_deployment = config.memory_bytes("per_deployment_memory_bytes")
     per_allocation = config.memory_bytes("per_allocation_memory_bytes")

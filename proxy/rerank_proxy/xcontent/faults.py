@@ -249,7 +249,9 @@ def _bad_token(body: bytes, offset: int, token: int, word: str | None = None) ->
 
 
 def _identifier_at(body: bytes, offset: int) -> tuple[str, int]:
-    """Return as much as is shown of the word that begins at `offset`, its sign included, and where that ends."""
+    """Return as much as is shown of the word that begins at `offset`, its sign included, and
+    where that ends.
+    """
     characters = [chr(body[offset])]
     end = offset + 1
     while end < len(body) and len(characters) < _SHOWN_TOKEN:

@@ -12,7 +12,9 @@ _MAX_DEPTH: Final = 100
 
 
 def read(node: Node, depth: int = 0) -> Any:
-    """Return a value as ``XContentParser#map`` reads it, without what is nested deeper than any real body is."""
+    """Return a value as ``XContentParser#map`` reads it, without what is nested deeper than any
+    real body is.
+    """
     if depth > _MAX_DEPTH:
         return "..."
     if node.kind == OBJECT:

@@ -169,7 +169,9 @@ def unknown_name(node: Node, offset: int, name: str) -> ParseError:
 
 
 def did_you_mean(name: str, known: Mapping[str, object]) -> str:
-    """Suggest names as ``SuggestingErrorOnUnknown`` does: those nearer than half their length, nearest first."""
+    """Suggest names as ``SuggestingErrorOnUnknown`` does: those nearer than half their length,
+    nearest first.
+    """
     scored = sorted(
         (-similarity, candidate)
         for candidate in known
