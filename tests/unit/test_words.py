@@ -68,7 +68,8 @@ TERMS_TO_COME: Final = frozenset(
 """Terms of the glossary that the sources do not use yet."""
 
 BANNED: Final = (
-    r"(?:no|some|any)body\b",
+    r"(?:some|any)body\b",
+    r"(?<![`\"])nobody\b",  # in quotes it is an account
     r"who(?:m)?ever\b",
     r"none of ours",
     r"(?P<existential>there )?(?:is|are) no (?!longer\b|more\b|such\b|other\b|wider\b)[a-z\[]",
