@@ -118,6 +118,11 @@ def error(
     return ElasticsearchError(status, Cause(type_, reason, metadata, caused_by))
 
 
+def illegal_argument(reason: str) -> ElasticsearchError:
+    """Return the refusal of a request, 400, for what one of its values is (``IllegalArgumentException``)."""
+    return error(400, "illegal_argument_exception", reason)
+
+
 def validation_error(messages: Iterable[str]) -> ElasticsearchError:
     """``ActionRequestValidationException``: all messages in one reason, numbered from 1."""
     numbered = "".join(f"{number}: {message};" for number, message in enumerate(messages, 1))

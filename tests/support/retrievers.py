@@ -7,7 +7,7 @@ import pytest
 
 from rerank_proxy.errors import Cause, ElasticsearchError
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
-from rerank_proxy.search.language.retrievers import Retriever
+from rerank_proxy.search.retrievers.retriever import Retriever
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import parse
 from tests.support.searches import STANDARD

@@ -16,19 +16,17 @@ from rerank_proxy.search.answer import reply
 from rerank_proxy.search.answer.expanding import check_expanded, complaints_of_expansion
 from rerank_proxy.search.answer.explaining import explained
 from rerank_proxy.search.answer.profiling import profiled
-from rerank_proxy.search.evaluation import Evaluation, Search
+from rerank_proxy.search.evaluation import Evaluation
 from rerank_proxy.search.failures import RankPhaseError, children_failed, may_be_for_fields, search_failure
 from rerank_proxy.search.inner import bodies
-from rerank_proxy.search.inner.matches import Found, clauses_size, with_filters
-from rerank_proxy.search.inner.simplified import Mappings, expanded
 from rerank_proxy.search.inner.window import read_window, search_answer
 from rerank_proxy.search.language.request import SearchRequest
-from rerank_proxy.search.language.retrievers import LeafRetriever, walk
-from rerank_proxy.search.language.rewrite_checks import check_rewrite
 from rerank_proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from rerank_proxy.search.rank_phase import Scorer
 from rerank_proxy.search.ranks.ranking import reaching, searched
-from rerank_proxy.search.run import AN_INNER_SEARCH, InnerBytes, Run, Timings
+from rerank_proxy.search.retrievers.retriever import CompoundRetriever, Found
+from rerank_proxy.search.retrievers.simplified import Mappings, expanded
+from rerank_proxy.search.run import AN_INNER_SEARCH, InnerBytes, InnerSearch, Run, Timings
 from rerank_proxy.search.single_search import OneSearch, one_search, one_search_suffices
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError, reading
 from rerank_proxy.xcontent.splicing import Printer, members, text
@@ -115,7 +113,7 @@ class Executor:
         run = self._begin(request, upstream, inner or InnerBytes(len(request.body)))
         try:
             await _check_parameters(run)
-            check_rewrite(request.retriever)
+            request.retriever.check_rewrite()
             answer = await self._search(run)
         except UpstreamRefusedError as refused:
             fault = await _parse_fault(run, refused.reply)
@@ -157,14 +155,14 @@ class Executor:
                 window = await offload(answer_size(found.body), read_window, found.body, reranker.field)
             kept = reaching(await self._scorer.rerank(run, reranker, window.docs), reranker.min_score)
         except RankPhaseError as failure:
-            raise children_failed(reranker, [(path.child.TYPE, failure)]) from failure
+            raise children_failed(reranker.TYPE, [(path.child.TYPE, failure)]) from failure
         except UpstreamRefusedError as refused:
             failed = search_failure(refused.reply)
             if failed is None:
                 raise
             if may_be_for_fields(failed):
                 return None
-            raise children_failed(reranker, [(path.child.TYPE, failed)]) from refused
+            raise children_failed(reranker.TYPE, [(path.child.TYPE, failed)]) from refused
         ranked = searched(kept, len(kept))
         if not one_search_suffices(request, ranked):
             run.outcomes.clear()
@@ -195,9 +193,9 @@ class Executor:
             return await _mappings(run, own_pit=own_pit)
 
         tree = await expanded(request.retriever, look_up, request.index)
-        with run.inner.hold(clauses_size(tree, len(pit))):
+        with run.inner.hold(tree.clauses_size(len(pit))):
             search = _inner_search(run, passed_on)
-            root = await Evaluation(run, self._scorer, pit, search).evaluate(with_filters(tree))
+            root = await Evaluation(run, self._scorer, pit, search).evaluate(tree.with_filters())
             last, final = await self._last_search(run, pit, root)
             if own_pit and (complaints := complaints_of_expansion(request)):
                 await offload(answer_size(last.body), check_expanded, complaints, last.body)
@@ -221,7 +219,7 @@ class Executor:
         return await run.send("POST", target, final), final
 
     async def _described(
-        self, run: Run, answer: bytes, root: Found, pit: bytes, final: bytes, search: Search
+        self, run: Run, answer: bytes, root: Found, pit: bytes, final: bytes, search: InnerSearch
     ) -> bytes:
         """The answer with `profile` and explanations of the tree instead of the final search's own."""
         if not (run.request.asks("explain") or run.request.asks("profile")):
@@ -287,7 +285,7 @@ async def _check_parameters(run: Run) -> None:
         await run.ask("POST", _target(None, "_search", params.without(_NOT_BESIDE_PIT)), _NOTHING)
 
 
-def _inner_search(run: Run, passed_on: Set[str]) -> Search:
+def _inner_search(run: Run, passed_on: Set[str]) -> InnerSearch:
     """
     Args:
         passed_on: Which parameters of the client's it has, too.
@@ -304,8 +302,8 @@ def _inner_search(run: Run, passed_on: Set[str]) -> Search:
 def _answer(run: Run, body: bytes, last: Reply) -> SearchAnswer:
     headers = [(name, value) for name, value in last.headers if name.lower() != "warning"]
     headers += [("Warning", value) for value in run.warnings]
-    tree = walk(run.request.retriever)
-    types = [retriever.TYPE for retriever in tree if not isinstance(retriever, LeafRetriever)]
+    tree = run.request.retriever.walk()
+    types = [each.TYPE for each in tree if isinstance(each, CompoundRetriever)]
     return SearchAnswer(body, headers, of_tree(types, run.outcomes), run.timings)
 
 

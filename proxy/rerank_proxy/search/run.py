@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.errors import error
@@ -13,6 +13,8 @@ from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.upstream.protocol import Reply, TooLateError, Upstream, UpstreamRefusedError
 
+InnerSearch = Callable[[bytes], Coroutine[Any, Any, Reply]]
+"""Sends the body of an inner search."""
 AN_INNER_SEARCH: Final = "an inner search"
 """What was asked, for `rerank_proxy.upstream.protocol.reading`."""
 _ALWAYS_BYTES: Final = 32 * 1024 * 1024

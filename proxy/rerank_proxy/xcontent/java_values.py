@@ -101,3 +101,12 @@ def _hash_code(text: str) -> int:
 
 def _spread(code: int) -> int:
     return code ^ code >> 16
+
+
+def well_formed(value: str) -> str:
+    """Return the text with U+FFFD for unpaired surrogates, as when Java encodes a string for the wire."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value

@@ -4,8 +4,8 @@ from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.language.retriever_names import names_reranker
-from rerank_proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER
 from rerank_proxy.search.language.unsupported import unsupported
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.source import parse
 
 
@@ -17,7 +17,7 @@ class OtherApi:
     async def answer(self, context: RequestContext) -> None:
         if await offload(len(context.body), _names_reranker, context.body):
             api = context.path.rstrip("/").rpartition("/_")[2]
-            raise unsupported(f"[{TEXT_SIMILARITY_RERANKER}] in [_{api}]")
+            raise unsupported(f"[{TextSimilarityReranker.TYPE}] in [_{api}]")
 
 
 def _names_reranker(document: bytes) -> bool:

@@ -10,7 +10,8 @@ from typing import Any, Final
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
 from rerank_proxy.search.language.retriever_names import uses
-from rerank_proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER, CompoundRetriever, LeafRetriever
+from rerank_proxy.search.retrievers.retriever import CompoundRetriever
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.object_parser import INT_MAX, parsing_error, to_bool, to_float, to_int
 from rerank_proxy.xcontent.source import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Node, parse, parse_array
@@ -66,7 +67,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         if name not in _SCALARS or name in _SENT_ON:
             others[name] = member.raw
     retriever = values["retriever"]
-    if isinstance(retriever, LeafRetriever):
+    if not isinstance(retriever, CompoundRetriever):
         return None
     return SearchBody(
         retriever=retriever,
@@ -83,7 +84,7 @@ def is_ours(used: Collection[str], evaluate: Collection[str]) -> bool:
     """Whether a search with these compound retrievers is evaluated here: with a reranker always, otherwise
     when it has one of the types `evaluate` and beside them none but `rescorer`.
     """
-    return TEXT_SIMILARITY_RERANKER in used or bool(
+    return TextSimilarityReranker.TYPE in used or bool(
         set(evaluate).intersection(used) and {*evaluate, "rescorer"}.issuperset(used)
     )
 

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from rerank_proxy.search.language.retrievers import COMPOUND_TYPES, RETRIEVER_TYPES, TEXT_SIMILARITY_RERANKER
+from rerank_proxy.search.retrievers.grammar import MAX_NESTED_DEPTH
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
+from rerank_proxy.search.retrievers.types import COMPOUND_TYPES, RETRIEVER_TYPES
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.object_parser import one_or_each
 from rerank_proxy.xcontent.source import Node, parse, walk
 
-MAX_NESTED_DEPTH: Final = 16
-"""Retrievers inside one another (``RetrieverBuilder#MAX_NESTED_DEPTH``)."""
 MAX_RETRIEVERS: Final = 1000
 """Retrievers in one tree, each of which is a search. Elasticsearch has no limit."""
 
@@ -31,8 +31,8 @@ def uses(body: bytes | Node) -> frozenset[str]:
     try:
         names.update(name for name, _ in _names(retriever, None))
     except ParseError:
-        if TEXT_SIMILARITY_RERANKER.encode() in root.body:
-            names.add(TEXT_SIMILARITY_RERANKER)
+        if TextSimilarityReranker.TYPE.encode() in root.body:
+            names.add(TextSimilarityReranker.TYPE)
     return COMPOUND_TYPES.intersection(names)
 
 
@@ -40,7 +40,7 @@ def names_reranker(document: Node) -> bool:
     """Tell whether there is a reranker in any `retriever` of a document, as other APIs' searches have."""
     retrievers = (node.get("retriever") for node in walk(document))
     return any(
-        name == TEXT_SIMILARITY_RERANKER
+        name == TextSimilarityReranker.TYPE
         for retriever in retrievers
         if retriever is not None
         for name, _ in _names(retriever, None)

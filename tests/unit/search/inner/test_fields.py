@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.search.inner.fields import text_of, well_formed
+from rerank_proxy.search.inner.fields import text_of
+from rerank_proxy.xcontent.java_values import well_formed
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,8 @@ from typing import Any
 
 import pytest
 
-from rerank_proxy.search.language.retriever_names import (
-    MAX_NESTED_DEPTH,
-    names_reranker,
-    number_of_retrievers,
-    uses,
-)
+from rerank_proxy.search.language.retriever_names import names_reranker, number_of_retrievers, uses
+from rerank_proxy.search.retrievers.grammar import MAX_NESTED_DEPTH
 from rerank_proxy.xcontent.source import parse
 from tests.support.retrievers import diversify, linear, pinned, rescorer, rrf
 from tests.support.searches import KNN, RERANKER, STANDARD, reranking

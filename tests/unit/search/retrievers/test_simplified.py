@@ -9,16 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.inner.simplified import Mappings, expanded
-from rerank_proxy.search.language.retrievers import (
-    Component,
-    CompoundRetriever,
-    LinearRetriever,
-    Retriever,
-    RrfRetriever,
-    StandardRetriever,
-    TextSimilarityReranker,
-)
+from rerank_proxy.search.retrievers.fusing import Component
+from rerank_proxy.search.retrievers.linear import LinearRetriever
+from rerank_proxy.search.retrievers.retriever import CompoundRetriever, Retriever
+from rerank_proxy.search.retrievers.rrf import RrfRetriever
+from rerank_proxy.search.retrievers.simplified import Mappings, expanded
+from rerank_proxy.search.retrievers.standard import StandardRetriever
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 
 PLAIN = {"properties": {"title": {"type": "text"}, "body": {"type": "text"}}}
 SEMANTIC = {

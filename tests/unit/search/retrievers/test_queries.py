@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.search.inner import queries
-from rerank_proxy.search.language.retrievers import PinnedDoc, StandardRetriever
 from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.retrievers import queries
+from rerank_proxy.search.retrievers.pinned import PinnedDoc, PinnedRetriever
+from rerank_proxy.search.retrievers.standard import StandardRetriever
 
 QUERY = b'{"match":{"text":"crime"}}'
 FILTER = b'{ "term": {"price": 1.10} }'
@@ -67,16 +68,16 @@ def test_what_has_no_name_stays_as_it_was_written() -> None:
     ],
 )
 def test_the_query_of_a_standard_retriever(retriever: StandardRetriever, expected: bytes) -> None:
-    assert queries.filtered(retriever) == expected
+    assert retriever.narrowed_query() == expected
 
 
 def test_a_retrievers_name_takes_the_place_of_its_querys_unless_a_filter_parts_them() -> None:
     query = b'{"match":{"a":{"query":"x","_name":"own"}}}'
-    alone = json.loads(queries.matching(StandardRetriever(query=query, name="n")))
+    alone = json.loads(StandardRetriever(query=query, name="n").matching_query())
     assert alone == {"bool": {"must": [{"match": {"a": {"query": "x"}}}], "_name": "n"}}
-    unnamed = json.loads(queries.matching(StandardRetriever(query=query)))
+    unnamed = json.loads(StandardRetriever(query=query).matching_query())
     assert unnamed == {"match": {"a": {"query": "x"}}}
-    narrowed = json.loads(queries.matching(StandardRetriever(query=query, filters=(FILTER,), name="n")))
+    narrowed = json.loads(StandardRetriever(query=query, filters=(FILTER,), name="n").matching_query())
     assert narrowed["bool"] == {"filter": [json.loads(query), json.loads(FILTER)], "_name": "n"}
 
 
@@ -95,7 +96,7 @@ def test_a_retrievers_name_takes_the_place_of_its_querys_unless_a_filter_parts_t
 def test_what_stands_for_a_standard_retriever_in_the_tail(
     retriever: StandardRetriever, expected: bytes
 ) -> None:
-    assert queries.matching(retriever) == expected
+    assert retriever.matching_query() == expected
 
 
 NO_DOCS: Any = {"dis_max": {"queries": [{"match_none": {}}]}}
@@ -157,8 +158,8 @@ def test_any_of_matches_each_document_in_its_own_index(docs: list[RankDoc], name
 
 
 def test_pins_stand_above_what_is_found() -> None:
-    pins = [PinnedDoc(id="1"), PinnedDoc(id="2", index="a")]
-    query = json.loads(queries.pinned_above(pins, [1.7014124e38, 1.7014122e38], QUERY))
+    pins = (PinnedDoc(id="1"), PinnedDoc(id="2", index="a"))
+    query = json.loads(PinnedRetriever(child=StandardRetriever(), docs=pins).above(QUERY))
     first, second, organic = query["dis_max"]["queries"]
     assert first["constant_score"] == {"filter": {"ids": {"values": ["1"]}}, "boost": 1.7014124e38}
     assert second["constant_score"] == {

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.search.answer import explanations
-from rerank_proxy.search.answer.explanations import Explanation, Source
+from rerank_proxy.search.retrievers import explanations
+from rerank_proxy.search.retrievers.explanations import Explanation, Source
 from rerank_proxy.xcontent.splicing import Printer
 
 COMPACT, PRETTY = Printer(pretty=False), Printer(pretty=True)

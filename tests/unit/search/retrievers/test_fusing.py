@@ -3,7 +3,7 @@
 import pytest
 
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.language.field_weights import parse_field_weights
+from rerank_proxy.search.retrievers.fusing import parse_field_weights
 
 
 def test_names_and_weights() -> None:

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.splicing import Printer
+
+SUM: Final = "sum of:"
+"""How Lucene describes the score of several clauses together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,7 @@ def not_ranked(ranked: int) -> Explanation:
 
 def without_nested(score: float, ranked: Explanation) -> Explanation:
     """A ranked document of an index whose mapping has nested fields, which a filter keeps out."""
-    return Explanation(score, "sum of:", (ranked, _keeping_nested_out()))
+    return Explanation(score, SUM, (ranked, _keeping_nested_out()))
 
 
 def tail_without_nested(docs: str, not_ranked: Explanation) -> Explanation:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from rerank_proxy.search.language.retrievers import PinnedDoc, StandardRetriever
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.ranks.scores import MIN_VALUE
 from rerank_proxy.xcontent.java_numbers import print_float
@@ -18,26 +17,6 @@ _NO_DOCS: Final = b'{"dis_max":{"queries":[{"match_none":{}}]}}'
 _MAX_VALUE: Final = 3.4028234663852886e38
 """Java's ``Float.MAX_VALUE``."""
 _JAVA_NAMES: Final = {"inf": b"Infinity", "-inf": b"-Infinity", "nan": b"NaN"}
-
-
-def filtered(retriever: StandardRetriever) -> bytes:
-    """The query of a `standard` retriever, narrowed by its filters (``#extractToSearchSourceBuilder``)."""
-    if not retriever.filters:
-        return retriever.query or MATCH_ALL
-    clauses = {} if retriever.query is None else {"must": array([retriever.query])}
-    return boolean({**clauses, "filter": array(retriever.filters)})
-
-
-def matching(retriever: StandardRetriever) -> bytes:
-    """The same documents, with names and with native's own scores: filters make the whole query one
-    (``StandardRetrieverBuilder#topDocsQuery``).
-    """
-    if not retriever.filters:
-        # The retriever's name, or none, becomes that of the query itself.
-        own = unnamed(retriever.query or MATCH_ALL)
-        return own if retriever.name is None else boolean({"must": array([own])}, retriever.name)
-    clauses = [] if retriever.query is None else [retriever.query]
-    return boolean({"filter": array([*clauses, *retriever.filters])}, retriever.name)
 
 
 def unnamed(clause: bytes) -> bytes:
@@ -60,12 +39,6 @@ def _without_name(values: Mapping[str, bytes]) -> Mapping[str, bytes]:
     return {name: value for name, value in values.items() if name != "_name"}
 
 
-def among(filters: Sequence[bytes], docs: Sequence[RankDoc]) -> bytes:
-    """These documents of a vector search, for what the filters say of them."""
-    found = query("constant_score", {"filter": any_of(docs)})
-    return boolean({"must": array([found]), "filter": array(filters)})
-
-
 def rank_docs(docs: Sequence[RankDoc], name: str | None = None) -> bytes:
     """Matches these documents with their scores, and no others."""
     if not docs:
@@ -79,28 +52,14 @@ def any_of(docs: Sequence[RankDoc], name: str | None = None) -> bytes:
     if not docs:
         return _NO_DOCS
     found = (
-        boolean({"filter": array([_of_index(index), ids(group)])}) for index, group in _by_index(docs).items()
+        boolean({"filter": array([of_index(index), ids(doc.id for doc in group)])})
+        for index, group in _by_index(docs).items()
     )
     return boolean({"should": array(found)}, name)
 
 
-def ids(docs: Iterable[RankDoc | PinnedDoc]) -> bytes:
-    return query("ids", {"values": array(to_json(doc.id) for doc in docs)})
-
-
-def pinned_above(pins: Sequence[PinnedDoc], scores: Sequence[float], organic: bytes) -> bytes:
-    """The pins with their scores and, below them, what `organic` matches (``PinnedQueryBuilder``)."""
-    scored = (
-        query("constant_score", {"filter": pin(doc), "boost": print_float(score)})
-        for doc, score in zip(pins, scores, strict=True)
-    )
-    return query("dis_max", {"queries": array([*scored, organic])})
-
-
-def pin(doc: PinnedDoc) -> bytes:
-    if doc.index is None:
-        return ids([doc])
-    return boolean({"filter": array([_of_index(doc.index), ids([doc])])})
+def ids(values: Iterable[str]) -> bytes:
+    return query("ids", {"values": array(map(to_json, values))})
 
 
 def disjunction(queries: Sequence[bytes]) -> bytes:
@@ -151,8 +110,10 @@ def _enclosed(opening: bytes, items: Iterable[tuple[bytes, ...]], closing: bytes
 
 def _scored(index: str, docs: Sequence[RankDoc]) -> bytes:
     """Documents of one index with their scores, in one clause each: Lucene limits the number of clauses."""
-    scored = (query("constant_score", {"filter": ids([doc]), "boost": _positive(doc.score)}) for doc in docs)
-    clauses = {"filter": array([_of_index(index)]), "should": array(scored), "minimum_should_match": b"1"}
+    scored = (
+        query("constant_score", {"filter": ids([doc.id]), "boost": _positive(doc.score)}) for doc in docs
+    )
+    clauses = {"filter": array([of_index(index)]), "should": array(scored), "minimum_should_match": b"1"}
     return boolean(clauses)
 
 
@@ -168,5 +129,5 @@ def _by_index(docs: Sequence[RankDoc]) -> dict[str, list[RankDoc]]:
     return grouped
 
 
-def _of_index(index: str) -> bytes:
+def of_index(index: str) -> bytes:
     return query("term", {"_index": to_json(index)})

@@ -1,7 +1,8 @@
 """Values that stay bytes for upstream, checked for what Elasticsearch's parser of retrievers says of them."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +29,7 @@ from rerank_proxy.xcontent.object_parser import (
 )
 from rerank_proxy.xcontent.positions import position
 from rerank_proxy.xcontent.source import ARRAY, NULL, NUMBER, OBJECT, STRING, Node
+from rerank_proxy.xcontent.splicing import elements, members
 
 DEFAULT_RESCORE_WINDOW_SIZE: Final = 10
 
@@ -65,6 +67,25 @@ def to_sort(node: Node) -> bytes:
             )
             raise illegal_argument(reason, item.start)
     return node.raw
+
+
+def sort_criteria(sort: bytes | None) -> Iterator[bytes]:
+    """Yield the criteria of a `sort`, one key each."""
+    if sort is None:
+        return
+    for item in elements(sort) if sort.startswith(b"[") else [sort]:
+        if item.startswith(b"{"):
+            yield from (
+                b"{%s:%s}" % (json.dumps(key).encode(), value) for key, value in members(item).items()
+            )
+        else:
+            yield item
+
+
+def sorted_by(criterion: bytes) -> str:
+    """Return the field, or the like, that a criterion names."""
+    value = json.loads(criterion)
+    return str(next(iter(value)) if isinstance(value, dict) else value)
 
 
 def to_search_after(node: Node) -> bytes:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from rerank_proxy.search.language.retrievers import KnnRetriever, StandardRetriever
+from rerank_proxy.search.retrievers.knn import KnnRetriever
+from rerank_proxy.search.retrievers.standard import StandardRetriever
 from tests.support.retrievers import chain, read, refusal, texts
 from tests.support.searches import KNN
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.search.ranks.pins import MAX_ORGANIC_SCORE, capped, pin_scores
+from rerank_proxy.search.retrievers.pinned import MAX_ORGANIC_SCORE, capped, pin_scores
 from rerank_proxy.xcontent.java_numbers import print_float
 
 

@@ -10,23 +10,18 @@ from hypothesis import strategies as st
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
-from rerank_proxy.search.language.retriever_names import MAX_NESTED_DEPTH
-from rerank_proxy.search.language.retrievers import (
-    Component,
-    CompoundRetriever,
-    DiversifyRetriever,
-    KnnRetriever,
-    LeafRetriever,
-    LinearRetriever,
-    PinnedDoc,
-    PinnedRetriever,
-    RescorerRetriever,
-    RrfRetriever,
-    RuleRetriever,
-    StandardRetriever,
-    TextSimilarityReranker,
-    walk,
-)
+from rerank_proxy.search.retrievers.diversify import DiversifyRetriever
+from rerank_proxy.search.retrievers.fusing import Component
+from rerank_proxy.search.retrievers.grammar import MAX_NESTED_DEPTH
+from rerank_proxy.search.retrievers.knn import KnnRetriever
+from rerank_proxy.search.retrievers.linear import LinearRetriever
+from rerank_proxy.search.retrievers.pinned import PinnedDoc, PinnedRetriever
+from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
+from rerank_proxy.search.retrievers.retriever import CompoundRetriever, LeafRetriever
+from rerank_proxy.search.retrievers.rrf import RrfRetriever
+from rerank_proxy.search.retrievers.rule import RuleRetriever
+from rerank_proxy.search.retrievers.standard import StandardRetriever
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import parse
 from tests.support.retrievers import (
@@ -199,7 +194,7 @@ class TestDepth:
 
     @pytest.mark.parametrize("parent", PARENTS)
     def test_sixteen_levels_are_read_and_no_more(self, parent: str) -> None:
-        assert len({*walk(read(nested(MAX_NESTED_DEPTH, parent=parent)))}) >= MAX_NESTED_DEPTH
+        assert len({*read(nested(MAX_NESTED_DEPTH, parent=parent)).walk()}) >= MAX_NESTED_DEPTH
         assert refused(nested(MAX_NESTED_DEPTH + 1, parent=parent)) == TOO_DEEP
 
     @pytest.mark.parametrize("inner", PARENTS)
@@ -316,7 +311,7 @@ class TestChildren:
 
     def test_any_may_stand_in_any(self) -> None:
         tree = read(rescorer(pinned(rule(diversify(rrf(linear(reranking(KNN)["retriever"]), STANDARD))))))
-        assert [each.TYPE for each in walk(tree)] == [
+        assert [each.TYPE for each in tree.walk()] == [
             "rescorer", "pinned", "rule", "diversify", "rrf", "linear", RERANKER, "knn", "standard",
         ]  # fmt: skip
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.language.retrievers import LeafRetriever
-from rerank_proxy.search.language.rewrite_checks import check_rewrite
+from rerank_proxy.search.retrievers.retriever import LeafRetriever
 from tests.support.retrievers import diversify, linear, pinned, read, rescorer, rrf, rule
 from tests.support.searches import KNN, QUERY, STANDARD, reranking
 
@@ -14,7 +13,7 @@ from tests.support.searches import KNN, QUERY, STANDARD, reranking
 def check(tree: Any) -> None:
     retriever = read(tree)
     assert not isinstance(retriever, LeafRetriever)
-    check_rewrite(retriever)
+    retriever.check_rewrite()
 
 
 def refusal(tree: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rerank_proxy.search.language.clauses import (
+from rerank_proxy.search.retrievers.clauses import (
     to_query,
     to_raw_vector,
     to_rescore_vector,

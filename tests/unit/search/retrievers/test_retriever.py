@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from rerank_proxy.search.language.retrievers import COMPOUND_TYPES, RETRIEVER_TYPES, effective_min_score, walk
 from rerank_proxy.search.ranks.scores import MIN_VALUE
+from rerank_proxy.search.retrievers.types import COMPOUND_TYPES, RETRIEVER_TYPES
 from tests.support.retrievers import diversify, linear, pinned, read, rescorer, rrf
 from tests.support.searches import KNN, STANDARD, reranking
 
@@ -19,7 +19,7 @@ def test_types() -> None:
 
 def test_parents_come_first_and_in_order() -> None:
     tree = read(rrf(rescorer(KNN), linear(STANDARD, diversify())))
-    assert [each.TYPE for each in walk(tree)] == [
+    assert [each.TYPE for each in tree.walk()] == [
         "rrf", "rescorer", "knn", "linear", "standard", "diversify", "standard",
     ]  # fmt: skip
 
@@ -44,4 +44,4 @@ def test_parents_come_first_and_in_order() -> None:
     ],
 )
 def test_the_min_score_in_effect(tree: Any, expected: float | None) -> None:
-    assert effective_min_score(read(tree)) == expected
+    assert read(tree).effective_min_score == expected
