@@ -22,13 +22,9 @@ from rerank_proxy.search.inner.window import read_window
 from rerank_proxy.search.rank_phase import Scorer
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers import queries
-from rerank_proxy.search.retrievers.retriever import (
-    CompoundRetriever,
-    Found,
-    LeafRetriever,
-    Reranking,
-    Retriever,
-)
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
+from rerank_proxy.search.retrievers.ports import Reranking
+from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever, Retriever
 from rerank_proxy.search.run import AN_INNER_SEARCH, InnerSearch, Run
 from rerank_proxy.upstream.protocol import UpstreamRefusedError, reading
 from rerank_proxy.xcontent.splicing import members

@@ -24,7 +24,8 @@ from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from rerank_proxy.search.rank_phase import Scorer
 from rerank_proxy.search.ranks.ranking import reaching, searched
-from rerank_proxy.search.retrievers.retriever import CompoundRetriever, Found
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
+from rerank_proxy.search.retrievers.retriever import Found
 from rerank_proxy.search.retrievers.simplified import Mappings, expanded
 from rerank_proxy.search.run import AN_INNER_SEARCH, InnerBytes, InnerSearch, Run, Timings
 from rerank_proxy.search.single_search import OneSearch, one_search, one_search_suffices

@@ -15,7 +15,7 @@ from rerank_proxy.inference.failures import InferenceFailedError, not_found, tim
 from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.failures import RankPhaseError
 from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
-from rerank_proxy.search.retrievers.retriever import Reranking
+from rerank_proxy.search.retrievers.ports import Reranking
 from rerank_proxy.search.run import Run
 from rerank_proxy.search.upstream_endpoint import find_upstream
 from rerank_proxy.upstream.privileges import GET_ENDPOINT, Privileges
@@ -63,7 +63,7 @@ class Scorer:
             if not (self._allow_failures if allowed is None else allowed):
                 raise RankPhaseError(failure.status, failure.cause) from failure
             run.outcomes.append(Skipped(retriever.inference_id, failure.cause.type))
-            return keep_order(window, collapsed=retriever.child.collapses)
+            return keep_order(window, collapsed=retriever.child_collapses)
         run.outcomes.append(outcome)
         return ranked
 

@@ -10,7 +10,8 @@ import pytest
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.evaluation import Evaluation
 from rerank_proxy.search.rank_phase import Scorer
-from rerank_proxy.search.retrievers.retriever import CompoundRetriever, Found
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
+from rerank_proxy.search.retrievers.retriever import Found
 from rerank_proxy.search.run import InnerBytes, Run
 from rerank_proxy.settings import EndpointSettings
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError

@@ -7,7 +7,8 @@ from rerank_proxy.search.inner.window import Total
 from rerank_proxy.search.language.grammar import TrackTotalHits
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.ranks.ranking import RankDoc
-from rerank_proxy.search.retrievers.retriever import CompoundRetriever, LeafRetriever
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
+from rerank_proxy.search.retrievers.retriever import LeafRetriever
 
 
 def final_total(request: SearchRequest, ranked: Sequence[RankDoc], inner: Total | None) -> Total | None:

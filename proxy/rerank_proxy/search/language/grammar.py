@@ -10,7 +10,7 @@ from typing import Any, Final
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
 from rerank_proxy.search.language.retriever_names import uses
-from rerank_proxy.search.retrievers.retriever import CompoundRetriever
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.object_parser import INT_MAX, parsing_error, to_bool, to_float, to_int

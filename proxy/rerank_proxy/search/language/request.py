@@ -14,7 +14,7 @@ from rerank_proxy.search.language.grammar import (
     parse_search_body,
 )
 from rerank_proxy.search.language.validation import Whole, whole_failures
-from rerank_proxy.search.retrievers.retriever import CompoundRetriever
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.source import Node, parse_array
 from rerank_proxy.xcontent.time_value import TimeValue, time_param

@@ -10,16 +10,11 @@ from rerank_proxy.search.failures import ChildFailedError
 from rerank_proxy.search.ranks.diversity import diversify
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers.clauses import VECTOR, VECTOR_BUILDER
+from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, WrappingRetriever
 from rerank_proxy.search.retrievers.explanations import Detail
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, each_level
-from rerank_proxy.search.retrievers.retriever import (
-    DEFAULT_RANK_WINDOW_SIZE,
-    Evaluator,
-    Explained,
-    Found,
-    Key,
-    WrappingRetriever,
-)
+from rerank_proxy.search.retrievers.ports import Evaluator
+from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
 from rerank_proxy.xcontent.object_parser import FLOAT, INT, STR, Field, java_float, parse_object
 from rerank_proxy.xcontent.source import Node
 

@@ -14,15 +14,10 @@ from typing import Any, Final, Self
 import numpy as np
 
 from rerank_proxy.errors import illegal_argument
+from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, CompoundRetriever
 from rerank_proxy.search.retrievers.grammar import base
 from rerank_proxy.search.retrievers.queries import to_json
-from rerank_proxy.search.retrievers.retriever import (
-    DEFAULT_RANK_WINDOW_SIZE,
-    CompoundRetriever,
-    Found,
-    IndexGroup,
-    Retriever,
-)
+from rerank_proxy.search.retrievers.retriever import Found, IndexGroup, Retriever
 from rerank_proxy.search.retrievers.standard import StandardRetriever
 from rerank_proxy.xcontent.object_parser import java_number
 

@@ -10,16 +10,11 @@ from typing import Any, ClassVar, Final, Self
 from rerank_proxy.errors import illegal_argument
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers.clauses import sort_criteria, sorted_by
+from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, WrappingRetriever
 from rerank_proxy.search.retrievers.explanations import Detail, pinned
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level, in_parsing_error
 from rerank_proxy.search.retrievers.queries import array, boolean, ids, of_index, query
-from rerank_proxy.search.retrievers.retriever import (
-    DEFAULT_RANK_WINDOW_SIZE,
-    Explained,
-    Found,
-    Key,
-    WrappingRetriever,
-)
+from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.object_parser import INT, STR, STRS, Field, objects, parse_object
 from rerank_proxy.xcontent.source import Node

@@ -6,10 +6,11 @@ from typing import Any, ClassVar, Self
 
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers.clauses import RESCORE
+from rerank_proxy.search.retrievers.compound import WrappingRetriever
 from rerank_proxy.search.retrievers.explanations import Detail
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level, in_parsing_error
 from rerank_proxy.search.retrievers.queries import array
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key, WrappingRetriever
+from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
 from rerank_proxy.xcontent.object_parser import Field, parse_object
 from rerank_proxy.xcontent.source import Node
 

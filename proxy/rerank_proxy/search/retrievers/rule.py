@@ -7,16 +7,11 @@ from typing import ClassVar, Self
 from rerank_proxy.errors import illegal_argument
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers.clauses import sort_criteria, sorted_by
+from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, WrappingRetriever
 from rerank_proxy.search.retrievers.explanations import Detail
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level, in_parsing_error
 from rerank_proxy.search.retrievers.queries import disjunction, query
-from rerank_proxy.search.retrievers.retriever import (
-    DEFAULT_RANK_WINDOW_SIZE,
-    Explained,
-    Found,
-    Key,
-    WrappingRetriever,
-)
+from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
 from rerank_proxy.xcontent.object_parser import INT, RAW_OBJECT, STRS, Field, parse_object
 from rerank_proxy.xcontent.source import Node
 

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rerank_proxy.errors import illegal_argument
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.retrievers.fusing import FusingRetriever
-from rerank_proxy.search.retrievers.retriever import CompoundRetriever, IndexGroup
+from rerank_proxy.search.retrievers.retriever import IndexGroup
 from rerank_proxy.upstream.protocol import reading
 from rerank_proxy.xcontent.target import decode
 

@@ -13,18 +13,11 @@ from rerank_proxy.chunks.grammar import parse_chunk_rescorer
 from rerank_proxy.errors import ElasticsearchError, validation_error
 from rerank_proxy.search.failures import UnreadFieldError
 from rerank_proxy.search.ranks.ranking import RankDoc, reaching
+from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, WrappingRetriever
 from rerank_proxy.search.retrievers.explanations import Detail, text_similarity
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level
-from rerank_proxy.search.retrievers.retriever import (
-    DEFAULT_RANK_WINDOW_SIZE,
-    Evaluator,
-    Explained,
-    Found,
-    Key,
-    LeafRetriever,
-    Windows,
-    WrappingRetriever,
-)
+from rerank_proxy.search.retrievers.ports import Evaluator
+from rerank_proxy.search.retrievers.retriever import Explained, Found, Key, LeafRetriever, Windows
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.java_values import well_formed
 from rerank_proxy.xcontent.object_parser import BOOL, INT, RAW_OBJECT, STR, Field, parse_object
@@ -63,6 +56,10 @@ class TextSimilarityReranker(WrappingRetriever):
     def check_after_children(self, filters: tuple[bytes, ...]) -> None:
         if self.chunk_rescorer is not None:
             self.chunk_rescorer.check()
+
+    @property
+    def child_collapses(self) -> bool:
+        return self.child.collapses
 
     @property
     def reads(self) -> frozenset[str]:

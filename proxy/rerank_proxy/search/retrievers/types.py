@@ -2,20 +2,28 @@
 
 from typing import Final
 
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.retrievers.diversify import DiversifyRetriever
 from rerank_proxy.search.retrievers.grammar import Nesting
 from rerank_proxy.search.retrievers.knn import KnnRetriever
 from rerank_proxy.search.retrievers.linear import LinearRetriever
 from rerank_proxy.search.retrievers.pinned import PinnedRetriever
 from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
-from rerank_proxy.search.retrievers.retriever import CompoundRetriever, LeafRetriever, Retriever
+from rerank_proxy.search.retrievers.retriever import Retriever
 from rerank_proxy.search.retrievers.rrf import RrfRetriever
 from rerank_proxy.search.retrievers.rule import RuleRetriever
 from rerank_proxy.search.retrievers.standard import StandardRetriever
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 
-LEAVES: Final[tuple[type[LeafRetriever], ...]] = (StandardRetriever, KnnRetriever)
-COMPOUNDS: Final[tuple[type[CompoundRetriever], ...]] = (
+
+def _listed(*types: type[Retriever]) -> tuple[type[Retriever], ...]:
+    """Return the types: as arguments, where the type check takes no class that lacks a method."""
+    return types
+
+
+RETRIEVERS: Final = _listed(
+    StandardRetriever,
+    KnnRetriever,
     TextSimilarityReranker,
     RrfRetriever,
     LinearRetriever,
@@ -24,9 +32,7 @@ COMPOUNDS: Final[tuple[type[CompoundRetriever], ...]] = (
     RuleRetriever,
     DiversifyRetriever,
 )
-_ALL: Final[tuple[type[Retriever], ...]] = (*LEAVES, *COMPOUNDS)
-
-COMPOUND_TYPES: Final = frozenset(each.TYPE for each in COMPOUNDS)
-RETRIEVER_TYPES: Final = frozenset(each.TYPE for each in _ALL)
-TOPMOST: Final = Nesting({each.TYPE: each.parse for each in _ALL})
+RETRIEVER_TYPES: Final = frozenset(each.TYPE for each in RETRIEVERS)
+COMPOUND_TYPES: Final = frozenset(each.TYPE for each in RETRIEVERS if issubclass(each, CompoundRetriever))
+TOPMOST: Final = Nesting({each.TYPE: each.parse for each in RETRIEVERS})
 """The level of the retriever of a body."""

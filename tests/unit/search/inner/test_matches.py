@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from rerank_proxy.search.inner.matches import explainable, highlightable, tail
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers import queries
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.retrievers.fusing import Component
 from rerank_proxy.search.retrievers.knn import KnnRetriever
 from rerank_proxy.search.retrievers.linear import LinearRetriever
 from rerank_proxy.search.retrievers.pinned import PinnedDoc, PinnedRetriever
 from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
-from rerank_proxy.search.retrievers.retriever import CompoundRetriever, Found, LeafRetriever, Retriever
+from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever, Retriever
 from rerank_proxy.search.retrievers.rrf import RrfRetriever
 from rerank_proxy.search.retrievers.rule import RuleRetriever
 from rerank_proxy.search.retrievers.standard import StandardRetriever

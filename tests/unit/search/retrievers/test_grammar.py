@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.retrievers.diversify import DiversifyRetriever
 from rerank_proxy.search.retrievers.fusing import Component
 from rerank_proxy.search.retrievers.grammar import MAX_NESTED_DEPTH
@@ -17,7 +18,7 @@ from rerank_proxy.search.retrievers.knn import KnnRetriever
 from rerank_proxy.search.retrievers.linear import LinearRetriever
 from rerank_proxy.search.retrievers.pinned import PinnedDoc, PinnedRetriever
 from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
-from rerank_proxy.search.retrievers.retriever import CompoundRetriever, LeafRetriever
+from rerank_proxy.search.retrievers.retriever import LeafRetriever
 from rerank_proxy.search.retrievers.rrf import RrfRetriever
 from rerank_proxy.search.retrievers.rule import RuleRetriever
 from rerank_proxy.search.retrievers.standard import StandardRetriever

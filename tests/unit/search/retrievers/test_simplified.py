@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.retrievers.fusing import Component
 from rerank_proxy.search.retrievers.linear import LinearRetriever
-from rerank_proxy.search.retrievers.retriever import CompoundRetriever, Retriever
+from rerank_proxy.search.retrievers.retriever import Retriever
 from rerank_proxy.search.retrievers.rrf import RrfRetriever
 from rerank_proxy.search.retrievers.simplified import Mappings, expanded
 from rerank_proxy.search.retrievers.standard import StandardRetriever
