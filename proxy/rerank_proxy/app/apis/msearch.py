@@ -7,13 +7,14 @@ from rerank_proxy.app.apis.context import MultiAnswer, ParseSearch, RequestConte
 from rerank_proxy.app.apis.multi_search import Batch, ReadPlan, max_concurrent
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.executor import STYLE_PARAMS, Executor
+from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
 from rerank_proxy.search.msearch.coalescing import Rounds
 from rerank_proxy.search.msearch.fault_order import conclude, rehearsal, verdict
 from rerank_proxy.search.msearch.lines import Item
 from rerank_proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
+from rerank_proxy.search.targets import RESPONSE_FORMAT
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params
 
@@ -115,7 +116,7 @@ async def _with_parse_fault(
     """
     if not may_be_parse_fault(refusal):
         return plans
-    upstream, style = context.upstream(), context.params.only(STYLE_PARAMS)
+    upstream, style = context.upstream(), context.params.only(RESPONSE_FORMAT)
     for at, plan in enumerate(plans):
         if not isinstance(plan, SearchRequest):
             continue

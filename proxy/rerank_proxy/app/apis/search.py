@@ -2,7 +2,8 @@
 
 from rerank_proxy.app.apis.context import ParseSearch, RequestContext
 from rerank_proxy.concurrency.offload import offload
-from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.search.executor import Executor
+from rerank_proxy.search.run import SearchAnswer
 
 
 class Search:
