@@ -8,6 +8,7 @@ from rerank_proxy.app.apis.multi_search import Batch, ReadPlan, max_concurrent
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.executor import STYLE_PARAMS, Executor
+from rerank_proxy.search.language.detection import may_hold_retriever
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
 from rerank_proxy.search.msearch.coalescing import Rounds
@@ -50,7 +51,7 @@ class MultiSearch:
                 raise lines.too_many()
             return None
         request = lines.split(body)
-        if not any(lines.may_hold_retriever(item.body) for item in request.items):
+        if not any(may_hold_retriever(item.body) for item in request.items):
             return None
         items = lines.with_defaults(request.items, lines.url_defaults(context.index, context.params))
         plans = [plan_item(item, context.params, self._parse) for item in items]
@@ -78,7 +79,7 @@ def plan_item(item: Item, params: Params, parse: ParseSearch) -> ReadPlan:
     Args:
         params: Of the request's URL.
     """
-    if not lines.may_hold_retriever(item.body):
+    if not may_hold_retriever(item.body):
         return item
     try:
         index, own_params = lines.search_params(item, params)

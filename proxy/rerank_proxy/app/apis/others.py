@@ -3,7 +3,7 @@
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.language.retriever_names import names_reranker
+from rerank_proxy.search.language.detection import holds_reranker
 from rerank_proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER
 from rerank_proxy.search.language.unsupported import unsupported
 from rerank_proxy.xcontent.source import parse
@@ -15,13 +15,13 @@ class OtherApi:
     """
 
     async def answer(self, context: RequestContext) -> None:
-        if await offload(len(context.body), _names_reranker, context.body):
+        if await offload(len(context.body), _holds_reranker, context.body):
             api = context.path.rstrip("/").rpartition("/_")[2]
             raise unsupported(f"[{TEXT_SIMILARITY_RERANKER}] in [_{api}]")
 
 
-def _names_reranker(document: bytes) -> bool:
+def _holds_reranker(document: bytes) -> bool:
     try:
-        return names_reranker(parse(document))
+        return holds_reranker(parse(document))
     except ElasticsearchError:
         return False

@@ -12,6 +12,7 @@ from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search import templates
 from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.search.language.detection import may_hold_retriever
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
 from rerank_proxy.search.msearch.coalescing import Rounds
@@ -42,7 +43,7 @@ class SearchTemplate:
             return None
         upstream = context.upstream()
         body = templates.rendered_body(await _render(upstream, context.body))
-        if body is None or not lines.may_hold_retriever(body):
+        if body is None or not may_hold_retriever(body):
             return None
         search = await offload(len(body) + len(context.body), self._read, context, body)
         if search is None:

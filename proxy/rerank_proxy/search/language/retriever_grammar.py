@@ -13,7 +13,7 @@ from rerank_proxy.errors import error
 from rerank_proxy.search.inner.fields import well_formed
 from rerank_proxy.search.language.clauses import RESCORE, VECTOR, VECTOR_BUILDER
 from rerank_proxy.search.language.leaf_grammar import BASE_FIELDS, base, parse_knn, parse_standard
-from rerank_proxy.search.language.retriever_names import (
+from rerank_proxy.search.language.raw_tree import (
     MAX_NESTED_DEPTH,
     MAX_RETRIEVERS,
     number_of_retrievers,

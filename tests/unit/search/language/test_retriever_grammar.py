@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.language.raw_tree import MAX_NESTED_DEPTH
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
-from rerank_proxy.search.language.retriever_names import MAX_NESTED_DEPTH
 from rerank_proxy.search.language.retrievers import (
     Component,
     CompoundRetriever,
