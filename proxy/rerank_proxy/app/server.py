@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from rerank_proxy.app.apis.context import ApiAnswer, ParseSearch, RequestContext
+from rerank_proxy.app.apis.context import ApiAnswer, RequestContext
 from rerank_proxy.app.apis.others import OtherApi
 from rerank_proxy.app.apis.routes import Route, search_routes
+from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.async_searches import AsyncSearches
 from rerank_proxy.app.formats.bodies import to_json
 from rerank_proxy.app.metrics import RequestCounter, SearchMetrics
 from rerank_proxy.app.refusals import of_the_client
 from rerank_proxy.app.representation import JSON_STYLE, OF_THE_ANSWER, Style
 from rerank_proxy.app.suggestions import Suggestions
-from rerank_proxy.concurrency.offload import INLINE_BYTES, offload
+from rerank_proxy.concurrency.offload import INLINE_BYTES, answer_size, offload
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.http import codings
 from rerank_proxy.http.inflation import decoded_limit
@@ -25,13 +26,13 @@ from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import is_refusal
 from rerank_proxy.observe.outcome import HEADER
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.language.request import parse_search
+from rerank_proxy.search.language.detection import types_to_ask_for
 from rerank_proxy.settings import AsyncSearchSettings, EdgeSettings
+from rerank_proxy.upstream.abilities import EVALUATED, RetrieverSupport
 from rerank_proxy.upstream.client import UpstreamClient
 from rerank_proxy.upstream.headers import for_upstream
 from rerank_proxy.upstream.own_headers import own_headers
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
-from rerank_proxy.upstream.retriever_support import UnknownRetrievers
 from rerank_proxy.xcontent.params import Params, parse_params
 from rerank_proxy.xcontent.target import Target
 
@@ -48,8 +49,7 @@ class App:
 
     Args:
         edge: Its limits for decoded bodies.
-        parse: Reads a search.
-        unknown: Is told of each body before it is read.
+        support: Which retrievers upstream knows; None: it knows all but the reranker.
         others: Paths beside those of searches.
     """
 
@@ -59,18 +59,18 @@ class App:
         upstream: UpstreamClient,
         metrics: SearchMetrics,
         edge: EdgeSettings,
-        parse: ParseSearch = parse_search,
+        reader: SearchReader,
         *,
         async_search: AsyncSearchSettings,
-        unknown: UnknownRetrievers | None = None,
+        support: RetrieverSupport | None = None,
         others: Sequence[Route] = (),
     ) -> None:
         self._upstream = upstream
         self._edge = edge
         self._async_searches = AsyncSearches(async_search)
-        self._routes = (*search_routes(executor, metrics, parse, self._async_searches), *others)
+        self._routes = (*search_routes(executor, metrics, reader, self._async_searches), *others)
         self._other_route = Route(re.compile(".*"), OtherApi(), metrics)
-        self._unknown = unknown
+        self._support = support
         self._suggestions = Suggestions()
 
     async def close(self) -> None:
@@ -93,8 +93,7 @@ class App:
         try:
             body = await self._read(request, params.less(OF_THE_ANSWER), in_lines=route.in_lines)
             context = self._context(request, target.path, path_params, body, style)
-            if self._unknown is not None:
-                await self._unknown.look(context.body, context.upstream)
+            await self._find_out_about_retrievers(context)
             answer = await route.api.answer(context) or await self._suggestions.completed(context)
             if answer is None:
                 return _pass(counter)
@@ -140,6 +139,14 @@ class App:
             answer_format=style.format,
             upstream=upstream,
         )
+
+    async def _find_out_about_retrievers(self, context: RequestContext) -> None:
+        """Have an answer of upstream's on which it depends whether the search is evaluated here."""
+        if self._support is None:
+            return
+        names = await offload(answer_size(context.body), types_to_ask_for, context.body, EVALUATED)
+        if names:
+            await self._support.find_out(names, context.upstream())
 
     def _route(self, path: str) -> tuple[Route, Mapping[str, str]]:
         for route in self._routes:

@@ -12,6 +12,7 @@ from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.app.apis.routes import Route, trained_model_routes
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
 from rerank_proxy.app.metrics import InferenceMetrics
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.http.media_types import Format
 from rerank_proxy.trained_models.service import TrainedModels
@@ -19,6 +20,7 @@ from rerank_proxy.upstream import privileges
 from rerank_proxy.upstream.privileges import Action, Privileges
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.upstream.protocol import Upstream as UpstreamOf
+from rerank_proxy.upstream.trained_models import UpstreamModels
 from rerank_proxy.xcontent.params import parse_params
 from tests.support.trained_models import (
     CONFIG,
@@ -84,7 +86,7 @@ class Served:
         self.upstream = Upstream()
         self.gate = Doorkeeper()
         self.in_use: set[str] = set()
-        api = TrainedModelsApi(models, self.in_use.__contains__)
+        api = TrainedModelsApi(models, UpstreamModels(BackgroundTasks()), self.in_use.__contains__)
         self.routes: list[Route] = [
             *trained_model_routes(api, self.gate, InferenceMetrics(CollectorRegistry()))
         ]

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from rerank_proxy.app.apis.context import ParseSearch, RequestContext
+from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.app.apis.parameters import check_params
+from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.async_searches import AsyncSearch, AsyncSearches
 from rerank_proxy.app.metrics import SearchMetrics
 from rerank_proxy.concurrency.offload import offload
@@ -54,12 +55,12 @@ class SubmitAsyncSearch:
         searches: AsyncSearches,
         executor: Executor,
         metrics: SearchMetrics,
-        parse: ParseSearch,
+        reader: SearchReader,
     ) -> None:
         self._searches = searches
         self._executor = executor
         self._metrics = metrics
-        self._parse = parse
+        self._reader = reader
 
     async def answer(self, context: RequestContext) -> Reply | None:
         """Begin a search, and wait for it as long as the request says."""
@@ -67,7 +68,9 @@ class SubmitAsyncSearch:
             return None
         params = context.params
         kept = tuple(pair for pair in params.pairs if pair[0] not in _NOT_OF_THE_SEARCH)
-        request = await offload(len(context.body), self._parse, context.index, Params(kept), context.body)
+        request = await offload(
+            len(context.body), self._reader.read, context.index, Params(kept), context.body
+        )
         if request is None:
             return None
         context.refuse_smile()

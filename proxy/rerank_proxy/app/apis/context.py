@@ -8,13 +8,9 @@ from rerank_proxy.app.formats.bodies import refuse_smile
 from rerank_proxy.http.media_types import Format, is_json
 from rerank_proxy.observe.outcome import Outcome, Several
 from rerank_proxy.search.executor import SearchAnswer
-from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.run import Timings
 from rerank_proxy.upstream.protocol import Reply, Upstream
 from rerank_proxy.xcontent.params import Params
-
-ParseSearch = Callable[[str | None, Params, bytes], SearchRequest | None]
-"""`rerank_proxy.search.language.request.parse_search`, as the settings want it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,12 +73,13 @@ class InferenceApi:
     upstream's, then refuses what the action would.
 
     Args:
+        upstream: The API of the same name that upstream may have.
         check_new: Whether a new or changed endpoint is tried before it is kept.
     """
 
-    def __init__(self, endpoints: Endpoints, *, check_new: bool = True) -> None:
+    def __init__(self, endpoints: Endpoints, upstream: UpstreamInference, *, check_new: bool = True) -> None:
         self._endpoints = endpoints
-        self._upstream = UpstreamInference()
+        self._upstream = upstream
         self._check_new = check_new
 
     async def read(self, context: RequestContext, target: Target) -> Reply | None:

@@ -5,7 +5,7 @@ their bytes, and misses no retriever. (The edge has a filter of its own before t
 bodies whose format and coding are not undone yet.)
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from rerank_proxy.search.language.raw_tree import raw_retrievers
@@ -13,13 +13,21 @@ from rerank_proxy.search.language.retrievers import COMPOUND_TYPES, TEXT_SIMILAR
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import Node, parse, walk
 
-SIGNS: Final = (b"retriever", b"\\u")
+_ESCAPE: Final = b"\\u"
+SIGNS: Final = (b"retriever", _ESCAPE)
 """One of these is in each body with a retriever: the word, or the escapes that may hide it."""
 
 
 def may_hold_retriever(body: bytes) -> bool:
     """Return whether a body is worth parsing."""
     return any(sign in body for sign in SIGNS)
+
+
+def types_to_ask_for(body: bytes, types: Iterable[str]) -> list[str]:
+    """Return those of these types of retrievers that a body may hold."""
+    if not may_hold_retriever(body):
+        return []
+    return [name for name in types if b'"%b"' % name.encode() in body or _ESCAPE in body]
 
 
 def handles(body: bytes | Node, evaluated: Collection[str] = frozenset()) -> bool:

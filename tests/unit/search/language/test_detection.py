@@ -10,6 +10,7 @@ from rerank_proxy.search.language.detection import (
     handles,
     holds_reranker,
     may_hold_retriever,
+    types_to_ask_for,
 )
 from rerank_proxy.xcontent.source import parse
 from tests.support.retrievers import diversify, linear, pinned, rescorer, rrf, rule
@@ -96,6 +97,20 @@ def test_which_searches_are_evaluated_here(tree: Any, evaluated: tuple[str, ...]
 )
 def test_which_bodies_are_worth_parsing(body: bytes, worth: bool) -> None:
     assert may_hold_retriever(body) is worth
+
+
+@pytest.mark.parametrize(
+    ("body", "types"),
+    [
+        (json.dumps({"retriever": linear(rrf(STANDARD))}), ["linear", "rrf"]),
+        (r'{"retriever":{"\u0072rf":{}}}', ["linear", "pinned", "rrf"]),
+        ('{"query":{"match":{"a":"rrf"}}}', []),
+        ('{"retriever":{"standard":{}}}', []),
+        ('{"retriever":"rrf_"}', []),
+    ],
+)
+def test_which_types_a_body_may_hold(body: str, types: list[str]) -> None:
+    assert types_to_ask_for(body.encode(), ("linear", "pinned", "rrf")) == types
 
 
 @pytest.mark.parametrize(
