@@ -211,7 +211,7 @@ async def search_app(
         SearchReader(lambda: support.unknown if support else evaluate),
         async_search=settings.async_search,
         support=support,
-        others=(*inference_routes(inference, Privileges(), InferenceMetrics(registry)), *more),
+        other_routes=(*inference_routes(inference, Privileges(), InferenceMetrics(registry)), *more),
     )
     listener = Listener(app.handle, shutdown_timeout_s=10)
     try:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 
 from rerank_proxy.app import control
@@ -46,6 +45,7 @@ from rerank_proxy.trained_models.engine_port import EngineModels
 from rerank_proxy.trained_models.service import TrainedModels
 from rerank_proxy.upstream.abilities import RetrieverSupport
 from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.headers import for_upstream
 from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.trained_models import UpstreamModels
@@ -121,7 +121,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
             SearchReader(lambda: support.unknown) if support else SearchReader(),
             async_search=settings.async_search,
             support=support,
-            others=_other_routes(
+            other_routes=_other_routes(
                 settings, endpoints, uploaded, privileges, questions, InferenceMetrics(registry)
             ),
         )
@@ -142,7 +142,7 @@ def _retriever_support(
     if not settings.search.evaluate_unknown_retrievers:
         return None
     support = RetrieverSupport(questions)
-    support.ask(upstream.for_caller(CIMultiDict()))
+    support.ask(upstream.for_caller(for_upstream(())))
     return support
 
 

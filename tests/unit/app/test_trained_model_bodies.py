@@ -63,7 +63,7 @@ def call(models: TrainedModels) -> Call:
         route, match = next((each, match) for each in routes if (match := each.path.fullmatch(path)))
         context = RequestContext(
             method, path, match.groupdict(), parse_params(query), {}, body, "application/json", Format.JSON,
-            NoUpstream,
+            Format.JSON, NoUpstream,
         )  # fmt: skip
         try:
             answer = await route.api.answer(context)

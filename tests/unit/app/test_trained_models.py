@@ -14,7 +14,7 @@ from rerank_proxy.app.apis.trained_models import TrainedModelsApi
 from rerank_proxy.app.metrics import InferenceMetrics
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.errors import ElasticsearchError, error
-from rerank_proxy.http.media_types import Format
+from rerank_proxy.http.media_types import Format, format_of
 from rerank_proxy.trained_models.service import TrainedModels
 from rerank_proxy.upstream import privileges
 from rerank_proxy.upstream.privileges import Action, Privileges
@@ -99,6 +99,7 @@ class Served:
         if not matches:
             return None
         route, match = matches[0]
+        content_type = (headers or {}).get("Content-Type", "application/json")
         answer = await route.api.answer(
             RequestContext(
                 method=method,
@@ -107,7 +108,8 @@ class Served:
                 params=parse_params(query),
                 headers=headers or {},
                 body=b"" if body is None else json.dumps(body).encode(),
-                content_type=(headers or {}).get("Content-Type", "application/json"),
+                content_type=content_type,
+                body_format=format_of(content_type),
                 answer_format=Format.JSON,
                 upstream=lambda: self.upstream,
             )

@@ -210,7 +210,7 @@ async def make_proxy() -> AsyncIterator[MakeProxy]:
             SearchReader(lambda: {"rrf", "linear", "diversify"}),
             async_search=settings.async_search,
             support=RetrieverSupport(questions),
-            others=inference_routes(inference, Privileges(), InferenceMetrics(registry)),
+            other_routes=inference_routes(inference, Privileges(), InferenceMetrics(registry)),
         )
         return Proxy(app, executor, client)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rerank_proxy.app.formats.bodies import refuse_smile
-from rerank_proxy.http.media_types import Format, is_json
+from rerank_proxy.http.media_types import Format
 from rerank_proxy.observe.outcome import Outcome, Several
 from rerank_proxy.search.executor import SearchAnswer
 from rerank_proxy.search.run import Timings
@@ -23,7 +23,10 @@ class RequestContext:
         params: The query string, less what carried the body.
         headers: The client's, by name in any case.
         body: Decoded, in JSON; from the query string when it was there.
-        content_type: As it was sent, with JSON in the place of other formats.
+        content_type: The body's, as it was sent.
+        body_format: The body's format before it was made JSON; None where the body is of no format of
+            Elasticsearch's, and was left as it is.
+        answer_format: The format that the client wants its answer in.
         upstream: Elasticsearch, spoken to with the headers of this request.
     """
 
@@ -34,6 +37,7 @@ class RequestContext:
     headers: Mapping[str, str]
     body: bytes
     content_type: str | None
+    body_format: Format | None
     answer_format: Format
     upstream: Callable[[], Upstream]
 
@@ -44,8 +48,11 @@ class RequestContext:
 
     @property
     def has_json_body(self) -> bool:
-        """Else it is a search by URL alone, or one that Elasticsearch answers 406, in its own words."""
-        return bool(self.body) and is_json(self.content_type)
+        """Whether there is a body that can be read.
+
+        Without one it is a search by URL alone; one that cannot be read Elasticsearch answers with a 406.
+        """
+        return bool(self.body) and self.body_format is not None
 
     def refuse_smile(self) -> None:
         """For a request that would be answered here.

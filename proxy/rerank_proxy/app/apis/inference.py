@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from rerank_proxy.app.apis.context import RequestContext
-from rerank_proxy.app.apis.parameters import check_no_body, check_params
-from rerank_proxy.app.apis.replies import json_reply, printed_reply, printer_of
+from rerank_proxy.app.apis.rest import check_no_body, check_params, json_reply, printed_reply, printer_of
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError, error

@@ -1,13 +1,17 @@
-"""Which searches are evaluated here, and `_search`, the plainest API of them."""
+"""Which searches are evaluated here: `_search`, and the APIs that may hold such a search and are not served."""
 
 from collections.abc import Callable, Collection
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.concurrency.offload import offload
+from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.executor import Executor, SearchAnswer
-from rerank_proxy.search.language.detection import handles
+from rerank_proxy.search.language.detection import handles, holds_reranker
 from rerank_proxy.search.language.request import SearchRequest, parse_search
+from rerank_proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER
+from rerank_proxy.search.language.unsupported import unsupported
 from rerank_proxy.xcontent.params import Params
+from rerank_proxy.xcontent.source import parse
 
 
 class SearchReader:
@@ -46,3 +50,23 @@ class Search:
             return None
         context.refuse_smile()
         return await self._executor.run(search, context.upstream())
+
+
+class OtherSearchApi:
+    """A search API that may hold a retriever and that the proxy does not answer.
+
+    It refuses a reranker, rather than let upstream say that it does not know the retriever. A body that
+    merely mentions the word goes on.
+    """
+
+    async def answer(self, context: RequestContext) -> None:
+        if await offload(len(context.body), _holds_reranker, context.body):
+            api = context.path.rstrip("/").rpartition("/_")[2]
+            raise unsupported(f"[{TEXT_SIMILARITY_RERANKER}] in [_{api}]")
+
+
+def _holds_reranker(document: bytes) -> bool:
+    try:
+        return holds_reranker(parse(document))
+    except ElasticsearchError:
+        return False

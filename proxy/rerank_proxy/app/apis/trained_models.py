@@ -5,8 +5,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from rerank_proxy.app.apis.context import RequestContext
-from rerank_proxy.app.apis.parameters import check_params
-from rerank_proxy.app.apis.replies import json_reply, printed_reply, printer_of
+from rerank_proxy.app.apis.rest import check_params, json_reply, printed_reply, printer_of
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.inference.requests import required
