@@ -28,8 +28,8 @@ def for_upstream(
     """Return the headers that go along with inner requests in a caller's name.
 
     These are all but those of one hop or message, credentials and trace ids among them. Inner bodies and
-    answers are JSON, which takes the place of other formats. The caller's own `Content-Type` counts only beside
-    a body: clients send one without a body too, and a body in the URL has its type there.
+    answers are JSON, which takes the place of other formats. The caller's own `Content-Type` counts only
+    beside a body: clients send one without a body too, and a body in the URL has its type there.
 
     Args:
         raw: The caller's headers.
