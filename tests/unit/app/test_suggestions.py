@@ -68,6 +68,7 @@ class Elasticsearch:
             json.dumps(body).encode(),
             "application/json",
             Format.JSON,
+            Format.JSON,
             lambda: self.upstream,
         )
         try:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.search.language.detection import handles
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
-from rerank_proxy.search.language.retriever_names import uses
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
-from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.object_parser import INT_MAX, parsing_error, to_bool, to_float, to_int
 from rerank_proxy.xcontent.source import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Node, parse, parse_array
@@ -42,7 +41,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
 
     Args:
         body: Its bytes, or what `parse` made of them.
-        evaluate: Types of retrievers that upstream does not know, see `is_ours`.
+        evaluate: Types of retrievers that upstream does not know, see `handles`.
 
     Raises:
         ElasticsearchError: 400, with Elasticsearch's type, reason and position; also for what Elasticsearch
@@ -52,7 +51,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         root = body if isinstance(body, Node) else parse(body)
     except ParseError:  # upstream meets it first, too
         return None
-    if not is_ours(uses(root), evaluate):
+    if not handles(root, evaluate):
         return None
     values: dict[str, Any] = {}
     others: dict[str, bytes] = {}
@@ -77,15 +76,6 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         min_score=values.get("min_score"),
         timeout=values.get("timeout"),
         others=others,
-    )
-
-
-def is_ours(used: Collection[str], evaluate: Collection[str]) -> bool:
-    """Whether a search with these compound retrievers is evaluated here: with a reranker always, otherwise
-    when it has one of the types `evaluate` and beside them none but `rescorer`.
-    """
-    return TextSimilarityReranker.TYPE in used or bool(
-        set(evaluate).intersection(used) and {*evaluate, "rescorer"}.issuperset(used)
     )
 
 

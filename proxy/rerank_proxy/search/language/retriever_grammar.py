@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from rerank_proxy.search.language.retriever_names import MAX_RETRIEVERS, number_of_retrievers
+from rerank_proxy.search.language.raw_tree import MAX_RETRIEVERS, number_of_retrievers
 from rerank_proxy.search.language.unsupported import unsupported
 from rerank_proxy.search.retrievers.retriever import Retriever
 from rerank_proxy.search.retrievers.types import TOPMOST

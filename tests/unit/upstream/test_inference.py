@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
@@ -31,7 +32,8 @@ class Scripted:
         self.answers: dict[str, tuple[int, Any]] = {"/_inference/_all": (200, {"endpoints": []})}
         self.upstream = ScriptedUpstream(self._answer)
         self.clock = Clock()
-        self.theirs = UpstreamInference(self.clock)
+        self.questions = BackgroundTasks()
+        self.theirs = UpstreamInference(self.questions, self.clock)
 
     def _answer(self, method: str, target: str, body: Any) -> Reply:
         status, value = self.answers.get(target, (404, {}))
@@ -64,6 +66,8 @@ class TestExists:
         scripted.clock.now = 59
         assert await scripted.exists() is exists
         scripted.clock.now = 61
+        assert await scripted.exists() is exists  # until the answer to the question that this put
+        await scripted.questions.finish()
         assert await scripted.exists() is not exists
 
     @pytest.mark.parametrize(

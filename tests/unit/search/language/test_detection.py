@@ -1,14 +1,19 @@
-"""Which retrievers a request names, without reading it by their grammar."""
+"""Which bodies hold a retriever that is evaluated here, found without reading them by the grammar."""
 
 import json
 from typing import Any
 
 import pytest
 
-from rerank_proxy.search.language.retriever_names import names_reranker, number_of_retrievers, uses
-from rerank_proxy.search.retrievers.grammar import MAX_NESTED_DEPTH
+from rerank_proxy.search.language.detection import (
+    compound_types,
+    handles,
+    holds_reranker,
+    may_hold_retriever,
+    types_to_ask_for,
+)
 from rerank_proxy.xcontent.source import parse
-from tests.support.retrievers import diversify, linear, pinned, rescorer, rrf
+from tests.support.retrievers import diversify, linear, pinned, rescorer, rrf, rule
 from tests.support.searches import KNN, RERANKER, STANDARD, reranking
 
 RRF = rrf(reranking()["retriever"], {"retriever": STANDARD})
@@ -35,7 +40,7 @@ RRF = rrf(reranking()["retriever"], {"retriever": STANDARD})
 )
 def test_types_of_compound_retrievers(body: Any, expected: set[str]) -> None:
     raw = json.dumps(body).encode()
-    assert uses(raw) == uses(parse(raw)) == expected
+    assert compound_types(raw) == compound_types(parse(raw)) == expected
 
 
 @pytest.mark.parametrize(
@@ -55,7 +60,57 @@ def test_types_of_compound_retrievers(body: Any, expected: set[str]) -> None:
 )
 def test_a_fault_of_the_text_hides_what_follows_it(body: bytes, expected: set[str]) -> None:
     """Upstream meets it first, unless it is inside a tree with retrievers that upstream may not know."""
-    assert uses(body) == expected
+    assert compound_types(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("tree", "evaluated", "handled"),
+    [
+        (STANDARD, (), False),
+        (STANDARD, ("rrf", "standard"), False),
+        (reranking()["retriever"], (), True),
+        (RRF, (), True),
+        (rrf(STANDARD), (), False),
+        (rrf(STANDARD), ("rrf",), True),
+        (rrf(STANDARD), ("linear",), False),
+        (rrf(rescorer()), ("rrf",), True),
+        (rrf(pinned()), ("rrf",), False),
+        (rule(rrf(STANDARD)), ("rrf",), False),
+        (rescorer(), ("rrf",), False),
+        (rescorer(), ("rescorer",), True),
+    ],
+)
+def test_which_searches_are_evaluated_here(tree: Any, evaluated: tuple[str, ...], handled: bool) -> None:
+    body = json.dumps({"retriever": tree}).encode()
+    assert handles(body, evaluated) is handles(parse(body), evaluated) is handled
+    assert may_hold_retriever(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "worth"),
+    [
+        (b'{"query":{"match_all":{}}}', False),
+        (b'{"retriever":{}}', True),
+        (b'{"\\u0072etriever":{}}', True),
+        (b"", False),
+    ],
+)
+def test_which_bodies_are_worth_parsing(body: bytes, worth: bool) -> None:
+    assert may_hold_retriever(body) is worth
+
+
+@pytest.mark.parametrize(
+    ("body", "types"),
+    [
+        (json.dumps({"retriever": linear(rrf(STANDARD))}), ["linear", "rrf"]),
+        (r'{"retriever":{"\u0072rf":{}}}', ["linear", "pinned", "rrf"]),
+        ('{"query":{"match":{"a":"rrf"}}}', []),
+        ('{"retriever":{"standard":{}}}', []),
+        ('{"retriever":"rrf_"}', []),
+    ],
+)
+def test_which_types_a_body_may_hold(body: str, types: list[str]) -> None:
+    assert types_to_ask_for(body.encode(), ("linear", "pinned", "rrf")) == types
 
 
 @pytest.mark.parametrize(
@@ -69,7 +124,7 @@ def test_a_fault_of_the_text_hides_what_follows_it(body: bytes, expected: set[st
     ],
 )
 def test_a_reranker_anywhere_in_a_document_is_found(document: Any) -> None:
-    assert names_reranker(parse(json.dumps(document).encode()))
+    assert holds_reranker(parse(json.dumps(document).encode()))
 
 
 @pytest.mark.parametrize(
@@ -81,27 +136,4 @@ def test_a_reranker_anywhere_in_a_document_is_found(document: Any) -> None:
     ],
 )
 def test_a_mention_in_a_document_is_not(document: Any) -> None:
-    assert not names_reranker(parse(json.dumps(document).encode()))
-
-
-@pytest.mark.parametrize(
-    ("tree", "number"),
-    [
-        (STANDARD, 1),
-        (rescorer(rrf(STANDARD, reranking(KNN)["retriever"])), 5),
-        ({"unknown": {"retriever": STANDARD}}, 0),
-        (rescorer({"unknown": {"retriever": STANDARD}}), 1),
-        ({}, 0),
-    ],
-)
-def test_number_of_retrievers(tree: Any, number: int) -> None:
-    assert number_of_retrievers(parse(json.dumps(tree).encode())) == number
-
-
-def test_depth_is_no_crash() -> None:
-    depth = 490
-    tree = (
-        b'{"rescorer":{"retriever":' * depth + json.dumps(reranking()["retriever"]).encode() + b"}}" * depth
-    )
-    assert number_of_retrievers(parse(tree)) == MAX_NESTED_DEPTH
-    assert uses(b'{"retriever":' + tree + b"}") == {"rescorer", RERANKER}
+    assert not holds_reranker(parse(json.dumps(document).encode()))

@@ -1,11 +1,16 @@
-"""What an API does not know of a request (``BaseRestHandler``): parameters, and a body."""
+"""What all handlers of management APIs do (``BaseRestHandler``): they check parameters and body, and print
+answers.
+"""
 
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.errors import error
+from rerank_proxy.upstream.headers import of_own_answer
+from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.xcontent.object_parser import did_you_mean
+from rerank_proxy.xcontent.splicing import Printer
 
 _OF_EVERY_API: Final = ("error_trace", "human", "pretty")
 
@@ -36,3 +41,25 @@ def check_no_body(context: RequestContext) -> None:
     if context.body:
         reason = f"request [{context.method} {context.path}] does not support having a body"
         raise error(400, "illegal_argument_exception", reason)
+
+
+def printer_of(context: RequestContext) -> Printer:
+    """Return a printer for the layout that the request asks for."""
+    return Printer(context.params.flag("pretty"))
+
+
+def json_reply(context: RequestContext, value: Any) -> Reply:
+    """Return an answer whose body is `value`."""
+    return printed_reply(context, printer_of(context).value(value))
+
+
+def printed_reply(context: RequestContext, body: bytes) -> Reply:
+    """Return an answer whose body `printer_of` has put together."""
+    return Reply(200, of_own_answer(context.headers), body + printer_of(context).end())
+
+
+def unsupported_type(context: RequestContext) -> Reply:
+    """Return ``RestController``'s refusal of a media type, which has no exception in it."""
+    shown = context.content_type or ""
+    body = {"error": f"Content-Type header [{shown}] is not supported", "status": 406}
+    return Reply(406, of_own_answer(context.headers), printer_of(context).value(body))
