@@ -274,7 +274,7 @@ class TestCommandLine:
             *("--endpoint", f"{ENDPOINT}=m", "--state-dir", str(tmp_path)),
         )
         assert result.returncode == 0, result.stderr
-        lines = [line for line in result.stdout.splitlines() if not line.endswith(" s now")]
+        lines = [line for line in result.stdout.splitlines() if not line.endswith(" s so far")]
         assert [line.split()[:2] for line in lines] == [
             ["settings", "ok"],
             ["upstream", "ok"],

@@ -64,7 +64,7 @@ class NotingEngine:
 
     Attributes:
         models: The directories of those that were added.
-        demands: By holder: model, threads, and whether it is kept loaded.
+        reservations: By holder: model, threads, and whether it is kept loaded.
         failure: What `wait_ready` and `rerank` raise.
         states: Of the models that are not ready.
         on_ready: What is to be called when a model has been loaded.
@@ -74,7 +74,7 @@ class NotingEngine:
     def __init__(self, *names: str) -> None:
         self.names = set(names)
         self.models: dict[str, Path] = {}
-        self.demands: dict[str, tuple[str, int | None, bool]] = {}
+        self.reservations: dict[str, tuple[str, int | None, bool]] = {}
         self.failure: Exception | None = None
         self.states: dict[str, ModelStatus] = {}
         self.on_ready: dict[str, Callable[[], None]] = {}
@@ -101,12 +101,12 @@ class NotingEngine:
     def remove(self, name: str) -> None:
         del self.models[name]
 
-    def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
+    def reserve(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
         assert model in self.models
-        self.demands[holder] = (model, threads, keep_loaded)
+        self.reservations[holder] = (model, threads, keep_loaded)
 
     def release(self, model: str, holder: str) -> None:
-        self.demands.pop(holder, None)
+        self.reservations.pop(holder, None)
 
     async def wait_ready(self, model: str, deadline: float) -> None:
         if self.failure is not None:

@@ -464,7 +464,7 @@ def test_an_empty_file_is_all_defaults(config: Path, text: str) -> None:
         ),
         (
             {"RERANK_PROXY_LISTEN": "127.0.0.1:1", "RERANK_PROXY_listen": "127.0.0.1:2"},
-            "RERANK_PROXY_listen: [listen] is given twice: RERANK_PROXY_LISTEN gives it, too",
+            "RERANK_PROXY_listen: [listen] is given twice: RERANK_PROXY_LISTEN gives it too",
         ),
         ({"RERANK_PROXY_MODELS": '{"m": "x", "m": "y"}'}, "RERANK_PROXY_MODELS: [m] is given twice"),
     ],

@@ -19,7 +19,6 @@ from rerank_proxy.xcontent.object_parser import (
     STR,
     Field,
     illegal_argument,
-    last_token,
     one_or_each,
     parse_object,
     x_content_error,
@@ -246,7 +245,7 @@ def _to_text(node: Node, name: str) -> str:
     values = parse_object(node, "InferenceString", _INFERENCE_STRING, _data_problem)
     if (type_ := values["type"]) != "text":
         reason = f"Field [{name}] contains unsupported [type] value [{type_}]. Supported values are [text]"
-        raise ParseError(Cause("x_content_parse_exception", reason), last_token(node))
+        raise ParseError(Cause("x_content_parse_exception", reason), node.last_token())
     value: str = values["value"]
     return value
 

@@ -3,8 +3,8 @@
 import logging
 from typing import Final
 
+from rerank_proxy.observe.log_limiter import LogLimiter
 from rerank_proxy.observe.outcome import Applied
-from rerank_proxy.observe.seldom import Seldom
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.run import Run
 from rerank_proxy.xcontent.target import decode
@@ -21,7 +21,7 @@ class MisspeltFields:
     """
 
     def __init__(self) -> None:
-        self._log: Final = Seldom()
+        self._log: Final = LogLimiter()
 
     def tell(self, run: Run) -> None:
         """Log the fields of a search that has ended."""
@@ -31,8 +31,8 @@ class MisspeltFields:
 
     def _tell(self, request: SearchRequest, outcome: Applied) -> None:
         index, field = _searched(request)[:_LONGEST_NAME], outcome.field[:_LONGEST_NAME]
-        untold = self._log.may_say((index, field))
-        if untold is None:
+        omitted = self._log.admit((index, field))
+        if omitted is None:
             return
         logger.warning(
             "none of [%d] hits of a search in [%s] has text in [%s], the [field] of its reranker, so that "
@@ -40,7 +40,7 @@ class MisspeltFields:
             outcome.window,
             index,
             field,
-            f" ([{untold}] more searches were alike)" if untold else "",
+            f" ([{omitted}] more searches were alike)" if omitted else "",
         )
 
 

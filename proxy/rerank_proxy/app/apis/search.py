@@ -6,11 +6,10 @@ from collections.abc import Callable, Collection
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.concurrency.offload import offload
-from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.errors import ElasticsearchError, unsupported
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import handles, holds_reranker
 from rerank_proxy.search.language.request import SearchRequest, parse_search
-from rerank_proxy.search.language.unsupported import unsupported
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.xcontent.params import Params

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from rerank_proxy.errors import unsupported
 from rerank_proxy.search.language.raw_tree import MAX_RETRIEVERS, number_of_retrievers
-from rerank_proxy.search.language.unsupported import unsupported
 from rerank_proxy.search.retrievers.retriever import Retriever
 from rerank_proxy.search.retrievers.types import TOPMOST
 from rerank_proxy.xcontent.object_parser import did_you_mean, parsing_error, unknown_name

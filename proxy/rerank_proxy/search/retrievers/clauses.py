@@ -15,7 +15,6 @@ from rerank_proxy.xcontent.object_parser import (
     STR,
     Field,
     illegal_argument,
-    last_token,
     numeric,
     one_or_each,
     parse_named,
@@ -47,7 +46,7 @@ def to_query(node: Node) -> bytes:
     entries = node.entries()
     name, clause = next(entries, (None, None))
     if name is None or clause is None:
-        at = last_token(node)
+        at = node.last_token()
         raise illegal_argument(f"query malformed, empty clause found at {position(node.body, at)}", at)
     if clause.kind != OBJECT:
         reason = f"[{name}] query malformed, no start_object after query name"
@@ -94,7 +93,7 @@ def to_search_after(node: Node) -> bytes:
         reason = f"Expected [{ARRAY}] in [search_after] but found [{node.kind}] inside search_after"
         raise parsing_error(node, node.start, reason)
     if next(node.each(), None) is None:
-        raise illegal_argument("Values must contains at least one value.", last_token(node))
+        raise illegal_argument("Values must contains at least one value.", node.last_token())
     for value in node.each():
         if value.kind in (OBJECT, ARRAY):
             reason = (
@@ -165,7 +164,7 @@ def to_rescorers(node: Node) -> tuple[tuple[bytes, int], ...]:
 
 def _rescorer(node: Node, item: Node) -> tuple[bytes, int]:
     if item.kind != OBJECT:
-        raise parsing_error(node, last_token(node), "unexpected token [END_ARRAY] after [null]")
+        raise parsing_error(node, node.last_token(), "unexpected token [END_ARRAY] after [null]")
     window = DEFAULT_RESCORE_WINDOW_SIZE
     kind = None
     for name, member in item.entries():
@@ -182,7 +181,7 @@ def _rescorer(node: Node, item: Node) -> tuple[bytes, int]:
         else:
             raise parsing_error(node, member.start, f"rescore doesn't support [{name}]")
     if kind is None:
-        raise parsing_error(node, last_token(item), "missing rescore type")
+        raise parsing_error(node, item.last_token(), "missing rescore type")
     return item.raw, window
 
 
@@ -197,7 +196,7 @@ def _check_rescorer(name: str, node: Node) -> None:
     if name == "query":
         values = parse_object(node, "query", _QUERY_RESCORER_FIELDS)
         if "rescore_query" not in values:
-            raise illegal_argument("rescore_query cannot be null", last_token(node))
+            raise illegal_argument("rescore_query cannot be null", node.last_token())
     elif name not in _OTHER_RESCORERS:
         raise unknown_name(node, node.start, name)
 

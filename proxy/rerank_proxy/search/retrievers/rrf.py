@@ -25,7 +25,6 @@ from rerank_proxy.xcontent.object_parser import (
     Field,
     illegal_argument,
     java_float,
-    last_token,
     numeric,
     objects,
     parse_object,
@@ -90,10 +89,10 @@ def _parse_component(node: Node, nesting: Nesting) -> Component:
             reason = f"unknown field [{name}], expected [retriever] or [weight]"
             raise parsing_error(node, node.keys[name], reason)
     if retriever is None:
-        raise parsing_error(node, last_token(node), "retriever component must contain a retriever")
+        raise parsing_error(node, node.last_token(), "retriever component must contain a retriever")
     if weight < 0:
         raise illegal_argument(
-            f"[weight] must be non-negative, found [{java_float(weight)}]", last_token(node)
+            f"[weight] must be non-negative, found [{java_float(weight)}]", node.last_token()
         )
     return Component(retriever=retriever, weight=weight)
 
@@ -103,7 +102,7 @@ def _parse_retriever(node: Node, nesting: Nesting) -> Retriever:
         raise parsing_error(node, node.start, "retriever must be an object")
     if next(node.entries(), None) is None:
         nesting.check()
-        raise unknown_name(node, last_token(node), "retriever")
+        raise unknown_name(node, node.last_token(), "retriever")
     return _parse_only_member(node, nesting)
 
 

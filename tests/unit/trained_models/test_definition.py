@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.trained_models.definition import PartialDefinition
 from rerank_proxy.trained_models.requests.parts import DefinitionPart
-from rerank_proxy.trained_models.upload import PartialDefinition
 from tests.support.trained_models import parts_of
 
 PROGRAM = bytes(range(256)) * 4

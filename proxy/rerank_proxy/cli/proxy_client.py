@@ -1,4 +1,4 @@
-"""What `endpoints` of the command line does: it asks a running proxy, as any client would."""
+"""A client of a running proxy, for the commands of `endpoints`."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from rerank_proxy.observe.log import printable
 from rerank_proxy.settings import Address
 
 _TIMEOUT_S: Final = 120.0
-"""A model may have to be loaded first."""
+"""Long enough to load a model first."""
 
 SAMPLE_QUERY: Final = "What is a reranker?"
 SAMPLE_TEXTS: Final = (
@@ -27,7 +27,11 @@ SAMPLE_TEXTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A running proxy, and who asks it."""
+    """A running proxy.
+
+    Attributes:
+        authorization: The value of the `Authorization` header of requests.
+    """
 
     url: str
     authorization: str | None = None
@@ -39,10 +43,10 @@ class Proxy:
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Any:
-        """The answer's body.
+        """Send a request, and return the body of the answer.
 
         Raises:
-            CommandError: The proxy cannot be reached, or refuses.
+            CommandError: The proxy cannot be reached, or refuses the request.
         """
         headers = {"Authorization": self.authorization} if self.authorization is not None else {}
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
@@ -67,14 +71,14 @@ class Proxy:
             ) from None
 
 
-def address_to_ask(listen: Address) -> str:
-    """The URL of a proxy that listens so."""
+def url_of(listen: Address) -> str:
+    """Return the URL of a proxy that listens on an address."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)
     return f"http://{Address(host, listen.port)}"
 
 
 async def list_endpoints(proxy: Proxy) -> Table:
-    """One row per endpoint of task type `rerank`."""
+    """Return a row for each endpoint of the task type `rerank`."""
     answer = await proxy.call("GET", "/_inference/rerank/_all")
     table = Table("inference_id", "service", "model_id", "service_settings", "task_settings")
     for endpoint in answer["endpoints"]:
@@ -93,12 +97,12 @@ async def list_endpoints(proxy: Proxy) -> Table:
 
 
 async def put_endpoint(proxy: Proxy, inference_id: str, body: Mapping[str, Any]) -> str:
-    """The endpoint as it is kept, in one line."""
+    """Create an endpoint, and return it in one line as the proxy keeps it."""
     return _compact(await proxy.call("PUT", f"/_inference/rerank/{quote(inference_id, safe='')}", body))
 
 
 async def delete_endpoint(proxy: Proxy, inference_id: str, *, force: bool, dry_run: bool) -> str:
-    """What became of it, in one line."""
+    """Delete an endpoint, and return a line about the result."""
     params = {name: "true" for name, wanted in (("force", force), ("dry_run", dry_run)) if wanted}
     answer = await proxy.call("DELETE", f"/_inference/rerank/{quote(inference_id, safe='')}", params=params)
     if dry_run:
@@ -109,7 +113,7 @@ async def delete_endpoint(proxy: Proxy, inference_id: str, *, force: bool, dry_r
 async def try_endpoint(
     proxy: Proxy, inference_id: str, query: str, texts: Sequence[str]
 ) -> tuple[Table, str]:
-    """One real call: the texts with their scores, best first, and how long it took."""
+    """Call an endpoint. Return the texts with their scores, best first, and a line about the time it took."""
     began = time.perf_counter()
     answer = await proxy.call(
         "POST", f"/_inference/rerank/{quote(inference_id, safe='')}", {"query": query, "input": [*texts]}
@@ -122,11 +126,12 @@ async def try_endpoint(
 
 
 def settings_of(pairs: Sequence[str]) -> dict[str, Any]:
-    """`NAME=VALUE` as settings: a value that is JSON counts as what it says, any other as text; a dot in the
-    name leads into an object.
+    """Read settings from texts `NAME=VALUE`.
+
+    A value that is JSON is parsed, any other is text. A dot in a name leads into an object.
 
     Raises:
-        CommandError: One has no `=`, or leads into what is no object.
+        CommandError: A text has no `=`, or a name leads into a value that is not an object.
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
@@ -155,7 +160,7 @@ def _compact(value: Any) -> str:
 
 
 def _reason(text: str) -> str:
-    """The innermost reason of an error of Elasticsearch's shape; any other text, shortened."""
+    """Return the innermost reason of an error in Elasticsearch's shape; any other text is shortened."""
     try:
         error = json.loads(text)["error"]
         while isinstance(error, dict) and isinstance(error.get("caused_by"), dict):

@@ -1,4 +1,4 @@
-"""What the commands of the command line share: settings from options, and errors in one line."""
+"""What all commands share: settings from options, and errors in one line."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -35,10 +35,10 @@ def load_settings(
 
 
 def check_named(settings: Settings) -> None:
-    """Whether what the settings name is there: files, keys, variables, services.
+    """Check that everything the settings name exists: files, keys, variables, services.
 
     Raises:
-        InvalidSettingsError: With all that is wrong.
+        InvalidSettingsError: It lists everything that is wrong.
     """
     from rerank_proxy.inference.preconfigured import check_endpoints
     from rerank_proxy.inference.registry.keys import check_registry
@@ -72,7 +72,7 @@ def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
 
 @contextmanager
 def bad_settings_exit() -> Iterator[None]:
-    """Some settings, such as the files they name, are only found to be bad when they are used."""
+    """Exit with 2 if settings turn out to be invalid, as some do only when they are used."""
     try:
         yield
     except InvalidSettingsError as failure:

@@ -1,4 +1,4 @@
-"""One program on its way: its parts as files, until they make it whole."""
+"""The program of a model that is being uploaded: its parts as files, until all have come."""
 
 import os
 import shutil
@@ -16,13 +16,13 @@ _COPY_BYTES: Final = 1024 * 1024
 
 
 class PartialDefinition:
-    """The parts of one program that have come, in a directory of their own.
+    """The parts of one program that have come so far, in a directory of their own.
 
-    Parts come in any order. One that comes again takes the place of its predecessor. Methods that touch files
-    block, and are called one at a time.
+    Parts come in any order, and a part that comes again replaces the earlier one. Methods that touch files
+    block, and must be called one at a time.
 
     Args:
-        max_size: Bytes of the largest program that is taken.
+        max_size: The largest program that is accepted, in bytes.
     """
 
     def __init__(self, model_id: str, directory: Path, max_size: int) -> None:
@@ -35,7 +35,7 @@ class PartialDefinition:
 
     @property
     def received(self) -> int:
-        """Bytes."""
+        """The size of all parts so far, in bytes."""
         return sum(self._lengths.values())
 
     @property
@@ -44,7 +44,7 @@ class PartialDefinition:
 
     @property
     def complete(self) -> bool:
-        """Whether all parts have come and they have the length that was announced."""
+        """True when all parts have come and together have the announced length."""
         return (
             self._first is not None
             and len(self._lengths) == self._first.total_parts
@@ -52,10 +52,10 @@ class PartialDefinition:
         )
 
     def put(self, part: DefinitionPart) -> None:
-        """Keep a part. It is there as a whole or not at all.
+        """Keep a part, as a whole or not at all.
 
         Raises:
-            ElasticsearchError: 400; it does not go with the others, or the program is too large.
+            ElasticsearchError: 400; it does not fit the others, or the program is too large.
         """
         self._check(part)
         path = self._path(part.number)
