@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from rerank_proxy.search.answer import explanations
-from rerank_proxy.search.answer.explanations import Detail, Explanation
+from rerank_proxy.search.retrievers import explanations
+from rerank_proxy.search.retrievers.explanations import Detail, Explanation
 from rerank_proxy.xcontent.splicing import Printer, elements, members, text
 from testbed import RunningElasticsearch, Server
 

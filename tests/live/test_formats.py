@@ -13,7 +13,7 @@ from rerank_proxy.app.formats.bodies import from_json, to_json
 from rerank_proxy.app.formats.filter_path import filtered
 from rerank_proxy.app.formats.stack_traces import with_stack_traces
 from rerank_proxy.errors import Cause, ElasticsearchError
-from rerank_proxy.http.media_types import Format
+from rerank_proxy.http.media_types import Format, format_of
 from rerank_proxy.http.negotiation import is_refusal, negotiate
 from testbed import RunningElasticsearch
 from testbed.http import Reply
@@ -326,7 +326,7 @@ def test_bodies_are_read_alike(
     stored = server.call("PUT", f"/{index}/_doc/x", body, headers={"Content-Type": content_type})
     assert stored.status == 201, stored.body
     native = server.call("GET", f"/{index}/_source/x", headers={"Accept": JSON})
-    assert json.loads(to_json(body, content_type)) == native.json()
+    assert json.loads(to_json(body, format_of(content_type))) == native.json()
 
 
 @pytest.mark.parametrize("body", [b"a: 'b", b"a: @x", b"a: \x01", b"a: \xff"])
@@ -334,7 +334,7 @@ def test_malformed_yaml(elasticsearch: RunningElasticsearch, index: str, body: b
     headers = {"Content-Type": "application/yaml", "Accept": JSON}
     native = search(elasticsearch, index, headers=headers, body=body)
     with pytest.raises(ElasticsearchError) as raised:
-        to_json(body, "application/yaml")
+        to_json(body, Format.YAML)
     own = raised.value.body()
 
     def outermost(error: dict[str, Any]) -> list[str]:

@@ -12,7 +12,6 @@ import pytest
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.language.request import SearchRequest, parse_search
-from rerank_proxy.search.language.rewrite_checks import check_rewrite
 from rerank_proxy.xcontent.params import parse_params
 from testbed import RunningElasticsearch
 from testbed.http import Reply
@@ -47,7 +46,7 @@ def ours(index: str, body: bytes, query: str = "") -> SearchRequest:
 def refusal(index: str, body: bytes, query: str = "") -> Any:
     """What the client is told; None when nothing is wrong."""
     try:
-        check_rewrite(ours(index, body, query).retriever)
+        ours(index, body, query).retriever.check_rewrite()
     except ElasticsearchError as failure:
         return json.loads(json.dumps(failure.body()))
     return None

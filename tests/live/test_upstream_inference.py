@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from aiohttp import web
 
-from rerank_proxy.app.server import PASS_HEADER
+from rerank_proxy.app.responses import PASS_HEADER
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.relay import relay

@@ -11,10 +11,12 @@ from rerank_proxy.app.apis.routes import Route, trained_model_routes
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
 from rerank_proxy.app.listener import Listener
 from rerank_proxy.app.metrics import InferenceMetrics
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.settings import load
 from rerank_proxy.trained_models.service import TrainedModels
 from rerank_proxy.upstream.privileges import Privileges
+from rerank_proxy.upstream.trained_models import UpstreamModels
 from tests.support.search_app import search_app
 
 
@@ -30,9 +32,12 @@ async def proxied(
         search: As of `search_app`.
     """
     more: Sequence[Route] = ()
+    questions = BackgroundTasks()
     if models is not None:
         metrics = InferenceMetrics(CollectorRegistry())
-        more = trained_model_routes(TrainedModelsApi(models), Privileges(), metrics)
+        more = trained_model_routes(
+            TrainedModelsApi(models, UpstreamModels(questions)), Privileges(), metrics
+        )
     async with search_app(url, more=more, **search) as app:
         listener = Listener(app.handle, shutdown_timeout_s=10)
         await listener.start(directory / "app.sock")
@@ -48,3 +53,4 @@ async def proxied(
         finally:
             await edge.stop()
             await listener.close()
+            await questions.cancel()

@@ -7,11 +7,15 @@ import pytest
 
 from rerank_proxy.errors import Cause, ElasticsearchError
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
-from rerank_proxy.search.language.retrievers import Retriever
+from rerank_proxy.search.retrievers.retriever import Retriever
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import parse
 from tests.support.searches import STANDARD
 
+BASE: Final[dict[str, Any]] = {"filter": {"term": {"a": 1}}, "min_score": "0.5", "_name": "n"}
+"""The keys that every retriever has."""
+FILTERS: Final = (b'{"term": {"a": 1}}',)
+"""Those of `BASE`, as written."""
 RESCORE: Final[dict[str, Any]] = {"query": {"rescore_query": {"match_all": {}}}}
 
 

@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -15,19 +14,21 @@ from prometheus_client import CollectorRegistry
 
 from rerank_proxy.app.apis.inference import InferenceApi
 from rerank_proxy.app.apis.routes import Route, inference_routes
+from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.listener import Handle, Listener
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics
 from rerank_proxy.app.server import App
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Reranked
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.language.request import parse_search
 from rerank_proxy.search.rank_phase import Scorer
 from rerank_proxy.settings import SearchSettings, Settings
+from rerank_proxy.upstream.abilities import RetrieverSupport
 from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.protocol import Reply
-from rerank_proxy.upstream.retriever_support import UnknownRetrievers
 from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
 
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
@@ -198,18 +199,19 @@ async def search_app(
         privileges=Privileges() if limits.check_privileges else None,
     )
     executor = Executor(scorer, limits.deadline_s, heed_timeout=limits.bound_scores_by_request_timeout)
-    unknown = UnknownRetrievers() if limits.evaluate_unknown_retrievers and not evaluate else None
-    parse = unknown.parse if unknown else partial(parse_search, evaluate=evaluate)
+    questions = BackgroundTasks()
+    support = RetrieverSupport(questions) if limits.evaluate_unknown_retrievers and not evaluate else None
+    inference = InferenceApi(endpoints, UpstreamInference(questions))
     registry = CollectorRegistry()
     app = App(
         executor,
         upstream,
         SearchMetrics(registry),
         settings.edge,
-        parse,
+        SearchReader(lambda: support.unknown if support else evaluate),
         async_search=settings.async_search,
-        unknown=unknown,
-        others=(*inference_routes(InferenceApi(endpoints), Privileges(), InferenceMetrics(registry)), *more),
+        support=support,
+        other_routes=(*inference_routes(inference, Privileges(), InferenceMetrics(registry)), *more),
     )
     listener = Listener(app.handle, shutdown_timeout_s=10)
     try:
@@ -223,4 +225,5 @@ async def search_app(
         await app.close()
         await executor.drain()
         await endpoints.close()
+        await questions.cancel()
         await upstream.close()

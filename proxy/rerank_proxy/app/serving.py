@@ -16,11 +16,13 @@ from prometheus_client import CollectorRegistry
 from rerank_proxy.app import control
 from rerank_proxy.app.apis.inference import InferenceApi
 from rerank_proxy.app.apis.routes import Route, inference_routes, trained_model_routes
+from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
 from rerank_proxy.app.ending import Ending, end_when_silent, end_within
 from rerank_proxy.app.listener import Listener
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics, UpstreamMetrics
 from rerank_proxy.app.server import App
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Engine
 from rerank_proxy.files.state import state_directory
 from rerank_proxy.http.quiet_server import QuietServer
@@ -36,15 +38,17 @@ from rerank_proxy.inference.services.local_ranker import MODEL_ID
 from rerank_proxy.observe.log import configure
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.language.request import parse_search
 from rerank_proxy.search.rank_phase import Scorer
 from rerank_proxy.settings import InvalidSettingsError, Settings
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import EngineModels
 from rerank_proxy.trained_models.service import TrainedModels
+from rerank_proxy.upstream.abilities import RetrieverSupport
 from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.headers import for_upstream
+from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
-from rerank_proxy.upstream.retriever_support import UnknownRetrievers
+from rerank_proxy.upstream.trained_models import UpstreamModels
 
 _JOURNAL: Final = "engine.json"
 _CLEANUP_S: Final = 10.0
@@ -85,6 +89,8 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         cleanup.push_async_callback(engine.close)
         upstream = UpstreamClient(settings.upstream, settings.search, UpstreamMetrics(registry))
         cleanup.push_async_callback(upstream.close)
+        questions = BackgroundTasks()
+        cleanup.push_async_callback(questions.cancel)
         remote = RemoteClient(settings.remote, registry)
         cleanup.push_async_callback(remote.close)
         uploaded = await _uploaded_models(cleanup, settings, engine)
@@ -106,16 +112,18 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         )
         executor = Executor(scorer, search.deadline_s, heed_timeout=search.bound_scores_by_request_timeout)
         cleanup.push_async_callback(executor.drain)
-        unknown = UnknownRetrievers() if settings.search.evaluate_unknown_retrievers else None
+        support = _retriever_support(settings, questions, upstream)
         app = App(
             executor,
             upstream,
             SearchMetrics(registry),
             settings.edge,
-            unknown.parse if unknown else parse_search,
+            SearchReader(lambda: support.unknown) if support else SearchReader(),
             async_search=settings.async_search,
-            unknown=unknown,
-            others=_other_routes(settings, endpoints, uploaded, privileges, InferenceMetrics(registry)),
+            support=support,
+            other_routes=_other_routes(
+                settings, endpoints, uploaded, privileges, questions, InferenceMetrics(registry)
+            ),
         )
         cleanup.push_async_callback(app.close)
         await _serve_control(cleanup, control.application(engine, registry), control_socket)
@@ -126,6 +134,16 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         await ending.asked.wait()
         end_within(settings.lifecycle.shutdown_timeout_s + _CLEANUP_S, ending.status)
     return ending.status
+
+
+def _retriever_support(
+    settings: Settings, questions: BackgroundTasks, upstream: UpstreamClient
+) -> RetrieverSupport | None:
+    if not settings.search.evaluate_unknown_retrievers:
+        return None
+    support = RetrieverSupport(questions)
+    support.ask(upstream.for_caller(for_upstream(())))
+    return support
 
 
 async def _uploaded_models(
@@ -149,10 +167,12 @@ def _other_routes(
     endpoints: Endpoints,
     uploaded: TrainedModels | None,
     privileges: Privileges,
+    questions: BackgroundTasks,
     metrics: InferenceMetrics,
 ) -> Sequence[Route]:
     """The APIs beside those of searches."""
-    inference = InferenceApi(endpoints, check_new=not settings.inference.skip_validate_and_start)
+    check_new = not settings.inference.skip_validate_and_start
+    inference = InferenceApi(endpoints, UpstreamInference(questions), check_new=check_new)
     routes = inference_routes(inference, privileges, metrics)
     if uploaded is None or not settings.trained_models.upload:
         return routes
@@ -161,7 +181,7 @@ def _other_routes(
         configs = (config for config in endpoints.all() if config.service == ElasticsearchService.name)
         return any(config.service_settings.get(MODEL_ID) == model_id for config in configs)
 
-    api = TrainedModelsApi(uploaded, in_use)
+    api = TrainedModelsApi(uploaded, UpstreamModels(questions), in_use)
     return (*routes, *trained_model_routes(api, privileges, metrics))
 
 

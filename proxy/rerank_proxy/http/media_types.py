@@ -89,10 +89,12 @@ def for_json(media_type: str) -> str:
     return _OTHER_THAN_JSON.sub(r"\1json", media_type, count=1)
 
 
-def is_json(content_type: str | None) -> bool:
-    """Whether a body of this type is JSON, or lines of it."""
+def format_of(content_type: str) -> Format | None:
+    """Return which of Elasticsearch's formats the value of a `Content-Type` names; None for any other
+    value.
+    """
     try:
-        media_type = header([content_type]) if content_type is not None else None
+        media_type = header([content_type])
     except MediaTypeError:
-        return False
-    return media_type is not None and media_type.format is Format.JSON
+        return None
+    return media_type.format if media_type is not None else None

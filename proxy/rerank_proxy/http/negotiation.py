@@ -7,16 +7,25 @@ from rerank_proxy.http.media_types import VERSION, Format, MediaType, MediaTypeE
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerFormat:
-    """The format of an answer, errors included, and the exact value of its header `content-type`."""
+class Negotiated:
+    """What the media types of a request ask for.
+
+    Attributes:
+        format: Of the answer, errors included.
+        content_type: The exact value of the answer's header.
+        accepted: The media type in the request's `Accept`; None where Elasticsearch takes no notice of it.
+        sent: The media type in its `Content-Type`; None in the same case.
+    """
 
     format: Format
     content_type: str
+    accepted: MediaType | None
+    sent: MediaType | None
 
 
 def negotiate(
     parameter: str | None, accept: Sequence[str], content_type: Sequence[str], *, has_body: bool
-) -> AnswerFormat | None:
+) -> Negotiated | None:
     """``AbstractRestChannel#newBuilder``: the parameter `format` beats `Accept` beats the request's own type.
 
     What names no format of Elasticsearch's (`text/html`, `*/*`, a list, an unknown value of the parameter) is
@@ -43,7 +52,8 @@ def negotiate(
     name = f"application/{'vnd.elasticsearch+' if vendor else ''}{format_.value}"
     # Java's HashMap gives `charset` and `compatible-with`, the two in use, in alphabetical order.
     parameters = sorted(accepted.parameters.items()) if accepted is not None else []
-    return AnswerFormat(format_, name + "".join(f";{key}={value}" for key, value in parameters))
+    name += "".join(f";{key}={value}" for key, value in parameters)
+    return Negotiated(format_, name, accepted, sent)
 
 
 def is_refusal(status: int, body: bytes) -> bool:

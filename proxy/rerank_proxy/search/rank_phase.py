@@ -14,8 +14,8 @@ from rerank_proxy.inference.endpoints import Endpoint, Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, timed_out
 from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.failures import RankPhaseError
-from rerank_proxy.search.language.retrievers import StandardRetriever, TextSimilarityReranker
 from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
+from rerank_proxy.search.retrievers.ports import Reranking
 from rerank_proxy.search.run import Run
 from rerank_proxy.search.upstream_endpoint import find_upstream
 from rerank_proxy.upstream.privileges import GET_ENDPOINT, Privileges
@@ -46,9 +46,7 @@ class Scorer:
         self._allow_failures = allow_failures
         self._chunked_characters = chunked_characters
 
-    async def rerank(
-        self, run: Run, retriever: TextSimilarityReranker, window: Sequence[RankDoc]
-    ) -> list[RankDoc]:
+    async def rerank(self, run: Run, retriever: Reranking, window: Sequence[RankDoc]) -> list[RankDoc]:
         """The window in its new order; the documents have their text.
 
         Raises:
@@ -65,19 +63,17 @@ class Scorer:
             if not (self._allow_failures if allowed is None else allowed):
                 raise RankPhaseError(failure.status, failure.cause) from failure
             run.outcomes.append(Skipped(retriever.inference_id, failure.cause.type))
-            child = retriever.child
-            collapsed = isinstance(child, StandardRetriever) and child.collapse is not None
-            return keep_order(window, collapsed=collapsed)
+            return keep_order(window, collapsed=retriever.child_collapses)
         run.outcomes.append(outcome)
         return ranked
 
-    def pass_over(self, run: Run, retriever: TextSimilarityReranker) -> None:
+    def pass_over(self, run: Run, retriever: Reranking) -> None:
         """For a compound child that found nothing: its search ranks nothing, so that native does not
         look for the endpoint (``CompoundRetrieverBuilder#createSearchSourceBuilder``).
         """
         run.outcomes.append(Applied(retriever.inference_id, "none", 0, 0, 0, 0, 0.0, retriever.field))
 
-    async def _endpoint(self, run: Run, retriever: TextSimilarityReranker) -> Endpoint:
+    async def _endpoint(self, run: Run, retriever: Reranking) -> Endpoint:
         """Looked up even where there is nothing to score."""
         inference_id = retriever.inference_id
         if self._privileges is not None:
@@ -93,7 +89,7 @@ class Scorer:
     async def _score(
         self,
         endpoint: Endpoint,
-        retriever: TextSimilarityReranker,
+        retriever: Reranking,
         window: Sequence[RankDoc],
         deadline: Deadline,
     ) -> tuple[list[RankDoc], Applied]:
@@ -126,7 +122,7 @@ class Scorer:
         return rank(docs, scores, retriever.min_score), outcome
 
     async def _passages(
-        self, endpoint: Endpoint, retriever: TextSimilarityReranker, texts: Sequence[str], deadline: Deadline
+        self, endpoint: Endpoint, retriever: Reranking, texts: Sequence[str], deadline: Deadline
     ) -> Sequence[Sequence[str]]:
         """The best chunks of each text."""
         assert retriever.chunk_rescorer is not None

@@ -3,6 +3,7 @@
 from typing import Final
 
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.search.language.detection import may_hold_retriever
 from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.source import Node, parse
@@ -25,8 +26,10 @@ _compact: Final = Printer(pretty=False)
 
 
 def may_rerank(template: bytes) -> bool:
-    """Whether a template is worth rendering: a stored one, or one with the word in its source or values."""
-    return any(word in template for word in (b'"id"', b"retriever", b"\\u"))
+    """Return whether a template is worth rendering: a stored one, or one whose source or values may hold a
+    retriever.
+    """
+    return b'"id"' in template or may_hold_retriever(template)
 
 
 def rendered_body(answer: Reply) -> bytes | None:

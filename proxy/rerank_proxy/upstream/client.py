@@ -19,7 +19,7 @@ from rerank_proxy.upstream.address import own_host
 from rerank_proxy.upstream.call import UpstreamCall, UpstreamFailedError
 from rerank_proxy.upstream.callers import CallerDigests
 from rerank_proxy.upstream.faults import disconnected, unreachable
-from rerank_proxy.upstream.headers import content_type_beside, for_client
+from rerank_proxy.upstream.headers import for_bodiless, for_client
 from rerank_proxy.upstream.pool import Pool, TargetError, TcpTarget
 from rerank_proxy.upstream.protocol import Reply, TooLateError, shaped
 
@@ -50,7 +50,11 @@ class UpstreamClient:
         self._metrics = metrics or UpstreamMetrics(CollectorRegistry())
 
     def for_caller(self, headers: CIMultiDict[str]) -> "CallerUpstream":
-        """Upstream as one caller sees it."""
+        """Return upstream as one caller sees it.
+
+        Args:
+            headers: As `for_upstream` makes them.
+        """
         if self._host is not None:
             headers = headers.copy()
             headers["Host"] = self._host.decode()
@@ -127,12 +131,5 @@ class CallerUpstream:
         self._headers = headers
 
     async def request(self, method: str, target: str, body: bytes) -> Reply:
-        headers = self._headers
-        if body and "Content-Type" not in headers:  # the caller sent none, and this one is ours
-            headers = headers.copy()
-            headers["Content-Type"] = content_type_beside(headers.getall("Accept", []))
-        if not body and "Content-Type" in headers:
-            # Elasticsearch refuses some requests that name a media type for a body they do not have.
-            headers = headers.copy()
-            headers.popall("Content-Type")
+        headers = self._headers if body else for_bodiless(self._headers)
         return await self._client.request(method, target, body, headers)

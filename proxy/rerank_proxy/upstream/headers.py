@@ -1,11 +1,15 @@
-"""Which headers of a caller go along with the inner searches made in its name, and which come back."""
+"""Which headers go along: a caller's with the inner requests in its name, and upstream's with the answer.
 
-from collections.abc import Iterable, Sequence
+This is the one place where the application drops a header. The edge, which forwards requests as they are,
+keeps those that frame a message: see `http/head.py`.
+"""
+
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from multidict import CIMultiDict
 
-from rerank_proxy.http.media_types import VERSION, MediaTypeError, header
+from rerank_proxy.http.media_types import VERSION, MediaType, for_json
 from rerank_proxy.http.messages import Header, to_text
 
 _HOP_BY_HOP: Final = frozenset(
@@ -15,35 +19,71 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )  # fmt: skip
 _OF_THE_MESSAGE: Final = frozenset({"accept-encoding", "content-encoding", "content-length", "expect"})
-"""Speak of the client's own body or answer, not of the inner ones."""
+"""These speak of the client's own body or answer, not of the inner ones."""
 
 
-def for_upstream(raw: Iterable[Header]) -> CIMultiDict[str]:
-    """The headers that go along with an inner search: credentials, media types, trace ids, and all others."""
-    return CIMultiDict(_end_to_end(raw))
+def for_upstream(
+    raw: Iterable[Header], accepted: MediaType | None = None, *, has_body: bool = False
+) -> CIMultiDict[str]:
+    """Return the headers that go along with inner requests in a caller's name.
 
-
-def content_type_beside(accept: Sequence[str]) -> str:
-    """The type of a JSON body of ours: with the version that the answer is asked for in, as Elasticsearch
-    wants it in both headers or in none.
+    These are all but those of one hop or message, credentials and trace ids among them. Inner bodies and
+    answers are JSON, which takes the place of other formats. The caller's own `Content-Type` counts only
+    beside a body: clients send one without a body too, and a body in the URL has its type there.
 
     Args:
-        accept: All values of the header.
+        raw: The caller's headers.
+        accepted: The media type in its `Accept`.
+        has_body: Whether the caller sent a body.
     """
-    try:
-        media_type = header(accept)
-    except MediaTypeError:
-        return "application/json"  # Elasticsearch refuses the request for the other header
-    version = media_type.parameters.get(VERSION) if media_type is not None else None
+    headers = CIMultiDict[str]()
+    for name, value in _end_to_end(raw):
+        if name.lower() == "accept" or (has_body and name.lower() == "content-type"):
+            headers.add(name, for_json(value))
+        elif name.lower() != "content-type":
+            headers.add(name, value)
+    headers.setdefault("Content-Type", _json_beside(accepted))
+    return headers
+
+
+def for_bodiless(headers: CIMultiDict[str]) -> CIMultiDict[str]:
+    """Return the headers of an inner request without a body.
+
+    Elasticsearch refuses some requests that name a media type for a body they do not have.
+    """
+    headers = headers.copy()
+    headers.popall("Content-Type", None)
+    return headers
+
+
+def _json_beside(accepted: MediaType | None) -> str:
+    """Return the type of a JSON body of the proxy's: with the version that the answer is asked for in, as
+    Elasticsearch wants it in both headers or in none.
+    """
+    version = accepted.parameters.get(VERSION) if accepted is not None else None
     return (
         "application/json" if version is None else f"application/vnd.elasticsearch+json;{VERSION}={version}"
     )
 
 
-def for_client(raw: Iterable[Header]) -> list[tuple[str, str]]:
-    """Upstream's headers for an answer whose body is made anew.
+def of_own_answer(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the headers of an answer that is made here: those of each of Elasticsearch's, whatever its
+    format.
 
-    What upstream says to the origin of an inner request the edge gives to all answers alike.
+    Args:
+        headers: The request's.
+    """
+    own = [("X-elastic-product", "Elasticsearch")]
+    opaque_id = headers.get("X-Opaque-Id")
+    if opaque_id is not None:
+        own.insert(0, ("X-Opaque-Id", opaque_id))
+    return own
+
+
+def for_client(raw: Iterable[Header]) -> list[tuple[str, str]]:
+    """Return upstream's headers for an answer whose body is made anew.
+
+    What upstream says to the origin of an inner request is left out: the edge adds it to all answers alike.
     """
     return [(name, value) for name, value in _end_to_end(raw) if not _of_the_origin(name.lower())]
 
@@ -60,6 +100,6 @@ def _end_to_end(raw: Iterable[Header]) -> list[tuple[str, str]]:
 
 
 def _named_in_connection(raw: Iterable[Header]) -> frozenset[str]:
-    """The further hop-by-hop headers that `Connection` lists (RFC 9110, 7.6.1)."""
+    """Return the further hop-by-hop headers that `Connection` lists (RFC 9110, 7.6.1)."""
     lists = (value.decode("latin-1") for name, value in raw if name.lower() == b"connection")
     return frozenset(token.strip().lower() for value in lists for token in value.split(","))

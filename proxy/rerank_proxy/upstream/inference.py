@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
-from rerank_proxy.upstream.api_support import UpstreamApi
+from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.upstream.abilities import UpstreamApi
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError, reading
 from rerank_proxy.xcontent.splicing import elements, members, text
 
@@ -17,8 +18,8 @@ _NO_CATALOGUE: Final = frozenset({400, 404, 405})
 class UpstreamInference(UpstreamApi):
     """What upstream says about inference endpoints."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__("/_inference/_all", clock)
+    def __init__(self, background: BackgroundTasks, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__("/_inference/_all", background, clock)
 
     async def endpoints(self, upstream: Upstream, target: str) -> list[tuple[str, bytes]]:
         """The endpoints of upstream's answer to `GET {target}`, as they were written, with their ids.

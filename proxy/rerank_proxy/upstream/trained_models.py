@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from rerank_proxy.upstream.api_support import UpstreamApi
+from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.upstream.abilities import UpstreamApi
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError, reading
 from rerank_proxy.xcontent.splicing import elements, members, text
 
@@ -25,8 +26,8 @@ class Page:
 class UpstreamModels(UpstreamApi):
     """What upstream says about trained models."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(f"{PATH}?size=1", clock)
+    def __init__(self, background: BackgroundTasks, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(f"{PATH}?size=1", background, clock)
 
     async def has(self, upstream: Upstream, model_id: str) -> bool:
         """Whether upstream has a model of this id."""

@@ -6,18 +6,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from rerank_proxy.app.apis.routes import search_routes
+from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.async_searches import AsyncSearches
 from rerank_proxy.app.metrics import SearchMetrics
 from rerank_proxy.async_search_id import new_id
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.language.request import parse_search
 from rerank_proxy.settings import AsyncSearchSettings
 
 KEPT = new_id()
 ROUTES = search_routes(
     cast("Executor", None),
     SearchMetrics(CollectorRegistry()),
-    parse_search,
+    SearchReader(),
     AsyncSearches(AsyncSearchSettings()),
 )
 

@@ -12,12 +12,14 @@ from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.app.apis.routes import trained_model_routes
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
 from rerank_proxy.app.metrics import InferenceMetrics
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.media_types import Format
 from rerank_proxy.trained_models.service import TrainedModels
 from rerank_proxy.upstream.privileges import Action, Privileges
 from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.upstream.protocol import Upstream as UpstreamOf
+from rerank_proxy.upstream.trained_models import UpstreamModels
 from rerank_proxy.xcontent.params import parse_params
 from tests.support.processor_time import spending
 from tests.support.trained_models import CONFIG, TOKENS, NotingEngine, models_in, part_body
@@ -53,16 +55,15 @@ async def models(tmp_path: Path) -> AsyncIterator[TrainedModels]:
 
 @pytest.fixture
 def call(models: TrainedModels) -> Call:
-    routes = trained_model_routes(
-        TrainedModelsApi(models), EverybodyMay(), InferenceMetrics(CollectorRegistry())
-    )
+    api = TrainedModelsApi(models, UpstreamModels(BackgroundTasks()))
+    routes = trained_model_routes(api, EverybodyMay(), InferenceMetrics(CollectorRegistry()))
 
     async def send(method: str, target: str, body: bytes) -> int:
         path, _, query = target.partition("?")
         route, match = next((each, match) for each in routes if (match := each.path.fullmatch(path)))
         context = RequestContext(
             method, path, match.groupdict(), parse_params(query), {}, body, "application/json", Format.JSON,
-            NoUpstream,
+            Format.JSON, NoUpstream,
         )  # fmt: skip
         try:
             answer = await route.api.answer(context)

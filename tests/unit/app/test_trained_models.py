@@ -12,13 +12,15 @@ from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.app.apis.routes import Route, trained_model_routes
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
 from rerank_proxy.app.metrics import InferenceMetrics
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.errors import ElasticsearchError, error
-from rerank_proxy.http.media_types import Format
+from rerank_proxy.http.media_types import Format, format_of
 from rerank_proxy.trained_models.service import TrainedModels
 from rerank_proxy.upstream import privileges
 from rerank_proxy.upstream.privileges import Action, Privileges
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.upstream.protocol import Upstream as UpstreamOf
+from rerank_proxy.upstream.trained_models import UpstreamModels
 from rerank_proxy.xcontent.params import parse_params
 from tests.support.trained_models import (
     CONFIG,
@@ -84,7 +86,7 @@ class Served:
         self.upstream = Upstream()
         self.gate = Doorkeeper()
         self.in_use: set[str] = set()
-        api = TrainedModelsApi(models, self.in_use.__contains__)
+        api = TrainedModelsApi(models, UpstreamModels(BackgroundTasks()), self.in_use.__contains__)
         self.routes: list[Route] = [
             *trained_model_routes(api, self.gate, InferenceMetrics(CollectorRegistry()))
         ]
@@ -97,6 +99,7 @@ class Served:
         if not matches:
             return None
         route, match = matches[0]
+        content_type = (headers or {}).get("Content-Type", "application/json")
         answer = await route.api.answer(
             RequestContext(
                 method=method,
@@ -105,7 +108,8 @@ class Served:
                 params=parse_params(query),
                 headers=headers or {},
                 body=b"" if body is None else json.dumps(body).encode(),
-                content_type=(headers or {}).get("Content-Type", "application/json"),
+                content_type=content_type,
+                body_format=format_of(content_type),
                 answer_format=Format.JSON,
                 upstream=lambda: self.upstream,
             )

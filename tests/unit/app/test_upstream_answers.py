@@ -12,7 +12,6 @@ import json
 import operator
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pytest
@@ -21,18 +20,20 @@ from prometheus_client import CollectorRegistry
 
 from rerank_proxy.app.apis.inference import InferenceApi
 from rerank_proxy.app.apis.routes import inference_routes
+from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics
 from rerank_proxy.app.server import App
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Reranked
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.language.request import parse_search
 from rerank_proxy.search.rank_phase import Scorer
 from rerank_proxy.settings import Settings
+from rerank_proxy.upstream.abilities import RetrieverSupport
 from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.protocol import Reply, shaped
-from rerank_proxy.upstream.retriever_support import UnknownRetrievers
 from tests.support.endpoints import MemoryStore, local_endpoints
 from tests.support.search_app import ENDPOINT, NumberAtTheEnd
 from tests.support.searches import reranking
@@ -199,17 +200,17 @@ async def make_proxy() -> AsyncIterator[MakeProxy]:
     async def make() -> Proxy:
         executor = Executor(Scorer(endpoints, 60, allow_failures=False, privileges=Privileges()), 60)
         registry = CollectorRegistry()
-        unknown = UnknownRetrievers()
-        inference = InferenceApi(endpoints, check_new=False)
+        questions = BackgroundTasks()
+        inference = InferenceApi(endpoints, UpstreamInference(questions), check_new=False)
         app = App(
             executor,
             client,
             SearchMetrics(registry),
             settings.edge,
-            partial(parse_search, evaluate={"rrf", "linear", "diversify"}),
+            SearchReader(lambda: {"rrf", "linear", "diversify"}),
             async_search=settings.async_search,
-            unknown=unknown,
-            others=inference_routes(inference, Privileges(), InferenceMetrics(registry)),
+            support=RetrieverSupport(questions),
+            other_routes=inference_routes(inference, Privileges(), InferenceMetrics(registry)),
         )
         return Proxy(app, executor, client)
 

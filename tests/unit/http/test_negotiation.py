@@ -2,8 +2,8 @@
 
 import pytest
 
-from rerank_proxy.http.media_types import Format
-from rerank_proxy.http.negotiation import AnswerFormat, is_refusal, negotiate
+from rerank_proxy.http.media_types import Format, MediaType
+from rerank_proxy.http.negotiation import is_refusal, negotiate
 
 JSON = "application/json"
 VENDOR = "application/vnd.elasticsearch+"
@@ -80,7 +80,19 @@ def test_accept(accept: str, expected: str) -> None:
 def test_vendor_types_come_back_in_one_spelling(name: str, separator: str) -> None:
     accept = f"{VENDOR}{name}{separator}compatible-with=9"
     chosen = negotiate(None, [accept], [VENDOR + "json; compatible-with=9"], has_body=True)
-    assert chosen == AnswerFormat(Format(name), f"{VENDOR}{name};compatible-with=9")
+    assert chosen is not None
+    assert chosen.format is Format(name)
+    assert chosen.content_type == f"{VENDOR}{name};compatible-with=9"
+
+
+def test_both_headers_are_given_back_read() -> None:
+    chosen = negotiate(None, ["Application/YAML; charset=utf-8"], ["application/cbor"], has_body=True)
+    assert chosen is not None
+    assert chosen.accepted == MediaType("application/yaml", {"charset": "utf-8"})
+    assert chosen.sent == MediaType("application/cbor", {})
+    chosen = negotiate("json", ["*/*"], [], has_body=True)
+    assert chosen is not None
+    assert (chosen.accepted, chosen.sent) == (None, None)
 
 
 def test_order_of_parameters() -> None:

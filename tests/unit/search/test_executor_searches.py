@@ -10,9 +10,10 @@ import pytest
 from rerank_proxy.engine import DeadlineExceededError, QueueFullError, Reranked
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.observe.outcome import Applied, Evaluated, Skipped, Tree
-from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.request import parse_search
 from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.settings import EndpointSettings
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.params import parse_params

@@ -13,9 +13,10 @@ from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.engine import QueueFullError
 from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.failures import RankPhaseError
-from rerank_proxy.search.language.retrievers import StandardRetriever, TextSimilarityReranker
 from rerank_proxy.search.rank_phase import Scorer
 from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.retrievers.standard import StandardRetriever
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.search.run import InnerBytes, Run
 from rerank_proxy.settings import EndpointSettings
 from rerank_proxy.upstream.protocol import Reply

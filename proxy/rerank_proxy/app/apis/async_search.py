@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from rerank_proxy.app.apis.context import ParseSearch, RequestContext
-from rerank_proxy.app.apis.parameters import check_params
+from rerank_proxy.app.apis.context import RequestContext
+from rerank_proxy.app.apis.rest import check_params
+from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.async_searches import AsyncSearch, AsyncSearches
 from rerank_proxy.app.metrics import SearchMetrics
 from rerank_proxy.concurrency.offload import offload
@@ -30,7 +31,7 @@ from rerank_proxy.search.answer.async_response import (
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.upstream.callers import authenticate
-from rerank_proxy.upstream.own_headers import own_headers
+from rerank_proxy.upstream.headers import of_own_answer
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.time_value import time_param
@@ -54,12 +55,12 @@ class SubmitAsyncSearch:
         searches: AsyncSearches,
         executor: Executor,
         metrics: SearchMetrics,
-        parse: ParseSearch,
+        reader: SearchReader,
     ) -> None:
         self._searches = searches
         self._executor = executor
         self._metrics = metrics
-        self._parse = parse
+        self._reader = reader
 
     async def answer(self, context: RequestContext) -> Reply | None:
         """Begin a search, and wait for it as long as the request says."""
@@ -67,7 +68,9 @@ class SubmitAsyncSearch:
             return None
         params = context.params
         kept = tuple(pair for pair in params.pairs if pair[0] not in _NOT_OF_THE_SEARCH)
-        request = await offload(len(context.body), self._parse, context.index, Params(kept), context.body)
+        request = await offload(
+            len(context.body), self._reader.read, context.index, Params(kept), context.body
+        )
         if request is None:
             return None
         context.refuse_smile()
@@ -134,7 +137,7 @@ class KeptAsyncSearch:
         search = await _find(context, self._searches)
         if is_delete:
             self._searches.remove(search)
-            return Reply(200, own_headers(context.headers), print_acknowledged(pretty=style["pretty"]))
+            return Reply(200, of_own_answer(context.headers), print_acknowledged(pretty=style["pretty"]))
         await self._searches.wait(search, wait_ms)
         self._searches.find(search.id, search.owner)  # it may have expired or been deleted meanwhile
         progress = self._searches.progress(search)
@@ -152,7 +155,7 @@ class AsyncSearchStatus:
         style = _style(context.params)
         search = await _find(context, self._searches)
         body = print_status(self._searches.progress(search), **style)
-        return Reply(200, own_headers(context.headers), body)
+        return Reply(200, of_own_answer(context.headers), body)
 
 
 async def _find(context: RequestContext, searches: AsyncSearches) -> AsyncSearch:
@@ -167,7 +170,7 @@ async def _find(context: RequestContext, searches: AsyncSearches) -> AsyncSearch
 
 
 def _reply(context: RequestContext, progress: Progress, body: bytes) -> Reply:
-    headers = own_headers(context.headers)
+    headers = of_own_answer(context.headers)
     if progress.id is not None:
         headers.append(("X-Elasticsearch-Async-Id", progress.id))
     headers.append(("X-Elasticsearch-Async-Is-Running", "?1" if progress.result is None else "?0"))

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rerank_proxy.app.formats.bodies import refuse_smile
-from rerank_proxy.http.media_types import Format, is_json
+from rerank_proxy.http.media_types import Format
 from rerank_proxy.observe.outcome import Outcome, Several
-from rerank_proxy.search.executor import SearchAnswer
-from rerank_proxy.search.language.request import SearchRequest
-from rerank_proxy.search.run import Timings
+from rerank_proxy.search.run import SearchAnswer
+from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.protocol import Reply, Upstream
 from rerank_proxy.xcontent.params import Params
-
-ParseSearch = Callable[[str | None, Params, bytes], SearchRequest | None]
-"""`rerank_proxy.search.language.request.parse_search`, as the settings want it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +23,10 @@ class RequestContext:
         params: The query string, less what carried the body.
         headers: The client's, by name in any case.
         body: Decoded, in JSON; from the query string when it was there.
-        content_type: As it was sent, with JSON in the place of other formats.
+        content_type: The body's, as it was sent.
+        body_format: The body's format before it was made JSON; None where the body is of no format of
+            Elasticsearch's, and was left as it is.
+        answer_format: The format that the client wants its answer in.
         upstream: Elasticsearch, spoken to with the headers of this request.
     """
 
@@ -38,6 +37,7 @@ class RequestContext:
     headers: Mapping[str, str]
     body: bytes
     content_type: str | None
+    body_format: Format | None
     answer_format: Format
     upstream: Callable[[], Upstream]
 
@@ -48,8 +48,11 @@ class RequestContext:
 
     @property
     def has_json_body(self) -> bool:
-        """Else it is a search by URL alone, or one that Elasticsearch answers 406, in its own words."""
-        return bool(self.body) and is_json(self.content_type)
+        """Whether there is a body that can be read.
+
+        Without one it is a search by URL alone; one that cannot be read Elasticsearch answers with a 406.
+        """
+        return bool(self.body) and self.body_format is not None
 
     def refuse_smile(self) -> None:
         """For a request that would be answered here.

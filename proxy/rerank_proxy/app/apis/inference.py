@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from rerank_proxy.app.apis.context import RequestContext
-from rerank_proxy.app.apis.parameters import check_no_body, check_params
-from rerank_proxy.app.apis.replies import json_reply, printed_reply, printer_of
+from rerank_proxy.app.apis.rest import check_no_body, check_params, json_reply, printed_reply, printer_of
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError, error
@@ -73,12 +72,13 @@ class InferenceApi:
     upstream's, then refuses what the action would.
 
     Args:
+        upstream: The API of the same name that upstream may have.
         check_new: Whether a new or changed endpoint is tried before it is kept.
     """
 
-    def __init__(self, endpoints: Endpoints, *, check_new: bool = True) -> None:
+    def __init__(self, endpoints: Endpoints, upstream: UpstreamInference, *, check_new: bool = True) -> None:
         self._endpoints = endpoints
-        self._upstream = UpstreamInference()
+        self._upstream = upstream
         self._check_new = check_new
 
     async def read(self, context: RequestContext, target: Target) -> Reply | None:

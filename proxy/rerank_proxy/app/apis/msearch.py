@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rerank_proxy.app.apis.context import MultiAnswer, ParseSearch, RequestContext
+from rerank_proxy.app.apis.context import MultiAnswer, RequestContext
 from rerank_proxy.app.apis.multi_search import Batch, ReadPlan, max_concurrent
+from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.executor import STYLE_PARAMS, Executor
+from rerank_proxy.search.executor import Executor
+from rerank_proxy.search.language.detection import may_hold_retriever
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
 from rerank_proxy.search.msearch.coalescing import Rounds
 from rerank_proxy.search.msearch.fault_order import conclude, rehearsal, verdict
 from rerank_proxy.search.msearch.lines import Item
 from rerank_proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
+from rerank_proxy.search.targets import RESPONSE_FORMAT
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params
 
@@ -21,9 +24,9 @@ from rerank_proxy.xcontent.params import Params
 class MultiSearch:
     """Items without a reranker go upstream as they are, in one request with the searches of the others."""
 
-    def __init__(self, executor: Executor, parse: ParseSearch) -> None:
+    def __init__(self, executor: Executor, reader: SearchReader) -> None:
         self._executor = executor
-        self._parse = parse
+        self._reader = reader
 
     async def answer(self, context: RequestContext) -> MultiAnswer | None:
         read = await offload(len(context.body), self._read, context) if context.has_json_body else None
@@ -46,14 +49,14 @@ class MultiSearch:
         """Read all items; None when there is nothing for us among them."""
         body = context.body
         if lines.has_too_many(body):
-            if any(_is_ours(line, self._parse) for line in lines.retriever_lines(body)):
+            if any(self._reader.handles(line) for line in lines.retriever_lines(body)):
                 raise lines.too_many()
             return None
         request = lines.split(body)
-        if not any(lines.may_hold_retriever(item.body) for item in request.items):
+        if not any(may_hold_retriever(item.body) for item in request.items):
             return None
         items = lines.with_defaults(request.items, lines.url_defaults(context.index, context.params))
-        plans = [plan_item(item, context.params, self._parse) for item in items]
+        plans = [plan_item(item, context.params, self._reader) for item in items]
         if all(isinstance(plan, Item) for plan in plans):
             return None
         return _Read(items, plans, _fault(request.dangling), request.terminated)
@@ -72,29 +75,22 @@ class _Read(NamedTuple):
     terminated: bool
 
 
-def plan_item(item: Item, params: Params, parse: ParseSearch) -> ReadPlan:
+def plan_item(item: Item, params: Params, reader: SearchReader) -> ReadPlan:
     """What is to become of an item: it goes upstream, is searched here, or is refused.
 
     Args:
         params: Of the request's URL.
     """
-    if not lines.may_hold_retriever(item.body):
+    if not may_hold_retriever(item.body):
         return item
     try:
         index, own_params = lines.search_params(item, params)
     except ElasticsearchError as refused:
-        return refused if _is_ours(item.body, parse) else item
+        return refused if reader.handles(item.body) else item
     try:
-        return parse(index, own_params, item.body) or item
+        return reader.read(index, own_params, item.body) or item
     except ElasticsearchError as refused:
         return refused
-
-
-def _is_ours(body: bytes, parse: ParseSearch) -> bool:
-    try:
-        return parse(None, Params(()), body) is not None
-    except ElasticsearchError:
-        return True
 
 
 def _fault(dangling: bytes) -> ElasticsearchError | None:
@@ -115,7 +111,7 @@ async def _with_parse_fault(
     """
     if not may_be_parse_fault(refusal):
         return plans
-    upstream, style = context.upstream(), context.params.only(STYLE_PARAMS)
+    upstream, style = context.upstream(), context.params.only(RESPONSE_FORMAT)
     for at, plan in enumerate(plans):
         if not isinstance(plan, SearchRequest):
             continue

@@ -4,8 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 from rerank_proxy.app.apis.context import RequestContext
-from rerank_proxy.app.apis.replies import unsupported_type
-from rerank_proxy.http.media_types import is_json
+from rerank_proxy.app.apis.rest import unsupported_type
 from rerank_proxy.upstream.privileges import Action, Privileges
 from rerank_proxy.upstream.protocol import Reply
 
@@ -37,7 +36,7 @@ class Operations(Generic[T]):
         if context.method not in self._by_method:
             return None
         context.refuse_smile()
-        if context.body and not is_json(context.content_type):
+        if context.body and not context.has_json_body:
             return unsupported_type(context)
         operation, action = self._by_method[context.method]
         await self._privileges.require(context.upstream(), action)

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rerank_proxy.app.apis.async_search import AsyncSearchStatus, KeptAsyncSearch, SubmitAsyncSearch
-from rerank_proxy.app.apis.context import Api, ParseSearch
+from rerank_proxy.app.apis.context import Api
 from rerank_proxy.app.apis.inference import InferenceApi, Target
 from rerank_proxy.app.apis.msearch import MultiSearch
 from rerank_proxy.app.apis.operations import Operation, Operations
-from rerank_proxy.app.apis.search import Search
+from rerank_proxy.app.apis.search import Search, SearchReader
 from rerank_proxy.app.apis.templates import MultiSearchTemplate, SearchTemplate
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
 from rerank_proxy.app.async_searches import AsyncSearches
@@ -105,7 +105,7 @@ def trained_model_routes(
 
 
 def search_routes(
-    executor: Executor, metrics: SearchMetrics, parse: ParseSearch, searches: AsyncSearches
+    executor: Executor, metrics: SearchMetrics, reader: SearchReader, searches: AsyncSearches
 ) -> Sequence[Route]:
     """The APIs that may hold a retriever, and those that follow up on it."""
 
@@ -118,11 +118,11 @@ def search_routes(
         return Route(re.compile(f"/_async_search/{what}(?P<id>{PATTERN})/?"), api, NotCounted())
 
     return (
-        of_index("_search", Search(executor, parse)),
-        of_index("_msearch", MultiSearch(executor, parse)),
-        of_index("_search/template", SearchTemplate(executor, parse)),
-        of_index("_msearch/template", MultiSearchTemplate(executor, parse)),
-        of_index("_async_search", SubmitAsyncSearch(searches, executor, metrics, parse)),
+        of_index("_search", Search(executor, reader)),
+        of_index("_msearch", MultiSearch(executor, reader)),
+        of_index("_search/template", SearchTemplate(executor, reader)),
+        of_index("_msearch/template", MultiSearchTemplate(executor, reader)),
+        of_index("_async_search", SubmitAsyncSearch(searches, executor, metrics, reader)),
         kept("", KeptAsyncSearch(searches)),
         kept("status/", AsyncSearchStatus(searches)),
     )

@@ -1,20 +1,74 @@
-"""`_search`."""
+"""Which searches are evaluated here: `_search`, and the APIs that may hold such a search and are not
+served.
+"""
 
-from rerank_proxy.app.apis.context import ParseSearch, RequestContext
+from collections.abc import Callable, Collection
+
+from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.concurrency.offload import offload
-from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.errors import ElasticsearchError, unsupported
+from rerank_proxy.search.executor import Executor
+from rerank_proxy.search.language.detection import handles, holds_reranker
+from rerank_proxy.search.language.request import SearchRequest, parse_search
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
+from rerank_proxy.search.run import SearchAnswer
+from rerank_proxy.xcontent.params import Params
+from rerank_proxy.xcontent.source import parse
+
+
+class SearchReader:
+    """Tells searches that are evaluated here from all others, and reads them.
+
+    Args:
+        evaluated: Returns the types of retrievers that, beside the reranker, are evaluated here as of now.
+    """
+
+    def __init__(self, evaluated: Callable[[], Collection[str]] = frozenset) -> None:
+        self._evaluated = evaluated
+
+    def handles(self, body: bytes) -> bool:
+        """Return whether a search with this body is evaluated here."""
+        return handles(body, self._evaluated())
+
+    def read(self, index: str | None, params: Params, body: bytes) -> SearchRequest | None:
+        """Read a search; see `parse_search`. Return None for one that upstream answers."""
+        return parse_search(index, params, body, evaluate=self._evaluated())
 
 
 class Search:
-    def __init__(self, executor: Executor, parse: ParseSearch) -> None:
+    """`_search`."""
+
+    def __init__(self, executor: Executor, reader: SearchReader) -> None:
         self._executor = executor
-        self._parse = parse
+        self._reader = reader
 
     async def answer(self, context: RequestContext) -> SearchAnswer | None:
         if not context.has_json_body:
             return None
-        search = await offload(len(context.body), self._parse, context.index, context.params, context.body)
+        search = await offload(
+            len(context.body), self._reader.read, context.index, context.params, context.body
+        )
         if search is None:
             return None
         context.refuse_smile()
         return await self._executor.run(search, context.upstream())
+
+
+class OtherSearchApi:
+    """A search API that may hold a retriever and that the proxy does not answer.
+
+    It refuses a reranker, rather than let upstream say that it does not know the retriever. A body that
+    merely mentions the word goes on.
+    """
+
+    async def answer(self, context: RequestContext) -> None:
+        if await offload(len(context.body), _holds_reranker, context.body):
+            api = context.path.rstrip("/").rpartition("/_")[2]
+            raise unsupported(f"[{TextSimilarityReranker.TYPE}] in [_{api}]")
+
+
+def _holds_reranker(document: bytes) -> bool:
+    try:
+        return holds_reranker(parse(document))
+    except ElasticsearchError:
+        return False

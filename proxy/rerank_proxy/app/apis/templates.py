@@ -5,18 +5,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from rerank_proxy.app.apis.context import MultiAnswer, ParseSearch, RequestContext
+from rerank_proxy.app.apis.context import MultiAnswer, RequestContext
 from rerank_proxy.app.apis.msearch import plan_item
 from rerank_proxy.app.apis.multi_search import Batch, Plan, max_concurrent
+from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search import templates
-from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.search.executor import Executor
+from rerank_proxy.search.language.detection import may_hold_retriever
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
 from rerank_proxy.search.msearch.coalescing import Rounds
 from rerank_proxy.search.msearch.fault_order import verdict
 from rerank_proxy.search.msearch.lines import VALIDATION, Item, MultiRequest
+from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params
 
@@ -33,16 +36,16 @@ _OF_THE_TEMPLATE: Final = frozenset(
 class SearchTemplate:
     """A search whose body is rendered."""
 
-    def __init__(self, executor: Executor, parse: ParseSearch) -> None:
+    def __init__(self, executor: Executor, reader: SearchReader) -> None:
         self._executor = executor
-        self._parse = parse
+        self._reader = reader
 
     async def answer(self, context: RequestContext) -> SearchAnswer | None:
         if not context.has_json_body or not templates.may_rerank(context.body):
             return None
         upstream = context.upstream()
         body = templates.rendered_body(await _render(upstream, context.body))
-        if body is None or not lines.may_hold_retriever(body):
+        if body is None or not may_hold_retriever(body):
             return None
         search = await offload(len(body) + len(context.body), self._read, context, body)
         if search is None:
@@ -52,7 +55,7 @@ class SearchTemplate:
 
     def _read(self, context: RequestContext, body: bytes) -> SearchRequest | None:
         body = templates.with_flags(body, context.body, context.params)
-        return self._parse(context.index, templates.search_params(context.params, body), body)
+        return self._reader.read(context.index, templates.search_params(context.params, body), body)
 
 
 class MultiSearchTemplate:
@@ -62,9 +65,9 @@ class MultiSearchTemplate:
     (``TransportMultiSearchTemplateAction``).
     """
 
-    def __init__(self, executor: Executor, parse: ParseSearch) -> None:
+    def __init__(self, executor: Executor, reader: SearchReader) -> None:
         self._executor = executor
-        self._parse = parse
+        self._reader = reader
 
     async def answer(self, context: RequestContext) -> MultiAnswer | None:
         if not context.has_json_body:
@@ -94,7 +97,7 @@ class MultiSearchTemplate:
         if body is None:
             return rendered
         search = Item(item.header, templates.with_flags(body, item.body, Params(())))
-        return plan_item(search, params, self._parse)
+        return plan_item(search, params, self._reader)
 
 
 def _split(context: RequestContext) -> MultiRequest | None:

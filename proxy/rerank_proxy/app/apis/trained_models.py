@@ -5,8 +5,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from rerank_proxy.app.apis.context import RequestContext
-from rerank_proxy.app.apis.parameters import check_params
-from rerank_proxy.app.apis.replies import json_reply, printed_reply, printer_of
+from rerank_proxy.app.apis.rest import check_params, json_reply, printed_reply, printer_of
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError, error, illegal_argument
 from rerank_proxy.inference.requests import required
@@ -55,15 +54,21 @@ class TrainedModelsApi:
     """All operations on trained models and their deployments.
 
     Args:
+        upstream: The API of the same name that upstream may have.
         in_use: Whether an inference endpoint is one of the model with this id.
     """
 
-    def __init__(self, models: TrainedModels, in_use: Callable[[str], bool] = lambda model_id: False) -> None:
+    def __init__(
+        self,
+        models: TrainedModels,
+        upstream: UpstreamModels,
+        in_use: Callable[[str], bool] = lambda model_id: False,
+    ) -> None:
         self._models = models
         self._in_use = in_use
         self._catalogue = models.catalogue
         self._deployments = models.serving
-        self._upstream = UpstreamModels()
+        self._upstream = upstream
 
     async def read(self, context: RequestContext, ids: str) -> Reply | None:
         """``RestGetTrainedModelsAction``."""

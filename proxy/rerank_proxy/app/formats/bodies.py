@@ -2,27 +2,23 @@
 
 from rerank_proxy.app.formats import cbor_body, yaml_body
 from rerank_proxy.errors import ElasticsearchError, unsupported
-from rerank_proxy.http.media_types import Format, MediaTypeError, header
+from rerank_proxy.http.media_types import Format
 from rerank_proxy.xcontent.encodings import to_utf8
 
 _READERS = {Format.YAML: yaml_body.read, Format.CBOR: cbor_body.read}
 _WRITERS = {Format.YAML: yaml_body.write, Format.CBOR: cbor_body.write}
 
 
-def to_json(body: bytes, content_type: str | None, *, in_lines: bool = False) -> bytes:
-    """The request body as JSON in UTF-8. One of a type that is not Elasticsearch's is left as it is.
+def to_json(body: bytes, format_: Format | None, *, in_lines: bool = False) -> bytes:
+    """Return a request body as JSON in UTF-8.
 
     Args:
-        in_lines: It is a JSON text in each line, whose encoding is that line's.
+        format_: Of the body; None leaves it as it is.
+        in_lines: The body has a JSON text in each line, whose encoding is that line's.
 
     Raises:
         ElasticsearchError: 400 for a malformed body, and for Smile.
     """
-    try:
-        media_type = header([content_type]) if content_type is not None else None
-    except MediaTypeError:
-        return body
-    format_ = media_type.format if media_type is not None else None
     if format_ is Format.SMILE:
         raise _no_smile("body")
     if not body or format_ is None:
@@ -33,7 +29,7 @@ def to_json(body: bytes, content_type: str | None, *, in_lines: bool = False) ->
 
 
 def from_json(body: bytes, format_: Format) -> bytes:
-    """An answer in another format.
+    """Return an answer in another format.
 
     Args:
         body: JSON as Elasticsearch prints it, compact or pretty.
@@ -54,7 +50,7 @@ def refuse_smile(format_: Format) -> None:
     """Fail before the search is made rather than after it.
 
     Raises:
-        ElasticsearchError: 400; its own body is to be JSON.
+        ElasticsearchError: 400, whose own body is to be JSON.
     """
     if format_ is Format.SMILE:
         raise _no_smile("answer")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.search.language.detection import handles
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
-from rerank_proxy.search.language.retriever_names import uses
-from rerank_proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER, CompoundRetriever, LeafRetriever
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.object_parser import INT_MAX, parsing_error, to_bool, to_float, to_int
 from rerank_proxy.xcontent.source import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Node, parse, parse_array
@@ -41,7 +41,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
 
     Args:
         body: Its bytes, or what `parse` made of them.
-        evaluate: Types of retrievers that upstream does not know, see `is_ours`.
+        evaluate: Types of retrievers that upstream does not know, see `handles`.
 
     Raises:
         ElasticsearchError: 400, with Elasticsearch's type, reason and position; also for what Elasticsearch
@@ -51,7 +51,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         root = body if isinstance(body, Node) else parse(body)
     except ParseError:  # upstream meets it first, too
         return None
-    if not is_ours(uses(root), evaluate):
+    if not handles(root, evaluate):
         return None
     values: dict[str, Any] = {}
     others: dict[str, bytes] = {}
@@ -66,7 +66,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         if name not in _SCALARS or name in _SENT_ON:
             others[name] = member.raw
     retriever = values["retriever"]
-    if isinstance(retriever, LeafRetriever):
+    if not isinstance(retriever, CompoundRetriever):
         return None
     return SearchBody(
         retriever=retriever,
@@ -76,15 +76,6 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         min_score=values.get("min_score"),
         timeout=values.get("timeout"),
         others=others,
-    )
-
-
-def is_ours(used: Collection[str], evaluate: Collection[str]) -> bool:
-    """Whether a search with these compound retrievers is evaluated here: with a reranker always, otherwise
-    when it has one of the types `evaluate` and beside them none but `rescorer`.
-    """
-    return TEXT_SIMILARITY_RERANKER in used or bool(
-        set(evaluate).intersection(used) and {*evaluate, "rescorer"}.issuperset(used)
     )
 
 

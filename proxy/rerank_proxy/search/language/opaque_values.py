@@ -1,12 +1,12 @@
 """The values of a tree of retrievers that stay bytes here, and how to ask upstream what it thinks of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import setitem
 from typing import Final
 
-from rerank_proxy.xcontent.object_parser import one_or_each
+from rerank_proxy.search.language.raw_tree import raw_retrievers
 from rerank_proxy.xcontent.source import ARRAY, Node
 
 _BLANK: Final = bytes(byte if byte in b"\r\n" else ord(" ") for byte in range(256))
@@ -52,7 +52,7 @@ def questions(retriever: Node) -> list[Question]:
     """All that has to be asked about a tree of retrievers, in the order of the text."""
     queries: list[OpaqueValue] = []
     others: list[Question] = []
-    for name, inner in _retrievers(retriever):
+    for name, inner, _ in raw_retrievers(retriever):
         for key, node in inner.members.items():
             if key == "filter" or (name == "standard" and key == "query"):
                 queries.extend(_each(inner, key))
@@ -66,19 +66,6 @@ def questions(retriever: Node) -> list[Question]:
         queries.sort(key=lambda value: value.node.start)
         others.append(_about_queries(queries))
     return sorted(others, key=lambda question: question.start)
-
-
-def _retrievers(retriever: Node) -> Iterator[tuple[str, Node]]:
-    """Name and object of each retriever of a tree."""
-    pending = [retriever]
-    while pending:
-        for name, inner in pending.pop().members.items():
-            yield name, inner
-            if (child := inner.members.get("retriever")) is not None:
-                pending.append(child)
-            if (components := inner.members.get("retrievers")) is not None:
-                each = one_or_each(components)
-                pending.extend(component.members.get("retriever", component) for component in each)
 
 
 def _member(parent: Node, key: str) -> OpaqueValue:

@@ -11,6 +11,7 @@ import msgspec
 
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.search.inner.window import search_answer
+from rerank_proxy.search.language.detection import SIGNS
 from rerank_proxy.xcontent.encodings import to_utf8
 from rerank_proxy.xcontent.params import Params, parse_params
 from rerank_proxy.xcontent.source import ARRAY, NULL, OBJECT, STRING, Node, parse, parse_array
@@ -51,8 +52,6 @@ _OF_EVERY_SEARCH: Final = frozenset(
     }
 )  # fmt: skip
 _compact: Final = Printer(pretty=False)
-_RETRIEVER: Final = (b"retriever", b"\\u")
-"""The word, or what may hide it."""
 _not_on_one_line: Final = re.compile(
     rb'("(?:[^"\\\r\n]|\\[^\r\n])*+")|/\*.*?\*/|//[^\r\n]*+|[\r\n]++', re.DOTALL
 )
@@ -86,9 +85,9 @@ class MultiRequest:
 
 def retriever_lines(body: bytes) -> Iterator[bytes]:
     """Give the lines that are worth parsing, some of them twice."""
-    for word in _RETRIEVER:
+    for sign in SIGNS:
         end = 0
-        while (place := body.find(word, end)) >= 0:
+        while (place := body.find(sign, end)) >= 0:
             start = body.rfind(b"\n", 0, place) + 1
             end = body.find(b"\n", place)
             end = len(body) if end < 0 else end
@@ -121,11 +120,6 @@ def split(body: bytes) -> MultiRequest:
 def not_terminated() -> ElasticsearchError:
     reason = "The msearch request must be terminated by a newline [\n]"
     return error(400, "illegal_argument_exception", reason)
-
-
-def may_hold_retriever(body: bytes) -> bool:
-    """Whether a body is worth parsing: the word is in it, or may be in escapes."""
-    return any(word in body for word in _RETRIEVER)
 
 
 def url_defaults(index: str | None, params: Params) -> dict[str, bytes]:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rerank_proxy.errors import Cause, ElasticsearchError
-from rerank_proxy.search.language.grammar import SearchBody, is_ours, parse_search_body
-from rerank_proxy.search.language.retrievers import TextSimilarityReranker
+from rerank_proxy.search.language.grammar import SearchBody, parse_search_body
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.source import parse
 from tests.support.retrievers import RESCORE, linear, pinned, rescorer, rrf, rule
 from tests.support.searches import KNN, RERANKER, STANDARD, reranking
@@ -190,12 +190,6 @@ def test_a_typing_error_is_ours_to_name_in_a_tree_that_is_ours() -> None:
 def test_a_parsed_body_is_read_as_well() -> None:
     root = parse(json.dumps(reranking()).encode())
     assert parse_search_body(root) == parse_search_body(root.raw)
-
-
-def test_nothing_is_ours_without_a_compound_retriever() -> None:
-    assert not is_ours(frozenset(), ["rrf"])
-    assert not is_ours(["rescorer"], ["rrf"])
-    assert is_ours(["rescorer"], ["rescorer"])
 
 
 def test_a_rescore_of_the_body_is_not_a_retrievers() -> None:

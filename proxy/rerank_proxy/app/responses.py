@@ -1,0 +1,109 @@
+"""Responses to one request: printed in the client's format, and counted, each once."""
+
+import re
+import time
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from rerank_proxy.app.apis.context import ApiAnswer
+from rerank_proxy.app.metrics import RequestCounter
+from rerank_proxy.app.response_format import PLAIN_JSON, ResponseFormat
+from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.http.messages import Request, Response
+from rerank_proxy.http.negotiation import is_refusal
+from rerank_proxy.observe.outcome import HEADER
+from rerank_proxy.upstream.headers import of_own_answer
+from rerank_proxy.upstream.protocol import Reply
+from rerank_proxy.xcontent.splicing import Printer
+
+PASS_HEADER: Final = "x-rerank-proxy"
+
+_UNRECOGNIZED: Final = re.compile(rb"request \[/_m?search\](?= contains (?:unrecognized )?parameter)")
+_UNAUTHENTICATED: Final = re.compile(
+    rb'(?<= for REST request \[)(?:(?! for REST request \[|\]")[^"\\]|\\.)*+(?=\]")'
+)
+"""What is asked for, at the end of a reason: the name of the caller before it may hold anything."""
+
+
+def passed_on(counter: RequestCounter) -> Response:
+    """Hand the request back to the edge, which sends it upstream as it came."""
+    counter.passed_on()
+    return Response(421, [(PASS_HEADER, "pass")])
+
+
+@dataclass(frozen=True, slots=True)
+class Responder:
+    """Answers one request.
+
+    Attributes:
+        path: The request's, as it came.
+        format: What the client wants its response in.
+        counter: Is told what became of the request.
+    """
+
+    request: Request
+    path: str
+    format: ResponseFormat
+    counter: RequestCounter
+    began: float = field(default_factory=time.perf_counter)
+
+    async def answer(self, answer: ApiAnswer) -> Response:
+        """Return the response with an API's answer."""
+        response = await self._printed(answer)
+        self.counter.answered(answer, time.perf_counter() - self.began)  # now that it can be written
+        return response
+
+    async def _printed(self, answer: ApiAnswer) -> Response:
+        if isinstance(answer, Reply):
+            return await self.format.response(answer.status, answer.headers, answer.body)
+        headers = [
+            *(answer.headers or of_own_answer(self.request.headers)),
+            (HEADER, answer.outcome.header()),
+        ]
+        return await self.format.response(200, headers, answer.body)
+
+    async def refuse(self, refusal: Reply) -> Response:
+        """Return the response to a request that upstream refuses, in upstream's words.
+
+        A refusal of the request's headers is left to upstream, which then has the client's own before it.
+        """
+        if is_refusal(refusal.status, refusal.body):
+            return passed_on(self.counter)
+        self.counter.refused(refusal.status)
+        reply = as_of_the_client(refusal, self.path, self.request.target)
+        return await self.format.response(reply.status, reply.headers, self.format.laid_out(reply.body))
+
+    async def fail(self, failure: ElasticsearchError) -> Response:
+        """Return the response to a request that failed here."""
+        self.counter.refused(failure.status)
+        headers, body = of_own_answer(self.request.headers), self.format.error(failure)
+        try:
+            return await self.format.response(failure.status, headers, body)
+        except ElasticsearchError:  # there is no writer for the format, which is the failure
+            return await PLAIN_JSON.response(failure.status, headers, body)
+
+
+def internal_error() -> ElasticsearchError:
+    """Return what a client is told of a defect of the proxy's."""
+    return error(500, "illegal_state_exception", "rerank-proxy failed; its log has the details")
+
+
+def as_of_the_client(reply: Reply, path: str, target: str) -> Reply:
+    """Return a refusal with the client's path where Elasticsearch names that of the inner request.
+
+    Args:
+        path: As in complaints about parameters, in which the index of the inner request is missing.
+        target: Path and query, as they came: what a caller without valid credentials is told.
+    """
+    if reply.status == 400:
+        return _with(reply, _UNRECOGNIZED, b"request [%b]", path)
+    if reply.status == 401:
+        return _with(reply, _UNAUTHENTICATED, b"%b", target)
+    return reply
+
+
+def _with(reply: Reply, pattern: re.Pattern[bytes], form: bytes, said: str) -> Reply:
+    if pattern.search(reply.body) is None:
+        return reply
+    shown = form % Printer(pretty=False).value(said)[1:-1]
+    return replace(reply, body=pattern.sub(lambda match: shown, reply.body))

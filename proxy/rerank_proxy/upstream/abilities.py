@@ -1,0 +1,175 @@
+"""What upstream can do: which APIs and which retrievers it has.
+
+That depends on upstream's version and plugins, so it has to be asked, and asked again now and then. A request
+waits for an answer only while there is none yet: later questions are put in the background, and meanwhile the
+last answer holds. After an upgrade that may be an old one for a while: what upstream could not do is then
+still done here.
+
+The proxy has no credentials of its own, and an upstream with security tells nothing to a client that it does
+not know. So a question is sent with the headers of the caller whose request needs the answer; only at the
+start, questions are tried without credentials. An answer holds for all callers, for it does not depend on who
+asks. A refusal teaches nothing, and the next request that needs an answer asks again.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from rerank_proxy.concurrency.tasks import BackgroundTasks, side_by_side
+from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.upstream.protocol import Reply, Upstream
+
+EVALUATED: Final = ("linear", "pinned", "rrf")
+"""The retrievers that can be evaluated here from ordinary searches alone."""
+
+_RETRIEVERS_HOLD_S: Final = 600.0
+_API_HOLDS_S: Final = 60.0
+"""Seconds that an answer holds before it is asked for again."""
+_FIRST_ANSWER_S: Final = 5.0
+"""Seconds that a request waits at most for the first answer."""
+
+
+class Ability:
+    """One thing that upstream has or does not have.
+
+    Args:
+        ask: Asks upstream for it; returns None where its answer tells nothing.
+        holds_s: Seconds that an answer holds before it is asked for again.
+        background: Holds the question while it is under way.
+        clock: Seconds, never going back.
+
+    Attributes:
+        known: The last answer; None before the first one.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[Upstream], Awaitable[bool | None]],
+        holds_s: float,
+        background: BackgroundTasks,
+        clock: Callable[[], float],
+    ) -> None:
+        self.known: bool | None = None
+        self._ask = ask
+        self._holds_s = holds_s
+        self._background = background
+        self._clock = clock
+        self._answered_at = 0.0
+        self._question: asyncio.Task[None] | None = None
+
+    async def find_out(self, upstream: Upstream) -> bool | None:
+        """Return the last answer, and ask for a new one if it is old. Wait only for the first answer.
+
+        Returns:
+            None if there is no answer for this caller, or none in time.
+        """
+        if self.known is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FIRST_ANSWER_S):
+                    await self._first_answer(upstream)
+        elif self._clock() - self._answered_at > self._holds_s:
+            self.ask(upstream)
+        return self.known
+
+    def ask(self, upstream: Upstream) -> asyncio.Task[None]:
+        """Ask upstream in the background, unless that is under way. Return the question's task."""
+        if self._question is None or self._question.done():
+            self._question = self._background.start(self._put(upstream))
+        return self._question
+
+    async def _first_answer(self, upstream: Upstream) -> None:
+        """Wait for the question under way, which is another caller's; ask if that one is told nothing."""
+        while self.known is None and self._question is not None and not self._question.done():
+            await asyncio.wait([self._question])
+        if self.known is None:
+            await asyncio.wait([self.ask(upstream)])
+
+    async def _put(self, upstream: Upstream) -> None:
+        try:
+            answer = await self._ask(upstream)
+        except ElasticsearchError:  # upstream cannot be reached: the next request asks again
+            return
+        if answer is not None:
+            self.known, self._answered_at = answer, self._clock()
+
+
+class UpstreamApi:
+    """Whether upstream has an API that is answered here too.
+
+    Args:
+        probe: The target of a GET request that tells.
+    """
+
+    def __init__(
+        self, probe: str, background: BackgroundTasks, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ability = Ability(partial(_has_api, probe), _API_HOLDS_S, background, clock)
+
+    async def exists(self, upstream: Upstream) -> bool:
+        """Return whether upstream answers such requests.
+
+        Where it does not tell this caller, it is left to upstream to answer the caller's request.
+        """
+        return await self._ability.find_out(upstream) is not False
+
+
+class RetrieverSupport:
+    """Which of the retrievers that can be evaluated here upstream does not know.
+
+    A missing licence is something else: upstream then knows the retriever and refuses it, in its own words.
+    """
+
+    def __init__(self, background: BackgroundTasks, clock: Callable[[], float] = time.monotonic) -> None:
+        self._knows = {
+            name: Ability(partial(_knows_retriever, name), _RETRIEVERS_HOLD_S, background, clock)
+            for name in EVALUATED
+        }
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """The retrievers that upstream said it does not know."""
+        return frozenset(name for name, ability in self._knows.items() if ability.known is False)
+
+    def ask(self, upstream: Upstream) -> None:
+        """Ask for all retrievers in the background.
+
+        Done at the start, without credentials: an upstream without security tells everyone, and so no search
+        has to wait.
+        """
+        for ability in self._knows.values():
+            ability.ask(upstream)
+
+    async def find_out(self, names: Iterable[str], upstream: Upstream) -> None:
+        """Have an answer for each of these retrievers, as `Ability.find_out` does."""
+        await side_by_side(self._knows[name].find_out(upstream) for name in names)
+
+
+async def _has_api(probe: str, upstream: Upstream) -> bool | None:
+    """Ask for something of the API. A 404 tells too: the probe was taken for the name of an index."""
+    reply = await upstream.request("GET", probe, b"")
+    if reply.status == 200:
+        return True
+    return False if reply.status == 404 or reply.has_no_handler else None
+
+
+async def _knows_retriever(name: str, upstream: Upstream) -> bool | None:
+    """Ask for an empty retriever: where it is known that is an error too, and nothing is searched."""
+    body = json.dumps({"retriever": {name: {}}}).encode()
+    reply = await upstream.request("POST", "/_search?filter_path=error.reason", body)
+    if reply.status not in (200, 400, 403):  # others tell nothing of it, as that the caller is not known
+        return None
+    return not _says_unknown(reply, name)
+
+
+def _says_unknown(reply: Reply, name: str) -> bool:
+    if reply.status != 400:
+        return False
+    try:
+        reason = json.loads(reply.body)["error"]["reason"]
+    except (KeyError, RecursionError, TypeError, ValueError):
+        return False
+    return isinstance(reason, str) and reason.startswith(f"unknown retriever [{name}]")
