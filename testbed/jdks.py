@@ -22,7 +22,7 @@ _PLACES = (
     "~/.sdkman/candidates/java/*",
     "~/.jdks/*",
 )
-"""Where packages and version managers of Linux and macOS install them."""
+"""The directories in which packages and version managers of Linux and macOS install JDKs."""
 
 
 @dataclass(frozen=True, slots=True)

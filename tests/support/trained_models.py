@@ -11,7 +11,8 @@ from rerank_proxy.engine import ModelStatus, Reranked
 from rerank_proxy.engine.loading.package import Vocabulary
 from rerank_proxy.settings import TrainedModelsSettings
 from rerank_proxy.trained_models.directory import ModelDirectory
-from rerank_proxy.trained_models.requests.config import TrainedModelConfig, parse_config
+from rerank_proxy.trained_models.model_config import TrainedModelConfig
+from rerank_proxy.trained_models.requests.config import parse_config
 from rerank_proxy.trained_models.requests.parts import DefinitionPart
 from rerank_proxy.trained_models.service import TrainedModels
 
