@@ -32,7 +32,7 @@ test-quick: $(DEV_STAMP) ## the tests that need no Elasticsearch
 .PHONY: differential
 differential: $(DEV_STAMP) ## random searches here and in Elasticsearch's own code, until they differ; EXAMPLES=
 	DIFFERENTIAL_EXAMPLES=$(or $(EXAMPLES),1000000000) $(PYTHON_BIN) -m pytest \
-	    tests/live/test_native_reranker.py -k test_any_search -s $(ARGS)
+	    tests/live/test_native_reranker.py --long -k test_any_search -s $(ARGS)
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## ruff: rules and layout
