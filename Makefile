@@ -9,6 +9,8 @@ export PYTHON
 export PYTHONNOUSERSITE = 1
 unexport PYTHONPATH
 unexport PYTHONHOME
+# The tests start dozens of processes, and each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
@@ -24,6 +26,10 @@ demo: $(DEMO_STAMP) ## the reference search before and after; ONCE=1 ends after 
 .PHONY: test
 test: $(DEV_STAMP) ## all tests, with a real Elasticsearch, in lanes side by side; ARGS= goes to pytest
 	$(PYTHON_BIN) -m tests.lanes $(ARGS)
+
+.PHONY: test-long
+test-long: $(DEV_STAMP) ## all tests with many random examples, and more of them against every Elasticsearch
+	$(PYTHON_BIN) -m tests.lanes --long $(ARGS)
 
 .PHONY: test-quick
 test-quick: $(DEV_STAMP) ## the tests that need no Elasticsearch
