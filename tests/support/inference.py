@@ -13,6 +13,14 @@ RANKED: Final = [
     {"index": 2, "relevance_score": 2.0, "text": "c 2"},
     {"index": 0, "relevance_score": 1.0, "text": "a 1"},
 ]
+NUMBER_AND_ADAPTIVE: Final = "[number_of_allocations] cannot be set if adaptive allocations is enabled"
+STORED: Final = {
+    "inference_id": "mine",
+    "task_type": "rerank",
+    "service": "elasticsearch",
+    "service_settings": {"num_allocations": 1, "num_threads": 1, "model_id": "numbers"},
+    "task_settings": {"return_documents": True},
+}
 ILLEGAL, STATUS, INVALID = "illegal_argument_exception", "status_exception", "validation_exception"
 REQUEST = "action_request_validation_exception"
 ONLY_RERANK: Final = (
