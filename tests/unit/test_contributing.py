@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
+from tests import support
 from tests.support.pages import read
 from tests.support.project import ROOT
 
@@ -58,6 +60,13 @@ def test_a_setting_is_one_field(tmp_path: Path) -> None:
         "| `admin.new_limit` | `7` | What it limits. | "
         "`--admin-new-limit`<br>`RERANK_PROXY_ADMIN__NEW_LIMIT` |"
     )
+
+
+def test_every_module_of_the_support_has_a_line_on_its_page() -> None:
+    page = support.__doc__ or ""
+    listed = re.findall(r"^    (\w+)  +\S", page, re.MULTILINE)
+    there = {path.stem for path in (ROOT / "tests" / "support").iterdir() if not path.name.startswith("_")}
+    assert sorted(listed) == sorted(there)
 
 
 def test_every_test_directory_has_a_line() -> None:
