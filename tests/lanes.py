@@ -16,8 +16,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-_BESIDE_THE_QUICK: Final = ("tests/live/test_end_to_end.py", "tests/live/test_hangs.py")
-"""Else the lane that has them takes much longer than the other."""
+_BESIDE_THE_QUICK: Final = ("tests/live/test_cors.py", "tests/live/test_hangs.py", "tests/live/test_nodes.py")
+"""They share no Elasticsearch with other tests, and the live lane takes longer than the other."""
 LANES: Final = {
     "quick": ("tests/unit", "tests/models", "tests/edge", *_BESIDE_THE_QUICK),
     "live": ("tests/live", *(f"--ignore={file}" for file in _BESIDE_THE_QUICK)),
