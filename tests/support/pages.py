@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tests.support.project import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+PAGES = sorted(
+    page for folder in (".", "docs", "benchmarks", "examples") for page in (ROOT / folder).glob("*.md")
+)
 
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::([\w:]+)`")
 
