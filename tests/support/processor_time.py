@@ -42,7 +42,7 @@ def spending(clock: Callable[[], float] = time.process_time) -> Iterator[Spent]:
         clock: That of the process, or of one thread.
     """
     spent = Spent()
-    before = _at_first()
+    before = at_first()
     began = clock()
     yield spent
     took = clock() - began
@@ -50,5 +50,6 @@ def spending(clock: Callable[[], float] = time.process_time) -> Iterator[Spent]:
 
 
 @cache
-def _at_first() -> float:
+def at_first() -> float:
+    """Return the slowness when it was first asked for."""
     return slowness()
