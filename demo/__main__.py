@@ -36,7 +36,7 @@ def main(once: bool, port: int, admin_port: int, es_version: str | None) -> None
 
 
 def _run(once: bool, port: int, admin_port: int, es_version: str | None) -> bool:
-    """Returns whether the reranked search found what the question means."""
+    """Return whether the reranked search found what the question means."""
     console, reporter = Console(), Reporter()
     check_ports(port, admin_port)
     with (

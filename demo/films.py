@@ -89,7 +89,7 @@ def search(server: Server, retriever: Mapping[str, Any]) -> Search:
 
 
 def warm_up(server: Server) -> None:
-    """A first search, else a JVM and a model that get going are most of what is timed."""
+    """Search once, else a JVM and a model that get going are most of what is timed."""
     search(server, _WARM_UP)
 
 

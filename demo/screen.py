@@ -74,7 +74,7 @@ def python_command(elasticsearch: RunningElasticsearch, proxy: Serving) -> str:
 
 
 def _interpreter() -> str:
-    """The one that has elasticsearch-py; short where it lies below the current directory, as `.venv` does."""
+    """Return the one that has elasticsearch-py; short where it lies below the current directory, as `.venv` does."""
     path, here = Path(sys.executable), Path.cwd()
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
@@ -98,7 +98,7 @@ def _table(room: int, plain: Search, reranked: Search) -> Table:
 
 
 def _rows(before: list[Film], after: list[Film]) -> Iterator[tuple[list[str | Text], Film]]:
-    """In the new order; films that were not among the hits of the plain search have no rank of before."""
+    """Return the rows in the new order; films that the plain search did not find have no old rank."""
     ranks = {film.title: rank for rank, film in enumerate(before, 1)}
     for rank, film in enumerate(after, 1):
         old = ranks.get(film.title)

@@ -108,7 +108,7 @@ def _shown(config: pytest.Config) -> AbstractContextManager[None]:
 
 @pytest.fixture(scope="session")
 def elasticsearch(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
-    """A real Elasticsearch, shared by all tests: keep to indices of your own."""
+    """Start a real Elasticsearch, shared by all tests: keep to indices of your own."""
     version = getattr(request, "param", None)  # there is none when a test asks for it by `getfixturevalue`
     with ExitStack() as stack:
         try:
@@ -121,7 +121,7 @@ def elasticsearch(request: pytest.FixtureRequest) -> Iterator[RunningElasticsear
 
 @pytest.fixture(scope="session")
 def secured(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
-    """A real Elasticsearch with security, and with the accounts of `tests.support.accounts`.
+    """Start a real Elasticsearch with security, and with the accounts of `tests.support.accounts`.
 
     It is spoken to as `elastic`. Tests are skipped where the test bed does not start Elasticsearch itself.
     """
@@ -140,7 +140,7 @@ def secured(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
 
 @pytest.fixture(scope="session")
 def native(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
-    """A real Elasticsearch that reranks: its own code but for the scores (`testbed/plugin/es9`).
+    """Start a real Elasticsearch that reranks: its own code but for the scores (`testbed/plugin/es9`).
 
     Tests are skipped where the test bed does not start Elasticsearch itself, or an older one.
     """
@@ -159,7 +159,7 @@ def native(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
 
 @pytest.fixture(scope="session")
 def proxy(elasticsearch: RunningElasticsearch) -> Iterator[RunningProxy]:
-    """The whole proxy as a user runs it, with a real model, shared by all tests: make endpoints of your own.
+    """Run the whole proxy with a real model. All tests share it: make endpoints of your own.
 
     New endpoints are not tried: vendors cannot be reached.
     """
@@ -210,7 +210,7 @@ class MakeIndex(Protocol):
 
 @pytest.fixture
 def make_index(elasticsearch: RunningElasticsearch) -> Iterator[MakeIndex]:
-    """Makes indices that are gone after the test."""
+    """Make indices that are gone after the test."""
     server = elasticsearch.server
     made: list[str] = []
 

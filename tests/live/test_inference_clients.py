@@ -48,7 +48,7 @@ def refused(raised: str, status: int, type_: str, reason: str) -> dict[str, Any]
 
 @pytest.fixture
 def called(proxy: RunningProxy, client: str) -> dict[str, Any]:
-    """What each call gave. Warnings, such as those of a `Warning` header, end the program."""
+    """Return what each call gave. Warnings, such as those of a `Warning` header, end the program."""
     python = python_with_client(client).made() / "bin" / "python"
     command = [*map(str, (python, "-W", "error", SCRIPT)), proxy.server.url, "minilm", json.dumps(SERVICES)]
     for endpoint in proxy.server.call("GET", "/_inference").json()["endpoints"]:  # of another version

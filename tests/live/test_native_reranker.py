@@ -47,7 +47,7 @@ class Both:
     runner: asyncio.Runner
 
     def compare(self, target: str, body: JSON) -> Any:
-        """The answer that both give."""
+        """Return the answer that both give."""
         (status, ours), (natives, native) = self.runner.run(self._ask(target, body))
         assert comparable(ours) == comparable(native)
         assert status == natives

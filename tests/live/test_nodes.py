@@ -17,7 +17,7 @@ _REPOSITORY = Path(__file__).parents[2]
 
 
 def _own_node(*, port: int = 0, password: str | None = None) -> Node:
-    """A node of its own, where there is a distribution to start (rather than ES_URL or a container)."""
+    """Return a new node where there is a distribution to start, rather than ES_URL or a container."""
     source = sources()[0]
     if not isinstance(source, Unpacked):
         pytest.skip("Elasticsearch is not started by the test bed itself here")

@@ -25,7 +25,7 @@ from tests.support.searches import reranking
 
 
 def score(raw: float) -> Any:
-    """The normalised score of a logit that is exact in float32."""
+    """Return the normalised score of a logit that is exact in float32."""
     return raw + 1 if raw >= 0 else pytest.approx(math.exp(raw), rel=1e-6)
 
 

@@ -100,7 +100,7 @@ class TestUpstream:
         answers = iter([reply(200, b'{"id":"p"}'), reply(200, hits), reply(200, hits), reply(200, b"{}")])
 
         async def serve(wire: Wire) -> None:
-            """Each connection answers once and is closed when it is used again."""
+            """Answer once on each connection, and close it when it is used again."""
             await wire.read_message()
             await wire.send(next(answers))
             await wire.read_message()

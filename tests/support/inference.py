@@ -31,18 +31,18 @@ ONLY_RERANK: Final = (
 
 
 def invalid(*messages: str) -> str:
-    """All messages in one reason."""
+    """Return all messages in one reason."""
     return "Validation Failed: " + "".join(f"{number}: {each};" for number, each in enumerate(messages, 1))
 
 
 def settings(**changed: Any) -> dict[str, Any]:
-    """The body of a new endpoint with other service settings; None takes one away."""
+    """Return the body of a new endpoint with other service settings; None takes one away."""
     values = {**SERVICE, **changed}
     return {**NEW, "service_settings": {name: each for name, each in values.items() if each is not None}}
 
 
 def refused(answer: Answer, status: int, type_: str, reason: str) -> None:
-    """Elasticsearch's envelope around one error."""
+    """Check for Elasticsearch's envelope around one error."""
     assert answer.json() == {
         "error": {"root_cause": [{"type": type_, "reason": reason}], "type": type_, "reason": reason},
         "status": status,

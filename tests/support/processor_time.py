@@ -22,7 +22,7 @@ class Spent:
 
 
 def slowness() -> float:
-    """How many times an ordinary machine's processor time Python takes here and now; 1 at least."""
+    """Return how many times an ordinary machine's processor time Python takes here and now; 1 at least."""
     return max(1.0, *(_sample() / _ORDINARY_S for _ in range(3)))
 
 
