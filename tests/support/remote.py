@@ -12,8 +12,9 @@ from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.engine import Engine
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.remote import RemoteClient
-from rerank_proxy.inference.service import Service, ServiceContext
+from rerank_proxy.inference.remote.client import RemoteClient
+from rerank_proxy.inference.remote.vendor import RemoteContext
+from rerank_proxy.inference.service import Service
 from rerank_proxy.inference.services import BUILT_IN
 from rerank_proxy.settings import RemoteSettings
 from tests.support.raw_http import TIMEOUT_S
@@ -60,7 +61,9 @@ class Remote:
         self.clock = SkippingClock()
         allowed = {"allowed_hosts": ["vendors", "127.0.0.1"], "allow_private_addresses": True}
         self.client = RemoteClient(RemoteSettings(**{**allowed, **settings}), self.registry, self.clock)
-        self.context = ServiceContext(cast("Engine", None), LocalModels({}), timeout_s, self.client)
+        self.context = RemoteContext(
+            engine=cast("Engine", None), models=LocalModels({}), remote=self.client, timeout_s=timeout_s
+        )
         self.services: Mapping[str, Service] = {each.name: each(self.context) for each in BUILT_IN}
 
     def endpoint(

@@ -25,7 +25,7 @@ _REDACTED: Final = "::es_redacted::"
 """As Elasticsearch's audit log has it."""
 
 
-class Kind(Enum):
+class SettingKind(Enum):
     """What a setting holds, by the name that ``SettingsConfigurationFieldType`` gives it in the catalogue."""
 
     STRING = "str"
@@ -41,12 +41,12 @@ class Kind(Enum):
 
 
 _JAVA_TYPES: Final = {
-    Kind.STRING: (str, "String"),
-    Kind.URL: (str, "String"),
-    Kind.POSITIVE_INT: (int, "Integer"),
-    Kind.BOOLEAN: (bool, "Boolean"),
-    Kind.MAP: (dict, "Map"),
-    Kind.LIST: (list, "List"),
+    SettingKind.STRING: (str, "String"),
+    SettingKind.URL: (str, "String"),
+    SettingKind.POSITIVE_INT: (int, "Integer"),
+    SettingKind.BOOLEAN: (bool, "Boolean"),
+    SettingKind.MAP: (dict, "Map"),
+    SettingKind.LIST: (list, "List"),
 }
 
 
@@ -66,7 +66,7 @@ class Setting:
     """
 
     name: str
-    kind: Kind = Kind.STRING
+    kind: SettingKind = SettingKind.STRING
     label: str = ""
     description: str = ""
     required: bool = False
@@ -145,9 +145,9 @@ class SettingsReader:
         name = setting.name
         if value == "":
             return f"Invalid value empty string. [{name}] must be a non-empty string"
-        if setting.kind is Kind.POSITIVE_INT and value < 1:
+        if setting.kind is SettingKind.POSITIVE_INT and value < 1:
             return f"Invalid value [{value}]. [{name}] must be a positive integer"
-        if setting.kind is Kind.URL and (reason := _url_problem(value)) is not None:
+        if setting.kind is SettingKind.URL and (reason := _url_problem(value)) is not None:
             return f"Invalid url [{value}] received for field [{name}]. Error: {reason}"
         if setting.choices and value not in setting.choices:
             choices = ", ".join(sorted(setting.choices))

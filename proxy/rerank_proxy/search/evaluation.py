@@ -32,7 +32,7 @@ from rerank_proxy.search.language.retrievers import (
     RuleRetriever,
     TextSimilarityReranker,
 )
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.search.ranks.diversity import diversify
 from rerank_proxy.search.ranks.fusion import fuse_linear, fuse_rrf
 from rerank_proxy.search.ranks.pins import capped, pin_scores
@@ -57,7 +57,7 @@ class Evaluation:
         pit: The `pit` member of the searches, as JSON.
     """
 
-    def __init__(self, run: Run, scorer: Scorer, pit: bytes, search: Search) -> None:
+    def __init__(self, run: Run, scorer: RankPhase, pit: bytes, search: Search) -> None:
         self._run = run
         self._scorer = scorer
         self._pit = pit

@@ -26,7 +26,7 @@ from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.language.retrievers import LeafRetriever, walk
 from rerank_proxy.search.language.rewrite_checks import check_rewrite
 from rerank_proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.search.ranks.ranking import reaching, searched
 from rerank_proxy.search.run import AN_INNER_SEARCH, InnerBytes, Run, Timings
 from rerank_proxy.search.single_search import OneSearch, one_search, one_search_suffices
@@ -93,7 +93,7 @@ class Executor:
         heed_timeout: Whether a request's own `timeout` bounds the scores, too.
     """
 
-    def __init__(self, scorer: Scorer, deadline_s: float, *, heed_timeout: bool = False) -> None:
+    def __init__(self, scorer: RankPhase, deadline_s: float, *, heed_timeout: bool = False) -> None:
         self._scorer = scorer
         self._deadline_s = deadline_s
         self._heed_timeout = heed_timeout

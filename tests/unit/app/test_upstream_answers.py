@@ -27,7 +27,7 @@ from rerank_proxy.engine import Reranked
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.request import parse_search
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.settings import Settings
 from rerank_proxy.upstream.client import UpstreamClient
 from rerank_proxy.upstream.privileges import Privileges
@@ -197,7 +197,7 @@ async def make_proxy() -> AsyncIterator[MakeProxy]:
     await endpoints.start()
 
     async def make() -> Proxy:
-        executor = Executor(Scorer(endpoints, 60, allow_failures=False, privileges=Privileges()), 60)
+        executor = Executor(RankPhase(endpoints, 60, allow_failures=False, privileges=Privileges()), 60)
         registry = CollectorRegistry()
         unknown = UnknownRetrievers()
         inference = InferenceApi(endpoints, check_new=False)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.configuration import RERANK, TASK_TYPES
+from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.requests import (
     ANY,
     PutRequest,
-    RerankRequest,
     UpdateRequest,
     check_id,
     check_runs,
@@ -204,7 +204,7 @@ class TestRerank:
     @given(st.lists(st.text(), min_size=1), st.text(min_size=1))
     def test_any_texts(self, inputs: list[str], query: str) -> None:
         request = parse_rerank(raw({"input": inputs, "query": query}))
-        assert (request.inputs, request.query) == (tuple(inputs), query)
+        assert (request.texts, request.query) == (tuple(inputs), query)
 
     @given(st.lists(st.integers(), min_size=1, max_size=60))
     def test_numbers_are_no_texts_however_many(self, inputs: list[int]) -> None:

@@ -14,7 +14,7 @@ from rerank_proxy.engine import QueueFullError
 from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.failures import RankPhaseError
 from rerank_proxy.search.language.retrievers import StandardRetriever, TextSimilarityReranker
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.run import InnerBytes, Run
 from rerank_proxy.settings import EndpointSettings
@@ -55,7 +55,7 @@ class Phase:
     ) -> None:
         self.engine = Deadlines()
         endpoints = {ENDPOINT: EndpointSettings(model="numbers")}
-        self.scorer = Scorer(
+        self.scorer = RankPhase(
             local_endpoints(endpoints, self.engine, timeout_s),
             timeout_s,
             allow_failures=allow,

@@ -20,7 +20,7 @@ from rerank_proxy.inference.failures import (
     unknown_service,
     wrong_task_type,
 )
-from rerank_proxy.inference.ranking import RankedDoc, Ranking, RerankInput
+from rerank_proxy.inference.ranking import RankedDoc
 from rerank_proxy.inference.requests import (
     ANY,
     PutRequest,
@@ -189,7 +189,7 @@ class InferenceApi:
                 )
             if problem:
                 raise status_error(409, problem)
-        if inference_id.startswith(".") and self._endpoints.is_fixed(inference_id):
+        if inference_id.startswith(".") and self._endpoints.is_preconfigured(inference_id):
             if not force:
                 raise status_error(
                     400,
@@ -216,18 +216,9 @@ class InferenceApi:
         check_runs(target.task_type)
         request = await offload(len(context.body), parse_rerank, context.body)
         service = self._service(endpoint.config)
-        task_settings = await offload(
-            len(context.body), service.request_task_settings, endpoint.config, request.task_settings
-        )
-        call = RerankInput(
-            request.query,
-            request.inputs,
-            request.top_n,
-            request.return_documents,
-            task_settings,
-        )
-        ranking = await endpoint.rank(call, timeout.deadline())
-        printed = await offload(len(context.body), _print_ranking, printer_of(context), ranking)
+        request = await offload(len(context.body), service.complete, endpoint.config, request)
+        docs = await endpoint.rank(request, timeout.deadline())
+        printed = await offload(len(context.body), _print_results, printer_of(context), docs)
         return printed_reply(context, printed)
 
     async def stream(self, context: RequestContext, target: Target) -> Reply | None:
@@ -331,10 +322,10 @@ def _endpoints(context: RequestContext, endpoints: Iterable[bytes]) -> Reply:
     return printed_reply(context, printer.object({"endpoints": printer.array(endpoints, 1)}, 0))
 
 
-def _print_ranking(printer: Printer, ranking: Ranking) -> bytes:
+def _print_results(printer: Printer, docs: Iterable[RankedDoc]) -> bytes:
     """``RankedDocsResults``: scores are float32 as Java prints them."""
-    docs = printer.array((_print_doc(printer, doc) for doc in ranking.docs), 1)
-    return printer.object({RERANK: docs}, 0)
+    printed = printer.array((_print_doc(printer, doc) for doc in docs), 1)
+    return printer.object({RERANK: printed}, 0)
 
 
 def _print_doc(printer: Printer, doc: RankedDoc) -> bytes:

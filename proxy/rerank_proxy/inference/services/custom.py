@@ -7,11 +7,6 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.failures import status_error
-from rerank_proxy.inference.ranking import RankedDoc
-from rerank_proxy.inference.remote import HttpCall, MalformedAnswerError, RemoteCall, RemoteService
 from rerank_proxy.inference.remote.addresses import HostNotAllowedError, parsed
 from rerank_proxy.inference.remote.headers import (
     HeaderNotAllowedError,
@@ -21,7 +16,6 @@ from rerank_proxy.inference.remote.headers import (
     printable,
 )
 from rerank_proxy.inference.remote.shapes import as_index, as_score, as_text
-from rerank_proxy.inference.service_settings import Kind, Setting
 from rerank_proxy.inference.services.custom_answers import numbers, path_problem, texts
 from rerank_proxy.inference.services.custom_templates import (
     TemplateError,
@@ -29,6 +23,18 @@ from rerank_proxy.inference.services.custom_templates import (
     fill_text,
     placeholders,
     unknown_placeholder,
+)
+from rerank_proxy.services import (
+    Deadline,
+    EndpointConfig,
+    HttpCall,
+    MalformedAnswerError,
+    RankedDoc,
+    RemoteService,
+    RerankRequest,
+    Setting,
+    SettingKind,
+    status_error,
 )
 
 _SECRETS: Final = "secret_parameters"
@@ -51,17 +57,17 @@ class CustomService(RemoteService):
     service_settings: ClassVar[Sequence[Setting]] = (
         Setting(
             name=_SECRETS,
-            kind=Kind.MAP,
+            kind=SettingKind.MAP,
             label="Secret Parameters",
             description="Values for templates that are never shown.",
             secret=True,
             updatable=True,
         ),
         Setting(name="url", label="URL", description="The address of the whole call.", required=True),
-        Setting(name="headers", kind=Kind.MAP, label="Headers", description="Headers of the call."),
+        Setting(name="headers", kind=SettingKind.MAP, label="Headers", description="Headers of the call."),
         Setting(
             name="query_parameters",
-            kind=Kind.LIST,
+            kind=SettingKind.LIST,
             label="Query Parameters",
             description="Pairs of name and value that are added to the URL.",
         ),
@@ -70,20 +76,20 @@ class CustomService(RemoteService):
         ),
         Setting(
             name="response",
-            kind=Kind.MAP,
+            kind=SettingKind.MAP,
             label="Response",
             description="Where the scores are in an answer.",
             required=True,
         ),
         Setting(
             name="batch_size",
-            kind=Kind.POSITIVE_INT,
+            kind=SettingKind.POSITIVE_INT,
             label="Batch Size",
             description="The most texts in one call.",
         ),
-        Setting(name="input_type", kind=Kind.MAP, dropped=True),
+        Setting(name="input_type", kind=SettingKind.MAP, dropped=True),
     )
-    task_settings: ClassVar[Sequence[Setting]] = (Setting(name=_PARAMETERS, kind=Kind.MAP),)
+    task_settings: ClassVar[Sequence[Setting]] = (Setting(name=_PARAMETERS, kind=SettingKind.MAP),)
 
     def parse(
         self, inference_id: str, service_settings: Mapping[str, Any], task_settings: Mapping[str, Any]
@@ -122,26 +128,26 @@ class CustomService(RemoteService):
         limit: int | None = config.service_settings.get("batch_size")
         return super().max_documents(config) if limit is None else limit
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> bytes:
+    def body(self, config: EndpointConfig, request: RerankRequest) -> bytes:
         """What the template gives: the only body that is not built here."""
         values = {
             **config.secrets.get(_SECRETS, {}),
-            **call.task_settings.get(_PARAMETERS, {}),
-            "input": call.texts,
-            "query": call.query,
-            "top_n": len(call.texts) if call.top_n is None else call.top_n,
-            "return_documents": bool(call.return_documents),
+            **request.task_settings.get(_PARAMETERS, {}),
+            "input": request.texts,
+            "query": request.query,
+            "top_n": len(request.texts) if request.top_n is None else request.top_n,
+            "return_documents": bool(request.return_documents),
         }
         return fill_json(config.service_settings["request"], values, "request").encode()
 
-    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
-        asked = replace(config, task_settings=call.task_settings)
+    async def call(self, config: EndpointConfig, request: RerankRequest, deadline: Deadline) -> HttpCall:
+        asked = replace(config, task_settings=request.task_settings)
         try:
             url = self.url(asked)
             if asked != config and parsed(url).origin() != parsed(self.url(config)).origin():
                 raise TemplateError("a request must not change whom the endpoint calls")
-            headers = _headers(config, _texts(asked, call.task_settings))
-            return HttpCall(url, self.shown(config, url), self.body(config, call), headers)
+            headers = _headers(config, _texts(asked, request.task_settings))
+            return HttpCall(url, self.shown(config, url), self.body(config, request), headers)
         except (TemplateError, HostNotAllowedError) as problem:
             raise status_error(400, str(problem)) from None
 

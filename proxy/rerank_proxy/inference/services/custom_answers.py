@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from rerank_proxy.inference.remote import MalformedAnswerError
 from rerank_proxy.inference.remote.shapes import Scalar, decoded, struct
+from rerank_proxy.services import MalformedAnswerError
 
 _STEP: Final = re.compile(r"\.([^.\[]+)|(\[\*\])")
 _NOT_IN_A_NAME: Final = re.compile(r'["\\\x00-\x1f]')

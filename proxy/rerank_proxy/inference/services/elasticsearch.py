@@ -9,7 +9,7 @@ from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, status_error
 from rerank_proxy.inference.local_models import ELASTIC_RERANK
 from rerank_proxy.inference.service import Service
-from rerank_proxy.inference.service_settings import SERVICE_SETTINGS, Kind, Setting
+from rerank_proxy.inference.service_settings import SERVICE_SETTINGS, Setting, SettingKind
 from rerank_proxy.inference.services.local_ranker import (
     ADAPTIVE,
     DEPLOYMENT_ID,
@@ -58,7 +58,7 @@ _CHUNKING: Final[Sequence[Setting]] = (
     ),
     Setting(
         name=MAX_CHUNKS,
-        kind=Kind.POSITIVE_INT,
+        kind=SettingKind.POSITIVE_INT,
         label="Max Chunks Per Doc",
         description="How many chunks of a document are scored.",
     ),
@@ -78,14 +78,14 @@ class ElasticsearchService(Service):
     service_settings: ClassVar[Sequence[Setting]] = (
         Setting(
             name=NUM_ALLOCATIONS,
-            kind=Kind.POSITIVE_INT,
+            kind=SettingKind.POSITIVE_INT,
             updatable=True,
             label="Number Allocations",
             description="How many calls the model is to serve at once.",
         ),
         Setting(
             name=NUM_THREADS,
-            kind=Kind.POSITIVE_INT,
+            kind=SettingKind.POSITIVE_INT,
             required=True,
             label="Number Threads",
             description="How many threads one call may use.",
@@ -93,7 +93,7 @@ class ElasticsearchService(Service):
         Setting(name=MODEL_ID, label="Model ID", description="The name of the model to use."),
         Setting(
             name=ADAPTIVE,
-            kind=Kind.MAP,
+            kind=SettingKind.MAP,
             updatable=True,
             check=_adaptive_problem,
             label="Adaptive Allocations",
@@ -103,7 +103,7 @@ class ElasticsearchService(Service):
     task_settings: ClassVar[Sequence[Setting]] = (
         Setting(
             name="return_documents",
-            kind=Kind.BOOLEAN,
+            kind=SettingKind.BOOLEAN,
             default=True,
             label="Return Documents",
             description="Returns the document instead of only the index.",

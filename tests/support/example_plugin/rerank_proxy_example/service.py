@@ -3,7 +3,7 @@
 from typing import Any
 
 from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import API_KEY, MODEL_ID, TOP_N, RemoteCall, RemoteService, Shape
+from rerank_proxy.services import API_KEY, MODEL_ID, TOP_N, RemoteService, RerankRequest, Shape
 
 
 class AcmeService(RemoteService):
@@ -17,7 +17,7 @@ class AcmeService(RemoteService):
     task_settings = (TOP_N,)
     shape = Shape("ranking", index="at", score=("value",))
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, call: RerankRequest) -> Any:
         return {
             "model": config.service_settings["model_id"],
             "question": call.query,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.inference.ranking import RerankInput
-from rerank_proxy.inference.remote import json_call
+from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.remote.limits import AnswerLimit, Measured, UnusableAnswerError, answer_limit
+from rerank_proxy.services import json_call
 from tests.support.remote import remote_case
 from tests.support.vendors import CASES
 
@@ -70,8 +70,8 @@ async def test_texts_that_a_vendor_sends_back_are_accounted_for(text: str) -> No
     async with remote_case(JINA) as (remote, vendor, endpoint):
         escaped = "".join(f"\\u{ord(each):04x}" for each in text)
         vendor.says(b'{"results": [{"index": 0, "relevance_score": 1, "document": "%s"}]}' % escaped.encode())
-        (doc,) = (await endpoint.rank(RerankInput("q", [text], None, True), remote.deadline())).docs
+        (doc,) = await endpoint.rank(RerankRequest("q", [text], None, True), remote.deadline())
         assert doc.text == text
         vendor.says(json.dumps({"results": [{"index": 0, "relevance_score": 1, "document": text}]}).encode())
-        (doc,) = (await endpoint.rank(RerankInput("q", [text], None, True), remote.deadline())).docs
+        (doc,) = await endpoint.rank(RerankRequest("q", [text], None, True), remote.deadline())
         assert doc.text == text

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.ranking import RerankRequest
 from tests.support.processor_time import spending
 from tests.support.remote import Remote
 from tests.support.vendors import CASES, Asked, Case
@@ -156,7 +156,7 @@ async def calling(case: Case) -> AsyncIterator[tuple[Remote, RawVendor, Endpoint
 
 async def fails(remote: Remote, endpoint: Endpoint) -> InferenceFailedError:
     """Call the endpoint, and look at what comes of it."""
-    request = RerankInput("q", TEXTS, task_settings=endpoint.config.task_settings)
+    request = RerankRequest("q", TEXTS, task_settings=endpoint.config.task_settings)
     with pytest.raises(InferenceFailedError) as raised:
         await endpoint.rank(request, remote.deadline())
     body = raised.value.body()
@@ -241,7 +241,7 @@ async def test_refusals_without_end_are_cut_short(status: str, flood: str) -> No
 
 async def fails_busy(remote: Remote, endpoint: Endpoint) -> InferenceFailedError:
     with pytest.raises(InferenceFailedError) as raised:
-        await endpoint.rerank("q", TEXTS, remote.deadline())
+        await endpoint.scores("q", TEXTS, remote.deadline())
     return raised.value
 
 
@@ -285,6 +285,6 @@ async def test_any_bytes_are_an_answer_or_a_failure(pieces: list[bytes]) -> None
     async with calling(case) as (remote, vendor, endpoint):
         vendor.scripts = [lambda: [piece for piece in pieces if piece]]
         try:
-            await endpoint.rerank("q", TEXTS, remote.deadline())
+            await endpoint.scores("q", TEXTS, remote.deadline())
         except InferenceFailedError as failure:
             assert failure.status in (400, 500)  # noqa: PT017
