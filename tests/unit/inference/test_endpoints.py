@@ -159,7 +159,7 @@ async def test_failures_of_the_engine_name_files_and_do_not_place_them(kind: typ
 
 
 @pytest.mark.parametrize("scores", [(), (0.5,), (0.5, 0.5, 0.5)])
-async def test_not_one_score_per_text(scores: Sequence[float]) -> None:
+async def test_too_few_results(scores: Sequence[float]) -> None:
     found = await failure(faked(scores))
     assert found.status == 500
     assert found.cause.type == "illegal_state_exception"

@@ -8,6 +8,7 @@ from rerank_proxy.inference.remote.calls import HttpCall
 from rerank_proxy.inference.remote.ranker import RemoteRanker
 from rerank_proxy.inference.remote.sending import fetch_token
 from rerank_proxy.inference.remote.vendor import Vendor
+from rerank_proxy.inference.service import Ranker
 
 
 class RemoteService(Vendor):
@@ -19,7 +20,7 @@ class RemoteService(Vendor):
     where a `Shape` does not, and see `Vendor` for all that can be overridden.
     """
 
-    def open(self, config: EndpointConfig) -> RemoteRanker:
+    def open(self, config: EndpointConfig) -> Ranker:
         return RemoteRanker(self, config, self.context.remote, self.context.timeout_s)
 
     async def fetch_token(self, config: EndpointConfig, request: Callable[[], HttpCall]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,8 @@ from rerank_proxy.inference.remote.service import RemoteService
 from rerank_proxy.inference.services import BUILT_IN
 from rerank_proxy.search.ranks.ranking import RankDoc, rank
 from rerank_proxy.xcontent.time_value import TimeValue
+from tests.support.pages import read
+from tests.support.project import ROOT
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Asked, Case, Vendor
 
@@ -57,6 +60,11 @@ def rerank_requests(vendor: Vendor) -> list[dict[str, Any]]:
 def test_every_remote_service_has_a_case() -> None:
     remote = {each.name for each in BUILT_IN if issubclass(each, RemoteService)}
     assert remote == {case.service for case in CASES}
+
+
+def test_every_service_is_shown_on_the_page() -> None:
+    shown = set(re.findall(r'"service": "([^"]+)"', read(ROOT / "docs" / "rerankers.md")))
+    assert shown >= {each.name for each in BUILT_IN}
 
 
 @each_service
