@@ -1,4 +1,4 @@
-"""Environments with one version of elasticsearch-py each, made once and kept in the cache of the testbed."""
+"""Other people's packages for tests, installed once and kept in the cache of the testbed."""
 
 import subprocess
 import sys
@@ -43,6 +43,28 @@ def python_with_client(version: str, reporter: Reporter) -> Path:
     with reporter.step(f"Preparing elasticsearch-py {version}"):
         cached_directory(target, fill, reporter)
     return target / "bin" / "python"
+
+
+def packages(*requirements: str, reporter: Reporter) -> Path:
+    """Return a directory with these packages, without what they depend on; for `PYTHONPATH`.
+
+    Args:
+        requirements: With a version each.
+
+    Raises:
+        TestbedError: The cache cannot be written.
+        subprocess.CalledProcessError: They cannot be installed; uv has said why.
+    """
+    python = ".".join(map(str, sys.version_info[:2]))
+    target = cache_directory() / "packages" / f"{'+'.join(requirements)}-python{python}"
+
+    def fill(directory: Path) -> None:
+        uv = Path(sys.executable).with_name("uv")
+        where = ("--python", sys.executable, "--target", directory)
+        _run(uv, "pip", "install", "--no-deps", *where, *requirements)
+
+    with reporter.step(f"Preparing {', '.join(requirements)}"):
+        return cached_directory(target, fill, reporter)
 
 
 def _run(*command: str | Path) -> None:
