@@ -1,6 +1,7 @@
 """Stores of endpoints, and waiting for what others do to them."""
 
 import asyncio
+import json
 import stat
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +13,7 @@ import pytest
 
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.registry.documents import to_document
 from rerank_proxy.inference.registry.file_store import FileStore
 from rerank_proxy.inference.registry.key_ring import KeyRing
 from rerank_proxy.inference.store import EndpointStore, StoredEndpoint
@@ -32,6 +34,12 @@ ODD_IDS = (
     '"}',
 )
 """Ids that no request may create, but that a registry of another version, or another hand, may hold."""
+
+
+def document_of(config: EndpointConfig, keys: KeyRing | None) -> dict[str, Any]:
+    """The object that is written of an endpoint."""
+    document: dict[str, Any] = json.loads(bytes(to_document(config, keys)))
+    return document
 
 
 def endpoint(inference_id: str, *, top_n: int | None = None, **secrets: Any) -> EndpointConfig:
