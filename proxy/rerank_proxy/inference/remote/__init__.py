@@ -1,1 +1,1 @@
-"""Endpoints whose service is another server: what all of these services share."""
+"""Services of other servers: all that they share."""

@@ -19,7 +19,7 @@ from rerank_proxy.inference.ranking import (
     check_results,
     in_input_order,
 )
-from rerank_proxy.inference.remote.breaker import Breaker
+from rerank_proxy.inference.remote.breaker import CircuitBreaker
 from rerank_proxy.inference.remote.calls import HttpCall
 from rerank_proxy.inference.remote.client import RemoteClient, digest
 from rerank_proxy.inference.remote.failures import RemoteFailedError, failed_validation, unusable
@@ -53,7 +53,7 @@ class RemoteRanker(Ranker):
         account = digest(config.secrets, vendor.url(config))
         self._rate_limit = client.rate_limit(vendor.name, account, self.model)
         settings = client.settings
-        self._breaker = Breaker(
+        self._breaker = CircuitBreaker(
             client.clock, settings.breaker_failures, settings.breaker_pause_s, self._breaker_changed
         )
 

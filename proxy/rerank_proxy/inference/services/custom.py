@@ -13,7 +13,7 @@ from rerank_proxy.inference.remote.headers import (
     check_headers,
     check_name,
     check_value,
-    printable,
+    excerpt,
 )
 from rerank_proxy.inference.remote.shapes import as_index, as_score, as_text
 from rerank_proxy.inference.services.custom_answers import numbers, path_problem, texts
@@ -222,7 +222,7 @@ def _check_filled(config: EndpointConfig, faults: list[str]) -> None:
 def _check_texts(settings: Mapping[str, Any], faults: list[str]) -> None:
     for name, value in settings.get("headers", {}).items():
         if not isinstance(value, str):
-            shown = printable(name)
+            shown = excerpt(name)
             faults.append(f"Map field [headers] has an entry that is not valid, [{shown}] must be a text")
             continue
         try:

@@ -25,9 +25,9 @@ from rerank_proxy.engine import (
 )
 from rerank_proxy.errors import Cause, validation_error
 from rerank_proxy.files.names import without_directories
-from rerank_proxy.inference.allocations import NUMBER_AND_ADAPTIVE, threads_faults
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, TimedOutError, status_error, timed_out
+from rerank_proxy.inference.local_models import NUMBER_AND_ADAPTIVE, threads_faults
 from rerank_proxy.inference.ranking import Scores
 from rerank_proxy.inference.service import Ranker, ServiceContext
 

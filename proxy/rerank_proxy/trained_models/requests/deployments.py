@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from rerank_proxy.errors import ElasticsearchError, error, validation_error
-from rerank_proxy.inference.allocations import NUMBER_AND_ADAPTIVE, threads_faults
+from rerank_proxy.inference.local_models import NUMBER_AND_ADAPTIVE, threads_faults
 from rerank_proxy.trained_models.failures import bad_request, illegal
 from rerank_proxy.xcontent.byte_size import ByteSize, parse_byte_size
 from rerank_proxy.xcontent.object_parser import BOOL, INT, STR, Field, parse_object, to_int

@@ -95,7 +95,7 @@ def test_an_address_of_alibaba_cloud() -> None:
     assert url("alibabacloud-ai-search", settings, allowed_hosts=["vendors"]) == (
         "https://x.opensearch.aliyuncs.com/v3/openapi/workspaces/a%2F..%2Fb/ranker/ops%20bge"
     )
-    with pytest.raises(InferenceFailedError, match=r"\[host\] does not do: it is not the name of a host"):
+    with pytest.raises(InferenceFailedError, match=r"\[host\] cannot be used: it is not the name of a host"):
         url("alibabacloud-ai-search", {**settings, "host": "evil.com/x?"}, allowed_hosts=["vendors"])
 
 
