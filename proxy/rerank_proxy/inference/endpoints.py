@@ -140,7 +140,7 @@ class Endpoints:
             await self._start(inference_id, deadline)
 
     async def replace(self, config: EndpointConfig, deadline: Deadline, *, check: bool = True) -> None:
-        """Change an endpoint to another state that works; raises as `create`."""
+        """Change an endpoint to another state that works; raise as `create`."""
         stored = self._stored(config.inference_id)
         if stored.config == config:
             return

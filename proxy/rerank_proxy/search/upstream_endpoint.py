@@ -28,7 +28,7 @@ _RESULTS: Final = Shape(RERANK, text=None)
 _HAS_NONE = (400, 404, 405)
 """Statuses where there is no such endpoint, as there cannot be one of such an id, or no such API."""
 _LIMITS = ("top_n", "top_k")
-"""The task settings that limit the number of results, of one service or another."""
+"""The task settings that limit the number of results; each service has one of them."""
 
 
 async def find_upstream(run: Run, inference_id: str) -> Endpoint | None:
@@ -103,4 +103,4 @@ def _failure(reply: Reply) -> InferenceFailedError:
     try:
         return InferenceFailedError(reply.status, cause_of(json.loads(reply.body)["error"]))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-        return illegal_state(f"upstream answered an inference with {reply.status}, and no error of its own")
+        return illegal_state(f"upstream answered an inference with {reply.status}, and without an error")

@@ -96,7 +96,7 @@ class GuardedConnection(ResponseHandler):
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         broke = isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
         if self._overlong:
-            exc = OverlongAnswerError("too much that is no answer")
+            exc = OverlongAnswerError("too much that is not an answer")
         elif broke and self._requests > 1 and self._received == 0:
             exc = StaleConnectionError()
         super().set_exception(exc, *cause)

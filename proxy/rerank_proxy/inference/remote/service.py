@@ -30,7 +30,7 @@ class RemoteService(Vendor):
             request: Returns the call that asks for one; called in a thread.
 
         Raises:
-            InferenceFailedError: There is no token to be had.
+            InferenceFailedError: No token was issued.
         """
         return await fetch_token(self.context.remote, self, config, request)
 

@@ -117,5 +117,5 @@ class Vendor(Service):
         return None
 
     def model(self, config: EndpointConfig) -> str:
-        """Return what scores, for people and for the rate limit, which each model has by itself."""
+        """Return the id of the model that scores. People are shown it, and each model has its rate limit."""
         return str(config.service_settings.get("model_id") or self.name)

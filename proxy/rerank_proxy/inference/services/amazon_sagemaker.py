@@ -1,4 +1,4 @@
-"""`amazon_sagemaker`: models behind an endpoint of Amazon SageMaker that speak Elasticsearch's own form
+"""`amazon_sagemaker`: models behind an endpoint of Amazon SageMaker, called in Elasticsearch's form
 (``SageMakerService``, ``ElasticRerankPayload``).
 """
 
@@ -53,7 +53,7 @@ def _header(name: str, label: str, description: str) -> Setting:
 
 
 class AmazonSageMakerService(RemoteService):
-    """Calls are signed (AWS Signature Version 4) by botocore, which comes with the extra `sagemaker`."""
+    """Calls are signed (AWS Signature Version 4) by botocore, which the extra `sagemaker` installs."""
 
     name = "amazon_sagemaker"
     label = "Amazon SageMaker"
@@ -140,7 +140,7 @@ class AmazonSageMakerService(RemoteService):
 
 
 def _signed(call: HttpCall, config: EndpointConfig) -> HttpCall:
-    # Imported where it is used: it takes a while, and few installations have it.
+    # Imported where it is needed: importing takes a while, and few installations have it.
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials

@@ -54,14 +54,14 @@ class AzureAIStudioService(RemoteService):
     task_settings: ClassVar[Sequence[Setting]] = (RETURN_DOCUMENTS, TOP_N)
 
     def url(self, config: EndpointConfig) -> str:
-        """A `target` may be that of the whole call, which newer deployments show."""
+        """Return the URL to call: `target` itself where it is the whole URL, as newer deployments show it."""
         return rerank_url(config.service_settings["target"], "/v1/rerank")
 
     def urls(self, config: EndpointConfig) -> Mapping[str, str]:
         return {"target": self.url(config)}
 
     def headers(self, config: EndpointConfig) -> Mapping[str, str]:
-        """Endpoints that are paid by token take the bare key (``AzureAiStudioRequest#setAuthHeader``)."""
+        """Send the bare key where calls are paid by token (``AzureAiStudioRequest#setAuthHeader``)."""
         if config.service_settings["endpoint_type"] == "realtime":
             return super().headers(config)
         return {"Authorization": config.secrets["api_key"]}

@@ -24,8 +24,8 @@ _PATHS: Final = {"V1": "/v1/rerank", "V2": "/v2/rerank"}
 
 
 class CohereService(RemoteService):
-    """New endpoints use version 2, unless their URL is one of version 1. The version is kept with an endpoint
-    (``CohereCommonServiceSettings``).
+    """New endpoints use version 2, unless their URL is one of version 1. The version is recorded with the
+    endpoint (``CohereCommonServiceSettings``).
     """
 
     name = "cohere"
@@ -56,13 +56,13 @@ class CohereService(RemoteService):
         return super().check_settings(config, faults)
 
     def url(self, config: EndpointConfig) -> str:
-        """A `url` may be that of the whole call, or what the calls of the API begin with."""
+        """Return the URL to call. The setting `url` may be the whole URL, or its beginning."""
         base = str(config.service_settings.get("url", self.base(config)))
         path = _PATHS[config.internal.get(API_VERSION, "V2")]
         return rerank_url(base, path)
 
     def max_documents(self, config: EndpointConfig) -> int | None:
-        """Version 1 has a limit for documents times chunks."""
+        """Return the most texts in one call. Version 1 limits documents times chunks."""
         limit = super().max_documents(config)
         chunks: int | None = config.task_settings.get("max_chunks_per_doc")
         if limit is None or chunks is None or config.internal.get(API_VERSION) != "V1":
@@ -73,7 +73,7 @@ class CohereService(RemoteService):
         return {**super().headers(config), "Request-Source": "unspecified:elasticsearch"}
 
     def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
-        """Version 2 has no `return_documents` and no `max_chunks_per_doc`; it takes and ignores them."""
+        """Return one body for both versions; the second ignores what it has no member for."""
         return {
             "model": config.service_settings.get("model_id"),
             "query": request.query,

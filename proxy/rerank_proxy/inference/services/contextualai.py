@@ -35,7 +35,7 @@ class ContextualAIService(RemoteService):
     )
 
     def top_n(self, config: EndpointConfig) -> int | None:
-        """Elasticsearch's specification calls the setting `top_k`, its service `top_n`."""
+        """Return the limit: `top_n` in Elasticsearch's service, `top_k` in its specification."""
         limit = super().top_n(config)
         return limit if limit is not None else config.task_settings.get("top_k")
 

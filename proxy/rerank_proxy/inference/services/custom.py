@@ -44,9 +44,9 @@ _SCORE, _INDEX, _TEXT = "relevance_score", "reranked_index", "document_text"
 
 
 class CustomService(RemoteService):
-    """Templates hold `${name}`: `input`, `query`, `top_n` and `return_documents` of the request, secrets, and
-    the task's parameters. In `request` they stand for JSON, without quotes around them; in `url`, `headers`
-    and `query_parameters` for text (``CustomRequest``).
+    """Templates have placeholders `${name}` for `input`, `query`, `top_n` and `return_documents` of the
+    request, for secrets, and for the task's parameters. In `request` they stand for JSON, without quotes
+    around them; in `url`, `headers` and `query_parameters` for text (``CustomRequest``).
     """
 
     name = "custom"
@@ -94,7 +94,7 @@ class CustomService(RemoteService):
     def parse(
         self, inference_id: str, service_settings: Mapping[str, Any], task_settings: Mapping[str, Any]
     ) -> EndpointConfig:
-        """Early versions had `request: {content: …}`."""
+        """Read a configuration, also with the `request: {content: …}` of early versions."""
         request = service_settings.get("request")
         if isinstance(request, Mapping) and set(request) == {"content"}:
             service_settings = {**service_settings, "request": request["content"]}
@@ -106,10 +106,10 @@ class CustomService(RemoteService):
         return super().check_settings(config, faults)
 
     def url(self, config: EndpointConfig) -> str:
-        """Return what is called.
+        """Return the URL to call.
 
         Raises:
-            TemplateError: A placeholder stands for nothing.
+            TemplateError: A placeholder has no value.
             HostNotAllowedError: It is not a URL.
         """
         known = _texts(config, config.task_settings)
@@ -121,7 +121,7 @@ class CustomService(RemoteService):
         return str(url.extend_query(pairs))
 
     def shown(self, config: EndpointConfig, url: str) -> str:
-        """The template: what is put in may be secret."""
+        """Return the template: the values that fill it may be secret."""
         return str(config.service_settings["url"])
 
     def max_documents(self, config: EndpointConfig) -> int | None:
@@ -129,7 +129,7 @@ class CustomService(RemoteService):
         return super().max_documents(config) if limit is None else limit
 
     def body(self, config: EndpointConfig, request: RerankRequest) -> bytes:
-        """What the template gives: the only body that is not built here."""
+        """Return the filled template, which need not be what `json_call` would send."""
         values = {
             **config.secrets.get(_SECRETS, {}),
             **request.task_settings.get(_PARAMETERS, {}),
@@ -173,7 +173,7 @@ class CustomService(RemoteService):
 
 
 def _documents(answer: bytes | bytearray, path: str | None, size: int) -> Sequence[msgspec.Raw | None]:
-    """Return the texts, where they are there: servers leave out what was not asked for."""
+    """Return the texts, and None for each where there are none: servers leave out what was not asked for."""
     if path is not None:
         with suppress(MalformedAnswerError):
             return texts(answer, path)
@@ -190,7 +190,7 @@ def _headers(config: EndpointConfig, known: Mapping[str, str]) -> dict[str, str]
 
 
 def _texts(config: EndpointConfig, task_settings: Mapping[str, Any]) -> dict[str, str]:
-    """What may stand in headers and URLs: only texts."""
+    """Return the values that headers and URLs may have: only texts."""
     values = {**config.secrets.get(_SECRETS, {}), **task_settings.get(_PARAMETERS, {})}
     return {name: value for name, value in values.items() if isinstance(value, str)}
 
@@ -253,7 +253,7 @@ def _check_response(response: Mapping[str, Any], faults: list[str]) -> None:
 
 
 def _check_placeholders(config: EndpointConfig, faults: list[str]) -> None:
-    """A parameter that only requests give would fail the call that tries the endpoint; so it is said here."""
+    """Refuse placeholders without a value, which would fail the call that tries the endpoint."""
     settings = config.service_settings
     given = {*config.secrets.get(_SECRETS, {}), *config.task_settings.get(_PARAMETERS, {})}
     texts = set(_texts(config, config.task_settings))

@@ -25,7 +25,9 @@ from rerank_proxy.inference.services.local_ranker import (
 
 
 def _adaptive_problem(value: Mapping[str, Any]) -> str | None:
-    """``ServiceUtils#removeAsAdaptiveAllocationsSettings``, ``AdaptiveAllocationsSettings#validate``."""
+    """Return what is wrong with a value (``ServiceUtils#removeAsAdaptiveAllocationsSettings``,
+    ``AdaptiveAllocationsSettings#validate``).
+    """
     unknown = [name for name in value if name not in ("enabled", MIN, MAX)]
     if unknown:
         return f"[{ADAPTIVE}] does not allow the setting [{unknown[0]}]"
@@ -63,7 +65,7 @@ _CHUNKING: Final[Sequence[Setting]] = (
         description="How many chunks of a document are scored.",
     ),
 )
-"""Settings of Elastic Rerank alone."""
+"""Settings that only endpoints of Elastic Rerank have."""
 
 
 class ElasticsearchService(Service):
@@ -121,7 +123,7 @@ class ElasticsearchService(Service):
     def parse(
         self, inference_id: str, service_settings: Mapping[str, Any], task_settings: Mapping[str, Any]
     ) -> EndpointConfig:
-        """As `Service.parse`; 400 or 404 also for a model or a deployment that is not here."""
+        """Read a configuration; refuse one whose model (400) or deployment (404) does not exist."""
         deployment_id = service_settings.get(DEPLOYMENT_ID)
         if deployment_id is not None:
             return self._attached(inference_id, service_settings, task_settings, str(deployment_id))
@@ -135,9 +137,7 @@ class ElasticsearchService(Service):
         service_settings: Mapping[str, Any],
         task_settings: Mapping[str, Any],
     ) -> EndpointConfig:
-        """As `Service.update`; a fixed number of allocations takes the place of adaptive ones, and the other
-        way round.
-        """
+        """Change settings. A fixed number of allocations replaces adaptive ones, and the other way round."""
         shown = dict(config.service_settings)
         for name, other in ((NUM_ALLOCATIONS, ADAPTIVE), (ADAPTIVE, NUM_ALLOCATIONS)):
             if service_settings.get(name) is not None and service_settings.get(other) is None:
@@ -174,7 +174,7 @@ class ElasticsearchService(Service):
         task_settings: Mapping[str, Any],
         deployment_id: str,
     ) -> EndpointConfig:
-        """An endpoint that uses a deployment which is already there, with its numbers."""
+        """Read a configuration that uses an existing deployment, with its threads and allocations."""
         deployment = self.context.models.deployment(deployment_id)
         if deployment is None:
             raise status_error(404, f"Cannot find deployment [{deployment_id}]")
@@ -198,7 +198,7 @@ class ElasticsearchService(Service):
 
 
 def settings_of_model(model: str) -> dict[str, Any]:
-    """What a request would say for an endpoint with one of the settings' models
+    """Return the service settings of a preconfigured endpoint with this model
     (``ElasticRerankerServiceSettings#defaultEndpointSettings``).
     """
     return {

@@ -1,4 +1,4 @@
-"""`hugging_face`: text-embeddings-inference, hosted or on one's own machines (``HuggingFaceService``)."""
+"""`hugging_face`: text-embeddings-inference, hosted or self-hosted (``HuggingFaceService``)."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from rerank_proxy.services import (
 
 
 class HuggingFaceService(RemoteService):
-    """`url` is that of the whole call; it ends in `/rerank`."""
+    """The setting `url` is the whole URL, which ends in `/rerank`."""
 
     name = "hugging_face"
     label = "Hugging Face"

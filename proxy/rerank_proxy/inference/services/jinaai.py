@@ -30,7 +30,7 @@ class JinaAIService(RemoteService):
     task_settings: ClassVar[Sequence[Setting]] = (TOP_N, RETURN_DOCUMENTS)
 
     def pointwise(self, config: EndpointConfig) -> bool:
-        """Version 3 reads all documents together, and scores them by each other."""
+        """Return whether texts may be split: version 3 compares them with each other."""
         return not self.model(config).startswith(_LISTWISE)
 
     def body(self, config: EndpointConfig, request: RerankRequest) -> Any:

@@ -1,4 +1,4 @@
-"""`nvidia`: NVIDIA's rerankers, hosted or as NIM on one's own machines (``NvidiaService``)."""
+"""`nvidia`: NVIDIA's rerankers, hosted or as self-hosted NIM (``NvidiaService``)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from rerank_proxy.services import (
 
 
 class NvidiaService(RemoteService):
-    """Scores are raw logits. There is no `top_n` in the API: results are cut here."""
+    """Scores are raw logits. The API has no `top_n`, so that the proxy cuts the results."""
 
     name = "nvidia"
     label = "Nvidia"

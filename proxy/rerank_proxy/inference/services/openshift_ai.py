@@ -18,7 +18,7 @@ from rerank_proxy.services import (
 
 
 class OpenShiftAIService(RemoteService):
-    """`url` is that of the whole call."""
+    """The setting `url` is the whole URL."""
 
     name = "openshift_ai"
     label = "OpenShift AI"

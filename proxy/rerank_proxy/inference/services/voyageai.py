@@ -37,7 +37,7 @@ class VoyageAIService(RemoteService):
     )
 
     def base(self, config: EndpointConfig) -> str:
-        """Keys of MongoDB Atlas have a server of their own."""
+        """Return the vendor's server, which is another one for keys of MongoDB Atlas."""
         base = super().base(config)
         is_atlas = config.secrets["api_key"].startswith(_ATLAS_KEY)
         return _ATLAS_URL if is_atlas and base == self.base_url else base
