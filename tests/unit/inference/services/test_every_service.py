@@ -176,6 +176,17 @@ async def test_a_window_is_in_the_right_order_with_the_normaliser_applied(case: 
         assert [doc.score for doc in ranked] == pytest.approx([3.5, 1.25, 1.0, math.exp(-1.5)])
 
 
+@each(*(case for case in CASES if case.top_n is not None))
+@pytest.mark.parametrize("batch", [2, 10])
+async def test_a_search_needs_the_scores_that_a_limit_of_the_task_cuts(case: Case, batch: int) -> None:
+    async with remote_case(case, max_documents={case.service: batch}) as (remote, vendor, _):
+        limits = {**case.task_settings, str(case.top_n): 2}
+        endpoint = remote.endpoint(case.service, case.settings(vendor.url), limits)
+        with pytest.raises(InferenceFailedError, match="Expected ranked doc size to be 3, got 2") as raised:
+            await endpoint.scores("q", TEXTS, remote.deadline())
+        assert raised.value.status == 500
+
+
 @each_service
 async def test_refusals(case: Case) -> None:
     refusals = [
