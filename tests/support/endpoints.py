@@ -29,17 +29,17 @@ class LoadedModels:
     """The part of an engine that is about loading, where every model is loaded."""
 
     def demand(self, model: str, holder: str, demand: Demand) -> None:
-        """It is there."""
+        """Do nothing: the model is loaded."""
 
     def release(self, model: str, holder: str) -> None:
-        """It stays there."""
+        """Do nothing: the model stays loaded."""
 
     async def wait_ready(self, model: str, deadline: float | None = None) -> None:
-        """It is there already."""
+        """Do nothing: the model is loaded."""
 
 
 class Limited(ElasticsearchService):
-    """As if the task had a setting `top_n`."""
+    """The service `elasticsearch`, as if its task had a setting `top_n`."""
 
     limit: int | None = None
 
@@ -48,7 +48,7 @@ class Limited(ElasticsearchService):
 
 
 class MemoryStore:
-    """A store that ends with its test."""
+    """A store in memory."""
 
     def __init__(self) -> None:
         self._kept: dict[str, StoredEndpoint] = {}
@@ -59,13 +59,13 @@ class MemoryStore:
         self._changed = changed
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     def all(self) -> Mapping[str, StoredEndpoint]:
         return self._kept
 
     async def refresh(self) -> None:
-        """It is always fresh."""
+        """Do nothing: it is always up to date."""
 
     async def create(self, config: EndpointConfig) -> None:
         if config.inference_id in self._kept:
@@ -100,7 +100,7 @@ def local_endpoints(
     top_n: int | None = None,
     store: EndpointStore | None = None,
 ) -> Endpoints:
-    """The endpoints of the settings.
+    """Return the endpoints of the settings.
 
     Args:
         engine: Anything with the methods of an `Engine` that endpoints use.

@@ -23,18 +23,18 @@ ONLY_RERANK: Final = (
 
 
 def invalid(*messages: str) -> str:
-    """All messages in one reason."""
+    """Return a reason with all messages."""
     return "Validation Failed: " + "".join(f"{number}: {each};" for number, each in enumerate(messages, 1))
 
 
 def settings(**changed: Any) -> dict[str, Any]:
-    """The body of a new endpoint with other service settings; None takes one away."""
+    """Return the body of a new endpoint with other service settings; None removes one."""
     values = {**SERVICE, **changed}
     return {**NEW, "service_settings": {name: each for name, each in values.items() if each is not None}}
 
 
 def refused(answer: Answer, status: int, type_: str, reason: str) -> None:
-    """Elasticsearch's envelope around one error."""
+    """Check that an answer is an error in Elasticsearch's envelope."""
     assert answer.json() == {
         "error": {"root_cause": [{"type": type_, "reason": reason}], "type": type_, "reason": reason},
         "status": status,

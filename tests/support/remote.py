@@ -22,10 +22,10 @@ from tests.support.vendors import Case, Vendor, serving
 
 
 class SkippingClock:
-    """Begins with the event loop's time, and stands still from then on, but for sleeping, which takes none.
+    """A clock that begins at the event loop's time and advances only by sleeps, which take no time.
 
     Attributes:
-        slept: Seconds, of each sleep.
+        slept: The seconds of each sleep.
     """
 
     def __init__(self) -> None:
@@ -49,11 +49,11 @@ class SkippingClock:
 
 
 class Remote:
-    """Services over one client.
+    """All services over one client.
 
     Attributes:
-        registry: Of its metrics.
-        context: What they are made of.
+        registry: Holds the client's metrics.
+        context: The dependencies of the services.
     """
 
     def __init__(self, timeout_s: float = TIMEOUT_S, **settings: Any) -> None:
@@ -72,13 +72,13 @@ class Remote:
         service_settings: Mapping[str, Any],
         task_settings: Mapping[str, Any] | None = None,
     ) -> Endpoint:
-        """As after `PUT _inference/rerank/mine`."""
+        """Return an endpoint, as `PUT _inference/rerank/mine` creates it."""
         found = self.services[service]
         config = found.parse("mine", service_settings, task_settings or {})
         return Endpoint(config, found.open(config), found.top_n(config), found.window_words(config))
 
     def deadline(self, seconds: float = TIMEOUT_S) -> Deadline:
-        """Late, on either clock."""
+        """Return a deadline that is late on both clocks."""
         late = Deadline.of_setting("search.timeout_s", seconds)
         return replace(late, at=max(late.at, self.clock.now() + seconds))
 
@@ -90,10 +90,10 @@ class Remote:
 async def remote_case(
     case: Case, timeout_s: float = TIMEOUT_S, **settings: Any
 ) -> AsyncIterator[tuple[Remote, Vendor, Endpoint]]:
-    """The endpoint of a case, its server running.
+    """Run the server of a case, and yield services, server and endpoint.
 
     Args:
-        settings: Of the section `remote`.
+        settings: The section `remote` of the settings.
     """
     async with serving(case.wire) as vendor:
         gateways = {case.service: vendor.url} if case.by_base_url else {}

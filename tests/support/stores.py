@@ -1,4 +1,4 @@
-"""Stores of endpoints, and waiting for what others do to them."""
+"""Stores of endpoints, and waiting for changes by others."""
 
 import asyncio
 import json
@@ -37,13 +37,13 @@ ODD_IDS = (
 
 
 def document_of(config: EndpointConfig, keys: KeyRing | None) -> dict[str, Any]:
-    """The object that is written of an endpoint."""
+    """Return the JSON object that is stored of an endpoint."""
     document: dict[str, Any] = json.loads(bytes(to_document(config, keys)))
     return document
 
 
 def endpoint(inference_id: str, *, top_n: int | None = None, **secrets: Any) -> EndpointConfig:
-    """One as a service would have parsed it."""
+    """Return a configuration as a service would have parsed it."""
     return EndpointConfig(
         inference_id=inference_id,
         service="cohere",
@@ -61,7 +61,7 @@ async def refusal(attempt: Awaitable[None]) -> InferenceFailedError:
 
 
 def modes(directory: Path) -> dict[str, int]:
-    """Rights of the directory, as `.`, and of all that is in it."""
+    """Return the permissions of the directory, as `.`, and of all files in it."""
     paths = (
         {".": directory, **{path.name: path for path in directory.iterdir()}} if directory.is_dir() else {}
     )
@@ -69,7 +69,7 @@ def modes(directory: Path) -> dict[str, int]:
 
 
 class Watched(AbstractAsyncContextManager["Watched"]):
-    """A store from start to close."""
+    """A store that is started and closed around a block."""
 
     def __init__(self, store: EndpointStore) -> None:
         self.store = store

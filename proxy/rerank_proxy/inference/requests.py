@@ -112,14 +112,14 @@ def required(body: bytes) -> bytes:
 class PutRequest:
     """A `PUT _inference/{task_type}/{inference_id}`, with its task type resolved.
 
-    `others` are members that nothing reads, which a service of this proxy refuses.
+    `unknown` are the members that nothing reads, which services of this proxy refuse.
     """
 
     task_type: str
     service: str
     service_settings: Mapping[str, Any] | None
     task_settings: Mapping[str, Any]
-    others: Mapping[str, Any]
+    unknown: Mapping[str, Any]
 
 
 def parse_put(body: bytes, task_type: str) -> PutRequest:

@@ -1,4 +1,4 @@
-"""Endpoints: what they are asked, which answers they take, and how they follow their store."""
+"""Endpoints: what they are asked, which answers they accept, and how they follow their store."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -290,7 +290,7 @@ class TestStores:
             await endpoints.delete("mine")
 
     async def test_one_that_its_store_cannot_make_use_of(self) -> None:
-        """Secrets that cannot be decrypted, for example: it is listed, and says so when it is asked."""
+        """Its secrets cannot be decrypted, for example: it is listed, and fails when it is called."""
         store = Scripted()
         store.failures = {"mine": status_error(400, "no key")}
         store.kept = {"mine": config("mine"), "other": config("other", num_threads=1)}
@@ -330,7 +330,7 @@ class TestStores:
 
 
 class Starting(Fake):
-    """Starts as the test says."""
+    """A ranker whose start fails if the test says so."""
 
     def __init__(self, failure: InferenceFailedError | None) -> None:
         super().__init__()

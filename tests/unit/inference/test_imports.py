@@ -1,4 +1,4 @@
-"""How modules of inference import each other: in no circle, and never for type checkers alone."""
+"""Modules of inference import in no circle, and nothing for type checkers alone."""
 
 import ast
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def module_of(file: Path) -> str:
 
 
 def imported_by(file: Path) -> Iterator[str]:
-    """Modules, whether a name is imported from a module or is one of a package."""
+    """Yield the modules that a file imports, and names in them, which may be modules as well."""
     for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)

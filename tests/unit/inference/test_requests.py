@@ -40,7 +40,7 @@ def refusal(call: Any, *arguments: Any) -> tuple[int, str, str]:
 
 
 def outcome(call: Any, *arguments: Any) -> Any:
-    """What a call returns, or the status of its refusal."""
+    """Return what a call returns, or the status of its refusal."""
     try:
         return call(*arguments)
     except ElasticsearchError as failure:
@@ -132,7 +132,7 @@ class TestPut:
         if name == "service":
             assert "missing the [service] setting" in refusal(parse_put, raw(body), RERANK)[2]
         else:
-            assert parse_put(raw(body), RERANK).others == {}
+            assert parse_put(raw(body), RERANK).unknown == {}
 
     @pytest.mark.parametrize(
         ("name", "value", "reason"),

@@ -71,7 +71,7 @@ def refusal(call: Any, *arguments: Any, **settings: Any) -> tuple[str, str]:
 
 
 def faults(**service_settings: Any) -> str:
-    """What the validation says, less what is in all of them."""
+    """Return the messages of a validation, without what all of them have in common."""
     type_, reason = refusal(parsed, **service_settings)
     assert type_ == "validation_exception"
     return reason.removeprefix("Validation Failed: ")

@@ -279,8 +279,8 @@ def _parse(service: Service, inference_id: str, request: PutRequest) -> Endpoint
         )
     if request.service_settings is None:
         raise status_error(400, "Missing required field [service_settings]")
-    if request.others:
-        raise unknown_settings(request.others, service.name)
+    if request.unknown:
+        raise unknown_settings(request.unknown, service.name)
     return service.parse(inference_id, request.service_settings, request.task_settings)
 
 

@@ -31,7 +31,7 @@ PIECES = st.sampled_from(
 
 @st.composite
 def spoilt(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Bytes with some pieces put in the place of others."""
+    """Return bytes with some pieces replaced by others."""
     for _ in range(draw(st.integers(1, 3))):
         begin = draw(st.integers(0, len(whole)))
         end = draw(st.integers(begin, min(len(whole), begin + 12)))

@@ -1,4 +1,5 @@
-"""Endpoints are written down and read again; who has no key cannot turn one's secrets to another's use."""
+"""Endpoints are written and read again. Without the key, secrets can be neither read nor moved to another
+endpoint."""
 
 import json
 from dataclasses import replace
@@ -37,7 +38,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 def stored(document: Any) -> Any:
-    """As it comes back: with its keys in another order."""
+    """Return a document as it may be read, with its members in another order."""
     return json.loads(json.dumps(document, sort_keys=True))
 
 
@@ -107,7 +108,7 @@ def test_secrets_of_another_key(ring: KeyRing | None, reason: str) -> None:
 def test_secrets_are_of_no_use_with_other_settings(
     config: EndpointConfig, name: str, data: st.DataObject
 ) -> None:
-    """Who can write to the registry must not have an API key sent to another address."""
+    """Those who can write to the registry must not be able to have an API key sent to another address."""
     config = replace(config, inference_id="mine", secrets={"api_key": "sesame"})
     document = document_of(config, RING)
     other = data.draw(TEXT if name == "service" else OBJECTS)

@@ -1,4 +1,4 @@
-"""What else may stand where a file of endpoints should: it is told, and nothing is lost."""
+"""What may be in the place of the endpoints' file is reported, and nothing is lost."""
 
 import errno
 import json

@@ -12,7 +12,7 @@ from tests.support.remote import SkippingClock
 
 
 class Watched:
-    """A breaker and how many of its like are open."""
+    """A circuit breaker, and how many circuits are open."""
 
     def __init__(self) -> None:
         self.clock = SkippingClock()

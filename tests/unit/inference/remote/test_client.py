@@ -1,4 +1,4 @@
-"""The client's own promises, against real servers that do not keep theirs."""
+"""What the client ensures against servers that break the protocol."""
 
 import asyncio
 

@@ -20,14 +20,14 @@ VALUES = st.recursive(
 
 
 def count(value: object) -> int:
-    """All values in one, itself included."""
+    """Return the number of values in a value, itself included."""
     if isinstance(value, dict):
         return 1 + sum(map(count, value.values()))
     return 1 + sum(map(count, value)) if isinstance(value, list) else 1
 
 
 def fits(text: bytes, values: int, size: int) -> bool:
-    """Whether an answer that comes in pieces of a size has no more than so many values."""
+    """Return whether an answer that comes in pieces of `size` bytes is within a limit of values."""
     measured = Measured(AnswerLimit(len(text), values, "too large"), b"")
     try:
         for start in range(0, len(text), size):
@@ -66,7 +66,7 @@ def test_bytes_are_counted_over_all_pieces() -> None:
     "text", [",[{" * 20_000, "\x01" * 20_000, "\u00e4" * 20_000, "<&>" * 20_000, '"' * 20_000]
 )
 async def test_texts_that_a_vendor_sends_back_are_accounted_for(text: str) -> None:
-    """Its JSON may be six times as long as ours, and is here."""
+    """A vendor's JSON may be six times as long as that of the call, as it is here."""
     async with remote_case(JINA) as (remote, vendor, endpoint):
         escaped = "".join(f"\\u{ord(each):04x}" for each in text)
         vendor.says(b'{"results": [{"index": 0, "relevance_score": 1, "document": "%s"}]}' % escaped.encode())

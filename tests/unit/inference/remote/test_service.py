@@ -17,7 +17,7 @@ from tests.support.vendors import Asked, Wire, serving
 
 
 class AcmeService(RemoteService):
-    """All that a vendor is."""
+    """All that a vendor's module needs."""
 
     name = "acme"
     label = "Acme"

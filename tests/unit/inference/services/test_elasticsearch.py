@@ -31,7 +31,7 @@ class Uploaded:
 
 
 class Recording:
-    """An engine that scores a text by its length, and keeps what is asked of it."""
+    """An engine that scores a text by its length, and records its calls."""
 
     def __init__(self) -> None:
         self.demands: dict[tuple[str, str], Demand] = {}

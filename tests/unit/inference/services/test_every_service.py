@@ -299,7 +299,7 @@ async def test_another_content_type_is_read_all_the_same(case: Case) -> None:
 
 @each_service
 async def test_a_byte_order_mark_is_no_part_of_an_answer(case: Case) -> None:
-    """Of a success, and of a refusal, whose reason is told."""
+    """Neither of a success nor of a refusal, whose reason is shown."""
     async with remote_case(case, retry_total_s=0) as (remote, vendor, endpoint):
         honest = json.dumps(case.wire.answer(Asked("q", ["a", "b"]), [(1, 1.0), (0, 0.5)]))
         for coding in ("utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-32-be"):

@@ -1,4 +1,4 @@
-"""Whatever a vendor answers ends in a failure of Elasticsearch's shape, soon, and is not asked for again."""
+"""Any answer of a hostile vendor is a failure in Elasticsearch's shape, soon, and the call is not retried."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ each_service = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 def without_end(*pieces: bytes) -> Iterator[bytes]:
-    """The last piece again and again, until the other side has had enough."""
+    """Return the pieces, and the last one without an end."""
     return chain(pieces[:-1], repeat(pieces[-1]))
 
 
@@ -41,7 +41,7 @@ def results(case: Case, *pairs: tuple[Any, Any]) -> bytes:
 
 
 def row_after_row(case: Case) -> Iterator[bytes]:
-    """Results in the vendor's form that do not end."""
+    """Return results in the vendor's form, without an end."""
     one = results(case, (0, 1.0))
     start = one.rindex(b"[{")
     row = one[start + 1 : one.rindex(b"}]") + 1]
@@ -155,7 +155,7 @@ async def calling(case: Case) -> AsyncIterator[tuple[Remote, RawVendor, Endpoint
 
 
 async def fails(remote: Remote, endpoint: Endpoint) -> InferenceFailedError:
-    """Call the endpoint, and look at what comes of it."""
+    """Call the endpoint, which fails, and return the failure."""
     request = RerankRequest("q", TEXTS, task_settings=endpoint.config.task_settings)
     with pytest.raises(InferenceFailedError) as raised:
         await endpoint.rank(request, remote.deadline())
@@ -169,7 +169,7 @@ async def fails(remote: Remote, endpoint: Endpoint) -> InferenceFailedError:
 
 
 async def check(case: Case, scripts: dict[str, Script], *, of_token: bool = False) -> None:
-    """Every answer fails its call at the first try."""
+    """Check that every answer fails its call at the first attempt."""
     async with calling(case) as (remote, vendor, endpoint):
         for number, (name, script) in enumerate(scripts.items(), 1):
             vendor.sent = 0

@@ -1,4 +1,4 @@
-"""What is particular to one service, where that is little."""
+"""What only one service does, where that is little."""
 
 from typing import Any
 

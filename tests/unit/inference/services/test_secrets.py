@@ -1,4 +1,4 @@
-"""Secrets of endpoints are in no text: they are not put there, and what a vendor repeats is hidden."""
+"""No text has secrets of endpoints: none is put there, and what a vendor repeats is hidden."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ each_service = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 def everything(failure: BaseException | None) -> str:
-    """All that is in an error and those behind it."""
+    """Return all texts of an error and of its causes."""
     text = ""
     while failure is not None:
         body = json.dumps(failure.body()) if isinstance(failure, InferenceFailedError) else ""
