@@ -159,6 +159,7 @@ class RemoteRanker(Ranker):
         bounds = answer_limit(call, len(batch.texts), self._client.settings.max_answer)
         answer = await exchange(self._client, self._vendor, self._config, call, bounds)
         try:
+            # Within its bounds an answer takes no more processor time than the bodies that the worker is for.
             docs = await offload(len(answer.body), self._vendor.read, self._config, answer.body)
         except MalformedAnswerError as failure:
             raise unusable(inference_id, str(failure), answer.status) from None
