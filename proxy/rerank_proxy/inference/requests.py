@@ -313,7 +313,7 @@ def _cast(name: str, value: Any, wanted: str) -> ElasticsearchError:
     return status_error(400, reason)
 
 
-def check_runs(task_type: str) -> None:
+def check_task_type(task_type: str) -> None:
     """Refuse to call an endpoint of this proxy by another task type than `rerank`.
 
     Raises:

@@ -15,7 +15,7 @@ from rerank_proxy.inference.requests import (
     PutRequest,
     UpdateRequest,
     check_id,
-    check_runs,
+    check_task_type,
     is_valid_id,
     parse_put,
     parse_rerank,
@@ -102,9 +102,9 @@ class TestTaskTypes:
         assert refusal(resolve_task_type, ANY, None)[2] == "model is missing required setting [task_type]"
 
     def test_what_runs(self) -> None:
-        check_runs(ANY)
-        check_runs(RERANK)
-        assert refusal(check_runs, "completion")[2] == (
+        check_task_type(ANY)
+        check_task_type(RERANK)
+        assert refusal(check_task_type, "completion")[2] == (
             "Incompatible task_type, the requested type [completion] does not match the model type [rerank]"
         )
 

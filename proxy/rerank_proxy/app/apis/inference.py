@@ -25,7 +25,7 @@ from rerank_proxy.inference.requests import (
     ANY,
     PutRequest,
     check_id,
-    check_runs,
+    check_task_type,
     is_valid_id,
     parse_put,
     parse_rerank,
@@ -213,7 +213,7 @@ class InferenceApi:
             if target.task_type == RERANK:  # else the endpoint is looked up first, to know what body to read
                 await offload(len(context.body), parse_rerank, context.body)
             raise _nowhere(target)
-        check_runs(target.task_type)
+        check_task_type(target.task_type)
         request = await offload(len(context.body), parse_rerank, context.body)
         service = self._service(endpoint.config)
         request = await offload(len(context.body), service.complete, endpoint.config, request)
@@ -231,7 +231,7 @@ class InferenceApi:
             if await self.upstream_answers(context):
                 return None
             raise _nowhere(target)
-        check_runs(target.task_type)
+        check_task_type(target.task_type)
         raise status_error(405, f"Streaming is not allowed for service [{endpoint.config.service}].")
 
     async def services(self, context: RequestContext, target: Target) -> Reply | None:
