@@ -8,7 +8,7 @@ from typing import Final
 
 from rerank_proxy.chunks.settings import CONSERVATIVE_WINDOW_WORDS
 from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.engine import Reranked
+from rerank_proxy.engine import Scores
 from rerank_proxy.errors import Cause
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, status_error
@@ -62,7 +62,7 @@ class Endpoint:
         ranking.check(self.inference_id, len(request.texts))
         return ranking
 
-    async def rerank(self, query: str, texts: Sequence[str], deadline: Deadline) -> Reranked:
+    async def rerank(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
         """Raw relevance scores, one float per text, in input order.
 
         Raises:
@@ -70,7 +70,7 @@ class Endpoint:
         """
         request = RerankInput(query, texts, return_documents=False, task_settings=self.config.task_settings)
         ranking = await self.rank(request, deadline)
-        return Reranked(ranking.scores(len(texts)), ranking.cached, ranking.truncated)
+        return Scores(ranking.scores(len(texts)), ranking.cached, ranking.truncated)
 
 
 class Endpoints:

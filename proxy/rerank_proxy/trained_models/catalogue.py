@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading.package import Vocabulary
+from rerank_proxy.engine.loading.vocabulary import Vocabulary
 from rerank_proxy.files.names import without_directories
 from rerank_proxy.settings import TrainedModelsSettings
 from rerank_proxy.trained_models.directory import ModelDirectory

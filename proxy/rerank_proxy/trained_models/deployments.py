@@ -216,7 +216,7 @@ class Deployments(Mapping[str, Deployment]):
         deadline = deadline_in(request.timeout.nanos / 1e9)
 
         async def one(text: str) -> Inferred:
-            reranked = await self._engine.rerank(model_id, query, [text], deadline)
+            reranked = await self._engine.scores(model_id, query, [text], deadline)
             return Inferred(reranked.scores[0], reranked.truncated > 0, reranked.cached > 0)
 
         results = []
@@ -260,7 +260,7 @@ class Deployments(Mapping[str, Deployment]):
     def _keep(self, deployment: Deployment) -> None:
         self._started[deployment.deployment_id] = deployment
         self._usage.setdefault(deployment.deployment_id, Usage())
-        self._engine.demand(
+        self._engine.reserve(
             deployment.model_id,
             _holder(deployment.deployment_id),
             deployment.threads,

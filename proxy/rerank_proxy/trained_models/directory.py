@@ -22,9 +22,12 @@ from typing import Final
 import msgspec
 
 from rerank_proxy.engine.loading import package
-from rerank_proxy.engine.loading.package import Vocabulary
+from rerank_proxy.engine.loading.package_writing import FILE_MODE, describe, write_vocabulary
+from rerank_proxy.engine.loading.tokenization import read_tokenization
+from rerank_proxy.engine.loading.vocabulary import Vocabulary
+from rerank_proxy.files.atomic import remove_half_written, replace
 from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
-from rerank_proxy.files.state import make_private_directory, remove_half_written, replace
+from rerank_proxy.files.state import make_private_directory
 from rerank_proxy.trained_models.requests.config import TrainedModelConfig
 from rerank_proxy.trained_models.requests.deployments import Deployment
 from rerank_proxy.trained_models.requests.ids import is_id
@@ -69,7 +72,7 @@ class ModelDirectory:
         Raises:
             ModelLoadError: It is not that of a reranker.
         """
-        package.read_tokenization(config.inference_config)
+        read_tokenization(config.inference_config)
 
     def size(self, model_id: str) -> int:
         """Bytes of a whole model's program; 0 when it is not there."""
@@ -103,8 +106,8 @@ class ModelDirectory:
         Raises:
             ModelLoadError: It is not one for the model's tokenization.
         """
-        kind = package.read_tokenization(config.inference_config).kind
-        package.write_vocabulary(self._uploads / config.model_id / _VOCABULARY, vocabulary, kind)
+        kind = read_tokenization(config.inference_config).kind
+        write_vocabulary(self._uploads / config.model_id / _VOCABULARY, vocabulary, kind)
 
     def finish(self, config: TrainedModelConfig, definition: PartialDefinition) -> None:
         """Make a package of a complete upload, vocabulary included."""
@@ -117,8 +120,8 @@ class ModelDirectory:
             self._uploads / model_id / _VOCABULARY, whole / (model_id + package.VOCABULARY_SUFFIX)
         )
         about = {"description": config.description, "inference_config": config.inference_config}
-        package.describe(whole, model_id, about)
-        package.replace(whole / _CONFIG, msgspec.json.encode(asdict(config)))
+        describe(whole, model_id, about)
+        replace(whole / _CONFIG, msgspec.json.encode(asdict(config)), FILE_MODE)
         os.replace(whole, self.package(model_id))
         shutil.rmtree(self._uploads / model_id)
 

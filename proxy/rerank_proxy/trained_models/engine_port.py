@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from rerank_proxy.engine import Engine, ModelStatus, Reranked
-from rerank_proxy.engine.demand import Demand
+from rerank_proxy.engine import Engine, ModelStatus, Scores
+from rerank_proxy.engine.reservations import Reservation
 from rerank_proxy.settings import ModelSettings
 
 
@@ -35,7 +35,7 @@ class ModelEngine(Protocol):
     def remove(self, name: str) -> None:
         """Forget a model and free its memory."""
 
-    def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
+    def reserve(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
         """Say what a deployment wants of a model, in place of what it wanted before."""
 
     def release(self, model: str, holder: str) -> None:
@@ -44,7 +44,7 @@ class ModelEngine(Protocol):
     async def wait_ready(self, model: str, deadline: float) -> None:
         """Load a model unless it is loaded; raises as `rerank`."""
 
-    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
         """Raw relevance scores, as `rerank_proxy.engine.Engine.rerank`."""
 
 
@@ -58,7 +58,7 @@ class EngineModels:
         self.remove = engine.remove
         self.release = engine.release
         self.wait_ready = engine.wait_ready
-        self.rerank = engine.rerank
+        self.scores = engine.scores
 
     def add(
         self, name: str, directory: Path, *, failed: str | None, on_ready: Callable[[], None]
@@ -66,8 +66,8 @@ class EngineModels:
         settings = ModelSettings(source=str(directory), package=name, preload=False)
         return self._engine.add(name, settings, failed=failed, on_ready=on_ready)
 
-    def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
-        self._engine.demand(model, holder, Demand(threads, keep_loaded))
+    def reserve(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
+        self._engine.reserve(model, holder, Reservation(threads, keep_loaded))
 
 
 def deadline_in(seconds: float) -> float:

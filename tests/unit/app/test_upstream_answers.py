@@ -23,7 +23,7 @@ from rerank_proxy.app.apis.inference import InferenceApi
 from rerank_proxy.app.apis.routes import inference_routes
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics
 from rerank_proxy.app.server import App
-from rerank_proxy.engine import Reranked
+from rerank_proxy.engine import Scores
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.request import parse_search
@@ -41,8 +41,8 @@ from tests.support.searches import reranking
 class Lengths(NumberAtTheEnd):
     """In the engine's place: any text has a score."""
 
-    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
-        return Reranked([float(len(text)) for text in texts], 0, 0)
+    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
+        return Scores([float(len(text)) for text in texts], 0, 0)
 
 
 JSON = (b"Content-Type", b"application/json")

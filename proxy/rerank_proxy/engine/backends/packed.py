@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rerank_proxy.engine.backends.networks import Classifier, Encoder, Pooling
-from rerank_proxy.engine.batching.batch import Batch
+from rerank_proxy.engine.rows import Batch
 
 MODEL_TYPES: Final = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 """Those whose modules are arranged and named as `BertModel`'s."""

@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rerank_proxy.engine.batching.batch import Batch
 from rerank_proxy.engine.errors import OutOfDeviceMemoryError
+from rerank_proxy.engine.rows import Batch
 
 
 class PaddedTorchBackend:

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rerank_proxy.engine.batching.batch import Batch, Row
 from rerank_proxy.engine.errors import ModelLoadError, OutOfDeviceMemoryError
+from rerank_proxy.engine.rows import Batch, Row
 
 _jit: Any = torch.jit  # has no types
 _log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rerank_proxy.engine.batching.batch import Row
 from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer, Tokenizer
 from rerank_proxy.engine.encoding.truncate import RULES, Truncation
+from rerank_proxy.engine.rows import Row
 
 _PROBES: Final = (
     ("Which river is the longest?", "The Nile, some say; others the Amazon."),

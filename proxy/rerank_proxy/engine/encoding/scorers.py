@@ -4,18 +4,18 @@ A call has *inputs*, each with a key that names it for the cache: one per text f
 and one per text for a bi-encoder.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
-from rerank_proxy.engine.batching.backend import Backend
-from rerank_proxy.engine.batching.batch import Row
-from rerank_proxy.engine.batching.cache import Output, keys
 from rerank_proxy.engine.encoding.encode import PairEncoder, TextEncoder
+from rerank_proxy.engine.rows import Output, Row
 
 Activation = Literal["identity", "sigmoid"]
+
+_DIGEST_BYTES: Final = 16
 
 
 class Scorer(Protocol):
@@ -91,13 +91,21 @@ class BiEncoder:
         return [self._query_prompt + query, *(self._text_prompt + text for text in texts)]
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model that can score."""
+def keys(fingerprint: str, context: str, texts: Sequence[str]) -> list[bytes]:
+    """A key per text: 16 bytes of BLAKE2b over model fingerprint, `context` and text.
 
-    scorer: Scorer
-    backend: Backend
-    budget_tokens: int
-    """Tokens of one batch that suit the device."""
-    info: Mapping[str, str]
-    """For people: kind, architecture, device, dtype, max_length, fingerprint …"""
+    `context` is what the output depends on besides model and text: a cross-encoder's query, the role of a
+    bi-encoder's text. Lengths come first, so that no two inputs run together the same way. 128 bits make an
+    accidental collision as good as impossible.
+    """
+    prefix = blake2b(digest_size=_DIGEST_BYTES)
+    for part in (fingerprint, context):
+        encoded = part.encode()
+        prefix.update(len(encoded).to_bytes(8, "big"))
+        prefix.update(encoded)
+    digests = []
+    for text in texts:
+        digest = prefix.copy()
+        digest.update(text.encode())
+        digests.append(digest.digest())
+    return digests

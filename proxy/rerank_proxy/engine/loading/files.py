@@ -1,7 +1,6 @@
-"""Files of a model that are opened: regular ones, in its directory, of a size that makes sense."""
+"""Read files of a model: only regular ones of an expected size, and with a `ModelLoadError` for others."""
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -9,56 +8,55 @@ from pathlib import Path
 from typing import Final
 
 from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.files import regular
+from rerank_proxy.files.regular import TooLargeFileError, UnfitFileError
 
 COPY_AGAIN: Final = "copy or download the model again"
-
-_KINDS: Final = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedReader]:
-    """A regular file, opened for reading. Never waits, as opening a named pipe would.
+    """Open a regular file for reading.
 
     Raises:
         OSError: It cannot be opened.
-        ModelLoadError: It is something else.
+        ModelLoadError: It is not a regular file.
     """
-    check_regular(path, os.stat(path))  # a socket cannot be opened at all
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    with open(descriptor, "rb") as file:
-        check_regular(path, os.fstat(descriptor))
+    with _refusals_told(path), regular.opened(path) as file:
         yield file
 
 
 def read(path: Path, limit: int) -> bytes:
-    """All of a regular file.
+    """Return all of a regular file.
 
     Raises:
         FileNotFoundError: There is none.
-        ModelLoadError: It cannot be read, is something else, or has more than `limit` bytes.
+        ModelLoadError: It cannot be read, is not a regular file, or has more than `limit` bytes.
     """
     try:
-        with opened(path) as file:
-            content = file.read(limit + 1)
+        with _refusals_told(path):
+            return regular.read(path, limit)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ModelLoadError(f"[{path}] cannot be read ({error.strerror}); {COPY_AGAIN}") from error
-    if len(content) > limit:
-        raise ModelLoadError(f"[{path}] has more than the {limit} bytes that such a file may have")
-    return content
 
 
 def check_regular(path: Path, status: os.stat_result) -> None:
-    """Raises:
-    ModelLoadError: It is no file.
+    """Refuse what is not a regular file.
+
+    Raises:
+        ModelLoadError: It is something else.
     """
-    if not stat.S_ISREG(status.st_mode):
-        what = next((name for is_kind, name in _KINDS if is_kind(status.st_mode)), "no file")
-        raise ModelLoadError(f"[{path}] is {what}, where a file should be; {COPY_AGAIN}")
+    with _refusals_told(path):
+        regular.check_regular(path, status)
+
+
+@contextmanager
+def _refusals_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except TooLargeFileError as error:
+        raise ModelLoadError(f"[{path}] {error.problem}, the most that such a file may have") from None
+    except UnfitFileError as error:
+        raise ModelLoadError(f"[{path}] {error.problem}; {COPY_AGAIN}") from None

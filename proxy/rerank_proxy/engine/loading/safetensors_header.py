@@ -1,4 +1,4 @@
-"""The header of a safetensors file, read before anything is allocated for what it says."""
+"""Check the header of a safetensors file before memory is allocated for what it describes."""
 
 import struct
 from pathlib import Path
@@ -10,7 +10,7 @@ from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import files
 
 _MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
-"""For some 100,000 tensors."""
+"""Enough for some 100,000 tensors."""
 
 _LENGTH: Final = struct.Struct("<Q")
 _NOT_A_TENSOR: Final = "__metadata__"
@@ -22,10 +22,10 @@ class _Tensor(msgspec.Struct):
 
 
 def count_weights(path: Path) -> int:
-    """Numbers in the file, all tensors together.
+    """Count the numbers of all tensors in the file.
 
     Raises:
-        ModelLoadError: The header is damaged, larger than any, or does not fit the file.
+        ModelLoadError: The header is damaged, too large, or does not fit the file.
     """
     with files.opened(path) as file:
         size = path.stat().st_size
@@ -45,7 +45,7 @@ def count_weights(path: Path) -> int:
         numbers = 1
         for dimension in tensor.shape:
             numbers *= dimension
-        count += max(0, min(numbers, 2 * size))  # none takes less than four bits
+        count += max(0, min(numbers, 2 * size))  # no type has fewer than four bits
     return count
 
 

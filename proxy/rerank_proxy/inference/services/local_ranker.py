@@ -16,12 +16,12 @@ from rerank_proxy.concurrency.offload import docs_size, offload
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine import (
     DeadlineExceededError,
-    Demand,
     EngineClosedError,
     EngineError,
     InputTooLargeError,
     ModelFailedError,
     QueueFullError,
+    Reservation,
     UnknownModelError,
 )
 from rerank_proxy.errors import Cause, validation_error
@@ -48,14 +48,14 @@ _WORDS_PER_TOKEN: Final = 0.75
 _holders = count()
 
 
-def demand_of(service_settings: Mapping[str, Any]) -> Demand:
+def demand_of(service_settings: Mapping[str, Any]) -> Reservation:
     """What an endpoint's settings ask of the engine. Where no minimum is given there is one allocation."""
     threads = service_settings[NUM_THREADS]
     adaptive = service_settings.get(ADAPTIVE) or {}
     if adaptive.get("enabled"):
         most = adaptive.get(MAX)
-        return Demand(None if most is None else threads * most, keep_loaded=adaptive.get(MIN) != 0)
-    return Demand(threads * service_settings.get(NUM_ALLOCATIONS, 1))
+        return Reservation(None if most is None else threads * most, keep_loaded=adaptive.get(MIN) != 0)
+    return Reservation(threads * service_settings.get(NUM_ALLOCATIONS, 1))
 
 
 class LocalRanker:
@@ -70,7 +70,7 @@ class LocalRanker:
         self._holder = f"{config.inference_id} {next(_holders)}"
         name = context.models.find(self.model)
         if name is not None and DEPLOYMENT_ID not in config.service_settings:
-            context.engine.demand(name, self._holder, demand_of(config.service_settings))
+            context.engine.reserve(name, self._holder, demand_of(config.service_settings))
 
     async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
         """Raw logits, sorted here; equal scores keep the order of their inputs."""
@@ -84,7 +84,7 @@ class LocalRanker:
             texts = [text for each in chunks for text in each]
         with self._failures_told(deadline):
             model = self._known()
-            reranked = await self._context.engine.rerank(model, request.query, texts, deadline.at)
+            reranked = await self._context.engine.scores(model, request.query, texts, deadline.at)
         scores = reranked.scores if chunks is None else _best(reranked.scores, chunks)
         docs = await offload(docs_size(scores), _sorted, request, scores)
         return Ranking(docs, reranked.cached, cut + reranked.truncated)

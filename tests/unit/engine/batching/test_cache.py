@@ -4,7 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.engine.batching.cache import Output, OutputCache, keys
+from rerank_proxy.engine.batching.cache import OutputCache
+from rerank_proxy.engine.encoding.scorers import keys
+from rerank_proxy.engine.rows import Output
 
 
 def output(size: int = 1) -> Output:

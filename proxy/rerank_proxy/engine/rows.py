@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,3 +82,10 @@ class Batch:
         type_ids = np.zeros(mask.shape, np.int64)
         type_ids[mask] = self.type_ids
         return ids, type_ids, mask
+
+
+class Output(NamedTuple):
+    """What a model made of one input: float32 of shape (1,) for a logit, (dimensions,) for an embedding."""
+
+    values: NDArray[np.float32]
+    truncated: bool

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rerank_proxy.engine.batching import cpu
+from rerank_proxy.engine.backends import cpu
 
 
 @pytest.fixture(autouse=True)
