@@ -430,7 +430,7 @@ class Settings(BaseModel):
     registry: RegistrySettings = Field(
         RegistrySettings(), description="Endpoints that clients create with `PUT _inference`."
     )
-    search: SearchSettings = Field(SearchSettings(), description="Scores searches.")
+    search: SearchSettings = Field(SearchSettings(), description="Reranked searches.")
     remote: RemoteSettings = Field(
         RemoteSettings(), description="Endpoints whose service is another server: Cohere, Jina AI, your own …"
     )
