@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import files
+from rerank_proxy.engine.loading import model_files
 
 _MAX_DIRECTORY_BYTES: Final = 16 * 1024 * 1024
 _MAX_UNPACKED_BYTES: Final = 256 * 1024 * 1024
@@ -28,7 +28,7 @@ def check(path: Path) -> None:
     Raises:
         ModelLoadError: It unpacks to more than it may, or its list of contents is damaged.
     """
-    with files.opened(path) as file:
+    with model_files.opened(path) as file:
         size = _directory_bytes(file)
         if size is None:
             return
@@ -38,7 +38,7 @@ def check(path: Path) -> None:
             with zipfile.ZipFile(file) as archive:
                 entries = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-            raise ModelLoadError(f"[{path}] is damaged ({error}); {files.COPY_AGAIN}") from None
+            raise ModelLoadError(f"[{path}] is damaged ({error}); {model_files.COPY_AGAIN}") from None
         stored = sum(each.file_size for each in entries if each.compress_type == zipfile.ZIP_STORED)
         packed = sum(each.file_size for each in entries if each.compress_type != zipfile.ZIP_STORED)
         if packed > _MAX_UNPACKED_BYTES or stored > path.stat().st_size:

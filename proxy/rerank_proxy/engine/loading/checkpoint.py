@@ -14,7 +14,7 @@ from torch import nn
 
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading.files import COPY_AGAIN
+from rerank_proxy.engine.loading.model_files import COPY_AGAIN
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.observe.log import adopt_libraries
 

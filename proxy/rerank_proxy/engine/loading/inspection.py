@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import archives, files, safetensors_header
-from rerank_proxy.engine.loading.files import COPY_AGAIN
+from rerank_proxy.engine.loading import archives, model_files, safetensors_header
+from rerank_proxy.engine.loading.model_files import COPY_AGAIN
 
 _T = TypeVar("_T")
 
@@ -135,7 +135,7 @@ def read_json(path: Path, kind: type[_T]) -> _T | None:
         ModelLoadError: It cannot be read, or is too large.
     """
     try:
-        return msgspec.json.decode(files.read(path, _MAX_BYTES["*config*.json"]), type=kind)
+        return msgspec.json.decode(model_files.read(path, _MAX_BYTES["*config*.json"]), type=kind)
     except FileNotFoundError:
         return None
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
@@ -179,7 +179,7 @@ def _check_file(path: Path, root: Path) -> None:
         status = path.stat()
     except OSError as error:
         raise ModelLoadError(f"[{path}] cannot be read ({error.strerror}); {COPY_AGAIN}") from error
-    files.check_regular(path, status)
+    model_files.check_regular(path, status)
     if stat.S_ISLNK(path.lstat().st_mode):
         check_inside(path, root)
     limit = _limit(path.name)

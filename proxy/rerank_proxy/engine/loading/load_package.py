@@ -15,7 +15,7 @@ from rerank_proxy.engine.encoding.scorers import CrossEncoder
 from rerank_proxy.engine.encoding.tokenizer import FastTokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import archives, files
+from rerank_proxy.engine.loading import archives, model_files
 from rerank_proxy.engine.loading.loaded import LoadedModel
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.package_tokenizer import build_tokenizer, pair_template, token_id
@@ -76,7 +76,7 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
 
 
 def _digest(package: Package) -> str:
-    with files.opened(package.vocabulary_path) as file:
+    with model_files.opened(package.vocabulary_path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import files
-from rerank_proxy.engine.loading.files import COPY_AGAIN
+from rerank_proxy.engine.loading import model_files
+from rerank_proxy.engine.loading.model_files import COPY_AGAIN
 from rerank_proxy.engine.loading.tokenization import Tokenization, read_tokenization
 from rerank_proxy.engine.loading.vocabulary import MAX_VOCABULARY_BYTES, Vocabulary, check_vocabulary
 
@@ -103,7 +103,7 @@ def check_model(path: Path, metadata: Metadata) -> str:
             raise ModelLoadError(
                 f"[{path}] has {size} bytes, and its metadata say {metadata.size}; {COPY_AGAIN}"
             )
-        with files.opened(path) as file:
+        with model_files.opened(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelLoadError(f"[{path}] cannot be read ({error.strerror}); {COPY_AGAIN}") from error
@@ -163,6 +163,6 @@ def decode(content: bytes, kind: type[_T], where: str) -> _T:
 
 def _decode(path: Path, kind: type[_T], limit: int) -> _T:
     try:
-        return decode(files.read(path, limit), kind, str(path))
+        return decode(model_files.read(path, limit), kind, str(path))
     except FileNotFoundError as error:
         raise ModelLoadError(f"[{path}] cannot be read ({error.strerror}); {COPY_AGAIN}") from error

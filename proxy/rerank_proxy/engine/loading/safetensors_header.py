@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import files
+from rerank_proxy.engine.loading import model_files
 
 _MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
 """Enough for some 100,000 tensors."""
@@ -27,7 +27,7 @@ def count_weights(path: Path) -> int:
     Raises:
         ModelLoadError: The header is damaged, too large, or does not fit the file.
     """
-    with files.opened(path) as file:
+    with model_files.opened(path) as file:
         size = path.stat().st_size
         start = file.read(_LENGTH.size)
         length = _LENGTH.unpack(start)[0] if len(start) == _LENGTH.size else 0
@@ -55,8 +55,8 @@ def _tensors(path: Path, header: bytes) -> list[_Tensor]:
         entries.pop(_NOT_A_TENSOR, None)
         return [msgspec.json.decode(entry, type=_Tensor) for entry in entries.values()]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelLoadError(f"[{path}] has a damaged header ({error}); {files.COPY_AGAIN}") from None
+        raise ModelLoadError(f"[{path}] has a damaged header ({error}); {model_files.COPY_AGAIN}") from None
 
 
 def _cut_short(path: Path) -> ModelLoadError:
-    return ModelLoadError(f"[{path}] is cut short; {files.COPY_AGAIN}")
+    return ModelLoadError(f"[{path}] is cut short; {model_files.COPY_AGAIN}")

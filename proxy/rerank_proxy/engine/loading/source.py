@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import files as regular
+from rerank_proxy.engine.loading import model_files, repository
 from rerank_proxy.engine.loading import package as packages
-from rerank_proxy.engine.loading import repository
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.observe.log import adopt_libraries
 from rerank_proxy.settings import EngineSettings, ModelSettings
@@ -141,7 +140,7 @@ def _fingerprint(directory: Path, parameters: Mapping[str, object], files: Itera
     for key, value in sorted(parameters.items()):
         digest.update(f"{key}={value!r}\0".encode())
     for path in sorted(files):
-        with regular.opened(path) as file:
+        with model_files.opened(path) as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.relative_to(directory).as_posix()}={content}\0".encode())
     return digest.hexdigest()
