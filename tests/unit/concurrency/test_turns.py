@@ -6,8 +6,9 @@ from itertools import count
 
 import pytest
 
-from rerank_proxy.concurrency.steps import Steps, finish, gather
+from rerank_proxy.concurrency.steps import Steps, gather
 from rerank_proxy.concurrency.turns import TURN_S, ClosedError, Turns
+from tests.support.steps import finish
 
 
 def work(name: str, steps: int, log: list[str]) -> Steps[str]:

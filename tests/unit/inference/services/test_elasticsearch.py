@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.concurrency.steps import finish
 from rerank_proxy.engine import DeadlineExceededError, Engine, ModelFailedError, Reservation, Scores
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError
@@ -19,6 +18,7 @@ from rerank_proxy.inference.services.elasticsearch import ElasticsearchService, 
 from rerank_proxy.inference.services.local_ranker import chunked, demand_of
 from rerank_proxy.settings import ModelSettings
 from tests.support.endpoints import LATE
+from tests.support.steps import finish
 
 SETTINGS = {"model_id": "minilm", "num_threads": 2, "num_allocations": 3}
 
