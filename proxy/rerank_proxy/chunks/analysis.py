@@ -155,5 +155,5 @@ def _tokens(text: str) -> Steps[list[str]]:
 
 
 def lower_case(text: str) -> str:
-    """Put each character alone in lower case (``LowerCaseFilter``), also two that Python treats by context."""
+    """Lower the case of each character alone (``LowerCaseFilter``); Python treats two of them by context."""
     return text.replace("\u0130", "i").replace("\u03a3", "\u03c3").lower()
