@@ -20,7 +20,7 @@ from rerank_proxy.engine import (
     UnknownModelError,
 )
 from rerank_proxy.engine.loading import loader
-from rerank_proxy.engine.loading.loaded import LoadedModel
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.model import RETRY_AFTER_S
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel

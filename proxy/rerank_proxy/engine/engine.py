@@ -83,7 +83,7 @@ class Engine:
 
     @property
     def hangs(self) -> bool:
-        """Whether something never returns, so that nothing can be scored any more."""
+        """Return whether something never returns, so that nothing can be scored any more."""
         return self._hang is not None
 
     def add(

@@ -12,7 +12,7 @@ from rerank_proxy.engine.batching.jobs import Lane
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.errors import EngineError, InferenceError, ModelFailedError, fresh
 from rerank_proxy.engine.hangs.journal import LoadBlock
-from rerank_proxy.engine.loading.loaded import LoadedModel
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.loading.loader import Loader, WarmModel
 from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.reservations import Reservation, Reservations
@@ -81,7 +81,7 @@ class Model:
 
     @property
     def status(self) -> ModelStatus:
-        """The state, in words for people too."""
+        """Return the current state."""
         source = f"[{self._settings.source}]"
         if self._ready is not None:
             return ModelStatus("ready", self._detail, self._pinned)
@@ -93,7 +93,7 @@ class Model:
 
     @property
     def kept_loaded(self) -> bool:
-        """Whether the settings or a reservation keep it loaded."""
+        """Return whether the settings or a reservation keep it loaded."""
         return self._pinned or self._reservations.keep_loaded
 
     def reserve(self, holder: str, reservation: Reservation) -> None:

@@ -29,7 +29,7 @@ class Reservations:
 
     @property
     def keep_loaded(self) -> bool:
-        """Whether the model is to be loaded all the time."""
+        """Return whether the model is to be loaded all the time."""
         return any(reservation.keep_loaded for reservation in self._by_holder.values())
 
     @property

@@ -50,7 +50,7 @@ class Scores:
 
 
 class Scoring:
-    """What the calls to all models share: the cache, the queue, the threads that tokenise."""
+    """Scores texts with any model, over one cache, one queue, and the threads that tokenise."""
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from rerank_proxy.engine.batching import runner
 from rerank_proxy.engine.encoding.scorers import CrossEncoder
 from rerank_proxy.engine.hangs import journal as journals
 from rerank_proxy.engine.loading import loader
-from rerank_proxy.engine.loading.loaded import LoadedModel
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.support.raw_http import TIMEOUT_S

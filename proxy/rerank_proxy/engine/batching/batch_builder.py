@@ -55,7 +55,7 @@ class BatchBuilder:
 
     @property
     def _any_length(self) -> bool:
-        """Whether a row may come in that is longer than those already here."""
+        """Return whether a row may be longer than those already taken."""
         return not self._padded or not self.jobs
 
     def _add(self, job: Job) -> bool:

@@ -20,14 +20,17 @@ class OutputCache:
         self._outputs: LRUCache[bytes, Output] = LRUCache(entries, getsizeof=_size_entries)
 
     def get(self, key: bytes) -> Output | None:
+        """Return a remembered output."""
         return self._outputs.get(key)
 
     def put(self, key: bytes, output: Output) -> None:
+        """Remember an output, unless it is larger than the cache."""
         if _size_entries(output) <= self._outputs.maxsize:
             self._outputs[key] = output
 
     @property
     def size_entries(self) -> int:
+        """How many entries are in use."""
         return int(self._outputs.currsize)
 
 

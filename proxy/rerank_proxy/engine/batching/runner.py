@@ -73,6 +73,7 @@ class Runner:
         self._loop = BackgroundTasks()
 
     def start(self) -> None:
+        """Begin to take batches."""
         self._loop.start(self._run(), name="engine-runner")
 
     async def on_device(self, work: Callable[[], _T]) -> _T:
@@ -85,7 +86,7 @@ class Runner:
         return await asyncio.get_running_loop().run_in_executor(self._device, run)
 
     def wake(self) -> None:
-        """Look for batches: something was queued."""
+        """Take batches again: something was queued."""
         self._work.set()
 
     async def close(self) -> None:

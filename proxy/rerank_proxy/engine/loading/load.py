@@ -35,7 +35,7 @@ from rerank_proxy.engine.loading import profile as profiles
 from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, position_limit, quieten
 from rerank_proxy.engine.loading.head import build_head
 from rerank_proxy.engine.loading.load_package import load_package
-from rerank_proxy.engine.loading.loaded import LoadedModel
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.engine.loading.source import fingerprint, locate

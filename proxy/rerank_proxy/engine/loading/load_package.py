@@ -16,7 +16,7 @@ from rerank_proxy.engine.encoding.tokenizer import FastTokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import archives, model_files
-from rerank_proxy.engine.loading.loaded import LoadedModel
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.package_tokenizer import build_tokenizer, pair_template, token_id
 from rerank_proxy.engine.loading.tokenization import SPECIAL_TOKENS

@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeVar
 from rerank_proxy.concurrency.daemon_threads import run_in_daemon_thread
 from rerank_proxy.engine.errors import ModelFailedError, ModelLoadError
 from rerank_proxy.engine.hangs.watchdog import Watchdog
-from rerank_proxy.engine.loading.loaded import LoadedModel, warm_up
+from rerank_proxy.engine.loading.loaded_model import LoadedModel, warm_up
 from rerank_proxy.observe.log import flattened
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
