@@ -36,10 +36,10 @@ class ModelEngine(Protocol):
         """Forget a model and free its memory."""
 
     def reserve(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
-        """Say what a deployment wants of a model, in place of what it wanted before."""
+        """Take a deployment's reservation of a model, in place of its earlier one."""
 
     def release(self, model: str, holder: str) -> None:
-        """Take a demand back."""
+        """Remove a reservation."""
 
     async def wait_ready(self, model: str, deadline: float) -> None:
         """Load a model unless it is loaded; raises as `rerank`."""

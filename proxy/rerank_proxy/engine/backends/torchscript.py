@@ -112,7 +112,7 @@ class TorchScriptBackend:
 
     @torch.inference_mode()
     def _run(self, ids: NDArray[np.int64], type_ids: NDArray[np.int64], mask: NDArray[np.bool_]) -> _Values:
-        """Call the program with as many arguments as it takes, in the order in which Elasticsearch has them."""
+        """Call the program with as many arguments as it takes, in the order that Elasticsearch uses."""
         positions = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
         given = (ids, mask.astype(np.int64), type_ids, np.ascontiguousarray(positions))
         arguments = [torch.from_numpy(each).to(self._device) for each in given[: self._arguments]]
