@@ -143,12 +143,12 @@ async def test_what_was_scored_while_a_call_tokenised_is_not_scored_again(
     encode = CrossEncoder.encode
 
     def slow_at_first(
-        self: CrossEncoder, query: str, texts: Sequence[str], wanted: Sequence[int]
+        self: CrossEncoder, query: str, texts: Sequence[str], positions: Sequence[int]
     ) -> Iterator[list[Row]]:
         if texts[0] == "one" and first.acquire(blocking=False):
             entered.set()
             assert gate.wait(30)
-        return encode(self, query, texts, wanted)
+        return encode(self, query, texts, positions)
 
     monkeypatch.setattr(CrossEncoder, "encode", slow_at_first)
     registry = CollectorRegistry()
@@ -242,9 +242,9 @@ async def test_no_more_rows_are_made_than_the_queue_takes(
     encode = CrossEncoder.encode
 
     def counted(
-        self: CrossEncoder, query: str, texts: Sequence[str], wanted: Sequence[int]
+        self: CrossEncoder, query: str, texts: Sequence[str], positions: Sequence[int]
     ) -> Iterator[list[Row]]:
-        for piece in encode(self, query, texts, wanted):
+        for piece in encode(self, query, texts, positions):
             made.append(len(piece))
             yield piece
 

@@ -34,7 +34,7 @@ Attack = Callable[[Path, Path], None]
 """Changes a model's directory; code that runs makes the file."""
 
 LOADS: Final = ""
-"""In place of a reason: the model is served, and what was added to it is not looked at."""
+"""In place of a reason: the model is served, and what was added to it is not read."""
 
 MAX_PROCESSOR_S: Final = 10.0
 """Far more than a refusal costs, far less than what it refuses."""
@@ -152,7 +152,7 @@ def linked(name: str, target: str) -> Attack:
 
 
 def special(name: str, kind: str) -> Attack:
-    """Something in the place of a file that is no file."""
+    """Put something else in the place of a file."""
 
     def write(model: Path, canary: Path) -> None:
         path = model / name
@@ -442,7 +442,7 @@ async def test_a_tokenizer_that_panics_while_it_is_loaded(tiny_model: TinyModel,
 async def test_a_tokenizer_that_panics_over_a_text(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def panic(self: CrossEncoder, query: str, texts: Sequence[str], wanted: Sequence[int]) -> list[Row]:
+    def panic(self: CrossEncoder, query: str, texts: Sequence[str], positions: Sequence[int]) -> list[Row]:
         raise BaseException("index out of bounds")  # what a panic of a library in Rust is to Python
 
     async with running({"m": tiny_model("bert")}) as engine:
@@ -519,7 +519,7 @@ def test_the_application_imports_nothing_from_its_working_directory(tmp_path: Pa
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write("no orders\n")
-        process.stdin.flush()  # and stays open: without its parent the process would end at once
+        process.stdin.flush()  # and stays open: without its parent the process would end
         said = process.stderr.read()
     assert "msgspec.DecodeError" in said, "it came as far as reading its orders"
     assert not canary.exists()

@@ -1,4 +1,4 @@
-"""Models that come, are loaded when they are wanted, and go."""
+"""Models that are added, loaded when something needs them, unloaded and removed."""
 
 import asyncio
 import shutil
@@ -31,7 +31,7 @@ IDLE_S = 900.0
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that tests move."""
 
     now = 1000.0
 
@@ -118,7 +118,7 @@ def ready(registry: CollectorRegistry, model: str = "m") -> float | None:
     return registry.get_sample_value("rerank_proxy_engine_model_ready", {"model": model})
 
 
-async def test_what_nobody_calls_is_unloaded_and_comes_back(
+async def test_an_idle_model_is_unloaded_and_loaded_again(
     lazy: ModelSettings, clock: Clock, loads: Loads
 ) -> None:
     registry = CollectorRegistry()
@@ -299,7 +299,7 @@ async def test_a_failed_load_is_tried_again(
         assert loads.started == ["m", "m"]
 
 
-async def test_whoever_waits_for_a_model_has_it_tried_again_at_once(
+async def test_waiting_for_a_model_tries_to_load_it_again(
     tiny_model: TinyModel, tmp_path: Path, clock: Clock, loads: Loads
 ) -> None:
     settings = ModelSettings(source=str(tmp_path), preload=False)
@@ -326,19 +326,19 @@ async def test_threads_are_those_that_the_holders_pay_for(
     engine = Engine({"m": lazy}, settings, clock=clock)
     await engine.start()
     try:
-        for demands, expected in (
+        for reservations, expected in (
             ({"a": Reservation(threads=2)}, 2),
             ({"a": Reservation(threads=2), "b": Reservation(threads=3)}, 5),
             ({"a": Reservation(threads=2), "b": Reservation(threads=8)}, 6),
             ({"a": Reservation(threads=2), "b": Reservation(threads=None)}, 6),
             ({}, 6),
         ):
-            for holder, demand in demands.items():
-                engine.reserve("m", holder, demand)
+            for holder, reservation in reservations.items():
+                engine.reserve("m", holder, reservation)
             await score(engine)
             await score(engine)
             assert used[-1] == expected
-            for holder in demands:
+            for holder in reservations:
                 engine.release("m", holder)
     finally:
         await engine.close()

@@ -1,4 +1,4 @@
-"""A model that cannot be loaded is told in one line, and the others go on."""
+"""Why a model cannot be loaded is said in one line, and the others go on."""
 
 import json
 import shutil

@@ -66,7 +66,7 @@ def documents() -> list[str]:
 
 
 def logits(directory: Path, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
-    """What the model of transformers gives for ids and token types, one row at a time."""
+    """Run the model of transformers on ids and token types, one row at a time."""
     model = made.load_model(directory)
     takes_types = getattr(model.config, "type_vocab_size", 0) > 1
     scores = []

@@ -1,4 +1,4 @@
-"""An engine of which a part never returns: everyone is told, and nothing waits for it."""
+"""An engine of which a part never returns: all calls end, and nothing waits for it."""
 
 import asyncio
 import threading
@@ -77,7 +77,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 
 
 class Told:
-    """What an engine said when something hung."""
+    """What an engine reported when something hung."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
@@ -94,7 +94,7 @@ async def told() -> Told:
 
 
 def engine_of(told: Told, journal: Path, **models: str) -> Engine:
-    """Of models by where they hang."""
+    """Make an engine of models, given by where they hang."""
     settings = {name: ModelSettings(source=where, preload=False) for name, where in models.items()}
     limits = EngineSettings(max_batch_s=0.2, max_load_s=0.2)
     return Engine(settings, limits, journal=journal, on_hang=told)
@@ -181,7 +181,7 @@ async def test_closing_waits_for_nothing_that_has_no_end(gate: Gate, told: Told,
 async def test_a_model_that_is_wanted_is_loaded_once_it_has_waited(
     gate: Gate, told: Told, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where it is wanted only after the engine was started, and no call asks for it."""
+    """Also one that is reserved only after the engine was started, and for which there is no call."""
     monkeypatch.setattr(journals, "_BACK_OFF_S", (0.5,))
     first = engine_of(told, journal, bad="load")
     await first.start()

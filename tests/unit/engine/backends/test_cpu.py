@@ -1,4 +1,4 @@
-"""How many cores are counted, on machines made of files, and how threads wait."""
+"""Cores are counted on machines made of files; threads sleep while they wait."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is remembered, and that it is never taken for something else."""
+"""Outputs are remembered, in bounded memory."""
 
 import numpy as np
 from hypothesis import given

@@ -282,7 +282,7 @@ def test_abandon_ends_everyone() -> None:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever happens in whatever order, everybody is told, once, and the counts are right."""
+    """In any order of events every request ends once, and the counts are right."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What counts as something that never returns, and what the next process is told of it."""
+"""What counts as something that never returns, and what the next process learns of it."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SETTINGS = EngineSettings(max_batch_s=10.0, max_load_s=100.0)
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that tests move."""
 
     now = 1000.0
 
@@ -116,7 +116,7 @@ class TestJournal:
         assert Journal(tmp_path / "journal", bench.clock).load_block("m", trusted=False) is None
 
     def test_what_a_process_died_of_is_told_to_the_next(self, tmp_path: Path) -> None:
-        """As of a program that ends the process, or holds the interpreter so that nothing notices."""
+        """The program may have ended the process, or have held the interpreter so that nothing noticed."""
         clock = Clock()
         before = Journal(tmp_path / "journal", clock)
         before.begin(Running("batch", "batch"))
@@ -141,8 +141,8 @@ class TestJournal:
         waits = []
         for _ in range(5):
             Journal(tmp_path / "journal", clock).begin(Running("m", "load"))
-            trouble = Journal(tmp_path / "journal", clock).load_block("m", trusted=True)
-            waits.append(0 if trouble is None else trouble.retry_in_s)
+            block = Journal(tmp_path / "journal", clock).load_block("m", trusted=True)
+            waits.append(0 if block is None else block.retry_in_s)
             clock.now += 100
         assert waits == [0, 60, 600, None, None]
         clock.now += 7200

@@ -1,4 +1,4 @@
-"""What a model directory says about itself."""
+"""Reading what a model directory says about itself."""
 
 import json
 from pathlib import Path
