@@ -24,7 +24,7 @@ ODD = [
 
 
 def alone(model: CrossEncoder, query: str, text: str) -> float:
-    """Score each text with sentence-transformers in a separate batch."""
+    """Score a text with sentence-transformers, in a separate batch."""
     scores = model.predict([(query, text)], activation_fn=torch.nn.Identity(), show_progress_bar=False)
     return float(scores[0])
 

@@ -99,7 +99,7 @@ class Watchdog:
             hung = next((each for each in self._watched if each.ran_s >= each.limit_s), None)
         if hung is None:
             return None
-        reason = f"{_DOING[hung.running.activity]} without an end for {hung.limit_s:g} s ([{hung.setting}])"
+        reason = f"{_DOING[hung.running.activity]} for more than {hung.limit_s:g} s ([{hung.setting}])"
         self._journal.hung(hung.running, reason)
         return Hang(hung.running.model, reason)
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading.inspection import check_inside, inspect, inspect_module, read_json
+from rerank_proxy.engine.loading.directory_check import check_inside, inspect, inspect_module, read_json
 
 _Object = dict[str, Any]
 

@@ -52,13 +52,13 @@ def test_a_batch_that_ends_in_time_is_none(bench: Bench) -> None:
 def test_a_batch_beyond_the_bound(bench: Bench) -> None:
     with bench.watchdog.batch("m", 100, 0.0):
         hang = bench.passes(11)
-    assert hang == Hang("m", "it was scoring one batch without an end for 10 s ([engine.max_batch_s])")
+    assert hang == Hang("m", "it was scoring one batch for more than 10 s ([engine.max_batch_s])")
 
 
 def test_the_bound_of_a_load_is_another(bench: Bench) -> None:
     with bench.watchdog.load("m"):
         assert bench.passes(99) is None
-        assert bench.passes(2) == Hang("m", "it was loading without an end for 100 s ([engine.max_load_s])")
+        assert bench.passes(2) == Hang("m", "it was loading for more than 100 s ([engine.max_load_s])")
 
 
 def test_tokenising_is_watched_as_well(bench: Bench) -> None:
