@@ -207,7 +207,7 @@ async def test_a_model_of_this_machine(
         made = await app.call("PUT", example.path, example.body)
         assert made.status == 200, made.body
         answer = await app.search(index, search_with(example.inference_id))
-        expected = (await engine.rerank(name, "flesh-eating bad guy", TEXTS)).scores
+        expected = (await engine.scores(name, "flesh-eating bad guy", TEXTS)).values
         order = sorted(range(len(TEXTS)), key=lambda at: -expected[at])
         assert [hit["_source"]["plot"] for hit in answer.hits] == [TEXTS[at] for at in order]
         assert answer.scores == pytest.approx(normalize([expected[at] for at in order]), abs=1e-6)

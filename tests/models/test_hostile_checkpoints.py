@@ -19,10 +19,10 @@ import pytest
 import torch
 
 from rerank_proxy.engine import InferenceError, ModelFailedError
-from rerank_proxy.engine.batching.batch import Row
 from rerank_proxy.engine.encoding.scorers import CrossEncoder
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.load import load
+from rerank_proxy.engine.rows import Row
 from rerank_proxy.processes.supervisor import APP_COMMAND
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
@@ -34,7 +34,7 @@ Attack = Callable[[Path, Path], None]
 """Changes a model's directory; code that runs makes the file."""
 
 LOADS: Final = ""
-"""In place of a reason: the model is served, and what was added to it is not looked at."""
+"""In place of a reason: the model is served, and what was added to it is not read."""
 
 MAX_PROCESSOR_S: Final = 10.0
 """Far more than a refusal costs, far less than what it refuses."""
@@ -152,7 +152,7 @@ def linked(name: str, target: str) -> Attack:
 
 
 def special(name: str, kind: str) -> Attack:
-    """Something in the place of a file that is no file."""
+    """Put something else in the place of a file."""
 
     def write(model: Path, canary: Path) -> None:
         path = model / name
@@ -354,7 +354,7 @@ ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
     "an adapter": (file("adapter_config.json", '{"base_model_name_or_path":"a/b"}'), "holds an adapter"),
     # no files
     **{
-        f"{name} is a {kind}": (special(name, kind), "where a file should be")
+        f"{name} is a {kind}": (special(name, kind), "not a file")
         for name in READ_FILES
         for kind in ("pipe", "directory", "socket")
     },
@@ -378,8 +378,8 @@ ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
     "a huge tokenizer": (sparse("tokenizer.json", 10**12), "such a file has at most"),
     "a huge vocabulary file": (sparse("vocab.txt", 10**12), "such a file has at most"),
     "huge merges": (sparse("merges.txt", 10**12), "such a file has at most"),
-    "a huge config": (sparse("config.json", 10**10), "has more than the"),
-    "a huge list of modules": (sparse("modules.json", 10**10), "has more than the"),
+    "a huge config": (sparse("config.json", 10**10), "is larger than"),
+    "a huge list of modules": (sparse("modules.json", 10**10), "is larger than"),
     "a deep config": (file("config.json", DEEP), "config.json"),
     "a deep config of the tokenizer": (file("tokenizer_config.json", DEEP), "tokenizer_config.json"),
     "a deep list of modules": (file("modules.json", DEEP), "modules.json"),
@@ -415,7 +415,7 @@ async def test_attack(tiny_model: TinyModel, tmp_path: Path, name: str) -> None:
     with spending() as spent:
         async with running({"m": model}) as engine:
             try:
-                await engine.rerank("m", "a query", ["a text"])
+                await engine.scores("m", "a query", ["a text"])
             except ModelFailedError as failure:
                 said = str(failure)
     assert spent.seconds < MAX_PROCESSOR_S
@@ -435,23 +435,23 @@ async def test_a_tokenizer_that_panics_while_it_is_loaded(tiny_model: TinyModel,
     change(model / "tokenizer.json", normalizer={"type": "Precompiled", "precompiled_charsmap": ""})
     async with running({"m": model}) as engine:
         with pytest.raises(ModelFailedError, match="PanicException"):
-            await engine.rerank("m", "a query", ["a text"])
+            await engine.scores("m", "a query", ["a text"])
         assert engine.status()["m"].state == "failed"
 
 
 async def test_a_tokenizer_that_panics_over_a_text(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def panic(self: CrossEncoder, query: str, texts: Sequence[str], wanted: Sequence[int]) -> list[Row]:
+    def panic(self: CrossEncoder, query: str, texts: Sequence[str], positions: Sequence[int]) -> list[Row]:
         raise BaseException("index out of bounds")  # what a panic of a library in Rust is to Python
 
     async with running({"m": tiny_model("bert")}) as engine:
-        await engine.rerank("m", "a query", ["a text"])
+        await engine.scores("m", "a query", ["a text"])
         with monkeypatch.context() as patch:
             patch.setattr(CrossEncoder, "encode", panic)
             with pytest.raises(InferenceError, match="index out of bounds"):
-                await engine.rerank("m", "a query", ["another text"])
-        assert (await engine.rerank("m", "a query", ["another text"])).scores
+                await engine.scores("m", "a query", ["another text"])
+        assert (await engine.scores("m", "a query", ["another text"])).values
 
 
 @pytest.fixture
@@ -484,8 +484,8 @@ PACKAGE_ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
         special("tiny.vocab.json", "pipe"),
         "is a named pipe",
     ),
-    "a huge vocabulary": (sparse("tiny.vocab.json", 10**12), "has more than the"),
-    "huge metadata": (sparse("tiny.metadata.json", 10**12), "has more than the"),
+    "a huge vocabulary": (sparse("tiny.vocab.json", 10**12), "is larger than"),
+    "huge metadata": (sparse("tiny.metadata.json", 10**12), "is larger than"),
     "deep metadata": (file("tiny.metadata.json", DEEP), "tiny.metadata.json] cannot be read"),
     "rows of a million tokens": (
         lambda package, canary: file(
@@ -519,7 +519,7 @@ def test_the_application_imports_nothing_from_its_working_directory(tmp_path: Pa
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write("no orders\n")
-        process.stdin.flush()  # and stays open: without its parent the process would end at once
+        process.stdin.flush()  # and stays open: without its parent the process would end
         said = process.stderr.read()
     assert "msgspec.DecodeError" in said, "it came as far as reading its orders"
     assert not canary.exists()

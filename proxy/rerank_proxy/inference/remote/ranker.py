@@ -9,16 +9,10 @@ from typing import Final
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import docs_size, offload
 from rerank_proxy.concurrency.tasks import side_by_side
+from rerank_proxy.engine import Scores
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, status_error, timed_out
-from rerank_proxy.inference.ranking import (
-    RankedDoc,
-    RerankRequest,
-    Scores,
-    by_score,
-    check_results,
-    in_input_order,
-)
+from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, by_score, check_results, in_input_order
 from rerank_proxy.inference.remote.breaker import CircuitBreaker
 from rerank_proxy.inference.remote.calls import HttpCall
 from rerank_proxy.inference.remote.client import RemoteClient, digest
