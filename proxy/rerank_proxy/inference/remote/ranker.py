@@ -18,7 +18,7 @@ from rerank_proxy.inference.remote.calls import HttpCall
 from rerank_proxy.inference.remote.client import RemoteClient, digest
 from rerank_proxy.inference.remote.failures import RemoteFailedError, failed_validation, unusable
 from rerank_proxy.inference.remote.limits import answer_limit
-from rerank_proxy.inference.remote.sending import exchange
+from rerank_proxy.inference.remote.sending import call_vendor
 from rerank_proxy.inference.remote.shapes import MalformedAnswerError
 from rerank_proxy.inference.remote.vendor import Vendor
 from rerank_proxy.inference.service import RATE_LIMIT, Ranker
@@ -151,7 +151,7 @@ class RemoteRanker(Ranker):
             await self._rate_limit.acquire(inference_id, limit["requests_per_minute"], deadline)
         call = await self._call(batch, deadline)
         bounds = answer_limit(call, len(batch.texts), self._client.settings.max_answer)
-        answer = await exchange(self._client, self._vendor, self._config, call, bounds)
+        answer = await call_vendor(self._client, self._vendor, self._config, call, bounds)
         try:
             # Within its bounds an answer takes no more processor time than the bodies that the worker is for.
             docs = await offload(len(answer.body), self._vendor.read, self._config, answer.body)
