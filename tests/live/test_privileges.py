@@ -137,7 +137,7 @@ async def test_the_privileges_that_grant_an_action_are_named_as_elasticsearch_na
         assert granted == {action for action in ACTIONS if privilege in action.granted_by}
 
 
-async def test_without_security_everybody_may_do_everything(elasticsearch: RunningElasticsearch) -> None:
+async def test_without_security_every_caller_may_do_everything(elasticsearch: RunningElasticsearch) -> None:
     asking = Asking(elasticsearch.url)
     for action in ACTIONS:
         await asking.require(action, None)
@@ -155,7 +155,7 @@ class TestSearches:
         yield name
         call("DELETE", f"/{name}")
 
-    async def test_whoever_may_only_read_the_index_is_refused(
+    async def test_a_caller_who_may_only_read_the_index_is_refused(
         self, secured: RunningElasticsearch, index: str
     ) -> None:
         async with search_app(secured.url, check_privileges=True) as app:

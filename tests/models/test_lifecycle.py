@@ -118,7 +118,7 @@ def ready(registry: CollectorRegistry, model: str = "m") -> float | None:
     return registry.get_sample_value("rerank_proxy_engine_model_ready", {"model": model})
 
 
-async def test_what_nobody_calls_is_unloaded_and_comes_back(
+async def test_an_idle_model_is_unloaded_and_comes_back(
     lazy: ModelSettings, clock: Clock, loads: Loads
 ) -> None:
     registry = CollectorRegistry()
@@ -299,7 +299,7 @@ async def test_a_failed_load_is_tried_again(
         assert loads.started == ["m", "m"]
 
 
-async def test_whoever_waits_for_a_model_has_it_tried_again_at_once(
+async def test_waiting_for_a_failed_model_loads_it_again_immediately(
     tiny_model: TinyModel, tmp_path: Path, clock: Clock, loads: Loads
 ) -> None:
     settings = ModelSettings(source=str(tmp_path), preload=False)
