@@ -123,7 +123,9 @@ class TestCompleted:
         assert status.body.startswith(b'{\n  "id" : ')
         assert "start_time" in status.json()
 
-    async def test_inner_searches_have_no_parameters_of_the_asynchronous_search(self, app: SearchApp, crimes: str) -> None:
+    async def test_inner_searches_have_no_parameters_of_the_asynchronous_search(
+        self, app: SearchApp, crimes: str
+    ) -> None:
         query = f"{LONG}&{KEEP}&keep_alive=1d&pretty&typed_keys&size=2&{TWO_STAGES}"
         assert (await submit(app, crimes, query)).status == 200
         await app.executor.drain()

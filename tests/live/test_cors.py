@@ -104,7 +104,7 @@ async def ask(
 
 
 def of_the_origin(answer: Message) -> list[str]:
-    """The lines of its head that are about the origin."""
+    """Return the lines of an answer's head that are about the origin."""
     lines = answer.head.decode("latin-1").split("\r\n")
     return sorted(line for line in lines if line.lower().startswith(("access-control-", "vary:")))
 

@@ -74,7 +74,7 @@ def upload(eland: Eland, proxy: RunningProxy, model: Path, *options: str) -> Run
 
 
 def scores_of(model: Path, query: str, texts: Sequence[str]) -> list[float]:
-    """What the model itself says."""
+    """Return the scores that the model itself gives."""
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(model)
     family: Any = transformers.AutoModelForSequenceClassification
     network = family.from_pretrained(model).eval()

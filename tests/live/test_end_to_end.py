@@ -231,7 +231,7 @@ class TestFailures:
 
 
 def _finished(proxy: RunningProxy, index: str) -> Reply | None:
-    """The answer of a reranked search, unless the application is still starting."""
+    """Return the answer of a reranked search, unless the application is still starting."""
     reply = proxy.server.call("POST", f"/{index}/_search", reranked())
     return None if reply.status == 503 else reply
 

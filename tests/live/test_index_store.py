@@ -72,7 +72,7 @@ class TestSharing:
 
     @pytest.mark.every_version
     async def test_of_several_creations_at_the_same_time_one_wins(self, open_proxy: Open) -> None:
-        """The index itself is made at the same time."""
+        """The index itself is created at the same time."""
         proxies = [await open_proxy() for _ in range(4)]
         attempts = (each.store.create(endpoint("a", top_n=n)) for n, each in enumerate(proxies, 1))
         outcomes = await asyncio.gather(*attempts, return_exceptions=True)
@@ -139,7 +139,7 @@ class TestSharing:
         index: str,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """Until there is an index again, whose word counts, and the log has it."""
+        """They are kept until there is an index again, whose contents count, and the log says so."""
         proxy, fresh = await open_proxy(), await open_proxy()
         await proxy.store.create(endpoint("a"))
         await proxy.store.create(endpoint("b"))

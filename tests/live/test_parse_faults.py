@@ -1,4 +1,4 @@
-"""Faults that only upstream can find are told as native tells them: the same bytes, read by both.
+"""Faults that only upstream can find are reported as native reports them: the same bytes, read by both.
 
 `rescorer` stands for all compound retrievers: native evaluates it itself, and so does the application here.
 """
@@ -89,7 +89,7 @@ UNICODE: Final = {"_source": ["ключ", "鍵", "\U0001f511"]}
 
 
 def spellings(value: JSON) -> Iterator[bytes]:
-    """The same body in several layouts, with characters of several bytes before what is wrong."""
+    """Yield the same body in several layouts, with characters of several bytes before the fault."""
     with_more = {**UNICODE, **value}
     yield json.dumps(value, separators=(",", ":")).encode()
     yield json.dumps(with_more, ensure_ascii=False).encode()
@@ -166,7 +166,7 @@ async def test_through_retrievers_that_wrap_in_another_way(
 async def test_through_a_reranker(
     app: SearchApp, elasticsearch: RunningElasticsearch, index: str, query: JSON, url: str
 ) -> None:
-    """Native knows none here: `rescorer` in its place, at the same positions, says all but one message."""
+    """Native has no reranker here: a `rescorer` at the same positions gives the same messages but for one."""
     data = json.dumps(reranking(standard(query=query)), indent=2).encode()
     name, other = f'"{RERANKER}"'.encode(), b'"rescorer"'
     in_its_place = data.replace(name, other + b" " * (len(name) - len(other)))
@@ -183,7 +183,7 @@ async def test_through_a_reranker(
 
 
 def without_quotes(error: Any) -> Any:
-    """Without the text that the tokenizer quotes, which has the name of the retriever in it."""
+    """Remove the text that the tokenizer quotes, which contains the name of the retriever."""
     return json.loads(re.sub(r"\(byte\[\]\).*?; line", "; line", json.dumps(error)))
 
 

@@ -1,4 +1,4 @@
-"""A real Elasticsearch's security decides who may do what with endpoints, and ours says so in its words."""
+"""A real Elasticsearch's security decides who may do what with endpoints, and the proxy reports it alike."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -112,7 +112,7 @@ async def test_an_unknown_caller_gets_elasticsearchs_own_answer(
 
 @pytest.mark.parametrize("user", ["nobody", "two_roles", "manage_ml"])
 def test_the_words_are_elasticsearchs(secured: RunningElasticsearch, user: str) -> None:
-    """Of an action that this Elasticsearch has and refuses itself."""
+    """The action is one that this Elasticsearch has and refuses itself."""
     native = account(secured.server, user).call("GET", "/_cluster/health")
     caller = account(secured.server, user).call("GET", "/_security/_authenticate").json()
     ours = denial(Action("cluster:monitor/health", ("monitor", "manage", "all")), caller)
@@ -120,7 +120,7 @@ def test_the_words_are_elasticsearchs(secured: RunningElasticsearch, user: str) 
 
 
 def _built_in(server: Server) -> list[str]:
-    """Its cluster privileges, in the order in which it names them."""
+    """Return Elasticsearch's cluster privileges, in the order in which it names them."""
     reply = server.call("POST", "/_security/user/_has_privileges", {"cluster": ["no such privilege"]})
     names: str = reply.json()["error"]["reason"].partition("privilege names [")[2].partition("]")[0]
     return names.split(",")

@@ -32,7 +32,7 @@ def load(directory: Path) -> Any:
 
 @cache
 def both(directory: Path) -> tuple[Any, Tokenizer]:
-    """A tokenizer as transformers loads it, and one of ours."""
+    """Return a tokenizer as transformers loads it, and the proxy's own."""
     return load(directory), Tokenizer(load(directory))
 
 
@@ -88,7 +88,7 @@ def test_a_tokenizer_in_plain_python(tiny_model: TinyModel, tmp_path: Path) -> N
 
 
 def text_before_query(directory: Path) -> Any:
-    """A tokenizer whose pairs follow no template of ours."""
+    """Return a tokenizer whose pairs do not follow any template of the proxy."""
     tokenizer = load(directory)
     special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(

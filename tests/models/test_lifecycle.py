@@ -1,4 +1,4 @@
-"""Models that come, are loaded when they are wanted, and go."""
+"""Models are added, loaded when they are needed, unloaded and removed."""
 
 import asyncio
 import shutil

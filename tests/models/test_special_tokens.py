@@ -24,7 +24,7 @@ ODD = [
 
 
 def alone(model: CrossEncoder, query: str, text: str) -> float:
-    """What sentence-transformers gives for a text in a batch of its own."""
+    """Return what sentence-transformers gives for a text in a batch of its own."""
     scores = model.predict([(query, text)], activation_fn=torch.nn.Identity(), show_progress_bar=False)
     return float(scores[0])
 
