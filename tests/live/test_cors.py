@@ -55,7 +55,7 @@ class Upstream:
 
 @pytest.fixture(scope="module", params=SETTINGS)
 def upstream(request: pytest.FixtureRequest) -> Iterator[Upstream]:
-    """A node with settings about CORS; skipped where the test bed does not start Elasticsearch itself."""
+    """Start a node with settings about CORS; skip where the test bed does not start Elasticsearch itself."""
     is_secured = "security" in request.param
     try:
         source = sources()[0]

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import cbor2
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed import RunningElasticsearch
+from tests.support.examples import examples
 from tests.support.search_app import search_app
 
 SIZE: Final = 14
@@ -482,7 +483,7 @@ def searches(draw: st.DrawFn) -> JSON:
 
 
 @pytest.mark.timeout(400)
-@settings(max_examples=80)
+@examples(2)
 @given(body=searches())
 def test_any_tree(elasticsearch: RunningElasticsearch, index: str, body: JSON) -> None:
     asyncio.run(compare(elasticsearch.url, index, body))

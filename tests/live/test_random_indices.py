@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.xcontent.splicing import elements, members, text
 from testbed import RunningElasticsearch
+from tests.support.examples import examples
 from tests.support.search_app import TWO_STAGES, Answer, search_app
 from tests.support.searches import reranking
 
@@ -101,7 +102,7 @@ def filled(elasticsearch: RunningElasticsearch, shards: int, documents: list[byt
 
 
 @pytest.mark.timeout(400)
-@settings(max_examples=15)
+@examples(0.6)
 @given(
     shards=st.integers(1, 3),
     documents=st.lists(sources(), max_size=14),

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed import RunningElasticsearch
+from tests.support.examples import examples
 from tests.support.search_app import TWO_STAGES, Answer, search_app
 from tests.support.searches import reranking
 
@@ -124,7 +125,7 @@ async def both_ways(
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=60)
+@examples(2)
 @given(search=searches())
 @pytest.mark.every_version
 def test_both_ways_give_the_same_bytes(
