@@ -54,7 +54,7 @@ async def test_an_unknown_model(tiny_model: TinyModel) -> None:
 
 
 async def test_very_many_texts_do_not_hold_the_event_loop(tiny_model: TinyModel) -> None:
-    """And their scores are those of a few, in their order."""
+    """Their scores are also those of a few texts, in their order."""
     some = texts(50)
     async with running({"m": tiny_model("bert")}) as engine:
         expected = await engine.scores("m", "a query", some)
@@ -83,7 +83,7 @@ async def test_scores_are_float32(tiny_model: TinyModel) -> None:
 
 
 async def test_half_a_surrogate_pair_is_text_like_any_other(tiny_model: TinyModel) -> None:
-    """JSON can spell it; no tokenizer takes it."""
+    """JSON can spell it, but no tokenizer accepts it."""
     async with running({"m": tiny_model("bert")}) as engine:
         broken = await engine.scores("m", "a \ud83d query", ["b \udc00 text"])
         replaced = await engine.scores("m", "a \ufffd query", ["b \ufffd text"])
@@ -306,7 +306,7 @@ def test_importing_the_engine_imports_neither_torch_nor_transformers() -> None:
 
 
 def test_loading_says_nothing_on_the_way(tiny_model: TinyModel) -> None:
-    """No progress bars, no advice, no warnings: in a process of its own, as pytest has them off already."""
+    """No progress bars, advice or warnings: in a separate process, because pytest has disabled them here."""
     code = f"""
 import asyncio
 from rerank_proxy.engine import Engine

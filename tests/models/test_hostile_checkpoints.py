@@ -1,6 +1,6 @@
-"""Directories that were made to do harm: no code of theirs runs, and none costs more than a look.
+"""Directories that were made to do harm: none of their code runs, and they are cheap to refuse.
 
-What says something that is not done here is refused, in a line; what is of no concern is left alone.
+Files that ask for something unsupported are refused, in one line; files that do not matter are ignored.
 """
 
 import json
@@ -88,13 +88,13 @@ def removed(name: str) -> Attack:
 
 
 def with_code(name: str, *attacks: Attack) -> Attack:
-    """With a file of Python code in the directory."""
+    """Add a file of Python code to the directory."""
 
     return in_turn(lambda model, canary: file(name, code(canary))(model, canary), *attacks)
 
 
 def pickled(name: str, *, keep: bool = False) -> Attack:
-    """A pickle that runs code in place of the weights, or beside them."""
+    """Write a pickle that runs code, in place of the weights or beside them."""
 
     def write(model: Path, canary: Path) -> None:
         if not keep:
@@ -109,7 +109,7 @@ def bare_pickle(name: str) -> Attack:
 
 
 def modules(*entries: tuple[str, str]) -> Attack:
-    """A modules.json behind a Transformer."""
+    """Add modules to modules.json, after a Transformer."""
     listed = [("", "sentence_transformers.models.Transformer"), *entries]
 
     def write(model: Path, canary: Path) -> None:
@@ -122,7 +122,7 @@ def modules(*entries: tuple[str, str]) -> Attack:
 
 
 def index(name: str, *, copied_to: str | None = None) -> Attack:
-    """An index that names other weights than those beside it."""
+    """Write an index that names other weights than those beside it."""
 
     def write(model: Path, canary: Path) -> None:
         weights = model / "model.safetensors"
@@ -139,7 +139,7 @@ def index(name: str, *, copied_to: str | None = None) -> Attack:
 
 
 def linked(name: str, target: str) -> Attack:
-    """A file that is a symbolic link."""
+    """Replace a file by a symbolic link."""
 
     def write(model: Path, canary: Path) -> None:
         outside = model.parent / "elsewhere"
@@ -177,7 +177,7 @@ def special(name: str, kind: str) -> Attack:
 
 
 def sparse(name: str, size: int) -> Attack:
-    """A file of zeros that takes no room on the disk."""
+    """Write a file of zeros that takes no space on the disk."""
 
     def write(model: Path, canary: Path) -> None:
         with (model / name).open("wb") as out:
@@ -187,7 +187,7 @@ def sparse(name: str, size: int) -> Attack:
 
 
 def header(length: int, content: bytes = b"") -> Attack:
-    """A safetensors file with a header of that length."""
+    """Write a safetensors file with a header of that length."""
 
     def write(model: Path, canary: Path) -> None:
         with (model / "model.safetensors").open("wb") as out:
@@ -206,7 +206,7 @@ def cut_at(share: float) -> Attack:
 
 
 def packed_zeros(path: Path) -> None:
-    """A zip file of half a gigabyte of zeros."""
+    """Write a zip file of half a gigabyte of zeros."""
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("archive/data/0", "w") as entry,
@@ -216,7 +216,7 @@ def packed_zeros(path: Path) -> None:
 
 
 def bomb(name: str) -> Attack:
-    """Weights that unpack to much more."""
+    """Write weights that unpack to a much larger size."""
 
     def write(model: Path, canary: Path) -> None:
         (model / "model.safetensors").unlink()
@@ -325,7 +325,7 @@ ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
     # templates
     "a template that loops": (file("chat_template.jinja", LOOP), LOADS),
     "a template that loops, in the tokenizer's": (in_tokenizer_config(chat_template=LOOP), LOADS),
-    "further templates that are no files": (
+    "further templates that are not files": (
         in_turn(
             file("additional_chat_templates/b.jinja", "x"),
             special("additional_chat_templates/a.jinja", "pipe"),
@@ -391,13 +391,13 @@ ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
         "has more than 10000 files",
     ),
     "a thousand modules": (modules(*([POOLING] * 1000)), "names 1001 modules"),
-    "prompts that are no texts": (file(LIBRARY, '{"prompts": {"query": 5}}'), LIBRARY),
+    "prompts that are not texts": (file(LIBRARY, '{"prompts": {"query": 5}}'), LIBRARY),
     "prompts that are long": (
         file(LIBRARY, json.dumps({"prompts": {"query": "x" * 10**5}})),
         "a prompt has more",
     ),
-    "a prompt's name that is no text": (file(LIBRARY, '{"default_prompt_name": ["x"]}'), LIBRARY),
-    "a length that is no number": (
+    "a prompt's name that is not a text": (file(LIBRARY, '{"default_prompt_name": ["x"]}'), LIBRARY),
+    "a length that is not a number": (
         file("sentence_bert_config.json", '{"max_seq_length":"x"}'),
         "_bert_config",
     ),
@@ -463,7 +463,7 @@ def package(tiny_model: TinyModel, tmp_path: Path) -> Path:
 
 
 def replaced(package: Path, content: Callable[[Path], None]) -> None:
-    """Another program, with the metadata that belong to it."""
+    """Write another program, with the metadata that belong to it."""
     content(package / "tiny.pt")
     metadata = json.loads((package / "tiny.metadata.json").read_text())
     del metadata["sha256"], metadata["size"]

@@ -15,7 +15,7 @@ from tests.support.engines import running
 
 @pytest.fixture
 def copy(tiny_model: TinyModel, tmp_path: Path) -> Path:
-    """A model of one's own to spoil."""
+    """Copy a model, so that the test may damage it."""
     return Path(shutil.copytree(tiny_model("bert"), tmp_path / "model"))
 
 
@@ -25,7 +25,7 @@ def change_config(directory: Path, **changes: object) -> None:
 
 
 async def refusal(model: Path, **settings: object) -> str:
-    """Why the engine does not load the model; see that all places say the same in a line."""
+    """Return why the engine does not load the model, and check that all places say the same in one line."""
     async with running({"bad": {"source": model, **settings}}) as engine:
         with pytest.raises(ModelFailedError) as failed:
             await engine.scores("bad", "a query", ["a text"])

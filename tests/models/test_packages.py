@@ -39,7 +39,7 @@ MadePackage = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def made_package(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> MadePackage:
-    """The directory of a package [tiny] of a kind of `made.KINDS`. Not to be changed: copy it."""
+    """Return the directory of a package [tiny] of a kind of `made.KINDS`. Copy it to change it."""
     there: dict[str, Path] = {}
 
     def make(kind: str) -> Path:
@@ -53,7 +53,7 @@ def made_package(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def copy(made_package: MadePackage, tmp_path: Path) -> Path:
-    """A package of one's own to spoil."""
+    """Copy a package, so that the test may damage it."""
     return Path(shutil.copytree(made_package("bert"), tmp_path / "package"))
 
 
@@ -78,7 +78,7 @@ def logits(directory: Path, rows: Sequence[tuple[list[int], list[int]]]) -> list
 
 
 def balanced_pair(tokenizer: Any, query: str, text: str, limit: int) -> tuple[list[int], list[int]]:
-    """The tokenizer's own pair, of the tokens that Elasticsearch's rule keeps."""
+    """Return the tokenizer's own pair, of the tokens that Elasticsearch's rule keeps."""
     first, second = (tokenizer(each, add_special_tokens=False)["input_ids"] for each in (query, text))
     room = limit - tokenizer.num_special_tokens_to_add(pair=True)
     first = first[: room // 2 if len(second) > room // 2 else room - len(second)]
