@@ -71,6 +71,7 @@ BANNED: Final = (
     r"in the proxy itself",
     r"whatever happens",
     r"(?:give[ns]?|takes?) a pause",
+    r"(?:a|two) looks?\b",
     r"is told of\b",
     r"what there is not\b",
 )
