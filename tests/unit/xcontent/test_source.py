@@ -1,4 +1,4 @@
-"""JSON with positions: it is read as Elasticsearch reads it, parts keep their bytes, and errors name places."""
+"""JSON with positions: it reads what Elasticsearch reads, parts keep their bytes, and errors say where."""
 
 import json
 from typing import Any
