@@ -6,7 +6,7 @@ import click
 
 from testbed.errors import TestbedError
 from testbed.progress import Reporter
-from testbed.signals import end_on_sigterm, wait_for_interrupt
+from testbed.signals import end_on_signals, wait_for_interrupt
 from testbed.source import choose
 
 
@@ -23,7 +23,7 @@ def main(version: str | None, prepare: bool) -> None:
     with a JDK, Elastic's download. ES_SOURCE=docker, maven or download selects one of the last three.
     Downloads are kept in .cache, or in TESTBED_CACHE.
     """
-    end_on_sigterm()
+    end_on_signals()
     reporter = Reporter()
     try:
         source = choose(version)

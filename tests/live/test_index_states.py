@@ -46,7 +46,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def refusals(proxy: Watched) -> list[InferenceFailedError]:
-    """Of a read and of a write."""
+    """Return what a read and a write are refused with."""
     return [await refusal(proxy.store.refresh()), await refusal(proxy.store.create(endpoint("b")))]
 
 

@@ -118,7 +118,7 @@ def _service_names() -> set[str]:
 async def endpoints_over(
     engine: Engine, settings: Settings, remote: RemoteSettings | None = None
 ) -> AsyncIterator[Endpoints]:
-    """As the application makes them, but for the store."""
+    """Make endpoints as the application does, but for the store."""
     client = RemoteClient(remote or RemoteSettings())
     models = LocalModels(settings.models)
     services = load_services(ServiceContext(engine, models, 30.0, client))
@@ -166,7 +166,7 @@ async def test_a_remote_service(example: Example, elasticsearch: RunningElastics
 
 
 def _at_double(body: Mapping[str, Any], url: str) -> bytes:
-    """The request with the double in the vendor's place, and keys that it knows."""
+    """Put the double in the vendor's place, with keys that it knows."""
     secrets: Mapping[str, Callable[[], str]] = {
         "<api key>": lambda: wires.KEY,
         "<access key>": lambda: "AKIDEXAMPLE",

@@ -30,13 +30,13 @@ class LoadedModels:
     """The part of an engine that is about loading, where every model is loaded."""
 
     def demand(self, model: str, holder: str, demand: Demand) -> None:
-        """It is there."""
+        """Do nothing: the model is there."""
 
     def release(self, model: str, holder: str) -> None:
-        """It stays there."""
+        """Do nothing: the model stays there."""
 
     async def wait_ready(self, model: str, deadline: float | None = None) -> None:
-        """It is there already."""
+        """Return: the model is there already."""
 
 
 class Limited(ElasticsearchService):
@@ -66,7 +66,7 @@ class MemoryStore:
         return self._kept
 
     async def refresh(self) -> None:
-        """It is always fresh."""
+        """Do nothing: the store is always fresh."""
 
     async def create(self, config: EndpointConfig) -> None:
         if config.inference_id in self._kept:
@@ -101,7 +101,7 @@ def local_endpoints(
     top_n: int | None = None,
     store: EndpointStore | None = None,
 ) -> Endpoints:
-    """The endpoints of the settings.
+    """Return the endpoints of the settings.
 
     Args:
         engine: Anything with the methods of an `Engine` that endpoints use.

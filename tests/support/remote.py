@@ -69,13 +69,13 @@ class Remote:
         service_settings: Mapping[str, Any],
         task_settings: Mapping[str, Any] | None = None,
     ) -> Endpoint:
-        """As after `PUT _inference/rerank/mine`."""
+        """Return the endpoint that there is after `PUT _inference/rerank/mine`."""
         found = self.services[service]
         config = found.parse("mine", service_settings, task_settings or {})
         return Endpoint(config, found.open(config), found.top_n(config), found.window_words(config))
 
     def deadline(self, seconds: float = TIMEOUT_S) -> Deadline:
-        """Late, on either clock."""
+        """Return a late deadline, on either clock."""
         late = Deadline.of_setting("search.timeout_s", seconds)
         return replace(late, at=max(late.at, self.clock.now() + seconds))
 
@@ -87,7 +87,7 @@ class Remote:
 async def remote_case(
     case: Case, timeout_s: float = TIMEOUT_S, **settings: Any
 ) -> AsyncIterator[tuple[Remote, Vendor, Endpoint]]:
-    """The endpoint of a case, its server running.
+    """Serve a case, and yield its endpoint.
 
     Args:
         settings: Of the section `remote`.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
+import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 from prometheus_client import CollectorRegistry
 
@@ -34,6 +35,8 @@ from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 TWO_STAGES: Final = "search_type=query_then_fetch"
 """The default, spelt out: it changes nothing for a client but makes the proxy use a point in time."""
+BOTH_PATHS: Final = pytest.mark.parametrize("path", ["", TWO_STAGES], ids=["one search", "point in time"])
+"""Each search by its own way, and by the one through a point in time."""
 
 
 class NumberAtTheEnd(LoadedModels):

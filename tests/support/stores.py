@@ -35,7 +35,7 @@ ODD_IDS = (
 
 
 def endpoint(inference_id: str, *, top_n: int | None = None, **secrets: Any) -> EndpointConfig:
-    """One as a service would have parsed it."""
+    """Return an endpoint as a service would have parsed it."""
     return EndpointConfig(
         inference_id=inference_id,
         service="cohere",

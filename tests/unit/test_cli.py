@@ -119,7 +119,7 @@ def test_bad_variables_end_with_2() -> None:
 
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_each_fault_has_a_line(tmp_path: Path, command: str) -> None:
-    """Faults of values come first; the files and services they name are only checked if all values are valid."""
+    """Faults of values come first; the files they name are only checked if all values are valid."""
     path = tmp_path / "settings.yaml"
     path.write_text("lisen: x\nengine: {threads: many}\n")
     result = run(command, "--config", str(path), environ={"RERANK_PROXY_EDG__MAX_BODY": "1MiB"})

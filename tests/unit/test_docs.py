@@ -188,7 +188,7 @@ def test_tests_that_the_pages_name_exist(page: Path) -> None:
 
 
 def test_files_that_the_pages_name_exist() -> None:
-    named = re.compile(r"`((?:proxy|demo|testbed|tests|config|deploy|docs|benchmarks)/[\w./-]*)`")
+    named = re.compile(r"`((?:proxy|demo|testbed|tests|config|deploy|docs|benchmarks|examples)/[\w./-]*)`")
     for page in PAGES:
         for path in named.findall(read(page)):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
@@ -235,9 +235,11 @@ _REGISTRIES = [
 
 
 def test_no_package_registry_is_named() -> None:
-    """Whoever installs this may use a mirror: which one is their machine's setting."""
-    text_files = ("*.md", "*.toml", "*.txt", "*.yaml", "*.py", "Makefile", "Dockerfile", ".dockerignore")
-    folders = ("proxy", "demo", "testbed", "tests", "config", "deploy", "docs", "benchmarks", "requirements")
+    """An installer may use a mirror: which one is a setting of its machine."""
+    endings = ["md", "toml", "txt", "yaml", "yml", "py", "json", "xml", "mod"]
+    text_files = (*(f"*.{ending}" for ending in endings), "Makefile", "Dockerfile", ".dockerignore")
+    folders = ["proxy", "demo", "testbed", "tests", "config", "deploy", "docs", "benchmarks", "examples"]
+    folders += ["requirements", ".github"]
     files = [file for name in text_files for file in ROOT.glob(name)]
     files += [file for folder in folders for name in text_files for file in (ROOT / folder).rglob(name)]
     assert len(files) > 100

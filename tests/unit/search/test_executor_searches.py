@@ -19,7 +19,7 @@ from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.params import parse_params
 from tests.support.endpoints import local_endpoints
 from tests.support.retrievers import linear, pinned, rrf
-from tests.support.search_app import ENDPOINT, TWO_STAGES, NumberAtTheEnd
+from tests.support.search_app import BOTH_PATHS, ENDPOINT, TWO_STAGES, NumberAtTheEnd
 from tests.support.searches import STANDARD, reranking
 from tests.unit.search.doubles import ScriptedUpstream, hit, refused
 
@@ -102,7 +102,6 @@ class Searching:
 
 EVALUATED: Final = frozenset({"linear", "pinned", "rrf"})
 IN_PIT: Final = ["POST /films/_pit", "POST /_search", "POST /_search", "DELETE /_pit"]
-BOTH_PATHS: Final = pytest.mark.parametrize("path", ["", TWO_STAGES], ids=["one search", "point in time"])
 
 
 def ids(answer: SearchAnswer) -> list[str]:

@@ -10,12 +10,13 @@ from itertools import chain, repeat
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.ranking import RerankInput
+from tests.support.examples import examples
 from tests.support.processor_time import spending
 from tests.support.remote import Remote
 from tests.support.vendors import CASES, Asked, Case
@@ -279,7 +280,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES | st.binary(max_size=20), max_size=12))
-@settings(max_examples=300)
+@examples(4)
 async def test_any_bytes_are_an_answer_or_a_failure(pieces: list[bytes]) -> None:
     case = next(case for case in CASES if case.name == "cohere")
     async with calling(case) as (remote, vendor, endpoint):
