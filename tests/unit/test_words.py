@@ -112,7 +112,7 @@ NOUNS_AND_ADJECTIVES: Final = frozenset(
 OPENERS: Final = CLAUSE_OPENERS | PRONOUNS_AND_NUMERALS | PREPOSITIONS | SECTIONS | NOUNS_AND_ADJECTIVES
 """First words of docstrings that are not verbs; add those that come up."""
 
-_CODE: Final = ("proxy", "demo", "testbed", "benchmarks")
+_CODE: Final = ("proxy", "demo", "examples", "testbed", "benchmarks")
 _BANNED: Final = re.compile(
     r"(?<![\w-])(?:" + "|".join(each.replace(" ", r"\s+(?:#\s*)?") for each in BANNED) + ")", re.IGNORECASE
 )
