@@ -112,3 +112,17 @@ def clean_environ() -> Mapping[str, str]:
     """Return this process's environment less what would slow other programs down or lead them elsewhere."""
     unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "ES_URL")
     return {name: value for name, value in os.environ.items() if name not in unwanted}
+
+
+def packages(*requirements: str) -> Environment:
+    """Return an environment with these packages, without what they depend on; for `PYTHONPATH`.
+
+    Args:
+        requirements: With a version each.
+    """
+
+    def fill(directory: Path) -> None:
+        where = ("--python", sys.executable, "--target", directory)
+        install(uv(), "pip", "install", "--quiet", "--no-deps", *where, *requirements)
+
+    return Environment("+".join(requirements), "\n".join((sys.version, *requirements)), fill)

@@ -11,10 +11,8 @@ import yaml
 from rerank_proxy.engine import Engine
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import Deployment, LocalModels
-from rerank_proxy.inference.remote import RemoteClient
 from rerank_proxy.inference.service import ServiceContext
 from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
-from rerank_proxy.settings import RemoteSettings
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.endpoints import MemoryStore
@@ -359,7 +357,7 @@ class Uploaded:
 async def test_an_id_may_not_be_a_deployments(elasticsearch: RunningElasticsearch) -> None:
     models = LocalModels({}, Uploaded())
     engine = cast("Engine", NumberAtTheEnd())
-    service = ElasticsearchService(ServiceContext(engine, models, 30.0, RemoteClient(RemoteSettings())))
+    service = ElasticsearchService(ServiceContext(engine=engine, models=models))
     endpoints = Endpoints({service.name: service}, [], MemoryStore())
     attached = {"service": "elasticsearch", "service_settings": {"deployment_id": "started"}}
     async with search_app(elasticsearch.url, endpoints=endpoints) as app:

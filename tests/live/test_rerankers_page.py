@@ -15,9 +15,9 @@ import yaml
 from rerank_proxy.engine import Engine
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import fixed_endpoints
-from rerank_proxy.inference.remote import RemoteClient
-from rerank_proxy.inference.service import ServiceContext
+from rerank_proxy.inference.preconfigured import preconfigured_endpoints
+from rerank_proxy.inference.remote.client import RemoteClient
+from rerank_proxy.inference.remote.vendor import RemoteContext
 from rerank_proxy.inference.services import load_services
 from rerank_proxy.search.ranks.scores import normalize
 from rerank_proxy.settings import RemoteSettings, Settings
@@ -121,8 +121,8 @@ async def endpoints_over(
     """Make endpoints as the application does, but for the store."""
     client = RemoteClient(remote or RemoteSettings())
     models = LocalModels(settings.models)
-    services = load_services(ServiceContext(engine, models, 30.0, client))
-    fixed = fixed_endpoints(services, settings.endpoints, models)
+    services = load_services(RemoteContext(engine=engine, models=models, remote=client, timeout_s=30.0))
+    fixed = preconfigured_endpoints(services, settings.endpoints, models)
     try:
         yield Endpoints(services, fixed, MemoryStore())
     finally:

@@ -23,7 +23,7 @@ from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Reranked
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.settings import SearchSettings, Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
 from rerank_proxy.upstream.client import UpstreamClient
@@ -195,7 +195,7 @@ async def search_app(
     if endpoints is None:
         endpoints = local_endpoints(settings.endpoints, engine, limits.timeout_s, top_n, MemoryStore())
     await endpoints.start()
-    scorer = Scorer(
+    scorer = RankPhase(
         endpoints,
         limits.timeout_s,
         allow_failures=limits.allow_rerank_failures,

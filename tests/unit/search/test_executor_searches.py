@@ -12,7 +12,7 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.observe.outcome import Applied, Evaluated, Skipped, Tree
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.request import parse_search
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.settings import EndpointSettings
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
@@ -61,7 +61,7 @@ class Searching:
         self.upstream = ScriptedUpstream(self.answer)
         self.never: set[str] = set()
         endpoints = local_endpoints({ENDPOINT: EndpointSettings(model="m")}, self.engine, scores_s)
-        scorer = Scorer(endpoints, scores_s, allow_failures=allow)
+        scorer = RankPhase(endpoints, scores_s, allow_failures=allow)
         self.executor = Executor(scorer, deadline_s, heed_timeout=heed)
         self.headers: list[list[tuple[str, str]]] = []
 
