@@ -243,7 +243,7 @@ class TestKeepAlive:
 
 
 class TestOwner:
-    async def test_nobody_else_finds_it(self, app: SearchApp, crimes: str) -> None:
+    async def test_no_other_caller_finds_it(self, app: SearchApp, crimes: str) -> None:
         mine = await submit(app, crimes, f"{LONG}&{KEEP}", headers=ME)
         search = mine.json()["id"]
         for headers in (YOU, {}, {**ME, "es-security-runas-user": "you"}):

@@ -202,7 +202,7 @@ async def test_who_makes_no_mistake_is_asked_nothing(app: SearchApp, index: str)
     assert not any("size=-1" in target for target in app.upstream.sent)
 
 
-async def test_what_is_no_fault_of_the_body_is_told_as_before(app: SearchApp, index: str) -> None:
+async def test_other_faults_than_those_of_the_body_are_reported_as_before(app: SearchApp, index: str) -> None:
     answer = await app.search(index, body(rescorer(), size=3), "preference=_only_nodes:nobody")
     assert answer.status == 400
     assert "no data nodes with criteria" in answer.json()["error"]["reason"]
@@ -317,7 +317,7 @@ WORDS: Final = (
 
 @pytest.mark.every_version
 @pytest.mark.parametrize("place", PLACES)
-async def test_words_that_are_no_values(
+async def test_words_that_are_not_values(
     app: SearchApp, elasticsearch: RunningElasticsearch, index: str, place: bytes
 ) -> None:
     for word in WORDS:

@@ -113,7 +113,7 @@ class TestUpstream:
         [b"", b"<html>", b"[]", b"{}", b'{"hits":5}', b'{"hits":{"hits":[{}]}}', b'{"hits":{"hits":'],
     )
     @BOTH_PATHS
-    async def test_it_is_no_elasticsearch(self, path: str, body: bytes) -> None:
+    async def test_it_is_not_an_elasticsearch(self, path: str, body: bytes) -> None:
         """The client's request is not to blame: no 4xx."""
         serve, _ = answering(reply(200, body))
         answer = await in_front_of(serve, reranking(), path)
