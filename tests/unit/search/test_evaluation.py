@@ -324,7 +324,7 @@ class TestFailures:
         assert raised.value.reply == refused()
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"hits":{"hits":[{}]}}'])
-    async def test_what_is_no_answer_to_a_search(self, body: bytes) -> None:
+    async def test_what_is_not_an_answer_to_a_search(self, body: bytes) -> None:
         failure = await Tree({"a": Reply(200, (), body)}).failure(rrf(A))
         assert failure.status == 502
 

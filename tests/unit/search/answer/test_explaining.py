@@ -296,7 +296,7 @@ async def test_documents_of_one_id_are_told_apart_by_index() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"hits":{"hits":[{}]}}'])
-async def test_what_is_no_answer_to_a_search(body: bytes) -> None:
+async def test_what_is_not_an_answer_to_a_search(body: bytes) -> None:
     async def search(_: bytes) -> Reply:
         return Reply(200, (), body)
 
@@ -332,7 +332,7 @@ async def test_hits_that_do_not_say_which_document_they_are() -> None:
 
 
 @pytest.mark.parametrize("page", [[], [shown("1", index="others")], [{"_index": "films"}]])
-async def test_another_page_is_no_answer(page: list[Any]) -> None:
+async def test_another_page_is_not_an_answer(page: list[Any]) -> None:
     async def search(_: bytes) -> Reply:
         return answer(*page)
 

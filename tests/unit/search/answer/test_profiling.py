@@ -155,7 +155,7 @@ def test_filters_of_hits_and_of_aggregations_stand_beside_it() -> None:
     assert types == ["TermQuery", "RankDocsQuery", "TermQuery"]
 
 
-def test_where_nobody_asks_for_scores_only_the_tail_is_left() -> None:
+def test_without_a_request_for_scores_only_the_tail_is_left() -> None:
     docs = "{rank_docs:[RankDoc{_rank=1, _doc=7, _shard=0, _score=2.5}]}"
     unscored = node("ConstantScoreQuery", "ConstantScore(text:crime)", TAIL)
     (query,) = queries(profile([shard(0, unscored)], [doc(1, 2.5, lucene=7)]))

@@ -96,7 +96,7 @@ def test_the_array_of_hits_is_where_the_object_says(raw: bytes) -> None:
     assert window.docs == [RankDoc("i", "1", 0, None, 1.5, None)]
 
 
-def test_texts_that_are_no_strings_keep_their_spelling() -> None:
+def test_texts_that_are_not_strings_keep_their_spelling() -> None:
     raw = b'{"_shards":{},"hits":{"hits":[%b]}}' % b",".join(
         b'{"_index":"i","_id":"1","fields":{"n":[%b]}}' % value
         for value in (b"5.0", b"1.0E10", b"123456789012345678901234567890", b"true", b'{"a":1.10}', b"null")
@@ -135,7 +135,7 @@ def test_scores_and_sort_values_are_optional() -> None:
         b'{"_shards":{},"took":1 "hits":{"hits":[]}}',
     ],
 )
-def test_what_is_no_answer_is_refused(raw: bytes) -> None:
+def test_what_is_not_an_answer_is_refused(raw: bytes) -> None:
     with pytest.raises((ElasticsearchError, KeyError, TypeError, ValueError)):
         read_window(raw, "text")
 

@@ -82,7 +82,7 @@ def test_names_may_be_escaped_and_comments_stand_anywhere() -> None:
         RERANKER,
     ],
 )
-def test_a_mention_is_none_of_ours(body: Any) -> None:
+def test_a_mention_is_not_a_retriever(body: Any) -> None:
     assert parse_search_body(json.dumps(body).encode()) is None
 
 

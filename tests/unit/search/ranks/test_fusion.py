@@ -189,7 +189,7 @@ class TestRrf:
             ("films", 4), ("books", 5), ("films", (1 << 32) + 4),
         ]  # fmt: skip
 
-    def test_a_negative_constant_is_no_failure(self) -> None:
+    def test_a_negative_constant_is_not_a_failure(self) -> None:
         assert [doc.score for doc in fuse_rrf([ranked([0, 1])], [1.0], -1, 10)] == [math.inf, 1.0]
 
     def test_each_child_has_a_weight(self) -> None:
@@ -227,7 +227,7 @@ class TestLinear:
         other = fuse_linear(found[::-1], [1.0] * 3, ["none"] * 3, 10)[0].score
         assert (print_float(one), print_float(other)) == (b"1.7", b"1.6999999")
 
-    def test_a_score_that_is_no_number_counts_as_zero(self) -> None:
+    def test_a_score_that_is_not_a_number_counts_as_zero(self) -> None:
         found = [ranked([0, 1], [math.nan, 4.0]), ranked([0], [3.0])]
         for name in NORMALIZERS:
             assert ids(fuse_linear(found, [1.0, 0.5], [name, "none"], 10)) == (
@@ -244,7 +244,7 @@ class TestLinear:
         fused = fuse_linear([ranked([0, 1, 2], [9.0, 8.0, 1.0])], [1.0], ["minmax"], 2)
         assert [doc.score for doc in fused] == [1.0, 0.0]
 
-    def test_pinned_scores_are_no_failure(self) -> None:
+    def test_pinned_scores_are_not_a_failure(self) -> None:
         found = [ranked([0, 1], [1.7014124e38, 1.0])]
         assert [doc.score for doc in fuse_linear(found, [1.0], ["l2_norm"], 9)] == [0.0, 0.0]
         assert [doc.score for doc in fuse_linear(found, [2.0], ["none"], 9)] == [math.inf, 2.0]

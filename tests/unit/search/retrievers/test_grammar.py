@@ -120,7 +120,7 @@ class TestDepth:
         assert refused(nested(MAX_NESTED_DEPTH + 1, innermost, parent)) == TOO_DEEP
 
     @pytest.mark.parametrize("innermost", [[], "x", None, 1])
-    def test_what_is_no_object_is_no_level(self, innermost: Any) -> None:
+    def test_what_is_not_an_object_is_not_a_level(self, innermost: Any) -> None:
         assert refusal(nested(MAX_NESTED_DEPTH + 1, innermost)).type == "parsing_exception"
 
     def test_what_stands_before_it_in_the_text_comes_first(self) -> None:
@@ -175,7 +175,7 @@ class TestChildren:
             ("x_content_parse_exception", "[1:43] [standard] unknown field [querry] did you mean [query]?"),
         ]
 
-    def test_a_child_that_is_no_object(self) -> None:
+    def test_a_child_that_is_not_an_object(self) -> None:
         assert texts(refusal(reranking({"knn": [1]})["retriever"])) == [
             f"[{RERANKER}] failed to parse field [retriever]",
             "[retriever] failed to parse field [knn]",

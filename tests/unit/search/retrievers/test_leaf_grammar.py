@@ -111,7 +111,7 @@ def test_a_constructor_complains_inside_the_field_that_completes_it() -> None:
     ]
 
 
-def test_a_string_is_no_sort() -> None:
+def test_a_string_is_not_a_sort() -> None:
     assert texts(refusal({"standard": {"sort": "n"}})) == [
         "[standard] sort doesn't support values of type: VALUE_STRING"
     ]

@@ -33,7 +33,7 @@ def test_none_lacks_a_method(retriever: type[Retriever]) -> None:
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda each: each.__name__)
-def test_what_is_shared_is_no_retriever(base: type[Retriever]) -> None:
+def test_what_is_shared_is_not_a_retriever(base: type[Retriever]) -> None:
     assert inspect.isabstract(base)
 
 
