@@ -74,7 +74,7 @@ def python_command(elasticsearch: RunningElasticsearch, proxy: Serving) -> str:
 
 
 def _interpreter() -> str:
-    """Return the one that has elasticsearch-py; short where it lies below the current directory, as `.venv` does."""
+    """Return the interpreter that has elasticsearch-py: a short path where it lies below the current directory."""
     path, here = Path(sys.executable), Path.cwd()
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
