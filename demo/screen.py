@@ -74,7 +74,7 @@ def python_command(elasticsearch: RunningElasticsearch, proxy: Serving) -> str:
 
 
 def _interpreter() -> str:
-    """Return the interpreter that has elasticsearch-py: a short path where it lies below the current directory."""
+    """Return the interpreter that has elasticsearch-py, relative to the current directory if it is below."""
     path, here = Path(sys.executable), Path.cwd()
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
