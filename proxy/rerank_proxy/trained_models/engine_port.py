@@ -45,7 +45,7 @@ class ModelEngine(Protocol):
         """Load a model unless it is loaded; raises as `rerank`."""
 
     async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
-        """Raw relevance scores, as `rerank_proxy.engine.Engine.rerank`."""
+        """Score texts, as `rerank_proxy.engine.Engine.scores` does."""
 
 
 class EngineModels:
