@@ -11,7 +11,7 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.evaluation import Evaluation
 from rerank_proxy.search.rank_phase import Scorer
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
-from rerank_proxy.search.retrievers.retriever import Found
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever
 from rerank_proxy.search.run import InnerBytes, Run
 from rerank_proxy.settings import EndpointSettings
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
@@ -56,7 +56,7 @@ class Tree:
         answer = self.answers[looked_for(body)]
         return answer if isinstance(answer, Reply) else answer()
 
-    async def evaluate(self, tree: Any) -> Found:
+    async def evaluate(self, tree: Any) -> EvaluatedRetriever:
         run = Run(request(reranking()), self.upstream, InnerBytes(0), deadline=LATE, scores_by=LATE)
         retriever = read(tree)
         assert isinstance(retriever, CompoundRetriever)
@@ -84,7 +84,7 @@ def looked_for(body: Any) -> str:
     return "ranked"
 
 
-def ranked(root: Found) -> list[tuple[str, float]]:
+def ranked(root: EvaluatedRetriever) -> list[tuple[str, float]]:
     return [(doc.id, doc.score) for doc in root.docs]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from rerank_proxy.errors import ElasticsearchError, error
-from rerank_proxy.search.parse_faults import MAX_QUESTIONS, find_parse_fault, may_be_parse_fault
+from rerank_proxy.search.parse_faults import MAX_PROBES, find_parse_fault, may_be_parse_fault
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.positions import line_column
@@ -238,7 +238,7 @@ async def test_beside_the_retriever_and_in_it(body: JSON, in_tree: bool) -> None
         ({"size": 3, **reranking(BAD)}, 2),
         ({"retriever": rrf(*[SORT] * 3)}, 1),
         ({"retriever": rrf(*[{"standard": {"sort": ["n"]}}] * 3)}, 3),
-        ({"retriever": rrf(*[{"standard": {"sort": ["n"]}}] * 40), "size": 1}, MAX_QUESTIONS + 1),
+        ({"retriever": rrf(*[{"standard": {"sort": ["n"]}}] * 40), "size": 1}, MAX_PROBES + 1),
         ({"retriever": rrf(*[STANDARD] * 40)}, 1),
     ],
 )
@@ -310,7 +310,7 @@ async def test_all_that_an_error_holds_is_kept() -> None:
 
 @pytest.mark.parametrize("character", ["a", "é", "\U0001f511", "\x7f"])
 async def test_the_text_that_errors_quote_is_the_clients(character: str) -> None:
-    """The tokenizer quotes how the text begins, which in a question is not what the client wrote."""
+    """The tokenizer quotes how the text begins, which in a probe is not what the client wrote."""
 
     class Quoting(Parser):
         async def request(self, method: str, target: str, body: bytes) -> Reply:

@@ -27,7 +27,7 @@ def test_searches_beside_each_other_and_beside_scores() -> None:
     clock.time += 8
     with timings.scoring():
         clock.time += 16
-    assert (timings.upstream.seconds, timings.scores.seconds, timings.others.seconds) == (7, 18, 23)
+    assert (timings.upstream.seconds, timings.scores.seconds, timings.waiting.seconds) == (7, 18, 23)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["search", "score", "end"]), st.integers(0, 9)), max_size=40))
@@ -51,4 +51,4 @@ def test_the_sums_are_those_of_the_moments(steps: list[tuple[str, int]]) -> None
     for _, each in under_way:
         each.__exit__(None, None, None)
     assert (timings.upstream.seconds, timings.scores.seconds) == (expected["search"], expected["score"])
-    assert timings.others.seconds == expected["any"]
+    assert timings.waiting.seconds == expected["any"]

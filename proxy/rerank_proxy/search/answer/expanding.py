@@ -8,7 +8,7 @@ from typing import Final
 
 from rerank_proxy.errors import Cause, ElasticsearchError, validation_error
 from rerank_proxy.search.language.request import SearchRequest
-from rerank_proxy.search.language.validation import expansion_complaints
+from rerank_proxy.search.language.validation import inner_hits_failures
 from rerank_proxy.search.run import AN_INNER_SEARCH
 from rerank_proxy.upstream.protocol import reading
 from rerank_proxy.xcontent.splicing import elements, members
@@ -16,22 +16,22 @@ from rerank_proxy.xcontent.splicing import elements, members
 _PHASE: Final = {"phase": "expand", "grouped": True, "failed_shards": []}
 
 
-def complaints_of_expansion(request: SearchRequest) -> list[str]:
+def expansion_failures(request: SearchRequest) -> list[str]:
     """What is wrong with the searches that would expand one hit; nothing where none is expanded."""
-    collapse = request.others.get("collapse")
-    complaints = [] if collapse is None else expansion_complaints(request.params)
-    if collapse is None or not complaints:
+    collapse = request.opaque_members.get("collapse")
+    failures = [] if collapse is None else inner_hits_failures(request.params)
+    if collapse is None or not failures:
         return []
     inner_hits = members(collapse).get("inner_hits", b"[]")
     kinds = len(elements(inner_hits)) if inner_hits.startswith(b"[") else 1
-    return complaints * kinds
+    return failures * kinds
 
 
-def check_expanded(complaints: list[str], answer: bytes) -> None:
+def check_expanded(failures: list[str], answer: bytes) -> None:
     """Refuse hits that native cannot expand.
 
     Args:
-        complaints: For each of them.
+        failures: For each of them.
         answer: Of the final search.
 
     Raises:
@@ -40,6 +40,6 @@ def check_expanded(complaints: list[str], answer: bytes) -> None:
     with reading(AN_INNER_SEARCH):
         hits = len(elements(members(members(answer)["hits"])["hits"]))
     if hits:
-        inner = validation_error(complaints * hits).cause
+        inner = validation_error(failures * hits).cause
         cause = Cause("search_phase_execution_exception", "failed to expand hits", _PHASE, caused_by=inner)
         raise ElasticsearchError(400, cause)

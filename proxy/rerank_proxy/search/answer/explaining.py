@@ -10,7 +10,14 @@ from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers import explanations
 from rerank_proxy.search.retrievers.explanations import SUM, Detail, Explanation
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Hit, Key, LeafRetriever, Windows
+from rerank_proxy.search.retrievers.retriever import (
+    EvaluatedRetriever,
+    ExplainedRetriever,
+    Hit,
+    Key,
+    LeafRetriever,
+    Windows,
+)
 from rerank_proxy.search.run import AN_INNER_SEARCH, InnerSearch, Run
 from rerank_proxy.upstream.protocol import Reply, reading
 from rerank_proxy.xcontent.splicing import Printer, elements, members, text
@@ -19,7 +26,13 @@ _NESTED: Final = b"FieldExistsQuery [field=_primary_term]"
 
 
 async def explained(
-    hits: bytes, root: Found, run: Run, pit: bytes, search: InnerSearch, printer: Printer, final: bytes
+    hits: bytes,
+    root: EvaluatedRetriever,
+    run: Run,
+    pit: bytes,
+    search: InnerSearch,
+    printer: Printer,
+    final: bytes,
 ) -> bytes:
     """The `hits` object of the final answer with native's explanations in it.
 
@@ -31,8 +44,8 @@ async def explained(
     with reading(AN_INNER_SEARCH):
         outer, shown = await offload(len(hits), _page, hits)
     keys = await _keys(shown, final, search)
-    docs = await offload(docs_size(root.docs), _told_of, root.docs, set(keys))
-    boosts = await _boosts(run.request.others.get("indices_boost"), docs, pit, search)
+    docs = await offload(docs_size(root.docs), _docs_to_explain, root.docs, set(keys))
+    boosts = await _boosts(run.request.opaque_members.get("indices_boost"), docs, pit, search)
     groups: dict[float, list[RankDoc]] = {}
     for doc in docs:
         groups.setdefault(boosts.get(doc.index, 1.0), []).append(doc)
@@ -65,7 +78,7 @@ def _matching(answers: Sequence[Reply]) -> Mapping[Key, Hit]:
     return {_key(hit): {**hit, "_explanation": own} for hit, own in told if own is not None}
 
 
-def _told_of(ranked: Sequence[RankDoc], page: Set[Key]) -> Sequence[RankDoc]:
+def _docs_to_explain(ranked: Sequence[RankDoc], page: Set[Key]) -> Sequence[RankDoc]:
     """The ranked documents of a page; all of them where it has a document that is not ranked, of which native
     tells how many of the ranked ones are on its shard.
     """
@@ -105,7 +118,7 @@ def _hits(answer: Reply) -> Sequence[Hit]:
 
 
 def _explain_hits(
-    tree: Explained,
+    tree: ExplainedRetriever,
     boosts: Mapping[str, float],
     shown: Sequence[tuple[Key, Hit]],
     windows: Windows,
@@ -120,13 +133,13 @@ def _explain_hits(
 
 
 async def _explain_leaves(
-    found: Found, explain: Callable[[bytes], Coroutine[Any, Any, Mapping[Key, Hit]]]
-) -> Explained:
+    found: EvaluatedRetriever, explain: Callable[[bytes], Coroutine[Any, Any, Mapping[Key, Hit]]]
+) -> ExplainedRetriever:
     if isinstance(found.retriever, LeafRetriever):
         query = found.retriever.explainable(found.docs)
-        return Explained(found, (), {} if query is None else await explain(query))
+        return ExplainedRetriever(found, (), {} if query is None else await explain(query))
     children = await side_by_side(_explain_leaves(each, explain) for each in found.children)
-    return Explained(found, children, {})
+    return ExplainedRetriever(found, children, {})
 
 
 def _rescoring(explanation: bytes) -> bytes | None:
@@ -146,7 +159,7 @@ def _key(hit: Hit) -> Key:
 
 
 def _of_hit(
-    root: Explained,
+    root: ExplainedRetriever,
     detail: Detail | None,
     hit: Hit,
     shards: Mapping[bytes, Sequence[RankDoc]],
@@ -162,7 +175,7 @@ def _of_hit(
     return detail
 
 
-def _shards(root: Explained, shown: Sequence[tuple[Key, Hit]]) -> Mapping[bytes, Sequence[RankDoc]]:
+def _shards(root: ExplainedRetriever, shown: Sequence[tuple[Key, Hit]]) -> Mapping[bytes, Sequence[RankDoc]]:
     """The ranked documents of each shard, by its printed name."""
     hits = [(key, hit) for node in root.all() for key, hit in node.hits.items()]
     names = {key: hit["_shard"] for key, hit in [*hits, *shown]}

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rerank_proxy.search.answer import rank_docs
 from rerank_proxy.search.ranks.ranking import RankDoc
-from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever, Windows
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, LeafRetriever, Windows
 from rerank_proxy.search.run import Run
 from rerank_proxy.xcontent.splicing import Printer, elements, members, text
 
@@ -18,7 +18,7 @@ _NESTED: Final = " #FieldExistsQuery [field=_primary_term]"
 """How the query ends where the mapping has nested documents."""
 
 
-def profiled(profile: bytes, root: Found, run: Run, printer: Printer) -> bytes:
+def profiled(profile: bytes, root: EvaluatedRetriever, run: Run, printer: Printer) -> bytes:
     """The `profile` object of the final answer.
 
     Native profiles only the final search, whose query it calls ``RankDocsQuery``. Beside its `shards` the
@@ -29,7 +29,7 @@ def profiled(profile: bytes, root: Found, run: Run, printer: Printer) -> bytes:
     """
     sections = members(profile)
     shards = [members(shard) for shard in elements(sections["shards"])]
-    place = 1 if "post_filter" in run.request.others else 0
+    place = 1 if "post_filter" in run.request.opaque_members else 0
     order = sorted(range(len(shards)), key=lambda at: _shard_order(shards[at]))
     for index, at in enumerate(order):
         native = _Native(root, index, run.windows)
@@ -108,7 +108,7 @@ class _Native:
     that keeps nested documents out, and one that says that no score is needed; then only the tail stays.
     """
 
-    def __init__(self, root: Found, shard: int, windows: Windows) -> None:
+    def __init__(self, root: EvaluatedRetriever, shard: int, windows: Windows) -> None:
         found = [each for each in root.all() if _stands_for_its_results(each)]
         docs = [_on_shard(each, shard) for each in (root, *found)]
         self._ranked = bool(docs[0])
@@ -154,12 +154,12 @@ class _Native:
         return replace(query, description=description, children=children)
 
 
-def _stands_for_its_results(found: Found) -> bool:
+def _stands_for_its_results(found: EvaluatedRetriever) -> bool:
     leaf = found.retriever
     return isinstance(leaf, LeafRetriever) and leaf.stands_for_its_results
 
 
-def _on_shard(found: Found, shard: int) -> Sequence[RankDoc]:
+def _on_shard(found: EvaluatedRetriever, shard: int) -> Sequence[RankDoc]:
     return [doc for doc in found.docs if (doc.shard_doc or 0) >> 32 == shard]
 
 

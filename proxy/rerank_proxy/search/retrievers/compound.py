@@ -9,10 +9,10 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.ranks.ranking import RankDoc, searched
 from rerank_proxy.search.ranks.scores import MIN_VALUE
 from rerank_proxy.search.retrievers.ports import Evaluator
-from rerank_proxy.search.retrievers.retriever import Found, IndexGroup, Retriever
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, IndexGroup, Retriever
 
 DEFAULT_RANK_WINDOW_SIZE: Final = 10
-ABSENT_SIZE: Final = -1
+UNSET_SIZE: Final = -1
 """What native compares where no `size` is given."""
 
 
@@ -43,7 +43,7 @@ class CompoundRetriever(Retriever):
 
     def failures(self, size: int | None, *, scrolls: bool) -> Iterator[str]:
         """Yield as ``CompoundRetrieverBuilder#validate`` does."""
-        yield from self._window_failures(ABSENT_SIZE if size is None else size, scrolls)
+        yield from self._window_failures(UNSET_SIZE if size is None else size, scrolls)
         for child in self.children:
             yield from child.failures(size, scrolls=scrolls)
             if self.SEES_WINDOWS_BELOW and isinstance(child, CompoundRetriever):
@@ -133,8 +133,8 @@ class CompoundRetriever(Retriever):
         return None
 
     async def take(
-        self, found: Found, docs: Sequence[RankDoc], evaluator: Evaluator
-    ) -> tuple[Found, Sequence[RankDoc]]:
+        self, found: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
+    ) -> tuple[EvaluatedRetriever, Sequence[RankDoc]]:
         """Return what a child found, and which of that takes part in the list.
 
         Args:

@@ -14,7 +14,7 @@ from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, Wr
 from rerank_proxy.search.retrievers.explanations import Detail
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, each_level
 from rerank_proxy.search.retrievers.ports import Evaluator
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, ExplainedRetriever, Key
 from rerank_proxy.xcontent.object_parser import FLOAT, INT, STR, Field, java_float, parse_object
 from rerank_proxy.xcontent.source import Node
 
@@ -85,8 +85,8 @@ class DiversifyRetriever(WrappingRetriever):
         return {**clauses, "track_scores": b"true"}
 
     async def take(
-        self, found: Found, docs: Sequence[RankDoc], evaluator: Evaluator
-    ) -> tuple[Found, Sequence[RankDoc]]:
+        self, found: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
+    ) -> tuple[EvaluatedRetriever, Sequence[RankDoc]]:
         vectors = await evaluator.vectors(docs, self.field)
         numbers = sum(len(vector or ()) for vector in vectors)
         share = self.lambda_ or 0.0
@@ -96,15 +96,15 @@ class DiversifyRetriever(WrappingRetriever):
             raise ChildFailedError(self.TYPE, illegal_argument(str(failure))) from None
         return found, kept
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
         """Return what a retriever says that has nothing of its own to say, by the rank in the child's
         list.
         """
-        (child,) = told.children
-        return told.rank_doc(key, boost, at=child)
+        (child,) = explained.children
+        return explained.rank_doc(key, boost, at=child)
 
 
 def _check(values: Mapping[str, Any]) -> str | None:

@@ -17,7 +17,7 @@ from rerank_proxy.errors import illegal_argument
 from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, CompoundRetriever
 from rerank_proxy.search.retrievers.grammar import base
 from rerank_proxy.search.retrievers.queries import to_json
-from rerank_proxy.search.retrievers.retriever import Found, IndexGroup, Retriever
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, IndexGroup, Retriever
 from rerank_proxy.search.retrievers.standard import StandardRetriever
 from rerank_proxy.xcontent.object_parser import java_number
 
@@ -120,7 +120,7 @@ class FusingRetriever(CompoundRetriever):
         leaf = StandardRetriever(query=to_json(query), filters=filters)
         return Component(retriever=leaf, weight=weight, normalizer=self.default_normalizer)
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
 

@@ -20,7 +20,12 @@ from rerank_proxy.search.retrievers.queries import (
     to_json,
     to_object,
 )
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key, LeafRetriever
+from rerank_proxy.search.retrievers.retriever import (
+    EvaluatedRetriever,
+    ExplainedRetriever,
+    Key,
+    LeafRetriever,
+)
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.object_parser import FLOAT, INT, STR, Field, parse_object
 from rerank_proxy.xcontent.source import Node
@@ -91,7 +96,7 @@ class KnnRetriever(LeafRetriever):
     def one_search_clauses(self) -> Sequence[bytes] | None:
         return [*self.filters, *self.section.values()]
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         """Return what it returned, with its filters' names (``#topDocsQuery``)."""
         clauses = {"must": array([rank_docs(found.docs)])}
         if self.filters:
@@ -105,12 +110,12 @@ class KnnRetriever(LeafRetriever):
         found = query("constant_score", {"filter": any_of(docs)})
         return boolean({"must": array([found]), "filter": array(self.filters)})
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        doc = told.doc(key)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        doc = explained.doc(key)
         if doc is None:
             return None
-        explanation = told.rank_doc(key, boost, details=[self._of_vector(doc, boost)])
-        filters = _of_filters(told.hits[key]["_explanation"]) if key in told.hits else ()
+        explanation = explained.rank_doc(key, boost, details=[self._of_vector(doc, boost)])
+        filters = _of_filters(explained.hits[key]["_explanation"]) if key in explained.hits else ()
         if explanation is None or not filters:
             return explanation
         return Explanation(doc.score, SUM, (explanation, *filters))

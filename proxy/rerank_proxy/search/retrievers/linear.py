@@ -18,7 +18,7 @@ from rerank_proxy.search.retrievers.fusing import (
     fusing_values,
 )
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, each_level
-from rerank_proxy.search.retrievers.retriever import Explained, Key
+from rerank_proxy.search.retrievers.retriever import ExplainedRetriever, Key
 from rerank_proxy.xcontent import object_parser
 from rerank_proxy.xcontent.object_parser import (
     FLOAT,
@@ -81,20 +81,20 @@ class LinearRetriever(FusingRetriever):
     def _normalizers(self) -> list[str]:
         return [component.normalizer for component in self.components]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        doc = told.doc(key)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        doc = explained.doc(key)
         if doc is None:
             return None
-        if told.normalized is None:
-            told.normalized = self._normalized(told)
+        if explained.normalized is None:
+            explained.normalized = self._normalized(explained)
         scores = []
-        for normalized, child in zip(told.normalized, told.children, strict=True):
+        for normalized, child in zip(explained.normalized, explained.children, strict=True):
             rank = child.rank(key, len(normalized))
             scores.append(0.0 if rank is None else float(normalized[rank - 1]))
-        return linear(doc.score, self.weights, self._normalizers, scores, told.sources(key, boost))
+        return linear(doc.score, self.weights, self._normalizers, scores, explained.sources(key, boost))
 
-    def _normalized(self, told: Explained) -> Sequence[Float32s]:
-        children = zip(told.children, self._normalizers, strict=True)
+    def _normalized(self, explained: ExplainedRetriever) -> Sequence[Float32s]:
+        children = zip(explained.children, self._normalizers, strict=True)
         return [
             normalize_list(child.found.first(self.rank_window_size), normalizer)
             for child, normalizer in children

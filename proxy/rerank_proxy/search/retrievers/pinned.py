@@ -14,7 +14,7 @@ from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, Wr
 from rerank_proxy.search.retrievers.explanations import Detail, pinned
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level, in_parsing_error
 from rerank_proxy.search.retrievers.queries import array, boolean, ids, of_index, query
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, ExplainedRetriever, Key
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.object_parser import INT, STR, STRS, Field, objects, parse_object
 from rerank_proxy.xcontent.source import Node
@@ -104,11 +104,11 @@ class PinnedRetriever(WrappingRetriever):
     def searched_again(self, found: Sequence[RankDoc], taken: Sequence[RankDoc]) -> Sequence[RankDoc] | None:
         return [doc.scored(capped(doc.score)) for doc in found]
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*(doc.query() for doc in self.docs), *below]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        doc, explanation = told.doc(key), told.rank_doc(key, boost)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        doc, explanation = explained.doc(key), explained.rank_doc(key, boost)
         if doc is None or explanation is None or doc.score <= MAX_ORGANIC_SCORE:
             return explanation
         return pinned(doc.score, explanation)

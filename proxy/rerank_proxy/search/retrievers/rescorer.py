@@ -10,7 +10,7 @@ from rerank_proxy.search.retrievers.compound import WrappingRetriever
 from rerank_proxy.search.retrievers.explanations import Detail
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level, in_parsing_error
 from rerank_proxy.search.retrievers.queries import array
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, ExplainedRetriever, Key
 from rerank_proxy.xcontent.object_parser import Field, parse_object
 from rerank_proxy.xcontent.source import Node
 
@@ -45,11 +45,11 @@ class RescorerRetriever(WrappingRetriever):
         """Return all of them: a shard may rescore documents into the window."""
         return found if taken else None
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        return told.rank_doc(key, boost)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        return explained.rank_doc(key, boost)
 
 
 def _check(values: Mapping[str, Any]) -> str | None:

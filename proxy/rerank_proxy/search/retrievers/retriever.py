@@ -178,7 +178,7 @@ class Retriever(ABC):
     # 4. The final search
 
     @abstractmethod
-    def matches(self, found: "Found", below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, found: "EvaluatedRetriever", below: Sequence[bytes]) -> list[bytes]:
         """Return the queries for all documents that it stands for (``RetrieverBuilder#topDocsQuery``).
 
         Args:
@@ -189,7 +189,7 @@ class Retriever(ABC):
     # 5. Explaining
 
     @abstractmethod
-    def explain(self, told: "Explained", key: Key, boost: float) -> Detail | None:
+    def explain(self, explained: "ExplainedRetriever", key: Key, boost: float) -> Detail | None:
         """Return what it says of a document; None where it did not find it.
 
         Args:
@@ -263,7 +263,7 @@ class LeafRetriever(Retriever):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EvaluatedRetriever:
     """A retriever, evaluated.
 
     Attributes:
@@ -273,9 +273,9 @@ class Found:
 
     retriever: Retriever
     docs: Sequence[RankDoc] = ()
-    children: "tuple[Found, ...]" = ()
+    children: "tuple[EvaluatedRetriever, ...]" = ()
 
-    def all(self) -> Iterator["Found"]:
+    def all(self) -> Iterator["EvaluatedRetriever"]:
         """Yield it and all below it."""
         yield self
         for child in self.children:
@@ -299,7 +299,7 @@ class Found:
 
 
 @dataclass(slots=True)
-class Explained:
+class ExplainedRetriever:
     """An evaluated retriever, with what upstream explains of it.
 
     Attributes:
@@ -308,8 +308,8 @@ class Explained:
         normalized: Of `linear`, once asked for: what it made of each child's scores.
     """
 
-    found: Found
-    children: "Sequence[Explained]"
+    found: EvaluatedRetriever
+    children: "Sequence[ExplainedRetriever]"
     hits: Mapping[Key, Hit]
     ranks: Mapping[Key, int] = field(init=False)
     normalized: Sequence[Float32s] | None = None
@@ -317,7 +317,7 @@ class Explained:
     def __post_init__(self) -> None:
         self.ranks = {(doc.index, doc.id): rank for rank, doc in enumerate(self.found.docs)}
 
-    def all(self) -> Iterator["Explained"]:
+    def all(self) -> Iterator["ExplainedRetriever"]:
         """Yield it and all below it."""
         yield self
         for child in self.children:
@@ -346,7 +346,7 @@ class Explained:
         key: Key,
         boost: float,
         *,
-        at: "Explained | None" = None,
+        at: "ExplainedRetriever | None" = None,
         details: Sequence[Detail] | None = None,
     ) -> Explanation | None:
         """Return what a retriever says that has nothing of its own to say; None where it did not find it.
@@ -359,6 +359,6 @@ class Explained:
         if doc is None:
             return None
         if details is None:
-            told = (source.explanation for source in self.sources(key, boost))
-            details = [each for each in told if each is not None]
+            explanations = (source.explanation for source in self.sources(key, boost))
+            details = [each for each in explanations if each is not None]
         return rank_doc(doc.shard_doc or 0, doc.score, (at or self).ranks[key] + 1, details)

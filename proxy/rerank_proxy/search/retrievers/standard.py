@@ -10,7 +10,12 @@ from rerank_proxy.search.retrievers.clauses import COLLAPSE, QUERY, SEARCH_AFTER
 from rerank_proxy.search.retrievers.explanations import Detail
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base
 from rerank_proxy.search.retrievers.queries import MATCH_ALL, array, boolean, to_float, unnamed
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key, LeafRetriever
+from rerank_proxy.search.retrievers.retriever import (
+    EvaluatedRetriever,
+    ExplainedRetriever,
+    Key,
+    LeafRetriever,
+)
 from rerank_proxy.xcontent.object_parser import INT, Field, parse_object
 from rerank_proxy.xcontent.source import Node
 
@@ -81,7 +86,7 @@ class StandardRetriever(LeafRetriever):
             return None
         return [*self.filters, self.query or b""]
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [self.matching_query()]
 
     def matching_query(self) -> bytes:
@@ -98,9 +103,9 @@ class StandardRetriever(LeafRetriever):
     def explainable(self, docs: Sequence[RankDoc]) -> bytes | None:
         return self.matching_query()
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
         """Return what upstream says of its query."""
-        return told.hits[key]["_explanation"] if key in told.hits else None
+        return explained.hits[key]["_explanation"] if key in explained.hits else None
 
 
 _FIELDS: Final[Mapping[str, Field]] = {

@@ -17,7 +17,13 @@ from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, Wr
 from rerank_proxy.search.retrievers.explanations import Detail, text_similarity
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level
 from rerank_proxy.search.retrievers.ports import Evaluator
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key, LeafRetriever, Windows
+from rerank_proxy.search.retrievers.retriever import (
+    EvaluatedRetriever,
+    ExplainedRetriever,
+    Key,
+    LeafRetriever,
+    Windows,
+)
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.java_values import well_formed
 from rerank_proxy.xcontent.object_parser import BOOL, INT, RAW_OBJECT, STR, Field, parse_object
@@ -74,8 +80,8 @@ class TextSimilarityReranker(WrappingRetriever):
         return UnreadFieldError(failure)
 
     async def take(
-        self, found: Found, docs: Sequence[RankDoc], evaluator: Evaluator
-    ) -> tuple[Found, Sequence[RankDoc]]:
+        self, found: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
+    ) -> tuple[EvaluatedRetriever, Sequence[RankDoc]]:
         docs = await evaluator.texts(docs, self.field)
         leaf = found.retriever if isinstance(found.retriever, LeafRetriever) else None
         if docs or leaf is not None:
@@ -87,15 +93,15 @@ class TextSimilarityReranker(WrappingRetriever):
             found = replace(found, docs=docs)
         return found, reaching(docs, self.min_score)
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        doc = told.doc(key)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        doc = explained.doc(key)
         if doc is None:
             return None
         chunks = None if self.chunk_rescorer is None else self.chunk_rescorer.size
-        (source,) = told.sources(key, boost)
+        (source,) = explained.sources(key, boost)
         return text_similarity(doc.score, self.inference_id, self.field, source, chunks)
 
     def print_doc(self, doc: RankDoc, rank: int, windows: Windows) -> str:

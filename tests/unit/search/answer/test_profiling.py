@@ -10,7 +10,7 @@ from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.answer.profiling import profiled
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
-from rerank_proxy.search.retrievers.retriever import Found, Retriever
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, Retriever
 from rerank_proxy.search.retrievers.standard import StandardRetriever
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.splicing import Printer
@@ -63,7 +63,7 @@ def profile(
     **options: Any,
 ) -> Any:
     raw = json.dumps({"shards": shards, "request": {"source": {}}}).encode()
-    root = Found(retriever, docs, (Found(LEAF),))
+    root = EvaluatedRetriever(retriever, docs, (EvaluatedRetriever(LEAF),))
     run = a_run({**reranking(), **options}, outcomes=[*outcomes], windows={"e": 300})
     return json.loads(profiled(raw, root, run, Printer(pretty=False)))
 
@@ -169,7 +169,7 @@ def test_the_request_that_was_profiled_has_natives_query() -> None:
     raw = json.dumps(
         {"shards": [], "request": {"source": {"query": {"bool": {}}, "from": 0}, "indices": ["a"]}}
     )
-    root = Found(RESCORER, [doc(1, 2.5, shard=1, lucene=7)], (Found(LEAF),))
+    root = EvaluatedRetriever(RESCORER, [doc(1, 2.5, shard=1, lucene=7)], (EvaluatedRetriever(LEAF),))
     answer = json.loads(profiled(raw.encode(), root, a_run(reranking()), Printer(pretty=False)))
     ranked = {"_rank": 1, "_doc": 7, "_shard": 1, "_score": 2.5}
     assert answer["request"] == {
@@ -213,5 +213,7 @@ def test_pretty_answers_stay_pretty() -> None:
     raw = printer.value({"profile": {"shards": shards}}, 0)
     before = raw.index(b"{", 1)
     run = a_run(reranking(), outcomes=[Skipped("f", "x")])
-    found = profiled(raw[before:-2], Found(RESCORER, [doc(1, 2.5)], (Found(LEAF),)), run, printer)
+    found = profiled(
+        raw[before:-2], EvaluatedRetriever(RESCORER, [doc(1, 2.5)], (EvaluatedRetriever(LEAF),)), run, printer
+    )
     assert found == printer.value(json.loads(found), 1)

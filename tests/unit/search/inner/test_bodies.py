@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.ranks.ranking import RankDoc
-from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, LeafRetriever
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.source import parse
 from tests.support.searches import KNN, QUERY, STANDARD, request, reranking
@@ -51,8 +51,8 @@ def final_bytes(
     parsed: SearchRequest, ranked: list[RankDoc], *, window: list[RankDoc] | None = None
 ) -> bytes:
     reranker, child = parts(parsed)
-    found = Found(child, ranked if window is None else window)
-    return bodies.final_search(parsed, PIT, Found(reranker, ranked, (found,)))
+    found = EvaluatedRetriever(child, ranked if window is None else window)
+    return bodies.final_search(parsed, PIT, EvaluatedRetriever(reranker, ranked, (found,)))
 
 
 def final(body: Any, ranked: list[RankDoc] | None = None, *, window: list[RankDoc] | None = None) -> Any:

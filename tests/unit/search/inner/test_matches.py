@@ -16,7 +16,7 @@ from rerank_proxy.search.retrievers.knn import KnnRetriever
 from rerank_proxy.search.retrievers.linear import LinearRetriever
 from rerank_proxy.search.retrievers.pinned import PinnedDoc, PinnedRetriever
 from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
-from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever, Retriever
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, LeafRetriever, Retriever
 from rerank_proxy.search.retrievers.rrf import RrfRetriever
 from rerank_proxy.search.retrievers.rule import RuleRetriever
 from rerank_proxy.search.retrievers.standard import StandardRetriever
@@ -55,9 +55,9 @@ def rrf(*children: Retriever, **options: Any) -> RrfRetriever:
     return RrfRetriever(components=tuple(Component(retriever=each) for each in children), **options)
 
 
-def evaluated(retriever: Retriever) -> Found:
+def evaluated(retriever: Retriever) -> EvaluatedRetriever:
     """As if each retriever of the tree had found the same two documents."""
-    return Found(retriever, DOCS, tuple(map(evaluated, retriever.children)))
+    return EvaluatedRetriever(retriever, DOCS, tuple(map(evaluated, retriever.children)))
 
 
 class TestTail:
@@ -85,7 +85,7 @@ class TestTail:
 
     def test_a_vector_search_that_returned_nothing_keeps_the_names_of_its_filters(self) -> None:
         leaf = knn(filters=(FILTER,))
-        assert json.loads(tail(Found(reranker(leaf), (), (Found(leaf),)))) == {
+        assert json.loads(tail(EvaluatedRetriever(reranker(leaf), (), (EvaluatedRetriever(leaf),)))) == {
             "bool": {"must": [json.loads(queries.rank_docs(()))], "filter": [json.loads(FILTER)]}
         }
 
@@ -155,9 +155,9 @@ class TestExplainable:
 
 
 def test_names_in_failures() -> None:
-    assert Found(standard("a")).retriever.failure_name == "standard"
-    assert Found(knn()).retriever.failure_name == "knn"
-    assert Found(reranker(knn())).retriever.failure_name == "rank_docs_retriever"
+    assert EvaluatedRetriever(standard("a")).retriever.failure_name == "standard"
+    assert EvaluatedRetriever(knn()).retriever.failure_name == "knn"
+    assert EvaluatedRetriever(reranker(knn())).retriever.failure_name == "rank_docs_retriever"
 
 
 filters = st.lists(st.integers(0, 99).map(lambda n: b'{"term":{"n":%d}}' % n), max_size=3).map(tuple)

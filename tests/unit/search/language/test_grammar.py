@@ -30,7 +30,7 @@ def refusal(body: Any) -> Cause:
 def test_a_bare_body() -> None:
     body = read(reranking())
     assert (body.size, body.from_, body.track_total_hits, body.min_score) == (None, None, None, None)
-    assert body.others == {}
+    assert body.opaque_members == {}
 
 
 def test_the_body_around_it() -> None:
@@ -46,7 +46,7 @@ def test_the_body_around_it() -> None:
         }
     )
     assert (body.size, body.from_, body.track_total_hits, body.min_score) == (5, 2, 3, 1.0)
-    assert body.others == {"aggs": b'{"a": {"max": {"field": "n"}}}', "_source": b"false"}
+    assert body.opaque_members == {"aggs": b'{"a": {"max": {"field": "n"}}}', "_source": b"false"}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ QUERIES: dict[str, Any] = {"query": {"match_all": {}}, "sub_searches": [{"query"
 def test_the_second_of_two_places_for_queries_is_refused(members: Any, refused: str | None) -> None:
     body = reranking() | members
     if refused is None:
-        assert read(body).others.keys() == members.keys()
+        assert read(body).opaque_members.keys() == members.keys()
     else:
         assert refusal(body) == Cause("illegal_argument_exception", refused)
 
@@ -193,4 +193,6 @@ def test_a_parsed_body_is_read_as_well() -> None:
 
 
 def test_a_rescore_of_the_body_is_not_a_retrievers() -> None:
-    assert read({**reranking(), "rescore": RESCORE}).others == {"rescore": json.dumps(RESCORE).encode()}
+    assert read({**reranking(), "rescore": RESCORE}).opaque_members == {
+        "rescore": json.dumps(RESCORE).encode()
+    }
