@@ -74,7 +74,7 @@ class _FaultFinder:
         self._upstream = upstream
 
     async def fault_in_tree(self) -> ParseError | None:
-        """Return the first fault in an opaque value of the tree, wrapped in the errors of what encloses it."""
+        """Return the first fault in an opaque value of the tree, wrapped in the errors of its retrievers."""
         first: tuple[int, OpaqueValue, Cause] | None = None
         for probe in probes(self._retriever)[:MAX_PROBES]:
             if first is not None and probe.start > first[0]:

@@ -13,7 +13,7 @@ from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.search import targets
 from rerank_proxy.search.answer import reply
 from rerank_proxy.search.answer.expanding import check_expanded, expansion_failures
-from rerank_proxy.search.answer.explaining import explained
+from rerank_proxy.search.answer.explaining import with_explanations
 from rerank_proxy.search.answer.profiling import profiled
 from rerank_proxy.search.evaluation import Evaluation
 from rerank_proxy.search.inner import bodies
@@ -124,7 +124,9 @@ class _PointInTimeSearch:
                 size = answer_size(top["profile"]) + docs_size(root.docs)
                 top["profile"] = await offload(size, profiled, top["profile"], root, run, printer)
         if request.asks("explain"):
-            top["hits"] = await explained(top["hits"], root, run, self._pit, self._search, printer, final)
+            top["hits"] = await with_explanations(
+                top["hits"], root, run, self._pit, self._search, printer, final
+            )
         return printer.object(top, 0) + printer.end()
 
 

@@ -1,7 +1,7 @@
-"""`inner_hits` of a request's `collapse`, which native looks up in searches of their own.
+"""Refuse `inner_hits` of a request's `collapse` where native cannot expand them.
 
-These have the request's routing and options for indices, which are not allowed in the point in time that they
-run in (``ExpandSearchPhase``, ``SearchRequest#validate``).
+Native searches for them separately, with the request's routing and options for indices, which are not allowed
+in the point in time that these searches run in (``ExpandSearchPhase``, ``SearchRequest#validate``).
 """
 
 from typing import Final
@@ -17,7 +17,7 @@ _PHASE: Final = {"phase": "expand", "grouped": True, "failed_shards": []}
 
 
 def expansion_failures(request: SearchRequest) -> list[str]:
-    """What is wrong with the searches that would expand one hit; nothing where none is expanded."""
+    """Return what is wrong with the searches that expand one hit; nothing if hits are not expanded."""
     collapse = request.opaque_members.get("collapse")
     failures = [] if collapse is None else inner_hits_failures(request.params)
     if collapse is None or not failures:
@@ -31,11 +31,11 @@ def check_expanded(failures: list[str], answer: bytes) -> None:
     """Refuse hits that native cannot expand.
 
     Args:
-        failures: For each of them.
-        answer: Of the final search.
+        failures: What is wrong with the searches for each hit.
+        answer: The answer to the final search.
 
     Raises:
-        ElasticsearchError: 400.
+        ElasticsearchError: 400, there are hits.
     """
     with reading(AN_INNER_SEARCH):
         hits = len(elements(members(members(answer)["hits"])["hits"]))

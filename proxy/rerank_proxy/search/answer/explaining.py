@@ -1,4 +1,4 @@
-"""`explain: true`: hits explained by the tree of retrievers, down to upstream's own words on its queries."""
+"""`explain: true`: explain hits by the tree of retrievers, down to upstream's explanations of its queries."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
 from typing import Any, Final
@@ -25,7 +25,7 @@ from rerank_proxy.xcontent.splicing import Printer, elements, members, text
 _NESTED: Final = b"FieldExistsQuery [field=_primary_term]"
 
 
-async def explained(
+async def with_explanations(
     hits: bytes,
     root: EvaluatedRetriever,
     run: Run,
@@ -34,11 +34,14 @@ async def explained(
     printer: Printer,
     final: bytes,
 ) -> bytes:
-    """The `hits` object of the final answer with native's explanations in it.
+    """Return the `hits` object of the final answer with native's explanations.
 
     Args:
-        search: Sends one more search for each leaf of the tree.
-        printer: Of the answer, in which `hits` stands at depth 1.
+        hits: The object from upstream's answer.
+        root: The evaluated tree.
+        pit: The `pit` member of searches, as JSON.
+        search: Sends an inner search: there is one for each leaf, and possibly some for the page.
+        printer: Prints in the style of the answer, in which `hits` stands at depth 1.
         final: The body of the final search.
     """
     with reading(AN_INNER_SEARCH):
@@ -52,7 +55,7 @@ async def explained(
     profiles = run.request.asks("profile")
 
     async def explain(query: bytes) -> Mapping[Key, Hit]:
-        """Those of the documents that a query matches, with what upstream says of it."""
+        """Return those of the documents that a query matches, with upstream's explanation of it."""
         searches = (
             bodies.explaining_search(pit, query, group, boost=boost, profiles=profiles)
             for boost, group in groups.items()
@@ -74,21 +77,23 @@ def _page(hits: bytes) -> tuple[Hit, list[Hit]]:
 
 
 def _matching(answers: Sequence[Reply]) -> Mapping[Key, Hit]:
-    told = ((hit, _rescoring(hit["_explanation"])) for answer in answers for hit in _hits(answer))
-    return {_key(hit): {**hit, "_explanation": own} for hit, own in told if own is not None}
+    explained = ((hit, _rescoring(hit["_explanation"])) for answer in answers for hit in _hits(answer))
+    return {_key(hit): {**hit, "_explanation": own} for hit, own in explained if own is not None}
 
 
 def _docs_to_explain(ranked: Sequence[RankDoc], page: Set[Key]) -> Sequence[RankDoc]:
-    """The ranked documents of a page; all of them where it has a document that is not ranked, of which native
-    tells how many of the ranked ones are on its shard.
+    """Return the ranked documents of a page; all ranked documents if others are on the page.
+
+    The explanation of a document that is not ranked says how many of the ranked ones are on its shard.
     """
     shown = [doc for doc in ranked if (doc.index, doc.id) in page]
     return shown if len({(doc.index, doc.id) for doc in shown}) == len(page) else ranked
 
 
 async def _keys(hits: Sequence[Hit], final: bytes, search: InnerSearch) -> Sequence[Key]:
-    """Which document each hit is. Where the client wants nothing that is stored, hits do not say, and the
-    same page is searched for once more.
+    """Return the index and the id of each hit.
+
+    If the client asks for nothing that is stored, hits have no ids. Then search for the page once more.
     """
     identified = hits
     if not all("_id" in hit for hit in hits):
@@ -105,7 +110,7 @@ async def _keys(hits: Sequence[Hit], final: bytes, search: InnerSearch) -> Seque
 async def _boosts(
     indices_boost: bytes | None, docs: Sequence[RankDoc], pit: bytes, search: InnerSearch
 ) -> Mapping[str, float]:
-    """What `indices_boost` makes of the scores of leaves; those of ranked documents it leaves alone."""
+    """Return the factors of `indices_boost` for the scores of leaves, by index; none if there is no boost."""
     if indices_boost is None or not docs:
         return {}
     answer = await search(bodies.boosting_search(pit, indices_boost, docs))
@@ -124,7 +129,7 @@ def _explain_hits(
     windows: Windows,
     printer: Printer,
 ) -> bytes:
-    """The hits of the page, as an array."""
+    """Return the array of the page's hits with their explanations."""
     shards = _shards(tree, shown)
     for key, hit in shown:
         detail = tree.explain(key, boosts.get(key[0], 1.0))
@@ -143,7 +148,7 @@ async def _explain_leaves(
 
 
 def _rescoring(explanation: bytes) -> bytes | None:
-    """What a document's explanation says of the query that rescored it; None where that does not match.
+    """Return the part of a document's explanation about the query that rescored it; None if it did not match.
 
     (``QueryRescorer#explain``: the sum of two products, the second of the query's score and its weight.)
     """
@@ -176,7 +181,7 @@ def _of_hit(
 
 
 def _shards(root: ExplainedRetriever, shown: Sequence[tuple[Key, Hit]]) -> Mapping[bytes, Sequence[RankDoc]]:
-    """The ranked documents of each shard, by its printed name."""
+    """Return the ranked documents of each shard, by the printed name of the shard."""
     hits = [(key, hit) for node in root.all() for key, hit in node.hits.items()]
     names = {key: hit["_shard"] for key, hit in [*hits, *shown]}
     shards: dict[bytes, list[RankDoc]] = {}

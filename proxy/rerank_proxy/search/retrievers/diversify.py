@@ -23,7 +23,8 @@ from rerank_proxy.xcontent.source import Node
 class DiversifyRetriever(WrappingRetriever):
     """Keeps `size` documents of the window that are near the query and far from one another (MMR).
 
-    `encoded_vector`: a query vector in one string, which is not allowed here.
+    Attributes:
+        encoded_vector: A query vector that is encoded in a string, which validation refuses.
     """
 
     TYPE: ClassVar = "diversify"
@@ -53,8 +54,9 @@ class DiversifyRetriever(WrappingRetriever):
         )
 
     def failures(self, size: int | None, *, scrolls: bool) -> Iterator[str]:
-        """Yield what ``#validate`` and ``MMRResultDiversification`` say, in place of what every compound
-        retriever says, its children's included.
+        """Yield what ``#validate`` and ``MMRResultDiversification`` find.
+
+        This replaces the validation of compound retrievers, and natively children are not validated either.
         """
         mmr = "[diversify] MMR result diversification"
         has_vector = self.query_vector is not None or self.encoded_vector is not None
@@ -100,9 +102,7 @@ class DiversifyRetriever(WrappingRetriever):
         return [*below]
 
     def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
-        """Return what a retriever says that has nothing of its own to say, by the rank in the child's
-        list.
-        """
+        """Return the general explanation, with the rank in the child's list."""
         (child,) = explained.children
         return explained.rank_doc(key, boost, at=child)
 

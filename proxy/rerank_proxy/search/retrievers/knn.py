@@ -39,8 +39,10 @@ class KnnRetriever(LeafRetriever):
     """A vector search.
 
     Attributes:
-        section: The keys of the search body's `knn` section but `filter`, as written.
-        k, num_candidates, visit_percentage: The same again as numbers; the second has a default.
+        section: The members of the search body's `knn` section except `filter`, as they were written.
+        k: The number of neighbours, also part of `section`.
+        num_candidates: Candidates per shard, also part of `section` unless it is the default.
+        visit_percentage: Also part of `section`.
     """
 
     TYPE: ClassVar = "knn"
@@ -75,7 +77,7 @@ class KnnRetriever(LeafRetriever):
             raise illegal_argument("[visit_percentage] must be between 0 and 100")
 
     def has_query(self, filters: tuple[bytes, ...]) -> bool:
-        """Tell that its search has none, but a `knn` section."""
+        """Return False: its search has a `knn` section instead."""
         return False
 
     def clauses_size(self, inherited: int = 0) -> int:
@@ -97,14 +99,14 @@ class KnnRetriever(LeafRetriever):
         return [*self.filters, *self.section.values()]
 
     def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
-        """Return what it returned, with its filters' names (``#topDocsQuery``)."""
+        """Return a query for its documents that includes the filters, for their names (``#topDocsQuery``)."""
         clauses = {"must": array([rank_docs(found.docs)])}
         if self.filters:
             clauses["filter"] = array(self.filters)
         return [boolean(clauses, self.name)]
 
     def explainable(self, docs: Sequence[RankDoc]) -> bytes | None:
-        """Return its documents for what the filters say of them."""
+        """Return a query for its documents that explains the filters, too; None without filters."""
         if not self.filters or not docs:
             return None
         found = query("constant_score", {"filter": any_of(docs)})
@@ -121,7 +123,7 @@ class KnnRetriever(LeafRetriever):
         return Explanation(doc.score, SUM, (explanation, *filters))
 
     def _of_vector(self, doc: RankDoc, boost: float) -> Explanation:
-        """(``DenseVectorQuery``, ``VectorSimilarityQuery``.)"""
+        """Explain the similarity of a document's vector (``DenseVectorQuery``, ``VectorSimilarityQuery``)."""
         score = doc.score if doc.first_score is None else doc.first_score
         boosted = float(np.float32(score) * np.float32(boost))
         found = Explanation(score, f"found vector with calculated similarity: {print_float(score).decode()}")
@@ -131,7 +133,7 @@ class KnnRetriever(LeafRetriever):
 
 
 def _of_filters(explanation: bytes) -> Sequence[bytes]:
-    """Return what upstream explains of the filters; nothing of filters that turn out to match all."""
+    """Return upstream's explanations of the filters; none if the filters turned out to match everything."""
     node = members(explanation)
     return elements(node["details"])[1:] if text(node["description"]) == SUM else ()
 

@@ -37,7 +37,8 @@ from rerank_proxy.xcontent.source import Node
 class LinearRetriever(FusingRetriever):
     """Adds up the normalised scores of each document.
 
-    `normalizer`: the one of the simplified form, and of components that name none.
+    Attributes:
+        normalizer: The normalizer of the simplified form, and of components that do not name one.
     """
 
     TYPE: ClassVar = "linear"
@@ -109,7 +110,7 @@ def _check(values: Mapping[str, Any]) -> str | None:
 
 
 def _parse_component(node: Node, nesting: Nesting) -> Mapping[str, Any]:
-    """(``LinearRetrieverComponent``.)"""
+    """Parse an object with `retriever`, `weight` and `normalizer` (``LinearRetrieverComponent``)."""
     return parse_object(node, "retriever-component", _component_fields(nesting), _check_component)
 
 
@@ -126,7 +127,7 @@ def _component(values: Mapping[str, Any], default: str | None) -> Component:
 
 
 def _to_normalizer(node: Node) -> str:
-    """(``ScoreNormalizer#valueOf``.)"""
+    """Return the name of a normalizer in lower case, or refuse it (``ScoreNormalizer#valueOf``)."""
     name = object_parser.to_str(node)
     if name.lower() not in NORMALIZERS:
         raise object_parser.illegal_argument(f"Unknown normalizer [{name}]")

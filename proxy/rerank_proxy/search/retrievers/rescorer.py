@@ -17,7 +17,11 @@ from rerank_proxy.xcontent.source import Node
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RescorerRetriever(WrappingRetriever):
-    """Runs the search body's `rescore` over what `child` finds; the window is the smallest of its own."""
+    """Runs rescorers over what `child` finds.
+
+    Attributes:
+        rescore: The rescorers; the rank window size is the smallest of their windows.
+    """
 
     TYPE: ClassVar = "rescorer"
     WINDOW_KEY: ClassVar = "window_size"
@@ -42,7 +46,7 @@ class RescorerRetriever(WrappingRetriever):
         return {**clauses, "rescore": array(self.rescore)}
 
     def searched_again(self, found: Sequence[RankDoc], taken: Sequence[RankDoc]) -> Sequence[RankDoc] | None:
-        """Return all of them: a shard may rescore documents into the window."""
+        """Return all documents: rescoring on a shard may bring any of them into the rank window."""
         return found if taken else None
 
     def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:

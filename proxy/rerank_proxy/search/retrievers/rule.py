@@ -39,7 +39,7 @@ class RuleRetriever(WrappingRetriever):
         )
 
     def check_after_children(self, filters: tuple[bytes, ...]) -> None:
-        """Refuse what ``#checkValidSort`` refuses, which reads the first criterion only."""
+        """Refuse what ``#checkValidSort`` refuses, which checks only the first criterion."""
         criteria = [*sort_criteria(self.child.sort)]
         if criteria and sorted_by(criteria[0]) != "_score":
             shown = b", ".join(criteria).decode(errors="replace")
@@ -49,7 +49,7 @@ class RuleRetriever(WrappingRetriever):
         return {**clauses, "query": self._around(clauses["query"])}
 
     def _around(self, organic: bytes) -> bytes:
-        """Return upstream's `rule` query around another (``RuleQueryBuilder``)."""
+        """Return a `rule` query around another (``RuleQueryBuilder``)."""
         clauses = {
             "organic": organic,
             "ruleset_ids": self.ruleset_ids,

@@ -1,7 +1,4 @@
-"""`text_similarity_reranker`: the hits of a child, ranked by a model.
-
-(``TextSimilarityRankRetrieverBuilder``.)
-"""
+"""`text_similarity_reranker`: hits of a child, ranked by a model (``TextSimilarityRankRetrieverBuilder``)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -76,7 +73,7 @@ class TextSimilarityReranker(WrappingRetriever):
             raise validation_error(["[rank] requires [size] greater than [0]"])
 
     def read_failure(self, failure: ElasticsearchError) -> ElasticsearchError | None:
-        """Return the failure of the phase of a search in which native reads texts."""
+        """Return a failure of the phase in which native reads texts."""
         return UnreadFieldError(failure)
 
     async def take(
@@ -89,7 +86,7 @@ class TextSimilarityReranker(WrappingRetriever):
         else:
             evaluator.pass_over(self)
         if leaf is not None and leaf.stands_for_its_results:
-            # Its results are what came back from its search, of which the rank phase is a part.
+            # Its results are those of its search, and natively the rank phase is part of that.
             found = replace(found, docs=docs)
         return found, reaching(docs, self.min_score)
 
@@ -115,7 +112,7 @@ class TextSimilarityReranker(WrappingRetriever):
         )
 
     def doc_as_json(self, doc: RankDoc, rank: int, windows: Windows) -> dict[str, Any]:
-        """Return a document as ``TextSimilarityRankDoc#doToXContent`` prints it: without its rank."""
+        """Return a document as ``TextSimilarityRankDoc#doToXContent`` prints it, without its rank."""
         shard, number = divmod(doc.shard_doc or 0, 1 << 32)
         values: dict[str, Any] = {
             "_rank": -1,
@@ -135,7 +132,7 @@ class TextSimilarityReranker(WrappingRetriever):
         return values
 
     def _printed_chunks(self, windows: Windows) -> str:
-        """Return ``ChunkScorerConfig#toString``, which has lost the text by then."""
+        """Print the chunk rescorer as ``ChunkScorerConfig#toString`` does, which no longer has the text."""
         if self.chunk_rescorer is None:
             return "null"
         settings = self._chunking(self.chunk_rescorer, windows)
@@ -146,6 +143,7 @@ class TextSimilarityReranker(WrappingRetriever):
         return f"ChunkScorerConfig{{size={size}, inferenceText=[null], chunkingSettings={shown}}}"
 
     def _chunking(self, rescorer: ChunkRescorer, windows: Windows) -> ChunkingSettings | None:
+        """Return the chunking settings, by default those for the endpoint; None if it was not used."""
         words = windows.get(self.inference_id)
         return (
             default_chunking(words) if rescorer.chunking is None and words is not None else rescorer.chunking

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.answer.explaining import explained
+from rerank_proxy.search.answer.explaining import with_explanations
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers.diversify import DiversifyRetriever
 from rerank_proxy.search.retrievers.fusing import Component
@@ -93,7 +93,9 @@ def ids_of(group: Any) -> list[str]:
 async def explain(root: EvaluatedRetriever, searches: Searches, *hits: Any) -> list[Any]:
     """The explanation of each hit."""
     raw = json.dumps({"max_score": 2.5, "hits": hits}).encode()
-    outer = json.loads(await explained(raw, root, a_run(ASKED), PIT, searches, Printer(pretty=False), FINAL))
+    outer = json.loads(
+        await with_explanations(raw, root, a_run(ASKED), PIT, searches, Printer(pretty=False), FINAL)
+    )
     assert outer["max_score"] == 2.5
     assert [(hit["_id"], hit["_score"]) for hit in outer["hits"]] == [
         (hit["_id"], hit["_score"]) for hit in hits
@@ -259,7 +261,9 @@ async def test_the_filters_of_a_vector_search(narrowing: bool) -> None:
         return answer(shown("1", 0.5, rescored(narrowed if narrowing else own)))
 
     raw = json.dumps({"hits": [shown("1")]}).encode()
-    outer = json.loads(await explained(raw, root, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL))
+    outer = json.loads(
+        await with_explanations(raw, root, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
+    )
     (leaf,) = outer["hits"][0]["_explanation"]["details"]
     if narrowing:
         assert (leaf["value"], leaf["description"]) == (0.75, "sum of:")
@@ -319,7 +323,7 @@ async def test_what_is_no_answer_to_a_search(body: bytes) -> None:
 
     raw = json.dumps({"hits": [shown("1")]}).encode()
     with pytest.raises(ElasticsearchError) as raised:
-        await explained(raw, RERANKED, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
+        await with_explanations(raw, RERANKED, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
     assert raised.value.status == 502
 
 
@@ -341,7 +345,9 @@ async def test_hits_that_do_not_say_which_document_they_are() -> None:
 
     root = EvaluatedRetriever(reranker(LEAF), docs, (EvaluatedRetriever(LEAF, docs),))
     raw = json.dumps({"hits": [*map(without_id, hits)]}).encode()
-    outer = json.loads(await explained(raw, root, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL))
+    outer = json.loads(
+        await with_explanations(raw, root, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
+    )
     ranked, other = outer["hits"]
     assert "_id" not in ranked
     assert ranked["_explanation"]["details"] == [weight("crime", "2")]
@@ -355,7 +361,7 @@ async def test_another_page_is_no_answer(page: list[Any]) -> None:
 
     raw = json.dumps({"hits": [without_id(shown("1"))]}).encode()
     with pytest.raises(ElasticsearchError) as raised:
-        await explained(raw, RERANKED, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
+        await with_explanations(raw, RERANKED, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
     assert raised.value.status == 502
 
 
