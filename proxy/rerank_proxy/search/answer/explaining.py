@@ -110,7 +110,7 @@ async def _keys(hits: Sequence[Hit], final: bytes, search: InnerSearch) -> Seque
 async def _boosts(
     indices_boost: bytes | None, docs: Sequence[RankDoc], pit: bytes, search: InnerSearch
 ) -> Mapping[str, float]:
-    """Return the factors of `indices_boost` for the scores of leaves, by index; none if there is no boost."""
+    """Return the factors of `indices_boost` by index, which apply to leaves and not to ranked documents."""
     if indices_boost is None or not docs:
         return {}
     answer = await search(bodies.boosting_search(pit, indices_boost, docs))

@@ -106,7 +106,7 @@ def _size(request: SearchRequest, ranked: int) -> int:
 
 
 def identifying_search(final: bytes) -> bytes:
-    """Return the body of a search that returns the documents of a final search's page, with their ids."""
+    """Return the body of a search for the same page as that of a final search, but with ids alone."""
     body = {name: value for name, value in members(final).items() if name in _DECIDE_ON_HITS}
     return to_object({**body, "track_total_hits": b"false", "_source": b"false"})
 

@@ -169,7 +169,7 @@ def _changes_indices_options(params: Params) -> bool:
 
 
 def _sub_searches(search: SearchWithoutTree) -> int:
-    """Return the number of `sub_searches`. A query in the URL replaces them with itself."""
+    """Return the number of `sub_searches`; 1 for a query in the URL, which replaces them."""
     if "q" in search.params:
         return 1
     raw = search.opaque_members.get("sub_searches", b"")

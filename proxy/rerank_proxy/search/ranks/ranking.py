@@ -80,7 +80,7 @@ def searched(docs: Sequence[RankDoc], window: int) -> Sequence[RankDoc]:
 
 
 def has_open_ties(ranked: Sequence[RankDoc], start: int, stop: int) -> bool:
-    """Return whether native might order documents with equal scores in ``ranked[start:stop]`` differently.
+    """Return whether native may order equal scores that reach into ``ranked[start:stop]`` differently.
 
     Without `shard_doc`, documents that also have equal scores in the child's search are in native order
     already (score, shard, doc). Of others the order is unknown.

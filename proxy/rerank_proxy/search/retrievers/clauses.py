@@ -116,7 +116,7 @@ def to_vector(node: Node) -> tuple[float, ...] | str:
 
 
 def _numbers(node: Node) -> tuple[float, ...] | None:
-    """Decode an array of numbers all together. Return None if it has other items."""
+    """Decode an array of numbers in one call. Return None if it has other items."""
     try:
         values = msgspec.json.decode(node.raw, type=list[float])
     except (msgspec.MsgspecError, RecursionError):

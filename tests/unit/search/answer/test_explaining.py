@@ -1,4 +1,4 @@
-"""`explain`: the tree's own explanations in the answer, over upstream's of its queries."""
+"""`explain`: explanations of the tree in the answer, above those of upstream for its queries."""
 
 import json
 from typing import Any, Final
@@ -60,7 +60,7 @@ class Searches:
     """Explains each document that a query finds.
 
     Args:
-        found: The identifiers, by the word of the query.
+        found: The ids of the documents, by the word of the query.
     """
 
     def __init__(self, **found: str) -> None:
@@ -77,7 +77,7 @@ class Searches:
 
 
 def rescored(explanation: Any) -> dict[str, Any]:
-    """What Elasticsearch says of a document whose query was rescored; None where that did not match."""
+    """Return Elasticsearch's explanation of a rescored document; None if that query did not match."""
     first = {"value": 0.0, "description": "product of:", "details": [OWN, OWN]}
     if explanation is None:
         return first
@@ -91,7 +91,7 @@ def ids_of(group: Any) -> list[str]:
 
 
 async def explain(root: EvaluatedRetriever, searches: Searches, *hits: Any) -> list[Any]:
-    """The explanation of each hit."""
+    """Return the explanation of each hit."""
     raw = json.dumps({"max_score": 2.5, "hits": hits}).encode()
     outer = json.loads(
         await with_explanations(raw, root, a_run(ASKED), PIT, searches, Printer(pretty=False), FINAL)
@@ -134,7 +134,7 @@ async def test_in_an_index_with_nested_documents() -> None:
     assert clause["description"] == "match on required clause, product of:"
 
 
-async def test_only_documents_of_the_page_are_asked_for() -> None:
+async def test_only_documents_of_the_page_are_searched_for() -> None:
     docs = [doc("1", 2.5), doc("2", 2.0), doc("3", 1.0)]
     searches = Searches(crime="123")
     await explain(
@@ -148,13 +148,13 @@ async def test_only_documents_of_the_page_are_asked_for() -> None:
     assert search["size"] == search["rescore"]["window_size"] == 2
 
 
-async def test_without_hits_nothing_is_asked() -> None:
+async def test_without_hits_there_is_no_search() -> None:
     searches = Searches(crime="1")
     assert await explain(RERANKED, searches) == []
     assert searches.sent == []
 
 
-async def test_a_document_of_the_tail_is_explained_by_how_many_its_shard_has_ranked() -> None:
+async def test_a_document_of_the_tail_is_explained_by_the_number_of_ranked_ones_on_its_shard() -> None:
     docs = [doc("1", 2.5), doc("2", 2.0)]
     root = EvaluatedRetriever(reranker(LEAF), docs, (EvaluatedRetriever(LEAF, docs),))
     tail = [shown("1"), shown("8", 0.0), shown("9", 0.0, shard=1)]
@@ -176,7 +176,7 @@ async def test_a_document_of_the_tail_in_an_index_with_nested_documents() -> Non
     assert clause["description"] == "match on required clause, product of:"
 
 
-async def test_rrf_tells_ranks_and_what_missed() -> None:
+async def test_rrf_shows_ranks_and_children_without_the_document() -> None:
     components = (Component(retriever=LEAF), Component(retriever=NAMED))
     root = EvaluatedRetriever(
         RrfRetriever(components=components, rank_window_size=2),
@@ -201,7 +201,7 @@ async def test_rrf_tells_ranks_and_what_missed() -> None:
     }
 
 
-async def test_linear_tells_normalised_scores() -> None:
+async def test_linear_shows_normalised_scores() -> None:
     components = (
         Component(retriever=LEAF, weight=2.0, normalizer="minmax"),
         Component(retriever=NAMED, weight=0.5),
@@ -251,7 +251,7 @@ async def test_a_vector_search_within_a_limit_of_similarity() -> None:
 
 @pytest.mark.parametrize("narrowing", [True, False])
 async def test_the_filters_of_a_vector_search(narrowing: bool) -> None:
-    """Of filters that match all Elasticsearch says nothing, and nor does native."""
+    """Neither Elasticsearch nor native explains filters that match everything."""
     knn = KnnRetriever(section={}, k=1, num_candidates=1, filters=(b'{"term":{"crime":1}}',))
     root = EvaluatedRetriever(reranker(knn), [doc("1", 2.5)], (EvaluatedRetriever(knn, [doc("1", 0.75)]),))
     own = {"value": 1.0, "description": "ConstantScore(_id:([fe 3f]))", "details": []}
@@ -272,7 +272,7 @@ async def test_the_filters_of_a_vector_search(narrowing: bool) -> None:
     assert leaf["description"].startswith("doc [0] with an original score of [0.75] is at rank [1]")
 
 
-async def test_pins_are_told_from_what_was_found() -> None:
+async def test_pinned_documents_are_distinguished_from_others() -> None:
     pinned = PinnedRetriever(child=LEAF, docs=(PinnedDoc(id="1"),))
     root = EvaluatedRetriever(
         pinned, [doc("1", 1.7014122e38), doc("2", 2.5)], (EvaluatedRetriever(LEAF, [doc("2", 2.5)]),)
@@ -297,7 +297,7 @@ async def test_trees_are_explained_down_to_the_leaves() -> None:
     assert below["details"] == [weight("crime", "1")]
 
 
-async def test_what_was_diversified_keeps_its_rank_in_the_childs_list() -> None:
+async def test_diversified_documents_keep_their_rank_in_the_childs_list() -> None:
     diversify = DiversifyRetriever(child=LEAF, field="v", size=1, lambda_=0.5)
     child = EvaluatedRetriever(LEAF, [doc("2", 3.0), doc("1", 2.5)])
     root = EvaluatedRetriever(diversify, [doc("1", 2.5)], (child,))
@@ -306,7 +306,7 @@ async def test_what_was_diversified_keeps_its_rank_in_the_childs_list() -> None:
     assert "is at rank [2]" in explanation["description"]
 
 
-async def test_documents_of_one_id_are_told_apart_by_index() -> None:
+async def test_documents_with_the_same_id_are_distinguished_by_index() -> None:
     docs = [doc("1", 2.5), RankDoc("others", "1", 0, shard_doc=5, score=1.5)]
     knn = KnnRetriever(section={}, k=2, num_candidates=2)
     root = EvaluatedRetriever(
@@ -317,7 +317,7 @@ async def test_documents_of_one_id_are_told_apart_by_index() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"hits":{"hits":[{}]}}'])
-async def test_what_is_no_answer_to_a_search(body: bytes) -> None:
+async def test_answers_that_are_not_of_a_search(body: bytes) -> None:
     async def search(_: bytes) -> Reply:
         return Reply(200, (), body)
 
@@ -331,8 +331,8 @@ def without_id(hit: Any) -> Any:
     return {name: value for name, value in hit.items() if name != "_id"}
 
 
-async def test_hits_that_do_not_say_which_document_they_are() -> None:
-    """The same page once more says it."""
+async def test_hits_without_ids() -> None:
+    """A search for the same page returns the ids."""
     docs = [doc("1", 2.5), doc("2", 2.0)]
     hits = [shown("2", 2.0), shown("3", 0.0)]
     searches = Searches(crime="2")
@@ -355,7 +355,7 @@ async def test_hits_that_do_not_say_which_document_they_are() -> None:
 
 
 @pytest.mark.parametrize("page", [[], [shown("1", index="others")], [{"_index": "films"}]])
-async def test_another_page_is_no_answer(page: list[Any]) -> None:
+async def test_another_page_is_refused(page: list[Any]) -> None:
     async def search(_: bytes) -> Reply:
         return answer(*page)
 
@@ -365,8 +365,8 @@ async def test_another_page_is_no_answer(page: list[Any]) -> None:
     assert raised.value.status == 502
 
 
-async def test_two_hits_of_one_id() -> None:
-    """As custom routing makes them: both are shown."""
+async def test_two_hits_with_the_same_id() -> None:
+    """There may be two with custom routing; both are shown."""
     searches = Searches(crime="1")
     first, second = await explain(RERANKED, searches, shown("1"), shown("1", shard=1))
     assert first == second

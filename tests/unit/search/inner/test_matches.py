@@ -1,4 +1,4 @@
-"""What an evaluated tree matches beside its ranked documents, and where its filters act."""
+"""The documents that a tree matches beside its ranked ones, and the place of its filters."""
 
 import json
 from typing import Any
@@ -56,7 +56,7 @@ def rrf(*children: Retriever, **options: Any) -> RrfRetriever:
 
 
 def evaluated(retriever: Retriever) -> EvaluatedRetriever:
-    """As if each retriever of the tree had found the same two documents."""
+    """Return the tree as if each of its retrievers had found the same two documents."""
     return EvaluatedRetriever(retriever, DOCS, tuple(map(evaluated, retriever.children)))
 
 
@@ -121,7 +121,7 @@ class TestHighlightable:
         found = evaluated(self.TREE)
         assert [*highlightable(found, explains=False)] == [tail(found)]
 
-    def test_of_what_explains_only_those_right_below(self) -> None:
+    def test_of_a_search_with_explanations_only_those_directly_below(self) -> None:
         shown = [json.loads(each) for each in highlightable(evaluated(self.TREE), explains=True)]
         assert shown == [match("a"), json.loads(tail(evaluated(knn())))]
 
@@ -145,7 +145,7 @@ class TestExplainable:
         }
 
     def test_the_queries_below_take_part_at_every_depth(self) -> None:
-        """For the names in them."""
+        """They do because of their names."""
         query = self.explainable(reranker(rescorer(rrf(standard("a"), rescorer(standard("b"))))))
         below = query["bool"]["should"][0]["bool"]
         assert below["filter"] == [ANY_OF_DOCS]
@@ -178,7 +178,7 @@ trees = st.recursive(leaves, compounds, max_leaves=6)
 
 
 def expected(retriever: Retriever, inherited: tuple[bytes, ...] = ()) -> list[tuple[bytes, ...]]:
-    """The filters of each leaf: its own, then those of the retrievers above it, the nearest first."""
+    """Yield the filters of each leaf: its own, then those of the retrievers above it, the nearest first."""
     own = (*retriever.filters, *inherited)
     if isinstance(retriever, LeafRetriever):
         return [own]
@@ -193,7 +193,7 @@ def test_filters_reach_each_leaf_once_and_act_nowhere_else(tree: CompoundRetriev
     assert [each.TYPE for each in narrowed] == [each.TYPE for each in tree.walk()]
 
 
-def test_nothing_but_filters_changes() -> None:
+def test_only_filters_change() -> None:
     weighted = Component(retriever=standard("a"), weight=2.5, normalizer="minmax")
     tree = LinearRetriever(components=(weighted,), filters=(FILTER,), min_score=0.5, name="n")
     narrowed = tree.with_filters()

@@ -54,7 +54,7 @@ def printed(value: Any, pretty: bool = False) -> bytes:
 
 
 def expected(place: int, hit: dict[str, Any]) -> RankDoc:
-    """By the standard library."""
+    """Read the hits with the standard library."""
     fields = json.dumps(hit["fields"]).encode() if "fields" in hit else None
     shard_doc = hit["sort"][-1] if "sort" in hit else None
     return RankDoc(hit["_index"], hit["_id"], place, shard_doc, hit["_score"], text_of(fields, "text"))
@@ -96,7 +96,7 @@ def test_the_array_of_hits_is_where_the_object_says(raw: bytes) -> None:
     assert window.docs == [RankDoc("i", "1", 0, None, 1.5, None)]
 
 
-def test_texts_that_are_no_strings_keep_their_spelling() -> None:
+def test_texts_that_are_not_strings_keep_their_spelling() -> None:
     raw = b'{"_shards":{},"hits":{"hits":[%b]}}' % b",".join(
         b'{"_index":"i","_id":"1","fields":{"n":[%b]}}' % value
         for value in (b"5.0", b"1.0E10", b"123456789012345678901234567890", b"true", b'{"a":1.10}', b"null")
@@ -135,12 +135,12 @@ def test_scores_and_sort_values_are_optional() -> None:
         b'{"_shards":{},"took":1 "hits":{"hits":[]}}',
     ],
 )
-def test_what_is_no_answer_is_refused(raw: bytes) -> None:
+def test_what_is_not_an_answer_is_refused(raw: bytes) -> None:
     with pytest.raises((ElasticsearchError, KeyError, TypeError, ValueError)):
         read_window(raw, "text")
 
 
-def test_one_odd_hit_changes_nothing_for_the_others() -> None:
+def test_an_unusual_hit_changes_nothing_for_the_others() -> None:
     found = [{"_index": "i", "_id": str(place), "_score": 1.0, "_source": {"n": place}} for place in range(3)]
     found[1]["_source"] = {"cut": "\ud83d", "whole": "\U0001f600", "path": "\\ud800"}
     raw = printed(answer(found))

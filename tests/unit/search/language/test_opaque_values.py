@@ -1,4 +1,4 @@
-"""The probes about the values that only upstream can read."""
+"""Probes of the values that only upstream can read."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ def asked(body: bytes) -> list[Probe]:
 
 
 def shown(tree: Any) -> list[str]:
-    """The probes about a tree, without blanks."""
+    """Return the texts of the probes of a tree, without whitespace."""
     body = json.dumps({"retriever": tree}, separators=(",", ":")).encode()
     return [probe_body(body, probe).decode().replace(" ", "") for probe in asked(body)]
 
@@ -59,20 +59,20 @@ def shown(tree: Any) -> list[str]:
         ),
     ],
 )
-def test_what_is_asked(tree: Any, expected: list[str]) -> None:
+def test_probes(tree: Any, expected: list[str]) -> None:
     for name, value in (("QUERY", QUERY), ("RESCORE", RESCORE)):
         written = json.dumps(value, separators=(",", ":"))
         expected = [text.replace(name, written) for text in expected]
     assert shown(tree) == expected
 
 
-def test_the_shortest_way_to_a_query_is_long_enough() -> None:
+def test_a_probe_fits_before_the_nearest_query() -> None:
     body = b'{"retriever":{"rrf":{"filter":{"a":{}}}}}'
     (probe,) = asked(body)
     assert probe_body(body, probe) == b'{"knn":{"filter":[            {"a":{}}]}}'
 
 
-def test_the_shortest_way_to_a_rescorer_is_long_enough() -> None:
+def test_a_probe_fits_before_the_nearest_rescorer() -> None:
     for rescore in (b'{"a":{}}', b'[{"a":{}}]'):
         body = b'{"retriever":{"rescorer":{"rescore":%b}}}' % rescore
         (probe,) = asked(body)
@@ -124,7 +124,7 @@ def test_values_keep_their_places(tree: Any, layout: dict[str, Any], end_of_line
 
 
 def line_column_text(text: bytes, line: int, column: int, length: int) -> bytes:
-    """What stands at a position."""
+    """Return the text at a position."""
     before = b"".join(text.splitlines(keepends=True)[: line - 1])
     start = len(before) + column - 1
     return text[start : start + length]

@@ -1,4 +1,4 @@
-"""Fields of the simplified form."""
+"""The fields of the simplified form."""
 
 import pytest
 

@@ -23,7 +23,7 @@ def knn(**options: Any) -> KnnRetriever:
     return retriever
 
 
-def test_standard_without_anything() -> None:
+def test_standard_without_keys() -> None:
     assert standard() == StandardRetriever()
 
 
@@ -96,7 +96,7 @@ def test_just_one_vector(vectors: dict[str, Any], reason: str) -> None:
     ]
 
 
-def test_a_constructor_complains_inside_the_field_that_completes_it() -> None:
+def test_an_error_of_the_constructor_is_inside_the_field_that_completes_it() -> None:
     complete = {
         **KNN["knn"],
         "visit_percentage": 1,
@@ -111,7 +111,7 @@ def test_a_constructor_complains_inside_the_field_that_completes_it() -> None:
     ]
 
 
-def test_a_string_is_no_sort() -> None:
+def test_a_string_is_not_a_sort() -> None:
     assert texts(refusal({"standard": {"sort": "n"}})) == [
         "[standard] sort doesn't support values of type: VALUE_STRING"
     ]

@@ -1,4 +1,4 @@
-"""Laws of the tree itself."""
+"""The tree itself."""
 
 from typing import Any
 

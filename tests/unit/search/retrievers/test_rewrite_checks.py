@@ -39,13 +39,13 @@ def knn(**options: Any) -> dict[str, Any]:
         {"rrf": {"query": "a", "fields": ["a^0", "b"]}},
     ],
 )
-def test_what_is_right(tree: Any) -> None:
+def test_valid_trees(tree: Any) -> None:
     check(tree)
 
 
 @pytest.mark.parametrize("wrap", [rescorer, diversify, rrf, lambda child: rrf(STANDARD, rescorer(child))])
 @pytest.mark.parametrize("option", [{"search_after": [1]}, {"terminate_after": 5}, {"terminate_after": -1}])
-def test_children_may_not_stop_or_go_on(wrap: Any, option: dict[str, Any]) -> None:
+def test_children_may_not_terminate_early_or_search_after(wrap: Any, option: dict[str, Any]) -> None:
     name = next(iter(option))
     reason = f"[{name}] cannot be used in children of compound retrievers"
     assert refusal(wrap({"standard": option})) == reason
