@@ -97,39 +97,39 @@ class Evaluation:
             return failure
 
     async def _child(self, parent: CompoundRetriever, child: Retriever, fields: frozenset[str]) -> _Child:
-        found = (
+        evaluated = (
             await self.evaluate(child, fields)
             if isinstance(child, CompoundRetriever)
             else EvaluatedRetriever(child)
         )
         try:
-            return await self._taken(parent, found, fields)
+            return await self._taken(parent, evaluated, fields)
         except UpstreamRefusedError as refused:
             failure = search_failure(refused.reply)
             if failure is None:
                 raise
-            raise ChildFailedError(found.retriever.failure_name, failure) from refused
+            raise ChildFailedError(evaluated.retriever.failure_name, failure) from refused
         except (RankPhaseError, UnreadFieldError) as failure:
-            raise ChildFailedError(found.retriever.failure_name, failure) from failure
+            raise ChildFailedError(evaluated.retriever.failure_name, failure) from failure
 
     async def _taken(
-        self, parent: CompoundRetriever, found: EvaluatedRetriever, fields: frozenset[str]
+        self, parent: CompoundRetriever, evaluated: EvaluatedRetriever, fields: frozenset[str]
     ) -> _Child:
         """Return a child with the documents that `parent` takes from it.
 
         They come from a search if the child is a leaf or the parent searches its documents again.
         """
-        if isinstance(found.retriever, LeafRetriever):
-            docs = await self._search_for(parent, found.retriever.clauses(), fields)
-            found = EvaluatedRetriever(found.retriever, docs)
+        if isinstance(evaluated.retriever, LeafRetriever):
+            docs = await self._search_for(parent, evaluated.retriever.clauses(), fields)
+            evaluated = EvaluatedRetriever(evaluated.retriever, docs)
         else:
-            docs = found.first(parent.rank_window_size)
-            again = parent.searched_again(found.docs, docs)
+            docs = evaluated.first(parent.rank_window_size)
+            again = parent.searched_again(evaluated.docs, docs)
             if again is not None:
                 query = await offload(docs_size(again), queries.rank_docs, again)
                 docs = await self._search_for(parent, {"query": query}, fields)
             await self._read_deferred(parent, docs)
-        return await parent.take(found, docs, self)
+        return await parent.take(evaluated, docs, self)
 
     # For retrievers (`Evaluator`)
 
@@ -233,10 +233,10 @@ def _read_hits(answer: bytes, *, with_fields: bool) -> tuple[list[RankDoc], list
     """Return the documents of an inner search, the `fields` section of each if it was asked for, and whether
     all shards answered.
     """
-    found = read_window(answer, "")
-    sections = [members(bytes(hit)).get("fields") if with_fields else None for hit in found.hits]
-    is_complete = members(found.top["_shards"]).get("failed", b"0") == b"0"
-    return [doc.scored(_tracked(doc)) for doc in found.docs], sections, is_complete
+    window = read_window(answer, "")
+    sections = [members(bytes(hit)).get("fields") if with_fields else None for hit in window.hits]
+    is_complete = members(window.top["_shards"]).get("failed", b"0") == b"0"
+    return [doc.scored(_tracked(doc)) for doc in window.docs], sections, is_complete
 
 
 def _tracked(doc: RankDoc) -> float:

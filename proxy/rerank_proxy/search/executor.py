@@ -94,9 +94,9 @@ class Executor:
         query = request.params.without(targets.PAGE | {"timeout"})
         body = await offload(len(request.body), bodies.single_search, request, reranker, path.child)
         try:
-            found = await run.send("POST", target(request.index, "_search", query), body)
+            answer = await run.send("POST", target(request.index, "_search", query), body)
             with reading(AN_INNER_SEARCH):
-                window = await offload(answer_size(found.body), read_window, found.body, reranker.field)
+                window = await offload(answer_size(answer.body), read_window, answer.body, reranker.field)
             kept = reaching(await self._scorer.rerank(run, reranker, window.docs), reranker.min_score)
         except RankPhaseError as failure:
             raise children_failed(reranker.TYPE, [(path.child.TYPE, failure)]) from failure
@@ -112,9 +112,9 @@ class Executor:
             run.outcomes.clear()
             return None
         with reading(AN_INNER_SEARCH):
-            size = answer_size(found.body)
+            size = answer_size(answer.body)
             body = await offload(size, reply.from_window, request, window, ranked, run.took_ms)
-        return run.answer(body, found)
+        return run.answer(body, answer)
 
 
 async def _check_parameters(run: Run) -> None:

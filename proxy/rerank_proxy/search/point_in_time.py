@@ -102,7 +102,7 @@ class _PointInTimeSearch:
         If upstream does not allow the expensive query that highlighting needs, do without it.
         """
         run, request, pit = self._run, self._run.request, self._pit
-        size = len(request.body) + sum(docs_size(found.docs) for found in root.all())
+        size = len(request.body) + sum(docs_size(each.docs) for each in root.all())
         at = target(None, "_search", request.params.without(targets.NOT_IN_POINT_IN_TIME))
         try:
             final = await offload(size, bodies.final_search, request, pit, root)

@@ -22,7 +22,10 @@ from rerank_proxy.search.run import AN_INNER_SEARCH, InnerSearch, Run
 from rerank_proxy.upstream.protocol import Reply, reading
 from rerank_proxy.xcontent.splicing import Printer, elements, members, text
 
+_Explain = Callable[[bytes], Coroutine[Any, Any, Mapping[Key, Hit]]]
+"""Returns the documents that a query matches, with upstream's explanation of it."""
 _NESTED: Final = b"FieldExistsQuery [field=_primary_term]"
+"""A clause that Elasticsearch adds where a mapping has nested documents."""
 
 
 async def with_explanations(
@@ -49,13 +52,29 @@ async def with_explanations(
     keys = await _keys(shown, final, search)
     docs = await offload(docs_size(root.docs), _docs_to_explain, root.docs, set(keys))
     boosts = await _boosts(run.request.opaque_members.get("indices_boost"), docs, pit, search)
+    explain = _explaining(docs, boosts, pit, search, profiles=run.request.asks("profile"))
+    tree = await _explain_leaves(root, explain)
+    with reading(AN_INNER_SEARCH):
+        page = [*zip(keys, shown, strict=True)]
+        outer["hits"] = await offload(len(hits), _explain_hits, tree, boosts, page, run.windows, printer)
+    return printer.object(outer, 1)
+
+
+def _explaining(
+    docs: Sequence[RankDoc], boosts: Mapping[str, float], pit: bytes, search: InnerSearch, *, profiles: bool
+) -> _Explain:
+    """Return a function that has upstream explain a query.
+
+    Args:
+        docs: The documents to explain it for.
+        boosts: The factors for scores, by index.
+        profiles: Whether the client's search asks for a profile.
+    """
     groups: dict[float, list[RankDoc]] = {}
     for doc in docs:
         groups.setdefault(boosts.get(doc.index, 1.0), []).append(doc)
-    profiles = run.request.asks("profile")
 
     async def explain(query: bytes) -> Mapping[Key, Hit]:
-        """Return those of the documents that a query matches, with upstream's explanation of it."""
         searches = (
             bodies.explaining_search(pit, query, group, boost=boost, profiles=profiles)
             for boost, group in groups.items()
@@ -64,11 +83,7 @@ async def with_explanations(
         with reading(AN_INNER_SEARCH):
             return await offload(sum(len(answer.body) for answer in answers), _matching, answers)
 
-    tree = await _explain_leaves(root, explain)
-    with reading(AN_INNER_SEARCH):
-        page = [*zip(keys, shown, strict=True)]
-        outer["hits"] = await offload(len(hits), _explain_hits, tree, boosts, page, run.windows, printer)
-    return printer.object(outer, 1)
+    return explain
 
 
 def _page(hits: bytes) -> tuple[Hit, list[Hit]]:
@@ -137,14 +152,12 @@ def _explain_hits(
     return printer.array([printer.object(hit, 3) for _, hit in shown], 2)
 
 
-async def _explain_leaves(
-    found: EvaluatedRetriever, explain: Callable[[bytes], Coroutine[Any, Any, Mapping[Key, Hit]]]
-) -> ExplainedRetriever:
-    if isinstance(found.retriever, LeafRetriever):
-        query = found.retriever.explainable(found.docs)
-        return ExplainedRetriever(found, (), {} if query is None else await explain(query))
-    children = await side_by_side(_explain_leaves(each, explain) for each in found.children)
-    return ExplainedRetriever(found, children, {})
+async def _explain_leaves(evaluated: EvaluatedRetriever, explain: _Explain) -> ExplainedRetriever:
+    if isinstance(evaluated.retriever, LeafRetriever):
+        query = evaluated.retriever.explainable(evaluated.docs)
+        return ExplainedRetriever(evaluated, (), {} if query is None else await explain(query))
+    children = await side_by_side(_explain_leaves(each, explain) for each in evaluated.children)
+    return ExplainedRetriever(evaluated, children, {})
 
 
 def _rescoring(explanation: bytes) -> bytes | None:
@@ -176,7 +189,7 @@ def _of_hit(
     docs = shards.get(hit["_shard"], ())
     detail = explanations.not_ranked(len(docs))
     if narrowed:
-        return explanations.tail_without_nested(rank_docs.printed(root.found, docs, windows), detail)
+        return explanations.tail_without_nested(rank_docs.printed(root.evaluated, docs, windows), detail)
     return detail
 
 
@@ -185,7 +198,7 @@ def _shards(root: ExplainedRetriever, shown: Sequence[tuple[Key, Hit]]) -> Mappi
     hits = [(key, hit) for node in root.all() for key, hit in node.hits.items()]
     names = {key: hit["_shard"] for key, hit in [*hits, *shown]}
     shards: dict[bytes, list[RankDoc]] = {}
-    for doc in root.found.docs:
+    for doc in root.evaluated.docs:
         if (doc.index, doc.id) in names:
             shards.setdefault(names[doc.index, doc.id], []).append(doc)
     return shards

@@ -113,11 +113,11 @@ class _Native:
     """
 
     def __init__(self, root: EvaluatedRetriever, shard: int, windows: Windows) -> None:
-        found = [each for each in root.all() if _stands_for_its_results(each)]
-        docs = [_on_shard(each, shard) for each in (root, *found)]
+        leaves = [each for each in root.all() if _stands_for_its_results(each)]
+        docs = [_on_shard(each, shard) for each in (root, *leaves)]
         self._ranked = bool(docs[0])
         self._docs, *vectors = (
-            rank_docs.printed(each, own, windows) for each, own in zip((root, *found), docs, strict=True)
+            rank_docs.printed(each, own, windows) for each, own in zip((root, *leaves), docs, strict=True)
         )
         self._vectors = iter(vectors)
 
@@ -163,13 +163,13 @@ class _Native:
         return replace(query, description=description, children=children)
 
 
-def _stands_for_its_results(found: EvaluatedRetriever) -> bool:
-    leaf = found.retriever
+def _stands_for_its_results(evaluated: EvaluatedRetriever) -> bool:
+    leaf = evaluated.retriever
     return isinstance(leaf, LeafRetriever) and leaf.stands_for_its_results
 
 
-def _on_shard(found: EvaluatedRetriever, shard: int) -> Sequence[RankDoc]:
-    return [doc for doc in found.docs if (doc.shard_doc or 0) >> 32 == shard]
+def _on_shard(evaluated: EvaluatedRetriever, shard: int) -> Sequence[RankDoc]:
+    return [doc for doc in evaluated.docs if (doc.shard_doc or 0) >> 32 == shard]
 
 
 def _named(query: _Query, name: str, docs: str) -> _Query:

@@ -40,14 +40,14 @@ def highlightable(root: EvaluatedRetriever, *, explains: bool) -> Sequence[bytes
     return [query for child in root.children if not child.children for query in child.matches()]
 
 
-def _ranked(found: EvaluatedRetriever) -> bytes:
+def _ranked(evaluated: EvaluatedRetriever) -> bytes:
     """Return a query for the documents that a compound retriever ranked.
 
     It includes the queries of the retrievers below only because of their names.
     """
     clauses = {
-        "filter": array([any_of(found.docs)]),
-        "should": array([explainable(found)]),
+        "filter": array([any_of(evaluated.docs)]),
+        "should": array([explainable(evaluated)]),
         "minimum_should_match": b"0",
     }
-    return boolean(clauses, found.retriever.name)
+    return boolean(clauses, evaluated.retriever.name)

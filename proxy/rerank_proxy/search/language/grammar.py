@@ -54,18 +54,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         return None
     if not handles(root, evaluate):
         return None
-    values: dict[str, Any] = {}
-    opaque_members: dict[str, bytes] = {}
-    for name, member in root.entries():
-        if name == "retriever":
-            values[name] = parse_retriever(member)
-            continue
-        if name in _SCALARS:
-            values[name] = _body_value(member, name, _SCALARS[name])
-        else:
-            _check_queries(name, member, opaque_members)
-        if name not in _SCALARS or name in _SENT_ON:
-            opaque_members[name] = member.raw
+    values, opaque_members = _members(root)
     retriever = values["retriever"]
     if not isinstance(retriever, CompoundRetriever):
         return None
@@ -78,6 +67,23 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         timeout=values.get("timeout"),
         opaque_members=opaque_members,
     )
+
+
+def _members(root: Node) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Parse the members of a body in their order. Return parsed values, and opaque members as bytes."""
+    values: dict[str, Any] = {}
+    opaque_members: dict[str, bytes] = {}
+    for name, member in root.entries():
+        if name == "retriever":
+            values[name] = parse_retriever(member)
+            continue
+        if name in _SCALARS:
+            values[name] = _body_value(member, name, _SCALARS[name])
+        else:
+            _check_queries(name, member, opaque_members)
+        if name not in _SCALARS or name in _SENT_ON:
+            opaque_members[name] = member.raw
+    return values, opaque_members
 
 
 def _body_value(node: Node, name: str, convert: Callable[[Node], Any]) -> Any:
@@ -139,6 +145,7 @@ _SCALARS: Final[Mapping[str, Callable[[Node], Any]]] = {
     "timeout": _to_time,
 }
 _SENT_ON: Final = frozenset({"timeout"})
+"""Members that are parsed here and sent on as well."""
 _MAY_BE_BOOLEAN: Final = frozenset({"timeout", "track_total_hits"})
 """A boolean `timeout` is read as text, and refused because that is not a time."""
 

@@ -41,13 +41,13 @@ def diversify(
     places = [place for place, vector in enumerate(vectors) if vector]
     if not places:
         return []
-    found = [vectors[place] or () for place in places]
-    _check_dimensions(found, query_vector or found[0])
-    matrix = _exact(found)
-    relevance = np.zeros(len(found), dtype=np.float32)
+    present = [vectors[place] or () for place in places]
+    _check_dimensions(present, query_vector or present[0])
+    matrix = _exact(present)
+    relevance = np.zeros(len(present), dtype=np.float32)
     if query_vector is not None:
         relevance = _similarities(matrix, _exact(query_vector))
-    chosen = _chosen(matrix, relevance, np.float32(lambda_), min(size, len(found)))
+    chosen = _chosen(matrix, relevance, np.float32(lambda_), min(size, len(present)))
     return [docs[places[row]] for row in sorted(chosen)]
 
 

@@ -131,19 +131,19 @@ class CompoundRetriever(Retriever):
         return None
 
     async def take(
-        self, found: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
+        self, child: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
     ) -> tuple[EvaluatedRetriever, Sequence[RankDoc]]:
         """Return an evaluated child, possibly changed, and its documents that take part in the list.
 
         Args:
-            found: The child.
+            child: The child.
             docs: The child's documents in the rank window.
             evaluator: Reads fields of documents, and reranks them.
 
         Raises:
             ElasticsearchError: The child cannot be ranked.
         """
-        return found, docs
+        return child, docs
 
     @abstractmethod
     def combine(self, lists: Sequence[Sequence[RankDoc]]) -> Sequence[RankDoc]:

@@ -87,7 +87,7 @@ class DiversifyRetriever(WrappingRetriever):
         return {**clauses, "track_scores": b"true"}
 
     async def take(
-        self, found: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
+        self, child: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
     ) -> tuple[EvaluatedRetriever, Sequence[RankDoc]]:
         vectors = await evaluator.vectors(docs, self.field)
         numbers = sum(len(vector or ()) for vector in vectors)
@@ -96,9 +96,9 @@ class DiversifyRetriever(WrappingRetriever):
             kept = await offload(numbers, diversify, docs, vectors, self.query_vector, share, self.size)
         except ValueError as failure:
             raise ChildFailedError(self.TYPE, illegal_argument(str(failure))) from None
-        return found, kept
+        return child, kept
 
-    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
     def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:

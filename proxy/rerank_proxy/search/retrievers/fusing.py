@@ -122,7 +122,7 @@ class FusingRetriever(CompoundRetriever):
         leaf = StandardRetriever(query=to_json(query), filters=filters)
         return Component(retriever=leaf, weight=weight, normalizer=self.default_normalizer)
 
-    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
 

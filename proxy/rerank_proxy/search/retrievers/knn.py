@@ -98,9 +98,9 @@ class KnnRetriever(LeafRetriever):
     def one_search_clauses(self) -> Sequence[bytes] | None:
         return [*self.filters, *self.section.values()]
 
-    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         """Return a query for its documents that includes the filters, for their names (``#topDocsQuery``)."""
-        clauses = {"must": array([rank_docs(found.docs)])}
+        clauses = {"must": array([rank_docs(evaluated.docs)])}
         if self.filters:
             clauses["filter"] = array(self.filters)
         return [boolean(clauses, self.name)]
@@ -109,8 +109,8 @@ class KnnRetriever(LeafRetriever):
         """Return a query for its documents that explains the filters, too; None without filters."""
         if not self.filters or not docs:
             return None
-        found = query("constant_score", {"filter": any_of(docs)})
-        return boolean({"must": array([found]), "filter": array(self.filters)})
+        matching = query("constant_score", {"filter": any_of(docs)})
+        return boolean({"must": array([matching]), "filter": array(self.filters)})
 
     def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
         doc = explained.doc(key)

@@ -97,7 +97,7 @@ class LinearRetriever(FusingRetriever):
     def _normalized(self, explained: ExplainedRetriever) -> Sequence[Float32s]:
         children = zip(explained.children, self._normalizers, strict=True)
         return [
-            normalize_list(child.found.first(self.rank_window_size), normalizer)
+            normalize_list(child.evaluated.first(self.rank_window_size), normalizer)
             for child, normalizer in children
         ]
 

@@ -111,7 +111,7 @@ class PinnedRetriever(WrappingRetriever):
     def searched_again(self, found: Sequence[RankDoc], taken: Sequence[RankDoc]) -> Sequence[RankDoc] | None:
         return [doc.scored(capped(doc.score)) for doc in found]
 
-    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*(doc.query() for doc in self.docs), *below]
 
     def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:

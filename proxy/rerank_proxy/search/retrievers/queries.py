@@ -52,11 +52,11 @@ def any_of(docs: Sequence[RankDoc], name: str | None = None) -> bytes:
     """Return a query that matches only these documents, with any score."""
     if not docs:
         return _NO_DOCS
-    found = (
+    by_index = (
         boolean({"filter": array([of_index(index), ids(doc.id for doc in group)])})
         for index, group in _by_index(docs).items()
     )
-    return boolean({"should": array(found)}, name)
+    return boolean({"should": array(by_index)}, name)
 
 
 def ids(values: Iterable[str]) -> bytes:

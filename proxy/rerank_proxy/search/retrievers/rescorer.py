@@ -49,7 +49,7 @@ class RescorerRetriever(WrappingRetriever):
         """Return all documents: rescoring on a shard may bring any of them into the rank window."""
         return found if taken else None
 
-    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
     def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:

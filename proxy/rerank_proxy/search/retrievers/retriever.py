@@ -185,11 +185,11 @@ class Retriever(ABC):
     # 4. The final search
 
     @abstractmethod
-    def matches(self, found: "EvaluatedRetriever", below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: "EvaluatedRetriever", below: Sequence[bytes]) -> list[bytes]:
         """Return queries for all its matches, ranked or not (``RetrieverBuilder#topDocsQuery``).
 
         Args:
-            found: The retriever with its documents.
+            evaluated: The retriever with its documents.
             below: The queries of its children.
         """
 
@@ -314,14 +314,14 @@ class ExplainedRetriever:
         normalized: For `linear`, the normalised scores of each child, once they are needed.
     """
 
-    found: EvaluatedRetriever
+    evaluated: EvaluatedRetriever
     children: "Sequence[ExplainedRetriever]"
     hits: Mapping[Key, Hit]
     ranks: Mapping[Key, int] = field(init=False)
     normalized: Sequence[Float32s] | None = None
 
     def __post_init__(self) -> None:
-        self.ranks = {(doc.index, doc.id): rank for rank, doc in enumerate(self.found.docs)}
+        self.ranks = {(doc.index, doc.id): rank for rank, doc in enumerate(self.evaluated.docs)}
 
     def all(self) -> Iterator["ExplainedRetriever"]:
         """Yield the retriever and all below it."""
@@ -331,12 +331,12 @@ class ExplainedRetriever:
 
     def explain(self, key: Key, boost: float) -> Detail | None:
         """Return the explanation of a document; None if the retriever did not find it."""
-        return self.found.retriever.explain(self, key, boost)
+        return self.evaluated.retriever.explain(self, key, boost)
 
     def doc(self, key: Key) -> RankDoc | None:
         """Return a document of its list; None if it is not in there."""
         rank = self.ranks.get(key)
-        return None if rank is None else self.found.docs[rank]
+        return None if rank is None else self.evaluated.docs[rank]
 
     def rank(self, key: Key, window: int) -> int | None:
         """Return the rank of a document among the first `window`, from 1; None if it is not among them."""
@@ -345,7 +345,7 @@ class ExplainedRetriever:
 
     def sources(self, key: Key, boost: float) -> list[Source]:
         """Return the explanation of a document by each child."""
-        return [Source(child.explain(key, boost), child.found.retriever.name) for child in self.children]
+        return [Source(child.explain(key, boost), child.evaluated.retriever.name) for child in self.children]
 
     def rank_doc(
         self,

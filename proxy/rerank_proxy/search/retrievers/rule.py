@@ -60,7 +60,7 @@ class RuleRetriever(WrappingRetriever):
     def searched_again(self, found: Sequence[RankDoc], taken: Sequence[RankDoc]) -> Sequence[RankDoc] | None:
         return found
 
-    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [self._around(disjunction(below))]
 
     def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:

@@ -86,7 +86,7 @@ class StandardRetriever(LeafRetriever):
             return None
         return [*self.filters, self.query or b""]
 
-    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [self.matching_query()]
 
     def matching_query(self) -> bytes:

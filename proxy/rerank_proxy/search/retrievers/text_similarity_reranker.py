@@ -77,20 +77,20 @@ class TextSimilarityReranker(WrappingRetriever):
         return UnreadFieldError(failure)
 
     async def take(
-        self, found: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
+        self, child: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
     ) -> tuple[EvaluatedRetriever, Sequence[RankDoc]]:
         docs = await evaluator.texts(docs, self.field)
-        leaf = found.retriever if isinstance(found.retriever, LeafRetriever) else None
+        leaf = child.retriever if isinstance(child.retriever, LeafRetriever) else None
         if docs or leaf is not None:
             docs = await evaluator.rerank(self, docs)
         else:
             evaluator.pass_over(self)
         if leaf is not None and leaf.stands_for_its_results:
             # Its results are those of its search, and natively the rank phase is part of that.
-            found = replace(found, docs=docs)
-        return found, reaching(docs, self.min_score)
+            child = replace(child, docs=docs)
+        return child, reaching(docs, self.min_score)
 
-    def matches(self, found: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
     def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
