@@ -6,7 +6,7 @@ The shape and the choice of ``root_cause`` follow ``org.elasticsearch.Elasticsea
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -35,6 +35,7 @@ _JAVA = frozenset(
 )
 _SEARCH_FAILURE: Final = "search_phase_execution_exception"
 
+_E = TypeVar("_E", bound=BaseException)
 
 MAX_REASON: Final = 50_000
 """Characters. Reasons often repeat what the client wrote, which may be a hundred megabytes."""
@@ -153,3 +154,10 @@ def unsupported(what: str) -> ElasticsearchError:
 def encode(body: Mapping[str, Any]) -> bytes:
     """Return compact JSON in UTF-8, as Elasticsearch prints it without `pretty`."""
     return msgspec.json.encode(body)
+
+
+def fresh(error: _E) -> _E:
+    """Return a copy of an exception to raise: a shared one would gather the tracebacks of all callers."""
+    copy: _E = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
+    return copy

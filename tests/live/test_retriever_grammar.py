@@ -44,7 +44,7 @@ def ours(index: str, body: bytes, query: str = "") -> SearchRequest:
 
 
 def refusal(index: str, body: bytes, query: str = "") -> Any:
-    """What the client is told; None when nothing is wrong."""
+    """Return what the client is told; None when nothing is wrong."""
     try:
         ours(index, body, query).retriever.check_rewrite()
     except ElasticsearchError as failure:
@@ -276,7 +276,7 @@ class _Trees:
         return json.dumps(self._shuffled(body)).encode()
 
     def deep_body(self) -> bytes:
-        """With about as many retrievers inside one another as there may be."""
+        """Return a body with about as many retrievers inside one another as there may be."""
         tree = self._spoilt(self._tree(self._one_of(0, 1)))
         for _ in range(self._random.randrange(12, 18)):
             options = {"foo": 1} if self._now_and_then(0.02) else {}

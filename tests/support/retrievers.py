@@ -46,7 +46,7 @@ def linear(*children: Any, **options: Any) -> dict[str, Any]:
 
 
 def window(size: Any) -> dict[str, Any]:
-    """A rescorer with this window."""
+    """Return a rescorer with this window."""
     return {**RESCORE, "window_size": size}
 
 
@@ -89,7 +89,7 @@ def chain(failure: Cause | ElasticsearchError) -> list[tuple[str, str]]:
 
 
 def texts(failure: Cause | ElasticsearchError) -> list[str]:
-    """The reasons, outermost first, without their positions."""
+    """Return the reasons, outermost first, without their positions."""
     return [
         reason.partition("] ")[2] if reason[:2].strip("[").isdigit() else reason
         for _, reason in chain(failure)

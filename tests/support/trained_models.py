@@ -11,7 +11,8 @@ from rerank_proxy.engine import ModelStatus, Reranked
 from rerank_proxy.engine.loading.package import Vocabulary
 from rerank_proxy.settings import TrainedModelsSettings
 from rerank_proxy.trained_models.directory import ModelDirectory
-from rerank_proxy.trained_models.requests.config import TrainedModelConfig, parse_config
+from rerank_proxy.trained_models.model_config import TrainedModelConfig
+from rerank_proxy.trained_models.requests.config import parse_config
 from rerank_proxy.trained_models.requests.parts import DefinitionPart
 from rerank_proxy.trained_models.service import TrainedModels
 
@@ -39,7 +40,7 @@ def config_of(model_id: str, **changes: Any) -> TrainedModelConfig:
 
 
 def parts_of(program: bytes, lengths: Sequence[int]) -> list[DefinitionPart]:
-    """A program in parts of the given lengths, which together are its own."""
+    """Cut a program into parts of the given lengths, which together are its own."""
     parts, start = [], 0
     for number, length in enumerate(lengths):
         parts.append(DefinitionPart(number, program[start : start + length], len(program), len(lengths)))
@@ -48,7 +49,7 @@ def parts_of(program: bytes, lengths: Sequence[int]) -> list[DefinitionPart]:
 
 
 def part_body(content: bytes, total_length: int, total_parts: int) -> dict[str, Any]:
-    """What a client puts for a part."""
+    """Return what a client puts for a part."""
     return {
         "definition": base64.b64encode(content).decode(),
         "total_definition_length": total_length,
@@ -122,14 +123,14 @@ class NotingEngine:
 def models_in(
     directory: Path, engine: NotingEngine, clock: Callable[[], float] = time.monotonic, **settings: Any
 ) -> TrainedModels:
-    """Not started."""
+    """Return trained models that are not started."""
     return TrainedModels(
         ModelDirectory(directory), engine, TrainedModelsSettings(upload=True, **settings), clock
     )
 
 
 async def upload(models: TrainedModels, model_id: str, program: bytes = b"program") -> None:
-    """A whole model, in one part."""
+    """Upload a whole model, in one part."""
     await models.catalogue.create(config_of(model_id))
     (part,) = parts_of(program, [len(program)])
     await models.catalogue.put_part(model_id, part)

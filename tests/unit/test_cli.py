@@ -210,12 +210,12 @@ class TestRerank:
         assert scored(CliRunner().invoke(main, command, input=b"")) == []
 
     @pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n", b"\t\r\n", b" "])
-    def test_blank_lines_are_no_texts(self, model: Path, blank: bytes) -> None:
+    def test_blank_lines_are_not_texts(self, model: Path, blank: bytes) -> None:
         command = ["rerank", "--query", "water", "--model", str(model)]
         piped = CliRunner().invoke(main, command, input=blank.join([b"", b"one\n", b"two\n", b""]))
         assert sorted(text.strip() for _, text in scored(piped)) == ["one", "two"]
 
-    def test_a_byte_order_mark_is_no_part_of_the_first_text(self, model: Path) -> None:
+    def test_a_byte_order_mark_is_not_part_of_the_first_text(self, model: Path) -> None:
         command = ["rerank", "--query", "water", "--model", str(model)]
         assert [
             text for _, text in scored(CliRunner().invoke(main, command, input=b"\xef\xbb\xbfone\n"))

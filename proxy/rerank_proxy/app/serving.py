@@ -28,17 +28,17 @@ from rerank_proxy.files.state import state_directory
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import fixed_endpoints
+from rerank_proxy.inference.preconfigured import preconfigured_endpoints
 from rerank_proxy.inference.registry.opening import open_store
-from rerank_proxy.inference.remote import RemoteClient
-from rerank_proxy.inference.service import ServiceContext
+from rerank_proxy.inference.remote.client import RemoteClient
+from rerank_proxy.inference.remote.vendor import RemoteContext
 from rerank_proxy.inference.services import load_services
 from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
 from rerank_proxy.inference.services.local_ranker import MODEL_ID
 from rerank_proxy.observe.log import configure
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.settings import InvalidSettingsError, Settings
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import EngineModels
@@ -96,21 +96,29 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         uploaded = await _uploaded_models(cleanup, settings, engine)
         models = LocalModels(settings.models, uploaded)
         search = settings.search
-        context = ServiceContext(engine, models, search.timeout_s, remote, search.chunked_characters)
+        context = RemoteContext(
+            engine=engine,
+            models=models,
+            chunked_characters=search.chunked_characters,
+            remote=remote,
+            timeout_s=search.timeout_s,
+        )
         services = load_services(context)
-        fixed = fixed_endpoints(services, settings.endpoints, models)
-        endpoints = Endpoints(services, fixed, open_store(settings))
+        preconfigured = preconfigured_endpoints(services, settings.endpoints, models)
+        endpoints = Endpoints(services, preconfigured, open_store(settings))
         cleanup.push_async_callback(endpoints.close)
         await endpoints.start()
         privileges = Privileges()
-        scorer = Scorer(
+        rank_phase = RankPhase(
             endpoints,
             settings.search.timeout_s,
             allow_failures=settings.search.allow_rerank_failures,
             chunked_characters=settings.search.chunked_characters,
             privileges=privileges if settings.search.check_privileges else None,
         )
-        executor = Executor(scorer, search.deadline_s, heed_timeout=search.bound_scores_by_request_timeout)
+        executor = Executor(
+            rank_phase, search.deadline_s, heed_timeout=search.bound_scores_by_request_timeout
+        )
         cleanup.push_async_callback(executor.drain)
         support = _retriever_support(settings, questions, upstream)
         app = App(

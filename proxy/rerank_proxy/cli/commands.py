@@ -13,7 +13,7 @@ from rerank_proxy.engine import Engine, EngineError, Reranked
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import with_preconfigured
+from rerank_proxy.inference.preconfigured import with_elastic_rerank
 from rerank_proxy.inference.registry.opening import open_store, place, weaknesses
 from rerank_proxy.search.ranks.scores import MIN_VALUE, normalize
 from rerank_proxy.settings import ModelSettings, Settings
@@ -38,7 +38,7 @@ class CommandError(Exception):
 
 async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
     """Try everything that serving needs, and say a line about each. Return whether everything works."""
-    endpoints = with_preconfigured(settings.endpoints, LocalModels(settings.models))
+    endpoints = with_elastic_rerank(settings.endpoints, LocalModels(settings.models))
     say(f"settings   ok      {_some(settings.models, 'model')}, {_some(endpoints, 'endpoint')}")
     upstream_ok = await _check_upstream(settings, say)
     with _quiet(_REGISTRY_LOG):

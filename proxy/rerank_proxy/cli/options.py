@@ -1,4 +1,4 @@
-"""What all commands share: settings from options, and errors in one line."""
+"""Read settings from the options of a command, and report errors in one line."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping

@@ -18,7 +18,7 @@ Word = Literal["applied", "skipped", "evaluated"]
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The answer is reranked.
+    """The window was reranked.
 
     Attributes:
         field: The field that holds the texts.
@@ -85,7 +85,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A tree of retrievers without a reranker was evaluated here, because upstream does not know them."""
+    """The proxy evaluated a tree of retrievers without a reranker, because upstream does not have them."""
 
     retrievers: tuple[str, ...]
     word: ClassVar[Word] = "evaluated"

@@ -19,7 +19,7 @@ from rerank_proxy.search.failures import (
 from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.inner.fields import text_of, vector_of
 from rerank_proxy.search.inner.window import read_window
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers import queries
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
@@ -43,7 +43,7 @@ class Evaluation:
         search: Sends an inner search.
     """
 
-    def __init__(self, run: Run, scorer: Scorer, pit: bytes, search: InnerSearch) -> None:
+    def __init__(self, run: Run, scorer: RankPhase, pit: bytes, search: InnerSearch) -> None:
         self._run = run
         self._scorer = scorer
         self._pit = pit

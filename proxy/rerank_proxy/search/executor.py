@@ -16,7 +16,7 @@ from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.misspelt_fields import MisspeltFields
 from rerank_proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from rerank_proxy.search.point_in_time import search_in_point_in_time
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.search.ranks.ranking import reaching, searched
 from rerank_proxy.search.run import AN_INNER_SEARCH, InnerBytes, Run, SearchAnswer
 from rerank_proxy.search.single_search import OneSearch, one_search, one_search_suffices
@@ -34,7 +34,7 @@ class Executor:
         heed_timeout: Whether a request's own `timeout` bounds the scoring, too.
     """
 
-    def __init__(self, scorer: Scorer, deadline_s: float, *, heed_timeout: bool = False) -> None:
+    def __init__(self, scorer: RankPhase, deadline_s: float, *, heed_timeout: bool = False) -> None:
         self._scorer = scorer
         self._deadline_s = deadline_s
         self._heed_timeout = heed_timeout

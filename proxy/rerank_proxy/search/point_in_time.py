@@ -18,7 +18,7 @@ from rerank_proxy.search.answer.profiling import profiled
 from rerank_proxy.search.evaluation import Evaluation
 from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.inner.window import search_answer
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever
 from rerank_proxy.search.retrievers.simplified import Mappings, expanded
 from rerank_proxy.search.run import AN_INNER_SEARCH, InnerSearch, Run, SearchAnswer
@@ -33,7 +33,7 @@ KEEP_ALIVE: Final = "5m"
 _NOT_EXPENSIVE: Final = b"search.allow_expensive_queries"
 
 
-async def search_in_point_in_time(run: Run, scorer: Scorer, closing: BackgroundTasks) -> SearchAnswer:
+async def search_in_point_in_time(run: Run, scorer: RankPhase, closing: BackgroundTasks) -> SearchAnswer:
     """Answer a search in the client's point in time, or in one that is opened for it.
 
     Args:
@@ -66,7 +66,7 @@ class _PointInTimeSearch:
         passed_on = targets.INNER_SEARCH if own_pit else targets.INNER_SEARCH | targets.INDICES_OPTIONS
         self._search = _inner_search(run, passed_on)
 
-    async def answer(self, scorer: Scorer) -> SearchAnswer:
+    async def answer(self, scorer: RankPhase) -> SearchAnswer:
         run, pit, request = self._run, self._pit, self._run.request
         tree = await expanded(request.retriever, self._mappings, request.index)
         with run.inner.hold(tree.clauses_size(len(pit))):

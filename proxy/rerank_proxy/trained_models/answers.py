@@ -7,7 +7,7 @@ from typing import Any, Final
 from rerank_proxy.trained_models.catalogue import Catalogue
 from rerank_proxy.trained_models.deployment import Deployment
 from rerank_proxy.trained_models.deployments import NODE, Deployments
-from rerank_proxy.trained_models.requests.config import TrainedModelConfig
+from rerank_proxy.trained_models.model_config import TrainedModelConfig
 from rerank_proxy.xcontent.byte_size import parse_byte_size
 
 ACKNOWLEDGED: Final = {"acknowledged": True}

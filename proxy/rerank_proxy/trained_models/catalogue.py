@@ -19,7 +19,7 @@ from rerank_proxy.settings import TrainedModelsSettings
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import ModelEngine
 from rerank_proxy.trained_models.failures import already_exists, bad_request, missing_model, not_found
-from rerank_proxy.trained_models.requests.config import TrainedModelConfig
+from rerank_proxy.trained_models.model_config import TrainedModelConfig
 from rerank_proxy.trained_models.requests.parts import DefinitionPart
 from rerank_proxy.trained_models.uploads import Upload, Uploads
 

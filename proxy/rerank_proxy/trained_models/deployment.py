@@ -55,7 +55,7 @@ class Deployment:
 
     Attributes:
         cache_size: As it was given, such as `10mb`. Shown but not followed: the engine has one cache for all.
-        queue_capacity: Likewise; `engine.queue_tokens` bounds what waits.
+        queue_capacity: The most documents of one request; `engine.queue_tokens` bounds what waits.
         start_time: Milliseconds since the epoch.
     """
 

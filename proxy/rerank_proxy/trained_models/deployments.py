@@ -22,7 +22,7 @@ from rerank_proxy.trained_models.deployment import Deployment
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import ModelEngine, deadline_in
 from rerank_proxy.trained_models.failures import bad_request, conflict, missing_deployment, not_found
-from rerank_proxy.trained_models.requests.config import TrainedModelConfig
+from rerank_proxy.trained_models.model_config import TrainedModelConfig
 from rerank_proxy.trained_models.requests.deployments import StartRequest, StopRequest, UpdateRequest
 from rerank_proxy.trained_models.requests.infer import Inferred, InferRequest
 

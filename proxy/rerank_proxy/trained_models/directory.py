@@ -1,4 +1,4 @@
-"""Where uploaded models are kept. Methods block, unless they say otherwise: call them on a thread.
+"""The directory of uploaded models. Methods block, unless they say otherwise: call them on a thread.
 
 ```
 DIRECTORY/ID/                a complete model package: it appears and disappears by one rename
@@ -27,7 +27,7 @@ from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
 from rerank_proxy.files.state import make_private_directory, remove_half_written, replace
 from rerank_proxy.trained_models.definition import PartialDefinition
 from rerank_proxy.trained_models.deployment import Deployment
-from rerank_proxy.trained_models.requests.config import TrainedModelConfig
+from rerank_proxy.trained_models.model_config import TrainedModelConfig
 from rerank_proxy.trained_models.requests.ids import is_id
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""How the APIs for trained models fail, in the words of Elasticsearch's ``ExceptionsHelper``."""
+"""The errors of the APIs for trained models, worded as in Elasticsearch's ``ExceptionsHelper``."""
 
 from rerank_proxy.errors import ElasticsearchError, error, status_error
 

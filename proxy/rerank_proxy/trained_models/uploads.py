@@ -10,11 +10,11 @@ from rerank_proxy.errors import rejected
 from rerank_proxy.settings import TrainedModelsSettings
 from rerank_proxy.trained_models.definition import PartialDefinition
 from rerank_proxy.trained_models.failures import conflict
-from rerank_proxy.trained_models.requests.config import TrainedModelConfig
+from rerank_proxy.trained_models.model_config import TrainedModelConfig
 
 
 class Evictable(Protocol):
-    """What is compared to choose the upload that makes room for another.
+    """The part of an upload by which the one that makes room for another is chosen.
 
     Attributes:
         owner: Identifies the caller who began it.

@@ -19,7 +19,7 @@ _VALUES: Final = "(JSON String, Number, Array, Object or token 'null', 'true' or
 _BRACKETS: Final = {"Object": "}", "Array": "]"}
 _SHOWN_TOKEN: Final = 256
 _WORDS: Final = {b"N": "INF", b"n": "Infinity"}
-"""What `I` and another letter may begin after a sign."""
+"""The words that `I` and another letter may begin after a sign."""
 _OF_IDENTIFIERS: Final = frozenset({"Cf", "Ll", "Lm", "Lo", "Lt", "Lu", "Mc", "Mn", "Nd", "Nl", "Pc", "Sc"})
 _IGNORED_IN_IDENTIFIERS: Final = frozenset(map(chr, (*range(9), *range(0x0E, 0x1C), *range(0x7F, 0xA0))))
 _match_string_part: Final = re.compile(

@@ -9,7 +9,7 @@ import pytest
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.evaluation import Evaluation
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever
 from rerank_proxy.search.run import InnerBytes, Run
@@ -48,7 +48,7 @@ class Tree:
         self.engine = NumberAtTheEnd()
         self.upstream = ScriptedUpstream(self._answer)
         endpoints = local_endpoints({ENDPOINT: EndpointSettings(model="m")}, self.engine, 30.0)
-        self.scorer = Scorer(endpoints, 30.0, allow_failures=False)
+        self.scorer = RankPhase(endpoints, 30.0, allow_failures=False)
 
     def _answer(self, method: str, target: str, body: Any) -> Reply | Awaitable[Reply]:
         if not target.startswith("/_search"):

@@ -75,7 +75,7 @@ def test_values_are_read(body: str) -> None:
     assert read(parse(body.encode())) == json.loads(body)
 
 
-def test_comments_are_no_values() -> None:
+def test_comments_are_not_values() -> None:
     assert read(parse(b'{"a": /* one */ 1} // end')) == {"a": 1}
 
 

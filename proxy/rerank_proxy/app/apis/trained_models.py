@@ -17,12 +17,8 @@ from rerank_proxy.trained_models.failures import (
     missing_deployment,
     missing_model,
 )
-from rerank_proxy.trained_models.requests.config import (
-    TEXT_SIMILARITY,
-    TrainedModelConfig,
-    is_text_similarity,
-    parse_config,
-)
+from rerank_proxy.trained_models.model_config import TEXT_SIMILARITY, TrainedModelConfig
+from rerank_proxy.trained_models.requests.config import is_text_similarity, parse_config
 from rerank_proxy.trained_models.requests.deployments import parse_start, parse_stop, parse_update
 from rerank_proxy.trained_models.requests.ids import IdExpression
 from rerank_proxy.trained_models.requests.infer import Inferred, parse_infer

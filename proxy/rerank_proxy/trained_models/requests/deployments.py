@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from rerank_proxy.errors import ElasticsearchError, error, illegal_argument, validation_error
-from rerank_proxy.inference.allocations import NUMBER_AND_ADAPTIVE, threads_faults
+from rerank_proxy.inference.local_models import NUMBER_AND_ADAPTIVE, threads_faults
 from rerank_proxy.trained_models.deployment import UNSET, AdaptiveAllocations, Deployment
 from rerank_proxy.trained_models.failures import bad_request
 from rerank_proxy.xcontent.byte_size import ByteSize, parse_byte_size

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rerank_proxy.errors import illegal_argument, status_error
 from rerank_proxy.trained_models.failures import bad_request
-from rerank_proxy.trained_models.requests.config import TEXT_SIMILARITY, TrainedModelConfig
+from rerank_proxy.trained_models.model_config import TEXT_SIMILARITY, TrainedModelConfig
 from rerank_proxy.xcontent.object_parser import STR, Field, objects, parse_named, parse_object, unknown_name
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.plain_json import plain
