@@ -16,9 +16,7 @@ STILL_TO_DO: Final = (
     "docs/native-behaviour.md",
     "docs/rerankers.md",
     "proxy/rerank_proxy/search/msearch/",
-    "proxy/rerank_proxy/search/rank_phase.py",
     "proxy/rerank_proxy/search/templates.py",
-    "proxy/rerank_proxy/search/upstream_endpoint.py",
     *(
         f"proxy/rerank_proxy/{room}/"
         for room in (
