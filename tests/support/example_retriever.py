@@ -8,7 +8,7 @@ from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, WrappingRetriever
 from rerank_proxy.search.retrievers.explanations import Detail
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, ExplainedRetriever, Key
 from rerank_proxy.xcontent.object_parser import INT, Field, parse_object
 from rerank_proxy.xcontent.source import Node
 
@@ -33,11 +33,11 @@ class ReversedRetriever(WrappingRetriever):
         window = docs[: self.rank_window_size]
         return [doc.scored(other.score) for doc, other in zip(reversed(window), window, strict=True)]
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        return told.rank_doc(key, boost)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        return explained.rank_doc(key, boost)
 
 
 @each_level

@@ -7,7 +7,7 @@ import pytest
 
 from rerank_proxy.errors import Cause, ElasticsearchError
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
-from rerank_proxy.search.retrievers.retriever import Retriever
+from rerank_proxy.search.retrievers.retriever import LeafRetriever, Retriever
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import parse
 from tests.support.searches import STANDARD
@@ -59,6 +59,23 @@ def refusal(retriever: Any) -> Cause:
         read(retriever)
     assert raised.value.status == 400
     return raised.value.cause
+
+
+def check_rewrite(tree: Any) -> None:
+    """Check a tree as it is checked when native rewrites it."""
+    retriever = read(tree)
+    assert not isinstance(retriever, LeafRetriever)
+    retriever.check_rewrite()
+
+
+def rewrite_refusal(tree: Any) -> str:
+    """Return the reason for which a tree is refused when native rewrites it."""
+    with pytest.raises(ElasticsearchError) as raised:
+        check_rewrite(tree)
+    assert raised.value.status == 400
+    assert raised.value.cause.type in ("illegal_argument_exception", "number_format_exception")
+    assert raised.value.cause.caused_by is None
+    return raised.value.cause.reason
 
 
 def chain(failure: Cause | ElasticsearchError) -> list[tuple[str, str]]:

@@ -138,7 +138,7 @@ class SearchMetrics:
             self._rerankers.labels("no_text" if has_no_text else each.word).inc()
         self._upstream.observe(search.timings.upstream.seconds)
         self._rerank.observe(search.timings.scores.seconds)
-        self._own.observe(max(0.0, search.seconds - search.timings.others.seconds))
+        self._own.observe(max(0.0, search.seconds - search.timings.waiting.seconds))
 
 
 def _refusal(status: int) -> str:

@@ -1,1 +1,1 @@
-"""The retriever language: what a search asks for, how it is run, and what the client is told."""
+"""Searches with compound retrievers: how they are read, run and answered."""

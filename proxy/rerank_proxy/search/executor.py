@@ -1,4 +1,4 @@
-"""Run a search: in one round trip where that is enough, else in a point in time."""
+"""Run a search: in one round trip where that suffices, else in a point in time."""
 
 import asyncio
 from typing import Final
@@ -9,7 +9,7 @@ from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search import targets
 from rerank_proxy.search.answer import reply
-from rerank_proxy.search.failures import RankPhaseError, children_failed, may_be_for_fields, search_failure
+from rerank_proxy.search.failures import RankPhaseError, children_failed, may_be_due_to_fields, search_failure
 from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.inner.window import read_window
 from rerank_proxy.search.language.request import SearchRequest
@@ -30,8 +30,8 @@ class Executor:
     """Runs searches for all callers.
 
     Args:
-        deadline_s: Seconds for one search altogether.
-        heed_timeout: Whether a request's own `timeout` bounds the scores, too.
+        deadline_s: Seconds for the whole of one search.
+        heed_timeout: Whether a request's own `timeout` bounds the scoring, too.
     """
 
     def __init__(self, scorer: RankPhase, deadline_s: float, *, heed_timeout: bool = False) -> None:
@@ -44,13 +44,13 @@ class Executor:
     async def run(
         self, request: SearchRequest, upstream: Upstream, inner: InnerBytes | None = None
     ) -> SearchAnswer:
-        """Answer one search.
+        """Run one search and return its answer.
 
         Args:
-            inner: Of the client's request, if that holds several searches.
+            inner: The bound that the searches of one client's request share, if it has several.
 
         Raises:
-            UpstreamRefusedError: Upstream would not run a search; its answer is the client's.
+            UpstreamRefusedError: Upstream refused a search; its answer is for the client.
             ElasticsearchError: Searching or scoring failed, in native's shape.
         """
         run = self._begin(request, upstream, inner or InnerBytes(len(request.body)))
@@ -63,7 +63,7 @@ class Executor:
             if fault is None:
                 raise
             raise fault from refused
-        self._misspelt.tell(run)
+        self._misspelt.log(run)
         return answer
 
     async def drain(self) -> None:
@@ -71,10 +71,10 @@ class Executor:
         await self._closing.finish()
 
     def _begin(self, request: SearchRequest, upstream: Upstream, inner: InnerBytes) -> Run:
-        """Return the state of a search that begins now, with its two deadlines."""
+        """Return the state of a search that begins now, with deadlines for all of it and for its scores."""
         deadline = Deadline.of_setting("search.deadline_s", self._deadline_s)
         scores_by, timeout = deadline, request.timeout
-        # With none at all no score would ever be in time; native, too, takes 0 for no limit.
+        # A `timeout` of 0 means no limit to native, too; taken literally it would leave no time for scores.
         if self._heed_timeout and timeout is not None and timeout.nanos > 0:
             scores_by = deadline.or_sooner(Deadline.of_request(timeout))
         return Run(request, upstream, inner, deadline, scores_by)
@@ -88,15 +88,15 @@ class Executor:
         return await search_in_point_in_time(run, self._scorer, self._closing)
 
     async def _one_search(self, run: Run, path: OneSearch) -> SearchAnswer | None:
-        """Answer out of the window's own search; None when only a point in time gives native's answer."""
+        """Answer in one round trip. Return None if only a point in time gives native's answer."""
         request, reranker = run.request, path.reranker
-        # Native's search for a window has no timeout: that is for the last one, over the ranked documents.
+        # Native's search for a rank window has no timeout: that is for the final search.
         query = request.params.without(targets.PAGE | {"timeout"})
         body = await offload(len(request.body), bodies.single_search, request, reranker, path.child)
         try:
-            found = await run.send("POST", target(request.index, "_search", query), body)
+            answer = await run.send("POST", target(request.index, "_search", query), body)
             with reading(AN_INNER_SEARCH):
-                window = await offload(answer_size(found.body), read_window, found.body, reranker.field)
+                window = await offload(answer_size(answer.body), read_window, answer.body, reranker.field)
             kept = reaching(await self._scorer.rerank(run, reranker, window.docs), reranker.min_score)
         except RankPhaseError as failure:
             raise children_failed(reranker.TYPE, [(path.child.TYPE, failure)]) from failure
@@ -104,7 +104,7 @@ class Executor:
             failed = search_failure(refused.reply)
             if failed is None:
                 raise
-            if may_be_for_fields(failed):
+            if may_be_due_to_fields(failed):
                 return None
             raise children_failed(reranker.TYPE, [(path.child.TYPE, failed)]) from refused
         ranked = searched(kept, len(kept))
@@ -112,15 +112,15 @@ class Executor:
             run.outcomes.clear()
             return None
         with reading(AN_INNER_SEARCH):
-            size = answer_size(found.body)
+            size = answer_size(answer.body)
             body = await offload(size, reply.from_window, request, window, ranked, run.took_ms)
-        return run.answer(body, found)
+        return run.answer(body, answer)
 
 
 async def _check_parameters(run: Run) -> None:
-    """Have upstream refuse what it would refuse in the final search, before others have run.
+    """Have upstream refuse unknown parameters first, as it would in the final search after all others.
 
-    Elasticsearch looks for parameters that do not belong when it has read a request.
+    Elasticsearch checks parameters as soon as it has read a request.
     """
     params = run.request.params
     if not targets.SEARCH.issuperset(params):
@@ -129,7 +129,7 @@ async def _check_parameters(run: Run) -> None:
 
 
 async def _parse_fault(run: Run, refusal: Reply) -> ElasticsearchError | UpstreamRefusedError | None:
-    """Return what Elasticsearch would say of a refused search; None when the refusal says that itself."""
+    """Return the error that Elasticsearch would have for a refused search; None if it is the refusal."""
     if not may_be_parse_fault(refusal):
         return None
     request = run.request

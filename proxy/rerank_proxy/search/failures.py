@@ -1,4 +1,4 @@
-"""Run-time failures as native reports them."""
+"""Failures while a search runs, as native reports them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _SEARCH_FAILURE: Final = "search_phase_execution_exception"
 
 
 class RankPhaseError(ElasticsearchError):
-    """Ranking the window of a search failed, which that search reports (``RankFeaturePhase``)."""
+    """Ranking the window of a search failed, which makes that search fail (``RankFeaturePhase``)."""
 
     def __init__(self, status: int, cause: Cause) -> None:
         reason = "Computing updated ranks for results failed"
@@ -21,7 +21,7 @@ class RankPhaseError(ElasticsearchError):
 
 
 class UnreadFieldError(ElasticsearchError):
-    """A window's texts could not be read on any shard, which the search reports of the same phase."""
+    """The texts of a window could not be read on any shard; natively that fails in the same phase."""
 
     def __init__(self, failure: ElasticsearchError) -> None:
         metadata = {**failure.cause.metadata, "phase": _PHASE["phase"]}
@@ -29,7 +29,12 @@ class UnreadFieldError(ElasticsearchError):
 
 
 class ChildFailedError(Exception):
-    """A child could not be searched or ranked; `child` is what native calls it."""
+    """A child could not be searched or ranked.
+
+    Attributes:
+        child: The name that native has for it in errors.
+        failure: The reason.
+    """
 
     def __init__(self, child: str, failure: ElasticsearchError) -> None:
         super().__init__(child)
@@ -38,12 +43,11 @@ class ChildFailedError(Exception):
 
 
 def children_failed(parent: str, failures: Sequence[tuple[str, ElasticsearchError]]) -> ElasticsearchError:
-    """Return what a compound retriever makes of its children's failures
-    (``CompoundRetrieverBuilder#rewrite``).
+    """Return the error of a compound retriever whose children failed (``CompoundRetrieverBuilder#rewrite``).
 
     Args:
-        parent: Its type.
-        failures: The children that failed, by what native calls them, with the reasons.
+        parent: The type of the retriever.
+        failures: The names that native has for the failed children, each with the reason.
     """
     names = ", ".join(name for name, _ in failures)
     reason = (
@@ -56,8 +60,9 @@ def children_failed(parent: str, failures: Sequence[tuple[str, ElasticsearchErro
 
 
 def search_failure(reply: Reply) -> ElasticsearchError | None:
-    """A search that failed on its shards; None for any other refusal, which native reports as it is: it finds
-    those before it searches.
+    """Return the failure of a search on its shards; None for any other refusal.
+
+    Native finds the others before it searches, and reports them as they are.
     """
     try:
         body = json.loads(reply.body)
@@ -69,9 +74,10 @@ def search_failure(reply: Reply) -> ElasticsearchError | None:
         return None
 
 
-def may_be_for_fields(failure: ElasticsearchError) -> bool:
-    """Whether a search may have failed for the fields that it was to return. Other statuses tell of load, to
-    which nothing should be added.
+def may_be_due_to_fields(failure: ElasticsearchError) -> bool:
+    """Return whether a search may have failed because of the fields that it was to return.
+
+    Failures with other statuses are due to load, which another search would add to.
     """
     return failure.status in (400, 500)
 
@@ -80,14 +86,17 @@ _PARTS: Final = ("type", "reason", "root_cause", "caused_by", "suppressed")
 
 
 def cause_of(error: Mapping[str, Any]) -> Cause:
-    """An exception in the body of an answer, decoded.
+    """Convert the JSON of an exception in an answer to a cause.
+
+    Args:
+        error: The decoded JSON.
 
     Raises:
-        AttributeError, KeyError, RecursionError, TypeError: It is none of Elasticsearch's.
+        AttributeError, KeyError, RecursionError, TypeError: It is not an exception of Elasticsearch's.
     """
     type_, reason, inner = error["type"], error.get("reason") or "", error.get("caused_by")
     if not (isinstance(type_, str) and isinstance(reason, str)):
-        raise TypeError("no exception of Elasticsearch's")
+        raise TypeError("not an exception of Elasticsearch's")
     return Cause(
         type_,
         reason,

@@ -1,4 +1,4 @@
-"""Tell operators of rerankers whose field no hit has: it may be misspelt."""
+"""Warn operators of rerankers whose field no hit has: it may be misspelt."""
 
 import logging
 from typing import Final
@@ -15,23 +15,23 @@ _LONGEST_NAME: Final = 256
 
 
 class MisspeltFields:
-    """Log fields that no hit had, each of them seldom.
+    """Logs fields that no hit had, each of them once in a while.
 
-    The answer of such a search is a success without hits, as native's is, and few clients read its headers.
+    Such a search succeeds without hits, as natively, and few clients read the headers of its answer.
     """
 
     def __init__(self) -> None:
-        self._log: Final = LogLimiter()
+        self._limiter: Final = LogLimiter()
 
-    def tell(self, run: Run) -> None:
-        """Log the fields of a search that has ended."""
+    def log(self, run: Run) -> None:
+        """Log the fields of a finished search that no hit had."""
         for outcome in run.outcomes:
             if isinstance(outcome, Applied) and outcome.has_no_text:
-                self._tell(run.request, outcome)
+                self._log(run.request, outcome)
 
-    def _tell(self, request: SearchRequest, outcome: Applied) -> None:
+    def _log(self, request: SearchRequest, outcome: Applied) -> None:
         index, field = _searched(request)[:_LONGEST_NAME], outcome.field[:_LONGEST_NAME]
-        omitted = self._log.admit((index, field))
+        omitted = self._limiter.admit((index, field))
         if omitted is None:
             return
         logger.warning(
@@ -45,7 +45,7 @@ class MisspeltFields:
 
 
 def _searched(request: SearchRequest) -> str:
-    """Return the index expression of a search, for people."""
-    if "pit" in request.others:
+    """Return the index expression of a search in a readable form."""
+    if "pit" in request.opaque_members:
         return "a point in time"
     return "_all" if request.index is None else decode(request.index)

@@ -1,9 +1,9 @@
-"""Faults of a body that only upstream can find, told as native tells them.
+"""Find the faults of a body that only upstream can see, and report them as native does.
 
-Native parses a whole body before it does anything. Here query clauses, sorts and most members of the body
-stay bytes, and their faults come to light when upstream refuses a search whose text is not the client's. Then
-upstream is asked about the client's own text: each value at its line and column, in bodies that are refused
-in any case, so that nothing is searched. What it says of a value inside the retriever is given to the
+Native parses a whole body before it does anything. Here query clauses, sorts and most members of the body are
+opaque, and their faults come to light when upstream refuses an inner search, whose text is not the client's.
+Then upstream is probed with the client's own text: each value stands at its line and column in a body that is
+refused in any case, so that nothing is searched. The error for a value inside the retriever is passed to the
 grammar of retrievers, which wraps it as it wraps the faults that it finds itself.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from rerank_proxy.errors import Cause
 from rerank_proxy.search.failures import cause_of
-from rerank_proxy.search.language.opaque_values import OpaqueValue, Question, in_place, over, questions
+from rerank_proxy.search.language.opaque_values import OpaqueValue, Probe, overlay, probe_body, probes
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.faults import ParseError
@@ -23,26 +23,27 @@ from rerank_proxy.xcontent.positions import offset_of, source_of
 from rerank_proxy.xcontent.source import Node, parse
 from rerank_proxy.xcontent.splicing import Printer
 
-MAX_QUESTIONS: Final = 16
-"""Requests about the tree. Most trees need one."""
+MAX_PROBES: Final = 16
+"""The most probes that are sent for one tree. Most trees need one."""
 
 _TARGET: Final = "/_search?size=-1"
-"""Refused once the body has been parsed (``RestSearchAction#parseSearchRequest``).
+"""A target that Elasticsearch refuses once it has parsed the body (``RestSearchAction#parseSearchRequest``).
 
-By GET, which is all the same to Elasticsearch: POSTed searches of a batch would wait for one another.
+Probes are sent by GET, which means the same to Elasticsearch: POSTed searches may be coalesced, and would
+wait for others.
 """
 _NOTHING_FOUND: Final = "[size] parameter cannot be negative, found [-1]"
 _STAND_IN: Final = b'"query":{"match_all":{}}'
 _STOP: Final = b"0}"
 _STOPPED: Final = "Unknown key for a VALUE_NUMBER in [retriever]."
 _AT_RUN_TIME: Final = "search_phase_execution_exception"
-_OF_A_PARSER: Final = (400, 500)
-"""The second for exceptions of Java that nothing wraps: the parsers of retrievers would."""
+_PARSER_STATUSES: Final = (400, 500)
+"""The second is that of Java exceptions that are not wrapped; the parsers of retrievers would wrap them."""
 _position: Final = re.compile(r"\[([0-9]{1,9}):([0-9]{1,9})\] ")
 
 
 def may_be_parse_fault(refusal: Reply) -> bool:
-    """Whether a search may have been refused for what the client's body says."""
+    """Return whether a search may have been refused because of a fault in the client's body."""
     error = _error(refusal)
     return error is not None and error["type"] != _AT_RUN_TIME
 
@@ -50,21 +51,21 @@ def may_be_parse_fault(refusal: Reply) -> bool:
 async def find_parse_fault(
     body: bytes, upstream: Upstream, style: str = ""
 ) -> ParseError | UpstreamRefusedError | None:
-    """The first fault in a body in which the grammar has found none; None when upstream finds none either.
+    """Return the first fault in a body in which the grammar found none; None if upstream finds none either.
 
     Args:
-        style: What the client's query string says of the layout of errors.
+        style: The parameters of the client's query string that say how errors are printed.
 
     Raises:
-        ElasticsearchError: 5xx when upstream does not answer.
+        ElasticsearchError: 5xx, upstream does not answer.
     """
-    inquiry = _Inquiry(body, upstream)
-    in_tree = await inquiry.in_tree()
-    return await inquiry.beside_it(style, before=in_tree is not None) or in_tree
+    finder = _FaultFinder(body, upstream)
+    in_tree = await finder.fault_in_tree()
+    return await finder.fault_beside_tree(style, before=in_tree is not None) or in_tree
 
 
-class _Inquiry:
-    """What upstream has to say of one body."""
+class _FaultFinder:
+    """Probes upstream for the faults of one body."""
 
     def __init__(self, body: bytes, upstream: Upstream) -> None:
         self._body = body
@@ -72,23 +73,23 @@ class _Inquiry:
         self._retriever = self._root.members["retriever"]
         self._upstream = upstream
 
-    async def in_tree(self) -> ParseError | None:
-        """The first fault in the values of the retrievers, in all that encloses it."""
+    async def fault_in_tree(self) -> ParseError | None:
+        """Return the first fault in an opaque value of the tree, wrapped in the errors of its retrievers."""
         first: tuple[int, OpaqueValue, Cause] | None = None
-        for question in questions(self._retriever)[:MAX_QUESTIONS]:
-            if first is not None and question.start > first[0]:
+        for probe in probes(self._retriever)[:MAX_PROBES]:
+            if first is not None and probe.start > first[0]:
                 break
-            answer = await self._ask(_TARGET, in_place(self._root.body, question))
-            fault = self._fault(question, answer)
+            answer = await self._ask(_TARGET, probe_body(self._root.body, probe))
+            fault = self._fault(probe, answer)
             if fault is not None and (first is None or fault[0] < first[0]):
                 first = fault
         return None if first is None else self._enclosed(*first)
 
-    async def beside_it(self, style: str, *, before: bool) -> UpstreamRefusedError | None:
-        """The first fault in the body's other members.
+    async def fault_beside_tree(self, style: str, *, before: bool) -> UpstreamRefusedError | None:
+        """Return the first fault in the body's other members.
 
         Args:
-            before: Look only at those before the retriever.
+            before: Consider only the members before the retriever.
         """
         body, members, end = self._root.body, self._root.members, self._retriever.end
         if before:
@@ -97,7 +98,7 @@ class _Inquiry:
         else:
             nothing_there = len(members) == 1
             key = self._root.keys["retriever"]
-            text = body[:key] + over(body[key:end], _STAND_IN) + body[end:]
+            text = body[:key] + overlay(body[key:end], _STAND_IN) + body[end:]
         if nothing_there:
             return None
         answer = await self._ask(f"{_TARGET}&{style}" if style else _TARGET, text)
@@ -107,19 +108,19 @@ class _Inquiry:
         return UpstreamRefusedError(answer)
 
     async def _ask(self, target: str, text: bytes) -> Reply:
-        """What upstream says of `text`, as if of the body: errors of the tokenizer quote how it begins."""
+        """Return upstream's answer to `text`, with quotes of its beginning replaced by those of the body."""
         reply = await self._upstream.request("GET", target, text)
         return replace(reply, body=reply.body.replace(_printed_source(text), _printed_source(self._body)))
 
-    def _fault(self, question: Question, answer: Reply) -> tuple[int, OpaqueValue, Cause] | None:
-        """What is wrong with one of the values, less what encloses it in the question; and where."""
+    def _fault(self, probe: Probe, answer: Reply) -> tuple[int, OpaqueValue, Cause] | None:
+        """Return the offset, the value and the cause of a fault, without the errors of the probe around."""
         error, fault = _error(answer), None
         while error is not None and (inner := error.get("caused_by")) is not None:
             reason = error.get("reason") or ""
             position = _position.match(reason)
-            if position and reason[position.end() :] == question.refusal:
+            if position and reason[position.end() :] == probe.refusal:
                 offset = offset_of(self._root.body, int(position[1]), int(position[2]))
-                fault = offset, question.value_at(offset), cause_of(inner)
+                fault = offset, probe.value_at(offset), cause_of(inner)
             error = inner
         return fault
 
@@ -133,7 +134,7 @@ class _Inquiry:
 
 
 class _RefusedNode(Node):
-    """A value that upstream refuses. The grammar is told so when it takes the value as it was written."""
+    """A value that upstream refuses: it raises the error when the grammar takes its bytes."""
 
     __slots__ = ("_refusal",)
 
@@ -148,17 +149,17 @@ class _RefusedNode(Node):
 
 
 def _error(answer: Reply) -> Mapping[str, Any] | None:
-    """The error that parsing may have ended with; None for any other answer."""
-    if answer.status not in _OF_A_PARSER:
+    """Return the error that parsing may have ended with; None for any other answer."""
+    if answer.status not in _PARSER_STATUSES:
         return None
     try:
         error: Mapping[str, Any] = json.loads(answer.body)["error"]
-        cause_of(error)  # else it is no error of Elasticsearch's
+        cause_of(error)  # raises if it is not an error of Elasticsearch's
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return None
     return error
 
 
 def _printed_source(body: bytes) -> bytes:
-    """How an error of the tokenizer quotes a body, within a JSON string."""
+    """Return a body as an error of the tokenizer quotes it, escaped for a JSON string."""
     return Printer(pretty=False).value(source_of(body))[1:-1]

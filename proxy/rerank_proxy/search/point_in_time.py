@@ -1,4 +1,4 @@
-"""Native's way of a search: inner searches in a point in time, then a final search over the ranked
+"""Run a search as native does: inner searches in a point in time, then a final search over the ranked
 documents.
 """
 
@@ -12,14 +12,14 @@ from rerank_proxy.concurrency.offload import answer_size, docs_size, offload
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.search import targets
 from rerank_proxy.search.answer import reply
-from rerank_proxy.search.answer.expanding import check_expanded, complaints_of_expansion
-from rerank_proxy.search.answer.explaining import explained
+from rerank_proxy.search.answer.expanding import check_expanded, expansion_failures
+from rerank_proxy.search.answer.explaining import with_explanations
 from rerank_proxy.search.answer.profiling import profiled
 from rerank_proxy.search.evaluation import Evaluation
 from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.inner.window import search_answer
 from rerank_proxy.search.rank_phase import RankPhase
-from rerank_proxy.search.retrievers.retriever import Found
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever
 from rerank_proxy.search.retrievers.simplified import Mappings, expanded
 from rerank_proxy.search.run import AN_INNER_SEARCH, InnerSearch, Run, SearchAnswer
 from rerank_proxy.search.targets import target
@@ -29,7 +29,7 @@ from rerank_proxy.xcontent.splicing import Printer, members, text
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE: Final = "5m"
-"""``search.default_keep_alive``, which native gives its own point in time."""
+"""``search.default_keep_alive``, the keep-alive of the point in time that native opens itself."""
 _NOT_EXPENSIVE: Final = b"search.allow_expensive_queries"
 
 
@@ -37,13 +37,13 @@ async def search_in_point_in_time(run: Run, scorer: RankPhase, closing: Backgrou
     """Answer a search in the client's point in time, or in one that is opened for it.
 
     Args:
-        closing: Points in time that are closed while the client has its answer already.
+        closing: Runs the requests that close points in time, which the client does not wait for.
     """
-    if "pit" in run.request.others:
-        return await _PointInTimeSearch(run, run.request.others["pit"], own_pit=False).answer(scorer)
+    if "pit" in run.request.opaque_members:
+        return await _PointInTimeSearch(run, run.request.opaque_members["pit"], own_pit=False).answer(scorer)
     opening = asyncio.create_task(_open(run))
     try:
-        # Shielded: a client that leaves now must not leave an open point in time behind.
+        # Shielded: if the client leaves now, the point in time still has to be closed.
         pit = await asyncio.shield(opening)
         return await _PointInTimeSearch(run, pit, own_pit=True).answer(scorer)
     finally:
@@ -51,18 +51,18 @@ async def search_in_point_in_time(run: Run, scorer: RankPhase, closing: Backgrou
 
 
 class _PointInTimeSearch:
-    """One search in a point in time.
+    """A search in a point in time.
 
     Args:
-        pit: The `pit` member of the searches, as JSON.
-        own_pit: Whether the point in time was opened for the search, so that the client does not see it.
+        pit: The `pit` member for the bodies of searches, as JSON.
+        own_pit: Whether the point in time was opened here, and so is not part of the answer.
     """
 
     def __init__(self, run: Run, pit: bytes, *, own_pit: bool) -> None:
         self._run = run
         self._pit = pit
         self._own_pit = own_pit
-        # Beside the client's point in time its options for indices are an error, which upstream words.
+        # With the client's own point in time, options for indices are an error, which upstream reports.
         passed_on = targets.INNER_SEARCH if own_pit else targets.INNER_SEARCH | targets.INDICES_OPTIONS
         self._search = _inner_search(run, passed_on)
 
@@ -72,8 +72,8 @@ class _PointInTimeSearch:
         with run.inner.hold(tree.clauses_size(len(pit))):
             root = await Evaluation(run, scorer, pit, self._search).evaluate(tree.with_filters())
             last, final = await self._final_search(root)
-            if self._own_pit and (complaints := complaints_of_expansion(request)):
-                await offload(answer_size(last.body), check_expanded, complaints, last.body)
+            if self._own_pit and (failures := expansion_failures(request)):
+                await offload(answer_size(last.body), check_expanded, failures, last.body)
             body = await self._described(last.body, root, final)
         with reading(AN_INNER_SEARCH):
             size, own_pit = answer_size(body), self._own_pit
@@ -81,8 +81,8 @@ class _PointInTimeSearch:
         return run.answer(body, last)
 
     async def _mappings(self) -> Mappings:
-        """Return the mappings of the searched indices; none where they are not known, or hidden from the
-        caller.
+        """Return the mappings of the searched indices; none if they cannot be known or the caller may not see
+        them.
         """
         request = self._run.request
         if not self._own_pit:
@@ -96,22 +96,25 @@ class _PointInTimeSearch:
             mappings: Mappings = await offload(len(answer.body), json.loads, answer.body)
             return mappings
 
-    async def _final_search(self, root: Found) -> tuple[Reply, bytes]:
-        """Return the answer of the final search, and its body."""
+    async def _final_search(self, root: EvaluatedRetriever) -> tuple[Reply, bytes]:
+        """Send the final search. Return its answer, and the body that was sent.
+
+        If upstream does not allow the expensive query that highlighting needs, do without it.
+        """
         run, request, pit = self._run, self._run.request, self._pit
-        size = len(request.body) + sum(docs_size(found.docs) for found in root.all())
+        size = len(request.body) + sum(docs_size(each.docs) for each in root.all())
         at = target(None, "_search", request.params.without(targets.NOT_IN_POINT_IN_TIME))
         try:
             final = await offload(size, bodies.final_search, request, pit, root)
             return await run.send("POST", at, final), final
         except UpstreamRefusedError as refused:
-            if "highlight" not in request.others or _NOT_EXPENSIVE not in refused.reply.body:
+            if "highlight" not in request.opaque_members or _NOT_EXPENSIVE not in refused.reply.body:
                 raise
         final = await offload(size, bodies.final_search, request, pit, root, expensive=False)
         return await run.send("POST", at, final), final
 
-    async def _described(self, answer: bytes, root: Found, final: bytes) -> bytes:
-        """Return the answer with `profile` and explanations of the tree instead of the final search's."""
+    async def _described(self, answer: bytes, root: EvaluatedRetriever, final: bytes) -> bytes:
+        """Return the answer with the profile and explanations of the tree in place of the final search's."""
         run, request = self._run, self._run.request
         if not (request.asks("explain") or request.asks("profile")):
             return answer
@@ -121,15 +124,17 @@ class _PointInTimeSearch:
                 size = answer_size(top["profile"]) + docs_size(root.docs)
                 top["profile"] = await offload(size, profiled, top["profile"], root, run, printer)
         if request.asks("explain"):
-            top["hits"] = await explained(top["hits"], root, run, self._pit, self._search, printer, final)
+            top["hits"] = await with_explanations(
+                top["hits"], root, run, self._pit, self._search, printer, final
+            )
         return printer.object(top, 0) + printer.end()
 
 
 def _inner_search(run: Run, passed_on: Set[str]) -> InnerSearch:
-    """Return what sends inner searches.
+    """Return a function that sends inner searches.
 
     Args:
-        passed_on: The client's parameters that they have, too.
+        passed_on: The names of the client's parameters that inner searches take over.
     """
     options = run.request.params.only(passed_on)
     at = target(None, "_search", f"{targets.ALL_SHARDS}&{options}" if options else targets.ALL_SHARDS)
@@ -141,7 +146,7 @@ def _inner_search(run: Run, passed_on: Set[str]) -> InnerSearch:
 
 
 async def _open(run: Run) -> bytes:
-    """Open a point in time over the request's indices. Return its `pit` member as JSON."""
+    """Open a point in time for the request's indices. Return the `pit` member for searches in it, as JSON."""
     options = run.request.params.only(targets.OPENING)
     query = f"keep_alive={KEEP_ALIVE}" + (f"&{options}" if options else "")
     opened = await run.send("POST", target(run.request.index or "_all", "_pit", query), b"")
@@ -151,11 +156,14 @@ async def _open(run: Run) -> bytes:
 
 
 async def _close(upstream: Upstream, opening: asyncio.Task[bytes]) -> None:
+    """Close a point in time once it is open. Log a failure: it expires anyway."""
     try:
         pit = await opening
-    except Exception:  # of any kind: the client was told of it, and nothing is open
+    except Exception:  # of any kind: the search has reported it, and nothing is open
         return
     try:
         await upstream.request("DELETE", "/_pit", b'{"id":' + members(pit)["id"] + b"}")
-    except Exception as failure:  # of any kind: the answer is out, and the point in time expires
+    except (
+        Exception
+    ) as failure:  # of any kind: the answer does not depend on it, and the point in time expires
         logger.warning("a point in time could not be closed and will expire in %s: %s", KEEP_ALIVE, failure)

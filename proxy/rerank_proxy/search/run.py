@@ -1,4 +1,4 @@
-"""One search under way: what it has sent, waited for and been told."""
+"""The state of one search that runs: its deadlines, its requests upstream, and what came of them."""
 
 import asyncio
 import time
@@ -18,19 +18,19 @@ from rerank_proxy.upstream.protocol import Reply, TooLateError, Upstream, Upstre
 InnerSearch = Callable[[bytes], Coroutine[Any, Any, Reply]]
 """Sends the body of an inner search."""
 AN_INNER_SEARCH: Final = "an inner search"
-"""What was asked, for `rerank_proxy.upstream.protocol.reading`."""
+"""The request whose answer cannot be read, for `rerank_proxy.upstream.protocol.reading`."""
 _ALWAYS_BYTES: Final = 32 * 1024 * 1024
 _TIMES: Final = 2
 
 
 class InnerBytes:
-    """A bound on what the inner searches of one client's request are made of.
+    """A bound on the bytes of the inner searches of one client's request.
 
     A filter is repeated in the search of each retriever below it, so a thousand small retrievers could make
-    a thousand copies of a large one.
+    a thousand copies of a large filter.
 
     Args:
-        requested: Bytes of the request's body. Twice as many, and 32 MiB, are free.
+        requested: The size of the request's body. The bound is twice that, plus 32 MiB.
     """
 
     def __init__(self, requested: int) -> None:
@@ -39,10 +39,10 @@ class InnerBytes:
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Reserve the clauses of all inner searches of one tree for the length of the block.
+        """Reserve room for the clauses of all inner searches of one tree, for the duration of the block.
 
         Raises:
-            ElasticsearchError: 400, there is no room for them.
+            ElasticsearchError: 400, there is not enough room for them.
         """
         if size > self._free:
             reason = (
@@ -59,7 +59,7 @@ class InnerBytes:
 
 @dataclass(slots=True)
 class SearchAnswer:
-    """What the client is told: the body, upstream's headers, and what happened."""
+    """The answer for the client: the body, upstream's headers, and what happened."""
 
     body: bytes
     headers: Sequence[tuple[str, str]]
@@ -72,10 +72,12 @@ class Run:
     """The state of one search.
 
     Attributes:
-        deadline: For upstream and scores together.
-        scores_by: For the scores: it may be sooner.
-        inner: Shared by the searches of one client's request.
-        windows: The words that the models of endpoints read, by the endpoints that were asked for.
+        inner: The bound on inner searches that all searches of one client's request share.
+        deadline: When the search is given up.
+        scores_by: When its scoring is given up, which may be sooner.
+        started: When the search began, in seconds on the clock of `time.perf_counter`.
+        warnings: The `Warning` headers of upstream's answers, as keys in the order in which they came.
+        windows: How many words the models of endpoints read, by the ids of endpoints that were used.
         outcomes: One for each reranker, in the order in which they finished.
     """
 
@@ -92,13 +94,14 @@ class Run:
 
     @property
     def took_ms(self) -> int:
+        """The milliseconds since the search began."""
         return round((time.perf_counter() - self.started) * 1000)
 
     def answer(self, body: bytes, last: Reply) -> SearchAnswer:
-        """Return the answer of the search.
+        """Return the answer to the search.
 
         Args:
-            last: Upstream's answer whose headers the client gets.
+            last: The answer of upstream whose headers the client gets, with the warnings of all answers.
         """
         headers = [(name, value) for name, value in last.headers if name.lower() != "warning"]
         headers += [("Warning", value) for value in self.warnings]
@@ -107,20 +110,20 @@ class Run:
         return SearchAnswer(body, headers, of_tree(types, self.outcomes), self.timings)
 
     async def send(self, method: str, target: str, body: bytes) -> Reply:
-        """Send a request upstream that finds documents, or is needed for that. Return its answer.
+        """Send a request upstream that is part of searching, and count its time as such. Return the answer.
 
         Raises:
-            UpstreamRefusedError: Upstream answered otherwise than with 200.
-            ElasticsearchError: 504, the search has taken too long altogether.
+            UpstreamRefusedError: Upstream answered with another status than 200.
+            ElasticsearchError: 504, the deadline is over.
         """
         with self.timings.searching():
             return await self.ask(method, target, body)
 
     async def ask(self, method: str, target: str, body: bytes, by: Deadline | None = None) -> Reply:
-        """Send a request upstream for something else. Return its answer, or raise as `send` does.
+        """Send a request upstream without counting its time. Return the answer, or raise as `send` does.
 
         Args:
-            by: A sooner deadline than the search's own.
+            by: A deadline that is sooner than the search's.
         """
         deadline = by or self.deadline
         try:

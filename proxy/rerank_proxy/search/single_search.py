@@ -1,4 +1,4 @@
-"""One round trip or a point in time: which requests can be answered out of the window's own search."""
+"""Decide which requests can be answered in one round trip, from the search for the rank window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,33 +27,35 @@ _CHANGES_HITS: Final = (b'"_name"', b'"inner_hits"')
 
 @dataclass(frozen=True, slots=True)
 class OneSearch:
-    """A reranker right above a leaf, which has all the filters."""
+    """A tree of a reranker and its child, a leaf that has all filters of the tree."""
 
     reranker: TextSimilarityReranker
     child: LeafRetriever
 
 
 def one_search(request: SearchRequest) -> OneSearch | None:
-    """The parts of a request whose window's own search can be the answer's: hits, sources and total in one
-    round trip.
+    """Return the tree of a request that may take one round trip; None if it needs a point in time.
 
-    Everything else that shapes hits (aggregations, highlighting, collapsing, names, explicit `fields` …)
-    needs the final search of native, over the rank docs. So does a tree of more than two retrievers.
+    One search for the rank window then brings hits, sources and total. Everything else that shapes hits
+    (aggregations, highlighting, collapsing, names, explicit `fields` …) needs the final search of native,
+    over the ranked documents. So does a tree of more than two retrievers.
     """
-    if len([*islice(request.retriever.walk(), 3)]) > 2:  # whose filters would be copied in vain
+    if len([*islice(request.retriever.walk(), 3)]) > 2:  # checked first, to copy no filters in vain
         return None
     reranker = request.retriever.with_filters()
     if not isinstance(reranker, TextSimilarityReranker) or not isinstance(reranker.child, LeafRetriever):
         return None
-    if not (_ONE_SEARCH_BODY.issuperset(request.others) and _ONE_SEARCH_PARAMS.issuperset(request.params)):
+    if not (
+        _ONE_SEARCH_BODY.issuperset(request.opaque_members) and _ONE_SEARCH_PARAMS.issuperset(request.params)
+    ):
         return None
     child = reranker.child
     if reranker.name is not None or child.name is not None or reranker.rank_window_size == 0:
         return None
     if reranker.min_score is not None and child.min_score is not None:
-        return None  # the total may count what only the child's own one keeps out of the window
+        return None  # the total may count documents that only the child's `min_score` keeps out of the window
     if request.from_ > reranker.rank_window_size:
-        return None  # may be too far for Elasticsearch, which only the final search can tell
+        return None  # only the final search can tell whether that is too far for Elasticsearch
     clauses = child.one_search_clauses()
     if clauses is None:
         return None
@@ -63,9 +65,9 @@ def one_search(request: SearchRequest) -> OneSearch | None:
 
 
 def one_search_suffices(request: SearchRequest, ranked: Sequence[RankDoc]) -> bool:
-    """Whether the answer out of the window's own search is native's, now that the scores are known."""
+    """Return whether an answer from the search for the rank window is native's, now that scores are known."""
     shows_hits = request.page_size > 0 and request.from_ < len(ranked)
     limit = request.track_total_hits
     if not shows_hits and limit is not None and limit is not False:
-        return False  # Elasticsearch reports differently on a search that only counts (`terminated_early`)
+        return False  # a search that only counts is reported differently (`terminated_early`)
     return not has_open_ties(ranked, request.from_, request.from_ + request.page_size)

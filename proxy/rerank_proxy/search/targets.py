@@ -1,11 +1,12 @@
-"""Which parameters of a client's search go along with which request upstream."""
+"""The parameters of a client's search that are passed on with each kind of request upstream."""
 
 from typing import Final
 
 RESPONSE_FORMAT: Final = frozenset({"error_trace", "human", "pretty"})
-"""Parameters that say how an answer is printed."""
+"""Parameters that determine how an answer is printed."""
 INNER_SEARCH: Final = RESPONSE_FORMAT | {"allow_partial_search_results"}
-"""With partial results refused, a window with a lost shard in it must not pass either."""
+"""Parameters that inner searches take over. If the client refuses partial results, a rank window must not be
+partial either."""
 INDICES_OPTIONS: Final = frozenset(
     {
         "allow_no_indices", "ccs_minimize_roundtrips", "expand_wildcards", "ignore_throttled",
@@ -16,7 +17,7 @@ OPENING: Final = RESPONSE_FORMAT | {
     "allow_no_indices", "allow_partial_search_results", "expand_wildcards", "ignore_throttled",
     "ignore_unavailable", "max_concurrent_shard_requests", "preference", "routing",
 }  # fmt: skip
-"""Parameters that opening a point in time takes."""
+"""Parameters that a request to open a point in time takes."""
 PAGE: Final = frozenset({"from", "size"})
 NOT_IN_POINT_IN_TIME: Final = INDICES_OPTIONS | PAGE | {"index", "preference", "routing"}
 """Parameters that the final search cannot have, or has in its body."""
@@ -31,17 +32,17 @@ SEARCH: Final = frozenset(
         "track_total_hits", "typed_keys", "version",
     }
 )  # fmt: skip
-"""Parameters that any search may have (``RestSearchAction``), those of the URL's own query aside."""
+"""Parameters that any search may have (``RestSearchAction``), except those of a query in the URL."""
 ALL_SHARDS: Final = "pre_filter_shard_size=2147483647"
-"""Native runs its inner searches on all shards: what is wrong with one shows even if nothing can match."""
+"""Native runs inner searches on all shards: a fault on one shows even if nothing there can match."""
 
 
 def target(index: str | None, api: str, query: str) -> str:
-    """Return the target of an API.
+    """Return the target of a request to an API.
 
     Args:
-        index: The index expression, percent-encoded already; None for none.
-        query: The query string, without `?`; may be empty.
+        index: The index expression, already percent-encoded; None if the path has none.
+        query: The query string without `?`, possibly empty.
     """
     path = f"/{api}" if index is None else f"/{index}/{api}"
     return f"{path}?{query}" if query else path

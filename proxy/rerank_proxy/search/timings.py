@@ -1,4 +1,4 @@
-"""What one search waited for."""
+"""Measure what one search waited for."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Run while at least one of its blocks is entered, so that what goes on side by side counts once.
+    """A clock that runs while at least one of its blocks is entered, so that simultaneous blocks count once.
 
     Attributes:
-        seconds: How long it has run, up to its last stop.
+        seconds: The time that it has run, up to its last stop.
 
     Args:
-        clock: In seconds.
+        clock: Returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -33,27 +33,27 @@ class Stopwatch:
 
 
 class Timings:
-    """The time that one search waited for others.
+    """The time that one search waited, by what it waited for.
 
     Attributes:
-        upstream: Inner searches.
-        scores: The scores of its rerankers.
-        others: Either of both, or both at once.
+        upstream: Time for inner searches.
+        scores: Time for the scores of its rerankers.
+        waiting: Time for either; less than their sum if there was a wait for both.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.upstream = Stopwatch(clock)
         self.scores = Stopwatch(clock)
-        self.others = Stopwatch(clock)
+        self.waiting = Stopwatch(clock)
 
     @contextmanager
     def searching(self) -> Iterator[None]:
         """Count the time of the block as that of an inner search."""
-        with self.upstream, self.others:
+        with self.upstream, self.waiting:
             yield
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
         """Count the time of the block as that of a rank phase."""
-        with self.scores, self.others:
+        with self.scores, self.waiting:
             yield

@@ -1,1 +1,1 @@
-"""The retriever language, without Elasticsearch."""
+"""Searches with compound retrievers, without Elasticsearch."""

@@ -1,4 +1,4 @@
-"""An Elasticsearch that answers as a test says, and hits as it prints them."""
+"""An Elasticsearch that answers as a test tells it to, and hits as it prints them."""
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
@@ -34,30 +34,30 @@ class ScriptedUpstream:
 
 
 def a_run(body: Any, **state: Any) -> Run:
-    """A search under way, which sends nothing more.
+    """Return a search that runs, and that sends nothing more.
 
     Args:
-        body: Of the client's request.
-        state: What it has come to know.
+        body: The body of the client's request.
+        state: Attributes of the run.
     """
     silent = ScriptedUpstream(lambda *_: found())
     return Run(request(body), silent, InnerBytes(0), deadline=LATE, scores_by=LATE, **state)
 
 
 def hit(id_: str, score: float | None = 1.0, *, shard_doc: int = 0, index: str = "films", **more: Any) -> Any:
-    """A hit of an inner search: its last sort value is its place among all documents."""
+    """Return a hit of an inner search, whose last sort value is its place among all documents."""
     return {"_index": index, "_id": id_, "_score": score, **more, "sort": [score, shard_doc]}
 
 
 def found(*hits: Any) -> Reply:
-    """A search's answer."""
+    """Return the answer to a search."""
     outer = {"total": {"value": len(hits), "relation": "eq"}, "hits": hits}
     answer = {"took": 1, "_shards": {}, "hits": outer}
     return Reply(200, (), json.dumps(answer, separators=(",", ":")).encode())
 
 
 def shards_failed(reason: str, status: int = 400) -> Reply:
-    """A search that failed on all of its shards."""
+    """Return the answer to a search that failed on all shards."""
     cause = {"type": "query_shard_exception", "reason": reason}
     failed = [{"shard": 0, "index": "films", "reason": {**cause, "caused_by": {"type": "x", "reason": "y"}}}]
     error = {
@@ -73,11 +73,11 @@ def shards_failed(reason: str, status: int = 400) -> Reply:
 
 
 def refused(type_: str = "parsing_exception", status: int = 400) -> Reply:
-    """A search that Elasticsearch does not begin."""
+    """Return the answer to a search that Elasticsearch does not begin."""
     error = {"root_cause": [], "type": type_, "reason": "refused"}
     return Reply(status, (), json.dumps({"error": error, "status": status}).encode())
 
 
 def bodies(sent: Sequence[tuple[str, str, Any]], target: str = "/_search") -> list[Any]:
-    """Of the requests to one API."""
+    """Return the bodies of the requests to one API."""
     return [body for _, to, body in sent if to == target]

@@ -1,4 +1,4 @@
-"""Trees of retrievers, evaluated: which searches are made, what becomes of their answers and failures."""
+"""The evaluation of trees: which searches are sent, and what becomes of their answers and failures."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.evaluation import Evaluation
 from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
-from rerank_proxy.search.retrievers.retriever import Found
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever
 from rerank_proxy.search.run import InnerBytes, Run
 from rerank_proxy.settings import EndpointSettings
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
@@ -41,7 +41,7 @@ Answers = Mapping[str, Reply | Callable[[], Awaitable[Reply]]]
 
 
 class Tree:
-    """Evaluates trees before an Elasticsearch that answers so."""
+    """Evaluates trees with an Elasticsearch that answers as given."""
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
@@ -56,7 +56,7 @@ class Tree:
         answer = self.answers[looked_for(body)]
         return answer if isinstance(answer, Reply) else answer()
 
-    async def evaluate(self, tree: Any) -> Found:
+    async def evaluate(self, tree: Any) -> EvaluatedRetriever:
         run = Run(request(reranking()), self.upstream, InnerBytes(0), deadline=LATE, scores_by=LATE)
         retriever = read(tree)
         assert isinstance(retriever, CompoundRetriever)
@@ -77,14 +77,14 @@ class Tree:
 
 
 def looked_for(body: Any) -> str:
-    """The word of the `match` query somewhere in a body."""
+    """Return the word of the `match` query somewhere in a body."""
     for word in "abc":
         if json.dumps({"match": {"text": word}}) in json.dumps(body):
             return word
     return "ranked"
 
 
-def ranked(root: Found) -> list[tuple[str, float]]:
+def ranked(root: EvaluatedRetriever) -> list[tuple[str, float]]:
     return [(doc.id, doc.score) for doc in root.docs]
 
 
@@ -117,12 +117,12 @@ class TestSearches:
         assert ranked(root) == [("1", 8.0)]
         assert ranked(root.children[0]) == [("2", 4.0), ("1", 3.0)]
 
-    async def test_without_a_reader_no_field_is_asked_for(self) -> None:
+    async def test_without_a_reader_no_field_is_fetched(self) -> None:
         tree = Tree({"a": found(hit("1"))})
         await tree.evaluate(rrf(A))
         assert tree.searches[0]["fields"] == []
 
-    async def test_a_text_may_come_from_whichever_search_found_it(self) -> None:
+    async def test_a_text_may_come_from_any_search_that_found_the_document(self) -> None:
         tree = Tree({"a": found(hit("1")), "b": found(hit("1", fields={"text": ["x 7"]}))})
         assert ranked(await tree.evaluate(reranker(rrf(A, B)))) == [("1", 8.0)]
 
@@ -148,7 +148,7 @@ class TestSearches:
         tree = Tree(dict.fromkeys("abc", together))
         await asyncio.wait_for(tree.evaluate(rrf(A, rrf(B, C))), TIMEOUT_S)
 
-    async def test_what_is_given_up_gives_up_its_searches(self) -> None:
+    async def test_cancelling_an_evaluation_cancels_its_searches(self) -> None:
         begun, given_up = asyncio.Event(), asyncio.Event()
 
         async def never() -> Reply:
@@ -175,7 +175,7 @@ class TestSearches:
 
 
 class TestParents:
-    """What retrievers make of their children's searches."""
+    """How retrievers change and combine their children's searches."""
 
     async def test_rrf_takes_each_childs_window(self) -> None:
         tree = Tree({"a": found(hit("1"), hit("2", shard_doc=1)), "b": found(hit("2", shard_doc=1))})
@@ -194,7 +194,9 @@ class TestParents:
         ("parent", "tracks"),
         [(linear(A), True), (retrievers.diversify(A), True), (rrf(A), None), (rescorer(A), None)],
     )
-    async def test_who_reads_the_scores_of_a_sorted_child(self, parent: Any, tracks: bool | None) -> None:
+    async def test_retrievers_that_track_the_scores_of_a_sorted_child(
+        self, parent: Any, tracks: bool | None
+    ) -> None:
         tree = Tree({"a": found(hit("1", 0.5, fields={"v": [1, 2]}))})
         root = await tree.evaluate(parent)
         assert tree.searches[0].get("track_scores") is tracks
@@ -210,7 +212,7 @@ class TestParents:
         assert len(group["bool"]["should"]) == 2
         assert ranked(root) == [("2", 9.0)]
 
-    async def test_a_rescorer_leaves_scores_of_pins_alone(self) -> None:
+    async def test_a_rescorer_does_not_change_scores_of_pins(self) -> None:
         tree = Tree({"a": found(hit("1", 1.7014122e38)), "ranked": found(hit("1", 3.0))})
         await tree.evaluate(rescorer(pinned(A)))
         assert '"boost": 1.7014122e+38' in json.dumps(tree.searches[1]["query"])
@@ -272,7 +274,7 @@ class TestFailures:
             "third",
         ]
 
-    async def test_a_compound_child_fails_in_its_own_name_before_leaves_do(self) -> None:
+    async def test_an_error_of_a_compound_child_comes_before_those_of_leaves(self) -> None:
         tree = Tree({"a": shards_failed("leaf", 503), "b": shards_failed("inner")})
         failure = await tree.failure(rrf(A, linear(B)))
         assert failure.status == 400
@@ -304,10 +306,10 @@ class TestFailures:
         assert "[rescorer] search failed - retrievers '[rank_docs_retriever]'" in failure.cause.reason
 
     @pytest.mark.parametrize(("status", "searches"), [(429, 1), (503, 1), (400, 2), (500, 2)])
-    async def test_a_search_that_fails_without_fields_too_is_made_twice_at_most(
+    async def test_a_search_that_also_fails_without_fields_is_sent_twice_at_most(
         self, status: int, searches: int
     ) -> None:
-        """And once where it may be load that it failed for."""
+        """It is sent once if load may be the reason for the failure."""
         tree = Tree({"a": shards_failed("leaf", status)})
         failure = await tree.failure(reranker(A))
         assert failure.status == status
@@ -316,15 +318,15 @@ class TestFailures:
         assert (suppressed.caused_by.reason, suppressed.metadata["phase"]) == ("leaf", "query")
         assert [search["fields"] for search in tree.searches] == [["text"], []][:searches]
 
-    async def test_what_upstream_does_not_begin_is_its_own_answer(self) -> None:
-        """Also beside a leaf that failed: native finds those first."""
+    async def test_the_refusal_of_a_search_that_did_not_begin_is_kept(self) -> None:
+        """That is so even if another leaf failed, since native finds such faults first."""
         tree = Tree({"a": shards_failed("leaf"), "b": refused()})
         with pytest.raises(UpstreamRefusedError) as raised:
             await tree.evaluate(rrf(A, B))
         assert raised.value.reply == refused()
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"hits":{"hits":[{}]}}'])
-    async def test_what_is_not_an_answer_to_a_search(self, body: bytes) -> None:
+    async def test_answers_that_are_not_of_a_search(self, body: bytes) -> None:
         failure = await Tree({"a": Reply(200, (), body)}).failure(rrf(A))
         assert failure.status == 502
 

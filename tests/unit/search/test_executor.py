@@ -1,4 +1,4 @@
-"""What happens around the searches of one request. The live tests have the searches themselves."""
+"""Refusals of upstream and the faults behind them. The live tests test the searches themselves."""
 
 import json
 from collections.abc import Callable
@@ -26,10 +26,10 @@ NOTHING: Final = refusal("[size] parameter cannot be negative, found [-1]")
 
 
 class Upstream:
-    """Refuses searches, and answers questions about texts.
+    """Refuses searches, and answers probes.
 
     Attributes:
-        questions: Their targets.
+        probes: Their targets.
     """
 
     caller = b"the test"
@@ -38,13 +38,13 @@ class Upstream:
         self._refused = refused
         self._answer = answer
         self.searches: list[str] = []
-        self.questions: list[str] = []
+        self.probes: list[str] = []
 
     async def request(self, method: str, target: str, body: bytes) -> Reply:
         if method == "POST":
             self.searches.append(target)
             return self._refused
-        self.questions.append(target)
+        self.probes.append(target)
         return self._answer()
 
 
@@ -60,15 +60,15 @@ async def test_a_fault_takes_the_place_of_the_refusal() -> None:
     with pytest.raises(ElasticsearchError) as raised:
         await run(upstream)
     assert raised.value.cause.reason.endswith("[text_similarity_reranker] failed to parse field [retriever]")
-    assert upstream.questions == ["/_search?size=-1"]
+    assert upstream.probes == ["/_search?size=-1"]
 
 
-async def test_a_fault_beside_the_tree_is_told_in_the_clients_style() -> None:
+async def test_a_fault_beside_the_tree_is_reported_in_the_clients_format() -> None:
     upstream = Upstream(REFUSED, lambda: refusal("found"))
     with pytest.raises(UpstreamRefusedError) as raised:
         await run(upstream, query="pretty&preference=a")
     assert raised.value.reply.headers == [("X-Of", "found")]
-    assert upstream.questions == ["/_search?size=-1", "/_search?size=-1&pretty"]
+    assert upstream.probes == ["/_search?size=-1", "/_search?size=-1&pretty"]
 
 
 def no_answer() -> Reply:
@@ -76,12 +76,12 @@ def no_answer() -> Reply:
 
 
 @pytest.mark.parametrize("answer", [lambda: NOTHING, no_answer])
-async def test_else_the_refusal_stands(answer: Callable[[], Reply]) -> None:
+async def test_without_a_fault_the_refusal_is_the_answer(answer: Callable[[], Reply]) -> None:
     upstream = Upstream(REFUSED, answer)
     with pytest.raises(UpstreamRefusedError) as raised:
         await run(upstream)
     assert raised.value.reply is REFUSED
-    assert upstream.questions
+    assert upstream.probes
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ async def test_else_the_refusal_stands(answer: Callable[[], Reply]) -> None:
         refusal("too many", 429, "es_rejected_execution_exception"),
     ],
 )
-async def test_other_refusals_ask_no_questions(refused: Reply) -> None:
+async def test_other_refusals_are_not_probed(refused: Reply) -> None:
     upstream = Upstream(refused, no_answer)
     with pytest.raises(UpstreamRefusedError) as raised:
         await run(upstream)
     assert raised.value.reply is refused
-    assert upstream.questions == []
+    assert upstream.probes == []
 
 
 async def test_a_tree_that_cannot_be_rewritten_is_not_searched() -> None:

@@ -28,7 +28,7 @@ SECOND: Final = hit("2", 1.0, shard_doc=1, fields={"text": ["x 9"]})
 
 
 class Patient(NumberAtTheEnd):
-    """Waits for `gate` as long as it may."""
+    """Waits for `gate` until its deadline."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Patient(NumberAtTheEnd):
 
 
 class Searching:
-    """An executor before an Elasticsearch where each search finds two documents."""
+    """An executor with an Elasticsearch in which each search finds two documents."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Searching:
             return refused("resource_not_found_exception", 404)
         headers = self.headers.pop(0) if self.headers else []
         hits = [FIRST, SECOND]
-        if "sort" not in body:  # then no order by shard and document was asked for
+        if "sort" not in body:  # then hits were not sorted by shard and document
             hits = [{name: value for name, value in each.items() if name != "sort"} for each in hits]
         total = {"value": 2, "relation": "eq"}
         found = {"total": total, "max_score": 2.0, "hits": hits}
@@ -149,7 +149,7 @@ class TestRequests:
         await searching.failure(reranking(), TWO_STAGES)
         assert searching.sent[-1] == "DELETE /_pit"
 
-    async def test_mappings_that_the_caller_may_not_see_are_done_without(self) -> None:
+    async def test_mappings_that_the_caller_may_not_see_are_not_needed(self) -> None:
         searching = Searching()
         await searching.run({"retriever": {"rrf": {"query": "crime", "fields": ["a", "b"]}}})
         assert searching.sent[:2] == ["POST /films/_pit", "GET /films/_mapping"]
@@ -161,7 +161,7 @@ class TestTimeLimits:
     @pytest.mark.parametrize(
         ("body", "query", "seconds"),
         [
-            ({}, "", 500),  # the settings' own for scores
+            ({}, "", 500),  # the limit of the settings for scores
             ({"timeout": "1h"}, "", 500),
             ({"timeout": "-1"}, "", 500),
             ({"timeout": -1}, "", 500),
@@ -173,7 +173,7 @@ class TestTimeLimits:
         ],
     )
     @BOTH_PATHS
-    async def test_for_scores_where_a_requests_own_is_heeded(
+    async def test_a_requests_timeout_may_bound_scores(
         self, path: str, body: Any, query: str, seconds: float
     ) -> None:
         searching = Searching(heed=True)
@@ -182,8 +182,8 @@ class TestTimeLimits:
         assert seconds - 60 < given <= seconds
 
     @BOTH_PATHS
-    async def test_a_requests_own_does_not_bound_scores_unless_a_setting_says_so(self, path: str) -> None:
-        """As in native, where it is the last search's alone."""
+    async def test_a_requests_timeout_does_not_bound_scores_by_default(self, path: str) -> None:
+        """This is so natively, where it only bounds the final search."""
         searching = Searching()
         answer = await searching.run({**reranking(), "timeout": "1ms"}, path)
         assert isinstance(answer.outcome, Applied)
@@ -192,8 +192,8 @@ class TestTimeLimits:
     @pytest.mark.parametrize(
         ("body", "query"), [({"timeout": "1ms"}, ""), ({}, "timeout=1ms"), ({"timeout": "1h"}, "timeout=1ms")]
     )
-    async def test_it_is_sent_with_the_last_of_several_searches_alone(self, body: Any, query: str) -> None:
-        """Native's search for a window has none: hits that were not found in time would be missing."""
+    async def test_a_requests_timeout_is_only_sent_with_the_final_search(self, body: Any, query: str) -> None:
+        """Native's search for a rank window has none, as hits that are not found in time would be missing."""
         searching = Searching()
         has_it: list[bool] = []
 
@@ -220,7 +220,9 @@ class TestTimeLimits:
         ],
     )
     @BOTH_PATHS
-    async def test_the_one_that_struck_is_named(self, path: str, limits: Any, time: str, limit: str) -> None:
+    async def test_the_limit_that_was_reached_is_named(
+        self, path: str, limits: Any, time: str, limit: str
+    ) -> None:
         searching = Searching(**limits)
         searching.engine.gate.clear()
         failure = await searching.failure({**reranking(), "timeout": "30ms"}, path)
@@ -265,7 +267,7 @@ class TestTimeLimits:
         )
 
     async def test_an_explanation_that_comes_too_late(self) -> None:
-        """Is a timeout, though it is asked for while an answer is read."""
+        """It is a timeout, even though it is searched for while another answer is read."""
         searching = Searching(deadline_s=0.2)
         answered = searching.answer
 
@@ -295,7 +297,7 @@ class TestOutcomes:
         assert outcome == Evaluated(("rrf", "pinned", "linear"))
 
     async def test_a_second_try_counts_once(self) -> None:
-        """The first one left ties open."""
+        """There is one if the first left ties open."""
         searching = Searching()
         searching.engine.table = {"x 1": 1.0, "x 9": 1.0}
         outcome = (await searching.run(reranking())).outcome
@@ -306,15 +308,15 @@ class TestOutcomes:
 
 class TestWarnings:
     @BOTH_PATHS
-    async def test_there_is_none_of_ours(self, path: str) -> None:
-        """Native sends none, and a client that is strict about deprecations fails on any."""
+    async def test_the_proxy_adds_none(self, path: str) -> None:
+        """Native sends none, and clients that are strict about deprecations fail if there is one."""
         searching = Searching(allow=True)
         searching.engine.failure = QueueFullError("full")
         answer = await searching.run(reranking(), path)
         assert ids(answer) == ["1", "2"]
         assert warnings(answer) == []
 
-    async def test_upstreams_come_once(self) -> None:
+    async def test_equal_ones_of_upstream_come_once(self) -> None:
         searching = Searching()
         searching.headers = [
             [("Warning", '299 ES "both"')],

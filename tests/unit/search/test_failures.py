@@ -1,4 +1,4 @@
-"""Failures of children in the wrapper that native puts around them."""
+"""Failures of children, wrapped as natively."""
 
 import json
 from typing import Any
@@ -48,7 +48,7 @@ def test_a_failed_rank_phase(name: str) -> None:
 
 
 def test_several_failures_in_one_wrapper() -> None:
-    """With all names and the highest status."""
+    """The wrapper has all names and the highest status."""
     failures = [
         ("standard", ElasticsearchError(400, Cause("a", "first"))),
         ("rank_docs_retriever", ElasticsearchError(503, Cause("b", "second"))),
@@ -61,7 +61,7 @@ def test_several_failures_in_one_wrapper() -> None:
     assert [each["type"] for each in error["suppressed"]] == ["a", "b", "c"]
 
 
-def test_a_failed_search_is_read_as_upstream_told_it() -> None:
+def test_a_failed_search_is_read_as_upstream_reports_it() -> None:
     reply = shards_failed("no field [x]", 422)
     failure = search_failure(reply)
     assert failure is not None
@@ -86,7 +86,7 @@ def test_at_the_root_its_shards_have_no_causes() -> None:
 
 
 def test_what_is_suppressed_in_a_failed_search_stays() -> None:
-    """A shard is not there, and partial results are not allowed."""
+    """This happens if a shard is missing and partial results are not allowed."""
     lost = {"type": "status_exception", "reason": "failed to retrieve data from shard [[films][0]]"}
     error = {"type": "search_phase_execution_exception", "reason": None, "suppressed": [lost]}
     failure = search_failure(Reply(503, (), json.dumps({"error": error, "status": 503}).encode()))

@@ -1,4 +1,4 @@
-"""Faults that upstream finds, in what encloses them in the client's body.
+"""Faults that upstream finds, wrapped in the errors of what encloses them in the client's body.
 
 Upstream is a parser here that knows one fault: the key `bogus`. The live tests compare with the real one.
 """
@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from rerank_proxy.errors import ElasticsearchError, error
-from rerank_proxy.search.parse_faults import MAX_QUESTIONS, find_parse_fault, may_be_parse_fault
+from rerank_proxy.search.parse_faults import MAX_PROBES, find_parse_fault, may_be_parse_fault
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.positions import line_column
@@ -85,7 +85,7 @@ def x_content(reason: str, node: Node, cause: JSON) -> JSON:
 
 
 class Fixed(Parser):
-    """Gives the same answer to whatever is asked."""
+    """Answers all probes alike."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ async def test_what_encloses_a_fault(tree: JSON, expected: list[str]) -> None:
     assert texts(await find_in(tree)) == expected
 
 
-async def test_every_enclosing_message_has_the_place_of_the_fault() -> None:
+async def test_every_enclosing_message_has_the_position_of_the_fault() -> None:
     data = json.dumps({"_source": "é", "retriever": reranking(BAD)["retriever"]}, indent=2).encode()
     fault = await find(data)
     line, column = line_column(data, data.index(b"{", data.index(b"bogus")))
@@ -238,21 +238,21 @@ async def test_beside_the_retriever_and_in_it(body: JSON, in_tree: bool) -> None
         ({"size": 3, **reranking(BAD)}, 2),
         ({"retriever": rrf(*[SORT] * 3)}, 1),
         ({"retriever": rrf(*[{"standard": {"sort": ["n"]}}] * 3)}, 3),
-        ({"retriever": rrf(*[{"standard": {"sort": ["n"]}}] * 40), "size": 1}, MAX_QUESTIONS + 1),
+        ({"retriever": rrf(*[{"standard": {"sort": ["n"]}}] * 40), "size": 1}, MAX_PROBES + 1),
         ({"retriever": rrf(*[STANDARD] * 40)}, 1),
     ],
 )
-async def test_how_often_upstream_is_asked(body: JSON, requests: int) -> None:
+async def test_number_of_probes(body: JSON, requests: int) -> None:
     parser = Parser()
     await find(body, parser)
     assert len(parser.asked) == requests
 
 
-async def test_nothing_is_found_where_nothing_is_wrong() -> None:
+async def test_no_fault_is_found_in_a_valid_body() -> None:
     assert await find({"from": 1, **reranking(rrf(STANDARD, KNN, filter=QUERY)), "size": 3}) is None
 
 
-async def test_errors_beside_the_retriever_are_in_the_clients_style() -> None:
+async def test_errors_beside_the_retriever_are_in_the_clients_format() -> None:
     parser = Parser()
     await find({**reranking(), **AGGS}, parser, "pretty&error_trace")
     assert [target for target, _ in parser.asked] == [
@@ -273,26 +273,26 @@ async def test_errors_beside_the_retriever_are_in_the_clients_style() -> None:
         Reply(503, [], b""),
     ],
 )
-async def test_answers_that_say_nothing_of_the_body(reply: Reply) -> None:
+async def test_answers_that_are_not_about_the_body(reply: Reply) -> None:
     assert await find({**reranking(), "size": 3}, Fixed(reply)) is None
     assert not may_be_parse_fault(reply)
 
 
-async def test_other_errors_than_the_values_own_are_no_faults_of_the_tree() -> None:
+async def test_other_errors_than_those_of_values_are_not_faults_of_the_tree() -> None:
     other = refused({"type": "parsing_exception", "reason": None, "caused_by": {"type": "a", "reason": None}})
     assert await find(reranking(), Fixed(other)) is None
     elsewhere = x_content("[bool] failed to parse field [must]", parse(b"0"), {"type": "a", "reason": "b"})
     assert await find(reranking(), Fixed(refused(elsewhere))) is None
 
 
-async def test_an_answer_from_beyond_the_text_is_taken_as_it_is() -> None:
+async def test_a_position_beyond_the_text() -> None:
     cause = {"type": "illegal_argument_exception", "reason": "odd"}
     odd = {"type": "x_content_parse_exception", "reason": "[99:1] [knn] failed to parse field [filter]"}
     fault = await find(reranking(), Fixed(refused({**odd, "caused_by": cause})))
     assert texts(fault)[-1] == "odd"
 
 
-async def test_all_that_an_error_holds_is_kept() -> None:
+async def test_all_members_of_an_error_are_kept() -> None:
     cause: JSON = {
         "type": "script_exception",
         "reason": "compile error",
@@ -310,7 +310,7 @@ async def test_all_that_an_error_holds_is_kept() -> None:
 
 @pytest.mark.parametrize("character", ["a", "é", "\U0001f511", "\x7f"])
 async def test_the_text_that_errors_quote_is_the_clients(character: str) -> None:
-    """The tokenizer quotes how the text begins, which in a question is not what the client wrote."""
+    """The tokenizer quotes the beginning of the text, which in a probe is not that of the client's body."""
 
     class Quoting(Parser):
         async def request(self, method: str, target: str, body: bytes) -> Reply:
@@ -344,7 +344,7 @@ async def test_the_text_that_errors_quote_is_the_clients(character: str) -> None
         (429, "es_rejected_execution_exception", False),
     ],
 )
-def test_refusals_to_look_into(status: int, type_: str, may_be: bool) -> None:
+def test_which_refusals_may_be_parse_faults(status: int, type_: str, may_be: bool) -> None:
     assert may_be_parse_fault(refused({"type": type_, "reason": "r"}, status)) is may_be
 
 

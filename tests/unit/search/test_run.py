@@ -1,4 +1,4 @@
-"""What one search waits for: side by side counts once, and nothing that passes is left out."""
+"""The time that one search waits: simultaneous waits count once, and no wait is left out."""
 
 from contextlib import AbstractContextManager
 
@@ -16,7 +16,7 @@ class Clock:
         return self.time
 
 
-def test_searches_beside_each_other_and_beside_scores() -> None:
+def test_simultaneous_searches_and_scores() -> None:
     clock = Clock()
     timings = Timings(clock)
     with timings.searching():
@@ -27,12 +27,12 @@ def test_searches_beside_each_other_and_beside_scores() -> None:
     clock.time += 8
     with timings.scoring():
         clock.time += 16
-    assert (timings.upstream.seconds, timings.scores.seconds, timings.others.seconds) == (7, 18, 23)
+    assert (timings.upstream.seconds, timings.scores.seconds, timings.waiting.seconds) == (7, 18, 23)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["search", "score", "end"]), st.integers(0, 9)), max_size=40))
 def test_the_sums_are_those_of_the_moments(steps: list[tuple[str, int]]) -> None:
-    """In whatever order searches and scores begin and end."""
+    """They are, in any order in which searches and scores begin and end."""
     clock = Clock()
     timings = Timings(clock)
     under_way: list[tuple[str, AbstractContextManager[None]]] = []
@@ -51,4 +51,4 @@ def test_the_sums_are_those_of_the_moments(steps: list[tuple[str, int]]) -> None
     for _, each in under_way:
         each.__exit__(None, None, None)
     assert (timings.upstream.seconds, timings.scores.seconds) == (expected["search"], expected["score"])
-    assert timings.others.seconds == expected["any"]
+    assert timings.waiting.seconds == expected["any"]

@@ -1,4 +1,4 @@
-"""Which requests one search can answer; all others take a point in time."""
+"""Which requests take one round trip; all others take a point in time."""
 
 from typing import Any
 
@@ -107,7 +107,7 @@ def test_the_leaf_has_all_the_filters() -> None:
         ({"from": 1, "track_total_hits": 5}, True),
     ],
 )
-def test_whether_the_one_search_was_enough(top: dict[str, Any], suffices: bool) -> None:
+def test_whether_one_search_suffices(top: dict[str, Any], suffices: bool) -> None:
     ranked = [RankDoc("films", str(place), place, score=2.0 - place) for place in range(2)]
     assert one_search_suffices(request({**reranking(), **top}), ranked) is suffices
 

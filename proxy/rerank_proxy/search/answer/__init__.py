@@ -1,1 +1,1 @@
-"""What the client is told: hits, totals, explanations, profiles, failures."""
+"""Build the answer to the client: hits, totals, explanations, profiles."""

@@ -1,4 +1,4 @@
-"""What `_async_search` answers: a search's own answer in an ``AsyncSearchResponse``, or its status."""
+"""Build the answers of `_async_search`: a search's answer in an ``AsyncSearchResponse``, or its status."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ _PARTIAL_CLUSTERS: Final = ("skipped", "running", "partial", "failed")
 
 @dataclass(frozen=True, slots=True)
 class AsyncResult:
-    """How a search ended.
+    """The result of a search that has ended.
 
     Attributes:
         status: The HTTP status of an answer with this result.
-        response: The search's own answer, compact; None when it failed.
-        error: Why it failed, as JSON.
-        headers: For every answer with this result.
+        response: The answer of the search, as compact JSON; None if it failed.
+        error: The reason why it failed, as JSON.
+        headers: The headers of every answer with this result.
     """
 
     status: int
@@ -33,15 +33,20 @@ class AsyncResult:
 
     @property
     def size(self) -> int:
+        """The bytes of the answer or the error."""
         return len(self.response or b"") + len(self.error or b"")
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A search as it is now.
+    """The state of a search.
 
-    `id` is None when it is not kept, `result` while it runs. Times are milliseconds since the epoch, `took`
-    is those since its start.
+    Attributes:
+        id: The id under which it is kept; None if it is not kept.
+        start_time: Milliseconds since the epoch.
+        expiration_time: Milliseconds since the epoch.
+        took: Milliseconds since it started.
+        result: None while it runs.
     """
 
     id: str | None
@@ -52,32 +57,34 @@ class Progress:
 
 
 def completed(answer: bytes, headers: Iterable[tuple[str, str]]) -> AsyncResult:
+    """Return the result of a search that succeeded."""
     return AsyncResult(200, answer, headers=tuple(headers))
 
 
 def failed(failure: ElasticsearchError) -> AsyncResult:
+    """Return the result of a search that failed in the proxy."""
     return _failed(failure.status, _compact.value(failure.cause.render()))
 
 
 def refused(reply: Reply) -> AsyncResult:
-    """An error that upstream answered an inner search with."""
+    """Return the result of a search that ended with an error from upstream."""
     warnings = tuple((name, value) for name, value in reply.headers if name.lower() == "warning")
     return _failed(reply.status, _cause_of(reply), warnings)
 
 
 def unstorable(failure: ElasticsearchError) -> AsyncResult:
-    """In place of a result that cannot be kept (``AsyncSearchResponse#convertToFailure``)."""
+    """Return the result that replaces one that cannot be kept (``AsyncSearchResponse#convertToFailure``)."""
     return AsyncResult(failure.status, None, _compact.value(failure.cause.render()))
 
 
 def _failed(status: int, cause: bytes, headers: Sequence[tuple[str, str]] = ()) -> AsyncResult:
-    """In the wrapper that ``AsyncSearchTask`` puts around every failure of its search."""
+    """Return a failure in the wrapper that ``AsyncSearchTask`` puts around every failure of its search."""
     wrapper = {"type": b'"status_exception"', "reason": b'"error while executing search"', "caused_by": cause}
     return AsyncResult(status, None, _compact.object(wrapper, 0), headers)
 
 
 def _cause_of(reply: Reply) -> bytes:
-    """The exception in an error body, which lists root causes only at the top."""
+    """Return the exception of an error body, without the root causes, which belong to the top level alone."""
     try:
         failure = members(reply.body)["error"]
         if failure.startswith(b"{"):
@@ -89,10 +96,12 @@ def _cause_of(reply: Reply) -> bytes:
 
 
 def print_search(progress: Progress, *, pretty: bool, human: bool, total_as_int: bool = False) -> bytes:
-    """``AsyncSearchResponse#toXContentChunked``.
+    """Print a search with its answer (``AsyncSearchResponse#toXContentChunked``).
 
     Args:
-        total_as_int: For the partial response of a search that still runs; one that ended has it as it is.
+        human: Whether to print times in a readable form, too.
+        total_as_int: Whether the partial response of a running search has its total as a number. A finished
+            answer is printed as it is.
     """
     result = progress.result
     body = {"id": _json(progress.id)} if progress.id is not None else {}
@@ -109,7 +118,7 @@ def print_search(progress: Progress, *, pretty: bool, human: bool, total_as_int:
 
 
 def print_status(progress: Progress, *, pretty: bool, human: bool) -> bytes:
-    """``AsyncStatusResponse#toXContent``."""
+    """Print the status of a search (``AsyncStatusResponse#toXContent``)."""
     result = progress.result
     body = {
         "id": _json(progress.id),
@@ -128,12 +137,15 @@ def print_status(progress: Progress, *, pretty: bool, human: bool) -> bytes:
 
 
 def print_acknowledged(*, pretty: bool) -> bytes:
-    """``AcknowledgedResponse``."""
+    """Print the answer to a deletion (``AcknowledgedResponse``)."""
     return _print({"acknowledged": b"true"}, pretty)
 
 
 def _is_partial(result: AsyncResult | None) -> bool:
-    """``MutableSearchResponse``: of a search that ended, only remote clusters make the answer partial."""
+    """Return whether an answer is partial (``MutableSearchResponse``).
+
+    That of a search that succeeded is partial only if remote clusters failed or were skipped.
+    """
     if result is None or result.response is None:
         return True
     clusters = members(members(result.response).get("_clusters", b"{}"))
@@ -158,7 +170,7 @@ def _instant(millis: int) -> str:
 
 
 def _partial_response(took: int, total_as_int: bool) -> bytes:
-    """``MutableSearchResponse#buildResponse``, before the first shard has answered."""
+    """Return the response before the first shard has answered (``MutableSearchResponse#buildResponse``)."""
     return _compact.value(
         {
             "took": took,

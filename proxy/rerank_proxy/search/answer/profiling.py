@@ -1,4 +1,4 @@
-"""`profile: true`: the final search's profile by the names that native uses, and what reranking took."""
+"""`profile: true`: rename the queries of the final search's profile as native does, and add the rerankers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,30 +6,32 @@ from typing import Any, Final
 
 from rerank_proxy.search.answer import rank_docs
 from rerank_proxy.search.ranks.ranking import RankDoc
-from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever, Windows
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, LeafRetriever, Windows
 from rerank_proxy.search.run import Run
 from rerank_proxy.xcontent.splicing import Printer, elements, members, text
 
 _NO_VECTORS: Final = "TopQuery{rank_docs:[]}"
-"""What is known to match nothing is not profiled."""
+"""A query that is known to match nothing, which is not profiled."""
 _AN_ID: Final = "_id:["
-"""The identifier of a document, which native does not look up."""
+"""The description of a query for documents by id begins like this. Native has no such query."""
 _NESTED: Final = " #FieldExistsQuery [field=_primary_term]"
-"""How the query ends where the mapping has nested documents."""
+"""The description of the query ends like this if the mapping has nested documents."""
 
 
-def profiled(profile: bytes, root: Found, run: Run, printer: Printer) -> bytes:
-    """The `profile` object of the final answer.
+def profiled(profile: bytes, root: EvaluatedRetriever, run: Run, printer: Printer) -> bytes:
+    """Return the `profile` object of the final answer.
 
     Native profiles only the final search, whose query it calls ``RankDocsQuery``. Beside its `shards` the
-    proxy puts `reranker`: one entry for each reranker of the tree, as in the `X-Rerank` header.
+    proxy adds `reranker`: one entry for each reranker of the tree, as in the `X-Rerank` header.
 
     Args:
-        printer: Of the answer, in which `profile` stands at depth 1.
+        profile: The object from upstream's answer.
+        root: The evaluated tree.
+        printer: Prints in the style of the answer, in which `profile` stands at depth 1.
     """
     sections = members(profile)
     shards = [members(shard) for shard in elements(sections["shards"])]
-    place = 1 if "post_filter" in run.request.others else 0
+    place = 1 if "post_filter" in run.request.opaque_members else 0
     order = sorted(range(len(shards)), key=lambda at: _shard_order(shards[at]))
     for index, at in enumerate(order):
         native = _Native(root, index, run.windows)
@@ -43,7 +45,7 @@ def profiled(profile: bytes, root: Found, run: Run, printer: Printer) -> bytes:
 
 
 def _request(request: bytes, query: Mapping[str, Any], printer: Printer) -> bytes:
-    """The search that was profiled (since 9.5), with native's query in it."""
+    """Return the `request` section, the search that was profiled (since 9.5), with native's query."""
     values = members(request)
     source = members(values["source"])
     if "query" in source:
@@ -52,15 +54,16 @@ def _request(request: bytes, query: Mapping[str, Any], printer: Printer) -> byte
 
 
 def _shard_order(shard: dict[str, bytes]) -> tuple[int, str]:
-    """Shards are numbered by their number, then by their index (``ShardId#compareTo``)."""
+    """Return the key by which native sorts shards: their number, then their index (``ShardId#compareTo``)."""
     return int(shard["shard_id"]), text(shard["index"])
 
 
 def _renamed(searches: bytes, native: "_Native", place: int, printer: Printer) -> bytes:
-    """Give each search's query native's names.
+    """Return the searches of a shard's profile with their queries named as natively.
 
     Args:
-        place: Of the query among those of the search: filters of hits come before it, of aggregations after.
+        place: The index of the main query among the queries of a search: filters of hits come before it,
+            those of aggregations after.
     """
     renamed = []
     for search in map(members, elements(searches)):
@@ -77,7 +80,7 @@ class _Query:
     """A profiled query.
 
     Attributes:
-        figures: Times and the like, as upstream printed them.
+        figures: The members with times and the like, as upstream printed them.
     """
 
     type: str
@@ -102,22 +105,28 @@ def _printed(query: _Query, printer: Printer, depth: int) -> bytes:
 
 
 class _Native:
-    """Makes of the query that was profiled on one shard native's, with the figures that were measured.
+    """Converts the query that was profiled on one shard to native's, with the figures that were measured.
 
-    Ours is a `bool` of the ranked documents and a filter, the tail. Elasticsearch puts both below a query
-    that keeps nested documents out, and one that says that no score is needed; then only the tail stays.
+    The final search's query is a `bool` of the ranked documents and a filter, the tail. Elasticsearch may put
+    it below a query that excludes nested documents, and below one that says that no scores are needed; then
+    only the tail remains.
     """
 
-    def __init__(self, root: Found, shard: int, windows: Windows) -> None:
-        found = [each for each in root.all() if _stands_for_its_results(each)]
-        docs = [_on_shard(each, shard) for each in (root, *found)]
+    def __init__(self, root: EvaluatedRetriever, shard: int, windows: Windows) -> None:
+        leaves = [each for each in root.all() if _stands_for_its_results(each)]
+        docs = [_on_shard(each, shard) for each in (root, *leaves)]
         self._ranked = bool(docs[0])
         self._docs, *vectors = (
-            rank_docs.printed(each, own, windows) for each, own in zip((root, *found), docs, strict=True)
+            rank_docs.printed(each, own, windows) for each, own in zip((root, *leaves), docs, strict=True)
         )
         self._vectors = iter(vectors)
 
     def query(self, query: _Query, *, scored: bool = True) -> _Query:
+        """Return native's query in place of one that was profiled.
+
+        Args:
+            scored: Whether scores are needed.
+        """
         if query.type == "ConstantScoreQuery" and query.children:
             inner = self.query(query.children[0], scored=False)
             return replace(query, description=f"ConstantScore({inner.description})", children=[inner])
@@ -139,7 +148,7 @@ class _Native:
         return replace(_named(query, "RankDocsQuery", self._docs), children=[*top, *tail])
 
     def _with_vectors(self, query: _Query) -> _Query:
-        """Native has the documents of a vector search in one query, where we name them one by one."""
+        """Replace queries that name each document of a vector search by the one query that native has."""
         if (
             query.type == "BooleanQuery"
             and "_id:([" in query.description
@@ -154,13 +163,13 @@ class _Native:
         return replace(query, description=description, children=children)
 
 
-def _stands_for_its_results(found: Found) -> bool:
-    leaf = found.retriever
+def _stands_for_its_results(evaluated: EvaluatedRetriever) -> bool:
+    leaf = evaluated.retriever
     return isinstance(leaf, LeafRetriever) and leaf.stands_for_its_results
 
 
-def _on_shard(found: Found, shard: int) -> Sequence[RankDoc]:
-    return [doc for doc in found.docs if (doc.shard_doc or 0) >> 32 == shard]
+def _on_shard(evaluated: EvaluatedRetriever, shard: int) -> Sequence[RankDoc]:
+    return [doc for doc in evaluated.docs if (doc.shard_doc or 0) >> 32 == shard]
 
 
 def _named(query: _Query, name: str, docs: str) -> _Query:

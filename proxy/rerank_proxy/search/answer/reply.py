@@ -1,4 +1,4 @@
-"""The answer to the client: upstream's bytes with ranges replaced."""
+"""Build the answer to the client: upstream's bytes with ranges replaced."""
 
 import re
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.splicing import Printer, members, names, text
 
 _HITS: Final = b"\x00"
-"""Stands for the array of hits until all around it is printed: JSON has no such byte."""
+"""A placeholder for the array of hits while everything around it is printed; no JSON has this byte."""
 
 
 def from_window(request: SearchRequest, window: Window, ranked: Sequence[RankDoc], took_ms: int) -> bytes:
-    """The answer out of the one search that was made: its hits in their new order, with their new scores."""
+    """Return the answer from the search for the rank window: its hits in their new order with new scores."""
     passing = _passing(ranked, request.final_min_score)
     shown = passing[request.from_ : request.from_ + request.page_size]
     total = final_total(request, ranked, window.total)
@@ -39,7 +39,11 @@ def from_window(request: SearchRequest, window: Window, ranked: Sequence[RankDoc
 
 
 def from_final(answer: bytes, took_ms: int, *, own_pit: bool) -> bytes:
-    """The answer of the final search, without the point in time that the client never asked for."""
+    """Return the answer from that of the final search.
+
+    Args:
+        own_pit: Whether the point in time was opened here, and so is not part of the answer.
+    """
     top = search_answer(answer)
     if own_pit:
         top.pop("pit_id", None)
@@ -51,8 +55,9 @@ def from_final(answer: bytes, took_ms: int, *, own_pit: bool) -> bytes:
 
 
 def _reaches_hits(request: SearchRequest, ranked: Sequence[RankDoc], passing: Sequence[RankDoc]) -> bool:
-    """Whether the final search collects hits, even if all of them stand before the page: its size is cut to
-    the ranked documents (`bodies.final_search`), its `min_score` comes later.
+    """Return whether native's final search would collect hits, even if none of them is on the page.
+
+    Its size is limited to the ranked documents (`bodies.final_search`) before `min_score` is applied.
     """
     return bool(passing) and request.page_size > 0 and request.from_ < len(ranked)
 
@@ -61,7 +66,7 @@ def _passing(ranked: Sequence[RankDoc], min_score: float | None) -> Sequence[Ran
     return ranked if min_score is None else [doc for doc in ranked if doc.score >= min_score]
 
 
-# A hit as Elasticsearch prints it, up to its score.
+# Matches a hit as Elasticsearch prints it, up to its score.
 _match_head = re.compile(
     rb'(\{"_index":"[^"\\]*+","_id":"[^"\\]*+",(?:"_version":[0-9]++,)?+'
     rb'(?:"_seq_no":[0-9]++,"_primary_term":[0-9]++,)?+"_score":)[^,}]++'
@@ -71,7 +76,7 @@ _IGNORED_VALUES: Final = b'"ignored_field_values"'
 
 
 def _hit(window: Window, doc: RankDoc) -> bytes:
-    """The hit with its new score, without what is there only because we asked for a field."""
+    """Return a hit with its new score, without what is only there because the rank window needs a field."""
     hit, score = bytes(window.hits[doc.place]), print_float(doc.score)
     head, end = _match_head(hit), hit.rfind(_FIELDS)
     if head is None:
@@ -84,15 +89,15 @@ def _hit(window: Window, doc: RankDoc) -> bytes:
 
 
 def _is_all_of(fields: bytes, field: str) -> bool:
-    """Whether these bytes are a `fields` section with just this field in it."""
+    """Return whether bytes are a `fields` section with only this field."""
     try:
         return names(fields) == [field]
     except ElasticsearchError:
-        return False  # the word is a part of `_source`, or another section follows
+        return False  # the word was part of `_source`, or another section follows
 
 
 def _unusual_hit(hit: bytes, score: bytes, window: Window) -> bytes:
-    """As `_hit`, for every layout."""
+    """Return what `_hit` returns, for a hit of any layout."""
     values = members(hit)
     values["_score"] = score
     values.pop("ignored_field_values", None)

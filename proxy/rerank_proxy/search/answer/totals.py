@@ -1,4 +1,4 @@
-"""`hits.total` of a reranked search that took one round trip."""
+"""Compute `hits.total` of a reranked search that took one round trip."""
 
 from collections.abc import Sequence
 
@@ -12,23 +12,23 @@ from rerank_proxy.search.retrievers.retriever import LeafRetriever
 
 
 def final_total(request: SearchRequest, ranked: Sequence[RankDoc], inner: Total | None) -> Total | None:
-    """What the final search of native would count.
+    """Return the total that native's final search would have.
 
-    It counts the rank docs that pass its `min_score` and, where the tail takes part and a score of 0 passes
-    too, all matches of the child. Counting stops at `track_total_hits`.
+    It counts the ranked documents that pass its `min_score`. If it also searches for the tail, and a score of
+    0 passes, it counts all matches of the child. Counting stops at `track_total_hits`.
 
     Args:
-        inner: The child's own total under the same `track_total_hits`.
+        inner: The total of the child's search with the same `track_total_hits`.
 
     Returns:
-        None for `track_total_hits: false`, when the key is absent.
+        The total; None for `track_total_hits: false`, when the answer has none.
     """
     limit = request.track_total_hits
     if limit is False:
         return None
     minimum = request.final_min_score
     counts_tail = needs_tail(request, len(ranked)) and (minimum is None or minimum <= 0)
-    # A vector search stands for just the documents that came back from it, reranked.
+    # In the final search a vector search stands only for the documents that it found and that were reranked.
     if counts_tail and not _stands_for_its_results(request.retriever):
         return inner
     return _counted(sum(1 for doc in ranked if minimum is None or doc.score >= minimum), limit)
@@ -40,7 +40,7 @@ def _stands_for_its_results(retriever: CompoundRetriever) -> bool:
 
 
 def _counted(matches: int, limit: TrackTotalHits | None) -> Total:
-    """Counting stops at a numeric `track_total_hits`; the default one is never reached by a window."""
+    """Return a total that stops at a numeric `track_total_hits`. No window reaches the default one."""
     if limit is None or limit is True or matches <= limit:
         return Total(matches, "eq")
     return Total(limit, "gte")

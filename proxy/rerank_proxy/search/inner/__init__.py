@@ -1,1 +1,1 @@
-"""The searches that are sent upstream, and what their answers say."""
+"""Build the searches that are sent upstream, and read their answers."""

@@ -1,4 +1,4 @@
-"""The bodies of the searches that are sent upstream."""
+"""Build the bodies of the searches that are sent upstream."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -17,26 +17,26 @@ from rerank_proxy.search.retrievers.queries import (
     to_json,
     to_object,
 )
-from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, LeafRetriever
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.object_parser import INT_MAX
 from rerank_proxy.xcontent.source import parse_array
 from rerank_proxy.xcontent.splicing import members
 
 _NO_ID: Final = b'{"ids":{"values":["%s"]}}' % (b"-" * 513)
-"""No document has so long an identifier."""
+"""Matches nothing: an id may have 512 bytes at most."""
 _SHARD_DOC_ORDER: Final = b'{"_shard_doc":"asc"}'
 _NOT_IN_FINAL: Final = frozenset({"pit", "indices_boost"})
-"""Native ignores `indices_boost` here; upstream would multiply the rank docs' scores by it."""
+"""Native ignores `indices_boost` here; upstream would multiply the ranked documents' scores by it."""
 _DECIDE_ON_HITS: Final = frozenset(
     {"pit", "query", "from", "size", "min_score", "post_filter", "collapse", "slice", "runtime_mappings"}
 )
-"""Members of a body that have a say in which documents a page shows."""
+"""Members of a body that determine which documents a page shows."""
 
 
 def single_search(request: SearchRequest, reranker: TextSimilarityReranker, child: LeafRetriever) -> bytes:
-    """The one search of a request that needs no second: window, text, sources and total at once."""
-    body = {name: value for name, value in request.others.items() if name != "timeout"}
+    """Return the body of the only search of a request: for its rank window, texts, sources and total."""
+    body = {name: value for name, value in request.opaque_members.items() if name != "timeout"}
     body.update(child.clauses())
     body["size"] = to_json(reranker.rank_window_size)
     body["fields"] = _fields({reranker.field})
@@ -46,14 +46,16 @@ def single_search(request: SearchRequest, reranker: TextSimilarityReranker, chil
 
 
 def inner_search(pit: bytes, searched: Mapping[str, bytes], window: int, fields: Collection[str]) -> bytes:
-    """What a retriever finds in a point in time: which documents, their fields, their place among equals.
+    """Return the body of a search for what a retriever finds in a point in time, and for fields of that.
 
-    The sort on `_shard_doc` after the retriever's own order gives each hit's (shard, doc) as a number, by
+    The sort by `_shard_doc` after the retriever's own order gives each hit's (shard, doc) as a number, by
     which native breaks ties.
 
     Args:
         pit: The `pit` member, as JSON.
-        searched: `LeafRetriever.clauses`, or others that find something.
+        searched: The members that determine what is found, such as `LeafRetriever.clauses`.
+        window: The number of hits.
+        fields: Names of fields to return, literally.
     """
     body = {
         "pit": pit,
@@ -67,14 +69,19 @@ def inner_search(pit: bytes, searched: Mapping[str, bytes], window: int, fields:
     return to_object(body)
 
 
-def final_search(request: SearchRequest, pit: bytes, root: Found, *, expensive: bool = True) -> bytes:
-    """The search that builds the answer: the rank docs with their scores and, where native counts or shows
-    them, the other matches of the leaves with score 0 (``RankDocsRetrieverBuilder``).
+def final_search(
+    request: SearchRequest, pit: bytes, root: EvaluatedRetriever, *, expensive: bool = True
+) -> bytes:
+    """Return the body of the search that builds the answer (``RankDocsRetrieverBuilder``).
+
+    It finds the ranked documents with their scores and, if native counts or shows them, the other matches of
+    the leaves with score 0.
 
     Args:
-        expensive: Whether upstream lets queries name runtime fields (`search.allow_expensive_queries`).
+        root: The evaluated tree.
+        expensive: Whether upstream allows queries on runtime fields (`search.allow_expensive_queries`).
     """
-    body = {name: value for name, value in request.others.items() if name not in _NOT_IN_FINAL}
+    body = {name: value for name, value in request.opaque_members.items() if name not in _NOT_IN_FINAL}
     ranked = len(root.docs)
     body["pit"] = pit
     body["query"] = _final_query(request, root)
@@ -90,37 +97,40 @@ def final_search(request: SearchRequest, pit: bytes, root: Found, *, expensive: 
 
 
 def _size(request: SearchRequest, ranked: int) -> int:
-    """The page ends with the last rank doc. Native adds in 32 bits: an end beyond those is none."""
+    """Return the size of a page that ends with the last ranked document.
+
+    Native adds in 32 bits: if the requested end of the page is beyond those, the size stays as requested.
+    """
     end = request.from_ + request.page_size
     return max(0, ranked - request.from_) if ranked < end <= INT_MAX else request.page_size
 
 
 def identifying_search(final: bytes) -> bytes:
-    """Which documents stand on the page of a final search, in its order."""
+    """Return the body of a search for the same page as that of a final search, but with ids alone."""
     body = {name: value for name, value in members(final).items() if name in _DECIDE_ON_HITS}
     return to_object({**body, "track_total_hits": b"false", "_source": b"false"})
 
 
-def _final_query(request: SearchRequest, root: Found) -> bytes:
+def _final_query(request: SearchRequest, root: EvaluatedRetriever) -> bytes:
     name = root.retriever.name
     if not needs_tail(request, len(root.docs)):
         return rank_docs(root.docs, name)
     explains = request.asks("explain")
-    others = explainable(root) if explains else tail(root)
-    combined = boolean({"should": array([rank_docs(root.docs)]), "filter": array([others])}, name)
+    tail_query = explainable(root) if explains else tail(root)
+    combined = boolean({"should": array([rank_docs(root.docs)]), "filter": array([tail_query])}, name)
     if request.aggregates and request.filters_scores:
-        # Where the query is known to match all, `terms` aggregations count documents without their scores. Of
-        # an alternative Lucene does not know what it matches.
+        # If Lucene knows that a query matches all documents, `terms` aggregations count without regard to
+        # scores. It does not know that of a disjunction.
         return query("dis_max", {"queries": array([combined, _NO_ID])})
     if explains or request.asks("profile"):
-        # Elasticsearch cannot look into this one, no more than into native's: where a mapping has nested
-        # documents it adds the clause that keeps them out, and shows that.
+        # Elasticsearch does not analyse a `dis_max`, as it does not analyse native's query: if a mapping has
+        # nested documents, it adds the clause that excludes them, which explanations and profiles show.
         return query("dis_max", {"queries": array([combined])})
     return combined
 
 
 def boosting_search(pit: bytes, indices_boost: bytes, docs: Sequence[RankDoc]) -> bytes:
-    """Each of these documents, scored as its index is boosted."""
+    """Return the body of a search that scores each document with the boost of its index."""
     body = {
         "pit": pit,
         "query": query("constant_score", {"filter": any_of(docs)}),
@@ -135,14 +145,14 @@ def boosting_search(pit: bytes, indices_boost: bytes, docs: Sequence[RankDoc]) -
 def explaining_search(
     pit: bytes, query: bytes, docs: Sequence[RankDoc], *, boost: float = 1.0, profiles: bool = False
 ) -> bytes:
-    """How `query` scores just these documents.
+    """Return the body of a search that explains how `query` scores these documents.
 
-    As a query of its own Elasticsearch would narrow it where a mapping has nested documents, which it does
-    not do inside native's; a query that rescores it leaves alone.
+    The query is run as a rescorer: Elasticsearch narrows a search's main query if a mapping has nested
+    documents, but not the queries inside native's, nor a rescorer's.
 
     Args:
-        boost: Of the index that has the documents.
-        profiles: Whether the client's search asks for a profile: Lucene explains filters otherwise then.
+        boost: The boost of the index that has the documents.
+        profiles: Whether the client's search asks for a profile: Lucene then explains filters differently.
     """
     if boost != 1.0:
         query = boolean({"must": array([query]), "boost": to_float(boost)})
@@ -161,9 +171,12 @@ def explaining_search(
 
 
 def needs_tail(request: SearchRequest, ranked: int) -> bool:
-    """Whether the leaves' other matches take part.
+    """Return whether the final search also has to find the matches of the leaves that are not ranked.
 
-    The rule of ``RankDocsRetrieverBuilder#extractToSearchSourceBuilder``.
+    (``RankDocsRetrieverBuilder#extractToSearchSourceBuilder``.)
+
+    Args:
+        ranked: The number of ranked documents.
     """
     if request.aggregates:
         return True
@@ -176,7 +189,7 @@ def needs_tail(request: SearchRequest, ranked: int) -> bool:
 
 
 def _fields(fields: Collection[str]) -> bytes:
-    # A pattern is looked up by its own spelling afterwards and finds nothing: do not fetch all it matches.
+    # A pattern reads nothing, since values are looked up by the literal name: do not fetch what it matches.
     return to_json(sorted(field for field in fields if "*" not in field))
 
 

@@ -1,4 +1,4 @@
-"""The text of a hit: the first value of a field (``RerankingRankFeaturePhaseRankShardContext``)."""
+"""Read the text or the vector of a hit from its `fields` section."""
 
 import json
 from collections.abc import Sequence
@@ -11,14 +11,16 @@ from rerank_proxy.xcontent.splicing import elements, members, text
 
 
 def text_of(fields: bytes | None, field: str) -> str | None:
-    """The string that is sent to the model for a hit.
+    """Return the text that is scored for a hit: the first value of a field.
+
+    (``RerankingRankFeaturePhaseRankShardContext``.)
 
     Args:
-        fields: The hit's `fields` section; None where it has none.
-        field: The name that was asked for, literally: a pattern names no section of its own.
+        fields: The hit's `fields` section; None if it has none.
+        field: The name that was asked for, taken literally: for a pattern there is no such value.
 
     Returns:
-        None when the document has no value there; the empty string is a value.
+        The text, which may be empty; None if the document has no value in the field.
     """
     if fields is None:
         return None
@@ -32,7 +34,7 @@ def text_of(fields: bytes | None, field: str) -> str | None:
 
 
 def _java_string(value: bytes) -> str:
-    """``Object#toString``: numbers as printed, maps as `{a=1, b=[x]}`."""
+    """Return a value as ``Object#toString`` prints it: numbers as spelt, maps as `{a=1, b=[x]}`."""
     return _render(json.loads(value, parse_float=_Spelled, parse_int=_Spelled))
 
 
@@ -53,7 +55,7 @@ def _render(value: Any) -> str:
 
 
 def vector_of(fields: bytes | None, field: str) -> Sequence[float] | None:
-    """The vector of a hit in a `dense_vector` field; None where it has none."""
+    """Return the vector of a hit in a `dense_vector` field; None if it has none."""
     values = members(fields).get(field) if fields is not None else None
     if values is None:
         return None

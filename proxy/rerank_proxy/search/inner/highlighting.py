@@ -1,4 +1,4 @@
-"""`highlight` over the query of the last search, as Elasticsearch does it over native's in that place."""
+"""Make `highlight` work on the query of the final search as it does on the query that native has there."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -12,20 +12,24 @@ _FAST_VECTOR: Final = b'"fvh"'
 _RUNTIME: Final = "_highlighted_by_terms"
 
 
-def highlighting(others: Mapping[str, bytes], leaves: Sequence[bytes]) -> Mapping[str, bytes]:
-    """The members of a search body that highlight for a query that stands in for native's.
+def highlighting(body: Mapping[str, bytes], leaves: Sequence[bytes]) -> Mapping[str, bytes]:
+    """Return the members of a final search's body that make it highlight as native does.
 
-    The unified highlighter marks what of a document matches, unless the query has a part that is unlike
-    terms, such as native's or one on a runtime field: then it marks all terms of the query. The fast vector
-    highlighter finds none in native's. What the client has highlighted in its place stays as it is.
+    The unified highlighter marks the parts of a document that match, unless the query has a part that is not
+    made of terms, as native's query has and as one on a runtime field is: then it marks all terms of the
+    query. The fast vector highlighter finds no terms in native's query. Where the client has a
+    `highlight_query` itself, nothing is changed.
 
     Args:
-        others: Of the client's body, `highlight` among them.
-        leaves: What native's query shows of those of the retrievers.
+        body: The members of the final search's body, `highlight` among them.
+        leaves: The queries of leaves that highlighters see in native's query.
+
+    Returns:
+        `highlight` and `runtime_mappings`; nothing if they stay as they are.
     """
     try:
-        runtime = members(others.get("runtime_mappings", b"{}"))
-        section = members(others["highlight"])
+        runtime = members(body.get("runtime_mappings", b"{}"))
+        section = members(body["highlight"])
         fields = [(name, members(options)) for name, options in _fields(section["fields"])]
     except (ElasticsearchError, KeyError, TypeError):
         return {}  # upstream refuses it
@@ -42,7 +46,7 @@ def highlighting(others: Mapping[str, bytes], leaves: Sequence[bytes]) -> Mappin
 
 
 def _fields(fields: bytes) -> list[tuple[str, bytes]]:
-    """They are the members of one object, or objects of one member each where their order counts."""
+    """Return the fields to highlight: members of one object or, in a given order, of several in an array."""
     objects = elements(fields) if fields.startswith(b"[") else [fields]
     return [member for each in objects for member in members(each).items()]
 

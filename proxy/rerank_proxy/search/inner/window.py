@@ -1,4 +1,4 @@
-"""Reading the hits of an inner search."""
+"""Read the hits of an inner search."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,18 @@ from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.xcontent.splicing import UNREADABLE, Printer, Raw, elements, members, parts, text
 
 _OBJECTS: Final = {"_shards": b"", "hits": b"", "_clusters": b"{}"}
-"""Those of the members of an answer that are objects, and what they are where they are absent."""
+"""The members of an answer that have to be objects, and what stands for those that may be absent."""
 _FIRST_HIT: Final = b'"hits":['
 _AFTER_HITS: Final = b"]}}"
 
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """`relation` is `eq` for an exact count, `gte` for a lower bound."""
+    """The number of matches of a search.
+
+    Attributes:
+        relation: `eq` if `value` is exact, `gte` if it is a lower bound.
+    """
 
     value: int
     relation: str
@@ -28,13 +32,15 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The answer of an inner search, taken apart.
+    """The answer to an inner search, taken apart.
 
     Attributes:
-        top: The members of the answer, and in `outer` those of its `hits`; the array of hits is empty there.
+        top: The members of the answer; `hits` is empty.
+        outer: The members of the answer's `hits`; the array of hits is empty.
         hits: Each hit as it was printed, in the order of the answer.
-        docs: The same hits as documents to rank.
-        field: Whose values are the documents' texts.
+        docs: The same hits, as documents to rank.
+        field: The field that the texts of the documents are from.
+        printer: Prints in the style of the answer.
     """
 
     top: Mapping[str, bytes]
@@ -46,6 +52,7 @@ class Window:
 
     @property
     def total(self) -> Total | None:
+        """The total of the answer; None if it has none."""
         raw = self.outer.get("total")
         if raw is None:
             return None
@@ -54,17 +61,17 @@ class Window:
 
 
 def search_answer(answer: bytes) -> dict[str, bytes]:
-    """The members of a search's answer.
+    """Return the members of the answer to a search.
 
     Raises:
-        ValueError: It is none, though it may be JSON.
+        ValueError: It is not an answer to a search, though it may be JSON.
     """
     return _checked(members(answer))
 
 
 def _checked(top: dict[str, bytes]) -> dict[str, bytes]:
     if not all(top.get(name, default).startswith(b"{") for name, default in _OBJECTS.items()):
-        raise ValueError("no answer to a search")
+        raise ValueError("not an answer to a search")
     return top
 
 
@@ -86,9 +93,10 @@ def _split(answer: bytes) -> _Split:
 
 
 def _split_at_hits(answer: bytes) -> _Split | None:
-    """As `_split`, without reading the hits more than once; None for another layout than the usual one.
+    """Split an answer as `_split` does, but read hits only once. Return None for an unusual layout.
 
-    An answer that is complete without its hits, and ends where their array does, is that answer around them.
+    In the usual layout `hits` is the last member of both objects, so that what stands before and after the
+    array of hits is complete JSON by itself.
     """
     start = answer.find(_FIRST_HIT) + len(_FIRST_HIT)
     if start < len(_FIRST_HIT) or not answer.endswith(_AFTER_HITS):
@@ -103,7 +111,7 @@ def _split_at_hits(answer: bytes) -> _Split | None:
 
 
 class _Hit(msgspec.Struct, gc=False):
-    """What is read of a hit."""
+    """The members of a hit that are read."""
 
     index: str = msgspec.field(name="_index")
     id: str = msgspec.field(name="_id")
@@ -119,17 +127,17 @@ def _document(place: int, raw: Raw, field: str) -> RankDoc:
     try:
         hit = _decode_hit(raw)
     except UNREADABLE:
-        return _odd_document(place, members(raw), field)
+        return _unusual_document(place, members(raw), field)
     values = hit.fields.get(field) if hit.fields is not None else None
     value = values[0] if values else None
     if value is not None and type(value) is not str:
-        return _odd_document(place, members(raw), field)
+        return _unusual_document(place, members(raw), field)
     shard_doc = int(bytes(hit.sort[-1])) if hit.sort is not None else None
     return RankDoc(hit.index, hit.id, place, shard_doc, hit.score, value)
 
 
-def _odd_document(place: int, hit: Mapping[str, bytes], field: str) -> RankDoc:
-    """Of a hit that msgspec does not read, or whose text is a number, say, in its own spelling."""
+def _unusual_document(place: int, hit: Mapping[str, bytes], field: str) -> RankDoc:
+    """Read a hit that msgspec cannot decode, or whose value is not a string: numbers stay as spelt."""
     score, sort = hit.get("_score", b"null"), hit.get("sort")
     return RankDoc(
         index=text(hit["_index"]),

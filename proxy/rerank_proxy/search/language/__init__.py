@@ -1,1 +1,1 @@
-"""The language of searches: from bytes to a validated tree of retrievers, and Elasticsearch's complaints."""
+"""The language of searches: from bytes to a validated tree of retrievers, or to Elasticsearch's errors."""

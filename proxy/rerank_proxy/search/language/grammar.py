@@ -1,4 +1,4 @@
-"""From the bytes of a search body to what this proxy reads of it, with Elasticsearch's own complaints.
+"""Parse the body of a search as far as the proxy has to, with Elasticsearch's error messages.
 
 The rules are those of ``SearchSourceBuilder#parseXContent``.
 """
@@ -23,8 +23,9 @@ TrackTotalHits = bool | int
 class SearchBody:
     """A search body with a compound retriever.
 
-    `others` are the members that are sent on as they were written: those that this module does not interpret,
-    and those that upstream reads, too.
+    Attributes:
+        opaque_members: The members that are sent on as they were written: those that are not parsed here,
+            and those that upstream has to read as well.
     """
 
     retriever: CompoundRetriever
@@ -33,38 +34,27 @@ class SearchBody:
     track_total_hits: TrackTotalHits | None
     min_score: float | None
     timeout: TimeValue | None
-    others: Mapping[str, bytes]
+    opaque_members: Mapping[str, bytes]
 
 
 def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset()) -> SearchBody | None:
-    """Read a body; None when it is a search for upstream alone.
+    """Parse a body. Return None if the search is not evaluated here but upstream.
 
     Args:
-        body: Its bytes, or what `parse` made of them.
+        body: The bytes, or the node that `parse` returned for them.
         evaluate: Types of retrievers that upstream does not know, see `handles`.
 
     Raises:
         ElasticsearchError: 400, with Elasticsearch's type, reason and position; also for what Elasticsearch
-            accepts and this proxy does not support yet.
+            accepts and the proxy does not support.
     """
     try:
         root = body if isinstance(body, Node) else parse(body)
-    except ParseError:  # upstream meets it first, too
+    except ParseError:  # upstream finds it first, too
         return None
     if not handles(root, evaluate):
         return None
-    values: dict[str, Any] = {}
-    others: dict[str, bytes] = {}
-    for name, member in root.entries():
-        if name == "retriever":
-            values[name] = parse_retriever(member)
-            continue
-        if name in _SCALARS:
-            values[name] = _body_value(member, name, _SCALARS[name])
-        else:
-            _check_queries(name, member, others)
-        if name not in _SCALARS or name in _SENT_ON:
-            others[name] = member.raw
+    values, opaque_members = _members(root)
     retriever = values["retriever"]
     if not isinstance(retriever, CompoundRetriever):
         return None
@@ -75,12 +65,29 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         track_total_hits=values.get("track_total_hits"),
         min_score=values.get("min_score"),
         timeout=values.get("timeout"),
-        others=others,
+        opaque_members=opaque_members,
     )
 
 
+def _members(root: Node) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Parse the members of a body in their order. Return parsed values, and opaque members as bytes."""
+    values: dict[str, Any] = {}
+    opaque_members: dict[str, bytes] = {}
+    for name, member in root.entries():
+        if name == "retriever":
+            values[name] = parse_retriever(member)
+            continue
+        if name in _SCALARS:
+            values[name] = _body_value(member, name, _SCALARS[name])
+        else:
+            _check_queries(name, member, opaque_members)
+        if name not in _SCALARS or name in _SENT_ON:
+            opaque_members[name] = member.raw
+    return values, opaque_members
+
+
 def _body_value(node: Node, name: str, convert: Callable[[Node], Any]) -> Any:
-    """A scalar of the search body, or Elasticsearch's refusal of its token."""
+    """Convert a scalar of the search body, or refuse its token as Elasticsearch does."""
     if node.kind not in (NUMBER, STRING, BOOLEAN) or (node.kind == BOOLEAN and name not in _MAY_BE_BOOLEAN):
         reason = f"Unknown key for a {node.kind} in [{name}]."
         raise parsing_error(node, node.start, reason)
@@ -91,8 +98,10 @@ def _body_value(node: Node, name: str, convert: Callable[[Node], Any]) -> Any:
 
 
 def _check_queries(name: str, node: Node, before: Mapping[str, bytes]) -> None:
-    """Refuse `query` and `sub_searches` side by side: the second one in the text is at fault, and an empty
-    first one is none.
+    """Refuse `query` and `sub_searches` side by side.
+
+    The fault is that of the member that comes second in the text. Empty `sub_searches` that come first do not
+    count.
     """
     if name == "query" and node.kind == OBJECT:
         other, clashes = "sub_searches", _has_items(before.get("sub_searches", b""))
@@ -136,8 +145,9 @@ _SCALARS: Final[Mapping[str, Callable[[Node], Any]]] = {
     "timeout": _to_time,
 }
 _SENT_ON: Final = frozenset({"timeout"})
+"""Members that are parsed here and sent on as well."""
 _MAY_BE_BOOLEAN: Final = frozenset({"timeout", "track_total_hits"})
-"""For `timeout` it is a text that is no time."""
+"""A boolean `timeout` is read as text, and refused because that is not a time."""
 
 
 def check_size(size: int) -> int:
@@ -147,7 +157,7 @@ def check_size(size: int) -> int:
 
 
 def check_total(limit: int) -> TrackTotalHits:
-    """The numbers that stand for `false` and `true` are read as such (``SearchContext``)."""
+    """Check `track_total_hits`. Return the booleans that two of its numbers stand for (``SearchContext``)."""
     if limit < -1:
         reason = f"[track_total_hits] parameter must be positive or equals to -1, got {limit}"
         raise error(400, "illegal_argument_exception", reason)

@@ -1,4 +1,4 @@
-"""The values of a tree of retrievers that stay bytes here, and how to ask upstream what it thinks of them."""
+"""The values of a tree of retrievers that are opaque here, and probes that have upstream parse them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class OpaqueValue:
     """A value that only upstream can read.
 
     Attributes:
-        put: Puts another node in its place in the tree.
+        put: Replaces it in the tree by another node.
     """
 
     node: Node
@@ -25,12 +25,12 @@ class OpaqueValue:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """The body of a search in which values stand where upstream parses them as it does inside retrievers.
+class Probe:
+    """A search whose body has opaque values in a place where upstream parses them as it does in retrievers.
 
     Attributes:
-        values: In the order of the text; several are the items of an array.
-        refusal: What upstream says of a fault in one of them, less the position. The fault is its cause.
+        values: In the order of the text. If there are several, they become the items of an array.
+        refusal: The reason of the error that upstream wraps around a fault in one of them, without position.
     """
 
     opening: bytes
@@ -43,29 +43,31 @@ class Question:
         return self.values[0].node.start
 
     def value_at(self, offset: int) -> OpaqueValue:
-        """The value that holds an offset of the body."""
+        """Return the value that contains an offset of the body."""
         begun = (value for value in reversed(self.values) if value.node.start <= offset)
         return next(begun, self.values[0])
 
 
-def questions(retriever: Node) -> list[Question]:
-    """All that has to be asked about a tree of retrievers, in the order of the text."""
+def probes(retriever: Node) -> list[Probe]:
+    """Return the probes for all opaque values of a tree of retrievers, in the order of the text."""
     queries: list[OpaqueValue] = []
-    others: list[Question] = []
+    probed: list[Probe] = []
     for name, inner, _ in raw_retrievers(retriever):
         for key, node in inner.members.items():
             if key == "filter" or (name == "standard" and key == "query"):
                 queries.extend(_each(inner, key))
             elif key in ("sort", "collapse"):
-                others.append(_about("standard", key, [_member(inner, key)]))
+                probed.append(_probe_of_field("standard", key, [_member(inner, key)]))
             elif key == "rescore":
-                others.append(_about("rescorer", key, _each(inner, key), in_array=node.kind == ARRAY))
+                probed.append(
+                    _probe_of_field("rescorer", key, _each(inner, key), in_array=node.kind == ARRAY)
+                )
             elif key == "query_vector_builder":
-                others.append(_about_builder(_member(inner, key)))
+                probed.append(_probe_of_builder(_member(inner, key)))
     if queries:
         queries.sort(key=lambda value: value.node.start)
-        others.append(_about_queries(queries))
-    return sorted(others, key=lambda question: question.start)
+        probed.append(_probe_of_queries(queries))
+    return sorted(probed, key=lambda probe: probe.start)
 
 
 def _member(parent: Node, key: str) -> OpaqueValue:
@@ -73,21 +75,24 @@ def _member(parent: Node, key: str) -> OpaqueValue:
 
 
 def _each(parent: Node, key: str) -> list[OpaqueValue]:
-    """The items of an array, or what stands in its place."""
+    """Return the items of an array, or the value itself if it is not an array."""
     node = parent.members[key]
     if node.kind != ARRAY:
         return [_member(parent, key)]
     return [OpaqueValue(item, partial(setitem, node.items, at)) for at, item in enumerate(node.items)]
 
 
-def _about_queries(queries: Sequence[OpaqueValue]) -> Question:
-    """As filters of a vector search: of all places for queries this one needs the fewest characters."""
-    return Question(b'{"knn":{"filter":[', queries, b"]}}", "[knn] failed to parse field [filter]")
+def _probe_of_queries(queries: Sequence[OpaqueValue]) -> Probe:
+    """Return a probe with the queries as filters of a vector search, the place that takes fewest characters.
+
+    Few are best: they have to fit into what stands before the first value (`overlay`).
+    """
+    return Probe(b'{"knn":{"filter":[', queries, b"]}}", "[knn] failed to parse field [filter]")
 
 
-def _about(type_: str, key: str, values: Sequence[OpaqueValue], *, in_array: bool = False) -> Question:
+def _probe_of_field(type_: str, key: str, values: Sequence[OpaqueValue], *, in_array: bool = False) -> Probe:
     opening, closing = (b"[", b"]") if in_array else (b"", b"")
-    return Question(
+    return Probe(
         b'{"retriever":{"%b":{"%b":%b' % (type_.encode(), key.encode(), opening),
         values,
         closing + b"}}}",
@@ -95,26 +100,26 @@ def _about(type_: str, key: str, values: Sequence[OpaqueValue], *, in_array: boo
     )
 
 
-def _about_builder(builder: OpaqueValue) -> Question:
-    """The name of its one member says what it is, and may be at fault itself."""
+def _probe_of_builder(builder: OpaqueValue) -> Probe:
+    """Return a probe of a `query_vector_builder`, whose only member is named after its type."""
     (name,) = builder.node.members
     refusal = f"[query_vector_builder] failed to parse field [{name}]"
-    return Question(b'{"knn":{"query_vector_builder":', [builder], b"}}", refusal)
+    return Probe(b'{"knn":{"query_vector_builder":', [builder], b"}}", refusal)
 
 
-def in_place(body: bytes, question: Question) -> bytes:
-    """The text of a question, in which each value has the line and column that it has in `body`."""
-    parts, joint, end = [], question.opening, 0
-    for value in question.values:
-        parts += [over(body[end : value.node.start], joint), value.node.raw]
+def probe_body(body: bytes, probe: Probe) -> bytes:
+    """Return the text of a probe, with each value at the line and column that it has in `body`."""
+    parts, joint, end = [], probe.opening, 0
+    for value in probe.values:
+        parts += [overlay(body[end : value.node.start], joint), value.node.raw]
         joint, end = b",", value.node.end
-    return b"".join(parts) + question.closing
+    return b"".join(parts) + probe.closing
 
 
-def over(replaced: bytes, text: bytes) -> bytes:
-    """`text`, and blanks such that what follows keeps its line and column in place of `replaced`.
+def overlay(replaced: bytes, text: bytes) -> bytes:
+    """Return `text` with whitespace such that it can replace `replaced` and what follows keeps its position.
 
-    On one line `text` must not be the longer one.
+    Line and column are kept if `replaced` has a line end or is at least as long as `text`.
     """
     blanks = replaced.translate(_BLANK)
     rest = blanks.lstrip(b" ")

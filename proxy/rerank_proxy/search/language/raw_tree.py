@@ -1,4 +1,4 @@
-"""A tree of retrievers as it was written, walked without reading it by the grammar."""
+"""Walk a tree of retrievers as it was written, without parsing the retrievers."""
 
 from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
@@ -10,11 +10,11 @@ from rerank_proxy.xcontent.object_parser import one_or_each
 from rerank_proxy.xcontent.source import Node
 
 MAX_RETRIEVERS: Final = 1000
-"""Retrievers in one tree, each of which is a search. Elasticsearch has no limit."""
+"""The most retrievers in one tree, each of which is a search. Elasticsearch has no limit."""
 
 
 class RawRetriever(NamedTuple):
-    """A name in the place of a retriever's, and its value, which may be anything.
+    """A key where the name of a retriever is expected, and its value, either of which may be anything.
 
     Attributes:
         level: 1 for the top of the tree, 2 for its children …
@@ -26,11 +26,11 @@ class RawRetriever(NamedTuple):
 
 
 def raw_retrievers(tree: Node, within: Collection[str] | None = None) -> Iterator[RawRetriever]:
-    """Give the retrievers of a tree in the order of the text, each before the text behind it is read.
+    """Yield the retrievers of a tree in the order of the text, each before the text behind it is read.
 
     Args:
         tree: The value of a `retriever`.
-        within: The names whose values are walked too; None for all of them.
+        within: The names of retrievers whose values are walked, too; None for all.
 
     Raises:
         ParseError: The text has a fault.
@@ -50,7 +50,7 @@ def raw_retrievers(tree: Node, within: Collection[str] | None = None) -> Iterato
 def number_of_retrievers(tree: Node) -> int:
     """Count the retrievers of a tree up to the first fault of its text.
 
-    What is inside an unknown retriever is not counted, and a tree that is nested too deep ends the count.
+    Retrievers inside an unknown one are not counted, and the count ends where the nesting is too deep.
     """
     number = 0
     try:
@@ -59,7 +59,7 @@ def number_of_retrievers(tree: Node) -> int:
                 break
             number += name in RETRIEVER_TYPES
     except ParseError:
-        pass  # which the grammar words when it gets there
+        pass  # the grammar reports it when it gets there
     return number
 
 
@@ -69,7 +69,7 @@ def _entries_of_children(retriever: Node) -> Iterator[tuple[str, Node]]:
 
 
 def _children(retriever: Node) -> Iterator[Node]:
-    """Give the objects inside a retriever whose keys are retrievers' names."""
+    """Yield the objects inside a retriever whose keys are names of retrievers."""
     for key, value in retriever.entries():
         if key == "retriever":
             yield value

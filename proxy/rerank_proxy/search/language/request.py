@@ -13,7 +13,7 @@ from rerank_proxy.search.language.grammar import (
     check_total,
     parse_search_body,
 )
-from rerank_proxy.search.language.validation import Whole, whole_failures
+from rerank_proxy.search.language.validation import SearchWithoutTree, failures_beside_tree
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.source import Node, parse_array
@@ -22,13 +22,14 @@ from rerank_proxy.xcontent.time_value import TimeValue, time_param
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """What the client asked for, with the URL's values over the body's, as ``RestSearchAction`` does it.
+    """What the client asked for; values in the URL override those in the body (``RestSearchAction``).
 
     Attributes:
-        index: The index expression as it stands in the URL, percent-encoding and all; None for all indices.
+        index: The index expression as it stands in the URL, still percent-encoded; None for all indices.
         size: Hits asked for; None when neither body nor URL names it.
-        min_score: The top-level one, on the final scores.
-        timeout: For the query phase of the last search; it is among `params` or `others`, too.
+        min_score: The top-level one, which applies to the final scores.
+        timeout: Bounds the query phase of the final search. It is also among `params` or `opaque_members`.
+        opaque_members: The members of the body that are sent on as they were written.
         body: The client's text, to which the positions in Elasticsearch's parse errors refer.
     """
 
@@ -40,7 +41,7 @@ class SearchRequest:
     track_total_hits: TrackTotalHits | None
     min_score: float | None
     timeout: TimeValue | None
-    others: Mapping[str, bytes]
+    opaque_members: Mapping[str, bytes]
     body: bytes
 
     @property
@@ -48,28 +49,28 @@ class SearchRequest:
         return self.params.flag("rest_total_hits_as_int")
 
     def asks(self, option: str) -> bool:
-        """Whether a boolean option is set, in the URL or else in the body."""
+        """Return whether a boolean option is set: in the URL or, if it is not there, in the body."""
         if option in self.params:
             return self.params.flag(option)
-        return self.others.get(option) in (b"true", b'"true"')
+        return self.opaque_members.get(option) in (b"true", b'"true"')
 
     @property
     def aggregates(self) -> bool:
-        return "aggs" in self.others or "aggregations" in self.others
+        return "aggs" in self.opaque_members or "aggregations" in self.opaque_members
 
     @property
     def filters_scores(self) -> bool:
-        """Whether the final search leaves out what scores as little as the tail."""
+        """Whether the final search leaves out documents with the score of the tail, 0."""
         return self.final_min_score is not None and self.final_min_score > 0
 
     @property
     def page_size(self) -> int:
-        """Hits asked for; by default the whole window."""
+        """The number of hits asked for; by default the whole rank window."""
         return self.retriever.rank_window_size if self.size is None else self.size
 
     @property
     def final_min_score(self) -> float | None:
-        """What the final search filters by: a retriever's `min_score` replaces the top-level one."""
+        """The `min_score` of the final search: that in effect in the tree, else the top-level one."""
         min_score = self.retriever.effective_min_score
         return self.min_score if min_score is None else min_score
 
@@ -77,12 +78,12 @@ class SearchRequest:
 def parse_search(
     index: str | None, params: Params, body: bytes | Node, *, evaluate: Collection[str] = frozenset()
 ) -> SearchRequest | None:
-    """Read and validate a search; None when it does not rerank and is none of ours.
+    """Read and validate a search. Return None if it is not evaluated here but upstream.
 
     Args:
         body: Its bytes, or what `source.parse` made of them.
-        evaluate: Types of retrievers that upstream does not know. A search with one of them is ours too,
-            unless it has others that only upstream knows.
+        evaluate: Types of retrievers that upstream does not know. A search with one of them is evaluated
+            here, too, unless it has others that only upstream knows.
 
     Raises:
         ElasticsearchError: 400, as Elasticsearch words it.
@@ -110,13 +111,13 @@ def _with_url_values(index: str | None, params: Params, body: SearchBody, text: 
         timeout=_url_timeout(params, body.timeout),
         track_total_hits=_url_total(params, body.track_total_hits),
         min_score=body.min_score,
-        others=body.others,
+        opaque_members=body.opaque_members,
         body=text,
     )
 
 
 def _index_param(params: Params) -> str | None:
-    """The index expression as a query parameter, in the form of a path segment."""
+    """Return the index expression from the query string, encoded as it would be in the path."""
     index = params.get("index")
     return quote(index, safe="") if index else None
 
@@ -150,7 +151,7 @@ def _check_total_as_int(request: SearchRequest) -> None:
 
 
 def _check_search_type(request: SearchRequest) -> None:
-    knn = request.others.get("knn", b"[]")
+    knn = request.opaque_members.get("knn", b"[]")
     if "search_type" in request.params and (not knn.startswith(b"[") or parse_array(knn)):
         reason = (
             "cannot set [search_type] when using [knn] search, since the search type is determined "
@@ -160,23 +161,26 @@ def _check_search_type(request: SearchRequest) -> None:
 
 
 def _check_round_trips(request: SearchRequest) -> None:
-    """``RestSearchAction#preparePointInTime``, which does not wait for what validation finds."""
-    if "pit" in request.others and request.params.flag("ccs_minimize_roundtrips"):
+    """Refuse `ccs_minimize_roundtrips` beside a point in time, alone and before all other failures.
+
+    (``RestSearchAction#preparePointInTime``.)
+    """
+    if "pit" in request.opaque_members and request.params.flag("ccs_minimize_roundtrips"):
         raise validation_error(["[ccs_minimize_roundtrips] cannot be used with point in time"])
 
 
 def _validate(request: SearchRequest) -> None:
-    whole = Whole(
+    search = SearchWithoutTree(
         request.index,
         request.params,
         request.size,
         request.from_,
         request.track_total_hits,
-        request.others,
+        request.opaque_members,
     )
     failures = [
         *request.retriever.failures(request.size, scrolls="scroll" in request.params),
-        *whole_failures(whole),
+        *failures_beside_tree(search),
     ]
     if failures:
         raise validation_error(failures)

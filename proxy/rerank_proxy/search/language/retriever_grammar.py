@@ -1,4 +1,4 @@
-"""From a body's `retriever` to a tree of retrievers (``RetrieverBuilder#parseTopLevelRetrieverBuilder``)."""
+"""Parse the `retriever` of a body (``RetrieverBuilder#parseTopLevelRetrieverBuilder``)."""
 
 from typing import Final
 
@@ -10,15 +10,15 @@ from rerank_proxy.xcontent.object_parser import did_you_mean, parsing_error, unk
 from rerank_proxy.xcontent.source import OBJECT, Node
 
 _NAMES: Final = {**TOPMOST.parsers, "random_reranker": None}
-"""Those that a complete Elasticsearch suggests."""
+"""The names that an Elasticsearch with all its modules suggests in place of a misspelt one."""
 
 
 def parse_retriever(node: Node) -> Retriever:
-    """Read the value of a body's `retriever`.
+    """Parse the value of a body's `retriever`. Return the tree.
 
     Raises:
         ElasticsearchError: 400, with Elasticsearch's type, reason and position; also for what Elasticsearch
-            accepts and this proxy does not support yet.
+            accepts and the proxy does not support.
     """
     if number_of_retrievers(node) > MAX_RETRIEVERS:
         raise unsupported(f"[retriever] of more than [{MAX_RETRIEVERS}] retrievers")

@@ -1,5 +1,6 @@
-"""What is wrong with a search beside its retrievers: messages that native numbers in one error, after
-theirs.
+"""Validate a search apart from its retrievers.
+
+The failures are messages that native numbers in one error, after those about the retrievers.
 """
 
 import json
@@ -20,13 +21,13 @@ _WILDCARDS: Final = frozenset({"open", "closed", "hidden", "none", "all"})
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """A search less its tree of retrievers.
+class SearchWithoutTree:
+    """A search without its tree of retrievers.
 
     Attributes:
         index: The index expression; None for all indices.
-        size: Hits asked for; None where neither body nor URL names it.
-        others: The members of the body that stand beside the retriever, as they were written.
+        size: Hits asked for; None if neither body nor URL names it.
+        opaque_members: The members of the body that stand beside the retriever, as they were written.
     """
 
     index: str | None
@@ -34,98 +35,101 @@ class Whole:
     size: int | None
     from_: int
     track_total_hits: bool | int | None
-    others: Mapping[str, bytes]
+    opaque_members: Mapping[str, bytes]
 
     def has(self, member: str) -> bool:
-        return member in self.others
+        return member in self.opaque_members
 
     def has_items(self, member: str) -> bool:
-        """Whether there is such a member that is more than an empty array."""
-        raw = self.others.get(member)
+        """Return whether there is such a member and it is not an empty array."""
+        raw = self.opaque_members.get(member)
         return raw is not None and not (raw.startswith(b"[") and not parse_array(raw))
 
 
-def whole_failures(whole: Whole) -> Iterator[str]:
-    """``SearchSourceBuilder#validate`` after the tree, and then what ``SearchRequest#validate`` adds."""
-    yield from _beside_retriever(whole)
-    if "scroll" in whole.params:
-        yield from _beside_scroll(whole)
-    yield from _of_the_body(whole)
-    if "scroll" in whole.params and whole.params.flag("request_cache"):
+def failures_beside_tree(search: SearchWithoutTree) -> Iterator[str]:
+    """Yield what is wrong with a search apart from its tree.
+
+    First comes what ``SearchSourceBuilder#validate`` finds, then what ``SearchRequest#validate`` adds.
+    """
+    yield from _beside_retriever(search)
+    if "scroll" in search.params:
+        yield from _beside_scroll(search)
+    yield from _of_the_body(search)
+    if "scroll" in search.params and search.params.flag("request_cache"):
         yield "[request_cache] cannot be used in a scroll context"
-    if whole.has("pit"):
-        yield from _beside_point_in_time(whole)
+    if search.has("pit"):
+        yield from _beside_point_in_time(search)
 
 
-def _beside_retriever(whole: Whole) -> Iterator[str]:
+def _beside_retriever(search: SearchWithoutTree) -> Iterator[str]:
     present = {
-        "query": whole.has("query") or _sub_searches(whole) > 0,
-        "knn": whole.has_items("knn"),
-        "terminate_after": _terminates(whole),
-        "sort": whole.has("sort") or _sorts(whole.params.get("sort", "")),
+        "query": search.has("query") or _sub_searches(search) > 0,
+        "knn": search.has_items("knn"),
+        "terminate_after": _terminates(search),
+        "sort": search.has("sort") or _sorts(search.params.get("sort", "")),
     }
-    refused = [name for name in _REFUSED_BESIDE_RETRIEVER if present.get(name, whole.has(name))]
+    refused = [name for name in _REFUSED_BESIDE_RETRIEVER if present.get(name, search.has(name))]
     if refused:
         yield f"cannot specify [retriever] and [{', '.join(refused)}]"
 
 
-def _beside_scroll(whole: Whole) -> Iterator[str]:
-    if whole.track_total_hits is not None and whole.track_total_hits is not True:
+def _beside_scroll(search: SearchWithoutTree) -> Iterator[str]:
+    if search.track_total_hits is not None and search.track_total_hits is not True:
         yield "disabling [track_total_hits] is not allowed in a scroll context"
-    if whole.from_ > 0:
+    if search.from_ > 0:
         yield "using [from] is not allowed in a scroll context"
-    if whole.size == 0:
+    if search.size == 0:
         yield "[size] cannot be [0] in a scroll context"
-    if whole.has_items("rescore"):
+    if search.has_items("rescore"):
         yield "using [rescore] is not allowed in a scroll context"
-    if whole.has("search_after"):
+    if search.has("search_after"):
         yield "[search_after] cannot be used in a scroll context"
-    if whole.has("collapse"):
+    if search.has("collapse"):
         yield "cannot use `collapse` in a scroll context"
 
 
-def _of_the_body(whole: Whole) -> Iterator[str]:
-    if whole.has("slice") and not whole.has("pit") and "scroll" not in whole.params:
+def _of_the_body(search: SearchWithoutTree) -> Iterator[str]:
+    if search.has("slice") and not search.has("pit") and "scroll" not in search.params:
         yield "[slice] can only be used with [scroll] or [point-in-time] requests"
-    if whole.has("search_after") and whole.from_ > 0:
+    if search.has("search_after") and search.from_ > 0:
         yield "[from] parameter must be set to 0 when [search_after] is used"
-    if fetches_no_stored_fields(whole.others, whole.params):
-        if _asks_for_source(whole):
+    if fetches_no_stored_fields(search.opaque_members, search.params):
+        if _asks_for_source(search):
             yield "[stored_fields] cannot be disabled if [_source] is requested"
-        if whole.has("fields"):
+        if search.has("fields"):
             yield "[stored_fields] cannot be disabled when using the [fields] option"
-    if _sub_searches(whole) > 1:
+    if _sub_searches(search) > 1:
         yield "[sub_searches] requires [rank]"
 
 
-def _beside_point_in_time(whole: Whole) -> Iterator[str]:
-    if "scroll" in whole.params:
+def _beside_point_in_time(search: SearchWithoutTree) -> Iterator[str]:
+    if "scroll" in search.params:
         yield "using [point in time] is not allowed in a scroll context"
-    if whole.index is not None:
+    if search.index is not None:
         yield "[indices] cannot be used with point in time. Do not specify any index with point in time."
-    if _changes_indices_options(whole.params):
+    if _changes_indices_options(search.params):
         yield _OPTIONS_BESIDE_PIT
     for name in _REFUSED_BESIDE_PIT:
-        if name in whole.params:
+        if name in search.params:
             yield f"[{name}] cannot be used with point in time"
 
 
-def expansion_complaints(params: Params) -> list[str]:
-    """What is wrong with searches for inner hits in a point in time: they have these of the request."""
-    complaints = []
+def inner_hits_failures(params: Params) -> list[str]:
+    """Return what is wrong with searches for inner hits: they have these parameters and a point in time."""
+    failures = []
     if _changes_indices_options(params):
-        complaints.append(_OPTIONS_BESIDE_PIT)
+        failures.append(_OPTIONS_BESIDE_PIT)
     if "routing" in params:
-        complaints.append("[routing] cannot be used with point in time")
-    return complaints
+        failures.append("[routing] cannot be used with point in time")
+    return failures
 
 
-def fetches_no_stored_fields(others: Mapping[str, bytes], params: Params) -> bool:
-    """Whether hits come without all that is stored, their ids included (``StoredFieldsContext``)."""
+def fetches_no_stored_fields(opaque_members: Mapping[str, bytes], params: Params) -> bool:
+    """Return whether hits come without anything stored, even without ids (``StoredFieldsContext``)."""
     in_url = params.get("stored_fields")
     if in_url is not None:
         return in_url.rstrip(",") == _NO_STORED_FIELDS
-    raw = others.get("stored_fields", b"")
+    raw = opaque_members.get("stored_fields", b"")
     names = parse_array(raw) if raw.startswith(b"[") else [raw]
     return [*map(_string, names)] == [_NO_STORED_FIELDS]
 
@@ -137,23 +141,24 @@ def _string(raw: bytes) -> str | None:
     return str(json.loads(raw)) if raw.startswith(b'"') else None
 
 
-def _asks_for_source(whole: Whole) -> bool:
-    """Not where neither body nor URL names it. The URL's word counts alone (``FetchSourceContext``)."""
-    if any(name in whole.params for name in _SOURCE_PARAMS):
-        return whole.params.get("_source") != "false"
-    return whole.others.get("_source", b"false") != b"false"
+def _asks_for_source(search: SearchWithoutTree) -> bool:
+    """Return whether the URL or else the body asks for `_source` explicitly (``FetchSourceContext``)."""
+    if any(name in search.params for name in _SOURCE_PARAMS):
+        return search.params.get("_source") != "false"
+    return search.opaque_members.get("_source", b"false") != b"false"
 
 
 def _sorts(text: str) -> bool:
-    """Whether the parameter names a criterion (``RestSearchAction#parseSearchSource``): one with an order
-    that is none is passed over.
+    """Return whether the parameter names a criterion (``RestSearchAction#parseSearchSource``).
+
+    A criterion with an unknown order is passed over.
     """
     criteria = (each.rpartition(":") for each in text.rstrip(",").split(",") if text)
     return any(not colon or order in ("asc", "desc") for _, colon, order in criteria)
 
 
 def _changes_indices_options(params: Params) -> bool:
-    """Whether they are others than a search's defaults. What means nothing is upstream's to refuse."""
+    """Return whether options differ from the defaults of a search. Upstream refuses unknown values."""
     wildcards = {*params.get("expand_wildcards", "open").split(",")}
     return (
         params.get("ignore_unavailable") == "true"
@@ -163,15 +168,15 @@ def _changes_indices_options(params: Params) -> bool:
     )
 
 
-def _sub_searches(whole: Whole) -> int:
-    """How many there are; the URL's query takes their place."""
-    if "q" in whole.params:
+def _sub_searches(search: SearchWithoutTree) -> int:
+    """Return the number of `sub_searches`; 1 for a query in the URL, which replaces them."""
+    if "q" in search.params:
         return 1
-    raw = whole.others.get("sub_searches", b"")
+    raw = search.opaque_members.get("sub_searches", b"")
     return len(parse_array(raw)) if raw.startswith(b"[") else 0
 
 
-def _terminates(whole: Whole) -> bool:
-    """0, the default, counts as absent; the URL's value is the stronger one."""
-    in_url = whole.params.get("terminate_after")
-    return (in_url or whole.others.get("terminate_after", b"0").decode()).strip('"') != "0"
+def _terminates(search: SearchWithoutTree) -> bool:
+    """Return whether the URL or else the body has a `terminate_after` other than 0, the default."""
+    in_url = search.params.get("terminate_after")
+    return (in_url or search.opaque_members.get("terminate_after", b"0").decode()).strip('"') != "0"

@@ -1,1 +1,1 @@
-"""Which documents are ranked, in which order, with which scores. Arithmetic only."""
+"""Rank documents: which are kept, in which order, with which scores. Only arithmetic, no input or output."""

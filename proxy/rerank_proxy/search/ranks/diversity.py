@@ -1,4 +1,4 @@
-"""Maximal marginal relevance: documents near the query and far from one another."""
+"""Maximal marginal relevance: choose documents that are near the query and far from one another."""
 
 from collections.abc import Sequence
 
@@ -21,31 +21,33 @@ def diversify(
 ) -> list[RankDoc]:
     """Choose up to `size` documents, one by one (``MMRResultDiversification``).
 
-    The first is the one nearest to the query; each further one has the highest
-    ``lambda * similarity to the query - (1 - lambda) * similarity to the nearest that was chosen``. Among
-    equals the one that stands first wins, so that without a query vector the choice begins with the best
-    document. Those without a vector are never chosen.
+    The first is the document nearest to the query. Each further one has the highest
+    ``lambda * similarity to the query - (1 - lambda) * similarity to the nearest chosen document``. Among
+    equal ones the first in the window is chosen, so that without a query vector the choice begins with the
+    best document. Documents without a vector are never chosen.
 
     Args:
         docs: The window, in its order.
-        vectors: The vector of each.
+        vectors: The vector of each document.
+        query_vector: The vector of the query; None if there is none, so that only distances count.
+        lambda_: The weight of the similarity to the query, from 0 to 1.
 
     Returns:
-        The chosen ones as they were, in the window's order.
+        The chosen documents, unchanged and in the order of the window.
 
     Raises:
-        ValueError: Vectors differ in their dimensions; in native's words.
+        ValueError: Vectors differ in their dimensions; the message is native's.
     """
     places = [place for place, vector in enumerate(vectors) if vector]
     if not places:
         return []
-    found = [vectors[place] or () for place in places]
-    _check_dimensions(found, query_vector or found[0])
-    matrix = _exact(found)
-    relevance = np.zeros(len(found), dtype=np.float32)
+    present = [vectors[place] or () for place in places]
+    _check_dimensions(present, query_vector or present[0])
+    matrix = _exact(present)
+    relevance = np.zeros(len(present), dtype=np.float32)
     if query_vector is not None:
         relevance = _similarities(matrix, _exact(query_vector))
-    chosen = _chosen(matrix, relevance, np.float32(lambda_), min(size, len(found)))
+    chosen = _chosen(matrix, relevance, np.float32(lambda_), min(size, len(present)))
     return [docs[places[row]] for row in sorted(chosen)]
 
 
@@ -67,11 +69,12 @@ def _chosen(matrix: _Vectors, relevance: Float32s, weight: np.float32, size: int
 
 
 def _similarities(matrix: _Vectors, vector: _Vectors) -> Float32s:
-    """Lucene's ``MAXIMUM_INNER_PRODUCT`` of each row with the vector.
+    """Return Lucene's ``MAXIMUM_INNER_PRODUCT`` of each row with the vector.
 
-    Lucene's single precision sums depend on the processor; double precision is nearest to all of them.
+    Lucene adds up in single precision, in an order that depends on the processor; double precision is nearest
+    to all of the results.
     """
-    # Row by row, so that equal vectors have equal products; `@` may add up some rows in another order.
+    # Computed row by row, so that equal vectors have equal products: `@` may add up rows in different orders.
     products: Float32s = np.vecdot(matrix, vector).astype(np.float32)
     above = np.maximum(products, np.float32(0)) + np.float32(1)
     below = np.float32(1) / (np.float32(1) - np.minimum(products, np.float32(0)))
@@ -79,5 +82,5 @@ def _similarities(matrix: _Vectors, vector: _Vectors) -> Float32s:
 
 
 def _exact(numbers: Sequence[Vector] | Vector) -> _Vectors:
-    """Numbers that a `dense_vector` holds in single precision."""
+    """Return numbers as a `dense_vector` holds them, in single precision, converted to double."""
     return np.array(numbers, dtype=np.float32).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The arithmetic of the fusing retrievers `rrf` and `linear`: several ranked lists become one.
+"""The arithmetic of `rrf` and `linear`, which fuse several ranked lists into one.
 
 All of it is float32, and sums run in the order of the children: in another order or in double precision the
 last digits of a score differ, and with them the order of documents that tie natively.
@@ -17,7 +17,7 @@ Ranked = Sequence[RankDoc]
 Normalizer = Callable[[Float32s], Float32s]
 
 _java_floats = np.errstate(all="ignore")
-"""Infinity is no failure: pinned documents alone score so much that their squares are beyond float32."""
+"""Allows infinity as a result: the squares of the scores of pinned documents are already beyond float32."""
 
 _EPSILON: Final = np.float32(1e-6)
 _MAX_VALUE: Final = np.finfo(np.float32).max
@@ -26,12 +26,14 @@ _MAX_VALUE: Final = np.finfo(np.float32).max
 def fuse_rrf(
     lists: Sequence[Ranked], weights: Sequence[float], rank_constant: int, window: int
 ) -> list[RankDoc]:
-    """Reciprocal rank fusion: the sum of ``weight * (1 / (rank_constant + rank))`` (``RRFRetrieverBuilder``).
+    """Fuse lists by their reciprocal ranks (``RRFRetrieverBuilder``).
+
+    The score of a document is the sum of ``weight * (1 / (rank_constant + rank))`` over the lists.
 
     Args:
-        lists: One for each child, by descending score; of each, the first `window` documents count.
+        lists: One for each child, by descending score; only the first `window` documents of each count.
         weights: One for each child.
-        window: The retriever's own `rank_window_size`.
+        window: The `rank_window_size` of the retriever itself.
 
     Returns:
         At most `window` documents by descending sum, then shard, then doc; `place` is the rank in this list.
@@ -47,15 +49,18 @@ def fuse_linear(
     window: int,
     min_score: float | None = None,
 ) -> list[RankDoc]:
-    """The sum of ``weight * normalised score`` (``LinearRetrieverBuilder``).
+    """Fuse lists by their normalised scores (``LinearRetrieverBuilder``).
+
+    The score of a document is the sum of ``weight * normalised score`` over the lists.
 
     Args:
         lists, weights, window: As for `fuse_rrf`.
         normalizers: One of `NORMALIZERS` for each child.
-        min_score: What the sum must reach; of the documents in the window, so that none moves up.
+        min_score: The least sum of the documents that are kept. It is applied to the window, so that no
+            document beyond that moves up.
 
     Returns:
-        As `fuse_rrf`.
+        The same as `fuse_rrf`.
     """
     windows = [docs[:window] for docs in lists]
     normalized = [normalize_list(docs, name) for docs, name in zip(windows, normalizers, strict=True)]
@@ -68,15 +73,15 @@ def fuse_linear(
 
 
 def normalize_list(docs: Ranked, normalizer: str) -> Float32s:
-    """The normalised scores of a child's whole list, in its order."""
+    """Return the normalised scores of a child's whole list, in its order."""
     return NORMALIZERS[normalizer](np.array([doc.score for doc in docs], dtype=np.float32))
 
 
 @_java_floats
 def minmax(scores: Float32s) -> Float32s:
-    """From 0 for the lowest to 1 for the highest; 1 for all where these are equal.
+    """Scale scores to 0 for the lowest and 1 for the highest, or 1 for all if these are equal.
 
-    (``MinMaxScoreNormalizer``.) The highest is at least the smallest positive float.
+    (``MinMaxScoreNormalizer``.) The highest score counts as at least the smallest positive float.
     """
     if np.isnan(scores).all():
         return scores
@@ -91,12 +96,12 @@ def minmax(scores: Float32s) -> Float32s:
 
 @_java_floats
 def l2_norm(scores: Float32s) -> Float32s:
-    """Each divided by the square root of the sum of squares, unless that is next to zero.
+    """Divide each score by the square root of the sum of squares, unless that is almost zero.
 
-    (``L2ScoreNormalizer``.) The squares are single, their sum and the quotient double precision.
+    (``L2ScoreNormalizer``.) Squares are in single precision, their sum and the quotient in double precision.
     """
     present = scores[~np.isnan(scores)]
-    # cumsum adds from left to right, as a loop does; sum() takes pairs.
+    # cumsum adds from left to right, as a loop does; sum() adds in pairs.
     norm = np.sqrt(np.cumsum(present * present, dtype=np.float64)[-1:])
     if not norm.size or norm[0] < _EPSILON:
         return scores
@@ -115,7 +120,9 @@ NORMALIZERS: Final[Mapping[str, Normalizer]] = MappingProxyType(
 
 @_java_floats
 def _reciprocals(count: int, rank_constant: int) -> Float32s:
-    """What each rank is worth: infinity or less than nothing with the odd constants that native accepts."""
+    """Return ``1 / (rank_constant + rank)`` for each rank: infinite or negative for odd constants, which
+    native accepts.
+    """
     ranks = np.arange(1, count + 1, dtype=np.int32) + np.int32(rank_constant)
     worths: Float32s = np.float32(1) / ranks.astype(np.float32)
     return worths
@@ -143,9 +150,9 @@ def _fused(
 
 
 def top(docs: Iterable[RankDoc], window: int) -> list[RankDoc]:
-    """The first `window` documents by descending score, then shard, then doc (``RankDoc#compareTo``).
+    """Return the first `window` documents by descending score, then shard, then doc (``RankDoc#compareTo``).
 
-    `place` becomes their rank.
+    The `place` of each becomes its rank there.
     """
     return [
         RankDoc(doc.index, doc.id, place, doc.shard_doc, doc.first_score, doc.text, doc.score)

@@ -1,4 +1,4 @@
-"""Which documents of a window are kept, in which order, with which scores."""
+"""Order and cut the documents of a window as native does."""
 
 from collections.abc import Sequence
 from itertools import groupby, pairwise
@@ -10,13 +10,14 @@ from rerank_proxy.search.ranks.scores import MIN_VALUE, Float32s, normalize, rec
 
 
 class RankDoc(msgspec.Struct, frozen=True, gc=False):
-    """A document of the window. (A frozen dataclass takes several times as long to make.)
+    """A document of a window. (A frozen dataclass would take several times as long to create.)
 
     Attributes:
         place: Its rank in the window, from 0.
-        shard_doc: `shard index << 32 | Lucene doc id`, by which native breaks ties; None where unknown.
-        first_score: Its score in the child's search; None where the child sorts by something else.
-        score: After ranking, a float32; before, 0.
+        shard_doc: `shard index << 32 | Lucene doc id`, by which native breaks ties; None if unknown.
+        first_score: Its score in the child's search; None if the child sorts by something else.
+        text: The text that is scored; None if the document has none or it was not read.
+        score: The score that it is ranked by, a float32; 0 before it is ranked.
     """
 
     index: str
@@ -28,7 +29,7 @@ class RankDoc(msgspec.Struct, frozen=True, gc=False):
     score: float = 0.0
 
     def scored(self, score: float) -> "RankDoc":
-        """The same document with its score."""
+        """Return the document with a score."""
         return RankDoc(self.index, self.id, self.place, self.shard_doc, self.first_score, self.text, score)
 
 
@@ -37,22 +38,22 @@ def rank(window: Sequence[RankDoc], raw: Sequence[float], min_score: float | Non
 
     Args:
         window: The documents that have text.
-        raw: One relevance score for each, before normalising.
-        min_score: The reranker's own, compared with the *raw* score: native tests it before normalising, and
-            the later tests on the larger normalised score then always hold
+        raw: The raw score of each document.
+        min_score: The reranker's `min_score`, which the *raw* score must reach. Native compares before it
+            normalises; the later comparisons with the normalised score, which is larger, then always hold
             (``TextSimilarityRankFeaturePhaseRankCoordinatorContext``).
 
     Returns:
-        The kept documents, by descending float32 score, then shard, then doc.
+        The kept documents, by descending normalised score, then shard, then doc.
     """
     return _ordered(window, normalize(raw), _passing(np.asarray(raw, dtype=np.float32), min_score))
 
 
 def keep_order(window: Sequence[RankDoc], *, collapsed: bool = False) -> list[RankDoc]:
-    """The window as it came, scored 1, 1/2, 1/3 …: what `allow_rerank_failures` leaves of a failure.
+    """Return the window in its order, scored 1, 1/2, 1/3 …: the result if `allow_rerank_failures` applies.
 
     Args:
-        collapsed: Whether the child collapses, which keeps its scores, if it sorts by them.
+        collapsed: Whether the child collapses: then its scores are kept, if it sorts by them.
     """
     scores = reciprocal_ranks(len(window))
     if collapsed and all(doc.first_score is not None for doc in window):
@@ -61,26 +62,28 @@ def keep_order(window: Sequence[RankDoc], *, collapsed: bool = False) -> list[Ra
 
 
 def reaching(docs: Sequence[RankDoc], min_score: float | None) -> list[RankDoc]:
-    """What the reranker's own `min_score` leaves of what came back from the rank phase, by final scores
-    (``TextSimilarityRankRetrieverBuilder#combineInnerRetrieverResults``).
+    """Return the documents from the rank phase whose score reaches the reranker's `min_score`.
+
+    (``TextSimilarityRankRetrieverBuilder#combineInnerRetrieverResults``.)
     """
     least = -np.inf if min_score is None else float(np.float32(min_score))
     return [doc for doc in docs if doc.score >= least]
 
 
 def searched(docs: Sequence[RankDoc], window: int) -> Sequence[RankDoc]:
-    """What a search for ranked documents returns of them: the first `window` by score, none with a score of
-    the tail (``RankDocsQuery``: one below the smallest positive float is lifted to it).
+    """Return ranked documents as a search for them finds them: the first `window` by score.
+
+    Scores below the smallest positive float, such as that of the tail, are raised to it (``RankDocsQuery``).
     """
     lifted = (doc.scored(MIN_VALUE) if doc.score < MIN_VALUE else doc for doc in docs)
     return sorted(lifted, key=native_order)[:window]
 
 
 def has_open_ties(ranked: Sequence[RankDoc], start: int, stop: int) -> bool:
-    """Whether the order of equal scores that reach into ``ranked[start:stop]`` is unknown.
+    """Return whether native may order equal scores that reach into ``ranked[start:stop]`` differently.
 
-    Without `shard_doc`, two documents that were equal in the child's search too stand in native order already
-    (score, shard, doc); two that were not may stand either way.
+    Without `shard_doc`, documents that also have equal scores in the child's search are in native order
+    already (score, shard, doc). Of others the order is unknown.
     """
     if all(one.score != next_.score for one, next_ in pairwise(ranked[max(0, start - 1) : stop + 1])):
         return False
@@ -116,5 +119,5 @@ def _ordered(docs: Sequence[RankDoc], scores: Float32s, passing: Sequence[bool])
 
 
 def native_order(doc: RankDoc) -> tuple[float, int]:
-    """The key that sorts ranked documents as ``RankDoc#compareTo`` does: score, then shard, then doc."""
+    """Return the key by which ``RankDoc#compareTo`` sorts ranked documents: score, then shard, then doc."""
     return -doc.score, doc.place if doc.shard_doc is None else doc.shard_doc

@@ -1,4 +1,4 @@
-"""Scores: the normaliser, and those of hits that keep their order."""
+"""Normalise raw scores, and score hits that keep their order."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,13 +9,13 @@ import numpy.typing as npt
 Float32s = npt.NDArray[np.float32]
 
 MIN_VALUE: Final = float(np.float32(1e-45))
-"""Java's ``Float.MIN_VALUE``: what Elasticsearch lifts a ranked document's zero score to."""
+"""Java's ``Float.MIN_VALUE``, to which Elasticsearch raises a ranked document's score of zero."""
 
 
 def normalize(raw: Sequence[float]) -> Float32s:
-    """``max(x, 0) + min(exp(x), 1)`` in float32, so that no score is negative and the order is kept.
+    """Return ``max(x, 0) + min(exp(x), 1)`` in float32: no score is negative, and the order is kept.
 
-    The rule of ``TextSimilarityRankFeaturePhaseRankCoordinatorContext``: the exponential is taken in double
+    (``TextSimilarityRankFeaturePhaseRankCoordinatorContext``.) The exponential is computed in double
     precision and cast, and may underflow to zero.
     """
     x = np.asarray(raw, dtype=np.float32)
@@ -25,6 +25,6 @@ def normalize(raw: Sequence[float]) -> Float32s:
 
 
 def reciprocal_ranks(count: int) -> Float32s:
-    """1, 1/2, 1/3 … in float32: the scores of hits that keep their order because reranking failed."""
+    """Return 1, 1/2, 1/3 … in float32: the scores of hits that keep their order because reranking failed."""
     ranks: Float32s = np.float32(1) / np.arange(1, count + 1, dtype=np.float32)
     return ranks

@@ -1,4 +1,4 @@
-"""Values that stay bytes for upstream, checked for what Elasticsearch's parser of retrievers says of them."""
+"""Check opaque values for the faults that Elasticsearch's parser of retrievers finds in them."""
 
 import json
 import re
@@ -36,10 +36,11 @@ _skip_separators: Final = re.compile(rb"[ \t\r\n,]*").match
 
 
 def to_query(node: Node) -> bytes:
-    """A query clause: an object with one key, whose value is an object
-    (``AbstractQueryBuilder#parseTopLevelQuery``).
+    """Check a query clause, and return its bytes: an object with one key, whose value is an object.
+
+    (``AbstractQueryBuilder#parseTopLevelQuery``.)
     """
-    if node.kind != OBJECT:  # native then looks at the token after it
+    if node.kind != OBJECT:  # native then reports the position of the next token
         after = _skip_separators(node.body, node.end)
         at = node.start if after is None else after.end()
         raise parsing_error(node, at, "[_na] query malformed, must start with start_object")
@@ -58,7 +59,7 @@ def to_query(node: Node) -> bytes:
 
 
 def to_sort(node: Node) -> bytes:
-    """``SortBuilder#fromXContent``."""
+    """Check a `sort`, and return its bytes (``SortBuilder#fromXContent``)."""
     for item in node.each() if node.kind == ARRAY else ():
         if item.kind not in (OBJECT, STRING):
             reason = (
@@ -69,7 +70,7 @@ def to_sort(node: Node) -> bytes:
 
 
 def sort_criteria(sort: bytes | None) -> Iterator[bytes]:
-    """Yield the criteria of a `sort`, one key each."""
+    """Yield the criteria of a `sort`, each an object with one key or a string, as JSON."""
     if sort is None:
         return
     for item in elements(sort) if sort.startswith(b"[") else [sort]:
@@ -82,13 +83,13 @@ def sort_criteria(sort: bytes | None) -> Iterator[bytes]:
 
 
 def sorted_by(criterion: bytes) -> str:
-    """Return the field, or the like, that a criterion names."""
+    """Return the field, or `_score` and the like, that a criterion sorts by."""
     value = json.loads(criterion)
     return str(next(iter(value)) if isinstance(value, dict) else value)
 
 
 def to_search_after(node: Node) -> bytes:
-    """``SearchAfterBuilder#fromXContent``."""
+    """Check a `search_after`, and return its bytes (``SearchAfterBuilder#fromXContent``)."""
     if node.kind != ARRAY:
         reason = f"Expected [{ARRAY}] in [search_after] but found [{node.kind}] inside search_after"
         raise parsing_error(node, node.start, reason)
@@ -105,7 +106,7 @@ def to_search_after(node: Node) -> bytes:
 
 
 def to_vector(node: Node) -> tuple[float, ...] | str:
-    """Numbers, or one string that encodes them (``VectorData#parseXContent``)."""
+    """Return the numbers of a vector, or the string that encodes them (``VectorData#parseXContent``)."""
     if node.kind == OBJECT:
         raise parsing_error(node, node.start, f"Unknown type [{OBJECT}] for parsing vector")
     if node.kind == STRING:
@@ -115,7 +116,7 @@ def to_vector(node: Node) -> tuple[float, ...] | str:
 
 
 def _numbers(node: Node) -> tuple[float, ...] | None:
-    """The items of an array of mere numbers, without a look at each; None for any other."""
+    """Decode an array of numbers in one call. Return None if it has other items."""
     try:
         values = msgspec.json.decode(node.raw, type=list[float])
     except (msgspec.MsgspecError, RecursionError):
@@ -134,17 +135,18 @@ def _coordinate(node: Node) -> float:
 
 
 def to_raw_vector(node: Node) -> bytes:
+    """Check a vector, and return its bytes."""
     to_vector(node)
     return node.raw
 
 
 def to_vector_builder(node: Node) -> bytes:
-    """A named way to a vector; which there are depends on upstream's plugins."""
+    """Return the bytes of a vector builder, of any type: plugins of upstream may add types."""
     return parse_named(node, "query_vector_builder", lambda builder, _: builder.raw)
 
 
 def to_rescore_vector(node: Node) -> bytes:
-    """``RescoreVectorBuilder``."""
+    """Check a `rescore_vector`, and return its bytes (``RescoreVectorBuilder``)."""
     parse_object(node, "rescore_vector", _RESCORE_VECTOR_FIELDS, _check_oversample)
     return node.raw
 
@@ -158,7 +160,7 @@ _RESCORE_VECTOR_FIELDS: Final = {"oversample": Field(FLOAT.kinds, to_float, requ
 
 
 def to_rescorers(node: Node) -> tuple[tuple[bytes, int], ...]:
-    """The rescorers of `rescore`, each with its window (``RescorerBuilder#parseFromXContent``)."""
+    """Return the bytes of each rescorer and its window (``RescorerBuilder#parseFromXContent``)."""
     return tuple(_rescorer(node, item) for item in one_or_each(node))
 
 

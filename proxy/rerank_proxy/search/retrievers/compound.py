@@ -1,4 +1,4 @@
-"""Retrievers that make a ranked list of documents out of their children's (``CompoundRetrieverBuilder``)."""
+"""Retrievers that combine the ranked lists of their children into one (``CompoundRetrieverBuilder``)."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,41 +9,39 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.ranks.ranking import RankDoc, searched
 from rerank_proxy.search.ranks.scores import MIN_VALUE
 from rerank_proxy.search.retrievers.ports import Evaluator
-from rerank_proxy.search.retrievers.retriever import Found, IndexGroup, Retriever
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, IndexGroup, Retriever
 
 DEFAULT_RANK_WINDOW_SIZE: Final = 10
-ABSENT_SIZE: Final = -1
-"""What native compares where no `size` is given."""
+UNSET_SIZE: Final = -1
+"""The `size` that native compares with if none is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompoundRetriever(Retriever):
-    """A retriever that makes a ranked list of its children's.
+    """A retriever that combines the ranked lists of its children into one.
 
     Attributes:
-        rank_window_size: Documents taken from each child, and at most in its own list.
+        rank_window_size: How many documents it takes from each child, and has in its own list, at most.
     """
 
     WINDOW_KEY: ClassVar = "rank_window_size"
-    """What the window is called in messages."""
+    """The name of the rank window size in messages."""
     SEES_WINDOWS_BELOW: ClassVar = True
-    """Whether native finds the windows of its children when it validates; some hide them in wrappers."""
+    """Whether native compares windows with those of children when it validates; some types hide children."""
 
     rank_window_size: int = DEFAULT_RANK_WINDOW_SIZE
 
     @property
     def effective_min_score(self) -> float | None:
-        """Return its own `min_score`, else the smallest positive one as soon as any child has one in
-        effect.
-        """
+        """Its own `min_score`; without one, the smallest positive float if any child has one in effect."""
         if self.min_score is not None:
             return self.min_score
         inherits = any(child.effective_min_score is not None for child in self.children)
         return MIN_VALUE if inherits else None
 
     def failures(self, size: int | None, *, scrolls: bool) -> Iterator[str]:
-        """Yield as ``CompoundRetrieverBuilder#validate`` does."""
-        yield from self._window_failures(ABSENT_SIZE if size is None else size, scrolls)
+        """Yield what ``CompoundRetrieverBuilder#validate`` finds."""
+        yield from self._window_failures(UNSET_SIZE if size is None else size, scrolls)
         for child in self.children:
             yield from child.failures(size, scrolls=scrolls)
             if self.SEES_WINDOWS_BELOW and isinstance(child, CompoundRetriever):
@@ -51,7 +49,7 @@ class CompoundRetriever(Retriever):
         yield from self.own_failures()
 
     def own_failures(self) -> Iterator[str]:
-        """Yield what is wrong with the values that only this type has."""
+        """Yield what is wrong with values that only this type of retriever has."""
         return iter(())
 
     def _window_failures(self, size: int, scrolls: bool) -> Iterator[str]:
@@ -82,10 +80,10 @@ class CompoundRetriever(Retriever):
 
     @abstractmethod
     def check_after_children(self, filters: tuple[bytes, ...]) -> None:
-        """Refuse what native refuses once the children are rewritten.
+        """Refuse what native refuses after it has rewritten the children.
 
         Args:
-            filters: Its own and its parents'.
+            filters: Its own filters and those of its parents.
         """
 
     def has_query(self, filters: tuple[bytes, ...]) -> bool:
@@ -100,59 +98,61 @@ class CompoundRetriever(Retriever):
         return "rank_docs_retriever"
 
     def first(self, docs: Sequence[RankDoc], window: int) -> Sequence[RankDoc]:
-        """Return what a search finds of its documents again."""
+        """Return its documents as a search for them finds them: the best `window`."""
         return searched(docs, window)
 
     @property
     def reads(self) -> frozenset[str]:
-        """Return the fields that it reads of each document."""
+        """The fields that it reads of each document."""
         return frozenset()
 
     def check_window(self) -> None:
-        """Refuse a window that its searches cannot have.
+        """Refuse a rank window that its searches cannot have.
 
         Raises:
             ElasticsearchError: 400.
         """
 
     def altered(self, clauses: Mapping[str, bytes]) -> Mapping[str, bytes]:
-        """Return the clauses of a child's search as it has them run (``#finalizeSourceBuilder``)."""
+        """Return the clauses of a child's search with its own changes (``#finalizeSourceBuilder``)."""
         return clauses
 
     def searched_again(self, found: Sequence[RankDoc], taken: Sequence[RankDoc]) -> Sequence[RankDoc] | None:
-        """Return the documents of a compound child that it searches for once more; None where it does not.
+        """Return the documents of a compound child that are searched for once more; None if none are.
 
         Args:
-            found: All that the child found.
-            taken: Those in the window.
+            found: All documents of the child.
+            taken: Those in the rank window.
         """
         return None
 
     def read_failure(self, failure: ElasticsearchError) -> ElasticsearchError | None:
-        """Return what becomes of a search that could not return what it `reads`; None: it stays as it is."""
+        """Return the error for a search that failed due to what it `reads`; None to keep the failure."""
         return None
 
     async def take(
-        self, found: Found, docs: Sequence[RankDoc], evaluator: Evaluator
-    ) -> tuple[Found, Sequence[RankDoc]]:
-        """Return what a child found, and which of that takes part in the list.
+        self, child: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
+    ) -> tuple[EvaluatedRetriever, Sequence[RankDoc]]:
+        """Return an evaluated child, possibly changed, and its documents that take part in the list.
 
         Args:
-            docs: Those of the child's documents that are in the window.
+            child: The child.
+            docs: The child's documents in the rank window.
+            evaluator: Reads fields of documents, and reranks them.
 
         Raises:
             ElasticsearchError: The child cannot be ranked.
         """
-        return found, docs
+        return child, docs
 
     @abstractmethod
     def combine(self, lists: Sequence[Sequence[RankDoc]]) -> Sequence[RankDoc]:
-        """Return its list out of what it took of each child (``#combineInnerRetrieverResults``)."""
+        """Combine the documents taken from each child into its list (``#combineInnerRetrieverResults``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrappingRetriever(CompoundRetriever):
-    """A compound retriever with just one child, whose list it reorders or cuts."""
+    """A compound retriever with only one child, whose list it reorders or shortens."""
 
     child: Retriever
 

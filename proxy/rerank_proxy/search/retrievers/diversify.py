@@ -14,7 +14,7 @@ from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, Wr
 from rerank_proxy.search.retrievers.explanations import Detail
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, each_level
 from rerank_proxy.search.retrievers.ports import Evaluator
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, ExplainedRetriever, Key
 from rerank_proxy.xcontent.object_parser import FLOAT, INT, STR, Field, java_float, parse_object
 from rerank_proxy.xcontent.source import Node
 
@@ -23,7 +23,8 @@ from rerank_proxy.xcontent.source import Node
 class DiversifyRetriever(WrappingRetriever):
     """Keeps `size` documents of the window that are near the query and far from one another (MMR).
 
-    `encoded_vector`: a query vector in one string, which is not allowed here.
+    Attributes:
+        encoded_vector: A query vector that is encoded in a string, which validation refuses.
     """
 
     TYPE: ClassVar = "diversify"
@@ -53,8 +54,9 @@ class DiversifyRetriever(WrappingRetriever):
         )
 
     def failures(self, size: int | None, *, scrolls: bool) -> Iterator[str]:
-        """Yield what ``#validate`` and ``MMRResultDiversification`` say, in place of what every compound
-        retriever says, its children's included.
+        """Yield what ``#validate`` and ``MMRResultDiversification`` find.
+
+        This replaces the validation of compound retrievers, and natively children are not validated either.
         """
         mmr = "[diversify] MMR result diversification"
         has_vector = self.query_vector is not None or self.encoded_vector is not None
@@ -85,8 +87,8 @@ class DiversifyRetriever(WrappingRetriever):
         return {**clauses, "track_scores": b"true"}
 
     async def take(
-        self, found: Found, docs: Sequence[RankDoc], evaluator: Evaluator
-    ) -> tuple[Found, Sequence[RankDoc]]:
+        self, child: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
+    ) -> tuple[EvaluatedRetriever, Sequence[RankDoc]]:
         vectors = await evaluator.vectors(docs, self.field)
         numbers = sum(len(vector or ()) for vector in vectors)
         share = self.lambda_ or 0.0
@@ -94,17 +96,15 @@ class DiversifyRetriever(WrappingRetriever):
             kept = await offload(numbers, diversify, docs, vectors, self.query_vector, share, self.size)
         except ValueError as failure:
             raise ChildFailedError(self.TYPE, illegal_argument(str(failure))) from None
-        return found, kept
+        return child, kept
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        """Return what a retriever says that has nothing of its own to say, by the rank in the child's
-        list.
-        """
-        (child,) = told.children
-        return told.rank_doc(key, boost, at=child)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        """Return the general explanation, with the rank in the child's list."""
+        (child,) = explained.children
+        return explained.rank_doc(key, boost, at=child)
 
 
 def _check(values: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""`_explanation` of ranked documents: the nodes that retrievers put above those of their children."""
+"""Build the `_explanation` of ranked documents: nodes of retrievers above those of their children."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.splicing import Printer
 
 SUM: Final = "sum of:"
-"""How Lucene describes the score of several clauses together."""
+"""Lucene's description of the combined score of several clauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,8 @@ class Explanation:
     """A node of an explanation.
 
     Attributes:
-        value: A score if it is a float, a rank if it is an int; they print differently.
-        details: Nodes below. One that upstream printed stays as it is, numbers and all.
+        value: A score if it is a float, a rank if it is an int: they are printed differently.
+        details: The nodes below. Those that upstream printed keep their bytes.
     """
 
     value: float | int
@@ -27,7 +27,7 @@ class Explanation:
     details: "Sequence[Detail]" = ()
 
     def printed(self, printer: Printer, depth: int) -> bytes:
-        """As a JSON object at this depth of the answer; upstream's bytes are in the printer's style."""
+        """Print the node as a JSON object at a depth of the answer. Upstream's bytes have the same style."""
         details = [_printed(detail, printer, depth + 2) for detail in self.details]
         members = {
             "value": str(self.value).encode() if isinstance(self.value, int) else print_float(self.value),
@@ -42,9 +42,11 @@ Detail = Explanation | bytes
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A child of a compound retriever: how it explains the document, and its `_name`.
+    """A child of a compound retriever, with its explanation of a document.
 
-    `explanation` is None where the child did not find the document.
+    Attributes:
+        explanation: None if the child did not find the document.
+        name: The `_name` of the child.
     """
 
     explanation: Detail | None
@@ -52,15 +54,17 @@ class Source:
 
     @property
     def details(self) -> Sequence[Detail]:
+        """The explanation as the `details` of a node."""
         return () if self.explanation is None else (self.explanation,)
 
 
 def text_similarity(
     score: float, inference_id: str, field: str, source: Source, chunks: int | None = None
 ) -> Explanation:
-    """A reranked document (``TextSimilarityRankDoc``).
+    """Explain a document of a reranker (``TextSimilarityRankDoc``).
 
-    `chunks`: the `size` of the retriever's `chunk_rescorer`; None without one.
+    Args:
+        chunks: The `size` of the retriever's `chunk_rescorer`; None if it has none.
     """
     description = (
         f"text_similarity_reranker match using inference endpoint: [{inference_id}] "
@@ -76,9 +80,10 @@ def text_similarity(
 def rrf(
     score: float, rank_constant: int, ranks: Sequence[int | None], sources: Sequence[Source]
 ) -> Explanation:
-    """A document of `rrf` (``RRFRankDoc``), which does not speak of weights.
+    """Explain a document of `rrf` (``RRFRankDoc``). As natively, weights are not mentioned.
 
-    `ranks`: its rank in the list of each child, from 1; None where it is not in there.
+    Args:
+        ranks: The rank in the list of each child, from 1; None where it is not in the list.
     """
     details = [
         _missed("rrf", at, source) if rank is None else _reciprocal_rank(rank, rank_constant, at, source)
@@ -109,10 +114,11 @@ def linear(
     normalized: Sequence[float],
     sources: Sequence[Source],
 ) -> Explanation:
-    """A document of `linear` (``LinearRankDoc``).
+    """Explain a document of `linear` (``LinearRankDoc``).
 
-    `normalized`: its score in the list of each child, by that child's normalizer; 0 where it is not in there.
-    Native does not tell the one from a normalised score of 0.
+    Args:
+        normalized: The normalised score in the list of each child; 0 where it is not in the list, which
+            native does not distinguish from a normalised score of 0.
     """
     parts = zip(weights, normalizers, normalized, sources, strict=True)
     details = [
@@ -140,10 +146,13 @@ def _weighted(weight: float, normalizer: str, part: float, at: int, source: Sour
 
 
 def rank_doc(shard_doc: int, score: float, rank: int, details: Sequence[Detail]) -> Explanation:
-    """A document of a retriever that says nothing of its own (``RankDoc``): `rescorer`, `diversify`, a `knn`
-    below another retriever, and what `pinned` found but did not pin.
+    """Explain a document of a retriever that has no explanation of its own (``RankDoc``).
 
-    `rank` counts from 1; under `diversify` it is the one in the child's list.
+    These are `rescorer`, `rule`, `diversify`, `knn` below another retriever, and `pinned` for documents that
+    are not pinned.
+
+    Args:
+        rank: From 1; for `diversify` it is the rank in the child's list.
     """
     return Explanation(
         rank,
@@ -154,28 +163,32 @@ def rank_doc(shard_doc: int, score: float, rank: int, details: Sequence[Detail])
 
 
 def pinned(score: float, original: Detail) -> Explanation:
-    """A pinned document (``PinnedRankDoc``)."""
+    """Explain a pinned document (``PinnedRankDoc``)."""
     return Explanation(score, "Pinned document, original explanation:", (original,))
 
 
 def not_ranked(ranked: int) -> Explanation:
-    """A document of the tail (``RankDocsQuery``), on a shard that has `ranked` of the ranked documents."""
+    """Explain a document of the tail, on a shard with `ranked` ranked documents (``RankDocsQuery``)."""
     return Explanation(0.0, f"doc not found in top {ranked} rank docs" if ranked else "")
 
 
 def without_nested(score: float, ranked: Explanation) -> Explanation:
-    """A ranked document of an index whose mapping has nested fields, which a filter keeps out."""
-    return Explanation(score, SUM, (ranked, _keeping_nested_out()))
+    """Explain a ranked document of an index with nested documents, which a filter excludes."""
+    return Explanation(score, SUM, (ranked, _excluding_nested()))
 
 
 def tail_without_nested(docs: str, not_ranked: Explanation) -> Explanation:
-    """The same of a document of the tail. `docs`: the ranked ones of its shard, as printed."""
+    """Explain a document of the tail in an index with nested documents, which a filter excludes.
+
+    Args:
+        docs: The ranked documents on its shard, as printed.
+    """
     missed = Explanation(0.0, f"no match on required clause (RankDocsQuery{docs})", (not_ranked,))
     reason = "Failure to meet condition(s) of required/prohibited clause(s)"
-    return Explanation(0.0, reason, (missed, _keeping_nested_out()))
+    return Explanation(0.0, reason, (missed, _excluding_nested()))
 
 
-def _keeping_nested_out() -> Explanation:
+def _excluding_nested() -> Explanation:
     filtered = (Explanation(0.0, "# clause"), Explanation(1.0, "FieldExistsQuery [field=_primary_term]"))
     return Explanation(0.0, "match on required clause, product of:", filtered)
 
@@ -189,7 +202,7 @@ def _identifier(at: int, source: Source) -> str:
 
 
 def _array(items: Iterable[str]) -> str:
-    """As Java's ``Arrays.toString``."""
+    """Print items as Java's ``Arrays.toString`` does."""
     return f"[{', '.join(items)}]"
 
 
@@ -202,6 +215,9 @@ def _printed(detail: Detail, printer: Printer, depth: int) -> bytes:
 
 
 def _moved(raw: bytes, depth: int) -> bytes:
-    """An object that was printed at another depth. Its last line shows which; strings have no line ends."""
+    """Indent an object anew that was printed at another depth, which its last line shows.
+
+    Strings in JSON have no line ends, so that all of them belong to the layout.
+    """
     brace = raw.rfind(b"\n")
     return raw if brace < 0 else raw.replace(raw[brace:-1], b"\n" + b"  " * depth)

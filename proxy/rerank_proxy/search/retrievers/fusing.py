@@ -1,8 +1,9 @@
-"""What `rrf` and `linear` share: weighted children, and a simplified form without any.
+"""The common parts of `rrf` and `linear`: weighted children, and a simplified form without children.
 
-In the simplified form (``MultiFieldsInnerRetrieverUtils``) there are a text and fields instead of
-retrievers: the fields that are not `semantic_text` go into one `multi_match`, and those that are into a
-retriever of the same type, of one `match` each. Indices whose fields differ get a pair each.
+The simplified form (``MultiFieldsInnerRetrieverUtils``) has a text and fields instead of retrievers. It
+stands for a `multi_match` on the fields that are not `semantic_text`, and a retriever of the same type with
+one `match` for each field that is. There is such a pair for each group of indices with the same
+`semantic_text` fields.
 """
 
 from abc import abstractmethod
@@ -17,7 +18,7 @@ from rerank_proxy.errors import illegal_argument
 from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, CompoundRetriever
 from rerank_proxy.search.retrievers.grammar import base
 from rerank_proxy.search.retrievers.queries import to_json
-from rerank_proxy.search.retrievers.retriever import Found, IndexGroup, Retriever
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, IndexGroup, Retriever
 from rerank_proxy.search.retrievers.standard import StandardRetriever
 from rerank_proxy.xcontent.object_parser import java_number
 
@@ -27,7 +28,7 @@ NO_NORMALIZER: Final = "none"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """A child of a fusing retriever, with its part in the sum. `normalizer` is `linear`'s alone."""
+    """A child of a fusing retriever, with its weight in the sum. Only `linear` uses `normalizer`."""
 
     retriever: Retriever
     weight: float = DEFAULT_WEIGHT
@@ -36,12 +37,12 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusingRetriever(CompoundRetriever):
-    """A compound retriever that adds up several lists.
+    """A compound retriever that adds up the scores or ranks of several lists.
 
     Attributes:
         components: Empty in the simplified form, which has a `query` instead.
-        query: The simplified form: a text to be looked for in `fields`.
-        fields: Names and patterns, each with an optional `^weight`; None: the index's default fields.
+        query: The text of the simplified form, which is searched for in `fields`; None for the full form.
+        fields: Names and patterns, each with an optional `^weight`; None for the index's default fields.
     """
 
     components: tuple[Component, ...] = ()
@@ -54,15 +55,16 @@ class FusingRetriever(CompoundRetriever):
 
     @property
     def weights(self) -> list[float]:
+        """The weight of each child."""
         return [component.weight for component in self.components]
 
     @property
     @abstractmethod
     def default_normalizer(self) -> str:
-        """Return the normalizer of children that name none."""
+        """The normalizer of children that do not name one."""
 
     def own_failures(self) -> Iterator[str]:
-        """Yield as ``MultiFieldsInnerRetrieverUtils#validateParams`` does."""
+        """Yield what ``MultiFieldsInnerRetrieverUtils#validateParams`` finds."""
         name, query, fields = self.TYPE, self.query, self.fields
         if query is None:
             if fields is not None:
@@ -98,7 +100,7 @@ class FusingRetriever(CompoundRetriever):
         return replace(self, components=tuple(components), query=None, fields=None)
 
     def _searching(self, query: str, group: IndexGroup) -> Iterator[Component]:
-        """Yield what one group of indices is searched for: words, and meaning."""
+        """Yield the components that search one group of indices: for words, and for meaning."""
         filters = (to_json({"terms": {"_index": list(group.indices)}}),) if group.indices else ()
         semantic = _semantic_weights(self.fields, group.semantic)
         lexical = _lexical_fields(self.fields, semantic)
@@ -110,8 +112,8 @@ class FusingRetriever(CompoundRetriever):
                 self._component({"match": {name: {"query": query}}}, filters, weight)
                 for name, weight in semantic.items()
             )
-            alike = replace(self, query=None, fields=None, filters=(), min_score=None, name=None)
-            by_meaning = replace(alike, components=matches)
+            plain = replace(self, query=None, fields=None, filters=(), min_score=None, name=None)
+            by_meaning = replace(plain, components=matches)
             yield Component(retriever=by_meaning, normalizer=self.default_normalizer)
 
     def _component(
@@ -120,12 +122,12 @@ class FusingRetriever(CompoundRetriever):
         leaf = StandardRetriever(query=to_json(query), filters=filters)
         return Component(retriever=leaf, weight=weight, normalizer=self.default_normalizer)
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
 
 def fusing_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what both retrievers keep but their components, as arguments of their classes."""
+    """Return the arguments that the classes of both retrievers share, except the components."""
     return {
         "query": values.get("query"),
         "fields": values.get("fields"),
@@ -135,14 +137,15 @@ def fusing_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_field_weights(fields: Iterable[str]) -> dict[str, float]:
-    """Return names and patterns with their weight, 1 by default; the weights of one named twice are
-    multiplied (``QueryParserHelper#parseFieldsAndWeights``).
+    """Return the weight of each name or pattern, by default 1 (``QueryParserHelper#parseFieldsAndWeights``).
+
+    If one is given several times, its weights are multiplied.
 
     Args:
-        fields: `title^2`, say.
+        fields: Names or patterns such as `title` or `title^2`.
 
     Raises:
-        ElasticsearchError: 400, when a weight is not a number.
+        ElasticsearchError: 400, a weight is not a number.
     """
     weights: dict[str, float] = {}
     for each in fields:
@@ -153,16 +156,14 @@ def parse_field_weights(fields: Iterable[str]) -> dict[str, float]:
 
 
 def _lexical_fields(fields: Sequence[str] | None, semantic: Mapping[str, float]) -> list[str] | None:
-    """Return the fields that are asked for and not `semantic_text`; None for the index's default fields."""
+    """Return the given fields that are not `semantic_text`; None for the index's default fields."""
     if fields is None:
         return None
     return [each for each in fields if each.rpartition("^")[0] not in semantic and each not in semantic]
 
 
 def _semantic_weights(fields: Sequence[str] | None, semantic: frozenset[str]) -> dict[str, float]:
-    """Return the `semantic_text` fields that are asked for; the weights of all patterns that find one
-    multiply.
-    """
+    """Return the weights of `semantic_text` fields: products of the weights of all patterns that match."""
     weights: dict[str, float] = {}
     for pattern, weight in parse_field_weights(fields or ("*",)).items():
         for name in sorted(semantic):

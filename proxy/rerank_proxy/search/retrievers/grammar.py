@@ -1,4 +1,4 @@
-"""What the grammars of all retrievers share: keys that each has, and children at any depth."""
+"""The common parts of the grammars of retrievers: keys that all have, and children at any depth."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,21 +20,21 @@ from rerank_proxy.xcontent.object_parser import (
 from rerank_proxy.xcontent.source import OBJECT, Node
 
 MAX_NESTED_DEPTH: Final = 16
-"""Retrievers inside one another (``RetrieverBuilder#MAX_NESTED_DEPTH``)."""
+"""The greatest depth of a tree of retrievers (``RetrieverBuilder#MAX_NESTED_DEPTH``)."""
 
 _C = TypeVar("_C")
 _R = TypeVar("_R")
 
 Parser = Callable[[Node, "Nesting"], Any]
-"""Reads a retriever of one type, at some level of the tree."""
+"""Parses a retriever of one type, at a given level of the tree."""
 
 
 class Nesting:
-    """A level of the tree that is being read.
+    """A level of a tree that is parsed.
 
     Attributes:
         level: 1 for the topmost retriever, 2 for its children …
-        parsers: By the type of the retriever.
+        parsers: The parser of each type of retriever.
     """
 
     def __init__(self, parsers: Mapping[str, Parser], level: int = 1) -> None:
@@ -43,23 +43,21 @@ class Nesting:
 
     @cached_property
     def below(self) -> "Nesting":
-        """Return the level of the children: always the same object, so that tables of keys can be kept by
-        it.
-        """
+        """The level of the children: always the same object, so that tables of keys can be cached by it."""
         return Nesting(self.parsers, self.level + 1)
 
     @cached_property
     def child(self) -> Field:
-        """Return the key `retriever`, whose value is a retriever on this level."""
+        """The key `retriever`, whose value is a retriever on this level."""
         return Field(frozenset({OBJECT}), self._child, required=True)
 
     def _child(self, node: Node) -> Any:
-        next(node.entries(), None)  # a fault of the text up to there comes first
+        next(node.entries(), None)  # a fault in the text up to there comes first
         self.check()
         return parse_named(node, "retriever", self.member)
 
     def member(self, node: Node, name: str) -> Any:
-        """Return the retriever that is the value of a key of `node`."""
+        """Parse the retriever that is the value of a key of `node`."""
         self.check()
         if name not in self.parsers:
             raise unknown_name(node, node.keys[name], name)
@@ -70,8 +68,8 @@ class Nesting:
     def check(self) -> None:
         """Refuse a level that is too deep.
 
-        ``RetrieverBuilder#parseTopLevelRetrieverBuilder`` counts before it reads the name, and lets nothing
-        that encloses the retriever wrap this.
+        ``RetrieverBuilder#parseTopLevelRetrieverBuilder`` does so before it reads the name of the retriever,
+        and with an error that nothing wraps.
         """
         if self.level > MAX_NESTED_DEPTH:
             reason = (
@@ -82,8 +80,9 @@ class Nesting:
 
 
 def in_parsing_error(parse: Callable[[_C, Node, Nesting], _R]) -> Callable[[_C, Node, Nesting], _R]:
-    """Word faults as the retrievers do whose ``fromXContent`` repeats, with line and column, what went wrong
-    inside.
+    """Wrap a parser of retrievers so that its faults are repeated in another error, with line and column.
+
+    Some retrievers do that in ``fromXContent``.
     """
 
     @wraps(parse)
@@ -98,11 +97,11 @@ def in_parsing_error(parse: Callable[[_C, Node, Nesting], _R]) -> Callable[[_C, 
 
 
 each_level: Final = lru_cache(maxsize=MAX_NESTED_DEPTH + 1)
-"""Keeps tables of keys, each of which is made for the level of the retrievers in it."""
+"""Caches a table of keys for each level, as it refers to the level of its child retrievers."""
 
 
 def base(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what every retriever keeps, as arguments of its class. Not `min_score`, which many forget."""
+    """Return the arguments that all classes of retrievers share; without `min_score`, which many ignore."""
     return {"filters": values.get("filter", ()), "name": values.get("_name")}
 
 

@@ -20,7 +20,12 @@ from rerank_proxy.search.retrievers.queries import (
     to_json,
     to_object,
 )
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key, LeafRetriever
+from rerank_proxy.search.retrievers.retriever import (
+    EvaluatedRetriever,
+    ExplainedRetriever,
+    Key,
+    LeafRetriever,
+)
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.object_parser import FLOAT, INT, STR, Field, parse_object
 from rerank_proxy.xcontent.source import Node
@@ -34,8 +39,10 @@ class KnnRetriever(LeafRetriever):
     """A vector search.
 
     Attributes:
-        section: The keys of the search body's `knn` section but `filter`, as written.
-        k, num_candidates, visit_percentage: The same again as numbers; the second has a default.
+        section: The members of the search body's `knn` section except `filter`, as they were written.
+        k: The number of neighbours, also part of `section`.
+        num_candidates: Candidates per shard, also part of `section` unless it is the default.
+        visit_percentage: Also part of `section`.
     """
 
     TYPE: ClassVar = "knn"
@@ -70,7 +77,7 @@ class KnnRetriever(LeafRetriever):
             raise illegal_argument("[visit_percentage] must be between 0 and 100")
 
     def has_query(self, filters: tuple[bytes, ...]) -> bool:
-        """Tell that its search has none, but a `knn` section."""
+        """Return False: its search has a `knn` section instead."""
         return False
 
     def clauses_size(self, inherited: int = 0) -> int:
@@ -91,32 +98,32 @@ class KnnRetriever(LeafRetriever):
     def one_search_clauses(self) -> Sequence[bytes] | None:
         return [*self.filters, *self.section.values()]
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
-        """Return what it returned, with its filters' names (``#topDocsQuery``)."""
-        clauses = {"must": array([rank_docs(found.docs)])}
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
+        """Return a query for its documents that includes the filters, for their names (``#topDocsQuery``)."""
+        clauses = {"must": array([rank_docs(evaluated.docs)])}
         if self.filters:
             clauses["filter"] = array(self.filters)
         return [boolean(clauses, self.name)]
 
     def explainable(self, docs: Sequence[RankDoc]) -> bytes | None:
-        """Return its documents for what the filters say of them."""
+        """Return a query for its documents that explains the filters, too; None without filters."""
         if not self.filters or not docs:
             return None
-        found = query("constant_score", {"filter": any_of(docs)})
-        return boolean({"must": array([found]), "filter": array(self.filters)})
+        matching = query("constant_score", {"filter": any_of(docs)})
+        return boolean({"must": array([matching]), "filter": array(self.filters)})
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        doc = told.doc(key)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        doc = explained.doc(key)
         if doc is None:
             return None
-        explanation = told.rank_doc(key, boost, details=[self._of_vector(doc, boost)])
-        filters = _of_filters(told.hits[key]["_explanation"]) if key in told.hits else ()
+        explanation = explained.rank_doc(key, boost, details=[self._of_vector(doc, boost)])
+        filters = _of_filters(explained.hits[key]["_explanation"]) if key in explained.hits else ()
         if explanation is None or not filters:
             return explanation
         return Explanation(doc.score, SUM, (explanation, *filters))
 
     def _of_vector(self, doc: RankDoc, boost: float) -> Explanation:
-        """(``DenseVectorQuery``, ``VectorSimilarityQuery``.)"""
+        """Explain the similarity of a document's vector (``DenseVectorQuery``, ``VectorSimilarityQuery``)."""
         score = doc.score if doc.first_score is None else doc.first_score
         boosted = float(np.float32(score) * np.float32(boost))
         found = Explanation(score, f"found vector with calculated similarity: {print_float(score).decode()}")
@@ -126,7 +133,7 @@ class KnnRetriever(LeafRetriever):
 
 
 def _of_filters(explanation: bytes) -> Sequence[bytes]:
-    """Return what upstream explains of the filters; nothing of filters that turn out to match all."""
+    """Return upstream's explanations of the filters; none if the filters turned out to match everything."""
     node = members(explanation)
     return elements(node["details"])[1:] if text(node["description"]) == SUM else ()
 

@@ -18,7 +18,7 @@ from rerank_proxy.search.retrievers.fusing import (
     fusing_values,
 )
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, each_level
-from rerank_proxy.search.retrievers.retriever import Explained, Key
+from rerank_proxy.search.retrievers.retriever import ExplainedRetriever, Key
 from rerank_proxy.xcontent import object_parser
 from rerank_proxy.xcontent.object_parser import (
     FLOAT,
@@ -37,7 +37,8 @@ from rerank_proxy.xcontent.source import Node
 class LinearRetriever(FusingRetriever):
     """Adds up the normalised scores of each document.
 
-    `normalizer`: the one of the simplified form, and of components that name none.
+    Attributes:
+        normalizer: The normalizer of the simplified form, and of components that do not name one.
     """
 
     TYPE: ClassVar = "linear"
@@ -81,22 +82,22 @@ class LinearRetriever(FusingRetriever):
     def _normalizers(self) -> list[str]:
         return [component.normalizer for component in self.components]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        doc = told.doc(key)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        doc = explained.doc(key)
         if doc is None:
             return None
-        if told.normalized is None:
-            told.normalized = self._normalized(told)
+        if explained.normalized is None:
+            explained.normalized = self._normalized(explained)
         scores = []
-        for normalized, child in zip(told.normalized, told.children, strict=True):
+        for normalized, child in zip(explained.normalized, explained.children, strict=True):
             rank = child.rank(key, len(normalized))
             scores.append(0.0 if rank is None else float(normalized[rank - 1]))
-        return linear(doc.score, self.weights, self._normalizers, scores, told.sources(key, boost))
+        return linear(doc.score, self.weights, self._normalizers, scores, explained.sources(key, boost))
 
-    def _normalized(self, told: Explained) -> Sequence[Float32s]:
-        children = zip(told.children, self._normalizers, strict=True)
+    def _normalized(self, explained: ExplainedRetriever) -> Sequence[Float32s]:
+        children = zip(explained.children, self._normalizers, strict=True)
         return [
-            normalize_list(child.found.first(self.rank_window_size), normalizer)
+            normalize_list(child.evaluated.first(self.rank_window_size), normalizer)
             for child, normalizer in children
         ]
 
@@ -109,7 +110,7 @@ def _check(values: Mapping[str, Any]) -> str | None:
 
 
 def _parse_component(node: Node, nesting: Nesting) -> Mapping[str, Any]:
-    """(``LinearRetrieverComponent``.)"""
+    """Parse an object with `retriever`, `weight` and `normalizer` (``LinearRetrieverComponent``)."""
     return parse_object(node, "retriever-component", _component_fields(nesting), _check_component)
 
 
@@ -126,7 +127,7 @@ def _component(values: Mapping[str, Any], default: str | None) -> Component:
 
 
 def _to_normalizer(node: Node) -> str:
-    """(``ScoreNormalizer#valueOf``.)"""
+    """Return the name of a normalizer in lower case, or refuse it (``ScoreNormalizer#valueOf``)."""
     name = object_parser.to_str(node)
     if name.lower() not in NORMALIZERS:
         raise object_parser.illegal_argument(f"Unknown normalizer [{name}]")

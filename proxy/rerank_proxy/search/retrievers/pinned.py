@@ -14,7 +14,7 @@ from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, Wr
 from rerank_proxy.search.retrievers.explanations import Detail, pinned
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level, in_parsing_error
 from rerank_proxy.search.retrievers.queries import array, boolean, ids, of_index, query
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, ExplainedRetriever, Key
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.object_parser import INT, STR, STRS, Field, objects, parse_object
 from rerank_proxy.xcontent.source import Node
@@ -22,24 +22,28 @@ from rerank_proxy.xcontent.source import Node
 MAX_NUM_PINNED_HITS: Final = 100
 _MAX_ORGANIC_BITS: Final = 0x7F000000
 MAX_ORGANIC_SCORE: Final = 2.0**127
-"""The most a document may score that is not pinned (``PinnedQueryBuilder``)."""
+"""The highest score of a document that is not pinned (``PinnedQueryBuilder``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedDoc:
-    """A document to be pinned; without `index`, the one of this id in any index."""
+    """A document to be pinned.
+
+    Attributes:
+        index: None for documents with this id in any index.
+    """
 
     id: str
     index: str | None = None
 
     def query(self) -> bytes:
-        """Return a query for it."""
+        """Return a query for the document."""
         if self.index is None:
             return ids([self.id])
         return boolean({"filter": array([of_index(self.index), ids([self.id])])})
 
     def pretty(self) -> str:
-        """Return it as ``Strings#toString`` prints it, blanks and all."""
+        """Return the document as JSON, with the whitespace of ``Strings#toString``."""
         members = {} if self.index is None else {"_index": self.index}
         members["_id"] = self.id
         return json.dumps(members, indent=2, separators=(",", " : "), ensure_ascii=False)
@@ -47,9 +51,11 @@ class PinnedDoc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedRetriever(WrappingRetriever):
-    """Puts the documents `docs`, in this order, above everything that `child` finds.
+    """Puts documents above everything that `child` finds.
 
-    `key`: where they were listed, `ids` or `docs`.
+    Attributes:
+        docs: The pinned documents, in their order.
+        key: The key that they were listed under, `ids` or `docs`.
     """
 
     TYPE: ClassVar = "pinned"
@@ -92,8 +98,9 @@ class PinnedRetriever(WrappingRetriever):
         return {**clauses, "query": self.above(clauses["query"])}
 
     def above(self, organic: bytes) -> bytes:
-        """Return a query for the pins with their scores and, below them, what `organic` matches
-        (``PinnedQueryBuilder``).
+        """Return a query for the pinned documents and, with lower scores, those that `organic` matches.
+
+        (``PinnedQueryBuilder``.)
         """
         scored = (
             query("constant_score", {"filter": doc.query(), "boost": print_float(score)})
@@ -104,19 +111,20 @@ class PinnedRetriever(WrappingRetriever):
     def searched_again(self, found: Sequence[RankDoc], taken: Sequence[RankDoc]) -> Sequence[RankDoc] | None:
         return [doc.scored(capped(doc.score)) for doc in found]
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*(doc.query() for doc in self.docs), *below]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        doc, explanation = told.doc(key), told.rank_doc(key, boost)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        doc, explanation = explained.doc(key), explained.rank_doc(key, boost)
         if doc is None or explanation is None or doc.score <= MAX_ORGANIC_SCORE:
             return explanation
         return pinned(doc.score, explanation)
 
 
 def pin_scores(count: int) -> list[float]:
-    """Return what each of `count` pins scores, whether or not the others are found: consecutive float32
-    numbers, the last one two above `MAX_ORGANIC_SCORE`.
+    """Return the scores of `count` pinned documents, which do not depend on which of them are found.
+
+    They are consecutive float32 numbers, the last of which is the second above `MAX_ORGANIC_SCORE`.
     """
     first = _MAX_ORGANIC_BITS + 1 + count
     bits = struct.pack(f"<{count}I", *range(first, first - count, -1))
@@ -124,7 +132,7 @@ def pin_scores(count: int) -> list[float]:
 
 
 def capped(score: float) -> float:
-    """Return the score of a document that is not pinned."""
+    """Limit the score of a document that is not pinned to `MAX_ORGANIC_SCORE`."""
     return min(score, MAX_ORGANIC_SCORE)
 
 
@@ -137,7 +145,7 @@ def _check(values: Mapping[str, Any]) -> str | None:
 
 
 def _parse_doc(node: Node) -> PinnedDoc:
-    """(``SpecifiedDocument``.)"""
+    """Parse an object that names a document by `_id` and perhaps `_index` (``SpecifiedDocument``)."""
     values = parse_object(node, "item", _DOC_FIELDS, _check_doc)
     return PinnedDoc(id=values["_id"], index=values.get("_index"))
 

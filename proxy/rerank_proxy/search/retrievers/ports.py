@@ -1,4 +1,4 @@
-"""What the evaluation of a tree does for its retrievers, and what it has to know of one that reranks."""
+"""The interface between retrievers and the evaluation of a tree: what each needs of the other."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from rerank_proxy.search.ranks.ranking import RankDoc
 
 
 class Reranking(Protocol):
-    """What the rank phase is told (``TextSimilarityRankBuilder``)."""
+    """The options of a reranker for the rank phase (``TextSimilarityRankBuilder``)."""
 
     @property
     def inference_id(self) -> str: ...
@@ -29,7 +29,7 @@ class Reranking(Protocol):
 
 
 class Evaluator(Protocol):
-    """What the evaluation of a tree does for its retrievers."""
+    """Reads fields of documents for the retrievers of a tree, and reranks documents."""
 
     async def texts(self, docs: Sequence[RankDoc], field: str) -> Sequence[RankDoc]:
         """Return the documents with the first value of a field as their text."""
@@ -38,7 +38,7 @@ class Evaluator(Protocol):
         """Return the vector of each document in a field."""
 
     async def rerank(self, reranker: Reranking, docs: Sequence[RankDoc]) -> Sequence[RankDoc]:
-        """Return documents that have their text in the order of their relevance."""
+        """Return documents whose texts have been read in the order of their relevance."""
 
     def pass_over(self, reranker: Reranking) -> None:
         """Note that a reranker has nothing to rank."""

@@ -1,4 +1,4 @@
-"""Query clauses, put together as JSON from what the client wrote and what was found."""
+"""Build query clauses as JSON, from clauses of the client and documents that were found."""
 
 import json
 import math
@@ -13,14 +13,15 @@ from rerank_proxy.xcontent.splicing import members
 MATCH_ALL: Final = b'{"match_all":{}}'
 MATCH_NONE: Final = b'{"match_none":{}}'
 _NO_DOCS: Final = b'{"dis_max":{"queries":[{"match_none":{}}]}}'
-"""Matches nothing either, but no `bool` sees it: that would forget the names of the clauses beside it."""
+"""Matches nothing, in a form that a `bool` does not recognise: it would drop the clauses beside it, and their
+names."""
 _MAX_VALUE: Final = 3.4028234663852886e38
 """Java's ``Float.MAX_VALUE``."""
 _JAVA_NAMES: Final = {"inf": b"Infinity", "-inf": b"-Infinity", "nan": b"NaN"}
 
 
 def unnamed(clause: bytes) -> bytes:
-    """The query without a `_name` of its own: in its object or, of many queries, in that of the field."""
+    """Return a query without its `_name`, which is in its object or, often, in that of the field."""
     if b'"_name"' not in clause:
         return clause
     kinds = members(clause)
@@ -40,7 +41,7 @@ def _without_name(values: Mapping[str, bytes]) -> Mapping[str, bytes]:
 
 
 def rank_docs(docs: Sequence[RankDoc], name: str | None = None) -> bytes:
-    """Matches these documents with their scores, and no others."""
+    """Return a query that matches only these documents, with their scores."""
     if not docs:
         return _NO_DOCS
     scored = array(_scored(index, group) for index, group in _by_index(docs).items())
@@ -48,14 +49,14 @@ def rank_docs(docs: Sequence[RankDoc], name: str | None = None) -> bytes:
 
 
 def any_of(docs: Sequence[RankDoc], name: str | None = None) -> bytes:
-    """Matches these documents, whatever the score."""
+    """Return a query that matches only these documents, with any score."""
     if not docs:
         return _NO_DOCS
-    found = (
+    by_index = (
         boolean({"filter": array([of_index(index), ids(doc.id for doc in group)])})
         for index, group in _by_index(docs).items()
     )
-    return boolean({"should": array(found)}, name)
+    return boolean({"should": array(by_index)}, name)
 
 
 def ids(values: Iterable[str]) -> bytes:
@@ -85,7 +86,7 @@ def array(values: Iterable[bytes]) -> bytes:
 
 
 def to_float(value: float) -> bytes:
-    """A float32; JSON has no number for the infinite ones, Elasticsearch reads them from strings."""
+    """Print a float32. Infinite ones and NaN become strings, from which Elasticsearch reads them."""
     return print_float(value) if math.isfinite(value) else b'"%s"' % _JAVA_NAMES[str(value)]
 
 
@@ -98,7 +99,7 @@ def _pairs(values: Mapping[str, bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _enclosed(opening: bytes, items: Iterable[tuple[bytes, ...]], closing: bytes) -> bytes:
-    """Copy each value once: a caller's query may be almost as large as a body may be."""
+    """Join values between brackets, and copy each only once: a query may be almost as large as a body."""
     parts = [opening]
     for item in items:
         parts += item
@@ -109,7 +110,10 @@ def _enclosed(opening: bytes, items: Iterable[tuple[bytes, ...]], closing: bytes
 
 
 def _scored(index: str, docs: Sequence[RankDoc]) -> bytes:
-    """Documents of one index with their scores, in one clause each: Lucene limits the number of clauses."""
+    """Return a query for documents of one index with their scores.
+
+    There is one clause for each document, and not more: Lucene limits the number of clauses.
+    """
     scored = (
         query("constant_score", {"filter": ids([doc.id]), "boost": _positive(doc.score)}) for doc in docs
     )
@@ -118,7 +122,7 @@ def _scored(index: str, docs: Sequence[RankDoc]) -> bytes:
 
 
 def _positive(score: float) -> bytes:
-    """No ranked document scores as little as the tail does (``RankDocsQuery``), and a boost is finite."""
+    """Limit a score to what a boost may be, and to more than 0, the score of the tail (``RankDocsQuery``)."""
     return print_float(min(_MAX_VALUE, max(MIN_VALUE, score)))
 
 

@@ -10,14 +10,18 @@ from rerank_proxy.search.retrievers.compound import WrappingRetriever
 from rerank_proxy.search.retrievers.explanations import Detail
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level, in_parsing_error
 from rerank_proxy.search.retrievers.queries import array
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, ExplainedRetriever, Key
 from rerank_proxy.xcontent.object_parser import Field, parse_object
 from rerank_proxy.xcontent.source import Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RescorerRetriever(WrappingRetriever):
-    """Runs the search body's `rescore` over what `child` finds; the window is the smallest of its own."""
+    """Runs rescorers over what `child` finds.
+
+    Attributes:
+        rescore: The rescorers; the rank window size is the smallest of their windows.
+    """
 
     TYPE: ClassVar = "rescorer"
     WINDOW_KEY: ClassVar = "window_size"
@@ -42,14 +46,14 @@ class RescorerRetriever(WrappingRetriever):
         return {**clauses, "rescore": array(self.rescore)}
 
     def searched_again(self, found: Sequence[RankDoc], taken: Sequence[RankDoc]) -> Sequence[RankDoc] | None:
-        """Return all of them: a shard may rescore documents into the window."""
+        """Return all documents: rescoring on a shard may bring any of them into the rank window."""
         return found if taken else None
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        return told.rank_doc(key, boost)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        return explained.rank_doc(key, boost)
 
 
 def _check(values: Mapping[str, Any]) -> str | None:

@@ -1,22 +1,24 @@
-"""What a retriever has to say in each phase of a search, and what is known of it once it was evaluated.
+"""The interface of retrievers to the phases of a search, and the state of a retriever that was evaluated.
 
-A retriever is a leaf, which one search upstream answers, or compound: it makes a ranked list of documents out
-of its children's (``CompoundRetrieverBuilder``). Query clauses stay bytes, exactly as the client wrote them.
+A retriever is a leaf, which is evaluated by one search upstream, or compound: it combines the ranked lists of
+its children into one (``CompoundRetrieverBuilder``). Query clauses are opaque: they stay exactly as the
+client wrote them.
 
 The phases, in the order in which they call a retriever:
 
-1. `parse` reads it (``#fromXContent``), and `failures` says what is wrong with it in the request
-   (``#validate``).
+1. `parse` reads it (``#fromXContent``), and `failures` validates it in the request (``#validate``).
 2. `check_rewrite` refuses what native refuses when it rewrites the tree, `expanded` replaces the simplified
    form, and `with_filters` moves filters to the leaves (``#rewrite``).
-3. `clauses` of a leaf are searched for; a parent may alter them (`altered`), search once more for what a
-   compound child found (`searched_again`), and rank what it takes (`take`). `combine` makes one list of all
-   children's.
-4. `matches` is what it stands for in the final search, beside its ranked documents (``#topDocsQuery``).
-5. `explain` says how a document came by its score.
+3. `clauses` of a leaf make its search. A parent may change them (`altered`), search once more for the
+documents
+   of a compound child (`searched_again`), and rank what it takes from a child (`take`). `combine` makes one
+   list of those of all children.
+4. `matches` are the queries for what it contributes to the final search beside its ranked documents
+   (``#topDocsQuery``).
+5. `explain` explains the score of a document.
 
-What is abstract here differs from retriever to retriever: one that lacks it cannot be listed in `types`,
-which the type check refuses. What is not has native's own default.
+Abstract methods differ from retriever to retriever, and the type check refuses a class in `types` that lacks
+one. The others implement native's defaults.
 """
 
 from abc import ABC, abstractmethod
@@ -33,19 +35,24 @@ from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.source import Node
 
 _REFERENCE: Final = 8
-"""Bytes for the place of a clause in a tuple: there may be a hundred thousand short ones."""
+"""The bytes of a clause's place in a tuple, which count if there are a hundred thousand short clauses."""
 
 Key = tuple[str, str]
 """The index and the id of a document."""
 Hit = dict[str, bytes]
 """The members of a hit, as upstream printed them."""
 Windows = Mapping[str, int]
-"""How many words the models of inference endpoints read, for the endpoints that this search asked for."""
+"""The number of words that the model of an inference endpoint reads, for each endpoint that a search used."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexGroup:
-    """Indices with the same `semantic_text` fields; without `indices`, all that are searched."""
+    """Indices with the same `semantic_text` fields.
+
+    Attributes:
+        semantic: The names of these fields.
+        indices: Empty for all indices that are searched.
+    """
 
     semantic: frozenset[str]
     indices: tuple[str, ...] = ()
@@ -56,10 +63,10 @@ class Retriever(ABC):
     """A node of the tree.
 
     Attributes:
-        filters: For a compound retriever those of its children, recursively.
-        min_score: None too where Elasticsearch forgets it: the builders of `rescorer`, `rrf`, `pinned`,
+        filters: Queries that narrow its search or, for a compound retriever, those of all leaves below.
+        min_score: None also where Elasticsearch ignores it: the builders of `rescorer`, `rrf`, `pinned`,
             `rule` and `diversify` do not pass it on when they are cloned, and they always are.
-        name: `_name`. `diversify` forgets this as well.
+        name: The `_name`, which `diversify` ignores, too.
     """
 
     TYPE: ClassVar[str]
@@ -73,7 +80,7 @@ class Retriever(ABC):
     @property
     @abstractmethod
     def children(self) -> "tuple[Retriever, ...]":
-        """Return the retrievers below, in the order of the request."""
+        """The retrievers directly below, in the order of the request."""
 
     def walk(self) -> "Iterator[Retriever]":
         """Yield the retriever and all below it, parents first, in the order of the request."""
@@ -84,30 +91,28 @@ class Retriever(ABC):
     @property
     @abstractmethod
     def effective_min_score(self) -> float | None:
-        """Return what a search with this as its only retriever filters by
-        (``CompoundRetrieverBuilder#rewrite``).
-        """
+        """The `min_score` of a search with it at the top (``CompoundRetrieverBuilder#rewrite``)."""
 
     # 1. Reading and validating
 
     @classmethod
     @abstractmethod
     def parse(cls, node: Node, nesting: Nesting) -> Self:
-        """Read a retriever from the value of its key.
+        """Parse a retriever from the value of its key.
 
         Args:
-            nesting: The level that the retriever is on.
+            nesting: The level of the tree that the retriever is on.
 
         Raises:
-            ParseError: It is not one, in Elasticsearch's words.
+            ParseError: It is not valid; the message is Elasticsearch's.
         """
 
     @abstractmethod
     def failures(self, size: int | None, *, scrolls: bool) -> Iterator[str]:
-        """Yield what is wrong with it and all below it in this request (``RetrieverBuilder#validate``).
+        """Yield what is wrong with it and those below it in this request (``RetrieverBuilder#validate``).
 
         Args:
-            size: Hits asked for; None when the request does not name it.
+            size: The number of hits asked for; None if the request does not name it.
             scrolls: Whether the request asks for a scroll.
         """
 
@@ -115,9 +120,9 @@ class Retriever(ABC):
 
     @abstractmethod
     def check_rewrite(self, inherited: tuple[bytes, ...] = ()) -> None:
-        """Refuse what native finds wrong when it rewrites the tree: after validation, before any search.
+        """Refuse what native refuses when it rewrites the tree: after validation, before any search.
 
-        Children come before their parents, and the first fault ends the request.
+        Children are checked before their parents, and the first fault ends the request.
 
         Args:
             inherited: The filters of the parents.
@@ -128,37 +133,39 @@ class Retriever(ABC):
 
     @property
     def sort(self) -> bytes | None:
-        """Return its own order, as a parent that searches around it must know it; None for scores."""
+        """The order of its search if that is not by score, for parents that change its query."""
         return None
 
     @property
     def collapses(self) -> bool:
-        """Tell whether its search keeps one hit for each value of a field."""
+        """Whether its search collapses: keeps one hit for each value of a field."""
         return False
 
     @abstractmethod
     def has_query(self, filters: tuple[bytes, ...]) -> bool:
-        """Tell whether its search has a `query`, given the filters of its parents."""
+        """Return whether its search has a `query`, given the filters of its parents."""
 
     def expanded(self, groups: Sequence[IndexGroup]) -> Self:
-        """Return it with retrievers in place of the simplified form.
+        """Return the retriever with others in place of the simplified form.
 
         Args:
-            groups: The searched indices.
+            groups: The indices that are searched.
         """
         return self
 
     @abstractmethod
     def with_filters(self, inherited: tuple[bytes, ...] = ()) -> Self:
-        """Return it with all filters at the leaves, where they act (``CompoundRetrieverBuilder#rewrite``)."""
+        """Return the tree with all filters moved to the leaves (``CompoundRetrieverBuilder#rewrite``)."""
 
     @abstractmethod
     def clauses_size(self, inherited: int = 0) -> int:
-        """Return the bytes of which the searches of all leaves will be made: each filter once for every leaf
-        below it (`with_filters`), and so for the names of the fields that are read.
+        """Return the total size in bytes of the clauses in the searches of all leaves.
+
+        Each filter counts once for every leaf below it (`with_filters`), and so do the names of fields that
+        are read.
 
         Args:
-            inherited: What each leaf has from elsewhere.
+            inherited: Bytes that the search of each leaf has from elsewhere.
         """
 
     def _own_size(self, inherited: int) -> int:
@@ -169,35 +176,36 @@ class Retriever(ABC):
     @property
     @abstractmethod
     def failure_name(self) -> str:
-        """Return what native calls it in failures: a compound one has become its documents by then."""
+        """The name that native has for it in failures; for a compound one that of its ranked documents."""
 
     @abstractmethod
     def first(self, docs: Sequence[RankDoc], window: int) -> Sequence[RankDoc]:
-        """Return what a parent with this window takes of its documents."""
+        """Return those of its documents that a parent with this rank window takes."""
 
     # 4. The final search
 
     @abstractmethod
-    def matches(self, found: "Found", below: Sequence[bytes]) -> list[bytes]:
-        """Return the queries for all documents that it stands for (``RetrieverBuilder#topDocsQuery``).
+    def matches(self, evaluated: "EvaluatedRetriever", below: Sequence[bytes]) -> list[bytes]:
+        """Return queries for all its matches, ranked or not (``RetrieverBuilder#topDocsQuery``).
 
         Args:
-            found: What it found.
-            below: Its children's.
+            evaluated: The retriever with its documents.
+            below: The queries of its children.
         """
 
     # 5. Explaining
 
     @abstractmethod
-    def explain(self, told: "Explained", key: Key, boost: float) -> Detail | None:
-        """Return what it says of a document; None where it did not find it.
+    def explain(self, explained: "ExplainedRetriever", key: Key, boost: float) -> Detail | None:
+        """Return its explanation of a document; None if it did not find it.
 
         Args:
-            boost: Of the document's index, which only leaves know.
+            explained: The retriever with its documents and what upstream explains.
+            boost: The boost of the document's index, which only leaves take into account.
         """
 
     def print_doc(self, doc: RankDoc, rank: int, windows: Windows) -> str:
-        """Return a ranked document of its list as ``RankDoc#toString`` prints it.
+        """Print a ranked document of its list as ``RankDoc#toString`` does.
 
         Args:
             rank: From 1.
@@ -207,7 +215,7 @@ class Retriever(ABC):
         return f"RankDoc{{_rank={rank}, _doc={number}, _shard={shard}, _score={score}}}"
 
     def doc_as_json(self, doc: RankDoc, rank: int, windows: Windows) -> dict[str, Any]:
-        """Return a ranked document of its list as ``RankDoc#toXContent`` prints it."""
+        """Return a ranked document of its list in JSON, as ``RankDoc#toXContent`` does."""
         shard, number = divmod(doc.shard_doc or 0, 1 << 32)
         score = float(print_float(doc.score))
         return {"_rank": rank, "_doc": number, "_shard": shard, "_score": score}
@@ -215,7 +223,7 @@ class Retriever(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeafRetriever(Retriever):
-    """A retriever that one search upstream answers."""
+    """A retriever that is evaluated by one search upstream."""
 
     @property
     def children(self) -> tuple[Retriever, ...]:
@@ -241,57 +249,55 @@ class LeafRetriever(Retriever):
     @property
     @abstractmethod
     def stands_for_its_results(self) -> bool:
-        """Tell whether the final search takes just the documents that its own returned, and does not search
-        for it again.
-        """
+        """Whether the final search uses the documents that it found instead of running its query again."""
 
     @abstractmethod
     def clauses(self) -> dict[str, bytes]:
-        """Return the members of a search body that have it run."""
+        """Return the members of a search body that evaluate it."""
 
     @abstractmethod
     def one_search_clauses(self) -> Sequence[bytes] | None:
-        """Return the clauses of its search; None where that alone cannot be a reranked search's answer."""
+        """Return the clauses of its search; None if it always needs a final search after it."""
 
     @abstractmethod
     def explainable(self, docs: Sequence[RankDoc]) -> bytes | None:
-        """Return the query that only upstream can explain.
+        """Return the query that upstream has to explain for it; None if there is none.
 
         Args:
-            docs: What it found.
+            docs: The documents that it found.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A retriever, evaluated.
+class EvaluatedRetriever:
+    """A retriever with the documents that it found.
 
     Attributes:
-        docs: Best first; at most its own window or, of a leaf, its parent's.
+        docs: Best first; at most as many as its rank window or, for a leaf, its parent's.
         children: In the order of the request.
     """
 
     retriever: Retriever
     docs: Sequence[RankDoc] = ()
-    children: "tuple[Found, ...]" = ()
+    children: "tuple[EvaluatedRetriever, ...]" = ()
 
-    def all(self) -> Iterator["Found"]:
-        """Yield it and all below it."""
+    def all(self) -> Iterator["EvaluatedRetriever"]:
+        """Yield the retriever and all below it."""
         yield self
         for child in self.children:
             yield from child.all()
 
     def first(self, window: int) -> Sequence[RankDoc]:
-        """Return what a parent with this window takes of its documents."""
+        """Return those of its documents that a parent with this rank window takes."""
         return self.retriever.first(self.docs, window)
 
     def matches(self) -> list[bytes]:
-        """Return the queries for all documents that it stands for."""
+        """Return queries for all documents that it matches, ranked or not."""
         below = [each for child in self.children for each in child.named_matches()]
         return self.retriever.matches(self, below)
 
     def named_matches(self) -> list[bytes]:
-        """Return the same under the name of a compound retriever."""
+        """Return the queries of `matches`, combined under the name of a compound retriever if it has one."""
         matches, name = self.matches(), self.retriever.name
         if not self.children or name is None:
             return matches
@@ -299,66 +305,66 @@ class Found:
 
 
 @dataclass(slots=True)
-class Explained:
-    """An evaluated retriever, with what upstream explains of it.
+class ExplainedRetriever:
+    """An evaluated retriever with upstream's explanations.
 
     Attributes:
-        hits: Of a leaf: the documents with upstream's explanations of its query, or of its filters.
-        ranks: Its documents' places in its list, from 0.
-        normalized: Of `linear`, once asked for: what it made of each child's scores.
+        hits: For a leaf, documents with upstream's explanations of its query or of its filters.
+        ranks: The places of its documents in its list, from 0.
+        normalized: For `linear`, the normalised scores of each child, once they are needed.
     """
 
-    found: Found
-    children: "Sequence[Explained]"
+    evaluated: EvaluatedRetriever
+    children: "Sequence[ExplainedRetriever]"
     hits: Mapping[Key, Hit]
     ranks: Mapping[Key, int] = field(init=False)
     normalized: Sequence[Float32s] | None = None
 
     def __post_init__(self) -> None:
-        self.ranks = {(doc.index, doc.id): rank for rank, doc in enumerate(self.found.docs)}
+        self.ranks = {(doc.index, doc.id): rank for rank, doc in enumerate(self.evaluated.docs)}
 
-    def all(self) -> Iterator["Explained"]:
-        """Yield it and all below it."""
+    def all(self) -> Iterator["ExplainedRetriever"]:
+        """Yield the retriever and all below it."""
         yield self
         for child in self.children:
             yield from child.all()
 
     def explain(self, key: Key, boost: float) -> Detail | None:
-        """Return what the retriever says of a document; None where it did not find it."""
-        return self.found.retriever.explain(self, key, boost)
+        """Return the explanation of a document; None if the retriever did not find it."""
+        return self.evaluated.retriever.explain(self, key, boost)
 
     def doc(self, key: Key) -> RankDoc | None:
-        """Return a document of its list."""
+        """Return a document of its list; None if it is not in there."""
         rank = self.ranks.get(key)
-        return None if rank is None else self.found.docs[rank]
+        return None if rank is None else self.evaluated.docs[rank]
 
     def rank(self, key: Key, window: int) -> int | None:
-        """Return the rank of a document among the first `window`, from 1."""
+        """Return the rank of a document among the first `window`, from 1; None if it is not among them."""
         rank = self.ranks.get(key)
         return None if rank is None or rank >= window else rank + 1
 
     def sources(self, key: Key, boost: float) -> list[Source]:
-        """Return how each child explains a document."""
-        return [Source(child.explain(key, boost), child.found.retriever.name) for child in self.children]
+        """Return the explanation of a document by each child."""
+        return [Source(child.explain(key, boost), child.evaluated.retriever.name) for child in self.children]
 
     def rank_doc(
         self,
         key: Key,
         boost: float,
         *,
-        at: "Explained | None" = None,
+        at: "ExplainedRetriever | None" = None,
         details: Sequence[Detail] | None = None,
     ) -> Explanation | None:
-        """Return what a retriever says that has nothing of its own to say; None where it did not find it.
+        """Return the general explanation of a document; None if the retriever did not find it.
 
         Args:
-            at: The list whose rank is told; its own by default.
-            details: What stands below; by default its children's explanations.
+            at: The retriever in whose list the rank counts; by default this one.
+            details: The nodes below; by default the explanations of its children.
         """
         doc = self.doc(key)
         if doc is None:
             return None
         if details is None:
-            told = (source.explanation for source in self.sources(key, boost))
-            details = [each for each in told if each is not None]
+            explanations = (source.explanation for source in self.sources(key, boost))
+            details = [each for each in explanations if each is not None]
         return rank_doc(doc.shard_doc or 0, doc.score, (at or self).ranks[key] + 1, details)

@@ -16,7 +16,7 @@ from rerank_proxy.search.retrievers.fusing import (
     fusing_values,
 )
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, each_level
-from rerank_proxy.search.retrievers.retriever import Explained, Key, Retriever
+from rerank_proxy.search.retrievers.retriever import ExplainedRetriever, Key, Retriever
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.object_parser import (
     INT,
@@ -64,12 +64,12 @@ class RrfRetriever(FusingRetriever):
     def combine(self, lists: Sequence[Sequence[RankDoc]]) -> Sequence[RankDoc]:
         return fuse_rrf(lists, self.weights, self.rank_constant, self.rank_window_size)
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        doc = told.doc(key)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        doc = explained.doc(key)
         if doc is None:
             return None
-        ranks = [child.rank(key, self.rank_window_size) for child in told.children]
-        return rrf(doc.score, self.rank_constant, ranks, told.sources(key, boost))
+        ranks = [child.rank(key, self.rank_window_size) for child in explained.children]
+        return rrf(doc.score, self.rank_constant, ranks, explained.sources(key, boost))
 
 
 def _parse_component(node: Node, nesting: Nesting) -> Component:

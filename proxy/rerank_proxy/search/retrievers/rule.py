@@ -11,7 +11,7 @@ from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, Wr
 from rerank_proxy.search.retrievers.explanations import Detail
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level, in_parsing_error
 from rerank_proxy.search.retrievers.queries import disjunction, query
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, ExplainedRetriever, Key
 from rerank_proxy.xcontent.object_parser import INT, RAW_OBJECT, STRS, Field, parse_object
 from rerank_proxy.xcontent.source import Node
 
@@ -39,7 +39,7 @@ class RuleRetriever(WrappingRetriever):
         )
 
     def check_after_children(self, filters: tuple[bytes, ...]) -> None:
-        """Refuse what ``#checkValidSort`` refuses, which reads the first criterion only."""
+        """Refuse what ``#checkValidSort`` refuses, which checks only the first criterion."""
         criteria = [*sort_criteria(self.child.sort)]
         if criteria and sorted_by(criteria[0]) != "_score":
             shown = b", ".join(criteria).decode(errors="replace")
@@ -49,7 +49,7 @@ class RuleRetriever(WrappingRetriever):
         return {**clauses, "query": self._around(clauses["query"])}
 
     def _around(self, organic: bytes) -> bytes:
-        """Return upstream's `rule` query around another (``RuleQueryBuilder``)."""
+        """Return a `rule` query around another (``RuleQueryBuilder``)."""
         clauses = {
             "organic": organic,
             "ruleset_ids": self.ruleset_ids,
@@ -60,11 +60,11 @@ class RuleRetriever(WrappingRetriever):
     def searched_again(self, found: Sequence[RankDoc], taken: Sequence[RankDoc]) -> Sequence[RankDoc] | None:
         return found
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [self._around(disjunction(below))]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        return told.rank_doc(key, boost)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        return explained.rank_doc(key, boost)
 
 
 @each_level

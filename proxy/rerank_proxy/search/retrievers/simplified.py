@@ -1,6 +1,4 @@
-"""The simplified form of `rrf` and `linear`, replaced by what the mappings of the searched indices make of
-it.
-"""
+"""Replace the simplified form of `rrf` and `linear` by retrievers that suit the mappings of the indices."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +11,7 @@ from rerank_proxy.upstream.protocol import reading
 from rerank_proxy.xcontent.target import decode
 
 Mappings = Mapping[str, Any]
-"""The answer of `GET /{index}/_mapping`."""
+"""The answer to `GET /{index}/_mapping`."""
 
 
 async def expanded(
@@ -22,11 +20,11 @@ async def expanded(
     """Return the tree with retrievers in place of the simplified form.
 
     Args:
-        look_up: Asks for the mappings of the searched indices; only if the tree has that form somewhere.
-        index: The expression that names them, as it stands in the path; None for all.
+        look_up: Returns the mappings of the searched indices. It is called only if the tree has that form.
+        index: The index expression, as it is in the path; None for all indices.
 
     Raises:
-        ElasticsearchError: 400, for indices of another cluster.
+        ElasticsearchError: 400, it names indices of another cluster.
     """
     simplified = [
         each for each in root.walk() if isinstance(each, FusingRetriever) and each.query is not None

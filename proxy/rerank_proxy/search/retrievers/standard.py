@@ -1,4 +1,4 @@
-"""`standard`: a query, and what narrows or orders it (``StandardRetrieverBuilder``)."""
+"""`standard`: a query with filters, an order and the like (``StandardRetrieverBuilder``)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,19 @@ from rerank_proxy.search.retrievers.clauses import COLLAPSE, QUERY, SEARCH_AFTER
 from rerank_proxy.search.retrievers.explanations import Detail
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base
 from rerank_proxy.search.retrievers.queries import MATCH_ALL, array, boolean, to_float, unnamed
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key, LeafRetriever
+from rerank_proxy.search.retrievers.retriever import (
+    EvaluatedRetriever,
+    ExplainedRetriever,
+    Key,
+    LeafRetriever,
+)
 from rerank_proxy.xcontent.object_parser import INT, Field, parse_object
 from rerank_proxy.xcontent.source import Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandardRetriever(LeafRetriever):
-    """A query, and what narrows or orders it."""
+    """A query with filters, an order and the like."""
 
     TYPE: ClassVar = "standard"
 
@@ -41,7 +46,7 @@ class StandardRetriever(LeafRetriever):
         )
 
     def check_rewrite(self, inherited: tuple[bytes, ...] = ()) -> None:
-        """Refuse what ``#extractToSearchSourceBuilder`` refuses below a compound retriever."""
+        """Refuse what ``#extractToSearchSourceBuilder`` refuses in the child of a compound retriever."""
         for option in ("search_after", "terminate_after"):
             if getattr(self, option):
                 raise illegal_argument(f"[{option}] cannot be used in children of compound retrievers")
@@ -81,15 +86,16 @@ class StandardRetriever(LeafRetriever):
             return None
         return [*self.filters, self.query or b""]
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [self.matching_query()]
 
     def matching_query(self) -> bytes:
-        """Return a query for the same documents, with names and with native's own scores: filters make the
-        whole query one (``#topDocsQuery``).
+        """Return a query for the documents that match, with its name (``#topDocsQuery``).
+
+        As natively, the query becomes a filter without scores if there are filters.
         """
         if not self.filters:
-            # The retriever's name, or none, becomes that of the query itself.
+            # The retriever's name replaces that of the query, even if it has none.
             own = unnamed(self.query or MATCH_ALL)
             return own if self.name is None else boolean({"must": array([own])}, self.name)
         clauses = [] if self.query is None else [self.query]
@@ -98,9 +104,9 @@ class StandardRetriever(LeafRetriever):
     def explainable(self, docs: Sequence[RankDoc]) -> bytes | None:
         return self.matching_query()
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        """Return what upstream says of its query."""
-        return told.hits[key]["_explanation"] if key in told.hits else None
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        """Return upstream's explanation of its query."""
+        return explained.hits[key]["_explanation"] if key in explained.hits else None
 
 
 _FIELDS: Final[Mapping[str, Field]] = {

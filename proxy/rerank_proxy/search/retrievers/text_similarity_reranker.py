@@ -1,7 +1,4 @@
-"""`text_similarity_reranker`: the hits of a child, ranked by a model.
-
-(``TextSimilarityRankRetrieverBuilder``.)
-"""
+"""`text_similarity_reranker`: hits of a child, ranked by a model (``TextSimilarityRankRetrieverBuilder``)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +14,13 @@ from rerank_proxy.search.retrievers.compound import DEFAULT_RANK_WINDOW_SIZE, Wr
 from rerank_proxy.search.retrievers.explanations import Detail, text_similarity
 from rerank_proxy.search.retrievers.grammar import BASE_FIELDS, Nesting, base, each_level
 from rerank_proxy.search.retrievers.ports import Evaluator
-from rerank_proxy.search.retrievers.retriever import Explained, Found, Key, LeafRetriever, Windows
+from rerank_proxy.search.retrievers.retriever import (
+    EvaluatedRetriever,
+    ExplainedRetriever,
+    Key,
+    LeafRetriever,
+    Windows,
+)
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.java_values import well_formed
 from rerank_proxy.xcontent.object_parser import BOOL, INT, RAW_OBJECT, STR, Field, parse_object
@@ -70,32 +73,32 @@ class TextSimilarityReranker(WrappingRetriever):
             raise validation_error(["[rank] requires [size] greater than [0]"])
 
     def read_failure(self, failure: ElasticsearchError) -> ElasticsearchError | None:
-        """Return the failure of the phase of a search in which native reads texts."""
+        """Return a failure of the phase in which native reads texts."""
         return UnreadFieldError(failure)
 
     async def take(
-        self, found: Found, docs: Sequence[RankDoc], evaluator: Evaluator
-    ) -> tuple[Found, Sequence[RankDoc]]:
+        self, child: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
+    ) -> tuple[EvaluatedRetriever, Sequence[RankDoc]]:
         docs = await evaluator.texts(docs, self.field)
-        leaf = found.retriever if isinstance(found.retriever, LeafRetriever) else None
+        leaf = child.retriever if isinstance(child.retriever, LeafRetriever) else None
         if docs or leaf is not None:
             docs = await evaluator.rerank(self, docs)
         else:
             evaluator.pass_over(self)
         if leaf is not None and leaf.stands_for_its_results:
-            # Its results are what came back from its search, of which the rank phase is a part.
-            found = replace(found, docs=docs)
-        return found, reaching(docs, self.min_score)
+            # Its results are those of its search, and natively the rank phase is part of that.
+            child = replace(child, docs=docs)
+        return child, reaching(docs, self.min_score)
 
-    def matches(self, found: Found, below: Sequence[bytes]) -> list[bytes]:
+    def matches(self, evaluated: EvaluatedRetriever, below: Sequence[bytes]) -> list[bytes]:
         return [*below]
 
-    def explain(self, told: Explained, key: Key, boost: float) -> Detail | None:
-        doc = told.doc(key)
+    def explain(self, explained: ExplainedRetriever, key: Key, boost: float) -> Detail | None:
+        doc = explained.doc(key)
         if doc is None:
             return None
         chunks = None if self.chunk_rescorer is None else self.chunk_rescorer.size
-        (source,) = told.sources(key, boost)
+        (source,) = explained.sources(key, boost)
         return text_similarity(doc.score, self.inference_id, self.field, source, chunks)
 
     def print_doc(self, doc: RankDoc, rank: int, windows: Windows) -> str:
@@ -109,7 +112,7 @@ class TextSimilarityReranker(WrappingRetriever):
         )
 
     def doc_as_json(self, doc: RankDoc, rank: int, windows: Windows) -> dict[str, Any]:
-        """Return a document as ``TextSimilarityRankDoc#doToXContent`` prints it: without its rank."""
+        """Return a document as ``TextSimilarityRankDoc#doToXContent`` prints it, without its rank."""
         shard, number = divmod(doc.shard_doc or 0, 1 << 32)
         values: dict[str, Any] = {
             "_rank": -1,
@@ -129,7 +132,7 @@ class TextSimilarityReranker(WrappingRetriever):
         return values
 
     def _printed_chunks(self, windows: Windows) -> str:
-        """Return ``ChunkScorerConfig#toString``, which has lost the text by then."""
+        """Print the chunk rescorer as ``ChunkScorerConfig#toString`` does, which no longer has the text."""
         if self.chunk_rescorer is None:
             return "null"
         settings = self._chunking(self.chunk_rescorer, windows)
@@ -140,6 +143,7 @@ class TextSimilarityReranker(WrappingRetriever):
         return f"ChunkScorerConfig{{size={size}, inferenceText=[null], chunkingSettings={shown}}}"
 
     def _chunking(self, rescorer: ChunkRescorer, windows: Windows) -> ChunkingSettings | None:
+        """Return the chunking settings, by default those for the endpoint; None if it was not used."""
         words = windows.get(self.inference_id)
         return (
             default_chunking(words) if rescorer.chunking is None and words is not None else rescorer.chunking

@@ -1,4 +1,4 @@
-"""The retrievers that are read: the one list of them."""
+"""The list of all retrievers that are supported."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilari
 
 
 def _listed(*types: type[Retriever]) -> tuple[type[Retriever], ...]:
-    """Return the types: as arguments, where the type check takes no class that lacks a method."""
+    """Return the types. The type check refuses a class that lacks a method as an argument."""
     return types
 
 
@@ -35,4 +35,4 @@ RETRIEVERS: Final = _listed(
 RETRIEVER_TYPES: Final = frozenset(each.TYPE for each in RETRIEVERS)
 COMPOUND_TYPES: Final = frozenset(each.TYPE for each in RETRIEVERS if issubclass(each, CompoundRetriever))
 TOPMOST: Final = Nesting({each.TYPE: each.parse for each in RETRIEVERS})
-"""The level of the retriever of a body."""
+"""The level of the topmost retriever in a body."""

@@ -1,4 +1,4 @@
-"""The frame around an asynchronous search's answer."""
+"""The answers of asynchronous searches."""
 
 import json
 from typing import Any
@@ -85,7 +85,7 @@ class TestSearch:
             "caused_by": {"type": "es_rejected_execution_exception", "reason": "full", "bytes": 3},
         }
 
-    def test_for_humans(self) -> None:
+    def test_with_readable_times(self) -> None:
         body = search(completed(ANSWER, []), human=True)
         times = {name: body[name] for name in body if "time" in name}
         assert list(times.items()) == [
@@ -151,7 +151,7 @@ class TestStatus:
         ]
         assert body["is_partial"] is True
 
-    def test_for_humans_and_pretty(self) -> None:
+    def test_pretty_with_readable_times(self) -> None:
         laid_out = print_status(progress(None), pretty=True, human=True)
         assert b'\n  "start_time" : "2023-11-14T22:13:20.001Z",\n  "start_time_in_millis" : ' in laid_out
 
@@ -181,7 +181,7 @@ class TestFailures:
         assert result.headers == (("Warning", '299 "a"'),)
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"error":"text","status":405}'])
-    def test_of_something_else_in_upstreams_place(self, body: bytes) -> None:
+    def test_of_another_server_in_upstreams_place(self, body: bytes) -> None:
         result = refused(Reply(503, [], body))
         assert result.status == 503
         assert self.cause(result) == {

@@ -1,4 +1,4 @@
-"""`explain`: the tree's own explanations in the answer, over upstream's of its queries."""
+"""`explain`: explanations of the tree in the answer, above those of upstream for its queries."""
 
 import json
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.answer.explaining import explained
+from rerank_proxy.search.answer.explaining import with_explanations
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers.diversify import DiversifyRetriever
 from rerank_proxy.search.retrievers.fusing import Component
@@ -14,7 +14,7 @@ from rerank_proxy.search.retrievers.knn import KnnRetriever
 from rerank_proxy.search.retrievers.linear import LinearRetriever
 from rerank_proxy.search.retrievers.pinned import PinnedDoc, PinnedRetriever
 from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
-from rerank_proxy.search.retrievers.retriever import Found
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever
 from rerank_proxy.search.retrievers.rrf import RrfRetriever
 from rerank_proxy.search.retrievers.standard import StandardRetriever
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
@@ -60,7 +60,7 @@ class Searches:
     """Explains each document that a query finds.
 
     Args:
-        found: The identifiers, by the word of the query.
+        found: The ids of the documents, by the word of the query.
     """
 
     def __init__(self, **found: str) -> None:
@@ -77,7 +77,7 @@ class Searches:
 
 
 def rescored(explanation: Any) -> dict[str, Any]:
-    """What Elasticsearch says of a document whose query was rescored; None where that did not match."""
+    """Return Elasticsearch's explanation of a rescored document; None if that query did not match."""
     first = {"value": 0.0, "description": "product of:", "details": [OWN, OWN]}
     if explanation is None:
         return first
@@ -90,10 +90,12 @@ def ids_of(group: Any) -> list[str]:
     return ids
 
 
-async def explain(root: Found, searches: Searches, *hits: Any) -> list[Any]:
-    """The explanation of each hit."""
+async def explain(root: EvaluatedRetriever, searches: Searches, *hits: Any) -> list[Any]:
+    """Return the explanation of each hit."""
     raw = json.dumps({"max_score": 2.5, "hits": hits}).encode()
-    outer = json.loads(await explained(raw, root, a_run(ASKED), PIT, searches, Printer(pretty=False), FINAL))
+    outer = json.loads(
+        await with_explanations(raw, root, a_run(ASKED), PIT, searches, Printer(pretty=False), FINAL)
+    )
     assert outer["max_score"] == 2.5
     assert [(hit["_id"], hit["_score"]) for hit in outer["hits"]] == [
         (hit["_id"], hit["_score"]) for hit in hits
@@ -105,7 +107,9 @@ def reranker(child: Any, **options: Any) -> TextSimilarityReranker:
     return TextSimilarityReranker(child=child, field="t", inference_text="q", inference_id="e", **options)
 
 
-RERANKED: Final = Found(reranker(LEAF), [doc("1", 2.5)], (Found(LEAF, [doc("1", 0.5)]),))
+RERANKED: Final = EvaluatedRetriever(
+    reranker(LEAF), [doc("1", 2.5)], (EvaluatedRetriever(LEAF, [doc("1", 0.5)]),)
+)
 
 
 async def test_a_reranked_document() -> None:
@@ -130,24 +134,29 @@ async def test_in_an_index_with_nested_documents() -> None:
     assert clause["description"] == "match on required clause, product of:"
 
 
-async def test_only_documents_of_the_page_are_asked_for() -> None:
+async def test_only_documents_of_the_page_are_searched_for() -> None:
     docs = [doc("1", 2.5), doc("2", 2.0), doc("3", 1.0)]
     searches = Searches(crime="123")
-    await explain(Found(reranker(LEAF), docs, (Found(LEAF, docs),)), searches, shown("3"), shown("2"))
+    await explain(
+        EvaluatedRetriever(reranker(LEAF), docs, (EvaluatedRetriever(LEAF, docs),)),
+        searches,
+        shown("3"),
+        shown("2"),
+    )
     (search,) = searches.sent
     assert [id_ for group in search["query"]["bool"]["should"] for id_ in ids_of(group)] == ["2", "3"]
     assert search["size"] == search["rescore"]["window_size"] == 2
 
 
-async def test_without_hits_nothing_is_asked() -> None:
+async def test_without_hits_there_is_no_search() -> None:
     searches = Searches(crime="1")
     assert await explain(RERANKED, searches) == []
     assert searches.sent == []
 
 
-async def test_a_document_of_the_tail_is_explained_by_how_many_its_shard_has_ranked() -> None:
+async def test_a_document_of_the_tail_is_explained_by_the_number_of_ranked_ones_on_its_shard() -> None:
     docs = [doc("1", 2.5), doc("2", 2.0)]
-    root = Found(reranker(LEAF), docs, (Found(LEAF, docs),))
+    root = EvaluatedRetriever(reranker(LEAF), docs, (EvaluatedRetriever(LEAF, docs),))
     tail = [shown("1"), shown("8", 0.0), shown("9", 0.0, shard=1)]
     _, near, far = await explain(root, Searches(crime="12"), *tail)
     assert near == {"value": 0.0, "description": "doc not found in top 2 rank docs", "details": []}
@@ -155,7 +164,7 @@ async def test_a_document_of_the_tail_is_explained_by_how_many_its_shard_has_ran
 
 
 async def test_a_document_of_the_tail_in_an_index_with_nested_documents() -> None:
-    root = Found(reranker(LEAF), [doc("1", 2.5)], (Found(LEAF, [doc("1", 2.5)]),))
+    root = EvaluatedRetriever(reranker(LEAF), [doc("1", 2.5)], (EvaluatedRetriever(LEAF, [doc("1", 2.5)]),))
     _, tail = await explain(root, Searches(crime="1"), shown("1"), shown("8", 0.0, NESTED))
     assert tail["description"] == "Failure to meet condition(s) of required/prohibited clause(s)"
     missed, clause = tail["details"]
@@ -167,14 +176,16 @@ async def test_a_document_of_the_tail_in_an_index_with_nested_documents() -> Non
     assert clause["description"] == "match on required clause, product of:"
 
 
-async def test_rrf_tells_ranks_and_what_missed() -> None:
+async def test_rrf_shows_ranks_and_children_without_the_document() -> None:
     components = (Component(retriever=LEAF), Component(retriever=NAMED))
-    root = Found(
+    root = EvaluatedRetriever(
         RrfRetriever(components=components, rank_window_size=2),
         [doc("1", 0.03), doc("2", 0.01)],
         (
-            Found(LEAF, [doc("2", 3.0), doc("1", 2.0)]),
-            Found(NAMED, [doc("1", 3.0), doc("7", 2.0), doc("2", 1.0)]),  # the last is beyond the window
+            EvaluatedRetriever(LEAF, [doc("2", 3.0), doc("1", 2.0)]),
+            EvaluatedRetriever(
+                NAMED, [doc("1", 3.0), doc("7", 2.0), doc("2", 1.0)]
+            ),  # the last is beyond the window
         ),
     )
     first, second = await explain(root, Searches(crime="12", other="1"), shown("1"), shown("2"))
@@ -190,17 +201,17 @@ async def test_rrf_tells_ranks_and_what_missed() -> None:
     }
 
 
-async def test_linear_tells_normalised_scores() -> None:
+async def test_linear_shows_normalised_scores() -> None:
     components = (
         Component(retriever=LEAF, weight=2.0, normalizer="minmax"),
         Component(retriever=NAMED, weight=0.5),
     )
-    root = Found(
+    root = EvaluatedRetriever(
         LinearRetriever(components=components, rank_window_size=3),
         [doc("1", 2.0), doc("2", 1.5)],
         (
-            Found(LEAF, [doc("1", 3.0), doc("2", 2.0), doc("3", 1.0)]),
-            Found(NAMED, [doc("2", 1.0)]),
+            EvaluatedRetriever(LEAF, [doc("1", 3.0), doc("2", 2.0), doc("3", 1.0)]),
+            EvaluatedRetriever(NAMED, [doc("2", 1.0)]),
         ),
     )
     first, second = await explain(root, Searches(crime="123", other="2"), shown("1"), shown("2"))
@@ -213,7 +224,9 @@ async def test_linear_tells_normalised_scores() -> None:
 async def test_a_vector_search_is_explained_by_its_similarity() -> None:
     knn = KnnRetriever(section={}, k=1, num_candidates=1, name="vector")
     reranked = RankDoc("films", "1", 0, shard_doc=7, first_score=0.75, score=0.25)
-    root = Found(reranker(knn), [doc("1", 2.5)], (Found(knn, [doc("0", 0.7), reranked]),))
+    root = EvaluatedRetriever(
+        reranker(knn), [doc("1", 2.5)], (EvaluatedRetriever(knn, [doc("0", 0.7), reranked]),)
+    )
     searches = Searches()
     (explanation,) = await explain(root, searches, shown("1"))
     assert searches.sent == []
@@ -228,7 +241,7 @@ async def test_a_vector_search_is_explained_by_its_similarity() -> None:
 
 async def test_a_vector_search_within_a_limit_of_similarity() -> None:
     knn = KnnRetriever(section={"similarity": b"0.5"}, k=1, num_candidates=1)
-    root = Found(reranker(knn), [doc("1", 2.5)], (Found(knn, [doc("1", 0.75)]),))
+    root = EvaluatedRetriever(reranker(knn), [doc("1", 2.5)], (EvaluatedRetriever(knn, [doc("1", 0.75)]),))
     (explanation,) = await explain(root, Searches(), shown("1"))
     (similarity,) = explanation["details"][0]["details"]
     assert similarity["description"] == "vector similarity within limit"
@@ -238,9 +251,9 @@ async def test_a_vector_search_within_a_limit_of_similarity() -> None:
 
 @pytest.mark.parametrize("narrowing", [True, False])
 async def test_the_filters_of_a_vector_search(narrowing: bool) -> None:
-    """Of filters that match all Elasticsearch says nothing, and nor does native."""
+    """Neither Elasticsearch nor native explains filters that match everything."""
     knn = KnnRetriever(section={}, k=1, num_candidates=1, filters=(b'{"term":{"crime":1}}',))
-    root = Found(reranker(knn), [doc("1", 2.5)], (Found(knn, [doc("1", 0.75)]),))
+    root = EvaluatedRetriever(reranker(knn), [doc("1", 2.5)], (EvaluatedRetriever(knn, [doc("1", 0.75)]),))
     own = {"value": 1.0, "description": "ConstantScore(_id:([fe 3f]))", "details": []}
     narrowed = {"value": 1.0, "description": "sum of:", "details": [own, weight("crime", "1")]}
 
@@ -248,7 +261,9 @@ async def test_the_filters_of_a_vector_search(narrowing: bool) -> None:
         return answer(shown("1", 0.5, rescored(narrowed if narrowing else own)))
 
     raw = json.dumps({"hits": [shown("1")]}).encode()
-    outer = json.loads(await explained(raw, root, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL))
+    outer = json.loads(
+        await with_explanations(raw, root, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
+    )
     (leaf,) = outer["hits"][0]["_explanation"]["details"]
     if narrowing:
         assert (leaf["value"], leaf["description"]) == (0.75, "sum of:")
@@ -257,9 +272,11 @@ async def test_the_filters_of_a_vector_search(narrowing: bool) -> None:
     assert leaf["description"].startswith("doc [0] with an original score of [0.75] is at rank [1]")
 
 
-async def test_pins_are_told_from_what_was_found() -> None:
+async def test_pinned_documents_are_distinguished_from_others() -> None:
     pinned = PinnedRetriever(child=LEAF, docs=(PinnedDoc(id="1"),))
-    root = Found(pinned, [doc("1", 1.7014122e38), doc("2", 2.5)], (Found(LEAF, [doc("2", 2.5)]),))
+    root = EvaluatedRetriever(
+        pinned, [doc("1", 1.7014122e38), doc("2", 2.5)], (EvaluatedRetriever(LEAF, [doc("2", 2.5)]),)
+    )
     first, second = await explain(root, Searches(crime="2"), shown("1", 1.7014122e38), shown("2"))
     assert first["description"] == "Pinned document, original explanation:"
     assert first["details"][0]["details"] == []
@@ -269,8 +286,10 @@ async def test_pins_are_told_from_what_was_found() -> None:
 
 async def test_trees_are_explained_down_to_the_leaves() -> None:
     inner = RescorerRetriever(child=LEAF, rescore=(b"{}",), name="inner")
-    leaf = Found(LEAF, [doc("1", 0.5)])
-    root = Found(reranker(inner), [doc("1", 2.5)], (Found(inner, [doc("1", 1.5, 3)], (leaf,)),))
+    leaf = EvaluatedRetriever(LEAF, [doc("1", 0.5)])
+    root = EvaluatedRetriever(
+        reranker(inner), [doc("1", 2.5)], (EvaluatedRetriever(inner, [doc("1", 1.5, 3)], (leaf,)),)
+    )
     (explanation,) = await explain(root, Searches(crime="1"), shown("1"))
     assert explanation["description"].endswith("source query [inner]")
     (below,) = explanation["details"]
@@ -278,31 +297,33 @@ async def test_trees_are_explained_down_to_the_leaves() -> None:
     assert below["details"] == [weight("crime", "1")]
 
 
-async def test_what_was_diversified_keeps_its_rank_in_the_childs_list() -> None:
+async def test_diversified_documents_keep_their_rank_in_the_childs_list() -> None:
     diversify = DiversifyRetriever(child=LEAF, field="v", size=1, lambda_=0.5)
-    child = Found(LEAF, [doc("2", 3.0), doc("1", 2.5)])
-    root = Found(diversify, [doc("1", 2.5)], (child,))
+    child = EvaluatedRetriever(LEAF, [doc("2", 3.0), doc("1", 2.5)])
+    root = EvaluatedRetriever(diversify, [doc("1", 2.5)], (child,))
     (explanation,) = await explain(root, Searches(crime="12"), shown("1"))
     assert explanation["value"] == 2
     assert "is at rank [2]" in explanation["description"]
 
 
-async def test_documents_of_one_id_are_told_apart_by_index() -> None:
+async def test_documents_with_the_same_id_are_distinguished_by_index() -> None:
     docs = [doc("1", 2.5), RankDoc("others", "1", 0, shard_doc=5, score=1.5)]
     knn = KnnRetriever(section={}, k=2, num_candidates=2)
-    root = Found(RescorerRetriever(child=knn, rescore=(b"{}",)), docs, (Found(knn, docs),))
+    root = EvaluatedRetriever(
+        RescorerRetriever(child=knn, rescore=(b"{}",)), docs, (EvaluatedRetriever(knn, docs),)
+    )
     one, other = await explain(root, Searches(), shown("1"), shown("1", 1.5, index="others"))
     assert [one["value"], other["value"]] == [1, 2]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"hits":{"hits":[{}]}}'])
-async def test_what_is_not_an_answer_to_a_search(body: bytes) -> None:
+async def test_answers_that_are_not_of_a_search(body: bytes) -> None:
     async def search(_: bytes) -> Reply:
         return Reply(200, (), body)
 
     raw = json.dumps({"hits": [shown("1")]}).encode()
     with pytest.raises(ElasticsearchError) as raised:
-        await explained(raw, RERANKED, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
+        await with_explanations(raw, RERANKED, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
     assert raised.value.status == 502
 
 
@@ -310,8 +331,8 @@ def without_id(hit: Any) -> Any:
     return {name: value for name, value in hit.items() if name != "_id"}
 
 
-async def test_hits_that_do_not_say_which_document_they_are() -> None:
-    """The same page once more says it."""
+async def test_hits_without_ids() -> None:
+    """A search for the same page returns the ids."""
     docs = [doc("1", 2.5), doc("2", 2.0)]
     hits = [shown("2", 2.0), shown("3", 0.0)]
     searches = Searches(crime="2")
@@ -322,9 +343,11 @@ async def test_hits_that_do_not_say_which_document_they_are() -> None:
         assert json.loads(body) == {"query": {}, "track_total_hits": False, "_source": False}
         return answer(*hits)
 
-    root = Found(reranker(LEAF), docs, (Found(LEAF, docs),))
+    root = EvaluatedRetriever(reranker(LEAF), docs, (EvaluatedRetriever(LEAF, docs),))
     raw = json.dumps({"hits": [*map(without_id, hits)]}).encode()
-    outer = json.loads(await explained(raw, root, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL))
+    outer = json.loads(
+        await with_explanations(raw, root, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
+    )
     ranked, other = outer["hits"]
     assert "_id" not in ranked
     assert ranked["_explanation"]["details"] == [weight("crime", "2")]
@@ -332,18 +355,18 @@ async def test_hits_that_do_not_say_which_document_they_are() -> None:
 
 
 @pytest.mark.parametrize("page", [[], [shown("1", index="others")], [{"_index": "films"}]])
-async def test_another_page_is_not_an_answer(page: list[Any]) -> None:
+async def test_another_page_is_refused(page: list[Any]) -> None:
     async def search(_: bytes) -> Reply:
         return answer(*page)
 
     raw = json.dumps({"hits": [without_id(shown("1"))]}).encode()
     with pytest.raises(ElasticsearchError) as raised:
-        await explained(raw, RERANKED, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
+        await with_explanations(raw, RERANKED, a_run(ASKED), PIT, search, Printer(pretty=False), FINAL)
     assert raised.value.status == 502
 
 
-async def test_two_hits_of_one_id() -> None:
-    """As custom routing makes them: both are shown."""
+async def test_two_hits_with_the_same_id() -> None:
+    """There may be two with custom routing; both are shown."""
     searches = Searches(crime="1")
     first, second = await explain(RERANKED, searches, shown("1"), shown("1", shard=1))
     assert first == second

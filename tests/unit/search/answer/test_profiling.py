@@ -1,4 +1,4 @@
-"""`profile`: the final search's, by native's names, and the rerankers' share."""
+"""`profile`: that of the final search with native's names, and what rerankers did."""
 
 import json
 from typing import Any, Final
@@ -10,7 +10,7 @@ from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.answer.profiling import profiled
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
-from rerank_proxy.search.retrievers.retriever import Found, Retriever
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, Retriever
 from rerank_proxy.search.retrievers.standard import StandardRetriever
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.splicing import Printer
@@ -23,7 +23,7 @@ NESTED: Final = "#FieldExistsQuery [field=_primary_term]"
 
 
 def node(type_: str, description: str, *children: Any) -> dict[str, Any]:
-    """As Elasticsearch profiles a query; the numbers are left alone."""
+    """Return a query as Elasticsearch profiles it, with figures that have to stay."""
     below = {"children": list(children)} if children else {}
     return {
         "type": type_,
@@ -63,13 +63,13 @@ def profile(
     **options: Any,
 ) -> Any:
     raw = json.dumps({"shards": shards, "request": {"source": {}}}).encode()
-    root = Found(retriever, docs, (Found(LEAF),))
+    root = EvaluatedRetriever(retriever, docs, (EvaluatedRetriever(LEAF),))
     run = a_run({**reranking(), **options}, outcomes=[*outcomes], windows={"e": 300})
     return json.loads(profiled(raw, root, run, Printer(pretty=False)))
 
 
 def described(query: Any) -> Any:
-    """Type, description and children, without numbers."""
+    """Return type, description and children of a profiled query, without figures."""
     return query["type"], query["description"], [described(each) for each in query.get("children", ())]
 
 
@@ -98,7 +98,7 @@ def test_in_an_index_with_nested_documents() -> None:
 
 
 def test_each_shard_has_its_own_documents_in_their_order_there() -> None:
-    """Shards are numbered by their number and then by their index, and answer in any order."""
+    """Shards are sorted by their number and then by their index, while they answer in any order."""
     docs = [doc(1, 4.0, shard=1, lucene=9), doc(2, 3.0, shard=3), doc(3, 2.0, shard=1, lucene=2), doc(4, 1.0)]
     shards = [shard(1, QUERY, "b"), shard(0, QUERY, "b"), shard(0, QUERY, "a"), shard(1, QUERY, "a")]
     found = [query[1].partition("[")[2] for query in queries(profile(shards, docs))]
@@ -126,7 +126,7 @@ def test_each_shard_has_its_own_documents_in_their_order_there() -> None:
         ),
     ],
 )
-def test_a_reranker_describes_its_documents_otherwise(rescorer: ChunkRescorer | None, shown: str) -> None:
+def test_a_reranker_describes_its_documents_differently(rescorer: ChunkRescorer | None, shown: str) -> None:
     reranker = TextSimilarityReranker(
         child=LEAF, field="text", inference_text="q", inference_id="e", chunk_rescorer=rescorer
     )
@@ -147,7 +147,7 @@ IDENTIFIER: Final = node("TermQuery", "_id:[fe 3f]")
 
 
 def test_filters_of_hits_and_of_aggregations_stand_beside_it() -> None:
-    """And the identifiers of documents, which native does not look up, do not."""
+    """Searches for ids, which native does not have, are left out."""
     profiled_ = shard(0, FILTER)
     profiled_["searches"][0]["query"] += [QUERY, FILTER, IDENTIFIER]
     answer = profile([profiled_], [doc(1, 2.5)], post_filter={"match_all": {}})
@@ -155,7 +155,7 @@ def test_filters_of_hits_and_of_aggregations_stand_beside_it() -> None:
     assert types == ["TermQuery", "RankDocsQuery", "TermQuery"]
 
 
-def test_without_a_request_for_scores_only_the_tail_is_left() -> None:
+def test_where_scores_are_not_needed_only_the_tail_is_left() -> None:
     docs = "{rank_docs:[RankDoc{_rank=1, _doc=7, _shard=0, _score=2.5}]}"
     unscored = node("ConstantScoreQuery", "ConstantScore(text:crime)", TAIL)
     (query,) = queries(profile([shard(0, unscored)], [doc(1, 2.5, lucene=7)]))
@@ -169,7 +169,7 @@ def test_the_request_that_was_profiled_has_natives_query() -> None:
     raw = json.dumps(
         {"shards": [], "request": {"source": {"query": {"bool": {}}, "from": 0}, "indices": ["a"]}}
     )
-    root = Found(RESCORER, [doc(1, 2.5, shard=1, lucene=7)], (Found(LEAF),))
+    root = EvaluatedRetriever(RESCORER, [doc(1, 2.5, shard=1, lucene=7)], (EvaluatedRetriever(LEAF),))
     answer = json.loads(profiled(raw.encode(), root, a_run(reranking()), Printer(pretty=False)))
     ranked = {"_rank": 1, "_doc": 7, "_shard": 1, "_score": 2.5}
     assert answer["request"] == {
@@ -178,7 +178,7 @@ def test_the_request_that_was_profiled_has_natives_query() -> None:
     }
 
 
-def test_all_else_stays_as_it_is() -> None:
+def test_everything_else_is_unchanged() -> None:
     search = shard(0, QUERY)
     answer = profile([search], [doc(1, 2.5)])
     assert answer["request"] == {"source": {}}
@@ -207,11 +207,13 @@ def test_rerankers_stand_beside_the_shards() -> None:
 
 
 def test_pretty_answers_stay_pretty() -> None:
-    """Each value at its depth: the answer's own printer gives the same bytes for the whole."""
+    """Each value is printed at its depth: printing the whole gives the same bytes."""
     printer = Printer(pretty=True)
     shards = [shard(0, IN_NESTED), shard(1, QUERY)]
     raw = printer.value({"profile": {"shards": shards}}, 0)
     before = raw.index(b"{", 1)
     run = a_run(reranking(), outcomes=[Skipped("f", "x")])
-    found = profiled(raw[before:-2], Found(RESCORER, [doc(1, 2.5)], (Found(LEAF),)), run, printer)
+    found = profiled(
+        raw[before:-2], EvaluatedRetriever(RESCORER, [doc(1, 2.5)], (EvaluatedRetriever(LEAF),)), run, printer
+    )
     assert found == printer.value(json.loads(found), 1)

@@ -1,4 +1,4 @@
-"""The answer: upstream's bytes with hits reordered and scores replaced, nothing else touched."""
+"""The answer: upstream's bytes with hits reordered, scores replaced and nothing else changed."""
 
 import json
 from typing import Any
@@ -53,7 +53,7 @@ def window(raw: bytes | None = None) -> Window:
 
 
 def build(body: Any = None, query: str = "", raw: bytes | None = None) -> bytes:
-    """Reranked so that 2 is first, then 1, then 0; 3 has no text."""
+    """Return an answer in which 2 is ranked first, then 1, then 0, and 3 has no text."""
     parsed = request(reranking() if body is None else body, query)
     found = window(raw)
     docs = [doc for doc in found.docs if doc.text is not None]
@@ -118,7 +118,7 @@ def test_the_pretty_answer() -> None:
   }
 }
 """.replace('[\n          "kw"\n        ]', '["kw"]').replace("SOURCE", SOURCES[2].decode())
-    )  # values keep the layout they came in: here they came compact
+    )  # values keep their layout, which is compact here
     empty = build({**reranking(), "size": 0}, raw=answer(pretty=True)).decode()
     assert '"hits" : [ ]\n' in empty
 
@@ -169,14 +169,14 @@ def test_forms_of_the_total(track: Any, raw_total: bytes | None, as_int: bool, e
     assert json.loads(build(body, query, answer(total=raw_total)))["hits"].get("total") == expected
 
 
-def test_without_any_hit_upstreams_max_score_stands() -> None:
-    """0.0 where no shard was searched at all, else null."""
+def test_without_any_hit_upstreams_max_score_is_kept() -> None:
+    """It is 0.0 if no shard was searched at all, else null."""
     raw = answer(hits=0).replace(b'"max_score":9.5', b'"max_score":0.0')
     assert b'"max_score":0.0,"hits":[]' in build(raw=raw)
 
 
 @pytest.mark.parametrize("pretty", [False, True])
-def test_the_final_answer_is_kept_but_for_the_point_in_time(pretty: bool) -> None:
+def test_the_final_answer_is_kept_except_for_the_point_in_time(pretty: bool) -> None:
     given_ = answer(pretty)
     with_pit = (
         given_.replace(b"{", b'{"pit_id":"x",', 1) if not pretty else (b'{\n  "pit_id" : "x",' + given_[1:])

@@ -1,4 +1,4 @@
-"""`hits.total` of the one search: what the final search of native would count."""
+"""`hits.total` of a search in one round trip: what native's final search would count."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ MATCHES = 12
 
 
 def counted(limit: bool | int | None) -> Total | None:
-    """What the child's own search says of its matches under the same `track_total_hits`."""
+    """Return the total of the child's search with the same `track_total_hits`."""
     if limit is False:
         return None
     if limit is None or limit is True or limit >= MATCHES:
@@ -30,7 +30,7 @@ def total(
     min_score: float | str | None = None,
     **options: Any,
 ) -> Total | None:
-    """The total over 12 matches of which the first 5 were reranked."""
+    """Return the total of 12 matches of which the first 5 were reranked."""
     body = reranking(child, rank_window_size=WINDOW, **options)
     if track is not None:
         body["track_total_hits"] = track

@@ -1,4 +1,4 @@
-"""The searches sent upstream: valid JSON, the client's clauses as it wrote them."""
+"""The searches that are sent upstream are valid JSON with the client's clauses as it wrote them."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.ranks.ranking import RankDoc
-from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, LeafRetriever
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.source import parse
 from tests.support.searches import KNN, QUERY, STANDARD, request, reranking
@@ -26,7 +26,7 @@ def docs(*scores: float) -> list[RankDoc]:
 
 
 def parts(parsed: SearchRequest) -> tuple[TextSimilarityReranker, LeafRetriever]:
-    """The reranker and the leaf below it, which has all filters."""
+    """Return the reranker and the leaf below it, which has all filters."""
     reranker = parsed.retriever.with_filters()
     assert isinstance(reranker, TextSimilarityReranker)
     assert isinstance(reranker.child, LeafRetriever)
@@ -51,8 +51,8 @@ def final_bytes(
     parsed: SearchRequest, ranked: list[RankDoc], *, window: list[RankDoc] | None = None
 ) -> bytes:
     reranker, child = parts(parsed)
-    found = Found(child, ranked if window is None else window)
-    return bodies.final_search(parsed, PIT, Found(reranker, ranked, (found,)))
+    found = EvaluatedRetriever(child, ranked if window is None else window)
+    return bodies.final_search(parsed, PIT, EvaluatedRetriever(reranker, ranked, (found,)))
 
 
 def final(body: Any, ranked: list[RankDoc] | None = None, *, window: list[RankDoc] | None = None) -> Any:
@@ -139,7 +139,7 @@ def test_a_pattern_is_not_fetched() -> None:
     ],
 )
 def test_filters_are_merged_into_standard(child: Any, filters: list[Any], query: Any, matching: Any) -> None:
-    """Scored where the child is searched; in the tail native has one filter of all, and names."""
+    """The query is scored in the child's search; in the tail native has one filter of all, with names."""
     body = reranking({"standard": child}, filter=filters)
     assert single(body)["query"] == inner(body)["query"] == query
     assert final(body)["query"]["bool"]["filter"] == [matching]
@@ -173,7 +173,7 @@ def test_the_final_search() -> None:
     }
 
 
-def test_the_same_page_is_searched_for_once_more_to_know_its_documents() -> None:
+def test_the_same_page_is_searched_for_again_to_identify_its_documents() -> None:
     body = {
         **reranking(),
         "stored_fields": "_none_",
@@ -210,7 +210,7 @@ def scored(*docs: tuple[str, float], index: str = "films") -> Any:
     }
 
 
-def test_documents_are_told_apart_by_index() -> None:
+def test_documents_are_distinguished_by_index() -> None:
     ranked = [
         RankDoc("a", "1", 0, score=3.0),
         RankDoc("b", "1", 1, score=2.0),
@@ -247,8 +247,8 @@ def test_the_filters_of_a_vector_search_are_there_for_their_names() -> None:
 
 
 @pytest.mark.parametrize(("min_score", "counts"), [(None, False), (0, False), (0.1, True)])
-def test_aggregations_do_not_take_the_tail_for_all_there_is(min_score: float | None, counts: bool) -> None:
-    """Where a score is asked for, Elasticsearch may not know that the query matches all."""
+def test_aggregations_do_not_assume_that_the_query_matches_all(min_score: float | None, counts: bool) -> None:
+    """If scores are needed, Elasticsearch must not know that the query matches all documents."""
     body = {**reranking(), "aggs": {"a": {}}}
     plain = final(body)["query"]
     asked = final(body if min_score is None else {**body, "min_score": min_score})["query"]
@@ -272,7 +272,7 @@ def test_all_terms_of_the_leaves_are_highlighted() -> None:
 
 
 def test_the_fast_vector_highlighter_finds_nothing() -> None:
-    """Unless the client names what it has to look for."""
+    """It does if the client has a `highlight_query`."""
     own = {"type": "fvh", "highlight_query": QUERY}
     fields = {"a": {"type": "fvh"}, "b": {}, "c": own}
     blind: Any = {"highlight_query": {"match_none": {}}}
@@ -287,20 +287,20 @@ def test_the_fast_vector_highlighter_finds_nothing() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"highlight": {"fields": {"text": {}}}, "track_total_hits": False},  # native shows no leaf
+        {"highlight": {"fields": {"text": {}}}, "track_total_hits": False},  # native shows none of the leaves
         {"highlight": {"fields": {"text": {}}, "highlight_query": QUERY}},
         {"highlight": []},
         {"highlight": {"fields": {"text": {}}}, "runtime_mappings": 1},
     ],
 )
-def test_what_else_is_highlighted_stays_as_it_is(options: Any) -> None:
+def test_other_highlighting_is_unchanged(options: Any) -> None:
     sent = final({**reranking(), **options})
     assert sent["highlight"] == options["highlight"]
     assert sent.get("runtime_mappings") == options.get("runtime_mappings")
 
 
-def test_a_search_that_describes_itself_has_a_query_that_hides_its_parts() -> None:
-    """Elasticsearch looks into a `bool` query and adds what keeps nested documents out."""
+def test_a_search_with_explanations_or_a_profile_has_a_query_that_hides_its_parts() -> None:
+    """Elasticsearch analyses a `bool` query, and may add a clause that excludes nested documents."""
     plain = final(reranking(_name="top"))["query"]
     for option in ("explain", "profile"):
         for value in (True, "true"):
@@ -310,7 +310,7 @@ def test_a_search_that_describes_itself_has_a_query_that_hides_its_parts() -> No
         assert final({**reranking(_name="top"), option: False})["query"] == plain
 
 
-def test_what_explains_some_documents() -> None:
+def test_explaining_some_documents() -> None:
     ranked = [RankDoc("a", "1", 0), RankDoc("b", "1", 1), RankDoc("a", "2", 2)]
     sent = json.loads(bodies.explaining_search(PIT, json.dumps(QUERY).encode(), ranked))
     of_index = [group["bool"]["filter"] for group in sent.pop("query")["bool"]["should"]]
@@ -360,14 +360,14 @@ def test_when_the_tail_takes_part(top: dict[str, Any], ranked: int, expected: bo
     ("size", "from_", "ranked", "cut"),
     [(None, 0, 2, 2), (5, 0, 2, 2), (1, 0, 2, 1), (5, 1, 2, 1), (5, 9, 2, 0), (0, 0, 2, 0), (5, 0, 0, 0)],
 )
-def test_size_is_cut_to_the_rank_docs(size: int | None, from_: int, ranked: int, cut: int) -> None:
+def test_size_is_limited_to_the_ranked_documents(size: int | None, from_: int, ranked: int, cut: int) -> None:
     body = {**reranking(), "from": from_, **({} if size is None else {"size": size})}
     sent = final(body, docs(*[1.0] * ranked))
     assert (sent["from"], sent["size"]) == (from_, cut)
 
 
 @pytest.mark.parametrize(("from_", "size"), [(2**31 - 3, 0), (2**31 - 2, 2), (2**31 - 1, 2)])
-def test_an_end_beyond_32_bits_is_none(from_: int, size: int) -> None:
+def test_an_end_beyond_32_bits_is_not_cut(from_: int, size: int) -> None:
     assert final({**reranking(), "from": from_, "size": 2}, docs(1.0))["size"] == size
 
 

@@ -37,7 +37,7 @@ def test_first_value(fields: bytes | None, text: str | None) -> None:
     assert text_of(fields, "f") == text
 
 
-def test_a_field_is_meant_literally() -> None:
+def test_a_field_is_taken_literally() -> None:
     assert text_of(b'{"title":["x"]}', "t*") is None
     assert text_of(b'{"a.b":["x"]}', "a.b") == "x"
 

@@ -1,4 +1,4 @@
-"""What an evaluated tree matches beside its ranked documents, and where its filters act."""
+"""The documents that a tree matches beside its ranked ones, and the place of its filters."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ from rerank_proxy.search.retrievers.knn import KnnRetriever
 from rerank_proxy.search.retrievers.linear import LinearRetriever
 from rerank_proxy.search.retrievers.pinned import PinnedDoc, PinnedRetriever
 from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
-from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever, Retriever
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, LeafRetriever, Retriever
 from rerank_proxy.search.retrievers.rrf import RrfRetriever
 from rerank_proxy.search.retrievers.rule import RuleRetriever
 from rerank_proxy.search.retrievers.standard import StandardRetriever
@@ -55,9 +55,9 @@ def rrf(*children: Retriever, **options: Any) -> RrfRetriever:
     return RrfRetriever(components=tuple(Component(retriever=each) for each in children), **options)
 
 
-def evaluated(retriever: Retriever) -> Found:
-    """As if each retriever of the tree had found the same two documents."""
-    return Found(retriever, DOCS, tuple(map(evaluated, retriever.children)))
+def evaluated(retriever: Retriever) -> EvaluatedRetriever:
+    """Return the tree as if each of its retrievers had found the same two documents."""
+    return EvaluatedRetriever(retriever, DOCS, tuple(map(evaluated, retriever.children)))
 
 
 class TestTail:
@@ -85,7 +85,7 @@ class TestTail:
 
     def test_a_vector_search_that_returned_nothing_keeps_the_names_of_its_filters(self) -> None:
         leaf = knn(filters=(FILTER,))
-        assert json.loads(tail(Found(reranker(leaf), (), (Found(leaf),)))) == {
+        assert json.loads(tail(EvaluatedRetriever(reranker(leaf), (), (EvaluatedRetriever(leaf),)))) == {
             "bool": {"must": [json.loads(queries.rank_docs(()))], "filter": [json.loads(FILTER)]}
         }
 
@@ -121,7 +121,7 @@ class TestHighlightable:
         found = evaluated(self.TREE)
         assert [*highlightable(found, explains=False)] == [tail(found)]
 
-    def test_of_what_explains_only_those_right_below(self) -> None:
+    def test_of_a_search_with_explanations_only_those_directly_below(self) -> None:
         shown = [json.loads(each) for each in highlightable(evaluated(self.TREE), explains=True)]
         assert shown == [match("a"), json.loads(tail(evaluated(knn())))]
 
@@ -145,7 +145,7 @@ class TestExplainable:
         }
 
     def test_the_queries_below_take_part_at_every_depth(self) -> None:
-        """For the names in them."""
+        """They do because of their names."""
         query = self.explainable(reranker(rescorer(rrf(standard("a"), rescorer(standard("b"))))))
         below = query["bool"]["should"][0]["bool"]
         assert below["filter"] == [ANY_OF_DOCS]
@@ -155,9 +155,9 @@ class TestExplainable:
 
 
 def test_names_in_failures() -> None:
-    assert Found(standard("a")).retriever.failure_name == "standard"
-    assert Found(knn()).retriever.failure_name == "knn"
-    assert Found(reranker(knn())).retriever.failure_name == "rank_docs_retriever"
+    assert EvaluatedRetriever(standard("a")).retriever.failure_name == "standard"
+    assert EvaluatedRetriever(knn()).retriever.failure_name == "knn"
+    assert EvaluatedRetriever(reranker(knn())).retriever.failure_name == "rank_docs_retriever"
 
 
 filters = st.lists(st.integers(0, 99).map(lambda n: b'{"term":{"n":%d}}' % n), max_size=3).map(tuple)
@@ -178,7 +178,7 @@ trees = st.recursive(leaves, compounds, max_leaves=6)
 
 
 def expected(retriever: Retriever, inherited: tuple[bytes, ...] = ()) -> list[tuple[bytes, ...]]:
-    """The filters of each leaf: its own, then those of the retrievers above it, the nearest first."""
+    """Yield the filters of each leaf: its own, then those of the retrievers above it, the nearest first."""
     own = (*retriever.filters, *inherited)
     if isinstance(retriever, LeafRetriever):
         return [own]
@@ -193,7 +193,7 @@ def test_filters_reach_each_leaf_once_and_act_nowhere_else(tree: CompoundRetriev
     assert [each.TYPE for each in narrowed] == [each.TYPE for each in tree.walk()]
 
 
-def test_nothing_but_filters_changes() -> None:
+def test_only_filters_change() -> None:
     weighted = Component(retriever=standard("a"), weight=2.5, normalizer="minmax")
     tree = LinearRetriever(components=(weighted,), filters=(FILTER,), min_score=0.5, name="n")
     narrowed = tree.with_filters()

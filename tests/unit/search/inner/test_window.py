@@ -54,7 +54,7 @@ def printed(value: Any, pretty: bool = False) -> bytes:
 
 
 def expected(place: int, hit: dict[str, Any]) -> RankDoc:
-    """By the standard library."""
+    """Read the hits with the standard library."""
     fields = json.dumps(hit["fields"]).encode() if "fields" in hit else None
     shard_doc = hit["sort"][-1] if "sort" in hit else None
     return RankDoc(hit["_index"], hit["_id"], place, shard_doc, hit["_score"], text_of(fields, "text"))
@@ -140,7 +140,7 @@ def test_what_is_not_an_answer_is_refused(raw: bytes) -> None:
         read_window(raw, "text")
 
 
-def test_one_odd_hit_changes_nothing_for_the_others() -> None:
+def test_an_unusual_hit_changes_nothing_for_the_others() -> None:
     found = [{"_index": "i", "_id": str(place), "_score": 1.0, "_source": {"n": place}} for place in range(3)]
     found[1]["_source"] = {"cut": "\ud83d", "whole": "\U0001f600", "path": "\\ud800"}
     raw = printed(answer(found))

@@ -1,4 +1,4 @@
-"""Which bodies hold a retriever that is evaluated here, found without reading them by the grammar."""
+"""Detection: which bodies hold a retriever that is evaluated here."""
 
 import json
 from typing import Any
@@ -59,7 +59,7 @@ def test_types_of_compound_retrievers(body: Any, expected: set[str]) -> None:
     ],
 )
 def test_a_fault_of_the_text_hides_what_follows_it(body: bytes, expected: set[str]) -> None:
-    """Upstream meets it first, unless it is inside a tree with retrievers that upstream may not know."""
+    """Upstream finds it first, unless it is in a tree with retrievers that upstream may not know."""
     assert compound_types(body) == expected
 
 

@@ -1,4 +1,4 @@
-"""The body of a search: which ones are read here, and how."""
+"""The body of a search: which ones are evaluated here, and how they are read."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ def refusal(body: Any) -> Cause:
 def test_a_bare_body() -> None:
     body = read(reranking())
     assert (body.size, body.from_, body.track_total_hits, body.min_score) == (None, None, None, None)
-    assert body.others == {}
+    assert body.opaque_members == {}
 
 
 def test_the_body_around_it() -> None:
@@ -46,7 +46,7 @@ def test_the_body_around_it() -> None:
         }
     )
     assert (body.size, body.from_, body.track_total_hits, body.min_score) == (5, 2, 3, 1.0)
-    assert body.others == {"aggs": b'{"a": {"max": {"field": "n"}}}', "_source": b"false"}
+    assert body.opaque_members == {"aggs": b'{"a": {"max": {"field": "n"}}}', "_source": b"false"}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_names_may_be_escaped_and_comments_stand_anywhere() -> None:
         RERANKER,
     ],
 )
-def test_a_mention_is_not_a_retriever(body: Any) -> None:
+def test_a_mention_is_not_evaluated_here(body: Any) -> None:
     assert parse_search_body(json.dumps(body).encode()) is None
 
 
@@ -131,7 +131,7 @@ def test_members_of_the_body_that_are_refused(member: dict[str, Any], type_: str
         (b'{"from":"x","min_score":[],"retriever":{"text_similarity_reranker":1}}', "For input string"),
     ],
 )
-def test_the_first_mistake_in_the_text_counts(body: bytes, first: str) -> None:
+def test_the_first_fault_in_the_text_counts(body: bytes, first: str) -> None:
     assert refusal(body).reason.startswith(first)
 
 
@@ -152,7 +152,7 @@ QUERIES: dict[str, Any] = {"query": {"match_all": {}}, "sub_searches": [{"query"
 def test_the_second_of_two_places_for_queries_is_refused(members: Any, refused: str | None) -> None:
     body = reranking() | members
     if refused is None:
-        assert read(body).others.keys() == members.keys()
+        assert read(body).opaque_members.keys() == members.keys()
     else:
         assert refusal(body) == Cause("illegal_argument_exception", refused)
 
@@ -175,22 +175,24 @@ def test_the_second_of_two_places_for_queries_is_refused(members: Any, refused: 
         ({"unknown": {"retriever": rrf(STANDARD)}}, ("linear",), False),
     ],
 )
-def test_which_searches_are_ours(tree: Any, evaluate: tuple[str, ...], ours: bool) -> None:
+def test_which_searches_are_evaluated_here(tree: Any, evaluate: tuple[str, ...], ours: bool) -> None:
     body = json.dumps({"retriever": tree, "size": 3}).encode()
     assert (parse_search_body(body, evaluate) is not None) is ours
 
 
-def test_a_typing_error_is_ours_to_name_in_a_tree_that_is_ours() -> None:
+def test_a_misspelt_retriever_is_reported_in_a_tree_that_is_evaluated_here() -> None:
     body = json.dumps({"retriever": rrf({"standrd": {}})}).encode()
     assert parse_search_body(body) is None
     with pytest.raises(ElasticsearchError, match="failed to parse field"):
         parse_search_body(body, ["rrf"])
 
 
-def test_a_parsed_body_is_read_as_well() -> None:
+def test_a_parsed_body() -> None:
     root = parse(json.dumps(reranking()).encode())
     assert parse_search_body(root) == parse_search_body(root.raw)
 
 
 def test_a_rescore_of_the_body_is_not_a_retrievers() -> None:
-    assert read({**reranking(), "rescore": RESCORE}).others == {"rescore": json.dumps(RESCORE).encode()}
+    assert read({**reranking(), "rescore": RESCORE}).opaque_members == {
+        "rescore": json.dumps(RESCORE).encode()
+    }

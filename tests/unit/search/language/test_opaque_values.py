@@ -1,4 +1,4 @@
-"""The questions about the values that only upstream can read."""
+"""Probes of the values that only upstream can read."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.search.language.opaque_values import Question, in_place, over, questions
+from rerank_proxy.search.language.opaque_values import Probe, overlay, probe_body, probes
 from rerank_proxy.xcontent.positions import line_column
 from rerank_proxy.xcontent.source import parse
 from tests.support.retrievers import RESCORE, diversify, linear, pinned, rescorer, rrf, rule
@@ -16,14 +16,14 @@ from tests.support.searches import KNN, QUERY, STANDARD, reranking
 BUILDER: dict[str, Any] = {"knn": {"field": "v", "k": 1, "query_vector_builder": {"lookup": {"id": "1"}}}}
 
 
-def asked(body: bytes) -> list[Question]:
-    return questions(parse(body).members["retriever"])
+def asked(body: bytes) -> list[Probe]:
+    return probes(parse(body).members["retriever"])
 
 
 def shown(tree: Any) -> list[str]:
-    """The questions about a tree, without blanks."""
+    """Return the texts of the probes of a tree, without whitespace."""
     body = json.dumps({"retriever": tree}, separators=(",", ":")).encode()
-    return [in_place(body, question).decode().replace(" ", "") for question in asked(body)]
+    return [probe_body(body, probe).decode().replace(" ", "") for probe in asked(body)]
 
 
 @pytest.mark.parametrize(
@@ -59,24 +59,24 @@ def shown(tree: Any) -> list[str]:
         ),
     ],
 )
-def test_what_is_asked(tree: Any, expected: list[str]) -> None:
+def test_probes(tree: Any, expected: list[str]) -> None:
     for name, value in (("QUERY", QUERY), ("RESCORE", RESCORE)):
         written = json.dumps(value, separators=(",", ":"))
         expected = [text.replace(name, written) for text in expected]
     assert shown(tree) == expected
 
 
-def test_the_shortest_way_to_a_query_is_long_enough() -> None:
+def test_a_probe_fits_before_the_nearest_query() -> None:
     body = b'{"retriever":{"rrf":{"filter":{"a":{}}}}}'
-    (question,) = asked(body)
-    assert in_place(body, question) == b'{"knn":{"filter":[            {"a":{}}]}}'
+    (probe,) = asked(body)
+    assert probe_body(body, probe) == b'{"knn":{"filter":[            {"a":{}}]}}'
 
 
-def test_the_shortest_way_to_a_rescorer_is_long_enough() -> None:
+def test_a_probe_fits_before_the_nearest_rescorer() -> None:
     for rescore in (b'{"a":{}}', b'[{"a":{}}]'):
         body = b'{"retriever":{"rescorer":{"rescore":%b}}}' % rescore
-        (question,) = asked(body)
-        assert in_place(body, question) == body
+        (probe,) = asked(body)
+        assert probe_body(body, probe) == body
 
 
 leaves = st.builds(
@@ -113,18 +113,18 @@ def test_values_keep_their_places(tree: Any, layout: dict[str, Any], end_of_line
     whole = {"retriever": tree, **beside} if first else {**beside, "retriever": tree}
     body = json.dumps(whole, **layout).replace("\n", end_of_line).encode()
     starts = []
-    for question in asked(body):
-        text = in_place(body, question)
+    for probe in asked(body):
+        text = probe_body(body, probe)
         assert parse(text).end == len(text)
-        starts.append(question.start)
-        for value in question.values:
+        starts.append(probe.start)
+        for value in probe.values:
             line, column = line_column(body, value.node.start)
             assert line_column_text(text, line, column, len(value.node.raw)) == value.node.raw
     assert starts == sorted(starts)
 
 
 def line_column_text(text: bytes, line: int, column: int, length: int) -> bytes:
-    """What stands at a position."""
+    """Return the text at a position."""
     before = b"".join(text.splitlines(keepends=True)[: line - 1])
     start = len(before) + column - 1
     return text[start : start + length]
@@ -134,7 +134,7 @@ def line_column_text(text: bytes, line: int, column: int, length: int) -> bytes:
 def test_what_follows_keeps_its_place(replaced: bytes, text: bytes) -> None:
     text = text.replace(b"\n", b"").replace(b"\r", b"")
     first_line = replaced.splitlines()[0] if replaced.splitlines() else b""
-    found = over(replaced, text)
+    found = overlay(replaced, text)
     assert found.startswith(text)
     assert not found[len(text) :].strip()
     if len(text) <= len(first_line):
@@ -145,21 +145,21 @@ def test_what_follows_keeps_its_place(replaced: bytes, text: bytes) -> None:
 
 def test_values_are_found_by_their_offsets() -> None:
     body = json.dumps({"retriever": rrf(STANDARD, STANDARD)}).encode()
-    (question,) = asked(body)
-    first, second = question.values
-    assert question.value_at(first.node.end - 1) is first
-    assert question.value_at(second.node.start - 1) is first
-    assert question.value_at(second.node.start) is second
-    assert question.value_at(len(body)) is second
-    assert question.value_at(0) is first
+    (probe,) = asked(body)
+    first, second = probe.values
+    assert probe.value_at(first.node.end - 1) is first
+    assert probe.value_at(second.node.start - 1) is first
+    assert probe.value_at(second.node.start) is second
+    assert probe.value_at(len(body)) is second
+    assert probe.value_at(0) is first
 
 
 def test_a_value_can_be_replaced_in_its_tree() -> None:
     root = parse(json.dumps({"retriever": {"standard": {"query": QUERY, "filter": [QUERY, QUERY]}}}).encode())
     standard = root.members["retriever"].members["standard"]
     other = parse(b"{}")
-    (question,) = questions(root.members["retriever"])
-    for value in question.values:
+    (probe,) = probes(root.members["retriever"])
+    for value in probe.values:
         value.put(other)
     assert standard.members["query"] is other
     assert standard.members["filter"].items == [other, other]

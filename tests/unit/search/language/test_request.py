@@ -26,7 +26,7 @@ def messages(body: Any, query: str = "", index: str | None = "films") -> str:
     return cause.reason.removeprefix("Validation Failed: ")
 
 
-def test_urls_values_are_stronger() -> None:
+def test_the_url_overrides_the_body() -> None:
     parsed = request(
         {**reranking(), "size": 3, "from": 1, "track_total_hits": 5},
         "size=4&from=2&track_total_hits=false",
@@ -56,7 +56,7 @@ def test_the_index_is_ready_for_a_path(query: str, index: str | None, expected: 
     assert request(reranking(), query, index).index == expected
 
 
-def test_a_body_that_only_mentions_it_is_none() -> None:
+def test_a_body_that_only_mentions_a_reranker() -> None:
     assert (
         parse_search("films", parse_params(""), b'{"query":{"term":{"a":"text_similarity_reranker"}}}')
         is None
@@ -132,7 +132,7 @@ def test_what_may_not_stand_beside_a_retriever(top: dict[str, Any], query: str, 
 
 
 @pytest.mark.parametrize(("top", "query"), [({"terminate_after": 0}, ""), ({}, "terminate_after=0")])
-def test_terminating_never_is_the_default(top: dict[str, Any], query: str) -> None:
+def test_a_terminate_after_of_0_is_the_default(top: dict[str, Any], query: str) -> None:
     request({**top, **reranking()}, query)
 
 
@@ -210,7 +210,7 @@ def test_track_total_hits(top: dict[str, Any], query: str, total: bool | int | N
 
 
 @pytest.mark.parametrize(("top", "query"), [({"track_total_hits": 5}, ""), ({}, "&track_total_hits=5")])
-def test_a_number_cannot_be_counted_to_as_an_int(top: dict[str, Any], query: str) -> None:
+def test_a_total_with_a_limit_cannot_be_an_int(top: dict[str, Any], query: str) -> None:
     cause = refusal({**reranking(), **top}, "rest_total_hits_as_int=true" + query)
     assert cause.type == "illegal_argument_exception"
     assert cause.reason == (
@@ -305,6 +305,6 @@ def test_a_min_score_of_knn_counts_too() -> None:
         ({"timeout": "0s"}, "", "0s"),
     ],
 )
-def test_its_own_timeout(body: dict[str, Any], query: str, shown: str | None) -> None:
+def test_the_timeout(body: dict[str, Any], query: str, shown: str | None) -> None:
     timeout = request({**reranking(), **body}, query).timeout
     assert (None if timeout is None else str(timeout)) == shown

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rerank_proxy.search.language.validation import Whole, whole_failures
+from rerank_proxy.search.language.validation import SearchWithoutTree, failures_beside_tree
 from rerank_proxy.xcontent.params import parse_params
 from tests.support.retrievers import diversify, linear, pinned, read, rescorer, rrf, rule, window
 from tests.support.searches import STANDARD, reranking
@@ -16,8 +16,10 @@ def failures(tree: Any, size: int | None = None, *, scrolls: bool = False) -> li
 
 def of_the_whole(others: dict[str, bytes], query: str = "", index: str | None = None) -> list[str]:
     params = parse_params(query)
-    whole = Whole(index, params, params.integer("size"), params.integer("from") or 0, None, others)
-    return list(whole_failures(whole))
+    search = SearchWithoutTree(
+        index, params, params.integer("size"), params.integer("from") or 0, None, others
+    )
+    return list(failures_beside_tree(search))
 
 
 def small(name: str, key: str, found: int, size: int) -> str:
@@ -268,8 +270,8 @@ def test_hits_without_anything_stored(others: dict[str, bytes], query: str, expe
 def test_scrolls(
     query: str, size: int | None, from_: int, total: bool | int | None, expected: list[str]
 ) -> None:
-    whole = Whole(None, parse_params(query), size, from_, total, {})
-    assert list(whole_failures(whole)) == expected
+    search = SearchWithoutTree(None, parse_params(query), size, from_, total, {})
+    assert list(failures_beside_tree(search)) == expected
 
 
 def test_scrolls_of_what_may_not_stand_in_the_body() -> None:

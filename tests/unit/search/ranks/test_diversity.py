@@ -1,4 +1,4 @@
-"""Documents near the query and far from one another."""
+"""The choice of documents that are near the query and far from one another."""
 
 import math
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def similarity(one: Sequence[float], other: Sequence[float]) -> np.float32:
 
 
 def loop(found: list[list[float] | None], query: list[float] | None, lambda_: float, size: int) -> list[int]:
-    """The algorithm pair by pair."""
+    """Compute the algorithm pair by pair."""
     candidates = {n: vector for n, vector in enumerate(found) if vector is not None}
     near = {n: similarity(v, query) if query else np.float32(0) for n, v in candidates.items()}
     chosen: list[int] = []

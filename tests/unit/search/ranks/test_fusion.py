@@ -1,4 +1,4 @@
-"""Several ranked lists become one, in float32 and in the order of the children."""
+"""Several ranked lists are fused into one, in float32 and in the order of the children."""
 
 import math
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def ids(docs: Sequence[RankDoc]) -> str:
 
 @st.composite
 def lists(draw: st.DrawFn) -> list[list[RankDoc]]:
-    """What up to four children found, overlapping, with any scores in descending order."""
+    """Draw what up to four children found, overlapping, with any scores in descending order."""
     found = []
     for _ in range(draw(st.integers(0, 4))):
         numbers = draw(st.lists(st.integers(0, POOL - 1), unique=True))
@@ -70,7 +70,7 @@ def fusions(draw: st.DrawFn) -> tuple[list[list[RankDoc]], list[float], list[str
 def loop_rrf(
     found: list[list[RankDoc]], weights: list[float], constant: int, window: int
 ) -> dict[str, float]:
-    """The formula document by document, each step rounded to float32."""
+    """Compute the formula document by document, each step rounded to float32."""
     sums = {}
     for number in range(POOL):
         total, seen = np.float32(0), False
@@ -87,7 +87,7 @@ def loop_rrf(
 
 
 def loop_normalize(scores: list[float], name: str) -> list[np.float32]:
-    """The normalisers number by number, with Python's doubles where native has doubles."""
+    """Compute the normalisers number by number, with Python's floats where native has doubles."""
     values = [np.float32(score) for score in scores]
     if name == "minmax" and values:
         least, most = min(values), max(max(values), np.float32(1e-45))
@@ -125,7 +125,7 @@ def in_native_order(docs: Sequence[RankDoc]) -> bool:
 
 
 def check(fused: list[RankDoc], sums: dict[str, float], window: int) -> None:
-    """The fused list is the first `window` of these sums, and its documents are otherwise as they came."""
+    """Check that the fused list is the first `window` of these sums, with unchanged documents."""
     assert len(fused) == min(window, len(sums))
     assert {doc.id: doc.score for doc in fused}.items() <= sums.items()
     assert in_native_order(fused)
@@ -169,10 +169,10 @@ class TestRrf:
             ("0", b"0.016393442"), ("1", b"0.004918033"), ("2", b"0.0"),
         ]  # fmt: skip
 
-    def test_equal_scores_stand_by_shard_and_doc(self) -> None:
+    def test_equal_scores_are_ordered_by_shard_and_doc(self) -> None:
         assert ids(fuse_rrf([ranked([0]), ranked([1]), ranked([2])], [1.0] * 3, 60, 10)) == "102"
 
-    def test_what_is_beyond_the_window_counts_nowhere(self) -> None:
+    def test_documents_beyond_the_window_do_not_count(self) -> None:
         found = [ranked([0, 1, 2]), ranked([3, 2, 1])]
         assert ids(fuse_rrf(found, [1.0, 1.0], 60, 2)) == "30"
         assert ids(fuse_rrf(found, [1.0, 1.0], 60, 3))[:2] == "12"
@@ -189,7 +189,7 @@ class TestRrf:
             ("films", 4), ("books", 5), ("films", (1 << 32) + 4),
         ]  # fmt: skip
 
-    def test_a_negative_constant_is_not_a_failure(self) -> None:
+    def test_a_negative_constant_is_allowed(self) -> None:
         assert [doc.score for doc in fuse_rrf([ranked([0, 1])], [1.0], -1, 10)] == [math.inf, 1.0]
 
     def test_each_child_has_a_weight(self) -> None:
@@ -205,7 +205,7 @@ class TestLinear:
         check(fused, loop_linear(found, weights, names, window), window)
 
     @given(fusions(), st.floats(0, 3, width=32))
-    def test_min_score_only_takes_away(
+    def test_min_score_only_removes_documents(
         self, case: tuple[list[list[RankDoc]], list[float], list[str], int], min_score: float
     ) -> None:
         fused = fuse_linear(*case)
@@ -234,7 +234,7 @@ class TestLinear:
                 "01" if name != "none" else "10"
             )
 
-    def test_the_last_of_a_list_is_as_one_that_is_not_in_it(self) -> None:
+    def test_the_last_of_a_list_counts_like_one_that_is_missing(self) -> None:
         fused = fuse_linear(
             [ranked([0, 1], [9.0, 8.0]), ranked([2], [0.5])], [1.0, 1.0], ["minmax", "none"], 9
         )
@@ -244,7 +244,7 @@ class TestLinear:
         fused = fuse_linear([ranked([0, 1, 2], [9.0, 8.0, 1.0])], [1.0], ["minmax"], 2)
         assert [doc.score for doc in fused] == [1.0, 0.0]
 
-    def test_pinned_scores_are_not_a_failure(self) -> None:
+    def test_pinned_scores_are_allowed(self) -> None:
         found = [ranked([0, 1], [1.7014124e38, 1.0])]
         assert [doc.score for doc in fuse_linear(found, [1.0], ["l2_norm"], 9)] == [0.0, 0.0]
         assert [doc.score for doc in fuse_linear(found, [2.0], ["none"], 9)] == [math.inf, 2.0]

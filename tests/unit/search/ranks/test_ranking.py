@@ -121,7 +121,7 @@ def test_a_tie_is_open_where_equals_on_the_page_may_stand_either_way(
 def test_settled_pages_are_the_native_order(
     case: tuple[list[RankDoc], list[float], float | None], start: int, size: int
 ) -> None:
-    """Where no tie is open, the order found without shard and doc is the one found with them."""
+    """If no tie is open, the order without shard and doc is the same as with them."""
     docs, raw, min_score = case
     docs.sort(key=lambda doc: doc.shard_doc or 0)  # equal first scores come in this order
     known = [

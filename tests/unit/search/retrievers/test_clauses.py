@@ -1,4 +1,4 @@
-"""Values that stay bytes. The complaints are those of Elasticsearch 9.5.0."""
+"""Opaque values. The error messages are those of Elasticsearch 9.5.0."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,12 +21,12 @@ from tests.support.retrievers import chain
 
 
 def node(text: str) -> Node:
-    """The value of `text` at the offset 5."""
+    """Return the value of `text`, at offset 5."""
     return parse(b'{"a":' + text.encode() + b"}").members["a"]
 
 
 def refusal(convert: Callable[[Node], Any], text: str) -> tuple[int | None, str, str]:
-    """Where the parser stood, and the innermost error."""
+    """Return the position of the parser, and the innermost error."""
     with pytest.raises(ParseError) as raised:
         convert(node(text))
     return raised.value.offset, *chain(raised.value)[-1]
@@ -50,7 +50,7 @@ def refusal(convert: Callable[[Node], Any], text: str) -> tuple[int | None, str,
         (to_rescore_vector, '{"oversample": "0"}'),
     ],
 )
-def test_what_is_right_stays_as_it_is(convert: Callable[[Node], bytes], text: str) -> None:
+def test_valid_values_are_unchanged(convert: Callable[[Node], bytes], text: str) -> None:
     assert convert(node(text)) == text.encode()
 
 
@@ -158,7 +158,7 @@ def test_what_is_right_stays_as_it_is(convert: Callable[[Node], bytes], text: st
         (to_rescorers, "[1]", 7, "parsing_exception", "unexpected token [END_ARRAY] after [null]"),
     ],
 )
-def test_what_is_wrong(convert: Callable[[Node], Any], text: str, at: int, type_: str, reason: str) -> None:
+def test_faults(convert: Callable[[Node], Any], text: str, at: int, type_: str, reason: str) -> None:
     offset, found, said = refusal(convert, text)
     assert (found, said) == (type_, reason)
     assert (5 if offset is None else offset) == at
@@ -178,7 +178,7 @@ def test_vectors(text: str, vector: tuple[float, ...] | str) -> None:
     assert to_vector(node(text)) == vector
 
 
-def test_a_long_vector_is_read_whole() -> None:
+def test_a_long_vector_is_read_completely() -> None:
     values = [number / 8 for number in range(3000)]
     assert to_vector(node(str(values))) == tuple(values)
 

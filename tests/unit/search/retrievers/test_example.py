@@ -7,7 +7,7 @@ import pytest
 
 from rerank_proxy.search.inner.matches import tail
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
-from rerank_proxy.search.retrievers.retriever import Found
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever
 from rerank_proxy.search.retrievers.types import TOPMOST
 from tests.support.example_retriever import ReversedRetriever
 from tests.support.retrievers import read, refusal, rescorer, texts
@@ -32,7 +32,7 @@ def reversed_(child: Any = STANDARD, **options: Any) -> Any:
     return {"reversed": {"retriever": child, **options}}
 
 
-async def evaluated(retriever: Any) -> Found:
+async def evaluated(retriever: Any) -> EvaluatedRetriever:
     tree = Tree({"a": FOUND, "ranked": FOUND})
     return await tree.evaluate(retriever)
 

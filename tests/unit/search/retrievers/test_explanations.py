@@ -90,7 +90,7 @@ class TestPrinting:
     def test_bytes_move_to_where_they_are_put(
         self, inner: Explanation, source: int, depth: int, pretty: bool
     ) -> None:
-        """A node that was printed at any depth looks like one that is printed in place."""
+        """A node that was printed at another depth looks like one that is printed in its place."""
         printer = Printer(pretty)
         outer = Explanation(1.0, "of", [inner, Explanation(0.5, "other")])
         moved = Explanation(1.0, "of", [inner.printed(printer, source), Explanation(0.5, "other")])

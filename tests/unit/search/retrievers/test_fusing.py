@@ -1,9 +1,10 @@
-"""Fields of the simplified form."""
+"""The fields of the simplified form."""
 
 import pytest
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.retrievers.fusing import parse_field_weights
+from tests.support.retrievers import rewrite_refusal
 
 
 def test_names_and_weights() -> None:
@@ -19,3 +20,17 @@ def test_weights_are_numbers(field: str) -> None:
     with pytest.raises(ElasticsearchError) as raised:
         parse_field_weights([field])
     assert (raised.value.status, raised.value.cause.type) == (400, "number_format_exception")
+
+
+@pytest.mark.parametrize("name", ["rrf", "linear"])
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (["a", "b^-1"], "[{name}] per-field weights must be non-negative"),
+        (["a^x"], 'For input string: "x"'),
+        (["a^"], "empty String"),
+    ],
+)
+def test_weights_that_are_refused(name: str, fields: list[str], reason: str) -> None:
+    tree = {name: {"query": "a", "fields": fields, **({"normalizer": "none"} if name == "linear" else {})}}
+    assert rewrite_refusal(tree) == reason.format(name=name)

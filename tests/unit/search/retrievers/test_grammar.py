@@ -1,4 +1,4 @@
-"""Every retriever at every depth: its keys, their types and defaults, and native's complaints."""
+"""Every retriever at every depth: its keys, their types and defaults, and native's error messages."""
 
 import json
 from collections.abc import Callable
@@ -38,7 +38,7 @@ RERANKING = reranking()["retriever"]
 class TestTop:
     @pytest.mark.parametrize("name", [RERANKER, "rrf", "rescorer", "standard"])
     @pytest.mark.parametrize("value", [1, "x", None, []])
-    def test_no_object(self, name: str, value: Any) -> None:
+    def test_not_an_object(self, name: str, value: Any) -> None:
         cause = refusal({name: value})
         assert cause.type == "parsing_exception"
         assert cause.reason == f"[{name}] retriever malformed, no [START_OBJECT] after retriever name"
@@ -61,7 +61,7 @@ class TestTop:
         assert cause.root_causes() == [cause]
         assert chain(cause)[1] == ("named_object_not_found_exception", "[1:13] unknown field [rescrer]")
 
-    def test_the_first_mistake_in_the_text_counts(self) -> None:
+    def test_the_first_fault_in_the_text_counts(self) -> None:
         assert "unknown field [a]" in refusal({"standard": {"a": 1}, "knn": {"b": 1}}).reason
 
 
@@ -82,7 +82,7 @@ PARENTS: dict[str, Callable[[Any], dict[str, Any]]] = {
 
 
 def nested(levels: int, innermost: Any = STANDARD, parent: str = "rescorer") -> Any:
-    """A tree in which so many retrievers stand inside of one another."""
+    """Return a tree of retrievers that are nested to a depth."""
     for _ in range(levels - 1):
         innermost = PARENTS[parent](innermost)
     return innermost
@@ -98,7 +98,7 @@ def refused(retriever: Any) -> tuple[str, str]:
 
 
 class TestDepth:
-    """Beyond it nothing else counts, and no parent says it again (live tests compare with `rescorer`)."""
+    """Beyond the limit nothing else counts, and parents do not repeat it (live tests compare `rescorer`)."""
 
     @pytest.mark.parametrize("parent", PARENTS)
     def test_sixteen_levels_are_read_and_no_more(self, parent: str) -> None:
@@ -139,7 +139,7 @@ class TestDepth:
             parse_retriever(parse(text.replace(b'"HERE"', b"{,")))
         assert chain(raised.value) == [TOO_DEEP]
 
-    def test_however_deep_it_is(self) -> None:
+    def test_at_any_depth(self) -> None:
         tree = json.dumps(STANDARD).encode()
         for _ in range(2_000):
             tree = b'{"rescorer":{"retriever":%s}}' % tree
@@ -182,7 +182,7 @@ class TestChildren:
             "[knn] Expected START_OBJECT but was: START_ARRAY",
         ]
 
-    def test_two_names_are_the_parents_complaint(self) -> None:
+    def test_the_parent_reports_two_names(self) -> None:
         both = {**STANDARD, **KNN}
         assert texts(refusal(reranking(both)["retriever"])) == [
             "parser for [retriever] did not end on END_OBJECT"
@@ -198,7 +198,7 @@ class TestChildren:
         ]
 
     @pytest.mark.parametrize("wrap", [rescorer, pinned, rule])
-    def test_some_say_again_what_went_wrong_inside(self, wrap: Any) -> None:
+    def test_some_repeat_the_fault_inside(self, wrap: Any) -> None:
         name = next(iter(wrap()))
         cause = refusal(wrap({"standard": {"a": 1}}))
         assert [type_ for type_, _ in chain(cause)] == [
@@ -236,7 +236,7 @@ class TestChildren:
         (reranking(**BASE)["retriever"], 0.5, "n"),
     ],
 )
-def test_what_elasticsearch_forgets(tree: Any, min_score: float | None, name: str | None) -> None:
+def test_what_elasticsearch_ignores(tree: Any, min_score: float | None, name: str | None) -> None:
     retriever = read(tree)
     assert (retriever.filters, retriever.min_score, retriever.name) == (FILTERS, min_score, name)
 

@@ -1,4 +1,4 @@
-"""What `linear` accepts."""
+"""What `linear` accepts, and refuses when it is rewritten."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from tests.support.retrievers import (
     linear,
     read,
     refusal,
+    rewrite_refusal,
     texts,
 )
 from tests.support.searches import KNN, STANDARD
@@ -85,3 +86,8 @@ class TestLinear:
     def test_bad_components(self, component: Any, expected: list[str]) -> None:
         found = texts(refusal({"linear": {"retrievers": [component]}}))
         assert found == ["[linear] failed to parse field [retrievers]", *expected]
+
+
+def test_a_negative_min_score() -> None:
+    reason = "[min_score] must be greater than or equal to 0, was: [-1.5]"
+    assert rewrite_refusal(linear(STANDARD, min_score=-1.5)) == reason

@@ -1,4 +1,4 @@
-"""Pinned documents stand above all others, in their own order."""
+"""Pinned documents are above all others, in their order; what `pinned` accepts and refuses."""
 
 import struct
 from itertools import pairwise
@@ -16,8 +16,19 @@ from rerank_proxy.search.retrievers.pinned import (
     pin_scores,
 )
 from rerank_proxy.xcontent.java_numbers import print_float
-from tests.support.retrievers import BASE, FILTERS, chain, pinned, read, refusal, texts
-from tests.support.searches import STANDARD
+from tests.support.retrievers import (
+    BASE,
+    FILTERS,
+    chain,
+    check_rewrite,
+    pinned,
+    read,
+    refusal,
+    rewrite_refusal,
+    rrf,
+    texts,
+)
+from tests.support.searches import KNN, QUERY, STANDARD
 
 
 @pytest.mark.parametrize(
@@ -108,3 +119,56 @@ class TestPinned:
     )
     def test_bad_lists(self, options: dict[str, Any], expected: str) -> None:
         assert texts(refusal({"pinned": {"retriever": {"standard": {}}, **options}}))[-1] == expected
+
+
+class TestRewriting:
+    @pytest.mark.parametrize(
+        "child",
+        [
+            STANDARD,
+            rrf(KNN),
+            {"standard": {"filter": QUERY}},
+            {"standard": {"query": QUERY, "sort": ["_score", {"_shard_doc": "desc"}]}},
+            {"standard": {"query": QUERY, "sort": {"_score": {"order": "asc"}}}},
+        ],
+    )
+    def test_children_with_a_query(self, child: Any) -> None:
+        check_rewrite(pinned(child))
+
+    @pytest.mark.parametrize("child", [KNN, {"standard": {}}, {"standard": {"filter": []}}])
+    def test_children_without(self, child: Any) -> None:
+        assert rewrite_refusal(pinned(child)) == "pinned retriever requires retriever with associated query"
+
+    def test_filters_of_parents_make_a_query(self) -> None:
+        check_rewrite(pinned({"standard": {}}, filter=QUERY))
+        check_rewrite(rrf(pinned({"standard": {}}), filter=QUERY))
+
+    @pytest.mark.parametrize(
+        ("sort", "criterion"),
+        [
+            (["_score", "n"], '"n"'),
+            ([{"n": "asc"}], '{"n":"asc"}'),
+            ({"_score": {}, "m": {}}, '{"m":{}}'),
+        ],
+    )
+    def test_sorts(self, sort: Any, criterion: str) -> None:
+        found = rewrite_refusal(pinned({"standard": {"query": QUERY, "sort": sort}}))
+        assert found.replace(" ", "") == (
+            "[pinned] retriever only supports sorting by score, invalid sort criterion: " + criterion
+        ).replace(" ", "")
+
+    def test_how_many(self) -> None:
+        ids = [str(number) for number in range(101)]
+        check_rewrite(pinned(ids=ids[1:]))
+        assert rewrite_refusal(pinned(ids=ids)) == "[pinned] Max of 100 ids exceeded: 101 provided."
+        docs = [{"_id": id_} for id_ in ids]
+        tree = {"pinned": {"docs": docs, "retriever": STANDARD}}
+        assert rewrite_refusal(tree) == "[pinned] Max of 100 docs exceeded: 101 provided."
+
+    def test_duplicates(self) -> None:
+        assert rewrite_refusal(pinned(ids=["a", "x", "b", "x"])) == "[pinned] duplicate id found in list: x"
+        docs = [{"_id": "1"}, {"_id": "1", "_index": "a"}]
+        check_rewrite({"pinned": {"docs": docs, "retriever": STANDARD}})
+        assert rewrite_refusal({"pinned": {"docs": [*docs, docs[1]], "retriever": STANDARD}}) == (
+            '[pinned] duplicate doc found in list: {\n  "_index" : "a",\n  "_id" : "1"\n}'
+        )

@@ -1,4 +1,4 @@
-"""Query clauses put together: valid JSON whatever the names, scores as they are, clauses as written."""
+"""Query clauses are valid JSON with any names, scores are exact, and clauses stay as they were written."""
 
 import json
 from typing import Any
@@ -50,7 +50,7 @@ def test_all_other_names_stay(clause: str) -> None:
     assert json.loads(queries.unnamed(clause.encode())) == json.loads(clause)
 
 
-def test_what_has_no_name_stays_as_it_was_written() -> None:
+def test_a_query_without_a_name_stays_as_it_was_written() -> None:
     assert queries.unnamed(FILTER) == FILTER
 
 
@@ -93,9 +93,7 @@ def test_a_retrievers_name_takes_the_place_of_its_querys_unless_a_filter_parts_t
         (StandardRetriever(filters=(FILTER,)), b'{"bool":{"filter":[' + FILTER + b"]}}"),
     ],
 )
-def test_what_stands_for_a_standard_retriever_in_the_tail(
-    retriever: StandardRetriever, expected: bytes
-) -> None:
+def test_the_query_of_a_standard_retriever_in_the_tail(retriever: StandardRetriever, expected: bytes) -> None:
     assert retriever.matching_query() == expected
 
 
@@ -138,7 +136,7 @@ def test_rank_docs_have_their_scores_to_the_last_bit(docs: list[RankDoc], name: 
     ],
 )
 def test_a_rank_docs_score_is_positive_and_finite(score: float, boost: bytes) -> None:
-    """Else Elasticsearch refuses the boost, or the tail stands on a level with it."""
+    """Otherwise Elasticsearch refuses the boost, or the document scores like the tail."""
     assert b'"boost":' + boost + b"}" in queries.rank_docs([doc("1", score)])
 
 

@@ -1,4 +1,4 @@
-"""Laws of the tree itself."""
+"""The tree of retrievers: its order, the `min_score` in effect, and which trees can be rewritten."""
 
 from typing import Any
 
@@ -6,10 +6,23 @@ import pytest
 
 from rerank_proxy.search.ranks.scores import MIN_VALUE
 from rerank_proxy.search.retrievers.types import COMPOUND_TYPES, RETRIEVER_TYPES
-from tests.support.retrievers import diversify, linear, pinned, read, rescorer, rrf
+from tests.support.retrievers import (
+    check_rewrite,
+    diversify,
+    linear,
+    pinned,
+    read,
+    rescorer,
+    rewrite_refusal,
+    rrf,
+)
 from tests.support.searches import KNN, STANDARD, reranking
 
 SCORED = {"standard": {"min_score": 3}}
+
+
+def knn(**options: Any) -> dict[str, Any]:
+    return {"knn": {**KNN["knn"], **options}}
 
 
 def test_types() -> None:
@@ -45,3 +58,24 @@ def test_parents_come_first_and_in_order() -> None:
 )
 def test_the_min_score_in_effect(tree: Any, expected: float | None) -> None:
     assert read(tree).effective_min_score == expected
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        reranking()["retriever"],
+        rescorer({"standard": {"terminate_after": 0}}),
+        rrf(rescorer(), linear(diversify(KNN), min_score=0)),
+        rrf(KNN, knn(visit_percentage=100, k=10_000, num_candidates=10_000)),
+        {"rrf": {"query": "a", "fields": ["a^0", "b"]}},
+    ],
+)
+def test_trees_that_can_be_rewritten(tree: Any) -> None:
+    check_rewrite(tree)
+
+
+def test_the_first_child_comes_first_and_children_before_parents() -> None:
+    bad = {"standard": {"search_after": [1]}}
+    assert rewrite_refusal(rrf(rescorer(knn(k=0)), bad)).startswith("[k]")
+    assert rewrite_refusal(linear(bad, knn(k=0), min_score=-1)).startswith("[search_after]")
+    assert rewrite_refusal(rrf(linear(STANDARD, min_score=-1), bad)).startswith("[min_score]")

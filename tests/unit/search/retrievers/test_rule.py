@@ -1,11 +1,13 @@
-"""What `rule` accepts."""
+"""What `rule` accepts, and refuses when it is rewritten."""
 
 from rerank_proxy.search.retrievers.rule import RuleRetriever
 from tests.support.retrievers import (
     BASE,
     FILTERS,
+    check_rewrite,
     read,
     refusal,
+    rewrite_refusal,
     rule,
     texts,
 )
@@ -20,3 +22,9 @@ class TestRule:
 
     def test_missing_keys(self) -> None:
         assert texts(refusal({"rule": {}}))[0] == "Required [ruleset_ids, match_criteria, retriever]"
+
+
+def test_the_first_criterion_is_the_score() -> None:
+    check_rewrite(rule({"standard": {"sort": ["_score", "n"]}}))
+    found = rewrite_refusal(rule({"standard": {"sort": ["n", "_score"]}}))
+    assert found == '[rule] retriever only supports sort by score, got: ["n", "_score"]'

@@ -1,4 +1,4 @@
-"""The simplified form of fusing retrievers: which retrievers stand in its place."""
+"""The simplified form of fusing retrievers: which retrievers replace it."""
 
 import json
 from collections.abc import Sequence
@@ -89,7 +89,7 @@ class TestWithoutSemanticFields:
 
 class TestSemanticFields:
     async def test_words_and_meaning_are_a_pair(self) -> None:
-        """The latter in a retriever of the same type, less name, filters and `min_score`."""
+        """Meaning is in a retriever of the same type, without name, filters and `min_score`."""
         tree = rrf("title", "sem^3", rank_constant=7, rank_window_size=20, name="n", filters=(b"{}",))
         words, meaning = await components(tree, films=SEMANTIC)
         of_sem = StandardRetriever(query=b'{"match":{"sem":{"query":"crime"}}}')
@@ -109,7 +109,7 @@ class TestSemanticFields:
         assert [each.normalizer for each in meaning.retriever.components] == ["minmax"]
 
     async def matched(self, *fields: str) -> tuple[list[Any], dict[str, float]]:
-        """The lexical queries, and the semantic fields with their weights."""
+        """Return the lexical queries, and the semantic fields with their weights."""
         lexical, weights = [], {}
         for each in await components(rrf(*fields), films=SEMANTIC):
             if isinstance(each.retriever, StandardRetriever):
@@ -137,7 +137,7 @@ class TestSemanticFields:
     async def test_only_stars_are_patterns(self, pattern: str) -> None:
         assert await self.matched(pattern) == ([by_words([pattern])], {})
 
-    async def test_indices_that_differ_get_a_pair_each(self) -> None:
+    async def test_indices_with_different_fields_get_a_pair_each(self) -> None:
         mappings = {"a": PLAIN, "b": SEMANTIC, "c": PLAIN}
         first, second, third = await components(rrf("title", "sem"), **mappings)
         of_plain, of_semantic = b'{"terms":{"_index":["a","c"]}}', b'{"terms":{"_index":["b"]}}'
@@ -166,7 +166,7 @@ class TestTrees:
         assert isinstance(component.retriever, LinearRetriever)
         assert query(component.retriever.components[0]) == by_words(["title"])
 
-    async def test_other_trees_are_left_alone_and_nothing_is_asked(self) -> None:
+    async def test_other_trees_are_unchanged_and_no_mappings_are_read(self) -> None:
         async def look_up() -> Mappings:
             raise AssertionError("nothing to be asked")
 

@@ -40,7 +40,7 @@ class TestReranker:
         assert (retriever.rank_window_size, retriever.allow_rerank_failures) == (50, True)
         assert (retriever.filters, retriever.min_score, retriever.name) == (FILTERS, 0.5, "n")
 
-    def test_an_unpaired_surrogate_in_the_question_is_replaced(self) -> None:
+    def test_an_unpaired_surrogate_in_the_inference_text_is_replaced(self) -> None:
         retriever = read(reranking(inference_text="a\ud800b")["retriever"])
         assert isinstance(retriever, TextSimilarityReranker)
         assert retriever.inference_text == "a\ufffdb"

@@ -1,4 +1,4 @@
-"""The list of retrievers, and that one which lacks something cannot be in it."""
+"""The list of retrievers, in which one that lacks something cannot be."""
 
 import ast
 import inspect
@@ -20,7 +20,7 @@ BASES = (Retriever, LeafRetriever, CompoundRetriever, WrappingRetriever, FusingR
 
 @pytest.mark.parametrize("retriever", RETRIEVERS, ids=lambda each: each.TYPE)
 def test_each_has_a_module_of_its_own(retriever: type[Retriever]) -> None:
-    """By its name, with its grammar and all else in it."""
+    """It has the retriever's name, and holds its grammar and everything else."""
     module = inspect.getmodule(retriever)
     assert module is not None
     assert module.__name__ == f"{retrievers.__name__}.{retriever.TYPE}"
@@ -33,12 +33,12 @@ def test_none_lacks_a_method(retriever: type[Retriever]) -> None:
 
 
 @pytest.mark.parametrize("base", BASES, ids=lambda each: each.__name__)
-def test_what_is_shared_is_not_a_retriever(base: type[Retriever]) -> None:
+def test_shared_modules_are_not_retrievers(base: type[Retriever]) -> None:
     assert inspect.isabstract(base)
 
 
 def test_the_phases_know_no_retriever_by_name() -> None:
-    """Only the fast path of one search is about one of them: a reranker right above a leaf."""
+    """Only the fast path in one round trip is for one of them: a reranker directly above a leaf."""
     own = {each.__name__ for each in RETRIEVERS}
     for file in sorted(SEARCH.rglob("*.py")):
         if FOLDER in file.parents:

@@ -1,4 +1,4 @@
-"""The retrievers without children."""
+"""The grammar of `knn`, and which of its numbers are refused."""
 
 import json
 from typing import Any
@@ -6,51 +6,11 @@ from typing import Any
 import pytest
 
 from rerank_proxy.search.retrievers.knn import KnnRetriever
-from rerank_proxy.search.retrievers.standard import StandardRetriever
-from tests.support.retrievers import chain, read, refusal, texts
+from tests.support.retrievers import chain, read, refusal, rescorer, rewrite_refusal, rrf, texts
 from tests.support.searches import KNN
 
 
-def standard(**options: Any) -> StandardRetriever:
-    retriever = read({"standard": options})
-    assert isinstance(retriever, StandardRetriever)
-    return retriever
-
-
-def knn(**options: Any) -> KnnRetriever:
-    retriever = read({"knn": {**KNN["knn"], **options}})
-    assert isinstance(retriever, KnnRetriever)
-    return retriever
-
-
-def test_standard_without_anything() -> None:
-    assert standard() == StandardRetriever()
-
-
-def test_every_key_of_standard() -> None:
-    retriever = standard(
-        query={"match_all": {}},
-        search_after=[1, None, "a"],
-        terminate_after=3,
-        sort=[{"n": "asc"}, "_score"],
-        collapse={"field": "n"},
-        min_score=1,
-        filter={"term": {"a": 1}},
-        _name="child",
-    )
-    assert retriever == StandardRetriever(
-        query=b'{"match_all": {}}',
-        search_after=b'[1, null, "a"]',
-        terminate_after=3,
-        sort=b'[{"n": "asc"}, "_score"]',
-        collapse=b'{"field": "n"}',
-        min_score=1.0,
-        filters=(b'{"term": {"a": 1}}',),
-        name="child",
-    )
-
-
-def test_every_key_of_knn() -> None:
+def test_every_key() -> None:
     section = {
         "field": "v",
         "k": "4",
@@ -75,7 +35,7 @@ def test_candidates_by_default(k: int, candidates: int) -> None:
     assert "num_candidates" not in retriever.section
 
 
-def test_missing_keys_of_knn() -> None:
+def test_missing_keys() -> None:
     assert chain(refusal({"knn": {}})) == [("illegal_argument_exception", "Required [field, k]")]
 
 
@@ -96,7 +56,7 @@ def test_just_one_vector(vectors: dict[str, Any], reason: str) -> None:
     ]
 
 
-def test_a_constructor_complains_inside_the_field_that_completes_it() -> None:
+def test_an_error_of_the_constructor_is_inside_the_field_that_completes_it() -> None:
     complete = {
         **KNN["knn"],
         "visit_percentage": 1,
@@ -111,7 +71,20 @@ def test_a_constructor_complains_inside_the_field_that_completes_it() -> None:
     ]
 
 
-def test_a_string_is_not_a_sort() -> None:
-    assert texts(refusal({"standard": {"sort": "n"}})) == [
-        "[standard] sort doesn't support values of type: VALUE_STRING"
-    ]
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"k": 0, "num_candidates": 0}, "[k] must be greater than 0"),
+        ({"k": 7}, "[num_candidates] cannot be less than [k]"),
+        ({"num_candidates": 10_001}, "[num_candidates] cannot exceed [10000]"),
+        ({"visit_percentage": -1}, "[visit_percentage] must be between 0 and 100"),
+        ({"visit_percentage": 101}, "[visit_percentage] must be between 0 and 100"),
+    ],
+)
+def test_numbers(options: dict[str, Any], reason: str) -> None:
+    assert rewrite_refusal(rescorer({"knn": {**KNN["knn"], **options}})) == reason
+
+
+def test_too_many_candidates_by_default() -> None:
+    leg = {"knn": {"field": "v", "query_vector": [1], "k": 20_000}}
+    assert rewrite_refusal(rrf(leg)) == "[num_candidates] cannot be less than [k]"
