@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from multidict import CIMultiDict
 
-from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.settings import SearchSettings, UpstreamSettings
 from rerank_proxy.upstream import privileges
 from rerank_proxy.upstream.client import UpstreamClient
@@ -17,6 +16,7 @@ from rerank_proxy.upstream.privileges import (
     START_DEPLOYMENT,
     UPDATE_ENDPOINT,
     Action,
+    DeniedError,
     Privileges,
     denial,
 )
@@ -49,7 +49,7 @@ class Asking:
     async def may(self, action: Action, authorization: str) -> bool:
         try:
             await self.require(action, authorization)
-        except InferenceFailedError:
+        except DeniedError:
             return False
         return True
 
@@ -90,7 +90,7 @@ async def test_who_may_do_what(asking: Asking, user: str, allowed: tuple[Action,
 
 async def test_run_as_is_heeded(asking: Asking) -> None:
     impersonator = basic("impersonator", PASSWORD)
-    with pytest.raises(InferenceFailedError):
+    with pytest.raises(DeniedError):
         await asking.require(PUT_ENDPOINT, impersonator)
     await asking.require(PUT_ENDPOINT, impersonator, **{"es-security-runas-user": "manage_inference"})
     with pytest.raises(UpstreamRefusedError) as raised:

@@ -87,7 +87,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         engine = Engine(settings.models, settings.engine, registry, journal=journal, on_hang=ending.hung)
         await engine.start()
         cleanup.push_async_callback(engine.close)
-        upstream = UpstreamClient(settings.upstream, settings.search, UpstreamMetrics(registry))
+        upstream = UpstreamClient(settings.upstream, settings.search, UpstreamMetrics(registry).sent_again)
         cleanup.push_async_callback(upstream.close)
         questions = BackgroundTasks()
         cleanup.push_async_callback(questions.cancel)

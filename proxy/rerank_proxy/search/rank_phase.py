@@ -18,7 +18,7 @@ from rerank_proxy.search.language.retrievers import StandardRetriever, TextSimil
 from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
 from rerank_proxy.search.run import Run
 from rerank_proxy.search.upstream_endpoint import find_upstream
-from rerank_proxy.upstream.privileges import GET_ENDPOINT, Privileges
+from rerank_proxy.upstream.privileges import GET_ENDPOINT, DeniedError, Privileges
 
 
 class Scorer:
@@ -60,7 +60,7 @@ class Scorer:
                 endpoint = await self._endpoint(run, retriever)
                 run.windows[retriever.inference_id] = endpoint.window_words
                 ranked, outcome = await self._score(endpoint, retriever, window, deadline)
-        except InferenceFailedError as failure:
+        except (InferenceFailedError, DeniedError) as failure:
             allowed = retriever.allow_rerank_failures
             if not (self._allow_failures if allowed is None else allowed):
                 raise RankPhaseError(failure.status, failure.cause) from failure

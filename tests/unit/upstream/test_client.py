@@ -27,8 +27,8 @@ NO_HEADERS: CIMultiDict[str] = CIMultiDict()
 async def client(serve: Serve, registry: CollectorRegistry | None = None) -> AsyncIterator[UpstreamClient]:
     async with raw_server(serve) as server:
         settings = Settings.model_validate({"upstream": server.url})
-        metrics = None if registry is None else UpstreamMetrics(registry)
-        upstream = UpstreamClient(settings.upstream, settings.search, metrics)
+        metrics = UpstreamMetrics(registry or CollectorRegistry())
+        upstream = UpstreamClient(settings.upstream, settings.search, metrics.sent_again)
         try:
             yield upstream
         finally:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.upstream.privileges import (
     DELETE_ENDPOINT,
     PUT_ENDPOINT,
     RUN_INFERENCE,
     START_DEPLOYMENT,
+    DeniedError,
     Privileges,
     denial,
 )
@@ -53,8 +53,8 @@ class Clock:
         return self.now_s
 
 
-async def refusal(privileges: Privileges, upstream: Security) -> InferenceFailedError:
-    with pytest.raises(InferenceFailedError) as raised:
+async def refusal(privileges: Privileges, upstream: Security) -> DeniedError:
+    with pytest.raises(DeniedError) as raised:
         await privileges.require(upstream, PUT_ENDPOINT)
     return raised.value
 

@@ -35,8 +35,7 @@ from rerank_proxy.inference.requests import (
 from rerank_proxy.inference.service import Service
 from rerank_proxy.inference.service_settings import unknown_settings
 from rerank_proxy.inference.store import already_exists
-from rerank_proxy.upstream.inference import UpstreamInference
-from rerank_proxy.upstream.pipelines import references, referring_pipelines
+from rerank_proxy.upstream.inference import UpstreamInference, references, referring_pipelines
 from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.splicing import Printer

@@ -1,4 +1,4 @@
-"""Which searches are evaluated here: `_search`, and the APIs that may hold such a search and are not served."""
+"""Which searches are evaluated here: `_search`, and other APIs that may hold one, which are not served."""
 
 from collections.abc import Callable, Collection
 
