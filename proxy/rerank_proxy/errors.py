@@ -118,6 +118,11 @@ def error(
     return ElasticsearchError(status, Cause(type_, reason, metadata, caused_by))
 
 
+def internal_error() -> ElasticsearchError:
+    """Return what a client is told of a defect of the proxy's, whose details are logged."""
+    return error(500, "illegal_state_exception", "rerank-proxy failed; its log has the details")
+
+
 def validation_error(messages: Iterable[str]) -> ElasticsearchError:
     """``ActionRequestValidationException``: all messages in one reason, numbered from 1."""
     numbered = "".join(f"{number}: {message};" for number, message in enumerate(messages, 1))

@@ -12,10 +12,10 @@ from rerank_proxy.app.async_searches import AsyncSearches
 from rerank_proxy.app.formats.bodies import to_json
 from rerank_proxy.app.metrics import SearchMetrics
 from rerank_proxy.app.response_format import FORMAT_PARAMS, ResponseFormat
-from rerank_proxy.app.responses import Responder, internal_error, passed_on
+from rerank_proxy.app.responses import Responder, passed_on
 from rerank_proxy.app.suggestions import Suggestions
 from rerank_proxy.concurrency.offload import INLINE_BYTES, answer_size, offload
-from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.errors import ElasticsearchError, internal_error
 from rerank_proxy.http import codings
 from rerank_proxy.http.inflation import decoded_limit
 from rerank_proxy.http.media_types import Format, format_of

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from rerank_proxy.app import control
 from rerank_proxy.app.apis.inference import InferenceApi
 from rerank_proxy.app.apis.routes import Route, inference_routes, trained_model_routes
 from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
+from rerank_proxy.app.control import serve_control
 from rerank_proxy.app.ending import Ending, end_when_silent, end_within
 from rerank_proxy.app.listener import Listener
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics, UpstreamMetrics
@@ -25,7 +24,6 @@ from rerank_proxy.app.server import App
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Engine
 from rerank_proxy.files.state import state_directory
-from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
 from rerank_proxy.inference.preconfigured import fixed_endpoints
@@ -126,7 +124,8 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
             ),
         )
         cleanup.push_async_callback(app.close)
-        await _serve_control(cleanup, control.application(engine, registry), control_socket)
+        control = await serve_control(engine, registry, control_socket)
+        cleanup.push_async_callback(control.stop)
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
         cleanup.push_async_callback(listener.close)
         await listener.start(socket)
@@ -183,11 +182,3 @@ def _other_routes(
 
     api = TrainedModelsApi(uploaded, UpstreamModels(questions), in_use)
     return (*routes, *trained_model_routes(api, privileges, metrics))
-
-
-async def _serve_control(cleanup: AsyncExitStack, app: web.Application, path: str) -> None:
-    """For the supervisor alone."""
-    server = QuietServer(app, shutdown_timeout=1.0, handler_cancellation=True, keepalive_timeout=3600)
-    await server.start()
-    cleanup.push_async_callback(server.stop)
-    await server.listen(Path(path))

@@ -16,7 +16,7 @@ from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.async_searches import AsyncSearch, AsyncSearches
 from rerank_proxy.app.metrics import SearchMetrics
 from rerank_proxy.concurrency.offload import offload
-from rerank_proxy.errors import ElasticsearchError, error, validation_error
+from rerank_proxy.errors import ElasticsearchError, internal_error, validation_error
 from rerank_proxy.observe.outcome import HEADER
 from rerank_proxy.search.answer.async_response import (
     AsyncResult,
@@ -108,10 +108,9 @@ class SubmitAsyncSearch:
             except ElasticsearchError as failure:
                 result = failed(failure)
             except Exception:
-                # A defect of ours ends one search, and its client is told.
-                logger.exception("an asynchronous search failed in the proxy itself")
-                reason = "rerank-proxy failed; its log has the details"
-                result = failed(error(500, "illegal_state_exception", reason))
+                # A defect ends one search, and its client is told.
+                logger.exception("an asynchronous search failed with an internal error")
+                result = failed(internal_error())
             else:
                 self._metrics.answered(answer, time.perf_counter() - began)
                 warnings = [(name, value) for name, value in answer.headers if name.lower() == "warning"]
