@@ -1,4 +1,4 @@
-"""What the application's process runs: everything is made here from the settings, and goes in order."""
+"""The application's process as a whole: it makes everything from the settings, serves, and ends in order."""
 
 import asyncio
 import gc
@@ -50,7 +50,7 @@ from rerank_proxy.upstream.trained_models import UpstreamModels
 
 _JOURNAL: Final = "engine.json"
 _CLEANUP_S: Final = 10.0
-"""For what is closed after the last answer."""
+"""Seconds for all that is closed after the last answer."""
 
 
 def run(orders: bytes) -> None:
@@ -80,50 +80,14 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         loop.add_signal_handler(number, ending.asked.set)
     end_when_silent(settings.engine.max_batch_s)
     async with AsyncExitStack() as cleanup:
-        # Beside the sockets: it is of use to the next process of the same supervisor, and to no other.
+        # The journal lies beside the sockets: only the next process of the same supervisor reads it.
         journal = Path(control_socket).with_name(_JOURNAL)
         engine = Engine(settings.models, settings.engine, registry, journal=journal, on_hang=ending.hung)
         await engine.start()
         cleanup.push_async_callback(engine.close)
-        upstream = UpstreamClient(settings.upstream, settings.search, UpstreamMetrics(registry).sent_again)
-        cleanup.push_async_callback(upstream.close)
-        questions = BackgroundTasks()
-        cleanup.push_async_callback(questions.cancel)
-        remote = RemoteClient(settings.remote, registry)
-        cleanup.push_async_callback(remote.close)
         uploaded = await _uploaded_models(cleanup, settings, engine)
-        models = LocalModels(settings.models, uploaded)
-        search = settings.search
-        context = ServiceContext(engine, models, search.timeout_s, remote, search.chunked_characters)
-        services = load_services(context)
-        fixed = fixed_endpoints(services, settings.endpoints, models)
-        endpoints = Endpoints(services, fixed, open_store(settings))
-        cleanup.push_async_callback(endpoints.close)
-        await endpoints.start()
-        privileges = Privileges()
-        scorer = Scorer(
-            endpoints,
-            settings.search.timeout_s,
-            allow_failures=settings.search.allow_rerank_failures,
-            chunked_characters=settings.search.chunked_characters,
-            privileges=privileges if settings.search.check_privileges else None,
-        )
-        executor = Executor(scorer, search.deadline_s, heed_timeout=search.bound_scores_by_request_timeout)
-        cleanup.push_async_callback(executor.drain)
-        support = _retriever_support(settings, questions, upstream)
-        app = App(
-            executor,
-            upstream,
-            SearchMetrics(registry),
-            settings.edge,
-            SearchReader(lambda: support.unknown) if support else SearchReader(),
-            async_search=settings.async_search,
-            support=support,
-            other_routes=_other_routes(
-                settings, endpoints, uploaded, privileges, questions, InferenceMetrics(registry)
-            ),
-        )
-        cleanup.push_async_callback(app.close)
+        endpoints = await _endpoints(cleanup, settings, engine, uploaded, registry)
+        app = _app(cleanup, settings, endpoints, uploaded, registry)
         control = await serve_control(engine, registry, control_socket)
         cleanup.push_async_callback(control.stop)
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
@@ -135,20 +99,14 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
     return ending.status
 
 
-def _retriever_support(
-    settings: Settings, questions: BackgroundTasks, upstream: UpstreamClient
-) -> RetrieverSupport | None:
-    if not settings.search.evaluate_unknown_retrievers:
-        return None
-    support = RetrieverSupport(questions)
-    support.ask(upstream.for_caller(for_upstream(())))
-    return support
-
-
 async def _uploaded_models(
     cleanup: AsyncExitStack, settings: Settings, engine: Engine
 ) -> TrainedModels | None:
-    """Those of earlier processes are served also where no more may be uploaded."""
+    """Serve the models that clients have uploaded; those of earlier processes even where no more may be.
+
+    Returns:
+        None if there is no directory for them.
+    """
     try:
         directory = state_directory(settings) / "trained_models"
     except InvalidSettingsError:
@@ -161,7 +119,94 @@ async def _uploaded_models(
     return models
 
 
-def _other_routes(
+async def _endpoints(
+    cleanup: AsyncExitStack,
+    settings: Settings,
+    engine: Engine,
+    uploaded: TrainedModels | None,
+    registry: CollectorRegistry,
+) -> Endpoints:
+    remote = RemoteClient(settings.remote, registry)
+    cleanup.push_async_callback(remote.close)
+    models, search = LocalModels(settings.models, uploaded), settings.search
+    services = load_services(
+        ServiceContext(engine, models, search.timeout_s, remote, search.chunked_characters)
+    )
+    fixed = fixed_endpoints(services, settings.endpoints, models)
+    endpoints = Endpoints(services, fixed, open_store(settings))
+    cleanup.push_async_callback(endpoints.close)
+    await endpoints.start()
+    return endpoints
+
+
+def _app(
+    cleanup: AsyncExitStack,
+    settings: Settings,
+    endpoints: Endpoints,
+    uploaded: TrainedModels | None,
+    registry: CollectorRegistry,
+) -> App:
+    upstream = UpstreamClient(settings.upstream, settings.search, UpstreamMetrics(registry).sent_again)
+    cleanup.push_async_callback(upstream.close)
+    questions, privileges = BackgroundTasks(), Privileges()
+    cleanup.push_async_callback(questions.cancel)
+    executor = _executor(settings, endpoints, privileges)
+    cleanup.push_async_callback(executor.drain)
+    support = _retriever_support(settings, questions, upstream)
+    management = InferenceMetrics(registry)
+    app = App(
+        executor,
+        upstream,
+        SearchMetrics(registry),
+        settings.edge,
+        SearchReader(lambda: support.unknown) if support else SearchReader(),
+        async_search=settings.async_search,
+        support=support,
+        other_routes=[
+            *_inference_routes(settings, endpoints, privileges, questions, management),
+            *_model_routes(settings, endpoints, uploaded, privileges, questions, management),
+        ],
+    )
+    cleanup.push_async_callback(app.close)
+    return app
+
+
+def _executor(settings: Settings, endpoints: Endpoints, privileges: Privileges) -> Executor:
+    search = settings.search
+    scorer = Scorer(
+        endpoints,
+        search.timeout_s,
+        allow_failures=search.allow_rerank_failures,
+        chunked_characters=search.chunked_characters,
+        privileges=privileges if search.check_privileges else None,
+    )
+    return Executor(scorer, search.deadline_s, heed_timeout=search.bound_scores_by_request_timeout)
+
+
+def _retriever_support(
+    settings: Settings, questions: BackgroundTasks, upstream: UpstreamClient
+) -> RetrieverSupport | None:
+    """Return what will be known of upstream's retrievers; None if that makes no difference."""
+    if not settings.search.evaluate_unknown_retrievers:
+        return None
+    support = RetrieverSupport(questions)
+    support.ask(upstream.for_caller(for_upstream(())))
+    return support
+
+
+def _inference_routes(
+    settings: Settings,
+    endpoints: Endpoints,
+    privileges: Privileges,
+    questions: BackgroundTasks,
+    metrics: InferenceMetrics,
+) -> Sequence[Route]:
+    check_new = not settings.inference.skip_validate_and_start
+    api = InferenceApi(endpoints, UpstreamInference(questions), check_new=check_new)
+    return inference_routes(api, privileges, metrics)
+
+
+def _model_routes(
     settings: Settings,
     endpoints: Endpoints,
     uploaded: TrainedModels | None,
@@ -169,16 +214,13 @@ def _other_routes(
     questions: BackgroundTasks,
     metrics: InferenceMetrics,
 ) -> Sequence[Route]:
-    """The APIs beside those of searches."""
-    check_new = not settings.inference.skip_validate_and_start
-    inference = InferenceApi(endpoints, UpstreamInference(questions), check_new=check_new)
-    routes = inference_routes(inference, privileges, metrics)
+    """Return the routes of trained models; none where clients may not upload any."""
     if uploaded is None or not settings.trained_models.upload:
-        return routes
+        return ()
 
     def in_use(model_id: str) -> bool:
         configs = (config for config in endpoints.all() if config.service == ElasticsearchService.name)
         return any(config.service_settings.get(MODEL_ID) == model_id for config in configs)
 
     api = TrainedModelsApi(uploaded, UpstreamModels(questions), in_use)
-    return (*routes, *trained_model_routes(api, privileges, metrics))
+    return trained_model_routes(api, privileges, metrics)

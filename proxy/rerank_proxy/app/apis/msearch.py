@@ -20,7 +20,7 @@ from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params
 
 
-class MultiSearch:
+class MultiSearchApi:
     """Items without a reranker go upstream as they are, in one request with the searches of the others."""
 
     def __init__(self, executor: Executor, reader: SearchReader) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from rerank_proxy.app.apis.async_search import AsyncSearchStatus, KeptAsyncSearch, SubmitAsyncSearch
 from rerank_proxy.app.apis.context import Api
 from rerank_proxy.app.apis.inference import InferenceApi, Target
-from rerank_proxy.app.apis.msearch import MultiSearch
-from rerank_proxy.app.apis.operations import Operation, Operations
-from rerank_proxy.app.apis.search import Search, SearchReader
-from rerank_proxy.app.apis.templates import MultiSearchTemplate, SearchTemplate
+from rerank_proxy.app.apis.msearch import MultiSearchApi
+from rerank_proxy.app.apis.rest import Operation, Operations
+from rerank_proxy.app.apis.search import SearchApi, SearchReader
+from rerank_proxy.app.apis.templates import MultiSearchTemplateApi, SearchTemplateApi
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
 from rerank_proxy.app.async_searches import AsyncSearches
 from rerank_proxy.app.metrics import InferenceMetrics, NotCounted, RequestCounter, SearchMetrics
@@ -118,10 +118,10 @@ def search_routes(
         return Route(re.compile(f"/_async_search/{what}(?P<id>{PATTERN})/?"), api, NotCounted())
 
     return (
-        of_index("_search", Search(executor, reader)),
-        of_index("_msearch", MultiSearch(executor, reader)),
-        of_index("_search/template", SearchTemplate(executor, reader)),
-        of_index("_msearch/template", MultiSearchTemplate(executor, reader)),
+        of_index("_search", SearchApi(executor, reader)),
+        of_index("_msearch", MultiSearchApi(executor, reader)),
+        of_index("_search/template", SearchTemplateApi(executor, reader)),
+        of_index("_msearch/template", MultiSearchTemplateApi(executor, reader)),
         of_index("_async_search", SubmitAsyncSearch(searches, executor, metrics, reader)),
         kept("", KeptAsyncSearch(searches)),
         kept("status/", AsyncSearchStatus(searches)),

@@ -33,7 +33,7 @@ class SearchReader:
         return parse_search(index, params, body, evaluate=self._evaluated())
 
 
-class Search:
+class SearchApi:
     """`_search`."""
 
     def __init__(self, executor: Executor, reader: SearchReader) -> None:

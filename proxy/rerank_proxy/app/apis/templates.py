@@ -32,7 +32,7 @@ _OF_THE_TEMPLATE: Final = frozenset(
 """Errors about the template request itself, not about its rendering."""
 
 
-class SearchTemplate:
+class SearchTemplateApi:
     """A search whose body is rendered."""
 
     def __init__(self, executor: Executor, reader: SearchReader) -> None:
@@ -57,7 +57,7 @@ class SearchTemplate:
         return self._reader.read(context.index, templates.search_params(context.params, body), body)
 
 
-class MultiSearchTemplate:
+class MultiSearchTemplateApi:
     """An `_msearch` whose bodies are rendered.
 
     Unlike there, a rendered body that cannot be read is its own item's failure
