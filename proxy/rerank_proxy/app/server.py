@@ -68,7 +68,7 @@ class App:
         self._suggestions = Suggestions()
 
     async def close(self) -> None:
-        """End the searches that go on apart from their requests."""
+        """End the asynchronous searches."""
         await self._async_searches.close()
 
     async def handle(self, request: Request) -> Response:
@@ -132,7 +132,7 @@ class App:
         )
 
     async def _find_out_about_retrievers(self, context: RequestContext) -> None:
-        """Have an answer of upstream's on which it depends whether the search is evaluated here."""
+        """Find out whether upstream knows the retrievers that the body may hold."""
         if self._support is None:
             return
         names = await offload(answer_size(context.body), types_to_ask_for, context.body, EVALUATED)
@@ -148,7 +148,7 @@ class App:
     async def _read(
         self, request: Request, params: Params, negotiated: Negotiated, *, in_lines: bool
     ) -> "_Read":
-        """Read the body, wherever it is."""
+        """Read the body, which may be in the query string."""
         data = request.body
         if not data:
             return _read_source(params, in_lines=in_lines)

@@ -34,7 +34,7 @@ _FIRST_ANSWER_S: Final = 5.0
 
 
 class Ability:
-    """One thing that upstream has or does not have.
+    """One thing that upstream has or does not have, as far as it is known.
 
     Args:
         ask: Asks upstream for it; returns None where its answer tells nothing.
@@ -131,7 +131,7 @@ class RetrieverSupport:
 
     @property
     def unknown(self) -> frozenset[str]:
-        """The retrievers that upstream said it does not know."""
+        """Return the retrievers that upstream has said it does not know."""
         return frozenset(name for name, ability in self._knows.items() if ability.known is False)
 
     def ask(self, upstream: Upstream) -> None:
@@ -144,7 +144,7 @@ class RetrieverSupport:
             ability.ask(upstream)
 
     async def find_out(self, names: Iterable[str], upstream: Upstream) -> None:
-        """Have an answer for each of these retrievers, as `Ability.find_out` does."""
+        """Find out about each of these retrievers; see `Ability.find_out`."""
         await side_by_side(self._knows[name].find_out(upstream) for name in names)
 
 

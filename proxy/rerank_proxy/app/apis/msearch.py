@@ -21,7 +21,7 @@ from rerank_proxy.xcontent.params import Params
 
 
 class MultiSearchApi:
-    """Items without a reranker go upstream as they are, in one request with the searches of the others."""
+    """`_msearch`: items without a reranker go upstream as they are, with the searches of the others."""
 
     def __init__(self, executor: Executor, reader: SearchReader) -> None:
         self._executor = executor
@@ -62,7 +62,7 @@ class MultiSearchApi:
 
 
 class _Read(NamedTuple):
-    """A request that is answered here.
+    """A request that is answered here, read.
 
     Attributes:
         dangling: What is wrong with a header after the last item.

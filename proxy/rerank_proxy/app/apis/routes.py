@@ -1,4 +1,4 @@
-"""Which API a path belongs to."""
+"""Routes: which API a path belongs to."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -29,12 +29,14 @@ _ID = r"(?P<id>[^/]*)"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An API and its paths, compared as ``PathTrie`` does: raw; a slash at the end does not matter, and what
-    stands for a name may be empty where something follows it.
+    """An API and its paths.
+
+    Paths are compared as ``PathTrie`` does: raw; a slash at the end does not matter, and what stands for a
+    name may be empty where something follows it.
 
     Attributes:
         counter: Is told what became of each request.
-        in_lines: Its bodies are JSON texts, one in a line.
+        in_lines: The API's bodies are JSON texts, one in a line.
     """
 
     path: re.Pattern[str]
@@ -44,7 +46,7 @@ class Route:
 
 
 def inference_routes(api: InferenceApi, guard: Privileges, metrics: InferenceMetrics) -> Sequence[Route]:
-    """The paths of `_inference`. Where one segment stands it is an id, of two the first is the task type."""
+    """Return the routes of `_inference`. One segment is an id; of two the first is the task type."""
     read = {"GET": (api.read, privileges.GET_ENDPOINT)}
     services = {"GET": (api.services, privileges.GET_SERVICES)}
     change = (api.update, privileges.UPDATE_ENDPOINT)
@@ -76,7 +78,7 @@ def inference_routes(api: InferenceApi, guard: Privileges, metrics: InferenceMet
 def trained_model_routes(
     api: TrainedModelsApi, guard: Privileges, metrics: InferenceMetrics
 ) -> Sequence[Route]:
-    """The paths of `_ml/trained_models`."""
+    """Return the routes of `_ml/trained_models`."""
     read = (api.read, privileges.GET_MODEL)
     stats = {"GET": (api.stats, privileges.GET_MODEL_STATS)}
     one = {
@@ -107,14 +109,14 @@ def trained_model_routes(
 def search_routes(
     executor: Executor, metrics: SearchMetrics, reader: SearchReader, searches: AsyncSearches
 ) -> Sequence[Route]:
-    """The APIs that may hold a retriever, and those that follow up on it."""
+    """Return the routes of the APIs that may hold a retriever, and of those that follow up on it."""
 
     def of_index(name: str, api: Api) -> Route:
-        """With or without an index before it."""
+        """Return a route with or without an index before the name."""
         return Route(re.compile(f"{_INDEX}{name}/?"), api, metrics, in_lines=name.startswith("_msearch"))
 
     def kept(what: str, api: Api) -> Route:
-        """Of an asynchronous search that is kept here."""
+        """Return a route to an asynchronous search that is kept here."""
         return Route(re.compile(f"/_async_search/{what}(?P<id>{PATTERN})/?"), api, NotCounted())
 
     return (

@@ -33,7 +33,7 @@ _OF_THE_TEMPLATE: Final = frozenset(
 
 
 class SearchTemplateApi:
-    """A search whose body is rendered."""
+    """`_search/template`: a search whose body is rendered."""
 
     def __init__(self, executor: Executor, reader: SearchReader) -> None:
         self._executor = executor
@@ -58,7 +58,7 @@ class SearchTemplateApi:
 
 
 class MultiSearchTemplateApi:
-    """An `_msearch` whose bodies are rendered.
+    """`_msearch/template`: an `_msearch` whose bodies are rendered.
 
     Unlike there, a rendered body that cannot be read is its own item's failure
     (``TransportMultiSearchTemplateAction``).
@@ -102,9 +102,7 @@ class MultiSearchTemplateApi:
 
 
 def _split(context: RequestContext) -> MultiRequest | None:
-    """Take a request apart; return it with headers that need no URL around them, or None if no template may
-    rerank.
-    """
+    """Return the request with headers that need no URL around them; None if no template may rerank."""
     if lines.has_too_many(context.body):
         if templates.may_rerank(context.body):
             raise lines.too_many()
