@@ -68,7 +68,8 @@ class Coalescer:
         self._apart = apart
         self._joined: set[CoalescedUpstream] = set()
         self._waiting: list[_Waiting] = []
-        self._requests = BackgroundTasks()  # one at a time
+        self._requests = BackgroundTasks()
+        self._is_sending = False
         self._is_check_due = False
         self._points_in_time: dict[str, _PointInTime] = {}
         self._openings = BackgroundTasks()
@@ -106,11 +107,12 @@ class Coalescer:
         """Begin a request if there is no search left to wait for."""
         self._is_check_due = False
         self._waiting = [waiting for waiting in self._waiting if not waiting.answer.done()]
-        if self._requests or not self._waiting:
+        if self._is_sending or not self._waiting:
             return
         if self._joined.issubset({waiting.sender for waiting in self._waiting}):
             searches, self._waiting = self._waiting, []
-            self._requests.start(self._run(searches)).add_done_callback(lambda _: self._check_soon())
+            self._is_sending = True
+            self._requests.start(self._run(searches))
 
     async def _run(self, searches: Sequence[_Waiting]) -> None:
         try:
@@ -119,6 +121,9 @@ class Coalescer:
             _fail(searches, CoalescedRequestError(failure))
         except Exception as defect:  # its searches wait, and must hear of it
             _fail(searches, defect)
+        finally:
+            self._is_sending = False
+            self._check_soon()
 
     async def _send(self, searches: Sequence[_Waiting]) -> None:
         body = b"".join(waiting.item.lines() for waiting in searches)
