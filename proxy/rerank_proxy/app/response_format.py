@@ -25,7 +25,7 @@ FORMAT_PARAMS: Final = frozenset({"filter_path", "format"})
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """What the URL and the headers of one request say of its answer."""
+    """The format that the URL and the headers of one request ask for."""
 
     format: Format
     content_type: str

@@ -22,7 +22,7 @@ _UNRECOGNIZED: Final = re.compile(rb"request \[/_m?search\](?= contains (?:unrec
 _UNAUTHENTICATED: Final = re.compile(
     rb'(?<= for REST request \[)(?:(?! for REST request \[|\]")[^"\\]|\\.)*+(?=\]")'
 )
-"""What is asked for, at the end of a reason: the name of the caller before it may hold anything."""
+"""The request at the end of a reason: the name of the caller before it may hold any text."""
 
 
 def passed_on(counter: RequestCounter) -> Response:

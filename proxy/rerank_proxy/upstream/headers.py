@@ -19,7 +19,7 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )  # fmt: skip
 _OF_THE_MESSAGE: Final = frozenset({"accept-encoding", "content-encoding", "content-length", "expect"})
-"""These speak of the client's own body or answer, not of the inner ones."""
+"""Headers about the client's body or answer, not the inner ones."""
 
 
 def for_upstream(

@@ -16,11 +16,11 @@ _MISREAD: Final = (
     ElasticsearchError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError,
     ValueError,
 )  # fmt: skip
-"""What reading an answer raises that is not as it should be."""
+"""Raised by reading an answer that is not as it should be."""
 
 
 _MAX_ERROR: Final = 512 * 1024
-"""Bytes of an error: it is read at several places, and Elasticsearch's own are far shorter."""
+"""Bytes of an error, which is read at several places. Elasticsearch's are far shorter."""
 
 
 class _Exception(msgspec.Struct):

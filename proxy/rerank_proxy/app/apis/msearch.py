@@ -110,11 +110,11 @@ async def _with_parse_fault(
     """
     if not may_be_parse_fault(refusal):
         return read_items
-    upstream, style = context.upstream(), context.params.only(STYLE_PARAMS)
+    upstream, layout = context.upstream(), context.params.only(STYLE_PARAMS)
     for at, item in enumerate(read_items):
         if not isinstance(item, SearchRequest):
             continue
-        fault = await find_parse_fault(item.body, upstream, style)
+        fault = await find_parse_fault(item.body, upstream, layout)
         if isinstance(fault, UpstreamRefusedError):
             raise fault
         if fault is not None:

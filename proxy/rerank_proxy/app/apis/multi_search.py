@@ -58,7 +58,7 @@ class MultiSearchRun:
     """Runs the items of one request.
 
     Args:
-        limit: How many searches go on here at once; None: all of them.
+        limit: Searches that may go on here at the same time; None for all of them.
     """
 
     def __init__(self, executor: Executor, coalescer: Coalescer, params: Params, limit: int | None) -> None:
