@@ -13,8 +13,7 @@ from rerank_proxy.search.language.retrievers import COMPOUND_TYPES, TEXT_SIMILAR
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import Node, parse, walk
 
-_ESCAPE: Final = b"\\u"
-SIGNS: Final = (b"retriever", _ESCAPE)
+SIGNS: Final = (b"retriever", b"\\u")
 """One of these is in each body with a retriever: the word, or the escapes that may hide it."""
 
 
@@ -24,10 +23,13 @@ def may_hold_retriever(body: bytes) -> bool:
 
 
 def types_to_ask_for(body: bytes, types: Iterable[str]) -> list[str]:
-    """Return those of these types of retrievers that a body may hold."""
-    if not may_hold_retriever(body):
+    """Return those of these types of retrievers that a body may hold, in their plain spelling.
+
+    For the question whether upstream knows them. It is too costly to ask for each text with escapes.
+    """
+    if b'"retriever' not in body:
         return []
-    return [name for name in types if b'"%b"' % name.encode() in body or _ESCAPE in body]
+    return [name for name in types if b'"%b"' % name.encode() in body]
 
 
 def handles(body: bytes | Node, evaluated: Collection[str] = frozenset()) -> bool:
