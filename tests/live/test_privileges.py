@@ -7,7 +7,7 @@ from multidict import CIMultiDict
 
 from rerank_proxy.settings import SearchSettings, UpstreamSettings
 from rerank_proxy.upstream import privileges
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.privileges import (
     DELETE_ENDPOINT,
     GET_ENDPOINT,
@@ -36,7 +36,7 @@ class Asking:
     """`Privileges` as the application uses it."""
 
     def __init__(self, url: str) -> None:
-        self._client = UpstreamClient(UpstreamSettings(url=url), SearchSettings())
+        self._client = ElasticsearchClient(UpstreamSettings(url=url), SearchSettings())
         self._privileges = Privileges()
 
     async def require(self, action: Action, authorization: str | None, **headers: str) -> None:

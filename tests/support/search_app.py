@@ -25,7 +25,7 @@ from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import Scorer
 from rerank_proxy.settings import SearchSettings, Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.protocol import Reply
@@ -62,7 +62,7 @@ class NumberAtTheEnd(LoadedModels):
         return Reranked(scores, 0, 0)
 
 
-class RecordingUpstream(UpstreamClient):
+class RecordingUpstream(ElasticsearchClient):
     """The real client, with a list of what it sent."""
 
     def __init__(self, *arguments: Any) -> None:

@@ -25,7 +25,7 @@ from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import types_to_ask_for
 from rerank_proxy.settings import AsyncSearchSettings, EdgeSettings
 from rerank_proxy.upstream.abilities import EVALUATED, RetrieverSupport
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.headers import for_upstream
 from rerank_proxy.upstream.protocol import Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params, parse_params
@@ -50,7 +50,7 @@ class App:
     def __init__(
         self,
         executor: Executor,
-        upstream: UpstreamClient,
+        client: ElasticsearchClient,
         metrics: SearchMetrics,
         edge: EdgeSettings,
         reader: SearchReader,
@@ -59,7 +59,7 @@ class App:
         support: RetrieverSupport | None = None,
         other_routes: Sequence[Route] = (),
     ) -> None:
-        self._upstream = upstream
+        self._client = client
         self._edge = edge
         self._async_searches = AsyncSearches(async_search)
         self._routes = (*search_routes(executor, metrics, reader, self._async_searches), *other_routes)
@@ -116,7 +116,7 @@ class App:
     ) -> RequestContext:
         def upstream() -> Upstream:
             headers = for_upstream(request.raw_headers, negotiated.accepted, has_body=bool(request.body))
-            return self._upstream.for_caller(headers)
+            return self._client.for_caller(headers)
 
         return RequestContext(
             method=request.method,

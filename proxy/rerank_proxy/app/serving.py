@@ -42,7 +42,7 @@ from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import EngineModels
 from rerank_proxy.trained_models.service import TrainedModels
 from rerank_proxy.upstream.abilities import RetrieverSupport
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.headers import for_upstream
 from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
@@ -146,17 +146,17 @@ def _app(
     uploaded: TrainedModels | None,
     registry: CollectorRegistry,
 ) -> App:
-    upstream = UpstreamClient(settings.upstream, settings.search, UpstreamMetrics(registry).sent_again)
-    cleanup.push_async_callback(upstream.close)
+    client = ElasticsearchClient(settings.upstream, settings.search, UpstreamMetrics(registry).sent_again)
+    cleanup.push_async_callback(client.close)
     questions, privileges = BackgroundTasks(), Privileges()
     cleanup.push_async_callback(questions.cancel)
     executor = _executor(settings, endpoints, privileges)
     cleanup.push_async_callback(executor.drain)
-    support = _retriever_support(settings, questions, upstream)
+    support = _retriever_support(settings, questions, client)
     management = InferenceMetrics(registry)
     app = App(
         executor,
-        upstream,
+        client,
         SearchMetrics(registry),
         settings.edge,
         SearchReader(lambda: support.unknown) if support else SearchReader(),
@@ -184,13 +184,13 @@ def _executor(settings: Settings, endpoints: Endpoints, privileges: Privileges) 
 
 
 def _retriever_support(
-    settings: Settings, questions: BackgroundTasks, upstream: UpstreamClient
+    settings: Settings, questions: BackgroundTasks, client: ElasticsearchClient
 ) -> RetrieverSupport | None:
     """Return what will be known of upstream's retrievers; None if that makes no difference."""
     if not settings.search.evaluate_unknown_retrievers:
         return None
     support = RetrieverSupport(questions)
-    support.ask(upstream.for_caller(for_upstream(())))
+    support.ask(client.for_caller(for_upstream(())))
     return support
 
 

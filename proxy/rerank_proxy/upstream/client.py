@@ -27,7 +27,7 @@ _BODILESS: Final = frozenset({"DELETE", "GET"})
 """Methods whose requests need not say that they have no body."""
 
 
-class UpstreamClient:
+class ElasticsearchClient:
     """One pool of connections to upstream, shared by all callers.
 
     Args:
@@ -124,9 +124,9 @@ class UpstreamClient:
 
 
 class CallerUpstream:
-    """`rerank_proxy.upstream.protocol.Upstream` for one caller: an `UpstreamClient` with its headers."""
+    """`rerank_proxy.upstream.protocol.Upstream` for one caller: an `ElasticsearchClient` with its headers."""
 
-    def __init__(self, client: UpstreamClient, headers: CIMultiDict[str], caller: bytes) -> None:
+    def __init__(self, client: ElasticsearchClient, headers: CIMultiDict[str], caller: bytes) -> None:
         self.caller = caller
         self._client = client
         self._headers = headers

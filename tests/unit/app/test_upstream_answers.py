@@ -30,7 +30,7 @@ from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import Scorer
 from rerank_proxy.settings import Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.protocol import Reply, shaped
@@ -161,7 +161,7 @@ def good(kind: str, body: bytes) -> Any:
     return answers[kind]
 
 
-class Client(UpstreamClient):
+class Client(ElasticsearchClient):
     """The real one, but for the wire."""
 
     elasticsearch: Elasticsearch

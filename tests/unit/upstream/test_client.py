@@ -15,7 +15,7 @@ from rerank_proxy.app.metrics import UpstreamMetrics
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.answer_reader import AnswerReader
 from rerank_proxy.settings import Settings
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.protocol import Reply
 from tests.support.raw_http import TIMEOUT_S, Message, Serve, Wire, answering, raw_server
 
@@ -24,11 +24,13 @@ NO_HEADERS: CIMultiDict[str] = CIMultiDict()
 
 
 @asynccontextmanager
-async def client(serve: Serve, registry: CollectorRegistry | None = None) -> AsyncIterator[UpstreamClient]:
+async def client(
+    serve: Serve, registry: CollectorRegistry | None = None
+) -> AsyncIterator[ElasticsearchClient]:
     async with raw_server(serve) as server:
         settings = Settings.model_validate({"upstream": server.url})
         metrics = UpstreamMetrics(registry or CollectorRegistry())
-        upstream = UpstreamClient(settings.upstream, settings.search, metrics.sent_again)
+        upstream = ElasticsearchClient(settings.upstream, settings.search, metrics.sent_again)
         try:
             yield upstream
         finally:
