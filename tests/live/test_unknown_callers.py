@@ -77,7 +77,7 @@ def challenges(headers: CIMultiDictProxy[str]) -> list[str]:
     return sorted(headers.getall("WWW-Authenticate"))
 
 
-async def test_who_may_not_be_somebody_else(app: SearchApp) -> None:
+async def test_who_may_not_run_as_another_user(app: SearchApp) -> None:
     """What was to be done is named, not what was asked to find out."""
     headers: dict[str, Any] = {
         "Authorization": basic("reader", PASSWORD),

@@ -197,7 +197,7 @@ class TestPassed:
         answer = await app.call("PUT", "/_inference/rerank/new", {"service": "elasticsearch"})
         assert answer.cause["reason"] == "Missing required field [service_settings]"
 
-    async def test_a_caller_whose_headers_are_refused_decides_for_nobody_else(
+    async def test_a_caller_whose_headers_are_refused_does_not_decide_for_others(
         self, elasticsearch: RunningElasticsearch, theirs: Licensed
     ) -> None:
         """Elasticsearch refuses a version that it is not compatible with before it looks at the path."""
@@ -374,10 +374,10 @@ class TestReferences:
 
     async def test_an_endpoint_that_pipelines_name_stays(self, elasticsearch: RunningElasticsearch) -> None:
         async with with_pipelines(elasticsearch.url, self.PIPELINES) as app:
-            rehearsed = await app.call("DELETE", "/_inference/mine?dry_run=true")
+            dry_run = await app.call("DELETE", "/_inference/mine?dry_run=true")
             refused = await app.call("DELETE", "/_inference/mine")
             forced = await app.call("DELETE", "/_inference/mine?force=true")
-        assert rehearsed.json() == {
+        assert dry_run.json() == {
             "acknowledged": False,
             "pipelines": ["a", "b", "c"],
             "indexes": [],

@@ -276,7 +276,7 @@ MAY_BE = {
     "POST _inference": {500},
     "POST _render": {400, 421},
 }
-"""Statuses by what was spoilt: what is no fault of upstream's, but native's answer to what it said."""
+"""Statuses by what was spoilt: native's answer to what upstream said, which is then not upstream's fault."""
 
 
 def replies(answer: bytes) -> Iterator[Reply]:

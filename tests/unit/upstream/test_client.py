@@ -239,7 +239,7 @@ async def test_answers(answer: bytes) -> None:
         (head(999), "status [999], and not as Elasticsearch does"),
     ],
 )
-async def test_what_is_no_answer(answer: bytes, reason: str) -> None:
+async def test_what_is_not_an_answer(answer: bytes, reason: str) -> None:
     async def serve(wire: Wire) -> None:
         await wire.read_message()
         await wire.send(answer)

@@ -154,7 +154,7 @@ def _filter(body: bytes, matcher: _Matcher, printer: Printer, *, inclusive: bool
         opened.pop()
         if not opened:
             return printer.object(dict(current.kept), 0) + printer.end()
-        # What was empty before is no result of the filtering.
+        # What was empty before does not count as a result of the filtering.
         if current.kept or (current.was_empty and not inclusive):
             opened[-1].kept.append((current.name, current.printed(printer, len(opened))))
 

@@ -35,8 +35,9 @@ class SnakeEmitter(Emitter):
         self.write_indicator('"', False)
 
     def _pieces(self, text: str, split: bool) -> Iterator[str]:
-        """`text`, escaped, with the breaks in it, which may be at spaces and after characters that are not
-        plain ASCII. Counts columns on the way.
+        """Escape `text` and give it with the breaks in it, counting columns on the way.
+
+        Breaks may be at spaces and after characters that are not plain ASCII.
         """
         place, last = 0, _utf16_length(text) - 1
         after_special = False

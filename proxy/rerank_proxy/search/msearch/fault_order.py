@@ -30,7 +30,7 @@ _INVALID_MESSAGE: Final = (
 
 
 def first_fault(faults: Sequence[ElasticsearchError]) -> ElasticsearchError:
-    """Return what the client is told of the faults of some items, in their order, if the others have none."""
+    """Return the failure of a request whose items have these faults, in their order, and no others."""
     unreadable = next((fault for fault in faults if not _is_validation(fault)), None)
     return unreadable or validation_error(message for fault in faults for message in _messages(fault))
 
