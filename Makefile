@@ -9,6 +9,8 @@ export PYTHON
 export PYTHONNOUSERSITE = 1
 unexport PYTHONPATH
 unexport PYTHONHOME
+# The tests start dozens of processes, and each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
@@ -25,6 +27,10 @@ demo: $(DEMO_STAMP) ## the reference search before and after; ONCE=1 ends after 
 test: $(DEV_STAMP) ## all tests, with a real Elasticsearch, in lanes side by side; ARGS= goes to pytest
 	$(PYTHON_BIN) -m tests.lanes $(ARGS)
 
+.PHONY: test-long
+test-long: $(DEV_STAMP) ## all tests with many random examples, and more of them against every Elasticsearch
+	$(PYTHON_BIN) -m tests.lanes --long $(ARGS)
+
 .PHONY: test-quick
 test-quick: $(DEV_STAMP) ## the tests that need no Elasticsearch
 	$(PYTHON_BIN) -m pytest --ignore=tests/live $(ARGS)
@@ -32,7 +38,7 @@ test-quick: $(DEV_STAMP) ## the tests that need no Elasticsearch
 .PHONY: differential
 differential: $(DEV_STAMP) ## random searches here and in Elasticsearch's own code, until they differ; EXAMPLES=
 	DIFFERENTIAL_EXAMPLES=$(or $(EXAMPLES),1000000000) $(PYTHON_BIN) -m pytest \
-	    tests/live/test_native_reranker.py -k test_any_search -s $(ARGS)
+	    tests/live/test_native_reranker.py --long -k test_any_search -s $(ARGS)
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## ruff: rules and layout

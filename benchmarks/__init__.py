@@ -1,1 +1,1 @@
-"""Measurements, each with the hardware and settings it was taken on. Run by `make bench`."""
+"""Benchmarks, which print hardware and settings with their figures. `make bench` runs them."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: all of them, one after the other, or those named."""
+"""The command `python -m benchmarks`."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ BENCHMARKS: Final = ("engine", "search")
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(BENCHMARKS))
 def main(names: tuple[str, ...]) -> None:
-    """Run the benchmarks, each in a process of its own so that none warms up another's caches."""
+    """Run all benchmarks or those named, each in a separate process so that none warms another's caches."""
     for name in names or BENCHMARKS:
         click.secho(f"== {name}", bold=True)
         status = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode

@@ -1,4 +1,4 @@
-"""Processor time of other processes: it depends less than time on the clock on what else a machine does."""
+"""The processor time of other processes, which other work on the machine affects less than elapsed time."""
 
 from pathlib import Path
 from typing import Final
@@ -7,7 +7,9 @@ _PROC: Final = Path("/proc")
 
 
 def cpu_ms(pid: int) -> float | None:
-    """Milliseconds that the living threads of a process have run; None where the system does not tell."""
+    """Return the milliseconds that the threads of a process have run; None if the system does
+    not show them.
+    """
     threads = list(_PROC.glob(f"{pid}/task/*/schedstat"))
     if not threads:
         return None
@@ -15,6 +17,6 @@ def cpu_ms(pid: int) -> float | None:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started; none where the system does not tell."""
+    """Return the children of a process; an empty list if the system does not show them."""
     listed = _PROC / str(pid) / "task" / str(pid) / "children"
     return [int(child) for child in listed.read_text().split()] if listed.exists() else []

@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""Describe the hardware that figures are measured on."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def describe() -> str:
-    """One line: processor, cores, memory, GPU if any, and the versions that matter."""
+    """Return a line: processor, cores, memory, GPU if any, and the versions of the main libraries."""
     parts = [_processor(), f"{len(os.sched_getaffinity(0))} cores", _memory()]
     parts += [_gpu(), f"Python {sys.version.split()[0]}"]
     parts += [f"{package} {version(package)}" for package in ("torch", "transformers", "aiohttp")]
@@ -16,7 +16,7 @@ def describe() -> str:
 
 
 def load_average() -> str:
-    """What the machine does beside the benchmark shows in it: figures taken under load are too high."""
+    """Return the load average, which shows whether other work has slowed the benchmark."""
     return "load average " + " ".join(f"{load:.1f}" for load in os.getloadavg())
 
 

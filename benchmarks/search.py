@@ -1,13 +1,13 @@
-"""The proxy's own time per reranked search: everything but Elasticsearch's and the model's.
+"""Measure the proxy's own time per reranked search: everything but Elasticsearch and the model.
 
-Two ways of the same search are timed in turn against one Elasticsearch, so that noise hits both alike:
+The same search is timed in two ways, in turn, against one Elasticsearch, so that noise affects both alike:
 
 * direct: the inner search as the proxy sends it (the window's hits with text), straight to Elasticsearch;
 * proxied: the same search wrapped in a reranker, through the proxy.
 
-What the proxied one takes longer, less the milliseconds that its answer's `X-Rerank` header names for the
-scores, is the proxy's own time: edge, application, grammar, ranking, splicing. Beside it stands the processor
-time of the proxy's processes, which a busy machine stretches less.
+The additional time of the proxied search, minus the milliseconds for the scores according to the `X-Rerank`
+header, is the proxy's own time: edge, application, grammar, ranking, splicing. The processor time of the
+proxy's processes is shown too, since a busy machine affects it less.
 """
 
 import http.client
@@ -44,11 +44,12 @@ COLUMNS = ("window", "direct", "proxied", "scores", "own p50", "own p95", "us/hi
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One window size, round by round, in milliseconds.
+    """The figures of a window size, in milliseconds, one for each round.
 
     Attributes:
-        scores: What the scores took, by the answers' own account.
-        cpu_edge, cpu_app: Processor time per proxied search; that of the application includes the scores'.
+        scores: Time for the scores, according to the answers.
+        cpu_edge: Processor time of the edge per proxied search.
+        cpu_app: Processor time of the application per proxied search, including that for the scores.
     """
 
     window: int
@@ -59,13 +60,17 @@ class Figures:
     cpu_app: float | None
 
     def own(self, quantile: float = 0.5) -> float:
-        """The proxy's own time: what a proxied search took longer than the direct one of the same round."""
+        """Return the proxy's own time: that of a proxied search minus its scores and its direct search."""
         rounds = zip(self.proxied, self.scores, self.direct, strict=True)
         added = sorted(proxied - scores - direct for proxied, scores, direct in rounds)
         return added[int(quantile * (len(added) - 1))]
 
     def row(self, smaller: "Figures | None") -> str:
-        """A line of the table. `smaller`: the next smaller window, to tell what each further hit costs."""
+        """Return a line of the table.
+
+        Args:
+            smaller: The figures of the next smaller window, to compute the cost of each further hit.
+        """
         medians = [median(times) for times in (self.direct, self.proxied, self.scores)]
         values = [f"{value:.2f}" for value in (*medians, self.own(), self.own(0.95))]
         values.append("" if smaller is None else f"{self.per_hit_us(smaller):.1f}")
@@ -73,7 +78,7 @@ class Figures:
         return row([str(self.window), *values])
 
     def per_hit_us(self, smaller: "Figures") -> float:
-        """Microseconds of own time for each hit more than `smaller` has."""
+        """Return the microseconds of own time for each hit beyond those of `smaller`."""
         return 1000 * (self.own() - smaller.own()) / (self.window - smaller.window)
 
 
@@ -82,7 +87,7 @@ def row(cells: Sequence[str]) -> str:
 
 
 def fill(server: Server) -> None:
-    """An index of texts with sources of about 1 KB."""
+    """Create an index of texts, with sources of about 1 KB."""
     rng = random.Random(7)
     server.call("DELETE", f"/{INDEX}")
     mappings = {"properties": {"text": {"type": "text"}, "filler": {"enabled": False, "type": "object"}}}
@@ -100,14 +105,14 @@ def fill(server: Server) -> None:
 
 
 class Connection:
-    """One kept connection, as a client's pool has."""
+    """A persistent connection, as in a client's pool."""
 
     def __init__(self, server: Server) -> None:
         parts = urlsplit(server.url)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
 
     def search(self, body: bytes) -> tuple[float, http.client.HTTPResponse, bytes]:
-        """Milliseconds from the first byte sent to the last received, the answer and its body."""
+        """Return the milliseconds from the first byte sent to the last received, the answer, and its body."""
         began = time.perf_counter()
         self._connection.request("POST", f"/{INDEX}/_search", body, {"Content-Type": "application/json"})
         answer = self._connection.getresponse()
@@ -121,7 +126,7 @@ class Connection:
 
 
 def bodies(window: int, query_text: str) -> tuple[bytes, bytes]:
-    """The inner search as the proxy sends it, and the reranked search around it."""
+    """Return the inner search as the proxy sends it, and the reranked search around it."""
     query = {"match": {"text": "common"}}
     inner: dict[str, Any] = {"query": query, "size": window, "fields": ["text"]}
     reranker = {
@@ -135,7 +140,7 @@ def bodies(window: int, query_text: str) -> tuple[bytes, bytes]:
 
 
 def measure(elasticsearch: Server, proxy: RunningProxy, window: int, rounds: int) -> Figures:
-    """Time both ways in turn. Either goes first in every other round."""
+    """Time both ways in turn; which one goes first alternates."""
     direct: list[float] = []
     proxied: list[float] = []
     scores: list[float] = []
@@ -151,7 +156,7 @@ def measure(elasticsearch: Server, proxy: RunningProxy, window: int, rounds: int
             proxied.append(elapsed)
             scores.append(scoring_ms(answer.headers["X-Rerank"]))
 
-        for _ in range(WARM_UP):  # fills the score cache, too: the model is not what is measured here
+        for _ in range(WARM_UP):  # this also fills the score cache: the model is not measured here
             straight.search(inner)
             through.search(outer)
         before = processor_ms(proxy)
@@ -168,7 +173,7 @@ def measure(elasticsearch: Server, proxy: RunningProxy, window: int, rounds: int
 
 
 def processor_ms(proxy: RunningProxy) -> tuple[float | None, float | None]:
-    """Of the edge and the application so far."""
+    """Return the processor time of the edge and the application so far."""
     assert proxy.process is not None
     pid = proxy.process.pid
     apps = [cpu_ms(child) for child in children(pid)]
@@ -221,7 +226,7 @@ def main(rounds: int) -> None:
 
 
 def few(rounds: int) -> int:
-    """Rounds of the largest window."""
+    """Return the number of rounds for the largest window."""
     return max(10, rounds // 5)
 
 

@@ -1,4 +1,4 @@
-"""Text to measure with: English words in no meaning, the same in every run."""
+"""Make meaningless text of English words, the same in every run."""
 
 import random
 from typing import Final
@@ -19,10 +19,10 @@ start state stay step stop story street strong study sun sure table take talk te
 think thought thousand through time together took top toward town travel tree true turn under unit until
 usual very voice vowel wait walk want war warm watch water week weigh west wheel where while white whole
 wind wonder wood work world write year young
-""".split()  # noqa: SIM905 - a list of 300 literals is no easier to read
+""".split()  # noqa: SIM905 - a list of 300 literals is harder to read
 
 
 def sentence(rng: random.Random, words: int) -> str:
-    """`words` words, the common ones more often than the rare, as in running text."""
+    """Return `words` words, common ones more often than rare ones, as in running text."""
     weights = [1 / rank for rank in range(1, len(WORDS) + 1)]
     return " ".join(rng.choices(WORDS, weights, k=words))

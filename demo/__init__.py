@@ -1,1 +1,1 @@
-"""The reference search, before and after reranking, on a real Elasticsearch with a real model."""
+"""The demo: one search before and after reranking, with a real Elasticsearch and a real model."""

@@ -9,7 +9,7 @@ from demo.films import EXPECTED_FIRST, PLAIN, RERANKED, index_films, remove_film
 from demo.screen import show_comparison, show_how_to_try, show_setup
 from demo.serving import check_ports, serving
 from testbed import Reporter, TestbedError, choose
-from testbed.signals import end_on_sigterm
+from testbed.signals import end_on_signals
 
 
 @click.command()
@@ -24,7 +24,7 @@ def main(once: bool, port: int, admin_port: int, es_version: str | None) -> None
     answers; the minimal distribution, if there are Maven and a JDK; Elastic's download. ES_SOURCE=docker,
     maven or download picks one. What the demo started is stopped when it ends.
     """
-    end_on_sigterm()
+    end_on_signals()
     try:
         as_expected = _run(once, port, admin_port, es_version)
     except TestbedError as error:
@@ -36,7 +36,7 @@ def main(once: bool, port: int, admin_port: int, es_version: str | None) -> None
 
 
 def _run(once: bool, port: int, admin_port: int, es_version: str | None) -> bool:
-    """Returns whether the reranked search found what the question means."""
+    """Return whether the reranked search found what the question means."""
     console, reporter = Console(), Reporter()
     check_ports(port, admin_port)
     with (

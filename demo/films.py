@@ -20,24 +20,26 @@ def _matching(word: str) -> Mapping[str, Any]:
 
 
 def _by_meaning(question: str, retriever: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without `inference_id`, hence by the default endpoint, `.rerank-v1-elasticsearch`."""
+    """Return a reranker without `inference_id`, which uses the default endpoint
+    `.rerank-v1-elasticsearch`.
+    """
     reranker = {"retriever": retriever, "field": "plot", "inference_text": question}
     return {"text_similarity_reranker": reranker}
 
 
 PLAIN: Final = _matching("crime")
-"""The films that match "crime", by BM25."""
+"""Finds the films that match "crime", ranked by BM25."""
 
 RERANKED: Final = _by_meaning(QUESTION, PLAIN)
-"""The same films, by what they have to do with the question."""
+"""Finds the same films, ranked by their relevance to the question."""
 
 _WARM_UP: Final = _by_meaning("small people in danger", _matching("adventure"))
-"""Another question to other films, of which nothing can be remembered."""
+"""Asks another question about other films, so that no score of the searches that are timed is cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """One hit."""
+    """A hit."""
 
     title: str
     plot: str
@@ -46,12 +48,12 @@ class Film:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One search as its client saw it.
+    """A search as its client sees it.
 
     Attributes:
-        films: in the order of the answer.
-        took_s: from sending the request to having the whole answer.
-        outcome: the header that tells whether the answer is reranked; None: there was none.
+        films: The films in the order of the answer.
+        took_s: Seconds from sending the request to receiving the complete answer.
+        outcome: The header that tells whether the answer is reranked; None if there is none.
     """
 
     films: list[Film]
@@ -60,24 +62,32 @@ class Search:
 
 
 def index_films(server: Server) -> int:
-    """Make the index anew and fill it; returns the number of films. Raises: TestbedError."""
+    """Create and fill the index. Return the number of films.
+
+    Raises:
+        TestbedError: Elasticsearch does not answer, or refuses.
+    """
     films = json.loads(Path(__file__).with_name("films.json").read_text(encoding="utf-8"))
     remove_films(server)
     _call(server, "PUT", f"/{INDEX}", {"settings": {"number_of_shards": 1, "number_of_replicas": 0}})
     reply = _call(server, "POST", f"/{INDEX}/_bulk?refresh=true", _bulk_body(films))
     if reply.json()["errors"]:
-        raise TestbedError(f"Elasticsearch did not take all films: {_excerpt(reply)}")
+        raise TestbedError(f"Elasticsearch did not index all films: {_excerpt(reply)}")
     return len(films)
 
 
 def remove_films(server: Server) -> None:
-    """Remove the index, if it is there, from a server that may be gone."""
+    """Remove the index if it exists, from a server that may have stopped."""
     with suppress(OSError):
         server.call("DELETE", f"/{INDEX}?ignore_unavailable=true")
 
 
 def search(server: Server, retriever: Mapping[str, Any]) -> Search:
-    """Run one search. Raises: TestbedError: it is answered with an error."""
+    """Run a search.
+
+    Raises:
+        TestbedError: It is answered with an error.
+    """
     started_s = perf_counter()
     reply = _call(server, "POST", f"/{INDEX}/_search", {"retriever": retriever})
     took_s = perf_counter() - started_s
@@ -89,7 +99,7 @@ def search(server: Server, retriever: Mapping[str, Any]) -> Search:
 
 
 def warm_up(server: Server) -> None:
-    """A first search, else a JVM and a model that get going are most of what is timed."""
+    """Run a first search, so that the warming up of the JVM and the model is not timed."""
     search(server, _WARM_UP)
 
 

@@ -1,4 +1,4 @@
-"""What the demo prints."""
+"""Print the results of the demo."""
 
 import json
 import shlex
@@ -15,7 +15,7 @@ from demo.serving import ENDPOINT, MODEL_NAME, Serving
 from testbed import RunningElasticsearch
 
 _NARROW = 82
-"""Columns of the table without the plots."""
+"""The width of the table without the plots."""
 
 
 def show_setup(console: Console, elasticsearch: RunningElasticsearch, proxy: Serving) -> None:
@@ -24,7 +24,7 @@ def show_setup(console: Console, elasticsearch: RunningElasticsearch, proxy: Ser
     grid.add_row("rerank-proxy", f"at {proxy.server.url}; probes and metrics at {proxy.admin.url}")
     grid.add_row(
         "model",
-        f"{MODEL_NAME}, a small bi-encoder that comes in a Python package. The demo's settings map the "
+        f"{MODEL_NAME}, a small bi-encoder that is distributed as a Python package. The demo maps the "
         f"default endpoint {ENDPOINT} to it. It is not Elastic Rerank: its scores are cosines.",
     )
     console.print()
@@ -36,7 +36,7 @@ def show_comparison(console: Console, plain: Search, reranked: Search) -> None:
     console.print(_table(console.width - _NARROW, plain, reranked))
     grid = Table.grid(padding=(0, 2))
     grid.add_row("took", f"plain {1e3 * plain.took_s:.1f} ms, reranked {1e3 * reranked.took_s:.1f} ms")
-    grid.add_row("X-Rerank", reranked.outcome or "no such header in the answer")
+    grid.add_row("X-Rerank", reranked.outcome or "the answer has no such header")
     console.print(grid)
 
 
@@ -74,13 +74,17 @@ def python_command(elasticsearch: RunningElasticsearch, proxy: Serving) -> str:
 
 
 def _interpreter() -> str:
-    """The one that has elasticsearch-py; short where it lies below the current directory, as `.venv` does."""
+    """Return the interpreter that has elasticsearch-py, by a relative path if it is below this directory."""
     path, here = Path(sys.executable), Path.cwd()
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _table(room: int, plain: Search, reranked: Search) -> Table:
-    """`room`: columns for an excerpt of the plots, which is left out where there are too few."""
+    """Return the table of both searches.
+
+    Args:
+        room: The width for an excerpt of the plots, which is left out if there is too little.
+    """
     title = f"“{QUESTION}” among the films that match “crime”"
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("Rank", justify="right")
@@ -98,7 +102,7 @@ def _table(room: int, plain: Search, reranked: Search) -> Table:
 
 
 def _rows(before: list[Film], after: list[Film]) -> Iterator[tuple[list[str | Text], Film]]:
-    """In the new order; films that were not among the hits of the plain search have no rank of before."""
+    """Yield the rows in the new order; films that are not hits of the plain search have no rank before."""
     ranks = {film.title: rank for rank, film in enumerate(before, 1)}
     for rank, film in enumerate(after, 1):
         old = ranks.get(film.title)

@@ -31,7 +31,11 @@ class Serving:
     _process: GuardedProcess
 
     def wait(self) -> None:
-        """Until Ctrl-C. Raises: TestbedError: the proxy ended by itself; with the end of its log."""
+        """Wait for Ctrl-C.
+
+        Raises:
+            TestbedError: The proxy ended by itself; with the end of its log.
+        """
         with suppress(KeyboardInterrupt):
             status = self._process.wait()
             raise TestbedError(f"rerank-proxy ended with status {status}", self._process.log_tail())

@@ -5,9 +5,9 @@
     with choose().start(Reporter()) as elasticsearch:
         print(elasticsearch.url, elasticsearch.version)
 
-`choose` takes the first that is there: the one at `ES_URL`; the official image, if a Docker engine answers;
-the minimal distribution, if there are Maven and a JDK; Elastic's download. `python -m testbed` starts one by
-hand. What is unpacked here runs with the options of the environment's TESTBED_JAVA_OPTS, too.
+`choose` takes the first that is available: the one at `ES_URL`; the official image, if a Docker engine
+answers; the minimal distribution, if there are Maven and a JDK; Elastic's download. `python -m testbed`
+starts one from the command line. TESTBED_JAVA_OPTS adds Java options to a distribution that is unpacked here.
 """
 
 from testbed.errors import TestbedError

@@ -1,4 +1,4 @@
-"""`python -m testbed`: get an Elasticsearch and run it until Ctrl-C."""
+"""The command `python -m testbed`: obtain an Elasticsearch and run it until Ctrl-C."""
 
 import sys
 
@@ -6,21 +6,24 @@ import click
 
 from testbed.errors import TestbedError
 from testbed.progress import Reporter
-from testbed.signals import end_on_sigterm, wait_for_interrupt
+from testbed.signals import end_on_signals, wait_for_interrupt
 from testbed.source import choose
 
 
 @click.command()
-@click.option("--version", help="Which one; default: the newest that runs here.")
-@click.option("--prepare", is_flag=True, help="Only fetch it, so that a later start needs no network.")
+@click.option("--version", help="The version; default: the newest that runs here.")
+@click.option(
+    "--prepare", is_flag=True, help="Only fetch it, so that it can be started without network later."
+)
 def main(version: str | None, prepare: bool) -> None:
-    """Get a real Elasticsearch and run it, empty and without security, until Ctrl-C.
+    """Obtain a real Elasticsearch and run it, empty and without security, until Ctrl-C.
 
-    Taken from the first of these that is there: ES_URL (nothing is started then), a Docker engine, Maven with
-    a JDK, Elastic's download. ES_SOURCE=docker, maven or download picks one of the last three. Downloads are
-    kept in .cache, or in TESTBED_CACHE.
+    It comes from the first of these that is available: ES_URL (nothing is started then), a Docker engine,
+        Maven
+    with a JDK, Elastic's download. ES_SOURCE=docker, maven or download selects one of the last three.
+    Downloads are kept in .cache, or in TESTBED_CACHE.
     """
-    end_on_sigterm()
+    end_on_signals()
     reporter = Reporter()
     try:
         source = choose(version)

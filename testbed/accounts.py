@@ -20,7 +20,7 @@ class Account:
 
 
 def unprivileged_account() -> Account | None:
-    """Whom to run servers as: None (as ourselves) unless we are root, `nobody` if we are."""
+    """Return the account to run servers as: `nobody` for root, otherwise None for the current user."""
     if os.geteuid() != 0:
         return None
     try:
@@ -33,7 +33,7 @@ def unprivileged_account() -> Account | None:
 
 
 def may_enter(path: Path, account: Account | None) -> bool:
-    """Whether `account` may read a directory, which takes the right to pass all those above it."""
+    """Tell whether `account` may read a directory, for which it must be able to pass through its parents."""
     if account is None:
         return os.access(path, os.R_OK | os.X_OK)
     path = path.resolve()
@@ -43,7 +43,7 @@ def may_enter(path: Path, account: Account | None) -> bool:
 
 
 def _allows(path: Path, account: Account, wanted: int) -> bool:
-    """Whether the mode bits of `path` give `account` the rights `wanted`, written as bits for "others"."""
+    """Tell whether the mode bits of `path` give `account` the rights `wanted`, as bits for "others"."""
     status = path.stat()
     if status.st_uid == account.uid:
         wanted <<= 6
@@ -53,7 +53,7 @@ def _allows(path: Path, account: Account, wanted: int) -> bool:
 
 
 def make_work_directory(prefix: str, account: Account | None) -> Path:
-    """A new temporary directory that belongs to `account` and that it can reach."""
+    """Make a temporary directory that belongs to `account` and that it can reach."""
     candidates = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]
     for parent in candidates:
         if parent.is_dir() and may_enter(parent, account):
@@ -62,7 +62,9 @@ def make_work_directory(prefix: str, account: Account | None) -> Path:
             return directory
     listed = ", ".join(map(str, dict.fromkeys(candidates)))
     name = account.name if account else "you"
-    raise TestbedError(f"no temporary directory that {name} may enter among {listed}: set TMPDIR to one")
+    raise TestbedError(
+        f"{name} cannot enter any temporary directory of {listed}: set TMPDIR to one that {name} can"
+    )
 
 
 def give(directory: Path, account: Account | None) -> None:

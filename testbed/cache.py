@@ -1,4 +1,4 @@
-"""Things that take long to get are kept between runs, and several runs may share them."""
+"""Keep what takes long to obtain between runs, which may share it."""
 
 import fcntl
 import os
@@ -16,21 +16,21 @@ _LOCK_TIMEOUT_S = 1800.0
 
 
 def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """`$TESTBED_CACHE`, or `.cache` in the repository."""
+    """Return `$TESTBED_CACHE`, or `.cache` in the repository."""
     if chosen := environ.get("TESTBED_CACHE"):
         return Path(chosen).expanduser().resolve()
     return Path(__file__).resolve().parent.parent / ".cache"
 
 
 def cached_directory(target: Path, fill: Callable[[Path], None], reporter: Reporter) -> Path:
-    """Return `target`, which `fill` makes when it is not there yet.
+    """Return `target`, which `fill` makes if it does not exist yet.
 
-    `fill` gets an empty directory beside the target, which takes the target's name only once it is complete:
-    whatever interrupts it, a directory by that name is whole. Runs that want the same target at once wait for
-    the first.
+    `fill` is given an empty directory beside the target, which gets the target's name only when it is
+    complete: however it is interrupted, a directory of that name is complete. Concurrent runs that need the
+    same target wait for the first.
 
     Raises:
-        TestbedError: the cache cannot be written, or another run holds it for too long.
+        TestbedError: The cache cannot be written, or another run holds it for too long.
     """
     if target.is_dir():
         return target
@@ -42,7 +42,7 @@ def cached_directory(target: Path, fill: Callable[[Path], None], reporter: Repor
     except PermissionError as error:
         raise TestbedError(
             f"the cache cannot be written ({error.strerror}: {error.filename}): "
-            "make it yours, or set TESTBED_CACHE to another directory"
+            "change its owner, or set TESTBED_CACHE to another directory"
         ) from error
     return target
 
@@ -50,10 +50,10 @@ def cached_directory(target: Path, fill: Callable[[Path], None], reporter: Repor
 def _fill(target: Path, fill: Callable[[Path], None]) -> None:
     prefix = f".{target.name}.partial-"
     for abandoned in target.parent.glob(f"{prefix}*"):
-        shutil.rmtree(abandoned)  # We hold the lock, so whoever made it is gone.
+        shutil.rmtree(abandoned)  # The lock is held, so the run that made it has ended.
     partial = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     try:
-        partial.chmod(0o755)  # mkdtemp makes it ours alone, and the server may run as another user.
+        partial.chmod(0o755)  # mkdtemp makes it private, but the server may run as another user.
         fill(partial)
         partial.rename(target)
     finally:
@@ -62,7 +62,7 @@ def _fill(target: Path, fill: Callable[[Path], None]) -> None:
 
 @contextmanager
 def _locked(path: Path, reporter: Reporter) -> Iterator[None]:
-    """Hold the lock of that name. The system frees it when its holder ends, in whatever way."""
+    """Hold a lock, which the system releases when its holder ends, in whatever way."""
     with path.open("ab") as stream:
         if not _try_lock(stream.fileno()):
             with reporter.step(f"Waiting for another run that fills {path.parent}") as step:

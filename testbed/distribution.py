@@ -13,13 +13,13 @@ from testbed.errors import TestbedError
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Where one Elasticsearch lies.
+    """An Elasticsearch on disk.
 
     Attributes:
-        home: the directory with `bin`, `lib` and `config`; it is only read.
-        java_home: the Java to run it with; None: its own.
-        origin: where it came from, for people.
-        settings: what this build must or may be told in `elasticsearch.yml`, and another would refuse.
+        home: The directory with `bin`, `lib` and `config`; it is only read.
+        java_home: The Java to run it with; None for the bundled one.
+        origin: Where it came from, for people to read.
+        settings: Settings for `elasticsearch.yml` that this build knows and others may refuse.
     """
 
     version: str
@@ -30,13 +30,17 @@ class Distribution:
 
 
 def check_digest(path: Path, algorithm: str, expected: str) -> None:
-    """Raises: TestbedError: the file is not the one that was meant."""
+    """Check the digest of a file.
+
+    Raises:
+        TestbedError: It differs from the expected one.
+    """
     with path.open("rb") as stream:
         actual = hashlib.file_digest(stream, algorithm).hexdigest()
     if actual != expected.lower():
         raise TestbedError(
-            f"{path.name} is damaged or not the file that was meant ({algorithm} {actual}, not {expected}): "
-            "try again, and if it stays so, look at what serves your downloads"
+            f"{path.name} is damaged or another file than expected ({algorithm} {actual}, not {expected}): "
+            "try again, and if that does not help, check the server or mirror of your downloads"
         )
 
 
@@ -57,7 +61,9 @@ def unpack_zip(archive: Path, target: Path) -> None:
 
 
 def unpack_tar(archive: Path, target: Path) -> None:
-    """As `unpack_zip`. By the system's own `tar`: Python's is safe only from 3.11.4 on, and slow."""
+    """Unpack an archive like `unpack_zip`, with the system's `tar`: Python's is slow, and unsafe before
+    3.11.4.
+    """
     target.mkdir(parents=True, exist_ok=True)
     command = ["tar", "-xzf", str(archive), "-C", str(target), "--strip-components=1", "--no-same-owner"]
     run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -70,7 +76,7 @@ def unpack_tar(archive: Path, target: Path) -> None:
 
 
 def open_to_all(directory: Path) -> None:
-    """Let every user list and pass a directory and those below it."""
+    """Allow every user to list and enter a directory and those below it."""
     for path in [directory, *directory.rglob("*")]:
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The official image, by the project's compose file."""
+"""Run the official image, with the project's compose file."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ _PULL_TIMEOUT_S = 1800.0
 
 
 def engine_answers(docker: str | None = None) -> bool:
-    """Whether there is a Docker engine, not just its client, with the compose plugin."""
+    """Tell whether a Docker engine answers, not just its client, and has the compose plugin."""
     docker = docker or shutil.which("docker")
     if docker is None:
         return False
@@ -34,17 +34,21 @@ def engine_answers(docker: str | None = None) -> bool:
 
 
 def compose_command(project: str, *arguments: str) -> list[str]:
-    """`docker compose` on a project of our own, so that nothing of the user's by the same name is touched."""
+    """Return a `docker compose` command for a separate project, which does not touch any of the user's."""
     return ["docker", "compose", "--file", str(COMPOSE_FILE), "--project-name", project, *arguments]
 
 
 def compose_environ(release: Release, port: int, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the compose file reads: which version, and the port of this machine to serve it on."""
+    """Return the environment that the compose file reads: the version, and the port on this machine."""
     return {**environ, "ELASTICSEARCH_VERSION": release.version, "ELASTICSEARCH_PORT": str(port)}
 
 
 def pull(release: Release, reporter: Reporter) -> None:
-    """Fetch the image, unless the engine has it. Raises: TestbedError: the engine cannot."""
+    """Fetch the image, unless the engine has it.
+
+    Raises:
+        TestbedError: The engine cannot fetch it.
+    """
     environ = compose_environ(release, 0)
     with reporter.step(f"Pulling the image of Elasticsearch {release.version}"):
         run = _run(
@@ -60,11 +64,12 @@ def pull(release: Release, reporter: Reporter) -> None:
 
 @contextmanager
 def container(release: Release, reporter: Reporter) -> Iterator[RunningElasticsearch]:
-    """Run the service in a container that is gone, with its data, when the block or this process ends.
+    """Run the service in a container, which is removed with its data when the block or this process ends.
 
-    `docker compose up` stays in the foreground under guard: its SIGTERM stops the container.
+    `docker compose up` runs in the foreground under the guard, whose SIGTERM stops the container.
 
-    Raises: TestbedError: it does not become healthy.
+    Raises:
+        TestbedError: It does not become healthy.
     """
     port = _free_port()
     environ = compose_environ(release, port)
@@ -93,7 +98,9 @@ def _project() -> str:
 
 
 def _free_port() -> int:
-    """Free now. Docker has no way to name a port of its own choice before the container runs."""
+    """Return a port that is free now: Docker does not tell which port it chooses before the
+    container runs.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -122,5 +129,5 @@ def _run(
         )
     except subprocess.TimeoutExpired:
         raise TestbedError(
-            f"[{' '.join(command)}] has not ended after {timeout_s:.0f} s: look at the Docker engine"
+            f"[{' '.join(command)}] has not ended after {timeout_s:.0f} s: check the Docker engine"
         ) from None

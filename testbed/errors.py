@@ -1,10 +1,10 @@
-"""What can go wrong while a test bed is set up, told to the person who has to fix it."""
+"""The error of the test bed, for the person who has to fix it."""
 
 
 class TestbedError(Exception):
-    """One line: what is missing or failed, and the remedy.
+    """Something is missing or has failed. The message is one line, with the remedy.
 
-    `details` holds more lines for who wants them, such as the end of a log; it is empty when there are none.
+    `details` holds further lines, such as the end of a log, or is empty.
     """
 
     __test__ = False  # The name begins with "Test", and pytest would collect it.
@@ -14,5 +14,5 @@ class TestbedError(Exception):
         self.details = details
 
     def report(self) -> str:
-        """The message, and below it the details."""
+        """Return the message, followed by the details."""
         return f"{self}\n{self.details}" if self.details else str(self)

@@ -1,13 +1,13 @@
-"""Run a command that never outlives its starter. Standard library only: `python -I -S guard.py …`.
+"""Run a command that never outlives its parent. Standard library only: `python -I -S guard.py …`.
 
-The starter holds the other end of this program's standard input. However the starter ends (return, exception,
+The parent holds the other end of this program's standard input. However the parent ends (return, exception,
 SIGKILL, the kernel's OOM killer), the system closes that end, and this program stops the command: SIGTERM to
-its process group, and SIGKILL to what is left of the group after the grace time. A pipe does this on Linux
-and macOS alike; Linux's PR_SET_PDEATHSIG would reach only the direct child, not the server that the launcher
-of Elasticsearch starts, and fires already when the *thread* that started the child ends.
+its process group, and SIGKILL to the rest of the group after the grace time. A pipe does this on Linux and
+macOS alike; Linux's PR_SET_PDEATHSIG would reach only the direct child, not the server that the launcher of
+Elasticsearch starts, and it already fires when the *thread* that started the child ends.
 
-This program says one line on standard output, `started PID` or `failed REASON`, and ends with the exit status
-of the command. The command writes to this program's standard error. Its scratch directory goes with it.
+This program prints one line, `started PID` or `failed REASON`, and exits with the status of the command. The
+command writes to this program's standard error. The scratch directory is removed at the end.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _tell(line: str) -> None:
-    # A starter that is gone does not read it; standard input says so too.
+    # A parent that has ended does not read it, which standard input shows too.
     with contextlib.suppress(BrokenPipeError):
         print(line, flush=True)
 
@@ -75,11 +75,11 @@ def _stop_group(group: int, grace_s: float) -> None:
 
 
 def _signal_group(group: int, number: int) -> bool:
-    """False when nobody is left in the group."""
+    """Send a signal to a process group. Return False if the group has no processes left."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
-        # macOS answers EPERM for a group of which only zombies are left.
+        # macOS answers EPERM for a group that has only zombies left.
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Small blocking HTTP calls to servers of the test bed, with the standard library."""
+"""Make blocking HTTP calls to servers of the test bed, with the standard library."""
 
 import base64
 import json
@@ -11,13 +11,13 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from testbed.errors import TestbedError
 
-# No system proxy: an `http_proxy` in the environment would take requests for 127.0.0.1 elsewhere.
+# No system proxy: an `http_proxy` in the environment would redirect requests for 127.0.0.1.
 _opener = build_opener(ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer, of any status."""
+    """A complete answer, of any status."""
 
     status: int
     headers: dict[str, str]
@@ -30,11 +30,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """An HTTP server: its address without credentials, and the credentials to show it.
+    """An HTTP server, and the credentials to send it.
 
     Attributes:
-        url: scheme, host and port, without a slash at the end.
-        authorization: value of the `Authorization` header, or None.
+        url: Scheme, host and port, without credentials and without a trailing slash.
+        authorization: The value of the `Authorization` header, or None.
     """
 
     url: str
@@ -42,7 +42,11 @@ class Server:
 
     @classmethod
     def parse(cls, url: str) -> "Server":
-        """From `http[s]://[USER:PASSWORD@]HOST[:PORT]`. Raises: TestbedError: it is none of that."""
+        """Parse `http[s]://[USER:PASSWORD@]HOST[:PORT]`.
+
+        Raises:
+            TestbedError: The URL does not have this form.
+        """
         parts = urlsplit(url)
         if (
             parts.scheme not in ("http", "https")
@@ -65,9 +69,13 @@ class Server:
         headers: dict[str, str] | None = None,
         timeout_s: float = 30.0,
     ) -> Reply:
-        """Send one request. `body`: JSON lines as bytes, or anything that `json` can print.
+        """Send a request, and return the answer.
 
-        Raises: OSError: no answer, or not in time.
+        Args:
+            body: JSON lines as bytes, or any value that `json` can print.
+
+        Raises:
+            OSError: There is no answer, or not in time.
         """
         sent = dict(headers or {})
         if self.authorization:
@@ -89,7 +97,7 @@ class Server:
 
 
 def basic(user: str, password: str) -> str:
-    """The `Authorization` header of RFC 7617."""
+    """Return the value of an `Authorization` header (RFC 7617)."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 

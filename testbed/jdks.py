@@ -22,12 +22,12 @@ _PLACES = (
     "~/.sdkman/candidates/java/*",
     "~/.jdks/*",
 )
-"""Where packages and version managers of Linux and macOS put them."""
+"""The directories in which packages and version managers of Linux and macOS install JDKs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jdk:
-    """A Java with its compiler."""
+    """A Java with a compiler."""
 
     home: Path
     major: int
@@ -41,7 +41,7 @@ class Jdk:
 
 
 def find_jdks(environ: Mapping[str, str] = os.environ, places: Iterable[str] | None = None) -> list[Jdk]:
-    """Every JDK once, those that the environment names first."""
+    """Return all JDKs without repetition, those that the environment names first."""
     found: dict[Path, Jdk] = {}
     for home in _candidates(environ, _PLACES if places is None else places):
         home = home.resolve()
@@ -51,9 +51,9 @@ def find_jdks(environ: Mapping[str, str] = os.environ, places: Iterable[str] | N
 
 
 def best_jdk(jdks: Iterable[Jdk], release: Release, account: Account | None = None) -> Jdk | None:
-    """The newest JDK on which the release is known to run and that the account may use.
+    """Return the newest JDK that the release is known to run on and that the account may use.
 
-    A JDK newer than any tried is better than none, and then the least new.
+    If there are only newer ones, the oldest of them is used.
     """
     usable = [jdk for jdk in jdks if jdk.major >= release.java_min and may_enter(jdk.home / "bin", account)]
     return max(
@@ -86,9 +86,9 @@ def _macos_default() -> Iterator[Path]:
 
 
 def _read(home: Path) -> Jdk | None:
-    """What the directory says of itself: every JDK since 9 has a `release` file.
+    """Read the `release` file of a directory, which every JDK has since version 9.
 
-    Running `java -version` instead would be slower, and on a macOS without Java it opens a dialog.
+    Running `java -version` would be slower, and opens a dialog on a macOS without Java.
     """
     try:
         text = (home / "release").read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,5 @@
-"""The minimal distribution of Elasticsearch, which Elastic publishes for integration tests, by Maven."""
+"""Fetch the minimal distribution of Elasticsearch, which Elastic publishes for integration tests, with
+Maven."""
 
 import os
 import re
@@ -17,7 +18,7 @@ from testbed.progress import Reporter, Step
 from testbed.releases import Release
 
 _GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
-"""`dependency:copy`, of one version so that every machine runs the same."""
+"""`dependency:copy`, in a pinned version so that every machine runs the same."""
 
 _STALLED_S = 180.0
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -26,7 +27,8 @@ _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 def obtain(release: Release, jdk: Jdk, mvn: str, cache: Path, reporter: Reporter) -> Distribution:
     """Fetch, check, unpack and complete the minimal distribution, unless the cache has it.
 
-    Raises: TestbedError: Maven cannot get it, or it is not the file that was meant.
+    Raises:
+        TestbedError: Maven cannot fetch it, or it is another file than expected.
     """
 
     def fill(directory: Path) -> None:
@@ -45,7 +47,7 @@ def obtain(release: Release, jdk: Jdk, mvn: str, cache: Path, reporter: Reporter
 
 
 def copy_command(release: Release, mvn: str, directory: Path) -> list[str]:
-    # Not --batch-mode: that would end Maven's progress, which is read below.
+    # Without --batch-mode, which would switch off Maven's progress, which is read below.
     return [
         mvn,
         _GOAL,
@@ -63,7 +65,7 @@ def _copy(release: Release, jdk: Jdk, mvn: str, directory: Path, step: Step) -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, "JAVA_HOME": str(jdk.home)},
-        cwd=directory,  # no pom.xml here that Maven would read
+        cwd=directory,  # where there is no pom.xml that Maven would read
     )
     try:
         for line in _lines(maven):
@@ -80,15 +82,16 @@ def _copy(release: Release, jdk: Jdk, mvn: str, directory: Path, step: Step) -> 
         reason = errors[0] if errors else f"exit status {status}"
         raise TestbedError(
             f"Maven cannot get Elasticsearch {release.version}: check the network and Maven's own settings, "
-            f"or set ES_URL to an Elasticsearch that runs ({reason[:300]})",
+            f"or set ES_URL to a running Elasticsearch ({reason[:300]})",
             "\n".join(errors[1:] or said),
         )
 
 
 def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
-    r"""What the process says, split at \n and at the \r that redraws a line of progress.
+    r"""Yield the output of a process, split at \n and at the \r that redraws a line of progress.
 
-    Raises: TestbedError: it has said nothing for so long that it hangs.
+    Raises:
+        TestbedError: There was no output for so long that the process must hang.
     """
     assert process.stdout is not None
     with process.stdout as stream:
@@ -96,7 +99,7 @@ def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
         while True:
             if not select.select([stream], [], [], _STALLED_S)[0]:
                 raise TestbedError(
-                    f"Maven has not moved for {_STALLED_S:.0f} s: check the network, and try again"
+                    f"Maven has printed nothing for {_STALLED_S:.0f} s: check the network, and try again"
                 )
             chunk = os.read(stream.fileno(), 65536)
             *whole, rest = re.split(rb"[\r\n]+", rest + chunk)
@@ -107,9 +110,9 @@ def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
 
 
 def read_progress(line: str) -> tuple[int, int] | None:
-    """Bytes done and in all of the largest file in a line such as `Progress (1): 4.1/130 MB`.
+    """Return bytes done and total of the largest file in a line such as `Progress (1): 4.1/130 MB`.
 
-    None: it is no such line.
+    Return None for any other line.
     """
     if not line.startswith("Progress ("):
         return None

@@ -1,4 +1,4 @@
-"""Start a distribution as a single node on free ports, and stop it for certain."""
+"""Start a distribution as a single node on free ports, and reliably stop it."""
 
 import json
 import os
@@ -34,21 +34,21 @@ _REMEDIES = (
 
 
 class Node:
-    """One Elasticsearch in a temporary directory; a context manager.
+    """An Elasticsearch in a temporary directory; a context manager.
 
-    It listens on 127.0.0.1, runs as `nobody` when started by root, and is gone, with its data, when the block
-    ends or this process does.
+    It listens on 127.0.0.1, runs as `nobody` when root starts it, and is stopped and removed with its data
+    when the block or this process ends.
 
     Args:
-        distribution: what to run.
-        port: where to serve HTTP; 0: a free port.
-        heap_mb: size of the Java heap.
-        password: switches security on and is the password of the user `elastic`; None: security is off.
-        roles: further roles, as in `PUT /_security/role/{name}`.
-        users: further users with their roles; `password` is theirs too.
-        settings: more for `elasticsearch.yml`. `testbed.ranks: true` gives a node of version 9 the retrievers
-            that take a licence, as far as tests need them (`testbed/plugin/es9`).
-        timeout_s: how long the start may take.
+        distribution: The Elasticsearch to run.
+        port: The port to serve HTTP on; 0 for any free port.
+        heap_mb: The size of the Java heap.
+        password: Switches security on, and is the password of the user `elastic`; None leaves security off.
+        roles: Further roles, as in `PUT /_security/role/{name}`.
+        users: Further users with their roles, all with the same password.
+        settings: Further settings for `elasticsearch.yml`. `testbed.ranks: true` gives a node of version 9
+            the retrievers that need a licence, as far as tests use them (`testbed/plugin/es9`).
+        timeout_s: How long the start may take.
     """
 
     def __init__(
@@ -75,19 +75,20 @@ class Node:
         self._reporter = reporter or Reporter()
         self._account = unprivileged_account()
         self.directory: Path | None = None
-        """Where its configuration, data and logs lie, from `start` to `stop`."""
+        """Holds its configuration, data and logs, from `start` to `stop`."""
         self._process: GuardedProcess | None = None
 
     @property
     def pid(self) -> int:
-        """Of the launcher, which leads the process group of the server."""
+        """The process id of the launcher, which leads the process group of the server."""
         assert self._process is not None
         return self._process.pid
 
     def start(self) -> RunningElasticsearch:
-        """Start and wait until it is healthy.
+        """Start the node and wait until it is healthy.
 
-        Raises: TestbedError: it does not get there; nothing is left of it.
+        Raises:
+            TestbedError: It does not become healthy; nothing is left of it.
         """
         _check_free(self._port)
         try:
@@ -108,7 +109,7 @@ class Node:
             raise
 
     def stop(self) -> None:
-        """End it and remove its data. May be called again."""
+        """Stop the node and remove its data. May be called again."""
         if self._process is not None:
             self._process.stop()
         elif self.directory is not None:
@@ -145,11 +146,11 @@ class Node:
         )
 
     def _write_accounts(self, config: Path, password: str) -> None:
-        """In files, since the index that the security API keeps them in takes a module that may not be there.
+        """Write roles and users to files, since the security API needs modules that the build may not have.
 
-        What is no known form of a hash is taken for the password itself.
+        A password that does not look like a hash is taken as plain text.
         """
-        # Elasticsearch takes the file apart at lines that begin with a name.
+        # Elasticsearch splits the file at lines that begin with a name.
         described = "".join(f"{name}: {json.dumps(role)}\n" for name, role in self._roles.items())
         (config / "roles.yml").write_text(described, encoding="utf-8")
         (config / "users").write_text(
@@ -159,7 +160,9 @@ class Node:
         (config / "users_roles").write_text("".join(lines), encoding="utf-8")
 
     def _readable_home(self, directory: Path) -> Path:
-        """The distribution, or a copy where the server's account may not enter (a checkout below /root)."""
+        """Return the distribution, or a copy if the server's account cannot enter it (a checkout below
+        /root).
+        """
         home = self._distribution.home
         if may_enter(home, self._account):
             return home
@@ -187,9 +190,9 @@ class Node:
         }
 
     def _environ(self, directory: Path) -> dict[str, str]:
-        """A clean one: the caller's JAVA_TOOL_OPTIONS or ES_PATH_CONF are meant for something else.
+        """Return a clean environment: JAVA_TOOL_OPTIONS or ES_PATH_CONF of this process are not meant for it.
 
-        TESTBED_JAVA_OPTS are meant for this: see `testbed/__init__.py`.
+        TESTBED_JAVA_OPTS is: see `testbed/__init__.py`.
         """
         java = [f"-Xms{self._heap_mb}m", f"-Xmx{self._heap_mb}m", os.environ.get("TESTBED_JAVA_OPTS", "")]
         environ = {
@@ -215,12 +218,16 @@ class Node:
 
 
 def _yaml(settings: Mapping[str, str]) -> str:
-    """Flat keys with quoted values, which needs no escapes but for the quote."""
+    """Write flat keys with quoted values, in which only quotes have to be escaped."""
     return "".join(f"{key}: '{value.replace(chr(39), chr(39) * 2)}'\n" for key, value in settings.items())
 
 
 def _check_free(port: int) -> None:
-    """Raises: TestbedError: something listens there. Elasticsearch would find out ten seconds later."""
+    """Check that a port is free, which Elasticsearch would only notice ten seconds later.
+
+    Raises:
+        TestbedError: Something listens there.
+    """
     if port == 0:
         return
     with socket.socket() as probe:

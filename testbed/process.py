@@ -1,4 +1,4 @@
-"""Processes of the test bed: logged to a file, stopped for certain."""
+"""Processes of the test bed, which log to a file and are reliably stopped."""
 
 import contextlib
 import os
@@ -17,21 +17,21 @@ _GUARD = Path(__file__).with_name("guard.py")
 
 
 class GuardedProcess:
-    """A command under the watch of `guard.py`: it ends when this object is closed or this process ends.
+    """A command that is run by `guard.py`: it ends when this object is closed or this process ends.
 
-    It runs in a process group and a session of its own, so that Ctrl-C in a terminal reaches the starter
-    alone, which then stops things in its own order.
+    It runs in a separate process group and session, so that Ctrl-C in a terminal reaches only this process,
+    which then stops things in order.
 
     Args:
-        command: program and arguments.
-        log: file that takes standard output and standard error; it is truncated.
-        env: the whole environment.
-        account: whom to run it as; None: as this process. Only root can choose.
-        scratch: a directory that is removed when the command has ended; the log may lie there.
-        grace_s: seconds between SIGTERM and SIGKILL.
+        command: The program and its arguments.
+        log: The file for standard output and standard error; it is truncated.
+        env: The complete environment.
+        account: The account to run it as; None for that of this process. Only root can choose.
+        scratch: A directory that is removed when the command has ended; it may hold the log.
+        grace_s: Seconds between SIGTERM and SIGKILL.
 
     Raises:
-        TestbedError: the command cannot be started.
+        TestbedError: The command cannot be started.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class GuardedProcess:
         self.pid = int(rest)
 
     def poll(self) -> int | None:
-        """The exit status (128 + N when signal N ended it), or None while it runs."""
+        """Return the exit status (128 + N if signal N ended it), or None while it runs."""
         return self._guard.poll()
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """Wait for the end by itself. Raises `subprocess.TimeoutExpired`."""
+        """Wait for the process to end by itself. Raises `subprocess.TimeoutExpired`."""
         return self._guard.wait(timeout_s)
 
     def stop(self) -> int:
-        """SIGTERM, then SIGKILL after the grace time; returns the exit status. May be called again."""
+        """Send SIGTERM, and SIGKILL after the grace time. Return the exit status. May be called again."""
         assert self._guard.stdin is not None
         self._guard.stdin.close()
         try:
@@ -90,12 +90,12 @@ class GuardedProcess:
             return self._guard.wait()
 
     def kill(self) -> None:
-        """SIGKILL to the whole group, as a crash would."""
+        """Send SIGKILL to the whole group, to simulate a crash."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def log_tail(self, lines: int = 15) -> str:
-        """The last lines of the log; nothing once it is gone with the scratch directory."""
+        """Return the last lines of the log; nothing once it has been removed with the scratch directory."""
         if not self.log.exists():
             return ""
         with self.log.open("rb") as stream:

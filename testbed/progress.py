@@ -1,4 +1,4 @@
-"""Tell the person who waits what is going on, on standard error."""
+"""Show progress on standard error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +19,12 @@ from rich.progress import (
 from rich.text import Text
 
 _QUIET_S = 15.0
-"""Seconds between two lines of progress where no bar can be drawn."""
+"""Seconds between two lines of progress, if no bar can be drawn."""
 
 
 @dataclass(slots=True)
 class Step:
-    """One thing under way."""
+    """A step in progress."""
 
     title: str
     _bar: Progress
@@ -38,7 +38,7 @@ class Step:
         self.tick(f"{percent}{done_bytes / 1e6:.0f} MB")
 
     def tick(self, state: str = "still waiting") -> None:
-        """Say now and then, to a log or a pipe, that it goes on. A terminal shows that by itself."""
+        """Print a line from time to time, to a log or a pipe. A terminal shows a bar instead."""
         now_s = monotonic()
         if not self._bar.console.is_terminal and now_s - self._said_s > _QUIET_S:
             self._said_s = now_s
@@ -48,14 +48,14 @@ class Step:
 
 
 class _SizeColumn(DownloadColumn):
-    """Bytes done and bytes in all, for steps that count bytes."""
+    """Shows bytes done and total, for steps that count bytes."""
 
     def render(self, task: Task) -> Text:
         return super().render(task) if task.fields["sized"] else Text()
 
 
 class Reporter:
-    """Shows steps: as a bar on a terminal, as plain lines elsewhere."""
+    """Shows steps as a bar on a terminal, and as plain lines elsewhere."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
@@ -65,7 +65,7 @@ class Reporter:
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """A step that ends with a line telling how long it took, or without one if it failed."""
+        """Show a step, and a line with the time that it took unless it fails."""
         started_s = monotonic()
         if not self.console.is_terminal:
             self.note(f"{title} …")

@@ -1,4 +1,4 @@
-"""Run `rerank-proxy serve` as its users do: a process of its own, with ports and probes."""
+"""Run `rerank-proxy serve` as users do: as a separate process, with ports and probes."""
 
 import re
 import shutil
@@ -20,15 +20,16 @@ _LISTENING: Final = re.compile(r"listening on (\S+), admin on (\S+), upstream")
 
 
 class RunningProxy:
-    """A proxy; a context manager. It is gone when the block ends or this process does.
+    """A proxy; a context manager. It is stopped when the block or this process ends.
 
     Args:
-        upstream: URL of its Elasticsearch.
-        models: Source of each model by name.
-        endpoints: Model of each endpoint id.
-        state_dir: Its state directory; None: one that is gone with it.
+        upstream: The URL of its Elasticsearch.
+        models: The source of each model by name.
+        endpoints: The model of each endpoint id.
+        state_dir: Its state directory; None for one that is removed with it.
         options: Further options of the command line.
-        listen, admin: `HOST:PORT`; port 0: a free one.
+        listen: `HOST:PORT` for clients; port 0 for any free one.
+        admin: `HOST:PORT` for probes and metrics; port 0 for any free one.
 
     Attributes:
         server: Where clients connect.
@@ -62,10 +63,10 @@ class RunningProxy:
         self.process: GuardedProcess | None = None
 
     def start(self) -> Self:
-        """Start it and wait until it listens; models may still be loading.
+        """Start the proxy and wait until it listens; models may still be loading.
 
         Raises:
-            TestbedError: It ended instead; with the end of its log.
+            TestbedError: It has ended instead; the error holds the end of its log.
         """
         self._directory = Path(tempfile.mkdtemp(prefix="rerank-proxy-"))
         command = [*self._command, "--state-dir", str(self._state_dir or self._directory / "state")]
@@ -84,7 +85,7 @@ class RunningProxy:
         """Wait until its models are loaded.
 
         Raises:
-            TestbedError: It ended, or is not ready in time; with what it says of its models.
+            TestbedError: It has ended, or is not ready in time; the error shows the state of its models.
         """
         assert self.process is not None
         with self._reporter.step("Loading the model") as step:
@@ -98,14 +99,14 @@ class RunningProxy:
             )
 
     def readiness(self) -> Any:
-        """What `/ready` says."""
+        """Return the answer of `/ready`."""
         try:
             return self.admin.call("GET", "/ready", timeout_s=5).json()
         except OSError as failure:
             return str(failure)
 
     def metric(self, sample: str, **labels: str) -> float:
-        """The sum of the samples of this name in `/metrics` that have these labels."""
+        """Return the sum of the samples in `/metrics` that have this name and these labels."""
         text = self.admin.call("GET", "/metrics").body.decode()
         samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
         return sum(
@@ -117,7 +118,7 @@ class RunningProxy:
         return self.process.log_tail(200)
 
     def stop(self) -> int:
-        """End it in good order; the exit status."""
+        """Stop the proxy in order. Return its exit status."""
         status = self.process.stop() if self.process is not None else 0
         shutil.rmtree(self._directory, ignore_errors=True)
         return status

@@ -1,4 +1,4 @@
-"""The Elasticsearch releases that the project is tried against, and what each needs."""
+"""The Elasticsearch releases that the project is tested against, and what each needs."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from testbed.errors import TestbedError
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One release of Elasticsearch.
+    """A release of Elasticsearch.
 
     Attributes:
-        java_min: the oldest Java that runs it.
-        java_tested: the newest Java that it is known to run on; a newer one is a last resort.
-        zip_sha256: checksum of the minimal distribution's zip. That build has the server, Lucene and security
-            but none of the modules, and no Java of its own.
-        zip_bytes: size of that zip.
+        java_min: The oldest Java that runs it.
+        java_tested: The newest Java that it is known to run on; a newer one is a last resort.
+        zip_sha256: The checksum of the zip of the minimal distribution, which has the server, Lucene and
+            security, but none of the modules and no Java.
+        zip_bytes: The size of that zip.
     """
 
     version: str
@@ -48,7 +48,11 @@ RELEASES = (
 
 
 def find_release(version: str) -> Release:
-    """Raises: TestbedError: the version is not in the table."""
+    """Return the release of a version.
+
+    Raises:
+        TestbedError: The version is not in the table.
+    """
     for release in RELEASES:
         if release.version == version:
             return release

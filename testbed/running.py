@@ -1,4 +1,4 @@
-"""An Elasticsearch that answers, wherever it runs, and how to wait for one."""
+"""A running Elasticsearch, wherever it runs, and waiting for one."""
 
 import time
 from collections.abc import Callable
@@ -15,12 +15,12 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RunningElasticsearch:
-    """What tests, demo and benchmarks need to know of it.
+    """A running Elasticsearch, as tests, demo and benchmarks use it.
 
     Attributes:
-        server: its address, and the credentials to use if it wants any.
-        version: as `GET /` gives it, such as `9.5.0`.
-        origin: where it came from, for people.
+        server: Its address, and credentials if it needs any.
+        version: The version that `GET /` names, such as `9.5.0`.
+        origin: Where it came from, for people to read.
     """
 
     server: Server
@@ -29,7 +29,7 @@ class RunningElasticsearch:
 
     @property
     def url(self) -> str:
-        """Scheme, host and port, without credentials and without a slash at the end."""
+        """Scheme, host and port, without credentials and without a trailing slash."""
         return self.server.url
 
     @property
@@ -48,15 +48,15 @@ def wait_until(
     step: Step,
     remedy: Callable[[str], str],
 ) -> _T:
-    """Ask `check` until it answers something.
+    """Call `check` until it returns something other than None, and return that.
 
     Args:
-        process: what is being waited for; its end ends the wait.
-        name: what it is, for people.
-        remedy: what to do about a log.
+        process: The process that is waited for; its end ends the wait.
+        name: The name of the process, for people to read.
+        remedy: Returns what to do about the problem that a log shows.
 
     Raises:
-        TestbedError: the process ended, or the time is over; with the remedy, and the end of its log.
+        TestbedError: The process has ended, or the time is over; with the remedy, and the end of the log.
     """
     deadline_s = time.monotonic() + timeout_s
     while (answer := check()) is None:
@@ -72,7 +72,7 @@ def wait_until(
 
 
 def is_healthy(server: Server) -> bool:
-    """Whether the cluster has recovered its state and allocated its shards, which `GET /` does not tell."""
+    """Tell whether the cluster has recovered its state and allocated its shards: `GET /` does not show it."""
     try:
         reply = server.call("GET", "/_cluster/health", timeout_s=10)
     except OSError:
@@ -81,7 +81,11 @@ def is_healthy(server: Server) -> bool:
 
 
 def read_version(server: Server) -> str:
-    """Ask `GET /`. Raises: TestbedError: no answer, or not that of an Elasticsearch."""
+    """Return the version that `GET /` names.
+
+    Raises:
+        TestbedError: There is no answer, or not that of an Elasticsearch.
+    """
     try:
         reply = server.call("GET", "/")
     except OSError as error:
@@ -90,9 +94,9 @@ def read_version(server: Server) -> str:
             f"no Elasticsearch answers at {server.url} ({reason}): start it, or correct ES_URL"
         ) from error
     if reply.status in (401, 403):
-        raise TestbedError(f"{server.url} wants credentials: set ES_URL to http://USER:PASSWORD@HOST:PORT")
+        raise TestbedError(f"{server.url} needs credentials: set ES_URL to http://USER:PASSWORD@HOST:PORT")
     if reply.status != 200 or reply.headers.get("x-elastic-product") != "Elasticsearch":
         raise TestbedError(
-            f"{server.url} answers, but is no Elasticsearch (status {reply.status}): correct ES_URL"
+            f"{server.url} answers, but is not an Elasticsearch (status {reply.status}): correct ES_URL"
         )
     return str(reply.json()["version"]["number"])

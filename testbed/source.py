@@ -1,4 +1,4 @@
-"""Where a real Elasticsearch comes from: the first of several places that has one."""
+"""Choose where a real Elasticsearch comes from: the first of several places that has one."""
 
 import os
 import shutil
@@ -21,24 +21,29 @@ from testbed.running import RunningElasticsearch, read_version
 
 
 class Source(Protocol):
-    """One version of Elasticsearch at one place."""
+    """A version of Elasticsearch from some place."""
 
     @property
     def version(self) -> str: ...
 
     def prepare(self, reporter: Reporter) -> None:
-        """Everything that takes a network; what has been done once costs nothing.
+        """Do everything that needs a network, unless it has been done before.
 
-        Raises: TestbedError: what is missing, and the remedy.
+        Raises:
+            TestbedError: Something is missing; the message names the remedy.
         """
 
     def start(self, reporter: Reporter) -> AbstractContextManager[RunningElasticsearch]:
-        """Run it for the length of a `with` block, prepared or not. Raises: TestbedError."""
+        """Run it for the duration of a `with` block, prepared or not.
+
+        Raises:
+            TestbedError: It cannot be obtained or started.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One that runs already: `ES_URL`. Nothing is started, nothing is stopped."""
+    """An Elasticsearch that is already running: `ES_URL`. It is neither started nor stopped here."""
 
     server: Server
     version: str
@@ -70,7 +75,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """A distribution that `obtain` fetches, on this machine's or its own Java."""
+    """A distribution that `obtain` fetches, which uses this machine's or its bundled Java."""
 
     release: Release
     obtain: Callable[[Reporter], Distribution]
@@ -87,23 +92,26 @@ class Unpacked:
 
 
 def sources(environ: Mapping[str, str] = os.environ) -> list[Source]:
-    """What the first place offers that has anything, best version first; never empty.
+    """Return the sources of the first place that has any, best version first; never an empty list.
 
-    The places in order: `ES_URL`; a Docker engine; Maven with a JDK; Elastic's download. `ES_SOURCE` picks
-    one of `docker`, `maven`, `download`.
+    The places in order: `ES_URL`; a Docker engine; Maven with a JDK; Elastic's download. `ES_SOURCE` selects
+        one
+    of `docker`, `maven`, `download`.
 
-    Raises: TestbedError: the environment asks for what is not there.
+    Raises:
+        TestbedError: The place that the environment selects is not available.
     """
     for offers in _places(environ):
         if offers:
             return offers
-    raise TestbedError(f"ES_SOURCE={environ.get('ES_SOURCE')} is not to be had here: {_WHAT_IT_TAKES}")
+    raise TestbedError(f"ES_SOURCE={environ.get('ES_SOURCE')} is not available here: {_REMEDY}")
 
 
 def choose(version: str | None = None, environ: Mapping[str, str] = os.environ) -> Source:
-    """The first source of that version, or of the best.
+    """Return the first source of a version, by default of the best one.
 
-    Raises: TestbedError: no place has it.
+    Raises:
+        TestbedError: No place has it.
     """
     if version is None:
         return sources(environ)[0]
@@ -112,10 +120,10 @@ def choose(version: str | None = None, environ: Mapping[str, str] = os.environ) 
         if offer.version == version:
             return offer
     known = ", ".join(dict.fromkeys(offer.version for offer in offered)) or "none"
-    raise TestbedError(f"Elasticsearch {version} is not to be had here (there is: {known}): {_WHAT_IT_TAKES}")
+    raise TestbedError(f"Elasticsearch {version} is not available here (available: {known}): {_REMEDY}")
 
 
-_WHAT_IT_TAKES = "start a Docker engine, or install Maven and a JDK (21 or newer), or set ES_URL"
+_REMEDY = "start a Docker engine, or install Maven and a JDK (21 or newer), or set ES_URL"
 
 
 def _places(environ: Mapping[str, str]) -> Iterator[list[Source]]:
@@ -126,9 +134,9 @@ def _places(environ: Mapping[str, str]) -> Iterator[list[Source]]:
     wanted = environ.get("ES_SOURCE")
     if wanted and wanted not in _PLACES:
         raise TestbedError(f"ES_SOURCE={wanted} is unknown: choose {', '.join(_PLACES)}")
-    for name, look in _PLACES.items():
+    for name, sources_of in _PLACES.items():
         if wanted in (None, "", name):
-            yield look(environ)
+            yield sources_of(environ)
 
 
 def _by_docker(environ: Mapping[str, str]) -> list[Source]:
@@ -150,7 +158,7 @@ def _minimal(release: Release, jdk: Jdk, mvn: str, environ: Mapping[str, str]) -
 
 
 def _by_download(environ: Mapping[str, str]) -> list[Source]:
-    """Only the best version: each is more than half a gigabyte."""
+    """Return only the best version, since each is more than half a gigabyte."""
     release, cache = RELEASES[0], cache_directory(environ)
     return [Unpacked(release, lambda reporter: download.obtain(release, cache, reporter))]
 

@@ -1,11 +1,19 @@
-"""Options of the whole suite. Fixtures live beside the tests that use them."""
+"""Options of the whole suite, and its two profiles. Fixtures live beside the tests that use them.
+
+The push profile draws few examples, always the same, so that a push cannot fail by chance. The long profile
+(`--long`, `make test-long`) draws many, other ones each time, and runs more tests against every version of
+Elasticsearch.
+"""
 
 import hypothesis
 import pytest
 from hypothesis import HealthCheck
 
+PUSH = "push"
+LONG = "long"
+
 hypothesis.settings.register_profile(
-    "suite",
+    PUSH,
     # How long an example takes says how busy the machine is.
     deadline=None,
     suppress_health_check=[
@@ -13,8 +21,21 @@ hypothesis.settings.register_profile(
         # Those that properties take are models and servers, which one example leaves as the next wants them.
         HealthCheck.function_scoped_fixture,
     ],
+    max_examples=25,
+    derandomize=True,
+    # Nothing is drawn by chance, so there is nothing to remember.
+    database=None,
 )
-hypothesis.settings.load_profile("suite")
+hypothesis.settings.register_profile(
+    LONG,
+    parent=hypothesis.settings.get_profile(PUSH),
+    max_examples=400,
+    derandomize=False,
+    database=hypothesis.settings().database,
+    print_blob=True,
+)
+# Modules that are imported before pytest is configured, if any, see the profile of every push.
+hypothesis.settings.load_profile(PUSH)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,3 +44,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="VERSION",
         help="Run the live tests against this Elasticsearch alone; default: the newest that runs here.",
     )
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="Draw many random examples, and run more tests against every version of Elasticsearch.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the properties of the long profile take the time that so many examples take."""
+    for item in items:
+        if config.getoption("long") and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.timeout(0), append=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the profile before any test is imported: decorators read it."""
+    hypothesis.settings.load_profile(LONG if config.getoption("long") else PUSH)

@@ -1,26 +1,30 @@
 """Run the whole suite as several pytest processes side by side: `python -m tests.lanes [OPTIONS OF PYTEST]`.
 
 The tests against a real Elasticsearch mostly wait, for it and for processes of the proxy; the others mostly
-compute. What each lane says is shown as if one had run after the other, and all lanes' ends once more.
+compute. What each lane says is shown as if one had run after the other, then the slowest tests of all lanes
+and the last line of each.
 """
 
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
 from pathlib import Path
 from typing import IO, Final
+from xml.etree import ElementTree as ET
 
 import pytest
 
-_BESIDE_THE_QUICK: Final = ("tests/live/test_end_to_end.py", "tests/live/test_hangs.py")
-"""Else the lane that has them takes much longer than the other."""
+_BESIDE_THE_QUICK: Final = ("tests/live/test_cors.py", "tests/live/test_hangs.py", "tests/live/test_nodes.py")
+"""They share no Elasticsearch with other tests, and the live lane takes longer than the other."""
 LANES: Final = {
     "quick": ("tests/unit", "tests/models", "tests/edge", *_BESIDE_THE_QUICK),
     "live": ("tests/live", *(f"--ignore={file}" for file in _BESIDE_THE_QUICK)),
 }
 RESULTS: Final = Path("build/tests")
 """Has the log of each lane, and its results as JUnit XML."""
+_SLOWEST: Final = 20
 _LOOK_S: Final = 0.2
 
 
@@ -30,7 +34,8 @@ class Lane:
     def __init__(self, name: str, options: Sequence[str], results: Path = RESULTS) -> None:
         self.name: Final = name
         self._log: Final = results / f"{name}.log"
-        command = [sys.executable, "-m", "pytest", f"--junitxml={results / name}.xml"]
+        self.results: Final = results / f"{name}.xml"
+        command = [sys.executable, "-m", "pytest", f"--junitxml={self.results}"]
         command += [f"--override-ini=cache_dir=.pytest_cache/{name}"]
         command += ["--color=yes"] if sys.stdout.isatty() else []
         with self._log.open("wb") as log:
@@ -39,7 +44,7 @@ class Lane:
             )
 
     def show(self, to: IO[bytes]) -> int:
-        """Copy its log while it is written, to the end; returns the exit status."""
+        """Copy its log while it is written, to the end. Return the exit status."""
         with self._log.open("rb") as log:
             while True:
                 ended = self._process.poll() is not None  # asked first: what is written last is read then
@@ -58,9 +63,27 @@ class Lane:
         self._process.wait()
 
 
+def slowest(results: Iterable[Path], most: int = _SLOWEST) -> list[tuple[float, str]]:
+    """Return the seconds and node ids of the tests that took longest, set-up included.
+
+    Args:
+        results: Files of JUnit XML; one that a pytest did not live to write is left out.
+    """
+    cases = [case for file in results if file.exists() for case in ET.parse(file).iter("testcase")]
+    return nlargest(most, ((float(case.get("time", "0")), _node_id(case)) for case in cases))
+
+
+def _node_id(case: ET.Element) -> str:
+    parts = case.get("classname", "").split(".")
+    module = next((at for at, part in enumerate(parts, 1) if part.startswith("test_")), len(parts))
+    return "::".join(["/".join(parts[:module]) + ".py", *parts[module:], case.get("name", "")])
+
+
 def run_lanes(options: Sequence[str], to: IO[bytes], results: Path = RESULTS) -> int:
-    """Run all lanes; returns the exit status for the whole."""
+    """Run all lanes. Return the exit status for the whole."""
     results.mkdir(parents=True, exist_ok=True)
+    for left in results.glob("*.xml"):
+        left.unlink()
     lanes: list[Lane] = []
     try:
         lanes += [Lane(name, options, results) for name in LANES]
@@ -68,6 +91,9 @@ def run_lanes(options: Sequence[str], to: IO[bytes], results: Path = RESULTS) ->
     finally:
         for lane in lanes:
             lane.end()
+    to.write(b"the slowest tests:\n")
+    for seconds, test in slowest(lane.results for lane in lanes):
+        to.write(f"{seconds:7.1f} s  {test}\n".encode())
     for lane in lanes:
         to.write(f"{lane.name}: {lane.last_line()}\n".encode())
     to.flush()
@@ -83,7 +109,7 @@ def whole(statuses: Sequence[int]) -> int:
 
 
 def names_tests(options: Sequence[str]) -> bool:
-    """Whether a path is among them, so that it is for pytest alone to choose."""
+    """Return whether a path is among them, so that pytest alone chooses what runs."""
     return any(Path(option.partition("::")[0]).exists() for option in options)
 
 

@@ -1,4 +1,4 @@
-"""`rerank-proxy` and `python -m rerank_proxy`."""
+"""The entry point of `rerank-proxy` and `python -m rerank_proxy`."""
 
 import sys
 
@@ -6,7 +6,7 @@ from rerank_proxy.processes.startup import prepare
 
 
 def main() -> None:
-    """Run the command line, having made a process that serves fit for it before anything else is imported."""
+    """Run the command line. A process that serves is prepared before anything else is imported."""
     if sys.argv[1:2] == ["serve"]:
         prepare()
     from rerank_proxy.cli import run

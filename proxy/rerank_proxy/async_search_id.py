@@ -1,7 +1,7 @@
-"""Ids of asynchronous searches that this proxy keeps itself.
+"""Ids of asynchronous searches that the proxy keeps itself.
 
-Elasticsearch's ids are URL-safe base64 (``AsyncExecutionId#encode``), which has no dot: an id with one is
-never Elasticsearch's. In a path a dot needs no encoding.
+Elasticsearch's ids are URL-safe base64 (``AsyncExecutionId#encode``), which has no dots: an id with a dot is
+never one of Elasticsearch. In a path a dot needs no encoding.
 """
 
 import re
@@ -12,16 +12,16 @@ _PREFIX: Final = "rerank."
 _RANDOM_BYTES: Final = 24
 
 PATTERN: Final = re.escape(_PREFIX) + r"[^/?#]*"
-"""Ids of ours, as they stand in a path."""
+"""Matches an id of this proxy in a path."""
 
 _TARGET: Final = re.compile(rf"/?_async_search/(?:status/)?{PATTERN}/*(?:[?#]|\Z)".encode())
 
 
 def new_id() -> str:
-    """An id that nobody can guess."""
+    """Return a new id, which cannot be guessed."""
     return _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
 
 
-def names_ours(target: bytes) -> bool:
-    """Whether a request target is that of a search kept here, or of its status."""
+def names_kept_search(target: bytes) -> bool:
+    """Tell whether a request target names a search that is kept here, or its status."""
     return _TARGET.match(target) is not None

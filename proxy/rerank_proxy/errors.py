@@ -1,4 +1,4 @@
-"""Errors as Elasticsearch prints them.
+"""Errors in Elasticsearch's shape, and functions for those of the commonest types.
 
 The shape and the choice of ``root_cause`` follow ``org.elasticsearch.ElasticsearchException``
 (``generateFailureXContent``, ``guessRootCauses``).
@@ -6,14 +6,15 @@ The shape and the choice of ``root_cause`` follow ``org.elasticsearch.Elasticsea
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 _XCONTENT = frozenset(
     {"x_content_parse_exception", "named_object_not_found_exception", "x_content_e_o_f_exception"}
 )
-# Types that are plain Java exceptions: they are never looked into, or promoted, for a root cause.
+# Types that are plain Java exceptions: no root cause is looked for inside them, and none is promoted from
+# them.
 _JAVA = frozenset(
     {
         "action_request_validation_exception",
@@ -34,16 +35,17 @@ _JAVA = frozenset(
 )
 _SEARCH_FAILURE: Final = "search_phase_execution_exception"
 
+_E = TypeVar("_E", bound=BaseException)
 
 MAX_REASON: Final = 50_000
-"""Characters. A reason often repeats what the client wrote, which may be a hundred megabytes."""
+"""Characters. Reasons often repeat what the client wrote, which may be a hundred megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
     """One exception in an error body: `type` in Elasticsearch's snake case, `metadata` in print order.
 
-    Of a reason longer than `MAX_REASON` the beginning and the end are kept.
+    A reason longer than `MAX_REASON` is cut in the middle.
     """
 
     type: str
@@ -52,7 +54,7 @@ class Cause:
     caused_by: "Cause | None" = None
     suppressed: tuple["Cause", ...] = ()
     has_reason: bool = True
-    """Not so for an exception that was thrown without a message: its reason is printed as null."""
+    """False for an exception that was thrown without a message: its reason is printed as null."""
 
     def __post_init__(self) -> None:
         if len(self.reason) > MAX_REASON:
@@ -60,17 +62,21 @@ class Cause:
             object.__setattr__(self, "reason", f"{self.reason[:half]}…{self.reason[-half:]}")
 
     def root_causes(self) -> list["Cause"]:
-        """The innermost exceptions that Elasticsearch would name under `root_cause`."""
+        """Return the innermost exceptions, those that Elasticsearch names under `root_cause`."""
         inner = self.caused_by
         if inner is None or self.type in _JAVA:
             return [self]
         if self.type == _SEARCH_FAILURE and not self.metadata.get("failed_shards", True):
-            return []  # they are the causes of its shards
+            return []  # the root causes are those of its shards
         descends = inner.type not in _JAVA and (self.type in _XCONTENT or inner.type not in _XCONTENT)
         return inner.root_causes() if descends else [self]
 
     def render(self, *, causes: bool = True) -> dict[str, Any]:
-        """The JSON object of this exception; without `caused_by` at any depth unless `causes`."""
+        """Return the JSON object of this exception.
+
+        Args:
+            causes: Include `caused_by`; without, it is left out at every depth.
+        """
         metadata = self.metadata if causes else _without_causes(self.metadata)
         body: dict[str, Any] = {
             "type": self.type,
@@ -85,7 +91,7 @@ class Cause:
 
 
 def _without_causes(value: Any) -> Any:
-    """Also the exceptions of shards, which are metadata, lose their causes there."""
+    """Leave out `caused_by` at every depth, including in the exceptions of shards, which are metadata."""
     if isinstance(value, Mapping):
         return {name: _without_causes(item) for name, item in value.items() if name != "caused_by"}
     if isinstance(value, list):
@@ -94,7 +100,7 @@ def _without_causes(value: Any) -> Any:
 
 
 class ElasticsearchError(Exception):
-    """A failure that the client sees as Elasticsearch's own.
+    """A failure that the client sees as an error of Elasticsearch.
 
     Args:
         status: HTTP status, unit-less, 400 to 599.
@@ -107,6 +113,7 @@ class ElasticsearchError(Exception):
         self.cause = cause
 
     def body(self) -> dict[str, Any]:
+        """Return the body of the response."""
         roots = [root.render(causes=False) for root in self.cause.root_causes()]
         return {"error": {"root_cause": roots, **self.cause.render()}, "status": self.status}
 
@@ -114,21 +121,48 @@ class ElasticsearchError(Exception):
 def error(
     status: int, type_: str, reason: str, *, caused_by: Cause | None = None, **metadata: Any
 ) -> ElasticsearchError:
-    """A failure with one exception, for example ``error(429, "es_rejected_execution_exception", "…")``."""
+    """Make a failure of one exception, for example ``error(404, "index_not_found_exception", "…")``."""
     return ElasticsearchError(status, Cause(type_, reason, metadata, caused_by))
 
 
+def illegal_argument(reason: str, *, caused_by: Cause | None = None) -> ElasticsearchError:
+    """Make an ``IllegalArgumentException``, a 400."""
+    return error(400, "illegal_argument_exception", reason, caused_by=caused_by)
+
+
+def status_error(status: int, reason: str) -> ElasticsearchError:
+    """Make an ``ElasticsearchStatusException``."""
+    return error(status, "status_exception", reason)
+
+
+def rejected(reason: str) -> ElasticsearchError:
+    """Make an ``EsRejectedExecutionException``, a 429: a limit does not allow more at present."""
+    return error(429, "es_rejected_execution_exception", reason)
+
+
 def internal_error() -> ElasticsearchError:
-    """Return what a client is told of a defect of the proxy's, whose details are logged."""
+    """Make what a client gets for a defect of the proxy's, whose details are logged: a 500."""
     return error(500, "illegal_state_exception", "rerank-proxy failed; its log has the details")
 
 
 def validation_error(messages: Iterable[str]) -> ElasticsearchError:
-    """``ActionRequestValidationException``: all messages in one reason, numbered from 1."""
+    """Make an ``ActionRequestValidationException``: all messages in one reason, numbered from 1."""
     numbered = "".join(f"{number}: {message};" for number, message in enumerate(messages, 1))
     return error(400, "action_request_validation_exception", f"Validation Failed: {numbered}")
 
 
+def unsupported(what: str) -> ElasticsearchError:
+    """Refuse `what`, which Elasticsearch does and this proxy does not."""
+    return error(400, "unsupported_operation_exception", f"{what} is not supported by rerank-proxy yet")
+
+
 def encode(body: Mapping[str, Any]) -> bytes:
-    """Compact JSON in UTF-8, as Elasticsearch prints without `pretty`."""
+    """Return compact JSON in UTF-8, as Elasticsearch prints it without `pretty`."""
     return msgspec.json.encode(body)
+
+
+def fresh(error: _E) -> _E:
+    """Return a copy of an exception to raise: a shared one would gather the tracebacks of all callers."""
+    copy: _E = type(error).__new__(type(error), *error.args)
+    copy.__dict__.update(error.__dict__)
+    return copy

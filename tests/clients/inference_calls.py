@@ -43,7 +43,7 @@ TYPED = {
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What a call returns; of an error its class, status, type and reason."""
+    """Return what a call returns; of an error its class, status, type and reason."""
     try:
         answer = call()
     except elasticsearch.ApiError as failure:
@@ -63,7 +63,7 @@ def arguments(method: Any) -> set[str]:
 
 
 def calls(inference: Any, model: str, endpoints: dict[str, Any]) -> dict[str, Callable[[], Any]]:
-    """In the order in which they are to be made."""
+    """Return the calls in the order in which they are to be made."""
     local = {"model_id": model, "num_threads": 1, "num_allocations": 1}
     config = {"service": "elasticsearch", "service_settings": local}
     named = {"inference_id": "typed", "task_type": "rerank"}
@@ -139,7 +139,7 @@ def calls(inference: Any, model: str, endpoints: dict[str, Any]) -> dict[str, Ca
 
 
 def typed_put(name: str, method: Any, endpoints: dict[str, Any]) -> Callable[[], Any]:
-    """One of the methods `put_…`, for its service or, if that reranks nothing, for another task."""
+    """Return a call of a method `put_…`, for its service or, if that reranks nothing, for another task."""
     service = TYPED.get(name, name.removeprefix("put_"))
     (id_argument,) = (each for each in arguments(method) if each.endswith("_inference_id"))
     task_type = "rerank" if name in TYPED else "text_embedding"

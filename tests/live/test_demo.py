@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(400)  # starts a proxy, which loads torch, and 
 
 @pytest.fixture
 def ports() -> tuple[int, int]:
-    """Two that are free now."""
+    """Return two ports that are free now."""
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(2)]
         for probe in probes:
@@ -55,7 +55,7 @@ def _demo(
 
 
 def _ranked(output: str) -> list[str]:
-    """The titles of the table, in its order."""
+    """Return the titles of the table, in its order."""
     return re.findall(r"^│ +\d+ │ (.*?) +│", output, re.MULTILINE)
 
 

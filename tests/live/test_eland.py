@@ -1,6 +1,6 @@
 """Eland, as it is published, uploads a cross-encoder to the proxy, and searches are reranked with it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import transformers
 from testbed import RunningElasticsearch
 from testbed.http import Server
 from testbed.proxy import RunningProxy
+from tests.clients.environments import Environment
 from tests.live.conftest import MakeIndex
 from tests.support import tiny_models
-from tests.support.eland import Eland, Run, installed
+from tests.support.eland import Eland, Run, environment
 from tests.support.tiny_models import CORPUS
 
 pytestmark = pytest.mark.timeout(900)  # the first time, Eland's environment is made
@@ -25,10 +26,10 @@ MODEL = "eland-model"
 
 
 @pytest.fixture(scope="module")
-def eland(elasticsearch: RunningElasticsearch) -> Eland:
+def eland(elasticsearch: RunningElasticsearch, slowly_made: Callable[[Environment], Path]) -> Eland:
     if elasticsearch.major < 9:
         pytest.skip("Eland 9 is for Elasticsearch 9 and later")
-    return installed()
+    return Eland(slowly_made(environment()))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def upload(eland: Eland, proxy: RunningProxy, model: Path, *options: str) -> Run
 
 
 def scores_of(model: Path, query: str, texts: Sequence[str]) -> list[float]:
-    """What the model itself says."""
+    """Return the scores that the model itself gives."""
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(model)
     family: Any = transformers.AutoModelForSequenceClassification
     network = family.from_pretrained(model).eval()

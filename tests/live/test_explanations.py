@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from rerank_proxy.search.answer import explanations
-from rerank_proxy.search.answer.explanations import Detail, Explanation
+from rerank_proxy.search.retrievers import explanations
+from rerank_proxy.search.retrievers.explanations import Detail, Explanation
 from rerank_proxy.xcontent.splicing import Printer, elements, members, text
 from testbed import RunningElasticsearch, Server
 
@@ -52,7 +52,7 @@ class Searches:
         return {text(hit["_id"]): _hit(hit) for hit in map(members, hits)}
 
     def window(self, query: dict[str, Any]) -> dict[str, Hit]:
-        """A query's hits, with what breaks their ties."""
+        """Return a query's hits, with what breaks their ties."""
         return self.hits({"query": query, "sort": ["_score", {"_shard_doc": "asc"}], "track_scores": True})
 
     def printed(self, explanation: Explanation) -> bytes:
@@ -66,7 +66,7 @@ def _hit(hit: dict[str, bytes]) -> Hit:
 
 @pytest.fixture(scope="module", params=[False, True], ids=["flat", "nested"])
 def nested(request: pytest.FixtureRequest) -> bool:
-    """Whether the mapping has nested fields."""
+    """Return whether the mapping has nested fields."""
     return bool(request.param)
 
 
@@ -109,7 +109,7 @@ def in_mapping(ranked: Explanation, score: float, nested: bool) -> Explanation:
 
 
 def ranked(found: dict[str, Hit], window: dict[str, Hit], below: dict[str, Detail]) -> dict[str, Explanation]:
-    """The generic node above the child's."""
+    """Return the generic node above the child's."""
     return {
         id_: explanations.rank_doc(window[id_].shard_doc, hit.score, rank, [below[id_]])
         for rank, (id_, hit) in enumerate(found.items(), start=1)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.registry.documents import MAPPINGS, to_document
+from rerank_proxy.inference.registry.documents import MAPPINGS
 from testbed import RunningElasticsearch
 from tests.live.test_index_store import index_store
-from tests.support.stores import ODD_IDS, Watched, endpoint, refusal
+from tests.support.stores import ODD_IDS, Watched, document_of, endpoint, refusal
 
 Call = Callable[..., Any]
-DOCUMENT = to_document(endpoint("a"), None)
+DOCUMENT = document_of(endpoint("a"), None)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def refusals(proxy: Watched) -> list[InferenceFailedError]:
-    """Of a read and of a write."""
+    """Return what a read and a write are refused with."""
     return [await refusal(proxy.store.refresh()), await refusal(proxy.store.create(endpoint("b")))]
 
 
@@ -139,7 +139,9 @@ class TestMappings:
         (made,) = call("GET", f"/{index}").values()
         assert made["mappings"]["dynamic"] == "strict"
         assert made["mappings"]["properties"]["service_settings"] == {"type": "object", "enabled": False}
-        assert told(caplog)[0] == f"the index [{index}] was not made by the proxy; it has got the mapping"
+        assert (
+            told(caplog)[0] == f"the index [{index}] was not made by the proxy; the mapping was added to it"
+        )
 
     async def test_one_of_the_same_numbers_with_other_documents(
         self, proxy: Watched, elasticsearch: RunningElasticsearch, call: Call, index: str
@@ -190,12 +192,12 @@ class TestDocuments:
         await proxy.store.refresh()
         assert set(proxy.configs) == {"a", *map(str, range(30))}
         assert sorted(told(caplog)) == [
-            f"inference endpoint [{id_}] of the registry is damaged and left out until it is put right: {why}"
+            f"inference endpoint [{id_}] of the registry is damaged and left out until it is repaired: {why}"
             for id_, why in (
                 ("deep", "it is nested too deeply"),
                 ("huge", "it takes more than 8388608 bytes"),
                 ("large", f"it takes {len(large)} bytes, more than 1048576"),
-                ("less-deep", "its [inference_id] is no string"),
+                ("less-deep", "its [inference_id] is not a string"),
             )
         ]
         await proxy.store.create(endpoint("b"))

@@ -201,7 +201,7 @@ class TestSharing:
         assert set(proxy.configs) == {"a", "c"}
         errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
         assert errors == [
-            "inference endpoint [b] of the registry is damaged and left out until it is put right: its "
+            "inference endpoint [b] of the registry is damaged and left out until it is repaired: its "
             "[format] is [None], not [1]"
         ]
 

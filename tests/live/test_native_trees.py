@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import cbor2
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed import RunningElasticsearch
+from tests.support.examples import examples
 from tests.support.search_app import search_app
 
 SIZE: Final = 14
@@ -190,12 +191,12 @@ def index(elasticsearch: RunningElasticsearch) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def nested_index(elasticsearch: RunningElasticsearch) -> Iterator[str]:
-    """The same with nested documents, which Elasticsearch keeps out by a clause of its own."""
+    """Make such an index with nested documents, which Elasticsearch keeps out by a clause of its own."""
     yield from make_index(elasticsearch, {"type": "nested"})
 
 
 def comparable(body: bytes) -> Any:
-    """An answer without what differs from run to run; matched queries in any order."""
+    """Leave out what differs from run to run, and sort matched queries."""
     answer = json.loads(re.sub(rb'"took"( ?: ?)\d+', rb'"took"\g<1>0', body, count=1))
     for hit in answer.get("hits", {}).get("hits", ()):
         if "matched_queries" in hit:
@@ -204,7 +205,7 @@ def comparable(body: bytes) -> Any:
 
 
 async def compare(url: str, index: str | None, body: JSON, query: str = "") -> Any:
-    """The answer, which native and our evaluation agree on."""
+    """Return the answer, which native and our evaluation agree on."""
     target = ("/_search" if index is None else f"/{index}/_search") + (f"?{query}" if query else "")
     async with search_app(url, evaluate=NATIVE) as app:
         ours = await app.call("POST", target, body)
@@ -482,7 +483,7 @@ def searches(draw: st.DrawFn) -> JSON:
 
 
 @pytest.mark.timeout(400)
-@settings(max_examples=80)
+@examples(2)
 @given(body=searches())
 def test_any_tree(elasticsearch: RunningElasticsearch, index: str, body: JSON) -> None:
     asyncio.run(compare(elasticsearch.url, index, body))

@@ -89,7 +89,7 @@ UNICODE: Final = {"_source": ["ключ", "鍵", "\U0001f511"]}
 
 
 def spellings(value: JSON) -> Iterator[bytes]:
-    """The same body in several layouts, with characters of several bytes before what is wrong."""
+    """Return the body in several layouts, with characters of several bytes before what is wrong."""
     with_more = {**UNICODE, **value}
     yield json.dumps(value, separators=(",", ":")).encode()
     yield json.dumps(with_more, ensure_ascii=False).encode()

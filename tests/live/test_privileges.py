@@ -120,7 +120,7 @@ def test_the_words_are_elasticsearchs(secured: RunningElasticsearch, user: str) 
 
 
 def _built_in(server: Server) -> list[str]:
-    """Its cluster privileges, in the order in which it names them."""
+    """Return its cluster privileges, in the order in which it names them."""
     reply = server.call("POST", "/_security/user/_has_privileges", {"cluster": ["no such privilege"]})
     names: str = reply.json()["error"]["reason"].partition("privilege names [")[2].partition("]")[0]
     return names.split(",")

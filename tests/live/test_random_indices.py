@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.xcontent.splicing import elements, members, text
 from testbed import RunningElasticsearch
+from tests.support.examples import examples
 from tests.support.search_app import TWO_STAGES, Answer, search_app
 from tests.support.searches import reranking
 
@@ -37,7 +38,7 @@ STRINGS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6).map(json
 
 @st.composite
 def sources(draw: st.DrawFn) -> tuple[int, bytes]:
-    """A first-stage score, and the bytes of a document in any spelling, with and without `text`."""
+    """Draw a first-stage score, and the bytes of a document in any spelling, with and without `text`."""
     n = draw(st.integers(0, 4))
     members_ = [f'"n":{n}']
     kind = draw(st.sampled_from(["text", "none", "empty", "list"]))
@@ -101,7 +102,7 @@ def filled(elasticsearch: RunningElasticsearch, shards: int, documents: list[byt
 
 
 @pytest.mark.timeout(400)
-@settings(max_examples=15)
+@examples(0.6)
 @given(
     shards=st.integers(1, 3),
     documents=st.lists(sources(), max_size=14),

@@ -15,9 +15,9 @@ import yaml
 from rerank_proxy.engine import Engine
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import fixed_endpoints
-from rerank_proxy.inference.remote import RemoteClient
-from rerank_proxy.inference.service import ServiceContext
+from rerank_proxy.inference.preconfigured import preconfigured_endpoints
+from rerank_proxy.inference.remote.client import RemoteClient
+from rerank_proxy.inference.remote.vendor import RemoteContext
 from rerank_proxy.inference.services import load_services
 from rerank_proxy.search.ranks.scores import normalize
 from rerank_proxy.settings import RemoteSettings, Settings
@@ -118,11 +118,11 @@ def _service_names() -> set[str]:
 async def endpoints_over(
     engine: Engine, settings: Settings, remote: RemoteSettings | None = None
 ) -> AsyncIterator[Endpoints]:
-    """As the application makes them, but for the store."""
+    """Make endpoints as the application does, but for the store."""
     client = RemoteClient(remote or RemoteSettings())
     models = LocalModels(settings.models)
-    services = load_services(ServiceContext(engine, models, 30.0, client))
-    fixed = fixed_endpoints(services, settings.endpoints, models)
+    services = load_services(RemoteContext(engine=engine, models=models, remote=client, timeout_s=30.0))
+    fixed = preconfigured_endpoints(services, settings.endpoints, models)
     try:
         yield Endpoints(services, fixed, MemoryStore())
     finally:
@@ -166,7 +166,7 @@ async def test_a_remote_service(example: Example, elasticsearch: RunningElastics
 
 
 def _at_double(body: Mapping[str, Any], url: str) -> bytes:
-    """The request with the double in the vendor's place, and keys that it knows."""
+    """Put the double in the vendor's place, with keys that it knows."""
     secrets: Mapping[str, Callable[[], str]] = {
         "<api key>": lambda: wires.KEY,
         "<access key>": lambda: "AKIDEXAMPLE",

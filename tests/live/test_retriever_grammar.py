@@ -12,7 +12,6 @@ import pytest
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.language.request import SearchRequest, parse_search
-from rerank_proxy.search.language.rewrite_checks import check_rewrite
 from rerank_proxy.xcontent.params import parse_params
 from testbed import RunningElasticsearch
 from testbed.http import Reply
@@ -45,9 +44,9 @@ def ours(index: str, body: bytes, query: str = "") -> SearchRequest:
 
 
 def refusal(index: str, body: bytes, query: str = "") -> Any:
-    """What the client is told; None when nothing is wrong."""
+    """Return what the client is told; None when nothing is wrong."""
     try:
-        check_rewrite(ours(index, body, query).retriever)
+        ours(index, body, query).retriever.check_rewrite()
     except ElasticsearchError as failure:
         return json.loads(json.dumps(failure.body()))
     return None
@@ -277,7 +276,7 @@ class _Trees:
         return json.dumps(self._shuffled(body)).encode()
 
     def deep_body(self) -> bytes:
-        """With about as many retrievers inside one another as there may be."""
+        """Return a body with about as many retrievers inside one another as there may be."""
         tree = self._spoilt(self._tree(self._one_of(0, 1)))
         for _ in range(self._random.randrange(12, 18)):
             options = {"foo": 1} if self._now_and_then(0.02) else {}

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed import RunningElasticsearch
+from tests.support.examples import examples
 from tests.support.search_app import TWO_STAGES, Answer, search_app
 from tests.support.searches import reranking
 
@@ -53,7 +54,7 @@ def index(elasticsearch: RunningElasticsearch) -> Iterator[str]:
 
 @st.composite
 def standards(draw: st.DrawFn) -> dict[str, Any]:
-    """A first stage with any scores, equal ones included, over any of the documents."""
+    """Draw a first stage with any scores, equal ones included, over any of the documents."""
     scores = draw(st.dictionaries(st.integers(0, SIZE - 1), st.sampled_from(FIRST), max_size=SIZE))
     by_score = []
     for score in sorted(set(scores.values())):
@@ -81,7 +82,7 @@ def vectors(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def searches(draw: st.DrawFn) -> tuple[dict[str, Any], str, dict[str, float]]:
-    """A body, a query string, and the raw scores of the texts."""
+    """Draw a body, a query string, and the raw scores of the texts."""
     window = draw(st.integers(1, 16))
     options: dict[str, Any] = {"rank_window_size": window}
     if draw(st.integers(0, 2)) == 0:
@@ -124,7 +125,7 @@ async def both_ways(
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=60)
+@examples(2)
 @given(search=searches())
 @pytest.mark.every_version
 def test_both_ways_give_the_same_bytes(

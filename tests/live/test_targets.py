@@ -150,7 +150,7 @@ async def ask(port: int, target: bytes, data: bytes) -> Message:
 
 
 def told(answer: Message) -> Any:
-    """What must be the same; of hits only where they are."""
+    """Return what must be the same; of hits only where they are."""
     body = b"".join(re.findall(rb"[0-9a-f]+\r\n(.*)\r\n", answer.body)) or answer.body
     value = json.loads(body)
     if answer.status == 200:

@@ -81,7 +81,7 @@ def worth(*ranks: int, constant: int = 60) -> float:
 
 
 def printed(*scores: float | np.float32) -> list[float]:
-    """As a client reads them: the shortest decimal of a float32."""
+    """Return scores as a client reads them: the shortest decimal of a float32."""
     return [float(str(np.float32(score))) for score in scores]
 
 

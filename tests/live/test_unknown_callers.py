@@ -66,7 +66,7 @@ async def test_who_it_is(app: SearchApp, secured: RunningElasticsearch, credenti
 
 
 def comparable(body: bytes) -> tuple[Any, int]:
-    """The answer, and its length as printed. Elasticsearch names the ways to authenticate in any order."""
+    """Return the answer with its length as printed, and the ways to authenticate in one order."""
     error = json.loads(body)["error"]
     for each in (error, *error["root_cause"]):
         each["header"]["WWW-Authenticate"].sort()

@@ -104,7 +104,7 @@ async def app(elasticsearch: RunningElasticsearch, theirs: Licensed) -> AsyncIte
 
 
 def is_upstreams(answer: Answer) -> bool:
-    """Whether the edge is told to send the request upstream as it came."""
+    """Return whether the edge is told to send the request upstream as it came."""
     return answer.status == 421 and answer.headers[PASS_HEADER] == "pass" and not answer.body
 
 

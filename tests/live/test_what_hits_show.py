@@ -101,7 +101,7 @@ def search(chosen: random.Random) -> tuple[JSON, str]:
 
 
 def comparable(body: bytes) -> Any:
-    """An answer without how long it took, and what no two answers have in common in a profile."""
+    """Leave out how long an answer took, and what no two answers have in common in a profile."""
     answer = json.loads(re.sub(rb'"took"( ?: ?)\d+', rb'"took"\g<1>0', body, count=1))
     answer.pop("profile", None)
     hits = answer.get("hits", {}).get("hits", ())

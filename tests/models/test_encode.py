@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import processors
 
@@ -41,7 +41,6 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@settings(max_examples=30)
 @given(query=words, text=words)
 def test_pairs_are_those_of_transformers(
     tiny_model: TinyModel, kind: str, query: list[str], text: list[str]
@@ -59,7 +58,6 @@ def test_pairs_are_those_of_transformers(
     assert row.truncated == (len(reference([first], [second])["input_ids"][0]) > MAX_LENGTH)
 
 
-@settings(max_examples=30)
 @given(text=words)
 def test_single_texts_are_those_of_transformers(tiny_model: TinyModel, kind: str, text: list[str]) -> None:
     reference, tokenizer = both(tiny_model(kind))

@@ -1,1 +1,51 @@
-"""Real parts for the tests, and doubles for what cannot run here."""
+"""What tests share: real parts, and doubles of what cannot run here.
+
+Servers and clients
+    raw_http            servers and clients of bytes, for what goes over the wire
+    memory_transport    a transport without a network: the test cuts the bytes and slows a side down
+    tls                 certificates, and servers whose TLS a client has to refuse
+    relay               a relay in front of a real Elasticsearch that answers what the test's one lacks
+    templates           such a relay that renders search templates
+    accounts            users and roles of an Elasticsearch with security
+    client_headers      the headers by which the official clients negotiate formats
+    vendors             the vendors' servers, strict about their wire; bytes of any kind instead
+    remote              endpoints of remote services in front of them
+    model_hub           a model hub with one repository
+    model_repository    a repository of model packages, with what can go wrong on the way
+
+The proxy, in parts
+    search_app          the application on a socket in front of an Elasticsearch; its scores are in the texts
+    proxied             edge and application in front of an Elasticsearch, in the test's process
+    app_double          a process in the application's place
+    supervised          a supervisor, with that process
+    endpoints           inference endpoints over a given engine, without a store
+    stores              stores of endpoints, and waiting for what other processes do to them
+    example_plugin      the package that docs/plug-ins.md shows
+    example_retriever   the retriever that docs/architecture.md shows
+
+Models
+    tiny_models         complete models of transformers' own classes, tiny and random
+    packages            model packages of Elastic's and Eland's form, from those
+    trained_models      uploads without a model in them
+    engines             an engine for the length of a block
+    hanging             models that never return
+    eland               Eland, in an environment of its own
+
+Searches
+    searches            requests that rerank, and the parts of answers
+    random_searches     any tree of retrievers under any options, and an index that has it all
+    crime_indices       indices of texts about crime, and searches of them
+    retrievers          retrievers as JSON, and what reading them gives
+    inference           requests of the `_inference` API, and the form of its refusals
+    chunks              the words of a text, read in one go
+    snappy              bodies in Snappy's framing
+
+Of the suite itself
+    examples            how many examples a property draws
+    waiting             waiting for what has no event
+    processes           whether other processes run
+    processor_time      processor time, in seconds of an ordinary machine
+    loop_time           how long an event loop is held, in that time
+    pages               the project's pages of Markdown
+    project             the project's files
+"""

@@ -31,5 +31,5 @@ USERS: Final[dict[str, list[str]]] = {
 
 
 def account(server: Server, user: str) -> Server:
-    """The server, spoken to as one of `USERS`."""
+    """Return the server, spoken to as one of `USERS`."""
     return Server(server.url, basic(user, PASSWORD))

@@ -36,7 +36,7 @@ def _both(accept: str, content_type: str | None = None) -> Headers:
 
 
 def _of_version(version: int, without_body: Headers | None = None, space: str = " ") -> Client:
-    """Of a client that names the version in both headers."""
+    """Return the headers of a client that names the version in both."""
     json, lines = (_vendor(version, lines=each, space=space) for each in (False, True))
     return Client(_both(json), _both(json, lines), {"Accept": json} if without_body is None else without_body)
 

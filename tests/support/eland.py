@@ -3,22 +3,17 @@
 Its torch is the project's: it is in the cache of uv already, and Eland's own pin would be gigabytes more.
 """
 
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from tests.clients.environments import Environment, clean_environ, install, make_venv, uv
 from tests.support.project import ROOT
 
 _REQUIREMENTS: Final = ROOT / "requirements" / "eland.txt"
-_VERSION: Final = next(
-    line.partition("==")[2] for line in _REQUIREMENTS.read_text().splitlines() if line.startswith("eland==")
-)
 
 
 @dataclass(frozen=True)
@@ -36,10 +31,10 @@ class Eland:
     directory: Path
 
     def import_hub_model(self, *arguments: str) -> Run:
-        """`eland_import_hub_model ARGUMENTS`."""
+        """Run `eland_import_hub_model ARGUMENTS`."""
         done = subprocess.run(
             [self.directory / "bin" / "eland_import_hub_model", *arguments],
-            env=_environment(),
+            env={**clean_environ(), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -48,43 +43,21 @@ class Eland:
         return Run(done.returncode, done.stdout)
 
 
-def installed() -> Eland:
-    """Eland's environment, made when it is not there yet; that takes a minute.
-
-    Raises:
-        AssertionError: It cannot be made; with uv's words.
-    """
-    directory = ROOT / ".cache" / f"eland-{_VERSION}"
+def environment() -> Environment:
+    """Return Eland's environment. To make it takes a minute."""
+    requirements = _REQUIREMENTS.read_text(encoding="utf-8")
+    (eland,) = (line for line in requirements.splitlines() if line.startswith("eland=="))
     torch = f"torch=={version('torch')}"
-    made_of = directory / "made-of.txt"
-    wanted = f"{_REQUIREMENTS.read_text()}{torch}\n{sys.version}\n"
-    if made_of.exists() and made_of.read_text() == wanted:
-        return Eland(directory)
-    shutil.rmtree(directory, ignore_errors=True)
-    overrides = directory / "overrides.txt"
-    _run("uv", "venv", "--quiet", "--python", sys.executable, str(directory))
-    overrides.write_text(torch)
-    _run(
-        "uv", "pip", "install", "--quiet", "--python", str(directory / "bin" / "python"),
-        "--overrides", str(overrides), "--constraints", str(_REQUIREMENTS), f"eland[pytorch]=={_VERSION}",
-    )  # fmt: skip
-    # Importing it compiles what it needs of some hundred megabytes of Python.
-    _run(str(directory / "bin" / "python"), "-c", "import eland.ml.pytorch.transformers")
-    made_of.write_text(wanted)
-    return Eland(directory)
 
+    def fill(directory: Path) -> None:
+        overrides = directory / "overrides.txt"
+        python = make_venv(directory)
+        overrides.write_text(torch)
+        install(
+            *(uv(), "pip", "install", "--quiet", "--python", python),
+            *("--overrides", overrides, "--constraints", _REQUIREMENTS, eland.replace("==", "[pytorch]==")),
+        )
+        # Importing it compiles what it needs of some hundred megabytes of Python.
+        install(python, "-c", "import eland.ml.pytorch.transformers")
 
-def _run(program: str, *arguments: str) -> None:
-    if program == "uv":
-        program = str(Path(sys.executable).with_name("uv"))
-    done = subprocess.run(
-        [program, *arguments], env=_environment(), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{program} {' '.join(arguments)}\n{done.stdout}{done.stderr}"
-
-
-def _environment() -> Mapping[str, str]:
-    """Less what would slow it down or lead it elsewhere."""
-    unwanted = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "ES_URL")
-    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
-    return {**kept, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return Environment(eland.replace("==", "-"), f"{requirements}{torch}\n{sys.version}\n", fill)

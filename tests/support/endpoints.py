@@ -9,8 +9,7 @@ from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.failures import not_found
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import fixed_endpoints
-from rerank_proxy.inference.remote import RemoteClient
+from rerank_proxy.inference.preconfigured import preconfigured_endpoints
 from rerank_proxy.inference.service import ServiceContext
 from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
 from rerank_proxy.inference.store import (
@@ -20,7 +19,7 @@ from rerank_proxy.inference.store import (
     already_exists,
     changed_meanwhile,
 )
-from rerank_proxy.settings import EndpointSettings, ModelSettings, RemoteSettings
+from rerank_proxy.settings import EndpointSettings, ModelSettings
 
 LATE: Final = Deadline(1e9, "30s", "[search.timeout_s: 30s]")
 """At a point in time on the loop's clock that no test sees."""
@@ -30,17 +29,17 @@ class LoadedModels:
     """The part of an engine that is about loading, where every model is loaded."""
 
     def demand(self, model: str, holder: str, demand: Demand) -> None:
-        """It is there."""
+        """Do nothing: the model is there."""
 
     def release(self, model: str, holder: str) -> None:
-        """It stays there."""
+        """Do nothing: the model stays there."""
 
     async def wait_ready(self, model: str, deadline: float | None = None) -> None:
-        """It is there already."""
+        """Return: the model is there already."""
 
 
 class Limited(ElasticsearchService):
-    """As if the task had a setting `top_n`."""
+    """The service `elasticsearch`, as if its task had a setting `top_n`."""
 
     limit: int | None = None
 
@@ -49,7 +48,7 @@ class Limited(ElasticsearchService):
 
 
 class MemoryStore:
-    """A store that ends with its test."""
+    """A store in memory."""
 
     def __init__(self) -> None:
         self._kept: dict[str, StoredEndpoint] = {}
@@ -60,13 +59,13 @@ class MemoryStore:
         self._changed = changed
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     def all(self) -> Mapping[str, StoredEndpoint]:
         return self._kept
 
     async def refresh(self) -> None:
-        """It is always fresh."""
+        """Do nothing: the store is always fresh."""
 
     async def create(self, config: EndpointConfig) -> None:
         if config.inference_id in self._kept:
@@ -101,7 +100,7 @@ def local_endpoints(
     top_n: int | None = None,
     store: EndpointStore | None = None,
 ) -> Endpoints:
-    """The endpoints of the settings.
+    """Return the endpoints of the settings.
 
     Args:
         engine: Anything with the methods of an `Engine` that endpoints use.
@@ -109,9 +108,7 @@ def local_endpoints(
     """
     sources = {each.model: ModelSettings(source="none") for each in settings.values() if each.model}
     models = LocalModels(sources)
-    service = Limited(
-        ServiceContext(cast("Engine", engine), models, timeout_s, RemoteClient(RemoteSettings()))
-    )
+    service = Limited(ServiceContext(engine=cast("Engine", engine), models=models))
     service.limit = top_n
     services = {service.name: service}
-    return Endpoints(services, fixed_endpoints(services, settings, models), store or ReadOnlyStore())
+    return Endpoints(services, preconfigured_endpoints(services, settings, models), store or ReadOnlyStore())

@@ -18,7 +18,7 @@ OnDisk = Path | Mapping[str, Any]
 async def running(
     models: Mapping[str, OnDisk], registry: CollectorRegistry | None = None, **settings: Any
 ) -> AsyncIterator[Engine]:
-    """The keyword arguments are settings of the engine."""
+    """Run an engine; the keyword arguments are its settings."""
     engine = Engine(
         {name: _settings(model) for name, model in models.items()}, EngineSettings(**settings), registry
     )

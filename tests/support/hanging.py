@@ -74,7 +74,7 @@ class LoopsWhenRead(nn.Module):
 
 
 def program(module: nn.Module, path: Path) -> bytes:
-    """The bytes of a program, which are also left at `path`."""
+    """Return the bytes of a program, which are also left at `path`."""
     jit: Any = torch.jit
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch would rather have another format
@@ -103,7 +103,7 @@ class _NoSuchApi(BaseHTTPRequestHandler):
 
 @contextmanager
 def upstream_without_anything() -> Iterator[str]:
-    """Its URL."""
+    """Serve, and yield the URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _NoSuchApi)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -13,7 +13,7 @@ COMMIT: Final = "0123456789abcdef0123456789abcdef01234567"
 
 @contextmanager
 def serving(repository: str, files: Mapping[str, bytes]) -> Iterator[str]:
-    """The hub's address."""
+    """Serve, and yield the hub's address."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

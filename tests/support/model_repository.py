@@ -59,7 +59,7 @@ def serving(files: Mapping[str, bytes]) -> Iterator[Repository]:
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, request: object, client_address: object) -> None:
-            """A client may close before it has read all."""
+            """Say nothing: a client may close before it has read all."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

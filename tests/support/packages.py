@@ -90,7 +90,7 @@ def describe(kind: str, model: Path, directory: Path, name: str = "tiny", **opti
 
 
 def config(kind: str, **options: Any) -> dict[str, Any]:
-    """A trained model's configuration."""
+    """Return a trained model's configuration."""
     tokenization = {
         "max_sequence_length": MAX_LENGTH,
         "truncate": "balanced",
@@ -122,7 +122,7 @@ def trace(program: nn.Module, arguments: int, path: Path, rows: int = 1, tokens:
 
 
 def vocabulary(tokenizer: Any) -> dict[str, Any]:
-    """As Eland reads it from a tokenizer."""
+    """Return the vocabulary as Eland reads it from a tokenizer."""
     tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     state = msgspec.json.decode(tokenizer.backend_tokenizer.to_str())["model"]
     more: Mapping[str, Callable[[], dict[str, Any]]] = {

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tests.support.project import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+PAGES = sorted(
+    page for folder in (".", "docs", "benchmarks", "examples") for page in (ROOT / folder).glob("*.md")
+)
 
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::([\w:]+)`")
 
@@ -18,20 +20,20 @@ def read(page: Path) -> str:
 
 
 def table_after(marker: str, page: Path) -> str:
-    """The table that follows the comment `<!-- marker: … -->`."""
+    """Return the table that follows the comment `<!-- marker: … -->`."""
     match = re.search(rf"<!-- {marker}: .*? -->\n\n((?:\|.*\n)+)", read(page))
     assert match is not None
     return match[1]
 
 
 def named_tests(text: str) -> Iterator[tuple[str, str]]:
-    """The tests that a text names in code style: file, and function or `Class::method`."""
+    """Find the tests that a text names in code style: file, and function or `Class::method`."""
     yield from _TEST.findall(text)
 
 
 @cache
 def defined_tests(path: Path) -> frozenset[str]:
-    """Test functions of a file, and methods as `Class::test`, as pytest names them."""
+    """Return the test functions of a file, and methods as `Class::test`, as pytest names them."""
     if not path.exists():
         return frozenset()
     module = ast.parse(read(path)).body

@@ -9,7 +9,7 @@ def is_running(pid: int) -> bool:
 
 
 def state(pid: int) -> str:
-    """As the system tells it, for example `T` of a process that is stopped; nothing when there is none."""
+    """Return the state that the system tells, such as `T` for stopped; nothing when there is no process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

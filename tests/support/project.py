@@ -13,7 +13,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def settings_of(arguments: list[str], environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """What `rerank-proxy ARGUMENTS` would serve with; only the serving itself is left out.
+    """Return what `rerank-proxy ARGUMENTS` would serve with; only the serving itself is left out.
 
     Raises:
         AssertionError: The command line refuses them; with its message.

@@ -56,7 +56,7 @@ class Wire:
         return sock
 
     async def send(self, *pieces: bytes) -> None:
-        """Each piece leaves before the next one is written."""
+        """Send pieces; each leaves before the next one is written."""
         for piece in pieces:
             if self._writer.is_closing():  # uvloop would raise RuntimeError
                 raise ConnectionResetError
@@ -67,14 +67,14 @@ class Wire:
         return await asyncio.wait_for(self._reader.readexactly(size), TIMEOUT_S)
 
     async def read_some(self) -> bytes:
-        """The next bytes, as many as are there; empty at the end."""
+        """Return the next bytes, as many as are there; empty at the end."""
         return await asyncio.wait_for(self._reader.read(65536), TIMEOUT_S)
 
     async def read_head(self) -> bytes:
         return await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), TIMEOUT_S)
 
     async def read_message(self, *, has_body: bool = True) -> Message:
-        """A message; a response to `HEAD` has no body."""
+        """Return a message; a response to `HEAD` has no body."""
         head = await self.read_head()
         length = re.search(rb"\r\n(?i:content-length): *(\d+)", head)
         if not has_body or re.match(rb"HTTP/1\.. (1..|204|304)", head):
@@ -101,7 +101,7 @@ class Wire:
         return raw
 
     async def read_to_end(self) -> bytes:
-        """All until the other side ends the connection; ConnectionResetError when it resets it."""
+        """Return all until the other side ends the connection; ConnectionResetError when it resets it."""
         return await asyncio.wait_for(self._reader.read(-1), TIMEOUT_S)
 
     async def ended(self) -> bool:
@@ -187,7 +187,7 @@ async def raw_server(
 
 
 def answering(*answers: bytes) -> tuple[Serve, list[Message]]:
-    """A server's coroutine that reads requests and gives these answers in turn, the last one for ever.
+    """Return a server's coroutine that reads requests and gives these answers in turn, the last one for ever.
 
     Returns it and the list of the requests that it will have read.
     """
@@ -212,7 +212,7 @@ async def connect(port: int, host: str = "127.0.0.1") -> AsyncIterator[Wire]:
 
 @contextmanager
 def unconnectable() -> Iterator[int]:
-    """A port where no connection comes about: a queue of one that is full, so that the system drops more."""
+    """Yield a port where no connection comes about: its queue of one is full, and the system drops more."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)

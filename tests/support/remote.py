@@ -12,8 +12,9 @@ from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.engine import Engine
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.remote import RemoteClient
-from rerank_proxy.inference.service import Service, ServiceContext
+from rerank_proxy.inference.remote.client import RemoteClient
+from rerank_proxy.inference.remote.vendor import RemoteContext
+from rerank_proxy.inference.service import Service
 from rerank_proxy.inference.services import BUILT_IN
 from rerank_proxy.settings import RemoteSettings
 from tests.support.raw_http import TIMEOUT_S
@@ -21,10 +22,10 @@ from tests.support.vendors import Case, Vendor, serving
 
 
 class SkippingClock:
-    """Begins with the event loop's time, and stands still from then on, but for sleeping, which takes none.
+    """A clock that begins at the event loop's time and advances only by sleeps, which take no time.
 
     Attributes:
-        slept: Seconds, of each sleep.
+        slept: The seconds of each sleep.
     """
 
     def __init__(self) -> None:
@@ -48,11 +49,11 @@ class SkippingClock:
 
 
 class Remote:
-    """Services over one client.
+    """All services over one client.
 
     Attributes:
-        registry: Of its metrics.
-        context: What they are made of.
+        registry: Holds the client's metrics.
+        context: The dependencies of the services.
     """
 
     def __init__(self, timeout_s: float = TIMEOUT_S, **settings: Any) -> None:
@@ -60,7 +61,9 @@ class Remote:
         self.clock = SkippingClock()
         allowed = {"allowed_hosts": ["vendors", "127.0.0.1"], "allow_private_addresses": True}
         self.client = RemoteClient(RemoteSettings(**{**allowed, **settings}), self.registry, self.clock)
-        self.context = ServiceContext(cast("Engine", None), LocalModels({}), timeout_s, self.client)
+        self.context = RemoteContext(
+            engine=cast("Engine", None), models=LocalModels({}), remote=self.client, timeout_s=timeout_s
+        )
         self.services: Mapping[str, Service] = {each.name: each(self.context) for each in BUILT_IN}
 
     def endpoint(
@@ -69,13 +72,13 @@ class Remote:
         service_settings: Mapping[str, Any],
         task_settings: Mapping[str, Any] | None = None,
     ) -> Endpoint:
-        """As after `PUT _inference/rerank/mine`."""
+        """Return the endpoint that there is after `PUT _inference/rerank/mine`."""
         found = self.services[service]
         config = found.parse("mine", service_settings, task_settings or {})
         return Endpoint(config, found.open(config), found.top_n(config), found.window_words(config))
 
     def deadline(self, seconds: float = TIMEOUT_S) -> Deadline:
-        """Late, on either clock."""
+        """Return a late deadline, on either clock."""
         late = Deadline.of_setting("search.timeout_s", seconds)
         return replace(late, at=max(late.at, self.clock.now() + seconds))
 
@@ -87,10 +90,10 @@ class Remote:
 async def remote_case(
     case: Case, timeout_s: float = TIMEOUT_S, **settings: Any
 ) -> AsyncIterator[tuple[Remote, Vendor, Endpoint]]:
-    """The endpoint of a case, its server running.
+    """Serve a case, and yield its endpoint.
 
     Args:
-        settings: Of the section `remote`.
+        settings: The section `remote` of the settings.
     """
     async with serving(case.wire) as vendor:
         gateways = {case.service: vendor.url} if case.by_base_url else {}

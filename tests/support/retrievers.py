@@ -7,11 +7,15 @@ import pytest
 
 from rerank_proxy.errors import Cause, ElasticsearchError
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
-from rerank_proxy.search.language.retrievers import Retriever
+from rerank_proxy.search.retrievers.retriever import Retriever
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import parse
 from tests.support.searches import STANDARD
 
+BASE: Final[dict[str, Any]] = {"filter": {"term": {"a": 1}}, "min_score": "0.5", "_name": "n"}
+"""The keys that every retriever has."""
+FILTERS: Final = (b'{"term": {"a": 1}}',)
+"""Those of `BASE`, as written."""
 RESCORE: Final[dict[str, Any]] = {"query": {"rescore_query": {"match_all": {}}}}
 
 
@@ -42,7 +46,7 @@ def linear(*children: Any, **options: Any) -> dict[str, Any]:
 
 
 def window(size: Any) -> dict[str, Any]:
-    """A rescorer with this window."""
+    """Return a rescorer with this window."""
     return {**RESCORE, "window_size": size}
 
 
@@ -68,7 +72,7 @@ def chain(failure: Cause | ElasticsearchError) -> list[tuple[str, str]]:
 
 
 def texts(failure: Cause | ElasticsearchError) -> list[str]:
-    """The reasons, outermost first, without their positions."""
+    """Return the reasons, outermost first, without their positions."""
     return [
         reason.partition("] ")[2] if reason[:2].strip("[").isdigit() else reason
         for _, reason in chain(failure)

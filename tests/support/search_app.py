@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
+import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 from prometheus_client import CollectorRegistry
 
@@ -22,7 +23,7 @@ from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Reranked
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.settings import SearchSettings, Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
 from rerank_proxy.upstream.client import ElasticsearchClient
@@ -34,6 +35,8 @@ from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 TWO_STAGES: Final = "search_type=query_then_fetch"
 """The default, spelt out: it changes nothing for a client but makes the proxy use a point in time."""
+BOTH_PATHS: Final = pytest.mark.parametrize("path", ["", TWO_STAGES], ids=["one search", "point in time"])
+"""Each search by its own way, and by the one through a point in time."""
 
 
 class NumberAtTheEnd(LoadedModels):
@@ -192,7 +195,7 @@ async def search_app(
     if endpoints is None:
         endpoints = local_endpoints(settings.endpoints, engine, limits.timeout_s, top_n, MemoryStore())
     await endpoints.start()
-    scorer = Scorer(
+    scorer = RankPhase(
         endpoints,
         limits.timeout_s,
         allow_failures=limits.allow_rerank_failures,

@@ -14,13 +14,13 @@ KNN: Final = {"knn": {"field": "v", "query_vector": [1, 0], "k": 4, "num_candida
 
 
 def reranking(child: Mapping[str, Any] = STANDARD, **options: Any) -> dict[str, Any]:
-    """A body with a reranker of the field `text` over `child`; `options` are further keys of the reranker."""
+    """Return a body with a reranker of the field `text` over `child`; `options` are further keys of it."""
     required = {"retriever": child, "field": "text", "inference_text": "a question"}
     return {"retriever": {RERANKER: {**required, **options}}}
 
 
 def request(body: Mapping[str, Any] | bytes, query: str = "", index: str | None = "films") -> SearchRequest:
-    """The parsed and validated request. Raises what the client would be told."""
+    """Return the parsed and validated request. Raise what the client would be told."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     parsed = parse_search(index, parse_params(query), data)
     assert parsed is not None, "none of ours"

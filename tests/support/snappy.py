@@ -60,7 +60,7 @@ def written_literal(text: bytes | bytearray) -> bytes:
 
 
 def copy(offset: int, length: int) -> bytes:
-    """In the shortest of the three forms that there are."""
+    """Write a copy in the shortest of the three forms that there are."""
     if 4 <= length < 12 and offset < 2048:
         return bytes([1 | (length - 4) << 2 | (offset >> 8) << 5, offset & 0xFF])
     if offset < 65536:

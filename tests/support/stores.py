@@ -1,6 +1,7 @@
-"""Stores of endpoints, and waiting for what others do to them."""
+"""Stores of endpoints, and waiting for changes by others."""
 
 import asyncio
+import json
 import stat
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +13,7 @@ import pytest
 
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.registry.documents import to_document
 from rerank_proxy.inference.registry.file_store import FileStore
 from rerank_proxy.inference.registry.key_ring import KeyRing
 from rerank_proxy.inference.store import EndpointStore, StoredEndpoint
@@ -34,8 +36,14 @@ ODD_IDS = (
 """Ids that no request may create, but that a registry of another version, or another hand, may hold."""
 
 
+def document_of(config: EndpointConfig, keys: KeyRing | None) -> dict[str, Any]:
+    """Return the JSON object that is stored of an endpoint."""
+    document: dict[str, Any] = json.loads(bytes(to_document(config, keys)))
+    return document
+
+
 def endpoint(inference_id: str, *, top_n: int | None = None, **secrets: Any) -> EndpointConfig:
-    """One as a service would have parsed it."""
+    """Return an endpoint as a service would have parsed it."""
     return EndpointConfig(
         inference_id=inference_id,
         service="cohere",
@@ -53,7 +61,7 @@ async def refusal(attempt: Awaitable[None]) -> InferenceFailedError:
 
 
 def modes(directory: Path) -> dict[str, int]:
-    """Rights of the directory, as `.`, and of all that is in it."""
+    """Return the permissions of the directory, as `.`, and of all files in it."""
     paths = (
         {".": directory, **{path.name: path for path in directory.iterdir()}} if directory.is_dir() else {}
     )
@@ -61,7 +69,7 @@ def modes(directory: Path) -> dict[str, int]:
 
 
 class Watched(AbstractAsyncContextManager["Watched"]):
-    """A store from start to close."""
+    """A store that is started and closed around a block."""
 
     def __init__(self, store: EndpointStore) -> None:
         self.store = store

@@ -29,7 +29,7 @@ class Templates:
     rendered: list[bytes] = field(default_factory=list)
 
     async def render(self, request: web.Request) -> web.Response:
-        """As the API is published: `source` or `id`, and `params`."""
+        """Render as the API is published: `source` or `id`, and `params`."""
         body = await request.read()
         self.rendered.append(body)
         try:

@@ -58,7 +58,7 @@ def add_slow_tokenizer(directory: Path) -> None:
 
 
 def build_encoder(kind: str, directory: Path) -> Path:
-    """The same without a head: a plain encoder."""
+    """Build such a model without a head: a plain encoder."""
     _save(kind, directory, "", {})
     return directory
 

@@ -31,7 +31,7 @@ class Certificate:
     key_path: Path
 
     def server(self) -> ssl.SSLContext:
-        """How a server shows it."""
+        """Return the context by which a server shows it."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.path, self.key_path)
         return context
@@ -71,7 +71,7 @@ class Authority:
 
 
 def self_signed(directory: Path) -> Certificate:
-    """A certificate that no authority has signed."""
+    """Return a certificate that no authority has signed."""
     key, name, now = ec.generate_private_key(ec.SECP256R1()), _named("self-signed"), datetime.now(UTC)
     certificate = _builder(name, name, key.public_key(), now - _DAY, now + _DAY).add_extension(
         x509.SubjectAlternativeName([_host(host) for host in LOCAL]), critical=False

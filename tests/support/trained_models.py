@@ -11,7 +11,8 @@ from rerank_proxy.engine import ModelStatus, Reranked
 from rerank_proxy.engine.loading.package import Vocabulary
 from rerank_proxy.settings import TrainedModelsSettings
 from rerank_proxy.trained_models.directory import ModelDirectory
-from rerank_proxy.trained_models.requests.config import TrainedModelConfig, parse_config
+from rerank_proxy.trained_models.model_config import TrainedModelConfig
+from rerank_proxy.trained_models.requests.config import parse_config
 from rerank_proxy.trained_models.requests.parts import DefinitionPart
 from rerank_proxy.trained_models.service import TrainedModels
 
@@ -39,7 +40,7 @@ def config_of(model_id: str, **changes: Any) -> TrainedModelConfig:
 
 
 def parts_of(program: bytes, lengths: Sequence[int]) -> list[DefinitionPart]:
-    """A program in parts of the given lengths, which together are its own."""
+    """Cut a program into parts of the given lengths, which together are its own."""
     parts, start = [], 0
     for number, length in enumerate(lengths):
         parts.append(DefinitionPart(number, program[start : start + length], len(program), len(lengths)))
@@ -48,7 +49,7 @@ def parts_of(program: bytes, lengths: Sequence[int]) -> list[DefinitionPart]:
 
 
 def part_body(content: bytes, total_length: int, total_parts: int) -> dict[str, Any]:
-    """What a client puts for a part."""
+    """Return what a client puts for a part."""
     return {
         "definition": base64.b64encode(content).decode(),
         "total_definition_length": total_length,
@@ -64,7 +65,7 @@ class NotingEngine:
 
     Attributes:
         models: The directories of those that were added.
-        demands: By holder: model, threads, and whether it is kept loaded.
+        reservations: By holder: model, threads, and whether it is kept loaded.
         failure: What `wait_ready` and `rerank` raise.
         states: Of the models that are not ready.
         on_ready: What is to be called when a model has been loaded.
@@ -74,7 +75,7 @@ class NotingEngine:
     def __init__(self, *names: str) -> None:
         self.names = set(names)
         self.models: dict[str, Path] = {}
-        self.demands: dict[str, tuple[str, int | None, bool]] = {}
+        self.reservations: dict[str, tuple[str, int | None, bool]] = {}
         self.failure: Exception | None = None
         self.states: dict[str, ModelStatus] = {}
         self.on_ready: dict[str, Callable[[], None]] = {}
@@ -101,12 +102,12 @@ class NotingEngine:
     def remove(self, name: str) -> None:
         del self.models[name]
 
-    def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
+    def reserve(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
         assert model in self.models
-        self.demands[holder] = (model, threads, keep_loaded)
+        self.reservations[holder] = (model, threads, keep_loaded)
 
     def release(self, model: str, holder: str) -> None:
-        self.demands.pop(holder, None)
+        self.reservations.pop(holder, None)
 
     async def wait_ready(self, model: str, deadline: float) -> None:
         if self.failure is not None:
@@ -122,14 +123,14 @@ class NotingEngine:
 def models_in(
     directory: Path, engine: NotingEngine, clock: Callable[[], float] = time.monotonic, **settings: Any
 ) -> TrainedModels:
-    """Not started."""
+    """Return trained models that are not started."""
     return TrainedModels(
         ModelDirectory(directory), engine, TrainedModelsSettings(upload=True, **settings), clock
     )
 
 
 async def upload(models: TrainedModels, model_id: str, program: bytes = b"program") -> None:
-    """A whole model, in one part."""
+    """Upload a whole model, in one part."""
     await models.catalogue.create(config_of(model_id))
     (part,) = parts_of(program, [len(program)])
     await models.catalogue.put_part(model_id, part)

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def until(attempt: Callable[[], T | None], what: str) -> T:
-    """The first answer of `attempt` that is not None."""
+    """Return the first answer of `attempt` that is not None."""
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         answer = attempt()

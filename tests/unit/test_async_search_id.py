@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.async_search_id import PATTERN, names_ours, new_id
+from rerank_proxy.async_search_id import PATTERN, names_kept_search, new_id
 
 
 @pytest.mark.parametrize("path", ["/_async_search/%s", "/_async_search/%s/", "/_async_search/status/%s"])
@@ -17,15 +17,15 @@ def test_new_ids_are_ours(path: str, query: str) -> None:
         new = new_id()
         assert re.fullmatch(PATTERN, new)
         assert re.fullmatch(r"[A-Za-z0-9._-]{39}", new)  # nothing that a client would encode
-        assert names_ours(f"{path % new}{query}".encode())
+        assert names_kept_search(f"{path % new}{query}".encode())
 
 
 @given(st.binary(max_size=60))
 def test_no_id_of_elasticsearch_is(encoded: bytes) -> None:
     """``AsyncExecutionId#encode``: URL-safe base64 of whatever it is."""
     theirs = base64.urlsafe_b64encode(encoded)
-    assert not names_ours(b"/_async_search/" + theirs)
-    assert not names_ours(b"/_async_search/status/" + theirs)
+    assert not names_kept_search(b"/_async_search/" + theirs)
+    assert not names_kept_search(b"/_async_search/status/" + theirs)
     assert not re.fullmatch(PATTERN, theirs.decode())
 
 
@@ -46,4 +46,4 @@ def test_no_id_of_elasticsearch_is(encoded: bytes) -> None:
     ],
 )
 def test_other_targets(target: str) -> None:
-    assert not names_ours(target.encode())
+    assert not names_kept_search(target.encode())

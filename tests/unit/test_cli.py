@@ -210,12 +210,12 @@ class TestRerank:
         assert scored(CliRunner().invoke(main, command, input=b"")) == []
 
     @pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n", b"\t\r\n", b" "])
-    def test_blank_lines_are_no_texts(self, model: Path, blank: bytes) -> None:
+    def test_blank_lines_are_not_texts(self, model: Path, blank: bytes) -> None:
         command = ["rerank", "--query", "water", "--model", str(model)]
         piped = CliRunner().invoke(main, command, input=blank.join([b"", b"one\n", b"two\n", b""]))
         assert sorted(text.strip() for _, text in scored(piped)) == ["one", "two"]
 
-    def test_a_byte_order_mark_is_no_part_of_the_first_text(self, model: Path) -> None:
+    def test_a_byte_order_mark_is_not_part_of_the_first_text(self, model: Path) -> None:
         command = ["rerank", "--query", "water", "--model", str(model)]
         assert [
             text for _, text in scored(CliRunner().invoke(main, command, input=b"\xef\xbb\xbfone\n"))
@@ -274,7 +274,7 @@ NONE_YET = "endpoint   warning there is none yet: name one under [endpoints], or
 
 def without_progress(result: Result) -> list[str]:
     """The lines but for those that a slow machine has more of."""
-    return [line for line in result.stdout.splitlines() if not line.endswith(" s now")]
+    return [line for line in result.stdout.splitlines() if not line.endswith(" s so far")]
 
 
 class TestCheck:
@@ -316,7 +316,7 @@ class TestCheck:
 
         def say(line: str) -> None:
             lines.append(line)
-            if " s now" in line:
+            if " s so far" in line:
                 said.release()
 
         lines: list[str] = []
@@ -326,7 +326,7 @@ class TestCheck:
         first, *progress = [line.removeprefix("model      loading ") for line in lines if " loading " in line]
         assert first == f"tiny: {model}"
         assert "fetching [m]: 40 %" in progress
-        assert sum(line.endswith(" s now") for line in progress) >= 2
+        assert sum(line.endswith(" s so far") for line in progress) >= 2
 
     @pytest.mark.parametrize(
         ("store", "exit_code", "line"),
@@ -335,7 +335,7 @@ class TestCheck:
             (
                 "none",
                 1,
-                "endpoint   failed  there is none, and no client can create one: name one under [endpoints]",
+                "endpoint   failed  there is none, and clients cannot create one: name one under [endpoints]",
             ),
         ],
     )
@@ -369,9 +369,9 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("answers", "exit_code", "line"),
         [
-            ({"status": 401}, 0, "upstream   ok      URL, asks for credentials, which clients bring"),
-            ({"status": 500}, 1, "upstream   failed  URL answered 500 and not as Elasticsearch does"),
-            ({"product": "other"}, 1, "upstream   failed  URL answered 200 and not as Elasticsearch does"),
+            ({"status": 401}, 0, "upstream   ok      URL, requires credentials, which clients send"),
+            ({"status": 500}, 1, "upstream   failed  URL answered 500, but not as Elasticsearch does"),
+            ({"product": "other"}, 1, "upstream   failed  URL answered 200, but not as Elasticsearch does"),
         ],
     )
     def test_upstreams(

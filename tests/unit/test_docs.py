@@ -24,6 +24,9 @@ from tests.support.project import ROOT
 
 _SHELL = ("sh", "bash", "console")
 
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+PACKAGE = ROOT / "proxy" / "rerank_proxy"
+
 
 @dataclass(frozen=True)
 class Block:
@@ -172,7 +175,7 @@ def _metric_names(exposition: str) -> Iterator[str]:
 
 
 def test_every_invariant_is_guarded_by_tests() -> None:
-    rows = table_after("invariants", ROOT / "docs" / "architecture.md").splitlines()[2:]
+    rows = table_after("invariants", ARCHITECTURE).splitlines()[2:]
     assert len(rows) >= 10
     for row in rows:
         assert list(named_tests(row)), f"no test guards: {row}"
@@ -185,10 +188,33 @@ def test_tests_that_the_pages_name_exist(page: Path) -> None:
 
 
 def test_files_that_the_pages_name_exist() -> None:
-    named = re.compile(r"`((?:proxy|demo|testbed|tests|config|deploy|docs|benchmarks)/[\w./-]*)`")
+    named = re.compile(r"`((?:proxy|demo|testbed|tests|config|deploy|docs|benchmarks|examples)/[\w./-]*)`")
     for page in PAGES:
         for path in named.findall(read(page)):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+def test_files_that_the_architecture_names_exist() -> None:
+    """They are named from the package on."""
+    named = re.findall(r"`([\w./-]+(?:\.py|/))`", read(ARCHITECTURE))
+    assert len(named) > 100
+    missing = [path for path in named if not any((base / path).exists() for base in (ROOT, PACKAGE))]
+    assert not missing
+
+
+def test_each_question_is_answered_by_few_files() -> None:
+    rows = table_after("questions", ARCHITECTURE).splitlines()[2:]
+    assert len(rows) >= 10
+    for row in rows:
+        answer = row.split("|")[2]
+        assert len(re.findall(r"`[\w/]+\.py`|\]\([^)]+\)", answer)) in (1, 2, 3), row
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_includes_is_the_file(page: Path) -> None:
+    included = re.compile(r"<!-- included: (\S+) -->\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for path, text in included.findall(read(page)):
+        assert text == read(ROOT / path), path
 
 
 # In two halves, so that this file does not name what it looks for.
@@ -209,9 +235,11 @@ _REGISTRIES = [
 
 
 def test_no_package_registry_is_named() -> None:
-    """Whoever installs this may use a mirror: which one is their machine's setting."""
-    text_files = ("*.md", "*.toml", "*.txt", "*.yaml", "*.py", "Makefile", "Dockerfile", ".dockerignore")
-    folders = ("proxy", "demo", "testbed", "tests", "config", "deploy", "docs", "benchmarks", "requirements")
+    """An installer may use a mirror: which one is a setting of its machine."""
+    endings = ["md", "toml", "txt", "yaml", "yml", "py", "json", "xml", "mod"]
+    text_files = (*(f"*.{ending}" for ending in endings), "Makefile", "Dockerfile", ".dockerignore")
+    folders = ["proxy", "demo", "testbed", "tests", "config", "deploy", "docs", "benchmarks", "examples"]
+    folders += ["requirements", ".github"]
     files = [file for name in text_files for file in ROOT.glob(name)]
     files += [file for folder in folders for name in text_files for file in (ROOT / folder).rglob(name)]
     assert len(files) > 100

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rerank_proxy.errors import Cause, ElasticsearchError, encode, error, validation_error
+from rerank_proxy.errors import Cause, ElasticsearchError, encode, error, fresh, validation_error
 
 PARSING = Cause("parsing_exception", "unknown query [bogus]", {"line": 1, "col": 5})
 X_CONTENT = Cause("x_content_parse_exception", "[1:5] [standard] failed to parse field [filter]")
@@ -90,3 +90,19 @@ def test_validation_messages_are_numbered() -> None:
 def test_encoding_is_compact_utf_8() -> None:
     assert encode({"a": "é", "b": [1]}) == '{"a":"é","b":[1]}'.encode()
     json.loads(encode(error(400, "x", 'quote " and \n').body()))
+
+
+def test_a_fresh_copy_has_all_but_the_traceback() -> None:
+    class OutOfOrderError(ElasticsearchError):
+        def __init__(self, floor: int) -> None:
+            super().__init__(503, Cause("lift_exception", f"stuck at {floor}"))
+            self.floor = floor
+
+    first = OutOfOrderError(3)
+    with pytest.raises(OutOfOrderError):
+        raise first
+    copy = fresh(first)
+    assert copy is not first
+    assert type(copy) is OutOfOrderError
+    assert (str(copy), copy.status, copy.cause, copy.floor) == (str(first), 503, first.cause, 3)
+    assert (first.__traceback__ is None, copy.__traceback__) == (False, None)

@@ -29,11 +29,28 @@ def test_what_each_lane_says_is_shown_whole_and_one_after_the_other(
 
     shown = output.getvalue().decode()
     assert "assert 'this' == 'that'" in shown
-    assert shown.index("1 failed") < shown.index("1 passed")
+    assert shown.index("1 failed") < shown.index("1 passed") < shown.index("the slowest tests:\n")
     assert [line.partition(":")[0] for line in shown.splitlines()[-2:]] == ["one", "two"]
     for name, case in (("one", "test_that_fails"), ("two", "test_that_passes")):
         assert (results / f"{name}.log").read_text() in shown
         assert [each.get("name") for each in ET.parse(results / f"{name}.xml").iter("testcase")] == [case]
+
+
+def test_the_slowest_tests_of_all_lanes_are_named(tmp_path: Path) -> None:
+    cases: dict[str, list[tuple[str, str, float]]] = {
+        "one": [("tests.unit.test_x", "test_quick", 0.1), ("tests.unit.test_x.TestIt", "test_it[a.b]", 8.25)],
+        "two": [("tests.live.test_y", "test_slow", 20)],
+    }
+    for lane, rows in cases.items():
+        suite = ET.Element("testsuite")
+        for classname, name, seconds in rows:
+            ET.SubElement(suite, "testcase", classname=classname, name=name, time=str(seconds))
+        ET.ElementTree(suite).write(tmp_path / f"{lane}.xml")
+    files = [tmp_path / f"{lane}.xml" for lane in ("one", "two", "that was killed")]
+    assert lanes.slowest(files, most=2) == [
+        (20, "tests/live/test_y.py::test_slow"),
+        (8.25, "tests/unit/test_x.py::TestIt::test_it[a.b]"),
+    ]
 
 
 @pytest.mark.parametrize(

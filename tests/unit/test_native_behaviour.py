@@ -1,6 +1,7 @@
 """The page of native behaviour: its rules are numbered, complete, and each is guarded by tests that exist."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -71,15 +72,20 @@ def test_there_are_rules() -> None:
     assert len(RULES) > 150
 
 
-@pytest.mark.parametrize("rule", RULES, ids=str)
-def test_every_rule_is_guarded_by_tests_that_exist(rule: Rule) -> None:
+def test_every_rule_is_guarded_by_tests_that_exist() -> None:
+    assert not [f"{rule}: {fault}" for rule in RULES for fault in faults_of_guard(rule)]
+
+
+def faults_of_guard(rule: Rule) -> Iterator[str]:
     named = list(named_tests(rule.guarded_by))
-    assert named, "no test guards it"
-    assert len(set(named)) == len(named)
-    for path, test in named:
-        assert test in defined_tests(ROOT / path), f"{path}::{test}"
+    if not named:
+        yield "no test guards it"
+    if len(set(named)) < len(named):
+        yield "a test is named twice"
+    yield from (f"no {path}::{test}" for path, test in named if test not in defined_tests(ROOT / path))
     between = re.sub(r"`[^`]*`", "", rule.guarded_by).replace("<br>", "")
-    assert not between.strip(), f"what is no test: {between}"
+    if between.strip():
+        yield f"not a test: {between}"
 
 
 @pytest.mark.parametrize("section", [each for each in SECTIONS if each.rules], ids=str)
@@ -94,17 +100,22 @@ def test_no_two_sections_have_a_letter_in_common() -> None:
     assert len(set(numbers)) == len(numbers)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=str)
-def test_every_rule_says_whence_it_is_and_how_ours_compares(rule: Rule) -> None:
-    verdict, _, how = rule.here.partition(" ")
-    verdict = verdict.rstrip(":;,")
-    assert verdict in ("same", "differs", "ours")
-    assert verdict != "differs" or how, "how does it differ?"
-    if verdict == "ours":
-        assert rule.from_ == rule.holds_for == "none"
-    else:
-        assert "`" in rule.from_ or "](https://" in rule.from_
-        assert rule.holds_for
+def test_every_rule_says_whence_it_is_and_how_ours_compares() -> None:
+    assert not [f"{rule}: {fault}" for rule in RULES for fault in faults_of_comparison(rule)]
+
+
+def faults_of_comparison(rule: Rule) -> Iterator[str]:
+    word, _, how = rule.here.partition(" ")
+    word = word.rstrip(":;,")
+    if word not in ("same", "differs", "ours"):
+        yield f"neither same nor differs nor ours: {rule.here}"
+    if word == "differs" and not how:
+        yield "how does it differ?"
+    if word == "ours":
+        if not rule.from_ == rule.holds_for == "none":
+            yield "what is ours is from nowhere"
+    elif not rule.holds_for or not ("`" in rule.from_ or "](https://" in rule.from_):
+        yield "where is it from, and for which versions does it hold?"
 
 
 def test_classes_are_in_code_style() -> None:

@@ -49,7 +49,8 @@ def test_while_nothing_reads_it_a_bounded_part_waits_and_the_rest_is_counted() -
     reading.join()
     lines = received.decode().splitlines()
     arrived = lines.count(line.rstrip())
-    lost = f"rerank-proxy: {count - arrived} lines of the log found no room and are lost"
+    dropped = f"{count - arrived} lines of the log were dropped"
+    lost = f"rerank-proxy: {dropped} because it could not be written in time"
     assert lines == [line.rstrip()] * arrived + [lost, "later"]
 
 

@@ -8,6 +8,8 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck
 
+from tests.conftest import LONG, PUSH
+from tests.support.examples import examples
 from tests.support.project import ROOT
 
 FILES = sorted((ROOT / "tests").rglob("*.py"))
@@ -27,11 +29,25 @@ process, and gives up at last."""
 CLOCKS = {"monotonic", "perf_counter", "process_time", "thread_time"}
 
 
-def test_the_whole_suite_has_one_profile() -> None:
-    profile = hypothesis.settings.default
-    assert profile is not None
-    assert profile.deadline is None
-    assert HealthCheck.too_slow in profile.suppress_health_check
+@pytest.mark.parametrize("profile", [PUSH, LONG])
+def test_no_profile_fails_a_slow_example(profile: str) -> None:
+    settings = hypothesis.settings.get_profile(profile)
+    assert settings.deadline is None
+    assert HealthCheck.too_slow in settings.suppress_health_check
+
+
+def test_the_push_profile_fails_by_no_chance_and_the_long_one_draws_more() -> None:
+    push, long = map(hypothesis.settings.get_profile, (PUSH, LONG))
+    assert push.derandomize
+    assert not long.derandomize
+    assert long.max_examples > 10 * push.max_examples
+
+
+def test_the_profile_is_the_one_that_was_chosen(pytestconfig: pytest.Config) -> None:
+    chosen = hypothesis.settings.get_profile(LONG if pytestconfig.getoption("long") else PUSH)
+    assert hypothesis.settings().max_examples == chosen.max_examples
+    assert examples(0.5).max_examples == round(chosen.max_examples / 2)
+    assert examples(0.001).max_examples == 1
 
 
 def calls_in(file: Path) -> Iterator[ast.Call]:
@@ -51,6 +67,12 @@ def name_of(call: ast.Call) -> str:
 def sets_a_profile(call: ast.Call) -> bool:
     known = {"deadline", "suppress_health_check"}
     return name_of(call).endswith("settings") and any(each.arg in known for each in call.keywords)
+
+
+def counts_examples(call: ast.Call) -> bool:
+    """Return whether a number of examples is given rather than one relative to the profile."""
+    counted = (each.value for each in call.keywords if each.arg == "max_examples")
+    return any(isinstance(number, ast.Constant) for number in counted)
 
 
 def sleeps(call: ast.Call) -> bool:
@@ -78,6 +100,7 @@ def test_no_test_can_fail_for_being_slow(file: Path) -> None:
     for call in calls_in(file):
         at = f"tests/{where}:{call.lineno}: {ast.unparse(call)}"
         assert where == "conftest.py" or not sets_a_profile(call), f"{at}: the suite's profile says it"
+        assert where == "conftest.py" or not counts_examples(call), f"{at}: see tests.support.examples"
         assert where in MAY_SLEEP or not sleeps(call), f"{at}: wait for what is to happen"
         assert not limits_by_a_number(call), f"{at}: give it TIMEOUT_S"
         assert where in MAY_READ_CLOCKS or not reads_a_clock(call), f"{at}: see tests.support.processor_time"
@@ -86,8 +109,9 @@ def test_no_test_can_fail_for_being_slow(file: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "found"),
     [
-        ("@settings(max_examples=9, deadline=200)\ndef test() -> None: ...", sets_a_profile),
+        ("@settings(deadline=200)\ndef test() -> None: ...", sets_a_profile),
         ("hypothesis.settings(suppress_health_check=[])", sets_a_profile),
+        ("@settings(max_examples=9)\ndef test() -> None: ...", counts_examples),
         ("time.sleep(0.1)", sleeps),
         ("asyncio.sleep(SHORT)", sleeps),
         ("asyncio.wait_for(x, 5)", limits_by_a_number),
@@ -98,5 +122,5 @@ def test_no_test_can_fail_for_being_slow(file: Path) -> None:
 )
 def test_what_a_slow_machine_could_fail_is_seen(code: str, found: object) -> None:
     calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
-    rules = (sets_a_profile, sleeps, limits_by_a_number, reads_a_clock)
+    rules = (sets_a_profile, counts_examples, sleeps, limits_by_a_number, reads_a_clock)
     assert {rule for rule in rules if any(map(rule, calls))} == {found}

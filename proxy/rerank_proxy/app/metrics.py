@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from rerank_proxy.app.apis.context import ApiAnswer, EndedSearch, MultiAnswer
 from rerank_proxy.observe.outcome import Applied
-from rerank_proxy.search.executor import SearchAnswer
+from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.upstream.protocol import Reply
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

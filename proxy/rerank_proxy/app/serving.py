@@ -26,17 +26,17 @@ from rerank_proxy.engine import Engine
 from rerank_proxy.files.state import state_directory
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import fixed_endpoints
+from rerank_proxy.inference.preconfigured import preconfigured_endpoints
 from rerank_proxy.inference.registry.opening import open_store
-from rerank_proxy.inference.remote import RemoteClient
-from rerank_proxy.inference.service import ServiceContext
+from rerank_proxy.inference.remote.client import RemoteClient
+from rerank_proxy.inference.remote.vendor import RemoteContext
 from rerank_proxy.inference.services import load_services
 from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
 from rerank_proxy.inference.services.local_ranker import MODEL_ID
 from rerank_proxy.observe.log import configure
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.settings import InvalidSettingsError, Settings
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import EngineModels
@@ -128,12 +128,17 @@ async def _endpoints(
 ) -> Endpoints:
     remote = RemoteClient(settings.remote, registry)
     cleanup.push_async_callback(remote.close)
-    models, search = LocalModels(settings.models, uploaded), settings.search
-    services = load_services(
-        ServiceContext(engine, models, search.timeout_s, remote, search.chunked_characters)
+    models = LocalModels(settings.models, uploaded)
+    context = RemoteContext(
+        engine=engine,
+        models=models,
+        chunked_characters=settings.search.chunked_characters,
+        remote=remote,
+        timeout_s=settings.search.timeout_s,
     )
-    fixed = fixed_endpoints(services, settings.endpoints, models)
-    endpoints = Endpoints(services, fixed, open_store(settings))
+    services = load_services(context)
+    preconfigured = preconfigured_endpoints(services, settings.endpoints, models)
+    endpoints = Endpoints(services, preconfigured, open_store(settings))
     cleanup.push_async_callback(endpoints.close)
     await endpoints.start()
     return endpoints
@@ -173,14 +178,14 @@ def _app(
 
 def _executor(settings: Settings, endpoints: Endpoints, privileges: Privileges) -> Executor:
     search = settings.search
-    scorer = Scorer(
+    rank_phase = RankPhase(
         endpoints,
         search.timeout_s,
         allow_failures=search.allow_rerank_failures,
         chunked_characters=search.chunked_characters,
         privileges=privileges if search.check_privileges else None,
     )
-    return Executor(scorer, search.deadline_s, heed_timeout=search.bound_scores_by_request_timeout)
+    return Executor(rank_phase, search.deadline_s, heed_timeout=search.bound_scores_by_request_timeout)
 
 
 def _retriever_support(

@@ -25,7 +25,6 @@ from rerank_proxy.xcontent.object_parser import (
     INT,
     Field,
     illegal_argument,
-    last_token,
     parse_object,
     x_content_error,
 )
@@ -60,9 +59,9 @@ def _build_error(node: Node, cause: Cause) -> ParseError:
     built = Cause("x_content_parse_exception", reason, caused_by=cause)
     known = [(name, member) for name, member in node.members.items() if name in _FIELDS]
     if len(known) < len(_FIELDS):
-        return ParseError(built, last_token(node))
+        return ParseError(built, node.last_token())
     name, last = known[-1]
-    return x_content_error(node, last_token(last), f"[{_NAME}] failed to parse field [{name}]", built)
+    return x_content_error(node, last.last_token(), f"[{_NAME}] failed to parse field [{name}]", built)
 
 
 _FIELDS: Final[Mapping[str, Field]] = {

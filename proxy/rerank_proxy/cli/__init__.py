@@ -1,4 +1,4 @@
-"""The command line. Its options are made from the settings table."""
+"""The command line, whose options are made from the settings table."""
 
 import asyncio
 import sys
@@ -10,21 +10,21 @@ import click
 
 from rerank_proxy import __version__
 from rerank_proxy.cli.endpoints import endpoints
-from rerank_proxy.cli.support import bad_settings_exit, check_named, config_option, die, load_settings
+from rerank_proxy.cli.options import bad_settings_exit, check_named, config_option, die, load_settings
 from rerank_proxy.observe.log import configure, printable
 from rerank_proxy.processes.loop import new_event_loop
-from rerank_proxy.settings import Setting, table
+from rerank_proxy.settings import Row, table
 
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _EXAMPLES: Final = """
-Put it in front of your cluster, with a model from a directory or from the Hugging Face hub:
+Serve in front of your cluster, with a model from a directory or from the Hugging Face hub:
 
 \b
   rerank-proxy serve --upstream http://localhost:9200 --listen 127.0.0.1:9201 \\
       --model minilm=/models/ms-marco-MiniLM-L-6-v2 \\
       --endpoint .rerank-v1-elasticsearch=minilm
 
-Then point your clients at port 9201. The same from a file, checked first:
+Then point your clients at port 9201. The same with a file, which is checked first:
 
 \b
   rerank-proxy check --config rerank-proxy.yaml
@@ -35,7 +35,7 @@ Then point your clients at port 9201. The same from a file, checked first:
 @click.group(context_settings=_CONTEXT, epilog=_EXAMPLES)
 @click.version_option(__version__, prog_name="rerank-proxy")
 def main() -> None:
-    """Elasticsearch's semantic reranking, as a proxy in front of any Elasticsearch.
+    """Serve Elasticsearch's semantic reranking, as a proxy in front of any Elasticsearch.
 
     Searches with a text_similarity_reranker retriever are reranked by a model on this machine; every other
     request passes through byte for byte.
@@ -43,34 +43,34 @@ def main() -> None:
 
 
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Every setting as an option, in the order of the table."""
-    for setting in reversed([row for row in table() if row.option is not None]):
-        command = _option(setting)(command)
+    """Add an option for every setting, in the order of the table."""
+    for row in reversed([row for row in table() if row.option is not None]):
+        command = _option(row)(command)
     command = click.option(
         "--endpoint",
         "endpoints",
         multiple=True,
         metavar="ID=MODEL",
-        help="Serve inference_id ID with a model named by --model or the file. Repeatable.",
+        help="Serve inference_id ID with a model of --model or of the file. Repeatable.",
     )(command)
     command = click.option(
         "--model",
         "models",
         multiple=True,
         metavar="NAME=SOURCE",
-        help="A model of this machine: a directory or a hub id. Repeatable.",
+        help="A model on this machine: a directory or a hub id. Repeatable.",
     )(command)
     return config_option(command)
 
 
-def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    default = "" if setting.default is None else f"default: {setting.default_text}; "
+def _option(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    default = "" if row.default is None else f"default: {row.default_text}; "
     return click.option(
-        setting.option or "",
-        "__".join(setting.path),
+        row.option or "",
+        "__".join(row.path),
         default=None,
-        metavar=setting.path[-1].upper(),
-        help=f"{setting.description} [{default}env: {setting.environment}]",
+        metavar=row.path[-1].upper(),
+        help=f"{row.description} [{default}env: {row.environment}]",
     )
 
 
@@ -79,14 +79,14 @@ def _option(setting: Setting) -> Callable[[Callable[..., Any]], Callable[..., An
 def serve(**options: Any) -> None:
     """Run the proxy.
 
-    Every option can also be given in the file of --config and by the environment variable that is named with
-    it. The command line is stronger than the environment, the environment stronger than the file.
+    Every option can also be given in the file of --config, and by the environment variable that is shown with
+    it. The command line overrides the environment, and the environment overrides the file.
     """
     settings = load_settings(**options)
     from rerank_proxy.processes.supervisor import serve as run
 
     with bad_settings_exit():
-        # The application, which needs what they name, would be started again and again.
+        # Without what they name, the application would be restarted again and again.
         check_named(settings)
         sys.exit(run(settings))
 
@@ -94,9 +94,9 @@ def serve(**options: Any) -> None:
 @main.command()
 @_settings_options
 def check(**options: Any) -> None:
-    """Load the settings, reach upstream, load the models; say how each went, in a line.
+    """Load the settings, contact upstream, load the models, and print a line about each.
 
-    Exits with 0 when all is well, 1 when something is not, 2 when the settings cannot be read.
+    Exits with 0 if everything works, 1 if something does not, 2 if the settings cannot be read.
     """
     settings = load_settings(**options)
     from rerank_proxy.cli.commands import run_checks
@@ -107,16 +107,16 @@ def check(**options: Any) -> None:
 
 
 @main.command()
-@click.option("--query", required=True, help="What the texts are ranked by.")
+@click.option("--query", required=True, help="The query that the texts are scored for.")
 @click.option("--model", required=True, help="A directory, a hub id, or the name of a model in --config.")
 @config_option
 @click.option("--raw", is_flag=True, help="Print the model's raw scores instead of normalised ones.")
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
 def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[str, ...]) -> None:
-    """Score texts on the command line: one line each, best first, score and text with a tab between.
+    """Score texts, and print a line for each, best first: the score and the text, separated by a tab.
 
-    With no TEXT, or with -, one text is read from each line of standard input that is not blank. Scores are
-    normalised as a search shows them: max(x, 0) + min(exp(x), 1).
+    Without TEXT, or with -, each line of standard input that is not blank is a text. Scores are normalised as
+    in a search: max(x, 0) + min(exp(x), 1).
     """
     if texts in ((), ("-",)):
         texts = tuple(_lines(sys.stdin.buffer))
@@ -147,6 +147,6 @@ main.add_command(endpoints)
 
 
 def run() -> None:
-    """Be the process `rerank-proxy`."""
+    """Run `rerank-proxy` as this process."""
     configure("warning")
     main(prog_name="rerank-proxy")

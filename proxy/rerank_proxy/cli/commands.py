@@ -1,4 +1,4 @@
-"""What `check` and `rerank` of the command line do."""
+"""Run the commands `check` and `rerank`."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from rerank_proxy.engine import Engine, EngineError, Reranked
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import with_preconfigured
+from rerank_proxy.inference.preconfigured import with_elastic_rerank
 from rerank_proxy.inference.registry.opening import open_store, place, weaknesses
 from rerank_proxy.search.ranks.scores import MIN_VALUE, normalize
 from rerank_proxy.settings import ModelSettings, Settings
@@ -22,23 +22,23 @@ from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.splicing import members
 
 _LOAD_TIMEOUT_S: Final = 3600.0
-"""A model may have to be downloaded first."""
+"""Long enough to download a model first."""
 
 PROGRESS_S: Final = 5.0
-"""Seconds between two lines about a model that loads."""
+"""Seconds between two lines about a model that is loading."""
 
 _ENGINE_LOG: Final = logging.getLogger("rerank_proxy.engine")
-_OF_DOWNLOADS: Final = ("rerank_proxy.engine.loading.repository", "rerank_proxy.engine.loading.source")
+_DOWNLOAD_LOGGERS: Final = ("rerank_proxy.engine.loading.repository", "rerank_proxy.engine.loading.source")
 _REGISTRY_LOG: Final = logging.getLogger("rerank_proxy.inference.registry")
 
 
 class CommandError(Exception):
-    """A command failed; the message is for the person who ran it."""
+    """A command has failed. The message is for the user."""
 
 
 async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
-    """Try everything that serving needs and say how it went, a line each. True when all is well."""
-    endpoints = with_preconfigured(settings.endpoints, LocalModels(settings.models))
+    """Try everything that serving needs, and say a line about each. Return whether everything works."""
+    endpoints = with_elastic_rerank(settings.endpoints, LocalModels(settings.models))
     say(f"settings   ok      {_some(settings.models, 'model')}, {_some(endpoints, 'endpoint')}")
     upstream_ok = await _check_upstream(settings, say)
     with _quiet(_REGISTRY_LOG):
@@ -53,9 +53,9 @@ async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
 
 
 def _nothing_served(settings: Settings, say: Callable[[str], None]) -> bool:
-    """Say that there is no endpoint; whether there can be one."""
+    """Say that there is no endpoint. Return whether there can be one."""
     if settings.registry.store == "none":
-        say("endpoint   failed  there is none, and no client can create one: name one under [endpoints]")
+        say("endpoint   failed  there is none, and clients cannot create one: name one under [endpoints]")
         return False
     say("endpoint   warning there is none yet: name one under [endpoints], or PUT _inference/rerank/ID")
     return True
@@ -76,14 +76,14 @@ async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> boo
         say(f"upstream   ok      {settings.upstream.url}, cluster is {status}")
         return True
     if reply.status in (401, 403):
-        say(f"upstream   ok      {settings.upstream.url}, asks for credentials, which clients bring")
+        say(f"upstream   ok      {settings.upstream.url}, requires credentials, which clients send")
         return True
-    say(f"upstream   failed  {settings.upstream.url} answered {reply.status} and not as Elasticsearch does")
+    say(f"upstream   failed  {settings.upstream.url} answered {reply.status}, but not as Elasticsearch does")
     return False
 
 
 async def _check_registry(settings: Settings, say: Callable[[str], None]) -> int | None:
-    """How many endpoints it holds; None when something is wrong."""
+    """Try the registry. Return how many endpoints it holds; None if something is wrong."""
     for weakness in weaknesses(settings):
         say(f"registry   warning {weakness}")
     store = open_store(settings)
@@ -109,7 +109,7 @@ def _some(things: Sized, name: str) -> str:
 
 
 async def _check_models(settings: Settings, say: Callable[[str], None]) -> set[str]:
-    """The names of those that do not work."""
+    """Load each model and score with it. Return the names of those that do not work."""
     engine = Engine(settings.models, settings.engine)
     failed = set()
     for name, model in settings.models.items():
@@ -119,7 +119,7 @@ async def _check_models(settings: Settings, say: Callable[[str], None]) -> set[s
         try:
             for name, model in settings.models.items():
                 try:
-                    await _said_meanwhile(_score(engine, name, "a query", ["a text"]), name, say)
+                    await _with_progress(_score(engine, name, "a query", ["a text"]), name, say)
                 except EngineError as failure:
                     failed.add(name)
                     say(f"model      failed  {name}: {failure}")
@@ -130,15 +130,15 @@ async def _check_models(settings: Settings, say: Callable[[str], None]) -> set[s
     return failed
 
 
-async def _said_meanwhile(
+async def _with_progress(
     work: Coroutine[Any, Any, Reranked], name: str, say: Callable[[str], None]
 ) -> Reranked:
-    """Say from time to time that a model still loads."""
+    """Await `work`, and say from time to time that the model is still loading."""
     loop = asyncio.get_running_loop()
     began, task = loop.time(), loop.create_task(work)
     try:
         while not (await asyncio.wait({task}, timeout=PROGRESS_S))[0]:
-            say(f"model      loading {name}: for {loop.time() - began:.0f} s now")
+            say(f"model      loading {name}: for {loop.time() - began:.0f} s so far")
         return await task
     finally:
         task.cancel()
@@ -147,20 +147,20 @@ async def _said_meanwhile(
 async def rerank_texts(
     settings: Settings, model: str, query: str, texts: Sequence[str], say: Callable[[str], None], *, raw: bool
 ) -> list[str]:
-    """Lines of score and text, best first.
+    """Score texts, and return lines of score and text, best first.
 
     Args:
-        say: Is told how far the model is.
+        say: Called with lines about the progress of loading.
 
     Raises:
-        CommandError: The model could not be loaded or used.
+        CommandError: The model cannot be loaded or used.
     """
     chosen = settings.models.get(model, ModelSettings(source=model))
     engine = Engine({model: chosen}, settings.engine)
     with following(say):
         await engine.start()
         try:
-            reranked = await _said_meanwhile(_score(engine, model, query, texts), model, say)
+            reranked = await _with_progress(_score(engine, model, query, texts), model, say)
         except EngineError as failure:
             raise CommandError(str(failure)) from None
         finally:
@@ -172,14 +172,14 @@ async def rerank_texts(
 
 
 class _Following(logging.Handler):
-    """Says what the engine logs of a download, and its warnings. What it logs of failures is told anyway."""
+    """Prints the engine's log records about downloads, and its warnings. Failures are reported anyway."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno == logging.INFO and record.name in _OF_DOWNLOADS:
+        if record.levelno == logging.INFO and record.name in _DOWNLOAD_LOGGERS:
             self._say(f"model      loading {record.getMessage()}")
         elif record.levelno == logging.WARNING:
             self._say(f"model      warning {record.getMessage()}")
@@ -187,7 +187,7 @@ class _Following(logging.Handler):
 
 @contextmanager
 def following(say: Callable[[str], None]) -> Iterator[None]:
-    """Let the engine's log be lines of the command."""
+    """Print lines from the log of the engine."""
     handler, level, propagate = _Following(say), _ENGINE_LOG.level, _ENGINE_LOG.propagate
     _ENGINE_LOG.addHandler(handler)
     _ENGINE_LOG.setLevel(logging.INFO)
@@ -202,7 +202,7 @@ def following(say: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _quiet(log: logging.Logger) -> Iterator[None]:
-    """What a part would log about a failure is the command's own output already."""
+    """Silence a log: the command itself reports failures."""
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
     try:

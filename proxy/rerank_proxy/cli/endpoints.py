@@ -1,34 +1,31 @@
-"""`rerank-proxy endpoints …`."""
+"""The commands `rerank-proxy endpoints …`."""
 
 import asyncio
 import json
 import os
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
-from rerank_proxy.cli.support import config_option, die, load_settings, pairs_of
+from rerank_proxy.cli.options import config_option, die, load_settings, pairs_of
 from rerank_proxy.observe.log import printable
 from rerank_proxy.processes.loop import new_event_loop
-
-if TYPE_CHECKING:
-    from rerank_proxy.cli.endpoint_commands import Proxy
 
 
 @click.group()
 def endpoints() -> None:
-    """Inference endpoints of a running proxy: list, put, delete and test them.
+    """List, put, delete and test the inference endpoints of a running proxy.
 
-    The proxy is asked as any client asks it, under the address of --url, or where the settings of --config
-    say that it listens. Credentials go along to Elasticsearch, which says whether they allow it.
+    The commands are clients of the proxy at --url, or at the address where it listens according to --config.
+    Elasticsearch decides by the credentials whether they are allowed.
     """
 
 
 def _proxy_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Which proxy is asked, and by whom."""
+    """Add options for the address of the proxy and for credentials."""
     command = click.option(
         "--api-key", envvar="ES_API_KEY", show_envvar=True, help="An API key of Elasticsearch."
     )(command)
@@ -45,64 +42,65 @@ def _proxy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return config_option(command)
 
 
-def _ask(
-    work: Callable[["Proxy"], Awaitable[Sequence[object]]],
+def _run(
+    work: Callable[..., Awaitable[Any]],
+    *args: Any,
     config: Path | None,
     url: str | None,
     user: str | None,
     api_key: str | None,
+    **kwargs: Any,
 ) -> None:
-    """Print what `work` with the proxy gives: lines and tables."""
+    """Run `work` with the proxy and further arguments, and print the lines and tables that it returns."""
     from rich.console import Console
 
     from rerank_proxy.cli.commands import CommandError
-    from rerank_proxy.cli.endpoint_commands import Proxy, address_to_ask
+    from rerank_proxy.cli.proxy_client import Proxy, url_of
 
-    address = url.rstrip("/") if url is not None else address_to_ask(load_settings(config, (), ()).listen)
-    authorization = None
-    if api_key is not None:
-        authorization = f"ApiKey {api_key}"
-    elif user is not None:
-        authorization = f"Basic {b64encode(user.encode()).decode()}"
+    address = url.rstrip("/") if url is not None else url_of(load_settings(config, (), ()).listen)
+    proxy = Proxy(address, _authorization(user, api_key))
+
+    async def awaited() -> Any:
+        return await work(proxy, *args, **kwargs)
+
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
-            shown = runner.run(_awaited(work(Proxy(address, authorization))))
+            shown = runner.run(awaited())
         except CommandError as failure:
             die(str(failure), 1)
     console = Console()
-    for each in shown:
+    for each in shown if isinstance(shown, tuple) else (shown,):
         if isinstance(each, str):
             console.print(printable(each), markup=False, highlight=False, soft_wrap=True)
         else:
             console.print(each, markup=False, highlight=False)
 
 
-async def _awaited(awaitable: Awaitable[Sequence[object]]) -> Sequence[object]:
-    return await awaitable
+def _authorization(user: str | None, api_key: str | None) -> str | None:
+    if api_key is not None:
+        return f"ApiKey {api_key}"
+    return None if user is None else f"Basic {b64encode(user.encode()).decode()}"
 
 
 @endpoints.command("list")
 @_proxy_options
 def list_(**proxy: Any) -> None:
     """Show all endpoints that rerank."""
-    from rerank_proxy.cli.endpoint_commands import list_endpoints
+    from rerank_proxy.cli.proxy_client import list_endpoints
 
-    async def work(asked: "Proxy") -> Sequence[object]:
-        return [await list_endpoints(asked)]
-
-    _ask(work, **proxy)
+    _run(list_endpoints, **proxy)
 
 
 @endpoints.command()
 @click.argument("inference_id")
-@click.option("--service", help="What serves it: elasticsearch, cohere, jinaai …")
+@click.option("--service", help="The service: elasticsearch, cohere, jinaai …")
 @click.option("--setting", multiple=True, metavar="NAME=VALUE", help="One of service_settings. Repeatable.")
 @click.option(
     "--secret",
     multiple=True,
     metavar="NAME=VARIABLE",
-    help="One of service_settings, taken from an environment variable, where other users of this machine do "
-    "not see it. Repeatable.",
+    help="One of service_settings, taken from an environment variable, which other users of this machine "
+    "cannot see. Repeatable.",
 )
 @click.option("--task-setting", multiple=True, metavar="NAME=VALUE", help="One of task_settings. Repeatable.")
 @click.option("--body", type=click.File("rb"), help="A file with the body of a PUT _inference; - for stdin.")
@@ -116,14 +114,14 @@ def put(
     body: BinaryIO | None,
     **proxy: Any,
 ) -> None:
-    """Make an endpoint INFERENCE_ID. The proxy tries it before it keeps it.
+    """Create the endpoint INFERENCE_ID. The proxy tries it before it keeps it.
 
     \b
       rerank-proxy endpoints put my-cohere --service cohere \\
           --setting model_id=rerank-v3.5 --secret api_key=COHERE_API_KEY
     """
     from rerank_proxy.cli.commands import CommandError
-    from rerank_proxy.cli.endpoint_commands import put_endpoint, settings_of
+    from rerank_proxy.cli.proxy_client import put_endpoint, settings_of
 
     try:
         request = _json_of(body) if body is not None else {}
@@ -137,10 +135,7 @@ def put(
     except CommandError as failure:
         die(str(failure), 2)
 
-    async def work(asked: "Proxy") -> Sequence[object]:
-        return [await put_endpoint(asked, inference_id, request)]
-
-    _ask(work, **proxy)
+    _run(put_endpoint, inference_id, request, **proxy)
 
 
 def _json_of(file: BinaryIO) -> dict[str, Any]:
@@ -164,29 +159,25 @@ def _secrets(pairs: tuple[str, ...]) -> dict[str, str]:
 
 @endpoints.command()
 @click.argument("inference_id")
-@click.option("--force", is_flag=True, help="Also when something refers to it.")
+@click.option("--force", is_flag=True, help="Delete it even if something refers to it.")
 @click.option("--dry-run", is_flag=True, help="Only say what refers to it.")
 @_proxy_options
 def delete(inference_id: str, force: bool, dry_run: bool, **proxy: Any) -> None:
     """Delete the endpoint INFERENCE_ID."""
-    from rerank_proxy.cli.endpoint_commands import delete_endpoint
+    from rerank_proxy.cli.proxy_client import delete_endpoint
 
-    async def work(asked: "Proxy") -> Sequence[object]:
-        return [await delete_endpoint(asked, inference_id, force=force, dry_run=dry_run)]
-
-    _ask(work, **proxy)
+    _run(delete_endpoint, inference_id, force=force, dry_run=dry_run, **proxy)
 
 
 @endpoints.command()
 @click.argument("inference_id")
-@click.option("--query", help="What the texts are ranked by. [default: a sample, with sample texts]")
+@click.option(
+    "--query", help="The query that the texts are scored for. [default: a sample with sample texts]"
+)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @_proxy_options
 def test(inference_id: str, query: str | None, texts: tuple[str, ...], **proxy: Any) -> None:
-    """Make one real call of the endpoint INFERENCE_ID; print scores and how long it took."""
-    from rerank_proxy.cli.endpoint_commands import SAMPLE_QUERY, SAMPLE_TEXTS, try_endpoint
+    """Call the endpoint INFERENCE_ID, and print the scores and the time it took."""
+    from rerank_proxy.cli.proxy_client import SAMPLE_QUERY, SAMPLE_TEXTS, try_endpoint
 
-    async def work(asked: "Proxy") -> Sequence[object]:
-        return await try_endpoint(asked, inference_id, query or SAMPLE_QUERY, texts or SAMPLE_TEXTS)
-
-    _ask(work, **proxy)
+    _run(try_endpoint, inference_id, query or SAMPLE_QUERY, texts or SAMPLE_TEXTS, **proxy)

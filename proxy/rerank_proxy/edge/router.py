@@ -8,7 +8,7 @@ missing: `//_search` is a search of all indices.
 
 import re
 
-from rerank_proxy.async_search_id import names_ours
+from rerank_proxy.async_search_id import names_kept_search
 
 _END = rb"/*+(?:[?#]|\Z)"
 _SEARCH = re.compile(rb"/?(?:[^/?#]*/)?(?:_m?search(?:/template)?|(_async_search))" + _END)
@@ -72,7 +72,7 @@ def is_search(method: bytes, target: bytes) -> bool:
 
 def follows_up(method: bytes, target: bytes) -> bool:
     """True for what only the application can answer: it keeps the asynchronous search that is asked for."""
-    return method in (b"GET", b"DELETE") and names_ours(target)
+    return method in (b"GET", b"DELETE") and names_kept_search(target)
 
 
 def is_search_template(target: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What is known of an inference endpoint (``ModelConfigurations``, ``ModelSecrets``)."""
+"""The configuration of an inference endpoint (``ModelConfigurations``, ``ModelSecrets``)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ TASK_TYPES: Final = (
     "chat_completion",
     "embedding",
 )
-"""``TaskType``, less `any`, which no endpoint has."""
+"""The names of ``TaskType``, without `any`, which no endpoint has."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
-    """One endpoint of task type `rerank`.
+    """The configuration of one endpoint of task type `rerank`.
 
     Attributes:
-        service_settings: Those that are shown, with the service's defaults filled in.
-        secrets: Those that never leave the proxy but for the service itself.
-        internal: What the service keeps for itself, such as the version of an API. Not shown.
+        service_settings: The settings that are shown, with the service's defaults filled in.
+        secrets: The settings that only the service itself is sent.
+        internal: What the service records for itself, such as the version of an API. Not shown.
     """
 
     inference_id: str
@@ -35,7 +35,7 @@ class EndpointConfig:
     internal: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """What clients are shown, in Elasticsearch's order of keys."""
+        """Return what clients are shown, in Elasticsearch's order of keys."""
         shown: dict[str, Any] = {
             "inference_id": self.inference_id,
             "task_type": RERANK,

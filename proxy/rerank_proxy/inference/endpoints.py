@@ -1,6 +1,5 @@
-"""The inference endpoints of this proxy: those of the settings, and those that are kept in a store."""
+"""The inference endpoints of this proxy: preconfigured ones of the settings, and those in a store."""
 
-import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +7,11 @@ from typing import Final
 
 from rerank_proxy.chunks.settings import CONSERVATIVE_WINDOW_WORDS
 from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.engine import Reranked
-from rerank_proxy.errors import Cause
+from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.errors import Cause, fresh
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, status_error
-from rerank_proxy.inference.ranking import Ranking, RerankInput
+from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, Scores, check_results
 from rerank_proxy.inference.service import Ranker, Service
 from rerank_proxy.inference.store import EndpointStore, StoredEndpoint, already_exists
 
@@ -24,11 +23,11 @@ DEFAULT_ENDPOINT: Final = ".rerank-v1-elasticsearch"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An `inference_id` of task type `rerank`, ready to be asked.
+    """An open endpoint of task type `rerank`.
 
     Attributes:
-        top_n: The most results it is configured to give.
-        window_words: How many words of a text its model reads, roughly.
+        top_n: The most results that it is configured to give.
+        window_words: Roughly how many words of a text its model reads.
     """
 
     config: EndpointConfig
@@ -45,8 +44,10 @@ class Endpoint:
         return self.ranker.model
 
     def check_window(self, size: int) -> None:
-        """Raises:
-        InferenceFailedError: 400, for a window that it would not answer for as a whole.
+        """Refuse a rank window that the endpoint would not score as a whole.
+
+        Raises:
+            InferenceFailedError: 400.
         """
         if self.top_n is not None and self.top_n < size:
             reason = (
@@ -56,21 +57,23 @@ class Endpoint:
             )
             raise InferenceFailedError(400, Cause("illegal_argument_exception", reason))
 
-    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
-        """As `Ranker.rank`, with the answer checked."""
-        ranking = await self.ranker.rank(request, deadline)
-        ranking.check(self.inference_id, len(request.texts))
-        return ranking
-
-    async def rerank(self, query: str, texts: Sequence[str], deadline: Deadline) -> Reranked:
-        """Raw relevance scores, one float per text, in input order.
+    async def scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
+        """Return a raw relevance score for each text, in input order.
 
         Raises:
             InferenceFailedError: With the status and cause that Elasticsearch would give.
         """
-        request = RerankInput(query, texts, return_documents=False, task_settings=self.config.task_settings)
-        ranking = await self.rank(request, deadline)
-        return Reranked(ranking.scores(len(texts)), ranking.cached, ranking.truncated)
+        if not texts:
+            return Scores(())
+        scores = await self.ranker.scores(query, texts, deadline)
+        scores.check(self.inference_id, len(texts))
+        return scores
+
+    async def rank(self, request: RerankRequest, deadline: Deadline) -> Sequence[RankedDoc]:
+        """Return results as `Ranker.rank` does, checked."""
+        docs = await self.ranker.rank(request, deadline)
+        check_results(docs, self.inference_id, len(request.texts))
+        return docs
 
 
 class Endpoints:
@@ -78,17 +81,17 @@ class Endpoints:
 
     Args:
         services: By name.
-        fixed: Endpoints that no request can change.
+        preconfigured: Endpoints that no request can change.
     """
 
     def __init__(
-        self, services: Mapping[str, Service], fixed: Iterable[EndpointConfig], store: EndpointStore
+        self, services: Mapping[str, Service], preconfigured: Iterable[EndpointConfig], store: EndpointStore
     ) -> None:
         self.services = services
-        self._fixed = {config.inference_id: config for config in fixed}
+        self._preconfigured = {config.inference_id: config for config in preconfigured}
         self._store = store
         self._open: dict[str, Endpoint] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = BackgroundTasks()
         self._follow_store()
 
     async def start(self) -> None:
@@ -99,32 +102,32 @@ class Endpoints:
         for endpoint in self._open.values():
             self._retire(endpoint)
         self._open = {}
-        await asyncio.gather(*self._closing)
+        await self._closing.finish()
 
     def all(self) -> list[EndpointConfig]:
-        """By id, ascending."""
+        """Return the configurations of all endpoints, by ascending id."""
         return [self._open[inference_id].config for inference_id in sorted(self._open)]
 
     async def find(self, inference_id: str) -> Endpoint | None:
-        """An endpoint that another proxy has just made is found too."""
+        """Return an endpoint, also one that another proxy has just created; None where there is none."""
         endpoint = self._open.get(inference_id)
         if endpoint is None:
             await self._store.refresh()
             endpoint = self._open.get(inference_id)
         return endpoint
 
-    def is_fixed(self, inference_id: str) -> bool:
-        return inference_id in self._fixed
+    def is_preconfigured(self, inference_id: str) -> bool:
+        return inference_id in self._preconfigured
 
     async def create(self, config: EndpointConfig, deadline: Deadline, *, check: bool = True) -> None:
-        """Keep a new endpoint that works.
+        """Store a new endpoint that works.
 
         Args:
-            check: Whether it is tried before it is kept, and started.
+            check: Whether to try the endpoint before it is stored, and to start it afterwards.
 
         Raises:
-            InferenceFailedError: There is one of this id, it does not work, or it cannot be kept. With status
-                408 it is kept: its model was not started in time.
+            InferenceFailedError: There is one of this id, it does not work, or it cannot be stored. With
+                status 408 it is stored: its model was not started in time.
         """
         inference_id = config.inference_id
         if await self.find(inference_id) is not None:
@@ -137,7 +140,7 @@ class Endpoints:
             await self._start(inference_id, deadline)
 
     async def replace(self, config: EndpointConfig, deadline: Deadline, *, check: bool = True) -> None:
-        """Change an endpoint to another state that works; raises as `create`."""
+        """Change an endpoint to another state that works; raise as `create`."""
         stored = self._stored(config.inference_id)
         if stored.config == config:
             return
@@ -147,17 +150,20 @@ class Endpoints:
         self._follow_store()
 
     async def delete(self, inference_id: str) -> None:
-        """Raises:
-        InferenceFailedError: There is none of this id, or it is fixed, or the store cannot be written.
+        """Delete an endpoint.
+
+        Raises:
+            InferenceFailedError: There is none of this id, it is preconfigured, or it cannot be deleted.
         """
         await self._store.delete(inference_id, self._stored(inference_id).version)
         self._follow_store()
 
     def _stored(self, inference_id: str) -> StoredEndpoint:
-        if self.is_fixed(inference_id):
+        if self.is_preconfigured(inference_id):
             raise status_error(
                 400,
-                f"Inference endpoint [{inference_id}] is fixed in the settings of the proxy; change it there",
+                f"Inference endpoint [{inference_id}] is preconfigured in the settings of the proxy; "
+                "change it there",
             )
         stored = self._store.all().get(inference_id)
         if stored is None:
@@ -185,7 +191,9 @@ class Endpoints:
     def _follow_store(self) -> None:
         """Open what is new, close what is gone or has changed."""
         wanted = dict(self._store.all())
-        wanted |= {inference_id: StoredEndpoint(config) for inference_id, config in self._fixed.items()}
+        wanted |= {
+            inference_id: StoredEndpoint(config) for inference_id, config in self._preconfigured.items()
+        }
         for inference_id, endpoint in tuple(self._open.items()):
             stored = wanted.get(inference_id)
             if stored is None or stored.config != endpoint.config:
@@ -212,31 +220,22 @@ class Endpoints:
             return Endpoint(config, _Broken(status_error(400, reason)))
 
     def _retire(self, endpoint: Endpoint) -> None:
-        task = asyncio.create_task(endpoint.ranker.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._closing.start(endpoint.ranker.close())
 
 
-class _Broken:
-    """Of an endpoint that nothing here can serve: a plug-in is missing, for example."""
+class _Broken(Ranker):
+    """Fails every call of an endpoint that cannot be served: a plug-in is missing, for example."""
 
-    model: Final = "none"
+    model = "none"
 
     def __init__(self, failure: InferenceFailedError) -> None:
         self._failure = failure
 
-    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
-        raise self._fresh()
+    async def scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
+        raise fresh(self._failure)
 
     async def check(self, deadline: Deadline) -> None:
-        raise self._fresh()
+        raise fresh(self._failure)
 
     async def start(self, deadline: Deadline) -> None:
-        raise self._fresh()
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-    def _fresh(self) -> InferenceFailedError:
-        """The same once more: one object that many calls raise would gather all their tracebacks."""
-        return InferenceFailedError(self._failure.status, self._failure.cause)
+        raise fresh(self._failure)

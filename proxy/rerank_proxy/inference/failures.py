@@ -1,4 +1,4 @@
-"""How inference fails, in Elasticsearch's words."""
+"""Failures of inference, in Elasticsearch's words."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -8,20 +8,21 @@ from rerank_proxy.errors import Cause, ElasticsearchError
 
 
 class InferenceFailedError(ElasticsearchError):
-    """No such endpoint, or its model or service did not answer, or not with what was asked for."""
+    """There is no such endpoint, or its model or service did not answer, or not with what was asked for."""
 
 
 class TimedOutError(InferenceFailedError):
-    """The time that a call had is over."""
+    """The time that a call had has passed."""
 
 
 def status_error(status: int, reason: str, caused_by: Cause | None = None) -> InferenceFailedError:
-    """An ``ElasticsearchStatusException``."""
+    """Return an ``ElasticsearchStatusException``."""
     return InferenceFailedError(status, Cause("status_exception", reason, caused_by=caused_by))
 
 
 def timed_out(inference_id: str, deadline: Deadline, what: str) -> TimedOutError:
-    """No answer in time: native's words, and as their cause which limit it was.
+    """Return the failure of a call without an answer in time: native's words, caused by the limit that
+    struck.
 
     Args:
         what: What was not done.
@@ -32,17 +33,18 @@ def timed_out(inference_id: str, deadline: Deadline, what: str) -> TimedOutError
 
 
 def illegal_state(reason: str) -> InferenceFailedError:
-    """A service that answered with success, but not with what was asked for."""
+    """Return the failure of a service that answered with success, but not with what was asked for."""
     return InferenceFailedError(500, Cause("illegal_state_exception", reason))
 
 
 def not_found(inference_id: str) -> InferenceFailedError:
+    """Return the failure of a call to an endpoint that does not exist."""
     reason = f"Inference endpoint not found [{inference_id}]"
     return InferenceFailedError(404, Cause("resource_not_found_exception", reason))
 
 
 def wrong_task_type(task_type: str, requested: str = "rerank") -> InferenceFailedError:
-    """An endpoint of this id does something else."""
+    """Return the failure of a call to an endpoint of another task type."""
     return status_error(
         400,
         f"Requested task type [{requested}] does not match the inference endpoint's task type [{task_type}]",
@@ -56,18 +58,18 @@ _ONLY_RERANK: Final = (
 
 
 def not_served(task_type: str) -> InferenceFailedError:
-    """An endpoint that only upstream could have, if it had the API."""
+    """Return the failure of creating an endpoint of a task type that only upstream could serve."""
     return status_error(400, f"Task type [{task_type}] is not available here: {_ONLY_RERANK}")
 
 
 def never_found(inference_id: str) -> InferenceFailedError:
-    """An endpoint of another task type, of which there can be none."""
+    """Return the failure of a call to an endpoint of a task type that no endpoint here can have."""
     reason = f"Inference endpoint not found [{inference_id}]: {_ONLY_RERANK}"
     return InferenceFailedError(404, Cause("resource_not_found_exception", reason))
 
 
 def unknown_service(service: str, known: Iterable[str]) -> InferenceFailedError:
-    """A service that is not here, where upstream has none at all."""
+    """Return the failure of creating an endpoint of a service that neither the proxy nor upstream has."""
     services = ", ".join(sorted(known))
     return status_error(
         400, f"Unknown service [{service}]: {_ONLY_RERANK}; the services here are [{services}]"
@@ -75,6 +77,6 @@ def unknown_service(service: str, known: Iterable[str]) -> InferenceFailedError:
 
 
 def invalid_settings(messages: Iterable[str]) -> InferenceFailedError:
-    """A ``ValidationException``: all messages in one reason, numbered from 1."""
+    """Return a ``ValidationException``: all messages in one reason, numbered from 1."""
     numbered = "".join(f"{number}: {message};" for number, message in enumerate(messages, 1))
     return InferenceFailedError(400, Cause("validation_exception", f"Validation Failed: {numbered}"))

@@ -1,4 +1,4 @@
-"""Which model of this machine a `model_id` names."""
+"""The models of this machine: which one a `model_id` names, and how one may be deployed."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,9 @@ from typing import Final, Protocol
 from rerank_proxy.settings import ModelSettings
 
 ELASTIC_RERANK: Final = ".rerank-v1"
+
+MAX_THREADS: Final = 32
+NUMBER_AND_ADAPTIVE: Final = "[number_of_allocations] cannot be set if adaptive allocations is enabled"
 
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
 _LONGEST_ID: Final = 64
@@ -28,10 +31,10 @@ class UploadedModels(Protocol):
     """Models that clients have uploaded. The engine knows each by its `model_id`."""
 
     def has_model(self, model_id: str) -> bool:
-        """Whether it is complete."""
+        """Return whether there is a model of this id whose upload is complete."""
 
     def deployments(self) -> Mapping[str, Deployment]:
-        """The started ones by id."""
+        """Return the started deployments, by id."""
 
 
 class LocalModels:
@@ -51,7 +54,7 @@ class LocalModels:
                 self._by_id.setdefault(eland_id(known_as), name)
 
     def find(self, model_id: str) -> str | None:
-        """The engine's name of a model; None when nothing here has that id."""
+        """Return the engine's name of a model; None when no model has this id."""
         if model_id in self._settings:
             return model_id
         if self._uploaded is not None and self._uploaded.has_model(model_id):
@@ -62,14 +65,22 @@ class LocalModels:
         return None if self._uploaded is None else self._uploaded.deployments().get(deployment_id)
 
     def is_deployed(self, inference_id: str) -> bool:
-        """Whether an id is that of an uploaded model or of a deployment of one that is started."""
+        """Return whether an id is that of a started deployment, or of the uploaded model that it deploys."""
         started = {} if self._uploaded is None else self._uploaded.deployments()
         return any(inference_id in (each.deployment_id, each.model_id) for each in started.values())
 
 
 def eland_id(name: str) -> str:
-    """The id that Eland gives a model of the hub, or of a directory."""
+    """Return the id that Eland gives a model of the hub, or of a directory."""
     return re.sub(r"[\s\\/]", "__", name).lower()[-_LONGEST_ID:].removeprefix("__")
+
+
+def threads_faults(threads: int) -> Iterator[str]:
+    """Yield what is wrong with the threads per allocation of a deployment
+    (``StartTrainedModelDeploymentAction.Request#validate``).
+    """
+    if threads > MAX_THREADS or threads.bit_count() != 1:
+        yield f"[threads_per_allocation] must be a power of 2 less than or equal to {MAX_THREADS}"
 
 
 def _names(name: str, source: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The endpoints that no request can change: those of the settings, and the preconfigured one."""
+"""The preconfigured endpoints, which no request can change: those of the settings, and Elastic Rerank's."""
 
 import os
 from collections.abc import Mapping
@@ -11,38 +11,41 @@ from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import DEFAULT_ENDPOINT
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.local_models import ELASTIC_RERANK, LocalModels
-from rerank_proxy.inference.remote import RemoteClient
-from rerank_proxy.inference.service import Service, ServiceContext
+from rerank_proxy.inference.remote.client import RemoteClient
+from rerank_proxy.inference.remote.vendor import RemoteContext
+from rerank_proxy.inference.service import Service
 from rerank_proxy.inference.services import PluginError, load_services
 from rerank_proxy.inference.services.elasticsearch import settings_of_model
 from rerank_proxy.settings import EndpointSettings, InvalidSettingsError, Settings, together
 
 
-def fixed_endpoints(
+def preconfigured_endpoints(
     services: Mapping[str, Service], settings: Mapping[str, EndpointSettings], models: LocalModels
 ) -> list[EndpointConfig]:
-    """The endpoints of the settings, read as a `PUT _inference` would be. Where Elastic Rerank is among the
-    models, its endpoint is there without being named.
+    """Return the endpoints of the settings, read as a `PUT _inference` would be, and that of Elastic Rerank
+    where this is among the models.
 
     Raises:
         InvalidSettingsError: A line for each that cannot be served, with its name and what is wrong with it.
     """
     return together(
-        partial(_fixed, services, inference_id, each)
-        for inference_id, each in with_preconfigured(settings, models).items()
+        partial(_endpoint, services, inference_id, each)
+        for inference_id, each in with_elastic_rerank(settings, models).items()
     )
 
 
-def with_preconfigured(
+def with_elastic_rerank(
     settings: Mapping[str, EndpointSettings], models: LocalModels
 ) -> Mapping[str, EndpointSettings]:
-    """The endpoints of the settings, and that of Elastic Rerank where this is among the models."""
+    """Return the endpoints of the settings, and that of Elastic Rerank where this is among the models."""
     if DEFAULT_ENDPOINT in settings or models.find(ELASTIC_RERANK) is None:
         return settings
     return {DEFAULT_ENDPOINT: EndpointSettings(model=ELASTIC_RERANK), **settings}
 
 
-def _fixed(services: Mapping[str, Service], inference_id: str, settings: EndpointSettings) -> EndpointConfig:
+def _endpoint(
+    services: Mapping[str, Service], inference_id: str, settings: EndpointSettings
+) -> EndpointConfig:
     service = services.get(settings.service)
     if service is None:
         known = ", ".join(sorted(services))
@@ -61,7 +64,7 @@ def _fixed(services: Mapping[str, Service], inference_id: str, settings: Endpoin
 
 
 def _with_secrets(service: Service, service_settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Secrets that stand elsewhere, `{env: NAME}` or `{file: PATH}`, in their place."""
+    """Return the settings with the secrets that `{env: NAME}` and `{file: PATH}` stand for."""
     values = dict(service_settings)
     for setting in service.settings_for(service_settings):
         if setting.secret and setting.name in values:
@@ -86,22 +89,21 @@ def _fetched(value: Any, where: str) -> Any:
 
 
 def check_endpoints(settings: Settings) -> None:
-    """Whether the endpoints of the settings can be served, without calling any.
+    """Check that the endpoints of the settings can be served, without calling any.
 
     Raises:
         InvalidSettingsError: One cannot, or the plug-in that would serve it cannot be used.
     """
     models = LocalModels(settings.models)
-    engine = Engine(settings.models, settings.engine)  # which loads nothing unless it is started
-    context = ServiceContext(
-        engine,
-        models,
-        settings.search.timeout_s,
-        RemoteClient(settings.remote),
-        settings.search.chunked_characters,
+    context = RemoteContext(
+        engine=Engine(settings.models, settings.engine),  # which loads nothing unless it is started
+        models=models,
+        chunked_characters=settings.search.chunked_characters,
+        remote=RemoteClient(settings.remote),
+        timeout_s=settings.search.timeout_s,
     )
     try:
         services = load_services(context)
     except PluginError as failure:
         raise InvalidSettingsError(str(failure)) from None
-    fixed_endpoints(services, settings.endpoints, models)
+    preconfigured_endpoints(services, settings.endpoints, models)

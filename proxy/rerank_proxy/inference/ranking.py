@@ -1,8 +1,8 @@
-"""What a rerank endpoint is asked and what it answers (``RerankRequest``, ``RankedDocsResults``)."""
+"""What an inference endpoint is asked, and how it answers: scores in input order, or results in an order."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -13,14 +13,14 @@ _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
-class RerankInput:
-    """One call of an endpoint.
+class RerankRequest:
+    """A query and texts to rank (``RerankRequest``).
 
     Attributes:
-        top_n: How many results are wanted, when the request itself says it; absent: what `task_settings` say,
-            else as many as there are texts.
-        return_documents: Whether results carry their text, when the request itself says it.
-        task_settings: The endpoint's, with those of the request laid over them.
+        top_n: How many results are wanted; None for all.
+        return_documents: Whether results carry their text; None leaves that to the service.
+        task_settings: Those of the request, or those of the endpoint with the request's laid over them
+            (`Service.complete`).
     """
 
     query: str
@@ -28,6 +28,44 @@ class RerankInput:
     top_n: int | None = None
     return_documents: bool | None = None
     task_settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Raw relevance scores of texts.
+
+    Attributes:
+        values: One per text, in input order.
+        cached: Texts whose score was remembered.
+        truncated: Texts that were cut to the model's limit, as far as the service says.
+    """
+
+    values: Sequence[float]
+    cached: int = 0
+    truncated: int = 0
+
+    def of_documents(self, chunks: Sequence[Sequence[str]], truncated: int) -> "Scores":
+        """Return the scores of documents, given those of all their chunks in order.
+
+        A document has the score of its best chunk, and 0 without any.
+
+        Args:
+            chunks: Those of each document.
+            truncated: Documents that were cut before they were split into chunks.
+        """
+        remaining = iter(self.values)
+        best = [max(islice(remaining, len(each)), default=0.0) for each in chunks]
+        return Scores(best, self.cached, self.truncated + truncated)
+
+    def check(self, inference_id: str, texts: int) -> None:
+        """Refuse scores that no caller could use.
+
+        Raises:
+            InferenceFailedError: 500; there are not as many as `texts`, or one is not a finite float32.
+        """
+        check_count(len(self.values), texts)
+        for score in self.values:
+            _check_score(inference_id, score)
 
 
 @dataclass(slots=True)  # frozen it would take four times as long to make, and a search makes a thousand
@@ -39,60 +77,75 @@ class RankedDoc:
     text: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """The results in the order in which the service gives them, the best first.
+def check_results(docs: Sequence[RankedDoc], inference_id: str, texts: int) -> None:
+    """Refuse results that no caller could use.
 
-    Attributes:
-        cached: Texts whose score was remembered.
-        truncated: Texts that were cut to the model's limit, as far as the service says that.
+    Raises:
+        InferenceFailedError: 500; an index is not that of one of the `texts` or comes twice, or a score is
+            not a finite float32.
     """
-
-    docs: Sequence[RankedDoc]
-    cached: int = 0
-    truncated: int = 0
-
-    def check(self, inference_id: str, texts: int) -> None:
-        """Refuse what no caller could use.
-
-        Raises:
-            InferenceFailedError: 500; an index is none of the `texts` or comes twice, or a score is no finite
-                float32.
-        """
-        seen: set[int] = set()
-        for doc in self.docs:
-            if not 0 <= doc.index < texts or doc.index in seen:
-                what = "twice" if doc.index in seen else f"for {texts} inputs"
-                raise illegal_state(
-                    f"Inference endpoint [{inference_id}] returned a result with index [{doc.index}] {what}"
-                )
-            if not abs(doc.relevance_score) <= _FLOAT32_MAX:
-                raise illegal_state(
-                    f"Inference endpoint [{inference_id}] returned a score that is not a finite number"
-                )
-            seen.add(doc.index)
-
-    def scores(self, texts: int) -> list[float]:
-        """One score per text in input order.
-
-        Raises:
-            InferenceFailedError: 500; there are not as many results as texts
-                (``TextSimilarityRankFeaturePhaseRankCoordinatorContext``).
-        """
-        if len(self.docs) != texts:
+    seen: set[int] = set()
+    for doc in docs:
+        if not 0 <= doc.index < texts or doc.index in seen:
+            what = "twice" if doc.index in seen else f"for {texts} inputs"
             raise illegal_state(
-                f"Expected ranked doc size to be {texts}, got {len(self.docs)}. Is the reranker service "
-                "using an unreported top N task setting?"
+                f"Inference endpoint [{inference_id}] returned a result with index [{doc.index}] {what}"
             )
-        scores = [math.nan] * texts
-        for doc in self.docs:
-            scores[doc.index] = doc.relevance_score
-        return scores
+        _check_score(inference_id, doc.relevance_score)
+        seen.add(doc.index)
 
 
-def sort_by_score(docs: Sequence[RankedDoc], top_n: int | None) -> list[RankedDoc]:
-    """Best first, equal ones in the order in which they came; no more than `top_n`."""
-    with np.errstate(over="ignore"):  # what is no float32 is refused by `Ranking.check`
+def check_count(results: int, texts: int) -> None:
+    """Refuse results that do not cover all texts.
+
+    Raises:
+        InferenceFailedError: 500 (``TextSimilarityRankFeaturePhaseRankCoordinatorContext``).
+    """
+    if results != texts:
+        raise illegal_state(
+            f"Expected ranked doc size to be {texts}, got {results}. Is the reranker service "
+            "using an unreported top N task setting?"
+        )
+
+
+def in_input_order(docs: Sequence[RankedDoc], texts: int) -> list[float]:
+    """Return one score per text in input order, out of results that `check_results` has passed.
+
+    Raises:
+        InferenceFailedError: 500; there are not as many results as texts.
+    """
+    check_count(len(docs), texts)
+    scores = [0.0] * texts
+    for doc in docs:
+        scores[doc.index] = doc.relevance_score
+    return scores
+
+
+def by_score(docs: Sequence[RankedDoc], top_n: int | None) -> list[RankedDoc]:
+    """Return at most `top_n` results, the best first, equal scores in input order."""
+    with np.errstate(over="ignore"):  # what is not a float32 is refused by `check_results`
         scores = np.array([doc.relevance_score for doc in docs]).astype(np.float32)
-    order = np.argsort(-scores, kind="stable")[:top_n]
+    order = np.lexsort((np.array([doc.index for doc in docs]), -scores))[:top_n]
     return [docs[at] for at in order.tolist()]
+
+
+def rank_texts(request: RerankRequest, scores: Sequence[float]) -> list[RankedDoc]:
+    """Return the results of a request, whose texts have these scores.
+
+    Raises:
+        InferenceFailedError: 500; there are not as many scores as texts.
+    """
+    check_count(len(scores), len(request.texts))
+    with_text = request.return_documents is not False
+    docs = [
+        RankedDoc(index, score, text if with_text else None)
+        for index, (score, text) in enumerate(zip(scores, request.texts, strict=True))
+    ]
+    return by_score(docs, request.top_n)
+
+
+def _check_score(inference_id: str, score: float) -> None:
+    if not abs(score) <= _FLOAT32_MAX:
+        raise illegal_state(
+            f"Inference endpoint [{inference_id}] returned a score that is not a finite number"
+        )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from rerank_proxy.errors import Cause, ElasticsearchError, error, validation_error
 from rerank_proxy.inference.configuration import RERANK, TASK_TYPES
 from rerank_proxy.inference.failures import status_error
+from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.service_settings import SERVICE_SETTINGS, TASK_SETTINGS, shown
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.java_values import class_name, read
@@ -19,7 +20,6 @@ from rerank_proxy.xcontent.object_parser import (
     STR,
     Field,
     illegal_argument,
-    last_token,
     one_or_each,
     parse_object,
     x_content_error,
@@ -27,20 +27,22 @@ from rerank_proxy.xcontent.object_parser import (
 from rerank_proxy.xcontent.source import ARRAY, OBJECT, STRING, Node, parse
 
 ANY: Final = "any"
-"""The task type of a request that names none."""
+"""The task type of a request that does not name one."""
 
 _MAX_DOCUMENT_ID: Final = 512
 _VALID_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9_\-.]*[a-z0-9])?")
 
 
 def is_valid_id(inference_id: str) -> bool:
-    """``MlStrings#isValidId``, which only a new or a changed endpoint must satisfy."""
+    """Return whether an id may be that of a new or a changed endpoint (``MlStrings#isValidId``)."""
     return inference_id != "_all" and _VALID_ID.fullmatch(inference_id) is not None
 
 
 def check_id(inference_id: str) -> None:
-    """Raises:
-    ElasticsearchError: 400, the id is not valid.
+    """Refuse an id that is not valid.
+
+    Raises:
+        ElasticsearchError: 400.
     """
     if not is_valid_id(inference_id):
         raise validation_error(
@@ -61,7 +63,7 @@ def check_id(inference_id: str) -> None:
 
 
 def task_type_of(name: str) -> str:
-    """``TaskType#fromStringOrStatusException``.
+    """Return the task type of this name (``TaskType#fromStringOrStatusException``).
 
     Raises:
         InferenceFailedError: 400.
@@ -73,7 +75,7 @@ def task_type_of(name: str) -> str:
 
 
 def resolve_task_type(url: str, body: str | None) -> str:
-    """The task type that URL and body give together (``ServiceUtils#resolveTaskType``).
+    """Return the task type that URL and body give together (``ServiceUtils#resolveTaskType``).
 
     Raises:
         InferenceFailedError: 400.
@@ -95,10 +97,10 @@ def resolve_task_type(url: str, body: str | None) -> str:
 
 
 def required(body: bytes) -> bytes:
-    """``RestRequest#requiredContent``.
+    """Return the body (``RestRequest#requiredContent``).
 
     Raises:
-        ElasticsearchError: 400 when there is none.
+        ElasticsearchError: 400, it is empty.
     """
     if not body:
         raise error(400, "parse_exception", "request body is required")
@@ -109,14 +111,14 @@ def required(body: bytes) -> bytes:
 class PutRequest:
     """A `PUT _inference/{task_type}/{inference_id}`, with its task type resolved.
 
-    `others` are the members that nothing reads: with a service of ours they are an error.
+    `unknown` are the members that nothing reads, which services of this proxy refuse.
     """
 
     task_type: str
     service: str
     service_settings: Mapping[str, Any] | None
     task_settings: Mapping[str, Any]
-    others: Mapping[str, Any]
+    unknown: Mapping[str, Any]
 
 
 def parse_put(body: bytes, task_type: str) -> PutRequest:
@@ -151,7 +153,7 @@ class UpdateRequest:
 
 
 def parse_update(body: bytes, task_type: str) -> UpdateRequest:
-    """Read the body of a change; a `service`, which clients copy from the endpoint, is left aside.
+    """Read the body of a change. A `service`, which clients copy from the endpoint, is ignored.
 
     Args:
         task_type: Of the URL.
@@ -177,7 +179,7 @@ def parse_update(body: bytes, task_type: str) -> UpdateRequest:
             "Request contained fields which cannot be updated, remove these fields and try again "
             f"[{shown(values)}]",
         )
-    # Elasticsearch wants a task type in one of them; an endpoint's id says it as well.
+    # Elasticsearch requires a task type in one of them; here the endpoint's id tells it as well.
     resolved = ANY if in_body is None and task_type == ANY else resolve_task_type(task_type, in_body)
     return UpdateRequest(resolved, settings[SERVICE_SETTINGS], settings[TASK_SETTINGS])
 
@@ -191,19 +193,8 @@ def _settings(values: dict[str, Any], name: str) -> Mapping[str, Any]:
     return settings or {}
 
 
-@dataclass(frozen=True, slots=True)
-class RerankRequest:
-    """A `POST _inference/rerank/{inference_id}` (``RerankRequest``)."""
-
-    query: str
-    inputs: tuple[str, ...]
-    top_n: int | None = None
-    return_documents: bool | None = None
-    task_settings: Mapping[str, Any] = field(default_factory=dict)
-
-
 def parse_rerank(body: bytes) -> RerankRequest:
-    """Read a call.
+    """Read the body of a `POST _inference/rerank/{inference_id}`.
 
     Raises:
         ElasticsearchError: 400, as ``RerankRequest`` and ``RerankAction.Request#validate`` word it.
@@ -237,7 +228,7 @@ def _to_query(node: Node) -> str:
 
 
 def _to_text(node: Node, name: str) -> str:
-    """A string, or an object that holds one (``InferenceString``). Nothing here scores images."""
+    """Return a string, or that of an object which holds one (``InferenceString``). Images are refused."""
     if node.kind == STRING:
         text: str = node.scalar()
         return text
@@ -246,13 +237,13 @@ def _to_text(node: Node, name: str) -> str:
     values = parse_object(node, "InferenceString", _INFERENCE_STRING, _data_problem)
     if (type_ := values["type"]) != "text":
         reason = f"Field [{name}] contains unsupported [type] value [{type_}]. Supported values are [text]"
-        raise ParseError(Cause("x_content_parse_exception", reason), last_token(node))
+        raise ParseError(Cause("x_content_parse_exception", reason), node.last_token())
     value: str = values["value"]
     return value
 
 
 def _data_problem(values: Mapping[str, Any]) -> str | None:
-    """Text is text, and everything else is in base64 (``DataType``)."""
+    """Refuse text in base64, and everything else in another form (``DataType``)."""
     supported = "text" if values["type"] == "text" else "base64"
     format_ = values.get("format", supported)
     if format_ == supported:
@@ -264,7 +255,7 @@ def _data_problem(values: Mapping[str, Any]) -> str | None:
 
 
 def _one_of(what: str, *known: str) -> Callable[[Node], str]:
-    """An enumeration's ``fromString``."""
+    """Return a reader of an enumeration's names (``fromString``)."""
 
     def convert(node: Node) -> str:
         value: str = node.scalar()
@@ -292,7 +283,7 @@ _RERANK: Final[Mapping[str, Field]] = {
 
 
 def _map(node: Node) -> dict[str, Any]:
-    """``XContentParser#map``: what the settings of services are read from."""
+    """Return the members of an object, such as settings (``XContentParser#map``)."""
     if node.kind != OBJECT:
         reason = f"Failed to parse object: expecting token of type [{OBJECT}] but found [{node.kind}]"
         raise x_content_error(node, node.start, reason)
@@ -315,14 +306,14 @@ def _object(values: dict[str, Any], name: str) -> dict[str, Any] | None:
 
 
 def _cast(name: str, value: Any, wanted: str) -> ElasticsearchError:
-    """In Elasticsearch a ``ClassCastException`` and a 500 at places; here one refusal that names the key."""
+    """Return a refusal that names the key, where Elasticsearch has a ``ClassCastException`` or a 500."""
     type_ = class_name(value).rpartition(".")[2]
     reason = f"field [{name}] is not of the expected type. A [{type_}] cannot be converted to a [{wanted}]"
     return status_error(400, reason)
 
 
-def check_runs(task_type: str) -> None:
-    """What a call of the task type `task_type` may do with an endpoint of ours.
+def check_task_type(task_type: str) -> None:
+    """Refuse to call an endpoint of this proxy by another task type than `rerank`.
 
     Raises:
         InferenceFailedError: 400.

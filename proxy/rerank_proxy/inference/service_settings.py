@@ -22,11 +22,11 @@ _SENSITIVE: Final = re.compile(
     "key|secret|token|passw|pwd|credential|account|auth|bearer|signature", re.IGNORECASE
 )
 _REDACTED: Final = "::es_redacted::"
-"""As Elasticsearch's audit log has it."""
+"""The placeholder of Elasticsearch's audit log."""
 
 
-class Kind(Enum):
-    """What a setting holds, by the name that ``SettingsConfigurationFieldType`` gives it in the catalogue."""
+class SettingKind(Enum):
+    """What a setting holds. Values are the names of the catalogue (``SettingsConfigurationFieldType``)."""
 
     STRING = "str"
     URL = "url"
@@ -37,16 +37,17 @@ class Kind(Enum):
 
     @property
     def catalogue_type(self) -> str:
+        """The name of the kind in the catalogue, which knows fewer kinds."""
         return {"url": "str", "list": "map"}.get(self.value, self.value)
 
 
 _JAVA_TYPES: Final = {
-    Kind.STRING: (str, "String"),
-    Kind.URL: (str, "String"),
-    Kind.POSITIVE_INT: (int, "Integer"),
-    Kind.BOOLEAN: (bool, "Boolean"),
-    Kind.MAP: (dict, "Map"),
-    Kind.LIST: (list, "List"),
+    SettingKind.STRING: (str, "String"),
+    SettingKind.URL: (str, "String"),
+    SettingKind.POSITIVE_INT: (int, "Integer"),
+    SettingKind.BOOLEAN: (bool, "Boolean"),
+    SettingKind.MAP: (dict, "Map"),
+    SettingKind.LIST: (list, "List"),
 }
 
 
@@ -56,17 +57,18 @@ class Setting:
 
     Attributes:
         name: Its key in `service_settings` or `task_settings`.
-        label, description: For people, in the catalogue of services.
-        secret: Kept encrypted, never shown.
+        label, description: What people are shown in the catalogue of services.
+        secret: Whether it is stored encrypted and never shown.
         updatable: Whether `_update` may change it.
-        default: Filled in where it is absent, and shown; None for no default.
-        choices: The only values allowed, if any.
-        dropped: Accepted and forgotten, as Elasticsearch does with leftovers of older versions.
-        check: What is wrong with a value of the right type, in words that follow `[service_settings] `.
+        default: The value where it is absent, which is shown; None for no default.
+        choices: The values that are allowed; empty for all.
+        dropped: Whether it is accepted and ignored, as Elasticsearch does with leftovers of older versions.
+        check: Returns what is wrong with a value of the right type, in words that follow `[service_settings]
+            `.
     """
 
     name: str
-    kind: Kind = Kind.STRING
+    kind: SettingKind = SettingKind.STRING
     label: str = ""
     description: str = ""
     required: bool = False
@@ -79,12 +81,12 @@ class Setting:
 
 
 class SettingsReader:
-    """Takes settings out of an object, collecting what is wrong as Elasticsearch collects it.
+    """Takes settings out of an object, and collects what is wrong as Elasticsearch does.
 
     Args:
         scope: `service_settings` or `task_settings`, for the messages.
-        values: The object; what is read is taken out of this reader's copy of it.
-        faults: Where messages go.
+        values: The object. It is copied, and what is read is taken out of the copy.
+        faults: Takes the messages.
     """
 
     def __init__(self, scope: str, values: Mapping[str, Any], faults: list[str]) -> None:
@@ -93,10 +95,10 @@ class SettingsReader:
         self._faults = faults
 
     def read(self, settings: Sequence[Setting], *, partial: bool = False) -> dict[str, Any]:
-        """The values of the table's settings that are there, defaults included.
+        """Return the values of the settings of a table, defaults included.
 
         Args:
-            partial: Absent settings stay absent, also where they are required (an update).
+            partial: Leave out absent settings, also where they are required or have a default.
         """
         found: dict[str, Any] = {}
         for setting in settings:
@@ -106,15 +108,16 @@ class SettingsReader:
         return found
 
     def rest(self) -> dict[str, Any]:
-        """What was not read."""
+        """Return what was not read."""
         return self._values
 
     def take_rest(self) -> dict[str, Any]:
-        """What was not read, which is now."""
+        """Return what was not read, as read from now on."""
         rest, self._values = self._values, {}
         return rest
 
     def fault(self, message: str) -> None:
+        """Add a message."""
         self._faults.append(message)
 
     def _take(self, setting: Setting, *, partial: bool) -> Any:
@@ -145,9 +148,9 @@ class SettingsReader:
         name = setting.name
         if value == "":
             return f"Invalid value empty string. [{name}] must be a non-empty string"
-        if setting.kind is Kind.POSITIVE_INT and value < 1:
+        if setting.kind is SettingKind.POSITIVE_INT and value < 1:
             return f"Invalid value [{value}]. [{name}] must be a positive integer"
-        if setting.kind is Kind.URL and (reason := _url_problem(value)) is not None:
+        if setting.kind is SettingKind.URL and (reason := _url_problem(value)) is not None:
             return f"Invalid url [{value}] received for field [{name}]. Error: {reason}"
         if setting.choices and value not in setting.choices:
             choices = ", ".join(sorted(setting.choices))
@@ -171,7 +174,7 @@ def _url_problem(value: str) -> str | None:
 
 
 def shown(values: Mapping[str, Any]) -> str:
-    """What a message may show of settings that nobody knows: a key under a wrong name is still a key."""
+    """Return what a message may show of unknown settings: an API key under a wrong name is still a secret."""
     return print_java(_redacted(values))
 
 
@@ -188,6 +191,6 @@ def _is_secret(name: str, value: Any) -> bool:
 
 
 def unknown_settings(values: Mapping[str, Any], service: str) -> InferenceFailedError:
-    """``ServiceUtils#throwIfNotEmptyMap``."""
+    """Return the refusal of settings that a service does not have (``ServiceUtils#throwIfNotEmptyMap``)."""
     reason = f"Configuration contains settings [{shown(values)}] unknown to the [{service}] service"
     return status_error(400, reason)

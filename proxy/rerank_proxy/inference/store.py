@@ -1,4 +1,4 @@
-"""Where endpoints are kept: the seam between the registry and its stores."""
+"""The interface of stores, which keep the endpoints that clients create."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class StoredEndpoint:
     """An endpoint as it was read last.
 
     Attributes:
-        version: What tells this state from later ones; only its store understands it.
-        failure: Why it cannot be used though it is there, such as secrets that cannot be decrypted.
+        version: Tells this state from later ones; only its store understands it.
+        failure: Why the endpoint is listed and cannot be used: its secrets cannot be decrypted, for example.
     """
 
     config: EndpointConfig
@@ -24,40 +24,40 @@ class StoredEndpoint:
 
 
 class EndpointStore(Protocol):
-    """Keeps endpoints. What was read last can be had without waiting; writing waits.
+    """Keeps endpoints. `all` returns what was read last, without waiting.
 
-    Once `create`, `replace` or `delete` has returned, `all` shows it.
+    Once `create`, `replace` or `delete` has returned, `all` shows the change.
     """
 
     async def start(self, changed: Callable[[], None]) -> None:
-        """Read what is there, and go on noticing what others change.
+        """Read what is stored, and from then on follow what other processes change.
 
         Args:
-            changed: Called whenever `all` gives something else than before.
+            changed: Called whenever `all` returns something else than before.
         """
 
     async def close(self) -> None:
-        """Stop noticing."""
+        """Stop following changes."""
 
     def all(self) -> Mapping[str, StoredEndpoint]:
-        """What was read last, by id."""
+        """Return what was read last, by id."""
 
     async def refresh(self) -> None:
-        """Read again, so that `all` has what anybody wrote before this call.
+        """Read again, so that `all` has everything that was written before this call.
 
         Raises:
             InferenceFailedError: The store cannot be read.
         """
 
     async def create(self, config: EndpointConfig) -> None:
-        """Keep a new endpoint.
+        """Store a new endpoint.
 
         Raises:
-            InferenceFailedError: 400, there is one of this id; or the store cannot be written.
+            InferenceFailedError: 400, there is an endpoint of this id; or the store cannot be written.
         """
 
     async def replace(self, config: EndpointConfig, version: Any) -> None:
-        """Keep another state of an endpoint.
+        """Store another state of an endpoint.
 
         Raises:
             InferenceFailedError: 409, it is not at `version` any more; 404, it is gone; or the store cannot
@@ -65,7 +65,7 @@ class EndpointStore(Protocol):
         """
 
     async def delete(self, inference_id: str, version: Any) -> None:
-        """Keep it no longer.
+        """Delete an endpoint.
 
         Raises:
             InferenceFailedError: As `replace`.
@@ -73,19 +73,19 @@ class EndpointStore(Protocol):
 
 
 class ReadOnlyStore:
-    """Keeps nothing: the endpoints of the settings are all there are."""
+    """Stores nothing: there are only preconfigured endpoints."""
 
     async def start(self, changed: Callable[[], None]) -> None:
-        """Nothing changes."""
+        """Do nothing: nothing changes."""
 
     async def close(self) -> None:
-        """Nothing to stop."""
+        """Do nothing: nothing was started."""
 
     def all(self) -> Mapping[str, StoredEndpoint]:
         return {}
 
     async def refresh(self) -> None:
-        """Nothing to read."""
+        """Do nothing: there is nothing to read."""
 
     async def create(self, config: EndpointConfig) -> None:
         raise _read_only()
@@ -98,17 +98,19 @@ class ReadOnlyStore:
 
 
 def already_exists(inference_id: str) -> InferenceFailedError:
+    """Return the failure of creating an endpoint whose id is taken."""
     reason = f"Inference endpoint [{inference_id}] already exists"
     return InferenceFailedError(400, Cause("resource_already_exists_exception", reason))
 
 
 def changed_meanwhile(inference_id: str) -> InferenceFailedError:
+    """Return the failure of a write that another one has overtaken."""
     return status_error(409, f"Inference endpoint [{inference_id}] was changed by another request; try again")
 
 
 def _read_only() -> InferenceFailedError:
     return status_error(
         400,
-        "the inference endpoints of this proxy are fixed in its settings (registry.store is [none]); change "
-        "them there",
+        "the inference endpoints of this proxy are preconfigured in its settings (registry.store is [none]); "
+        "change them there",
     )

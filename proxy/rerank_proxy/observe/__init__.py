@@ -1,1 +1,1 @@
-"""What the proxy tells about itself."""
+"""The log, metrics, probes, and the outcomes of searches."""

@@ -1,7 +1,7 @@
-"""Probes and metrics, on a port of their own: Elasticsearch's paths are all taken.
+"""Probes and metrics, on a separate port, since every path of the clients' port belongs to Elasticsearch.
 
-`/live`: the event loop turns. `/ready`: requests will be answered, reranked ones included. `/metrics`: what
-is counted in this process and in the application's.
+`/live`: the event loop is running. `/ready`: requests will be answered, including reranked searches.
+`/metrics`: the metrics of this process and of the application.
 """
 
 import socket
@@ -20,27 +20,27 @@ from rerank_proxy.observe.metrics import EdgeMetrics
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _APP_TIMEOUT_S = 2.0
-"""For the application to say how it is: below the time that probes and scrapers wait by custom."""
+"""Seconds that the application has to answer: fewer than probes and scrapers usually wait."""
 _MAX_CONNECTIONS = 32
 _CONNECTION_S = 10.0
-"""For a request to come and its answer to be read: probes and scrapers wait no longer by custom."""
+"""Seconds that a connection may last: probes and scrapers usually wait no longer."""
 
 
-class Model(msgspec.Struct):
-    """`state`: `unloaded`, `loading`, `ready` or `failed`."""
+class ModelState(msgspec.Struct):
+    """The state of a model: `unloaded`, `loading`, `ready` or `failed`."""
 
     state: str
     detail: str | None = None
 
 
 class Readiness(msgspec.Struct):
-    """What the application says about itself; by default, that it does not answer."""
+    """The application's answer about its state; by default that of an application that does not answer."""
 
     ready: bool = False
-    models: dict[str, Model] = {}
+    models: dict[str, ModelState] = {}
 
     def reason(self) -> str | None:
-        """Why it is not ready, for example `model [minilm] failed: no such directory`; None when it is."""
+        """Say why it is not ready, such as `model [minilm] failed: no such directory`; None if it is."""
         if self.ready:
             return None
         parts = []
@@ -52,13 +52,13 @@ class Readiness(msgspec.Struct):
 
 
 class AppControl:
-    """Asks the application's control socket. The application may be absent at any time."""
+    """A client of the application's control socket. The application may be absent at any time."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
 
     async def get(self, path: str) -> tuple[int, bytes] | None:
-        """Status and body, or None when the application does not answer."""
+        """Return the status and body of the answer; None if the application does not answer."""
         connector = aiohttp.UnixConnector(path=str(self._socket), force_close=True)
         timeout = aiohttp.ClientTimeout(total=_APP_TIMEOUT_S)
         try:
@@ -75,7 +75,7 @@ class Admin:
     """The admin listener.
 
     Args:
-        not_ready: Why this process takes no requests, in a few words; None when it does.
+        not_ready: Says in a few words why this process does not accept requests; None if it does.
     """
 
     def __init__(self, app: AppControl, metrics: EdgeMetrics, not_ready: Callable[[], str | None]) -> None:
@@ -85,7 +85,7 @@ class Admin:
         self._server: QuietServer | None = None
 
     async def start(self, sockets: Iterable[socket.socket]) -> None:
-        """Serve on sockets that listen already."""
+        """Serve on sockets that are already listening."""
         app = web.Application(middlewares=[_answer_once])
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
@@ -120,7 +120,7 @@ class Admin:
 
 @web.middleware
 async def _answer_once(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A connection that is kept would be cut off in time, perhaps as the next request comes."""
+    """Close the connection after each answer: one that is kept would time out, perhaps during a request."""
     response = await handler(request)
     response.force_close()
     return response

@@ -1,4 +1,4 @@
-"""Bounds on the connections of a port that few have to do with: their number, and the time of each."""
+"""Limits on the connections of a port with few clients: their number, and the duration of each."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,14 +6,16 @@ from typing import cast
 
 
 class BoundedConnections:
-    """Makes the protocols of another factory, and ends those connections that are too many or too old.
+    """A protocol factory around another one, which ends connections that are too many or too old.
 
-    The oldest gives way to a new one, and none waits: who holds all connections cannot keep a probe out.
+    A new connection never waits: the oldest one is closed, so that a client that opens many cannot keep a
+        probe
+    out.
 
     Args:
         factory: Makes the protocol that serves a connection.
-        most: Connections at once.
-        seconds: How long one may last.
+        most: The most connections that may be open.
+        seconds: How long a connection may last.
     """
 
     def __init__(self, factory: Callable[[], asyncio.Protocol], most: int, seconds: float) -> None:
@@ -40,7 +42,7 @@ class BoundedConnections:
 
 
 class _Bounded(asyncio.Protocol):
-    """Passes everything on to the protocol that serves the connection."""
+    """Forwards all events to the protocol that serves the connection."""
 
     def __init__(self, connections: BoundedConnections, inner: asyncio.Protocol) -> None:
         self._connections = connections

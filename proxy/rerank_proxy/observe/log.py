@@ -1,8 +1,8 @@
-"""The log: lines on standard error. No bodies, no queries, no credentials.
+"""The log: lines on standard error, without bodies, queries or credentials.
 
-One record is one line, whatever is in it: ids, headers, names of files and what others answered come from
-outside, and a line feed in one of them would forge a record. Tracebacks follow theirs in lines that begin
-with a space, as no record does.
+A record is one line, whatever it contains: ids, headers, file names and answers of other servers come from
+outside, and a line feed in one of them could forge a record. The traceback of a record follows it in indented
+lines; no record begins with a space.
 """
 
 import logging
@@ -15,30 +15,33 @@ from types import TracebackType
 from typing import Any, Final
 
 MAX_LINE: Final = 4096
-"""Characters of a line."""
+"""The most characters of a line."""
 MAX_TRACEBACK: Final = 100
-"""Lines of a traceback: the outermost and innermost frames tell what happened."""
+"""The most lines of a traceback: the outermost and innermost frames are kept."""
 _INDENT: Final = "    "
 
 logger = logging.getLogger(__name__)
 
 
 def printable(text: str) -> str:
-    """Return the text in one line that tells a terminal nothing but what can be read.
+    """Return the text in one line that is safe to print on a terminal.
 
-    What is not printable is escaped as in Python: control characters, separators of lines, characters that
-    change the direction of writing, halves of surrogate pairs.
+    Unprintable characters are escaped as in Python: control characters, line separators, characters that
+        change
+    the direction of writing, and halves of surrogate pairs.
     """
     return text if text.isprintable() else "".join(map(_readable, text))
 
 
 def flattened(text: str) -> str:
-    """Return the text in one line, with single blanks where it has others, or what is not printable."""
+    """Return the text in one line, with a single blank for each run of white space and unprintable
+    characters.
+    """
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
 def one_line(text: str) -> str:
-    """Return the text as `printable` does, cut to `MAX_LINE`."""
+    """Return the text as `printable` does, but not longer than `MAX_LINE`."""
     shown = printable(text[:MAX_LINE])[:MAX_LINE]
     return shown if len(text) <= MAX_LINE else f"{shown} … ({len(text)} characters)"
 
@@ -48,13 +51,15 @@ def _readable(character: str) -> str:
 
 
 def say(message: str) -> None:
-    """Tell the person who started the proxy, whatever the level of the log."""
+    """Print a message to the operator, whatever the level of the log."""
     sys.stderr.write(f"rerank-proxy: {one_line(message)}\n")
     sys.stderr.flush()
 
 
 def configure(level: str) -> None:
-    """Set up logging for a process of the proxy: all that Python code has to say goes through `Formatter`."""
+    """Set up logging for a process of the proxy: records, warnings and uncaught exceptions use
+    `Formatter`.
+    """
     root = logging.getLogger()
     for earlier in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
         root.removeHandler(earlier)
@@ -71,7 +76,9 @@ def configure(level: str) -> None:
 
 
 def adopt_libraries() -> None:
-    """Have libraries that bring handlers for standard error use ours; call it once they are imported."""
+    """Make libraries that install handlers for standard error use the proxy's; call this after importing
+    them.
+    """
     streams = (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__)
     for library in [
         each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)
@@ -83,7 +90,7 @@ def adopt_libraries() -> None:
 
 
 class Formatter(logging.Formatter):
-    """One line a record, and indented ones for its traceback."""
+    """Formats a record as one line, and its traceback as indented lines."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -101,12 +108,12 @@ class Formatter(logging.Formatter):
     def formatException(self, ei: Any) -> str:  # noqa: N802 (the name is logging's)
         try:
             return "".join(traceback.format_exception(*ei))
-        except Exception as error:  # of an exception whose own methods fail
+        except Exception as error:  # raised by the exception's own methods
             return f"{ei[0].__name__}, whose traceback cannot be shown: {type(error).__name__}"
 
 
 class _Handler(logging.StreamHandler[Any]):
-    """To what is standard error at that moment."""
+    """Writes to whatever is standard error at the time."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -120,7 +127,7 @@ class _Handler(logging.StreamHandler[Any]):
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # an argument that does not fit, or whose own methods fail
+    except Exception:  # raised by an argument that does not fit, or by its own methods
         return f"{reprlib.repr(record.msg)} % {reprlib.repr(record.args)}"
 
 
@@ -143,7 +150,7 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
-    logger.critical("the process ends, for it failed itself", exc_info=(kind, error, trace))
+    logger.critical("internal error: the process ends", exc_info=(kind, error, trace))
 
 
 def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
@@ -151,7 +158,7 @@ def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
         return
     name = args.thread.name if args.thread is not None else "?"
     logger.error(
-        "a thread failed in the proxy itself: %s",
+        "internal error in thread %s",
         name,
         exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
     )
@@ -161,7 +168,7 @@ def _log_unraisable(args: Any) -> None:
     error = args.exc_value
     logger.error(
         "%s: %s",
-        args.err_msg or "an exception could go nowhere",
+        args.err_msg or "internal error: an exception could not be raised",
         reprlib.repr(args.object),
         exc_info=None if error is None else (args.exc_type, error, args.exc_traceback),
     )

@@ -1,7 +1,7 @@
-"""What the edge counts, and how Prometheus reads it.
+"""The metrics of the edge.
 
-The edge runs on one thread and counts on every request, so it counts in plain integers; they become metrics
-when they are read.
+The edge runs on one thread and counts every request, so it counts in plain integers, which become metrics
+when they are scraped.
 """
 
 from bisect import bisect_left
@@ -14,10 +14,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 Kind = Literal["plain", "search", "rerank"]
-"""Forwarded unseen; looked into, held or asked about, and forwarded; answered by the application."""
+"""The kind of a request: forwarded without inspection; inspected and forwarded; answered by the
+application."""
 
 CLIENT_CLOSED = 499
-"""Counted for a client that left before its answer began; the number is nginx's."""
+"""The status that is counted when a client leaves before its answer begins; the number is nginx's."""
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -27,7 +28,7 @@ def _zero() -> float:
 
 
 class EdgeMetrics(Collector):
-    """Counters of one edge. The gauges are read where the numbers are kept."""
+    """The counters of an edge. Gauges are read from their sources when they are scraped."""
 
     def __init__(self) -> None:
         self._requests: Counter[tuple[Kind, int]] = Counter()
@@ -44,16 +45,16 @@ class EdgeMetrics(Collector):
         self.registry.register(self)
 
     def request(self, kind: Kind, status: int) -> None:
-        """One request was answered, or given up."""
+        """Count a request that has been answered or given up."""
         self._requests[kind, status] += 1
 
     def first_byte(self, seconds: float) -> None:
-        """Upstream began to answer `seconds` after the request was sent."""
+        """Count an answer of upstream that began `seconds` after the request was sent."""
         self._first_byte_counts[bisect_left(_BUCKETS_S, seconds)] += 1
         self._first_byte_sum_s += seconds
 
     def render(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:

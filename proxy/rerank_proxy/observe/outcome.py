@@ -1,4 +1,4 @@
-"""What happened to a search, in the `X-Rerank` header of its answer."""
+"""The outcomes of searches, as the `X-Rerank` header of their answers shows them."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,25 +8,25 @@ from typing import Any, ClassVar, Final, Literal
 HEADER: Final = "X-Rerank"
 _LONGEST_TOKEN: Final = 256
 _LONGEST_LIST: Final = 4096
-"""Bytes; many clients take no more than 8 KiB of headers altogether."""
+"""Bytes; many clients accept no more than 8 KiB of headers altogether."""
 _UNSAFE = re.compile(r"[^\x21-\x2b\x2d-\x3a\x3c-\x7e]")
-"""What would end a value in the header, or cannot stand in one: separators, blanks, all beyond ASCII."""
+"""Matches characters that would end a value or are not allowed in a header: separators, blanks, non-ASCII."""
 
 Word = Literal["applied", "skipped", "evaluated"]
-"""What happened, in a word: the header of an answer begins with it, and metrics count by it."""
+"""The outcome in a word, with which the header begins and by which metrics are labelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The answer is reranked.
+    """The window was reranked.
 
     Attributes:
-        field: Where the texts are.
-        window: Documents that the inner retriever returned.
-        scored: Those with text, hence with a score.
-        cached: Those whose score, or whose embedding, was remembered.
-        truncated: Those whose text or query was cut to the model's limit.
-        ms: Milliseconds for the scores.
+        field: The field that holds the texts.
+        window: The number of documents that the inner retriever returned.
+        scored: The number of those that have text, and therefore a score.
+        cached: The number of those whose score or embedding was in the cache.
+        truncated: The number of those whose text or query was cut to the model's limit.
+        ms: Milliseconds that scoring took.
     """
 
     endpoint: str
@@ -45,7 +45,7 @@ class Applied:
 
     @property
     def has_no_text(self) -> bool:
-        """Whether there were documents and none of them has text in the field, whose name may be misspelt."""
+        """True if there were documents, but none has text in the field, whose name may be misspelt."""
         return self.scored == 0 < self.window
 
     def header(self) -> str:
@@ -57,7 +57,7 @@ class Applied:
         )
 
     def profile(self) -> dict[str, Any]:
-        """The same for `profile` of the answer."""
+        """Return the outcome for the `profile` section of the answer."""
         shown = asdict(self)
         field = shown.pop("field")
         return {"outcome": self.word, **shown, **({"no_text_in": field} if self.has_no_text else {})}
@@ -65,7 +65,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """The answer is in first-stage order, because reranking failed and the request allowed that."""
+    """The answer is in first-stage order, because reranking failed and the request allows that."""
 
     endpoint: str
     reason: str
@@ -79,13 +79,13 @@ class Skipped:
         return f"{self.word}; endpoint={_token(self.endpoint)}; reason={_token(self.reason)}"
 
     def profile(self) -> dict[str, Any]:
-        """The same for `profile` of the answer."""
+        """Return the outcome for the `profile` section of the answer."""
         return {"outcome": self.word, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A tree of retrievers without a reranker was evaluated here, because upstream does not know them."""
+    """The proxy evaluated a tree of retrievers without a reranker, because upstream does not have them."""
 
     retrievers: tuple[str, ...]
     word: ClassVar[Word] = "evaluated"
@@ -97,9 +97,9 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A tree with several rerankers: what happened to each, in the order in which they finished.
+    """The outcomes of the rerankers of one tree, in the order in which they finished.
 
-    In the header they stand one after the other; those that make it too long are only counted:
+    The header lists them one after the other; those that would make it too long are only counted:
 
         applied; endpoint=…; …, applied; endpoint=…; …, omitted; rerankers=12
     """
@@ -108,7 +108,7 @@ class Tree:
 
     @property
     def word(self) -> Word:
-        """Of the whole: one that is skipped leaves its part of the order to the first stage."""
+        """The outcome of the tree: a skipped reranker leaves its part of the order to the first stage."""
         return "skipped" if any(isinstance(each, Skipped) for each in self.rerankers) else "applied"
 
     def header(self) -> str:
@@ -119,10 +119,11 @@ Outcome = Applied | Skipped | Evaluated | Tree
 
 
 def of_tree(retrievers: Iterable[str], rerankers: Sequence[Applied | Skipped]) -> Outcome:
-    """What happened to a search.
+    """Return the outcome of a search.
 
     Args:
-        retrievers: The types in its tree.
+        retrievers: The types of the retrievers in its tree.
+        rerankers: The outcomes of its rerankers.
     """
     if not rerankers:
         return Evaluated(tuple(dict.fromkeys(retrievers)))
@@ -131,14 +132,15 @@ def of_tree(retrievers: Iterable[str], rerankers: Sequence[Applied | Skipped]) -
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """A request of many searches: what happened to each that reranked and did not fail.
+    """The outcomes of the searches in one request that were reranked and did not fail.
 
-    In the header they stand one after the other, as in a list of header values (RFC 9110, 5.6.1), each with
-    the number of its item, from 0, after its first word. Those that make the list too long are only counted:
+    The header lists them one after the other, as a list of header values (RFC 9110, 5.6.1), each with the
+    number of its item, from 0, after its first word. Those that would make the list too long are only
+    counted:
 
         applied; item=0; endpoint=…; …, skipped; item=3; endpoint=…; reason=…, omitted; items=12
 
-    `none` says that there is none, because all of them failed.
+    The header is `none` if all of them failed.
     """
 
     items: Mapping[int, Outcome]
@@ -152,7 +154,7 @@ class Several:
 
 
 def _listed(texts: Sequence[str], what: str) -> str:
-    """A list of header values; those that make it too long are only counted."""
+    """Return a list of header values; those that would make it too long are only counted."""
     shown: list[str] = []
     length = 0
     for text in texts:
@@ -165,7 +167,8 @@ def _listed(texts: Sequence[str], what: str) -> str:
 
 
 def _token(text: str) -> str:
-    """A form that ends no parameter, list member or header: an endpoint id is the client's text and may hold
-    anything, at any length.
+    """Return a text in a form that cannot end a parameter, a list member or the header.
+
+    An endpoint id is chosen by a client, and may hold anything at any length.
     """
     return _UNSAFE.sub("_", text[:_LONGEST_TOKEN])

@@ -1,7 +1,7 @@
-"""Standard error for a process that must go on when the log cannot be written.
+"""Standard error for a process that must keep running when the log cannot be written.
 
-What reads the log may be gone (EPIPE), be stuck (a full pipe blocks), or be a full disk. None of that may
-raise an error where a line is logged, nor hold up an event loop.
+The reader of the log may be gone (EPIPE) or stuck (a full pipe blocks), or the disk may be full. None of this
+may raise an error where a line is logged, or hold up an event loop.
 """
 
 import atexit
@@ -15,15 +15,16 @@ from typing import Final
 _STDERR: Final = 2
 _MAX_WAITING: Final = 1024 * 1024
 _LAST_WORDS_S: Final = 2.0
-"""For what waits when the process ends."""
+"""Seconds to write what is waiting when the process ends."""
 
 
 class LossyStderr(io.TextIOBase):
-    """A text stream whose `write` neither waits nor fails: a thread writes, and what has no room is dropped.
+    """A text stream whose `write` neither blocks nor fails: a thread does the writing.
 
     Args:
-        descriptor: Where it is written to.
-        max_waiting: Bytes that may wait. What comes then is dropped, and counted in a line later on.
+        descriptor: The file descriptor to write to.
+        max_waiting: The most bytes that may wait. Lines beyond that are dropped, and a later line counts
+            them.
     """
 
     encoding: str = "utf-8"
@@ -47,7 +48,7 @@ class LossyStderr(io.TextIOBase):
                 self._dropped += 1
                 return len(text)
             if self._dropped:
-                self._append(self._told_dropped())
+                self._append(self._dropped_notice())
             self._append(piece)
         return len(text)
 
@@ -61,7 +62,7 @@ class LossyStderr(io.TextIOBase):
         return os.isatty(self._descriptor)
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait for what was written to leave the process; returns whether it did."""
+        """Wait until everything has been written. Return whether it was within the time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._writing and self._is_empty(), timeout_s)
 
@@ -70,9 +71,12 @@ class LossyStderr(io.TextIOBase):
         self._waiting_bytes += len(piece)
         self._changed.notify_all()
 
-    def _told_dropped(self) -> bytes:
+    def _dropped_notice(self) -> bytes:
         dropped, self._dropped = self._dropped, 0
-        return b"rerank-proxy: %d lines of the log found no room and are lost\n" % dropped
+        return (
+            b"rerank-proxy: %d lines of the log were dropped because it could not be written in time\n"
+            % dropped
+        )
 
     def _is_empty(self) -> bool:
         return not self._waiting and not self._dropped
@@ -89,18 +93,18 @@ class LossyStderr(io.TextIOBase):
             self._changed.wait_for(lambda: not self._is_empty())
             self._writing = True
             if not self._waiting:
-                return self._told_dropped()
+                return self._dropped_notice()
             piece = self._waiting.popleft()
             self._waiting_bytes -= len(piece)
             return piece
 
 
 def _write(descriptor: int, piece: bytes) -> None:
-    """Write it; what cannot be written is lost."""
+    """Write a piece, or drop it if it cannot be written."""
     while piece:
         try:
             piece = piece[os.write(descriptor, piece) :]
-        except BlockingIOError:  # Some other process that has the stream too wants it so.
+        except BlockingIOError:  # Another process that shares the stream has made it so.
             select.select([], [descriptor], [])
         except OSError:
             return

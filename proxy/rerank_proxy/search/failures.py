@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from rerank_proxy.errors import Cause, ElasticsearchError
-from rerank_proxy.search.language.retrievers import CompoundRetriever
 from rerank_proxy.upstream.protocol import Reply
 
 _PHASE: Final = {"phase": "rank-feature", "grouped": True, "failed_shards": []}
@@ -29,17 +28,26 @@ class UnreadFieldError(ElasticsearchError):
         super().__init__(failure.status, replace(failure.cause, metadata=metadata))
 
 
-def children_failed(
-    parent: CompoundRetriever, failures: Sequence[tuple[str, ElasticsearchError]]
-) -> ElasticsearchError:
-    """What a compound retriever makes of its children's failures (``CompoundRetrieverBuilder#rewrite``).
+class ChildFailedError(Exception):
+    """A child could not be searched or ranked; `child` is what native calls it."""
+
+    def __init__(self, child: str, failure: ElasticsearchError) -> None:
+        super().__init__(child)
+        self.child = child
+        self.failure = failure
+
+
+def children_failed(parent: str, failures: Sequence[tuple[str, ElasticsearchError]]) -> ElasticsearchError:
+    """Return what a compound retriever makes of its children's failures
+    (``CompoundRetrieverBuilder#rewrite``).
 
     Args:
+        parent: Its type.
         failures: The children that failed, by what native calls them, with the reasons.
     """
     names = ", ".join(name for name, _ in failures)
     reason = (
-        f"[{parent.TYPE}] search failed - retrievers '[{names}]' returned errors. "
+        f"[{parent}] search failed - retrievers '[{names}]' returned errors. "
         "All failures are attached as suppressed exceptions."
     )
     suppressed = tuple(failure.cause for _, failure in failures)

@@ -1,9 +1,9 @@
-"""The rank phase: the texts of a window go to an inference endpoint, scores come back."""
+"""The rank phase: an inference endpoint scores the texts of a window, which are ranked by that."""
 
 import asyncio
 import time
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain
 
 from rerank_proxy.chunks import ChunkSelector, default_chunking
 from rerank_proxy.chunks.lane import LANE
@@ -12,23 +12,25 @@ from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.inference.endpoints import Endpoint, Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, timed_out
+from rerank_proxy.inference.ranking import Scores
 from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.failures import RankPhaseError
-from rerank_proxy.search.language.retrievers import StandardRetriever, TextSimilarityReranker
 from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
+from rerank_proxy.search.retrievers.ports import Reranking
 from rerank_proxy.search.run import Run
 from rerank_proxy.search.upstream_endpoint import find_upstream
 from rerank_proxy.upstream.privileges import GET_ENDPOINT, DeniedError, Privileges
 
 
-class Scorer:
-    """Reranks windows for all callers.
+class RankPhase:
+    """Reranks the windows of all searches.
 
     Args:
         timeout_s: Seconds for the scores of one window.
-        allow_failures: Whether a reranker that does not say it keeps the first-stage order when it fails.
-        chunked_characters: How much of a text is looked at for chunks.
-        privileges: Asked whether the caller may read the endpoint, as native asks; None: everybody may.
+        allow_failures: What holds for a reranker without `allow_rerank_failures`: whether the window keeps
+            its first-stage order when scoring fails.
+        chunked_characters: How many characters of a text are split into chunks.
+        privileges: Asked whether the caller may read the endpoint, as native asks; None: not checked.
     """
 
     def __init__(
@@ -46,39 +48,35 @@ class Scorer:
         self._allow_failures = allow_failures
         self._chunked_characters = chunked_characters
 
-    async def rerank(
-        self, run: Run, retriever: TextSimilarityReranker, window: Sequence[RankDoc]
-    ) -> list[RankDoc]:
-        """The window in its new order; the documents have their text.
+    async def rerank(self, run: Run, retriever: Reranking, window: Sequence[RankDoc]) -> list[RankDoc]:
+        """Return the window, whose documents have their text, in its new order.
 
         Raises:
-            RankPhaseError: No scores, and the reranker may not do without.
+            RankPhaseError: There are no scores, and the reranker must have them.
         """
         deadline = run.scores_by.or_sooner(Deadline.of_setting("search.timeout_s", self._timeout_s))
         try:
             with run.timings.scoring():
                 endpoint = await self._endpoint(run, retriever)
                 run.windows[retriever.inference_id] = endpoint.window_words
-                ranked, outcome = await self._score(endpoint, retriever, window, deadline)
+                ranked, outcome = await self._rank(endpoint, retriever, window, deadline)
         except (InferenceFailedError, DeniedError) as failure:
             allowed = retriever.allow_rerank_failures
             if not (self._allow_failures if allowed is None else allowed):
                 raise RankPhaseError(failure.status, failure.cause) from failure
             run.outcomes.append(Skipped(retriever.inference_id, failure.cause.type))
-            child = retriever.child
-            collapsed = isinstance(child, StandardRetriever) and child.collapse is not None
-            return keep_order(window, collapsed=collapsed)
+            return keep_order(window, collapsed=retriever.child_collapses)
         run.outcomes.append(outcome)
         return ranked
 
-    def pass_over(self, run: Run, retriever: TextSimilarityReranker) -> None:
-        """For a compound child that found nothing: its search ranks nothing, so that native does not
-        look for the endpoint (``CompoundRetrieverBuilder#createSearchSourceBuilder``).
+    def pass_over(self, run: Run, retriever: Reranking) -> None:
+        """Record a reranker whose compound child found nothing. Its search ranks nothing, so that native does
+        not look up the endpoint (``CompoundRetrieverBuilder#createSearchSourceBuilder``).
         """
         run.outcomes.append(Applied(retriever.inference_id, "none", 0, 0, 0, 0, 0.0, retriever.field))
 
-    async def _endpoint(self, run: Run, retriever: TextSimilarityReranker) -> Endpoint:
-        """Looked up even where there is nothing to score."""
+    async def _endpoint(self, run: Run, retriever: Reranking) -> Endpoint:
+        """Return the endpoint, which is looked up even where there is nothing to score."""
         inference_id = retriever.inference_id
         if self._privileges is not None:
             await self._privileges.require(run.upstream, GET_ENDPOINT)
@@ -90,45 +88,44 @@ class Scorer:
         endpoint.check_window(retriever.rank_window_size)
         return endpoint
 
-    async def _score(
+    async def _rank(
         self,
         endpoint: Endpoint,
-        retriever: TextSimilarityReranker,
+        retriever: Reranking,
         window: Sequence[RankDoc],
         deadline: Deadline,
     ) -> tuple[list[RankDoc], Applied]:
         began = time.perf_counter()
         docs = [doc for doc in window if doc.text is not None]
-        texts = [doc.text or "" for doc in docs]
-        scores: Sequence[float] = []
-        cached = truncated = 0
-        passages: Sequence[Sequence[str]] | None = None
-        if retriever.chunk_rescorer is not None:
-            truncated = sum(len(text) > self._chunked_characters for text in texts)
-            passages = await self._passages(endpoint, retriever, texts, deadline)
-            texts = [text for each in passages for text in each]
-        if texts:
-            reranked = await endpoint.rerank(retriever.inference_text, texts, deadline)
-            scores, cached, truncated = reranked.scores, reranked.cached, truncated + reranked.truncated
-        ms = (time.perf_counter() - began) * 1000
+        scores = await self._scores(endpoint, retriever, [doc.text or "" for doc in docs], deadline)
         outcome = Applied(
             endpoint=retriever.inference_id,
             model=endpoint.model,
             window=len(window),
             scored=len(docs),
-            cached=cached,
-            truncated=truncated,
-            ms=ms,
+            cached=scores.cached,
+            truncated=scores.truncated,
+            ms=(time.perf_counter() - began) * 1000,
             field=retriever.field,
         )
-        if passages is not None:
-            scores = _best(scores, passages)
-        return rank(docs, scores, retriever.min_score), outcome
+        return rank(docs, scores.values, retriever.min_score), outcome
 
-    async def _passages(
-        self, endpoint: Endpoint, retriever: TextSimilarityReranker, texts: Sequence[str], deadline: Deadline
+    async def _scores(
+        self, endpoint: Endpoint, retriever: Reranking, texts: Sequence[str], deadline: Deadline
+    ) -> Scores:
+        """Return a score for each text: its own, or that of its best chunk."""
+        query = retriever.inference_text
+        if retriever.chunk_rescorer is None:
+            return await endpoint.scores(query, texts, deadline)
+        chunks = await self._chunks(endpoint, retriever, texts, deadline)
+        scores = await endpoint.scores(query, list(chain.from_iterable(chunks)), deadline)
+        cut = sum(len(text) > self._chunked_characters for text in texts)
+        return scores.of_documents(chunks, cut)
+
+    async def _chunks(
+        self, endpoint: Endpoint, retriever: Reranking, texts: Sequence[str], deadline: Deadline
     ) -> Sequence[Sequence[str]]:
-        """The best chunks of each text."""
+        """Return the best chunks of each text."""
         assert retriever.chunk_rescorer is not None
         most = self._chunked_characters
         query, default = retriever.inference_text[:most], default_chunking(endpoint.window_words)
@@ -146,9 +143,3 @@ def _select(selector: ChunkSelector, texts: Sequence[str], most: int) -> Steps[l
         selected.append((yield from selector.select(text[:most])))
         yield
     return selected
-
-
-def _best(scores: Sequence[float], passages: Sequence[Sequence[str]]) -> Sequence[float]:
-    """The score of each document: the highest of its passages; 0 where it has none."""
-    remaining = iter(scores)
-    return [max(islice(remaining, len(each)), default=0.0) for each in passages]

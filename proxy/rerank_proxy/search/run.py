@@ -2,17 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.errors import error
-from rerank_proxy.observe.outcome import Applied, Skipped
+from rerank_proxy.errors import illegal_argument
+from rerank_proxy.observe.outcome import Applied, Outcome, Skipped, of_tree
 from rerank_proxy.search.language.request import SearchRequest
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
+from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.protocol import Reply, TooLateError, Upstream, UpstreamRefusedError
 
+InnerSearch = Callable[[bytes], Coroutine[Any, Any, Reply]]
+"""Sends the body of an inner search."""
 AN_INNER_SEARCH: Final = "an inner search"
 """What was asked, for `rerank_proxy.upstream.protocol.reading`."""
 _ALWAYS_BYTES: Final = 32 * 1024 * 1024
@@ -20,7 +24,7 @@ _TIMES: Final = 2
 
 
 class InnerBytes:
-    """Bounds what the inner searches of one client's request are made of.
+    """A bound on what the inner searches of one client's request are made of.
 
     A filter is repeated in the search of each retriever below it, so a thousand small retrievers could make
     a thousand copies of a large one.
@@ -35,17 +39,17 @@ class InnerBytes:
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Count the clauses of all inner searches of one tree until that is answered.
+        """Reserve the clauses of all inner searches of one tree for the length of the block.
 
         Raises:
-            ElasticsearchError: 400, there is no room for it.
+            ElasticsearchError: 400, there is no room for them.
         """
         if size > self._free:
             reason = (
                 f"the inner searches of this request come to more than [{self._most}] bytes: a [filter] goes "
                 "along with the search of each retriever below it; use a shorter one or fewer retrievers"
             )
-            raise error(400, "illegal_argument_exception", reason)
+            raise illegal_argument(reason)
         self._free -= size
         try:
             yield
@@ -53,58 +57,14 @@ class InnerBytes:
             self._free += size
 
 
-class Stopwatch:
-    """Runs while at least one of its blocks is entered: what goes on side by side counts once.
+@dataclass(slots=True)
+class SearchAnswer:
+    """What the client is told: the body, upstream's headers, and what happened."""
 
-    Attributes:
-        seconds: That it has run, up to its last stop.
-
-    Args:
-        clock: In seconds.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.seconds = 0.0
-        self._clock = clock
-        self._entered = 0
-        self._since = 0.0
-
-    def __enter__(self) -> None:
-        if self._entered == 0:
-            self._since = self._clock()
-        self._entered += 1
-
-    def __exit__(self, *exception: object) -> None:
-        self._entered -= 1
-        if self._entered == 0:
-            self.seconds += self._clock() - self._since
-
-
-class Timings:
-    """What one search waited for.
-
-    Attributes:
-        upstream: Inner searches.
-        scores: The scores of its rerankers.
-        others: Either of both, or both at once.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.upstream = Stopwatch(clock)
-        self.scores = Stopwatch(clock)
-        self.others = Stopwatch(clock)
-
-    @contextmanager
-    def searching(self) -> Iterator[None]:
-        """Around an inner search."""
-        with self.upstream, self.others:
-            yield
-
-    @contextmanager
-    def scoring(self) -> Iterator[None]:
-        """Around the rank phase of a reranker."""
-        with self.scores, self.others:
-            yield
+    body: bytes
+    headers: Sequence[tuple[str, str]]
+    outcome: Outcome
+    timings: Timings
 
 
 @dataclass(slots=True)
@@ -134,18 +94,30 @@ class Run:
     def took_ms(self) -> int:
         return round((time.perf_counter() - self.started) * 1000)
 
+    def answer(self, body: bytes, last: Reply) -> SearchAnswer:
+        """Return the answer of the search.
+
+        Args:
+            last: Upstream's answer whose headers the client gets.
+        """
+        headers = [(name, value) for name, value in last.headers if name.lower() != "warning"]
+        headers += [("Warning", value) for value in self.warnings]
+        tree = self.request.retriever.walk()
+        types = [each.TYPE for each in tree if isinstance(each, CompoundRetriever)]
+        return SearchAnswer(body, headers, of_tree(types, self.outcomes), self.timings)
+
     async def send(self, method: str, target: str, body: bytes) -> Reply:
-        """One request upstream that finds documents, or is needed for that.
+        """Send a request upstream that finds documents, or is needed for that. Return its answer.
 
         Raises:
-            UpstreamRefusedError: For any answer but success.
+            UpstreamRefusedError: Upstream answered otherwise than with 200.
             ElasticsearchError: 504, the search has taken too long altogether.
         """
         with self.timings.searching():
             return await self.ask(method, target, body)
 
     async def ask(self, method: str, target: str, body: bytes, by: Deadline | None = None) -> Reply:
-        """One request upstream for something else; raises as `send`.
+        """Send a request upstream for something else. Return its answer, or raise as `send` does.
 
         Args:
             by: A sooner deadline than the search's own.

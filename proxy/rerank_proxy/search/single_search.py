@@ -5,15 +5,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from rerank_proxy.search.inner.matches import with_filters
 from rerank_proxy.search.language.request import SearchRequest
-from rerank_proxy.search.language.retrievers import (
-    LeafRetriever,
-    StandardRetriever,
-    TextSimilarityReranker,
-    walk,
-)
 from rerank_proxy.search.ranks.ranking import RankDoc, has_open_ties
+from rerank_proxy.search.retrievers.retriever import LeafRetriever
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 
 _ONE_SEARCH_BODY: Final = frozenset({"_source", "timeout", "version", "seq_no_primary_term", "track_scores"})
 _ONE_SEARCH_PARAMS: Final = frozenset(
@@ -45,9 +40,9 @@ def one_search(request: SearchRequest) -> OneSearch | None:
     Everything else that shapes hits (aggregations, highlighting, collapsing, names, explicit `fields` …)
     needs the final search of native, over the rank docs. So does a tree of more than two retrievers.
     """
-    if len([*islice(walk(request.retriever), 3)]) > 2:  # whose filters would be copied in vain
+    if len([*islice(request.retriever.walk(), 3)]) > 2:  # whose filters would be copied in vain
         return None
-    reranker = with_filters(request.retriever)
+    reranker = request.retriever.with_filters()
     if not isinstance(reranker, TextSimilarityReranker) or not isinstance(reranker.child, LeafRetriever):
         return None
     if not (_ONE_SEARCH_BODY.issuperset(request.others) and _ONE_SEARCH_PARAMS.issuperset(request.params)):
@@ -59,13 +54,9 @@ def one_search(request: SearchRequest) -> OneSearch | None:
         return None  # the total may count what only the child's own one keeps out of the window
     if request.from_ > reranker.rank_window_size:
         return None  # may be too far for Elasticsearch, which only the final search can tell
-    clauses = [*child.filters]
-    if isinstance(child, StandardRetriever):
-        if child.sort is not None or child.collapse is not None:
-            return None
-        clauses.append(child.query or b"")
-    else:
-        clauses.extend(child.section.values())
+    clauses = child.one_search_clauses()
+    if clauses is None:
+        return None
     if any(word in clause for clause in clauses for word in _CHANGES_HITS):
         return None
     return OneSearch(reranker, child)

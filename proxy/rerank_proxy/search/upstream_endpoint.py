@@ -1,7 +1,7 @@
-"""An inference endpoint that upstream has and this proxy has not: it scores there, in the caller's name."""
+"""Inference endpoints that only upstream has: they score there, with the caller's credentials."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -17,26 +17,27 @@ from rerank_proxy.inference.failures import (
     timed_out,
     wrong_task_type,
 )
-from rerank_proxy.inference.ranking import Ranking, RerankInput
+from rerank_proxy.inference.ranking import Scores, check_results, in_input_order
 from rerank_proxy.inference.remote.shapes import MalformedAnswerError, Shape
+from rerank_proxy.inference.service import Ranker
 from rerank_proxy.search.failures import cause_of
 from rerank_proxy.search.run import Run
 from rerank_proxy.upstream.protocol import Reply, TooLateError, UpstreamRefusedError, reading
 
 _RESULTS: Final = Shape(RERANK, text=None)
 _HAS_NONE = (400, 404, 405)
-"""Where there is no such endpoint, as there cannot be one of such an id, or no such API."""
+"""Statuses where there is no such endpoint, as there cannot be one of such an id, or no such API."""
 _LIMITS = ("top_n", "top_k")
-"""The task settings that limit the number of results, of one service or another."""
+"""The task settings that limit the number of results; each service has one of them."""
 
 
 async def find_upstream(run: Run, inference_id: str) -> Endpoint | None:
-    """Upstream's endpoint of this id; None where upstream has none, or no such API.
+    """Return upstream's endpoint of this id; None where upstream has none, or no such API.
 
     Raises:
-        InferenceFailedError: 400, it does something else than rerank.
-        UpstreamRefusedError: Upstream does not say.
-        ElasticsearchError: 502, it does not answer as Elasticsearch does.
+        InferenceFailedError: 400, its task type is not `rerank`.
+        UpstreamRefusedError: Upstream refused to say.
+        ElasticsearchError: 502, upstream does not answer as Elasticsearch does.
     """
     path = quote(inference_id, safe="", errors="replace")  # which Java makes of an unpaired surrogate
     try:
@@ -64,8 +65,8 @@ def _config(inference_id: str, found: Mapping[str, Any]) -> EndpointConfig:
     return EndpointConfig(inference_id, str(found.get("service")), *settings)
 
 
-class UpstreamRanker:
-    """`Ranker` for one search: upstream's `_inference` API, with the caller's headers."""
+class UpstreamRanker(Ranker):
+    """Scores the texts of one search by upstream's `_inference` API, with the caller's headers."""
 
     def __init__(self, run: Run, config: EndpointConfig, path: str) -> None:
         self._run = run
@@ -73,9 +74,9 @@ class UpstreamRanker:
         self._path = path
         self.model = str(config.service_settings.get("model_id") or config.service)
 
-    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
-        """As upstream says, its errors included."""
-        body = json.dumps({"query": request.query, "input": list(request.texts)}).encode()
+    async def scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
+        """Return upstream's scores, or raise its own error."""
+        body = json.dumps({"query": query, "input": list(texts)}).encode()
         try:
             reply = await self._run.ask("POST", f"/_inference/{RERANK}/{self._path}", body, deadline)
         except TooLateError:
@@ -83,7 +84,7 @@ class UpstreamRanker:
         except UpstreamRefusedError as refused:
             raise _failure(refused.reply) from None
         try:
-            return Ranking(await offload(len(reply.body), _RESULTS.read, reply.body))
+            return await offload(len(reply.body), _scores, reply.body, self._inference_id, len(texts))
         except MalformedAnswerError as problem:
             reason = (
                 f"upstream answered an inference for [{self._inference_id}] with 200, but not as "
@@ -91,18 +92,15 @@ class UpstreamRanker:
             )
             raise status_error(502, reason) from None
 
-    async def check(self, deadline: Deadline) -> None:
-        """Upstream has done that."""
 
-    async def start(self, deadline: Deadline) -> None:
-        """It is upstream's to start."""
-
-    async def close(self) -> None:
-        """Nothing is held."""
+def _scores(body: bytes, inference_id: str, texts: int) -> Scores:
+    docs = _RESULTS.read(body)
+    check_results(docs, inference_id, texts)
+    return Scores(in_input_order(docs, texts))
 
 
 def _failure(reply: Reply) -> InferenceFailedError:
     try:
         return InferenceFailedError(reply.status, cause_of(json.loads(reply.body)["error"]))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-        return illegal_state(f"upstream answered an inference with {reply.status}, and no error of its own")
+        return illegal_state(f"upstream answered an inference with {reply.status}, and without an error")

@@ -1,25 +1,18 @@
-"""The one table of settings.
+"""The settings: one table, from which everything about them is derived.
 
-Every setting is a field in `sections`. The YAML file, the environment (``RERANK_PROXY_…``), the command line
-and ``docs/settings.md`` are all derived from it. Precedence: command line, environment, file, default.
+Every setting is a field of a class in `sections`, or of the root of the table. The YAML file, the environment
+(``RERANK_PROXY_…``), the command line and ``docs/settings.md`` are derived from them. Precedence: command
+line, environment, file, default.
 """
 
 from rerank_proxy.settings.environment import CONFIG_VARIABLE
 from rerank_proxy.settings.loading import load
-from rerank_proxy.settings.rows import Setting, table
-from rerank_proxy.settings.sections import (
-    AsyncSearchSettings,
-    EdgeSettings,
-    EndpointSettings,
-    EngineSettings,
-    ModelSettings,
-    RegistrySettings,
-    RemoteSettings,
-    SearchSettings,
-    Settings,
-    TrainedModelsSettings,
-    UpstreamSettings,
-)
+from rerank_proxy.settings.root import Settings
+from rerank_proxy.settings.rows import Row, table
+from rerank_proxy.settings.sections.endpoints import EndpointSettings, RegistrySettings, RemoteSettings
+from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
+from rerank_proxy.settings.sections.relay import EdgeSettings, UpstreamSettings
+from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
 from rerank_proxy.settings.values import Address, InvalidSettingsError, together
 
 __all__ = [
@@ -33,8 +26,8 @@ __all__ = [
     "ModelSettings",
     "RegistrySettings",
     "RemoteSettings",
+    "Row",
     "SearchSettings",
-    "Setting",
     "Settings",
     "TrainedModelsSettings",
     "UpstreamSettings",

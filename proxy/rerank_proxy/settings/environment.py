@@ -1,4 +1,4 @@
-"""Settings from the environment: `RERANK_PROXY_SECTION__KEY`; a mapping such as `models` is given as JSON."""
+"""Read settings from the environment: `RERANK_PROXY_SECTION__KEY`; a mapping such as `models` is JSON."""
 
 import re
 from collections.abc import Mapping
@@ -10,26 +10,26 @@ from rerank_proxy.settings.rows import ENV_DELIMITER, ENV_PREFIX, table
 from rerank_proxy.settings.values import given_twice, parse_json
 
 CONFIG_VARIABLE: Final = ENV_PREFIX + "CONFIG"
-"""Where the command line finds the file, when no option names it."""
+"""Names the file if no option of the command line does."""
 
 _KUBERNETES_SERVICE: Final = re.compile(
     ENV_PREFIX + r"([A-Z0-9]+_)*?(SERVICE_HOST=|SERVICE_PORT(_[A-Z0-9_]+)?=|PORT=(tcp|udp|sctp)://"
     r"|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)"
 )
-"""What Kubernetes sets in every pod beside a Service named `rerank-proxy` or `rerank-proxy-…`: no settings of
-ours."""
+"""Variables that Kubernetes sets in every pod for a Service named `rerank-proxy` or `rerank-proxy-…`, which
+are not settings."""
 
 _Key = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the variables give.
+    """The settings that are given by environment variables.
 
     Attributes:
-        values: Nested, as in the file.
+        values: The settings, nested as in the file.
         names: The variable of each key.
-        faults: What is wrong with variables as such, a line each.
+        faults: A line for each fault of a variable itself.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -38,6 +38,7 @@ class Environment:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> "Environment":
+        """Read the variables that begin with `RERANK_PROXY_`."""
         read = cls()
         known = _known()
         for name, text in sorted(environ.items()):
@@ -54,7 +55,7 @@ class Environment:
         return read
 
     def variable(self, key: _Key) -> str | None:
-        """Which one gives this key, what it is a part of, or a part of it."""
+        """Return the variable that gives a key, a mapping around it, or a part of it."""
         for given, name in self.names.items():
             if given == key[: len(given)] or key == given[: len(key)]:
                 return name
@@ -68,7 +69,7 @@ class Environment:
                 self.faults.append(f"{name}: its section is already given as a whole by the environment")
                 return
         if key[-1] in target:
-            self.faults.append(f"{name}: {given_twice(key)}: {self.variable(key)} gives it, too")
+            self.faults.append(f"{name}: {given_twice(key)}: {self.variable(key)} gives it too")
             return
         try:
             target[key[-1]] = _read(key, text)
@@ -79,7 +80,9 @@ class Environment:
 
 
 def _known() -> dict[_Key, bool]:
-    """Every key that may be a variable; whether it is a mapping whose names are of the user's choice."""
+    """Return every key that may be a variable, and whether it is a mapping with names of the
+    user's choice.
+    """
     known: dict[_Key, bool] = {}
     for row in table():
         for length in range(1, len(row.path) + 1):

@@ -1,4 +1,5 @@
-"""All that is wrong with settings, a line each, in the words of those who write them."""
+"""Describe everything that is wrong with settings, a line for each fault, in terms of what the user has
+written."""
 
 import copy
 import re
@@ -9,14 +10,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from rerank_proxy.settings.guesses import hint, hint_for_key
+from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.rows import is_secret
-from rerank_proxy.settings.sections import Settings
 from rerank_proxy.settings.values import SECRET
 
 _MAX_VALUE: Final = 200
-"""Characters of a value that are repeated."""
+"""The most characters of a value that a message repeats."""
 _OF_A_NAME: Final = "[key]"
-"""Ends the place of a problem with a name, not with what it names."""
+"""Ends the location of a problem with the name of an entry, rather than with the entry."""
 _WORDS: Final[Mapping[str, str]] = {
     "bool_parsing": "expected true or false",
     "bool_type": "expected true or false",
@@ -39,23 +40,26 @@ _WORDS: Final[Mapping[str, str]] = {
     "string_type": "expected text",
     "tuple_type": "expected a list",
 }
-"""By the type of a problem as pydantic names it."""
+"""Messages by pydantic's types of problems."""
 
 Subject = Callable[[Sequence[str]], str]
-"""What a fault of a key is told of: the key, with where it was given."""
+"""Returns the subject of a message about a key: the key, and where it was given."""
 
 
 def faults_of(values: Mapping[str, Any], subject: Subject) -> Iterator[str]:
-    """What is wrong is left out, to see what is wrong with the rest: some things are only looked at when all
-    below them is right."""
+    """Yield a line for each fault.
+
+    Faulty values are left out to find the faults of the rest, because some checks only run when everything
+    below them is valid.
+    """
     rest = copy.deepcopy(dict(values))
-    told: set[tuple[str, ...]] = set()
+    reported: set[tuple[str, ...]] = set()
     while problems := _problems(rest):
         for problem in problems:
             key = tuple(map(str, problem["loc"]))
-            if key not in told:
-                yield _told(problem, key, subject)
-            told.add(key)
+            if key not in reported:
+                yield _message(problem, key, subject)
+            reported.add(key)
         left_out = [_leave_out(rest, problem) for problem in problems]
         if not any(left_out):
             return
@@ -71,7 +75,7 @@ def _problems(values: Mapping[str, Any]) -> list[ErrorDetails]:
 
 
 def _leave_out(values: dict[Any, Any], problem: ErrorDetails) -> bool:
-    """Remove what has the problem; whether there was anything to remove."""
+    """Remove the value that has the problem. Return whether there was one."""
     path = problem["loc"][:-1] if problem["type"] == "missing" else problem["loc"]
     for number, part in enumerate(path, 1):
         if part not in values:
@@ -83,7 +87,7 @@ def _leave_out(values: dict[Any, Any], problem: ErrorDetails) -> bool:
     return False
 
 
-def _told(problem: ErrorDetails, key: Sequence[str], subject: Subject) -> str:
+def _message(problem: ErrorDetails, key: Sequence[str], subject: Subject) -> str:
     kind, value = problem["type"], problem["input"]
     if kind == "missing":
         return f"{subject(key)} {_WORDS[kind]}"
@@ -114,7 +118,7 @@ def _alternative(problem: ErrorDetails) -> str:
 
 
 def _but(value: Any) -> str:
-    """What there is instead, where a line has room for it."""
+    """Say which value there is instead, if it fits into the line."""
     if value is None:
         return ", but it has no value"
     if not isinstance(value, str | int | float):

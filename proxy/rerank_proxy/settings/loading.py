@@ -1,4 +1,4 @@
-"""Settings from a file, the environment and the command line, merged."""
+"""Load the settings from a file, the environment and the command line."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from rerank_proxy.settings.environment import Environment
 from rerank_proxy.settings.faults import faults_of
-from rerank_proxy.settings.sections import Settings
+from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.values import SHORT_FORMS, InvalidSettingsError
 from rerank_proxy.settings.yaml_file import read_file
 
@@ -18,12 +18,12 @@ def load(
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Read the settings from a YAML file, the environment and `overrides` (the command line).
+    """Merge the settings of a YAML file, the environment and `overrides` (the command line).
 
-    A later source is stronger.
+    A later source overrides an earlier one.
 
     Raises:
-        InvalidSettingsError: With all that is wrong.
+        InvalidSettingsError: It lists everything that is wrong.
     """
     from_file, twice = read_file(config) if config else ({}, [])
     environment = Environment.of(os.environ if environ is None else environ)
@@ -37,7 +37,7 @@ def load(
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """Who gave what."""
+    """The sources of the settings, to say where a value was given."""
 
     config: Path | None
     from_file: Mapping[str, Any]
@@ -45,7 +45,7 @@ class _Sources:
     overrides: Mapping[str, Any]
 
     def subject(self, key: Sequence[str]) -> str:
-        """The key, with what it was given by; a key that is missing has that from its section."""
+        """Return a key and the source that gave it; a missing key has the source of its section."""
         named = f"[{'.'.join(key)}]"
         for given in (tuple(key), tuple(key[:-1])):
             if _holds(self.overrides, given):
@@ -60,7 +60,7 @@ class _Sources:
 
 
 def _holds(values: object, key: Sequence[str]) -> bool:
-    """Whether a source gives it, as itself or as a part of a value."""
+    """Tell whether a source gives a key, by itself or as a part of a value."""
     for part in key:
         if not isinstance(values, Mapping):
             return True

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final
 
-from rerank_proxy.settings import Setting, Settings, table
+from rerank_proxy.settings import Row, Settings, table
 
 _INTRO: Final = """\
 # Settings
 
-<!-- Made by `make docs` from the table in proxy/rerank_proxy/settings/sections.py. Change it there. -->
+<!-- Made by `make docs` from the table in proxy/rerank_proxy/settings/. Change it there. -->
 
-Every setting below can be given in four places. The first that has it wins:
+Every setting below can be given in several places. The first of these that has it wins:
 
 1. the command line: `rerank-proxy serve --upstream https://localhost:9200`;
 2. the environment: `RERANK_PROXY_UPSTREAM__URL=https://localhost:9200`, with two underscores between the
@@ -35,22 +35,25 @@ endpoints:
 
 [config/rerank-proxy.yaml](../config/rerank-proxy.yaml) holds every setting, with comments.
 
-- Unknown keys, bad values, and keys or variables that are given twice stop the program with exit code 2 and a
-  line for each, which names the key and where it was given. `rerank-proxy check` reads the settings, reaches
-  upstream, loads the models and says how each went.
-- Addresses are `HOST:PORT`. `0.0.0.0:9201` listens on all interfaces, `[::1]:9201` is IPv6, and port 0 takes
-  a free one.
-- Sizes take a unit: `100MiB`, `64KiB`, `1GB`. A number alone is bytes. Durations are in seconds.
+- Unknown keys, invalid values, and keys or variables that are given twice stop the program with exit code 2
+and
+  a line for each, which names the key and where it was given. `rerank-proxy check` reads the settings,
+  contacts upstream, loads the models, and reports on each.
+- Addresses are `HOST:PORT`. `0.0.0.0:9201` listens on all interfaces, `[::1]:9201` is IPv6, and port 0 means
+any
+  free port.
+- Sizes take a unit: `100MiB`, `64KiB`, `1GB`. A plain number is in bytes. Durations are in seconds.
 - `admin`, `upstream`, a model and an endpoint can be given by their most important key alone:
   `upstream: https://localhost:9200`, `minilm: /models/minilm`.
 - `models` and `endpoints` are mappings with names of your choice (`NAME` below). On the command line they are
   `--model NAME=SOURCE` and `--endpoint ID=MODEL`. In the environment the whole mapping is JSON:
   `RERANK_PROXY_MODELS='{"minilm": {"source": "/models/minilm"}}'`.
-- An endpoint id is served by the model that it maps to and by no other. An id that is neither listed
-  nor made by a client is answered 404, as Elasticsearch answers for an endpoint that does not exist.
-- Searches and their inner searches need no credentials here: every request carries its caller's own to
-  upstream. Only a registry in upstream (`registry.store: index`) has an account of its own.
-- Secrets have no option, since command lines can be read by every user of a machine, and are shown nowhere.
+- An endpoint id is served by the model that it maps to and by no other. An id that is neither listed here nor
+  created by a client is answered 404, as Elasticsearch answers for an endpoint that does not exist.
+- Searches need no credentials here: each request brings its caller's credentials, which go upstream with its
+inner
+  searches. Only a registry in upstream (`registry.store: index`) has an account.
+- Secrets have no option, because every user of a machine can read command lines. They are never shown.
 """
 
 _GENERAL: Final = "general"
@@ -59,51 +62,51 @@ _HEAD_WITH_OPTION: Final = "| Setting | Default | Meaning | Option and variable 
 
 
 def page() -> str:
-    """The whole page, as Markdown."""
+    """Return the page as Markdown."""
     return "\n".join([_INTRO, *_sections(list(table()))])
 
 
-def _sections(settings: Iterable[Setting]) -> Iterator[str]:
-    """A heading and a table for each section, the settings without a section first."""
+def _sections(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield a heading and a table for each section, the settings without a section first."""
 
-    def section(setting: Setting) -> str:
-        return setting.path[0] if len(setting.path) > 1 else _GENERAL
+    def section(row: Row) -> str:
+        return row.path[0] if len(row.path) > 1 else _GENERAL
 
-    ordered = sorted(settings, key=lambda setting: section(setting) != _GENERAL)
-    for name, rows in groupby(ordered, section):
+    ordered = sorted(rows, key=lambda row: section(row) != _GENERAL)
+    for name, of_section in groupby(ordered, section):
         yield f"## {name}\n"
         if name != _GENERAL:
             yield f"{Settings.model_fields[name].description}\n"
-        yield from _table(list(rows))
+        yield from _table(list(of_section))
         yield ""
 
 
-def _table(settings: list[Setting]) -> Iterator[str]:
-    per_entry = settings[0].per_entry
+def _table(rows: list[Row]) -> Iterator[str]:
+    per_entry = rows[0].per_entry
     yield _HEAD if per_entry else _HEAD_WITH_OPTION
-    for setting in settings:
-        cells = [f"`{setting.key}`", _default(setting), _meaning(setting)]
+    for row in rows:
+        cells = [f"`{row.key}`", _default(row), _meaning(row)]
         if not per_entry:
-            cells.append("<br>".join(f"`{name}`" for name in (setting.option, setting.environment) if name))
+            cells.append("<br>".join(f"`{name}`" for name in (row.option, row.environment) if name))
         escaped = (cell.replace("|", r"\|") for cell in cells)
         yield f"| {' | '.join(escaped)} |"
 
 
-def _default(setting: Setting) -> str:
-    if setting.required:
+def _default(row: Row) -> str:
+    if row.required:
         return "required"
-    return "none" if setting.default is None else f"`{setting.default_text}`"
+    return "none" if row.default is None else f"`{row.default_text}`"
 
 
-def _meaning(setting: Setting) -> str:
-    choices = _choices(setting.path)
+def _meaning(row: Row) -> str:
+    choices = _choices(row.path)
     if not choices:
-        return setting.description
-    return f"{setting.description} One of {', '.join(f'`{choice}`' for choice in choices)}."
+        return row.description
+    return f"{row.description} One of {', '.join(f'`{choice}`' for choice in choices)}."
 
 
 def _choices(path: tuple[str, ...]) -> list[str]:
-    """The values that a setting can take, when it takes one of few."""
+    """Return the values that a setting can take, if it takes one of a few."""
     schema = Settings.model_json_schema()
     node: Mapping[str, Any] = schema
     for name in path:

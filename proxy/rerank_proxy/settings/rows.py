@@ -1,4 +1,4 @@
-"""The table row by row: what the command line, the pages and the messages are made of."""
+"""The rows of the settings table, from which the command line, the settings page and messages are made."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ByteSize, SecretStr
 
-from rerank_proxy.settings.sections import Settings
+from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.values import SHORT_FORMS
 
 ENV_PREFIX = "RERANK_PROXY_"
@@ -14,17 +14,18 @@ ENV_DELIMITER = "__"
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table: a leaf setting and where it can be given."""
+class Row:
+    """A setting, and where it can be given."""
 
     path: tuple[str, ...]
     description: str
     default: Any
     required: bool
     per_entry: bool
-    """True below `models` and `endpoints`: the second part of the path is a name of the user's choice."""
+    """True below `models` and `endpoints`, where the second part of the path is a name of the user's
+    choice."""
     secret: bool = False
-    """True for what is shown nowhere. It has no option, since any user can read command lines."""
+    """True for a setting that is never shown. It has no option, because every user can read command lines."""
 
     @property
     def key(self) -> str:
@@ -32,7 +33,7 @@ class Setting:
 
     @property
     def default_text(self) -> str:
-        """The default as one would write it in the file."""
+        """The default as it is written in the file."""
         if isinstance(self.default, ByteSize):
             return self.default.human_readable().replace(".0", "")
         if isinstance(self.default, bool):
@@ -53,17 +54,17 @@ class Setting:
         return "--" + "-".join(self.path[:1] if short else self.path).replace("_", "-")
 
 
-def table() -> Iterator[Setting]:
-    """Every leaf setting in the order of this file."""
+def table() -> Iterator[Row]:
+    """Yield every setting, in the order of the fields of `Settings`."""
     yield from _rows(Settings, (), False)
 
 
-def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Iterator[Setting]:
+def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Iterator[Row]:
     for name, field in model.model_fields.items():
         section = section_of(field.annotation)
         if section is None:
             default = None if field.is_required() else field.get_default(call_default_factory=True)
-            yield Setting(
+            yield Row(
                 (*path, name),
                 field.description or "",
                 default,
@@ -99,12 +100,12 @@ def model_at(path: list[str]) -> type[BaseModel]:
         inner = section_of(field.annotation) if field else None
         if inner is not None:
             model = inner
-        # A key that is no field is the name of an entry in a mapping: stay with the mapping's value type.
+        # Any other key is the name of an entry in a mapping: stay with the type of the mapping's values.
     return model
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The `Section` inside a field's annotation, also as the value type of a mapping."""
+    """Return the `Section` in the annotation of a field, which may be the type of a mapping's values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in reversed(get_args(annotation)):

@@ -1,4 +1,4 @@
-"""The kinds of values that settings have, and what is refused with which words."""
+"""The types of settings, with their checks and messages."""
 
 import json
 import re
@@ -26,7 +26,7 @@ class InvalidSettingsError(Exception):
     """Settings are unknown, have bad values, or cannot be read.
 
     Attributes:
-        faults: A line for each, which names the key.
+        faults: A line for each fault, which names the key.
     """
 
     def __init__(self, *faults: str) -> None:
@@ -35,10 +35,10 @@ class InvalidSettingsError(Exception):
 
 
 def together(makers: Iterable[Callable[[], T]]) -> list[T]:
-    """What each of them makes.
+    """Call all makers, and return what they make.
 
     Raises:
-        InvalidSettingsError: With all that they find wrong.
+        InvalidSettingsError: It lists the faults that all of them have found.
     """
     made: list[T] = []
     faults: list[str] = []
@@ -57,8 +57,10 @@ def given_twice(key: Sequence[str]) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Raises:
-    ValueError: It is no JSON, or names something twice.
+    """Parse JSON.
+
+    Raises:
+        ValueError: It is not valid JSON, or an object has a key twice.
     """
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def parse_json(text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A TCP address to listen on. ``port`` 0 asks the system for a free one."""
+    """A TCP address to listen on. ``port`` 0 stands for any free port."""
 
     host: str
     port: int
@@ -97,10 +99,10 @@ def _parse_address(value: object) -> Address:
 
 
 def _split(url: str, expected: str) -> SplitResult:
-    """The parts of a URL that has a host.
+    """Return the parts of a URL, which must have a host.
 
     Raises:
-        ValueError: In the words that are expected.
+        ValueError: The message is `expected`.
     """
     try:
         parts = urlsplit(url)
@@ -123,7 +125,7 @@ SECRET = "secret"
 def _check_upstream_url(value: str) -> str:
     parts = _split(value, "expected http://HOST:PORT or https://HOST:PORT")
     if parts.username or parts.password:
-        reason = "must not hold credentials: every request carries its caller's own"
+        reason = "must not hold credentials: every request carries those of its caller"
         raise PydanticCustomError(SECRET, reason)
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("must not hold a path: requests keep the path that the client sent")
@@ -160,7 +162,7 @@ def check_source(value: str) -> str:
     if parts.scheme not in ("http", "https", "file"):
         raise ValueError("expected a directory, a hub id, or a URL with https://, http:// or file://")
     if parts.username or parts.password or parts.query or parts.fragment:
-        # What it is loaded from is told to everyone who may see the status.
+        # Everyone who may see the status sees the source.
         raise PydanticCustomError(
             SECRET, "must be an address alone: repositories are read without credentials"
         )
@@ -168,11 +170,11 @@ def check_source(value: str) -> str:
 
 
 SHORT_FORMS = {"admin": "listen", "upstream": "url"}
-"""Sections that may be given by their most important key alone."""
+"""Sections that may be given by their most important key alone, with that key."""
 
 
 def expand(key: str) -> BeforeValidator:
-    """Let a section be given by one key alone: ``upstream: URL`` for ``upstream: {url: URL}``."""
+    """Allow a section to be given by one key alone: ``upstream: URL`` for ``upstream: {url: URL}``."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
@@ -181,7 +183,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 HttpUrl = Annotated[str, AfterValidator(_check_upstream_url)]
 Secret = Annotated[SecretStr, AfterValidator(_check_not_empty), PlainSerializer(_dump_secret)]
-"""Shown nowhere: neither in a repr, nor in a dump, nor in an error."""
+"""Never shown, neither in a repr nor in a dump nor in an error."""
 SecretKey = Annotated[Secret, AfterValidator(_check_key)]
 
 
@@ -190,12 +192,12 @@ class Section(BaseModel):
 
 
 def _words(value: object) -> object:
-    """A list, also as one text with commas."""
+    """Split a text at its commas; a list is returned as it is."""
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
 def _pairs(value: object) -> object:
-    """A mapping, also as one text: JSON, or `NAME=VALUE` with commas."""
+    """Read a mapping from text: JSON, or `NAME=VALUE` with commas; a mapping is returned as it is."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("{"):

@@ -1,4 +1,4 @@
-"""The YAML file of settings."""
+"""Read the YAML file of settings."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +10,15 @@ from rerank_proxy.settings.values import InvalidSettingsError, given_twice
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """What the file gives, and a line for each key that it gives more than once.
+    """Return the settings of a file, and a line for each key that it gives more than once.
 
     Raises:
-        InvalidSettingsError: It cannot be read at all.
+        InvalidSettingsError: The file cannot be read at all.
     """
     try:
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
         root = loader.get_single_node()
-        twice = list(_twice(root, (), set()))  # before merge keys are replaced by what they merge
+        twice = list(_twice(root, (), set()))  # before merge keys are replaced
         values = loader.construct_document(root) if root is not None else None
     except OSError as error:
         raise InvalidSettingsError(f"{path}: cannot be read: {error.strerror}") from None
@@ -45,8 +45,8 @@ def _is_section(values: object) -> TypeGuard[dict[str, Any]]:
 
 
 def _twice(node: yaml.Node | None, above: tuple[str, ...], seen: set[int]) -> Iterator[str]:
-    """YAML forbids it, and its readers take the last one."""
-    if id(node) in seen:  # an alias, perhaps of what is above it
+    """Yield the keys that are given twice: YAML forbids it, but parsers silently take the last one."""
+    if id(node) in seen:  # an alias, perhaps of a node above it
         return
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode):

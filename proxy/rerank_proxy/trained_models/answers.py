@@ -1,13 +1,13 @@
-"""What the APIs for trained models answer with: objects in Elasticsearch's order of keys."""
+"""The answers of the APIs for trained models: objects in Elasticsearch's order of keys."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from rerank_proxy.trained_models.catalogue import Catalogue
+from rerank_proxy.trained_models.deployment import Deployment
 from rerank_proxy.trained_models.deployments import NODE, Deployments
-from rerank_proxy.trained_models.requests.config import TrainedModelConfig
-from rerank_proxy.trained_models.requests.deployments import Deployment
+from rerank_proxy.trained_models.model_config import TrainedModelConfig
 from rerank_proxy.xcontent.byte_size import parse_byte_size
 
 ACKNOWLEDGED: Final = {"acknowledged": True}
@@ -20,17 +20,17 @@ _OVERHEAD_BYTES: Final = 240 * 1024 * 1024
 def config_document(
     config: TrainedModelConfig, catalogue: Catalogue, *, exclude_generated: bool, definition_status: bool
 ) -> dict[str, Any]:
-    """One of `trained_model_configs`."""
+    """Return one of `trained_model_configs`."""
     shown = config.document(exclude_generated=exclude_generated)
     if definition_status:
-        shown["fully_defined"] = catalogue.is_whole(config.model_id)
+        shown["fully_defined"] = catalogue.is_complete(config.model_id)
     return shown
 
 
 def assignment(
     deployment: Deployment, config: TrainedModelConfig, deployments: Deployments
 ) -> dict[str, Any]:
-    """The answer to a start or an update (``TrainedModelAssignment``)."""
+    """Return the answer to a start or an update (``TrainedModelAssignment``)."""
     state, reason = deployments.state(deployment)
     adaptive = deployment.adaptive_allocations
     route = {
@@ -66,7 +66,7 @@ def assignment(
 def stats_documents(
     config: TrainedModelConfig, deployments: Deployments, now: int
 ) -> Sequence[dict[str, Any]]:
-    """Of `trained_model_stats`: one for each deployment of a model, or one for a model that has none.
+    """Return the entries of a model in `trained_model_stats`: one for each deployment, or one if it has none.
 
     Args:
         now: Milliseconds since the epoch.
@@ -96,7 +96,9 @@ def _model_stats(config: TrainedModelConfig) -> dict[str, Any]:
 
 
 def _required_memory(config: TrainedModelConfig) -> int:
-    """``StartTrainedModelDeploymentAction#estimateMemoryUsageBytes`` for one allocation."""
+    """Estimate the memory of one allocation
+    (``StartTrainedModelDeploymentAction#estimateMemoryUsageBytes``).
+    """
     of_program = _OVERHEAD_BYTES + 2 * config.size
     per_deployment = config.memory_bytes("per_deployment_memory_bytes")
     per_allocation = config.memory_bytes("per_allocation_memory_bytes")

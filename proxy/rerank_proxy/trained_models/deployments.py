@@ -1,11 +1,12 @@
-"""Deployments: which uploaded models are kept ready, with what, and what they are asked."""
+"""The deployments that clients have started, and inference with them."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from rerank_proxy.concurrency.tasks import BackgroundTasks, side_by_side
 from rerank_proxy.engine import (
     DeadlineExceededError,
     EngineClosedError,
@@ -14,40 +15,34 @@ from rerank_proxy.engine import (
     QueueFullError,
     UnknownModelError,
 )
-from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.errors import ElasticsearchError, error, rejected, status_error
 from rerank_proxy.files.names import without_directories
 from rerank_proxy.trained_models.catalogue import Catalogue, now_ms
+from rerank_proxy.trained_models.deployment import Deployment
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import ModelEngine, deadline_in
-from rerank_proxy.trained_models.failures import (
-    bad_request,
-    conflict,
-    missing_deployment,
-    not_found,
-    rejected,
-    status_error,
-)
-from rerank_proxy.trained_models.requests.config import TrainedModelConfig
-from rerank_proxy.trained_models.requests.deployments import (
-    Deployment,
-    StartRequest,
-    StopRequest,
-    UpdateRequest,
-)
+from rerank_proxy.trained_models.failures import bad_request, conflict, missing_deployment, not_found
+from rerank_proxy.trained_models.model_config import TrainedModelConfig
+from rerank_proxy.trained_models.requests.deployments import StartRequest, StopRequest, UpdateRequest
 from rerank_proxy.trained_models.requests.infer import Inferred, InferRequest
 
 logger = logging.getLogger(__name__)
 
 NODE: Final = "rerank-proxy"
-"""The id of the one node that models are allocated to."""
+"""The id of the only node that models are allocated to."""
 
 _TEXTS_AT_ONCE: Final = 256
-"""Of one request: several batches, and not so many that beginning them would hold up others."""
+"""Texts of one request that are scored side by side: several batches, yet few enough to begin without holding
+up other requests."""
 
 
 @dataclass(slots=True)
 class Usage:
-    """What `_infer` was asked of a deployment since the process began; times in epoch milliseconds."""
+    """Counts of what a deployment has inferred since the process began.
+
+    Attributes:
+        last_access: Milliseconds since the epoch.
+    """
 
     inferences: int = 0
     failures: int = 0
@@ -74,8 +69,8 @@ class Deployments(Mapping[str, Deployment]):
         self._engine = engine
         self._clock = clock
         self._started: dict[str, Deployment] = {}
-        self._proven: set[str] = set()
-        self._saving: set[asyncio.Task[None]] = set()
+        self._proven: set[str] = set()  # those that have been ready once
+        self._tasks = BackgroundTasks()
         self._usage: dict[str, Usage] = {}
         self._writing = asyncio.Lock()
 
@@ -89,16 +84,16 @@ class Deployments(Mapping[str, Deployment]):
         return len(self._started)
 
     async def restore(self) -> None:
-        """Start what was started when the last process ended, and had been ready."""
-        self._catalogue.on_ready = self._is_ready
+        """Start the deployments that were started when the last process ended, and had been ready."""
+        self._catalogue.on_ready = self._note_ready
         for deployment in await asyncio.to_thread(self._directory.read_deployments):
-            if self._catalogue.is_whole(deployment.model_id):
+            if self._catalogue.is_complete(deployment.model_id):
                 self._proven.add(deployment.deployment_id)
                 self._keep(deployment)
 
     async def close(self) -> None:
-        """Let what is being written be written."""
-        await asyncio.gather(*self._saving, return_exceptions=True)
+        """Finish writing."""
+        await self._tasks.finish()
 
     def of_model(self, model_id: str) -> list[Deployment]:
         return [each for each in self.values() if each.model_id == model_id]
@@ -107,18 +102,18 @@ class Deployments(Mapping[str, Deployment]):
         return self._usage[deployment_id]
 
     def state(self, deployment: Deployment) -> tuple[str, str | None]:
-        """`started`, `starting` or `failed`, and why."""
+        """Return `started`, `starting` or `failed`, and the reason of a failure."""
         status = self._engine.status().get(deployment.model_id)
         if status is None or status.state == "failed":
             return "failed", None if status is None else without_directories(status.detail)
         return ("starting" if status.state == "loading" else "started"), None
 
     async def start(self, request: StartRequest) -> Deployment:
-        """Keep a model ready, and wait for it as the request says.
+        """Start a deployment, and wait for its model as the request says.
 
         Raises:
-            ElasticsearchError: There is such a deployment, the model is not there as a whole, it cannot be
-                loaded, or not in time; in the last case it goes on loading.
+            ElasticsearchError: The deployment exists, its model is not complete, cannot be loaded, or is not
+                loaded in time; in the last case it goes on loading.
         """
         deadline = deadline_in(request.timeout.nanos / 1e9)
         deployment_id, model_id = request.deployment_id, request.model_id
@@ -134,7 +129,7 @@ class Deployments(Mapping[str, Deployment]):
                 "being deployed. Deployment id can be the same as the model being deployed but cannot match "
                 "a different model"
             )
-        self._catalogue.check_whole(model_id)
+        self._catalogue.get_complete(model_id)
         deployment = request.deployment(config.size, self._clock())
         self._engine.allow(model_id)
         self._keep(deployment)
@@ -146,8 +141,10 @@ class Deployments(Mapping[str, Deployment]):
         return deployment
 
     async def update(self, deployment_id: str, request: UpdateRequest) -> Deployment:
-        """Raises:
-        ElasticsearchError: 404, 409 while it starts, or 400 for what it cannot become.
+        """Change a deployment.
+
+        Raises:
+            ElasticsearchError: 404, 409 while it starts, or 400 for a change that is not possible.
         """
         deployment = self._started.get(deployment_id)
         if deployment is None:
@@ -162,8 +159,10 @@ class Deployments(Mapping[str, Deployment]):
         return updated
 
     async def stop(self, request: StopRequest) -> None:
-        """Raises:
-        ElasticsearchError: 404, where the request wants one.
+        """Stop a deployment.
+
+        Raises:
+            ElasticsearchError: 404, unless the request allows no match.
         """
         if request.deployment_id in self._started:
             self._drop(request.deployment_id)
@@ -178,18 +177,18 @@ class Deployments(Mapping[str, Deployment]):
         await self._write()
 
     def find(self, name: str) -> Deployment | None:
-        """By its own id, else one of the model with that id."""
+        """Return the deployment with an id, or one of the model with that id."""
         return self._started.get(name) or next(iter(self.of_model(name)), None)
 
     async def infer(self, name: str, request: InferRequest) -> tuple[TrainedModelConfig, list[Inferred]]:
         """Score documents.
 
         Args:
-            name: Of a deployment or a model.
+            name: The id of a deployment or a model.
 
         Raises:
-            ElasticsearchError: There is none of that name, it is not deployed, the documents are not such as
-                the model takes, or it does not answer in time.
+            ElasticsearchError: There is none with that id, the model is not deployed, the documents do not
+                suit it, or it does not answer in time.
         """
         deployment = self.find(name)
         if deployment is None:
@@ -212,25 +211,20 @@ class Deployments(Mapping[str, Deployment]):
     async def _score(
         self, model_id: str, query: str, texts: list[str], request: InferRequest
     ) -> list[Inferred]:
-        """One call for each text, as each has its own result; the engine makes batches of them."""
+        """Score each text in a call of its own, since each has its own result; the engine makes batches."""
         deadline = deadline_in(request.timeout.nanos / 1e9)
 
         async def one(text: str) -> Inferred:
             reranked = await self._engine.rerank(model_id, query, [text], deadline)
             return Inferred(reranked.scores[0], reranked.truncated > 0, reranked.cached > 0)
 
-        results = []
+        results: list[Inferred] = []
         try:
-            for first in range(0, len(texts), _TEXTS_AT_ONCE):
-                async with asyncio.TaskGroup() as group:
-                    some = texts[first : first + _TEXTS_AT_ONCE]
-                    tasks = [group.create_task(one(text)) for text in some]
-                results += [task.result() for task in tasks]
-        except ExceptionGroup as failed:
-            reason = failed.exceptions[0]
-            raise _in_natives_words(
-                reason, f"timeout [{request.timeout}] waiting for inference result"
-            ) from reason
+            for some in _groups(texts):
+                results += await side_by_side(one(text) for text in some)
+        except EngineError as failure:
+            timed_out = f"timeout [{request.timeout}] waiting for inference result"
+            raise _in_native_words(failure, timed_out) from failure
         return results
 
     async def _wait(self, request: StartRequest, deadline: float) -> None:
@@ -260,21 +254,22 @@ class Deployments(Mapping[str, Deployment]):
     def _keep(self, deployment: Deployment) -> None:
         self._started[deployment.deployment_id] = deployment
         self._usage.setdefault(deployment.deployment_id, Usage())
-        self._engine.demand(
+        self._engine.reserve(
             deployment.model_id,
             _holder(deployment.deployment_id),
             deployment.threads,
             keep_loaded=deployment.keep_loaded,
         )
 
-    def _is_ready(self, model_id: str) -> None:
-        """Only now a start is kept: what had no end while it was loading must not be begun at each start."""
+    def _note_ready(self, model_id: str) -> None:
+        """Save the deployments of a model once it has been ready.
+
+        One whose loading never ends must not be started again by every process.
+        """
         ready = {each.deployment_id for each in self.of_model(model_id)}
         if ready - self._proven:
             self._proven |= ready
-            task = asyncio.get_running_loop().create_task(self._write())
-            self._saving.add(task)
-            task.add_done_callback(self._saving.discard)
+            self._tasks.start(self._write())
 
     def _drop(self, deployment_id: str) -> None:
         deployment = self._started.pop(deployment_id)
@@ -297,11 +292,15 @@ class Deployments(Mapping[str, Deployment]):
 
 
 def _holder(deployment_id: str) -> str:
-    """What the engine knows a deployment by: no inference id begins so."""
+    """Return the holder of a deployment's reservation; no inference id begins like this."""
     return f"deployment:{deployment_id}"
 
 
-def _in_natives_words(failure: Exception, timed_out: str) -> Exception:
+def _groups(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (texts[first : first + _TEXTS_AT_ONCE] for first in range(0, len(texts), _TEXTS_AT_ONCE))
+
+
+def _in_native_words(failure: EngineError, timed_out: str) -> ElasticsearchError:
     if isinstance(failure, DeadlineExceededError):
         return status_error(408, timed_out)
     if isinstance(failure, QueueFullError):
@@ -310,6 +309,4 @@ def _in_natives_words(failure: Exception, timed_out: str) -> Exception:
         return conflict(f"Trained model deployment is [failed]: {without_directories(str(failure))}")
     if isinstance(failure, EngineClosedError):
         return status_error(503, f"inference failed: {failure}")
-    if isinstance(failure, EngineError):
-        return status_error(500, f"inference failed: {without_directories(str(failure))}")
-    return failure
+    return status_error(500, f"inference failed: {without_directories(str(failure))}")

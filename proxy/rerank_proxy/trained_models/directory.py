@@ -1,12 +1,12 @@
-"""Where uploaded models are kept. What says nothing else blocks: call it on a thread.
+"""The directory of uploaded models. Methods block, unless they say otherwise: call them on a thread.
 
 ```
-DIRECTORY/ID/                model packages, whole: they appear and go by one rename
+DIRECTORY/ID/                a complete model package: it appears and disappears by one rename
 DIRECTORY/.uploads/process-…/ID/
-                             models on their way, of one process; what it leaves there, the next one removes
-DIRECTORY/.trash/            models on their way out
-DIRECTORY/.deployments.json  which deployments are started
-DIRECTORY/.failed.json       which models must not be loaded before a client starts them, and why
+                             an upload to one process; what a process leaves there, the next one removes
+DIRECTORY/.trash/            pending deletions
+DIRECTORY/.deployments.json  the deployments that are started
+DIRECTORY/.failed.json       models that must not be loaded before a client starts them, and why
 ```
 """
 
@@ -25,10 +25,10 @@ from rerank_proxy.engine.loading import package
 from rerank_proxy.engine.loading.package import Vocabulary
 from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
 from rerank_proxy.files.state import make_private_directory, remove_half_written, replace
-from rerank_proxy.trained_models.requests.config import TrainedModelConfig
-from rerank_proxy.trained_models.requests.deployments import Deployment
+from rerank_proxy.trained_models.definition import PartialDefinition
+from rerank_proxy.trained_models.deployment import Deployment
+from rerank_proxy.trained_models.model_config import TrainedModelConfig
 from rerank_proxy.trained_models.requests.ids import is_id
-from rerank_proxy.trained_models.upload import PartialDefinition
 
 logger = logging.getLogger(__name__)
 
@@ -46,44 +46,44 @@ class ModelDirectory:
         self._path = path
         self._all_uploads = path / ".uploads"
         self._own_uploads: OwnedDirectory | None = None
-        self._trash = path / ".trash"
+        self._pending_deletions = path / ".trash"
 
     def open(self) -> list[TrainedModelConfig]:
-        """Remove what was left half done, and tell which models are whole.
+        """Remove what was left half done, and return the configurations of the complete models.
 
         Raises:
             OSError: The directory cannot be read.
         """
-        # Another proxy may run on this directory, and what it receives is its own. The dead belong to none.
+        # Another proxy may run on this directory: its uploads stay. Those of processes that have ended go.
         remove_leftovers(self._all_uploads, _UPLOADS_PREFIX)
         remove_half_written(self._path / _DEPLOYMENTS)
-        shutil.rmtree(self._trash, ignore_errors=True)
-        if not self._path.exists():  # it is made when there is something to keep
+        shutil.rmtree(self._pending_deletions, ignore_errors=True)
+        if not self._path.exists():  # it is made when there is something to keep in it
             return []
         names = sorted(entry.name for entry in self._path.iterdir() if is_id(entry.name))
         return [config for name in names if (config := self._read(name)) is not None]
 
     def check(self, config: TrainedModelConfig) -> None:
-        """Look for what would keep the engine from running a model with this configuration.
+        """Check that the engine could run a model with this configuration.
 
         Raises:
-            ModelLoadError: It is not that of a reranker.
+            ModelLoadError: It is not the configuration of a reranker.
         """
         package.read_tokenization(config.inference_config)
 
     def size(self, model_id: str) -> int:
-        """Bytes of a whole model's program; 0 when it is not there."""
+        """Return the size of a complete model's program in bytes; 0 if it is not there."""
         try:
             return (self.package(model_id) / (model_id + package.MODEL_SUFFIX)).stat().st_size
         except OSError:
             return 0
 
     def package(self, model_id: str) -> Path:
-        """The directory of a whole model, which is the package that bears its id."""
+        """Return the directory of a complete model, which is a package named after its id."""
         return self._path / model_id
 
     def begin(self, model_id: str, max_size: int) -> PartialDefinition:
-        """Make room for a model that is uploaded, at once."""
+        """Make a directory for an upload, without blocking for long."""
         if self._own_uploads is None:
             self._make(self._all_uploads)
             self._own_uploads = OwnedDirectory(self._all_uploads, _UPLOADS_PREFIX)
@@ -92,7 +92,7 @@ class ModelDirectory:
         return PartialDefinition(model_id, directory, max_size)
 
     def close(self) -> None:
-        """Forget the uploads that are not whole."""
+        """Remove the uploads that are not complete."""
         if self._own_uploads is not None:
             self._own_uploads.remove()
             self._own_uploads = None
@@ -101,59 +101,57 @@ class ModelDirectory:
         """Keep the vocabulary of an upload.
 
         Raises:
-            ModelLoadError: It is not one for the model's tokenization.
+            ModelLoadError: It does not fit the model's tokenization.
         """
         kind = package.read_tokenization(config.inference_config).kind
         package.write_vocabulary(self._uploads / config.model_id / _VOCABULARY, vocabulary, kind)
 
     def finish(self, config: TrainedModelConfig, definition: PartialDefinition) -> None:
-        """Make a package of a complete upload, vocabulary included."""
+        """Make a package of an upload whose program and vocabulary are complete."""
         model_id = config.model_id
-        whole = self._uploads / model_id / "package"
-        shutil.rmtree(whole, ignore_errors=True)  # of a try that failed
-        whole.mkdir()
-        definition.assemble(whole / (model_id + package.MODEL_SUFFIX))
-        shutil.copyfile(
-            self._uploads / model_id / _VOCABULARY, whole / (model_id + package.VOCABULARY_SUFFIX)
-        )
+        made = self._uploads / model_id / "package"
+        shutil.rmtree(made, ignore_errors=True)  # of an attempt that failed
+        made.mkdir()
+        definition.assemble(made / (model_id + package.MODEL_SUFFIX))
+        shutil.copyfile(self._uploads / model_id / _VOCABULARY, made / (model_id + package.VOCABULARY_SUFFIX))
         about = {"description": config.description, "inference_config": config.inference_config}
-        package.describe(whole, model_id, about)
-        package.replace(whole / _CONFIG, msgspec.json.encode(asdict(config)))
-        os.replace(whole, self.package(model_id))
+        package.describe(made, model_id, about)
+        package.replace(made / _CONFIG, msgspec.json.encode(asdict(config)))
+        os.replace(made, self.package(model_id))
         shutil.rmtree(self._uploads / model_id)
 
-    def bury_upload(self, model_id: str) -> Path:
-        """Free the id of an upload, at once. What comes back is for `destroy`."""
-        return self._bury(self._uploads / model_id)
+    def detach_upload(self, model_id: str) -> Path:
+        """Free the id of an upload, without blocking for long. Return its pending deletion."""
+        return self._detach(self._uploads / model_id)
 
-    def bury(self, model_id: str) -> Path:
-        """The same for a whole model."""
-        return self._bury(self.package(model_id))
+    def detach(self, model_id: str) -> Path:
+        """Free the id of a complete model, without blocking for long. Return its pending deletion."""
+        return self._detach(self.package(model_id))
 
-    def destroy(self, grave: Path) -> None:
-        """Remove what was buried; it takes its time."""
-        shutil.rmtree(grave, ignore_errors=True)
+    def delete(self, pending: Path) -> None:
+        """Carry out a pending deletion, which takes long for a large model."""
+        shutil.rmtree(pending, ignore_errors=True)
 
     def read_deployments(self) -> list[Deployment]:
-        """Those that were started when the last process ended."""
+        """Return the deployments that were started when the last process ended."""
         path = self._path / _DEPLOYMENTS
         try:
             return msgspec.json.decode(path.read_bytes(), type=list[Deployment])
         except FileNotFoundError:
             return []
         except (OSError, msgspec.DecodeError) as problem:
-            logger.warning("[%s] cannot be read, so no deployment is started again: %s", path, problem)
+            logger.warning("cannot read [%s], so no deployment is started again: %s", path, problem)
             return []
 
     def read_failures(self) -> dict[str, str]:
-        """Models that must not be loaded, with the reason."""
+        """Return the models that must not be loaded, with the reason."""
         path = self._path / _FAILED
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError) as problem:
-            logger.warning("[%s] cannot be read, so all models are loaded: %s", path, problem)
+            logger.warning("cannot read [%s], so all models are loaded: %s", path, problem)
             return {}
 
     def write_failures(self, failures: Mapping[str, str]) -> None:
@@ -167,12 +165,12 @@ class ModelDirectory:
 
     @property
     def _uploads(self) -> Path:
-        """Of this process; made with its first upload."""
+        """The directory of this process, which `begin` makes."""
         assert self._own_uploads is not None
         return self._own_uploads.path
 
     def _make(self, directory: Path) -> None:
-        """Others need not see what is in it."""
+        """Make a directory that other users cannot look into."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         make_private_directory(self._path)
         directory.mkdir(exist_ok=True)
@@ -182,15 +180,15 @@ class ModelDirectory:
         try:
             config = msgspec.json.decode(path.read_bytes(), type=TrainedModelConfig)
         except (OSError, msgspec.DecodeError) as problem:
-            logger.warning("[%s] is no uploaded model and is not served: %s", path.parent, problem)
+            logger.warning("[%s] is not an uploaded model and is not served: %s", path.parent, problem)
             return None
         if config.model_id != model_id:
             logger.warning("[%s] holds model [%s] and is not served", path.parent, config.model_id)
             return None
         return config
 
-    def _bury(self, path: Path) -> Path:
-        self._make(self._trash)
-        grave = self._trash / uuid.uuid4().hex
-        os.replace(path, grave)
-        return grave
+    def _detach(self, path: Path) -> Path:
+        self._make(self._pending_deletions)
+        pending = self._pending_deletions / uuid.uuid4().hex
+        os.replace(path, pending)
+        return pending

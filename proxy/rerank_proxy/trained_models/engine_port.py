@@ -1,4 +1,4 @@
-"""What trained models need of the engine that runs them."""
+"""The part of the engine that trained models need."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -11,45 +11,45 @@ from rerank_proxy.settings import ModelSettings
 
 
 class ModelEngine(Protocol):
-    """A part of `rerank_proxy.engine.Engine`, with a model's directory in the place of its settings."""
+    """The part of `rerank_proxy.engine.Engine` that is used here, given directories instead of settings."""
 
     def status(self) -> Mapping[str, ModelStatus]:
-        """Every known model's state by name, those of the settings included."""
+        """Return the state of every known model by name, including those of the settings."""
 
     def add(
         self, name: str, directory: Path, *, failed: str | None, on_ready: Callable[[], None]
     ) -> str | None:
-        """Make the model package `name` of a directory known, without loading it.
+        """Add the model package `name` of a directory, without loading it.
 
         Args:
-            failed: Why it is not to be loaded before it is allowed.
-            on_ready: Is called whenever it has been loaded.
+            failed: Why it must not be loaded until it is allowed.
+            on_ready: Called whenever it has been loaded.
 
         Returns:
-            Why it is not to be loaded before it is allowed; None when it may be.
+            Why it will not be loaded until it is allowed; None if it may be loaded.
         """
 
     def allow(self, name: str) -> None:
-        """Let a model be loaded, whatever it has done before."""
+        """Allow a model to be loaded even if it has failed before."""
 
     def remove(self, name: str) -> None:
         """Forget a model and free its memory."""
 
-    def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
-        """Say what a deployment wants of a model, in place of what it wanted before."""
+    def reserve(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
+        """Reserve a model for a deployment, replacing an earlier reservation of the same holder."""
 
     def release(self, model: str, holder: str) -> None:
-        """Take a demand back."""
+        """Cancel a reservation."""
 
     async def wait_ready(self, model: str, deadline: float) -> None:
-        """Load a model unless it is loaded; raises as `rerank`."""
+        """Load a model if it is not loaded, and wait for it; raises as `rerank` does."""
 
     async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
-        """Raw relevance scores, as `rerank_proxy.engine.Engine.rerank`."""
+        """Return raw relevance scores, as `rerank_proxy.engine.Engine.rerank` does."""
 
 
 class EngineModels:
-    """`ModelEngine` over the engine itself."""
+    """Implements `ModelEngine` with the engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -66,10 +66,10 @@ class EngineModels:
         settings = ModelSettings(source=str(directory), package=name, preload=False)
         return self._engine.add(name, settings, failed=failed, on_ready=on_ready)
 
-    def demand(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
+    def reserve(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
         self._engine.demand(model, holder, Demand(threads, keep_loaded))
 
 
 def deadline_in(seconds: float) -> float:
-    """On the event loop's clock."""
+    """Return a deadline on the event loop's clock."""
     return asyncio.get_running_loop().time() + seconds

@@ -1,11 +1,6 @@
-"""How the APIs for trained models fail, in the words of Elasticsearch's ``ExceptionsHelper``."""
+"""The errors of the APIs for trained models, worded as in Elasticsearch's ``ExceptionsHelper``."""
 
-from rerank_proxy.errors import Cause, ElasticsearchError, error
-
-
-def status_error(status: int, reason: str) -> ElasticsearchError:
-    """An ``ElasticsearchStatusException``."""
-    return error(status, "status_exception", reason)
+from rerank_proxy.errors import ElasticsearchError, error, status_error
 
 
 def bad_request(reason: str) -> ElasticsearchError:
@@ -20,21 +15,13 @@ def not_found(reason: str) -> ElasticsearchError:
     return error(404, "resource_not_found_exception", reason)
 
 
+def already_exists(reason: str) -> ElasticsearchError:
+    return error(400, "resource_already_exists_exception", reason)
+
+
 def missing_model(model_ids: str) -> ElasticsearchError:
     return not_found(f"No known trained model with model_id [{model_ids}]")
 
 
 def missing_deployment(deployment_id: str) -> ElasticsearchError:
     return not_found(f"No known model deployment with id [{deployment_id}]")
-
-
-def already_exists(reason: str) -> ElasticsearchError:
-    return error(400, "resource_already_exists_exception", reason)
-
-
-def rejected(reason: str) -> ElasticsearchError:
-    return error(429, "es_rejected_execution_exception", reason)
-
-
-def illegal(reason: str) -> ElasticsearchError:
-    return ElasticsearchError(400, Cause("illegal_argument_exception", reason))

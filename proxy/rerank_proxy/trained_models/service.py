@@ -1,4 +1,4 @@
-"""All that clients may do with trained models, in one place."""
+"""Uploaded models and their deployments, as the APIs and the inference endpoints use them."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,8 +19,8 @@ class TrainedModels:
         clock: In seconds.
 
     Attributes:
-        catalogue: Models by id, whole or on their way.
-        serving: Started deployments by id, and what they do.
+        catalogue: Models by id, complete or being uploaded.
+        serving: Started deployments by id.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class TrainedModels:
         self.serving = Deployments(self.catalogue, directory, engine)
 
     async def start(self) -> None:
-        """Take up what the last process left."""
+        """Serve the models and deployments that the last process left."""
         await self.catalogue.start()
         await self.serving.restore()
 
@@ -43,11 +43,11 @@ class TrainedModels:
         await self.serving.close()
 
     def has_model(self, model_id: str) -> bool:
-        """Of `rerank_proxy.inference.local_models.UploadedModels`."""
-        return self.catalogue.is_whole(model_id)
+        """Implement `rerank_proxy.inference.local_models.UploadedModels`."""
+        return self.catalogue.is_complete(model_id)
 
     def deployments(self) -> Mapping[str, local_models.Deployment]:
-        """Of `rerank_proxy.inference.local_models.UploadedModels`."""
+        """Implement `rerank_proxy.inference.local_models.UploadedModels`."""
         return {
             deployment_id: local_models.Deployment(
                 deployment_id,
@@ -59,13 +59,13 @@ class TrainedModels:
         }
 
     async def delete(self, model_id: str, *, in_use: bool, force: bool) -> None:
-        """
+        """Delete a model, and with `force` stop its deployments.
+
         Args:
-            in_use: Whether something else than deployments needs the model.
+            in_use: Whether something other than a deployment needs the model.
 
         Raises:
-            ElasticsearchError: 404; or 409 for a model that is deployed or in use, unless `force`, which
-                stops it.
+            ElasticsearchError: 404; or 409 for a model that is deployed or in use, unless `force`.
         """
         self.catalogue.get(model_id)
         if in_use or self.serving.of_model(model_id):

@@ -1,1 +1,1 @@
-"""What Elasticsearch reads and prints everywhere: JSON bodies, query strings, times, numbers."""
+"""JSON bodies, targets, times, sizes and numbers, read and printed as Elasticsearch does it everywhere."""

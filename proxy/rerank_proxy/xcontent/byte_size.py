@@ -13,7 +13,7 @@ _LONG_MAX: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class ByteSize:
-    """A number of `unit`s."""
+    """A size in bytes, kept in the unit that it was given in."""
 
     count: int
     unit: str = "b"
@@ -24,11 +24,11 @@ class ByteSize:
 
     @property
     def as_given(self) -> str:
-        """``getStringRep``: reads back as the same."""
+        """The size as ``getStringRep`` gives it, which reads back as the same."""
         return f"{self.count}{self.unit}"
 
     def __str__(self) -> str:
-        """In the largest unit that it fills, with one decimal: `1.5kb`."""
+        """Return the size in the largest unit that it fills, with one decimal: `1.5kb`."""
         unit, size = next(
             (unit, size) for unit, size in reversed(_UNITS.items()) if self.bytes >= size or size == 1
         )
@@ -37,7 +37,7 @@ class ByteSize:
 
 
 def parse_byte_size(text: str, name: str) -> ByteSize:
-    """Read the text of the setting called `name`.
+    """Read the size that is the value of the setting `name`.
 
     Raises:
         ElasticsearchError: 400, as ``ByteSizeValue#parseBytesSizeValue`` words it.

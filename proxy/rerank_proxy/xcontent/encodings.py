@@ -1,4 +1,5 @@
-"""The encodings of JSON: Jackson tells them by a body's first bytes (``ByteSourceJsonBootstrapper``)."""
+"""The encodings of JSON, which Jackson tells apart by the first bytes of a body
+(``ByteSourceJsonBootstrapper``)."""
 
 import codecs
 from typing import Final
@@ -17,11 +18,11 @@ _ODD_MARKS: Final = {b"\x00\x00\xff\xfe": "2143", b"\xfe\xff\x00\x00": "3412"}
 
 
 def to_utf8(body: bytes) -> bytes:
-    """A JSON text in UTF-8. What is UTF-8 stays as it is, its byte order mark included.
+    """Return a JSON text in UTF-8. A text in UTF-8 is returned unchanged, including its byte order mark.
 
     Raises:
-        ParseError: UTF-32 that breaks off or holds what is no character, or in an order of bytes that no
-            machine uses.
+        ParseError: The text is UTF-32 that breaks off, holds invalid characters, or has an unusual byte
+            order.
     """
     if b"\0" not in body[:4] and body[:2] not in (codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE):
         return body
@@ -35,7 +36,7 @@ def to_utf8(body: bytes) -> bytes:
 
 
 def _replaced(fault: UnicodeError) -> tuple[str, int]:
-    """As Java replaces what is no character: half a pair of surrogates goes together with what follows it."""
+    """Replace invalid characters as Java does: a lone high surrogate together with what follows it."""
     assert isinstance(fault, UnicodeDecodeError)
     if not fault.encoding.startswith("utf-16"):
         return "\ufffd", fault.start + 4
@@ -50,7 +51,7 @@ codecs.register_error(_REPLACE, _replaced)
 
 
 def _encoding(first: bytes) -> tuple[str, int]:
-    """The encoding, and where the text begins."""
+    """Return the encoding, and the offset at which the text begins."""
     if len(first) == 4:
         if order := _ODD_MARKS.get(first):
             raise _odd_order(order)
@@ -75,7 +76,7 @@ def _encoding(first: bytes) -> tuple[str, int]:
 
 
 def _check_utf32(text: bytes, encoding: str) -> None:
-    """Refuse what ``UTF32Reader`` refuses, in its words, which are a little off."""
+    """Refuse what ``UTF32Reader`` refuses, in its words, although they are not quite correct."""
     try:
         text.decode(encoding, "surrogatepass")
     except UnicodeDecodeError as fault:

@@ -1,14 +1,14 @@
-"""What Elasticsearch says of a request body that it cannot read, in Jackson's words.
+"""The errors of Elasticsearch about request bodies that cannot be parsed, in Jackson's words.
 
-A message names the byte where reading stopped. A fault besides carries the place of the last token that was
-read before it (`token`): the objects around it repeat that place in their own messages.
+A message names the byte at which parsing stopped. A fault also carries the offset of the last token before it
+(`token`), which the enclosing objects repeat in their messages.
 """
 
 import re
 import unicodedata
 from typing import Final
 
-from rerank_proxy.errors import Cause, ElasticsearchError
+from rerank_proxy.errors import Cause, ElasticsearchError, illegal_argument
 from rerank_proxy.xcontent.positions import line_column, position, source_of
 
 MAX_DEPTH: Final = 1000
@@ -19,7 +19,7 @@ _VALUES: Final = "(JSON String, Number, Array, Object or token 'null', 'true' or
 _BRACKETS: Final = {"Object": "}", "Array": "]"}
 _SHOWN_TOKEN: Final = 256
 _WORDS: Final = {b"N": "INF", b"n": "Infinity"}
-"""What `I` and another letter may begin after a sign."""
+"""The words that `I` and another letter may begin after a sign."""
 _OF_IDENTIFIERS: Final = frozenset({"Cf", "Ll", "Lm", "Lo", "Lt", "Lu", "Mc", "Mn", "Nd", "Nl", "Pc", "Sc"})
 _IGNORED_IN_IDENTIFIERS: Final = frozenset(map(chr, (*range(9), *range(0x0E, 0x1C), *range(0x7F, 0xA0))))
 _match_string_part: Final = re.compile(
@@ -33,8 +33,8 @@ _match_number_part: Final = re.compile(
 class ParseError(ElasticsearchError):
     """A body that Elasticsearch refuses with 400.
 
-    `offset` is the byte at which its parser stood, which the messages of enclosing objects repeat; absent:
-    the start of the value at fault.
+    `offset` is the byte at which the parser stood, which the messages of enclosing objects repeat; without it
+    they name the start of the value at fault.
     """
 
     def __init__(self, cause: Cause, offset: int | None = None) -> None:
@@ -75,7 +75,7 @@ def nothing_after_comma(body: bytes, kind: str, token: int) -> ParseError:
 
 
 def bad_value(body: bytes, offset: int, token: int, *, in_array: bool = False) -> ParseError:
-    """Return the fault of what stands in the place of a value and begins none."""
+    """Return the fault of something that stands where a value is due and does not begin one."""
     here = body[offset : offset + 1]
     if here in b",}" or (here == b"]" and in_array):
         return _unexpected(body, offset, ": expected a value", token)
@@ -94,7 +94,7 @@ def bad_value(body: bytes, offset: int, token: int, *, in_array: bool = False) -
 
 
 def bad_separator(body: bytes, offset: int, kind: str, start: int, token: int) -> ParseError:
-    """Return the fault of what stands where a comma or the end of an `Object` or `Array` is due."""
+    """Return the fault of something that stands where a comma or the end of an `Object` or `Array` is due."""
     here = body[offset : offset + 1]
     if here in (b"}", b"]"):
         opened = f"(for {kind} starting at {_source(body, start)})"
@@ -104,7 +104,7 @@ def bad_separator(body: bytes, offset: int, kind: str, start: int, token: int) -
 
 
 def bad_name(body: bytes, offset: int, token: int) -> ParseError:
-    """Return the fault of what stands in the place of a field's name."""
+    """Return the fault of something that stands where the name of a field is due."""
     if body[offset : offset + 1] != b'"':
         expected = ": was expecting double-quote to start field name"
         size = _utf8_size(body[offset])
@@ -120,7 +120,7 @@ def bad_name(body: bytes, offset: int, token: int) -> ParseError:
 
 
 def bad_colon(body: bytes, offset: int, token: int) -> ParseError:
-    """Return the fault of what stands between a name and its value."""
+    """Return the fault of something that stands where a colon is due."""
     return _unexpected(body, offset, ": was expecting a colon to separate field name and value", token)
 
 
@@ -170,10 +170,10 @@ def too_many_digits(digits: int, token: int) -> ParseError:
 
 
 def trailing(body: bytes, offset: int, kind: str) -> ParseError:
-    """Return what Elasticsearch says of text after the document."""
+    """Return the fault of text after the document."""
     here = body[offset : offset + 1]
     if here in (b"}", b"]"):
-        due = "]" if here == b"}" else "}"  # whatever could be due here
+        due = "]" if here == b"}" else "}"  # the other one
         root = f"[Source: (byte[]){source_of(body)}; line: 1, column: 0]"
         reason = f"Unexpected close marker '{here.decode()}': expected '{due}' (for root starting at {root})"
         return syntax_error(body, offset, reason)
@@ -183,9 +183,9 @@ def trailing(body: bytes, offset: int, kind: str) -> ParseError:
 
 
 def too_many_values(limit: int, what: str) -> ElasticsearchError:
-    """Return the refusal of a body that would take too long to read here; Elasticsearch has no such limit."""
+    """Refuse a body that would take too long to read; Elasticsearch has no such limit."""
     reason = f"rerank-proxy reads at most [{limit}] {what}, and this body has more"
-    return ElasticsearchError(400, Cause("illegal_argument_exception", reason))
+    return illegal_argument(reason)
 
 
 def _bad_number(body: bytes, offset: int, token: int) -> ParseError:
@@ -211,7 +211,7 @@ def _bad_number(body: bytes, offset: int, token: int) -> ParseError:
 
 
 def _bad_signed_word(body: bytes, offset: int, token: int) -> ParseError:
-    """Return the fault of a sign and what may be meant for an infinite number."""
+    """Return the fault of a sign before what may be meant as an infinite number."""
     third = body[offset + 2 : offset + 3]
     if not third:
         if body[offset:] == b"-":
@@ -235,7 +235,7 @@ def _bad_token(body: bytes, offset: int, token: int, word: str | None = None) ->
     """Return the fault of a word.
 
     Args:
-        word: What it is if it is no other; else it may be a number that Jackson can be told to read.
+        word: The only word that Jackson could be told to accept here; without it, `NaN` and `Infinity`.
     """
     shown, end = _identifier_at(body, offset)
     if shown in (("NaN", "Infinity") if word is None else (word,)):
@@ -249,8 +249,8 @@ def _bad_token(body: bytes, offset: int, token: int, word: str | None = None) ->
 
 
 def _identifier_at(body: bytes, offset: int) -> tuple[str, int]:
-    """Return the word that begins at `offset`, as far as it is shown, and where that ends; a sign before it
-    is part of it.
+    """Return as much as is shown of the word that begins at `offset`, its sign included, and
+    where that ends.
     """
     characters = [chr(body[offset])]
     end = offset + 1
@@ -269,7 +269,7 @@ def _identifier_at(body: bytes, offset: int) -> tuple[str, int]:
 
 
 def _is_part_of_identifier(character: str) -> bool:
-    """``Character.isJavaIdentifierPart``."""
+    """Tell what ``Character.isJavaIdentifierPart`` tells."""
     return unicodedata.category(character) in _OF_IDENTIFIERS or character in _IGNORED_IN_IDENTIFIERS
 
 
@@ -305,13 +305,13 @@ def _character(code: int) -> str:
 
 
 def _beyond_constraint(what: str, limit: int, name: str, token: int) -> ParseError:
-    """A ``StreamConstraintsException``, which names no place."""
+    """Return a ``StreamConstraintsException``, which names no place."""
     reason = f"{what} exceeds the maximum allowed ({limit}, from `StreamReadConstraints.getMax{name}()`)"
     cause = Cause("stream_constraints_exception", reason)
     return ParseError(Cause("x_content_parse_exception", reason, caused_by=cause), token)
 
 
 def _source(body: bytes, offset: int) -> str:
-    """Jackson's description of a place."""
+    """Describe a place as Jackson does."""
     line, column = line_column(body, offset)
     return f"[Source: (byte[]){source_of(body)}; line: {line}, column: {column}]"

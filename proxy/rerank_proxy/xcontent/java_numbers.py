@@ -11,13 +11,13 @@ _PLAIN_BELOW: Final = 1e7
 
 
 def print_double(value: float) -> str:
-    """``Double.toString`` of Java 19 and later: `1.0`, `100000.0`, `1.23456785E7`, `-0.0`, `Infinity`."""
+    """Print a double as ``Double.toString`` of Java 19 and later does: `1.0`, `1.23456785E7`, `-0.0`."""
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     if value == 0 or _PLAIN_FROM <= abs(value) < _PLAIN_BELOW:
         return repr(value)  # Python's spelling is Java's here
     two_digits = f"{value:.1e}"
-    # Of one digit, Java takes the nearest two instead: 4.9E-324, where Python has 5e-324.
+    # Instead of a single digit Java prints the nearest two: 4.9E-324, where Python has 5e-324.
     shortest = two_digits if float(two_digits) == value else repr(value)
     sign, digits, exponent = Decimal(shortest).as_tuple()
     text = "".join(map(str, digits))
@@ -26,9 +26,7 @@ def print_double(value: float) -> str:
 
 
 def print_float(value: float) -> bytes:
-    """A float32 as Java's ``Float.toString`` gives it, which is how `_score` looks: `1.0`, `0.13353139`,
-    `1.7014122E38`.
-    """
+    """Print a float32 as ``Float.toString`` does, which is how `_score` is printed: `1.0`, `1.7014122E38`."""
     number = np.float32(value)
     if 1e-3 <= value < 1e5:
         return str(number).encode()  # NumPy's spelling is Java's here, and quick
@@ -45,7 +43,10 @@ def print_float(value: float) -> bytes:
 
 
 def _shortest(value: np.float32) -> tuple[str, int]:
-    """Fewest digits that read back as the same float32; of one digit, Java prefers two that are nearer."""
+    """Return the fewest digits that read back as the same float32, and the exponent.
+
+    Instead of a single digit Java prefers two that are nearer.
+    """
     mantissa, exponent = np.format_float_scientific(value, unique=True, trim="-").split("e")
     if len(mantissa.lstrip("-")) == 1:
         nearer = f"{float(value):.1e}"

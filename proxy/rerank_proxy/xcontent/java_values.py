@@ -1,9 +1,9 @@
-"""JSON values as they are called and printed in Java, which shows in messages."""
+"""JSON values under their Java names and as Java prints them, both of which appear in messages."""
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Any, Final
 
+from rerank_proxy.xcontent.java_numbers import print_double
 from rerank_proxy.xcontent.source import ARRAY, OBJECT, Node
 
 _INTEGER = range(-(2**31), 2**31)
@@ -12,7 +12,9 @@ _MAX_DEPTH: Final = 100
 
 
 def read(node: Node, depth: int = 0) -> Any:
-    """``XContentParser#map``. What is nested deeper than anyone means to is left out."""
+    """Return a value as ``XContentParser#map`` reads it, without what is nested deeper than any
+    real body is.
+    """
     if depth > _MAX_DEPTH:
         return "..."
     if node.kind == OBJECT:
@@ -23,7 +25,7 @@ def read(node: Node, depth: int = 0) -> Any:
 
 
 def class_name(value: Any) -> str:
-    """The class of a value that ``XContentParser#map`` has read."""
+    """Return the Java class of a value that ``XContentParser#map`` has read."""
     match value:
         case bool():
             return "java.lang.Boolean"
@@ -42,12 +44,12 @@ def class_name(value: Any) -> str:
 
 
 def print_java(value: Any) -> str:
-    """``Object#toString``."""
+    """Print a value as ``Object#toString`` does."""
     match value:
         case None | bool():
             return {None: "null", True: "true", False: "false"}[value]
         case float():
-            return _double(value)
+            return print_double(value)
         case list():
             return f"[{', '.join(map(print_java, value))}]"
         case dict():
@@ -56,21 +58,17 @@ def print_java(value: Any) -> str:
             return str(value)
 
 
-def _double(value: float) -> str:
-    """``Double#toString``: an exponent below a thousandth and from ten millions on."""
-    size = abs(value)
-    if size == float("inf"):
-        return "Infinity" if value > 0 else "-Infinity"
-    if size == 0 or 1e-3 <= size < 1e7:
-        return format(Decimal(repr(value)), "f")
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
-    assert isinstance(exponent, int)
-    fraction = "".join(map(str, digits[1:])) or "0"
-    return f"{'-' if sign else ''}{digits[0]}.{fraction}E{exponent + len(digits) - 1}"
+def well_formed(text: str) -> str:
+    """Replace unpaired surrogates by U+FFFD, as Java does when it encodes a string for the wire."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def hash_map_order(members: Mapping[str, Any]) -> list[str]:
-    """The keys as a ``HashMap`` that was filled with them is gone through."""
+    """Return the keys in the order of a ``HashMap`` that was filled with them."""
     capacity = 16
     while len(members) > 0.75 * capacity:
         capacity *= 2
@@ -78,7 +76,7 @@ def hash_map_order(members: Mapping[str, Any]) -> list[str]:
 
 
 def copied_hash_map_order(members: Mapping[str, Any]) -> list[str]:
-    """The same of a copy of that map, which is made no larger than it must be."""
+    """Return the keys in the order of a copy of that map, which has no spare capacity."""
     capacity = 1
     while len(members) > 0.75 * capacity:
         capacity *= 2
@@ -86,12 +84,12 @@ def copied_hash_map_order(members: Mapping[str, Any]) -> list[str]:
 
 
 def _by_bucket(keys: Iterable[str], capacity: int) -> list[str]:
-    """In one bucket the keys are as they came."""
+    """Order keys by their buckets; keys of one bucket keep their order."""
     return sorted(keys, key=lambda key: _spread(_hash_code(key)) % capacity)
 
 
 def _hash_code(text: str) -> int:
-    """``String#hashCode``."""
+    """Return what ``String#hashCode`` returns."""
     code = 0
     units = text.encode("utf-16-le", "surrogatepass")
     for low, high in zip(units[::2], units[1::2], strict=True):

@@ -1,4 +1,5 @@
-"""Elasticsearch's ``ObjectParser``: an object's keys, their types and defaults, and its exact complaints."""
+"""Elasticsearch's ``ObjectParser``: the keys of an object, their types, and the exact messages about
+faults."""
 
 import math
 import re
@@ -25,9 +26,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A key of an object: which tokens it takes and what becomes of them.
+    """A key of an object: the kinds of tokens that it takes, and how they are converted.
 
-    `argument`: whether it is for the constructor; what is not is set afterwards.
+    Attributes:
+        argument: True for an argument of the constructor, false for what is set afterwards.
     """
 
     kinds: frozenset[str]
@@ -37,7 +39,7 @@ class Field:
 
 
 Check = Callable[[Mapping[str, Any]], str | None]
-"""What a constructor says against its arguments; None: nothing."""
+"""Returns the objection of a constructor to its arguments; None if it has none."""
 
 
 def parse_object(
@@ -48,17 +50,17 @@ def parse_object(
     *,
     ignore_unknown: bool = False,
 ) -> dict[str, Any]:
-    """The converted values of the keys that `node` holds.
+    """Convert the values of an object, and return them by their keys.
 
     Args:
-        parser: The name in Elasticsearch's messages, such as `text_similarity_reranker`.
+        parser: The parser's name in Elasticsearch's messages, such as `text_similarity_reranker`.
         fields: The known keys in declaration order, which is the order of `Required [...]`.
-        check: Asked once all arguments of the constructor are there, at the latest at the end
+        check: Called when all arguments of the constructor have been read, or else at the end
             (``ConstructingObjectParser``).
-        ignore_unknown: Pass over keys that are not known.
+        ignore_unknown: Skip unknown keys.
 
     Raises:
-        ParseError: For the first problem in the order of the text, as Elasticsearch reads it.
+        ParseError: For the first fault in the order of the text, as Elasticsearch reads it.
     """
     if node.kind != OBJECT:
         raise x_content_error(node, node.start, f"[{parser}] Expected {OBJECT} but was: {node.kind}")
@@ -83,17 +85,17 @@ def parse_object(
             ) from None
     missing = [name for name, field in fields.items() if field.required and name not in values]
     if missing:
-        raise illegal_argument(f"Required [{', '.join(missing)}]", last_token(node))
+        raise illegal_argument(f"Required [{', '.join(missing)}]", node.last_token())
     if check is not None:
         _construct(parser, check, values, node)
     return values
 
 
 def _known_field(node: Node, parser: str, fields: Mapping[str, Field], name: str, child: Node) -> Field:
-    """The field of a key, whose value is of a type that it takes."""
+    """Return the field of a key, having checked the kind of its value."""
     field = fields.get(name)
     if field is None:
-        # The message names the place of the key; by then the parser stands at the value.
+        # The message names the place of the key, although the parser already stands at the value.
         reason = f"[{parser}] unknown field [{name}]{did_you_mean(name, fields)}"
         raise ParseError(x_content_error(node, node.keys[name], reason).cause, child.start)
     if child.kind not in field.kinds:
@@ -103,27 +105,27 @@ def _known_field(node: Node, parser: str, fields: Mapping[str, Field], name: str
 
 
 def _construct(parser: str, check: Check, values: Mapping[str, Any], read: Node) -> None:
-    """Ask `check` when `read` was the last that was read."""
+    """Call `check`; `read` is the node that was read last."""
     refusal = check(values)
     if refusal is not None:
         cause = Cause("illegal_argument_exception", refusal)
         reason = f"Failed to build [{parser}] after last required field arrived"
-        raise ParseError(Cause("x_content_parse_exception", reason, caused_by=cause), last_token(read))
+        raise ParseError(Cause("x_content_parse_exception", reason, caused_by=cause), read.last_token())
 
 
 def parse_named(node: Node, category: str, parse: Callable[[Node, str], T]) -> T:
-    """An object whose only key says what its value is (``declareNamedObject``).
+    """Convert an object whose only key names the type of its value (``declareNamedObject``).
 
     Args:
-        category: The key under which the object stands.
-        parse: Makes something of the object and its first key.
+        category: The key of the object itself.
+        parse: Converts the object, given its first key.
     """
     entries = node.entries()
     name, child = next(entries, (None, None))
     if name is None or child is None:
-        failure = unknown_name(node, last_token(node), category)
+        failure = unknown_name(node, node.last_token(), category)
         raise x_content_error(
-            node, last_token(node), f"[{category}] failed to parse field [{category}]", failure.cause
+            node, node.last_token(), f"[{category}] failed to parse field [{category}]", failure.cause
         )
     try:
         value = parse(node, name)
@@ -140,17 +142,17 @@ def parse_named(node: Node, category: str, parse: Callable[[Node, str], T]) -> T
 
 
 class NotEndedError(ParseError):
-    """A value that goes on where its parser was done: the enclosing object's own complaint, unwrapped."""
+    """A value goes on after its parser has finished: a fault that enclosing objects do not wrap."""
 
 
 def x_content_error(node: Node, offset: int, reason: str, cause: Cause | None = None) -> ParseError:
-    """An ``XContentParseException``, whose reason begins with the position."""
+    """Return an ``XContentParseException``, whose reason begins with the position."""
     reason = f"{position(node.body, offset)} {reason}"
     return ParseError(Cause("x_content_parse_exception", reason, caused_by=cause), offset)
 
 
 def parsing_error(node: Node, offset: int, reason: str, cause: Cause | None = None) -> ParseError:
-    """A ``ParsingException``, which carries line and column as numbers."""
+    """Return a ``ParsingException``, which holds line and column as numbers."""
     line, column = line_column(node.body, offset)
     metadata = {"line": line, "col": column}
     return ParseError(Cause("parsing_exception", reason, metadata, caused_by=cause), offset)
@@ -161,18 +163,15 @@ def illegal_argument(reason: str, offset: int | None = None) -> ParseError:
 
 
 def unknown_name(node: Node, offset: int, name: str) -> ParseError:
-    """A ``NamedObjectNotFoundException``."""
+    """Return a ``NamedObjectNotFoundException``."""
     reason = f"{position(node.body, offset)} unknown field [{name}]"
     return ParseError(Cause("named_object_not_found_exception", reason), offset)
 
 
-def last_token(node: Node) -> int:
-    """Where Elasticsearch's parser stands when it has read a value: at its end, or at the scalar."""
-    return node.last_token()
-
-
 def did_you_mean(name: str, known: Mapping[str, object]) -> str:
-    """The suggestion of ``SuggestingErrorOnUnknown``: names nearer than half their length, nearest first."""
+    """Suggest names as ``SuggestingErrorOnUnknown`` does: those nearer than half their length,
+    nearest first.
+    """
     scored = sorted(
         (-similarity, candidate)
         for candidate in known
@@ -188,12 +187,12 @@ def did_you_mean(name: str, known: Mapping[str, object]) -> str:
 
 
 def _may_be_near(name: str, candidate: str) -> bool:
-    """The distance of two names is at least the difference of their lengths, and costs their product."""
+    """Tell quickly from the lengths that two names are too far apart: computing the distance is expensive."""
     return 2 * min(len(name), len(candidate)) > max(len(name), len(candidate))
 
 
 def edit_distance(left: str, right: str) -> int:
-    """Levenshtein distance."""
+    """Return the Levenshtein distance of two names."""
     previous = list(range(len(right) + 1))
     for row, a in enumerate(left, 1):
         current = [row]
@@ -204,7 +203,9 @@ def edit_distance(left: str, right: str) -> int:
 
 
 def to_int(node: Node) -> int:
-    """An int as ``AbstractXContentParser.intValue`` coerces it: numeric strings are read, fractions cut."""
+    """Convert to an int as ``AbstractXContentParser.intValue`` does: numeric strings count, fractions are
+    cut.
+    """
     if node.kind == STRING:
         text: str = node.scalar()
         value = java_number(text)
@@ -223,7 +224,7 @@ def _out_of_range(node: Node) -> ParseError:
 
 
 def _shown_number(node: Node) -> str:
-    """``ParserMinimalBase#_longIntegerDesc`` and ``_longNumberDesc``."""
+    """Show a number as ``ParserMinimalBase#_longIntegerDesc`` and ``_longNumberDesc`` do."""
     spelled: str = node.raw.decode()
     if len(spelled) < _LONG_NUMBER:
         return spelled
@@ -236,7 +237,7 @@ def _shown_number(node: Node) -> str:
 
 
 def numeric(node: Node) -> Node:
-    """A token that is a number or a string, for a parser that declares no types."""
+    """Check that a token is a number or a string, for a parser that declares no types. Return it."""
     if node.kind in (NUMBER, STRING):
         return node
     kind = f"VALUE_{node.raw.decode().upper()}" if node.kind == BOOLEAN else node.kind
@@ -246,7 +247,7 @@ def numeric(node: Node) -> Node:
 
 
 def _jackson_error(node: Node, offset: int, type_: str, reason: str) -> ParseError:
-    """An error of the tokenizer, which quotes its source."""
+    """Return an error of the tokenizer, which quotes its source."""
     line, column = line_column(node.body, offset)
     reason = f"{reason}\n at [Source: (byte[]){source_of(node.body)}; line: {line}, column: {column}]"
     inner = Cause(type_, reason)
@@ -254,21 +255,21 @@ def _jackson_error(node: Node, offset: int, type_: str, reason: str) -> ParseErr
 
 
 def to_float(node: Node) -> float:
-    """A Java float: the nearest float32."""
+    """Convert to a Java float, the nearest float32."""
     value = java_number(node.scalar()) if node.kind == STRING else float(node.raw)
     with np.errstate(over="ignore"):  # beyond float32 it is infinite, in Java too
         return float(np.float32(value))
 
 
 def java_float(value: float) -> str:
-    """``Float.toString``."""
+    """Print a float as ``Float.toString`` does, including those that are not finite."""
     if math.isfinite(value):
         return print_float(value).decode()
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def java_number(text: str) -> float:
-    """``Double.parseDouble``."""
+    """Read a number as ``Double.parseDouble`` does."""
     if not _JAVA_NUMBER.fullmatch(text):
         stripped = text.strip("".join(map(chr, range(0x21))))
         reason = f'For input string: "{text}"' if stripped else "empty String"
@@ -295,7 +296,9 @@ def to_raw(node: Node) -> bytes:
 
 
 def to_list(convert: Callable[[Node], T]) -> Callable[[Node], tuple[T, ...]]:
-    """Of one value, or an array of them, the list of what `convert` makes of each (``parseArray``)."""
+    """Return a converter for one value or an array of values, each of which `convert` converts
+    (``parseArray``).
+    """
 
     def read(node: Node) -> tuple[T, ...]:
         return tuple(_item(item, convert) for item in one_or_each(node))
@@ -315,12 +318,12 @@ def _item(item: Node, convert: Callable[[Node], T]) -> T:
 
 
 def one_or_each(node: Node) -> Iterable[Node]:
-    """The items of an array as they are read, or the one value that stands in its place."""
+    """Return the items of an array as they are read, or the single value that stands in its place."""
     return node.each() if node.kind == ARRAY else (node,)
 
 
 def _to_text(node: Node) -> str:
-    """``XContentParser.text``: numbers and booleans as they are spelled."""
+    """Read text as ``XContentParser.text`` does: numbers and booleans as they are spelled."""
     if node.kind == STRING:
         return to_str(node)
     if node.kind in (NUMBER, BOOLEAN):
@@ -338,5 +341,5 @@ RAW_OBJECT: Final = Field(frozenset({OBJECT}), to_raw)
 
 
 def objects(convert: Callable[[Node], Any]) -> Field:
-    """One object or an array of them (``declareObjectArray``)."""
+    """Return the field of an object or an array of objects (``declareObjectArray``)."""
     return Field(frozenset({OBJECT, ARRAY}), to_list(convert))

@@ -5,17 +5,17 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from rerank_proxy.errors import Cause, error
+from rerank_proxy.errors import Cause, illegal_argument
 from rerank_proxy.xcontent.object_parser import INT_MAX, INT_MIN
 from rerank_proxy.xcontent.target import decode, parameters
 
 
 @dataclass(frozen=True)
 class Params(Mapping[str, str]):
-    """Parameters by decoded name, the last of equal names winning; the raw text is kept for forwarding."""
+    """Parameters by decoded name. The last of equal names wins; the raw text is kept for forwarding."""
 
     pairs: tuple[tuple[str, str, str], ...]
-    """Decoded name, decoded value and the raw `name=value` of each parameter, in order."""
+    """The decoded name, decoded value and raw `name=value` of each parameter, in order."""
 
     def __getitem__(self, name: str) -> str:
         return self._values[name]
@@ -31,25 +31,25 @@ class Params(Mapping[str, str]):
         return {name: value for name, value, _ in self.pairs}
 
     def less(self, names: Collection[str]) -> "Params":
-        """The same but for the parameters called `names`."""
+        """Return the parameters without those called `names`."""
         return Params(tuple(pair for pair in self.pairs if pair[0] not in names))
 
     def without(self, names: Collection[str]) -> str:
-        """The raw query string less the parameters called `names`."""
+        """Return the raw query string without the parameters called `names`."""
         return "&".join(raw for name, _, raw in self.pairs if name not in names)
 
     def only(self, names: Collection[str]) -> str:
-        """The raw query string of just the parameters called `names`."""
+        """Return the raw query string of only the parameters called `names`."""
         return "&".join(raw for name, _, raw in self.pairs if name in names)
 
     def flag(self, name: str) -> bool:
-        """A boolean parameter: present without a value, or `true`."""
+        """Return a boolean parameter, which is true if it is present without a value or is `true`."""
         value = self.get(name)
         if value is None or value == "false":
             return False
         if value not in ("", "true"):
             reason = f"Failed to parse value [{value}] as only [true] or [false] are allowed."
-            raise error(400, "illegal_argument_exception", reason)
+            raise illegal_argument(reason)
         return True
 
     def integer(self, name: str) -> int | None:
@@ -59,12 +59,12 @@ class Params(Mapping[str, str]):
         if not re.fullmatch(r"[+-]?[0-9]{1,10}", value) or not INT_MIN <= int(value) <= INT_MAX:
             inner = Cause("number_format_exception", f'For input string: "{value}"')
             reason = f"Failed to parse int parameter [{name}] with value [{value}]"
-            raise error(400, "illegal_argument_exception", reason, caused_by=inner)
+            raise illegal_argument(reason, caused_by=inner)
         return int(value)
 
 
 def parse_params(query: str) -> Params:
-    """Split at `&` and `;`, stop at `#`, drop empty names; `+` is a space."""
+    """Split a query string at `&` and `;`, up to `#`, without empty names; `+` is a space."""
     pairs = []
     for raw in parameters(query.partition("#")[0]):
         name, _, value = raw.partition("=")

@@ -12,8 +12,8 @@ def pretty_print(raw: bytes, depth: int = 0) -> bytes:
     Scalars and names keep their spelling.
 
     Args:
-        raw: Any valid JSON value; the space in it is not kept.
-        depth: How many levels it is inside of others.
+        raw: Any valid JSON value; white space in it is not kept.
+        depth: The number of values that enclose it.
     """
     out: list[bytes] = []
     opened = False

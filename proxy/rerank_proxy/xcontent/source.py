@@ -1,12 +1,12 @@
 """JSON as Elasticsearch reads a request body: with positions, comments, a BOM, and no duplicate keys.
 
-A document is read as far as it is looked at, and in the order of its text, like Elasticsearch reads it: the
-first fault is the one that is told, and what stands after it costs nothing. What is not looked into is
-passed over at native speed. Each value keeps its byte offsets, so that any part of a body can be passed on
-exactly as it was written, and any error can say where it is. The dialect is that of ``JsonXContentImpl``:
-Jackson with comments allowed and strict duplicate detection.
+A document is read only as far as it is used, and in the order of its text, as Elasticsearch reads it: the
+first fault is reported, and whatever follows it costs nothing. Values that are not used are skipped at native
+speed. Each value keeps its byte offsets, so that any part of a body can be forwarded exactly as it was
+written, and any error can say where it is. The dialect is that of ``JsonXContentImpl``: Jackson with comments
+and strict duplicate detection.
 
-Duplicate keys are found in the objects that are looked into; in all others upstream finds them.
+Duplicate keys are found in the objects that are read here; in all others upstream finds them.
 """
 
 import json
@@ -28,14 +28,14 @@ _NO_ITEMS: Final[list["Node"]] = []
 
 
 class Node:
-    """One JSON value, read as far as it was asked about.
+    """A JSON value, read as far as it has been used.
 
     Attributes:
-        text: The document's.
-        kind: Elasticsearch's token name, one of the constants above.
+        text: The text of the document.
+        kind: Elasticsearch's name for the token, one of the constants above.
         start: The byte offset of the value in its body.
-        depth: How many values it is inside of.
-        keys: Of an object: the byte offset of each name that has been read.
+        depth: The depth of the value in the document, from 1.
+        keys: The byte offset of each name that has been read, if it is an object.
     """
 
     __slots__ = ("_closed", "_end", "_items", "_last", "_members", "depth", "keys", "kind", "start", "text")
@@ -48,7 +48,7 @@ class Node:
         self._last: Node | None = None
         self._end = end
         self._closed = kind not in (OBJECT, ARRAY)
-        # Many values hold none: those share one empty collection that is never written to.
+        # Most values have none, and share an empty collection that is never written to.
         self.keys: dict[str, int] = {} if kind == OBJECT else _NO_KEYS
         self._members: dict[str, Node] = {} if kind == OBJECT else _NO_MEMBERS
         self._items: list[Node] = [] if kind == ARRAY else _NO_ITEMS
@@ -62,7 +62,7 @@ class Node:
         """The byte offset after the value.
 
         Raises:
-            ElasticsearchError: 400, there is a fault in it.
+            ElasticsearchError: 400, the value has a fault.
         """
         if self._end < 0:
             self._find_end()
@@ -75,20 +75,20 @@ class Node:
 
     @property
     def members(self) -> dict[str, "Node"]:
-        """Of an object: its values by name, in order."""
+        """The values of an object by name, in order."""
         while self._read_next() is not None:
             pass
         return self._members
 
     @property
     def items(self) -> list["Node"]:
-        """Of an array: its values."""
+        """The values of an array."""
         while self._read_next() is not None:
             pass
         return self._items
 
     def entries(self) -> Iterator[tuple[str, "Node"]]:
-        """Give the members of an object one by one, each before the next one is read; none of others."""
+        """Yield the members of an object, each before the next one is read; other values have none."""
         if self.kind != OBJECT:
             return
         yield from list(self._members.items())
@@ -96,14 +96,14 @@ class Node:
             yield next(reversed(self._members.items()))
 
     def each(self) -> Iterator["Node"]:
-        """Give the items of an array one by one, each before the next one is read."""
+        """Yield the items of an array, each before the next one is read."""
         at = 0
         while at < len(self._items) or self._read_next() is not None:
             yield self._items[at]
             at += 1
 
     def get(self, name: str) -> "Node | None":
-        """Return a member of an object, reading no further than that; None where there is none."""
+        """Return a member of an object, reading no further than that; None if there is none."""
         if self.kind != OBJECT:
             return None
         while name not in self._members:
@@ -119,7 +119,9 @@ class Node:
         return line_column(self.body, self.start)
 
     def last_token(self) -> int:
-        """Return where Elasticsearch's parser stands when it has read the value: its end, or the scalar."""
+        """Return where Elasticsearch's parser stands when it has read the value: at its end, or at the
+        scalar.
+        """
         return self.end - 1 if self.kind in (OBJECT, ARRAY) else self.start
 
     def _find_end(self) -> None:
@@ -135,10 +137,10 @@ class Node:
         self._read_all()
 
     def _read_all(self) -> None:
-        """Read everything inside, which ends at the first fault."""
+        """Read everything inside, up to the first fault."""
         inside = [self]
         while (last := inside[-1]._last) is not None and not last._closed and last._last is not None:
-            inside.append(last)  # reading stopped within
+            inside.append(last)  # reading had stopped inside it
         while inside:
             child = inside[-1]._read_next()
             if child is None:
@@ -147,10 +149,10 @@ class Node:
                 inside.append(child)
 
     def _read_next(self) -> "Node | None":
-        """Read on by one member or item; None at the end of this value.
+        """Read the next member or item. Return None at the end of this value.
 
         Raises:
-            ParseError: There is a fault up to and including it.
+            ParseError: There is a fault in it or before it.
         """
         if self._closed:
             return None
@@ -186,7 +188,7 @@ class Node:
         self._check_document_end()
 
     def _check_document_end(self) -> None:
-        """Refuse what follows the document."""
+        """Refuse text after the document."""
         if self.depth == 1:
             check_document_end(self)
 
@@ -197,7 +199,7 @@ class Node:
         name_end = text.string_end(offset, token, "name", " in field name")
         try:
             name = name_of(text.body[offset:name_end])
-        except UnicodeDecodeError:  # in an answer: a request was checked
+        except UnicodeDecodeError:  # in an answer: requests have been checked
             raise faults.syntax_error(text.body, offset, "Invalid UTF-8 in a field name", token) from None
         if text.strict and name in self._members:
             raise faults.duplicate_name(text.body, name_end, name, token)
@@ -227,7 +229,7 @@ def node_at(text: Text, offset: int, token: int, parent: Node | None = None) -> 
     """Begin to read the value at `offset`.
 
     Raises:
-        ParseError: There is none, or it is nested too deep.
+        ParseError: There is none, or it is nested too deeply.
     """
     kind = text.kind_at(offset)
     depth = 1 if parent is None else parent.depth + 1
@@ -247,10 +249,10 @@ def node_at(text: Text, offset: int, token: int, parent: Node | None = None) -> 
 
 
 def check_document_end(root: Node) -> None:
-    """Refuse what follows the document.
+    """Refuse text after the document.
 
     Raises:
-        ElasticsearchError: 400, there is more than white space and comments.
+        ElasticsearchError: 400, something other than white space and comments follows.
     """
     text = root.text
     end = text.blank(root.end)
@@ -262,18 +264,17 @@ def check_document_end(root: Node) -> None:
 
 
 def parse(body: bytes, *, strict: bool = True) -> Node:
-    """Begin to read one JSON document. Its faults are told by what reads on in it.
+    """Begin to read a JSON document. Its faults are raised when the values at fault are read.
 
     Args:
-        strict: As Elasticsearch reads a request: duplicate keys, nesting beyond `MAX_DEPTH` and bytes that
-            are not UTF-8 are refused, and so are bodies with too many values. What Elasticsearch itself has
-            written may hold all of them.
+        strict: Read as Elasticsearch reads a request: refuse duplicate keys, nesting beyond `MAX_DEPTH`,
+            bytes that are not UTF-8, and too many values. Answers of Elasticsearch may hold all of these.
 
     Raises:
         ElasticsearchError: 400 with the type, text and position of Elasticsearch's own error.
     """
     if body.startswith(_BOM):
-        body = b"   " + body[len(_BOM) :]  # as long: Jackson counts the BOM's bytes as columns
+        body = b"   " + body[len(_BOM) :]  # of the same length: Jackson counts the BOM's bytes as columns
     text = Text(body, strict=strict)
     start = text.blank(0)
     root = node_at(text, start, start)
@@ -288,7 +289,7 @@ def parse_array(body: bytes) -> list[bytes]:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """Give `node` and every value below it, parents first."""
+    """Yield `node` and every value below it, parents first."""
     pending = [node]
     while pending:
         current = pending.pop()

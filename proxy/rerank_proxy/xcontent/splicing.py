@@ -1,7 +1,7 @@
-"""Taking JSON answers apart and putting them together without touching the bytes inside.
+"""Take JSON answers apart and put them together, without changing the bytes inside.
 
-A hit's `_source` is what the user indexed: numbers of any length, escapes, any spelling. Nothing here parses
-and prints it again.
+The `_source` of a hit is what the user has indexed: numbers of any length, escapes, any spelling. It is never
+parsed and printed again here.
 """
 
 import json
@@ -18,13 +18,14 @@ Raw = bytes | msgspec.Raw
 """JSON as it was written; `msgspec.Raw` is a part of a larger document, not copied."""
 
 UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-"""What msgspec raises. It refuses unpaired surrogates and deep nesting; Elasticsearch returns both."""
+"""The exceptions of msgspec. It refuses unpaired surrogates and deep nesting, which Elasticsearch may
+return."""
 
 _decode_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 _STAND_IN: Final = "\ufdd0"
-"""Takes the place of the `\\u` of surrogates where one is unpaired: a code point that is no character."""
+"""Replaces the `\\u` of surrogates where one is unpaired: a code point that is not a character."""
 _STAND_IN_BYTES: Final = _STAND_IN.encode()
 _hide_surrogates = re.compile(rb"(?<!\\)((?:\\\\)*+)\\u(?=[dD][89a-fA-F][0-9a-fA-F]{2})").sub
 _beyond: Final = re.compile(r"[\ud800-\udfff\U00010000-\U0010ffff]")
@@ -32,11 +33,11 @@ _find_hidden = re.compile(_STAND_IN + "([0-9a-fA-F]{4})").sub
 
 
 def members(raw: Raw) -> dict[str, bytes]:
-    """The members of an object, each value as it was written.
+    """Return the members of an object, each value as it was written.
 
     Raises:
-        ElasticsearchError: It is no JSON.
-        TypeError: It is something else.
+        ElasticsearchError: The text is not JSON.
+        TypeError: It is not an object.
     """
     try:
         return {name: bytes(value) for name, value in _decode_object(raw).items()}
@@ -45,7 +46,7 @@ def members(raw: Raw) -> dict[str, bytes]:
 
 
 def names(raw: Raw) -> list[str]:
-    """The names of the members of an object."""
+    """Return the names of the members of an object."""
     try:
         return [*_decode_object(raw)]
     except UNREADABLE:
@@ -53,17 +54,17 @@ def names(raw: Raw) -> list[str]:
 
 
 def elements(raw: Raw) -> list[bytes]:
-    """The elements of an array, each as it was written.
+    """Return the elements of an array, each as it was written.
 
     Raises:
-        ElasticsearchError: It is no JSON.
-        TypeError: It is something else.
+        ElasticsearchError: The text is not JSON.
+        TypeError: It is not an array.
     """
     return [bytes(value) for value in parts(raw)]
 
 
 def parts(raw: Raw | memoryview) -> Sequence[Raw]:
-    """As `elements`, without copies."""
+    """Return the elements of an array without copying them; raises as `elements` does."""
     try:
         return _decode_array(raw)
     except UNREADABLE:
@@ -105,10 +106,10 @@ def _restore_name(name: str) -> str:
 
 
 def text(raw: bytes) -> str:
-    """The value of a string.
+    """Return the value of a string.
 
     Raises:
-        TypeError: It is something else.
+        TypeError: It is not a string.
     """
     if not raw.startswith(b'"'):
         raise TypeError("not a string")
@@ -119,10 +120,10 @@ def text(raw: bytes) -> str:
 
 
 class Printer:
-    """Prints the objects and arrays that are put together anew, in the style of the answer they belong to.
+    """Prints new objects and arrays in the style of the answer that they become part of.
 
     `pretty` is Jackson's ``DefaultPrettyPrinter`` as Elasticsearch sets it up: two spaces a level, ` : `
-    after names. Values keep their own inner layout, so they must stay at the depth they came from.
+    after names. Values keep their layout, so they must stay at the depth that they came from.
     """
 
     def __init__(self, pretty: bool) -> None:
@@ -130,7 +131,7 @@ class Printer:
 
     @classmethod
     def like(cls, answer: bytes) -> "Printer":
-        """The style of an object printed by Elasticsearch."""
+        """Return a printer with the style of an object that Elasticsearch has printed."""
         return cls(answer.startswith(b"{\n"))
 
     def object(self, values: Mapping[str, bytes], depth: int) -> bytes:
@@ -142,7 +143,7 @@ class Printer:
         return self._enclose(b"[", list(values), b"]", depth)
 
     def value(self, value: Any, depth: int = 0) -> bytes:
-        """A value of our own making, such as an error."""
+        """Print a Python value, such as an error."""
         if isinstance(value, Mapping):
             return self.object({name: self.value(item, depth + 1) for name, item in value.items()}, depth)
         if isinstance(value, list | tuple):
@@ -153,7 +154,7 @@ class Printer:
         return b"\n" if self.pretty else b""
 
     def _enclose(self, opening: bytes, parts: list[bytes], closing: bytes, depth: int) -> bytes:
-        """Join once: together the parts may be megabytes."""
+        """Join the parts in a single step, since they may be megabytes."""
         if not parts:
             return opening + (b" " if self.pretty else b"") + closing
         inner = b"\n" + b"  " * (depth + 1) if self.pretty else b""
@@ -169,7 +170,7 @@ def _name(name: str) -> bytes:
 
 
 def _quoted(value: Any) -> bytes:
-    """A scalar as Jackson prints it: characters beyond the basic plane as two escapes."""
+    """Print a scalar as Jackson does, with two escapes for a character beyond the basic plane."""
     printed = json.dumps(value, ensure_ascii=False)
     return printed.encode() if printed.isascii() else _beyond.sub(_escaped, printed).encode()
 

@@ -1,7 +1,7 @@
-"""A request's target as Elasticsearch reads it (``RestRequest``, ``RestUtils``, ``PathTrie``).
+"""The target of a request as Elasticsearch reads it (``RestRequest``, ``RestUtils``, ``PathTrie``).
 
-A target is text with one character for each byte that came, as Netty has it. It is compared, forwarded and
-shown as it is; only values are decoded, and no library for URLs ever sees it.
+A target is text with one character for each byte received, as in Netty. It is compared, forwarded and shown
+as it is; only values are decoded, and it is never given to a URL library.
 """
 
 import re
@@ -15,16 +15,16 @@ _BROKEN_ESCAPE: Final = re.compile(r"(?:[^%]++|%%|%[0-9A-Fa-f]{2})*+%")
 _ESCAPE: Final = re.compile(rb"%(?:%|([0-9A-Fa-f]{2}))")
 _SURROGATE: Final = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
 _REPLACEMENT: Final = "\ufffd".encode()
-"""Of a surrogate, which Java replaces as a whole, and Python byte by byte."""
+"""Replaces a surrogate, as a whole as in Java; Python would replace each of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target, taken apart.
+    """The parts of a target.
 
     Attributes:
-        path: Up to the first `?` or `#`.
-        query: From the first `?`, be it behind a `#`, up to the first `#` after it.
+        path: Everything before the first `?` or `#`.
+        query: Everything after the first `?`, even behind a `#`, up to the next `#`.
     """
 
     path: str
@@ -38,14 +38,14 @@ class Target:
 
     @property
     def route(self) -> str:
-        """The path as routes are compared with it: the slash at the beginning is optional, and any number of
-        them at the end does not matter.
+        """The path in the form that routes are compared with: the leading slash is optional, and trailing
+        slashes are ignored.
         """
         return "/" + self.path.removeprefix("/").rstrip("/")
 
     @property
     def is_readable(self) -> bool:
-        """Whether its escapes are complete. Elasticsearch refuses all other requests, whatever they are."""
+        """True if all escapes are complete. Elasticsearch refuses any other request."""
         if "%" not in self.path and "%" not in self.query:
             return True
         texts = (self.path, *(text for pair in parameters(self.query) for text in pair.split("=", 1)))
@@ -53,16 +53,18 @@ class Target:
 
 
 def parameters(query: str) -> Iterator[str]:
-    """The parameters of a query string, each as it was written."""
+    """Return the parameters of a query string, each as it was written."""
     return filter(None, _SEPARATORS.split(query))
 
 
 def decode(text: str, *, plus_is_space: bool = False) -> str:
-    """Return the value of a part of a target (``RestUtils#decode``): `%%` is a percent sign, what is no UTF-8
-    is replaced. A text with nothing to decode is taken as it is, with one character for each byte.
+    """Decode a part of a target (``RestUtils#decode``).
+
+    `%%` is a percent sign, and invalid UTF-8 is replaced. A text with nothing to decode is returned
+    unchanged, with one character for each byte.
 
     Args:
-        plus_is_space: As in a query string.
+        plus_is_space: Decode `+` to a space, as in a query string.
     """
     if "%" not in text and not (plus_is_space and "+" in text):
         return text

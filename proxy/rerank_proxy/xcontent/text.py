@@ -1,8 +1,7 @@
-"""The text of a JSON document: where its tokens and values end, at native speed.
+"""The text of a JSON document: find the ends of its tokens and values, at native speed.
 
-A value that nothing here looks into costs one call into msgspec, which goes through it without making
-objects of it, whatever is inside. All else is matched by patterns that never go back, and that look at a
-bounded piece of a long token.
+Skipping a value costs one call into msgspec, which goes through it without making objects of it. Everything
+else is matched by patterns that never backtrack, and that look at a bounded piece of a long token.
 """
 
 import codecs
@@ -24,8 +23,8 @@ BOOLEAN: Final = "VALUE_BOOLEAN"
 NULL: Final = "VALUE_NULL"
 
 MAX_VALUES: Final = 1_000_000
-"""Values in a request body, those that are only passed on included: some seconds of upstream's time, and the
-number above which going past them would hold up other requests."""
+"""Values in a request body, including those that are only forwarded: they take upstream some seconds, and
+skipping more of them would hold up other requests."""
 MAX_READ_VALUES: Final = 100_000
 """Values in a request body that are read one by one: half a second of processor time."""
 
@@ -34,7 +33,7 @@ _CLOSING: Final = {b"{": b"}", b"[": b"]", b'"': b'"'}
 _PIECE: Final = 1024 * 1024
 _SHORT: Final = 4096
 
-# Every repeat is possessive: a body that does not match must fail in linear time.
+# Every quantifier is possessive: a body that does not match must fail in linear time.
 _STRING: Final = rb'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"'
 _NUMBER: Final = rb"-?(?:0(?![0-9])|[1-9][0-9]*+)(?:\.[0-9]++|(?!\.))(?:[eE][+-]?[0-9]++|(?![eE]))"
 _match_string: Final = re.compile(_STRING).match
@@ -47,21 +46,21 @@ _skip_to_comment: Final = re.compile(
 _next_line: Final = re.compile(rb"[\r\n]")
 _bracket: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([\[{])|([\]}])', re.DOTALL).finditer
 
-_pass_over: Final = msgspec.json.Decoder(msgspec.Raw).decode
+_skip_value: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _fault_at: Final = re.compile(r"\(byte ([0-9]+)\)")
 _TRAILING: Final = "trailing characters"
-"""msgspec's word for what follows a whole value."""
+"""The words of msgspec for text after a value."""
 
 
 class Text:
-    """The bytes of one document.
+    """The bytes of a document.
 
     Args:
-        strict: As Elasticsearch reads a request: bytes that are not UTF-8, and numbers of more than a
-            thousand digits, are refused. What Elasticsearch itself has written may hold both.
+        strict: Read as Elasticsearch reads a request: refuse bytes that are not UTF-8, and numbers of more
+            than a thousand digits. Answers of Elasticsearch may hold both.
 
     Raises:
-        ElasticsearchError: 400, a request with more than `MAX_VALUES` values.
+        ElasticsearchError: 400, a request has more than `MAX_VALUES` values.
     """
 
     __slots__ = ("_comments_blanked", "_not_utf8", "_unread", "body", "strict")
@@ -76,17 +75,17 @@ class Text:
             raise faults.too_many_values(MAX_VALUES, "values in a body")
 
     def count(self) -> None:
-        """Note that one more value is read.
+        """Count one more value that is read.
 
         Raises:
-            ElasticsearchError: 400, a request has had `MAX_READ_VALUES` of them.
+            ElasticsearchError: 400, more than `MAX_READ_VALUES` of a request are read.
         """
         self._unread -= 1
         if self._unread < 0 and self.strict:
             raise faults.too_many_values(MAX_READ_VALUES, "values one by one")
 
     def blank(self, offset: int) -> int:
-        """Return where white space and comments end that begin at `offset`."""
+        """Return the end of the white space and comments that begin at `offset`."""
         body = self.body
         while True:
             limit = offset + _PIECE
@@ -95,20 +94,20 @@ class Text:
             if offset == limit:
                 continue
             if body.startswith(b"/*", offset) and (close := body.find(b"*/", offset + 2)) >= 0:
-                offset = close + 2  # a comment that the piece cut off
-            elif body.startswith(b"//", offset):  # so was this one, or it ends with the body
+                offset = close + 2  # a comment that was cut off by the end of the piece
+            elif body.startswith(b"//", offset):  # another one, or one that ends with the body
                 end = _next_line.search(body, offset)
                 offset = end.start() if end else len(body)
             else:
                 return offset
 
     def kind_at(self, offset: int) -> str | None:
-        """Return the kind of the value that begins at `offset`, going by its first byte."""
+        """Return the kind of the value that begins at `offset`, judged by its first byte."""
         first = self.body[offset : offset + 1]
         return _KINDS.get(first) or (NUMBER if first == b"-" or first.isdigit() else None)
 
     def scalar_end(self, offset: int, token: int) -> int | None:
-        """Return where a number, a boolean or null ends; None where there is none.
+        """Return the end of a number, a boolean or null; None if there is none of them.
 
         Raises:
             ParseError: It has too many digits.
@@ -118,7 +117,7 @@ class Text:
         if literal is not None:
             return literal.end()
         number = _match_number(body, offset, offset + _SHORT)
-        if number is None or number.end() == offset + _SHORT:  # the limit may have cut it
+        if number is None or number.end() == offset + _SHORT:  # perhaps cut by the limit
             number = _match_number(body, offset)
         if number is None:
             return None
@@ -129,18 +128,19 @@ class Text:
         return number.end()
 
     def string_end(self, offset: int, token: int | None, what: str, unended: str) -> int:
-        """Return where a string ends.
+        """Return the end of a string.
 
         Args:
-            what, unended: What messages call it, and say of its missing end.
+            what: What messages call the string.
+            unended: What messages say if it has no end.
 
         Raises:
-            ParseError: It is no string.
+            ParseError: It is not a valid string.
         """
         short = _match_string(self.body, offset, offset + _SHORT)
-        end = short.end() if short else self._passed_over(self.body, offset)
+        end = short.end() if short else self._skipped(self.body, offset)
         if end is None:
-            whole = _match_string(self.body, offset)  # msgspec takes no unpaired surrogates at the very end
+            whole = _match_string(self.body, offset)  # msgspec refuses unpaired surrogates at the very end
             if whole is None:
                 raise faults.bad_string(self.body, offset, token, what, unended)
             end = whole.end()
@@ -148,12 +148,14 @@ class Text:
         return end
 
     def end_of(self, offset: int) -> int | None:
-        """Return where the object or array at `offset` ends; None where that takes a closer look: for a fault
-        in it, or because it is nested deeper than msgspec goes.
+        """Return the end of the object or array at `offset`.
+
+        None means that it has to be read value by value: it has a fault, or is nested deeper than msgspec
+            reads.
         """
-        end = self._passed_over(self.body, offset)
+        end = self._skipped(self.body, offset)
         if end is None and self.strict and (b"/*" in self.body or b"//" in self.body):
-            end = self._passed_over(self._without_comments(), offset)
+            end = self._skipped(self._without_comments(), offset)
         if end is None and not self.strict:
             end = _matching_bracket(self.body, offset)
         if end is not None:
@@ -169,23 +171,23 @@ class Text:
         if self._not_utf8 is not None and self._not_utf8 < end:
             raise faults.bad_utf8(self.body, self._not_utf8, token)
 
-    def _passed_over(self, body: bytes, offset: int) -> int | None:
+    def _skipped(self, body: bytes, offset: int) -> int | None:
         closing = _CLOSING[body[offset : offset + 1]]
         try:
-            _pass_over(memoryview(body)[offset:])
+            _skip_value(memoryview(body)[offset:])
         except msgspec.DecodeError as problem:
             message = str(problem)
             at = _fault_at.search(message)
             if at is None or _TRAILING not in message:
                 return None
-            # It counts the character that it did not expect. Before that there is but white space.
+            # The position is that of the unexpected character, before which there is only white space.
             return body.rfind(closing, offset, offset + int(at[1]) - 1) + 1
         except RecursionError:
             return None
         return body.rfind(closing, offset) + 1
 
     def _without_comments(self) -> bytes:
-        """The body with white space of the same length in the place of comments."""
+        """Return the body with white space of the same length in place of comments."""
         if self._comments_blanked is None:
             self._comments_blanked = _blank_comments(self.body)
         return self._comments_blanked
@@ -207,7 +209,7 @@ def name_of(quoted: bytes) -> str:
 
 
 def _first_that_is_not_utf8(body: bytes) -> int | None:
-    """Jackson takes encoded surrogates as well."""
+    """Return the offset of the first byte that is not UTF-8, in which Jackson accepts encoded surrogates."""
     if body.isascii():
         return None
     decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
@@ -250,7 +252,7 @@ def _more_outside_strings(body: bytes, limit: int) -> bool:
 
 
 def _end_of_piece(body: bytes, start: int) -> int:
-    """Where a piece may end: not between a backslash and what it escapes."""
+    """Return where a piece may end, which is not between a backslash and the character that it escapes."""
     end = min(start + _PIECE, len(body))
     while end < len(body) and body[end - 1] == ord("\\"):
         end += 1
@@ -278,7 +280,7 @@ def _blank_comments(body: bytes) -> bytes:
 
 
 def _matching_bracket(body: bytes, offset: int) -> int | None:
-    """Of text that is known to be JSON."""
+    """Return the end of an object or array in text that is known to be JSON."""
     depth = 0
     for match in _bracket(body, offset):
         if match[1] is not None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from rerank_proxy.errors import Cause, ElasticsearchError, error
+from rerank_proxy.errors import Cause, ElasticsearchError, illegal_argument
 from rerank_proxy.xcontent.params import Params
 
 _NANOS: Final = {
@@ -23,7 +23,7 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class TimeValue:
-    """A duration in nanoseconds, at most what fits a long; -1 stands for every negative one."""
+    """A duration in nanoseconds, at most what fits a long; -1 stands for any negative duration."""
 
     nanos: int
 
@@ -40,13 +40,13 @@ class TimeValue:
 
 
 def time_param(params: Params, name: str) -> TimeValue | None:
-    """The parameter's value; None when it is absent. Raises as `parse_time_value` does."""
+    """Return the value of a parameter; None if it is absent. Raises as `parse_time_value` does."""
     text = params.get(name)
     return None if text is None else parse_time_value(text, name)
 
 
 def parse_time_value(text: str, name: str) -> TimeValue:
-    """Read the text of what is called `name`.
+    """Read the duration that is the value of `name`.
 
     Raises:
         ElasticsearchError: 400, as ``TimeValue#parseTimeValue`` words it.
@@ -69,9 +69,7 @@ def _count(digits: str, text: str, name: str) -> int:
     if not is_long:
         fractional = ", fractional time values are not supported" if _DECIMAL.fullmatch(digits) else ""
         cause = Cause("number_format_exception", f'For input string: "{digits}"')
-        raise error(
-            400, "illegal_argument_exception", f"failed to parse [{text}]{fractional}", caused_by=cause
-        )
+        raise illegal_argument(f"failed to parse [{text}]{fractional}", caused_by=cause)
     if int(digits) < -1:
         raise _refusal(text, name, "negative durations are not supported")
     return int(digits)
@@ -79,4 +77,4 @@ def _count(digits: str, text: str, name: str) -> int:
 
 def _refusal(text: str, name: str, why: str) -> ElasticsearchError:
     reason = f"failed to parse setting [{name}] with value [{text}] as a time value: {why}"
-    return error(400, "illegal_argument_exception", reason)
+    return illegal_argument(reason)

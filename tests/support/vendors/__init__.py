@@ -1,4 +1,4 @@
-"""Stand-ins for the vendors' servers: real ones, on real sockets, that take nothing but their wire."""
+"""Test doubles of the vendors' servers, on real sockets, that accept nothing but the vendor's wire."""
 
 from tests.support.vendors.cases import CASES, Case
 from tests.support.vendors.double import Asked, Vendor, Wire, serving

@@ -25,7 +25,7 @@ def private_key() -> str:
 
 
 def service_account(token_uri: str) -> str:
-    """A key as Google hands it out."""
+    """Return the key of a service account, as Google issues it."""
     return json.dumps(
         {
             "type": "service_account",
@@ -63,7 +63,7 @@ class Case:
 
     @property
     def has_tokens(self) -> bool:
-        """Whether a token is fetched first, over a connection that the call then uses again."""
+        """Return whether a token is fetched first, over a connection that the call then uses again."""
         return self.wire.headers.get("Authorization", "").startswith("Bearer access-token")
 
     def __str__(self) -> str:

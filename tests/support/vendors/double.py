@@ -24,7 +24,7 @@ class Asked:
     returns: bool | None = None
 
     def text(self, index: Any) -> str:
-        """Of a result; indices may be made wrong on purpose."""
+        """Return the text of a result, whose index may be wrong on purpose."""
         try:
             position = int(index)
         except (OverflowError, TypeError, ValueError):
@@ -57,7 +57,7 @@ class Wire:
 
 
 def score(text: str) -> float:
-    """The number that a text ends with, if it does."""
+    """Return the number that a text ends with; 0 where it does not."""
     try:
         return float(text.split()[-1])
     except (IndexError, ValueError):
@@ -91,21 +91,21 @@ class Vendor:
     token_faults: list[int] = field(default_factory=list)
 
     def fails(self, *statuses: int, message: str = "no", retry_after: str | None = None) -> None:
-        """The next requests are refused."""
+        """Refuse the next requests."""
         headers = {} if retry_after is None else {"Retry-After": retry_after}
         for status in statuses:
             self._next(partial(self._refuse, status, message, headers))
 
     def says(self, body: bytes, status: int = 200, content_type: str = "application/json") -> None:
-        """The next request gets these bytes."""
+        """Answer the next request with these bytes."""
         self._next(lambda asked: web.Response(status=status, body=body, content_type=content_type))
 
     def ranks_as(self, change: Callable[[list[tuple[Any, Any]]], list[tuple[Any, Any]]]) -> None:
-        """The next answer has changed results, given as `(index, score)`."""
+        """Change the results of the next answer, which are pairs `(index, score)`."""
         self._next(lambda asked: self._json(self.wire.answer(asked, change(self.ranked(asked)))))
 
     def hangs_until(self, released: asyncio.Event) -> None:
-        """The next request is not answered before."""
+        """Answer the next request only once `released` is set."""
 
         async def wait(request: web.Request, asked: Asked) -> web.StreamResponse:
             await released.wait()
@@ -114,7 +114,7 @@ class Vendor:
         self.faults.append(wait)
 
     def breaks_off(self) -> None:
-        """The next request's connection is closed without an answer."""
+        """Close the connection of the next request without an answer."""
 
         async def close(request: web.Request, asked: Asked) -> web.StreamResponse:
             assert request.transport is not None
@@ -124,7 +124,7 @@ class Vendor:
         self.faults.append(close)
 
     def ranked(self, asked: Asked) -> list[tuple[Any, Any]]:
-        """The honest results."""
+        """Return the true results."""
         pairs: list[tuple[Any, Any]] = [(index, score(text)) for index, text in enumerate(asked.texts)]
         if not self.wire.ranks:
             return pairs
@@ -148,7 +148,7 @@ class Vendor:
         return self._answer(asked)
 
     async def token(self, request: web.Request) -> web.StreamResponse:
-        """A token endpoint (RFC 6749), for any grant."""
+        """Answer as a token endpoint (RFC 6749), for any grant."""
         form = await request.post()
         if not form.get("grant_type"):
             self.complaints.append("a token without [grant_type]")

@@ -1,4 +1,4 @@
-"""A server that answers in whatever bytes a test wants, HTTP or not."""
+"""A server that answers in any bytes that a test wants, HTTP or not."""
 
 import asyncio
 import re
@@ -48,7 +48,9 @@ class RawVendor:
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def interrupt(self, said: bytes) -> None:
-        """Say something on all kept connections, and wait until the other side has closed or ignored it."""
+        """Send bytes on all kept connections, and wait until the client has closed them or
+        ignored the bytes.
+        """
         for writer in self._writers:
             writer.write(said)
             await writer.drain()

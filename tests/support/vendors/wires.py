@@ -12,12 +12,12 @@ Pairs = Sequence[tuple[Any, Any]]
 
 
 def texts(value: Any) -> bool:
-    """A list of texts, with at least one."""
+    """Return whether a value is a list of texts, with at least one."""
     return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
 
 
 def objects(*names: str) -> Callable[[Any], bool]:
-    """A list of objects with just these members, which are texts."""
+    """Return a check for a list of objects with exactly these members, which are texts."""
 
     def check(value: Any) -> bool:
         return isinstance(value, list) and all(
@@ -39,7 +39,7 @@ def no_more_than(limit: int) -> Callable[[Any], bool]:
 
 
 def plain(documents: str = "documents", top_n: str = "top_n", returns: str = "return_documents") -> Any:
-    """Reads bodies with a query and a list of texts."""
+    """Return a reader of bodies with a query and a list of texts."""
 
     def asked(body: Mapping[str, Any]) -> Asked:
         return Asked(body["query"], body[documents], body.get(top_n), body.get(returns))

@@ -11,10 +11,11 @@ from rerank_proxy.app.apis.multi_search import MultiSearchRun, RenderedItem
 from rerank_proxy.app.metrics import SearchMetrics
 from rerank_proxy.errors import error
 from rerank_proxy.observe.outcome import Applied, Several, Skipped
-from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.msearch.coalescing import Coalescer
 from rerank_proxy.search.msearch.lines import Item
-from rerank_proxy.search.run import InnerBytes, Timings
+from rerank_proxy.search.run import InnerBytes, SearchAnswer
+from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.params import parse_params
 from tests.support.searches import request

@@ -11,7 +11,7 @@ from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.app.suggestions import Suggestions
 from rerank_proxy.edge.retriever_names import NATIVE, odd_names
 from rerank_proxy.http.media_types import Format
-from rerank_proxy.search.language.retrievers import RETRIEVER_TYPES
+from rerank_proxy.search.retrievers.types import RETRIEVER_TYPES
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.params import parse_params
 from tests.unit.search.doubles import ScriptedUpstream

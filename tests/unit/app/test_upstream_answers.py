@@ -27,7 +27,7 @@ from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Reranked
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.settings import Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
 from rerank_proxy.upstream.client import ElasticsearchClient
@@ -198,7 +198,7 @@ async def make_proxy() -> AsyncIterator[MakeProxy]:
     await endpoints.start()
 
     async def make() -> Proxy:
-        executor = Executor(Scorer(endpoints, 60, allow_failures=False, privileges=Privileges()), 60)
+        executor = Executor(RankPhase(endpoints, 60, allow_failures=False, privileges=Privileges()), 60)
         registry = CollectorRegistry()
         questions = BackgroundTasks()
         inference = InferenceApi(endpoints, UpstreamInference(questions), check_new=False)

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -48,6 +48,15 @@ STRATEGIES: list[ChunkingSettings] = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def uncollected() -> Iterator[None]:
+    """Keep the collector from going through what other tests have left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.parametrize("chunking", STRATEGIES)
 @pytest.mark.parametrize("part", PARTS)
 def test_no_text_costs_more_than_its_length(part: str, chunking: ChunkingSettings) -> None:
@@ -60,17 +69,14 @@ def test_no_text_costs_more_than_its_length(part: str, chunking: ChunkingSetting
 
 
 def costs(step: Callable[[], None]) -> tuple[float, float]:
-    """Processor seconds of the longest step, and of all. What other tests have left is not gone through."""
+    """Return the processor seconds of the longest step, and of all."""
     longest = total = 0.0
     slow = slowness()
-    gc.collect()
-    gc.freeze()
     while True:
         began = time.thread_time()
         try:
             step()
         except StopIteration:
-            gc.unfreeze()
             slow = max(slow, slowness())
             return longest / slow, total / slow
         finally:

@@ -4,8 +4,6 @@ import ast
 import json
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -19,7 +17,7 @@ import yaml
 from rerank_proxy.files.state import state_directory
 from rerank_proxy.settings import load
 from tests.support.project import ROOT
-from tests.support.raw_http import TIMEOUT_S
+from tests.support.wheels import build_wheel
 
 FILE = ROOT / "deploy" / "Dockerfile"
 
@@ -97,14 +95,7 @@ def test_the_package_builds_from_what_is_copied(tmp_path: Path) -> None:
             continue
         for source in sources:
             _copy(ROOT / source, context / target)
-    build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
-    command = [sys.executable, "-W", "ignore", "-c", build, str(tmp_path)]
-    built = subprocess.run(
-        command, cwd=context, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
-    assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    packed = set(ZipFile(wheel).namelist())
+    packed = set(ZipFile(build_wheel(context, tmp_path)).namelist())
     modules = {str(path.relative_to(ROOT / "proxy")) for path in (ROOT / "proxy").rglob("*.py")}
     assert modules <= packed
     assert any(name.endswith("licenses/LICENSE") for name in packed)

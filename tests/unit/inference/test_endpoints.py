@@ -1,4 +1,4 @@
-"""Endpoints: what they are asked, which answers they take, and how they follow their store."""
+"""Endpoints: what they are asked, which answers they accept, and how they follow their store."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,8 @@ from rerank_proxy.engine import DeadlineExceededError, EngineError, ModelFailedE
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoint, Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, status_error, wrong_task_type
-from rerank_proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
+from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, Scores, by_score, in_input_order
+from rerank_proxy.inference.service import Ranker
 from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
 from rerank_proxy.inference.store import ReadOnlyStore, StoredEndpoint
 from rerank_proxy.settings import EndpointSettings
@@ -42,42 +43,43 @@ async def mine(answer: OneAnswer, top_n: int | None = None) -> Endpoint:
     return endpoint
 
 
-class Fake:
-    """A ranker with a ranking of the test's choice."""
+class Fake(Ranker):
+    """A ranker with scores, or results, of the test's choice."""
 
     model = "fake"
 
-    def __init__(self, *docs: RankedDoc) -> None:
+    def __init__(self, scores: Sequence[float] = (), docs: Sequence[RankedDoc] = ()) -> None:
+        self.given = scores
         self.docs = docs
         self.closed = False
 
-    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
-        return Ranking(self.docs)
+    async def scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
+        return Scores(self.given)
 
-    async def check(self, deadline: Deadline) -> None:
-        """Works."""
-
-    async def start(self, deadline: Deadline) -> None:
-        """Nothing to wait for."""
+    async def rank(self, request: RerankRequest, deadline: Deadline) -> Sequence[RankedDoc]:
+        return self.docs or await super().rank(request, deadline)
 
     async def close(self) -> None:
         self.closed = True
 
 
-def faked(*docs: RankedDoc) -> Endpoint:
-    return Endpoint(EndpointConfig("mine", "fake", {}), Fake(*docs))
+def faked(scores: Sequence[float] = (), docs: Sequence[RankedDoc] = ()) -> Endpoint:
+    return Endpoint(EndpointConfig("mine", "fake", {}), Fake(scores, docs))
+
+
+REQUEST = RerankRequest("q", ["a", "b"])
 
 
 async def failure(endpoint: Endpoint) -> InferenceFailedError:
     with pytest.raises(InferenceFailedError) as raised:
-        await endpoint.rerank("q", ["a", "b"], LATE)
+        await endpoint.scores("q", ["a", "b"], LATE)
     return raised.value
 
 
 async def test_the_model_of_an_endpoint_is_asked() -> None:
     engine = OneAnswer(Reranked([1.0, -2.0], 1, 0))
     endpoint = await mine(engine)
-    assert await endpoint.rerank("q", ["a", "b"], LATE) == Reranked([1.0, -2.0], 1, 0)
+    assert await endpoint.scores("q", ["a", "b"], LATE) == Scores([1.0, -2.0], 1, 0)
     assert (endpoint.inference_id, endpoint.model) == ("mine", "minilm")
     assert engine.asked == [("minilm", "q", ["a", "b"], LATE.at)]
 
@@ -156,42 +158,72 @@ async def test_failures_of_the_engine_name_files_and_do_not_place_them(kind: typ
     assert "secret" not in told
 
 
-@pytest.mark.parametrize("docs", [(), (RankedDoc(1, 0.5),)])
-async def test_too_few_results(docs: tuple[RankedDoc, ...]) -> None:
-    found = await failure(faked(*docs))
+@pytest.mark.parametrize("scores", [(), (0.5,), (0.5, 0.5, 0.5)])
+async def test_too_few_results(scores: Sequence[float]) -> None:
+    found = await failure(faked(scores))
     assert found.status == 500
     assert found.cause.type == "illegal_state_exception"
-    assert found.cause.reason.startswith(f"Expected ranked doc size to be 2, got {len(docs)}.")
+    assert found.cause.reason.startswith(f"Expected ranked doc size to be 2, got {len(scores)}.")
+    with pytest.raises(InferenceFailedError, match="Expected ranked doc size"):
+        await faked(scores).rank(REQUEST, LATE)
+
+
+NOT_FINITE = "Inference endpoint [mine] returned a score that is not a finite number"
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, 1e39])
 async def test_a_score_that_is_no_finite_float(score: float) -> None:
-    found = await failure(faked(RankedDoc(0, 1.0), RankedDoc(1, score)))
-    assert found.status == 500
-    assert found.cause.reason == "Inference endpoint [mine] returned a score that is not a finite number"
+    found = await failure(faked([1.0, score]))
+    assert (found.status, found.cause.reason) == (500, NOT_FINITE)
+    for endpoint in (faked([1.0, score]), faked(docs=[RankedDoc(0, 1.0), RankedDoc(1, score)])):
+        with pytest.raises(InferenceFailedError) as raised:
+            await endpoint.rank(REQUEST, LATE)
+        assert (raised.value.status, raised.value.cause.reason) == (500, NOT_FINITE)
 
 
 @pytest.mark.parametrize(
     ("indices", "what"), [((0, 2), "[2] for 2 inputs"), ((0, -1), "[-1] for 2 inputs"), ((1, 1), "[1] twice")]
 )
 async def test_an_index_that_is_none_of_the_inputs(indices: tuple[int, int], what: str) -> None:
-    found = await failure(faked(*(RankedDoc(index, 1.0) for index in indices)))
-    assert found.status == 500
-    assert found.cause.reason == f"Inference endpoint [mine] returned a result with index {what}"
+    with pytest.raises(InferenceFailedError) as raised:
+        await faked(docs=[RankedDoc(index, 1.0) for index in indices]).rank(REQUEST, LATE)
+    assert raised.value.status == 500
+    assert raised.value.cause.reason == f"Inference endpoint [mine] returned a result with index {what}"
+
+
+async def test_results_of_a_service_that_only_scores() -> None:
+    endpoint = faked([1.0, 2.0])
+    assert await endpoint.rank(REQUEST, LATE) == [RankedDoc(1, 2.0, "b"), RankedDoc(0, 1.0, "a")]
+    best = RerankRequest("q", ["a", "b"], 1, False)
+    assert await endpoint.rank(best, LATE) == [RankedDoc(1, 2.0)]
+
+
+async def test_without_texts_nobody_is_asked() -> None:
+    assert await faked([1.0]).scores("q", [], LATE) == Scores(())
 
 
 @given(st.lists(st.floats(-50, 50, width=32), max_size=20), st.randoms())
 def test_scores_are_in_input_order_whatever_the_order_of_results(scores: list[float], random: Any) -> None:
     docs = [RankedDoc(index, score) for index, score in enumerate(scores)]
     random.shuffle(docs)
-    assert Ranking(docs).scores(len(scores)) == scores
+    assert in_input_order(docs, len(scores)) == scores
 
 
-@given(st.lists(st.integers(-3, 3).map(float), max_size=20), st.none() | st.integers(1, 30))
-def test_sorting_keeps_the_input_order_of_equal_scores(scores: list[float], top_n: int | None) -> None:
-    docs = sort_by_score([RankedDoc(index, score) for index, score in enumerate(scores)], top_n)
-    assert docs == sorted(docs, key=lambda doc: (-doc.relevance_score, doc.index))
-    assert len(docs) == min(len(scores), top_n or len(scores))
+@given(st.lists(st.integers(-3, 3).map(float), max_size=20), st.none() | st.integers(1, 30), st.randoms())
+def test_equal_scores_are_in_input_order(scores: list[float], top_n: int | None, random: Any) -> None:
+    docs = [RankedDoc(index, score) for index, score in enumerate(scores)]
+    random.shuffle(docs)
+    ranked = by_score(docs, top_n)
+    assert ranked == sorted(docs, key=lambda doc: (-doc.relevance_score, doc.index))[:top_n]
+    assert len(ranked) == min(len(scores), top_n or len(scores))
+
+
+@given(st.lists(st.lists(st.integers(-3, 3).map(float), max_size=4), max_size=6))
+def test_a_document_has_the_score_of_its_best_chunk(scores: list[list[float]]) -> None:
+    chunks = [["chunk"] * len(each) for each in scores]
+    joined = Scores([score for each in scores for score in each], cached=2, truncated=1)
+    best = [max(each, default=0.0) for each in scores]
+    assert joined.of_documents(chunks, truncated=3) == Scores(best, cached=2, truncated=4)
 
 
 class Scripted(ReadOnlyStore):
@@ -254,11 +286,11 @@ class TestStores:
         found = await endpoints.find("mine")
         assert found is not None
         assert found.config.service_settings["num_threads"] == 7
-        with pytest.raises(InferenceFailedError, match="fixed in the settings"):
+        with pytest.raises(InferenceFailedError, match="preconfigured in the settings"):
             await endpoints.delete("mine")
 
     async def test_one_that_its_store_cannot_make_use_of(self) -> None:
-        """Secrets that cannot be decrypted, for example: it is listed, and says so when it is asked."""
+        """Its secrets cannot be decrypted, for example: it is listed, and fails when it is called."""
         store = Scripted()
         store.failures = {"mine": status_error(400, "no key")}
         store.kept = {"mine": config("mine"), "other": config("other", num_threads=1)}
@@ -288,7 +320,7 @@ class TestStores:
         assert "inference endpoint [mine] cannot be opened" in caplog.text
         other = await endpoints.find("other")
         assert other is not None
-        assert (await other.rerank("q", ["a", "b"], LATE)).scores == [1.0, 2.0]
+        assert (await other.scores("q", ["a", "b"], LATE)).values == [1.0, 2.0]
 
     async def test_one_of_a_service_that_is_not_there(self) -> None:
         endpoints = Endpoints({}, [EndpointConfig("mine", "gone", {})], ReadOnlyStore())
@@ -298,7 +330,7 @@ class TestStores:
 
 
 class Starting(Fake):
-    """Starts as the test says."""
+    """A ranker whose start fails if the test says so."""
 
     def __init__(self, failure: InferenceFailedError | None) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ import pytest
 
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import check_endpoints, fixed_endpoints
+from rerank_proxy.inference.preconfigured import check_endpoints, preconfigured_endpoints
 from rerank_proxy.inference.services import load_services
 from rerank_proxy.settings import InvalidSettingsError, Settings
 from tests.support.remote import Remote
@@ -29,7 +29,7 @@ def with_key(key: Any) -> dict[str, Any]:
 def fixed(given: Settings) -> list[EndpointConfig]:
     models = LocalModels(given.models)
     services = load_services(replace(Remote().context, models=models))
-    return fixed_endpoints(services, given.endpoints, models)
+    return preconfigured_endpoints(services, given.endpoints, models)
 
 
 def refusal(given: Settings) -> str:
@@ -73,7 +73,7 @@ def test_secrets_within_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     given = settings(custom).model_copy(update={"remote": Settings().remote})
     services = Remote(allowed_hosts=["*"]).services
-    (config,) = fixed_endpoints(services, given.endpoints, LocalModels({}))
+    (config,) = preconfigured_endpoints(services, given.endpoints, LocalModels({}))
     assert config.secrets == {"secret_parameters": {"a": "sk-123", "b": "plain"}}
 
 

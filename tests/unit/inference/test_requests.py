@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.configuration import RERANK, TASK_TYPES
+from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.requests import (
     ANY,
     PutRequest,
-    RerankRequest,
     UpdateRequest,
     check_id,
-    check_runs,
+    check_task_type,
     is_valid_id,
     parse_put,
     parse_rerank,
@@ -40,7 +40,7 @@ def refusal(call: Any, *arguments: Any) -> tuple[int, str, str]:
 
 
 def outcome(call: Any, *arguments: Any) -> Any:
-    """What a call returns, or the status of its refusal."""
+    """Return what a call returns, or the status of its refusal."""
     try:
         return call(*arguments)
     except ElasticsearchError as failure:
@@ -102,9 +102,9 @@ class TestTaskTypes:
         assert refusal(resolve_task_type, ANY, None)[2] == "model is missing required setting [task_type]"
 
     def test_what_runs(self) -> None:
-        check_runs(ANY)
-        check_runs(RERANK)
-        assert refusal(check_runs, "completion")[2] == (
+        check_task_type(ANY)
+        check_task_type(RERANK)
+        assert refusal(check_task_type, "completion")[2] == (
             "Incompatible task_type, the requested type [completion] does not match the model type [rerank]"
         )
 
@@ -132,7 +132,7 @@ class TestPut:
         if name == "service":
             assert "missing the [service] setting" in refusal(parse_put, raw(body), RERANK)[2]
         else:
-            assert parse_put(raw(body), RERANK).others == {}
+            assert parse_put(raw(body), RERANK).unknown == {}
 
     @pytest.mark.parametrize(
         ("name", "value", "reason"),
@@ -204,7 +204,7 @@ class TestRerank:
     @given(st.lists(st.text(), min_size=1), st.text(min_size=1))
     def test_any_texts(self, inputs: list[str], query: str) -> None:
         request = parse_rerank(raw({"input": inputs, "query": query}))
-        assert (request.inputs, request.query) == (tuple(inputs), query)
+        assert (request.texts, request.query) == (tuple(inputs), query)
 
     @given(st.lists(st.integers(), min_size=1, max_size=60))
     def test_numbers_are_no_texts_however_many(self, inputs: list[int]) -> None:

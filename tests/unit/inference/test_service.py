@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.service import Ranker, Service, ServiceContext
-from rerank_proxy.inference.service_settings import Kind, Setting, SettingsReader, shown, unknown_settings
+from rerank_proxy.inference.service_settings import (
+    Setting,
+    SettingKind,
+    SettingsReader,
+    shown,
+    unknown_settings,
+)
 
 KEY = "sk-1234"
 
@@ -24,17 +31,19 @@ class Example(Service):
     service_settings: ClassVar[Sequence[Setting]] = (
         Setting(name="api_key", required=True, secret=True, updatable=True, label="API Key"),
         Setting(name="model_id", required=True, description="Which model."),
-        Setting(name="url", kind=Kind.URL, updatable=True),
-        Setting(name="size", kind=Kind.POSITIVE_INT, updatable=True, default=8),
+        Setting(name="url", kind=SettingKind.URL, updatable=True),
+        Setting(name="size", kind=SettingKind.POSITIVE_INT, updatable=True, default=8),
         Setting(name="mode", choices=("slow", "fast")),
-        Setting(name="headers", kind=Kind.MAP),
-        Setting(name="hosts", kind=Kind.LIST),
+        Setting(name="headers", kind=SettingKind.MAP),
+        Setting(name="hosts", kind=SettingKind.LIST),
         Setting(name="old", dropped=True),
-        Setting(name="even", kind=Kind.POSITIVE_INT, check=lambda n: f"[{n}] is odd" if n % 2 else None),
+        Setting(
+            name="even", kind=SettingKind.POSITIVE_INT, check=lambda n: f"[{n}] is odd" if n % 2 else None
+        ),
     )
     task_settings: ClassVar[Sequence[Setting]] = (
-        Setting(name="top_n", kind=Kind.POSITIVE_INT),
-        Setting(name="return_documents", kind=Kind.BOOLEAN),
+        Setting(name="top_n", kind=SettingKind.POSITIVE_INT),
+        Setting(name="return_documents", kind=SettingKind.BOOLEAN),
     )
 
     def open(self, config: EndpointConfig) -> Ranker:
@@ -62,7 +71,7 @@ def refusal(call: Any, *arguments: Any, **settings: Any) -> tuple[str, str]:
 
 
 def faults(**service_settings: Any) -> str:
-    """What the validation says, less what is in all of them."""
+    """Return the messages of a validation, without what all of them have in common."""
     type_, reason = refusal(parsed, **service_settings)
     assert type_ == "validation_exception"
     return reason.removeprefix("Validation Failed: ")
@@ -203,19 +212,29 @@ class TestUpdate:
 class TestTaskSettingsOfARequest:
     CONFIG = parsed({"top_n": 5, "return_documents": True})
 
+    def completed(self, task_settings: dict[str, Any], **request: Any) -> RerankRequest:
+        return SERVICE.complete(
+            self.CONFIG, RerankRequest("q", ["a"], task_settings=task_settings, **request)
+        )
+
     def test_lie_over_the_endpoints(self) -> None:
-        assert SERVICE.request_task_settings(self.CONFIG, {"top_n": 2}) == {
-            "top_n": 2,
-            "return_documents": True,
-        }
-        assert SERVICE.request_task_settings(self.CONFIG, {"top_n": None}) == self.CONFIG.task_settings
+        assert self.completed({"top_n": 2}).task_settings == {"top_n": 2, "return_documents": True}
+        assert self.completed({"top_n": None}).task_settings == self.CONFIG.task_settings
         assert SERVICE.top_n(self.CONFIG) == 5
 
+    def test_complete_what_the_request_leaves_open(self) -> None:
+        of_the_task = self.completed({"top_n": 2})
+        assert (of_the_task.top_n, of_the_task.return_documents) == (2, True)
+        its_own = self.completed({"top_n": 2}, top_n=3, return_documents=False)
+        assert (its_own.top_n, its_own.return_documents) == (3, False)
+        no_settings = SERVICE.complete(parsed({}), RerankRequest("q", ["a"]))
+        assert (no_settings.top_n, no_settings.return_documents) == (None, None)
+
     def test_are_checked(self) -> None:
-        type_, reason = refusal(SERVICE.request_task_settings, self.CONFIG, {"top_n": 0})
+        type_, reason = refusal(self.completed, {"top_n": 0})
         assert type_ == "validation_exception"
         assert "[task_settings] Invalid value [0]. [top_n] must be a positive integer" in reason
-        _, reason = refusal(SERVICE.request_task_settings, self.CONFIG, {"x": 1})
+        _, reason = refusal(self.completed, {"x": 1})
         assert reason == "Configuration contains settings [{x=1}] unknown to the [example] service"
 
     @given(
@@ -226,7 +245,7 @@ class TestTaskSettingsOfARequest:
     )
     def test_are_merged_or_refused_whatever_they_are(self, settings: dict[str, Any]) -> None:
         try:
-            merged = SERVICE.request_task_settings(self.CONFIG, settings)
+            merged = dict(self.completed(settings).task_settings)
         except InferenceFailedError as failure:
             merged = {"status": failure.status}
         said = {name: value for name, value in settings.items() if value is not None}

@@ -9,9 +9,9 @@ import pytest
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.evaluation import Evaluation
-from rerank_proxy.search.inner.matches import Found, with_filters
-from rerank_proxy.search.language.retrievers import LeafRetriever
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
+from rerank_proxy.search.retrievers.retriever import Found
 from rerank_proxy.search.run import InnerBytes, Run
 from rerank_proxy.settings import EndpointSettings
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
@@ -48,7 +48,7 @@ class Tree:
         self.engine = NumberAtTheEnd()
         self.upstream = ScriptedUpstream(self._answer)
         endpoints = local_endpoints({ENDPOINT: EndpointSettings(model="m")}, self.engine, 30.0)
-        self.scorer = Scorer(endpoints, 30.0, allow_failures=False)
+        self.scorer = RankPhase(endpoints, 30.0, allow_failures=False)
 
     def _answer(self, method: str, target: str, body: Any) -> Reply | Awaitable[Reply]:
         if not target.startswith("/_search"):
@@ -59,12 +59,12 @@ class Tree:
     async def evaluate(self, tree: Any) -> Found:
         run = Run(request(reranking()), self.upstream, InnerBytes(0), deadline=LATE, scores_by=LATE)
         retriever = read(tree)
-        assert not isinstance(retriever, LeafRetriever)
+        assert isinstance(retriever, CompoundRetriever)
 
         async def search(body: bytes) -> Reply:
             return await run.send("POST", "/_search", body)
 
-        return await Evaluation(run, self.scorer, PIT, search).evaluate(with_filters(retriever))
+        return await Evaluation(run, self.scorer, PIT, search).evaluate(retriever.with_filters())
 
     async def failure(self, tree: Any) -> ElasticsearchError:
         with pytest.raises(ElasticsearchError) as raised:

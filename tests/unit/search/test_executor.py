@@ -8,7 +8,7 @@ import pytest
 
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from tests.support.searches import request, reranking
 
@@ -49,7 +49,7 @@ class Upstream:
 
 
 async def run(upstream: Upstream, body: dict[str, Any] = BODY, query: str = "") -> None:
-    executor = Executor(cast("Scorer", None), TIMEOUT_S)
+    executor = Executor(cast("RankPhase", None), TIMEOUT_S)
     await executor.run(request(body, query), upstream)
 
 

@@ -10,15 +10,16 @@ import pytest
 from rerank_proxy.engine import DeadlineExceededError, QueueFullError, Reranked
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.observe.outcome import Applied, Evaluated, Skipped, Tree
-from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.request import parse_search
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
+from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.settings import EndpointSettings
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.params import parse_params
 from tests.support.endpoints import local_endpoints
 from tests.support.retrievers import linear, pinned, rrf
-from tests.support.search_app import ENDPOINT, TWO_STAGES, NumberAtTheEnd
+from tests.support.search_app import BOTH_PATHS, ENDPOINT, TWO_STAGES, NumberAtTheEnd
 from tests.support.searches import STANDARD, reranking
 from tests.unit.search.doubles import ScriptedUpstream, hit, refused
 
@@ -60,7 +61,7 @@ class Searching:
         self.upstream = ScriptedUpstream(self.answer)
         self.never: set[str] = set()
         endpoints = local_endpoints({ENDPOINT: EndpointSettings(model="m")}, self.engine, scores_s)
-        scorer = Scorer(endpoints, scores_s, allow_failures=allow)
+        scorer = RankPhase(endpoints, scores_s, allow_failures=allow)
         self.executor = Executor(scorer, deadline_s, heed_timeout=heed)
         self.headers: list[list[tuple[str, str]]] = []
 
@@ -101,7 +102,6 @@ class Searching:
 
 EVALUATED: Final = frozenset({"linear", "pinned", "rrf"})
 IN_PIT: Final = ["POST /films/_pit", "POST /_search", "POST /_search", "DELETE /_pit"]
-BOTH_PATHS: Final = pytest.mark.parametrize("path", ["", TWO_STAGES], ids=["one search", "point in time"])
 
 
 def ids(answer: SearchAnswer) -> list[str]:

@@ -26,7 +26,7 @@ def reason(names: str) -> str:
 
 @pytest.mark.parametrize("name", ["standard", "knn", "rank_docs_retriever"])
 def test_a_failed_rank_phase(name: str) -> None:
-    wrapped = children_failed(PARENT, [(name, RankPhaseError(404, NOT_FOUND))])
+    wrapped = children_failed(PARENT.TYPE, [(name, RankPhaseError(404, NOT_FOUND))])
     phase = {
         "type": "search_phase_execution_exception",
         "reason": "Computing updated ranks for results failed",
@@ -54,7 +54,7 @@ def test_several_failures_in_one_wrapper() -> None:
         ("rank_docs_retriever", ElasticsearchError(503, Cause("b", "second"))),
         ("standard", ElasticsearchError(404, Cause("c", "third"))),
     ]
-    wrapped = children_failed(PARENT, failures)
+    wrapped = children_failed(PARENT.TYPE, failures)
     assert wrapped.status == 503
     error = wrapped.body()["error"]
     assert error["reason"] == reason("standard, rank_docs_retriever, standard")
@@ -74,7 +74,7 @@ def test_a_failed_search_is_read_as_upstream_told_it() -> None:
 def test_at_the_root_its_shards_have_no_causes() -> None:
     failure = search_failure(shards_failed("no field [x]"))
     assert failure is not None
-    body = children_failed(PARENT, [("standard", failure)]).body()["error"]
+    body = children_failed(PARENT.TYPE, [("standard", failure)]).body()["error"]
     ((suppressed,), (at_root,)) = (each["suppressed"] for each in (body, body["root_cause"][0]))
     assert suppressed["failed_shards"][0]["reason"]["caused_by"] == {"type": "x", "reason": "y"}
     assert suppressed["caused_by"]["reason"] == "no field [x]"

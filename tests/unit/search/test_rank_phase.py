@@ -13,9 +13,10 @@ from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.engine import QueueFullError
 from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.failures import RankPhaseError
-from rerank_proxy.search.language.retrievers import StandardRetriever, TextSimilarityReranker
-from rerank_proxy.search.rank_phase import Scorer
+from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.retrievers.standard import StandardRetriever
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.search.run import InnerBytes, Run
 from rerank_proxy.settings import EndpointSettings
 from rerank_proxy.upstream.protocol import Reply
@@ -26,7 +27,7 @@ from tests.unit.search.doubles import ScriptedUpstream
 
 
 class Deadlines(NumberAtTheEnd):
-    """Also keeps the deadlines that it was given."""
+    """An engine that records the deadlines it is given."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,11 +39,11 @@ class Deadlines(NumberAtTheEnd):
 
 
 class Phase:
-    """One search's rank phase.
+    """The rank phase of one search.
 
     Args:
-        allow: The server-wide setting.
-        upstream: What it answers.
+        allow: The setting of the proxy.
+        upstream: Upstream's answer.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Phase:
     ) -> None:
         self.engine = Deadlines()
         endpoints = {ENDPOINT: EndpointSettings(model="numbers")}
-        self.scorer = Scorer(
+        self.rank_phase = RankPhase(
             local_endpoints(endpoints, self.engine, timeout_s),
             timeout_s,
             allow_failures=allow,
@@ -69,7 +70,7 @@ class Phase:
         values = {"inference_text": "a question", "inference_id": ENDPOINT, **options}
         retriever = TextSimilarityReranker(child=StandardRetriever(), field="text", **values)
         window = [RankDoc("films", str(place), place, text=text) for place, text in enumerate(texts)]
-        ranked = await self.scorer.rerank(self.run, retriever, window)
+        ranked = await self.rank_phase.rerank(self.run, retriever, window)
         return [(doc.id, doc.score) for doc in ranked]
 
     @property
@@ -206,7 +207,7 @@ class TestFailures:
 
 class TestDeadline:
     async def given(self, *, scores_in: float, timeout_s: float) -> float:
-        """Seconds that the engine was given."""
+        """Return the seconds that the engine was given."""
         phase = Phase(timeout_s=timeout_s)
         now = asyncio.get_running_loop().time()
         phase.run.scores_by = Deadline.of_setting("search.deadline_s", scores_in)

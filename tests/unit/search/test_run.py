@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.search.run import Timings
+from rerank_proxy.search.timings import Timings
 
 
 class Clock:

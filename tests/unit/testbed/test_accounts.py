@@ -56,7 +56,7 @@ def test_rights_of_owner_and_group_count(open_directory: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand files over")
-def test_as_root_the_work_directory_belongs_to_nobody() -> None:
+def test_as_root_the_work_directory_belongs_to_the_account() -> None:
     account = unprivileged_account()
     assert account is not None
     assert account.name == "nobody"

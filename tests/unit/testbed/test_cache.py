@@ -112,7 +112,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, reporter: Re
         raise PermissionError(13, "Permission denied", str(directory))
 
     with pytest.raises(
-        TestbedError, match=r"^the cache cannot be written .*: make it yours, or set TESTBED_CACHE"
+        TestbedError, match=r"^the cache cannot be written .*: change its owner, or set TESTBED_CACHE"
     ):
         cached_directory(tmp_path / "thing", refuse, reporter)
 

@@ -70,7 +70,7 @@ def test_fetches_checks_and_unpacks(tmp_path: Path, site: Path, base_url: str) -
 def test_a_damaged_archive_is_refused(tmp_path: Path, site: Path, base_url: str) -> None:
     with (site / _NAME).open("ab") as stream:
         stream.write(b"x")
-    with pytest.raises(TestbedError, match="is damaged or not the file that was meant"):
+    with pytest.raises(TestbedError, match="is damaged or another file than expected"):
         _obtain(tmp_path, base_url)
 
 
@@ -82,7 +82,7 @@ def test_a_checksum_that_is_none_is_refused(tmp_path: Path, site: Path, base_url
 
 def test_what_is_not_there_is_one_line(tmp_path: Path, site: Path, base_url: str) -> None:
     (site / f"{_NAME}.sha512").unlink()
-    with pytest.raises(TestbedError, match=r"^http.*: 404 .*: set ES_URL to an Elasticsearch that runs$"):
+    with pytest.raises(TestbedError, match=r"^http.*: 404 .*: set ES_URL to a running Elasticsearch$"):
         _obtain(tmp_path, base_url)
 
 

@@ -69,13 +69,13 @@ def test_es_url_wins_and_nothing_else_is_looked_for(tmp_path: Path, address: str
 def test_es_url_of_another_version_than_asked_for(tmp_path: Path, address: str) -> None:
     environ = _environ(tmp_path, ES_URL=f"http://elastic:p%40ss@{address}")
     assert choose("9.4.1", environ).version == "9.4.1"
-    with pytest.raises(TestbedError, match=r"^Elasticsearch 9\.5\.0 .* \(there is: 9\.4\.1\)"):
+    with pytest.raises(TestbedError, match=r"^Elasticsearch 9\.5\.0 .* \(available: 9\.4\.1\)"):
         choose("9.5.0", environ)
 
 
 def test_es_url_without_its_password(tmp_path: Path, address: str) -> None:
     with pytest.raises(
-        TestbedError, match=r"wants credentials: set ES_URL to http://USER:PASSWORD@HOST:PORT$"
+        TestbedError, match=r"needs credentials: set ES_URL to http://USER:PASSWORD@HOST:PORT$"
     ):
         sources(_environ(tmp_path, ES_URL=f"http://{address}"))
 
@@ -111,7 +111,7 @@ def test_maven_takes_what_the_jdk_runs(tmp_path: Path, java: int, versions: list
 def test_else_the_download_brings_its_own_java(tmp_path: Path, mvn: bool, java: int | None) -> None:
     environ = _environ(tmp_path, mvn=mvn, java=java)
     assert [source.version for source in sources(environ)] == ["9.5.0"]
-    with pytest.raises(TestbedError, match=r"^ES_SOURCE=maven is not to be had here: start"):
+    with pytest.raises(TestbedError, match=r"^ES_SOURCE=maven is not available here: start"):
         sources({**environ, "ES_SOURCE": "maven"})
 
 

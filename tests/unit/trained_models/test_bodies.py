@@ -9,14 +9,9 @@ from hypothesis import strategies as st
 
 from rerank_proxy.engine.loading.package import Vocabulary
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.trained_models.deployment import AdaptiveAllocations, Deployment
 from rerank_proxy.trained_models.requests.config import is_text_similarity, parse_config
-from rerank_proxy.trained_models.requests.deployments import (
-    AdaptiveAllocations,
-    Deployment,
-    parse_start,
-    parse_stop,
-    parse_update,
-)
+from rerank_proxy.trained_models.requests.deployments import parse_start, parse_stop, parse_update
 from rerank_proxy.trained_models.requests.ids import IdExpression, id_faults
 from rerank_proxy.trained_models.requests.infer import parse_infer
 from rerank_proxy.trained_models.requests.parts import parse_part, parse_vocabulary
@@ -198,7 +193,10 @@ class TestVocabulary:
                 {"vocabulary": ["a"], "scores": [1, 2]},
                 "Validation Failed: 1: [scores] must have same length as [vocabulary];",
             ),
-            ({"vocabulary": ["\ud800"]}, "a token holds half of a surrogate pair, which no tokenizer knows"),
+            (
+                {"vocabulary": ["\ud800"]},
+                "a token holds half of a surrogate pair, which no tokenizer can read",
+            ),
         ],
     )
     def test_refused(self, body: dict[str, Any], message: str) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from rerank_proxy.engine.loading.package import Vocabulary
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.trained_models.definition import PartialDefinition
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.requests.parts import DefinitionPart
 from rerank_proxy.trained_models.service import TrainedModels
-from rerank_proxy.trained_models.upload import PartialDefinition
 from tests.support.trained_models import VOCABULARY, NotingEngine, config_of, models_in, parts_of, upload
 
 PROGRAM = b"a program that is only bytes here"
@@ -50,9 +50,9 @@ async def test_a_model_is_whole_when_program_and_vocabulary_are_there(
     await catalogue.create(config_of("mine"))
     for part in parts_of(PROGRAM, [10, 10, len(PROGRAM) - 20]):
         await catalogue.put_part("mine", part)
-        assert not catalogue.is_whole("mine")
+        assert not catalogue.is_complete("mine")
     await catalogue.put_vocabulary("mine", VOCABULARY)
-    assert catalogue.is_whole("mine")
+    assert catalogue.is_complete("mine")
     assert catalogue.get("mine").size == len(PROGRAM)
     assert engine.models == {"mine": tmp_path / "mine"}
     assert (tmp_path / "mine" / "mine.pt").read_bytes() == PROGRAM
@@ -69,9 +69,9 @@ async def test_the_vocabulary_may_come_first(models: TrainedModels) -> None:
     await models.catalogue.put_vocabulary("mine", VOCABULARY)
     first, second = parts_of(PROGRAM, [10, len(PROGRAM) - 10])
     await models.catalogue.put_part("mine", second)
-    assert not models.catalogue.is_whole("mine")
+    assert not models.catalogue.is_complete("mine")
     await models.catalogue.put_part("mine", first)
-    assert models.catalogue.is_whole("mine")
+    assert models.catalogue.is_complete("mine")
 
 
 async def test_what_is_missing_is_said(models: TrainedModels) -> None:
@@ -80,7 +80,7 @@ async def test_what_is_missing_is_said(models: TrainedModels) -> None:
 
     def missing() -> tuple[int, str]:
         with pytest.raises(ElasticsearchError) as failure:
-            catalogue.check_whole("mine")
+            catalogue.get_complete("mine")
         return failure.value.status, str(failure.value)
 
     assert missing() == (404, "Could not find trained model definition [mine]")
@@ -96,7 +96,7 @@ async def test_what_is_missing_is_said(models: TrainedModels) -> None:
         "[mine] Could not find vocabulary document [mine_vocabulary] for model",
     )
     await catalogue.put_vocabulary("mine", VOCABULARY)
-    assert catalogue.check_whole("mine").model_id == "mine"
+    assert catalogue.get_complete("mine").model_id == "mine"
 
 
 async def test_two_uploads_of_one_id(models: TrainedModels) -> None:
@@ -307,20 +307,20 @@ async def test_a_client_that_leaves_does_not_leave_half_a_part(
         await writing
     held.go_on.set()
     await models.close()
-    assert models.catalogue.is_whole("mine")
+    assert models.catalogue.is_complete("mine")
 
 
 async def test_an_upload_without_a_further_part_is_removed(
     tmp_path: Path, engine: NotingEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     removed = asyncio.Event()
-    bury = ModelDirectory.bury_upload
+    detach = ModelDirectory.detach_upload
 
     def notice(self: ModelDirectory, model_id: str) -> Path:
         removed.set()
-        return bury(self, model_id)
+        return detach(self, model_id)
 
-    monkeypatch.setattr(ModelDirectory, "bury_upload", notice)
+    monkeypatch.setattr(ModelDirectory, "detach_upload", notice)
     models = models_in(tmp_path, engine, upload_timeout_s=0.05)
     await models.start()
     await upload(models, "whole")
@@ -331,7 +331,7 @@ async def test_an_upload_without_a_further_part_is_removed(
     assert models.catalogue.find("mine") is None
     await models.close()
     assert not any(".uploads" in name for name in files(tmp_path))
-    assert models.catalogue.is_whole("whole")
+    assert models.catalogue.is_complete("whole")
 
 
 async def test_restart(tmp_path: Path, engine: NotingEngine) -> None:
@@ -369,12 +369,12 @@ async def test_two_proxies_on_one_directory_leave_each_others_uploads(
 
     await one.catalogue.put_part("mine", second)
     await one.catalogue.put_vocabulary("mine", VOCABULARY)
-    assert one.catalogue.is_whole("mine")
+    assert one.catalogue.is_complete("mine")
     await one.close()
     assert not any(".uploads" in name for name in files(tmp_path))
 
 
-async def test_what_is_no_model_is_left_alone(
+async def test_a_directory_that_is_not_a_model_is_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, engine: NotingEngine
 ) -> None:
     (tmp_path / "stranger").mkdir()
@@ -382,7 +382,7 @@ async def test_what_is_no_model_is_left_alone(
     models = models_in(tmp_path, engine)
     await models.start()
     assert models.catalogue.all() == []
-    assert "is no uploaded model and is not served" in caplog.text
+    assert "is not an uploaded model and is not served" in caplog.text
     assert (tmp_path / "stranger").exists()
 
 
@@ -398,8 +398,8 @@ async def test_a_full_disk(models: TrainedModels, monkeypatch: pytest.MonkeyPatc
         assert await refused(models.catalogue.put_part("mine", part)) == (
             500,
             "status_exception",
-            "the model could not be kept: No space left on device",
+            "the model could not be saved: No space left on device",
         )
     await models.catalogue.put_part("mine", part)
     await models.catalogue.put_vocabulary("mine", VOCABULARY)
-    assert models.catalogue.is_whole("mine")
+    assert models.catalogue.is_complete("mine")

@@ -19,7 +19,8 @@ from rerank_proxy.engine import (
 )
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.trained_models import answers
-from rerank_proxy.trained_models.requests.deployments import Deployment, parse_start, parse_stop, parse_update
+from rerank_proxy.trained_models.deployment import Deployment
+from rerank_proxy.trained_models.requests.deployments import parse_start, parse_stop, parse_update
 from rerank_proxy.trained_models.requests.infer import Inferred, parse_infer
 from rerank_proxy.trained_models.service import TrainedModels
 from rerank_proxy.xcontent.params import parse_params
@@ -67,13 +68,13 @@ async def test_what_a_deployment_wants_is_told_to_the_engine(
     models: TrainedModels, engine: NotingEngine
 ) -> None:
     deployment = await start(models, "number_of_allocations=2&threads_per_allocation=4")
-    assert engine.demands == {"deployment:mine": ("mine", 8, True)}
+    assert engine.reservations == {"deployment:mine": ("mine", 8, True)}
     assert [*models.serving.values()] == [deployment]
     request = parse_update("mine", parse_params(""), b'{"number_of_allocations":3}')
     assert (await models.serving.update("mine", request)).number_of_allocations == 3
-    assert engine.demands == {"deployment:mine": ("mine", 12, True)}
+    assert engine.reservations == {"deployment:mine": ("mine", 12, True)}
     await stop(models, "mine")
-    assert engine.demands == {}
+    assert engine.reservations == {}
     assert not models.serving
 
 
@@ -159,9 +160,7 @@ async def test_not_ready_in_time(models: TrainedModels, engine: NotingEngine) ->
     assert "mine" in models.serving  # it goes on loading
 
 
-async def test_one_that_cannot_be_loaded_is_no_deployment(
-    models: TrainedModels, engine: NotingEngine
-) -> None:
+async def test_one_that_cannot_be_loaded_is_not_kept(models: TrainedModels, engine: NotingEngine) -> None:
     engine.failure = ModelFailedError("bad program")
     assert await refused(start(models)) == (
         500,
@@ -170,7 +169,7 @@ async def test_one_that_cannot_be_loaded_is_no_deployment(
         "[{rerank-proxy=bad program}]",
     )
     assert not models.serving
-    assert engine.demands == {}
+    assert engine.reservations == {}
     engine.failure = UnknownModelError("deleted meanwhile")
     assert (await refused(start(models)))[0] == 404
 
@@ -221,7 +220,7 @@ async def test_a_deployed_model_is_not_deleted_unless_by_force(
     )
     await models.delete("mine", in_use=False, force=True)
     assert not models.serving
-    assert (engine.models, engine.demands) == ({}, {})
+    assert (engine.models, engine.reservations) == ({}, {})
 
 
 async def test_restart(models: TrainedModels, tmp_path: Path) -> None:
@@ -233,7 +232,7 @@ async def test_restart(models: TrainedModels, tmp_path: Path) -> None:
     after = models_in(tmp_path, engine := NotingEngine())
     await after.start()
     assert dict(after.serving) == {"a": deployment}
-    assert engine.demands == {"deployment:a": ("mine", 2, True)}
+    assert engine.reservations == {"deployment:a": ("mine", 2, True)}
     await after.close()
 
 
@@ -292,7 +291,7 @@ async def test_restart_with_damaged_or_strange_deployments(
         await after.start()
         assert not after.serving
         await after.close()
-    assert "cannot be read, so no deployment is started again" in caplog.text
+    assert "so no deployment is started again" in caplog.text
 
 
 async def test_inference(models: TrainedModels) -> None:

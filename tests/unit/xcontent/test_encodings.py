@@ -57,7 +57,7 @@ def test_all_else_is_left_as_it_is(body: bytes) -> None:
         ('"\ud800"'.encode("utf-32-le", "surrogatepass"), '"\ufffd"'),
     ],
 )
-def test_what_is_no_character_is_replaced(body: bytes, text: str) -> None:
+def test_invalid_characters_are_replaced(body: bytes, text: str) -> None:
     assert to_utf8(body).decode() == text
 
 

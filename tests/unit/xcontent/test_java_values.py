@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rerank_proxy.xcontent.java_values import (
     class_name,
@@ -11,6 +13,7 @@ from rerank_proxy.xcontent.java_values import (
     hash_map_order,
     print_java,
     read,
+    well_formed,
 )
 from rerank_proxy.xcontent.source import parse
 
@@ -72,9 +75,17 @@ def test_values_are_read(body: str) -> None:
     assert read(parse(body.encode())) == json.loads(body)
 
 
-def test_comments_are_no_values() -> None:
+def test_comments_are_not_values() -> None:
     assert read(parse(b'{"a": /* one */ 1} // end')) == {"a": 1}
 
 
 def test_what_is_nested_too_deep_is_left_out() -> None:
     assert "..." in print_java(read(parse(b"[" * 900 + b"]" * 900)))
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_well_formed_text_can_be_encoded(text: str) -> None:
+    made = well_formed(text)
+    made.encode()
+    if "\ufffd" not in made:
+        assert made == text

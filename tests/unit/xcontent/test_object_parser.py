@@ -144,14 +144,14 @@ def test_refusals_name_key_and_place(body: str, reason: str) -> None:
         ('"1e99"', "illegal_argument_exception", "Value [1e99] is out of range for an integer"),
     ],
 )
-def test_strings_that_are_no_int(text: str, type_: str, reason: str) -> None:
+def test_strings_that_are_not_an_int(text: str, type_: str, reason: str) -> None:
     inner = refusal(f'{{"number": {text}}}').cause.caused_by
     assert inner is not None
     assert (inner.type, inner.reason) == (type_, reason)
 
 
 @pytest.mark.parametrize("text", ["99999999999", "-2147483649", "1e99", "1e999", "9" * 900])
-def test_numbers_that_are_no_int(text: str) -> None:
+def test_numbers_that_are_not_an_int(text: str) -> None:
     inner = refusal(f'{{"number": {text}}}').cause.caused_by
     assert inner is not None
     column = 12 + len(text)

@@ -203,7 +203,7 @@ def test_trailing_content_is_named(rest: bytes, token: str) -> None:
         (b"\x01", "[1:10] Illegal character ((CTRL-CHAR, code 1)): only regular white space "),
     ],
 )
-def test_what_is_no_value_is_named_after_a_document_too(rest: bytes, reason: str) -> None:
+def test_text_after_a_document_that_is_not_a_value_is_named_too(rest: bytes, reason: str) -> None:
     """As Elasticsearch 9.5.0 does."""
     cause = refusal(b'{"a":1} ' + rest).cause
     assert cause.type == "x_content_parse_exception"

@@ -119,7 +119,7 @@ def test_errors_with_unpaired_surrogates_can_be_printed() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"<html>", b'{"a":'])
-def test_what_is_no_json_is_refused(raw: bytes) -> None:
+def test_text_that_is_not_json_is_refused(raw: bytes) -> None:
     with pytest.raises(Exception, match="Unexpected"):
         members(raw)
 

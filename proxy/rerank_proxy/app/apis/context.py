@@ -7,8 +7,8 @@ from typing import Protocol
 from rerank_proxy.app.formats.bodies import refuse_smile
 from rerank_proxy.http.media_types import Format
 from rerank_proxy.observe.outcome import Outcome, Several
-from rerank_proxy.search.executor import SearchAnswer
-from rerank_proxy.search.run import Timings
+from rerank_proxy.search.run import SearchAnswer
+from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.protocol import Reply, Upstream
 from rerank_proxy.xcontent.params import Params
 

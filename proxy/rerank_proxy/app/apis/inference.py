@@ -19,12 +19,12 @@ from rerank_proxy.inference.failures import (
     unknown_service,
     wrong_task_type,
 )
-from rerank_proxy.inference.ranking import RankedDoc, Ranking, RerankInput
+from rerank_proxy.inference.ranking import RankedDoc
 from rerank_proxy.inference.requests import (
     ANY,
     PutRequest,
     check_id,
-    check_runs,
+    check_task_type,
     is_valid_id,
     parse_put,
     parse_rerank,
@@ -193,7 +193,7 @@ class InferenceApi:
                 )
             if problem:
                 raise status_error(409, problem)
-        if inference_id.startswith(".") and self._endpoints.is_fixed(inference_id):
+        if inference_id.startswith(".") and self._endpoints.is_preconfigured(inference_id):
             if not force:
                 raise status_error(
                     400,
@@ -217,21 +217,12 @@ class InferenceApi:
             if target.task_type == RERANK:  # else the endpoint is looked up first, to know what body to read
                 await offload(len(context.body), parse_rerank, context.body)
             raise _nowhere(target)
-        check_runs(target.task_type)
+        check_task_type(target.task_type)
         request = await offload(len(context.body), parse_rerank, context.body)
         service = self._service(endpoint.config)
-        task_settings = await offload(
-            len(context.body), service.request_task_settings, endpoint.config, request.task_settings
-        )
-        call = RerankInput(
-            request.query,
-            request.inputs,
-            request.top_n,
-            request.return_documents,
-            task_settings,
-        )
-        ranking = await endpoint.rank(call, timeout.deadline())
-        printed = await offload(len(context.body), _print_ranking, printer_of(context), ranking)
+        request = await offload(len(context.body), service.complete, endpoint.config, request)
+        docs = await endpoint.rank(request, timeout.deadline())
+        printed = await offload(len(context.body), _print_results, printer_of(context), docs)
         return printed_reply(context, printed)
 
     async def stream(self, context: RequestContext, target: Target) -> Reply | None:
@@ -244,7 +235,7 @@ class InferenceApi:
             if await self.upstream_answers(context):
                 return None
             raise _nowhere(target)
-        check_runs(target.task_type)
+        check_task_type(target.task_type)
         raise status_error(405, f"Streaming is not allowed for service [{endpoint.config.service}].")
 
     async def services(self, context: RequestContext, target: Target) -> Reply | None:
@@ -294,8 +285,8 @@ def _parse(service: Service, inference_id: str, request: PutRequest) -> Endpoint
         )
     if request.service_settings is None:
         raise status_error(400, "Missing required field [service_settings]")
-    if request.others:
-        raise unknown_settings(request.others, service.name)
+    if request.unknown:
+        raise unknown_settings(request.unknown, service.name)
     return service.parse(inference_id, request.service_settings, request.task_settings)
 
 
@@ -337,10 +328,10 @@ def _endpoints(context: RequestContext, endpoints: Iterable[bytes]) -> Reply:
     return printed_reply(context, printer.object({"endpoints": printer.array(endpoints, 1)}, 0))
 
 
-def _print_ranking(printer: Printer, ranking: Ranking) -> bytes:
-    """Print a ranking (``RankedDocsResults``): scores are float32 as Java prints them."""
-    docs = printer.array((_print_doc(printer, doc) for doc in ranking.docs), 1)
-    return printer.object({RERANK: docs}, 0)
+def _print_results(printer: Printer, docs: Iterable[RankedDoc]) -> bytes:
+    """Print ``RankedDocsResults``: scores are float32 as Java prints them."""
+    printed = printer.array((_print_doc(printer, doc) for doc in docs), 1)
+    return printer.object({RERANK: printed}, 0)
 
 
 def _print_doc(printer: Printer, doc: RankedDoc) -> bytes:

@@ -8,7 +8,7 @@ from rerank_proxy.app.apis.multi_search import MultiSearchRun, ReadItem, max_con
 from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.executor import STYLE_PARAMS, Executor
+from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import may_hold_retriever
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
@@ -16,6 +16,7 @@ from rerank_proxy.search.msearch.coalescing import Coalescer
 from rerank_proxy.search.msearch.fault_order import first_fault, question, resolve
 from rerank_proxy.search.msearch.lines import Item
 from rerank_proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
+from rerank_proxy.search.targets import RESPONSE_FORMAT
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params
 
@@ -110,7 +111,7 @@ async def _with_parse_fault(
     """
     if not may_be_parse_fault(refusal):
         return read_items
-    upstream, layout = context.upstream(), context.params.only(STYLE_PARAMS)
+    upstream, layout = context.upstream(), context.params.only(RESPONSE_FORMAT)
     for at, item in enumerate(read_items):
         if not isinstance(item, SearchRequest):
             continue

@@ -4,12 +4,12 @@ from collections.abc import Callable, Collection
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.concurrency.offload import offload
-from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.errors import ElasticsearchError, unsupported
+from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import handles, holds_reranker
 from rerank_proxy.search.language.request import SearchRequest, parse_search
-from rerank_proxy.search.language.retrievers import TEXT_SIMILARITY_RERANKER
-from rerank_proxy.search.language.unsupported import unsupported
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
+from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.source import parse
 
@@ -62,7 +62,7 @@ class OtherSearchApi:
     async def answer(self, context: RequestContext) -> None:
         if await offload(len(context.body), _holds_reranker, context.body):
             api = context.path.rstrip("/").rpartition("/_")[2]
-            raise unsupported(f"[{TEXT_SIMILARITY_RERANKER}] in [_{api}]")
+            raise unsupported(f"[{TextSimilarityReranker.TYPE}] in [_{api}]")
 
 
 def _holds_reranker(document: bytes) -> bool:

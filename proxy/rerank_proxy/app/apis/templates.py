@@ -12,13 +12,14 @@ from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.concurrency.tasks import side_by_side
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search import templates
-from rerank_proxy.search.executor import Executor, SearchAnswer
+from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import may_hold_retriever
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
 from rerank_proxy.search.msearch.coalescing import Coalescer
 from rerank_proxy.search.msearch.fault_order import first_fault
 from rerank_proxy.search.msearch.lines import VALIDATION, Item, MultiRequest
+from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params
 

@@ -7,23 +7,18 @@ from urllib.parse import quote
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.app.apis.rest import check_params, json_reply, printed_reply, printer_of
 from rerank_proxy.concurrency.offload import offload
-from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.errors import ElasticsearchError, error, illegal_argument
 from rerank_proxy.inference.requests import required
 from rerank_proxy.trained_models import answers
 from rerank_proxy.trained_models.catalogue import now_ms
 from rerank_proxy.trained_models.failures import (
     already_exists,
     bad_request,
-    illegal,
     missing_deployment,
     missing_model,
 )
-from rerank_proxy.trained_models.requests.config import (
-    TEXT_SIMILARITY,
-    TrainedModelConfig,
-    is_text_similarity,
-    parse_config,
-)
+from rerank_proxy.trained_models.model_config import TEXT_SIMILARITY, TrainedModelConfig
+from rerank_proxy.trained_models.requests.config import is_text_similarity, parse_config
 from rerank_proxy.trained_models.requests.deployments import parse_start, parse_stop, parse_update
 from rerank_proxy.trained_models.requests.ids import IdExpression
 from rerank_proxy.trained_models.requests.infer import Inferred, parse_infer
@@ -299,7 +294,7 @@ def _page(params: Params) -> tuple[int, int]:
     start, size = params.integer("from"), params.integer("size")
     for name, value in (("from", start), ("size", size)):
         if value is not None and value < 0:
-            raise illegal(f"Parameter [{name}] cannot be < 0")
+            raise illegal_argument(f"Parameter [{name}] cannot be < 0")
     return start or 0, 100 if size is None else size
 
 

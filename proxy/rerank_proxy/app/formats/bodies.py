@@ -1,9 +1,8 @@
 """Bodies in Elasticsearch's other formats, to and from the JSON that the proxy works on."""
 
 from rerank_proxy.app.formats import cbor_body, yaml_body
-from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.errors import ElasticsearchError, unsupported
 from rerank_proxy.http.media_types import Format
-from rerank_proxy.search.language.unsupported import unsupported
 from rerank_proxy.xcontent.encodings import to_utf8
 
 _READERS = {Format.YAML: yaml_body.read, Format.CBOR: cbor_body.read}

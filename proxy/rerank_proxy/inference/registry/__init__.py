@@ -1,1 +1,1 @@
-"""Endpoints that clients create: how they are written down, where they are kept, and who may change them."""
+"""Stores the endpoints that clients create, in a file or in an index, with their secrets encrypted."""

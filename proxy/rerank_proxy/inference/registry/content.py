@@ -1,6 +1,6 @@
-"""What `endpoints.json` holds.
+"""The content of `endpoints.json`.
 
-Bytes that are not exactly this are refused: what was left out in reading would be lost in writing.
+Bytes that are not exactly this are refused: what reading left out would be lost in writing.
 """
 
 import codecs
@@ -18,13 +18,14 @@ _MAX_DETAIL: Final = 200
 
 
 class DamagedFileError(ValueError):
-    """It is no registry. The message says what is wrong, for people."""
+    """The bytes are not a registry. The message tells people what is wrong."""
 
 
 class Entry(msgspec.Struct, forbid_unknown_fields=True):
-    """`revision` is that of the whole file when the endpoint was written: it never comes again.
+    """An endpoint of the file.
 
-    `endpoint` stays the bytes that it is, also where it is damaged.
+    `revision` is the revision of the whole file when the endpoint was written, and is not used again. The
+    bytes of `endpoint` are kept, also where they are damaged.
     """
 
     revision: _Revision
@@ -32,7 +33,7 @@ class Entry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Content(msgspec.Struct, forbid_unknown_fields=True):
-    """The endpoints by id."""
+    """All endpoints, by id."""
 
     revision: _Revision
     endpoints: dict[str, Entry]
@@ -42,7 +43,7 @@ def parse(data: bytes) -> Content:
     """Read the bytes of a file.
 
     Raises:
-        DamagedFileError: They are something else.
+        DamagedFileError: They are not a registry.
     """
     if data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise DamagedFileError("it begins with a byte order mark")
@@ -60,7 +61,7 @@ def parse(data: bytes) -> Content:
 
 
 def render(content: Content) -> bytes:
-    """The bytes of a file: an endpoint a line."""
+    """Return the bytes of a file, one endpoint per line."""
     lines = (
         msgspec.json.encode(inference_id) + b": " + msgspec.json.encode(entry)
         for inference_id, entry in content.endpoints.items()
@@ -69,7 +70,7 @@ def render(content: Content) -> bytes:
 
 
 def _refuse_repeats(pairs: Sequence[tuple[str, Any]]) -> None:
-    """Of two members of one name all parsers forget one."""
+    """Refuse two members of one name, one of which every parser drops."""
     if len(dict(pairs)) < len(pairs):
         names = Counter(name for name, _ in pairs)
-        raise ValueError(f"it has two members in one object of the name [{names.most_common(1)[0][0]}]")
+        raise ValueError(f"it has two members of the name [{names.most_common(1)[0][0]}] in one object")

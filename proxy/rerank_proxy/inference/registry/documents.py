@@ -1,6 +1,6 @@
-"""How an endpoint is written down, in a file and in an index alike.
+"""The JSON document of an endpoint, which a file and an index hold alike.
 
-Everything can be read by whoever may read the registry but for `secrets`, which is encrypted.
+All of it can be read by those who may read the registry, but for `secrets`, which is encrypted.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from rerank_proxy.inference.store import StoredEndpoint
 
 _FORMAT: Final = 1
 NO_ENDPOINT: Final = 0
-"""The format of a document that is none of an endpoint."""
+"""The format of a document that is not an endpoint's."""
 MAX_BYTES: Final = 2**20
-"""Of a document: more is no endpoint, but would be read again and again."""
+"""The largest document: one that is larger is not an endpoint, and would be read again and again."""
 MAX_DEPTH: Final = 100
-"""Of settings: what compares and prints them recurses."""
+"""The most levels of settings: what compares and prints them is recursive."""
 _MAX_SHOWN: Final = 100
 _OPEN_FIELDS: Final = ("inference_id", "service", "service_settings", "task_settings", "internal")
 
@@ -37,7 +37,7 @@ MAPPINGS: Final[Mapping[str, Any]] = {
         "secrets": {"type": "keyword", "index": False, "doc_values": False},
     },
 }
-"""Of an index of such documents: what services make of their settings is kept, not indexed."""
+"""The mappings of an index of such documents. Settings, which services define, are stored and not indexed."""
 
 
 class _Sealed(msgspec.Struct):
@@ -45,17 +45,17 @@ class _Sealed(msgspec.Struct):
 
 
 class DamagedError(Exception):
-    """It is no endpoint as this module writes them. The message says what is wrong, for people."""
+    """A document is not one that this module has written. The message tells people what is wrong."""
 
 
-def to_document(config: EndpointConfig, keys: KeyRing | None) -> dict[str, Any]:
-    """The JSON object of an endpoint.
+def to_document(config: EndpointConfig, keys: KeyRing | None) -> msgspec.Raw:
+    """Return the JSON object of an endpoint.
 
     Args:
         keys: Needed for an endpoint that has secrets.
 
     Raises:
-        InferenceFailedError: 400, it is larger or deeper than what is read again.
+        InferenceFailedError: 400, it is larger or deeper than what `from_document` takes.
     """
     if _is_too_deep(config):
         raise _unfit(config, f"its settings are nested more than {MAX_DEPTH} deep")
@@ -67,14 +67,14 @@ def to_document(config: EndpointConfig, keys: KeyRing | None) -> dict[str, Any]:
     if config.secrets:
         assert keys is not None, "an endpoint with secrets is not written without a key"
         document["secrets"] = keys.encrypt(msgspec.json.encode(config.secrets), _open_part(config))
-    size = len(msgspec.json.encode(document))
-    if size > MAX_BYTES:
-        raise _unfit(config, f"it takes {size} bytes, more than {MAX_BYTES}")
-    return document
+    encoded = msgspec.json.encode(document)
+    if len(encoded) > MAX_BYTES:
+        raise _unfit(config, f"it takes {len(encoded)} bytes, more than {MAX_BYTES}")
+    return msgspec.Raw(encoded)
 
 
 def key_of(document: bytes) -> str | None:
-    """Return the id of the key that the secrets of a document's JSON take; None when it has none."""
+    """Return the id of the key that the secrets of a document's JSON need; None when it has none."""
     try:
         secrets = msgspec.json.decode(document, type=_Sealed).secrets
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -103,24 +103,24 @@ def decode(document: bytes | DamagedError) -> Any:
 def from_document(
     inference_id: str, document: Any, keys: KeyRing | None, version: Any = None
 ) -> StoredEndpoint:
-    """An endpoint from its JSON object. Where its secrets cannot be decrypted, it says so when it is used.
+    """Return the endpoint of a JSON object. One whose secrets cannot be decrypted fails when it is used.
 
     Args:
-        inference_id: What it is kept under.
+        inference_id: The id that the object is stored under.
 
     Raises:
         DamagedError: The object is not one of `to_document`.
     """
     if not isinstance(document, Mapping):
-        raise DamagedError("it is no JSON object")
+        raise DamagedError("it is not a JSON object")
     if type(document.get("format")) is not int or document["format"] != _FORMAT:
         raise DamagedError(f"its [format] is [{_brief(document.get('format'))}], not [{_FORMAT}]")
     for name in ("inference_id", "service"):
         if not isinstance(document.get(name), str):
-            raise DamagedError(f"its [{name}] is no string")
+            raise DamagedError(f"its [{name}] is not a string")
     for name in ("service_settings", "task_settings", "internal"):
         if not isinstance(document.get(name), Mapping):
-            raise DamagedError(f"its [{name}] is no object")
+            raise DamagedError(f"its [{name}] is not an object")
     if document["inference_id"] != inference_id:
         raise DamagedError(f"it is that of [{_brief(document['inference_id'])}]")
     config = EndpointConfig(**{name: document[name] for name in _OPEN_FIELDS})
@@ -130,7 +130,7 @@ def from_document(
     if token is None:
         return StoredEndpoint(config, version)
     if not isinstance(token, str):
-        raise DamagedError("its [secrets] is no string")
+        raise DamagedError("its [secrets] is not a string")
     try:
         return StoredEndpoint(replace(config, secrets=_decrypt(config, token, keys)), version)
     except InferenceFailedError as failure:
@@ -181,10 +181,10 @@ def _unfit(config: EndpointConfig, problem: str) -> InferenceFailedError:
 
 
 def _brief(value: Any) -> str:
-    """What a message shows of a value that may be anything."""
+    """Return what a message shows of a value of any type."""
     return str(value)[:_MAX_SHOWN] if isinstance(value, str | int | float | None) else type(value).__name__
 
 
 def _open_part(config: EndpointConfig) -> bytes:
-    """Which settings the secrets belong to: equal for equal settings, whatever the order of their keys."""
+    """Return the settings that secrets belong to, encoded alike whatever the order of their keys."""
     return msgspec.json.encode([getattr(config, name) for name in _OPEN_FIELDS], order="sorted")

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from filelock import FileLock, Timeout
 
 from rerank_proxy.files import state as files
@@ -23,7 +22,7 @@ FILE: Final = "endpoints.json"
 _MAX_FILE_BYTES: Final = 64 * 2**20
 _LOCK_TIMEOUT_S: Final = 10.0
 _Stamps = tuple[files.Stamp | None, files.Stamp | None]
-"""Of the endpoints and of the key, which may come back by itself."""
+"""Those of the endpoints' file and of the key's, which may be put back later."""
 _NONE: Final = (None, None)
 
 
@@ -32,7 +31,7 @@ class FileStore(FollowingStore):
 
     Args:
         directory: Made on the first write.
-        keys: None: those of a key file in the directory, which is made when it is first needed.
+        keys: None for those of a key file in the directory, which is made when it is first needed.
     """
 
     def __init__(self, directory: Path, keys: KeyRing | None, refresh_s: float) -> None:
@@ -106,11 +105,10 @@ class FileStore(FollowingStore):
         keys = self._configured
         if keys is None and config.secrets:
             keys = KeyRing(self._own.read() or self._new_key(content))
-        document = msgspec.json.encode(to_document(config, keys))
-        content.endpoints[config.inference_id] = Entry(content.revision, msgspec.Raw(document))
+        content.endpoints[config.inference_id] = Entry(content.revision, to_document(config, keys))
 
     def _new_key(self, content: Content) -> list[bytes]:
-        """A key is made for the first secrets only: a later one would hide that the first is lost."""
+        """Make a key, for the first secrets only: a later one would hide that the first is lost."""
         used = {key_of(bytes(entry.endpoint)) for entry in content.endpoints.values()} - {None}
         if used:
             ids = ", ".join(sorted(map(str, used)))
@@ -142,11 +140,11 @@ class FileStore(FollowingStore):
         return None if own is None else KeyRing(own)
 
     def _content(self) -> Content | None:
-        """What the file holds; None when there is no file.
+        """Return the content of the file; None when there is no file.
 
         Raises:
             OSError, UnfitFileError: It cannot be read.
-            DamagedFileError: It holds something else.
+            DamagedFileError: It does not hold a registry.
         """
         data = files.read(self._path, _MAX_FILE_BYTES)
         try:
@@ -171,7 +169,7 @@ def _check_version(content: Content, inference_id: str, version: Any) -> None:
 
 
 def _problem(error: Exception) -> str:
-    """What went wrong, without directories: clients see it."""
+    """Return what went wrong, without directories: clients see it."""
     if isinstance(error, Timeout):
         return f"another process has held {Path(error.lock_file).name} for {_LOCK_TIMEOUT_S:g} s"
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""What stores have in common that others write to as well: they look again and again."""
+"""Stores that other processes write to as well, and that are polled for that reason."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.inference.failures import InferenceFailedError, status_error
 from rerank_proxy.inference.registry.documents import DamagedError, decode, from_document
 from rerank_proxy.inference.registry.key_ring import KeyRing
@@ -14,20 +15,19 @@ from rerank_proxy.inference.store import StoredEndpoint
 
 logger = logging.getLogger(__name__)
 
-
 _MAX_NAMES: Final = 20
 
 
 class FollowingStore(ABC):
-    """An `EndpointStore` that reads now and then.
+    """An `EndpointStore` that is read again from time to time.
 
-    What cannot be read changes nothing: the endpoints that were read before go on. So they do when what held
-    them is gone altogether, which is a mistake more often than a wish; to have no endpoints, delete them.
-    Reading and writing take turns, so that an old state never takes the place of a newer one.
+    While it cannot be read, the endpoints that were read before are served. So they are when the file or
+    index is gone altogether, which is more often a mistake than intended; to have no endpoints, delete them.
+    Reading and writing take turns, so that an old state never replaces a newer one.
 
     Args:
-        refresh_s: Seconds between two looks.
-        where: What holds the endpoints, for the log.
+        refresh_s: Seconds between two polls.
+        where: The file or index that holds the endpoints, for the log.
     """
 
     def __init__(self, refresh_s: float, where: str) -> None:
@@ -37,14 +37,14 @@ class FollowingStore(ABC):
         self._endpoints: Mapping[str, StoredEndpoint] = {}
         self._changed: Callable[[], None] = lambda: None
         self._began_s = float("-inf")
-        self._task: asyncio.Task[None] | None = None
+        self._polling = BackgroundTasks()
         self._failure: InferenceFailedError | None = None
         self._lost = False
         self._complaints: dict[str, str] = {}
 
     @abstractmethod
     async def _read(self) -> Mapping[str, StoredEndpoint] | None:
-        """All endpoints by id; None when what would hold them does not exist. Called by one at a time.
+        """Return all endpoints by id; None when the file or index does not exist. Called in its turn.
 
         Raises:
             InferenceFailedError: They cannot be read.
@@ -52,13 +52,11 @@ class FollowingStore(ABC):
 
     async def start(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        await self._look()
-        self._task = asyncio.create_task(self._follow())
+        await self._poll()
+        self._polling.start(self._poll_forever())
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._polling.cancel()
 
     def all(self) -> Mapping[str, StoredEndpoint]:
         return self._endpoints
@@ -68,17 +66,17 @@ class FollowingStore(ABC):
         async with self._turn:
             if self._began_s < asked_s:
                 await self._read_again()
-            elif self._failure is not None:  # another call has read since, while this one waited for its turn
+            elif self._failure is not None:  # of another call, which read while this one waited for its turn
                 raise self._failure
 
     async def _read_again(self, written: str | None = None) -> None:
-        """In one's turn.
+        """Read what is stored and follow it. The caller holds the turn.
 
         Args:
-            written: The id of what this process has just written.
+            written: The id of the endpoint that this process has just written.
 
         Raises:
-            InferenceFailedError: It cannot be read; the log has it, once.
+            InferenceFailedError: It cannot be read, which is logged once.
         """
         self._began_s = asyncio.get_running_loop().time()
         try:
@@ -106,7 +104,11 @@ class FollowingStore(ABC):
             self._changed()
 
     def _refuse_loss(self, *, exists: bool) -> None:
-        """Before a write. Raises: InferenceFailedError: What held the endpoints is gone, not they from it."""
+        """Refuse to write where the file or index is gone, and with it endpoints that were not deleted.
+
+        Raises:
+            InferenceFailedError: 500.
+        """
         if not exists and self._endpoints:
             raise status_error(500, self._loss())
 
@@ -116,32 +118,33 @@ class FollowingStore(ABC):
             f"{_listed(self._endpoints)}. Restore it, or start the proxy again to begin anew"
         )
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         try:
             async with self._turn:
                 await self._read_again()
         except InferenceFailedError:
-            pass  # the log has it
+            pass  # which is logged
         except Exception:
-            # A defect of ours in one look must neither be the last one nor keep the proxy from starting.
-            logger.exception("looking at the registry of inference endpoints failed in the proxy itself")
+            # A defect here must neither end the polling nor keep the proxy from starting.
+            logger.exception("internal error: the registry of inference endpoints was not read")
 
     async def _read_back(self, written: str) -> None:
-        """After a write, in its turn. What is written stays so when this fails; the next look finds it."""
+        """Read after a write, in its turn. When this fails, the next poll finds what was written."""
         with suppress(InferenceFailedError):
             await self._read_again(written)
 
-    async def _follow(self) -> None:
+    async def _poll_forever(self) -> None:
         while True:
             await asyncio.sleep(self._refresh_s)
-            await self._look()
+            await self._poll()
 
     def _decoded(
         self, documents: Mapping[str, tuple[bytes | DamagedError, Any]], keys: KeyRing | None
     ) -> dict[str, StoredEndpoint]:
-        """Endpoints from JSON, or why there is none, and versions.
+        """Return the endpoints of documents. A damaged one is left out, and logged once.
 
-        A damaged one is left out; the log tells it once.
+        Args:
+            documents: Their JSON, or why it could not be fetched, and their versions.
         """
         decoded: dict[str, StoredEndpoint] = {}
         complaints: dict[str, str] = {}
@@ -149,7 +152,7 @@ class FollowingStore(ABC):
             try:
                 decoded[inference_id] = from_document(inference_id, decode(document), keys, version)
             except DamagedError as error:
-                complaints[inference_id] = f"is damaged and left out until it is put right: {error}"
+                complaints[inference_id] = f"is damaged and left out until it is repaired: {error}"
                 continue
             if (failure := decoded[inference_id].failure) is not None:
                 complaints[inference_id] = f"cannot be used: {failure}"

@@ -1,4 +1,4 @@
-"""What upstream answers about an index of endpoints. What answers anything else is not Elasticsearch."""
+"""Upstream's answers about an index of endpoints. A server with any other answer is not Elasticsearch."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -8,15 +8,16 @@ import msgspec
 from rerank_proxy.inference.registry.index_client import RefusedError
 
 MARK: Final = "#"
-"""Begins the ids of documents that are no endpoints: the index gets one when it is made.
+"""The first character of the ids of marks, documents that are not endpoints. An index gets one when it is
+created.
 
-Of two indices of one name, of which one was deleted, the documents have the same sequence numbers, and an
-account that only reads is told no more of them.
+When an index is deleted and created again under the same name, its documents have the same sequence numbers
+as those before. An account that only reads documents has no other way to tell the two indices apart.
 """
 
 
 class Version(NamedTuple):
-    """Tells a state of a document from all others, those in an earlier index of the same name included."""
+    """A version of a document, different from all others, also in an earlier index of the same name."""
 
     marks: tuple[str, ...]
     seq_no: int
@@ -24,7 +25,7 @@ class Version(NamedTuple):
 
 
 class Done(msgspec.Struct):
-    """Of a write; its status says all."""
+    """The answer to a write, whose status says all."""
 
 
 class _Total(msgspec.Struct):
@@ -43,7 +44,7 @@ class _Hits(msgspec.Struct):
 
 
 class Found(msgspec.Struct):
-    """Of a search for sequence numbers."""
+    """The answer to a search for sequence numbers."""
 
     hits: _Hits
 
@@ -51,7 +52,7 @@ class Found(msgspec.Struct):
         return tuple(sorted(hit.id for hit in self.hits.hits if hit.id.startswith(MARK)))
 
     def versions(self) -> dict[str, Version]:
-        """Those of the endpoints."""
+        """Return the versions of the endpoints, by id."""
         marks = self.marks()
         return {
             hit.id: Version(marks, hit.seq_no, hit.primary_term)
@@ -66,7 +67,7 @@ class _Error(msgspec.Struct):
 
 
 class Got(msgspec.Struct):
-    """One document, or that there is none, or why it cannot be had."""
+    """One document, or that there is none, or why it cannot be read."""
 
     id: str = msgspec.field(name="_id")
     found: bool = False
@@ -77,7 +78,7 @@ class Got(msgspec.Struct):
 
 
 class GotMany(msgspec.Struct):
-    """Of `_mget`."""
+    """The answer to `_mget`."""
 
     docs: list[Got]
 
@@ -87,7 +88,7 @@ class _Field(msgspec.Struct):
 
 
 class FieldCaps(msgspec.Struct):
-    """Of `_field_caps`: for each field its types."""
+    """The answer to `_field_caps`: the types of each field."""
 
     indices: list[str]
     fields: dict[str, dict[str, _Field]] = {}
@@ -97,10 +98,10 @@ def document_of(got: Got, marks: tuple[str, ...]) -> tuple[bytes, Version]:
     """Return a document's JSON and version.
 
     Args:
-        marks: Those of its index.
+        marks: The marks of its index.
 
     Raises:
-        RefusedError: It is there, but its shard is not.
+        RefusedError: Its shard is not available.
     """
     if got.error is not None:
         status = 503 if got.error.type == "no_shard_available_action_exception" else 500
@@ -109,9 +110,9 @@ def document_of(got: Got, marks: tuple[str, ...]) -> tuple[bytes, Version]:
 
 
 def mapping_problem(caps: FieldCaps, mappings: Mapping[str, Any]) -> str | None:
-    """Return what keeps an index from being one of these mappings; None when nothing does.
+    """Return how the mappings of an index differ from these; None when they do not.
 
-    The account need not be allowed to see the mapping itself; what can be searched says enough.
+    The field capabilities tell enough, and the account needs no privilege to see the mappings themselves.
     """
     if len(caps.indices) != 1:
         return f"it is a name for {len(caps.indices)} indices"

@@ -1,4 +1,4 @@
-"""Upstream, spoken to with the proxy's own account."""
+"""Calls upstream with the proxy's own account."""
 
 from base64 import b64encode
 from typing import Any, Final, TypeVar
@@ -14,13 +14,13 @@ from rerank_proxy.upstream.address import tls_context
 from rerank_proxy.upstream.faults import disconnected_text, unreachable_text
 
 _JSON: Final = "application/vnd.elasticsearch+json; compatible-with=8"
-"""Elasticsearch 8 and 9 take this."""
+"""A media type that Elasticsearch 8 and 9 accept."""
 _TIMEOUT_S: Final = 10.0
 MAX_ANSWER: Final = 8 * 2**20
 NO_ELASTICSEARCH: Final = "no_elasticsearch"
-"""The type of the refusal that an answer of another server counts as."""
+"""The type of a refusal for an answer that is not Elasticsearch's."""
 UNREACHED: Final = "unreached"
-"""That of having no answer at all."""
+"""The type of a refusal where there was no answer."""
 _MAX_REFUSAL: Final = 64 * 1024
 _MAX_REASON: Final = 300
 _Answer = TypeVar("_Answer")
@@ -30,7 +30,8 @@ class RefusedError(Exception):
     """Upstream did not do what it was asked.
 
     Attributes:
-        status: Of its answer; 502: there is none, or none of Elasticsearch's; 504: none came in time.
+        status: The status of its answer; 502, there is none, or it is not Elasticsearch's; 504, none came in
+            time.
         type, reason: Those of the exception in its answer; the type may be empty.
     """
 
@@ -46,13 +47,14 @@ class UnreadableError(Exception):
 
 
 class IndexClient:
-    """An index and what can be asked of it."""
+    """Calls the APIs of one index."""
 
     def __init__(self, upstream: UpstreamSettings, registry: RegistrySettings) -> None:
-        """Make it ready to connect, in an event loop.
+        """Prepare connections; called in an event loop.
 
         Raises:
-            InvalidSettingsError: The certificate authorities cannot be read, or the credentials not be sent.
+            InvalidSettingsError: The certificate authorities cannot be read, or the credentials cannot be
+                sent.
         """
         self._upstream: Final = upstream
         self._limit: Final = f"[upstream.connect_timeout_s: {upstream.connect_timeout_s:g}s]"
@@ -73,16 +75,16 @@ class IndexClient:
         await self._session.close()
 
     async def call(self, method: str, target: str, body: Any = None, *, answer: type[_Answer]) -> _Answer:
-        """Ask something of the index.
+        """Call an API of the index and return its answer.
 
         Args:
-            target: Behind the index in the path, percent-encoded.
+            target: What follows the index in the path, percent-encoded.
             body: Sent as JSON.
-            answer: What it is.
+            answer: The type of the answer.
 
         Raises:
-            RefusedError: Upstream refuses, or cannot be reached, or does not answer as Elasticsearch does.
-            UnreadableError: The answer is longer, or too deep.
+            RefusedError: Upstream refuses, cannot be reached, or does not answer as Elasticsearch does.
+            UnreadableError: The answer is too large or too deep.
         """
         data = await self._exchange(method, target, body)
         try:
@@ -118,7 +120,7 @@ class IndexClient:
 
 
 async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """The body's beginning."""
+    """Return the beginning of the body."""
     content = bytearray()
     while len(content) < max_bytes:
         chunk = await answer.content.read(max_bytes - len(content))
@@ -144,7 +146,7 @@ def _not_elasticsearch() -> RefusedError:
 
 
 def _did(error: aiohttp.ClientError) -> str:
-    """What upstream did in place of answering."""
+    """Return what upstream did instead of answering."""
     if isinstance(error, aiohttp.ClientPayloadError):
         return "broke off its answer"
     if isinstance(error, aiohttp.ClientConnectionError):

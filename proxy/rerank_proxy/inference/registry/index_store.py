@@ -1,4 +1,4 @@
-"""Endpoints in an index of upstream, for all proxies in front of it."""
+"""Keeps endpoints in an index of upstream, for all proxies in front of it."""
 
 import asyncio
 import logging
@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote
+
+import msgspec
 
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, status_error
@@ -30,10 +32,10 @@ from rerank_proxy.inference.store import StoredEndpoint, already_exists, changed
 logger = logging.getLogger(__name__)
 
 MAX_ENDPOINTS: Final = 10_000
-"""What one search gives (``index.max_result_window``)."""
+"""The most hits of one search (``index.max_result_window``)."""
 
 _SETTINGS: Final = {"index": {"hidden": True, "number_of_shards": 1, "auto_expand_replicas": "0-1"}}
-_LOOK: Final = {
+_VERSIONS: Final = {
     "size": MAX_ENDPOINTS,
     "query": {"match_all": {}},
     "sort": ["_doc"],
@@ -41,7 +43,7 @@ _LOOK: Final = {
     "seq_no_primary_term": True,
     "track_total_hits": True,
 }
-_LOOK_TARGET: Final = (
+_VERSIONS_TARGET: Final = (
     "_search?allow_partial_search_results=false"
     "&filter_path=hits.total.value,hits.hits._id,hits.hits._seq_no,hits.hits._primary_term"
 )
@@ -53,8 +55,8 @@ _Document = bytes | DamagedError
 class IndexStore(FollowingStore):
     """An `EndpointStore` in an index, with the proxy's own account.
 
-    A look is a search for sequence numbers, which costs little; what is new is then fetched. Writes are
-    visible to searches when they are answered, so that no look afterwards misses them.
+    A poll is a search for sequence numbers, which costs little; documents that are new are then fetched.
+    Writes are visible to searches when they are answered, so that no later poll misses them.
 
     Args:
         client: Closed with the store.
@@ -81,7 +83,7 @@ class IndexStore(FollowingStore):
     async def create(self, config: EndpointConfig) -> None:
         inference_id, document = config.inference_id, self._document(config)
         async with self._turn, self._writing(inference_id, already_exists):
-            await self._look_for_changes()
+            await self._fetch_changes()
             self._refuse_loss(exists=self._exists)
             if self._exists:
                 await self._check_mapping(inference_id)
@@ -104,7 +106,7 @@ class IndexStore(FollowingStore):
     async def _change(self, method: str, inference_id: str, version: Version, document: Any) -> None:
         condition = f"if_seq_no={version.seq_no}&if_primary_term={version.primary_term}"
         async with self._turn, self._writing(inference_id, changed_meanwhile):
-            await self._look_for_changes()
+            await self._fetch_changes()
             self._refuse_loss(exists=self._exists)
             if inference_id not in self._documents:
                 raise not_found(inference_id)
@@ -119,10 +121,10 @@ class IndexStore(FollowingStore):
     async def _writing(
         self, inference_id: str, conflict: Callable[[str], InferenceFailedError]
     ) -> AsyncIterator[None]:
-        """What goes wrong, in the caller's words; however it went, what is there now is read.
+        """Tell clients why a write failed, and read what is stored now in any case.
 
         Args:
-            conflict: What a 409 means.
+            conflict: Returns the failure that a 409 means.
         """
         try:
             yield
@@ -142,28 +144,32 @@ class IndexStore(FollowingStore):
         )
 
     async def _make_index(self) -> bool:
-        """Returns: Whether it was this proxy that made it; else a write waits for its shard all the same."""
+        """Create the index. Return whether this proxy did: another may have been faster."""
         try:
             await self._client.call("PUT", "", {"settings": _SETTINGS, "mappings": MAPPINGS}, answer=Done)
         except RefusedError as refusal:
             if refusal.type == "resource_already_exists_exception":
-                return False  # another proxy was faster
+                return False  # a write waits for its shard all the same
             raise
         logger.info("the index [%s] for inference endpoints was made", self._index)
         return True
 
     async def _mark(self) -> None:
-        """Tell this index from others of its name."""
+        """Mark the index, so that it can be told from others of its name."""
         mark = _encoded(MARK + uuid.uuid4().hex)
         await self._client.call("PUT", f"_create/{mark}", {"format": NO_ENDPOINT}, answer=Done)
 
     async def _check_mapping(self, inference_id: str) -> None:
-        """Before a write. Raises: InferenceFailedError: The index has another mapping, and keeps it."""
+        """Refuse to write to an index with another mapping that cannot be put right.
+
+        Raises:
+            InferenceFailedError: 500.
+        """
         if (problem := await self._mapping_problem()) is not None:
             raise self._not_stored(inference_id, 500, problem)
 
     async def _mapping_problem(self) -> str | None:
-        """What is wrong with the mapping once it is put right, if it can be."""
+        """Return what is wrong with the mapping, after putting right what can be; None when nothing is."""
         caps = await self._client.call("GET", _CAPS_TARGET, answer=FieldCaps)
         problem = mapping_problem(caps, MAPPINGS)
         if problem is not None and len(caps.indices) == 1 and await self._mend_mapping():
@@ -181,12 +187,12 @@ class IndexStore(FollowingStore):
             await self._client.call("PUT", "_mapping", MAPPINGS, answer=Done)
         except RefusedError:
             return False
-        logger.warning("the index [%s] was not made by the proxy; it has got the mapping", self._index)
+        logger.warning("the index [%s] was not made by the proxy; the mapping was added to it", self._index)
         return True
 
     async def _read(self) -> Mapping[str, StoredEndpoint] | None:
         try:
-            await self._look_for_changes()
+            await self._fetch_changes()
         except RefusedError as refusal:
             raise _not_read(*explain(refusal, self._index)) from None
         except UnreadableError as error:
@@ -196,15 +202,15 @@ class IndexStore(FollowingStore):
             self._decoded_from = self._documents
         return self._latest if self._exists else None
 
-    async def _look_for_changes(self) -> None:
-        """Bring `_documents` up to date: another object when anything is not as before."""
+    async def _fetch_changes(self) -> None:
+        """Bring `_documents` up to date, by another object when anything has changed."""
         try:
-            found = await self._client.call("POST", _LOOK_TARGET, _LOOK, answer=Found)
+            found = await self._client.call("POST", _VERSIONS_TARGET, _VERSIONS, answer=Found)
         except RefusedError as refusal:
             if refusal.type != "index_not_found_exception":
                 raise
             self._exists, self._marks = False, ()
-            return  # what is known may be all there is
+            return  # the endpoints that were read before go on
         self._exists, self._marks = True, found.marks()
         self._tell_too_many(found.hits.total.value)
         versions = found.versions()
@@ -215,7 +221,7 @@ class IndexStore(FollowingStore):
             self._documents = known | await self._fetch(new, versions)
 
     async def _tell_mapping(self) -> None:
-        """Something has changed: perhaps the index is another now."""
+        """Log what is wrong with the mapping, once. Called after a change, when it may be another index."""
         problem = await self._mapping_problem()
         if problem is not None and problem != self._told_problem:
             logger.error("%s", problem)
@@ -232,7 +238,7 @@ class IndexStore(FollowingStore):
     async def _fetch(
         self, names: Sequence[str], versions: Mapping[str, Version]
     ) -> dict[str, tuple[_Document, Version]]:
-        """Documents as they are now; of one that is gone by now, nothing."""
+        """Return documents as they are now, without those that are gone by now."""
         fetched: dict[str, tuple[_Document, Version]] = {}
         for begin in range(0, len(names), _FETCHED_AT_ONCE):
             fetched |= await self._fetch_some(names[begin : begin + _FETCHED_AT_ONCE], versions)
@@ -241,7 +247,7 @@ class IndexStore(FollowingStore):
     async def _fetch_some(
         self, names: Sequence[str], versions: Mapping[str, Version]
     ) -> dict[str, tuple[_Document, Version]]:
-        """As `_fetch`, in halves where one of them cannot be read, down to that one."""
+        """Fetch documents in one call, and in halves of that where one of them cannot be read."""
         try:
             answer = await self._client.call("POST", "_mget", {"ids": names}, answer=GotMany)
         except UnreadableError as error:
@@ -252,7 +258,7 @@ class IndexStore(FollowingStore):
             return first | await self._fetch_some(names[middle:], versions)
         return {got.id: document_of(got, self._marks) for got in answer.docs if got.found or got.error}
 
-    def _document(self, config: EndpointConfig) -> dict[str, Any]:
+    def _document(self, config: EndpointConfig) -> msgspec.Raw:
         if config.secrets and self._keys is None:
             raise status_error(
                 400,

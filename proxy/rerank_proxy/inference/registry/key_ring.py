@@ -1,4 +1,4 @@
-"""What the secrets of endpoints are encrypted with."""
+"""Encrypts the secrets of endpoints."""
 
 import base64
 import hashlib
@@ -16,18 +16,19 @@ _TOKEN: Final = re.compile(_FORM + r"\.([0-9a-f]{8})\.[^.]*\Z")
 
 
 class UnknownKeyError(Exception):
-    """Something was encrypted with a key that is not among ours; the argument is that key's id."""
+    """The key that is needed to decrypt is not in the ring; the argument is its id."""
 
 
 class AlteredError(Exception):
-    """What was encrypted, or what it belongs to, is not as it was."""
+    """A token, or what it belongs to, was altered."""
 
 
 class KeyRing:
     """Encrypts with the first of its keys and decrypts with any.
 
-    AES-GCM rather than Fernet, because it authenticates the settings that a secret belongs to along with it:
-    who can write to the registry but has no key cannot have an API key sent to an address of their own.
+    It uses AES-GCM rather than Fernet, which could not authenticate the settings that a secret belongs to:
+    those who can write to the registry and have no key must not be able to have an API key sent to their own
+    address.
 
     Args:
         keys: 32 bytes each; at least one.
@@ -38,19 +39,21 @@ class KeyRing:
         self._ciphers: Mapping[str, AESGCM] = {key_id(key): AESGCM(key) for key in keys}
 
     def encrypt(self, text: bytes, belongs_to: bytes) -> str:
-        """Text that `decrypt` takes.
+        """Return a token that `decrypt` takes.
 
         Args:
-            belongs_to: What has to be given unchanged to decrypt it; it can be read by anyone.
+            belongs_to: What has to be given unchanged to decrypt it; it is not encrypted itself.
         """
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._ciphers[self._first].encrypt(nonce, text, belongs_to)
         return ".".join((_FORM, self._first, base64.urlsafe_b64encode(nonce + sealed).decode("ascii")))
 
     def decrypt(self, token: str, belongs_to: bytes) -> bytes:
-        """Raises:
-        UnknownKeyError: It takes another key.
-        AlteredError: It, or what it belongs to, has been changed.
+        """Return the text of a token.
+
+        Raises:
+            UnknownKeyError: It takes a key that is not in the ring.
+            AlteredError: It, or what it belongs to, was altered.
         """
         used = used_key(token)
         if used is None:
@@ -66,11 +69,11 @@ class KeyRing:
 
 
 def used_key(token: str) -> str | None:
-    """Return the id of the key that a token of `KeyRing.encrypt` takes; None for what is no such token."""
+    """Return the id of the key that a token of `KeyRing.encrypt` needs; None for what is not such a token."""
     found = _TOKEN.match(token)
     return found[1] if found else None
 
 
 def key_id(key: bytes) -> str:
-    """Tells keys apart. It says nothing about a key, which is random."""
+    """Return an id that tells keys apart. It gives nothing away of a key, which is random."""
     return hashlib.sha256(b"rerank-proxy registry key\0" + key).hexdigest()[:8]

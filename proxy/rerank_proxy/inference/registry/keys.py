@@ -1,6 +1,6 @@
 """Where the keys for the secrets of endpoints come from.
 
-It is imported by the process that relays, and takes no library for that reason.
+The process that relays imports this module, which for that reason uses no third-party library.
 """
 
 import base64
@@ -26,10 +26,10 @@ def new_key() -> str:
 
 
 def parse_keys(text: str) -> list[bytes]:
-    """The keys of a file, one a line; empty lines and lines that begin with `#` are none.
+    """Return the keys of a file, one per line, without empty lines and comments, which begin with `#`.
 
     Raises:
-        ValueError: One is no key, or there is none. The message does not hold it.
+        ValueError: A line is not a key, or there is none. The message does not hold the line.
     """
     lines = [line.strip() for line in text.splitlines()]
     keys = [
@@ -42,13 +42,13 @@ def parse_keys(text: str) -> list[bytes]:
 
 def _decode(line: str, number: int) -> bytes:
     if not _KEY.fullmatch(line):
-        raise ValueError(f"line {number} is no key: expected {_KEY_BYTES} random bytes in base64")
+        raise ValueError(f"line {number} is not a key: expected {_KEY_BYTES} random bytes in base64")
     standard = line.rstrip("=").translate(str.maketrans("-_", "+/"))
     return base64.b64decode(standard + "=")
 
 
 def configured_keys(settings: RegistrySettings) -> list[bytes] | None:
-    """The keys that the settings give or name.
+    """Return the keys that the settings hold or name; None where they do neither.
 
     Raises:
         InvalidSettingsError: The file that they name cannot be used.
@@ -71,10 +71,10 @@ def configured_keys(settings: RegistrySettings) -> list[bytes] | None:
 
 
 def _read(path: Path) -> list[bytes] | None:
-    """The keys of a file; None when there is no file.
+    """Return the keys of a file; None when there is no file.
 
     Raises:
-        OSError, UnfitFileError: It cannot be read, or holds no keys. The message does not hold it.
+        OSError, UnfitFileError: It cannot be read, or holds no keys. The message has nothing of its content.
     """
     found = files.read(path, _MAX_FILE_BYTES)
     try:
@@ -86,10 +86,10 @@ def _read(path: Path) -> list[bytes] | None:
 
 
 def check_registry(settings: Settings) -> None:
-    """Whether what the settings say of the registry can be used, without reading it.
+    """Check that the settings of the registry can be used, without reading it.
 
     Raises:
-        InvalidSettingsError: A file that they name cannot be read, or there is no place to keep anything.
+        InvalidSettingsError: A file that they name cannot be read, or there is no directory for the registry.
     """
     configured_keys(settings.registry)
     if settings.registry.store == "file":
@@ -97,7 +97,7 @@ def check_registry(settings: Settings) -> None:
 
 
 class OwnKeys:
-    """The key file of a single proxy in its state directory.
+    """The key file in the state directory of a single proxy.
 
     Raises:
         OSError, UnfitFileError: From both methods: the file cannot be read or written, or holds no keys.
@@ -107,11 +107,11 @@ class OwnKeys:
         self.path: Final = directory / KEY_FILE
 
     def read(self) -> list[bytes] | None:
-        """None when there is no file."""
+        """Return the keys; None when there is no file."""
         return _read(self.path)
 
     def make(self) -> list[bytes]:
-        """Under the lock of the directory, where `read` found none: processes that need one agree on it."""
+        """Make a key and return it. The caller holds the lock of the directory, and `read` found no file."""
         key = new_key()
         files.replace(self.path, f"{key}\n".encode("ascii"))
         logger.info("a key for the secrets of inference endpoints was made: %s", self.path)

@@ -1,4 +1,4 @@
-"""The store that the settings ask for."""
+"""Opens the store that the settings ask for."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ def weaknesses(settings: Settings, environ: Mapping[str, str] = os.environ) -> l
         found += files.weaknesses(settings.registry.key_file, _PRIVATE)
     try:
         state = files.state_directory(settings, environ)
-    except InvalidSettingsError:  # who needs it meets this
+    except InvalidSettingsError:  # which is raised again where the directory is needed
         return found
     found += files.weaknesses(state, _NOT_WRITABLE)
     found += files.weaknesses_above(state)
@@ -38,10 +38,10 @@ def weaknesses(settings: Settings, environ: Mapping[str, str] = os.environ) -> l
 
 
 def place(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """Return what holds the endpoints, for the operator.
+    """Return where the endpoints are stored, to be shown to the operator.
 
     Raises:
-        InvalidSettingsError: There is no place for them.
+        InvalidSettingsError: There is no directory for them.
     """
     registry = settings.registry
     if registry.store == "file":
@@ -50,9 +50,9 @@ def place(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def open_store(settings: Settings, environ: Mapping[str, str] = os.environ) -> EndpointStore:
-    """The store for endpoints that clients create; nothing is read or made before it is started.
+    """Return the store for endpoints that clients create. It reads and writes nothing before it is started.
 
-    What others could do to its files is logged.
+    Log what others could do to its files.
 
     Raises:
         InvalidSettingsError: A file that the settings name cannot be used.

@@ -1,4 +1,4 @@
-"""What upstream's refusals mean to the registry: for its clients a status, for its operator what to do."""
+"""Tells what upstream's refusals mean for the registry: a status for clients, and what an operator can do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,19 +7,20 @@ from typing import Final
 from rerank_proxy.inference.registry.index_client import NO_ELASTICSEARCH, UNREACHED, RefusedError
 
 PRIVILEGES: Final = ("read", "write", "create_index")
-"""What the proxy's own account needs on the index."""
+"""The index privileges that the proxy's own account needs."""
 
 _OPERATOR: Final = 500
-"""Nothing that the client could mend, nor that passes by itself."""
+"""The status of what the client cannot mend, and what does not pass by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """Of refusals of a status and, unless it is empty, of a type, with a reason that begins so.
+    """The meaning of refusals with this status, of this type unless it is empty, whose reason begins like
+    this.
 
     Attributes:
-        answer: What the client's status becomes; None: the same.
-        text: With the placeholders `index`, `status` and `reason`.
+        answer: The status that the client gets; None: the same.
+        text: May have the placeholders `index` and `reason`.
     """
 
     status: int
@@ -80,7 +81,7 @@ MEANINGS: Final[Sequence[Meaning]] = (
     Meaning(503, "", None, "the index [{index}], or upstream as a whole, is not available: {reason}"),
     Meaning(504, "", None, "upstream is too slow: {reason}"),
 )
-"""The first that fits holds."""
+"""The first one that fits applies."""
 
 
 def explain(refusal: RefusedError, index: str) -> tuple[int, str]:

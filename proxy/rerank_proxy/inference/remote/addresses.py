@@ -1,7 +1,8 @@
-"""Whom remote endpoints may call: an allow-list of hosts, and no addresses that are not public.
+"""The servers that remote endpoints may call: hosts of an allow-list, at public addresses.
 
-Names are checked when an endpoint is made and again at each call; addresses when a connection is opened, on
-the very ones that it is opened to, so that a name that resolves differently the next time gains nothing.
+Names are checked when an endpoint is created and again at each call. Addresses are checked when a connection
+is opened, on those that it is opened to, so that a name that resolves differently the next time gains
+nothing.
 """
 
 import ipaddress
@@ -25,22 +26,22 @@ _MAX_HOST: Final = 253
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NEVER_IN_A_URL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
-"""Readers of URLs drop these, take them for slashes, or end there."""
+"""Characters that readers of URLs drop, take for slashes, or end at."""
 
 
 class HostNotAllowedError(Exception):
-    """The message says why, and which setting would allow it."""
+    """A host may not be called. The message says why, and which setting would allow it."""
 
 
 class PrivateAddressError(OSError):
-    """A name resolves to no public address."""
+    """A name does not resolve to a public address."""
 
     def __init__(self, host: str) -> None:
         super().__init__(None, "not a public address")
         self._host = host
 
     def told(self, shown: str) -> str:
-        """Return why, naming the host only where it is in what people are shown."""
+        """Return the message, which names the host only where people are shown it anyway."""
         named = f"[{self._host}]" if self._host in shown.lower() else "its host"
         return f"{named} does not resolve to a public address; see [{_ALLOW_PRIVATE}]"
 
@@ -54,11 +55,10 @@ class HostRules:
         self._gateways = {service: _host(URL(url)) for service, url in settings.base_urls.items()}
 
     def check(self, url: str, service: str, vendor_hosts: Sequence[str], shown: str | None = None) -> None:
-        """Refuse what may not be called.
+        """Refuse a URL that may not be called.
 
         Args:
-            url: What is to be called.
-            vendor_hosts: The hosts of the service's own vendor, `*.example.com` for all below it.
+            vendor_hosts: The hosts of the service's vendor, `*.example.com` for all below it.
             shown: What people are shown of the URL, if not all; a host that is not in it is not named.
 
         Raises:
@@ -120,7 +120,7 @@ def parsed(url: str) -> URL:
     if not _NEVER_IN_A_URL.search(url):
         with suppress(ValueError):
             return URL(url)
-    # Out here, where an error that repeats the URL is not behind it.
+    # Out here, where the error that repeats the URL is not its context.
     raise HostNotAllowedError("this is not a URL")
 
 

@@ -1,4 +1,4 @@
-"""What a remote service is asked, in Elasticsearch's terms and on the wire."""
+"""Calls of remote services and their answers, on the wire."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,29 +9,13 @@ import msgspec
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteCall:
-    """One call: all texts of a request, or one batch of them.
-
-    Attributes:
-        top_n: How many results are wanted: of the request, else of the task settings.
-        return_documents: Whether results carry their text; likewise.
-    """
-
-    query: str
-    texts: Sequence[str]
-    top_n: int | None
-    return_documents: bool | None
-    task_settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class HttpCall:
-    """One POST. Make it with `json_call` or `form_call`.
+    """A POST. Make it with `json_call` or `form_call`.
 
     Attributes:
-        url: What is called. It may hold secrets, and is never shown.
+        url: May hold secrets, and is never shown.
         shown: What people are shown of the URL; nothing secret is in it.
-        secrets: What must not be shown beside the secrets of the endpoint: a token, for example.
+        secrets: What must not be shown, besides the secrets of the endpoint: a token, for example.
     """
 
     url: str = field(repr=False)
@@ -43,7 +27,7 @@ class HttpCall:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A whole answer. The body of one that is no success may be absent: it was too long, or coded."""
+    """A whole answer. The body may be absent where the status is not a success: too long, or coded."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -51,10 +35,10 @@ class HttpAnswer:
 
 
 def json_call(url: str, body: Any, headers: Mapping[str, str], secrets: Sequence[str] = ()) -> HttpCall:
-    """Return a POST of a JSON document; None in the outermost object is left out.
+    """Return a POST of a JSON document, without the members of the outermost object that are None.
 
     Args:
-        url: Made of settings that are shown: no secrets.
+        url: Made of settings that are shown, without secrets.
     """
     if isinstance(body, Mapping):
         body = {name: value for name, value in body.items() if value is not None}
@@ -74,4 +58,5 @@ def form_call(url: str, fields: Mapping[str, str]) -> HttpCall:
 
 
 def bearer(token: str) -> dict[str, str]:
+    """Return the header that carries a token or an API key."""
     return {"Authorization": f"Bearer {token}"}

@@ -1,4 +1,4 @@
-"""The one HTTP client of all remote endpoints, and what they share: limits, tokens, metrics."""
+"""The HTTP client that all remote endpoints share, with their rate limits, tokens and metrics."""
 
 import codecs
 import hashlib
@@ -39,15 +39,15 @@ _MARKS: Final = (
 _VERSIONS: Final = (aiohttp.HttpVersion10, aiohttp.HttpVersion11)
 _REFUSAL: Final = AnswerLimit(64 * 1024, 10_000, "")
 _FRAMING: Final = 8
-"""A chunk of one byte is six on the wire."""
+"""Bytes on the wire for a byte of the body, at most: a chunk of one byte takes six."""
 _FRAMING_AT_LEAST: Final = 64 * 1024
 
 
 class ConnectionFailedError(Exception):
-    """The message is for people and holds no address.
+    """A call failed on its connection. The message is for people and holds no address.
 
     Attributes:
-        transient: Whether nothing was sent and another try may go well.
+        transient: Whether nothing was sent and another attempt may succeed.
     """
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
@@ -56,10 +56,10 @@ class ConnectionFailedError(Exception):
 
 
 class RemoteClient:
-    """Connections are opened when they are needed, so that it may be made before there is an event loop.
+    """Calls remote services. It opens connections when it needs them, and may be made before the event loop.
 
     Args:
-        clock: For waiting and measuring; connections and deadlines are on the event loop's.
+        clock: For waiting and measuring; connections and deadlines use the event loop's.
     """
 
     def __init__(
@@ -73,13 +73,14 @@ class RemoteClient:
         self.tokens = TokenCache(self.clock)
         self._limits: WeakValueDictionary[tuple[str, str, str], RateLimit] = WeakValueDictionary()
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
-        """By whether they keep their connections."""
+        """The session that keeps its connections, and the one that does not."""
 
     def rate_limit(self, service: str, account: str, model: str) -> RateLimit:
-        """The limit that all endpoints of an account share for a model; it lives as long as they do.
+        """Return the rate limit that all endpoints of an account share for a model. It lives as long as they
+        do.
 
         Args:
-            account: As of `digest`.
+            account: Made by `digest`.
         """
         key = (service, account, model)
         limit = self._limits.get(key)
@@ -88,13 +89,13 @@ class RemoteClient:
         return limit
 
     async def send(self, service: str, call: HttpCall, limit: AnswerLimit) -> HttpAnswer:
-        """Send one call, without following redirections.
+        """Send a call and return its answer, without following redirections.
 
         Raises:
-            HostNotAllowedError: Its host turned out to be none that may be called.
+            HostNotAllowedError: Its host turned out not to be allowed.
             HeaderNotAllowedError: A header may not be sent.
             ConnectionFailedError: No whole answer came.
-            UnusableAnswerError: It is larger than allowed, or coded.
+            UnusableAnswerError: The answer is larger than allowed, or coded.
         """
         check_headers(call.headers.items())
         began = self.clock.now()
@@ -121,13 +122,13 @@ class RemoteClient:
             try:
                 return await self._post(call, limit, keep=True)
             except StaleConnectionError:
-                # It was most likely closed for being idle, just before it was used again. A ranking changes
-                # nothing; on a connection of its own there is no second time.
+                # The server most likely closed it for being idle, just before it was used again. Scoring
+                # changes nothing, and on a new connection this cannot happen again.
                 self.metrics.resent.labels(service).inc()
                 return await self._post(call, limit, keep=False)
         except aiohttp.ClientError as failure:
             told = _told(failure, call, self.settings.connect_timeout_s)
-        raise told  # out here, where aiohttp's error, which holds the headers, is not behind it
+        raise told  # out here, where aiohttp's error, which holds the headers, is not its context
 
     async def _post(self, call: HttpCall, limit: AnswerLimit, *, keep: bool) -> HttpAnswer:
         async with self._session(keep=keep).post(
@@ -149,10 +150,10 @@ class RemoteClient:
 
 
 async def _read(answer: aiohttp.ClientResponse, measured: Measured, size: int) -> bytes | bytearray:
-    """Read a body as far as its limit.
+    """Return a body, read as far as its limit.
 
     Raises:
-        UnusableAnswerError: It goes on, or is coded.
+        UnusableAnswerError: It is longer, or coded.
     """
     if _is_coded(answer):
         raise UnusableAnswerError("it has a [Content-Encoding], which was not asked for")
@@ -172,7 +173,7 @@ async def _read(answer: aiohttp.ClientResponse, measured: Measured, size: int) -
 
 
 async def _read_refusal(answer: aiohttp.ClientResponse) -> bytes | bytearray:
-    """Read a body that only says why; a longer one than people read is none."""
+    """Return the body of a refusal, which only says why; an empty one where it is longer than people read."""
     try:
         return await _read(answer, Measured(_REFUSAL, b""), _REFUSAL.size)
     except UnusableAnswerError:
@@ -180,7 +181,7 @@ async def _read_refusal(answer: aiohttp.ClientResponse) -> bytes | bytearray:
 
 
 def _in_utf_8(body: bytes | bytearray) -> bytes | bytearray:
-    """The body without a byte order mark, which some servers put first, and in the coding of all others."""
+    """Return a body in UTF-8, without the byte order mark that some servers begin with."""
     for mark, coding in _MARKS:
         if body.startswith(mark):
             try:
@@ -200,7 +201,7 @@ def _is_cut(protocol: object) -> bool:
 
 
 def digest(*parts: Any) -> str:
-    """A name for secrets that does not give them away."""
+    """Return a name for secrets that does not give them away."""
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from rerank_proxy.inference.service_settings import Kind, Setting
+from rerank_proxy.inference.service_settings import Setting, SettingKind
 
 API_KEY: Final = Setting(
     name="api_key",
@@ -20,20 +20,20 @@ MODEL_ID: Final = Setting(
 )
 URL: Final = Setting(
     name="url",
-    kind=Kind.URL,
+    kind=SettingKind.URL,
     label="URL",
     description="The URL endpoint to use for the requests.",
     required=True,
 )
 TOP_N: Final = Setting(
     name="top_n",
-    kind=Kind.POSITIVE_INT,
+    kind=SettingKind.POSITIVE_INT,
     label="Top N",
     description="The number of most relevant documents to return, defaults to the number of the documents.",
 )
 RETURN_DOCUMENTS: Final = Setting(
     name="return_documents",
-    kind=Kind.BOOLEAN,
+    kind=SettingKind.BOOLEAN,
     label="Return Documents",
     description="Specify whether to return doc text within the results.",
 )

@@ -1,9 +1,9 @@
-"""aiohttp's connections, less what a hostile server could make of them.
+"""aiohttp's connections, guarded against hostile servers.
 
-aiohttp bounds lines, headers and its buffers. It does not bound interim answers (`100 Continue` for ever) and
-what is read but never becomes part of a body; it takes what comes between two calls for the answer to the
-second; and it does not tell whether a connection that broke was a kept one and had said anything, which
-decides whether a call may be sent once more.
+aiohttp bounds lines, headers and its buffers. It does not bound interim answers (`100 Continue` for ever),
+nor what it reads that never becomes part of a body; it takes what comes between two calls for the answer to
+the second; and it does not tell whether a connection that broke was kept from an earlier call and had
+received anything, which decides whether a call may be sent once more.
 """
 
 from functools import partial
@@ -19,21 +19,21 @@ _USER_AGENT: Final = "rerank-proxy"
 _MAX_HEAD: Final = 64 * 1024
 _MAX_INTERIM: Final = 16
 _PIECE: Final = 4096
-"""A head is parsed in pieces, so that little of a flood is parsed before it is seen to be one."""
+"""A head is parsed in pieces, so that little of an endless one is parsed before it is noticed."""
 
 
 class StaleConnectionError(aiohttp.ServerDisconnectedError):
-    """A kept connection was closed before one byte of an answer came."""
+    """A connection that was kept from an earlier call was closed before a byte of an answer came."""
 
 
 class OverlongAnswerError(aiohttp.ClientPayloadError):
-    """A server sends what is no answer, and does not stop."""
+    """A server sends something that is not an answer, without an end."""
 
 
 class GuardedConnection(ResponseHandler):
-    """One connection.
+    """A guarded connection.
 
-    It relies on three methods that aiohttp calls by these names: `set_response_params` before each request,
+    It overrides three methods that aiohttp calls by these names: `set_response_params` before each request,
     `feed_data` with each head that was parsed, and `set_exception` with what ended the connection.
     """
 
@@ -43,17 +43,17 @@ class GuardedConnection(ResponseHandler):
         self._received = 0
         self._interim = 0
         self._answer: Any = None
-        """The body of the answer, once there is its head."""
+        """The body of the answer, once its head has come."""
         self._most: int | None = None
         self._overlong = False
 
     @property
     def overlong(self) -> bool:
-        """Whether the connection was cut because too much came."""
+        """Return whether the connection was cut because too much came."""
         return self._overlong
 
     def allow(self, size: int) -> None:
-        """Cut the connection when more than so many bytes come from now on, framing included."""
+        """Cut the connection when more bytes than this come from now on, framing included."""
         self._most = self._received + size
 
     def set_response_params(self, **params: Any) -> None:
@@ -96,13 +96,13 @@ class GuardedConnection(ResponseHandler):
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         broke = isinstance(exc, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
         if self._overlong:
-            exc = OverlongAnswerError("too much that is no answer")
+            exc = OverlongAnswerError("too much that is not an answer")
         elif broke and self._requests > 1 and self._received == 0:
             exc = StaleConnectionError()
         super().set_exception(exc, *cause)
 
     def _is_idle(self) -> bool:
-        """Return whether the last call was answered, and nothing else is asked yet."""
+        """Return whether the last call was answered, and no other has been sent."""
         return self._answer is not None and bool(self._answer.is_eof())
 
     def _cut(self) -> None:
@@ -120,10 +120,10 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def open_session(settings: RemoteSettings, *, keep: bool) -> aiohttp.ClientSession:
-    """Return a session for vendors: no cookies, no proxies of the environment, no coded answers.
+    """Return a session without cookies, proxies of the environment and coded answers.
 
     Args:
-        keep: Whether connections are kept for further calls; else each call opens its own.
+        keep: Whether connections are kept for further calls; if not, each call opens one.
     """
     resolver = GuardedResolver(allow_private=settings.allow_private_addresses)
     return aiohttp.ClientSession(

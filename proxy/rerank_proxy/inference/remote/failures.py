@@ -1,4 +1,4 @@
-"""How calls of remote services fail (``BaseResponseHandler``, ``RetryException``)."""
+"""Failures of calls of remote services (``BaseResponseHandler``, ``RetryException``)."""
 
 from http import HTTPStatus
 from typing import Final
@@ -17,12 +17,12 @@ _PREFIXES: Final = {
 
 
 class RemoteFailedError(InferenceFailedError):
-    """A call of a remote service that failed.
+    """A call of a remote service failed.
 
     Attributes:
-        transient: Whether another try may go well.
-        outage: Whether it says that the service does not work at present, as opposed to that it refused.
-        retry_after_s: Seconds after which the service wants to be asked again, where it says so.
+        transient: Whether another attempt may succeed.
+        outage: Whether the service does not work at present, as opposed to refusing the call.
+        retry_after_s: Seconds after which the service asks to be called again, where it does.
     """
 
     def __init__(
@@ -43,8 +43,11 @@ class RemoteFailedError(InferenceFailedError):
 def refused(
     inference_id: str, status: int, url: str, message: str | None, retry_after_s: float | None = None
 ) -> RemoteFailedError:
-    """An answer that is no success. Its status is the client's too, where it is a known one from 400 to 499;
-    else that is 400, as in Elasticsearch: another of 500 and above would say that this server is broken.
+    """Return the failure of a call whose answer is not a success.
+
+    The client gets the same status where it is a known one from 400 to 499, and else 400, as in
+        Elasticsearch: one
+    of 500 and above would say that this server is broken.
 
     Args:
         url: What was called, without anything secret.
@@ -79,25 +82,27 @@ def _prefix(status: int, url: str) -> str:
 
 
 def unreachable(inference_id: str, url: str, reason: str, *, transient: bool) -> RemoteFailedError:
-    """No connection, or one that broke.
+    """Return the failure of a call without a connection, or whose connection broke.
 
     Args:
-        transient: Whether nothing was sent, so that another try costs nothing.
+        transient: Whether nothing was sent, so that another attempt costs nothing.
     """
     text = f"Failed to send request from inference entity id [{inference_id}] to [{url}]: {reason}"
     return RemoteFailedError(400, Cause("status_exception", text), transient=transient, outage=True)
 
 
 def not_allowed(inference_id: str, url: str, reason: str) -> InferenceFailedError:
-    """Where nothing is sent to."""
+    """Return the failure of a call that may not be sent."""
     return status_error(
         400, f"Request from inference entity id [{inference_id}] to [{url}] is not allowed: {reason}"
     )
 
 
 def unusable(inference_id: str, reason: str, status: int = 200) -> RemoteFailedError:
-    """A success that cannot be read. Elasticsearch answers 500 here; it is 400 as for the service's own 5xx,
-    because it is not this server that is broken.
+    """Return the failure of a call whose answer of success cannot be read.
+
+    Elasticsearch has a 500 here. It is 400, as for a 5xx of the service, because it is not this server that
+    is broken.
     """
     text = (
         f"Failed to read the answer to request from inference entity id [{inference_id}] status [{status}]: "
@@ -107,7 +112,9 @@ def unusable(inference_id: str, reason: str, status: int = 200) -> RemoteFailedE
 
 
 def failed_validation(failure: InferenceFailedError) -> InferenceFailedError:
-    """A new or changed endpoint that does not work (``ServiceIntegrationValidator``)."""
+    """Return the failure of creating or changing an endpoint that does not work
+    (``ServiceIntegrationValidator``).
+    """
     reason = (
         "Could not complete inference endpoint creation as validation call to service threw an exception."
     )

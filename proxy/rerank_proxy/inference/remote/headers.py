@@ -1,13 +1,16 @@
-"""Which headers an endpoint may send: none that say how a message is framed, coded or routed."""
+"""Checks the headers of calls: an endpoint may not set those that frame, code or route a message."""
 
 import re
 from collections.abc import Iterable
 from typing import Final
 
+from rerank_proxy.observe.log import printable
+
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NEVER_IN_A_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 _OTHER_THAN_LETTERS: Final = re.compile(r"[^0-9a-z]+")
 _MAX_HEAD: Final = 32 * 1024
+_MAX_EXCERPT: Final = 100
 _RESERVED: Final = frozenset(
     {
         # Of one connection (RFC 9110, section 7.6.1)
@@ -45,11 +48,11 @@ _RESERVED_PREFIXES: Final = ("proxy-", "x-forwarded-")
 
 
 class HeaderNotAllowedError(ValueError):
-    """The message names the header and holds nothing of its value."""
+    """A header may not be sent. The message names it and holds nothing of its value."""
 
 
 def check_name(name: str) -> None:
-    """Refuse a header that is not the endpoint's business, however it is spelt.
+    """Refuse a header that an endpoint may not set, however it is spelt.
 
     Servers that turn names into variables take `Transfer_Encoding` or `content.length` for what they look
     like.
@@ -58,7 +61,7 @@ def check_name(name: str) -> None:
         HeaderNotAllowedError: It may not be set.
     """
     if not _TOKEN.fullmatch(name):
-        raise HeaderNotAllowedError(f"[{printable(name)}] is not the name of a header")
+        raise HeaderNotAllowedError(f"[{excerpt(name)}] is not the name of a header")
     plain = _OTHER_THAN_LETTERS.sub("-", name.lower()).strip("-")
     if plain in _RESERVED or plain.startswith(_RESERVED_PREFIXES):
         raise HeaderNotAllowedError(
@@ -67,7 +70,7 @@ def check_name(name: str) -> None:
 
 
 def check_value(name: str, value: str) -> None:
-    """Refuse a value that would end its line, or that other readers may end there.
+    """Refuse a value in which some reader would see the end of the line.
 
     Raises:
         HeaderNotAllowedError: It holds a line break, another control character, or half a surrogate pair.
@@ -95,6 +98,6 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> None:
         raise HeaderNotAllowedError(f"they are larger than {_MAX_HEAD} bytes")
 
 
-def printable(text: str) -> str:
-    """Return a text as a message may repeat it: short, on one line."""
-    return ascii(text[:100])[1:-1]
+def excerpt(text: str) -> str:
+    """Return the beginning of a text on one line, as a message may repeat it."""
+    return printable(text[:_MAX_EXCERPT])

@@ -1,4 +1,4 @@
-"""How much of an answer is read."""
+"""Bounds what is read of an answer."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,17 +15,17 @@ _BEFORE_A_VALUE: Final = (b",", b"[", b"{")
 
 
 class UnusableAnswerError(Exception):
-    """An answer of success that is not taken. The message says why and holds nothing of it."""
+    """An answer of success is not read. The message says why and holds nothing of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimit:
-    """Bounds of one answer.
+    """The bounds of one answer.
 
     Attributes:
         size: Bytes of its body.
-        values: Values in it, apart from what stands in texts that were sent: a vendor may send them back.
-        why: What an answer that is larger is refused with.
+        values: Values in it, apart from those in the texts that were sent, which a vendor may send back.
+        why: The message that a larger answer is refused with.
     """
 
     size: int
@@ -37,7 +37,7 @@ TOKEN_LIMIT: Final = AnswerLimit(_SIZE, _VALUES, f"it is larger than the [{_SIZE
 
 
 def answer_limit(call: HttpCall, texts: int, max_answer: int) -> AnswerLimit:
-    """Return what an answer about so many texts may need, and no more than `max_answer` bytes."""
+    """Return the bounds of an answer about a number of texts; it has at most `max_answer` bytes."""
     size = _SIZE + texts * _SIZE_PER_TEXT + _ECHO * len(call.body)
     values = _VALUES + texts * _VALUES_PER_TEXT
     if size >= max_answer:
@@ -48,10 +48,10 @@ def answer_limit(call: HttpCall, texts: int, max_answer: int) -> AnswerLimit:
 
 
 class Measured:
-    """Bytes of an answer while they come in.
+    """Takes the bytes of an answer as they come in, within its bounds.
 
-    Values are counted by the marks before them, which is quick and never too few. It is what keeps an answer
-    of a few bytes a value from becoming very many objects.
+    Values are counted by the marks before them, which is quick and never too few. The count keeps an answer
+    with a few bytes per value from becoming very many objects.
     """
 
     def __init__(self, limit: AnswerLimit, sent: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a service says itself about a refusal, fit to be shown."""
+"""Prepares what a service says about a refusal to be shown."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _WORDS: Final = re.compile(r"[A-Za-z _.-]+")
 
 
 def service_message(body: bytes | bytearray) -> str | None:
-    """Return the words of a service that refused, in any of the usual forms."""
+    """Return the message in the body of a refusal, in any of the usual forms; None where it has none."""
     try:
         return _words(msgspec.json.decode(body), _MAX_DEPTH)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -28,8 +28,8 @@ def service_message(body: bytes | bytearray) -> str | None:
 
 
 def _words(value: Any, depth: int) -> str | None:
-    """Return `message`, `detail`, `error` …: a text, an object with one of them, or a list of such objects.
-    Parts that repeat the request, such as `input`, are left out.
+    """Return what `message`, `detail`, `error` … hold: a text, an object with one of them, or a list of such
+    objects. Parts that repeat the request, such as `input`, are left out.
     """
     if isinstance(value, str):
         return flattened(value) or None
@@ -53,8 +53,10 @@ class Redaction:
     """Takes secrets out of what a service says, which may repeat the one that it was sent.
 
     All other texts are made without secrets. A value is hidden where it stands by itself. One that is short,
-    or merely a word, is not worth hiding: servers of one's own get stand-ins (`none`, `token`, `unused`), and
-    hiding those would spoil the message and spell them out.
+    or merely a word, is not hidden: self-hosted servers are given placeholders (`none`, `token`, `unused`),
+    and
+        hiding
+    those would spoil the message and give them away.
 
     Args:
         config: Whose secrets.
@@ -79,7 +81,7 @@ def _is_worth_hiding(text: str) -> bool:
 
 
 def _by_itself(text: str) -> str:
-    """Return a pattern of a text: anywhere if it is long, else where no word goes on before or after it."""
+    """Return a pattern of a text: anywhere if it is long, else where it is not part of a longer word."""
     pattern = re.escape(text)
     return pattern if len(text) >= _LONG_SECRET else rf"(?<!\w){pattern}(?!\w)"
 

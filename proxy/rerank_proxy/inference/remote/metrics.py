@@ -1,4 +1,4 @@
-"""Metrics of calls to remote services, by service: there are few of these, and clients make none."""
+"""Metrics of calls to remote services, by service: these are few, and clients cannot add any."""
 
 from typing import Final
 
@@ -8,6 +8,8 @@ _SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class RemoteMetrics:
+    """Counters of calls, and of open circuits."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
         self.calls = Counter(
             "rerank_proxy_remote_calls",
@@ -36,11 +38,12 @@ class RemoteMetrics:
         )
         self.paused = Gauge(
             "rerank_proxy_remote_paused_endpoints",
-            "Endpoints that are given a pause because their calls kept failing.",
+            "Endpoints whose circuit breaker is open because their calls kept failing.",
             ["service"],
             registry=registry,
         )
 
 
 def outcome(status: int) -> str:
+    """Return the label of an answer."""
     return "429" if status == 429 else f"{status // 100}xx"

@@ -1,7 +1,7 @@
-"""A token bucket that tells a caller at once how long it would have to wait.
+"""A token bucket that knows how long a caller would have to wait.
 
-The common limiters for asyncio let callers wait without saying for how long; here one whose turn comes after
-its deadline is refused right away, and the number of waiting callers has a bound.
+The common limiters for asyncio let callers wait without telling for how long. This one refuses a caller whose
+turn would come after its deadline right away, and bounds the number of those who wait.
 """
 
 from typing import Final
@@ -15,10 +15,10 @@ _MINUTE_S: Final = 60.0
 
 
 class RateLimit:
-    """The calls of one account and model. A minute's worth may go at once, after a minute of rest.
+    """The rate limit of one account and model. After an idle minute, the calls of a minute may go together.
 
     Args:
-        queue: How many callers may wait.
+        queue: The most callers that may wait.
     """
 
     def __init__(self, clock: Clock, queue: int) -> None:
@@ -26,7 +26,7 @@ class RateLimit:
         self._queue = queue
         self._waiting = 0
         self._full_at: float | None = None
-        """When the bucket would be full again, if nobody called."""
+        """When the bucket would be full again without further calls."""
 
     async def acquire(self, inference_id: str, requests_per_minute: int, deadline: Deadline) -> None:
         """Wait for the caller's turn.
@@ -38,7 +38,7 @@ class RateLimit:
         interval = _MINUTE_S / requests_per_minute
         full_at = max(now, self._full_at if self._full_at is not None else now) + interval
         wait_s = full_at - _MINUTE_S - now
-        # Rounding must not make the last one of a minute's worth wait.
+        # Rounding must not make the last call of a full bucket wait.
         if wait_s <= interval * 1e-6:
             self._full_at = full_at
             return
@@ -55,7 +55,7 @@ class RateLimit:
         try:
             await self._clock.sleep(seconds)
         except BaseException:
-            # Its place goes to whoever comes next.
+            # Its place goes to the next caller.
             if self._full_at is not None:
                 self._full_at -= interval
             raise

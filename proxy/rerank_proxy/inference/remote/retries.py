@@ -1,23 +1,20 @@
-"""Trying again: after a 429, a 5xx or without a connection, ever later, as long as there is time."""
+"""Retries after a 429, a 5xx or without a connection, ever later, as long as there is time."""
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from rerank_proxy.inference.remote.clock import Clock
+from rerank_proxy.inference.remote.clock import Clock, seconds_of
 from rerank_proxy.inference.remote.failures import RemoteFailedError
 from rerank_proxy.settings import RemoteSettings
 
 T = TypeVar("T")
 
-_NUMBER: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
-
 
 class Retries:
-    """The rule of the settings."""
+    """Retries as the settings say."""
 
     def __init__(self, settings: RemoteSettings, clock: Clock) -> None:
         self._settings = settings
@@ -26,14 +23,14 @@ class Retries:
     async def run(
         self, attempt: Callable[[], Awaitable[T]], deadline: float, retried: Callable[[], None]
     ) -> T:
-        """What `attempt` gives in the end. It is not tried again where that would be too late: its last
-        failure is raised then.
+        """Return what `attempt` returns in the end. Where another attempt would be too late, raise the
+        failure of the last one.
 
         Args:
-            retried: Called before each further try.
+            retried: Called before each further attempt.
         """
 
-        async def try_it() -> T:
+        async def as_coroutine() -> T:
             return await attempt()  # which tenacity would not take for a coroutine function if it is a lambda
 
         last_start = min(deadline, self._clock.now() + self._settings.retry_total_s)
@@ -44,10 +41,10 @@ class Retries:
             before_sleep=lambda state: retried(),
             sleep=self._clock.sleep,
             reraise=True,
-        )(try_it)
+        )(as_coroutine)
 
     def _wait(self, state: RetryCallState) -> float:
-        """Half of it is at random, so that callers that failed together come back one by one."""
+        """Return seconds to wait, half of them random, so that calls which failed together are spread out."""
         settings = self._settings
         doubled = settings.retry_initial_s * 2.0 ** min(state.attempt_number - 1, 30)
         wait_s = min(doubled, settings.retry_max_s) * (0.5 + 0.5 * self._clock.jitter())
@@ -61,14 +58,14 @@ def _is_transient(failure: BaseException) -> bool:
 
 
 def retry_after(headers: Mapping[str, str], wall: float) -> float | None:
-    """Return the seconds of `Retry-After`, which is a number or a date.
+    """Return the seconds that `Retry-After` asks for, as a number or a date; None where it asks for none.
 
     Args:
-        wall: Seconds since 1970.
+        wall: The time now, in seconds since 1970.
     """
     text = headers.get("Retry-After", "").strip()
-    if _NUMBER.fullmatch(text):
-        return float(text)
+    if (seconds := seconds_of(text)) is not None:
+        return seconds
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - wall)
     except (ValueError, TypeError, OverflowError, IndexError):

@@ -1,9 +1,9 @@
-"""One call and its answer, with every failure in Elasticsearch's words and nothing secret in them."""
+"""Sends a call and takes its answer. Failures are in Elasticsearch's words, with nothing secret in them."""
 
 import asyncio
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -11,18 +11,16 @@ from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.remote.addresses import HostNotAllowedError
 from rerank_proxy.inference.remote.calls import HttpAnswer, HttpCall
 from rerank_proxy.inference.remote.client import ConnectionFailedError, RemoteClient
+from rerank_proxy.inference.remote.clock import seconds_of
 from rerank_proxy.inference.remote.failures import not_allowed, refused, unreachable, unusable
 from rerank_proxy.inference.remote.headers import HeaderNotAllowedError
 from rerank_proxy.inference.remote.limits import TOKEN_LIMIT, AnswerLimit, UnusableAnswerError
 from rerank_proxy.inference.remote.messages import Redaction, service_message
 from rerank_proxy.inference.remote.retries import retry_after
 from rerank_proxy.inference.remote.tokens import Token
-
-if TYPE_CHECKING:
-    from rerank_proxy.inference.remote.service import RemoteService
+from rerank_proxy.inference.remote.vendor import Vendor
 
 _MAX_LIFETIME_S: Final = 86_400.0
-_SECONDS: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,16384}")
 
 
@@ -34,18 +32,18 @@ class _Issued(msgspec.Struct):
 
 
 async def exchange(
-    client: RemoteClient, service: "RemoteService", config: EndpointConfig, call: HttpCall, limit: AnswerLimit
+    client: RemoteClient, vendor: Vendor, config: EndpointConfig, call: HttpCall, limit: AnswerLimit
 ) -> HttpAnswer:
-    """Send a call and take its answer if it is a success.
+    """Send a call and return its answer, which is a success.
 
     Raises:
-        InferenceFailedError: It may not be sent, no answer came, or one that is no success. Nothing secret
-            is in it.
+        InferenceFailedError: The call may not be sent, no answer came, or the answer is not a success.
+            Nothing secret is in it.
     """
     inference_id = config.inference_id
     try:
-        client.hosts.check(call.url, service.name, service.vendor_hosts(), call.shown)
-        answer = await client.send(service.name, call, limit)
+        client.hosts.check(call.url, vendor.name, vendor.vendor_hosts(), call.shown)
+        answer = await client.send(vendor.name, call, limit)
     except (HostNotAllowedError, HeaderNotAllowedError) as refusal:
         raise not_allowed(inference_id, call.shown, str(refusal)) from None
     except ConnectionFailedError as failure:
@@ -54,10 +52,10 @@ async def exchange(
         raise unusable(inference_id, str(failure)) from None
     if 200 <= answer.status < 300:
         return answer
-    if answer.status == 401:
-        service.forget_tokens(config)
+    if answer.status == 401 and (key := vendor.token_key(config)) is not None:
+        client.tokens.forget(key)
     message = service_message(answer.body) or ""
-    advice = service.advice(answer.status, message)
+    advice = vendor.advice(answer.status, message)
     shown = ". ".join(filter(None, (_redaction(config, call)(message), advice)))
     wait_s = retry_after(answer.headers, client.clock.wall())
     raise refused(inference_id, answer.status, call.shown, shown, wait_s)
@@ -69,22 +67,15 @@ def _redaction(config: EndpointConfig, call: HttpCall) -> Redaction:
 
 
 async def fetch_token(
-    service: "RemoteService", config: EndpointConfig, key: str, request: Callable[[], HttpCall]
+    client: RemoteClient, vendor: Vendor, config: EndpointConfig, request: Callable[[], HttpCall]
 ) -> str:
-    """Return an OAuth access token, kept for as long as it is good.
-
-    Args:
-        key: As of `TokenCache.get`.
-        request: What asks for one; called in a thread.
-
-    Raises:
-        InferenceFailedError: None could be had.
-    """
-    client = service.context.remote
+    """Return an access token, as `RemoteService.fetch_token` does."""
+    key = vendor.token_key(config)
+    assert key is not None, f"[{vendor.name}] has no [token_key]"
 
     async def fetch() -> Token:
         call = await asyncio.to_thread(request)  # which may sign: some 50 ms for a usual key
-        answer = await exchange(client, service, config, call, TOKEN_LIMIT)
+        answer = await exchange(client, vendor, config, call, TOKEN_LIMIT)
         try:
             return _token(msgspec.json.decode(answer.body, type=_Issued))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
@@ -95,12 +86,14 @@ async def fetch_token(
 
 
 def _token(issued: _Issued) -> Token:
-    """Raises:
-    ValueError: It is none that a header could carry.
+    """Read a token.
+
+    Raises:
+        ValueError: A header could not carry it.
     """
     if not _TOKEN.fullmatch(issued.access_token):
         raise ValueError
     lifetime_s = issued.expires_in
     if isinstance(lifetime_s, str):
-        lifetime_s = float(lifetime_s) if _SECONDS.fullmatch(lifetime_s) else 0.0
+        lifetime_s = seconds_of(lifetime_s)
     return Token(issued.access_token, min(lifetime_s or 0.0, _MAX_LIFETIME_S))

@@ -1,126 +1,41 @@
 """The class that remote services derive from."""
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar
+from collections.abc import Callable
 
-from yarl import URL
-
-from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.ranking import RankedDoc
 from rerank_proxy.inference.remote.addresses import HostNotAllowedError
-from rerank_proxy.inference.remote.calls import HttpCall, RemoteCall, bearer, json_call
-from rerank_proxy.inference.remote.common_settings import RETURN_DOCUMENTS
+from rerank_proxy.inference.remote.calls import HttpCall
 from rerank_proxy.inference.remote.ranker import RemoteRanker
-from rerank_proxy.inference.remote.shapes import Shape
-from rerank_proxy.inference.service import Service
+from rerank_proxy.inference.remote.sending import fetch_token
+from rerank_proxy.inference.remote.vendor import Vendor
+from rerank_proxy.inference.service import Ranker
 
 
-class RemoteService(Service):
+class RemoteService(Vendor):
     """A reranker behind HTTP.
 
     A service says where it is (`base_url` and `path`, or a setting `url`), what it is sent (`body`), and
-    where in its answer the results are (`shape`). Splitting, rate limits, retries, deadlines, the allow-list,
-    errors and metrics are done here. Override `call` where an API key as a bearer token does not do, `read`
-    where a `Shape` does not.
+    where the results are in its answer (`shape`). Splitting, rate limits, retries, deadlines, the allow-list,
+    errors and metrics are done for it. Override `call` where an API key as a bearer token does not do, `read`
+    where a `Shape` does not, and see `Vendor` for all that can be overridden.
     """
 
-    base_url: ClassVar[str] = ""
-    """`https://HOST` of the vendor's API, empty where endpoints say it; `remote.base_urls` replaces it."""
-    path: ClassVar[str] = ""
-    """What is called below it."""
-    hosts: ClassVar[Sequence[str]] = ()
-    """Further hosts of the vendor, `*.example.com` for all below it."""
-    default_max_documents: ClassVar[int | None] = None
-    """The most texts that one call takes; None for no limit."""
-    ranks: ClassVar[bool] = True
-    """Whether the vendor sorts its results and limits them to `top_n`; else that is done here."""
-    shape: ClassVar[Shape] = Shape()
-
-    @abstractmethod
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
-        """The JSON document to send. Members that are None are left out."""
-
-    def read(self, config: EndpointConfig, answer: bytes | bytearray) -> list[RankedDoc]:
-        """Return the results in an answer. A long one is read in a thread.
-
-        Raises:
-            MalformedAnswerError: There are none to be found.
-        """
-        return self.shape.read(answer)
-
-    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
-        """The request for `call`; the deadline is for tokens and the like that must be fetched first."""
-        return json_call(self.url(config), self.body(config, call), self.headers(config))
-
-    def url(self, config: EndpointConfig) -> str:
-        """What is called."""
-        return str(config.service_settings.get("url") or self.base(config) + self.path)
-
-    def headers(self, config: EndpointConfig) -> Mapping[str, str]:
-        return bearer(config.secrets["api_key"])
-
-    def base(self, config: EndpointConfig) -> str:
-        """`base_url`, or what the operator has put in its place."""
-        return self.context.remote.settings.base_urls.get(self.name, self.base_url)
-
-    def shown(self, config: EndpointConfig, url: str) -> str:
-        """Return what people are shown of a URL that an endpoint calls: without anything secret."""
-        return url
-
-    def urls(self, config: EndpointConfig) -> Mapping[str, str]:
-        """All that an endpoint of these settings calls, by the setting that says it."""
-        return {"url": self.url(config)}
-
-    def vendor_hosts(self) -> Sequence[str]:
-        """Hosts that are allowed without further ado."""
-        own = URL(self.base_url).host if self.base_url else None
-        return (*self.hosts, own) if own else self.hosts
-
-    def pointwise(self, config: EndpointConfig) -> bool:
-        """Whether a score depends on query and text alone, so that texts may be split over several calls."""
-        return True
-
-    def max_documents(self, config: EndpointConfig) -> int | None:
-        """The most texts in one call."""
-        return self.context.remote.settings.max_documents.get(self.name, self.default_max_documents)
-
-    def advice(self, status: int, message: str) -> str | None:
-        """What to do about a refusal in the vendor's words, where that can be said."""
-        if status in (400, 413, 422) and "batch size" in message:
-            return f"Set [remote.max_documents] of [{self.name}] to what the server takes at once"
-        return None
-
-    def forget_tokens(self, config: EndpointConfig) -> None:
-        """The vendor took the call for one without authentication."""
-
-    def model(self, config: EndpointConfig) -> str:
-        """What scores, for people and for the rate limit, which is one per model."""
-        return str(config.service_settings.get("model_id") or self.name)
-
-    def open(self, config: EndpointConfig) -> RemoteRanker:
+    def open(self, config: EndpointConfig) -> Ranker:
         return RemoteRanker(self, config, self.context.remote, self.context.timeout_s)
 
-    def remote_call(
-        self,
-        config: EndpointConfig,
-        query: str,
-        texts: Sequence[str],
-        top_n: int | None,
-        return_documents: bool | None,
-        task_settings: Mapping[str, Any],
-    ) -> RemoteCall:
-        """A request, completed by the task settings."""
-        if top_n is None:
-            top_n = self.top_n(replace(config, task_settings=task_settings))
-        if return_documents is None:
-            return_documents = task_settings.get(RETURN_DOCUMENTS.name)
-        return RemoteCall(query, texts, top_n, return_documents, task_settings)
+    async def fetch_token(self, config: EndpointConfig, request: Callable[[], HttpCall]) -> str:
+        """Return an OAuth access token, kept under `token_key` for as long as it is valid.
+
+        Args:
+            request: Returns the call that asks for one; called in a thread.
+
+        Raises:
+            InferenceFailedError: No token was issued.
+        """
+        return await fetch_token(self.context.remote, self, config, request)
 
     def check_settings(self, config: EndpointConfig, faults: list[str]) -> EndpointConfig:
-        """Refuse hosts that may not be called; rules of a service come before it."""
+        """Refuse hosts that may not be called; a service checks its other rules before this."""
         if faults:
             return config
         try:

@@ -1,7 +1,7 @@
-"""Reading answers: a list of results in one of the few forms that rerankers answer with.
+"""Reads answers: a list of results in one of the few forms that rerankers answer with.
 
-An answer is decoded into what is looked for and nothing else: other members are skipped where they stand and
-never become objects, and the first result that is none ends it.
+An answer is decoded to the members that are needed and nothing else. Others are skipped where they are and
+never become objects, and decoding ends at the first result that is malformed.
 """
 
 import re
@@ -15,7 +15,7 @@ import msgspec
 from rerank_proxy.inference.ranking import RankedDoc
 
 Scalar = float | str | None
-"""What positions and scores are decoded to. JSON's integers become floats; its true and false are refused."""
+"""The type that positions and scores are decoded to. Integers become floats; true and false are refused."""
 T = TypeVar("T")
 
 _POSITION: Final = re.compile(r"-?[0-9]{1,9}(?:\.0)?")
@@ -24,7 +24,7 @@ _MAX_POSITION: Final = 2.0**31
 
 
 class MalformedAnswerError(Exception):
-    """An answer of success that cannot be read. The message says where; it holds nothing of the answer."""
+    """An answer of success cannot be read. The message says where, and holds nothing of the answer."""
 
 
 class _Document(msgspec.Struct):
@@ -39,10 +39,10 @@ class Shape:
     """Where results are in an answer, for example `{"results": [{"index": 0, "relevance_score": 0.5}]}`.
 
     Attributes:
-        rows: Keys that lead to the list, with dots between them; empty: the answer is the list.
+        rows: Keys that lead to the list, with dots between them; empty where the answer is the list.
         index: The key of a result's position in the input.
         score: Keys of the score; the first that is there counts.
-        text: The key of the text, which is a string or an object with `text`.
+        text: The key of the text, which is a string or an object with `text`; None where there are no texts.
     """
 
     rows: str = "results"
@@ -70,7 +70,7 @@ class Shape:
 
 
 def decoded(decoder: "msgspec.json.Decoder[T]", answer: bytes | bytearray) -> T:
-    """Return what a decoder finds in an answer.
+    """Return an answer as a decoder reads it.
 
     Raises:
         MalformedAnswerError: It is not JSON, or not of that form.
@@ -86,7 +86,7 @@ def decoded(decoder: "msgspec.json.Decoder[T]", answer: bytes | bytearray) -> T:
 
 
 def struct(members: Mapping[str, tuple[str, Any]], optional: Iterable[str] = ()) -> type[msgspec.Struct]:
-    """Return a type for objects with these members; others are skipped.
+    """Return a type of objects with these members; others are skipped.
 
     Args:
         members: JSON name and type by the name of the attribute.
@@ -130,7 +130,7 @@ def as_index(value: Scalar, where: str) -> int:
     """Return a position. It may also come as a text, or as a float without a fraction.
 
     Raises:
-        MalformedAnswerError: It is none. What it is instead is not said.
+        MalformedAnswerError: It is not one. The message does not hold it.
     """
     if isinstance(value, str) and _POSITION.fullmatch(value):
         return int(float(value))
@@ -140,11 +140,11 @@ def as_index(value: Scalar, where: str) -> int:
 
 
 def as_score(value: Scalar, where: str) -> float:
-    """Return a number, also one that comes as a text, as older services give it. That a float32 can hold it
-    is for `Ranking.check` to see.
+    """Return a score. It may also come as a text, as from older services. Whether a float32 can hold it is
+    checked later, by `check_results`.
 
     Raises:
-        MalformedAnswerError: It is none.
+        MalformedAnswerError: It is not a number.
     """
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return float(value)
@@ -154,7 +154,7 @@ def as_score(value: Scalar, where: str) -> float:
 
 
 def as_text(value: msgspec.Raw) -> str | None:
-    """Return a document: its text, or an object that holds it. What is neither is no text."""
+    """Return the text of a document: a string, or an object that holds one; None for all else."""
     try:
         document = _DOCUMENT.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Which addresses belong to the public internet.
+"""Tells addresses of the public internet from special ones.
 
 The tables are those of IANA's registries of special-purpose addresses (RFC 6890 and what came after it), as
 of 2025. They are written out because `ipaddress` answers differently from one version of Python to the next,
@@ -57,7 +57,7 @@ _EMBEDDING: Final[Mapping[ipaddress.IPv6Network, Callable[[int], int]]] = {
     ipaddress.IPv6Network("64:ff9b::/96"): lambda value: value & 0xFFFFFFFF,  # NAT64
     ipaddress.IPv6Network("2002::/16"): lambda value: value >> 80 & 0xFFFFFFFF,  # 6to4
 }
-"""Addresses that lead to an IPv4 address, and where in them that is."""
+"""Networks whose addresses hold an IPv4 address that they lead to, and how it is taken out."""
 _NUMERIC: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)", re.IGNORECASE | re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""URLs made of an endpoint's settings: a setting fills the place that it is meant for, and no other."""
+"""Makes URLs of an endpoint's settings. A setting fills the part that it is meant for, and no other."""
 
 import re
 from collections.abc import Callable
@@ -7,21 +7,21 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from rerank_proxy.inference.remote.headers import HeaderNotAllowedError, check_value, printable
+from rerank_proxy.inference.remote.headers import HeaderNotAllowedError, check_value, excerpt
 
 _AUTHORITY: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?")
 _DOTS: Final = (".", "..")
 
 
 class UrlPartError(ValueError):
-    """The message holds nothing of the value."""
+    """A value cannot be that part of a URL. The message holds nothing of the value."""
 
 
 def segment(value: str) -> str:
     """Return a value as one segment of a path.
 
     Raises:
-        UrlPartError: It would be none: readers of URLs take `.` and `..` for steps, in any spelling.
+        UrlPartError: It would not be one: readers of URLs take `.` and `..` for steps, in any spelling.
     """
     if value in _DOTS or not value:
         raise UrlPartError("it cannot be part of a path")
@@ -32,10 +32,10 @@ def segment(value: str) -> str:
 
 
 def authority(value: str) -> str:
-    """Return a value that stands for a host, and a port if need be.
+    """Return a value that is a host, with or without a port.
 
     Raises:
-        UrlPartError: There is something else in it.
+        UrlPartError: It is something else.
     """
     if not _AUTHORITY.fullmatch(value):
         raise UrlPartError("it is not the name of a host, with or without a port")
@@ -43,7 +43,7 @@ def authority(value: str) -> str:
 
 
 def below(base: str, path: str, **query: str) -> str:
-    """Return the URL of a path below that of another URL, whose query string stays and is added to.
+    """Return the URL of a path below that of another URL, whose query string is kept and added to.
 
     Raises:
         ValueError: The base is not a URL.
@@ -54,7 +54,7 @@ def below(base: str, path: str, **query: str) -> str:
 
 
 def rerank_url(url: str, path: str) -> str:
-    """Return a URL that is that of the whole call, or else what is `path` below it."""
+    """Return a URL that ends in `/rerank` as it is, and else the URL of `path` below it."""
     whole = URL(url).raw_path.rstrip("/").endswith("/rerank")
     return below(url, "" if whole else path)
 
@@ -70,7 +70,7 @@ def checked(name: str, read: Callable[[str], str]) -> Callable[[str], str | None
         try:
             read(value)
         except UrlPartError as problem:
-            return f"Invalid value [{printable(value)}]. [{name}] does not do: {problem}"
+            return f"Invalid value [{excerpt(value)}]. [{name}] cannot be used: {problem}"
         return None
 
     return check
@@ -83,7 +83,7 @@ def in_header(name: str) -> Callable[[str], str | None]:
         try:
             check_value(name, value)
         except HeaderNotAllowedError as problem:
-            return f"Invalid value [{printable(value)}]. [{name}] does not do: {problem}"
+            return f"Invalid value [{excerpt(value)}]. [{name}] cannot be used: {problem}"
         return None
 
     return check

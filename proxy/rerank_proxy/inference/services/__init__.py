@@ -3,7 +3,8 @@
 from importlib.metadata import entry_points
 from typing import Final
 
-from rerank_proxy.inference.service import Service, ServiceContext
+from rerank_proxy.inference.remote.vendor import RemoteContext
+from rerank_proxy.inference.service import Service
 from rerank_proxy.inference.services.alibabacloud_ai_search import AlibabaCloudAISearchService
 from rerank_proxy.inference.services.amazon_sagemaker import AmazonSageMakerService
 from rerank_proxy.inference.services.azureaistudio import AzureAIStudioService
@@ -41,8 +42,8 @@ BUILT_IN: Final[tuple[type[Service], ...]] = (
 )
 
 
-def load_services(context: ServiceContext) -> dict[str, Service]:
-    """Every service by name; one of an installed package may not take the name of a built-in one.
+def load_services(context: RemoteContext) -> dict[str, Service]:
+    """Return every service by name. One of an installed package may not take the name of a built-in one.
 
     Raises:
         PluginError: A package's entry point cannot be used.
@@ -52,12 +53,12 @@ def load_services(context: ServiceContext) -> dict[str, Service]:
         package = entry.dist.name if entry.dist is not None else "a package"
         try:
             service = entry.load()
-        except Exception as error:  # Importing somebody's package may raise anything.
+        except Exception as error:  # importing a package may raise anything.
             raise PluginError(f"service [{entry.name}] of [{package}] cannot be imported: {error}") from error
         if not (isinstance(service, type) and issubclass(service, Service)):
             raise PluginError(
-                f"service [{entry.name}] of [{package}]: [{entry.value}] is no class derived from "
-                "rerank_proxy.inference.service.Service"
+                f"service [{entry.name}] of [{package}]: [{entry.value}] is not a class derived from "
+                "rerank_proxy.services.Service"
             )
         if service.name in services:
             raise PluginError(f"service [{service.name}] of [{package}] has the name of another service")

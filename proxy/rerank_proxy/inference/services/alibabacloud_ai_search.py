@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import API_KEY, RemoteCall, RemoteService, Shape
 from rerank_proxy.inference.remote.urls import authority, checked, segment
-from rerank_proxy.inference.service_settings import Setting
+from rerank_proxy.services import API_KEY, EndpointConfig, RemoteService, RerankRequest, Setting, Shape
 
 
 class AlibabaCloudAISearchService(RemoteService):
@@ -61,5 +59,5 @@ class AlibabaCloudAISearchService(RemoteService):
     def model(self, config: EndpointConfig) -> str:
         return str(config.service_settings["service_id"])
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
-        return {"query": call.query, "docs": call.texts}
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
+        return {"query": request.query, "docs": request.texts}

@@ -1,4 +1,4 @@
-"""`amazon_sagemaker`: models behind an endpoint of Amazon SageMaker that speak Elasticsearch's own form
+"""`amazon_sagemaker`: models behind an endpoint of Amazon SageMaker, called in Elasticsearch's form
 (``SageMakerService``, ``ElasticRerankPayload``).
 """
 
@@ -8,19 +8,20 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, ClassVar, Final
 
-from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import (
+from rerank_proxy.inference.remote.urls import checked, in_header, segment
+from rerank_proxy.services import (
     RETURN_DOCUMENTS,
     TOP_N,
+    Deadline,
+    EndpointConfig,
     HttpCall,
-    RemoteCall,
     RemoteService,
+    RerankRequest,
+    Setting,
+    SettingKind,
     Shape,
     json_call,
 )
-from rerank_proxy.inference.remote.urls import checked, in_header, segment
-from rerank_proxy.inference.service_settings import Kind, Setting
 
 _SERVICE: Final = "sagemaker"
 _HEADERS: Final = {
@@ -52,7 +53,7 @@ def _header(name: str, label: str, description: str) -> Setting:
 
 
 class AmazonSageMakerService(RemoteService):
-    """Calls are signed (AWS Signature Version 4) by botocore, which comes with the extra `sagemaker`."""
+    """Calls are signed (AWS Signature Version 4) by botocore, which the extra `sagemaker` installs."""
 
     name = "amazon_sagemaker"
     label = "Amazon SageMaker"
@@ -88,7 +89,7 @@ class AmazonSageMakerService(RemoteService):
         _header("inference_component_name", "Inference Component Name", "The inference component to call."),
         Setting(
             name="batch_size",
-            kind=Kind.POSITIVE_INT,
+            kind=SettingKind.POSITIVE_INT,
             label="Batch Size",
             description="The most texts in one call.",
         ),
@@ -119,27 +120,27 @@ class AmazonSageMakerService(RemoteService):
         limit: int | None = config.service_settings.get("batch_size")
         return super().max_documents(config) if limit is None else limit
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
         return {
-            "input": call.texts,
-            "query": call.query,
-            "return_documents": call.return_documents,
-            "top_n": call.top_n,
-            "task_settings": call.task_settings or None,
+            "input": request.texts,
+            "query": request.query,
+            "return_documents": request.return_documents,
+            "top_n": request.top_n,
+            "task_settings": request.task_settings or None,
         }
 
-    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
+    async def call(self, config: EndpointConfig, request: RerankRequest, deadline: Deadline) -> HttpCall:
         headers = {
             header: config.service_settings[name]
             for name, header in _HEADERS.items()
             if name in config.service_settings
         }
-        unsigned = json_call(self.url(config), self.body(config, call), headers)
+        unsigned = json_call(self.url(config), self.body(config, request), headers)
         return _signed(unsigned, config)
 
 
 def _signed(call: HttpCall, config: EndpointConfig) -> HttpCall:
-    # Imported where it is used: it takes a while, and few installations have it.
+    # Imported where it is needed: importing takes a while, and few installations have it.
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials

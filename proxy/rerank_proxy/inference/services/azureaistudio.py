@@ -3,10 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import API_KEY, RETURN_DOCUMENTS, TOP_N, RemoteCall, RemoteService
 from rerank_proxy.inference.remote.urls import rerank_url
-from rerank_proxy.inference.service_settings import Kind, Setting
+from rerank_proxy.services import (
+    API_KEY,
+    RETURN_DOCUMENTS,
+    TOP_N,
+    EndpointConfig,
+    RemoteService,
+    RerankRequest,
+    Setting,
+    SettingKind,
+)
 
 
 class AzureAIStudioService(RemoteService):
@@ -24,7 +31,7 @@ class AzureAIStudioService(RemoteService):
         API_KEY,
         Setting(
             name="target",
-            kind=Kind.URL,
+            kind=SettingKind.URL,
             label="Target",
             description="The target URL of your Azure AI Studio model deployment.",
             required=True,
@@ -47,22 +54,22 @@ class AzureAIStudioService(RemoteService):
     task_settings: ClassVar[Sequence[Setting]] = (RETURN_DOCUMENTS, TOP_N)
 
     def url(self, config: EndpointConfig) -> str:
-        """A `target` may be that of the whole call, which newer deployments show."""
+        """Return the URL to call: `target` itself where it is the whole URL, as newer deployments show it."""
         return rerank_url(config.service_settings["target"], "/v1/rerank")
 
     def urls(self, config: EndpointConfig) -> Mapping[str, str]:
         return {"target": self.url(config)}
 
     def headers(self, config: EndpointConfig) -> Mapping[str, str]:
-        """Endpoints that are paid by token take the bare key (``AzureAiStudioRequest#setAuthHeader``)."""
+        """Send the bare key where calls are paid by token (``AzureAiStudioRequest#setAuthHeader``)."""
         if config.service_settings["endpoint_type"] == "realtime":
             return super().headers(config)
         return {"Authorization": config.secrets["api_key"]}
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
         return {
-            "documents": call.texts,
-            "query": call.query,
-            "return_documents": call.return_documents,
-            "top_n": call.top_n,
+            "documents": request.texts,
+            "query": request.query,
+            "return_documents": request.return_documents,
+            "top_n": request.top_n,
         }

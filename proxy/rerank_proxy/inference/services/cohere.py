@@ -4,18 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import (
+from rerank_proxy.inference.remote.urls import rerank_url
+from rerank_proxy.services import (
     API_KEY,
     MODEL_ID,
     RETURN_DOCUMENTS,
     TOP_N,
     URL,
-    RemoteCall,
+    EndpointConfig,
     RemoteService,
+    RerankRequest,
+    Setting,
+    SettingKind,
 )
-from rerank_proxy.inference.remote.urls import rerank_url
-from rerank_proxy.inference.service_settings import Kind, Setting
 
 API_VERSION: Final = "api_version"
 _MAX_CHUNKS: Final = 10_000
@@ -23,8 +24,8 @@ _PATHS: Final = {"V1": "/v1/rerank", "V2": "/v2/rerank"}
 
 
 class CohereService(RemoteService):
-    """New endpoints use version 2, unless their URL is one of version 1. The version is kept with an endpoint
-    (``CohereCommonServiceSettings``).
+    """New endpoints use version 2, unless their URL is one of version 1. The version is recorded with the
+    endpoint (``CohereCommonServiceSettings``).
     """
 
     name = "cohere"
@@ -38,13 +39,13 @@ class CohereService(RemoteService):
         replace(MODEL_ID, required=False),
         replace(URL, required=False),
         Setting(name="similarity", dropped=True),
-        Setting(name="dimensions", kind=Kind.POSITIVE_INT, dropped=True),
-        Setting(name="max_input_tokens", kind=Kind.POSITIVE_INT, dropped=True),
+        Setting(name="dimensions", kind=SettingKind.POSITIVE_INT, dropped=True),
+        Setting(name="max_input_tokens", kind=SettingKind.POSITIVE_INT, dropped=True),
     )
     task_settings: ClassVar[Sequence[Setting]] = (
         TOP_N,
         RETURN_DOCUMENTS,
-        Setting(name="max_chunks_per_doc", kind=Kind.POSITIVE_INT, label="Max Chunks per Doc"),
+        Setting(name="max_chunks_per_doc", kind=SettingKind.POSITIVE_INT, label="Max Chunks per Doc"),
     )
 
     def check_settings(self, config: EndpointConfig, faults: list[str]) -> EndpointConfig:
@@ -55,13 +56,13 @@ class CohereService(RemoteService):
         return super().check_settings(config, faults)
 
     def url(self, config: EndpointConfig) -> str:
-        """A `url` may be that of the whole call, or what the calls of the API begin with."""
+        """Return the URL to call. The setting `url` may be the whole URL, or its beginning."""
         base = str(config.service_settings.get("url", self.base(config)))
         path = _PATHS[config.internal.get(API_VERSION, "V2")]
         return rerank_url(base, path)
 
     def max_documents(self, config: EndpointConfig) -> int | None:
-        """Version 1 has a limit for documents times chunks."""
+        """Return the most texts in one call. Version 1 limits documents times chunks."""
         limit = super().max_documents(config)
         chunks: int | None = config.task_settings.get("max_chunks_per_doc")
         if limit is None or chunks is None or config.internal.get(API_VERSION) != "V1":
@@ -71,13 +72,13 @@ class CohereService(RemoteService):
     def headers(self, config: EndpointConfig) -> Mapping[str, str]:
         return {**super().headers(config), "Request-Source": "unspecified:elasticsearch"}
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
-        """Version 2 has no `return_documents` and no `max_chunks_per_doc`; it takes and ignores them."""
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
+        """Return one body for both versions; the second ignores what it has no member for."""
         return {
             "model": config.service_settings.get("model_id"),
-            "query": call.query,
-            "documents": call.texts,
-            "return_documents": call.return_documents,
-            "top_n": call.top_n,
-            "max_chunks_per_doc": call.task_settings.get("max_chunks_per_doc"),
+            "query": request.query,
+            "documents": request.texts,
+            "return_documents": request.return_documents,
+            "top_n": request.top_n,
+            "max_chunks_per_doc": request.task_settings.get("max_chunks_per_doc"),
         }

@@ -3,9 +3,17 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import API_KEY, MODEL_ID, TOP_N, RemoteCall, RemoteService, Shape
-from rerank_proxy.inference.service_settings import Kind, Setting
+from rerank_proxy.services import (
+    API_KEY,
+    MODEL_ID,
+    TOP_N,
+    EndpointConfig,
+    RemoteService,
+    RerankRequest,
+    Setting,
+    SettingKind,
+    Shape,
+)
 
 
 class ContextualAIService(RemoteService):
@@ -18,7 +26,7 @@ class ContextualAIService(RemoteService):
     service_settings: ClassVar[Sequence[Setting]] = (API_KEY, MODEL_ID)
     task_settings: ClassVar[Sequence[Setting]] = (
         TOP_N,
-        Setting(name="top_k", kind=Kind.POSITIVE_INT, label="Top K"),
+        Setting(name="top_k", kind=SettingKind.POSITIVE_INT, label="Top K"),
         Setting(
             name="instruction",
             label="Instruction",
@@ -27,15 +35,15 @@ class ContextualAIService(RemoteService):
     )
 
     def top_n(self, config: EndpointConfig) -> int | None:
-        """Elasticsearch's specification calls the setting `top_k`, its service `top_n`."""
+        """Return the limit: `top_n` in Elasticsearch's service, `top_k` in its specification."""
         limit = super().top_n(config)
         return limit if limit is not None else config.task_settings.get("top_k")
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
         return {
-            "query": call.query,
-            "documents": call.texts,
+            "query": request.query,
+            "documents": request.texts,
             "model": config.service_settings["model_id"],
-            "top_n": call.top_n,
-            "instruction": call.task_settings.get("instruction"),
+            "top_n": request.top_n,
+            "instruction": request.task_settings.get("instruction"),
         }

@@ -7,21 +7,15 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.failures import status_error
-from rerank_proxy.inference.ranking import RankedDoc
-from rerank_proxy.inference.remote import HttpCall, MalformedAnswerError, RemoteCall, RemoteService
 from rerank_proxy.inference.remote.addresses import HostNotAllowedError, parsed
 from rerank_proxy.inference.remote.headers import (
     HeaderNotAllowedError,
     check_headers,
     check_name,
     check_value,
-    printable,
+    excerpt,
 )
 from rerank_proxy.inference.remote.shapes import as_index, as_score, as_text
-from rerank_proxy.inference.service_settings import Kind, Setting
 from rerank_proxy.inference.services.custom_answers import numbers, path_problem, texts
 from rerank_proxy.inference.services.custom_templates import (
     TemplateError,
@@ -29,6 +23,18 @@ from rerank_proxy.inference.services.custom_templates import (
     fill_text,
     placeholders,
     unknown_placeholder,
+)
+from rerank_proxy.services import (
+    Deadline,
+    EndpointConfig,
+    HttpCall,
+    MalformedAnswerError,
+    RankedDoc,
+    RemoteService,
+    RerankRequest,
+    Setting,
+    SettingKind,
+    status_error,
 )
 
 _SECRETS: Final = "secret_parameters"
@@ -38,9 +44,9 @@ _SCORE, _INDEX, _TEXT = "relevance_score", "reranked_index", "document_text"
 
 
 class CustomService(RemoteService):
-    """Templates hold `${name}`: `input`, `query`, `top_n` and `return_documents` of the request, secrets, and
-    the task's parameters. In `request` they stand for JSON, without quotes around them; in `url`, `headers`
-    and `query_parameters` for text (``CustomRequest``).
+    """Templates have placeholders `${name}` for `input`, `query`, `top_n` and `return_documents` of the
+    request, for secrets, and for the task's parameters. In `request` they stand for JSON, without quotes
+    around them; in `url`, `headers` and `query_parameters` for text (``CustomRequest``).
     """
 
     name = "custom"
@@ -51,17 +57,17 @@ class CustomService(RemoteService):
     service_settings: ClassVar[Sequence[Setting]] = (
         Setting(
             name=_SECRETS,
-            kind=Kind.MAP,
+            kind=SettingKind.MAP,
             label="Secret Parameters",
             description="Values for templates that are never shown.",
             secret=True,
             updatable=True,
         ),
         Setting(name="url", label="URL", description="The address of the whole call.", required=True),
-        Setting(name="headers", kind=Kind.MAP, label="Headers", description="Headers of the call."),
+        Setting(name="headers", kind=SettingKind.MAP, label="Headers", description="Headers of the call."),
         Setting(
             name="query_parameters",
-            kind=Kind.LIST,
+            kind=SettingKind.LIST,
             label="Query Parameters",
             description="Pairs of name and value that are added to the URL.",
         ),
@@ -70,25 +76,25 @@ class CustomService(RemoteService):
         ),
         Setting(
             name="response",
-            kind=Kind.MAP,
+            kind=SettingKind.MAP,
             label="Response",
             description="Where the scores are in an answer.",
             required=True,
         ),
         Setting(
             name="batch_size",
-            kind=Kind.POSITIVE_INT,
+            kind=SettingKind.POSITIVE_INT,
             label="Batch Size",
             description="The most texts in one call.",
         ),
-        Setting(name="input_type", kind=Kind.MAP, dropped=True),
+        Setting(name="input_type", kind=SettingKind.MAP, dropped=True),
     )
-    task_settings: ClassVar[Sequence[Setting]] = (Setting(name=_PARAMETERS, kind=Kind.MAP),)
+    task_settings: ClassVar[Sequence[Setting]] = (Setting(name=_PARAMETERS, kind=SettingKind.MAP),)
 
     def parse(
         self, inference_id: str, service_settings: Mapping[str, Any], task_settings: Mapping[str, Any]
     ) -> EndpointConfig:
-        """Early versions had `request: {content: …}`."""
+        """Read a configuration, also with the `request: {content: …}` of early versions."""
         request = service_settings.get("request")
         if isinstance(request, Mapping) and set(request) == {"content"}:
             service_settings = {**service_settings, "request": request["content"]}
@@ -100,10 +106,10 @@ class CustomService(RemoteService):
         return super().check_settings(config, faults)
 
     def url(self, config: EndpointConfig) -> str:
-        """Return what is called.
+        """Return the URL to call.
 
         Raises:
-            TemplateError: A placeholder stands for nothing.
+            TemplateError: A placeholder has no value.
             HostNotAllowedError: It is not a URL.
         """
         known = _texts(config, config.task_settings)
@@ -115,33 +121,33 @@ class CustomService(RemoteService):
         return str(url.extend_query(pairs))
 
     def shown(self, config: EndpointConfig, url: str) -> str:
-        """The template: what is put in may be secret."""
+        """Return the template: the values that fill it may be secret."""
         return str(config.service_settings["url"])
 
     def max_documents(self, config: EndpointConfig) -> int | None:
         limit: int | None = config.service_settings.get("batch_size")
         return super().max_documents(config) if limit is None else limit
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> bytes:
-        """What the template gives: the only body that is not built here."""
+    def body(self, config: EndpointConfig, request: RerankRequest) -> bytes:
+        """Return the filled template, which need not be what `json_call` would send."""
         values = {
             **config.secrets.get(_SECRETS, {}),
-            **call.task_settings.get(_PARAMETERS, {}),
-            "input": call.texts,
-            "query": call.query,
-            "top_n": len(call.texts) if call.top_n is None else call.top_n,
-            "return_documents": bool(call.return_documents),
+            **request.task_settings.get(_PARAMETERS, {}),
+            "input": request.texts,
+            "query": request.query,
+            "top_n": len(request.texts) if request.top_n is None else request.top_n,
+            "return_documents": bool(request.return_documents),
         }
         return fill_json(config.service_settings["request"], values, "request").encode()
 
-    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
-        asked = replace(config, task_settings=call.task_settings)
+    async def call(self, config: EndpointConfig, request: RerankRequest, deadline: Deadline) -> HttpCall:
+        asked = replace(config, task_settings=request.task_settings)
         try:
             url = self.url(asked)
             if asked != config and parsed(url).origin() != parsed(self.url(config)).origin():
                 raise TemplateError("a request must not change whom the endpoint calls")
-            headers = _headers(config, _texts(asked, call.task_settings))
-            return HttpCall(url, self.shown(config, url), self.body(config, call), headers)
+            headers = _headers(config, _texts(asked, request.task_settings))
+            return HttpCall(url, self.shown(config, url), self.body(config, request), headers)
         except (TemplateError, HostNotAllowedError) as problem:
             raise status_error(400, str(problem)) from None
 
@@ -167,7 +173,7 @@ class CustomService(RemoteService):
 
 
 def _documents(answer: bytes | bytearray, path: str | None, size: int) -> Sequence[msgspec.Raw | None]:
-    """Return the texts, where they are there: servers leave out what was not asked for."""
+    """Return the texts, and None for each where there are none: servers leave out what was not asked for."""
     if path is not None:
         with suppress(MalformedAnswerError):
             return texts(answer, path)
@@ -184,7 +190,7 @@ def _headers(config: EndpointConfig, known: Mapping[str, str]) -> dict[str, str]
 
 
 def _texts(config: EndpointConfig, task_settings: Mapping[str, Any]) -> dict[str, str]:
-    """What may stand in headers and URLs: only texts."""
+    """Return the values that headers and URLs may have: only texts."""
     values = {**config.secrets.get(_SECRETS, {}), **task_settings.get(_PARAMETERS, {})}
     return {name: value for name, value in values.items() if isinstance(value, str)}
 
@@ -216,7 +222,7 @@ def _check_filled(config: EndpointConfig, faults: list[str]) -> None:
 def _check_texts(settings: Mapping[str, Any], faults: list[str]) -> None:
     for name, value in settings.get("headers", {}).items():
         if not isinstance(value, str):
-            shown = printable(name)
+            shown = excerpt(name)
             faults.append(f"Map field [headers] has an entry that is not valid, [{shown}] must be a text")
             continue
         try:
@@ -247,7 +253,7 @@ def _check_response(response: Mapping[str, Any], faults: list[str]) -> None:
 
 
 def _check_placeholders(config: EndpointConfig, faults: list[str]) -> None:
-    """A parameter that only requests give would fail the call that tries the endpoint; so it is said here."""
+    """Refuse placeholders without a value, which would fail the call that tries the endpoint."""
     settings = config.service_settings
     given = {*config.secrets.get(_SECRETS, {}), *config.task_settings.get(_PARAMETERS, {})}
     texts = set(_texts(config, config.task_settings))

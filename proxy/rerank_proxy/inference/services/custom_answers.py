@@ -1,4 +1,4 @@
-"""What a path of the service `custom` leads to in an answer (``MapPathExtractor``)."""
+"""Follows paths of the service `custom` through an answer (``MapPathExtractor``)."""
 
 import re
 from functools import lru_cache
@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from rerank_proxy.inference.remote import MalformedAnswerError
 from rerank_proxy.inference.remote.shapes import Scalar, decoded, struct
+from rerank_proxy.services import MalformedAnswerError
 
 _STEP: Final = re.compile(r"\.([^.\[]+)|(\[\*\])")
 _NOT_IN_A_NAME: Final = re.compile(r'["\\\x00-\x1f]')
@@ -39,12 +39,12 @@ def numbers(answer: bytes | bytearray, path: str) -> list[Scalar]:
 
 
 def texts(answer: bytes | bytearray, path: str) -> list[msgspec.Raw]:
-    """Return the same of documents, not looked into."""
+    """Return the list of documents that a path leads to, still encoded."""
     return _column(answer, path, texts=True)
 
 
 def _column(answer: bytes | bytearray, path: str, *, texts: bool) -> list[Any]:
-    if path_problem(path) is not None:  # an endpoint of an earlier version
+    if path_problem(path) is not None:  # in an endpoint that an earlier version created
         raise MalformedAnswerError("a path of [json_parser] cannot be followed")
     try:
         return _walk(decoded(_decoder(path, texts=texts), answer), _steps(path))
@@ -64,7 +64,7 @@ def _decoder(path: str, *, texts: bool) -> "msgspec.json.Decoder[Any]":
 
 
 def _walk(value: Any, steps: list[tuple[str, str]]) -> list[Any]:
-    """Lists within lists stay such: they are none of numbers, and the reader of them says so."""
+    """Return what the steps lead to. Lists within lists remain, and the reader refuses them."""
     if not steps:
         return value  # type: ignore[no-any-return]
     (_, items), rest = steps[0], steps[1:]

@@ -1,4 +1,4 @@
-"""Templates of the service `custom` (``ValidatingSubstitutor``)."""
+"""Fills templates of the service `custom` (``ValidatingSubstitutor``)."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ class TemplateError(Exception):
 
 
 def unknown_placeholder(name: str, field: str) -> TemplateError:
-    """Return the error of a placeholder that stands for nothing."""
+    """Return the error of a placeholder without a value."""
     return TemplateError(
         f"Found placeholder [${{{name}}}] in field [{field}] after replacement call, please check that "
         "all templates have a corresponding field definition."
@@ -28,8 +28,8 @@ def placeholders(template: str) -> list[str]:
 
 
 def fill_json(template: str, values: Mapping[str, Any], field: str) -> str:
-    """Return the template with JSON in place of its placeholders. What is put in is not searched for further
-    ones: a query may hold `${api_key}` and means just that.
+    """Return the template with JSON in place of its placeholders. Values are not searched for further ones: a
+    query that holds `${api_key}` is sent like that.
 
     Raises:
         TemplateError: A placeholder has no value, or all of them together are too large.
@@ -40,7 +40,7 @@ def fill_json(template: str, values: Mapping[str, Any], field: str) -> str:
 
 
 def fill_text(template: str, values: Mapping[str, str], field: str) -> str:
-    """As `fill_json`, with the values as they are."""
+    """Return the template with texts in place of its placeholders; raise as `fill_json`."""
     size = len(template)
     for name in placeholders(template):
         if name not in values:

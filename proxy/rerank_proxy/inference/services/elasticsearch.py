@@ -9,7 +9,7 @@ from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, status_error
 from rerank_proxy.inference.local_models import ELASTIC_RERANK
 from rerank_proxy.inference.service import Service
-from rerank_proxy.inference.service_settings import SERVICE_SETTINGS, Kind, Setting
+from rerank_proxy.inference.service_settings import SERVICE_SETTINGS, Setting, SettingKind
 from rerank_proxy.inference.services.local_ranker import (
     ADAPTIVE,
     DEPLOYMENT_ID,
@@ -25,7 +25,9 @@ from rerank_proxy.inference.services.local_ranker import (
 
 
 def _adaptive_problem(value: Mapping[str, Any]) -> str | None:
-    """``ServiceUtils#removeAsAdaptiveAllocationsSettings``, ``AdaptiveAllocationsSettings#validate``."""
+    """Return what is wrong with a value (``ServiceUtils#removeAsAdaptiveAllocationsSettings``,
+    ``AdaptiveAllocationsSettings#validate``).
+    """
     unknown = [name for name in value if name not in ("enabled", MIN, MAX)]
     if unknown:
         return f"[{ADAPTIVE}] does not allow the setting [{unknown[0]}]"
@@ -58,12 +60,12 @@ _CHUNKING: Final[Sequence[Setting]] = (
     ),
     Setting(
         name=MAX_CHUNKS,
-        kind=Kind.POSITIVE_INT,
+        kind=SettingKind.POSITIVE_INT,
         label="Max Chunks Per Doc",
         description="How many chunks of a document are scored.",
     ),
 )
-"""Settings of Elastic Rerank alone."""
+"""Settings that only endpoints of Elastic Rerank have."""
 
 
 class ElasticsearchService(Service):
@@ -78,14 +80,14 @@ class ElasticsearchService(Service):
     service_settings: ClassVar[Sequence[Setting]] = (
         Setting(
             name=NUM_ALLOCATIONS,
-            kind=Kind.POSITIVE_INT,
+            kind=SettingKind.POSITIVE_INT,
             updatable=True,
             label="Number Allocations",
             description="How many calls the model is to serve at once.",
         ),
         Setting(
             name=NUM_THREADS,
-            kind=Kind.POSITIVE_INT,
+            kind=SettingKind.POSITIVE_INT,
             required=True,
             label="Number Threads",
             description="How many threads one call may use.",
@@ -93,7 +95,7 @@ class ElasticsearchService(Service):
         Setting(name=MODEL_ID, label="Model ID", description="The name of the model to use."),
         Setting(
             name=ADAPTIVE,
-            kind=Kind.MAP,
+            kind=SettingKind.MAP,
             updatable=True,
             check=_adaptive_problem,
             label="Adaptive Allocations",
@@ -103,7 +105,7 @@ class ElasticsearchService(Service):
     task_settings: ClassVar[Sequence[Setting]] = (
         Setting(
             name="return_documents",
-            kind=Kind.BOOLEAN,
+            kind=SettingKind.BOOLEAN,
             default=True,
             label="Return Documents",
             description="Returns the document instead of only the index.",
@@ -121,7 +123,7 @@ class ElasticsearchService(Service):
     def parse(
         self, inference_id: str, service_settings: Mapping[str, Any], task_settings: Mapping[str, Any]
     ) -> EndpointConfig:
-        """As `Service.parse`; 400 or 404 also for a model or a deployment that is not here."""
+        """Read a configuration; refuse one whose model (400) or deployment (404) does not exist."""
         deployment_id = service_settings.get(DEPLOYMENT_ID)
         if deployment_id is not None:
             return self._attached(inference_id, service_settings, task_settings, str(deployment_id))
@@ -135,9 +137,7 @@ class ElasticsearchService(Service):
         service_settings: Mapping[str, Any],
         task_settings: Mapping[str, Any],
     ) -> EndpointConfig:
-        """As `Service.update`; a fixed number of allocations takes the place of adaptive ones, and the other
-        way round.
-        """
+        """Change settings. A fixed number of allocations replaces adaptive ones, and the other way round."""
         shown = dict(config.service_settings)
         for name, other in ((NUM_ALLOCATIONS, ADAPTIVE), (ADAPTIVE, NUM_ALLOCATIONS)):
             if service_settings.get(name) is not None and service_settings.get(other) is None:
@@ -174,7 +174,7 @@ class ElasticsearchService(Service):
         task_settings: Mapping[str, Any],
         deployment_id: str,
     ) -> EndpointConfig:
-        """An endpoint that uses a deployment which is already there, with its numbers."""
+        """Read a configuration that uses an existing deployment, with its threads and allocations."""
         deployment = self.context.models.deployment(deployment_id)
         if deployment is None:
             raise status_error(404, f"Cannot find deployment [{deployment_id}]")
@@ -198,7 +198,7 @@ class ElasticsearchService(Service):
 
 
 def settings_of_model(model: str) -> dict[str, Any]:
-    """What a request would say for an endpoint with one of the settings' models
+    """Return the service settings of a preconfigured endpoint with this model
     (``ElasticRerankerServiceSettings#defaultEndpointSettings``).
     """
     return {

@@ -1,4 +1,7 @@
-"""`googlevertexai`: the ranking API of Google's Discovery Engine (``GoogleVertexAiService``)."""
+"""`googlevertexai`: the ranking API of Google's Discovery Engine (``GoogleVertexAiService``).
+
+Tokens are fetched here and not by google-auth, whose calls block the event loop and go past the allow-list.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -9,23 +12,22 @@ import jwt
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import (
+from rerank_proxy.inference.remote.urls import checked, in_header, segment
+from rerank_proxy.services import (
     MODEL_ID,
     TOP_N,
+    Deadline,
+    EndpointConfig,
     HttpCall,
-    RemoteCall,
     RemoteService,
+    RerankRequest,
+    Setting,
     Shape,
     bearer,
     digest,
-    fetch_token,
     form_call,
     json_call,
 )
-from rerank_proxy.inference.remote.urls import checked, in_header, segment
-from rerank_proxy.inference.service_settings import Setting
 
 _ACCOUNT: Final = "service_account_json"
 _TOKEN_URI: Final = "https://oauth2.googleapis.com/token"
@@ -34,7 +36,7 @@ _GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _LIFETIME_S: Final = 3600
 _MAX_ACCOUNT: Final = 16 * 1024
 _MAX_KEY: Final = 4 * 1024
-"""Of 4096 bits; Google's have 2048. Signing takes eight times as long with each doubling."""
+"""Characters of a key of 4096 bits; Google's have 2048. Each doubling takes eight times as long to sign."""
 
 
 def _project_problem(value: str) -> str | None:
@@ -44,7 +46,7 @@ def _project_problem(value: str) -> str | None:
 
 
 class GoogleVertexAIService(RemoteService):
-    """A service account's key signs a request for a token, which is good for an hour."""
+    """The key of a service account signs the request for a token, which is valid for an hour."""
 
     name = "googlevertexai"
     label = "Google Vertex AI"
@@ -83,11 +85,11 @@ class GoogleVertexAIService(RemoteService):
         return super().check_settings(config, faults)
 
     def urls(self, config: EndpointConfig) -> Mapping[str, str]:
-        """The address for tokens is the client's text as well."""
+        """Include the URL for tokens, which the client gives as well."""
         return {**super().urls(config), f"{_ACCOUNT}.token_uri": _account(config).token_uri}
 
     def shown(self, config: EndpointConfig, url: str) -> str:
-        """The address for tokens is in the secret."""
+        """Leave out the query string: the URL for tokens is in the secret."""
         return url.partition("?")[0]
 
     def url(self, config: EndpointConfig) -> str:
@@ -95,27 +97,27 @@ class GoogleVertexAIService(RemoteService):
         path = f"/v1/projects/{project}/locations/global/rankingConfigs/default_ranking_config:rank"
         return self.base(config) + path
 
-    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
+    async def call(self, config: EndpointConfig, request: RerankRequest, deadline: Deadline) -> HttpCall:
         account = _account(config)
 
-        def request() -> HttpCall:
+        def token_call() -> HttpCall:
             assertion = account.assertion(self.context.remote.clock.wall())
             return form_call(account.token_uri, {"grant_type": _GRANT, "assertion": assertion})
 
-        token = await fetch_token(self, config, _key(config), request)
+        token = await self.fetch_token(config, token_call)
         headers = {**bearer(token), "X-Goog-User-Project": config.service_settings["project_id"]}
-        return json_call(self.url(config), self.body(config, call), headers)
+        return json_call(self.url(config), self.body(config, request), headers)
 
-    def forget_tokens(self, config: EndpointConfig) -> None:
-        self.context.remote.tokens.forget(_key(config))
+    def token_key(self, config: EndpointConfig) -> str:
+        return digest("google", config.secrets[_ACCOUNT])
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
-        returns = call.return_documents
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
+        returns = request.return_documents
         return {
             "model": config.service_settings.get("model_id"),
-            "query": call.query,
-            "records": [{"id": str(index), "content": text} for index, text in enumerate(call.texts)],
-            "topN": call.top_n,
+            "query": request.query,
+            "records": [{"id": str(index), "content": text} for index, text in enumerate(request.texts)],
+            "topN": request.top_n,
             "ignoreRecordDetailsInResponse": None if returns is None else not returns,
         }
 
@@ -131,8 +133,10 @@ class _Account:
 
     @classmethod
     def parse(cls, text: str) -> "_Account":
-        """Raises:
-        ValueError: It is none. The message holds nothing of it.
+        """Read a key.
+
+        Raises:
+            ValueError: It is not such a key. The message holds nothing of it.
         """
         if len(text) > _MAX_ACCOUNT:
             raise ValueError(f"it is longer than {_MAX_ACCOUNT} characters")
@@ -154,13 +158,13 @@ class _Account:
         return cls(values["client_email"], values["private_key"], key_id, token_uri)
 
     def assertion(self, wall: float) -> str:
-        """A signed request for a token (RFC 7523).
+        """Return a signed request for a token (RFC 7523).
 
         Args:
-            wall: Seconds since 1970.
+            wall: The time now, in seconds since 1970.
 
         Raises:
-            ValueError: The private key is none. The message holds nothing of it.
+            ValueError: The private key is not one. The message holds nothing of it.
         """
         claims = {
             "iss": self.client_email,
@@ -177,7 +181,3 @@ class _Account:
 
 def _account(config: EndpointConfig) -> _Account:
     return _Account.parse(config.secrets[_ACCOUNT])
-
-
-def _key(config: EndpointConfig) -> str:
-    return digest("google", config.secrets[_ACCOUNT])

@@ -1,23 +1,23 @@
-"""`hugging_face`: text-embeddings-inference, hosted or on one's own machines (``HuggingFaceService``)."""
+"""`hugging_face`: text-embeddings-inference, hosted or self-hosted (``HuggingFaceService``)."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import (
+from rerank_proxy.services import (
     API_KEY,
     RETURN_DOCUMENTS,
     TOP_N,
     URL,
-    RemoteCall,
+    EndpointConfig,
     RemoteService,
+    RerankRequest,
+    Setting,
     Shape,
 )
-from rerank_proxy.inference.service_settings import Setting
 
 
 class HuggingFaceService(RemoteService):
-    """`url` is that of the whole call; it ends in `/rerank`."""
+    """The setting `url` is the whole URL, which ends in `/rerank`."""
 
     name = "hugging_face"
     label = "Hugging Face"
@@ -29,12 +29,12 @@ class HuggingFaceService(RemoteService):
     service_settings: ClassVar[Sequence[Setting]] = (API_KEY, URL)
     task_settings: ClassVar[Sequence[Setting]] = (TOP_N, RETURN_DOCUMENTS)
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
         return {
-            "query": call.query,
-            "texts": call.texts,
-            "return_text": call.return_documents,
-            "top_n": call.top_n,
+            "query": request.query,
+            "texts": request.texts,
+            "return_text": request.return_documents,
+            "top_n": request.top_n,
         }
 
     def advice(self, status: int, message: str) -> str | None:

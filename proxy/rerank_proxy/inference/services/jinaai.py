@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import (
+from rerank_proxy.services import (
     API_KEY,
     MODEL_ID,
     RETURN_DOCUMENTS,
     TOP_N,
     URL,
-    RemoteCall,
+    EndpointConfig,
     RemoteService,
+    RerankRequest,
+    Setting,
 )
-from rerank_proxy.inference.service_settings import Setting
 
 _LISTWISE: Final = "jina-reranker-v3"
 
@@ -30,14 +30,14 @@ class JinaAIService(RemoteService):
     task_settings: ClassVar[Sequence[Setting]] = (TOP_N, RETURN_DOCUMENTS)
 
     def pointwise(self, config: EndpointConfig) -> bool:
-        """Version 3 reads all documents together, and scores them by each other."""
+        """Return whether texts may be split: version 3 compares them with each other."""
         return not self.model(config).startswith(_LISTWISE)
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
         return {
             "model": config.service_settings["model_id"],
-            "query": call.query,
-            "documents": call.texts,
-            "top_n": call.top_n,
-            "return_documents": call.return_documents,
+            "query": request.query,
+            "documents": request.texts,
+            "top_n": request.top_n,
+            "return_documents": request.return_documents,
         }

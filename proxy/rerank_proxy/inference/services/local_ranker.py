@@ -1,10 +1,10 @@
-"""An endpoint over a model of the engine, with the engine's failures in Elasticsearch's words."""
+"""Scores texts with a model of the engine, whose failures are told in Elasticsearch's words."""
 
 import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count
+from itertools import chain, count
 from typing import Any, Final
 
 from rerank_proxy.chunks.chunkers import chunk
@@ -12,7 +12,6 @@ from rerank_proxy.chunks.lane import LANE
 from rerank_proxy.chunks.settings import SentenceBoundaryChunkingSettings
 from rerank_proxy.chunks.words import Words, WordStatus
 from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.concurrency.offload import docs_size, offload
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine import (
     DeadlineExceededError,
@@ -26,11 +25,11 @@ from rerank_proxy.engine import (
 )
 from rerank_proxy.errors import Cause, validation_error
 from rerank_proxy.files.names import without_directories
-from rerank_proxy.inference.allocations import NUMBER_AND_ADAPTIVE, threads_faults
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, TimedOutError, status_error, timed_out
-from rerank_proxy.inference.ranking import RankedDoc, Ranking, RerankInput, sort_by_score
-from rerank_proxy.inference.service import ServiceContext
+from rerank_proxy.inference.local_models import NUMBER_AND_ADAPTIVE, threads_faults
+from rerank_proxy.inference.ranking import Scores
+from rerank_proxy.inference.service import Ranker, ServiceContext
 
 NUM_ALLOCATIONS: Final = "num_allocations"
 NUM_THREADS: Final = "num_threads"
@@ -49,7 +48,7 @@ _holders = count()
 
 
 def demand_of(service_settings: Mapping[str, Any]) -> Demand:
-    """What an endpoint's settings ask of the engine. Where no minimum is given there is one allocation."""
+    """Return what an endpoint's settings ask of the engine: one allocation where they give no minimum."""
     threads = service_settings[NUM_THREADS]
     adaptive = service_settings.get(ADAPTIVE) or {}
     if adaptive.get("enabled"):
@@ -58,48 +57,45 @@ def demand_of(service_settings: Mapping[str, Any]) -> Demand:
     return Demand(threads * service_settings.get(NUM_ALLOCATIONS, 1))
 
 
-class LocalRanker:
-    """`Ranker` over the engine."""
+class LocalRanker(Ranker):
+    """Scores texts with a model of the engine."""
 
     def __init__(self, context: ServiceContext, config: EndpointConfig) -> None:
         self._context = context
         self._inference_id = config.inference_id
         self._settings = config.service_settings
-        self.model: str = config.service_settings[MODEL_ID]
-        # An endpoint that changes is opened anew before its former self is closed.
+        self.model = config.service_settings[MODEL_ID]
+        # An endpoint that changes is opened again before it is closed in its former state.
         self._holder = f"{config.inference_id} {next(_holders)}"
         name = context.models.find(self.model)
         if name is not None and DEPLOYMENT_ID not in config.service_settings:
             context.engine.demand(name, self._holder, demand_of(config.service_settings))
 
-    async def rank(self, request: RerankInput, deadline: Deadline) -> Ranking:
-        """Raw logits, sorted here; equal scores keep the order of their inputs."""
-        chunks = None
-        texts = request.texts
-        cut = 0
-        if self._settings.get(STRATEGY) == "chunk":
-            limit = self._context.chunked_characters
-            cut = sum(len(text) > limit for text in texts)
-            chunks = await self._chunks(request, deadline)
-            texts = [text for each in chunks for text in each]
-        with self._failures_told(deadline):
-            model = self._known()
-            reranked = await self._context.engine.rerank(model, request.query, texts, deadline.at)
-        scores = reranked.scores if chunks is None else _best(reranked.scores, chunks)
-        docs = await offload(docs_size(scores), _sorted, request, scores)
-        return Ranking(docs, reranked.cached, cut + reranked.truncated)
+    async def scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
+        """Return raw logits."""
+        if self._settings.get(STRATEGY) != "chunk":
+            return await self._scores(query, texts, deadline)
+        chunks = await self._chunks(query, texts, deadline)
+        scores = await self._scores(query, list(chain.from_iterable(chunks)), deadline)
+        cut = sum(len(text) > self._context.chunked_characters for text in texts)
+        return scores.of_documents(chunks, cut)
 
-    async def _chunks(self, request: RerankInput, deadline: Deadline) -> list[list[str]]:
+    async def _scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
+        with self._failures_told(deadline):
+            found = await self._context.engine.rerank(self._known(), query, texts, deadline.at)
+        return Scores(found.scores, found.cached, found.truncated)
+
+    async def _chunks(self, query: str, texts: Sequence[str], deadline: Deadline) -> list[list[str]]:
         limit = self._context.chunked_characters
-        texts = [text[:limit] for text in request.texts]
+        steps = chunked(query[:limit], [text[:limit] for text in texts], self._settings.get(MAX_CHUNKS))
         try:
             async with asyncio.timeout_at(deadline.at):
-                return await LANE.run(chunked(request.query[:limit], texts, self._settings.get(MAX_CHUNKS)))
+                return await LANE.run(steps)
         except TimeoutError:
             raise timed_out(self._inference_id, deadline, "the texts were not cut into chunks") from None
 
     async def check(self, deadline: Deadline) -> None:
-        """Whether Elasticsearch would begin to start its deployment. The model is started once it is kept.
+        """Refuse what Elasticsearch would not deploy. The model is started once the endpoint is stored.
 
         Raises:
             InferenceFailedError: 400, no deployment can have such threads and allocations.
@@ -116,7 +112,7 @@ class LocalRanker:
         """Wait for the model.
 
         Raises:
-            InferenceFailedError: 408, it still loads at the deadline; else as `rank`.
+            InferenceFailedError: 408, it still loads at the deadline; else as `scores`.
         """
         try:
             with self._failures_told(deadline):
@@ -150,8 +146,10 @@ class LocalRanker:
 
     @contextmanager
     def _failures_told(self, deadline: Deadline) -> Iterator[None]:
-        """Raises:
-        InferenceFailedError: What the engine raised, as Elasticsearch would tell it.
+        """Turn failures of the engine into those that Elasticsearch would report.
+
+        Raises:
+            InferenceFailedError: The engine failed.
         """
         try:
             yield
@@ -178,22 +176,11 @@ class LocalRanker:
             raise status_error(500, f"Inference with model [{self.model}] failed: {told}") from failure
 
 
-def _sorted(request: RerankInput, scores: Sequence[float]) -> list[RankedDoc]:
-    returns = request.return_documents
-    if returns is None:
-        returns = request.task_settings.get("return_documents", True)
-    docs = [
-        RankedDoc(index, score, text if returns else None)
-        for index, (score, text) in enumerate(zip(scores, request.texts, strict=True))
-    ]
-    return sort_by_score(docs, request.top_n)
-
-
 def chunked(query: str, texts: Sequence[str], most: int | None) -> Steps[list[list[str]]]:
-    """The chunks of each text that Elastic Rerank reads (``RerankRequestChunker``).
+    """Return the chunks of each text that Elastic Rerank reads (``RerankRequestChunker``).
 
     They are sentences with one sentence of overlap, as many words as fit beside the query, and at least as
-    many as fill half of the model's window; at most `most` of a text, its first ones.
+    many as fill half of the model's window; at most the first `most` of a text.
     """
     status = WordStatus()
     query_words = yield from Words.read(query, status)
@@ -207,9 +194,3 @@ def chunked(query: str, texts: Sequence[str], most: int | None) -> Steps[list[li
         spans = yield from chunk(words, settings)
         chunks.append([text[start:end] for start, end in spans[:most]])
     return chunks
-
-
-def _best(scores: Sequence[float], chunks: Sequence[Sequence[str]]) -> list[float]:
-    """Of each text the score of its best chunk; there is always one."""
-    remaining = iter(scores)
-    return [max(next(remaining) for _ in each) for each in chunks]

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import (
+from rerank_proxy.services import (
     API_KEY,
     MODEL_ID,
     RETURN_DOCUMENTS,
     TOP_N,
     URL,
-    RemoteCall,
+    EndpointConfig,
     RemoteService,
+    RerankRequest,
+    Setting,
     Shape,
 )
-from rerank_proxy.inference.service_settings import Setting
 
 
 class MixedbreadService(RemoteService):
@@ -29,11 +29,11 @@ class MixedbreadService(RemoteService):
     service_settings: ClassVar[Sequence[Setting]] = (API_KEY, MODEL_ID, replace(URL, required=False))
     task_settings: ClassVar[Sequence[Setting]] = (TOP_N, RETURN_DOCUMENTS)
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
         return {
             "model": config.service_settings["model_id"],
-            "query": call.query,
-            "input": call.texts,
-            "top_k": call.top_n,
-            "return_input": call.return_documents,
+            "query": request.query,
+            "input": request.texts,
+            "top_k": request.top_n,
+            "return_input": request.return_documents,
         }

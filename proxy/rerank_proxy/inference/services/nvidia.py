@@ -1,16 +1,23 @@
-"""`nvidia`: NVIDIA's rerankers, hosted or as NIM on one's own machines (``NvidiaService``)."""
+"""`nvidia`: NVIDIA's rerankers, hosted or as self-hosted NIM (``NvidiaService``)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import API_KEY, MODEL_ID, URL, RemoteCall, RemoteService, Shape
-from rerank_proxy.inference.service_settings import Setting
+from rerank_proxy.services import (
+    API_KEY,
+    MODEL_ID,
+    URL,
+    EndpointConfig,
+    RemoteService,
+    RerankRequest,
+    Setting,
+    Shape,
+)
 
 
 class NvidiaService(RemoteService):
-    """Scores are raw logits. There is no `top_n` in the API: results are cut here."""
+    """Scores are raw logits. The API has no `top_n`, so that the proxy cuts the results."""
 
     name = "nvidia"
     label = "Nvidia"
@@ -24,9 +31,9 @@ class NvidiaService(RemoteService):
     shape = Shape(rows="rankings", score=("logit",), text=None)
     service_settings: ClassVar[Sequence[Setting]] = (API_KEY, MODEL_ID, replace(URL, required=False))
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
         return {
             "model": config.service_settings["model_id"],
-            "query": {"text": call.query},
-            "passages": [{"text": text} for text in call.texts],
+            "query": {"text": request.query},
+            "passages": [{"text": text} for text in request.texts],
         }

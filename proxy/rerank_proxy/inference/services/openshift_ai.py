@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import (
+from rerank_proxy.services import (
     API_KEY,
     MODEL_ID,
     RETURN_DOCUMENTS,
     TOP_N,
     URL,
-    RemoteCall,
+    EndpointConfig,
     RemoteService,
+    RerankRequest,
+    Setting,
 )
-from rerank_proxy.inference.service_settings import Setting
 
 
 class OpenShiftAIService(RemoteService):
-    """`url` is that of the whole call."""
+    """The setting `url` is the whole URL."""
 
     name = "openshift_ai"
     label = "OpenShift AI"
@@ -26,11 +26,11 @@ class OpenShiftAIService(RemoteService):
     service_settings: ClassVar[Sequence[Setting]] = (API_KEY, URL, replace(MODEL_ID, required=False))
     task_settings: ClassVar[Sequence[Setting]] = (RETURN_DOCUMENTS, TOP_N)
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
         return {
             "model": config.service_settings.get("model_id"),
-            "query": call.query,
-            "documents": call.texts,
-            "top_n": call.top_n,
-            "return_documents": call.return_documents,
+            "query": request.query,
+            "documents": request.texts,
+            "top_n": request.top_n,
+            "return_documents": request.return_documents,
         }

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import (
+from rerank_proxy.services import (
     API_KEY,
     MODEL_ID,
     RETURN_DOCUMENTS,
-    RemoteCall,
+    EndpointConfig,
     RemoteService,
+    RerankRequest,
+    Setting,
+    SettingKind,
     Shape,
 )
-from rerank_proxy.inference.service_settings import Kind, Setting
 
 _ATLAS_URL: Final = "https://ai.mongodb.com"
 _ATLAS_KEY: Final = "al-"
@@ -30,23 +31,23 @@ class VoyageAIService(RemoteService):
     shape = Shape(rows="data")
     service_settings: ClassVar[Sequence[Setting]] = (API_KEY, MODEL_ID)
     task_settings: ClassVar[Sequence[Setting]] = (
-        Setting(name="top_k", kind=Kind.POSITIVE_INT, label="Top K"),
+        Setting(name="top_k", kind=SettingKind.POSITIVE_INT, label="Top K"),
         RETURN_DOCUMENTS,
-        Setting(name="truncation", kind=Kind.BOOLEAN, label="Truncation"),
+        Setting(name="truncation", kind=SettingKind.BOOLEAN, label="Truncation"),
     )
 
     def base(self, config: EndpointConfig) -> str:
-        """Keys of MongoDB Atlas have a server of their own."""
+        """Return the vendor's server, which is another one for keys of MongoDB Atlas."""
         base = super().base(config)
         is_atlas = config.secrets["api_key"].startswith(_ATLAS_KEY)
         return _ATLAS_URL if is_atlas and base == self.base_url else base
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
         return {
             "model": config.service_settings["model_id"],
-            "query": call.query,
-            "documents": call.texts,
-            "return_documents": call.return_documents,
-            "top_k": call.top_n,
-            "truncation": call.task_settings.get("truncation"),
+            "query": request.query,
+            "documents": request.texts,
+            "return_documents": request.return_documents,
+            "top_k": request.top_n,
+            "truncation": request.task_settings.get("truncation"),
         }

@@ -3,33 +3,33 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import (
+from rerank_proxy.inference.remote.urls import below
+from rerank_proxy.services import (
     API_KEY,
     MODEL_ID,
     RETURN_DOCUMENTS,
     TOP_N,
     URL,
+    Deadline,
+    EndpointConfig,
     HttpCall,
-    RemoteCall,
     RemoteService,
+    RerankRequest,
+    Setting,
+    SettingKind,
     Shape,
     bearer,
     digest,
-    fetch_token,
     form_call,
     json_call,
 )
-from rerank_proxy.inference.remote.urls import below
-from rerank_proxy.inference.service_settings import Kind, Setting
 
 _GRANT: Final = "urn:ibm:params:oauth:grant-type:apikey"
 _TOKEN_PATH: Final = "/identity/token"
 
 
 class WatsonxAIService(RemoteService):
-    """An API key is exchanged for a token by IBM Cloud's IAM, which is what `base_url` is of."""
+    """IBM Cloud's IAM, whose address `base_url` is, exchanges an API key for a token."""
 
     name = "watsonxai"
     label = "IBM watsonx"
@@ -58,38 +58,35 @@ class WatsonxAIService(RemoteService):
     task_settings: ClassVar[Sequence[Setting]] = (
         RETURN_DOCUMENTS,
         TOP_N,
-        Setting(name="truncate_input_tokens", kind=Kind.POSITIVE_INT, label="Truncate Input Tokens"),
+        Setting(name="truncate_input_tokens", kind=SettingKind.POSITIVE_INT, label="Truncate Input Tokens"),
     )
 
     def url(self, config: EndpointConfig) -> str:
         settings = config.service_settings
         return below(settings["url"], "/ml/v1/text/rerank", version=settings["api_version"])
 
-    async def call(self, config: EndpointConfig, call: RemoteCall, deadline: Deadline) -> HttpCall:
+    async def call(self, config: EndpointConfig, request: RerankRequest, deadline: Deadline) -> HttpCall:
         fields = {"grant_type": _GRANT, "apikey": config.secrets["api_key"]}
         url = self.base(config) + _TOKEN_PATH
-        token = await fetch_token(self, config, self._key(config), lambda: form_call(url, fields))
-        return json_call(self.url(config), self.body(config, call), bearer(token))
+        token = await self.fetch_token(config, lambda: form_call(url, fields))
+        return json_call(self.url(config), self.body(config, request), bearer(token))
 
-    def forget_tokens(self, config: EndpointConfig) -> None:
-        self.context.remote.tokens.forget(self._key(config))
+    def token_key(self, config: EndpointConfig) -> str:
+        return digest(self.name, self.base(config), config.secrets["api_key"])
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
-        options = {"inputs": call.return_documents, "top_n": call.top_n}
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
+        options = {"inputs": request.return_documents, "top_n": request.top_n}
         parameters = {
-            "truncate_input_tokens": call.task_settings.get("truncate_input_tokens"),
+            "truncate_input_tokens": request.task_settings.get("truncate_input_tokens"),
             "return_options": _present(options),
         }
         return {
             "model_id": config.service_settings["model_id"],
-            "query": call.query,
-            "inputs": [{"text": text} for text in call.texts],
+            "query": request.query,
+            "inputs": [{"text": text} for text in request.texts],
             "project_id": config.service_settings["project_id"],
             "parameters": _present(parameters),
         }
-
-    def _key(self, config: EndpointConfig) -> str:
-        return digest(self.name, self.base(config), config.secrets["api_key"])
 
 
 def _present(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from rerank_proxy.search.answer import rank_docs
-from rerank_proxy.search.inner.matches import Found
-from rerank_proxy.search.language.retrievers import KnnRetriever
 from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever, Windows
 from rerank_proxy.search.run import Run
 from rerank_proxy.xcontent.splicing import Printer, elements, members, text
 
@@ -109,8 +108,8 @@ class _Native:
     that keeps nested documents out, and one that says that no score is needed; then only the tail stays.
     """
 
-    def __init__(self, root: Found, shard: int, windows: rank_docs.Windows) -> None:
-        found = [each for each in root.all() if isinstance(each.retriever, KnnRetriever)]
+    def __init__(self, root: Found, shard: int, windows: Windows) -> None:
+        found = [each for each in root.all() if _stands_for_its_results(each)]
         docs = [_on_shard(each, shard) for each in (root, *found)]
         self._ranked = bool(docs[0])
         self._docs, *vectors = (
@@ -153,6 +152,11 @@ class _Native:
             if after.description != before.description:
                 description = description.replace(f"({before.description})", after.description, 1)
         return replace(query, description=description, children=children)
+
+
+def _stands_for_its_results(found: Found) -> bool:
+    leaf = found.retriever
+    return isinstance(leaf, LeafRetriever) and leaf.stands_for_its_results
 
 
 def _on_shard(found: Found, shard: int) -> Sequence[RankDoc]:

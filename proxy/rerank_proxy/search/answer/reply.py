@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.answer.totals import Total, final_total
-from rerank_proxy.search.inner.window import Window, search_answer
+from rerank_proxy.search.answer.totals import final_total
+from rerank_proxy.search.inner.window import Total, Window, search_answer
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.xcontent.java_numbers import print_float

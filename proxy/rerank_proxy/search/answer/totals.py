@@ -1,21 +1,14 @@
 """`hits.total` of a reranked search that took one round trip."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rerank_proxy.search.inner.bodies import needs_tail
+from rerank_proxy.search.inner.window import Total
 from rerank_proxy.search.language.grammar import TrackTotalHits
 from rerank_proxy.search.language.request import SearchRequest
-from rerank_proxy.search.language.retrievers import CompoundRetriever, KnnRetriever, TextSimilarityReranker
 from rerank_proxy.search.ranks.ranking import RankDoc
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """`relation` is `eq` for an exact count, `gte` for a lower bound."""
-
-    value: int
-    relation: str
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
+from rerank_proxy.search.retrievers.retriever import LeafRetriever
 
 
 def final_total(request: SearchRequest, ranked: Sequence[RankDoc], inner: Total | None) -> Total | None:
@@ -36,13 +29,14 @@ def final_total(request: SearchRequest, ranked: Sequence[RankDoc], inner: Total 
     minimum = request.final_min_score
     counts_tail = needs_tail(request, len(ranked)) and (minimum is None or minimum <= 0)
     # A vector search stands for just the documents that came back from it, reranked.
-    if counts_tail and not _finds_vectors(request.retriever):
+    if counts_tail and not _stands_for_its_results(request.retriever):
         return inner
     return _counted(sum(1 for doc in ranked if minimum is None or doc.score >= minimum), limit)
 
 
-def _finds_vectors(retriever: CompoundRetriever) -> bool:
-    return isinstance(retriever, TextSimilarityReranker) and isinstance(retriever.child, KnnRetriever)
+def _stands_for_its_results(retriever: CompoundRetriever) -> bool:
+    (child,) = retriever.children
+    return isinstance(child, LeafRetriever) and child.stands_for_its_results
 
 
 def _counted(matches: int, limit: TrackTotalHits | None) -> Total:

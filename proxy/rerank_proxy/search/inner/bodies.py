@@ -4,21 +4,21 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from rerank_proxy.search.inner.highlighting import highlighting
-from rerank_proxy.search.inner.matches import Found, explainable, highlightable, tail
-from rerank_proxy.search.inner.queries import (
+from rerank_proxy.search.inner.matches import explainable, highlightable, tail
+from rerank_proxy.search.language.request import SearchRequest
+from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.retrievers.queries import (
     any_of,
     array,
     boolean,
-    filtered,
     query,
     rank_docs,
     to_float,
     to_json,
     to_object,
 )
-from rerank_proxy.search.language.request import SearchRequest
-from rerank_proxy.search.language.retrievers import KnnRetriever, LeafRetriever, TextSimilarityReranker
-from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.object_parser import INT_MAX
 from rerank_proxy.xcontent.source import parse_array
 from rerank_proxy.xcontent.splicing import members
@@ -37,7 +37,7 @@ _DECIDE_ON_HITS: Final = frozenset(
 def single_search(request: SearchRequest, reranker: TextSimilarityReranker, child: LeafRetriever) -> bytes:
     """The one search of a request that needs no second: window, text, sources and total at once."""
     body = {name: value for name, value in request.others.items() if name != "timeout"}
-    body.update(clauses(child))
+    body.update(child.clauses())
     body["size"] = to_json(reranker.rank_window_size)
     body["fields"] = _fields({reranker.field})
     if request.track_total_hits is not None:
@@ -53,7 +53,7 @@ def inner_search(pit: bytes, searched: Mapping[str, bytes], window: int, fields:
 
     Args:
         pit: The `pit` member, as JSON.
-        searched: `clauses`, or others that find something.
+        searched: `LeafRetriever.clauses`, or others that find something.
     """
     body = {
         "pit": pit,
@@ -173,24 +173,6 @@ def needs_tail(request: SearchRequest, ranked: int) -> bool:
     if limit is None or limit is True:
         return True
     return limit is not False and limit > ranked
-
-
-def clauses(leaf: LeafRetriever) -> dict[str, bytes]:
-    """What of a search body makes it run a leaf."""
-    if isinstance(leaf, KnnRetriever):
-        section = dict(leaf.section)
-        if leaf.filters:
-            section["filter"] = array(leaf.filters)
-        if leaf.name is not None:
-            section["_name"] = to_json(leaf.name)
-        return {"knn": to_object(section)}
-    values = {
-        "query": filtered(leaf),
-        "sort": leaf.sort,
-        "collapse": leaf.collapse,
-        "min_score": None if leaf.min_score is None else to_float(leaf.min_score),
-    }
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _fields(fields: Collection[str]) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from rerank_proxy.xcontent.java_values import well_formed
 from rerank_proxy.xcontent.splicing import elements, members, text
 
 
@@ -28,15 +29,6 @@ def text_of(fields: bytes | None, field: str) -> str | None:
     if first.startswith(b'"'):
         return well_formed(text(first))
     return _java_string(first)
-
-
-def well_formed(value: str) -> str:
-    """Unpaired surrogates become U+FFFD, as they do when Java encodes a string for the wire."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value
 
 
 def _java_string(value: bytes) -> str:

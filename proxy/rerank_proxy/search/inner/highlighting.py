@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.inner.queries import MATCH_NONE, array, disjunction, query, to_object
+from rerank_proxy.search.retrievers.queries import MATCH_NONE, array, disjunction, query, to_object
 from rerank_proxy.xcontent.splicing import elements, members
 
 _QUERY: Final = "highlight_query"

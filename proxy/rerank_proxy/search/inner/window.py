@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.answer.totals import Total
 from rerank_proxy.search.inner.fields import text_of
 from rerank_proxy.search.ranks.ranking import RankDoc
 from rerank_proxy.xcontent.splicing import UNREADABLE, Printer, Raw, elements, members, parts, text
@@ -17,6 +16,14 @@ _OBJECTS: Final = {"_shards": b"", "hits": b"", "_clusters": b"{}"}
 """Those of the members of an answer that are objects, and what they are where they are absent."""
 _FIRST_HIT: Final = b'"hits":['
 _AFTER_HITS: Final = b"]}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """`relation` is `eq` for an exact count, `gte` for a lower bound."""
+
+    value: int
+    relation: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from rerank_proxy.search.language.raw_tree import raw_retrievers
-from rerank_proxy.search.language.retrievers import COMPOUND_TYPES, TEXT_SIMILARITY_RERANKER
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
+from rerank_proxy.search.retrievers.types import COMPOUND_TYPES
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import Node, parse, walk
 
@@ -43,7 +44,7 @@ def handles(body: bytes | Node, evaluated: Collection[str] = frozenset()) -> boo
         evaluated: Types of retrievers that upstream does not know.
     """
     types = compound_types(body)
-    return TEXT_SIMILARITY_RERANKER in types or bool(
+    return TextSimilarityReranker.TYPE in types or bool(
         types.intersection(evaluated) and types.issubset({*evaluated, "rescorer"})
     )
 
@@ -65,8 +66,8 @@ def compound_types(body: bytes | Node) -> frozenset[str]:
     try:
         names.update(retriever.name for retriever in raw_retrievers(tree))
     except ParseError:
-        if TEXT_SIMILARITY_RERANKER.encode() in root.body:
-            names.add(TEXT_SIMILARITY_RERANKER)
+        if TextSimilarityReranker.TYPE.encode() in root.body:
+            names.add(TextSimilarityReranker.TYPE)
     return COMPOUND_TYPES.intersection(names)
 
 
@@ -80,7 +81,7 @@ def holds_reranker(document: Node) -> bool:
     """
     trees = (node.get("retriever") for node in walk(document))
     return any(
-        retriever.name == TEXT_SIMILARITY_RERANKER
+        retriever.name == TextSimilarityReranker.TYPE
         for tree in trees
         if tree is not None
         for retriever in raw_retrievers(tree)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.search.language.detection import handles
 from rerank_proxy.search.language.retriever_grammar import parse_retriever
-from rerank_proxy.search.language.retrievers import CompoundRetriever, LeafRetriever
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.object_parser import INT_MAX, parsing_error, to_bool, to_float, to_int
 from rerank_proxy.xcontent.source import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Node, parse, parse_array
@@ -66,7 +66,7 @@ def parse_search_body(body: bytes | Node, evaluate: Collection[str] = frozenset(
         if name not in _SCALARS or name in _SENT_ON:
             others[name] = member.raw
     retriever = values["retriever"]
-    if isinstance(retriever, LeafRetriever):
+    if not isinstance(retriever, CompoundRetriever):
         return None
     return SearchBody(
         retriever=retriever,

@@ -3,13 +3,12 @@
 from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
-from rerank_proxy.search.language.retrievers import RETRIEVER_TYPES
+from rerank_proxy.search.retrievers.grammar import MAX_NESTED_DEPTH
+from rerank_proxy.search.retrievers.types import RETRIEVER_TYPES
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.object_parser import one_or_each
 from rerank_proxy.xcontent.source import Node
 
-MAX_NESTED_DEPTH: Final = 16
-"""Retrievers inside one another (``RetrieverBuilder#MAX_NESTED_DEPTH``)."""
 MAX_RETRIEVERS: Final = 1000
 """Retrievers in one tree, each of which is a search. Elasticsearch has no limit."""
 

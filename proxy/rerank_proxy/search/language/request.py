@@ -13,8 +13,8 @@ from rerank_proxy.search.language.grammar import (
     check_total,
     parse_search_body,
 )
-from rerank_proxy.search.language.retrievers import CompoundRetriever, effective_min_score
-from rerank_proxy.search.language.validation import Whole, tree_failures, whole_failures
+from rerank_proxy.search.language.validation import Whole, whole_failures
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.source import Node, parse_array
 from rerank_proxy.xcontent.time_value import TimeValue, time_param
@@ -70,7 +70,7 @@ class SearchRequest:
     @property
     def final_min_score(self) -> float | None:
         """What the final search filters by: a retriever's `min_score` replaces the top-level one."""
-        min_score = effective_min_score(self.retriever)
+        min_score = self.retriever.effective_min_score
         return self.min_score if min_score is None else min_score
 
 
@@ -175,7 +175,7 @@ def _validate(request: SearchRequest) -> None:
         request.others,
     )
     failures = [
-        *tree_failures(request.retriever, request.size, scrolls="scroll" in request.params),
+        *request.retriever.failures(request.size, scrolls="scroll" in request.params),
         *whole_failures(whole),
     ]
     if failures:

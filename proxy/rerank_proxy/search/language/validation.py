@@ -1,6 +1,5 @@
-"""What is wrong with a search as a whole: the messages that native numbers in one error.
-
-The order is native's: the tree of retrievers from its root on, then the body, then what the URL adds.
+"""What is wrong with a search beside its retrievers: messages that native numbers in one error, after
+theirs.
 """
 
 import json
@@ -8,100 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from rerank_proxy.search.language.retrievers import (
-    CompoundRetriever,
-    DiversifyRetriever,
-    FusingRetriever,
-    LeafRetriever,
-    LinearRetriever,
-    PinnedRetriever,
-    Retriever,
-    RuleRetriever,
-)
-from rerank_proxy.xcontent.object_parser import java_float
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.source import parse_array
-
-ABSENT_SIZE: Final = -1
-"""What native compares where no `size` is given."""
-
-
-def tree_failures(retriever: Retriever, size: int | None, *, scrolls: bool) -> Iterator[str]:
-    """``CompoundRetrieverBuilder#validate``.
-
-    Args:
-        size: Hits asked for; None when the request does not name it.
-    """
-    if isinstance(retriever, LeafRetriever):
-        return
-    if isinstance(retriever, DiversifyRetriever):  # whose own rules replace these, its children's included
-        yield from _diversify_failures(retriever)
-        return
-    yield from _window_failures(retriever, ABSENT_SIZE if size is None else size, scrolls)
-    for child in retriever.children:
-        yield from tree_failures(child, size, scrolls=scrolls)
-        if not isinstance(child, LeafRetriever):
-            yield from _child_window_failures(retriever, child)
-    if isinstance(retriever, FusingRetriever):
-        yield from _parameter_failures(retriever)
-
-
-def _window_failures(retriever: CompoundRetriever, size: int, scrolls: bool) -> Iterator[str]:
-    name, key, window = retriever.TYPE, retriever.WINDOW_KEY, retriever.rank_window_size
-    if size > window:
-        yield f"[{name}] requires [{key}: {window}] be greater than or equal to [size: {size}]"
-    if scrolls:
-        yield f"cannot specify [{name}] and [scroll]"
-    if window < 0:
-        yield f"[{key}] parameter cannot be negative, found [{window}]"
-
-
-def _child_window_failures(parent: CompoundRetriever, child: CompoundRetriever) -> Iterator[str]:
-    if isinstance(parent, PinnedRetriever | RuleRetriever):
-        return  # theirs is hidden in a wrapper, where native does not find its window
-    if parent.rank_window_size > child.rank_window_size:
-        yield (
-            f"[{parent.TYPE}] requires [{parent.WINDOW_KEY}: {parent.rank_window_size}] to be smaller than "
-            f"or equal to its sub retriever's {child.TYPE} [{child.WINDOW_KEY}: {child.rank_window_size}]"
-        )
-
-
-def _parameter_failures(retriever: FusingRetriever) -> Iterator[str]:
-    """``MultiFieldsInnerRetrieverUtils#validateParams``, and what `linear` adds."""
-    name, query, fields = retriever.TYPE, retriever.query, retriever.fields
-    if query is None:
-        if fields is not None:
-            yield f"[{name}] [query] must be provided when [fields] is specified"
-        elif not retriever.components:
-            yield f"[{name}] must provide [retrievers] or [query]"
-        return
-    if not query:
-        yield f"[{name}] [query] cannot be empty"
-    if fields == ():
-        yield f"[{name}] [fields] cannot be empty"
-    if retriever.components:
-        yield f"[{name}] cannot combine [retrievers] and [query]"
-    if isinstance(retriever, LinearRetriever) and retriever.normalizer is None:
-        yield f"[{name}] [normalizer] must be provided when [query] is specified"
-
-
-def _diversify_failures(retriever: DiversifyRetriever) -> Iterator[str]:
-    """``DiversifyRetrieverBuilder#validate`` and ``MMRResultDiversification``."""
-    mmr = "[diversify] MMR result diversification"
-    size, window, share = retriever.size, retriever.rank_window_size, retriever.lambda_
-    has_vector = retriever.query_vector is not None or retriever.encoded_vector is not None
-    if has_vector and retriever.query_vector_builder is not None:
-        yield f"{mmr} can have one of [query_vector] or [query_vector_builder], but not both"
-    if retriever.encoded_vector is not None:
-        yield "[diversify] retriever cannot have a [query_vector] that is string encoded"
-    if size < 1:
-        yield f"{mmr} [size] of {size} must be greater than zero"
-    if size > window:
-        yield f"{mmr} [size] of {size} cannot be greater than the [rank_window_size] of {window}"
-    if share is None or share < 0 or share > 1:
-        shown = "null" if share is None else java_float(share)
-        yield f"{mmr} must have a [lambda] between 0.0 and 1.0. The value provided was {shown}"
-
 
 _REFUSED_BESIDE_RETRIEVER: Final = (
     "query", "knn", "search_after", "terminate_after", "sort", "rank", "rescore",

@@ -1,15 +1,14 @@
-"""The configuration of a trained model (``TrainedModelConfig``), read strictly, shown with its defaults."""
+"""The body that configures a trained model (``TrainedModelConfig``), read strictly."""
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 import msgspec
 
 from rerank_proxy.errors import ElasticsearchError, validation_error
 from rerank_proxy.trained_models.failures import bad_request
-from rerank_proxy.trained_models.plain_json import plain
+from rerank_proxy.trained_models.model_config import PYTORCH, TEXT_SIMILARITY, TrainedModelConfig
 from rerank_proxy.trained_models.requests.ids import id_faults, is_id
 from rerank_proxy.xcontent.object_parser import (
     BOOL,
@@ -23,26 +22,12 @@ from rerank_proxy.xcontent.object_parser import (
     parse_object,
     unknown_name,
 )
+from rerank_proxy.xcontent.plain_json import plain
 from rerank_proxy.xcontent.source import BOOLEAN, NUMBER, OBJECT, STRING, Node, parse
-
-TEXT_SIMILARITY: Final = "text_similarity"
-PYTORCH: Final = "pytorch"
-NATIVE_STORE: Final = ".ml-inference-native-000002"
-"""Where Elasticsearch would keep such a model; shown, for clients that look."""
-VERSION: Final = "12.0.0"
-"""``MlConfigVersion.CURRENT``, which has stood still since Elasticsearch 8.10."""
 
 _LONG_MAX: Final = 2**63 - 1
 _FUNCTIONS: Final = ("max", "mean")
 _TRUNCATE: Final = ("first", "second", "none", "balanced")
-_GENERATED: Final = (
-    "created_by",
-    "version",
-    "create_time",
-    "model_size_bytes",
-    "estimated_operations",
-    "license_level",
-)
 _NOT_AT_CREATION: Final = ("version", "created_by", "create_time", "license_level", "location")
 
 _COMMON: Final = {
@@ -52,7 +37,7 @@ _COMMON: Final = {
     "truncate": STR,
     "span": INT,
 }
-_OF_KIND: Final[Mapping[str, Mapping[str, Field]]] = {
+_SPECIAL_OPTIONS: Final[Mapping[str, Mapping[str, Field]]] = {
     "bert": {},
     "bert_ja": {},
     "mpnet": {},
@@ -69,81 +54,8 @@ _DEFAULTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TrainedModelConfig:
-    """One model for `text_similarity`.
-
-    Attributes:
-        create_time: Milliseconds since the epoch.
-        field_names: Where in a document its text is; the first counts.
-        tokenization: The kind's name with its options, defaults filled in.
-        size: Of the uploaded program, in bytes; 0 until a part of it came.
-    """
-
-    model_id: str
-    create_time: int
-    field_names: tuple[str, ...]
-    tokenization: Mapping[str, Mapping[str, Any]]
-    results_field: str | None = None
-    span_score_combination_function: str = "max"
-    description: str | None = None
-    tags: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] | None = None
-    prefix_strings: Mapping[str, str] | None = None
-    platform_architecture: str | None = None
-    estimated_operations: int = 0
-    size: int = 0
-
-    @property
-    def inference_config(self) -> dict[str, Any]:
-        """With the defaults, as Elasticsearch shows it."""
-        shown: dict[str, Any] = {
-            "vocabulary": {"index": NATIVE_STORE},
-            "tokenization": {kind: dict(options) for kind, options in self.tokenization.items()},
-        }
-        if self.results_field is not None:
-            shown["results_field"] = self.results_field
-        shown["span_score_combination_function"] = self.span_score_combination_function
-        return {TEXT_SIMILARITY: shown}
-
-    def memory_bytes(self, name: str) -> int:
-        """One of the sizes that Eland puts into the metadata; 0 when it is absent or no number."""
-        value = (self.metadata or {}).get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return 0
-        return int(value) if math.isfinite(value) else 0
-
-    def document(self, *, exclude_generated: bool = False) -> dict[str, Any]:
-        """What clients are shown, in Elasticsearch's order of keys."""
-        shown: dict[str, Any] = {
-            "model_id": self.model_id,
-            "model_type": PYTORCH,
-            "created_by": "api_user",
-            "version": VERSION,
-            "create_time": self.create_time,
-            "model_size_bytes": self.size,
-            "estimated_operations": self.estimated_operations,
-            "license_level": "platinum",
-        }
-        if exclude_generated:
-            shown = {name: value for name, value in shown.items() if name not in _GENERATED}
-        if self.description is not None:
-            shown["description"] = self.description
-        shown["tags"] = list(self.tags)
-        if self.metadata is not None:
-            shown["metadata"] = dict(self.metadata)
-        shown["input"] = {"field_names": list(self.field_names)}
-        shown["inference_config"] = self.inference_config
-        shown["location"] = {"index": {"name": NATIVE_STORE}}
-        if self.platform_architecture is not None:
-            shown["platform_architecture"] = self.platform_architecture
-        if self.prefix_strings is not None:
-            shown["prefix_strings"] = dict(self.prefix_strings)
-        return shown
-
-
 def is_text_similarity(body: bytes) -> bool:
-    """Whether a configuration, sound or not, is one for `text_similarity` and for nothing else."""
+    """Tell whether a configuration, valid or not, is for `text_similarity` and nothing else."""
     try:
         inference_config = parse(body).members.get("inference_config")
         return inference_config is not None and [*inference_config.members] == [TEXT_SIMILARITY]
@@ -152,14 +64,14 @@ def is_text_similarity(body: bytes) -> bool:
 
 
 def parse_config(model_id: str, body: bytes, create_time: int) -> TrainedModelConfig:
-    """The configuration of a new model.
+    """Read the configuration of a new model.
 
     Args:
         create_time: Milliseconds since the epoch.
 
     Raises:
-        ElasticsearchError: 400, for what Elasticsearch refuses too, and for options that no model of this
-            proxy can have.
+        ElasticsearchError: 400, for what Elasticsearch refuses too, and for options that this proxy does not
+            support.
     """
     values = parse_object(parse(body), "trained_model_config", _CONFIG)
     stated = values.get("model_id", model_id)
@@ -185,17 +97,19 @@ def parse_config(model_id: str, body: bytes, create_time: int) -> TrainedModelCo
         estimated_operations=values.get("estimated_operations", 0),
         size=values.get("model_size_bytes", 0),
     )
-    _check_can_be_kept(config)
+    _check_can_be_saved(config)
     return config
 
 
-def _check_can_be_kept(config: TrainedModelConfig) -> None:
-    """Of a text that is no Unicode, say: before anything is uploaded for it."""
+def _check_can_be_saved(config: TrainedModelConfig) -> None:
+    """Refuse a configuration that cannot be saved, such as one with a lone surrogate, before its model is
+    uploaded.
+    """
     try:
         msgspec.json.encode(asdict(config))
     except (UnicodeEncodeError, OverflowError, RecursionError) as problem:
         raise bad_request(
-            f"the configuration of model [{config.model_id}] cannot be kept: {problem}"
+            f"the configuration of model [{config.model_id}] cannot be saved: {problem}"
         ) from None
 
 
@@ -234,7 +148,7 @@ def _validate(model_id: str, values: Mapping[str, Any]) -> None:
 
 
 def _model_type(node: Node) -> str:
-    """``TrainedModelType#fromString``; only what can rerank is known here."""
+    """Read ``TrainedModelType#fromString``, of which only the type that can rerank is known here."""
     text: str = node.scalar()
     if text.lower() != PYTORCH:
         raise illegal_argument(f"a model for [{TEXT_SIMILARITY}] has [model_type] [{PYTORCH}], not [{text}]")
@@ -281,11 +195,11 @@ def _inference_config(node: Node) -> Mapping[str, Any]:
 
 def _tokenization(node: Node) -> Mapping[str, Mapping[str, Any]]:
     def read(node: Node, name: str) -> Mapping[str, Mapping[str, Any]]:
-        own = _OF_KIND.get(name)
-        if own is None:
+        special = _SPECIAL_OPTIONS.get(name)
+        if special is None:
             raise unknown_name(node, node.keys[name], name)
-        given = parse_object(node.members[name], f"{name}_tokenization", {**_COMMON, **own})
-        options = {**_DEFAULTS, **dict.fromkeys(own, False), **given}
+        given = parse_object(node.members[name], f"{name}_tokenization", {**_COMMON, **special})
+        options = {**_DEFAULTS, **dict.fromkeys(special, False), **given}
         _check_options(options)
         return {name: options}
 
@@ -293,7 +207,7 @@ def _tokenization(node: Node) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    """The constructor of ``Tokenization``."""
+    """Check options as the constructor of ``Tokenization`` does."""
     length, span, truncate = (options[name] for name in ("max_sequence_length", "span", "truncate"))
     if truncate not in _TRUNCATE:
         raise illegal_argument(

@@ -1,16 +1,17 @@
-"""Deployments of trained models: what a request may say of one, and what is kept of it.
+"""The bodies of the requests that start, update and stop deployments.
 
 Sources: ``StartTrainedModelDeploymentAction``, ``UpdateTrainedModelDeploymentAction``,
-``StopTrainedModelDeploymentAction``, ``AdaptiveAllocationsSettings``.
+``StopTrainedModelDeploymentAction``.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from rerank_proxy.errors import ElasticsearchError, error, validation_error
-from rerank_proxy.inference.allocations import NUMBER_AND_ADAPTIVE, threads_faults
-from rerank_proxy.trained_models.failures import bad_request, illegal
+from rerank_proxy.errors import ElasticsearchError, error, illegal_argument, validation_error
+from rerank_proxy.inference.local_models import NUMBER_AND_ADAPTIVE, threads_faults
+from rerank_proxy.trained_models.deployment import UNSET, AdaptiveAllocations, Deployment
+from rerank_proxy.trained_models.failures import bad_request
 from rerank_proxy.xcontent.byte_size import ByteSize, parse_byte_size
 from rerank_proxy.xcontent.object_parser import BOOL, INT, STR, Field, parse_object, to_int
 from rerank_proxy.xcontent.params import Params
@@ -36,91 +37,8 @@ _OLD_NAMES: Final = {"model_threads": "number_of_allocations", "inference_thread
 
 
 @dataclass(frozen=True, slots=True)
-class AdaptiveAllocations:
-    """None: not said."""
-
-    enabled: bool | None = None
-    min_number_of_allocations: int | None = None
-    max_number_of_allocations: int | None = None
-
-    def document(self) -> dict[str, Any]:
-        shown: dict[str, Any] = {"enabled": bool(self.enabled)}
-        if self.min_number_of_allocations is not None:
-            shown["min_number_of_allocations"] = self.min_number_of_allocations
-        if self.max_number_of_allocations is not None:
-            shown["max_number_of_allocations"] = self.max_number_of_allocations
-        return shown
-
-    def faults(self) -> list[str]:
-        """What is wrong with it, one message each."""
-        low, high = _number(self.min_number_of_allocations), _number(self.max_number_of_allocations)
-        faults = []
-        if low is not None and low < 0:
-            faults.append("[min_number_of_allocations] must be a non-negative integer or null")
-        if high is not None and high < 1:
-            faults.append("[max_number_of_allocations] must be a positive integer or null")
-        if low is not None and high is not None and low > high:
-            faults.append("[min_number_of_allocations] must not be larger than [max_number_of_allocations]")
-        return faults
-
-    def merged(self, update: "AdaptiveAllocations") -> "AdaptiveAllocations":
-        """With an update laid over it, in which -1 takes a number away."""
-        low, high = update.min_number_of_allocations, update.max_number_of_allocations
-        return AdaptiveAllocations(
-            self.enabled if update.enabled is None else update.enabled,
-            self.min_number_of_allocations if low is None else _number(low),
-            self.max_number_of_allocations if high is None else _number(high),
-        )
-
-
-def _number(value: int | None) -> int | None:
-    return None if value == _TAKEN_AWAY else value
-
-
-_TAKEN_AWAY: Final = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """A model that is to be kept ready.
-
-    Attributes:
-        cache_size: As it was given, such as `10mb`. Shown and not followed: the engine has one cache for all.
-        queue_capacity: Likewise; `engine.queue_tokens` bounds what waits.
-        start_time: Milliseconds since the epoch.
-    """
-
-    deployment_id: str
-    model_id: str
-    number_of_allocations: int
-    threads_per_allocation: int
-    queue_capacity: int
-    cache_size: str
-    priority: str
-    start_time: int
-    adaptive_allocations: AdaptiveAllocations | None = None
-
-    @property
-    def _adaptive(self) -> AdaptiveAllocations | None:
-        adaptive = self.adaptive_allocations
-        return adaptive if adaptive is not None and adaptive.enabled else None
-
-    @property
-    def threads(self) -> int | None:
-        """CPU threads that it may use; None: any number."""
-        adaptive = self._adaptive
-        allocations = self.number_of_allocations if adaptive is None else adaptive.max_number_of_allocations
-        return None if allocations is None else allocations * self.threads_per_allocation
-
-    @property
-    def keep_loaded(self) -> bool:
-        """Whether its model stays loaded while nobody asks it anything."""
-        return self._adaptive is None or self._adaptive.min_number_of_allocations != 0
-
-
-@dataclass(frozen=True, slots=True)
 class StartRequest:
-    """What is asked for when a deployment is started; the cache's size is the model's unless it is said."""
+    """A request to start a deployment. Without a `cache_size` it is the size of the model."""
 
     model_id: str
     deployment_id: str
@@ -151,15 +69,21 @@ class StartRequest:
 
 @dataclass(frozen=True, slots=True)
 class UpdateRequest:
-    """`resets_adaptive`: the settings of adaptive allocations are taken away."""
+    """A request to change a deployment.
+
+    Attributes:
+        resets_adaptive: Remove the settings of adaptive allocations.
+    """
 
     number_of_allocations: int | None
     adaptive_allocations: AdaptiveAllocations | None
     resets_adaptive: bool
 
     def applied_to(self, deployment: Deployment) -> Deployment:
-        """Raises:
-        ElasticsearchError: 400; what it would become is not possible.
+        """Return the deployment with the changes.
+
+        Raises:
+            ElasticsearchError: 400, the changes are not possible.
         """
         adaptive = None if self.resets_adaptive else deployment.adaptive_allocations
         if self.adaptive_allocations is not None:
@@ -181,7 +105,7 @@ class StopRequest:
 
 
 def parse_start(model_id: str, params: Params, body: bytes) -> StartRequest:
-    """From the URL and the body; the URL wins.
+    """Read a request to start a deployment from URL and body; the URL wins.
 
     Raises:
         ElasticsearchError: 400, as Elasticsearch words it.
@@ -192,12 +116,12 @@ def parse_start(model_id: str, params: Params, body: bytes) -> StartRequest:
     wait_for = params_of.text("wait_for", "started")
     priority = params_of.text("priority", "normal")
     if wait_for.lower() not in _WAIT_FOR:
-        raise illegal(
+        raise illegal_argument(
             "No enum constant org.elasticsearch.xpack.core.ml.inference.assignment.AllocationStatus.State."
             f"{wait_for.upper()}"
         )
     if priority.lower() not in _PRIORITIES:
-        raise illegal(
+        raise illegal_argument(
             "No enum constant org.elasticsearch.xpack.core.ml.inference.assignment.Priority."
             f"{priority.upper()}"
         )
@@ -220,8 +144,10 @@ def parse_start(model_id: str, params: Params, body: bytes) -> StartRequest:
 
 
 def parse_update(deployment_id: str, params: Params, body: bytes) -> UpdateRequest:
-    """Raises:
-    ElasticsearchError: 400, as Elasticsearch words it.
+    """Read a request to change a deployment.
+
+    Raises:
+        ElasticsearchError: 400, as Elasticsearch words it.
     """
     if not body:
         raise _body_required()
@@ -242,8 +168,10 @@ def parse_update(deployment_id: str, params: Params, body: bytes) -> UpdateReque
 
 
 def parse_stop(deployment_id: str, params: Params, body: bytes) -> StopRequest:
-    """Raises:
-    ElasticsearchError: 400, as Elasticsearch words it.
+    """Read a request to stop a deployment.
+
+    Raises:
+        ElasticsearchError: 400, as Elasticsearch words it.
     """
     if body:
         values = parse_object(parse(body), _STOP, _STOP_FIELDS)
@@ -254,7 +182,7 @@ def parse_stop(deployment_id: str, params: Params, body: bytes) -> StopRequest:
 
 
 class _ParamsOrBody:
-    """Values of the URL, else of the body, else the defaults."""
+    """Values from the URL, else from the body, else defaults."""
 
     def __init__(self, params: Params, values: Mapping[str, Any]) -> None:
         self._params = params
@@ -325,7 +253,7 @@ def _adaptive(node: Node) -> AdaptiveAllocations | None:
 
 
 def _int_or_null(node: Node) -> int:
-    return _TAKEN_AWAY if node.kind == NULL else to_int(node)
+    return UNSET if node.kind == NULL else to_int(node)
 
 
 def _time(node: Node) -> TimeValue:

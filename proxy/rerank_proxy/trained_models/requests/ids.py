@@ -7,17 +7,17 @@ from fnmatch import translate
 from typing import Final
 
 ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9_\-.]*[a-z0-9])?")
-"""No path separator and no dot at either end: an id is a safe name of a file."""
+"""An id has no path separator, and no dot at either end: it is a safe file name."""
 ID_LENGTH_LIMIT: Final = 64
 
 _ALL: Final = ("_all", "*", "")
 
 
 def id_faults(name: str, value: str) -> list[str]:
-    """What is wrong with an id, one message each.
+    """Return a message for each fault of an id.
 
     Args:
-        name: Of the parameter, such as `model_id`.
+        name: The name of the parameter, such as `model_id`.
     """
     faults = []
     if ID.fullmatch(value) is None:
@@ -48,7 +48,7 @@ class IdExpression:
         return any(_matches(token, value) for token in self.tokens)
 
     def unmatched(self, values: Iterable[str], *, allow_no_match: bool) -> list[str]:
-        """The tokens that name none of `values`; patterns only unless they may match nothing."""
+        """Return the tokens that match none of `values`, without patterns if those may match nothing."""
         values = list(values)
         return [
             token
@@ -58,7 +58,7 @@ class IdExpression:
         ]
 
     def without(self, values: Iterable[str]) -> "IdExpression":
-        """The same less the ids in `values`; patterns stay."""
+        """Return the expression without the ids in `values`; patterns stay."""
         known = set(values)
         return IdExpression(tuple(token for token in self.tokens if token not in known))
 
@@ -73,6 +73,6 @@ def _is_pattern(token: str) -> bool:
 def _matches(token: str, value: str) -> bool:
     if token in _ALL:
         return True
-    # Elasticsearch knows no wildcard but `*` here; the others mean themselves.
+    # `*` is the only wildcard of Elasticsearch here; the others of `fnmatch` are literal.
     pattern = re.sub(r"[?\[]", lambda found: f"[{found[0]}]", token)
     return re.fullmatch(translate(pattern), value) is not None

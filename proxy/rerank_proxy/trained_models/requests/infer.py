@@ -1,14 +1,15 @@
-"""`_infer` (``InferModelAction``): documents against one text."""
+"""The body of `_infer` (``InferModelAction``): documents to compare with one text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rerank_proxy.trained_models.failures import bad_request, illegal, status_error
-from rerank_proxy.trained_models.plain_json import plain
-from rerank_proxy.trained_models.requests.config import TEXT_SIMILARITY, TrainedModelConfig
+from rerank_proxy.errors import illegal_argument, status_error
+from rerank_proxy.trained_models.failures import bad_request
+from rerank_proxy.trained_models.model_config import TEXT_SIMILARITY, TrainedModelConfig
 from rerank_proxy.xcontent.object_parser import STR, Field, objects, parse_named, parse_object, unknown_name
 from rerank_proxy.xcontent.params import Params
+from rerank_proxy.xcontent.plain_json import plain
 from rerank_proxy.xcontent.source import OBJECT, STRING, Node, parse
 from rerank_proxy.xcontent.time_value import TimeValue, parse_time_value, time_param
 
@@ -25,7 +26,12 @@ _OTHER_TASKS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """`docs` are objects; `task` is the one that the request is made for, if it says so."""
+    """A request to score documents.
+
+    Attributes:
+        task: The task that the request is for, if it names one.
+        text: What the documents are compared with.
+    """
 
     docs: Sequence[Mapping[str, Any]]
     timeout: TimeValue
@@ -34,10 +40,10 @@ class InferRequest:
     results_field: str | None = None
 
     def query(self, config: TrainedModelConfig) -> str:
-        """The text that the documents are compared with.
+        """Return the text that the documents are compared with.
 
         Raises:
-            ElasticsearchError: The request is not for a model of this kind, or has no text.
+            ElasticsearchError: The request is for another task, or has no text.
         """
         if self.task not in (None, TEXT_SIMILARITY):
             raise status_error(
@@ -46,26 +52,30 @@ class InferRequest:
                 f"with task [{self.task}]",
             )
         if self.text is None:
-            raise illegal("[text] must not be null.")
+            raise illegal_argument("[text] must not be null.")
         return self.text
 
     def name_of_results(self, config: TrainedModelConfig) -> str:
-        """The key under which a score is shown."""
+        """Return the key of a score in the answer."""
         return self.results_field or config.results_field or _DEFAULT_RESULTS_FIELD
 
     def texts(self, config: TrainedModelConfig) -> list[str]:
-        """The text of each document.
+        """Return the text of each document.
 
         Raises:
-            ElasticsearchError: 400; a document has none.
+            ElasticsearchError: 400, a document has none.
         """
         return [_text_of(doc, config.field_names[0]) for doc in self.docs]
 
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """The result of one document: a raw score, whether the document was cut to the model's limit, and whether
-    the score was remembered.
+    """The result for one document.
+
+    Attributes:
+        score: The raw score.
+        truncated: True if the document was cut to the model's limit.
+        cached: True if the score was found in the cache.
     """
 
     score: float
@@ -74,14 +84,16 @@ class Inferred:
 
 
 def parse_infer(params: Params, body: bytes) -> InferRequest:
-    """Raises:
-    ElasticsearchError: 400, as Elasticsearch words it.
+    """Read a request to score documents.
+
+    Raises:
+        ElasticsearchError: 400, as Elasticsearch words it.
     """
     if not body:
         raise bad_request("requires body")
     values = parse_object(parse(body), _PARSER, _FIELDS)
     if "docs" not in values:
-        raise illegal("[docs] must not be null.")
+        raise illegal_argument("[docs] must not be null.")
     timeout = time_param(params, "timeout") or values.get("timeout", _DEFAULT_TIMEOUT)
     docs = [plain(raw) for raw in values["docs"]]
     task, update = values.get("inference_config", (None, {}))
@@ -102,7 +114,7 @@ def _text_of(doc: Mapping[str, Any], path: str) -> str:
 
 
 def _doc(node: Node) -> bytes:
-    """``XContentParser#mapOrdered``: what is no object has no members."""
+    """Read a document as ``XContentParser#mapOrdered`` does: a value that is not an object has no members."""
     return node.raw if node.kind == OBJECT else b"{}"
 
 
@@ -118,7 +130,7 @@ def _update(node: Node) -> tuple[str, Mapping[str, Any]]:
 
 
 def _no_tokenization(node: Node) -> None:
-    raise bad_request("[tokenization] cannot be changed by a request: the model has it once for all")
+    raise bad_request("[tokenization] cannot be changed by a request: the configuration of the model sets it")
 
 
 _TEXT_SIMILARITY: Final = {

@@ -1,4 +1,4 @@
-"""The bodies that carry a model: a part of its program (``PutTrainedModelDefinitionPartAction``) and its
+"""The bodies that upload a model: parts of its program (``PutTrainedModelDefinitionPartAction``) and its
 vocabulary (``PutTrainedModelVocabularyAction``).
 """
 
@@ -10,7 +10,7 @@ import msgspec
 
 from rerank_proxy.engine.loading.package import MAX_TOKENS, MAX_VOCABULARY_BYTES, Vocabulary
 from rerank_proxy.errors import validation_error
-from rerank_proxy.trained_models.failures import bad_request, illegal
+from rerank_proxy.trained_models.failures import bad_request
 from rerank_proxy.xcontent.object_parser import (
     INT,
     STRS,
@@ -26,7 +26,7 @@ from rerank_proxy.xcontent.source import ARRAY, NUMBER, STRING, Node, parse
 MAX_PARTS: Final = 10_000
 
 _MOST_VALUES: Final = 4 * MAX_TOKENS
-"""Tokens, scores and merges together; a comma in a token counts as well."""
+"""Tokens, scores and merges together; they are counted by commas, those inside tokens included."""
 
 _PIECE: Final = 4 * 256 * 1024
 """Characters of base64, of which four make three bytes."""
@@ -38,7 +38,7 @@ class DefinitionPart:
 
     Attributes:
         number: From 0.
-        total_length: Of the whole program, in bytes.
+        total_length: The length of the whole program in bytes.
     """
 
     number: int
@@ -48,12 +48,14 @@ class DefinitionPart:
 
 
 def parse_part(number: int, body: bytes) -> DefinitionPart:
-    """Raises:
-    ElasticsearchError: 400, as Elasticsearch words it.
+    """Read a part of a program.
+
+    Raises:
+        ElasticsearchError: 400, as Elasticsearch words it.
     """
     values = parse_object(parse(body), "put_trained_model_part_action", _PART)
     if "definition" not in values:
-        raise illegal("[definition] must not be null.")
+        raise illegal_argument("[definition] must not be null.")
     part = DefinitionPart(
         number, values["definition"], values.get("total_definition_length", 0), values.get("total_parts", 0)
     )
@@ -74,23 +76,23 @@ def parse_part(number: int, body: bytes) -> DefinitionPart:
 
 
 def parse_vocabulary(body: bytes) -> Vocabulary:
-    """Read a vocabulary. One that is larger than any is refused before it is read.
+    """Read a vocabulary. One that is far too large is refused before it is parsed.
 
     Raises:
         ElasticsearchError: 400, as Elasticsearch words it.
     """
     if len(body) > MAX_VOCABULARY_BYTES:
         raise bad_request(
-            f"the vocabulary has [{len(body)}] bytes; at most [{MAX_VOCABULARY_BYTES}] are taken"
+            f"the vocabulary has [{len(body)}] bytes; at most [{MAX_VOCABULARY_BYTES}] are accepted"
         )
     if (values_at_most := body.count(b",") + 1) > _MOST_VALUES:
         raise bad_request(
-            f"the vocabulary has [{values_at_most}] values; at most [{MAX_TOKENS}] tokens are taken, with a "
-            "score each and as many merges"
+            f"the vocabulary has [{values_at_most}] values; at most [{MAX_TOKENS}] tokens are accepted, with "
+            "a score each and as many merges"
         )
     values = parse_object(parse(body), "put_trained_model_vocabulary", _VOCABULARY)
     if "vocabulary" not in values:
-        raise illegal("[vocabulary] must not be null.")
+        raise illegal_argument("[vocabulary] must not be null.")
     tokens, scores = values["vocabulary"], values.get("scores", ())
     if not tokens:
         raise validation_error(["[vocabulary] must not be empty"])
@@ -100,9 +102,9 @@ def parse_vocabulary(body: bytes) -> Vocabulary:
 
 
 def _base64(node: Node) -> bytes:
-    """Jackson's base64: no line feeds, nothing beside the alphabet, padding required."""
+    """Decode base64 as Jackson does: no line feeds, nothing outside the alphabet, padding required."""
     text = memoryview(node.raw[1:-1].replace(b"\\/", b"/"))
-    # In pieces: other threads get no turn while one is decoded.
+    # In pieces, because no other thread runs while one is decoded.
     pieces = [text[start : start + _PIECE] for start in range(0, len(text), _PIECE)]
     try:
         if any(bytes(piece[-1:]) == b"=" for piece in pieces[:-1]):
@@ -120,13 +122,13 @@ def _to_long(node: Node) -> int:
 
 
 def _strings(node: Node) -> tuple[str, ...]:
-    """As ``declareStringArray`` reads them. A vocabulary has some 100,000 tokens: most are read at once."""
-    try:
+    """Read strings as ``declareStringArray`` does."""
+    try:  # in one go, as a vocabulary has some 100,000 tokens
         tokens = tuple(msgspec.json.decode(node.raw, type=list[str]))
     except (msgspec.DecodeError, UnicodeDecodeError):
         tokens = STRS.convert(node)
     if not all(map(_is_text, tokens)):
-        raise illegal_argument("a token holds half of a surrogate pair, which no tokenizer knows")
+        raise illegal_argument("a token holds half of a surrogate pair, which no tokenizer can read")
     return tokens
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rerank_proxy.engine.loading.plugins import PluginModel
-from rerank_proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.backends import EngineSettings, ModelSettings, PluginModel
 
 
 class SharedWords:

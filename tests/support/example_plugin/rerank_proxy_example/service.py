@@ -2,8 +2,15 @@
 
 from typing import Any
 
-from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.remote import API_KEY, MODEL_ID, TOP_N, RemoteCall, RemoteService, Shape
+from rerank_proxy.services import (
+    API_KEY,
+    MODEL_ID,
+    TOP_N,
+    EndpointConfig,
+    RemoteService,
+    RerankRequest,
+    Shape,
+)
 
 
 class AcmeService(RemoteService):
@@ -17,10 +24,10 @@ class AcmeService(RemoteService):
     task_settings = (TOP_N,)
     shape = Shape("ranking", index="at", score=("value",))
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, request: RerankRequest) -> Any:
         return {
             "model": config.service_settings["model_id"],
-            "question": call.query,
-            "candidates": call.texts,
-            "limit": call.top_n,
+            "question": request.query,
+            "candidates": request.texts,
+            "limit": request.top_n,
         }

@@ -22,6 +22,7 @@ from rerank_proxy.engine.batching.scheduler import (
     Scheduler,
 )
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, InferenceError, QueueFullError
+from tests.support.examples import examples
 from tests.unit.engine.doubles import SumBackend, row
 
 BUDGET = 100
@@ -348,4 +349,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=40)
+TestAnyOrder.settings = settings(examples(2), stateful_step_count=40)

@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """A directory that is not there yet."""
+    """Return the path of a directory that does not exist yet."""
     return tmp_path / "deep" / "state"

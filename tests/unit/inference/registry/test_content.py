@@ -18,11 +18,11 @@ from rerank_proxy.inference.registry.documents import (
     to_document,
 )
 from rerank_proxy.inference.registry.key_ring import KeyRing
-from tests.support.stores import endpoint
+from tests.support.stores import document_of, endpoint
 
 RING = KeyRing([b"k" * 32])
 IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
-DOCUMENT = json.dumps(to_document(endpoint("a", api_key="sesame"), RING)).encode()
+DOCUMENT = bytes(to_document(endpoint("a", api_key="sesame"), RING))
 FILE = b'{"revision": 7, "endpoints": {"a": {"revision": 3, "endpoint": %b}}}' % DOCUMENT
 PIECES = st.sampled_from(
     [b"", b"{", b"}", b"[", b"]", b'"', b",", b":", b"null", b"-1", b"1e999", b"9" * 400, b"\xff", b"\\u0000"]
@@ -31,7 +31,7 @@ PIECES = st.sampled_from(
 
 @st.composite
 def spoilt(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Bytes with some pieces put in the place of others."""
+    """Return bytes with some pieces replaced by others."""
     for _ in range(draw(st.integers(1, 3))):
         begin = draw(st.integers(0, len(whole)))
         end = draw(st.integers(begin, min(len(whole), begin + 12)))
@@ -71,7 +71,7 @@ def _check_endpoint(inference_id: str, data: bytes) -> None:
         found = from_document(inference_id, decode(data), RING)
     except DamagedError:
         return
-    assert from_document(inference_id, to_document(found.config, RING), RING).config == found.config
+    assert from_document(inference_id, document_of(found.config, RING), RING).config == found.config
 
 
 @given(st.dictionaries(IDS, IDS), st.integers(0, 2**53 - 1))
@@ -86,7 +86,7 @@ def test_any_ids(values: dict[str, str], revision: int) -> None:
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH, 900, 100_000])
 def test_deep_documents(opening: str, depth: int) -> None:
     closing = "]" if opening == "[" else "}"
-    document = {**to_document(endpoint("a"), None), "service_settings": {"x": "HERE"}}
+    document = {**document_of(endpoint("a"), None), "service_settings": {"x": "HERE"}}
     data = json.dumps(document).replace('"HERE"', opening * depth + "1" + closing * depth).encode()
     if depth < MAX_DEPTH:
         assert from_document("a", decode(data), None).config.service_settings
@@ -110,5 +110,5 @@ def test_what_is_shown_of_a_damaged_document_is_short(value: Any) -> None:
         if isinstance(value, dict if name.endswith("settings") else str) and name != "inference_id":
             continue  # which may be right
         with pytest.raises(DamagedError) as raised:
-            from_document("a", {**to_document(endpoint("a"), None), name: value}, RING)
+            from_document("a", {**document_of(endpoint("a"), None), name: value}, RING)
         assert len(str(raised.value)) < 200

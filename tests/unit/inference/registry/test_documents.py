@@ -1,4 +1,5 @@
-"""Endpoints are written down and read again; who has no key cannot turn one's secrets to another's use."""
+"""Endpoints are written and read again. Without the key, secrets can be neither read nor moved to another
+endpoint."""
 
 import json
 from dataclasses import replace
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.registry.documents import MAPPINGS, DamagedError, from_document, to_document
+from rerank_proxy.inference.registry.documents import MAPPINGS, DamagedError, from_document
 from rerank_proxy.inference.registry.key_ring import KeyRing
-from tests.support.stores import endpoint
+from tests.support.stores import document_of, endpoint
 
 RING, OTHER = KeyRing([b"k" * 32]), KeyRing([b"o" * 32])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -37,30 +38,30 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 def stored(document: Any) -> Any:
-    """As it comes back: with its keys in another order."""
+    """Return a document as it may be read, with its members in another order."""
     return json.loads(json.dumps(document, sort_keys=True))
 
 
 @given(CONFIGS)
 def test_what_is_written_is_read(config: EndpointConfig) -> None:
-    found = from_document(config.inference_id, stored(to_document(config, RING)), RING, 7)
+    found = from_document(config.inference_id, stored(document_of(config, RING)), RING, 7)
     assert (found.config, found.version, found.failure) == (config, 7, None)
 
 
 @given(CONFIGS)
 def test_only_fields_of_the_mapping_are_written(config: EndpointConfig) -> None:
-    assert to_document(config, RING).keys() <= MAPPINGS["properties"].keys()
+    assert document_of(config, RING).keys() <= MAPPINGS["properties"].keys()
 
 
 def test_secrets_cannot_be_read() -> None:
-    document = to_document(endpoint("mine", api_key="sesame"), RING)
+    document = document_of(endpoint("mine", api_key="sesame"), RING)
     assert "sesame" not in json.dumps(document)
     assert "api_key" not in json.dumps(document)
 
 
 def test_an_endpoint_without_secrets_needs_no_key() -> None:
     config = endpoint("mine")
-    assert from_document("mine", to_document(config, None), None).config == config
+    assert from_document("mine", document_of(config, None), None).config == config
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_what_would_not_be_read_again_is_not_written(
     settings: dict[str, Any], problem: str, where: str
 ) -> None:
     with pytest.raises(InferenceFailedError, match=problem) as raised:
-        to_document(replace(endpoint("mine"), **cast("Any", {where: settings})), RING)
+        document_of(replace(endpoint("mine"), **cast("Any", {where: settings})), RING)
     assert raised.value.status == 400
     assert raised.value.cause.reason.startswith("Inference endpoint [mine] cannot be kept: ")
 
@@ -100,16 +101,16 @@ def failure(document: Any, ring: KeyRing | None) -> InferenceFailedError:
     ],
 )
 def test_secrets_of_another_key(ring: KeyRing | None, reason: str) -> None:
-    assert reason in failure(to_document(endpoint("mine", api_key="sesame"), RING), ring).cause.reason
+    assert reason in failure(document_of(endpoint("mine", api_key="sesame"), RING), ring).cause.reason
 
 
 @given(CONFIGS, st.sampled_from(["service", "service_settings", "task_settings", "internal"]), st.data())
 def test_secrets_are_of_no_use_with_other_settings(
     config: EndpointConfig, name: str, data: st.DataObject
 ) -> None:
-    """Who can write to the registry must not have an API key sent to another address."""
+    """Those who can write to the registry must not be able to have an API key sent to another address."""
     config = replace(config, inference_id="mine", secrets={"api_key": "sesame"})
-    document = to_document(config, RING)
+    document = document_of(config, RING)
     other = data.draw(TEXT if name == "service" else OBJECTS)
     if json.dumps(other, sort_keys=True) == json.dumps(document[name], sort_keys=True):
         return
@@ -117,8 +118,8 @@ def test_secrets_are_of_no_use_with_other_settings(
 
 
 def test_secrets_are_of_no_use_to_another_endpoint() -> None:
-    mine = to_document(endpoint("mine"), RING)
-    others = to_document(endpoint("others", api_key="sesame"), RING)
+    mine = document_of(endpoint("mine"), RING)
+    others = document_of(endpoint("others", api_key="sesame"), RING)
     assert "were altered" in failure({**mine, "secrets": others["secrets"]}, RING).cause.reason
 
 
@@ -127,17 +128,17 @@ def test_secrets_are_of_no_use_to_another_endpoint() -> None:
     [
         ({"format": 2}, r"its \[format\] is \[2\], not \[1\]"),
         ({"format": None}, r"its \[format\] is \[None\], not \[1\]"),
-        ({"service": 5}, r"its \[service\] is no string"),
-        ({"inference_id": None}, r"its \[inference_id\] is no string"),
+        ({"service": 5}, r"its \[service\] is not a string"),
+        ({"inference_id": None}, r"its \[inference_id\] is not a string"),
         ({"inference_id": "b"}, r"it is that of \[b\]"),
-        ({"service_settings": []}, r"its \[service_settings\] is no object"),
-        ({"internal": None}, r"its \[internal\] is no object"),
-        ({"secrets": {}}, r"its \[secrets\] is no string"),
+        ({"service_settings": []}, r"its \[service_settings\] is not an object"),
+        ({"internal": None}, r"its \[internal\] is not an object"),
+        ({"secrets": {}}, r"its \[secrets\] is not a string"),
     ],
 )
 def test_damaged_documents(change: dict[str, Any], message: str) -> None:
     with pytest.raises(DamagedError, match=message):
-        from_document("a", {**to_document(endpoint("a"), None), **change}, RING)
+        from_document("a", {**document_of(endpoint("a"), None), **change}, RING)
 
 
 @given(JSON)

@@ -1,4 +1,4 @@
-"""What else may stand where a file of endpoints should: it is told, and nothing is lost."""
+"""What may be in the place of the endpoints' file is reported, and nothing is lost."""
 
 import errno
 import json
@@ -204,7 +204,7 @@ class TestDamage:
             await watched.store.create(endpoint("c"))
             assert json.loads(file.read_text())["endpoints"]["a"]["endpoint"] == {"by": "hand"}
         assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
-            "inference endpoint [a] of the registry is damaged and left out until it is put right: its "
+            "inference endpoint [a] of the registry is damaged and left out until it is repaired: its "
             "[format] is [None], not [1]"
         ]
 

@@ -348,6 +348,6 @@ class TestKeys:
             assert (failure.status, failure.cause.reason) == (
                 500,
                 "Failed to store inference endpoint [b]: the registry cannot be written: "
-                "registry.key: line 1 is no key: expected 32 random bytes in base64",
+                "registry.key: line 1 is not a key: expected 32 random bytes in base64",
             )
             assert set(watched.configs) == {"a"}

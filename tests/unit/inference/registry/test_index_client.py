@@ -1,4 +1,4 @@
-"""What upstream's answers mean to a registry in an index, whatever they are."""
+"""What any answer of upstream means to a registry in an index."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ ELASTICSEARCH = {**PRODUCT, "Content-Type": "application/json"}
 
 @asynccontextmanager
 async def proxy(handler: Handler, **registry: Any) -> AsyncIterator[Watched]:
-    """One whose upstream answers everything so."""
+    """Run a proxy whose upstream answers everything like this."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app)

@@ -76,8 +76,8 @@ def test_a_file_of_keys(keys: list[bytes], urlsafe: bool, padded: bool) -> None:
     [
         ("", "holds no key"),
         ("# none\n", "holds no key"),
-        ("s3cret\n", "line 1 is no key: expected 32 random bytes in base64"),
-        (new_key() + "\ns3cret", "line 2 is no key: expected 32 random bytes in base64"),
+        ("s3cret\n", "line 1 is not a key: expected 32 random bytes in base64"),
+        (new_key() + "\ns3cret", "line 2 is not a key: expected 32 random bytes in base64"),
     ],
 )
 def test_what_is_no_file_of_keys(text: str, message: str) -> None:
@@ -110,7 +110,7 @@ class TestConfigured:
         ("content", "problem"),
         [
             (None, "cannot be read: No such file or directory"),
-            (b"nothing", "line 1 is no key: expected 32 random bytes in base64"),
+            (b"nothing", "line 1 is not a key: expected 32 random bytes in base64"),
             (b"\xff\xfe", "is not text"),
             (b"#" * 70_000, "is larger than 65536 bytes"),
         ],
@@ -141,7 +141,7 @@ class TestOwn:
     def test_a_damaged_file_is_named_and_left_alone(self, tmp_path: Path) -> None:
         own = OwnKeys(tmp_path)
         own.path.write_text("s3cret")
-        with pytest.raises(ValueError, match=r"^registry\.key: line 1 is no key"):
+        with pytest.raises(ValueError, match=r"^registry\.key: line 1 is not a key"):
             own.read()
         assert own.path.read_text() == "s3cret"
 

@@ -1,4 +1,4 @@
-"""Which store the settings ask for, and where it keeps what it keeps."""
+"""Which store the settings ask for, and where it keeps its data."""
 
 from pathlib import Path
 

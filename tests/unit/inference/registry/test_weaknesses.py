@@ -18,7 +18,7 @@ def settings(state: Path, **registry: str) -> Settings:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """As the proxy makes it, with a registry."""
+    """Return a state directory with a registry, as the proxy makes it."""
     directory = tmp_path / "state"
     directory.mkdir(mode=0o700)
     for name in ("endpoints.json", "registry.key"):

@@ -1,4 +1,4 @@
-"""Whom endpoints may call, by name and by address."""
+"""Which servers endpoints may call, by name and by address."""
 
 import socket
 from collections.abc import Sequence
@@ -163,7 +163,7 @@ class Names(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 async def test_a_name_that_comes_to_mean_this_machine() -> None:

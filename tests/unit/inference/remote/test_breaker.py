@@ -1,4 +1,4 @@
-"""Endpoints that keep failing are given a pause."""
+"""Calls of endpoints that keep failing fail without being sent."""
 
 import asyncio
 
@@ -6,18 +6,18 @@ import pytest
 
 from rerank_proxy.errors import Cause
 from rerank_proxy.inference.failures import InferenceFailedError, status_error
-from rerank_proxy.inference.remote.breaker import Breaker
+from rerank_proxy.inference.remote.breaker import CircuitBreaker
 from rerank_proxy.inference.remote.failures import RemoteFailedError
 from tests.support.remote import SkippingClock
 
 
 class Watched:
-    """A breaker and how many of its like are open."""
+    """A circuit breaker, and how many circuits are open."""
 
     def __init__(self) -> None:
         self.clock = SkippingClock()
         self.open = 0
-        self.breaker = Breaker(self.clock, 2, 10, self._changed)
+        self.breaker = CircuitBreaker(self.clock, 2, 10, self._changed)
 
     def _changed(self, by: int) -> None:
         self.open += by
@@ -61,7 +61,7 @@ async def test_failures_in_a_row_open_it() -> None:
     )
 
 
-async def test_one_call_finds_out_after_the_pause() -> None:
+async def test_one_call_is_let_through_to_try() -> None:
     watched = Watched()
     watched.fail(down())
     watched.fail(down())

@@ -1,4 +1,4 @@
-"""The client's own promises, against real servers that do not keep theirs."""
+"""What the client ensures against servers that break the protocol."""
 
 import asyncio
 
@@ -8,7 +8,8 @@ from aiohttp import web
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.remote import RemoteClient, form_call
+from rerank_proxy.inference.remote.calls import form_call
+from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.limits import TOKEN_LIMIT
 from rerank_proxy.settings import RemoteSettings
 from tests.support.raw_http import unconnectable
@@ -24,7 +25,7 @@ KEY = "sk-0123456789"
 async def failure(endpoint: Endpoint, deadline_s: float = 30.0) -> InferenceFailedError:
     deadline = Deadline.of_setting("search.timeout_s", deadline_s)
     with pytest.raises(InferenceFailedError) as raised:
-        await endpoint.rerank("q", TEXTS, deadline)
+        await endpoint.scores("q", TEXTS, deadline)
     return raised.value
 
 
@@ -55,7 +56,7 @@ async def test_environment_variables_name_no_proxies(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, "http://127.0.0.1:9")
         monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
     async with remote_case(TEI) as (remote, _, endpoint):
-        assert (await endpoint.rerank("q", TEXTS, remote.deadline())).scores == [1, 2]
+        assert (await endpoint.scores("q", TEXTS, remote.deadline())).values == [1, 2]
 
 
 async def test_nobody_listens() -> None:
@@ -111,7 +112,7 @@ async def test_a_caller_in_a_hurry_does_not_open_the_breaker() -> None:
         vendor.hangs_until(released)
         assert (await failure(endpoint, 0.05)).status == 429
         released.set()
-        assert len((await endpoint.rerank("q", TEXTS, remote.deadline())).scores) == 2
+        assert len((await endpoint.scores("q", TEXTS, remote.deadline())).values) == 2
 
 
 async def test_a_caller_who_waited_long_enough_does() -> None:
@@ -133,7 +134,7 @@ async def test_a_caller_that_leaves_ends_its_calls() -> None:
             return web.Response()
 
         vendor.faults += [hang, hang]
-        caller = asyncio.create_task(endpoint.rerank("q", TEXTS, remote.deadline()))
+        caller = asyncio.create_task(endpoint.scores("q", TEXTS, remote.deadline()))
         await arrived.acquire()
         await arrived.acquire()
         caller.cancel()
@@ -174,7 +175,7 @@ async def test_no_more_calls_at_once_than_allowed() -> None:
 
         vendor.faults += [hold] * 12
         texts = [f"t {number}" for number in range(12)]
-        caller = asyncio.create_task(endpoint.rerank("q", texts, remote.deadline()))
+        caller = asyncio.create_task(endpoint.scores("q", texts, remote.deadline()))
         for _ in range(3):
             await arrived.acquire()
         # A fourth call would have been sent before this one, and be there before it.
@@ -182,7 +183,7 @@ async def test_no_more_calls_at_once_than_allowed() -> None:
         await remote.client.send("x", call, TOKEN_LIMIT)
         assert arrived.locked()
         released.set()
-        assert len((await caller).scores) == 12
+        assert len((await caller).values) == 12
 
 
 def test_limits_are_shared_by_account_and_model_and_forgotten_with_them() -> None:
@@ -202,7 +203,7 @@ def seen_headers(vendor: Vendor) -> set[str]:
 @pytest.mark.parametrize("case", [TEI, COHERE], ids=str)
 async def test_no_header_tells_more_than_needed(case: Case) -> None:
     async with remote_case(case) as (remote, vendor, endpoint):
-        await endpoint.rerank("q", TEXTS, remote.deadline())
+        await endpoint.scores("q", TEXTS, remote.deadline())
         known = {"host", "authorization", "content-type", "content-length", "accept", "user-agent"}
         assert seen_headers(vendor) - known <= {"request-source", "accept-encoding"}
         assert vendor.headers[0]["Accept-Encoding"] == "identity"

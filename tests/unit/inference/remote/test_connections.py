@@ -43,7 +43,7 @@ async def calling(*scripts: Script) -> AsyncIterator[tuple[Remote, RawVendor, En
 
 async def scores(remote: Remote, endpoint: Endpoint) -> list[float] | str:
     try:
-        return list((await endpoint.rerank("q", ["a"], remote.deadline())).scores)
+        return list((await endpoint.scores("q", ["a"], remote.deadline())).values)
     except InferenceFailedError as failure:
         return f"{failure.status}: {failure}"
 

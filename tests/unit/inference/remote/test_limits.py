@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.inference.ranking import RerankInput
-from rerank_proxy.inference.remote import json_call
+from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.remote.limits import AnswerLimit, Measured, UnusableAnswerError, answer_limit
+from rerank_proxy.services import json_call
 from tests.support.remote import remote_case
 from tests.support.vendors import CASES
 
@@ -20,14 +20,14 @@ VALUES = st.recursive(
 
 
 def count(value: object) -> int:
-    """All values in one, itself included."""
+    """Return the number of values in a value, itself included."""
     if isinstance(value, dict):
         return 1 + sum(map(count, value.values()))
     return 1 + sum(map(count, value)) if isinstance(value, list) else 1
 
 
 def fits(text: bytes, values: int, size: int) -> bool:
-    """Whether an answer that comes in pieces of a size has no more than so many values."""
+    """Return whether an answer that comes in pieces of `size` bytes is within a limit of values."""
     measured = Measured(AnswerLimit(len(text), values, "too large"), b"")
     try:
         for start in range(0, len(text), size):
@@ -66,12 +66,12 @@ def test_bytes_are_counted_over_all_pieces() -> None:
     "text", [",[{" * 20_000, "\x01" * 20_000, "\u00e4" * 20_000, "<&>" * 20_000, '"' * 20_000]
 )
 async def test_texts_that_a_vendor_sends_back_are_accounted_for(text: str) -> None:
-    """Its JSON may be six times as long as ours, and is here."""
+    """A vendor's JSON may be six times as long as that of the call, as it is here."""
     async with remote_case(JINA) as (remote, vendor, endpoint):
         escaped = "".join(f"\\u{ord(each):04x}" for each in text)
         vendor.says(b'{"results": [{"index": 0, "relevance_score": 1, "document": "%s"}]}' % escaped.encode())
-        (doc,) = (await endpoint.rank(RerankInput("q", [text], None, True), remote.deadline())).docs
+        (doc,) = await endpoint.rank(RerankRequest("q", [text], None, True), remote.deadline())
         assert doc.text == text
         vendor.says(json.dumps({"results": [{"index": 0, "relevance_score": 1, "document": text}]}).encode())
-        (doc,) = (await endpoint.rank(RerankInput("q", [text], None, True), remote.deadline())).docs
+        (doc,) = await endpoint.rank(RerankRequest("q", [text], None, True), remote.deadline())
         assert doc.text == text

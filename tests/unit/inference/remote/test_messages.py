@@ -1,4 +1,4 @@
-"""What people are told in a service's own words."""
+"""What people are shown of a service's messages."""
 
 import json
 from typing import Any

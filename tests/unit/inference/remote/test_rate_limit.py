@@ -18,7 +18,7 @@ def at(time: float) -> Deadline:
 
 
 class Clock:
-    """Stands still, but for sleeping."""
+    """A clock that only sleeping advances."""
 
     def __init__(self) -> None:
         self.time = 1000.0

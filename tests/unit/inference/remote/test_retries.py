@@ -18,7 +18,7 @@ FAR = 1e9
 
 
 class Attempts:
-    """Fails so many times; then it goes well."""
+    """A call that fails a number of times and then succeeds."""
 
     def __init__(self, failures: Sequence[Exception]) -> None:
         self.left = list(failures)
@@ -38,7 +38,7 @@ def busy(after_s: float | None = None) -> RemoteFailedError:
 async def run(
     attempts: Attempts, deadline: float = FAR, retry_total_s: float = 30
 ) -> tuple[str | None, list[float]]:
-    """What came of it, and the waits."""
+    """Return what the call returned or raised, and the waits."""
     clock = SkippingClock()
     retried: list[int] = []
     try:

@@ -10,15 +10,14 @@ import pytest
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.ranking import RankedDoc, RerankInput
-from rerank_proxy.inference.remote import API_KEY, MODEL_ID, TOP_N, RemoteCall, RemoteService, Shape
 from rerank_proxy.inference.service_settings import Setting
+from rerank_proxy.services import API_KEY, MODEL_ID, TOP_N, RankedDoc, RemoteService, RerankRequest, Shape
 from tests.support.remote import Remote
 from tests.support.vendors import Asked, Wire, serving
 
 
 class AcmeService(RemoteService):
-    """All that a vendor is."""
+    """All that a vendor's module needs."""
 
     name = "acme"
     label = "Acme"
@@ -30,7 +29,7 @@ class AcmeService(RemoteService):
     service_settings: ClassVar[Sequence[Setting]] = (API_KEY, MODEL_ID)
     task_settings: ClassVar[Sequence[Setting]] = (TOP_N,)
 
-    def body(self, config: EndpointConfig, call: RemoteCall) -> Any:
+    def body(self, config: EndpointConfig, call: RerankRequest) -> Any:
         return {"m": config.service_settings["model_id"], "q": call.query, "d": call.texts, "n": call.top_n}
 
 
@@ -55,9 +54,9 @@ async def test_a_service_in_few_lines_has_it_all() -> None:
         acme = AcmeService(remote.context)
         config = acme.parse("mine", {"api_key": "key-123", "model_id": "m"}, {"top_n": 3})
         endpoint = Endpoint(config, acme.open(config), acme.top_n(config))
-        request = RerankInput("q", ["a 1", "b 3", "c 2", "d 5", "e 4"], None, True, config.task_settings)
+        request = RerankRequest("q", ["a 1", "b 3", "c 2", "d 5", "e 4"], return_documents=True)
         vendor.fails(503)
-        docs = (await endpoint.rank(request, remote.deadline())).docs
+        docs = await endpoint.rank(acme.complete(config, request), remote.deadline())
         await remote.client.close()
         assert [doc.text for doc in docs] == ["d 5", "e 4", "b 3"]
         assert len(vendor.seen) == 4
@@ -80,9 +79,9 @@ async def test_a_long_answer_is_read_in_a_thread() -> None:
         watched = Watched(remote.context)
         config = watched.parse("mine", {"api_key": "key-123", "model_id": "m"}, {})
         opened = watched.open(config)
-        for padding in (0, 10_000):
+        for padding in (0, 20_000):
             vendor.says(b'{"output": {"ranks": [{"i": 0, "s": 1}]}}' + b" " * padding)
-            await opened.rank(RerankInput("q", ["a"]), remote.deadline())
+            await opened.rank(RerankRequest("q", ["a"]), remote.deadline())
         await remote.client.close()
     assert [name == threading.main_thread().name for name in threads] == [True, False]
 

@@ -1,4 +1,4 @@
-"""Reading results, whatever comes."""
+"""Reading the results of any answer."""
 
 import json
 from typing import Any

@@ -50,7 +50,7 @@ def public(text: str) -> bool:
 
 @pytest.mark.parametrize("network", [*V4, *V6])
 def test_special_networks(network: str) -> None:
-    """First, last and a middle address."""
+    """Their first, last and a middle address."""
     first, last = (int(ipaddress.ip_network(network)[at]) for at in (0, -1))
     make = ipaddress.IPv6Address if ":" in network else ipaddress.IPv4Address
     for value in (first, (first + last) // 2, last):

@@ -9,7 +9,7 @@ from tests.support.remote import SkippingClock
 
 
 class Issuer:
-    """Gives out tokens that are good for an hour, as soon as it may."""
+    """Issues tokens that are valid for an hour, once it is allowed to."""
 
     def __init__(self) -> None:
         self.given = 0

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.ranking import RerankInput
-from rerank_proxy.inference.remote import RemoteService
+from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.services import amazon_sagemaker
+from rerank_proxy.services import RemoteService
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES
 from tests.support.vendors.cases import SECRET_KEY
@@ -56,7 +56,7 @@ def test_without_botocore_it_says_what_to_install(monkeypatch: pytest.MonkeyPatc
 async def test_the_signature_is_that_of_the_request() -> None:
     """Recomputed here by the rules of AWS's documentation (Signature Version 4)."""
     async with remote_case(CASE) as (remote, vendor, endpoint):
-        request = RerankInput("q", ["a 1"], 1, True, endpoint.config.task_settings)
+        request = RerankRequest("q", ["a 1"], 1, True, endpoint.config.task_settings)
         await endpoint.rank(request, remote.deadline())
         headers = {name.lower(): value for name, value in vendor.headers[0].items()}
         assert headers["x-amzn-sagemaker-target-model"] == "model.tar.gz"
@@ -79,15 +79,16 @@ async def test_the_signature_is_that_of_the_request() -> None:
 
 async def test_task_settings_go_along_as_they_are() -> None:
     async with remote_case(CASE) as (remote, vendor, endpoint):
-        request = RerankInput("q", ["a 1"], None, None, endpoint.config.task_settings)
+        request = RerankRequest("q", ["a 1"], None, None, endpoint.config.task_settings)
         await endpoint.rank(request, remote.deadline())
         assert vendor.seen[0] == {"query": "q", "input": ["a 1"], "task_settings": {"anything": {"goes": 1}}}
-        task = remote.services["amazon_sagemaker"].request_task_settings(endpoint.config, {"more": [1]})
-        assert task == {"anything": {"goes": 1}, "more": [1]}
+        more = RerankRequest("q", ["a 1"], task_settings={"more": [1]})
+        completed = remote.services["amazon_sagemaker"].complete(endpoint.config, more)
+        assert completed.task_settings == {"anything": {"goes": 1}, "more": [1]}
 
 
 async def test_batches_are_as_large_as_the_endpoint_says() -> None:
     async with remote_case(CASE) as (remote, vendor, _):
         endpoint = remote.endpoint("amazon_sagemaker", settings(batch_size=2), {})
-        await endpoint.rerank("q", ["a 1"] * 5, remote.deadline())
+        await endpoint.scores("q", ["a 1"] * 5, remote.deadline())
         assert sorted(len(body["input"]) for body in vendor.seen) == [1, 2, 2]

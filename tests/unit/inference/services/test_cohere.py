@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.services.cohere import CohereService
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES
@@ -83,8 +83,8 @@ def test_leftovers_of_older_versions_are_dropped() -> None:
 
 async def test_all_that_is_sent() -> None:
     async with remote_case(V1) as (remote, vendor, endpoint):
-        request = RerankInput("q", ["a 1"], 1, True, {"max_chunks_per_doc": 5})
-        (doc,) = (await endpoint.rank(request, remote.deadline())).docs
+        request = RerankRequest("q", ["a 1"], 1, True, {"max_chunks_per_doc": 5})
+        (doc,) = await endpoint.rank(request, remote.deadline())
         assert (doc.index, doc.relevance_score, doc.text) == (0, 1.0, "a 1")
         (body,) = vendor.seen
         assert body == {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.services.custom_templates import TemplateError, fill_json, fill_text
 from rerank_proxy.inference.store import ReadOnlyStore
 from tests.support.processor_time import spending
@@ -34,8 +34,8 @@ def refusal(task_settings: dict[str, Any] | None = None, **changes: Any) -> str:
 
 async def test_templates_become_a_request() -> None:
     async with remote_case(CASE) as (remote, vendor, endpoint):
-        request = RerankInput('a "q"', ["a 1", "b\n2"], 1, True, endpoint.config.task_settings)
-        (doc,) = (await endpoint.rank(request, remote.deadline())).docs
+        request = RerankRequest('a "q"', ["a 1", "b\n2"], 1, True, endpoint.config.task_settings)
+        (doc,) = await endpoint.rank(request, remote.deadline())
         assert (doc.index, doc.relevance_score, doc.text) == (1, 2.0, "b\n2")
         assert vendor.seen == [{"q": 'a "q"', "docs": ["a 1", "b\n2"], "k": 1, "show": True, "mode": "fast"}]
 
@@ -89,23 +89,23 @@ async def test_other_wires_can_be_described(name: str) -> None:
         CASE, wire=wire, settings=lambda url: {**described, "url": url + wire.path}, task_settings={}
     )
     async with remote_case(case) as (remote, _, endpoint):
-        ranked = await endpoint.rank(RerankInput("q", ["a 1", "b 3", "c 2"], 2, False), remote.deadline())
-        assert [(doc.index, doc.relevance_score) for doc in ranked.docs] == [(1, 3.0), (2, 2.0)]
-        assert (await endpoint.rerank("q", ["a 1", "b 3", "c 2"], remote.deadline())).scores == [1, 3, 2]
+        ranked = await endpoint.rank(RerankRequest("q", ["a 1", "b 3", "c 2"], 2, False), remote.deadline())
+        assert [(doc.index, doc.relevance_score) for doc in ranked] == [(1, 3.0), (2, 2.0)]
+        assert (await endpoint.scores("q", ["a 1", "b 3", "c 2"], remote.deadline())).values == [1, 3, 2]
 
 
 async def test_parameters_of_the_request_win() -> None:
     wire = replace(CASE.wire, required={**CASE.wire.required, "mode": dict})
     async with remote_case(replace(CASE, wire=wire)) as (remote, vendor, endpoint):
         task = {"parameters": {"tenant": "acme", "mode": {"any": ["thing"]}}}
-        await endpoint.rank(RerankInput("q", ["a 1"], task_settings=task), remote.deadline())
+        await endpoint.rank(RerankRequest("q", ["a 1"], task_settings=task), remote.deadline())
         assert vendor.seen[0]["mode"] == {"any": ["thing"]}
 
 
 async def test_what_is_put_into_a_template_is_no_template() -> None:
     async with remote_case(CASE) as (remote, vendor, endpoint):
         query, texts = "${api_key} ${input}", ["${api_key} 1"]
-        request = RerankInput(query, texts, task_settings=endpoint.config.task_settings)
+        request = RerankRequest(query, texts, task_settings=endpoint.config.task_settings)
         await endpoint.rank(request, remote.deadline())
         assert (vendor.seen[0]["q"], vendor.seen[0]["docs"]) == (query, texts)
 
@@ -114,7 +114,7 @@ async def test_a_request_that_takes_a_parameter_away() -> None:
     async with remote_case(CASE) as (remote, vendor, endpoint):
         with pytest.raises(InferenceFailedError) as raised:
             await endpoint.rank(
-                RerankInput("q", ["a"], task_settings={"parameters": {"tenant": "acme"}}), remote.deadline()
+                RerankRequest("q", ["a"], task_settings={"parameters": {"tenant": "acme"}}), remote.deadline()
             )
         assert raised.value.status == 400
         assert str(raised.value).startswith(
@@ -192,7 +192,7 @@ async def test_a_request_does_not_send_an_endpoints_secrets_elsewhere() -> None:
     endpoint = remote.endpoint("custom", {**SETTINGS, "url": "https://${host}/x"}, task)
     changed = {"parameters": {**PARAMETERS["parameters"], "host": "169.254.169.254"}}
     with pytest.raises(InferenceFailedError) as raised:
-        await endpoint.rank(RerankInput("q", ["a"], task_settings=changed), remote.deadline())
+        await endpoint.rank(RerankRequest("q", ["a"], task_settings=changed), remote.deadline())
     assert raised.value.status == 400
     assert str(raised.value) == "a request must not change whom the endpoint calls"
 
@@ -224,7 +224,7 @@ async def test_scores_alone_are_in_the_order_of_the_input() -> None:
             "custom", {**CUSTOM, "url": f"{vendor.url}/score", "response": parser}, PARAMETERS
         )
         vendor.says(b'{"scores": [0.5, 2, 1]}')
-        assert (await endpoint.rerank("q", ["a", "b", "c"], remote.deadline())).scores == [0.5, 2, 1]
+        assert (await endpoint.scores("q", ["a", "b", "c"], remote.deadline())).values == [0.5, 2, 1]
 
 
 async def test_lists_of_different_lengths() -> None:
@@ -235,7 +235,7 @@ async def test_lists_of_different_lengths() -> None:
         )
         vendor.says(b'{"scores": [0.5, 2], "order": [1]}')
         with pytest.raises(InferenceFailedError, match=r"\[relevance_score\] 2, \[reranked_index\] 1"):
-            await endpoint.rerank("q", ["a", "b"], remote.deadline())
+            await endpoint.scores("q", ["a", "b"], remote.deadline())
 
 
 BAD_HEADERS: list[dict[str, str]] = [
@@ -267,7 +267,7 @@ async def test_they_are_refused_when_an_older_endpoint_is_called(headers: dict[s
         )
         opened = remote.services["custom"].open(older)
         with pytest.raises(InferenceFailedError) as raised:
-            await opened.rank(RerankInput("q", ["a"], task_settings=older.task_settings), remote.deadline())
+            await opened.rank(RerankRequest("q", ["a"], task_settings=older.task_settings), remote.deadline())
         assert raised.value.status == 400
         assert "is not allowed: " in str(raised.value)
         assert vendor.seen == vendor.headers == []
@@ -280,7 +280,7 @@ async def test_a_request_cannot_put_a_line_break_into_a_header(value: str) -> No
         opened = remote.services["custom"].open(replace(endpoint.config, service_settings=settings))
         task = {"parameters": {**PARAMETERS["parameters"], "tenant": value}}
         with pytest.raises(InferenceFailedError, match=r"the value of \[X-Tenant\] holds a line break"):
-            await opened.rank(RerankInput("q", ["a"], task_settings=task), remote.deadline())
+            await opened.rank(RerankRequest("q", ["a"], task_settings=task), remote.deadline())
         assert vendor.headers == []
 
 
@@ -289,7 +289,7 @@ async def test_another_content_type_takes_the_place_of_the_usual_one() -> None:
         headers = {**CUSTOM["headers"], "content-TYPE": "application/json; charset=utf-8"}
         settings = {**CUSTOM, "url": f"{vendor.url}/score", "headers": headers}
         endpoint = remote.endpoint("custom", settings, PARAMETERS)
-        await endpoint.rerank("q", ["a 1"], remote.deadline())
+        await endpoint.scores("q", ["a 1"], remote.deadline())
         types = [value for name, value in vendor.headers[0].items() if name.lower() == "content-type"]
         assert types == ["application/json; charset=utf-8"]
 
@@ -310,7 +310,7 @@ async def test_a_secret_in_a_url_that_is_none_is_told_nowhere(
     found = await endpoints.find("mine")
     assert found is not None
     with pytest.raises(InferenceFailedError) as raised:
-        await found.rerank("q", ["a"], remote.deadline())
+        await found.scores("q", ["a"], remote.deadline())
     await endpoints.close()
     await remote.client.close()
     assert SECRET not in f"{raised.value!r} {raised.value} {caplog.text}"
@@ -326,7 +326,7 @@ async def test_a_request_that_makes_no_url() -> None:
     for port in ("a", "99999", "80/#", "\r\n"):
         task = {"parameters": {"tenant": port, "mode": "m"}}
         with pytest.raises(InferenceFailedError) as raised:
-            await endpoint.rank(RerankInput("q", ["a"], task_settings=task), remote.deadline())
+            await endpoint.rank(RerankRequest("q", ["a"], task_settings=task), remote.deadline())
         assert raised.value.status == 400
         assert SECRET not in str(raised.value)
 

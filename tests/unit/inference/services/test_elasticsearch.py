@@ -12,8 +12,7 @@ from rerank_proxy.engine import DeadlineExceededError, Demand, Engine, ModelFail
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.local_models import Deployment, LocalModels
-from rerank_proxy.inference.ranking import RerankInput
-from rerank_proxy.inference.remote import RemoteClient
+from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.service import ServiceContext
 from rerank_proxy.inference.services.elasticsearch import ElasticsearchService, settings_of_model
 from rerank_proxy.inference.services.local_ranker import chunked, demand_of
@@ -32,7 +31,7 @@ class Uploaded:
 
 
 class Recording:
-    """An engine that scores a text by its length, and keeps what is asked of it."""
+    """An engine that scores a text by its length, and records its calls."""
 
     def __init__(self) -> None:
         self.demands: dict[tuple[str, str], Demand] = {}
@@ -63,9 +62,7 @@ def engine() -> Recording:
 def service(engine: Recording) -> ElasticsearchService:
     sources = {"minilm": "org/minilm", ".rerank-v1": "https://models.example"}
     models = LocalModels({k: ModelSettings(source=v) for k, v in sources.items()}, Uploaded())
-    return ElasticsearchService(
-        ServiceContext(cast("Engine", engine), models, 30.0, cast("RemoteClient", None))
-    )
+    return ElasticsearchService(ServiceContext(engine=cast("Engine", engine), models=models))
 
 
 def refusal(service: ElasticsearchService, settings: Mapping[str, Any], **task: Any) -> tuple[int, str, str]:
@@ -300,9 +297,9 @@ class TestRanking:
         self, service: ElasticsearchService, settings: Mapping[str, Any], **request: Any
     ) -> list[tuple[int, float, str | None]]:
         config = service.parse("mine", settings, {})
-        given = RerankInput(**{"query": "q", "task_settings": config.task_settings, **request})
-        ranking = await service.open(config).rank(given, LATE)
-        return [(doc.index, doc.relevance_score, doc.text) for doc in ranking.docs]
+        given = service.complete(config, RerankRequest("q", **request))
+        docs = await service.open(config).rank(given, LATE)
+        return [(doc.index, doc.relevance_score, doc.text) for doc in docs]
 
     async def test_results_are_sorted_and_have_their_texts(self, service: ElasticsearchService) -> None:
         texts = ["aa", "b", "ccc", "dd"]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,13 @@ from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.ranking import Ranking, RerankInput
+from rerank_proxy.inference.ranking import RankedDoc, RerankRequest
 from rerank_proxy.inference.remote.service import RemoteService
 from rerank_proxy.inference.services import BUILT_IN
 from rerank_proxy.search.ranks.ranking import RankDoc, rank
 from rerank_proxy.xcontent.time_value import TimeValue
+from tests.support.pages import read
+from tests.support.project import ROOT
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Asked, Case, Vendor
 
@@ -34,13 +37,14 @@ each_with_an_address = each(*(case for case in CASES if not case.by_base_url))
 
 async def ranking(
     remote: Remote, endpoint: Endpoint, texts: Sequence[str] = TEXTS, **request: Any
-) -> Ranking:
-    settings = {**endpoint.config.task_settings, **request.pop("task_settings", {})}
-    return await endpoint.rank(RerankInput("q", texts, task_settings=settings, **request), remote.deadline())
+) -> Sequence[RankedDoc]:
+    service = remote.services[endpoint.config.service]
+    completed = service.complete(endpoint.config, RerankRequest("q", texts, **request))
+    return await endpoint.rank(completed, remote.deadline())
 
 
-def pairs(ranking: Ranking) -> list[tuple[int, float]]:
-    return [(doc.index, doc.relevance_score) for doc in ranking.docs]
+def pairs(ranking: Sequence[RankedDoc]) -> list[tuple[int, float]]:
+    return [(doc.index, doc.relevance_score) for doc in ranking]
 
 
 async def failure(remote: Remote, endpoint: Endpoint, texts: Sequence[str] = TEXTS) -> InferenceFailedError:
@@ -56,6 +60,11 @@ def rerank_requests(vendor: Vendor) -> list[dict[str, Any]]:
 def test_every_remote_service_has_a_case() -> None:
     remote = {each.name for each in BUILT_IN if issubclass(each, RemoteService)}
     assert remote == {case.service for case in CASES}
+
+
+def test_every_service_is_shown_on_the_page() -> None:
+    shown = set(re.findall(r'"service": "([^"]+)"', read(ROOT / "docs" / "rerankers.md")))
+    assert shown >= {each.name for each in BUILT_IN}
 
 
 @each_service
@@ -100,8 +109,8 @@ async def test_top_n_of_the_request_is_stronger_than_that_of_the_task(case: Case
         limited = service.parse("mine", case.settings(vendor.url), {**case.task_settings, case.top_n: 1})
         endpoint = Endpoint(limited, service.open(limited), service.top_n(limited))
         assert endpoint.top_n == 1
-        assert len((await ranking(remote, endpoint)).docs) == 1
-        assert len((await ranking(remote, endpoint, top_n=2)).docs) == 2
+        assert len(await ranking(remote, endpoint)) == 1
+        assert len(await ranking(remote, endpoint, top_n=2)) == 2
 
 
 @each_service
@@ -110,14 +119,14 @@ async def test_texts_that_are_asked_for_come(case: Case, size: int) -> None:
     texts = [f"t {number}" for number in range(size)]
     async with remote_case(case, max_documents={case.service: 3}) as (remote, _, endpoint):
         answer = await ranking(remote, endpoint, texts, return_documents=True)
-        assert [doc.text for doc in answer.docs] == texts[::-1]
+        assert [doc.text for doc in answer] == texts[::-1]
 
 
 @each_service
 async def test_texts_that_are_not_wanted_do_not_come(case: Case) -> None:
     async with remote_case(case) as (remote, _, endpoint):
         answer = await ranking(remote, endpoint, return_documents=False)
-        assert {doc.text for doc in answer.docs} == {None}
+        assert {doc.text for doc in answer} == {None}
 
 
 @each(*(case for case in CASES if case.returns is not None))
@@ -125,7 +134,7 @@ async def test_texts_may_be_a_matter_of_the_task(case: Case) -> None:
     assert case.returns is not None
     async with remote_case(case) as (remote, _, endpoint):
         answer = await ranking(remote, endpoint, task_settings={case.returns: True})
-        assert [doc.text for doc in answer.docs] == ["b 0.75", "c 0.5", "a 0.25"]
+        assert [doc.text for doc in answer] == ["b 0.75", "c 0.5", "a 0.25"]
 
 
 @each_service
@@ -134,9 +143,9 @@ async def test_more_texts_than_one_call_takes_are_split_and_merged(case: Case) -
     async with remote_case(case, max_documents={case.service: 32}) as (remote, vendor, endpoint):
         answer = await ranking(remote, endpoint, texts)
         assert sorted(len(case.wire.asked(body).texts) for body in rerank_requests(vendor)) == [4, 32, 32, 32]
-        assert [texts[doc.index] for doc in answer.docs] == [f"t {number}" for number in range(99, -1, -1)]
+        assert [texts[doc.index] for doc in answer] == [f"t {number}" for number in range(99, -1, -1)]
         limited = await ranking(remote, endpoint, texts, top_n=5)
-        assert [doc.relevance_score for doc in limited.docs] == [99, 98, 97, 96, 95]
+        assert [doc.relevance_score for doc in limited] == [99, 98, 97, 96, 95]
 
 
 @each_service
@@ -145,7 +154,7 @@ async def test_equal_scores_of_several_calls_keep_the_order_of_the_input(case: C
         for _ in range(3):
             vendor.ranks_as(lambda results: results[::-1])
         answer = await ranking(remote, endpoint, ["a 1"] * 5)
-        assert [doc.index for doc in answer.docs] == [0, 1, 2, 3, 4]
+        assert [doc.index for doc in answer] == [0, 1, 2, 3, 4]
 
 
 @each_service
@@ -160,11 +169,22 @@ async def test_the_usual_limit_of_one_call(case: Case) -> None:
 async def test_a_window_is_in_the_right_order_with_the_normaliser_applied(case: Case) -> None:
     texts = ["a -1.5", "b 0.25", "c 2.5", "d 0"]
     async with remote_case(case, max_documents={case.service: 3}) as (remote, _, endpoint):
-        scores = (await endpoint.rerank("q", texts, remote.deadline())).scores
+        scores = (await endpoint.scores("q", texts, remote.deadline())).values
         window = [RankDoc("i", str(n), n, text=text) for n, text in enumerate(texts)]
         ranked = rank(window, scores, None)
         assert [doc.text for doc in ranked] == ["c 2.5", "b 0.25", "d 0", "a -1.5"]
         assert [doc.score for doc in ranked] == pytest.approx([3.5, 1.25, 1.0, math.exp(-1.5)])
+
+
+@each(*(case for case in CASES if case.top_n is not None))
+@pytest.mark.parametrize("batch", [2, 10])
+async def test_a_search_needs_the_scores_that_a_limit_of_the_task_cuts(case: Case, batch: int) -> None:
+    async with remote_case(case, max_documents={case.service: batch}) as (remote, vendor, _):
+        limits = {**case.task_settings, str(case.top_n): 2}
+        endpoint = remote.endpoint(case.service, case.settings(vendor.url), limits)
+        with pytest.raises(InferenceFailedError, match="Expected ranked doc size to be 3, got 2") as raised:
+            await endpoint.scores("q", TEXTS, remote.deadline())
+        assert raised.value.status == 500
 
 
 @each_service
@@ -205,7 +225,7 @@ async def test_a_path_that_the_server_does_not_have(case: Case) -> None:
 async def test_a_rate_limit_is_waited_for(case: Case) -> None:
     async with remote_case(case) as (remote, vendor, endpoint):
         vendor.fails(429, retry_after="7")
-        assert len((await ranking(remote, endpoint)).docs) == 3
+        assert len(await ranking(remote, endpoint)) == 3
         assert remote.clock.slept == [7]
         assert remote.metric("retries_total", service=case.service) == 1
 
@@ -226,7 +246,7 @@ async def test_failures_open_the_breaker_until_a_call_goes_well(case: Case) -> N
         assert len(vendor.seen) == asked
         assert remote.metric("paused_endpoints", service=case.service) == 1
         await remote.clock.sleep(31)
-        assert len((await ranking(remote, endpoint)).docs) == 3
+        assert len(await ranking(remote, endpoint)) == 3
         assert remote.metric("paused_endpoints", service=case.service) == 0
 
 
@@ -236,7 +256,7 @@ async def test_an_answer_that_does_not_come_in_time(case: Case) -> None:
         released = asyncio.Event()
         vendor.hangs_until(released)
         with pytest.raises(InferenceFailedError) as raised:
-            await endpoint.rerank("q", TEXTS, Deadline.of_request(TimeValue(50_000_000)))
+            await endpoint.scores("q", TEXTS, Deadline.of_request(TimeValue(50_000_000)))
         released.set()
         assert raised.value.status == 429
         assert str(raised.value) == "Request timed out after [50ms] for inference id [mine]"
@@ -279,7 +299,7 @@ async def test_another_content_type_is_read_all_the_same(case: Case) -> None:
 
 @each_service
 async def test_a_byte_order_mark_is_no_part_of_an_answer(case: Case) -> None:
-    """Of a success, and of a refusal, whose reason is told."""
+    """Neither of a success nor of a refusal, whose reason is shown."""
     async with remote_case(case, retry_total_s=0) as (remote, vendor, endpoint):
         honest = json.dumps(case.wire.answer(Asked("q", ["a", "b"]), [(1, 1.0), (0, 0.5)]))
         for coding in ("utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-32-be"):
@@ -335,7 +355,7 @@ async def test_unsorted_results_are_in_order_where_it_matters(case: Case) -> Non
     """One call's results keep the order of a vendor that is said to sort them; a search sorts anyway."""
     async with remote_case(case) as (remote, vendor, endpoint):
         vendor.ranks_as(sorted)
-        assert (await endpoint.rerank("q", TEXTS, remote.deadline())).scores == [0.25, 0.75, 0.5]
+        assert (await endpoint.scores("q", TEXTS, remote.deadline())).values == [0.25, 0.75, 0.5]
 
 
 @each_service
@@ -343,7 +363,7 @@ async def test_missing_results_fail_a_search(case: Case) -> None:
     async with remote_case(case) as (remote, vendor, endpoint):
         vendor.ranks_as(lambda results: results[:2])
         with pytest.raises(InferenceFailedError, match=r"Expected ranked doc size to be 3, got 2\."):
-            await endpoint.rerank("q", TEXTS, remote.deadline())
+            await endpoint.scores("q", TEXTS, remote.deadline())
 
 
 @each(*(case for case in CASES if not case.has_tokens))
@@ -362,7 +382,7 @@ async def test_what_may_have_been_paid_for_is_not_sent_again(case: Case) -> None
 @pytest.mark.parametrize(("query", "text"), [("\ud800", "a"), ("q", "a \udfff b")])
 async def test_half_a_surrogate_pair_is_the_callers_fault(case: Case, query: str, text: str) -> None:
     async with remote_case(case) as (remote, vendor, endpoint):
-        request = RerankInput(query, [text], task_settings=endpoint.config.task_settings)
+        request = RerankRequest(query, [text], task_settings=endpoint.config.task_settings)
         with pytest.raises(InferenceFailedError, match="half a surrogate pair") as raised:
             await endpoint.rank(request, remote.deadline())
         assert raised.value.status == 400
@@ -461,12 +481,12 @@ async def test_the_rate_limit_is_kept(case: Case) -> None:
             Endpoint(each, service.open(each)) for each in (config, renamed(config, "other"), config)
         ]
         for each in endpoints:
-            assert len((await ranking(remote, each)).docs) == 3
+            assert len(await ranking(remote, each)) == 3
         assert remote.clock.slept == [pytest.approx(30)]
         await remote.clock.sleep(1e6)  # so that the deadline below is not the event loop's for a while
         for each in endpoints[:2]:
             await ranking(remote, each)
-        request = RerankInput("q", TEXTS, task_settings=config.task_settings)
+        request = RerankRequest("q", TEXTS, task_settings=config.task_settings)
         soon = Deadline(remote.clock.now() + 29, "29s", "[search.timeout_s: 29s]")
         with pytest.raises(InferenceFailedError) as raised:
             await endpoints[0].rank(request, soon)

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.ranking import RerankRequest
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES
 from tests.support.vendors.cases import private_key, service_account
@@ -27,7 +27,7 @@ def refusal(account: str, **settings: Any) -> str:
 
 async def test_a_token_is_asked_for_with_a_signed_assertion() -> None:
     async with remote_case(CASE) as (remote, vendor, endpoint):
-        await endpoint.rerank("q", ["a 1"], remote.deadline())
+        await endpoint.scores("q", ["a 1"], remote.deadline())
         form = vendor.seen[0]["form"]
         assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
         assert jwt.get_unverified_header(form["assertion"]) == {"alg": "RS256", "typ": "JWT", "kid": "key-1"}
@@ -52,26 +52,26 @@ async def test_a_token_is_asked_for_with_a_signed_assertion() -> None:
 async def test_a_token_is_used_until_it_is_old() -> None:
     async with remote_case(CASE) as (remote, vendor, endpoint):
         for _ in range(3):
-            await endpoint.rerank("q", ["a 1"], remote.deadline())
+            await endpoint.scores("q", ["a 1"], remote.deadline())
         assert vendor.tokens == 1
         await remote.clock.sleep(3580)
-        await endpoint.rerank("q", ["a 1"], remote.deadline(4000))
+        await endpoint.scores("q", ["a 1"], remote.deadline(4000))
         assert vendor.tokens == 2
 
 
 async def test_calls_side_by_side_share_one_token() -> None:
     async with remote_case(CASE) as (remote, vendor, endpoint):
-        await endpoint.rerank("q", ["a 1"] * 1000, remote.deadline())
+        await endpoint.scores("q", ["a 1"] * 1000, remote.deadline())
         assert (vendor.tokens, len(vendor.seen)) == (1, 1 + 5)
 
 
 async def test_a_refused_token_is_not_used_again() -> None:
     async with remote_case(CASE) as (remote, vendor, endpoint):
-        await endpoint.rerank("q", ["a 1"], remote.deadline())
+        await endpoint.scores("q", ["a 1"], remote.deadline())
         vendor.fails(401)
         with pytest.raises(InferenceFailedError):
-            await endpoint.rerank("q", ["a 1"], remote.deadline())
-        await endpoint.rerank("q", ["a 1"], remote.deadline())
+            await endpoint.scores("q", ["a 1"], remote.deadline())
+        await endpoint.scores("q", ["a 1"], remote.deadline())
         assert vendor.tokens == 2
 
 
@@ -79,14 +79,14 @@ async def test_tokens_that_cannot_be_had() -> None:
     async with remote_case(CASE) as (remote, vendor, endpoint):
         vendor.token_faults += [503, 400]
         with pytest.raises(InferenceFailedError, match=r"Error message: \[invalid_grant: no\]"):
-            await endpoint.rerank("q", ["a 1"], remote.deadline())
+            await endpoint.scores("q", ["a 1"], remote.deadline())
         assert remote.clock.slept == [1]  # after the 503
 
 
 async def test_records_and_details() -> None:
     async with remote_case(CASE) as (remote, vendor, endpoint):
         for returns, ignores in ((True, False), (False, True)):
-            request = RerankInput("q", ["a 1", "b 2"], 1, returns)
+            request = RerankRequest("q", ["a 1", "b 2"], 1, returns)
             await endpoint.rank(request, remote.deadline())
             assert vendor.seen[-1] == {
                 "model": "semantic-ranker-default-004",
@@ -150,5 +150,5 @@ async def test_the_private_key_is_never_shown() -> None:
         account = json.loads(endpoint.config.secrets["service_account_json"])
         vendor.fails(400, message=f"key {endpoint.config.secrets['service_account_json']}")
         with pytest.raises(InferenceFailedError) as raised:
-            await endpoint.rerank("q", ["a 1"], remote.deadline())
+            await endpoint.scores("q", ["a 1"], remote.deadline())
         assert account["private_key"][40:80] not in str(raised.value)

@@ -1,4 +1,4 @@
-"""Whatever a vendor answers ends in a failure of Elasticsearch's shape, soon, and is not asked for again."""
+"""Any answer of a hostile vendor is a failure in Elasticsearch's shape, soon, and the call is not retried."""
 
 import gzip
 import json
@@ -10,12 +10,13 @@ from itertools import chain, repeat
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.ranking import RerankInput
+from rerank_proxy.inference.ranking import RerankRequest
+from tests.support.examples import examples
 from tests.support.processor_time import spending
 from tests.support.remote import Remote
 from tests.support.vendors import CASES, Asked, Case
@@ -32,7 +33,7 @@ each_service = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 def without_end(*pieces: bytes) -> Iterator[bytes]:
-    """The last piece again and again, until the other side has had enough."""
+    """Return the pieces, and the last one without an end."""
     return chain(pieces[:-1], repeat(pieces[-1]))
 
 
@@ -41,7 +42,7 @@ def results(case: Case, *pairs: tuple[Any, Any]) -> bytes:
 
 
 def row_after_row(case: Case) -> Iterator[bytes]:
-    """Results in the vendor's form that do not end."""
+    """Return results in the vendor's form, without an end."""
     one = results(case, (0, 1.0))
     start = one.rindex(b"[{")
     row = one[start + 1 : one.rindex(b"}]") + 1]
@@ -155,8 +156,8 @@ async def calling(case: Case) -> AsyncIterator[tuple[Remote, RawVendor, Endpoint
 
 
 async def fails(remote: Remote, endpoint: Endpoint) -> InferenceFailedError:
-    """Call the endpoint, and look at what comes of it."""
-    request = RerankInput("q", TEXTS, task_settings=endpoint.config.task_settings)
+    """Call the endpoint, which fails, and return the failure."""
+    request = RerankRequest("q", TEXTS, task_settings=endpoint.config.task_settings)
     with pytest.raises(InferenceFailedError) as raised:
         await endpoint.rank(request, remote.deadline())
     body = raised.value.body()
@@ -169,7 +170,7 @@ async def fails(remote: Remote, endpoint: Endpoint) -> InferenceFailedError:
 
 
 async def check(case: Case, scripts: dict[str, Script], *, of_token: bool = False) -> None:
-    """Every answer fails its call at the first try."""
+    """Check that every answer fails its call at the first attempt."""
     async with calling(case) as (remote, vendor, endpoint):
         for number, (name, script) in enumerate(scripts.items(), 1):
             vendor.sent = 0
@@ -241,7 +242,7 @@ async def test_refusals_without_end_are_cut_short(status: str, flood: str) -> No
 
 async def fails_busy(remote: Remote, endpoint: Endpoint) -> InferenceFailedError:
     with pytest.raises(InferenceFailedError) as raised:
-        await endpoint.rerank("q", TEXTS, remote.deadline())
+        await endpoint.scores("q", TEXTS, remote.deadline())
     return raised.value
 
 
@@ -279,12 +280,12 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES | st.binary(max_size=20), max_size=12))
-@settings(max_examples=300)
+@examples(4)
 async def test_any_bytes_are_an_answer_or_a_failure(pieces: list[bytes]) -> None:
     case = next(case for case in CASES if case.name == "cohere")
     async with calling(case) as (remote, vendor, endpoint):
         vendor.scripts = [lambda: [piece for piece in pieces if piece]]
         try:
-            await endpoint.rerank("q", TEXTS, remote.deadline())
+            await endpoint.scores("q", TEXTS, remote.deadline())
         except InferenceFailedError as failure:
             assert failure.status in (400, 500)  # noqa: PT017

@@ -1,12 +1,12 @@
-"""What is particular to one service, where that is little."""
+"""What only one service does, where that is little."""
 
 from typing import Any
 
 import pytest
 
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.ranking import RerankInput
-from rerank_proxy.inference.remote import RemoteService
+from rerank_proxy.inference.ranking import RerankRequest
+from rerank_proxy.services import RemoteService
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Case
 from tests.support.vendors.wires import KEY
@@ -31,9 +31,9 @@ async def test_a_model_that_compares_documents_is_never_given_a_part_of_them() -
     settings = {"jinaai": 3}
     async with remote_case(case("jinaai"), max_documents=settings) as (remote, vendor, _):
         endpoint = remote.endpoint("jinaai", {"api_key": KEY, "model_id": "jina-reranker-v3"})
-        assert len((await endpoint.rerank("q", ["a 1"] * 3, remote.deadline())).scores) == 3
+        assert len((await endpoint.scores("q", ["a 1"] * 3, remote.deadline())).values) == 3
         with pytest.raises(InferenceFailedError) as raised:
-            await endpoint.rerank("q", ["a 1"] * 4, remote.deadline())
+            await endpoint.scores("q", ["a 1"] * 4, remote.deadline())
         assert raised.value.status == 400
         assert str(raised.value) == (
             "Inference endpoint [mine] takes at most [3] inputs at once, not [4]: model [jina-reranker-v3] "
@@ -55,7 +55,7 @@ async def test_a_smaller_batch_size_of_the_server_is_explained() -> None:
     async with remote_case(case("hugging_face")) as (remote, vendor, endpoint):
         vendor.most = 16
         with pytest.raises(InferenceFailedError) as raised:
-            await endpoint.rerank("q", ["a 1"] * 20, remote.deadline())
+            await endpoint.scores("q", ["a 1"] * 20, remote.deadline())
         assert raised.value.status == 422
         assert str(raised.value) == (
             "Received an unsuccessful status code for request from inference entity id [mine] status [422]. "
@@ -95,7 +95,7 @@ def test_an_address_of_alibaba_cloud() -> None:
     assert url("alibabacloud-ai-search", settings, allowed_hosts=["vendors"]) == (
         "https://x.opensearch.aliyuncs.com/v3/openapi/workspaces/a%2F..%2Fb/ranker/ops%20bge"
     )
-    with pytest.raises(InferenceFailedError, match=r"\[host\] does not do: it is not the name of a host"):
+    with pytest.raises(InferenceFailedError, match=r"\[host\] cannot be used: it is not the name of a host"):
         url("alibabacloud-ai-search", {**settings, "host": "evil.com/x?"}, allowed_hosts=["vendors"])
 
 
@@ -104,20 +104,21 @@ async def test_both_names_of_contextuals_limit(settings: dict[str, Any], top_n: 
     async with remote_case(case("contextualai")) as (remote, vendor, _):
         endpoint = remote.endpoint("contextualai", {"api_key": KEY, "model_id": "m"}, settings)
         assert endpoint.top_n == top_n
-        request = RerankInput("q", ["a 1"] * 5, task_settings=settings)
+        contextual = remote.services["contextualai"]
+        request = contextual.complete(endpoint.config, RerankRequest("q", ["a 1"] * 5))
         await endpoint.rank(request, remote.deadline())
         assert vendor.seen[0].get("top_n") == top_n
 
 
 async def test_tasks_may_be_instructed() -> None:
     async with remote_case(case("contextualai")) as (remote, vendor, endpoint):
-        await endpoint.rerank("q", ["a 1"], remote.deadline())
+        await endpoint.scores("q", ["a 1"], remote.deadline())
         assert vendor.seen[0]["instruction"] == "Prefer what is new."
 
 
 async def test_parameters_of_watsonx() -> None:
     async with remote_case(case("watsonxai")) as (remote, vendor, endpoint):
-        request = RerankInput("q", ["a 1"], 1, True, endpoint.config.task_settings)
+        request = RerankRequest("q", ["a 1"], 1, True, endpoint.config.task_settings)
         await endpoint.rank(request, remote.deadline())
         token, body = vendor.seen
         assert token["form"] == {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": KEY}
@@ -134,7 +135,7 @@ async def test_a_key_that_iam_does_not_know() -> None:
     async with remote_case(case("watsonxai")) as (remote, vendor, endpoint):
         vendor.token_faults.append(400)
         with pytest.raises(InferenceFailedError) as raised:
-            await endpoint.rerank("q", ["a 1"], remote.deadline())
+            await endpoint.scores("q", ["a 1"], remote.deadline())
         assert str(raised.value) == (
             "Received a bad request status code for request from inference entity id [mine] status [400]. "
             "Error message: [invalid_grant: no]"

@@ -1,4 +1,4 @@
-"""Secrets of endpoints are in no text: they are not put there, and what a vendor repeats is hidden."""
+"""No text has secrets of endpoints: none is put there, and what a vendor repeats is hidden."""
 
 import json
 import logging
@@ -7,8 +7,7 @@ import pytest
 
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.ranking import RerankInput
-from rerank_proxy.inference.remote import RemoteCall, RemoteService
+from rerank_proxy.services import RemoteService, RerankRequest
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Case
 from tests.support.vendors.raw import KEEP, http, once, serving_raw
@@ -17,7 +16,7 @@ each_service = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 def everything(failure: BaseException | None) -> str:
-    """All that is in an error and those behind it."""
+    """Return all texts of an error and of its causes."""
     text = ""
     while failure is not None:
         body = json.dumps(failure.body()) if isinstance(failure, InferenceFailedError) else ""
@@ -27,7 +26,7 @@ def everything(failure: BaseException | None) -> str:
 
 
 async def failure(remote: Remote, endpoint: Endpoint) -> InferenceFailedError:
-    request = RerankInput("q", ["a 1"], task_settings=endpoint.config.task_settings)
+    request = RerankRequest("q", ["a 1"], task_settings=endpoint.config.task_settings)
     with pytest.raises(InferenceFailedError) as raised:
         await endpoint.rank(request, remote.deadline())
     return raised.value
@@ -67,7 +66,7 @@ async def test_what_is_made_here_holds_none(case: Case, caplog: pytest.LogCaptur
             texts.append(everything(await failure(remote, endpoint)))
         service = remote.services[case.service]
         assert isinstance(service, RemoteService)
-        call = RemoteCall("q", ["a"], None, None, case.task_settings)
+        call = RerankRequest("q", ["a"], None, None, case.task_settings)
         texts.append(repr(await service.call(endpoint.config, call, remote.deadline())))
         await remote.client.close()
     secrets = [*_values(endpoint.config.secrets), case.secret]

@@ -7,20 +7,17 @@ import pytest
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.answer.explaining import explained
-from rerank_proxy.search.inner.matches import Found
-from rerank_proxy.search.language.retrievers import (
-    Component,
-    DiversifyRetriever,
-    KnnRetriever,
-    LinearRetriever,
-    PinnedDoc,
-    PinnedRetriever,
-    RescorerRetriever,
-    RrfRetriever,
-    StandardRetriever,
-    TextSimilarityReranker,
-)
 from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.retrievers.diversify import DiversifyRetriever
+from rerank_proxy.search.retrievers.fusing import Component
+from rerank_proxy.search.retrievers.knn import KnnRetriever
+from rerank_proxy.search.retrievers.linear import LinearRetriever
+from rerank_proxy.search.retrievers.pinned import PinnedDoc, PinnedRetriever
+from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
+from rerank_proxy.search.retrievers.retriever import Found
+from rerank_proxy.search.retrievers.rrf import RrfRetriever
+from rerank_proxy.search.retrievers.standard import StandardRetriever
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.xcontent.splicing import Printer
 from tests.support.searches import reranking

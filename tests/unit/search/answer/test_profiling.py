@@ -8,14 +8,11 @@ import pytest
 from rerank_proxy.chunks import ChunkRescorer, SentenceBoundaryChunkingSettings
 from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.answer.profiling import profiled
-from rerank_proxy.search.inner.matches import Found
-from rerank_proxy.search.language.retrievers import (
-    RescorerRetriever,
-    Retriever,
-    StandardRetriever,
-    TextSimilarityReranker,
-)
 from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
+from rerank_proxy.search.retrievers.retriever import Found, Retriever
+from rerank_proxy.search.retrievers.standard import StandardRetriever
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.splicing import Printer
 from tests.support.searches import reranking
 from tests.unit.search.doubles import a_run

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from rerank_proxy.search.answer.totals import Total, final_total
+from rerank_proxy.search.answer.totals import final_total
+from rerank_proxy.search.inner.window import Total
 from rerank_proxy.search.ranks.ranking import RankDoc
 from tests.support.searches import KNN, STANDARD, request, reranking
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.search.inner import bodies
-from rerank_proxy.search.inner.matches import Found, with_filters
 from rerank_proxy.search.language.request import SearchRequest
-from rerank_proxy.search.language.retrievers import LeafRetriever, TextSimilarityReranker
 from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.source import parse
 from tests.support.searches import KNN, QUERY, STANDARD, request, reranking
 
@@ -27,7 +27,7 @@ def docs(*scores: float) -> list[RankDoc]:
 
 def parts(parsed: SearchRequest) -> tuple[TextSimilarityReranker, LeafRetriever]:
     """The reranker and the leaf below it, which has all filters."""
-    reranker = with_filters(parsed.retriever)
+    reranker = parsed.retriever.with_filters()
     assert isinstance(reranker, TextSimilarityReranker)
     assert isinstance(reranker.child, LeafRetriever)
     return reranker, reranker.child
@@ -40,7 +40,7 @@ def single(body: Any, query: str = "") -> Any:
 
 def inner_bytes(parsed: SearchRequest) -> bytes:
     reranker, child = parts(parsed)
-    return bodies.inner_search(PIT, bodies.clauses(child), reranker.rank_window_size, {reranker.field})
+    return bodies.inner_search(PIT, child.clauses(), reranker.rank_window_size, {reranker.field})
 
 
 def inner(body: Any) -> Any:

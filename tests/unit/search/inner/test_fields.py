@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.search.inner.fields import text_of, well_formed
+from rerank_proxy.search.inner.fields import text_of
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,3 @@ def test_a_field_is_meant_literally() -> None:
 @given(st.text(), st.lists(st.none() | st.integers() | st.text(), max_size=12))
 def test_any_string_comes_through(text: str, more: list[Any]) -> None:
     assert text_of(json.dumps({"f": [text, *more]}).encode(), "f") == text
-
-
-@given(st.text(st.characters(exclude_categories=())))
-def test_well_formed_text_can_be_encoded(text: str) -> None:
-    made = well_formed(text)
-    made.encode()
-    if "\ufffd" not in made:
-        assert made == text

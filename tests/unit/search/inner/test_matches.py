@@ -7,25 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.search.inner import queries
-from rerank_proxy.search.inner.matches import Found, explainable, highlightable, tail, with_filters
-from rerank_proxy.search.language.retrievers import (
-    Component,
-    CompoundRetriever,
-    KnnRetriever,
-    LeafRetriever,
-    LinearRetriever,
-    PinnedDoc,
-    PinnedRetriever,
-    RescorerRetriever,
-    Retriever,
-    RrfRetriever,
-    RuleRetriever,
-    StandardRetriever,
-    TextSimilarityReranker,
-    walk,
-)
+from rerank_proxy.search.inner.matches import explainable, highlightable, tail
 from rerank_proxy.search.ranks.ranking import RankDoc
+from rerank_proxy.search.retrievers import queries
+from rerank_proxy.search.retrievers.compound import CompoundRetriever
+from rerank_proxy.search.retrievers.fusing import Component
+from rerank_proxy.search.retrievers.knn import KnnRetriever
+from rerank_proxy.search.retrievers.linear import LinearRetriever
+from rerank_proxy.search.retrievers.pinned import PinnedDoc, PinnedRetriever
+from rerank_proxy.search.retrievers.rescorer import RescorerRetriever
+from rerank_proxy.search.retrievers.retriever import Found, LeafRetriever, Retriever
+from rerank_proxy.search.retrievers.rrf import RrfRetriever
+from rerank_proxy.search.retrievers.rule import RuleRetriever
+from rerank_proxy.search.retrievers.standard import StandardRetriever
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 
 DOCS = (RankDoc("films", "1", 0, score=2.0), RankDoc("films", "2", 1, score=1.0))
 ANY_OF_DOCS = {
@@ -62,8 +57,7 @@ def rrf(*children: Retriever, **options: Any) -> RrfRetriever:
 
 def evaluated(retriever: Retriever) -> Found:
     """As if each retriever of the tree had found the same two documents."""
-    children = () if isinstance(retriever, LeafRetriever) else retriever.children
-    return Found(retriever, DOCS, tuple(map(evaluated, children)))
+    return Found(retriever, DOCS, tuple(map(evaluated, retriever.children)))
 
 
 class TestTail:
@@ -161,9 +155,9 @@ class TestExplainable:
 
 
 def test_names_in_failures() -> None:
-    assert Found(standard("a")).name == "standard"
-    assert Found(knn()).name == "knn"
-    assert Found(reranker(knn())).name == "rank_docs_retriever"
+    assert Found(standard("a")).retriever.failure_name == "standard"
+    assert Found(knn()).retriever.failure_name == "knn"
+    assert Found(reranker(knn())).retriever.failure_name == "rank_docs_retriever"
 
 
 filters = st.lists(st.integers(0, 99).map(lambda n: b'{"term":{"n":%d}}' % n), max_size=3).map(tuple)
@@ -193,16 +187,16 @@ def expected(retriever: Retriever, inherited: tuple[bytes, ...] = ()) -> list[tu
 
 @given(compounds(trees))
 def test_filters_reach_each_leaf_once_and_act_nowhere_else(tree: CompoundRetriever) -> None:
-    narrowed = [*walk(with_filters(tree))]
+    narrowed = [*tree.with_filters().walk()]
     assert [each.filters for each in narrowed if isinstance(each, LeafRetriever)] == expected(tree)
     assert not any(each.filters for each in narrowed if not isinstance(each, LeafRetriever))
-    assert [each.TYPE for each in narrowed] == [each.TYPE for each in walk(tree)]
+    assert [each.TYPE for each in narrowed] == [each.TYPE for each in tree.walk()]
 
 
 def test_nothing_but_filters_changes() -> None:
     weighted = Component(retriever=standard("a"), weight=2.5, normalizer="minmax")
     tree = LinearRetriever(components=(weighted,), filters=(FILTER,), min_score=0.5, name="n")
-    narrowed = with_filters(tree)
+    narrowed = tree.with_filters()
     assert narrowed == LinearRetriever(
         components=(Component(retriever=standard("a", filters=(FILTER,)), weight=2.5, normalizer="minmax"),),
         min_score=0.5,

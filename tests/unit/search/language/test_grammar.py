@@ -7,7 +7,7 @@ import pytest
 
 from rerank_proxy.errors import Cause, ElasticsearchError
 from rerank_proxy.search.language.grammar import SearchBody, parse_search_body
-from rerank_proxy.search.language.retrievers import TextSimilarityReranker
+from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.source import parse
 from tests.support.retrievers import RESCORE, linear, pinned, rescorer, rrf, rule
 from tests.support.searches import KNN, RERANKER, STANDARD, reranking

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from rerank_proxy.search.language.detection import compound_types
-from rerank_proxy.search.language.raw_tree import MAX_NESTED_DEPTH, number_of_retrievers
+from rerank_proxy.search.language.raw_tree import number_of_retrievers
+from rerank_proxy.search.retrievers.grammar import MAX_NESTED_DEPTH
 from rerank_proxy.xcontent.source import parse
 from tests.support.retrievers import rescorer, rrf
 from tests.support.searches import KNN, RERANKER, STANDARD, reranking

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from rerank_proxy.search.language.validation import Whole, tree_failures, whole_failures
+from rerank_proxy.search.language.validation import Whole, whole_failures
 from rerank_proxy.xcontent.params import parse_params
 from tests.support.retrievers import diversify, linear, pinned, read, rescorer, rrf, rule, window
 from tests.support.searches import STANDARD, reranking
 
 
 def failures(tree: Any, size: int | None = None, *, scrolls: bool = False) -> list[str]:
-    return list(tree_failures(read(tree), size, scrolls=scrolls))
+    return list(read(tree).failures(size, scrolls=scrolls))
 
 
 def of_the_whole(others: dict[str, bytes], query: str = "", index: str | None = None) -> list[str]:

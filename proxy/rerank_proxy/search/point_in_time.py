@@ -1,0 +1,161 @@
+"""Native's way of a search: inner searches in a point in time, then a final search over the ranked
+documents.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Set
+from typing import Final
+
+from rerank_proxy.concurrency.offload import answer_size, docs_size, offload
+from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.search import targets
+from rerank_proxy.search.answer import reply
+from rerank_proxy.search.answer.expanding import check_expanded, complaints_of_expansion
+from rerank_proxy.search.answer.explaining import explained
+from rerank_proxy.search.answer.profiling import profiled
+from rerank_proxy.search.evaluation import Evaluation
+from rerank_proxy.search.inner import bodies
+from rerank_proxy.search.inner.window import search_answer
+from rerank_proxy.search.rank_phase import RankPhase
+from rerank_proxy.search.retrievers.retriever import Found
+from rerank_proxy.search.retrievers.simplified import Mappings, expanded
+from rerank_proxy.search.run import AN_INNER_SEARCH, InnerSearch, Run, SearchAnswer
+from rerank_proxy.search.targets import target
+from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError, reading
+from rerank_proxy.xcontent.splicing import Printer, members, text
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE: Final = "5m"
+"""``search.default_keep_alive``, which native gives its own point in time."""
+_NOT_EXPENSIVE: Final = b"search.allow_expensive_queries"
+
+
+async def search_in_point_in_time(run: Run, scorer: RankPhase, closing: BackgroundTasks) -> SearchAnswer:
+    """Answer a search in the client's point in time, or in one that is opened for it.
+
+    Args:
+        closing: Points in time that are closed while the client has its answer already.
+    """
+    if "pit" in run.request.others:
+        return await _PointInTimeSearch(run, run.request.others["pit"], own_pit=False).answer(scorer)
+    opening = asyncio.create_task(_open(run))
+    try:
+        # Shielded: a client that leaves now must not leave an open point in time behind.
+        pit = await asyncio.shield(opening)
+        return await _PointInTimeSearch(run, pit, own_pit=True).answer(scorer)
+    finally:
+        closing.start(_close(run.upstream, opening))
+
+
+class _PointInTimeSearch:
+    """One search in a point in time.
+
+    Args:
+        pit: The `pit` member of the searches, as JSON.
+        own_pit: Whether the point in time was opened for the search, so that the client does not see it.
+    """
+
+    def __init__(self, run: Run, pit: bytes, *, own_pit: bool) -> None:
+        self._run = run
+        self._pit = pit
+        self._own_pit = own_pit
+        # Beside the client's point in time its options for indices are an error, which upstream words.
+        passed_on = targets.INNER_SEARCH if own_pit else targets.INNER_SEARCH | targets.INDICES_OPTIONS
+        self._search = _inner_search(run, passed_on)
+
+    async def answer(self, scorer: RankPhase) -> SearchAnswer:
+        run, pit, request = self._run, self._pit, self._run.request
+        tree = await expanded(request.retriever, self._mappings, request.index)
+        with run.inner.hold(tree.clauses_size(len(pit))):
+            root = await Evaluation(run, scorer, pit, self._search).evaluate(tree.with_filters())
+            last, final = await self._final_search(root)
+            if self._own_pit and (complaints := complaints_of_expansion(request)):
+                await offload(answer_size(last.body), check_expanded, complaints, last.body)
+            body = await self._described(last.body, root, final)
+        with reading(AN_INNER_SEARCH):
+            size, own_pit = answer_size(body), self._own_pit
+            body = await offload(size, reply.from_final, body, run.took_ms, own_pit=own_pit)
+        return run.answer(body, last)
+
+    async def _mappings(self) -> Mappings:
+        """Return the mappings of the searched indices; none where they are not known, or hidden from the
+        caller.
+        """
+        request = self._run.request
+        if not self._own_pit:
+            return {}
+        query = request.params.only({"allow_no_indices", "expand_wildcards", "ignore_unavailable"})
+        try:
+            answer = await self._run.send("GET", target(request.index or "_all", "_mapping", query), b"")
+        except UpstreamRefusedError:
+            return {}
+        with reading("[_mapping]"):
+            mappings: Mappings = await offload(len(answer.body), json.loads, answer.body)
+            return mappings
+
+    async def _final_search(self, root: Found) -> tuple[Reply, bytes]:
+        """Return the answer of the final search, and its body."""
+        run, request, pit = self._run, self._run.request, self._pit
+        size = len(request.body) + sum(docs_size(found.docs) for found in root.all())
+        at = target(None, "_search", request.params.without(targets.NOT_IN_POINT_IN_TIME))
+        try:
+            final = await offload(size, bodies.final_search, request, pit, root)
+            return await run.send("POST", at, final), final
+        except UpstreamRefusedError as refused:
+            if "highlight" not in request.others or _NOT_EXPENSIVE not in refused.reply.body:
+                raise
+        final = await offload(size, bodies.final_search, request, pit, root, expensive=False)
+        return await run.send("POST", at, final), final
+
+    async def _described(self, answer: bytes, root: Found, final: bytes) -> bytes:
+        """Return the answer with `profile` and explanations of the tree instead of the final search's."""
+        run, request = self._run, self._run.request
+        if not (request.asks("explain") or request.asks("profile")):
+            return answer
+        with reading(AN_INNER_SEARCH):
+            top, printer = await offload(answer_size(answer), search_answer, answer), Printer.like(answer)
+            if request.asks("profile"):
+                size = answer_size(top["profile"]) + docs_size(root.docs)
+                top["profile"] = await offload(size, profiled, top["profile"], root, run, printer)
+        if request.asks("explain"):
+            top["hits"] = await explained(top["hits"], root, run, self._pit, self._search, printer, final)
+        return printer.object(top, 0) + printer.end()
+
+
+def _inner_search(run: Run, passed_on: Set[str]) -> InnerSearch:
+    """Return what sends inner searches.
+
+    Args:
+        passed_on: The client's parameters that they have, too.
+    """
+    options = run.request.params.only(passed_on)
+    at = target(None, "_search", f"{targets.ALL_SHARDS}&{options}" if options else targets.ALL_SHARDS)
+
+    async def search(body: bytes) -> Reply:
+        return await run.send("POST", at, body)
+
+    return search
+
+
+async def _open(run: Run) -> bytes:
+    """Open a point in time over the request's indices. Return its `pit` member as JSON."""
+    options = run.request.params.only(targets.OPENING)
+    query = f"keep_alive={KEEP_ALIVE}" + (f"&{options}" if options else "")
+    opened = await run.send("POST", target(run.request.index or "_all", "_pit", query), b"")
+    with reading(AN_INNER_SEARCH):
+        pit_id = Printer(pretty=False).value(text(members(opened.body)["id"]))
+    return b'{"id":%b,"keep_alive":"%b"}' % (pit_id, KEEP_ALIVE.encode())
+
+
+async def _close(upstream: Upstream, opening: asyncio.Task[bytes]) -> None:
+    try:
+        pit = await opening
+    except Exception:  # of any kind: the client was told of it, and nothing is open
+        return
+    try:
+        await upstream.request("DELETE", "/_pit", b'{"id":' + members(pit)["id"] + b"}")
+    except Exception as failure:  # of any kind: the answer is out, and the point in time expires
+        logger.warning("a point in time could not be closed and will expire in %s: %s", KEEP_ALIVE, failure)

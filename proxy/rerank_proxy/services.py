@@ -1,0 +1,45 @@
+"""What services are written with: with `rerank_proxy.backends` the public surface for plug-ins.
+
+These two modules are documented name by name in docs/plug-ins.md and versioned with the package: what changes
+in them is announced in CHANGELOG.md. All other modules are private, and may change at any time. The vendors
+that are built in are written with this module as well.
+"""
+
+from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.inference.configuration import EndpointConfig
+from rerank_proxy.inference.failures import InferenceFailedError, status_error
+from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, Scores
+from rerank_proxy.inference.remote.calls import HttpCall, bearer, form_call, json_call
+from rerank_proxy.inference.remote.client import digest
+from rerank_proxy.inference.remote.common_settings import API_KEY, MODEL_ID, RETURN_DOCUMENTS, TOP_N, URL
+from rerank_proxy.inference.remote.service import RemoteService
+from rerank_proxy.inference.remote.shapes import MalformedAnswerError, Shape
+from rerank_proxy.inference.service import Ranker, Service
+from rerank_proxy.inference.service_settings import Setting, SettingKind
+
+__all__ = [
+    "API_KEY",
+    "MODEL_ID",
+    "RETURN_DOCUMENTS",
+    "TOP_N",
+    "URL",
+    "Deadline",
+    "EndpointConfig",
+    "HttpCall",
+    "InferenceFailedError",
+    "MalformedAnswerError",
+    "RankedDoc",
+    "Ranker",
+    "RemoteService",
+    "RerankRequest",
+    "Scores",
+    "Service",
+    "Setting",
+    "SettingKind",
+    "Shape",
+    "bearer",
+    "digest",
+    "form_call",
+    "json_call",
+    "status_error",
+]

@@ -1,0 +1,132 @@
+"""The sections about models on this machine: those of the settings, uploaded ones, and the engine."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ByteSize, Field
+
+from rerank_proxy.settings.values import Count, Device, PackageName, Seconds, Section, check_source
+
+
+class ModelSettings(Section):
+    source: Annotated[str, AfterValidator(check_source)] = Field(
+        description="A directory, the id of a model on the Hugging Face hub, or the URL (`https`, `http`, "
+        "`file`) of a repository of Elasticsearch's model packages.",
+        min_length=1,
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    package: PackageName | None = Field(
+        None,
+        description="The package in a repository, or in a directory of packages. Absent: the model's name "
+        "without a leading dot, or the only package of the directory.",
+    )
+    backend: str = Field(
+        "auto",
+        min_length=1,
+        description="The backend that runs the model. `auto`: one of the proxy itself; otherwise the name "
+        "of a backend of an installed package (entry points `rerank_proxy.backends`).",
+    )
+    preload: bool = Field(
+        True,
+        description="Load the model at the start and keep it loaded. `false`: load it when it is needed.",
+    )
+    max_length: Count | None = Field(
+        None,
+        description="The most tokens of a query, a text and the special tokens together. Absent: the "
+        "model's own limit.",
+    )
+    truncation: Literal["balanced", "longest_first", "second"] | None = Field(
+        None,
+        description="What is cut when a pair is too long. `balanced`: as Elasticsearch does for Elastic "
+        "Rerank; `longest_first`: as sentence-transformers does; `second`: only the text, as Eland does. "
+        "Absent: what the model package says, otherwise `balanced`.",
+    )
+    activation: Literal["identity", "sigmoid"] = Field(
+        "identity",
+        description="The function that is applied to a cross-encoder's logit. Native Elasticsearch returns "
+        "the raw logit.",
+    )
+
+
+class TrainedModelsSettings(Section):
+    upload: bool = Field(
+        False,
+        description="Allow clients to upload models (`_ml/trained_models`), as Eland does. Such a model is "
+        "a TorchScript program that runs in the proxy: anyone who may upload one can run code there.",
+    )
+    max_model_size: ByteSize = Field(
+        ByteSize(2 * 1024 * 1024 * 1024), description="The largest program of an uploaded model."
+    )
+    max_models: Count = Field(32, description="The most uploaded models, including those being uploaded.")
+    max_total_size: ByteSize = Field(
+        ByteSize(16 * 1024 * 1024 * 1024),
+        description="The most bytes of the programs of all uploaded models together, including those being "
+        "uploaded.",
+    )
+    max_uploads: Count = Field(4, description="The most models that may be uploaded at a time.")
+    upload_idle_s: Seconds = Field(
+        30.0,
+        description="Seconds without a further part after which an upload makes room for another that "
+        "needs it. One of several uploads of a caller makes room immediately for a caller who has none.",
+    )
+    upload_timeout_s: Seconds = Field(
+        600.0, description="Seconds without a further part after which an upload is removed."
+    )
+
+
+class EngineSettings(Section):
+    device: Device = Field(
+        "auto", description="`cpu`, `cuda`, `cuda:1` …; `auto` uses a GPU if there is one."
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto", description="Arithmetic of the model body. `auto`: float32 on CPU, float16 on GPU."
+    )
+    threads: int = Field(
+        0,
+        ge=0,
+        description="CPU threads for one batch. 0: as many as this process may use (affinity, cgroup).",
+    )
+    budget_tokens: int = Field(
+        0, ge=0, description="The most padded tokens in a batch. 0: 2048 on CPU, 16384 on GPU."
+    )
+    queue_tokens: Count = Field(
+        4_000_000,
+        description="The most tokens that may wait for the device; beyond it searches are answered 429.",
+    )
+    queue_bytes: ByteSize = Field(
+        ByteSize(256 * 1024 * 1024),
+        description="The most memory for the texts of all calls in progress; beyond it searches are "
+        "answered 429.",
+    )
+    text_characters: Count = Field(
+        250_000,
+        description="The most characters of a query or a text that are given to a model, from its "
+        "beginning. A text that is cut counts as `truncated` in `X-Rerank`.",
+    )
+    cache_entries: int = Field(
+        100_000, ge=0, description="The most scores in the cache, by model, query and text. 0: no cache."
+    )
+    idle_unload_s: Seconds = Field(
+        900.0,
+        description="Seconds without calls after which a model is unloaded, unless something keeps it "
+        "loaded.",
+    )
+    max_batch_s: Seconds = Field(
+        120.0,
+        description="Seconds after which a batch counts as hanging: its model is failed, and the reranking "
+        "process is restarted. A model whose batches are slow gets up to twenty times as long as they "
+        "usually take, but never longer than `max_load_s`. The same limits apply to tokenising.",
+    )
+    max_load_s: Seconds = Field(
+        1800.0,
+        description="Seconds after which the loading of a model, without its download, counts as hanging.",
+    )
+    artifacts_dir: Path | None = Field(
+        None,
+        description="Where packages from model repositories are kept. Absent: `rerank-proxy/models` in "
+        "`XDG_CACHE_HOME`, or in `~/.cache`.",
+    )
+    offline: bool = Field(
+        False,
+        description="Never contact a model hub or repository: what is needed must be in a local cache.",
+    )

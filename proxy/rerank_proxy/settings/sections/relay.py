@@ -1,0 +1,74 @@
+"""The sections about relaying: listeners, upstream, limits, and stopping."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ByteSize, Field
+
+from rerank_proxy.settings.values import Address, Count, HttpUrl, ListenAddress, Seconds, Section
+
+
+class AdminSettings(Section):
+    listen: ListenAddress = Field(
+        Address("127.0.0.1", 9202), description="Where `/live`, `/ready` and `/metrics` are served."
+    )
+
+
+class UpstreamSettings(Section):
+    url: HttpUrl = Field("http://127.0.0.1:9200", description="The Elasticsearch that requests go to.")
+    ca_certs: Path | None = Field(
+        None,
+        description="PEM file of the certificate authorities to trust for `https`. Absent: those of the "
+        "system.",
+    )
+    verify_certs: bool = Field(True, description="Check upstream's certificate and host name.")
+    host_header: Literal["auto", "client", "upstream"] = Field(
+        "auto",
+        description="The `Host` header that upstream sees: the client's, or upstream's host (for virtual "
+        "hosting). `auto`: upstream's for `https` URLs with a public name, the client's for all others.",
+    )
+    connect_timeout_s: Seconds = Field(10.0, description="Seconds to wait for a connection to upstream.")
+    idle_timeout_s: Seconds = Field(
+        60.0, description="Seconds after which an unused connection to upstream is closed."
+    )
+    max_idle_connections: Count = Field(
+        256, description="The most unused connections to upstream that are kept open."
+    )
+
+
+class EdgeSettings(Section):
+    max_body: ByteSize = Field(
+        ByteSize(100 * 1024 * 1024),
+        description="The largest search body that is buffered and inspected (Elasticsearch's own limit is "
+        "100 MiB); a larger one is answered 413. Other bodies are streamed and have no limit here.",
+    )
+    max_buffered: ByteSize = Field(
+        ByteSize(512 * 1024 * 1024),
+        description="The most bytes of search bodies that are buffered at a time over all connections. "
+        "Bodies that the application will decode count decoded. Beyond it searches are answered 429.",
+    )
+    max_inflation: Count = Field(
+        100,
+        description="The most bytes that each byte of a compressed body for the application may decode to; "
+        "1 MiB is always allowed, more than `max_body` never. A longer body is answered 413.",
+    )
+    max_head: ByteSize = Field(
+        ByteSize(64 * 1024),
+        description="The largest request line and headers together. Elasticsearch itself refuses more than "
+        "16 KiB.",
+    )
+    max_connections: Count = Field(
+        10_000, description="The most client connections at a time; further ones wait."
+    )
+
+
+class LifecycleSettings(Section):
+    drain_delay_s: float = Field(
+        0.0,
+        ge=0,
+        description="Seconds between SIGTERM and closing the listener, in which `/ready` answers 503 and a "
+        "load balancer can take the proxy out. 0 is right for a sidecar of the client.",
+    )
+    shutdown_timeout_s: Seconds = Field(
+        20.0, description="Seconds that requests in progress may then take to finish."
+    )

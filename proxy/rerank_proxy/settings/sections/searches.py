@@ -1,0 +1,62 @@
+"""The sections about searches."""
+
+from pydantic import ByteSize, Field
+
+from rerank_proxy.settings.values import Count, Seconds, Section
+
+
+class SearchSettings(Section):
+    timeout_s: Seconds = Field(
+        30.0, description="Seconds that the reranking of one search may take (native's own limit is 30)."
+    )
+    deadline_s: Seconds = Field(
+        120.0,
+        description="Seconds that a reranked search may take altogether: its inner searches and its scores.",
+    )
+    bound_scores_by_request_timeout: bool = Field(
+        False,
+        description="Let the `timeout` of a request, if it is shorter, end the wait for scores with a 429. "
+        "Native's does not: it bounds the query phase of the final search, as well as shards can.",
+    )
+    allow_rerank_failures: bool = Field(
+        False,
+        description="Keep the first-stage order of hits when reranking fails, for retrievers that do not "
+        "set `allow_rerank_failures` themselves. `false`: the search fails, as native's does.",
+    )
+    check_privileges: bool = Field(
+        True,
+        description="Require the privilege `monitor_inference` (or one that includes it) for a reranked "
+        "search if upstream has security, as native does. `false`: the privileges for its inner searches "
+        "are enough.",
+    )
+    evaluate_unknown_retrievers: bool = Field(
+        True,
+        description="Evaluate `rrf`, `linear` and `pinned` without a reranker here too if upstream does "
+        "not know them.",
+    )
+    chunked_characters: Count = Field(
+        1_000_000,
+        description="The most characters of a text, from its beginning, that are divided into chunks "
+        "(`chunk_rescorer`, `long_document_strategy: chunk`). A text that is cut counts as `truncated` in "
+        "`X-Rerank`.",
+    )
+    max_response: ByteSize = Field(
+        ByteSize(512 * 1024 * 1024), description="The largest answer to an inner search that is accepted."
+    )
+
+
+class AsyncSearchSettings(Section):
+    max_searches: Count = Field(
+        1000,
+        description="The most asynchronous searches that are kept, including running ones. The oldest "
+        "finished one makes room for a new one; if all are running, the new one is answered 429.",
+    )
+    max_bytes: ByteSize = Field(
+        ByteSize(256 * 1024 * 1024),
+        description="The most bytes of kept answers; beyond it the oldest are dropped.",
+    )
+    max_keep_alive_s: Seconds = Field(
+        5 * 24 * 3600.0,
+        description="The longest time that a search is kept; a longer `keep_alive` is shortened to it. No "
+        "search outlives the process.",
+    )

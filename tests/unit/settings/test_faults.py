@@ -1,0 +1,383 @@
+"""Faults of settings: one line each, which names the key and its source, and shows no secret."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerank_proxy.settings import InvalidSettingsError, load, table
+from tests.unit.settings.refusals import refusal
+
+
+@pytest.mark.parametrize(
+    "listen", ["9201", "host", "host:65536", "host:-1", "::1:80", "a b:1", "", 9201, None]
+)
+def test_bad_addresses(listen: Any) -> None:
+    assert refusal({"listen": listen}).startswith("[listen]: expected HOST:PORT, for example 127.0.0.1:9201")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"lisen": "x"}, "[lisen]: unknown setting, did you mean [listen]?"),
+        ({"upstream": {"ur": "x"}}, "[upstream.ur]: unknown setting, did you mean [upstream.url]?"),
+        (
+            {"connect_timeout_s": 3},
+            "[connect_timeout_s]: unknown setting, did you mean [upstream.connect_timeout_s] or "
+            "[remote.connect_timeout_s]?",
+        ),
+        (
+            {"models": {"a": {"source": "x", "sorce": 1}}},
+            "[models.a.sorce]: unknown setting, did you mean [models.a.source]?",
+        ),
+        (
+            {"lifecycle": {"zzz": 1}},
+            "[lifecycle.zzz]: unknown setting; known: drain_delay_s, shutdown_timeout_s",
+        ),
+        ({"models": {"a": {}}}, "[models.a.source] is required"),
+        (
+            {"endpoints": {"e": {}}},
+            "[endpoints.e]: give a `model`, or a `service` with its `service_settings`",
+        ),
+        ({"endpoints": {"e": "m"}}, "[endpoints.e.model]: no model [m] under [models]; none is configured"),
+        (
+            {"endpoints": {"e": "m"}, "models": {"b": "x", "a": "x"}},
+            "[endpoints.e.model]: no model [m] under [models]; known: a, b",
+        ),
+        (
+            {"engine": {"threads": "x"}},
+            "[engine.threads]: expected a whole number, not [x]",
+        ),
+        (
+            {"engine": {"threads": -1}},
+            "[engine.threads]: must be at least 0, not [-1]",
+        ),
+        (
+            {"engine": {"offline": "maybe"}},
+            "[engine.offline]: expected true or false, not [maybe]",
+        ),
+        ({"search": {"timeout_s": 0}}, "[search.timeout_s]: must be greater than 0, not [0]"),
+        ({"search": {"timeout_s": "inf"}}, "[search.timeout_s]: expected a number that is finite, not [inf]"),
+        (
+            {"edge": {"max_body": "big"}},
+            "[edge.max_body]: expected a size, such as 100MiB, not [big]",
+        ),
+        (
+            {"log_level": "loud"},
+            "[log_level]: expected debug, info, warning or error, not [loud]",
+        ),
+        (
+            {"upstream": "es:9200"},
+            "[upstream.url]: expected http://HOST:PORT or https://HOST:PORT, not [es:9200]",
+        ),
+        (
+            {"models": {"m": "ftp://h/models"}},
+            "[models.m.source]: expected a directory, a hub id, or a URL with https://, http:// or file://, "
+            "not [ftp://h/models]",
+        ),
+        (
+            {"upstream": "http://h:99999"},
+            "[upstream.url]: expected a port from 0 to 65535, not [http://h:99999]",
+        ),
+        (
+            {"upstream": "http://h/path"},
+            "[upstream.url]: must not hold a path: requests keep the path that the client sent, "
+            "not [http://h/path]",
+        ),
+        (
+            {"upstream": {"host_header": "x"}},
+            "[upstream.host_header]: expected auto, client or upstream, not [x]",
+        ),
+    ],
+)
+def test_errors_are_one_line_that_names_the_key(overrides: dict[str, Any], message: str) -> None:
+    assert refusal(overrides) == message
+
+
+def test_a_password_in_the_url_is_not_repeated() -> None:
+    message = refusal({"upstream": "http://elastic:s3cret@h:9200"})
+    assert message.startswith("[upstream.url]: must not hold credentials")
+    assert "s3cret" not in message
+
+
+@pytest.mark.parametrize("url", ["https://user:s3cret@h/models", "https://h/models?key=s3cret"])
+def test_a_secret_in_the_url_of_a_repository_is_not_repeated(url: str) -> None:
+    message = refusal({"models": {"m": url}})
+    assert message.startswith("[models.m.source]: must be an address alone")
+    assert "s3cret" not in message
+
+
+def test_errors_of_a_file_name_it(config: Path) -> None:
+    config.write_text("lisen: 127.0.0.1:1\n")
+    assert refusal(config=config) == f"{config}: [lisen]: unknown setting, did you mean [listen]?"
+    config.write_text("listen: 127.0.0.1:1\n")
+    assert refusal({"log_level": "x"}, config=config).startswith("[log_level]: ")  # not of the file
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"listen: [", ":1:10: is not valid YAML: "),
+        (b"a: b: c", ":1:5: is not valid YAML: "),
+        (b"- listen", ": expected a mapping of settings, such as `listen: 127.0.0.1:9201`"),
+        (b"just text", ": expected a mapping of settings"),
+        (b"1: 2", ": expected a mapping of settings"),
+        (b"\xff\xfe\x00", ": is not UTF-8 text"),
+        (b"models: 5", ": [models]: expected a mapping, not [5]"),
+        (b"models: {1: x}", ": [models.1]: a name must be text; put it in quotes"),
+        (b"upstream: 5", ": [upstream]: expected a mapping of settings, not [5]"),
+    ],
+)
+def test_unreadable_files(config: Path, text: bytes, message: str) -> None:
+    config.write_bytes(text)
+    assert refusal(config=config).startswith(f"{config}{message}")
+
+
+FAULTY = """\
+listen: nowhere
+lisen: 1
+upstream: {url: "http://[::", ca_cert: x}
+engine:
+  threads: x
+  dtype: flaot32
+  threads: 1
+models:
+  minilm: {source: x, max_length: 0}
+  minilm2: {source: x, source: y}
+endpoints: {e: minlm, f: {}}
+registry: {username: u, refresh_s: 0}
+edge:
+log_level: warn
+"""
+
+
+def test_all_faults_are_told_at_once(config: Path) -> None:
+    config.write_text(FAULTY)
+    environ = {"RERANK_PROXY_LISTN": "x", "RERANK_PROXY_SEARCH__TIMEOUT_S": "-1"}
+    with pytest.raises(InvalidSettingsError) as raised:
+        load(config, {"admin": "nowhere"}, environ)
+    assert sorted(raised.value.faults) == sorted(
+        [
+            f"{config}:7: [engine.threads] is given twice, first in line 5",
+            f"{config}:10: [models.minilm2.source] is given twice, first in line 10",
+            "RERANK_PROXY_LISTN: unknown variable, did you mean RERANK_PROXY_LISTEN?",
+            f"{config}: [listen]: expected HOST:PORT, for example 127.0.0.1:9201, not [nowhere]",
+            "[admin.listen]: expected HOST:PORT, for example 127.0.0.1:9201, not [nowhere]",
+            f"{config}: [upstream.url]: expected http://HOST:PORT or https://HOST:PORT, not [http://[::]",
+            f"{config}: [upstream.ca_cert]: unknown setting, did you mean [upstream.ca_certs]?",
+            f"{config}: [models.minilm.max_length]: must be greater than 0, not [0]",
+            f"{config}: [endpoints.e.model]: no model [minlm] under [models], did you mean minilm?",
+            f"{config}: [endpoints.f]: give a `model`, or a `service` with its `service_settings`",
+            f"{config}: [engine.dtype]: expected auto, float32, float16 or bfloat16, not [flaot32], did you "
+            "mean float32?",
+            f"{config}: [registry.refresh_s]: must be greater than 0, not [0]",
+            f"{config}: [registry]: `username` and `password` go together",
+            "RERANK_PROXY_SEARCH__TIMEOUT_S: must be greater than 0, not [-1]",
+            f"{config}: [edge]: expected a mapping of settings, but it has no value",
+            f"{config}: [log_level]: expected debug, info, warning or error, not [warn], did you mean "
+            "warning?",
+            f"{config}: [lisen]: unknown setting, did you mean [listen]?",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("listen: :1\nlisten: :1\n", ["2: [listen] is given twice, first in line 1"]),
+        ("{listen: ':1', \"listen\": ':2'}", ["1: [listen] is given twice, first in line 1"]),
+        (
+            "listen: :1\n\nlisten: :1\nlisten: :1\n",
+            [f"{n}: [listen] is given twice, first in line 1" for n in (3, 4)],
+        ),
+        (
+            "endpoints: {e: {service_settings: {a: [{b: 1, b: 2}]}, service: s}}",
+            ["1: [endpoints.e.service_settings.a.b] is given twice, first in line 1"],
+        ),
+        (
+            "models: {a: &x {source: s, source: t}, b: *x}",
+            ["1: [models.a.source] is given twice, first in line 1"],
+        ),
+        ("models: {a: &x {source: s}, b: {<<: *x, preload: no}, c: *x}", []),
+        ("models: {'1': a, true: b}", []),
+    ],
+)
+def test_a_key_is_given_once(config: Path, text: str, faults: list[str]) -> None:
+    """YAML forbids anything else; its readers take the last."""
+    config.write_text(text)
+    try:
+        load(config, environ={})
+        told: tuple[str, ...] = ()
+    except InvalidSettingsError as error:
+        told = error.faults
+    assert [fault for fault in told if "given twice" in fault] == [f"{config}:{fault}" for fault in faults]
+
+
+OF_LIBRARIES = ("Input should", "dictionary", "instance", "string", "parse", "pattern", "NoneType", "validat")
+
+
+JUNK: list[Any] = [
+    None,
+    True,
+    "",
+    "x y",
+    "\x00",
+    -1,
+    1.5,
+    float("nan"),
+    10**400,
+    [],
+    [1],
+    {},
+    {"a": 1},
+    {1: 2},
+    b"x",
+]
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=lambda value: repr(value)[:20])
+def test_whatever_a_value_is_the_words_are_the_readers(junk: Any) -> None:
+    for row in table():
+        values: Any = junk
+        for part in reversed(row.path):
+            values = {part: values}
+        try:
+            load(overrides=values, environ={})
+        except InvalidSettingsError as error:
+            for fault in error.faults:
+                said = fault.partition("]: ")[2]
+                assert not any(word in said for word in OF_LIBRARIES), fault
+                assert len(fault) < 500
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.text()
+                | st.sampled_from(["models", "endpoints", "model", "source", "listen", "upstream", "url"]),
+                inner,
+            )
+        ),
+    )
+)
+def test_any_values_are_settings_or_faults(values: Any) -> None:
+    with suppress(InvalidSettingsError):
+        load(
+            overrides=values if isinstance(values, dict) else {"models": values, "endpoints": values},
+            environ={},
+        )
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "none.yaml"
+    assert refusal(config=path) == f"{path}: cannot be read: No such file or directory"
+    assert refusal(config=tmp_path) == f"{tmp_path}: cannot be read: Is a directory"
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"RERANK_PROXY_MODELS": "{nope"}, "RERANK_PROXY_MODELS: is not valid JSON: "),
+        ({"RERANK_PROXY_MODELS": "nope"}, "RERANK_PROXY_MODELS: expected a mapping, not [nope]"),
+        (
+            {"RERANK_PROXY_ADMIN__LISTEN": "127.0.0.1:1", "RERANK_PROXY_ADMIN": "127.0.0.1:2"},
+            "RERANK_PROXY_ADMIN__LISTEN: its section is already given as a whole by the environment",
+        ),
+        (
+            {"RERANK_PROXY_ENGINE__THREDS": "1"},
+            "RERANK_PROXY_ENGINE__THREDS: unknown variable, did you mean RERANK_PROXY_ENGINE__THREADS?",
+        ),
+        (
+            {"RERANK_PROXY_UPSTREAM_URL": "http://h:1"},
+            "RERANK_PROXY_UPSTREAM_URL: unknown variable, did you mean RERANK_PROXY_UPSTREAM__URL?",
+        ),
+        (
+            {"RERANK_PROXY_CONFG": "/etc/x.yaml"},
+            "RERANK_PROXY_CONFG: unknown variable, did you mean RERANK_PROXY_CONFIG?",
+        ),
+        (
+            {"RERANK_PROXY_LISTEN__PORT": "1"},
+            "RERANK_PROXY_LISTEN__PORT: unknown variable, did you mean RERANK_PROXY_LISTEN?",
+        ),
+        (
+            {"RERANK_PROXY_ENGINE__THREADS": "x"},
+            "RERANK_PROXY_ENGINE__THREADS: expected a whole number, not [x]",
+        ),
+        (
+            {"RERANK_PROXY_MODELS": '{"m": {"sorce": "x"}}'},
+            "RERANK_PROXY_MODELS: [models.m.source] is required; RERANK_PROXY_MODELS: [models.m.sorce]: unk",
+        ),
+        (
+            {"RERANK_PROXY_LISTEN": "127.0.0.1:1", "RERANK_PROXY_listen": "127.0.0.1:2"},
+            "RERANK_PROXY_listen: [listen] is given twice: RERANK_PROXY_LISTEN gives it too",
+        ),
+        ({"RERANK_PROXY_MODELS": '{"m": "x", "m": "y"}'}, "RERANK_PROXY_MODELS: [m] is given twice"),
+    ],
+)
+def test_bad_environments(environ: dict[str, str], message: str) -> None:
+    assert refusal(environ=environ).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        (
+            "BASE_URLS",
+            "cohere",
+            ": expected NAME=VALUE, or several with commas, not [cohere]",
+        ),
+        ("BASE_URLS", "{x", ": is not valid JSON: "),
+        ("BASE_URLS", "cohere=ftp://a", ": [remote.base_urls.cohere]: expected http://HOST:PORT or https://"),
+        ("BASE_URLS", "cohere=http://a?b", ": [remote.base_urls.cohere]: must not hold a query"),
+        ("MAX_DOCUMENTS", "cohere=0", ": [remote.max_documents.cohere]: must be greater than 0"),
+        ("MAX_DOCUMENTS", "cohere=1,cohere=2", ": names something twice"),
+    ],
+)
+def test_bad_mappings(key: str, text: str, message: str) -> None:
+    variable = f"RERANK_PROXY_REMOTE__{key}"
+    assert refusal(environ={variable: text}).startswith(variable + message)
+
+
+def test_a_password_in_a_base_url_is_not_repeated() -> None:
+    message = refusal({"remote": {"base_urls": {"cohere": "https://me:s3cret@h"}}})
+    assert message.startswith("[remote.base_urls.cohere]: must not hold credentials")
+    assert "s3cret" not in message
+
+
+KEY = "AbCd" * 10 + "AbC="
+
+
+@pytest.mark.parametrize(
+    ("registry", "message"),
+    [
+        (
+            {"key": "s3cret"},
+            "[registry.key]: expected 32 random bytes in base64, as `openssl rand -base64 32` prints them",
+        ),
+        ({"key": KEY + "="}, "[registry.key]: expected 32 random bytes in base64, as `openssl rand"),
+        ({"api_key": 12345}, "[registry.api_key]: expected text"),
+        ({"api_key": ""}, "[registry.api_key]: must not be empty"),
+        ("s3cret", "[registry]: expected a mapping of settings"),
+        ({"username": "u", "password": 12345}, "[registry.password]: expected text"),
+        ({"username": "u"}, "[registry]: `username` and `password` go together"),
+        ({"key": KEY, "key_file": "/k"}, "[registry]: give either `key` or `key_file`"),
+        (
+            {"username": "u", "password": "p", "api_key": "k"},
+            "[registry]: give either `username` and `password`, or an `api_key`",
+        ),
+        (
+            {"index": "Big"},
+            "[registry.index]: expected at most 255 lower-case letters, digits, dots, hyphens and "
+            "underscores, no hyphen first, not [Big]",
+        ),
+    ],
+)
+def test_errors_never_show_a_secret(registry: Any, message: str) -> None:
+    assert refusal({"registry": registry}).startswith(message)
+    assert not any(secret in refusal({"registry": registry}) for secret in ("s3cret", "12345", KEY))
