@@ -1,5 +1,4 @@
-"""The entry point of the application's process, which the supervisor starts and gives its orders in one JSON
-line.
+"""The entry point of the application's process, which takes the supervisor's orders in one JSON line.
 
 Its imports take seconds, so they come after what keeps the process from outliving the supervisor.
 """

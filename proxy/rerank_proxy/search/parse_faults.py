@@ -107,16 +107,12 @@ class _Inquiry:
         return UpstreamRefusedError(answer)
 
     async def _ask(self, target: str, text: bytes) -> Reply:
-        """Return what upstream says of `text` as if of the body, whose beginning the tokenizer's errors
-        quote.
-        """
+        """Return what upstream says of `text`; where it quotes how that begins, it then quotes the body."""
         reply = await self._upstream.request("GET", target, text)
         return replace(reply, body=reply.body.replace(_printed_source(text), _printed_source(self._body)))
 
     def _fault(self, question: Question, answer: Reply) -> tuple[int, OpaqueValue, Cause] | None:
-        """Return where a fault is, the value that has it, and its cause, less what encloses it in the
-        question.
-        """
+        """Return where a fault is, the value that has it, and its cause without what encloses it there."""
         error, fault = _error(answer), None
         while error is not None and (inner := error.get("caused_by")) is not None:
             reason = error.get("reason") or ""

@@ -19,9 +19,7 @@ _OF_THE_BODY: Final = frozenset(
         "timeout", "track_scores", "version",
     }
 )  # fmt: skip
-"""Parameters that a `_search` takes into its body; native takes them into one that the rendered body
-replaces.
-"""
+"""Parameters that a `_search` takes into its body. Here that has no effect: the rendered body replaces it."""
 _BEFORE: Final = b'{"template_output":'
 _AFTER: Final = b"}"
 _compact: Final = Printer(pretty=False)

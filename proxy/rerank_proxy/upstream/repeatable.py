@@ -31,8 +31,9 @@ def is_read_only(method: bytes, target: bytes) -> bool:
 
 
 def is_repeatable(method: bytes, target: bytes) -> bool:
-    """Return whether an inner request may be sent again: one that only reads, or the end of a point in time,
-    which is the same when it comes twice.
+    """Return whether an inner request may be sent again.
+
+    It may if it only reads, or if it ends a point in time, which is the same when it comes twice.
     """
     return is_read_only(method, target) or (method == b"DELETE" and target == b"/_pit")
 

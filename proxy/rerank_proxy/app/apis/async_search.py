@@ -41,9 +41,7 @@ _MIN_KEEP_ALIVE_MS: Final = 1000
 _DEFAULT_KEEP_ALIVE_MS: Final = 5 * 24 * 3600 * 1000
 _DEFAULT_WAIT_MS: Final = 1000
 _NOT_OF_THE_SEARCH: Final = ("wait_for_completion_timeout", "keep_alive", "keep_on_completion", "pretty")
-"""The URL of an inner search has none of these. Its answer is kept compact: each request says how to print
-it.
-"""
+"""Parameters that no inner search gets. Its answer is kept compact: each request says how to print it."""
 _OF_GET: Final = ("wait_for_completion_timeout", "keep_alive", "return_intermediate_results", "typed_keys")
 _OF_STATUS: Final = ("keep_alive",)
 
@@ -90,9 +88,7 @@ class SubmitAsyncSearch:
         return _reply(context, progress, print_search(progress, **layout, total_as_int=request.total_as_int))
 
     async def _wait(self, search: AsyncSearch, wait_ms: int) -> None:
-        """Wait for a search. A client that leaves before it has an id ends it
-        (``RestCancellableNodeClient``).
-        """
+        """Wait for a search, and end it if the client leaves before that (``RestCancellableNodeClient``)."""
         try:
             await self._searches.wait(search, wait_ms)
         except asyncio.CancelledError:

@@ -169,8 +169,9 @@ class InferenceApi:
         return json_reply(context, config.document())
 
     async def delete(self, context: RequestContext, target: Target) -> Reply | None:
-        """Delete an endpoint (``RestDeleteInferenceEndpointAction``,
-        ``TransportDeleteInferenceEndpointAction``).
+        """Delete an endpoint.
+
+        ``RestDeleteInferenceEndpointAction``, ``TransportDeleteInferenceEndpointAction``.
         """
         force, dry_run = context.params.flag("force"), context.params.flag("dry_run")
         check_params(context, ("dry_run", "force"))
@@ -239,9 +240,7 @@ class InferenceApi:
         raise status_error(405, f"Streaming is not allowed for service [{endpoint.config.service}].")
 
     async def services(self, context: RequestContext, target: Target) -> Reply | None:
-        """Return the catalogue of services, upstream's and the proxy's in one
-        (``RestGetInferenceServicesAction``).
-        """
+        """Return upstream's services and those that are here (``RestGetInferenceServicesAction``)."""
         task_type = task_type_of(target.inference_id) if target.inference_id else ANY
         check_params(context, ())
         check_no_body(context)

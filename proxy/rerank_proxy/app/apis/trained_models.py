@@ -97,9 +97,7 @@ class TrainedModelsApi:
         return await self._list(context, expression, names, items, CONFIGS, "")
 
     async def stats(self, context: RequestContext, ids: str) -> Reply | None:
-        """Return statistics (``RestGetTrainedModelsStatsAction``). A deployment's id stands for its model,
-        too.
-        """
+        """Return statistics of models, named by deployments too (``RestGetTrainedModelsStatsAction``)."""
         check_params(context, ("allow_no_match", *_OF_PAGES))
         expression = IdExpression.of(ids)
         local = [config for config in self._catalogue.all() if self._is_meant(config, expression)]

@@ -136,9 +136,7 @@ def _parse_error(reason: str, mark: _Mark | None, cause: Cause) -> Elasticsearch
 
 
 def write(body: bytes) -> bytes:
-    """Write a JSON answer in YAML: all text in double quotes, names without where possible, numbers as
-    Java's.
-    """
+    """Write a JSON answer in YAML: text in double quotes, names without if possible, numbers as Java's."""
     answer = json.loads(body.decode("utf-8", "surrogatepass"), parse_float=_number)
     out = StringIO()
     emitter = SnakeEmitter(out, width=WIDTH, allow_unicode=True)

@@ -1,5 +1,4 @@
-"""Request coalescing: the inner searches of several searches that go on at the same time go upstream
-together.
+"""Request coalescing: inner searches of several searches that go on at the same time go upstream together.
 
 Each search sees an `Upstream` of its own. Its inner search waits until every search that still goes on has
 one waiting; then all of them are sent as one `_msearch`. So there is one request upstream for each stage.
