@@ -12,7 +12,7 @@ from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead, parse_r
 from rerank_proxy.http.inbox import Inbox
 from rerank_proxy.observe.metrics import CLIENT_CLOSED, Kind
 from rerank_proxy.upstream.pool import Attempt, TargetError, UpstreamConnection
-from rerank_proxy.upstream.repeatable import is_read_only
+from rerank_proxy.upstream.read_only import is_read_only
 
 if TYPE_CHECKING:
     from rerank_proxy.edge.connection import ClientConnection

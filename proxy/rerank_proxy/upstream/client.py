@@ -20,7 +20,7 @@ from rerank_proxy.upstream.faults import disconnected, unreachable
 from rerank_proxy.upstream.headers import for_bodiless, for_client
 from rerank_proxy.upstream.pool import Pool, TargetError, TcpTarget
 from rerank_proxy.upstream.protocol import Reply, TooLateError, shaped
-from rerank_proxy.upstream.repeatable import is_repeatable
+from rerank_proxy.upstream.read_only import is_read_only
 
 _IDLE_S: Final = 15.0
 _BODILESS: Final = frozenset({"DELETE", "GET"})
@@ -92,7 +92,7 @@ class ElasticsearchClient:
             fields.append(("Content-Length", str(len(body))))
         head = print_head(b"%b %b HTTP/1.1" % (verb, raw_target), fields)
         self._pool.close_unused(asyncio.get_running_loop().time())
-        repeated = self._repeated if is_repeatable(verb, raw_target) else None
+        repeated = self._repeated if _may_be_repeated(verb, raw_target) else None
         return UpstreamCall(self._pool, [head, body] if body else [head], self._max_response, repeated)
 
     async def _reply(self, reader: AnswerReader) -> Reply:
@@ -121,6 +121,11 @@ class ElasticsearchClient:
 
     async def close(self) -> None:
         await self._pool.close()
+
+
+def _may_be_repeated(method: bytes, target: bytes) -> bool:
+    """Return whether a request only reads, or ends a point in time, which is the same when it comes twice."""
+    return is_read_only(method, target) or (method == b"DELETE" and target == b"/_pit")
 
 
 class CallerUpstream:

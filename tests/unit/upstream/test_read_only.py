@@ -1,8 +1,8 @@
-"""What is sent to Elasticsearch a second time leaves no trace."""
+"""Which requests may be sent to upstream a second time."""
 
 import pytest
 
-from rerank_proxy.upstream.repeatable import is_read_only, is_repeatable
+from rerank_proxy.upstream.read_only import is_read_only
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,3 @@ def test_what_may_be_sent_twice(method: bytes, target: bytes) -> None:
 )
 def test_what_may_not(method: bytes, target: bytes) -> None:
     assert not is_read_only(method, target)
-
-
-def test_the_end_of_a_point_in_time_is_the_same_when_it_comes_twice() -> None:
-    assert is_repeatable(b"DELETE", b"/_pit")
-    assert not is_repeatable(b"DELETE", b"/_pit/x")
-    assert is_repeatable(b"POST", b"/_search")
-    assert not is_repeatable(b"POST", b"/i/_pit")
