@@ -202,9 +202,9 @@ async def search_app(
         privileges=Privileges() if limits.check_privileges else None,
     )
     executor = Executor(scorer, limits.deadline_s, heed_timeout=limits.bound_scores_by_request_timeout)
-    questions = BackgroundTasks()
-    support = RetrieverSupport(questions) if limits.evaluate_unknown_retrievers and not evaluate else None
-    inference = InferenceApi(endpoints, UpstreamInference(questions))
+    probes = BackgroundTasks()
+    support = RetrieverSupport(probes) if limits.evaluate_unknown_retrievers and not evaluate else None
+    inference = InferenceApi(endpoints, UpstreamInference(probes))
     registry = CollectorRegistry()
     app = App(
         executor,
@@ -228,5 +228,5 @@ async def search_app(
         await app.close()
         await executor.drain()
         await endpoints.close()
-        await questions.cancel()
+        await probes.cancel()
         await upstream.close()

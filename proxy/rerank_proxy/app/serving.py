@@ -153,11 +153,11 @@ def _app(
 ) -> App:
     client = ElasticsearchClient(settings.upstream, settings.search, UpstreamMetrics(registry).sent_again)
     cleanup.push_async_callback(client.close)
-    questions, privileges = BackgroundTasks(), Privileges()
-    cleanup.push_async_callback(questions.cancel)
+    probes, privileges = BackgroundTasks(), Privileges()
+    cleanup.push_async_callback(probes.cancel)
     executor = _executor(settings, endpoints, privileges)
     cleanup.push_async_callback(executor.drain)
-    support = _retriever_support(settings, questions, client)
+    support = _retriever_support(settings, probes, client)
     management = InferenceMetrics(registry)
     app = App(
         executor,
@@ -168,8 +168,8 @@ def _app(
         async_search=settings.async_search,
         support=support,
         other_routes=[
-            *_inference_routes(settings, endpoints, privileges, questions, management),
-            *_model_routes(settings, endpoints, uploaded, privileges, questions, management),
+            *_inference_routes(settings, endpoints, privileges, probes, management),
+            *_model_routes(settings, endpoints, uploaded, privileges, probes, management),
         ],
     )
     cleanup.push_async_callback(app.close)
@@ -189,13 +189,13 @@ def _executor(settings: Settings, endpoints: Endpoints, privileges: Privileges) 
 
 
 def _retriever_support(
-    settings: Settings, questions: BackgroundTasks, client: ElasticsearchClient
+    settings: Settings, probes: BackgroundTasks, client: ElasticsearchClient
 ) -> RetrieverSupport | None:
     """Return what will be known of upstream's retrievers; None if that makes no difference."""
     if not settings.search.evaluate_unknown_retrievers:
         return None
-    support = RetrieverSupport(questions)
-    support.ask(client.for_caller(for_upstream(())))
+    support = RetrieverSupport(probes)
+    support.probe(client.for_caller(for_upstream(())))
     return support
 
 
@@ -203,11 +203,11 @@ def _inference_routes(
     settings: Settings,
     endpoints: Endpoints,
     privileges: Privileges,
-    questions: BackgroundTasks,
+    probes: BackgroundTasks,
     metrics: InferenceMetrics,
 ) -> Sequence[Route]:
     check_new = not settings.inference.skip_validate_and_start
-    api = InferenceApi(endpoints, UpstreamInference(questions), check_new=check_new)
+    api = InferenceApi(endpoints, UpstreamInference(probes), check_new=check_new)
     return inference_routes(api, privileges, metrics)
 
 
@@ -216,7 +216,7 @@ def _model_routes(
     endpoints: Endpoints,
     uploaded: TrainedModels | None,
     privileges: Privileges,
-    questions: BackgroundTasks,
+    probes: BackgroundTasks,
     metrics: InferenceMetrics,
 ) -> Sequence[Route]:
     """Return the routes of trained models; none where clients may not upload any."""
@@ -227,5 +227,5 @@ def _model_routes(
         configs = (config for config in endpoints.all() if config.service == ElasticsearchService.name)
         return any(config.service_settings.get(MODEL_ID) == model_id for config in configs)
 
-    api = TrainedModelsApi(uploaded, UpstreamModels(questions), in_use)
+    api = TrainedModelsApi(uploaded, UpstreamModels(probes), in_use)
     return trained_model_routes(api, privileges, metrics)

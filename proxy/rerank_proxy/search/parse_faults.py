@@ -1,4 +1,4 @@
-"""Parse faults that only upstream can find, reported as native reports them.
+"""Faults of a body that only upstream can find, told as native tells them.
 
 Native parses a whole body before it does anything. Here query clauses, sorts and most members of the body
 stay bytes, and their faults come to light when upstream refuses a search whose text is not the client's. Then
@@ -42,29 +42,29 @@ _position: Final = re.compile(r"\[([0-9]{1,9}):([0-9]{1,9})\] ")
 
 
 def may_be_parse_fault(refusal: Reply) -> bool:
-    """Return whether a search may have been refused for what the client's body says."""
+    """Whether a search may have been refused for what the client's body says."""
     error = _error(refusal)
     return error is not None and error["type"] != _AT_RUN_TIME
 
 
 async def find_parse_fault(
-    body: bytes, upstream: Upstream, layout: str = ""
+    body: bytes, upstream: Upstream, style: str = ""
 ) -> ParseError | UpstreamRefusedError | None:
-    """Return the first fault in a body in which the grammar found none; None if upstream finds none either.
+    """The first fault in a body in which the grammar has found none; None when upstream finds none either.
 
     Args:
-        layout: What the client's query string says of the layout of errors.
+        style: What the client's query string says of the layout of errors.
 
     Raises:
         ElasticsearchError: 5xx when upstream does not answer.
     """
     inquiry = _Inquiry(body, upstream)
     in_tree = await inquiry.in_tree()
-    return await inquiry.beside_it(layout, before=in_tree is not None) or in_tree
+    return await inquiry.beside_it(style, before=in_tree is not None) or in_tree
 
 
 class _Inquiry:
-    """The questions that upstream is asked about one body."""
+    """What upstream has to say of one body."""
 
     def __init__(self, body: bytes, upstream: Upstream) -> None:
         self._body = body
@@ -73,7 +73,7 @@ class _Inquiry:
         self._upstream = upstream
 
     async def in_tree(self) -> ParseError | None:
-        """Return the first fault in the values of the retrievers, with all that encloses it."""
+        """The first fault in the values of the retrievers, in all that encloses it."""
         first: tuple[int, OpaqueValue, Cause] | None = None
         for question in questions(self._retriever)[:MAX_QUESTIONS]:
             if first is not None and question.start > first[0]:
@@ -84,11 +84,11 @@ class _Inquiry:
                 first = fault
         return None if first is None else self._enclosed(*first)
 
-    async def beside_it(self, layout: str, *, before: bool) -> UpstreamRefusedError | None:
-        """Return the first fault in the body's other members.
+    async def beside_it(self, style: str, *, before: bool) -> UpstreamRefusedError | None:
+        """The first fault in the body's other members.
 
         Args:
-            before: Only those before the retriever count.
+            before: Look only at those before the retriever.
         """
         body, members, end = self._root.body, self._root.members, self._retriever.end
         if before:
@@ -100,19 +100,19 @@ class _Inquiry:
             text = body[:key] + over(body[key:end], _STAND_IN) + body[end:]
         if nothing_there:
             return None
-        answer = await self._ask(f"{_TARGET}&{layout}" if layout else _TARGET, text)
+        answer = await self._ask(f"{_TARGET}&{style}" if style else _TARGET, text)
         error = _error(answer)
         if error is None or error.get("reason") in (_NOTHING_FOUND, _STOPPED):
             return None
         return UpstreamRefusedError(answer)
 
     async def _ask(self, target: str, text: bytes) -> Reply:
-        """Return what upstream says of `text`; where it quotes how that begins, it then quotes the body."""
+        """What upstream says of `text`, as if of the body: errors of the tokenizer quote how it begins."""
         reply = await self._upstream.request("GET", target, text)
         return replace(reply, body=reply.body.replace(_printed_source(text), _printed_source(self._body)))
 
     def _fault(self, question: Question, answer: Reply) -> tuple[int, OpaqueValue, Cause] | None:
-        """Return where a fault is, the value that has it, and its cause without what encloses it there."""
+        """What is wrong with one of the values, less what encloses it in the question; and where."""
         error, fault = _error(answer), None
         while error is not None and (inner := error.get("caused_by")) is not None:
             reason = error.get("reason") or ""
@@ -133,7 +133,7 @@ class _Inquiry:
 
 
 class _RefusedNode(Node):
-    """A value that upstream refuses, which the grammar learns when it takes the value as it was written."""
+    """A value that upstream refuses. The grammar is told so when it takes the value as it was written."""
 
     __slots__ = ("_refusal",)
 
@@ -148,17 +148,17 @@ class _RefusedNode(Node):
 
 
 def _error(answer: Reply) -> Mapping[str, Any] | None:
-    """Return the error that parsing may have ended with; None for any other answer."""
+    """The error that parsing may have ended with; None for any other answer."""
     if answer.status not in _OF_A_PARSER:
         return None
     try:
         error: Mapping[str, Any] = json.loads(answer.body)["error"]
-        cause_of(error)  # which fails if it is not an error of Elasticsearch's
+        cause_of(error)  # else it is no error of Elasticsearch's
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return None
     return error
 
 
 def _printed_source(body: bytes) -> bytes:
-    """Return how an error of the tokenizer quotes a body, within a JSON string."""
+    """How an error of the tokenizer quotes a body, within a JSON string."""
     return Printer(pretty=False).value(source_of(body))[1:-1]

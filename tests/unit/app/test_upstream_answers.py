@@ -200,8 +200,8 @@ async def make_proxy() -> AsyncIterator[MakeProxy]:
     async def make() -> Proxy:
         executor = Executor(RankPhase(endpoints, 60, allow_failures=False, privileges=Privileges()), 60)
         registry = CollectorRegistry()
-        questions = BackgroundTasks()
-        inference = InferenceApi(endpoints, UpstreamInference(questions), check_new=False)
+        probes = BackgroundTasks()
+        inference = InferenceApi(endpoints, UpstreamInference(probes), check_new=False)
         app = App(
             executor,
             client,
@@ -209,7 +209,7 @@ async def make_proxy() -> AsyncIterator[MakeProxy]:
             settings.edge,
             SearchReader(lambda: {"rrf", "linear", "diversify"}),
             async_search=settings.async_search,
-            support=RetrieverSupport(questions),
+            support=RetrieverSupport(probes),
             other_routes=inference_routes(inference, Privileges(), InferenceMetrics(registry)),
         )
         return Proxy(app, executor, client)

@@ -278,7 +278,7 @@ async def test_answers_that_say_nothing_of_the_body(reply: Reply) -> None:
     assert not may_be_parse_fault(reply)
 
 
-async def test_errors_of_other_kinds_are_not_faults_of_the_tree() -> None:
+async def test_other_errors_than_the_values_own_are_no_faults_of_the_tree() -> None:
     other = refused({"type": "parsing_exception", "reason": None, "caused_by": {"type": "a", "reason": None}})
     assert await find(reranking(), Fixed(other)) is None
     elsewhere = x_content("[bool] failed to parse field [must]", parse(b"0"), {"type": "a", "reason": "b"})

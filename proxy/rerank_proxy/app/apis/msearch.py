@@ -13,7 +13,7 @@ from rerank_proxy.search.language.detection import may_hold_retriever
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
 from rerank_proxy.search.msearch.coalescing import Coalescer
-from rerank_proxy.search.msearch.fault_order import first_fault, question, resolve
+from rerank_proxy.search.msearch.fault_order import first_fault, probe, resolve
 from rerank_proxy.search.msearch.lines import Item
 from rerank_proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from rerank_proxy.search.targets import RESPONSE_FORMAT
@@ -133,7 +133,7 @@ async def _check(
     own = [fault for fault in faults if fault is not None]
     if not own:
         return
-    searches = question(items, [isinstance(item, Item) for item in read_items], faults)
+    searches = probe(items, [isinstance(item, Item) for item in read_items], faults)
     if searches is None:
         raise first_fault(own)
     query = lines.shared_query(context.params)

@@ -1,8 +1,8 @@
 """Detection: whether a body holds a retriever that is evaluated here.
 
-`handles` gives the answer, for a search. `may_hold_retriever` spares most bodies the parsing: it looks at
-their bytes, and misses no retriever. (The edge has a filter of its own before that, `edge/detection.py`, for
-bodies whose format and coding are not undone yet.)
+`handles` gives the answer for a search. `may_hold_retriever` spares most bodies the parsing: it searches
+their bytes, and misses no retriever. (The edge filters before that, with `edge/detection.py`, while bodies
+may still be compressed or in another format than JSON.)
 """
 
 from collections.abc import Collection, Iterable
@@ -15,7 +15,7 @@ from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import Node, parse, walk
 
 SIGNS: Final = (b"retriever", b"\\u")
-"""One of these is in each body with a retriever: the word, or the escapes that may hide it."""
+"""Each body with a retriever has one of these: the word, or an escape sequence that may hide it."""
 
 
 def may_hold_retriever(body: bytes) -> bool:
@@ -24,9 +24,9 @@ def may_hold_retriever(body: bytes) -> bool:
 
 
 def types_to_ask_for(body: bytes, types: Iterable[str]) -> list[str]:
-    """Return those of these types of retrievers that a body may hold, in their plain spelling.
+    """Return those of the given types of retrievers that a body may hold, in their plain spelling.
 
-    For the question whether upstream knows them. It is too costly to ask for each text with escapes.
+    Upstream is probed for these. It is not for each body with an escape sequence somewhere.
     """
     if b'"retriever' not in body:
         return []
@@ -36,11 +36,11 @@ def types_to_ask_for(body: bytes, types: Iterable[str]) -> list[str]:
 def handles(body: bytes | Node, evaluated: Collection[str] = frozenset()) -> bool:
     """Return whether a search is evaluated here.
 
-    It is if its tree has a reranker, or if it has one of the types `evaluated` and, of all other compound
-    retrievers, none but `rescorer`.
+    It is if its tree has a reranker. It also is if the tree has a retriever of the types `evaluated` and no
+    compound retriever of another type but `rescorer`.
 
     Args:
-        body: Of the search.
+        body: The body of the search, as bytes or parsed.
         evaluated: Types of retrievers that upstream does not know.
     """
     types = compound_types(body)
@@ -52,8 +52,9 @@ def handles(body: bytes | Node, evaluated: Collection[str] = frozenset()) -> boo
 def compound_types(body: bytes | Node) -> frozenset[str]:
     """Return the types of the compound retrievers in the tree of a search.
 
-    A fault of the text before the first retriever is met by upstream, too, and hides what follows it. One
-    inside the tree of retrievers counts as a reranker, if one may be there: upstream would not get that far.
+    There are none if the text has a fault before the first retriever: upstream fails there as well, so that
+    what follows does not matter. A fault inside the tree of retrievers counts as a reranker if the body may
+    hold one, because upstream would refuse the reranker before it got to the fault.
     """
     try:
         root = body if isinstance(body, Node) else parse(body)
@@ -74,7 +75,7 @@ def compound_types(body: bytes | Node) -> frozenset[str]:
 def holds_reranker(document: Node) -> bool:
     """Return whether any `retriever` in a document has a reranker in its tree.
 
-    Other APIs hold searches somewhere inside their bodies, or hold something else.
+    It is meant for the bodies of other APIs, which may have searches anywhere inside.
 
     Raises:
         ParseError: The text has a fault.

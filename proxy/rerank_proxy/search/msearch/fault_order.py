@@ -35,8 +35,8 @@ def first_fault(faults: Sequence[ElasticsearchError]) -> ElasticsearchError:
     return unreadable or validation_error(message for fault in faults for message in _messages(fault))
 
 
-def question(items: Sequence[Item], sent_on: Sequence[bool], faults: Sequence[Fault]) -> bytes | None:
-    """Return the body of an `_msearch` that has upstream report its faults among those that were found here.
+def probe(items: Sequence[Item], sent_on: Sequence[bool], faults: Sequence[Fault]) -> bytes | None:
+    """Return the body of a probe: an `_msearch` that has upstream report its faults among those found here.
 
     Args:
         sent_on: For each item whether it goes upstream as it is.
@@ -62,7 +62,7 @@ def resolve(reply: Reply, faults: Sequence[ElasticsearchError]) -> Elasticsearch
     """Return what the client is told: what was found here, or upstream's answer.
 
     Args:
-        reply: To the question.
+        reply: Upstream's answer to the probe.
         faults: Those that were found here, in the order of their items.
     """
     type_, reason = error_of(reply.body)

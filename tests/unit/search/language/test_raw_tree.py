@@ -27,7 +27,7 @@ def test_number_of_retrievers(tree: Any, number: int) -> None:
     assert number_of_retrievers(parse(json.dumps(tree).encode())) == number
 
 
-def test_depth_does_not_crash() -> None:
+def test_a_very_deep_tree_does_not_crash() -> None:
     depth = 490
     tree = (
         b'{"rescorer":{"retriever":' * depth + json.dumps(reranking()["retriever"]).encode() + b"}}" * depth

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.errors import ElasticsearchError, error, validation_error
-from rerank_proxy.search.msearch.fault_order import first_fault, question, resolve, split_messages
+from rerank_proxy.search.msearch.fault_order import first_fault, probe, resolve, split_messages
 from rerank_proxy.search.msearch.lines import Item
 from rerank_proxy.upstream.protocol import Reply
 
@@ -42,9 +42,9 @@ def test_a_message_may_hold_semicolons() -> None:
     assert split_messages(validation_error(messages).cause.reason) == messages
 
 
-class TestQuestion:
+class TestProbe:
     def lines(self, sent_on: str, faults: list[ElasticsearchError | None]) -> list[bytes] | None:
-        body = question(ITEMS, [flag == "x" for flag in sent_on], faults)
+        body = probe(ITEMS, [flag == "x" for flag in sent_on], faults)
         return None if body is None else body.split(b"\n")[:-1:2]
 
     def test_where_nothing_is_sent_on_there_is_none(self) -> None:
