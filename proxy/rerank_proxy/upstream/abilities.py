@@ -75,18 +75,24 @@ class Ability:
             self.probe(upstream)
         return self.known
 
-    def probe(self, upstream: Upstream) -> asyncio.Task[None]:
-        """Probe upstream in the background, unless a probe runs. Return the probe's task."""
+    def probe(self, upstream: Upstream) -> None:
+        """Probe upstream in the background, unless a probe runs."""
         if self._running is None or self._running.done():
-            self._running = self._background.start(self._run(upstream))
-        return self._running
+            self._start(upstream)
 
     async def _first_answer(self, upstream: Upstream) -> None:
-        """Wait for the probe that runs, which is another caller's; probe upstream if that one tells nothing."""
-        while self.known is None and self._running is not None and not self._running.done():
+        """Wait for the probe that runs, which is another caller's; if it tells nothing, for one of this caller.
+
+        No caller waits for more: others' credentials may be no better than the first one's.
+        """
+        if self._running is not None and not self._running.done():
             await asyncio.wait([self._running])
         if self.known is None:
-            await asyncio.wait([self.probe(upstream)])
+            await asyncio.wait([self._start(upstream)])
+
+    def _start(self, upstream: Upstream) -> asyncio.Task[None]:
+        self._running = self._background.start(self._run(upstream))
+        return self._running
 
     async def _run(self, upstream: Upstream) -> None:
         try:

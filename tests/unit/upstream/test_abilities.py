@@ -167,6 +167,21 @@ class TestBeforeTheFirstAnswer:
         assert len(refusing.sent) == len(EVALUATED)
         assert asking.asked == ["rrf"]
 
+    async def test_no_caller_waits_for_a_second_one(self) -> None:
+        asking = Asking()
+        silent = asyncio.Event()
+        refusing = ScriptedUpstream(lambda *_: refusal("who are you", 401))
+
+        async def never(*_: Any) -> Reply:
+            await silent.wait()
+            return unknown("rrf")
+
+        asking.support.probe(refusing)
+        slow = asyncio.ensure_future(asking.support.find_out(["rrf"], ScriptedUpstream(never)))
+        assert await asking.find_out() == {"rrf"}
+        silent.set()
+        await slow
+
     async def test_a_search_whose_caller_leaves_ends_no_probe(self) -> None:
         asking = Asking()
         asking.may_answer.clear()
