@@ -81,7 +81,7 @@ class Ability:
             self._start(upstream)
 
     async def _first_answer(self, upstream: Upstream) -> None:
-        """Wait for the probe that runs, which is another caller's; if it tells nothing, for one of this caller.
+        """Wait for the probe that runs, which is another caller's; if it tells nothing, for this caller's.
 
         No caller waits for more: others' credentials may be no better than the first one's.
         """
