@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead, parse_response
-from rerank_proxy.http.inbox import Inbox
+from rerank_proxy.http.answer_reader import AnswerHeads
+from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
 from rerank_proxy.upstream.pool import Attempt, Pool, TargetError, UpstreamConnection
 
 MAX_KEPT: Final = 256
@@ -138,7 +138,6 @@ class _Question:
     _connection: UpstreamConnection | None = None
     _timer: asyncio.TimerHandle
     _begun = False
-    _heads = 0
 
     def __init__(
         self,
@@ -151,7 +150,8 @@ class _Question:
         self._pool = pool
         self._request = request
         self._done = done
-        self._inbox = Inbox()
+        self._heads = AnswerHeads()
+        self._heads.limit = _MAX_HEADS
 
     def ask(self) -> None:
         self._timer = self._loop.call_later(ANSWER_S, self._end, None)
@@ -175,19 +175,14 @@ class _Question:
 
     def response_received(self, data: bytes) -> None:
         self._begun = True
-        self._heads += len(data)
-        self._inbox.append(data)
+        self._heads.append(data)
         try:
-            while raw := self._inbox.take_head(_MAX_HEADS):
-                head = parse_response(raw)
+            while head := self._heads.take():
                 if head.status >= 200:
                     self._end(head)
                     return
         except HeadError:
             self._end(None)
-        else:
-            if self._heads > _MAX_HEADS:
-                self._end(None)
 
     def upstream_lost(self, error: Exception | None) -> None:
         connection, self._connection = self._connection, None
@@ -209,7 +204,7 @@ class _Question:
             self._attempt = None
         connection, self._connection = self._connection, None
         if connection is not None:
-            if head is not None and head.keep_alive and head.length == 0 and not self._inbox:
+            if head is not None and head.keep_alive and head.length == 0 and not self._heads:
                 self._pool.release(connection)
             else:
                 connection.abort()
