@@ -19,7 +19,7 @@ from rerank_proxy.app.suggestions import Suggestions
 from rerank_proxy.concurrency.offload import INLINE_BYTES, offload
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.http import codings
-from rerank_proxy.http.inflation import decoded_limit
+from rerank_proxy.http.inflate import decoded_limit
 from rerank_proxy.http.media_types import for_json
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import is_refusal

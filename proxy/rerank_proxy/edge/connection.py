@@ -4,15 +4,16 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 from rerank_proxy.edge import answers
 from rerank_proxy.edge.exchange import Exchange
-from rerank_proxy.edge.inspection import HeldRequest
+from rerank_proxy.edge.inspection import BufferedRequest
+from rerank_proxy.edge.ports import Handler
 from rerank_proxy.edge.router import is_for_application
-from rerank_proxy.edge.shared import EdgeState
+from rerank_proxy.edge.shared import Shared
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.http.framing import Body, ChunkedBody, SizedBody
+from rerank_proxy.http.framing import request_body
 from rerank_proxy.http.head import HeadError, RequestHead, parse_request
 from rerank_proxy.http.inbox import HeadTooLongError, Inbox
 from rerank_proxy.observe.metrics import Kind
@@ -28,26 +29,6 @@ _FOR_UPSTREAM = 1
 _FOR_PIPELINE = 2
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-class Handler(Protocol):
-    """The request under way. `reading`: its body is not complete yet.
-
-    An answer that leaves the client's connection open is never given within `begin`, nor within what follows
-    in the same turn of the loop.
-    """
-
-    reading: bool
-
-    def begin(self, data: bytes, start: int) -> int: ...
-
-    def body_received(self, data: bytes, start: int) -> int: ...
-
-    def client_lost(self) -> None: ...
-
-    def client_blocked(self) -> None: ...
-
-    def client_unblocked(self) -> None: ...
 
 
 class ClientConnection(asyncio.Protocol):
@@ -69,8 +50,8 @@ class ClientConnection(asyncio.Protocol):
     _linger_bytes = 0
     _linger_timer: asyncio.TimerHandle | None = None
 
-    def __init__(self, state: EdgeState) -> None:
-        self._state = state
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._inbox = Inbox()
 
     # What the transport calls
@@ -78,7 +59,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self.write = self._transport.write
-        self._state.clients.add(self)
+        self._shared.clients.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -86,8 +67,8 @@ class ClientConnection(asyncio.Protocol):
             self._linger_timer.cancel()
         self._drop_handler()
         self._inbox = Inbox()
-        self._state.clients.discard(self)
-        self._state.client_left()
+        self._shared.clients.discard(self)
+        self._shared.client_left()
 
     def eof_received(self) -> bool:
         # Elasticsearch, too, takes the end of the input for the end of the client, and cancels.
@@ -133,7 +114,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _take_head(self) -> RequestHead | None:
         """Parse a head; None when it is incomplete, or refused."""
-        limit = self._state.settings.max_head
+        limit = self._shared.settings.max_head
         self._inbox.skip_empty_lines()
         try:
             raw = self._inbox.take_head(limit)
@@ -146,31 +127,27 @@ class ClientConnection(asyncio.Protocol):
             self.refuse(answers.malformed(problem.reason, problem.status))
         else:
             if self._inbox and self.waiting_since is None:
-                self.waiting_since = self._state.loop.time()
+                self.waiting_since = self._shared.loop.time()
         return None
 
     def _start(self, request: RequestHead) -> None:
         if request.method == b"CONNECT":
             self.refuse(answers.method_not_supported("CONNECT"))
             return
-        body: Body | None = None
-        if request.chunked:
-            body = ChunkedBody()
-        elif request.length:
-            body = SizedBody(request.length)
+        body = request_body(request)
         handler: Handler
-        may_be_ours = is_for_application(
-            request.method, request.target, trained_models=self._state.trained_models
+        is_inspected = is_for_application(
+            request.method, request.target, trained_models=self._shared.trained_models
         )
-        if may_be_ours and not request.expects_other:
-            handler = HeldRequest(self, self._state, request, body)
+        if is_inspected and not request.expects_other:
+            handler = BufferedRequest(self, self._shared, request, body)
         else:
-            handler = Exchange(self, self._state, request, "plain", body)
+            handler = Exchange(self, self._shared, request, "plain", body)
         self._handler = handler
         inbox = self._inbox
         inbox.at = handler.begin(inbox.block, inbox.at)
         # What came while an earlier request was under way may lie in two blocks.
-        while self._handler is not None and self._handler.reading and inbox.next_block():
+        while body and self._handler is not None and self._handler.reading and inbox.next_block():
             inbox.at = self._handler.body_received(inbox.block, 0)
 
     def replace_handler(self, handler: Handler) -> None:
@@ -179,11 +156,12 @@ class ClientConnection(asyncio.Protocol):
     def request_done(self, request: RequestHead, *, close: bool) -> None:
         """The answer to `request` was written, and the request read to its end."""
         self._handler = None
-        self.resume_reading_for_upstream()
+        if self._paused:
+            self.resume_reading_for_upstream()
         if not close:
             if self._inbox:
                 self._next_request()
-            elif self._state.draining:
+            elif self._shared.draining:
                 self._close()
         elif request.keep_alive or self._inbox:
             self.linger()
@@ -194,11 +172,11 @@ class ClientConnection(asyncio.Protocol):
         self, failure: ElasticsearchError, kind: Kind = "plain", request: RequestHead | None = None
     ) -> None:
         """Answer what cannot be forwarded, and close: where a next request would begin is not known."""
-        self._state.metrics.request(kind, failure.status)
+        self._shared.metrics.request(kind, failure.status)
         opaque_id, fields = None, b""
         if request is not None:
             opaque_id = request.field(b"x-opaque-id")
-            fields = self._state.origins.known(request).fields
+            fields = self._shared.origins.known(request).fields
         self.write(answers.render(failure, close=True, opaque_id=opaque_id, fields=fields))
         self.linger()
 
@@ -242,12 +220,12 @@ class ClientConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._transport.write_eof()
-        self._linger_timer = self._state.loop.call_later(LINGER_S, self._linger_expired)
+        self._linger_timer = self._shared.loop.call_later(LINGER_S, self._linger_expired)
 
     def _linger_expired(self) -> None:
         if self._transport.get_write_buffer_size():
             # A slow reader has not even got its answer yet; like any other it may take its time.
-            self._linger_timer = self._state.loop.call_later(LINGER_S, self._linger_expired)
+            self._linger_timer = self._shared.loop.call_later(LINGER_S, self._linger_expired)
         else:
             self._transport.abort()
 
@@ -287,7 +265,7 @@ class ClientConnection(asyncio.Protocol):
         """Refuse a head that began, or a search body that stopped coming, before that loop time."""
         if self.waiting_since is None or self.waiting_since >= before:
             return
-        if isinstance(self._handler, HeldRequest):
+        if isinstance(self._handler, BufferedRequest):
             self._handler.give_up()
         else:
             self.refuse(answers.timed_out("request line and headers"))

@@ -51,12 +51,12 @@ def is_for_application(method: bytes, target: bytes, *, trained_models: bool) ->
 
 def is_trained_models(method: bytes, target: bytes) -> bool:
     """True for the APIs of trained models and their deployments."""
-    return method in _INFERENCE_METHODS and _TRAINED_MODELS.match(target) is not None
+    return b"_ml" in target and method in _INFERENCE_METHODS and _TRAINED_MODELS.match(target) is not None
 
 
 def is_inference(method: bytes, target: bytes) -> bool:
     """True for the endpoints of the `_inference` API."""
-    return method in _INFERENCE_METHODS and _INFERENCE.match(target) is not None
+    return b"_inference" in target and method in _INFERENCE_METHODS and _INFERENCE.match(target) is not None
 
 
 def is_other_inference(target: bytes) -> bool:

@@ -55,6 +55,8 @@ def without_lines(head: bytes, lines: re.Pattern[bytes], count: int = -1) -> byt
         count: How many lines are to be found; negative: all.
     """
     lowered = head.lower()
+    if count == 1 and (only := lines.search(lowered)):  # `Connection: keep-alive`, as nearly always
+        return head[: only.start()] + head[only.end() :]
     kept = []
     position = 0
     while count and (match := lines.search(lowered, position)):

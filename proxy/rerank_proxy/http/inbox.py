@@ -8,6 +8,7 @@ from rerank_proxy.http.head import HeadError
 _OVERLAP = len(END_OF_HEAD) - 1
 """Bytes at the end of a piece that may be the beginning of what ends a head."""
 
+_MAY_BE_EMPTY_LINE = (b"\r", b"")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*+")
 
 
@@ -39,6 +40,9 @@ class Inbox:
 
     def __len__(self) -> int:
         return len(self.block) - self.at + len(self._more)
+
+    def __bool__(self) -> bool:
+        return self.at < len(self.block) or bool(self._more)
 
     def append(self, data: bytes) -> None:
         if self._more or self.at < len(self.block):
@@ -78,7 +82,9 @@ class Inbox:
         return self.block[start:end]
 
     def skip_empty_lines(self) -> None:
-        """Some clients send one after a body (RFC 9112 §2.2)."""
+        """Skip empty lines, of which some clients send one after a body (RFC 9112 §2.2)."""
+        if self.block[self.at : self.at + 1] not in _MAY_BE_EMPTY_LINE:
+            return
         if self.block.startswith(b"\r\n", self.at):
             lines = _EMPTY_LINES.match(self.block, self.at)
             self.at = lines.end() if lines else self.at

@@ -15,7 +15,7 @@ from pydantic import ByteSize
 
 from rerank_proxy.edge import connection, inspection
 from rerank_proxy.edge.connection import MAX_PIPELINED, ClientConnection
-from rerank_proxy.edge.shared import EdgeState
+from rerank_proxy.edge.shared import Shared
 from rerank_proxy.observe.metrics import EdgeMetrics
 from rerank_proxy.settings import EdgeSettings
 from rerank_proxy.upstream.pool import Pool, UnixTarget, UpstreamConnection
@@ -30,7 +30,7 @@ class Relay:
     """One client's connection, and one kept connection of each pool."""
 
     def __init__(self, settings: EdgeSettings | None = None) -> None:
-        self.state = EdgeState(
+        self.shared = Shared(
             loop=asyncio.get_running_loop(),
             settings=settings or EdgeSettings(),
             upstream=self._pool(),
@@ -38,9 +38,9 @@ class Relay:
             metrics=EdgeMetrics(),
             client_left=lambda: None,
         )
-        self.upstream, self.at_upstream = self._connected(self.state.upstream)
-        self.app, self.at_app = self._connected(self.state.app)
-        self.client = ClientConnection(self.state)
+        self.upstream, self.at_upstream = self._connected(self.shared.upstream)
+        self.app, self.at_app = self._connected(self.shared.app)
+        self.client = ClientConnection(self.shared)
         self.at_client = MemoryTransport()
         self.client.connection_made(self.at_client)
 
@@ -114,8 +114,8 @@ async def test_the_result_does_not_depend_on_how_the_bytes_are_cut(
             relay.client.data_received(pieces.pop(0))
     assert relay.at_upstream.written == b"".join(requests)
     assert relay.at_client.written == b"".join(answer for _, answer, _ in exchanges)
-    assert relay.state.upstream.idle == 1
-    assert relay.state.buffered == 0
+    assert relay.shared.upstream.idle == 1
+    assert relay.shared.buffered == 0
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ async def test_no_bytes_of_a_client_break_the_relay(pieces: list[bytes]) -> None
     for piece in pieces:
         relay.client.data_received(piece)
     relay.client.connection_lost(None)
-    assert relay.state.buffered == 0
+    assert relay.shared.buffered == 0
 
 
 @given(st.lists(st.binary(max_size=60) | st.just(b"HTTP/1.1 200 OK\r\n") | st.just(b"\r\n\r\n"), max_size=6))
@@ -159,7 +159,7 @@ async def test_no_bytes_of_upstream_break_the_relay(pieces: list[bytes]) -> None
             relay.upstream.data_received(piece)
     relay.upstream.connection_lost(None)
     relay.client.connection_lost(None)
-    assert relay.state.upstream.idle == 0
+    assert relay.shared.upstream.idle == 0
 
 
 async def test_a_client_that_reads_slowly_pauses_upstream() -> None:
@@ -279,11 +279,11 @@ async def test_a_client_that_leaves_while_its_search_is_looked_into_leaves_nothi
     relay.client.data_received(sized(b"{}", b"POST /_search HTTP/1.1\r\nContent-Encoding: gzip"))
     relay.client.connection_lost(None)
     look.set()
-    relay.state.threads.shutdown()
+    relay.shared.threads.shutdown()
     await asyncio.sleep(0)
     assert pieces == 1, "it was looked into for no client"
     assert not relay.at_upstream.written
-    assert (relay.state.upstream.idle, relay.state.buffered) == (1, 0)
+    assert (relay.shared.upstream.idle, relay.shared.buffered) == (1, 0)
 
 
 class TestLingering:
