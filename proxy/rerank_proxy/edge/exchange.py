@@ -213,12 +213,12 @@ class Exchange:
         return response
 
     def _answered_early(self) -> None:
-        """Finish an exchange whose answer is complete before its request, if the rest of that is discarded."""
+        """Finish an exchange whose answer is complete before its request, unless the target reads on."""
         if self._progress.request is DISCARDING:
             self._drop()
             self._count()
             self._client.linger()
-        # Else the target still takes the body: `body_received` finishes.
+        # Else `body_received` finishes.
 
     def _finish(self) -> None:
         """Part with both connections: both messages are complete."""
