@@ -10,17 +10,9 @@ import re
 from collections.abc import Set
 
 from rerank_proxy.http import grammar
+from rerank_proxy.http.hop_by_hop import OF_THE_CONNECTION
 
-_HOP_NAMES = (
-    b"connection",
-    b"keep-alive",
-    b"proxy-connection",
-    b"proxy-authorization",
-    b"proxy-authenticate",
-    b"te",
-    b"upgrade",
-    b"http2-settings",
-)
+_HOP_NAMES = tuple(name.encode() for name in OF_THE_CONNECTION)
 _REQUEST_FIELDS = grammar.lines_of(
     b"host", b"content-length", b"content-encoding", b"transfer-encoding", b"expect", *_HOP_NAMES
 )

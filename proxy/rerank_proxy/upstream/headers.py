@@ -1,21 +1,12 @@
 """Which headers of a caller go along with the inner searches made in its name, and which come back."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from multidict import CIMultiDict
 
+from rerank_proxy.http import hop_by_hop
 from rerank_proxy.http.media_types import VERSION, MediaTypeError, header
 from rerank_proxy.http.messages import Header, to_text
-
-_HOP_BY_HOP: Final = frozenset(
-    {
-        "connection", "http2-settings", "keep-alive", "proxy-authenticate", "proxy-authorization",
-        "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-    }
-)  # fmt: skip
-_OF_THE_MESSAGE: Final = frozenset({"accept-encoding", "content-encoding", "content-length", "expect"})
-"""Speak of the client's own body or answer, not of the inner ones."""
 
 
 def for_upstream(raw: Iterable[Header]) -> CIMultiDict[str]:
@@ -54,7 +45,7 @@ def _of_the_origin(name: str) -> bool:
 
 def _end_to_end(raw: Iterable[Header]) -> list[tuple[str, str]]:
     raw = list(raw)
-    dropped = _HOP_BY_HOP | _OF_THE_MESSAGE | _named_in_connection(raw)
+    dropped = hop_by_hop.FIELDS.keys() | _named_in_connection(raw)
     named = ((name.decode("ascii"), value) for name, value in raw)
     return [(name, to_text(value)) for name, value in named if name.lower() not in dropped]
 
