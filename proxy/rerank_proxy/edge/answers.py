@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 from rerank_proxy.errors import Cause, ElasticsearchError, encode, error
 from rerank_proxy.upstream import faults
-from rerank_proxy.upstream.pool import Target, TargetError, UnixTarget
+from rerank_proxy.upstream.targets import Target, TargetError, UnixTarget
 
 ARRIVAL_S = 60.0
 """Seconds for a head to be complete, and between two pieces of a search body."""

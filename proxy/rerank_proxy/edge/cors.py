@@ -12,7 +12,9 @@ from typing import Final, NamedTuple
 
 from rerank_proxy.http.answer_reader import AnswerHeads
 from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
-from rerank_proxy.upstream.pool import Attempt, Pool, TargetError, UpstreamConnection
+from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.pool import Attempt, Pool
+from rerank_proxy.upstream.targets import TargetError
 
 MAX_KEPT: Final = 256
 """Origins whose answers are remembered."""

@@ -10,7 +10,6 @@ from rerank_proxy.edge import answers
 from rerank_proxy.edge.cors import OriginAnswer
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.response import Response
-from rerank_proxy.edge.router import is_read_only
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import (
     BODY,
@@ -34,7 +33,10 @@ from rerank_proxy.http.answer_reader import AnswerError
 from rerank_proxy.http.framing import Body, FramingError
 from rerank_proxy.http.head import RequestHead
 from rerank_proxy.observe.metrics import CLIENT_CLOSED, Kind
-from rerank_proxy.upstream.pool import Attempt, TargetError, UpstreamConnection
+from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.pool import Attempt
+from rerank_proxy.upstream.read_only import is_read_only
+from rerank_proxy.upstream.targets import TargetError
 
 _JOIN_BYTES = 16 * 1024
 """Up to here copying a body behind its head is cheaper than a second buffer to write."""

@@ -1,4 +1,4 @@
-"""Which requests the application may have to answer, and which may be sent twice.
+"""Which requests the application may have to answer.
 
 Paths are compared the way Elasticsearch routes them (`RestRequest`, `RestController`, `PathTrie`): on the raw
 path, which ends at the first `?` or `#`, split at `/`, without percent-decoding. The slash at the beginning
@@ -7,7 +7,6 @@ missing: `//_search` is a search of all indices.
 """
 
 import re
-from urllib.parse import unquote_to_bytes
 
 from rerank_proxy.async_search_id import names_ours
 
@@ -15,29 +14,20 @@ _END = rb"/*+(?:[?#]|\Z)"
 _SEARCH = re.compile(rb"/?(?:[^/?#]*/)?(?:_m?search(?:/template)?|(_async_search))" + _END)
 _TEMPLATE = re.compile(rb"[^?#]*?/template" + _END)
 
-# What reads without leaving a trace, so that a second try shows the caller nothing. Not here:
-# `_search/scroll`, `_sql` and `_eql` make or move a cursor, `_async_search` and `_pit` leave something
-# behind, `_inference` may cost money.
-_READS = re.compile(
-    rb"/?(?:[^/?#]*/)?(?:_m?search(?:/template)?|_count|_mget|_field_caps|_mtermvectors|_rank_eval"
-    rb"|_terms_enum|_search_shards|_validate/query|_render/template|_analyze|_explain/[^/?#]+"
-    rb"|_termvectors(?:/[^/?#]+)?|_security/user/_has_privileges)" + _END
-)
 _INFERENCE_METHODS = (b"GET", b"PUT", b"POST", b"DELETE")
 OTHER_INFERENCE_NAMES = r"(?:_(?!(?:all|services)(?![^/?#]))|\.diagnostics(?![^/?#]))"
-"""How what follows `_inference/` begins where it is neither an endpoint nor a task type: `_region_policy`,
-`_ccm` and their like, which are upstream's. No endpoint is called so.
+"""How the path behind `_inference/` begins where it is neither an endpoint nor a task type: `_region_policy`,
+`_ccm` and the like, which are upstream's. No endpoint has such a name.
 """
 _INFERENCE = re.compile(
     rb"/?_inference(?:/(?!%b)(?:(text_embedding|sparse_embedding|embedding|completion|chat_completion)/)?"
     rb"|[?#]|\Z)" % OTHER_INFERENCE_NAMES.encode()
 )
 _TRAINED_MODELS = re.compile(rb"/?_ml/trained_models(?:[/?#]|\Z)")
-_CURSOR = re.compile(rb"/?(?:[^/?#]*/)?(?:_search/scroll(?:/[^/?#]*)?|_sql|_eql/search)" + _END)
 
 
 def is_for_application(method: bytes, target: bytes, *, trained_models: bool) -> bool:
-    """True for what the application may have to answer: its body is held until that is known.
+    """Return whether the application may have to answer: then the request is buffered until that is known.
 
     Args:
         trained_models: Whether clients may upload models.
@@ -50,26 +40,28 @@ def is_for_application(method: bytes, target: bytes, *, trained_models: bool) ->
 
 
 def is_trained_models(method: bytes, target: bytes) -> bool:
-    """True for the APIs of trained models and their deployments."""
+    """Return whether the target is one of the APIs of trained models and their deployments."""
     return b"_ml" in target and method in _INFERENCE_METHODS and _TRAINED_MODELS.match(target) is not None
 
 
 def is_inference(method: bytes, target: bytes) -> bool:
-    """True for the endpoints of the `_inference` API."""
+    """Return whether the target is one of the endpoints of the `_inference` API."""
     return b"_inference" in target and method in _INFERENCE_METHODS and _INFERENCE.match(target) is not None
 
 
 def is_other_inference(target: bytes) -> bool:
-    """True for endpoints of the `_inference` API whose path names another task than reranking.
+    """Return whether an endpoint of the `_inference` API has a path that names another task than reranking.
 
-    They are upstream's where it has such an API, hence also where the application is down.
+    Such requests are upstream's where it has the API, even when the application is down.
     """
     match = _INFERENCE.match(target)
     return match is not None and match[1] is not None
 
 
 def is_search(method: bytes, target: bytes) -> bool:
-    """True for the endpoints whose body may hold a `text_similarity_reranker`, or which follow up on one."""
+    """Return whether a body may hold a `text_similarity_reranker`, or the request follows up on such a
+    search.
+    """
     if b"search" not in target:
         return False
     if follows_up(method, target):
@@ -81,30 +73,15 @@ def is_search(method: bytes, target: bytes) -> bool:
 
 
 def follows_up(method: bytes, target: bytes) -> bool:
-    """True for what only the application can answer: it keeps the asynchronous search that is asked for."""
+    """Return whether the request is for an asynchronous search that the application keeps."""
     return method in (b"GET", b"DELETE") and names_ours(target)
 
 
-def is_read_only(method: bytes, target: bytes) -> bool:
-    """True when a request that may have reached upstream can be sent again unnoticed."""
-    if _makes_scroll(target):
-        return False
-    if method == b"GET":
-        return _CURSOR.match(target) is None
-    return method in (b"HEAD", b"OPTIONS") or (method == b"POST" and _READS.match(target) is not None)
-
-
-def _makes_scroll(target: bytes) -> bool:
-    """Whether a search may open a scroll, by the parameter of that name. Doubt counts."""
-    query = query_of(target)
-    return b"scroll" in (unquote_to_bytes(query) if b"%" in query else query)
-
-
 def is_search_template(target: bytes) -> bool:
-    """True for the endpoints of `is_search` that render a template first."""
+    """Return whether a search endpoint renders a template first."""
     return _TEMPLATE.match(target) is not None
 
 
 def query_of(target: bytes) -> bytes:
-    """What follows the first `?`, raw."""
+    """Return what follows the first `?`, raw."""
     return target.partition(b"?")[2]

@@ -10,7 +10,8 @@ from rerank_proxy.edge.shared import Shared
 from rerank_proxy.files.open_files import open_files, share
 from rerank_proxy.observe.metrics import EdgeMetrics
 from rerank_proxy.settings import Address, Settings
-from rerank_proxy.upstream.pool import Pool, TcpTarget, UnixTarget
+from rerank_proxy.upstream.pool import Pool
+from rerank_proxy.upstream.targets import TcpTarget, UnixTarget
 
 _SWEEP_S = 1.0
 

@@ -9,7 +9,6 @@ from prometheus_client import CollectorRegistry
 from rerank_proxy.app.metrics import UpstreamMetrics
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import INLINE_BYTES, offload
-from rerank_proxy.edge.router import is_read_only
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.http import codings
 from rerank_proxy.http.answer_reader import AnswerReader, TooLargeError
@@ -20,8 +19,10 @@ from rerank_proxy.upstream.call import UpstreamCall, UpstreamFailedError
 from rerank_proxy.upstream.callers import CallerDigests
 from rerank_proxy.upstream.faults import disconnected, unreachable
 from rerank_proxy.upstream.headers import content_type_beside, for_client
-from rerank_proxy.upstream.pool import Pool, TargetError, TcpTarget
+from rerank_proxy.upstream.pool import Pool
 from rerank_proxy.upstream.protocol import Reply, TooLateError, shaped
+from rerank_proxy.upstream.read_only import is_read_only
+from rerank_proxy.upstream.targets import TargetError, TcpTarget
 
 _IDLE_S: Final = 15.0
 _BODILESS: Final = frozenset({"DELETE", "GET"})

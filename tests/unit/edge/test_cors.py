@@ -8,7 +8,7 @@ from pydantic import ByteSize
 from rerank_proxy.edge import cors
 from rerank_proxy.edge.connection import ClientConnection
 from rerank_proxy.settings import EdgeSettings
-from rerank_proxy.upstream.pool import UpstreamConnection
+from rerank_proxy.upstream.connection import UpstreamConnection
 from tests.support.memory_transport import MemoryTransport
 from tests.support.waiting import until_true
 from tests.unit.edge.test_relay import OK, Relay, sized

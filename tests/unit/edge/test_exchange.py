@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from rerank_proxy.http.connection_faults import ConnectionFault
-from rerank_proxy.upstream.pool import Attempt, Pool, TargetError, UnixTarget, UpstreamConnection, Waiter
+from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.pool import Attempt, Pool, Waiter
+from rerank_proxy.upstream.targets import TargetError, UnixTarget
 from tests.support.memory_transport import MemoryTransport
 from tests.unit.edge.test_relay import GET, OK, Relay, sized
 

@@ -18,7 +18,9 @@ from rerank_proxy.edge.connection import MAX_PIPELINED, ClientConnection
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.observe.metrics import EdgeMetrics
 from rerank_proxy.settings import EdgeSettings
-from rerank_proxy.upstream.pool import Pool, UnixTarget, UpstreamConnection
+from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.pool import Pool
+from rerank_proxy.upstream.targets import UnixTarget
 from tests.support.memory_transport import MemoryTransport
 from tests.support.waiting import until_true
 
