@@ -1,4 +1,4 @@
-"""The answers that the edge writes by itself, as bytes in Elasticsearch's shape."""
+"""The answers that the edge itself gives, as bytes in Elasticsearch's format."""
 
 from http import HTTPStatus
 
@@ -7,16 +7,16 @@ from rerank_proxy.upstream import faults
 from rerank_proxy.upstream.targets import Target, TargetError, UnixTarget
 
 ARRIVAL_S = 60.0
-"""Seconds for a head to be complete, and between two pieces of a search body."""
+"""Seconds within which a head must be complete, and the next piece of a buffered body must come."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _PHRASES = {413: "Request Entity Too Large"}
-"""Where Elasticsearch's differ from those of some Python version."""
+"""Reason phrases of Elasticsearch that differ from those of some version of Python."""
 
 
 class _WithoutBodyError(ElasticsearchError):
-    """One that Elasticsearch answers without a body, and without headers that tell of it."""
+    """An error that Elasticsearch answers without a body, and without the headers of one."""
 
 
 def render(
@@ -27,17 +27,17 @@ def render(
     opaque_id: bytes | None = None,
     fields: bytes = b"",
 ) -> bytes:
-    """A complete answer.
+    """Return a complete answer.
 
     Args:
-        close: The connection ends after it.
-        head_only: It answers `HEAD`: no body.
+        close: The connection ends after the answer.
+        head_only: It answers `HEAD`, without a body.
         opaque_id: The request's `X-Opaque-Id`, which Elasticsearch sends back.
-        fields: Further lines of its head, with their ends.
+        fields: Further lines of the head, with their line ends.
     """
     body = b"" if isinstance(failure, _WithoutBodyError) else encode(failure.body())
     if isinstance(failure, _WithoutBodyError):
-        fields = b""  # Elasticsearch's has none either
+        fields = b""  # as Elasticsearch does
     phrase = _PHRASES.get(failure.status) or HTTPStatus(failure.status).phrase
     lines = [b"HTTP/1.1 %d %b" % (failure.status, phrase.encode())]
     if opaque_id is not None:
@@ -72,7 +72,7 @@ def body_too_long(limit: int) -> ElasticsearchError:
 
 
 def origin_refused() -> ElasticsearchError:
-    """As upstream refuses a request for its origin (`CorsHandler`)."""
+    """Return the error with which upstream refuses the origin of a request (`CorsHandler`)."""
     return _WithoutBodyError(403, Cause("security_exception", "the origin is not allowed"))
 
 
@@ -106,14 +106,14 @@ def timed_out(what: str) -> ElasticsearchError:
 
 
 def unreachable(target: Target, problem: TargetError) -> ElasticsearchError:
-    """No connection to upstream, or to the application."""
+    """Return the error for a target that cannot be connected to."""
     if isinstance(target, UnixTarget):
         return _app_unavailable()
     return faults.unreachable(target.name, problem.fault)
 
 
 def disconnected(target: Target, what: str) -> ElasticsearchError:
-    """Upstream, or the application, broke off before a byte of its answer was sent on."""
+    """Return the error for a target that sent no valid answer. `what`: what it did instead."""
     if isinstance(target, UnixTarget):
         return _app_unavailable()
     return faults.disconnected(target.name, what)

@@ -1,4 +1,11 @@
-"""The client's side: one connection, its requests one after the other."""
+"""One connection of a client: its requests, one after the other.
+
+How long a client may take: a head must be complete within `answers.ARRIVAL_S` of its first byte, and so must
+each next piece of a buffered body (the edge's timer calls `give_up_waiting`). A body that is streamed, and a
+client that reads slowly, may take any time; an idle connection stays open. A client that was answered before
+its request was complete is read for `LINGER_S`, or for as long as it reads its answer. How long upstream may
+take to answer is not limited; connecting to it is, by `upstream.connect_timeout_s`.
+"""
 
 import asyncio
 import socket
@@ -19,12 +26,13 @@ from rerank_proxy.http.inbox import HeadTooLongError, Inbox
 from rerank_proxy.observe.metrics import Kind
 
 MAX_PIPELINED = 64 * 1024
-"""Bytes of further requests taken in while one is under way; the next read may add one segment."""
+"""Bytes of further requests that are read while one is under way; the last read may exceed it."""
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_S = 10.0
-"""How much, and how long, a client is still read that was answered before its request was complete."""
+"""How many bytes, and for how long, a client is still read that was answered before its request was complete.
+"""
 
-# Why reading is paused; reasons add up.
+# Reasons why reading is paused, as bits: several may hold.
 _FOR_UPSTREAM = 1
 _FOR_PIPELINE = 2
 
@@ -32,13 +40,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class ClientConnection(asyncio.Protocol):
-    """Splits what the client sends into requests and hands each to its handler.
-
-    Attributes:
-        write: Sends bytes to the client; more than the buffer takes turn `blocked` on.
-        blocked: The client reads more slowly than upstream answers.
-        waiting_since: Loop time since when the rest of a head or of a search body is awaited, or None.
-    """
+    """Splits what the client sends into requests and hands each to its handler. Implements `ports.Client`."""
 
     _transport: asyncio.Transport
     write: Callable[[bytes], None]
@@ -71,7 +73,7 @@ class ClientConnection(asyncio.Protocol):
         self._shared.client_left()
 
     def eof_received(self) -> bool:
-        # Elasticsearch, too, takes the end of the input for the end of the client, and cancels.
+        # Like Elasticsearch, take the end of the input for the end of the client, and cancel.
         if self._handler is not None:
             self._drop_handler()
             self._transport.abort()
@@ -105,7 +107,7 @@ class ClientConnection(asyncio.Protocol):
     # Requests
 
     def _next_request(self) -> None:
-        """Start the request that the inbox begins with, when its head is complete."""
+        """Start the next request of the inbox, if its head is complete."""
         request = self._take_head()
         if request is not None:
             self._start(request)
@@ -113,7 +115,7 @@ class ClientConnection(asyncio.Protocol):
             self._resume_reading(_FOR_PIPELINE)
 
     def _take_head(self) -> RequestHead | None:
-        """Parse a head; None when it is incomplete, or refused."""
+        """Parse the next head. Return None if it is incomplete, or was refused."""
         limit = self._shared.settings.max_head
         self._inbox.skip_empty_lines()
         try:
@@ -146,7 +148,7 @@ class ClientConnection(asyncio.Protocol):
         self._handler = handler
         inbox = self._inbox
         inbox.at = handler.begin(inbox.block, inbox.at)
-        # What came while an earlier request was under way may lie in two blocks.
+        # What came during an earlier request may lie in two blocks.
         while body and self._handler is not None and self._handler.reading and inbox.next_block():
             inbox.at = self._handler.body_received(inbox.block, 0)
 
@@ -154,7 +156,6 @@ class ClientConnection(asyncio.Protocol):
         self._handler = handler
 
     def request_done(self, request: RequestHead, *, close: bool) -> None:
-        """The answer to `request` was written, and the request read to its end."""
         self._handler = None
         if self._paused:
             self.resume_reading_for_upstream()
@@ -171,7 +172,7 @@ class ClientConnection(asyncio.Protocol):
     def refuse(
         self, failure: ElasticsearchError, kind: Kind = "plain", request: RequestHead | None = None
     ) -> None:
-        """Answer what cannot be forwarded, and close: where a next request would begin is not known."""
+        """Answer with an error, count it, and close: where the next request would begin is not known."""
         self._shared.metrics.request(kind, failure.status)
         opaque_id, fields = None, b""
         if request is not None:
@@ -188,7 +189,6 @@ class ClientConnection(asyncio.Protocol):
     # Flow control
 
     def pause_reading_for_upstream(self) -> None:
-        """Upstream takes the request's body more slowly than it comes."""
         self._pause_reading(_FOR_UPSTREAM)
 
     def resume_reading_for_upstream(self) -> None:
@@ -224,7 +224,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _linger_expired(self) -> None:
         if self._transport.get_write_buffer_size():
-            # A slow reader has not even got its answer yet; like any other it may take its time.
+            # The client has not read all of its answer yet; that may take any time.
             self._linger_timer = self._shared.loop.call_later(LINGER_S, self._linger_expired)
         else:
             self._transport.abort()
@@ -235,10 +235,10 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def truncate(self, *, reset: bool) -> None:
-        """End in the middle of an answer.
+        """Close in the middle of an answer.
 
         Args:
-            reset: The answer ends with its connection, so only a reset tells that it is cut short.
+            reset: The answer would end with its connection, so that only a reset shows that it is cut short.
         """
         self._closing = True
         self._handler = None
@@ -258,11 +258,11 @@ class ClientConnection(asyncio.Protocol):
             self._close()
 
     def abort(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close immediately, cutting off a request under way."""
         self._transport.abort()
 
     def give_up_waiting(self, before: float) -> None:
-        """Refuse a head that began, or a search body that stopped coming, before that loop time."""
+        """Refuse a head or a buffered body that has been awaited since before that loop time."""
         if self.waiting_since is None or self.waiting_since >= before:
             return
         if isinstance(self._handler, BufferedRequest):

@@ -6,28 +6,12 @@ what follows from an end or a fault; `edge.response` takes the answer its way.
 
 from time import perf_counter
 
-from rerank_proxy.edge import answers
+from rerank_proxy.edge import answers, states
 from rerank_proxy.edge.cors import OriginAnswer
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.response import Response
 from rerank_proxy.edge.shared import Shared
-from rerank_proxy.edge.states import (
-    BODY,
-    CLOSE,
-    COMPLETE,
-    CONNECT,
-    CUT,
-    DECLINE,
-    DECLINED,
-    DISCARDING,
-    END,
-    EXPECT,
-    RELAYING,
-    REPLACE,
-    SEND,
-    WAITING,
-    Progress,
-)
+from rerank_proxy.edge.states import Progress
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.answer_reader import AnswerError
 from rerank_proxy.http.framing import Body, FramingError
@@ -90,7 +74,7 @@ class Exchange:
 
     def begin(self, data: bytes, start: int) -> int:
         if self._body is None:
-            self._progress.on_request(END)
+            self._progress.on_request(states.END)
             self._forward([])
             return start
         try:
@@ -99,11 +83,11 @@ class Exchange:
             self._refuse_body(problem)
             return len(data)
         if self._body.done:
-            event = END
+            event = states.END
         elif self._request.expects_continue and end == start:
-            event = EXPECT
+            event = states.EXPECT
         else:
-            event = BODY
+            event = states.BODY
         self._progress.on_request(event)
         self._forward([data[start:end]] if end > start else [])
         return end
@@ -115,7 +99,7 @@ class Exchange:
             chunks: Its body.
             held: How many bytes of it are counted as held.
         """
-        self._progress.on_request(END)
+        self._progress.on_request(states.END)
         self._held = held
         self._forward(chunks)
 
@@ -128,7 +112,7 @@ class Exchange:
             self._connect()
 
     def _connect(self) -> None:
-        self._progress.on_answer(CONNECT)
+        self._progress.on_answer(states.CONNECT)
         if self.reading:
             self._client.pause_reading_for_upstream()
         self._attempt = self._pool.connect(self)
@@ -146,11 +130,11 @@ class Exchange:
             self._fail(answers.unreachable(self._pool.target, error))
 
     def _send(self, connection: UpstreamConnection) -> None:
-        self._progress.on_answer(SEND)
+        self._progress.on_answer(states.SEND)
         self._connection = connection
         connection.receiver = self
         chunks = self._chunks or []
-        if self._progress.request is not COMPLETE:
+        if self._progress.request is not states.COMPLETE:
             self._chunks = None  # what streams past is not kept
         if self._client.blocked:  # by an earlier answer
             connection.pause_reading()
@@ -174,13 +158,13 @@ class Exchange:
         if self._connection is None:
             assert self._chunks is not None  # still connecting
             self._chunks.append(data[start:end])
-        elif self._progress.request is not DISCARDING:
+        elif self._progress.request is not states.DISCARDING:
             self._connection.transport.write(data[start:end])
         if not self._body.done:
-            self._progress.on_request(BODY)
+            self._progress.on_request(states.BODY)
             return end
-        self._progress.on_request(END)
-        if self._progress.answer is COMPLETE:
+        self._progress.on_request(states.END)
+        if self._progress.answer is states.COMPLETE:
             self._finish()
         return end
 
@@ -194,14 +178,14 @@ class Exchange:
             self._broken(str(problem))
             return
         answer = self._progress.answer
-        if answer is COMPLETE:
-            if self._progress.request is COMPLETE:
+        if answer is states.COMPLETE:
+            if self._progress.request is states.COMPLETE:
                 self._finish()
             else:
                 self._answered_early()
-        elif answer is DECLINED:
+        elif answer is states.DECLINED:
             self._pass_upstream(reusable=response.reusable)
-        elif answer is RELAYING and self._chunks is not None:
+        elif answer is states.RELAYING and self._chunks is not None:
             self._forget_request()
 
     def _begin_response(self) -> Response:
@@ -216,7 +200,7 @@ class Exchange:
 
     def _answered_early(self) -> None:
         """Finish an exchange whose answer is complete before its request, unless the target reads on."""
-        if self._progress.request is DISCARDING:
+        if self._progress.request is states.DISCARDING:
             self._drop()
             self._count()
             self._client.linger()
@@ -233,7 +217,7 @@ class Exchange:
         self._client.request_done(self._request, close=response.closes_client)
 
     def _decline(self) -> None:
-        self._progress.on_answer(DECLINE)
+        self._progress.on_answer(states.DECLINE)
         self._pass_upstream(reusable=False)
 
     def _pass_upstream(self, *, reusable: bool) -> None:
@@ -246,13 +230,13 @@ class Exchange:
 
     @property
     def _origin(self) -> OriginAnswer:
-        """What upstream answers to the request's origin, as far as that is known by now."""
+        """Return what upstream answers to the request's origin, as far as that is known by now."""
         if self._asked_origin is not None:
             return self._asked_origin
         return self._shared.origins.known(self._request)
 
     def _does_without_application(self) -> bool:
-        """Whether upstream may know what the application would have been asked for, and can be asked."""
+        """Return whether upstream can be asked in place of the application, and may know the answer."""
         return self._optional and self._pool is self._shared.app and self._chunks is not None
 
     def _part_with_connection(self, *, reusable: bool) -> None:
@@ -269,9 +253,9 @@ class Exchange:
     def upstream_lost(self, error: Exception | None) -> None:
         """Take note that the connection is closed; `error` is None when the other side ended it in order."""
         connection, self._connection = self._connection, None
-        if self._progress.answer is COMPLETE:
+        if self._progress.answer is states.COMPLETE:
             self._end_with_target()
-        elif self._progress.answer is RELAYING:
+        elif self._progress.answer is states.RELAYING:
             self._relay_lost(in_order=error is None)
         elif connection is not None and connection.reused and self._may_retry():
             self._shared.metrics.retries += 1
@@ -290,7 +274,7 @@ class Exchange:
 
     def _end_with_target(self) -> None:
         """Finish an exchange whose answer is complete and whose target takes nothing any more."""
-        if self._progress.request is COMPLETE:
+        if self._progress.request is states.COMPLETE:
             self._finish()
         else:
             self._progress.target_gone()
@@ -304,14 +288,14 @@ class Exchange:
         answers may have been scored by a vendor who is paid for it.
         """
         return (
-            self._progress.answer is WAITING
+            self._progress.answer is states.WAITING
             and self._pool is self._shared.upstream
             and self._chunks is not None
             and is_read_only(self._request.method, self._request.target)
         )
 
     def _broken(self, what: str) -> None:
-        """Do what can be done about an answer that is malformed or breaks off."""
+        """Cut short, replace, or ask upstream for an answer that is malformed or breaks off."""
         if self._progress.answer.sent_on:
             self._truncate()
         elif self._does_without_application():
@@ -324,15 +308,15 @@ class Exchange:
             self._truncate()
             return
         self._drop()
-        self._progress.on_request(CLOSE)
-        self._progress.on_answer(REPLACE)
+        self._progress.on_request(states.CLOSE)
+        self._progress.on_answer(states.REPLACE)
         self._client.refuse(answers.malformed(f"the body: {problem}"), self._kind, self._request)
 
     def _fail(self, failure: ElasticsearchError) -> None:
-        """Answer in upstream's place."""
+        """Answer with an error in the target's place."""
         request = self._request
         self._drop()
-        self._progress.on_answer(REPLACE)
+        self._progress.on_answer(states.REPLACE)
         self._shared.metrics.request(self._kind, failure.status)
         close = self.reading or not request.keep_alive or self._shared.draining
         self._client.write(
@@ -354,8 +338,8 @@ class Exchange:
         """Disconnect the client: nothing may make an answer that cannot be completed look complete."""
         assert self._response is not None
         self._drop()
-        self._progress.on_request(CLOSE)
-        self._progress.on_answer(CUT)
+        self._progress.on_request(states.CLOSE)
+        self._progress.on_answer(states.CUT)
         self._count()
         self._client.truncate(reset=self._response.until_close)
 
@@ -370,7 +354,7 @@ class Exchange:
         self._shared.metrics.request(self._kind, status or CLIENT_CLOSED)
 
     def _drop(self) -> None:
-        """Let go of all that is held. Elasticsearch cancels a search whose connection closes."""
+        """Release all that is held. Elasticsearch cancels a search whose connection closes."""
         self._forget_request()
         if self._attempt is not None:
             self._attempt.abandon()

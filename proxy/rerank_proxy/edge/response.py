@@ -1,19 +1,10 @@
-"""The answer's way, from a connection of a pool to the client: its heads, its body, its end."""
+"""The answer's way from the target to the client: its heads, its body, its end."""
 
+from rerank_proxy.edge import states
 from rerank_proxy.edge.cors import OriginAnswer
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.shared import Shared
-from rerank_proxy.edge.states import (
-    BYTES,
-    COMPLETE,
-    CONTINUE,
-    DECLINE,
-    DISCARDING,
-    END,
-    HEAD,
-    RELAYING,
-    Progress,
-)
+from rerank_proxy.edge.states import Progress
 from rerank_proxy.http.answer_reader import AnswerError, AnswerHeads
 from rerank_proxy.http.framing import Body, ChunkedBody, FramingError, response_body
 from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
@@ -60,7 +51,7 @@ class Response:
 
     @property
     def until_close(self) -> bool:
-        """Whether only the end of the client's connection tells the client that the answer is complete."""
+        """Return whether only the end of its connection tells the client that the answer is complete."""
         return self._dechunk or (self._body is not None and self._body.until_close)
 
     def received(self, data: bytes) -> None:
@@ -82,7 +73,7 @@ class Response:
                 self._interim_head_received(head)
         except (HeadError, FramingError) as problem:
             raise AnswerError(f"sent a malformed answer: {problem}") from None
-        self._progress.on_answer(BYTES)
+        self._progress.on_answer(states.BYTES)
 
     def ended(self, *, in_order: bool) -> None:
         """Complete an answer that ends with its connection, which was closed.
@@ -95,13 +86,13 @@ class Response:
         """
         if not in_order or self._body is None or not self._body.until_close:
             raise AnswerError("broke off its answer")
-        self._progress.on_answer(END)
+        self._progress.on_answer(states.END)
 
     # Heads
 
     def _interim_head_received(self, head: ResponseHead) -> None:
         if head.status == 100:
-            self._progress.on_request(CONTINUE)
+            self._progress.on_request(states.CONTINUE)
         # HTTP/1.0 has no interim answers, and a search already got its `100 Continue` from the edge.
         if not self._request.http10 and (head.status != 100 or self.kind == "plain"):
             self._client.write(head.forward(close=False))
@@ -110,11 +101,11 @@ class Response:
         """Relay the head, which ends at `end` in `data`, and the part of the body behind it."""
         if head.status == 421 and self.kind == "rerank" and head.field(b"x-rerank-proxy") == b"pass":
             self.reusable = head.keep_alive and head.length == 0 and end == len(data)
-            self._progress.on_answer(DECLINE)
+            self._progress.on_answer(states.DECLINE)
             return
         body = self._body = response_body(head, self._request.method)
         self._plan(head, body)
-        # A client that asked for the end of the connection needs not be told, and Elasticsearch does not.
+        # A client that asked to close the connection need not be told, and Elasticsearch does not.
         forwarded = head.forward(
             close=self.closes_client, announce=self._request.keep_alive, dechunk=self._dechunk
         )
@@ -132,9 +123,9 @@ class Response:
         if request.http10:
             self._dechunk = isinstance(body, ChunkedBody)
         # No connection is used again where a part of the request is left on it.
-        if progress.request is not COMPLETE:
+        if progress.request is not states.COMPLETE:
             progress.final_head(target_reads_on=head.keep_alive)
-        discarding = progress.request is DISCARDING
+        discarding = progress.request is states.DISCARDING
         self.reusable = head.keep_alive and not (body.until_close or discarding or request.http10)
         self.closes_client = (
             body.until_close
@@ -169,7 +160,7 @@ class Response:
             self.reusable = False  # more than upstream announced: its next answer would begin with it
         progress = self._progress
         if body.done:
-            if progress.answer is not COMPLETE:
-                progress.on_answer(END)
-        elif progress.answer is not RELAYING:
-            progress.on_answer(HEAD)
+            if progress.answer is not states.COMPLETE:
+                progress.on_answer(states.END)
+        elif progress.answer is not states.RELAYING:
+            progress.on_answer(states.HEAD)

@@ -1,4 +1,4 @@
-"""The edge as a whole: listens, relays, stops."""
+"""The edge as a whole: it listens, relays, drains and stops."""
 
 import asyncio
 from pathlib import Path
@@ -23,7 +23,8 @@ class Edge:
         app_socket: The application's UNIX socket; it need not exist yet.
 
     Attributes:
-        max_connections: Client connections at once, once it is started: what the setting says, or less where
+        max_connections: The most concurrent client connections, once it is started: the setting, or fewer
+        where
             the limit of open files allows no more. The port then stops accepting before anything fails.
     """
 
@@ -41,7 +42,7 @@ class Edge:
 
     @property
     def address(self) -> Address:
-        """Where it listens, with the real port."""
+        """Return where it listens, with the actual port."""
         if self._address is None:
             raise RuntimeError("the edge was not started")
         return self._address
@@ -50,8 +51,8 @@ class Edge:
         """Listen and serve.
 
         Raises:
-            ListenError: the address cannot be had.
-            InvalidSettingsError: the certificate authorities for upstream cannot be read.
+            ListenError: The address cannot be listened on.
+            InvalidSettingsError: The certificate authorities for upstream cannot be read.
         """
         limits = self._settings.edge.max_connections, self._settings.upstream.max_idle_connections
         shares = share(open_files(), *limits)
@@ -88,7 +89,7 @@ class Edge:
         self.metrics.buffered_bytes = lambda: shared.buffered
 
     def _sweep(self) -> None:
-        """Close what waits for too long. One timer for all connections costs nothing per request."""
+        """Close what has waited too long. One timer for all connections costs nothing per request."""
         shared = self._shared
         if shared is None:
             return
@@ -106,10 +107,10 @@ class Edge:
             self._last_client_left.set()
 
     async def drain(self, timeout_s: float) -> bool:
-        """Let requests under way finish; connections close after their answers, idle ones now.
+        """Let requests under way finish. Close idle connections now, the others after their answers.
 
         Returns:
-            Whether all were done within `timeout_s`. `stop` ends the others.
+            Whether all were done within `timeout_s`. `stop` cuts off the others.
         """
         if self._listener is None or self._shared is None:
             return True
@@ -125,7 +126,7 @@ class Edge:
         return True
 
     async def stop(self) -> None:
-        """Stop at once: what is under way is cut off."""
+        """Stop immediately, cutting off requests under way."""
         if self._listener is None or self._shared is None:
             return
         self._listener.close()
@@ -134,7 +135,7 @@ class Edge:
             self._sweeper.cancel()
         for client in list(self._shared.clients):
             client.abort()
-        await asyncio.sleep(0)  # the loop's next turn tells their requests, which let go of upstream
+        await asyncio.sleep(0)  # the loop's next turn tells their handlers, which let go of upstream
         self._shared.threads.shutdown(wait=False, cancel_futures=True)
         await self._shared.upstream.close()
         await self._shared.app.close()

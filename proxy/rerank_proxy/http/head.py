@@ -1,9 +1,9 @@
 """Request and response heads: a strict reading of RFC 9112 that keeps the bytes.
 
-A head is never re-created. It is checked against the grammar as a whole, the few fields that decide about
-framing and the connection are read, and what is forwarded is the same bytes without the lines that belong to
-one connection only (RFC 9110 §7.6.1). Leniency is left out on purpose: where two parsers may disagree about
-the end of a message, requests can be smuggled, so anything outside the grammar is refused.
+A head is never rebuilt. It is checked against the grammar as a whole, and the few fields that decide on
+framing and the connection are read. What is forwarded is the same bytes without the lines that belong to one
+connection (RFC 9110 §7.6.1). Being strict is on purpose: where two parsers disagree about the end of a
+message, requests can be smuggled, so anything outside the grammar is refused.
 """
 
 import re
@@ -22,7 +22,7 @@ _EXPECT_LINES = grammar.lines_of(b"expect")
 _TRANSFER_ENCODING_LINES = grammar.lines_of(b"transfer-encoding")
 _HOST_LINE = re.compile(rb"(\r\n(?i:host):)[^\r]*")
 
-# 18 digits are beyond any body and within the 64-bit integers of whoever reads the same field upstream.
+# 18 digits are beyond any body, and fit the 64-bit integers of any parser upstream.
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CLOSE = {b"close"}
 _COVERED_OPTIONS = frozenset({b"close", *_HOP_NAMES})
@@ -33,7 +33,7 @@ class HeadError(Exception):
     """A head that breaks the grammar. `reason` is for people and never repeats what was sent.
 
     Args:
-        status: What the client is answered when the head is a request's.
+        status: The status that the client gets if it is a request's head.
     """
 
     def __init__(self, reason: str, status: int = 400) -> None:
@@ -65,7 +65,7 @@ class Head:
         self.raw = raw
 
     def field(self, name: bytes) -> bytes | None:
-        """The value of the first field of this lower-case name, or None. Not for the hot path."""
+        """Return the value of the first field of this lower-case name, or None. Not for the hot path."""
         return grammar.field_of(self.raw, name)
 
     def _read_length(self, value: bytes) -> None:
@@ -84,7 +84,7 @@ class Head:
         self._hop_lines += 1
         if name != b"connection":
             return
-        if value == b"keep-alive":  # what most clients say: it asks for nothing
+        if value == b"keep-alive":  # as most clients send it: it changes nothing
             return
         options = {option.strip(b"\t ") for option in value.split(b",")}
         options.discard(b"")
@@ -127,11 +127,11 @@ class RequestHead(Head):
         self.target = target
 
     def forward(self, host: bytes | None = None, *, expect: bool = True) -> bytes:
-        """The head to send on: the same bytes without hop-by-hop lines.
+        """Return the head to send on: the same bytes without hop-by-hop lines.
 
         Args:
             host: Replaces the value of `Host` (or adds the field); None keeps the client's.
-            expect: Whether `Expect: 100-continue` stays.
+            expect: Keep `Expect: 100-continue`.
         """
         raw = self._without_hop_lines() if self._hop_lines else self.raw
         if self.expects_continue and not expect:
@@ -162,7 +162,7 @@ class RequestHead(Head):
             self._read_hop_field(name, value)
 
     def _read_expect(self, value: bytes) -> None:
-        # A server must ignore it in HTTP/1.0 (RFC 9110 §10.1.1); what upstream makes of it is relayed.
+        # A server must ignore it in HTTP/1.0 (RFC 9110 §10.1.1); upstream's reaction is relayed.
         if value == b"100-continue":
             self.expects_continue = not self.http10
         else:
@@ -177,12 +177,12 @@ class ResponseHead(Head):
         self.status = status
 
     def forward(self, *, close: bool, announce: bool = True, dechunk: bool = False) -> bytes:
-        """The head to send on: the same bytes without hop-by-hop lines.
+        """Return the head to send on: the same bytes without hop-by-hop lines.
 
         Args:
             close: The connection to the client ends after this answer.
-            announce: The answer says so, even if upstream's did not.
-            dechunk: The body is sent on without its chunk framing, to end with the connection.
+            announce: Say so in the head, even if upstream's did not.
+            dechunk: The body is sent on without its chunk framing, and ends with the connection.
         """
         says_close = close and self._hop_lines == 1 and self._options == _CLOSE
         raw = self._without_hop_lines() if self._hop_lines and not says_close else self.raw
@@ -205,7 +205,7 @@ def parse_request(raw: bytes) -> RequestHead:
     """Read a request head, final empty line included.
 
     Raises:
-        HeadError: it breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
+        HeadError: It breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
     """
     match = grammar.REQUEST.fullmatch(raw)
     if match is None:
@@ -226,7 +226,7 @@ def parse_response(raw: bytes) -> ResponseHead:
     """Read a response head, final empty line included.
 
     Raises:
-        HeadError: it breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
+        HeadError: It breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
     """
     match = grammar.RESPONSE.fullmatch(raw)
     if match is None:

@@ -12,7 +12,7 @@ from typing import Final
 from rerank_proxy.http import snappy
 
 STEP: Final = 64 * 1024
-"""Bytes decoded at once."""
+"""Bytes decoded in one step."""
 SNAPPY: Final = b"snappy"
 ALWAYS_ALLOWED: Final = 1024 * 1024
 """Decoded bytes that any compressed body may have: a short one may be very repetitive."""

@@ -70,7 +70,7 @@ def serve(settings: Settings) -> int:
 
 
 def restart_delay_s(quick_deaths: int) -> float:
-    """Return the seconds before the application is started again: none after its first death, then ever more."""
+    """Return how long to wait before a restart: not at all after the first death, then ever longer."""
     return 0.0 if quick_deaths <= 1 else min(0.5 * 2.0 ** min(quick_deaths - 2, 10), _MAX_RESTART_DELAY_S)
 
 
@@ -201,7 +201,7 @@ class Supervisor:
         files, wanted = open_files(), self._settings.edge.max_connections
         if max_connections < wanted:
             logger.warning(
-                "the limit of open files (%s) allows %d client connections at once, not the %d of "
+                "the limit of open files (%s) allows %d concurrent client connections, not the %d of "
                 "[edge.max_connections]: further ones wait; raise the limit, or lower the setting",
                 files,
                 max_connections,
