@@ -1,8 +1,7 @@
 """The answers that the edge itself gives, as bytes in Elasticsearch's format."""
 
-from http import HTTPStatus
-
 from rerank_proxy.errors import Cause, ElasticsearchError, encode, error
+from rerank_proxy.http.head import status_line
 from rerank_proxy.upstream import faults
 from rerank_proxy.upstream.targets import Target, TargetError, UnixTarget
 
@@ -10,9 +9,6 @@ ARRIVAL_S = 60.0
 """Seconds within which a head must be complete, and the next piece of a buffered body must come."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-_PHRASES = {413: "Request Entity Too Large"}
-"""Reason phrases of Elasticsearch that differ from those of some version of Python."""
 
 
 class _WithoutBodyError(ElasticsearchError):
@@ -38,8 +34,7 @@ def render(
     body = b"" if isinstance(failure, _WithoutBodyError) else encode(failure.body())
     if isinstance(failure, _WithoutBodyError):
         fields = b""  # as Elasticsearch does
-    phrase = _PHRASES.get(failure.status) or HTTPStatus(failure.status).phrase
-    lines = [b"HTTP/1.1 %d %b" % (failure.status, phrase.encode())]
+    lines = [status_line(failure.status)]
     if opaque_id is not None:
         lines.append(b"X-Opaque-Id: " + opaque_id)
     if failure.status == 503:

@@ -8,6 +8,7 @@ message, requests can be smuggled, so anything outside the grammar is refused.
 
 import re
 from collections.abc import Set
+from http import HTTPStatus
 
 from rerank_proxy.http import grammar
 from rerank_proxy.http.hop_by_hop import OF_THE_CONNECTION
@@ -27,6 +28,10 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _CLOSE = {b"close"}
 _COVERED_OPTIONS = frozenset({b"close", *_HOP_NAMES})
 _NEVER_OPTIONS = frozenset({b"content-length", b"transfer-encoding", b"host"})
+
+
+_PHRASES = {413: "Request Entity Too Large"}
+"""Reason phrases of Elasticsearch that differ from those of some version of Python."""
 
 
 class HeadError(Exception):
@@ -199,6 +204,12 @@ class ResponseHead(Head):
             self._read_transfer_encoding(value)
         else:
             self._read_hop_field(name, value)
+
+
+def status_line(status: int) -> bytes:
+    """Return the first line of a response, with the reason phrase of Elasticsearch and without its line end."""
+    phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
+    return b"HTTP/1.1 %d %b" % (status, phrase.encode())
 
 
 def parse_request(raw: bytes) -> RequestHead:

@@ -8,18 +8,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from http import HTTPStatus
 from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from rerank_proxy.errors import error
-from rerank_proxy.http.head import RequestHead
+from rerank_proxy.http.head import RequestHead, status_line
 
 Header = tuple[bytes, bytes]
 
-_PHRASES: Final = {413: "Request Entity Too Large"}
-"""Reason phrases of Elasticsearch that differ from those of some version of Python."""
 _UNSAFE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_BODY: Final = (204, 304)
 
@@ -69,8 +66,7 @@ class Response:
             fields.append(("content-length", str(len(self.body))))
         if close:
             fields.append(("connection", "close"))
-        phrase = _PHRASES.get(self.status) or HTTPStatus(self.status).phrase
-        return print_head(b"HTTP/1.1 %d %b" % (self.status, phrase.encode()), fields), self.body
+        return print_head(status_line(self.status), fields), self.body
 
 
 def fields_of(head: bytes) -> list[Header]:

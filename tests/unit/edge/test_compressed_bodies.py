@@ -27,7 +27,7 @@ SEARCH = b"POST /films/_search HTTP/1.1"
 
 
 async def looked(relay: Relay) -> None:
-    """Wait until what is looked into on a thread has been decided."""
+    """Wait until the inspection on a thread has ended."""
     relay.shared.threads.shutdown()
     await asyncio.sleep(0)
     await asyncio.sleep(0)

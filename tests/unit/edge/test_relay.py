@@ -262,15 +262,15 @@ async def test_a_client_that_ends_its_sending_is_gone_even_if_it_has_not_read_it
     assert relay.at_client.is_closing()
 
 
-async def test_a_client_that_leaves_while_its_search_is_looked_into_leaves_nothing(
+async def test_a_client_that_leaves_during_the_inspection_of_its_search_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    look = threading.Event()
+    may_inspect = threading.Event()
     pieces = 0
 
     def decompress(_: Iterable[bytes], coding: bytes) -> Iterator[bytes]:
         nonlocal pieces
-        assert look.wait(60)
+        assert may_inspect.wait(60)
         while pieces < 1000:
             pieces += 1
             yield b"{}"
@@ -280,10 +280,10 @@ async def test_a_client_that_leaves_while_its_search_is_looked_into_leaves_nothi
     relay = Relay()
     relay.client.data_received(sized(b"{}", b"POST /_search HTTP/1.1\r\nContent-Encoding: gzip"))
     relay.client.connection_lost(None)
-    look.set()
+    may_inspect.set()
     relay.shared.threads.shutdown()
     await asyncio.sleep(0)
-    assert pieces == 1, "it was looked into for no client"
+    assert pieces == 1, "it was inspected for no client"
     assert not relay.at_upstream.written
     assert (relay.shared.upstream.idle, relay.shared.buffered) == (1, 0)
 
