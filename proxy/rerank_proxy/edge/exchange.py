@@ -189,14 +189,15 @@ class Exchange:
             self._forget_request()
 
     def _begin_response(self) -> Response:
-        response = self._response = Response(self._client, self._shared, self._request, self._progress)
-        if self._kind != "plain":
-            response.kind = self._kind
+        origin = None
         if self._kind == "rerank":
-            response.origin = self._asked_origin
+            origin = self._asked_origin
         else:
             self._shared.metrics.first_byte(perf_counter() - self._sent_at)
-        return response
+        self._response = Response(
+            self._client, self._shared, self._request, self._progress, self._kind, origin
+        )
+        return self._response
 
     def _answered_early(self) -> None:
         """Finish an exchange whose answer is complete before its request, unless the target reads on."""

@@ -27,14 +27,20 @@ class Response:
         closes_client: The client's connection ends with the answer.
     """
 
-    # Defaults of the class, so that a response sets only what differs from them.
-    kind: Kind = "plain"
-    origin: OriginAnswer | None = None
-    status = 0
-    reusable = False
-    closes_client = False
-    _body: Body | None = None
-    _dechunk = False  # the client's version of HTTP knows no chunks
+    __slots__ = (
+        "_body",
+        "_client",
+        "_dechunk",
+        "_heads",
+        "_kind",
+        "_origin",
+        "_progress",
+        "_request",
+        "_shared",
+        "closes_client",
+        "reusable",
+        "status",
+    )
 
     def __init__(
         self,
@@ -42,12 +48,21 @@ class Response:
         shared: Shared,
         request: RequestHead,
         progress: Progress,
+        kind: Kind,
+        origin: OriginAnswer | None,
     ) -> None:
         self._client = client
         self._shared = shared
         self._request = request
         self._progress = progress
+        self._kind: Kind = kind
+        self._origin = origin
         self._heads = AnswerHeads()
+        self._body: Body | None = None
+        self._dechunk = False
+        self.status = 0
+        self.reusable = False
+        self.closes_client = False
 
     @property
     def until_close(self) -> bool:
@@ -94,12 +109,12 @@ class Response:
         if head.status == 100:
             self._progress.on_request(states.CONTINUE)
         # HTTP/1.0 has no interim answers, and a search already got its `100 Continue` from the edge.
-        if not self._request.http10 and (head.status != 100 or self.kind == "plain"):
+        if not self._request.http10 and (head.status != 100 or self._kind == "plain"):
             self._client.write(head.forward(close=False))
 
     def _final_head_received(self, head: ResponseHead, data: bytes, end: int) -> None:
         """Relay the head, which ends at `end` in `data`, and the part of the body behind it."""
-        if head.status == 421 and self.kind == "rerank" and head.field(b"x-rerank-proxy") == b"pass":
+        if head.status == 421 and self._kind == "rerank" and head.field(b"x-rerank-proxy") == b"pass":
             self.reusable = head.keep_alive and head.length == 0 and end == len(data)
             self._progress.on_answer(states.DECLINE)
             return
@@ -109,7 +124,7 @@ class Response:
         forwarded = head.forward(
             close=self.closes_client, announce=self._request.keep_alive, dechunk=self._dechunk
         )
-        if self.origin is not None and (fields := self.origin.fields_beside(head)):
+        if self._origin is not None and (fields := self._origin.fields_beside(head)):
             forwarded = forwarded[:-2] + fields + b"\r\n"
         if forwarded is head.raw:
             self._relay(body, data, end, end - len(forwarded))

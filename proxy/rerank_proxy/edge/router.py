@@ -23,6 +23,9 @@ _INFERENCE = re.compile(
     rb"/?_inference(?:/(?!%b)(?:(text_embedding|sparse_embedding|embedding|completion|chat_completion)/)?"
     rb"|[?#]|\Z)" % OTHER_INFERENCE_NAMES.encode()
 )
+_may_be_for_application = re.compile(rb"_(?:m?search|async_search|inference|ml/)").search
+"""Finds what is in every target of the application, so that one quick search answers for most of the traffic.
+"""
 _TRAINED_MODELS = re.compile(rb"/?_ml/trained_models(?:[/?#]|\Z)")
 
 
@@ -32,6 +35,8 @@ def is_for_application(method: bytes, target: bytes, *, trained_models: bool) ->
     Args:
         trained_models: Whether clients may upload models.
     """
+    if not _may_be_for_application(target):
+        return False
     return (
         is_search(method, target)
         or is_inference(method, target)
@@ -41,12 +46,12 @@ def is_for_application(method: bytes, target: bytes, *, trained_models: bool) ->
 
 def is_trained_models(method: bytes, target: bytes) -> bool:
     """Return whether the target is one of the APIs of trained models and their deployments."""
-    return b"_ml" in target and method in _INFERENCE_METHODS and _TRAINED_MODELS.match(target) is not None
+    return method in _INFERENCE_METHODS and _TRAINED_MODELS.match(target) is not None
 
 
 def is_inference(method: bytes, target: bytes) -> bool:
     """Return whether the target is one of the endpoints of the `_inference` API."""
-    return b"_inference" in target and method in _INFERENCE_METHODS and _INFERENCE.match(target) is not None
+    return method in _INFERENCE_METHODS and _INFERENCE.match(target) is not None
 
 
 def is_other_inference(target: bytes) -> bool:
@@ -62,8 +67,6 @@ def is_search(method: bytes, target: bytes) -> bool:
     """Return whether a body may hold a `text_similarity_reranker`, or the request follows up on such a
     search.
     """
-    if b"search" not in target:
-        return False
     if follows_up(method, target):
         return True
     match = _SEARCH.match(target)

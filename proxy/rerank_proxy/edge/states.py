@@ -171,9 +171,11 @@ class UnexpectedEventError(Exception):
 class Progress:
     """The states of one exchange."""
 
-    # Defaults of the class: the less an exchange sets, the less it costs.
-    request = IDLE
-    answer = IDLE
+    __slots__ = ("answer", "request")
+
+    def __init__(self) -> None:
+        self.request = IDLE
+        self.answer = IDLE
 
     def on_request(self, event: Event) -> None:
         """Advance the request.

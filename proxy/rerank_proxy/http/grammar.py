@@ -49,6 +49,12 @@ def without_fields(head: bytes, names: Container[bytes]) -> bytes:
     return b"".join(kept)
 
 
+def without_line(head: bytes, name: bytes) -> bytes:
+    """Return the head without the first line of the field of this lower-case name, which is in it."""
+    start = head.lower().index(b"\r\n%b:" % name)
+    return head[:start] + head[head.index(b"\r\n", start + 2) :]
+
+
 def without_lines(head: bytes, lines: re.Pattern[bytes], count: int = -1) -> bytes:
     """Return the head without the matches of `lines`, and otherwise unchanged.
 
@@ -56,8 +62,6 @@ def without_lines(head: bytes, lines: re.Pattern[bytes], count: int = -1) -> byt
         count: The number of matches that are in it, or a negative number for all.
     """
     lowered = head.lower()
-    if count == 1 and (only := lines.search(lowered)):  # `Connection: keep-alive`, as nearly always
-        return head[: only.start()] + head[only.end() :]
     kept = []
     position = 0
     while count and (match := lines.search(lowered, position)):

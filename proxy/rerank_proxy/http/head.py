@@ -24,7 +24,7 @@ _TRANSFER_ENCODING_LINES = grammar.lines_of(b"transfer-encoding")
 _HOST_LINE = re.compile(rb"(\r\n(?i:host):)[^\r]*")
 
 # 18 digits are beyond any body, and fit the 64-bit integers of any parser upstream.
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_MAX_LENGTH_DIGITS = 18
 _CLOSE = {b"close"}
 _COVERED_OPTIONS = frozenset({b"close", *_HOP_NAMES})
 _NEVER_OPTIONS = frozenset({b"content-length", b"transfer-encoding", b"host"})
@@ -64,6 +64,7 @@ class Head:
     chunked = False
     keep_alive = True
     _hop_lines = 0
+    _last_hop_name = b""
     _options: Set[bytes] = frozenset()
 
     def __init__(self, raw: bytes) -> None:
@@ -76,7 +77,7 @@ class Head:
     def _read_length(self, value: bytes) -> None:
         if self.length is not None:
             raise HeadError("Content-Length is given twice")
-        if not _LENGTH.fullmatch(value):
+        if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
             raise HeadError("Content-Length is not a number of bytes")
         self.length = int(value)
 
@@ -87,6 +88,7 @@ class Head:
 
     def _read_hop_field(self, name: bytes, value: bytes) -> None:
         self._hop_lines += 1
+        self._last_hop_name = name
         if name != b"connection":
             return
         if value == b"keep-alive":  # as most clients send it: it changes nothing
@@ -104,7 +106,10 @@ class Head:
             raise HeadError("Connection lists a field that every recipient needs")
 
     def _without_hop_lines(self) -> bytes:
-        raw = grammar.without_lines(self.raw, _HOP_LINES, self._hop_lines)
+        if self._hop_lines == 1:  # `Connection: keep-alive`, as a rule
+            raw = grammar.without_line(self.raw, self._last_hop_name)
+        else:
+            raw = grammar.without_lines(self.raw, _HOP_LINES, self._hop_lines)
         listed = self._options - _COVERED_OPTIONS
         return grammar.without_fields(raw, listed) if listed else raw
 
@@ -207,7 +212,7 @@ class ResponseHead(Head):
 
 
 def status_line(status: int) -> bytes:
-    """Return the first line of a response, with the reason phrase of Elasticsearch and without its line end."""
+    """Return the first line of a response, with Elasticsearch's reason phrase, and without its line end."""
     phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
     return b"HTTP/1.1 %d %b" % (status, phrase.encode())
 

@@ -64,7 +64,7 @@ def header(values: Sequence[str]) -> MediaType | None:
 
 
 def _parse(value: str) -> MediaType | None:
-    """Parse as ``ParsedMediaType#parseMediaType`` does, which ignores lists, with or without quality factors."""
+    """Parse as ``ParsedMediaType#parseMediaType`` does, which ignores lists."""
     if "," in value or value == "*/*":
         return None
     name, *parameters = value.split(";")
