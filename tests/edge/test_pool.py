@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rerank_proxy.edge import server as server_module
+from rerank_proxy.edge.connection import ClientConnection
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.settings import load
 from tests.edge.conftest import StartRelay
@@ -119,9 +120,10 @@ class TestPool:
         client = await relay.connect()
         await client.send(GET)
         await client.read_message()
-        state = relay.edge._state
+        state = relay.edge._shared
         assert state is not None
         (ours,) = state.clients
+        assert isinstance(ours, ClientConnection)
         transports = [ours._transport, *(idle.transport for idle in state.upstream._idle)]
         for transport in transports:
             sock: socket.socket = transport.get_extra_info("socket")

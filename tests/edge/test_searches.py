@@ -1,4 +1,4 @@
-"""Searches: what is held, looked into, and sent to the application."""
+"""Searches: what is buffered, inspected, and sent to the application."""
 
 import asyncio
 import gzip

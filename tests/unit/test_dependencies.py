@@ -1,46 +1,36 @@
 """Dependencies between the parts of the proxy point one way, as docs/architecture.md says."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.support.project import ROOT
 
-ABOVE = {
-    "edge": {"app", "search", "inference", "engine", "trained_models"},
-    "engine": {"app", "edge", "search", "inference", "trained_models"},
-    "trained_models": {"app", "edge", "search"},
-    "inference": {"app", "edge", "search", "trained_models"},
-    "search": {"app", "edge", "trained_models"},
-    "upstream": {"app", "edge", "search", "inference", "engine", "trained_models"},
-    "chunks": {"app", "edge", "search", "inference", "engine", "trained_models"},
-    "xcontent": {"app", "edge", "search", "inference", "engine", "trained_models"},
-    "observe": {"app", "edge", "search", "inference", "engine", "trained_models"},
-    "settings": {"app", "edge", "search", "inference", "engine", "trained_models"},
+SOURCES: Final = ROOT / "proxy"
+SCORES: Final = {"search", "inference", "engine", "trained_models"}
+ABOVE: Final = {
+    "edge": SCORES | {"app", "cli", "processes", "chunks", "xcontent"},
+    "engine": {"app", "cli", "edge", "processes", "search", "inference", "trained_models", "upstream"},
+    "trained_models": {"app", "cli", "edge", "processes", "search", "upstream"},
+    "inference": {"app", "cli", "edge", "processes", "search", "trained_models"},
+    "search": {"app", "cli", "edge", "processes", "trained_models"},
+    "chunks": SCORES | {"app", "cli", "edge", "processes", "upstream"},
+    "xcontent": SCORES | {"app", "cli", "edge", "processes", "upstream"},
+    "observe": SCORES | {"app", "cli", "edge", "processes", "upstream"},
+    "settings": SCORES | {"app", "cli", "edge", "processes", "upstream"},
+    "upstream": SCORES | {"app", "cli", "edge", "processes"},
+    "http": SCORES
+    | {"app", "cli", "edge", "processes", "upstream", "observe", "settings", "files", "xcontent"},
+    "concurrency": SCORES | {"app", "cli", "edge", "processes", "upstream", "http", "observe", "settings"},
+    "files": SCORES | {"app", "cli", "edge", "processes", "upstream", "http", "observe", "xcontent"},
+    "processes": SCORES | {"app", "cli", "upstream", "http", "chunks", "xcontent"},
 }
 """What each part knows nothing of."""
 
-
-def _imported(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
-            yield node.module
-
-
-@pytest.mark.parametrize("part", ABOVE)
-def test_no_part_knows_what_is_above_it(part: str) -> None:
-    files = sorted((ROOT / "proxy" / "rerank_proxy" / part).rglob("*.py"))
-    assert files
-    for file in files:
-        known = {name.split(".")[1] for name in _imported(file) if name.startswith("rerank_proxy.")}
-        assert not known & ABOVE[part], f"{file.relative_to(ROOT)} imports {known & ABOVE[part]}"
-
-
-ENGINE_ROOMS = {
+ENGINE_ROOMS: Final = {
     "hangs": {"backends", "batching", "encoding", "loading"},
     "backends": {"batching", "encoding", "loading"},
     "encoding": {"backends", "batching", "loading"},
@@ -49,17 +39,108 @@ ENGINE_ROOMS = {
 }
 """The rooms of the engine, and what each knows nothing of."""
 
-ENGINE_FOUNDATION = {"errors", "hangs", "metrics", "rows"}
+ENGINE_FOUNDATION: Final = {"errors", "hangs", "metrics", "rows"}
 """The modules and rooms of the engine that its rooms may import besides."""
+
+Graph = Mapping[str, Set[str]]
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the proxy by its name."""
+    files = sorted((SOURCES / "rerank_proxy").rglob("*.py"))
+    names = (".".join(file.relative_to(SOURCES).with_suffix("").parts) for file in files)
+    return {name.removesuffix(".__init__"): file for name, file in zip(names, files, strict=True)}
+
+
+MODULES: Final = modules()
+
+
+def imported(source: str) -> Iterator[str]:
+    """The modules of the proxy that one imports, wherever: within functions and for type checkers, too."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else node.module for name in inner]
+        else:
+            continue
+        yield from (name for name in names if name in MODULES)
+
+
+GRAPH: Final = {
+    name: {*imported(file.read_text(encoding="utf-8"))} - {name} for name, file in MODULES.items()
+}
+
+
+def reached(graph: Graph, start: str) -> set[str]:
+    """The modules that one imports by any number of steps."""
+    found: set[str] = set()
+    ahead = {*graph[start]}
+    while ahead:
+        found |= ahead
+        ahead = {name for each in ahead for name in graph[each]} - found
+    return found
+
+
+def circles(graph: Graph) -> set[frozenset[str]]:
+    """The largest sets of modules that all import one another, by any number of steps."""
+    by_any = {name: reached(graph, name) for name in graph}
+    return {
+        frozenset(other for other in by_any[name] if name in by_any[other])
+        for name in graph
+        if name in by_any[name]
+    }
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("part", ABOVE)
+def test_no_part_knows_what_is_above_it(part: str) -> None:
+    found = {name: each for name, each in GRAPH.items() if part_of(name) == part}
+    assert found
+    for name, others in found.items():
+        above = {other for other in others if part_of(other) in ABOVE[part]}
+        assert not above, f"{name} imports {above}"
+
+
+def test_there_is_no_circle() -> None:
+    assert not circles(GRAPH)
+
+
+@pytest.mark.parametrize("start", ["rerank_proxy.edge.server", "rerank_proxy.processes.supervisor"])
+def test_what_relays_never_loads_what_knows_of_scores(start: str) -> None:
+    """Not by any number of steps: plain traffic does not depend on it."""
+    assert not {name for name in reached(GRAPH, start) if part_of(name) in SCORES | {"app"}}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from rerank_proxy.edge import server",
+        "import rerank_proxy.edge.server",
+        "from rerank_proxy.edge.server import Edge",
+        "if TYPE_CHECKING:\n    from rerank_proxy.edge.server import Edge",
+        "def later():\n    from rerank_proxy.edge.server import Edge",
+    ],
+)
+def test_every_import_counts(source: str) -> None:
+    assert {*imported(source)} == {"rerank_proxy.edge.server"}
+
+
+def test_circles_are_found() -> None:
+    graph: Graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"a"}}
+    assert circles(graph) == {frozenset({"b", "c"})}
 
 
 @pytest.mark.parametrize("room", ENGINE_ROOMS)
 def test_rooms_of_the_engine_import_one_way(room: str) -> None:
-    files = sorted((ROOT / "proxy" / "rerank_proxy" / "engine" / room).rglob("*.py"))
-    assert files
-    allowed = (ENGINE_ROOMS.keys() - ENGINE_ROOMS[room]) | ENGINE_FOUNDATION
-    for file in files:
-        known = {
-            name.split(".")[2] for name in _imported(file) if name.startswith("rerank_proxy.engine.")
-        } - {room}
-        assert known <= allowed, f"{file.relative_to(ROOT)} imports {known - allowed}"
+    start = f"rerank_proxy.engine.{room}"
+    found = {name: each for name, each in GRAPH.items() if name.startswith(start)}
+    assert found
+    allowed = (ENGINE_ROOMS.keys() - ENGINE_ROOMS[room]) | ENGINE_FOUNDATION | {room}
+    for name, others in found.items():
+        known = {each.split(".")[2] for each in others if each.startswith("rerank_proxy.engine.")}
+        assert known <= allowed, f"{name} imports {known - allowed}"

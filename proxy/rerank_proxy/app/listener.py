@@ -14,7 +14,7 @@ from typing import Final, cast
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.edge import answers
 from rerank_proxy.errors import ElasticsearchError, internal_error
-from rerank_proxy.http.framing import Body, ChunkedBody, FramingError, SizedBody
+from rerank_proxy.http.framing import Body, FramingError, SizedBody, request_body
 from rerank_proxy.http.head import HeadError, RequestHead, parse_request
 from rerank_proxy.http.inbox import Inbox
 from rerank_proxy.http.messages import Request, Response
@@ -135,7 +135,7 @@ class _Connection(asyncio.Protocol):
             return
         self._head = head = parse_request(raw)
         self._pieces = []
-        self._body = ChunkedBody() if head.chunked else SizedBody(head.length or 0)
+        self._body = request_body(head) or SizedBody(0)
 
     def _read_body(self, head: RequestHead) -> None:
         assert self._body is not None

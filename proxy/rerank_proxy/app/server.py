@@ -17,7 +17,7 @@ from rerank_proxy.app.suggestions import Suggestions
 from rerank_proxy.concurrency.offload import INLINE_BYTES, answer_size, offload
 from rerank_proxy.errors import ElasticsearchError, internal_error
 from rerank_proxy.http import codings
-from rerank_proxy.http.inflation import decoded_limit
+from rerank_proxy.http.inflate import decoded_limit
 from rerank_proxy.http.media_types import Format, format_of
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import Negotiated, negotiate

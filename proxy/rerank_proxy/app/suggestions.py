@@ -15,11 +15,11 @@ from cachetools import TTLCache
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.concurrency.offload import offload
-from rerank_proxy.edge.retriever_names import NATIVE, odd_names
+from rerank_proxy.edge.detection import KNOWN_RETRIEVERS, unknown_retrievers
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.object_parser import did_you_mean
 
-_KNOWN: Final = dict.fromkeys(NATIVE)
+_KNOWN: Final = dict.fromkeys(KNOWN_RETRIEVERS)
 _MAX_NAMES: Final = 1000
 _RECHECK_S: Final = 600.0
 """Seconds that an answer holds: upstream may be upgraded."""
@@ -47,7 +47,7 @@ class Suggestions:
         Raises:
             UpstreamRefusedError: The answer is a refusal.
         """
-        odd = await offload(len(context.body), odd_names, context.body)
+        odd = await offload(len(context.body), unknown_retrievers, context.body)
         misspelt = {name: hint for name in sorted(odd) if (hint := did_you_mean(name, _KNOWN))}
         if not misspelt:
             return None

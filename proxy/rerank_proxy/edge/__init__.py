@@ -1,1 +1,1 @@
-"""The part that relays bytes: heads, bodies, connections, routing. It knows nothing of scores."""
+"""The relay: connections, exchanges, and which requests the application gets. It knows nothing of scores."""

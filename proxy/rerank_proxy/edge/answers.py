@@ -1,22 +1,18 @@
-"""The answers that the edge writes by itself, as bytes in Elasticsearch's shape."""
-
-from http import HTTPStatus
+"""The answers that the edge itself gives, as bytes in Elasticsearch's format."""
 
 from rerank_proxy.errors import Cause, ElasticsearchError, encode, error
+from rerank_proxy.http.head import status_line
 from rerank_proxy.upstream import faults
-from rerank_proxy.upstream.pool import Target, TargetError, UnixTarget
+from rerank_proxy.upstream.targets import Target, TargetError, UnixTarget
 
 ARRIVAL_S = 60.0
-"""Seconds for a head to be complete, and between two pieces of a search body."""
+"""Seconds within which a head must be complete, and the next piece of a buffered body must come."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_PHRASES = {413: "Request Entity Too Large"}
-"""Where Elasticsearch's differ from those of some Python version."""
-
 
 class _WithoutBodyError(ElasticsearchError):
-    """One that Elasticsearch answers without a body, and without headers that tell of it."""
+    """An error that Elasticsearch answers without a body, and without the headers of one."""
 
 
 def render(
@@ -27,19 +23,18 @@ def render(
     opaque_id: bytes | None = None,
     fields: bytes = b"",
 ) -> bytes:
-    """A complete answer.
+    """Return a complete answer.
 
     Args:
-        close: The connection ends after it.
-        head_only: It answers `HEAD`: no body.
+        close: The connection ends after the answer.
+        head_only: It answers `HEAD`, without a body.
         opaque_id: The request's `X-Opaque-Id`, which Elasticsearch sends back.
-        fields: Further lines of its head, with their ends.
+        fields: Further lines of the head, with their line ends.
     """
     body = b"" if isinstance(failure, _WithoutBodyError) else encode(failure.body())
     if isinstance(failure, _WithoutBodyError):
-        fields = b""  # Elasticsearch's has none either
-    phrase = _PHRASES.get(failure.status) or HTTPStatus(failure.status).phrase
-    lines = [b"HTTP/1.1 %d %b" % (failure.status, phrase.encode())]
+        fields = b""  # as Elasticsearch does
+    lines = [status_line(failure.status)]
     if opaque_id is not None:
         lines.append(b"X-Opaque-Id: " + opaque_id)
     if failure.status == 503:
@@ -72,7 +67,7 @@ def body_too_long(limit: int) -> ElasticsearchError:
 
 
 def origin_refused() -> ElasticsearchError:
-    """As upstream refuses a request for its origin (`CorsHandler`)."""
+    """Return the error with which upstream refuses the origin of a request (`CorsHandler`)."""
     return _WithoutBodyError(403, Cause("security_exception", "the origin is not allowed"))
 
 
@@ -106,14 +101,14 @@ def timed_out(what: str) -> ElasticsearchError:
 
 
 def unreachable(target: Target, problem: TargetError) -> ElasticsearchError:
-    """No connection to upstream, or to the application."""
+    """Return the error for a target that cannot be connected to."""
     if isinstance(target, UnixTarget):
         return _app_unavailable()
     return faults.unreachable(target.name, problem.fault)
 
 
 def disconnected(target: Target, what: str) -> ElasticsearchError:
-    """Upstream, or the application, broke off before a byte of its answer was sent on."""
+    """Return the error for a target that sent no valid answer. `what`: what it did instead."""
     if isinstance(target, UnixTarget):
         return _app_unavailable()
     return faults.disconnected(target.name, what)

@@ -1,63 +1,46 @@
-"""The client's side: one connection, its requests one after the other."""
+"""One connection of a client: its requests, one after the other.
+
+How long a client may take: a head must be complete within `answers.ARRIVAL_S` of its first byte, and so must
+each next piece of a buffered body (the edge's timer calls `give_up_waiting`). A body that is streamed, and a
+client that reads slowly, may take any time; an idle connection stays open. A client that was answered before
+its request was complete is read for `LINGER_S`, or for as long as it reads its answer. How long upstream may
+take to answer is not limited; connecting to it is, by `upstream.connect_timeout_s`.
+"""
 
 import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 from rerank_proxy.edge import answers
 from rerank_proxy.edge.exchange import Exchange
-from rerank_proxy.edge.inspection import HeldRequest
+from rerank_proxy.edge.inspection import BufferedRequest
+from rerank_proxy.edge.ports import Handler
 from rerank_proxy.edge.router import is_for_application
-from rerank_proxy.edge.shared import EdgeState
+from rerank_proxy.edge.shared import Shared
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.http.framing import Body, ChunkedBody, SizedBody
+from rerank_proxy.http.framing import request_body
 from rerank_proxy.http.head import HeadError, RequestHead, parse_request
 from rerank_proxy.http.inbox import HeadTooLongError, Inbox
 from rerank_proxy.observe.metrics import Kind
 
 MAX_PIPELINED = 64 * 1024
-"""Bytes of further requests taken in while one is under way; the next read may add one segment."""
+"""Bytes of further requests that are read while one is under way; the last read may exceed it."""
 LINGER_BYTES = 64 * 1024 * 1024
 LINGER_S = 10.0
-"""How much, and how long, a client is still read that was answered before its request was complete."""
+"""How many bytes, and for how long, a client is still read that was answered before its request was complete.
+"""
 
-# Why reading is paused; reasons add up.
+# Reasons why reading is paused, as bits: several may hold.
 _FOR_UPSTREAM = 1
 _FOR_PIPELINE = 2
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Handler(Protocol):
-    """The request under way. `reading`: its body is not complete yet.
-
-    An answer that leaves the client's connection open is never given within `begin`, nor within what follows
-    in the same turn of the loop.
-    """
-
-    reading: bool
-
-    def begin(self, data: bytes, start: int) -> int: ...
-
-    def body_received(self, data: bytes, start: int) -> int: ...
-
-    def client_lost(self) -> None: ...
-
-    def client_blocked(self) -> None: ...
-
-    def client_unblocked(self) -> None: ...
-
-
 class ClientConnection(asyncio.Protocol):
-    """Splits what the client sends into requests and hands each to its handler.
-
-    Attributes:
-        write: Sends bytes to the client; more than the buffer takes turn `blocked` on.
-        blocked: The client reads more slowly than upstream answers.
-        waiting_since: Loop time since when the rest of a head or of a search body is awaited, or None.
-    """
+    """Splits what the client sends into requests and hands each to its handler. Implements `ports.Client`."""
 
     _transport: asyncio.Transport
     write: Callable[[bytes], None]
@@ -69,8 +52,8 @@ class ClientConnection(asyncio.Protocol):
     _linger_bytes = 0
     _linger_timer: asyncio.TimerHandle | None = None
 
-    def __init__(self, state: EdgeState) -> None:
-        self._state = state
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._inbox = Inbox()
 
     # What the transport calls
@@ -78,7 +61,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self.write = self._transport.write
-        self._state.clients.add(self)
+        self._shared.clients.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -86,11 +69,11 @@ class ClientConnection(asyncio.Protocol):
             self._linger_timer.cancel()
         self._drop_handler()
         self._inbox = Inbox()
-        self._state.clients.discard(self)
-        self._state.client_left()
+        self._shared.clients.discard(self)
+        self._shared.client_left()
 
     def eof_received(self) -> bool:
-        # Elasticsearch, too, takes the end of the input for the end of the client, and cancels.
+        # Like Elasticsearch, take the end of the input for the end of the client, and cancel.
         if self._handler is not None:
             self._drop_handler()
             self._transport.abort()
@@ -124,7 +107,7 @@ class ClientConnection(asyncio.Protocol):
     # Requests
 
     def _next_request(self) -> None:
-        """Start the request that the inbox begins with, when its head is complete."""
+        """Start the next request of the inbox, if its head is complete."""
         request = self._take_head()
         if request is not None:
             self._start(request)
@@ -132,8 +115,8 @@ class ClientConnection(asyncio.Protocol):
             self._resume_reading(_FOR_PIPELINE)
 
     def _take_head(self) -> RequestHead | None:
-        """Parse a head; None when it is incomplete, or refused."""
-        limit = self._state.settings.max_head
+        """Parse the next head. Return None if it is incomplete, or was refused."""
+        limit = self._shared.settings.max_head
         self._inbox.skip_empty_lines()
         try:
             raw = self._inbox.take_head(limit)
@@ -146,44 +129,40 @@ class ClientConnection(asyncio.Protocol):
             self.refuse(answers.malformed(problem.reason, problem.status))
         else:
             if self._inbox and self.waiting_since is None:
-                self.waiting_since = self._state.loop.time()
+                self.waiting_since = self._shared.loop.time()
         return None
 
     def _start(self, request: RequestHead) -> None:
         if request.method == b"CONNECT":
             self.refuse(answers.method_not_supported("CONNECT"))
             return
-        body: Body | None = None
-        if request.chunked:
-            body = ChunkedBody()
-        elif request.length:
-            body = SizedBody(request.length)
+        body = request_body(request)
         handler: Handler
-        may_be_ours = is_for_application(
-            request.method, request.target, trained_models=self._state.trained_models
+        is_inspected = is_for_application(
+            request.method, request.target, trained_models=self._shared.trained_models
         )
-        if may_be_ours and not request.expects_other:
-            handler = HeldRequest(self, self._state, request, body)
+        if is_inspected and not request.expects_other:
+            handler = BufferedRequest(self, self._shared, request, body)
         else:
-            handler = Exchange(self, self._state, request, "plain", body)
+            handler = Exchange(self, self._shared, request, "plain", body)
         self._handler = handler
         inbox = self._inbox
         inbox.at = handler.begin(inbox.block, inbox.at)
-        # What came while an earlier request was under way may lie in two blocks.
-        while self._handler is not None and self._handler.reading and inbox.next_block():
+        # What came during an earlier request may lie in two blocks.
+        while body and self._handler is not None and self._handler.reading and inbox.next_block():
             inbox.at = self._handler.body_received(inbox.block, 0)
 
     def replace_handler(self, handler: Handler) -> None:
         self._handler = handler
 
     def request_done(self, request: RequestHead, *, close: bool) -> None:
-        """The answer to `request` was written, and the request read to its end."""
         self._handler = None
-        self.resume_reading_for_upstream()
+        if self._paused:
+            self.resume_reading_for_upstream()
         if not close:
             if self._inbox:
                 self._next_request()
-            elif self._state.draining:
+            elif self._shared.draining:
                 self._close()
         elif request.keep_alive or self._inbox:
             self.linger()
@@ -193,12 +172,12 @@ class ClientConnection(asyncio.Protocol):
     def refuse(
         self, failure: ElasticsearchError, kind: Kind = "plain", request: RequestHead | None = None
     ) -> None:
-        """Answer what cannot be forwarded, and close: where a next request would begin is not known."""
-        self._state.metrics.request(kind, failure.status)
+        """Answer with an error, count it, and close: where the next request would begin is not known."""
+        self._shared.metrics.request(kind, failure.status)
         opaque_id, fields = None, b""
         if request is not None:
             opaque_id = request.field(b"x-opaque-id")
-            fields = self._state.origins.known(request).fields
+            fields = self._shared.origins.known(request).fields
         self.write(answers.render(failure, close=True, opaque_id=opaque_id, fields=fields))
         self.linger()
 
@@ -210,7 +189,6 @@ class ClientConnection(asyncio.Protocol):
     # Flow control
 
     def pause_reading_for_upstream(self) -> None:
-        """Upstream takes the request's body more slowly than it comes."""
         self._pause_reading(_FOR_UPSTREAM)
 
     def resume_reading_for_upstream(self) -> None:
@@ -242,12 +220,12 @@ class ClientConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._transport.write_eof()
-        self._linger_timer = self._state.loop.call_later(LINGER_S, self._linger_expired)
+        self._linger_timer = self._shared.loop.call_later(LINGER_S, self._linger_expired)
 
     def _linger_expired(self) -> None:
         if self._transport.get_write_buffer_size():
-            # A slow reader has not even got its answer yet; like any other it may take its time.
-            self._linger_timer = self._state.loop.call_later(LINGER_S, self._linger_expired)
+            # The client has not read all of its answer yet; that may take any time.
+            self._linger_timer = self._shared.loop.call_later(LINGER_S, self._linger_expired)
         else:
             self._transport.abort()
 
@@ -257,10 +235,10 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def truncate(self, *, reset: bool) -> None:
-        """End in the middle of an answer.
+        """Close in the middle of an answer.
 
         Args:
-            reset: The answer ends with its connection, so only a reset tells that it is cut short.
+            reset: The answer would end with its connection, so that only a reset shows that it is cut short.
         """
         self._closing = True
         self._handler = None
@@ -280,14 +258,14 @@ class ClientConnection(asyncio.Protocol):
             self._close()
 
     def abort(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close immediately, cutting off a request under way."""
         self._transport.abort()
 
     def give_up_waiting(self, before: float) -> None:
-        """Refuse a head that began, or a search body that stopped coming, before that loop time."""
+        """Refuse a head or a buffered body that has been awaited since before that loop time."""
         if self.waiting_since is None or self.waiting_since >= before:
             return
-        if isinstance(self._handler, HeldRequest):
+        if isinstance(self._handler, BufferedRequest):
             self._handler.give_up()
         else:
             self.refuse(answers.timed_out("request line and headers"))

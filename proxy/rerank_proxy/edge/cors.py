@@ -1,7 +1,8 @@
-"""What upstream says to the origin of a browser's request (CORS), for the answers that others than it make.
+"""What upstream answers to the origin of a browser's request (CORS), for the answers of edge and application.
 
-Its settings are not repeated here. It is asked, by a request of the same `Origin` and `Host` that needs no
-credentials and is no preflight, and asked again after a while. What it answers does not depend on the path.
+Upstream's settings are not repeated here. It is asked, by a request with the same `Origin` and `Host` that
+needs no credentials and is not a preflight, and asked again after a while. Its answer does not depend on the
+path.
 """
 
 import asyncio
@@ -10,18 +11,20 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead, parse_response
-from rerank_proxy.http.inbox import Inbox
-from rerank_proxy.upstream.pool import Attempt, Pool, TargetError, UpstreamConnection
+from rerank_proxy.http.answer_reader import AnswerHeads
+from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
+from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.pool import Attempt, Pool
+from rerank_proxy.upstream.targets import TargetError
 
 MAX_KEPT: Final = 256
 """Origins whose answers are remembered."""
 MAX_ORIGIN: Final = 4096
-"""Bytes of an origin and of a host that are asked about."""
+"""The most bytes of an origin and a host together; about longer ones nothing is asked."""
 VALID_S: Final = 60.0
-"""How long an answer is not asked for again."""
+"""How long an answer is valid before it is asked for again."""
 ANSWER_S: Final = 10.0
-"""How long is waited for an answer. Without one it is as if there were no CORS."""
+"""How long an answer is awaited. Without one, upstream is assumed not to use CORS."""
 
 _MAX_HEADS: Final = 64 * 1024
 _fields_of = re.compile(rb"\r\n((?:access-control-[^:\r]*|vary):[^\r]*)", re.IGNORECASE).findall
@@ -29,17 +32,18 @@ _allows = re.compile(rb"\r\naccess-control-allow-origin:", re.IGNORECASE).search
 
 
 class OriginAnswer(NamedTuple):
-    """
+    """What upstream answers to an origin.
+
     Attributes:
-        fields: Lines for the head of each answer, with their ends.
-        refused: Upstream answers 403, whatever the request is.
+        fields: Lines for the head of each answer, with their line ends.
+        refused: Upstream answers every request with 403.
     """
 
     fields: bytes = b""
     refused: bool = False
 
     def fields_beside(self, head: ResponseHead) -> bytes:
-        """The lines for an answer of ours, whose own header is of use only where a script may read it."""
+        """Return the lines for an answer of the application, so that scripts may also read its `X-Rerank`."""
         if not self.fields or head.field(b"x-rerank") is None:
             return self.fields
         return self.fields + b"access-control-expose-headers: X-Rerank\r\n"
@@ -51,7 +55,7 @@ _Key = tuple[bytes, bytes]
 
 
 class Origins:
-    """Asks upstream, and remembers what it answered."""
+    """Asks upstream, and remembers its answers."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, upstream: Pool) -> None:
         self._loop = loop
@@ -60,12 +64,12 @@ class Origins:
         self._asked: dict[_Key, list[Then]] = {}
 
     def known(self, request: RequestHead) -> OriginAnswer:
-        """What upstream has answered, be it a while ago."""
+        """Return what upstream last answered to the origin of a request, even if that is no longer valid."""
         key = self._key(request)
         return NOTHING if key is None else self._last(key)
 
     def ask(self, request: RequestHead, then: Then) -> None:
-        """Call `then` with the answer, at once where there is nothing to ask."""
+        """Call `then` with the answer: before this returns if nothing has to be asked, else later."""
         key = self._key(request)
         if key is None:
             then(NOTHING)
@@ -83,7 +87,7 @@ class Origins:
         return self._known[key][0] if key in self._known else NOTHING
 
     def _key(self, request: RequestHead) -> _Key | None:
-        """Origin and host, as upstream sees them."""
+        """Return origin and host as upstream sees them, or None if there is nothing to ask about."""
         origin = request.field(b"origin")
         if not origin:
             return None
@@ -115,7 +119,7 @@ class Origins:
             self._tell(key, OriginAnswer(refused=head.status != 403))
 
     def _tell(self, key: _Key, answer: OriginAnswer | None) -> None:
-        """Remember an answer and pass it on; without one the last that there was."""
+        """Remember an answer and pass it on, or pass on the last one if there is none."""
         if answer is None:
             answer = self._last(key)
         else:
@@ -128,17 +132,16 @@ class Origins:
 
 
 class _Question:
-    """One request without a body, and the head of its answer.
+    """Sends one request without a body, and reads the head of its answer.
 
     Args:
-        done: Is told once, with None where there is no answer.
+        done: Called once, with the head, or with None if there is no answer.
     """
 
     _attempt: Attempt | None = None
     _connection: UpstreamConnection | None = None
     _timer: asyncio.TimerHandle
     _begun = False
-    _heads = 0
 
     def __init__(
         self,
@@ -151,7 +154,8 @@ class _Question:
         self._pool = pool
         self._request = request
         self._done = done
-        self._inbox = Inbox()
+        self._heads = AnswerHeads()
+        self._heads.limit = _MAX_HEADS
 
     def ask(self) -> None:
         self._timer = self._loop.call_later(ANSWER_S, self._end, None)
@@ -175,32 +179,27 @@ class _Question:
 
     def response_received(self, data: bytes) -> None:
         self._begun = True
-        self._heads += len(data)
-        self._inbox.append(data)
+        self._heads.append(data)
         try:
-            while raw := self._inbox.take_head(_MAX_HEADS):
-                head = parse_response(raw)
+            while head := self._heads.take():
                 if head.status >= 200:
                     self._end(head)
                     return
         except HeadError:
             self._end(None)
-        else:
-            if self._heads > _MAX_HEADS:
-                self._end(None)
 
     def upstream_lost(self, error: Exception | None) -> None:
         connection, self._connection = self._connection, None
         if connection is not None and connection.reused and not self._begun:
-            self._attempt = self._pool.connect(self)  # it was closed before the request came
+            self._attempt = self._pool.connect(self)  # it was closed before the request arrived
         else:
             self._end(None)
 
     def upstream_blocked(self) -> None:
-        """There is nothing more to send."""
+        """Do nothing: all was sent."""
 
     def upstream_unblocked(self) -> None:
-        """As above."""
+        """Do nothing, as above."""
 
     def _end(self, head: ResponseHead | None) -> None:
         self._timer.cancel()
@@ -209,7 +208,7 @@ class _Question:
             self._attempt = None
         connection, self._connection = self._connection, None
         if connection is not None:
-            if head is not None and head.keep_alive and head.length == 0 and not self._inbox:
+            if head is not None and head.keep_alive and head.length == 0 and not self._heads:
                 self._pool.release(connection)
             else:
                 connection.abort()

@@ -1,18 +1,31 @@
-"""Does a search mention the retriever? Decided on decoded bytes, without parsing them.
+"""Detection: does a search name the retriever? Decided on decoded bytes, without parsing them.
 
-Only a mention is looked for: the application decides whether it is a retriever. The other way round nothing
-may be missed, so every spelling counts that Elasticsearch sees through: UTF-16 and UTF-32, escapes of JSON
-and YAML, CBOR's strings in chunks. Compression is undone by then.
+Only the name is searched for: the application decides whether it is a retriever. The other way round nothing
+may be missed, so every spelling counts that Elasticsearch reads as the name: UTF-16 and UTF-32, escapes of
+JSON and YAML, strings of CBOR in chunks. Compression is undone before. (`find` takes half the time of `in`.)
 """
 
 import re
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from rerank_proxy.edge.retriever_names import odd_names
-
 WORD: Final = b"text_similarity_reranker"
+KNOWN_RETRIEVERS: Final = (
+    "diversify",
+    "knn",
+    "linear",
+    "pinned",
+    "random_reranker",
+    "rescorer",
+    "rrf",
+    "rule",
+    "standard",
+    "text_similarity_reranker",
+)
+"""The retrievers of a complete Elasticsearch."""
 
 _RETRIEVER: Final = b"retriever"
 _FUSIONS: Final = (b"rrf", b"linear", b"pinned")
@@ -23,17 +36,21 @@ _LONGEST_CHARACTER: Final = 4
 _KEPT: Final = 2 * len(WORD) * _LONGEST_ESCAPE * _LONGEST_CHARACTER
 """Bytes that are kept from one search to the next: a spelling may begin in them."""
 _SEARCH_BYTES: Final = 8 * 1024
-"""Pieces are put together to so much before they are searched: a body may come byte by byte."""
+"""Pieces are joined up to this size before they are searched: a body may come byte by byte."""
 
 _has_escapes: Final = re.compile(rb"\\(?:u00|x|U0)").search
 _join: Final = re.compile(rb"\\(?:\r\n|[\r\n]|\xc2\x85|\xe2\x80[\xa8\xa9])[ \t]*+")
-"""What YAML takes out of a quoted text, which may go on in the next line."""
+"""What YAML removes from a quoted text that is continued in the next line."""
 _chunked: Final = re.compile(rb"\x7f[\x60-\x7b]|\x5f[\x40-\x5b]")
 """The beginning of a text, or of bytes, in chunks."""
+_unknown: Final = re.compile(
+    rb'"retriever"\s{0,99}:\s{0,99}\{\s{0,99}"(?!(?:%b)")([A-Za-z0-9_.-]{1,64})"'
+    % "|".join(KNOWN_RETRIEVERS).encode()
+)
 
 
 def _pattern(word: bytes) -> re.Pattern[bytes]:
-    """Each character of a word as it is or in an escape of JSON or YAML."""
+    """Return a pattern for a word of which any character may be escaped as in JSON or YAML."""
     spellings = (rb"(?:%c|\\(?:x|u00|U000000)(?i:%02x))" % (character, character) for character in word)
     return re.compile(b"".join(spellings) + (rb"(?![A-Za-z0-9_])" if word in _FUSIONS else b""))
 
@@ -41,18 +58,19 @@ def _pattern(word: bytes) -> re.Pattern[bytes]:
 _PATTERNS: Final = {word: _pattern(word) for word in (WORD, _RETRIEVER, *_FUSIONS, _ID)}
 
 
-class Mention(Enum):
-    YES = "yes"
-    NO = "no"
-    PERHAPS = "perhaps"
-    """Not the reranker itself, but what the application has to look at: retrievers that it evaluates where
-    upstream does not know them, names that are none, and stored templates. Upstream may be asked where the
-    application is down.
+class Detection(Enum):
+    """Whether the application has to be asked."""
+
+    FOUND = "the name of the reranker is in the body"
+    ABSENT = "upstream can answer the request by itself"
+    POSSIBLE = "the application has to decide"
+    """For retrievers that are evaluated here where upstream does not know them, unknown names of retrievers,
+    and stored templates. If the application is down, such a request goes upstream.
     """
 
 
 class Scanner:
-    """Looks for the word in the decoded content of a body that comes in pieces, and keeps little of it.
+    """Searches the decoded content of a body that comes in pieces, and keeps little of it.
 
     Args:
         is_template: A template that is named by its id may hold anything.
@@ -60,13 +78,13 @@ class Scanner:
     """
 
     __slots__ = (
+        "_found",
         "_has_fusion",
         "_has_id",
-        "_has_odd_name",
         "_has_retriever",
+        "_has_unknown",
         "_is_cbor",
         "_is_template",
-        "_mentioned",
         "_text",
     )
 
@@ -74,59 +92,77 @@ class Scanner:
         self._is_template = is_template
         self._is_cbor = is_cbor
         self._text = bytearray()
-        self._mentioned = self._has_retriever = self._has_fusion = self._has_id = False
-        self._has_odd_name = False
+        self._found = self._has_retriever = self._has_fusion = self._has_id = self._has_unknown = False
 
     def feed(self, piece: bytes) -> None:
-        if self._mentioned:
+        """Take the next piece."""
+        if self._found:
             return
         self._text += piece
         if len(self._text) >= _SEARCH_BYTES:
             self._search()
 
     @property
-    def mention(self) -> Mention:
-        """What the pieces so far say: YES, NO or PERHAPS."""
+    def result(self) -> Detection:
+        """What the pieces so far hold."""
         self._search()
-        if self._mentioned:
-            return Mention.YES
-        perhaps = self._has_id or self._has_odd_name or (self._has_retriever and self._has_fusion)
-        return Mention.PERHAPS if perhaps else Mention.NO
+        if self._found:
+            return Detection.FOUND
+        possible = self._has_id or self._has_unknown or (self._has_retriever and self._has_fusion)
+        return Detection.POSSIBLE if possible else Detection.ABSENT
 
     def _search(self) -> None:
-        if b"\\" in self._text:
+        if self._text.find(b"\\") >= 0:
             self._text = bytearray(_join.sub(_joined, self._text))
         text = _without_zeros(self._text)
-        self._mentioned = (
-            self._mentioned or _holds(text, WORD) or (self._is_cbor and _has_word_in_chunks(self._text))
-        )
-        self._has_retriever = self._has_retriever or _holds(text, _RETRIEVER)
-        self._has_fusion = self._has_fusion or any(_holds(text, word) for word in _FUSIONS)
-        self._has_id = self._has_id or (self._is_template and _holds(text, _ID))
-        self._has_odd_name = self._has_odd_name or bool(odd_names(text))
+        holds = _finder(text)
+        self._found = self._found or holds(WORD) or (self._is_cbor and _has_word_in_chunks(self._text))
+        self._has_retriever = self._has_retriever or holds(_RETRIEVER)
+        self._has_fusion = self._has_fusion or any(map(holds, _FUSIONS))
+        self._has_id = self._has_id or (self._is_template and holds(_ID))
+        self._has_unknown = self._has_unknown or bool(unknown_retrievers(text))
         del self._text[:-_KEPT]
 
 
 def find_in_query(query: bytes) -> bool:
-    """Look for the word in a raw query string, whose `source` may be a body (`RestRequest`)."""
+    """Search a raw query string, whose `source` may be a body (`RestRequest`), for the name."""
     if b"%" in query:
         query = unquote_to_bytes(query)
-    return _holds(_without_zeros(_join.sub(b"", query)), WORD)
+    return _finder(_without_zeros(_join.sub(b"", query)))(WORD)
 
 
-def _without_zeros(text: bytes | bytearray) -> bytes | bytearray:
-    """The same in UTF-8, as far as it is ASCII: UTF-16 and UTF-32 have zeros beside each character of it."""
-    return text.replace(b"\0", b"") if b"\0" in text else text
+def unknown_retrievers(text: bytes | bytearray) -> frozenset[str]:
+    """Return names in the place of a retriever's that no Elasticsearch knows: they may be misspelt.
+
+    Only the plain spelling is searched for: what is missed gets an answer without a suggestion.
+    """
+    if text.find(b'"retriever"') < 0:
+        return frozenset()
+    return frozenset(name.decode() for name in _unknown.findall(text))
+
+
+def _finder(text: bytes | bytearray) -> Callable[[bytes], bool]:
+    """Return a function that searches `text` for a word, with and without escapes."""
+    return partial(_matches if _has_escapes(text) else _holds, text)
 
 
 def _holds(text: bytes | bytearray, word: bytes) -> bool:
-    """Look for a word, with and without escapes."""
-    may = word in text or _has_escapes(text) is not None
-    return may and _PATTERNS[word].search(text) is not None
+    return text.find(word) >= 0 and _matches(text, word)
+
+
+def _matches(text: bytes | bytearray, word: bytes) -> bool:
+    return _PATTERNS[word].search(text) is not None
+
+
+def _without_zeros(text: bytes | bytearray) -> bytes | bytearray:
+    """Return the ASCII characters of a text in UTF-8, if it is in UTF-16 or UTF-32: these have zeros beside
+    each.
+    """
+    return text if text.find(b"\0") < 0 else text.replace(b"\0", b"")
 
 
 def _joined(join: re.Match[bytes]) -> bytes:
-    """What stays of a join: at the end of a piece its beginning, for white space that may follow."""
+    """Return what is left of a join: at the end of a piece its beginning, because white space may follow."""
     return join[0].rstrip(b" \t") if join.end() == len(join.string) else b""
 
 
@@ -135,7 +171,9 @@ def _has_word_in_chunks(text: bytes | bytearray) -> bool:
 
 
 def _spells_word(text: bytes | bytearray, start: int) -> bool:
-    """Whether a CBOR string in chunks begins with the word; of very many chunks the application finds out."""
+    """Return whether a CBOR string in chunks begins with the word, or has very many chunks: those are for the
+    application to read.
+    """
     base = text[start] & 0xE0  # of the heads of its chunks
     letters, at = 0, start + 1
     while letters < len(WORD):

@@ -1,4 +1,4 @@
-"""Accepting connections, up to a number."""
+"""Accepts connections, up to a limit."""
 
 import asyncio
 import errno
@@ -7,32 +7,34 @@ import os
 import socket
 from collections.abc import Callable
 
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.settings import Address
 
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 1024
 _BATCH = 64
-"""Connections accepted at once before others get their turn."""
+"""Connections accepted in a row before other work gets its turn."""
 _PAUSE_S = 0.5
-"""After the system refused a connection, for want of file descriptors, for example."""
-_SAY_AGAIN_S = 60.0
-"""Between two lines of the log that say the same."""
+"""How long nothing is accepted after the system refused a connection, for lack of file descriptors for
+example.
+"""
+_LOG_AGAIN_S = 60.0
+"""The least time between two log lines that say the same."""
 
-
-# A name such as `localhost` may have an IPv6 address where the machine has no IPv6: the others will do.
+# A name such as `localhost` may have an IPv6 address on a machine without IPv6: its other addresses will do.
 _ADDRESS_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class ListenError(Exception):
-    """The address cannot be listened on. The message is one line for people."""
+    """The address cannot be listened on. The message is one line for the operator."""
 
 
 def bind(address: Address) -> list[socket.socket]:
     """Listen on every address of the host's name, on the same port.
 
     Raises:
-        ListenError: the port is taken, the address is not of this machine, …
+        ListenError: The port is taken, the address is not one of this machine, …
     """
     sockets: list[socket.socket] = []
     absent: OSError | None = None
@@ -49,7 +51,7 @@ def bind(address: Address) -> list[socket.socket]:
                 absent = error
             else:
                 sockets.append(listener)
-                port = listener.getsockname()[1]  # the one that the system chose, when it was to choose
+                port = listener.getsockname()[1]  # the one that the system chose in place of 0
         if absent is not None and not sockets:
             raise absent
     except OSError as error:
@@ -75,7 +77,7 @@ def _listen(family: int, kind: int, protocol: int, where: tuple[object, ...]) ->
 
 
 def address_of(sockets: list[socket.socket]) -> Address:
-    """Where `bind` listens, with the real port."""
+    """Return where `bind` listens, with the actual port."""
     host, port = sockets[0].getsockname()[:2]
     return Address(host, port)
 
@@ -87,7 +89,7 @@ def _problem(error: OSError) -> str:
 
 
 class Listener:
-    """Hands accepted connections to protocols; above the limit they wait in the system's queue."""
+    """Hands accepted connections to protocols; beyond the limit they wait in the system's queue."""
 
     def __init__(
         self,
@@ -101,19 +103,19 @@ class Listener:
         self._max_connections = max_connections
         self._connections = 0
         self._accepting = False
-        self._attaching: set[asyncio.Task[object]] = set()
+        self._attaching = BackgroundTasks()
         self._pause: asyncio.TimerHandle | None = None
-        self._say_full_at = 0.0
+        self._log_full_at = 0.0
         self._resume()
 
     def connection_closed(self) -> None:
-        """To be called once for each connection that a protocol was made for and that has ended."""
+        """Count a connection no more. To be called once when a connection of a protocol has ended."""
         self._connections -= 1
         if not self._accepting and self._pause is None:
             self._resume()
 
     def close(self) -> None:
-        """Stop listening; connections that were accepted live on. Calling it again does nothing."""
+        """Stop listening; accepted connections stay open. Calling it again does nothing."""
         self._stop()
         if self._pause is not None:
             self._pause.cancel()
@@ -123,7 +125,7 @@ class Listener:
 
     async def all_attached(self) -> None:
         """Wait until every connection that was accepted has reached its protocol."""
-        await asyncio.gather(*self._attaching, return_exceptions=True)
+        await self._attaching.finish()
 
     def _resume(self) -> None:
         self._pause = None
@@ -140,7 +142,7 @@ class Listener:
         for _ in range(_BATCH):
             if self._connections >= self._max_connections:
                 self._stop()
-                self._say_full()
+                self._log_full()
                 return
             try:
                 sock, _address = listener.accept()
@@ -151,10 +153,10 @@ class Listener:
                 return
             self._attach(sock)
 
-    def _say_full(self) -> None:
+    def _log_full(self) -> None:
         now = self._loop.time()
-        if now >= self._say_full_at:
-            self._say_full_at = now + _SAY_AGAIN_S
+        if now >= self._log_full_at:
+            self._log_full_at = now + _LOG_AGAIN_S
             logger.warning("there are %d client connections: further ones wait", self._connections)
 
     def _refused_by_system(self, error: OSError) -> None:
@@ -169,11 +171,10 @@ class Listener:
         # Clients may be silent while a request runs for hours: probes keep middleboxes from dropping them.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        task = self._loop.create_task(self._loop.connect_accepted_socket(self._factory, sock))
-        self._attaching.add(task)
-        task.add_done_callback(self._attached)
+        self._attaching.start(self._make_protocol(sock))
 
-    def _attached(self, task: "asyncio.Task[object]") -> None:
-        self._attaching.discard(task)
-        if task.cancelled() or task.exception() is not None:
-            self.connection_closed()  # it never reached a protocol
+    async def _make_protocol(self, sock: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._factory, sock)
+        except Exception:  # it never reached a protocol, which would tell of its end
+            self.connection_closed()

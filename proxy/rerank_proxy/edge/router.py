@@ -16,22 +16,27 @@ _TEMPLATE = re.compile(rb"[^?#]*?/template" + _END)
 
 _INFERENCE_METHODS = (b"GET", b"PUT", b"POST", b"DELETE")
 OTHER_INFERENCE_NAMES = r"(?:_(?!(?:all|services)(?![^/?#]))|\.diagnostics(?![^/?#]))"
-"""How what follows `_inference/` begins where it is neither an endpoint nor a task type: `_region_policy`,
-`_ccm` and their like, which are upstream's. No endpoint is called so.
+"""How the path behind `_inference/` begins where it is neither an endpoint nor a task type: `_region_policy`,
+`_ccm` and the like, which are upstream's. No endpoint has such a name.
 """
 _INFERENCE = re.compile(
     rb"/?_inference(?:/(?!%b)(?:(text_embedding|sparse_embedding|embedding|completion|chat_completion)/)?"
     rb"|[?#]|\Z)" % OTHER_INFERENCE_NAMES.encode()
 )
+_may_be_for_application = re.compile(rb"_(?:m?search|async_search|inference|ml/)").search
+"""Finds what is in every target of the application, so that one quick search answers for most of the traffic.
+"""
 _TRAINED_MODELS = re.compile(rb"/?_ml/trained_models(?:[/?#]|\Z)")
 
 
 def is_for_application(method: bytes, target: bytes, *, trained_models: bool) -> bool:
-    """True for what the application may have to answer: its body is held until that is known.
+    """Return whether the application may have to answer: then the request is buffered until that is known.
 
     Args:
         trained_models: Whether clients may upload models.
     """
+    if not _may_be_for_application(target):
+        return False
     return (
         is_search(method, target)
         or is_inference(method, target)
@@ -40,28 +45,28 @@ def is_for_application(method: bytes, target: bytes, *, trained_models: bool) ->
 
 
 def is_trained_models(method: bytes, target: bytes) -> bool:
-    """True for the APIs of trained models and their deployments."""
+    """Return whether the target is one of the APIs of trained models and their deployments."""
     return method in _INFERENCE_METHODS and _TRAINED_MODELS.match(target) is not None
 
 
 def is_inference(method: bytes, target: bytes) -> bool:
-    """True for the endpoints of the `_inference` API."""
+    """Return whether the target is one of the endpoints of the `_inference` API."""
     return method in _INFERENCE_METHODS and _INFERENCE.match(target) is not None
 
 
 def is_other_inference(target: bytes) -> bool:
-    """True for endpoints of the `_inference` API whose path names another task than reranking.
+    """Return whether an endpoint of the `_inference` API has a path that names another task than reranking.
 
-    They are upstream's where it has such an API, hence also where the application is down.
+    Such requests are upstream's where it has the API, even when the application is down.
     """
     match = _INFERENCE.match(target)
     return match is not None and match[1] is not None
 
 
 def is_search(method: bytes, target: bytes) -> bool:
-    """True for the endpoints whose body may hold a `text_similarity_reranker`, or which follow up on one."""
-    if b"search" not in target:
-        return False
+    """Return whether a body may hold a `text_similarity_reranker`, or the request follows up on such a
+    search.
+    """
     if follows_up(method, target):
         return True
     match = _SEARCH.match(target)
@@ -71,15 +76,15 @@ def is_search(method: bytes, target: bytes) -> bool:
 
 
 def follows_up(method: bytes, target: bytes) -> bool:
-    """True for what only the application can answer: it keeps the asynchronous search that is asked for."""
+    """Return whether the request is for an asynchronous search that the application keeps."""
     return method in (b"GET", b"DELETE") and names_kept_search(target)
 
 
 def is_search_template(target: bytes) -> bool:
-    """True for the endpoints of `is_search` that render a template first."""
+    """Return whether a search endpoint renders a template first."""
     return _TEMPLATE.match(target) is not None
 
 
 def query_of(target: bytes) -> bytes:
-    """What follows the first `?`, raw."""
+    """Return what follows the first `?`, raw."""
     return target.partition(b"?")[2]

@@ -1,4 +1,4 @@
-"""The edge as a whole: listens, relays, stops."""
+"""The edge as a whole: it listens, relays, drains and stops."""
 
 import asyncio
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 from rerank_proxy.edge.answers import ARRIVAL_S
 from rerank_proxy.edge.connection import ClientConnection
 from rerank_proxy.edge.listener import Listener, address_of, bind
-from rerank_proxy.edge.shared import EdgeState
+from rerank_proxy.edge.shared import Shared
 from rerank_proxy.files.open_files import open_files, share
 from rerank_proxy.observe.metrics import EdgeMetrics
 from rerank_proxy.settings import Address, Settings
-from rerank_proxy.upstream.pool import Pool, TcpTarget, UnixTarget
+from rerank_proxy.upstream.pool import Pool
+from rerank_proxy.upstream.targets import TcpTarget, UnixTarget
 
 _SWEEP_S = 1.0
 
@@ -22,7 +23,8 @@ class Edge:
         app_socket: The application's UNIX socket; it need not exist yet.
 
     Attributes:
-        max_connections: Client connections at once, once it is started: what the setting says, or less where
+        max_connections: The most concurrent client connections, once it is started: the setting, or fewer
+        where
             the limit of open files allows no more. The port then stops accepting before anything fails.
     """
 
@@ -32,7 +34,7 @@ class Edge:
         self.metrics = metrics or EdgeMetrics()
         self._settings = settings
         self._app_socket = app_socket
-        self._state: EdgeState | None = None
+        self._shared: Shared | None = None
         self._listener: Listener | None = None
         self._address: Address | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -40,7 +42,7 @@ class Edge:
 
     @property
     def address(self) -> Address:
-        """Where it listens, with the real port."""
+        """Return where it listens, with the actual port."""
         if self._address is None:
             raise RuntimeError("the edge was not started")
         return self._address
@@ -49,12 +51,12 @@ class Edge:
         """Listen and serve.
 
         Raises:
-            ListenError: the address cannot be had.
-            InvalidSettingsError: the certificate authorities for upstream cannot be read.
+            ListenError: The address cannot be listened on.
+            InvalidSettingsError: The certificate authorities for upstream cannot be read.
         """
         limits = self._settings.edge.max_connections, self._settings.upstream.max_idle_connections
         shares = share(open_files(), *limits)
-        state = EdgeState(
+        shared = Shared(
             loop=asyncio.get_running_loop(),
             settings=self._settings.edge,
             upstream=self._pool(TcpTarget.from_settings(self._settings.upstream), shares.idle),
@@ -66,9 +68,9 @@ class Edge:
         sockets = bind(self._settings.listen)
         self._address = address_of(sockets)
         self.max_connections = shares.clients
-        self._state = state
-        self._listener = Listener(sockets, lambda: ClientConnection(state), shares.clients)
-        self._observe(state)
+        self._shared = shared
+        self._listener = Listener(sockets, lambda: ClientConnection(shared), shares.clients)
+        self._observe(shared)
         self._sweep()
 
     def _pool(self, target: TcpTarget | UnixTarget, max_idle: int) -> Pool:
@@ -80,66 +82,66 @@ class Edge:
             max_idle=max_idle,
         )
 
-    def _observe(self, state: EdgeState) -> None:
-        self.metrics.client_connections = lambda: len(state.clients)
-        self.metrics.upstream_idle = lambda: state.upstream.idle
-        self.metrics.upstream_busy = lambda: state.upstream.busy
-        self.metrics.buffered_bytes = lambda: state.buffered
+    def _observe(self, shared: Shared) -> None:
+        self.metrics.client_connections = lambda: len(shared.clients)
+        self.metrics.upstream_idle = lambda: shared.upstream.idle
+        self.metrics.upstream_busy = lambda: shared.upstream.busy
+        self.metrics.buffered_bytes = lambda: shared.buffered
 
     def _sweep(self) -> None:
-        """Close what waits for too long. One timer for all connections costs nothing per request."""
-        state = self._state
-        if state is None:
+        """Close what has waited too long. One timer for all connections costs nothing per request."""
+        shared = self._shared
+        if shared is None:
             return
-        now = state.loop.time()
-        state.upstream.close_unused(now)
-        state.app.close_unused(now)
-        for client in list(state.clients):
+        now = shared.loop.time()
+        shared.upstream.close_unused(now)
+        shared.app.close_unused(now)
+        for client in list(shared.clients):
             client.give_up_waiting(now - ARRIVAL_S)
-        self._sweeper = state.loop.call_later(_SWEEP_S, self._sweep)
+        self._sweeper = shared.loop.call_later(_SWEEP_S, self._sweep)
 
     def _client_left(self) -> None:
         if self._listener is not None:
             self._listener.connection_closed()
-        if self._state is not None and not self._state.clients:
+        if self._shared is not None and not self._shared.clients:
             self._last_client_left.set()
 
     async def drain(self, timeout_s: float) -> bool:
-        """Let requests under way finish; connections close after their answers, idle ones now.
+        """Let requests under way finish. Close idle connections now, the others after their answers.
 
         Returns:
-            Whether all were done within `timeout_s`. `stop` ends the others.
+            Whether all were done within `timeout_s`. `stop` cuts off the others.
         """
-        if self._listener is None or self._state is None:
+        if self._listener is None or self._shared is None:
             return True
         self._listener.close()
         await self._listener.all_attached()
-        self._state.draining = True
-        for client in list(self._state.clients):
+        self._shared.draining = True
+        for client in list(self._shared.clients):
             client.close_if_idle()
         try:
-            await asyncio.wait_for(self._all_clients_left(self._state), timeout_s)
+            await asyncio.wait_for(self._all_clients_left(self._shared), timeout_s)
         except TimeoutError:
             return False
         return True
 
     async def stop(self) -> None:
-        """Stop at once: what is under way is cut off."""
-        if self._listener is None or self._state is None:
+        """Stop immediately, cutting off requests under way."""
+        if self._listener is None or self._shared is None:
             return
         self._listener.close()
         await self._listener.all_attached()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for client in list(self._state.clients):
+        for client in list(self._shared.clients):
             client.abort()
-        await asyncio.sleep(0)  # the loop's next turn tells their requests, which let go of upstream
-        self._state.threads.shutdown(wait=False, cancel_futures=True)
-        await self._state.upstream.close()
-        await self._state.app.close()
-        self._listener = self._state = None
+        await asyncio.sleep(0)  # the loop's next turn tells their handlers, which let go of upstream
+        self._shared.threads.shutdown(wait=False, cancel_futures=True)
+        await self._shared.upstream.close()
+        await self._shared.app.close()
+        self._listener = self._shared = None
 
-    async def _all_clients_left(self, state: EdgeState) -> None:
-        while state.clients:
+    async def _all_clients_left(self, shared: Shared) -> None:
+        while shared.clients:
             self._last_client_left.clear()
             await self._last_client_left.wait()

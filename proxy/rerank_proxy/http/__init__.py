@@ -1,1 +1,1 @@
-"""HTTP/1.1 as bytes: heads, framing, codings, media types. It opens no connection."""
+"""HTTP/1.1 as bytes: heads, framing, codings, media types. It opens no connections."""

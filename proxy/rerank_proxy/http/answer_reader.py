@@ -1,24 +1,61 @@
-"""An answer of upstream's, put together from the pieces in which it arrives."""
+"""Reading an answer from the pieces in which it arrives: its heads, and the answer as a whole."""
 
-from rerank_proxy.edge.exchange import MAX_INTERIM_HEADS, MAX_RESPONSE_HEAD
-from rerank_proxy.http.framing import Body, BodyUntilClose, ChunkedBody, FramingError, SizedBody
+from rerank_proxy.http.framing import Body, FramingError, response_body
 from rerank_proxy.http.head import HeadError, ResponseHead, parse_response
 from rerank_proxy.http.inbox import Inbox
 
+MAX_HEADS = 256 * 1024
+"""Bytes of a status line and headers, which may hold many long `Warning` fields, and of all interim heads
+(`100 Continue`, …) before them.
+"""
+
 
 class AnswerError(Exception):
-    """What came is no answer. The message says in a few words why not."""
+    """What came is not a valid answer. The message is what the other side did, in a few words."""
 
 
 class TooLargeError(Exception):
     """The body of the answer is larger than it may be."""
 
 
+class AnswerHeads(Inbox):
+    """Takes the heads of one answer: interim ones, then the final one.
+
+    Attributes:
+        limit: The most bytes of one head, and of all interim ones together.
+    """
+
+    # Defaults of the class: there is one object for each answer.
+    limit = MAX_HEADS
+    _interim_bytes = 0
+
+    def take(self) -> ResponseHead | None:
+        """Take the next head; None when it is not complete. A status below 200 makes it an interim one.
+
+        Raises:
+            HeadError: It is malformed, switches protocols, or is one of too many interim ones.
+        """
+        raw = self.take_head(self.limit)
+        if raw is None:
+            return None
+        head = parse_response(raw)
+        if head.status < 200:
+            self._check_interim(head)
+        return head
+
+    def _check_interim(self, head: ResponseHead) -> None:
+        if head.status == 101:
+            raise HeadError("it switches to another protocol, without being asked")
+        self._interim_bytes += len(head.raw)
+        if self._interim_bytes > self.limit:
+            raise HeadError(f"its interim answers are longer than {self.limit} bytes")
+
+
 class AnswerReader:
     """Reads one final answer. Interim answers are dropped.
 
     Args:
-        max_body: Bytes of its body.
+        max_body: The most bytes of its body.
 
     Attributes:
         begun: At least one byte came.
@@ -35,8 +72,7 @@ class AnswerReader:
         self.pieces: list[bytes] = []
         self._size = 0
         self._max_body = max_body
-        self._inbox = Inbox()
-        self._interim_bytes = 0
+        self._heads = AnswerHeads()
         self._body: Body | None = None
 
     @property
@@ -47,64 +83,48 @@ class AnswerReader:
         """Take the next piece.
 
         Raises:
-            AnswerError: It breaks the grammar, or is no answer to a request that asked for nothing special.
+            AnswerError: It is malformed, or does not answer an ordinary request.
             TooLargeError.
         """
         self.begun = True
         try:
             if self._body is None:
-                self._inbox.append(data)
-                self._read_heads(self._inbox)
+                self._read_heads(data)
             else:
                 self._read_body(self._body, data)
-        except HeadError as problem:
-            raise AnswerError(f"sent a malformed answer: {problem.reason}") from None
-        except FramingError as problem:
+        except (HeadError, FramingError) as problem:
             raise AnswerError(f"sent a malformed answer: {problem}") from None
 
     def ended(self, *, in_order: bool = True) -> None:
-        """The connection was closed.
+        """Take note that the connection was closed.
 
         Args:
-            in_order: By an end, not by a reset.
+            in_order: It was closed by an end, not by a reset.
 
         Raises:
             AnswerError: The answer is not complete.
         """
-        if isinstance(self._body, BodyUntilClose) and in_order:
+        if self._body is not None and self._body.until_close and in_order:
             self._body.done = True
         elif not self.done:
             raise AnswerError(
                 "broke off its answer" if self.begun else "closed the connection before it answered"
             )
 
-    def _read_heads(self, inbox: Inbox) -> None:
-        """Read heads up to the final one, and what of the body came with it."""
-        while raw := inbox.take_head(MAX_RESPONSE_HEAD):
-            head = parse_response(raw)
+    def _read_heads(self, data: bytes) -> None:
+        """Read heads up to the final one, and the beginning of the body behind it."""
+        heads = self._heads
+        heads.append(data)
+        while head := heads.take():
             if head.status >= 200:
-                self._read_body(self._begin_body(head), inbox.block[inbox.at :])
+                self._begin_body(head, heads.block[heads.at :])
                 return
-            if head.status == 101:
-                raise AnswerError("switched to another protocol, without being asked")
-            self._interim_bytes += len(raw)
-            if self._interim_bytes > MAX_INTERIM_HEADS:
-                raise AnswerError(f"sent interim answers of more than {MAX_INTERIM_HEADS} bytes")
 
-    def _begin_body(self, head: ResponseHead) -> Body:
-        """Know how the answer ends (RFC 9112 §6.3)."""
+    def _begin_body(self, head: ResponseHead, data: bytes) -> None:
         self.head = head
-        self.reusable = head.keep_alive
-        if head.status in (204, 304):
-            self._body = SizedBody(0)
-        elif head.chunked:
-            self._body = ChunkedBody()
-        elif head.length is not None:
-            self._body = SizedBody(head.length)
-        else:
-            self._body = BodyUntilClose()
-            self.reusable = False
-        return self._body
+        self._body = response_body(head)
+        self.reusable = head.keep_alive and not self._body.until_close
+        self._read_body(self._body, data)
 
     def _read_body(self, body: Body, data: bytes) -> None:
         pieces: list[bytes] = []

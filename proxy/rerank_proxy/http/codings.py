@@ -11,10 +11,10 @@ _WINDOW_BITS: Final = {"gzip": _GZIP, "deflate": zlib.MAX_WBITS}
 
 
 def decode(body: bytes, coding: str | None, limit: int, *, of_request: bool = True) -> bytes:
-    """Undo `Content-Encoding` as Elasticsearch does; a coding that it does not know is left as it is.
+    """Undo `Content-Encoding` as Elasticsearch does, which ignores codings that it does not know.
 
     Args:
-        of_request: One that ends too early is what could be decoded of it.
+        of_request: Return what could be decoded of a body that ends too early, as for requests.
 
     Raises:
         ElasticsearchError: 413 beyond `limit` decoded bytes, 400 for a corrupt body.
@@ -36,8 +36,8 @@ def decode(body: bytes, coding: str | None, limit: int, *, of_request: bool = Tr
 
 
 def choose(accept_encoding: str) -> str | None:
-    """The coding of an answer (``HttpContentCompressor#determineEncoding``): gzip or deflate, the one that
-    the client would rather have, else gzip; None for none.
+    """Choose the coding of an answer (``HttpContentCompressor#determineEncoding``): of gzip and deflate the
+    one that the client prefers, or gzip; None if it accepts neither.
     """
     wanted = {"gzip": 0.0, "deflate": 0.0}
     for part in accept_encoding.split(","):
@@ -58,6 +58,6 @@ def _quality(part: str) -> float:
 
 
 def encode(body: bytes, coding: str) -> bytes:
-    """Compress an answer; like Elasticsearch, which does so at any size, at level 3."""
+    """Compress an answer of any size, at level 3, like Elasticsearch."""
     encoder = zlib.compressobj(3, zlib.DEFLATED, _WINDOW_BITS[coding])
     return encoder.compress(body) + encoder.flush()

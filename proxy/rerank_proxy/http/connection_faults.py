@@ -1,7 +1,7 @@
-"""Why a server cannot be connected to, in words for people: the same for all clients in the proxy.
+"""Says why a server cannot be connected to, in the same words for all HTTP clients of the proxy.
 
-What the system says has a number, and what TLS says has one too, of its own counting: read as the system's,
-each of its faults would be 1, "Operation not permitted".
+Errors of the system have a number, and so have those of TLS, where it means something else: read as the
+system's, each of these would be 1, "Operation not permitted".
 """
 
 import os
@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 _WRAPPED: Final = ("certificate_error", "os_error", "reason")
-"""Where clients keep the error that they wrap in their own."""
+"""Attributes in which HTTP clients keep the error that they wrap."""
 _OTHER_HOST: Final = frozenset({62, 64})
 _OTHER_TIME: Final = frozenset({9, 10})
 _NO_TLS: Final = frozenset(
@@ -29,7 +29,7 @@ _NUMBERED: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 class Kind(Enum):
-    """What has to be put right."""
+    """What has to be corrected."""
 
     AUTHORITY = "the certificate is signed by no authority that is trusted"
     HOST = "the certificate is for another host"
@@ -40,10 +40,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionFault:
-    """What a server did wrong, or what stands between.
+    """Why a connection failed.
 
     Attributes:
-        words: They name no host, which may be a secret.
+        words: They do not name the host, which may be a secret.
     """
 
     words: str
@@ -51,11 +51,11 @@ class ConnectionFault:
 
 
 def connection_fault(error: BaseException, limit: str | None = None) -> ConnectionFault:
-    """What an attempt to connect ended with.
+    """Return the fault that made an attempt to connect fail.
 
     Args:
-        error: Of the system, of TLS, or of a client that wraps such.
-        limit: How long the attempt might take, and what says so.
+        error: The system's or TLS's, or that of an HTTP client which wraps one.
+        limit: How long the attempt might take, and what sets this.
     """
     error = _innermost(error)
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -98,7 +98,7 @@ def _of_system(error: BaseException, limit: str | None) -> str:
     if isinstance(error, socket.gaierror):
         return f"its host name cannot be resolved: {(error.strerror or 'unknown').lower()}"
     if isinstance(error, UnicodeError):
-        return "its host name cannot be resolved: it is none"
+        return "its host name cannot be resolved: it is not a valid one"
     if isinstance(error, FileNotFoundError):
         return "no such socket"
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
@@ -107,5 +107,5 @@ def _of_system(error: BaseException, limit: str | None) -> str:
     if numbers := dict.fromkeys(map(int, _NUMBERED.findall(str(error)))):
         return ", ".join(os.strerror(number).lower() for number in numbers)
     if isinstance(error, ConnectionError) and not str(error):
-        return "the TLS handshake failed: it closed the connection"  # nothing else is exchanged so early
+        return "the TLS handshake failed: it closed the connection"  # nothing else is sent so early
     return str(error) or type(error).__name__

@@ -1,19 +1,24 @@
 """Where a message body ends (RFC 9112 §6, §7.1).
 
-Each class follows one body through the pieces in which it arrives and says how many bytes belong to it. The
-bytes themselves are neither changed nor kept.
+`request_body` and `response_body` decide how a body is delimited. Each of the classes that they choose from
+follows one body through the pieces in which it arrives and says how many bytes belong to it. The bytes
+themselves are neither changed nor kept.
 """
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from rerank_proxy.http.grammar import FIELD_LINE, TOKEN
+from rerank_proxy.http.head import RequestHead, ResponseHead
 
 MAX_CHUNK_LINE = 4096
 """Bytes of one chunk-size line with its extensions."""
 MAX_TRAILERS = 16 * 1024
 """Bytes of all trailer fields."""
+
+_WITHOUT_BODY = (204, 304)
+"""Statuses whose responses never have a body."""
 
 _QUOTED = rb"\"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+\""
 _EXTENSION = rb"[\t ]*;[\t ]*" + TOKEN + rb"(?:[\t ]*=[\t ]*(?:" + TOKEN + rb"|" + _QUOTED + rb"))?"
@@ -27,9 +32,15 @@ class FramingError(Exception):
 
 
 class Body(Protocol):
-    """`done` is true once the last byte of the body was seen."""
+    """Follows one body.
+
+    Attributes:
+        done: Its last byte was seen.
+        until_close: Only the end of its connection ends it.
+    """
 
     done: bool
+    until_close: ClassVar[bool]
 
     def feed(self, data: bytes, start: int = 0, payload: list[bytes] | None = None) -> int:
         """Take the next piece, `data[start:]`.
@@ -50,6 +61,7 @@ class SizedBody:
     """A body of a known number of bytes."""
 
     __slots__ = ("_left", "done")
+    until_close: ClassVar = False
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -68,6 +80,7 @@ class BodyUntilClose:
     """A response body that ends with its connection."""
 
     __slots__ = ("done",)
+    until_close: ClassVar = True
 
     def __init__(self) -> None:
         self.done = False
@@ -78,7 +91,7 @@ class BodyUntilClose:
         return len(data)
 
 
-# What a chunked body expects next.
+# The part of a chunked body that comes next.
 _SIZE, _CONTENT, _CONTENT_END, _TRAILER = range(4)
 
 
@@ -86,6 +99,7 @@ class ChunkedBody:
     """A body in chunks, with extensions and trailers."""
 
     __slots__ = ("_expected", "_left", "_partial", "_trailer_bytes", "done")
+    until_close: ClassVar = False
 
     def __init__(self) -> None:
         self.done = False
@@ -113,10 +127,10 @@ class ChunkedBody:
         return position
 
     def _feed_chunks(self, data: bytes, start: int, payload: list[bytes] | None) -> int:
-        """Take whole chunks one after the other: of small ones there may be tens of thousands in a piece.
+        """Take whole chunks in a loop: a piece may hold tens of thousands of small ones.
 
         Returns:
-            Where the first that is not whole, or not right, begins; 0 when that is `start`.
+            Where the first incomplete or malformed chunk begins; 0 when that is `start`.
         """
         position = start
         while match := _CHUNK_LINE.match(data, position):
@@ -154,7 +168,7 @@ class ChunkedBody:
         return end
 
     def _check_beginning(self, line: bytes) -> None:
-        """Refuse what can no longer become right: nobody would ever send the rest of it."""
+        """Refuse the beginning of a line that no continuation can make valid: its rest may never come."""
         if self._expected == _CONTENT_END and line != b"\r":
             raise FramingError("a chunk is longer than its size says")
         if self._expected == _SIZE and line[:1] not in _HEX_DIGITS:
@@ -178,8 +192,28 @@ class ChunkedBody:
             raise FramingError("a trailer is malformed")
 
 
+def request_body(head: RequestHead) -> Body | None:
+    """Return the framing of a request's body, or None for a request without one (RFC 9112 §6.3)."""
+    if head.chunked:
+        return ChunkedBody()
+    return SizedBody(head.length) if head.length else None
+
+
+def response_body(head: ResponseHead, method: bytes = b"GET") -> Body:
+    """Return the framing of the body of a final response (RFC 9112 §6.3).
+
+    Args:
+        method: The method of the request; a response to `HEAD` has no body.
+    """
+    if method == b"HEAD" or head.status in _WITHOUT_BODY:
+        return SizedBody(0)
+    if head.chunked:
+        return ChunkedBody()
+    return BodyUntilClose() if head.length is None else SizedBody(head.length)
+
+
 def content(pieces: Iterable[bytes], *, chunked: bool) -> Iterable[bytes]:
-    """The content of a complete body without its framing, piece by piece."""
+    """Yield the content of a complete body without its framing, piece by piece."""
     return _dechunk(pieces) if chunked else pieces
 
 

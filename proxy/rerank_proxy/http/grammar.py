@@ -26,7 +26,8 @@ _NEVER_IN_A_HEAD = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x
 
 
 def lines_of(*names: bytes) -> re.Pattern[bytes]:
-    """Finds the lines of these fields in a lower-cased head, each with the line end before it.
+    """Return a pattern that finds the lines of these fields in a lower-cased head, with the line ends before
+    them.
 
     Lower-casing a head first is far cheaper than a search that ignores case.
     """
@@ -34,9 +35,9 @@ def lines_of(*names: bytes) -> re.Pattern[bytes]:
 
 
 def without_fields(head: bytes, names: Container[bytes]) -> bytes:
-    """The head without the lines of the fields of these lower-case names, all other bytes as they were.
+    """Return the head without the lines of these fields, by lower-case names, and otherwise unchanged.
 
-    Unlike `without_lines`, for names that a message brings: no pattern is made of them.
+    Unlike `without_lines` it takes names that a message brings, of which no pattern is made.
     """
     kept = []
     position = 0
@@ -48,11 +49,17 @@ def without_fields(head: bytes, names: Container[bytes]) -> bytes:
     return b"".join(kept)
 
 
+def without_line(head: bytes, name: bytes) -> bytes:
+    """Return the head without the first line of the field of this lower-case name, which is in it."""
+    start = head.lower().index(b"\r\n%b:" % name)
+    return head[:start] + head[head.index(b"\r\n", start + 2) :]
+
+
 def without_lines(head: bytes, lines: re.Pattern[bytes], count: int = -1) -> bytes:
-    """The head without what `lines` finds in it, all other bytes as they were.
+    """Return the head without the matches of `lines`, and otherwise unchanged.
 
     Args:
-        count: How many lines are to be found; negative: all.
+        count: The number of matches that are in it, or a negative number for all.
     """
     lowered = head.lower()
     kept = []
@@ -66,21 +73,21 @@ def without_lines(head: bytes, lines: re.Pattern[bytes], count: int = -1) -> byt
 
 
 def field_of(head: bytes, name: bytes) -> bytes | None:
-    """The value of the first field of this lower-case name, or None."""
+    """Return the value of the first field of this lower-case name, or None."""
     match = lines_of(name).search(head.lower())
     return head[match.start(2) : match.end(2)].rstrip(b"\t ") if match else None
 
 
 def cannot_begin_a_head(data: bytes | bytearray, start: int = 0) -> bool:
-    """True when `data` holds, from `start`, a control character or half a line end.
+    """Return whether `data` holds, from `start`, a control character or half a line end.
 
-    It may never get its `END_OF_HEAD` (a TLS handshake does not): waiting for that would hang its sender.
+    Its `END_OF_HEAD` may never come (that of a TLS handshake does not): waiting for it would hang the sender.
     """
     return _NEVER_IN_A_HEAD.search(data, start) is not None
 
 
 def what_is_wrong(head: bytes, first_line: re.Pattern[bytes]) -> str:
-    """Why a head does not match the grammar. Lines are counted, not quoted: heads hold credentials."""
+    """Return why a head does not match the grammar. Lines are counted, not quoted: heads hold credentials."""
     first = first_line.match(head)
     if first is None:
         return "its first line is malformed"

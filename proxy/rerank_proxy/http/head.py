@@ -1,26 +1,19 @@
 """Request and response heads: a strict reading of RFC 9112 that keeps the bytes.
 
-A head is never re-created. It is checked against the grammar as a whole, the few fields that decide about
-framing and the connection are read, and what is forwarded is the same bytes without the lines that belong to
-one connection only (RFC 9110 §7.6.1). Leniency is left out on purpose: where two parsers may disagree about
-the end of a message, requests can be smuggled, so anything outside the grammar is refused.
+A head is never rebuilt. It is checked against the grammar as a whole, and the few fields that decide on
+framing and the connection are read. What is forwarded is the same bytes without the lines that belong to one
+connection (RFC 9110 §7.6.1). Being strict is on purpose: where two parsers disagree about the end of a
+message, requests can be smuggled, so anything outside the grammar is refused.
 """
 
 import re
 from collections.abc import Set
+from http import HTTPStatus
 
 from rerank_proxy.http import grammar
+from rerank_proxy.http.hop_by_hop import OF_THE_CONNECTION
 
-_HOP_NAMES = (
-    b"connection",
-    b"keep-alive",
-    b"proxy-connection",
-    b"proxy-authorization",
-    b"proxy-authenticate",
-    b"te",
-    b"upgrade",
-    b"http2-settings",
-)
+_HOP_NAMES = tuple(name.encode() for name in OF_THE_CONNECTION)
 _REQUEST_FIELDS = grammar.lines_of(
     b"host", b"content-length", b"content-encoding", b"transfer-encoding", b"expect", *_HOP_NAMES
 )
@@ -30,18 +23,22 @@ _EXPECT_LINES = grammar.lines_of(b"expect")
 _TRANSFER_ENCODING_LINES = grammar.lines_of(b"transfer-encoding")
 _HOST_LINE = re.compile(rb"(\r\n(?i:host):)[^\r]*")
 
-# 18 digits are beyond any body and within the 64-bit integers of whoever reads the same field upstream.
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+# 18 digits are beyond any body, and fit the 64-bit integers of any parser upstream.
+_MAX_LENGTH_DIGITS = 18
 _CLOSE = {b"close"}
 _COVERED_OPTIONS = frozenset({b"close", *_HOP_NAMES})
 _NEVER_OPTIONS = frozenset({b"content-length", b"transfer-encoding", b"host"})
+
+
+_PHRASES = {413: "Request Entity Too Large"}
+"""Reason phrases of Elasticsearch that differ from those of some version of Python."""
 
 
 class HeadError(Exception):
     """A head that breaks the grammar. `reason` is for people and never repeats what was sent.
 
     Args:
-        status: What the client is answered when the head is a request's.
+        status: The status that the client gets if it is a request's head.
     """
 
     def __init__(self, reason: str, status: int = 400) -> None:
@@ -67,19 +64,20 @@ class Head:
     chunked = False
     keep_alive = True
     _hop_lines = 0
+    _last_hop_name = b""
     _options: Set[bytes] = frozenset()
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
 
     def field(self, name: bytes) -> bytes | None:
-        """The value of the first field of this lower-case name, or None. Not for the hot path."""
+        """Return the value of the first field of this lower-case name, or None. Not for the hot path."""
         return grammar.field_of(self.raw, name)
 
     def _read_length(self, value: bytes) -> None:
         if self.length is not None:
             raise HeadError("Content-Length is given twice")
-        if not _LENGTH.fullmatch(value):
+        if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
             raise HeadError("Content-Length is not a number of bytes")
         self.length = int(value)
 
@@ -90,9 +88,10 @@ class Head:
 
     def _read_hop_field(self, name: bytes, value: bytes) -> None:
         self._hop_lines += 1
+        self._last_hop_name = name
         if name != b"connection":
             return
-        if value == b"keep-alive":  # what most clients say: it asks for nothing
+        if value == b"keep-alive":  # as most clients send it: it changes nothing
             return
         options = {option.strip(b"\t ") for option in value.split(b",")}
         options.discard(b"")
@@ -107,7 +106,10 @@ class Head:
             raise HeadError("Connection lists a field that every recipient needs")
 
     def _without_hop_lines(self) -> bytes:
-        raw = grammar.without_lines(self.raw, _HOP_LINES, self._hop_lines)
+        if self._hop_lines == 1:  # `Connection: keep-alive`, as a rule
+            raw = grammar.without_line(self.raw, self._last_hop_name)
+        else:
+            raw = grammar.without_lines(self.raw, _HOP_LINES, self._hop_lines)
         listed = self._options - _COVERED_OPTIONS
         return grammar.without_fields(raw, listed) if listed else raw
 
@@ -135,11 +137,11 @@ class RequestHead(Head):
         self.target = target
 
     def forward(self, host: bytes | None = None, *, expect: bool = True) -> bytes:
-        """The head to send on: the same bytes without hop-by-hop lines.
+        """Return the head to send on: the same bytes without hop-by-hop lines.
 
         Args:
             host: Replaces the value of `Host` (or adds the field); None keeps the client's.
-            expect: Whether `Expect: 100-continue` stays.
+            expect: Keep `Expect: 100-continue`.
         """
         raw = self._without_hop_lines() if self._hop_lines else self.raw
         if self.expects_continue and not expect:
@@ -170,7 +172,7 @@ class RequestHead(Head):
             self._read_hop_field(name, value)
 
     def _read_expect(self, value: bytes) -> None:
-        # A server must ignore it in HTTP/1.0 (RFC 9110 §10.1.1); what upstream makes of it is relayed.
+        # A server must ignore it in HTTP/1.0 (RFC 9110 §10.1.1); upstream's reaction is relayed.
         if value == b"100-continue":
             self.expects_continue = not self.http10
         else:
@@ -185,12 +187,12 @@ class ResponseHead(Head):
         self.status = status
 
     def forward(self, *, close: bool, announce: bool = True, dechunk: bool = False) -> bytes:
-        """The head to send on: the same bytes without hop-by-hop lines.
+        """Return the head to send on: the same bytes without hop-by-hop lines.
 
         Args:
             close: The connection to the client ends after this answer.
-            announce: The answer says so, even if upstream's did not.
-            dechunk: The body is sent on without its chunk framing, to end with the connection.
+            announce: Say so in the head, even if upstream's did not.
+            dechunk: The body is sent on without its chunk framing, and ends with the connection.
         """
         says_close = close and self._hop_lines == 1 and self._options == _CLOSE
         raw = self._without_hop_lines() if self._hop_lines and not says_close else self.raw
@@ -209,11 +211,17 @@ class ResponseHead(Head):
             self._read_hop_field(name, value)
 
 
+def status_line(status: int) -> bytes:
+    """Return the first line of a response, with Elasticsearch's reason phrase, and without its line end."""
+    phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
+    return b"HTTP/1.1 %d %b" % (status, phrase.encode())
+
+
 def parse_request(raw: bytes) -> RequestHead:
     """Read a request head, final empty line included.
 
     Raises:
-        HeadError: it breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
+        HeadError: It breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
     """
     match = grammar.REQUEST.fullmatch(raw)
     if match is None:
@@ -234,7 +242,7 @@ def parse_response(raw: bytes) -> ResponseHead:
     """Read a response head, final empty line included.
 
     Raises:
-        HeadError: it breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
+        HeadError: It breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
     """
     match = grammar.RESPONSE.fullmatch(raw)
     if match is None:

@@ -1,4 +1,4 @@
-"""Bytes that came over a connection in pieces, and the heads in them."""
+"""Holds bytes that arrive in pieces, and finds the heads in them."""
 
 import re
 
@@ -6,27 +6,28 @@ from rerank_proxy.http.grammar import END_OF_HEAD, cannot_begin_a_head
 from rerank_proxy.http.head import HeadError
 
 _OVERLAP = len(END_OF_HEAD) - 1
-"""Bytes at the end of a piece that may be the beginning of what ends a head."""
+"""Bytes at the end of a piece that may begin an `END_OF_HEAD`."""
 
+_MAY_BE_EMPTY_LINE = (b"\r", b"")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*+")
 
 
 class HeadTooLongError(HeadError):
-    """A head of more bytes than are allowed."""
+    """A head is longer than allowed."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"its head is longer than {limit} bytes")
 
 
 class Inbox:
-    """What came and was not taken yet.
+    """Bytes that have arrived and were not taken yet.
 
-    However it is cut, each byte is copied and searched a fixed number of times: a head that comes in bytes is
-    not joined anew with each, and of many requests in one piece the rest is not moved for each.
+    However they are cut, each byte is copied and searched a fixed number of times: a head that arrives byte
+    by byte is not joined anew with each, and the rest of many requests in one piece is not moved for each.
 
     Attributes:
-        block: Bytes that came first, to be taken from `at` on.
-        at: How far `block` was taken. What takes bytes sets it.
+        block: The first bytes, to be taken from `at` on.
+        at: How far `block` was taken. Set by the caller that takes bytes.
     """
 
     __slots__ = ("_more", "_searched", "at", "block")
@@ -40,6 +41,9 @@ class Inbox:
     def __len__(self) -> int:
         return len(self.block) - self.at + len(self._more)
 
+    def __bool__(self) -> bool:
+        return self.at < len(self.block) or bool(self._more)
+
     def append(self, data: bytes) -> None:
         if self._more or self.at < len(self.block):
             self._more += data
@@ -47,7 +51,7 @@ class Inbox:
             self.block, self.at = data, 0
 
     def next_block(self) -> bool:
-        """Make what follows `block`, which was taken, the next one; False when nothing follows."""
+        """Make what follows `block`, which was taken, the next block. Return False if nothing follows."""
         if not self._more:
             return False
         self.block, self.at = bytes(self._more), 0
@@ -56,11 +60,11 @@ class Inbox:
         return True
 
     def take_head(self, limit: int) -> bytes | None:
-        """Take the next head, final empty line included; None when it is not complete.
+        """Take the next head, final empty line included, or return None if it is not complete.
 
         Raises:
-            HeadTooLongError: it has more than `limit` bytes.
-            HeadError: it can no longer become right.
+            HeadTooLongError: It has more than `limit` bytes.
+            HeadError: No continuation can make it valid.
         """
         end = self.block.find(END_OF_HEAD, self.at)
         if end < 0:
@@ -78,7 +82,9 @@ class Inbox:
         return self.block[start:end]
 
     def skip_empty_lines(self) -> None:
-        """Some clients send one after a body (RFC 9112 §2.2)."""
+        """Skip empty lines, of which some clients send one after a body (RFC 9112 §2.2)."""
+        if self.block[self.at : self.at + 1] not in _MAY_BE_EMPTY_LINE:
+            return
         if self.block.startswith(b"\r\n", self.at):
             lines = _EMPTY_LINES.match(self.block, self.at)
             self.at = lines.end() if lines else self.at
@@ -90,7 +96,7 @@ class Inbox:
             self._searched = 0
 
     def _join(self) -> None:
-        """Put the rest of `block`, in which no head ends, before what follows it."""
+        """Put the rest of `block`, in which no head ends, in front of what follows."""
         if self.at < len(self.block):
             self._more[:0] = self.block[self.at :]
             self._searched = 0

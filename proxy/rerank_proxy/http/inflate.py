@@ -1,7 +1,8 @@
-"""Undoing the codings that Elasticsearch undoes, in pieces: a body is never decoded as a whole here.
+"""Undoes the codings that Elasticsearch undoes, in pieces: a body is never decoded as a whole here.
 
-What Netty makes of them counts (``HttpContentDecompressor``, ``JdkZlibDecoder``): a gzip member may follow
-another, for example.
+The rules are Netty's (``HttpContentDecompressor``, ``JdkZlibDecoder``): a gzip member may follow another, for
+example. `decoded_limit` says how long a body may become: the edge measures by it, and the application decodes
+no further.
 """
 
 import zlib
@@ -11,28 +12,30 @@ from typing import Final
 from rerank_proxy.http import snappy
 
 STEP: Final = 64 * 1024
-"""Bytes decoded at once."""
+"""Bytes decoded in one step."""
 SNAPPY: Final = b"snappy"
+ALWAYS_ALLOWED: Final = 1024 * 1024
+"""Decoded bytes that any compressed body may have: a short one may be very repetitive."""
 
 _GZIP: Final = (b"gzip", b"x-gzip")
 _DEFLATE: Final = (b"deflate", b"x-deflate")
 _GZIP_BITS: Final = 31
 _GZIP_HEADER: Final = 10
-"""Netty takes a gzip member up with so many bytes; fewer at the end are not looked at."""
+"""Netty begins a gzip member with so many bytes; fewer at the end are ignored."""
 _FIRST_STEP: Final = 512
-"""Of a member, doubled from step to step: what is left of the last one is copied, and members may be tiny."""
+"""Bytes of a member, doubled from step to step: the rest of the last is copied, and members may be tiny."""
 
 
 class CodingError(ValueError):
-    """A body is not of the coding that it is said to be. The message says in a few words why not."""
+    """A body does not have the coding that it claims. The message says in a few words why."""
 
 
 class EndsTooEarlyError(CodingError):
-    """All is right, but for what is missing at the end. To Elasticsearch that is no fault of a request."""
+    """A body is valid, but ends too early. Elasticsearch accepts that in a request."""
 
 
 def is_compressed(coding: bytes) -> bool:
-    """True for a `Content-Encoding` that Elasticsearch decodes; bodies of others it parses as they are.
+    """Return whether Elasticsearch decodes this `Content-Encoding`; it parses bodies of others as they are.
 
     Args:
         coding: In lower case.
@@ -40,8 +43,18 @@ def is_compressed(coding: bytes) -> bool:
     return coding in _GZIP or coding in _DEFLATE or coding == SNAPPY
 
 
+def decoded_limit(coded: int, max_inflation: int, max_body: int) -> int:
+    """Return the decoded bytes that a body of `coded` compressed bytes may have.
+
+    Args:
+        max_inflation: The setting `edge.max_inflation`.
+        max_body: The setting `edge.max_body`, which bounds every body, decoded or not.
+    """
+    return min(max(coded * max_inflation, ALWAYS_ALLOWED), max_body)
+
+
 def decompress(content: Iterable[bytes], coding: bytes) -> Iterator[bytes]:
-    """Decode what `is_compressed`, up to its end or as far as it goes.
+    """Decode a body for which `is_compressed` is true, up to its end or its first fault.
 
     Args:
         content: The pieces of a body without chunk framing, in order.
@@ -61,7 +74,7 @@ def decompress(content: Iterable[bytes], coding: bytes) -> Iterator[bytes]:
 
 
 def _gzip(content: Iterable[bytes]) -> Generator[bytes, None, bool]:
-    """One member, or several. Returns whether the last one is complete."""
+    """Decode one or more members. Return whether the last one is complete."""
     decoder = zlib.decompressobj(_GZIP_BITS)
     rest = b""
     step = _FIRST_STEP
@@ -83,8 +96,8 @@ def _gzip(content: Iterable[bytes]) -> Generator[bytes, None, bool]:
 
 
 def _deflate(content: Iterable[bytes]) -> Generator[bytes, None, bool]:
-    """With or without the header of zlib, which its first two bytes tell; what follows its end is ignored.
-    Returns whether it comes to that.
+    """Decode a stream with or without the header of zlib, which its first two bytes tell. Ignore what follows
+    its end. Return whether that was reached.
     """
     decoder = None
     rest = b""
@@ -102,7 +115,7 @@ def _deflate(content: Iterable[bytes]) -> Generator[bytes, None, bool]:
 
 
 def _steps(decoder: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
-    """All that `data` decodes to, up to the end of the stream."""
+    """Yield all that `data` decodes to, up to the end of the stream."""
     part = b""
     # A full step may have left output inside the decoder even when all input is taken.
     while (data or len(part) == STEP) and not decoder.eof:
@@ -112,6 +125,6 @@ def _steps(decoder: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
 
 
 def _window_bits(first: bytes) -> int:
-    """For `zlib.decompressobj`: zlib's header is there, or it is raw deflate."""
+    """Return the argument of `zlib.decompressobj` for a stream that has zlib's header, or for raw deflate."""
     is_zlib = first[0] & 0x0F == 8 and (first[0] << 8 | first[1]) % 31 == 0
     return 15 if is_zlib else -15

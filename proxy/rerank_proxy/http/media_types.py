@@ -33,7 +33,7 @@ class MediaType:
 
     @property
     def format(self) -> Format | None:
-        """Which of Elasticsearch's formats it is; newline-delimited JSON is JSON."""
+        """Elasticsearch's format, or None for another; newline-delimited JSON is JSON."""
         known = _KNOWN.fullmatch(self.name)
         if known is None:
             return None
@@ -50,7 +50,8 @@ class MediaTypeError(ValueError):
 
 
 def header(values: Sequence[str]) -> MediaType | None:
-    """All values of `Accept` or `Content-Type`; None where Elasticsearch takes no notice of them.
+    """Return the media type of all values of `Accept` or `Content-Type`, or None if Elasticsearch ignores
+    them.
 
     Raises:
         MediaTypeError: Elasticsearch refuses them.
@@ -63,7 +64,7 @@ def header(values: Sequence[str]) -> MediaType | None:
 
 
 def _parse(value: str) -> MediaType | None:
-    """``ParsedMediaType#parseMediaType``: lists, with or without quality factors, are not looked into."""
+    """Parse as ``ParsedMediaType#parseMediaType`` does, which ignores lists."""
     if "," in value or value == "*/*":
         return None
     name, *parameters = value.split(";")
@@ -81,7 +82,7 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def for_json(media_type: str) -> str:
-    """The same header value with JSON in the place of another format; the rest keeps its spelling.
+    """Replace another format by JSON in a header value, and keep the spelling of the rest.
 
     For inner requests, whose bodies and answers are JSON: a version that is asked for by `compatible-with`
     must go along.

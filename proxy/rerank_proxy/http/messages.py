@@ -1,37 +1,34 @@
-"""Requests and responses of the application: what came over the wire, and what is to go there.
+"""Requests and responses of the application, as they are read from the wire and written to it.
 
-Header values are text by UTF-8 with surrogates for all other bytes, so that each is passed on as it came. A
-target is text with one character for each byte, as Elasticsearch has it.
+Header values are decoded as UTF-8 with surrogates for all other bytes, so that each is passed on as it came.
+A target has one character for each byte, as in Elasticsearch.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from http import HTTPStatus
 from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from rerank_proxy.errors import error
-from rerank_proxy.http.head import RequestHead
+from rerank_proxy.http.head import RequestHead, status_line
 
 Header = tuple[bytes, bytes]
 
-_PHRASES: Final = {413: "Request Entity Too Large"}
-"""Where Elasticsearch's differ from those of some Python version."""
 _UNSAFE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_BODY: Final = (204, 304)
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request, complete.
+    """One complete request.
 
     Attributes:
         target: As it came.
         raw_headers: Names and values in order.
-        body: Without the framing of its transfer; coded as it was.
+        body: Without its chunk framing, and in the coding in which it came.
     """
 
     method: str
@@ -45,45 +42,44 @@ class Request:
 
     @cached_property
     def headers(self) -> CIMultiDictProxy[str]:
-        """By name, in any case."""
+        """The headers by name, in any case."""
         pairs = ((name.decode("ascii"), to_text(value)) for name, value in self.raw_headers)
         return CIMultiDictProxy(CIMultiDict(pairs))
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer, whose length its sender states."""
+    """One answer."""
 
     status: int
     headers: Sequence[tuple[str, str]] = ()
     body: bytes = b""
 
     def printed(self, *, close: bool) -> tuple[bytes, bytes]:
-        """Head and body.
+        """Return the bytes of head and body.
 
         Args:
-            close: The connection ends after it.
+            close: The connection ends after the answer.
         """
         fields = list(self.headers)
         if self.status not in _NO_BODY:
             fields.append(("content-length", str(len(self.body))))
         if close:
             fields.append(("connection", "close"))
-        phrase = _PHRASES.get(self.status) or HTTPStatus(self.status).phrase
-        return print_head(b"HTTP/1.1 %d %b" % (self.status, phrase.encode()), fields), self.body
+        return print_head(status_line(self.status), fields), self.body
 
 
 def fields_of(head: bytes) -> list[Header]:
-    """The header fields of a head that was found to keep to the grammar."""
+    """Return the header fields of a head that matches the grammar."""
     lines = head.split(b"\r\n")[1:-2]
     return [(name, value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
 
 
 def print_head(first_line: bytes, fields: Iterable[tuple[str, str]]) -> bytes:
-    """A head out of its first line and its fields.
+    """Return a head with this first line and these fields.
 
     Raises:
-        ElasticsearchError: 400 for what would end a line before its end.
+        ElasticsearchError: 400 for a control character, which could end a line early.
     """
     lines = [first_line]
     for name, value in fields:

@@ -1,4 +1,4 @@
-"""Which format an answer has, and its `content-type`, as Elasticsearch 8 and 9 choose them."""
+"""Chooses the format of an answer and its `content-type`, as Elasticsearch 8 and 9 do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,21 +26,22 @@ class Negotiated:
 def negotiate(
     parameter: str | None, accept: Sequence[str], content_type: Sequence[str], *, has_body: bool
 ) -> Negotiated | None:
-    """``AbstractRestChannel#newBuilder``: the parameter `format` beats `Accept` beats the request's own type.
+    """Choose as ``AbstractRestChannel#newBuilder`` does: by the parameter `format`, else `Accept`, else the
+    request's type.
 
-    What names no format of Elasticsearch's (`text/html`, `*/*`, a list, an unknown value of the parameter) is
-    as if it were not there. The parameters of `Accept` come back in any case: those that Elasticsearch does
-    not know, and those of a type that it does not know.
+    What does not name one of Elasticsearch's formats (`text/html`, `*/*`, a list, an unknown value of the
+    parameter) is ignored. The parameters of `Accept` are sent back in any case, even those that Elasticsearch
+    does not know, or those of a type that it does not know.
 
     Args:
-        parameter: Value of the parameter `format`.
+        parameter: The value of the parameter `format`.
         accept, content_type: All values of the headers.
-        has_body: Without one, clients send a type all the same.
+        has_body: The request has a body; clients send a type even without one.
 
     Returns:
-        None for headers that Elasticsearch itself refuses before it looks at the body: malformed ones, and
-        with a body a `compatible-with` that is not the same in both (``RestCompatibleVersionHelper``).
-        Upstream has the words for it, and knows which versions it is compatible with.
+        None for headers that Elasticsearch refuses before it reads the body: malformed ones, and, with a
+        body, a `compatible-with` that is not the same in both (``RestCompatibleVersionHelper``). Upstream has
+        the messages for these, and knows which versions it is compatible with.
     """
     try:
         accepted, sent = header(accept), header(content_type)
@@ -57,15 +58,15 @@ def negotiate(
 
 
 def is_refusal(status: int, body: bytes) -> bool:
-    """Whether it is upstream's ``MediaTypeHeaderException``: it refused the headers of an inner request.
+    """Return whether upstream refused the headers of an inner request (``MediaTypeHeaderException``).
 
-    The client's own request then gets the same from upstream, in the client's spelling and format.
+    The client's request then gets the same from upstream, in the client's spelling and format.
     """
     return status == 400 and b'"media_type_header_exception"' in body[:300]
 
 
 def _choose(parameter: str | None, accepted: MediaType | None, sent: MediaType | None) -> tuple[Format, bool]:
-    """The format, and whether its media type is the vendor's."""
+    """Return the format, and whether its media type is the vendor's."""
     try:
         return Format((parameter or "").lower()), False
     except ValueError:

@@ -1,7 +1,7 @@
-"""aiohttp's server, less what it tells of itself: its version, and pages of text in place of error bodies.
+"""aiohttp's server without what it reveals of itself: its version, and pages of text as error bodies.
 
-A port answers in Elasticsearch's words or the proxy's own. What serves it would merely tell an attacker which
-defects to try.
+A port answers in the words of Elasticsearch or of the proxy. The name of a library would only tell an
+attacker which defects to try.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from rerank_proxy.errors import encode, error
 logger = logging.getLogger(__name__)
 
 _TYPES: Final = {500: "illegal_state_exception", 504: "timeout_exception"}
-"""Of an error's body, by its status; what is wrong with the request is an `illegal_argument_exception`."""
+"""Types of errors by status; other errors are the request's, `illegal_argument_exception`."""
 
 
 class QuietServer:
     """Serves an aiohttp application.
 
     Args:
-        shutdown_timeout: Seconds for requests under way when it stops.
+        shutdown_timeout: Seconds that requests under way have when it stops.
         handler_cancellation: A client that leaves cancels its request.
         connection: Further options of `web.RequestHandler`.
     """
@@ -48,11 +48,11 @@ class QuietServer:
         self._listeners: list[asyncio.Server] = []
 
     async def start(self) -> None:
-        """Start the application; then connections may come."""
+        """Start the application, so that connections can be made."""
         await self._runner.setup()
 
     def connection(self) -> web.RequestHandler:
-        """The protocol of a new connection."""
+        """Return the protocol of a new connection."""
         server = self._runner.server
         assert server is not None
         loop = asyncio.get_running_loop()
@@ -61,10 +61,10 @@ class QuietServer:
     async def listen(
         self, at: socket | Path, connections: Callable[[], asyncio.BaseProtocol] | None = None
     ) -> None:
-        """Take connections from a socket that listens already, or from a UNIX socket that is made.
+        """Accept connections on a listening socket, or on a UNIX socket that is made here.
 
         Args:
-            connections: What makes them, over `connection`.
+            connections: Makes the protocols in place of `connection`, which it calls.
         """
         loop = asyncio.get_running_loop()
         protocol = connections or self.connection
@@ -81,7 +81,7 @@ class QuietServer:
 
 
 class _Connection(web.RequestHandler):
-    """Answers in JSON wherever aiohttp would have made a page."""
+    """Answers in JSON where aiohttp would have made a page."""
 
     __slots__ = ()
 
@@ -92,25 +92,25 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the answer to what is no HTTP, or to what the application failed at."""
+        """Return the answer to what is not HTTP, or to a request at which the application failed."""
         if status < 500:
             return _Refusal(status, "malformed HTTP request")
-        logger.error("a request failed in the proxy itself", exc_info=exc)
+        logger.error("a request failed with an internal error", exc_info=exc)
         if request.writer.output_size > 0:
-            raise ConnectionError("a part of the answer is sent already")
+            raise ConnectionError("a part of the answer was already sent")
         return _Refusal(status, "rerank-proxy failed; its log has the details")
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer, unless it is a page for an error, which `_Refusal` takes the place of."""
+        """Send an answer, or a `_Refusal` in place of a page for an error."""
         if isinstance(resp, web.HTTPException):
             resp = _Refusal(resp.status, HTTPStatus(resp.status).phrase, resp.headers.get("Allow"))
         return await super().finish_response(request, resp, start_time)
 
 
 class _Refusal(web.StreamResponse):
-    """A whole answer that is written as it is, and ends the connection."""
+    """A complete error answer, which ends the connection."""
 
     def __init__(self, status: int, reason: str, allow: str | None = None) -> None:
         super().__init__(status=status)
@@ -129,10 +129,10 @@ class _Refusal(web.StreamResponse):
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """It was sent as a whole."""
+        """Do nothing: `prepare` sent all of it."""
 
 
 async def _drop_added_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Elasticsearch sends neither, and a client must not be able to tell."""
+    """Drop headers that Elasticsearch does not send, so that clients cannot tell what answers."""
     response.headers.popall("Date", None)
     response.headers.popall("Server", None)

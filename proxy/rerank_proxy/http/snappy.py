@@ -1,4 +1,4 @@
-"""Snappy in its framing format, as Netty's ``SnappyFrameDecoder`` takes it: checksums are not compared."""
+"""Decodes Snappy's framing format as Netty's ``SnappyFrameDecoder`` does: checksums are not compared."""
 
 from collections.abc import Generator, Iterable
 from typing import Final
@@ -14,11 +14,11 @@ _MOST: Final = 64 * 1024
 
 
 class SnappyError(ValueError):
-    """What came is not Snappy. The message says in a few words why not."""
+    """A body is not Snappy. The message says in a few words why."""
 
 
 def decompress(content: Iterable[bytes]) -> Generator[bytes, None, bool]:
-    """Decode chunk by chunk; one that is not complete is left out. Returns whether there is none such.
+    """Decode chunk by chunk. Leave out an incomplete one, and return whether there was none.
 
     Raises:
         SnappyError: The first fault.
@@ -48,7 +48,7 @@ def decompress(content: Iterable[bytes]) -> Generator[bytes, None, bool]:
 
 
 def _check(kind: int, size: int, *, begun: bool) -> None:
-    """Refuse a chunk by its header, before its content is waited for."""
+    """Refuse a chunk by its header, before its content has arrived."""
     if kind == _STREAM:
         if size != 6:
             raise SnappyError("a stream identifier of another length")
@@ -64,7 +64,7 @@ def _check(kind: int, size: int, *, begun: bool) -> None:
 
 
 def _block(data: bytearray, at: int, end: int) -> bytes:
-    """Decode one chunk: literals, and copies of what is decoded already."""
+    """Decode one chunk: literals, and copies of what was decoded before."""
     size, at = _varint(data, at, end)
     if size > _MOST:
         raise SnappyError("a chunk that is too long")
@@ -97,13 +97,13 @@ def _copy(out: bytearray, offset: int, length: int) -> None:
     start = len(out) - offset
     if length <= offset:
         out += out[start : start + length]
-    else:  # it goes on with what it has just copied
+    else:  # it continues with what it has just copied
         repeated = bytes(out[start:])
         out += (repeated * (length // offset + 1))[:length]
 
 
 def _literal_length(tag: int, data: bytearray, at: int) -> tuple[int, int]:
-    """The length, and where the literal begins."""
+    """Return the length, and where the literal begins."""
     length = tag >> 2
     if length < 60:
         return length + 1, at

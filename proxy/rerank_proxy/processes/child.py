@@ -1,4 +1,4 @@
-"""A program that is started with one line of orders and ends with the process that started it."""
+"""A child process that is started with one line of orders and ends with its parent."""
 
 import asyncio
 import os
@@ -9,20 +9,20 @@ from contextlib import suppress
 
 
 class Child:
-    """A running child.
+    """Starts a command and waits for its end.
 
     Its standard input holds the orders, and stays open as long as this process lives: see
-    `startup.orders_of_parent`. It is started from a running event loop, on the thread that ends last.
+    `startup.orders_of_parent`. It has to be started on the main thread, within the event loop.
 
     Raises:
         OSError: It cannot be started.
     """
 
     def __init__(self, command: Sequence[str], orders: bytes) -> None:
-        # Not by the event loop's own means: uvloop would give it the default of each signal, so that one that
-        # is ignored here could end it until its own first line has run.
-        # A session of its own: Ctrl-C reaches every process of the terminal's, and this one is still needed
-        # for the searches under way.
+        # Not by the event loop: uvloop would restore the default of each signal, so that one that is ignored
+        # here could end the child until its first line has run.
+        # A session of its own: Ctrl-C reaches every process of the terminal's session, and this one is still
+        # needed for the searches under way.
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, bufsize=0)
         self._orders = orders
         self._loop = asyncio.get_running_loop()
@@ -34,14 +34,14 @@ class Child:
         return self._process.pid
 
     async def wait(self) -> int:
-        """Its exit status, once it has ended; a signal's number, negative, when that ended it."""
+        """Wait for its end. Return its exit status, or the negative number of the signal that ended it."""
         await self._ended.wait()
         status = self._process.returncode
         assert status is not None
         return status
 
     async def stop(self, timeout_s: float) -> None:
-        """End it: in good order within the time, else by force."""
+        """Stop it with SIGTERM, or by force if that takes longer than the time."""
         if self._ended.is_set():
             return
         self._process.terminate()
@@ -52,7 +52,7 @@ class Child:
             await self.wait()
 
     def _attend(self) -> None:
-        """Give it its orders, which waits until it reads them, and wait for its end."""
+        """Write the orders, which may block until the child reads them, and wait for its end."""
         pipe = self._process.stdin
         assert pipe is not None
         orders = memoryview(self._orders)
@@ -61,5 +61,5 @@ class Child:
                 orders = orders[os.write(pipe.fileno(), orders) :]
         self._process.wait()
         pipe.close()
-        with suppress(RuntimeError):  # the loop is closed: nothing waits for it
+        with suppress(RuntimeError):  # the loop is closed: nothing awaits the child
             self._loop.call_soon_threadsafe(self._ended.set)

@@ -1,6 +1,6 @@
-"""What a process of the proxy does first, so that little can end it and nothing keeps it.
+"""What a process of the proxy does first, so that few signals can end it and nothing keeps it alive.
 
-It takes a part of the standard library alone: until it has run, a signal can end the process.
+It imports a part of the standard library alone: until it has run, a signal can end the process.
 """
 
 import ctypes
@@ -14,17 +14,18 @@ from rerank_proxy.observe.stderr import LossyStderr
 
 _IGNORED: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """By default they end a process. They are sent to ask for new settings or a new log file, or by a terminal
-that closes."""
+that closes.
+"""
 _PR_SET_PDEATHSIG: Final = 1
 _STDIN: Final = 0
 _STANDARD_STREAMS: Final = (0, 1, 2)
 
 
 def prepare() -> None:
-    """Make this process one that serves: for signals, and for a log that nothing reads.
+    """Prepare this process for serving: for signals, and for a log that nothing reads.
 
-    Processes that it starts ignore the same signals from their first moment on, unless they are started by
-    uvloop, which gives each signal its default.
+    Its children ignore the same signals from the beginning, unless uvloop starts them, which restores the
+    default of each signal.
     """
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -34,7 +35,7 @@ def prepare() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Else the first socket takes the number of a stream that is closed, and gets what is written there."""
+    """Open closed streams: else the first socket gets the number of one, and what is written to it."""
     for number in _STANDARD_STREAMS:  # in this order: the system gives the lowest number that is free
         try:
             os.fstat(number)
@@ -43,16 +44,16 @@ def _open_standard_streams() -> None:
 
 
 def orders_of_parent() -> bytes:
-    """Return the line that the parent writes to standard input, having tied this process to it.
+    """Tie this process to its parent, and return the line that the parent writes to standard input.
 
-    The parent keeps the other end open as long as it lives. However it ends, this process ends at once, also
-    while it imports or loads something.
+    The parent keeps the other end open as long as it lives. However it ends, this process ends immediately,
+    even while it imports or loads something.
 
     Raises:
         SystemExit: The parent is gone.
     """
     if sys.platform == "linux":
-        # Beside the thread below, which gets no turn while native code holds Python's lock.
+        # Beside the thread below, which does not run while native code holds Python's lock.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     line = bytearray()
     while not line.endswith(b"\n"):

@@ -1,7 +1,25 @@
 """Runs the proxy: the edge and the admin listener in this process, the application that reranks in a child.
 
-The child loads torch and models while the edge already relays; when it dies, plain traffic goes on and it is
+The child loads torch and models while the edge already relays. When it dies, plain traffic goes on and it is
 started again.
+
+What happens on SIGTERM (or SIGINT), in this order:
+
+1. `/ready` says 503, so that load balancers send new traffic elsewhere. As they need a while to notice, the
+   port still accepts connections for `lifecycle.drain_delay_s`.
+2. The edge drains (`Edge.drain`). It closes its port and all idle connections, and every other connection
+   after the answer under way, whose head says `connection: close`. The application still runs, so that
+   reranked searches are finished as well. All this takes `lifecycle.shutdown_timeout_s` at most.
+3. The edge stops (`Edge.stop`). Requests that are not finished are cut off, and closing their connections
+   cancels their searches in Elasticsearch and in the application.
+4. The application gets SIGTERM, closes its sockets, and then all else in the reverse order of its start
+   (`app.serving.serve`). After `_APP_STOP_TIMEOUT_S` it is killed.
+5. The admin listener stops, and the process exits with status 0.
+
+A second signal during the steps 1 and 2 cuts them short, and step 4 kills the application without waiting;
+the exit status is 128 and the number of that signal. The child has a session of its own: Ctrl-C in a terminal
+reaches this process alone, which then stops the child. If this process is killed, the child ends with it (see
+`startup.orders_of_parent`).
 """
 
 import asyncio
@@ -14,6 +32,7 @@ from pathlib import Path
 
 import msgspec
 
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.edge.listener import ListenError, address_of, bind
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
@@ -28,13 +47,13 @@ from rerank_proxy.settings import Settings
 logger = logging.getLogger(__name__)
 
 APP_COMMAND = (sys.executable, "-P", "-m", "rerank_proxy.app.process")
-"""`-P`: no module is looked for in the working directory, which may be that of a model."""
+"""`-P`: modules are not imported from the working directory, which may be that of a model."""
 
 _DIRECTORY_PREFIX = "rerank-proxy."
 _MAX_SOCKET_PATH = 107
 """Bytes of a UNIX socket's path, which the system limits (`sun_path`)."""
 _STEADY_S = 60.0
-"""An application that lived this long had started well: its death is no repetition of the one before."""
+"""An application that ran for so long had started well: its death does not repeat the one before."""
 _MAX_RESTART_DELAY_S = 10.0
 _APP_STOP_TIMEOUT_S = 5.0
 
@@ -44,14 +63,14 @@ class StartError(Exception):
 
 
 def serve(settings: Settings) -> int:
-    """Run until a signal says stop; returns the exit status."""
+    """Run until a signal asks to stop. Return the exit status."""
     configure(settings.log_level)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(Supervisor(settings).run())
 
 
 def restart_delay_s(quick_deaths: int) -> float:
-    """Seconds before the application is started again: none after its first death, then more each time."""
+    """Return how long to wait before a restart: not at all after the first death, then ever longer."""
     return 0.0 if quick_deaths <= 1 else min(0.5 * 2.0 ** min(quick_deaths - 2, 10), _MAX_RESTART_DELAY_S)
 
 
@@ -71,16 +90,14 @@ class AppProcess:
         paths = msgspec.json.encode({"socket": str(socket), "control": str(control)})
         self._orders = b'{"settings":%b,%b\n' % (settings.dump_with_secrets().encode(), paths[1:])
         self._child: Child | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = BackgroundTasks()
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._keep_running())
+        self._tasks.start(self._keep_running())
 
     async def stop(self, timeout_s: float) -> None:
-        """End it: in good order within the time, else by force."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Stop it gracefully within the time, else by force."""
+        await self._tasks.cancel()
         if self._child is not None:
             await self._child.stop(timeout_s)
             self._ended()
@@ -98,7 +115,7 @@ class AppProcess:
             self._metrics.app_restarts += 1
 
     async def _run_once(self) -> str:
-        """Start it and wait for its end; returns how it ended."""
+        """Start it and wait for its end. Return how it ended."""
         try:
             self._child = Child(self._command, self._orders)
         except OSError as error:
@@ -122,10 +139,10 @@ def _signal_name(number: int) -> str:
 
 
 class Supervisor:
-    """One proxy, from start to end.
+    """Runs one proxy, from start to end.
 
     Args:
-        app_command: Starts the application's process.
+        app_command: The command that starts the application's process.
     """
 
     def __init__(self, settings: Settings, app_command: Sequence[str] = APP_COMMAND) -> None:
@@ -134,7 +151,7 @@ class Supervisor:
         self._draining = False
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT, then finish what is under way; a second signal stops at once.
+        """Serve until SIGTERM or SIGINT, then finish what is under way; a second signal stops immediately.
 
         Returns:
             The exit status: 0; 1 when the proxy cannot start; 128 and the second signal's number.
@@ -184,7 +201,7 @@ class Supervisor:
         files, wanted = open_files(), self._settings.edge.max_connections
         if max_connections < wanted:
             logger.warning(
-                "the limit of open files (%s) allows %d client connections at once, not the %d of "
+                "the limit of open files (%s) allows %d concurrent client connections, not the %d of "
                 "[edge.max_connections]: further ones wait; raise the limit, or lower the setting",
                 files,
                 max_connections,
@@ -197,18 +214,17 @@ class Supervisor:
         return "the proxy is stopping" if self._draining else None
 
     async def _drain(self, edge: Edge, signals: "asyncio.Queue[signal.Signals]") -> int:
-        """Finish what is under way, unless a further signal comes."""
+        """Finish what is under way, unless a further signal comes. Return the exit status."""
         self._draining = True
-        finishing = asyncio.create_task(self._finish(edge))
-        interrupted = asyncio.create_task(signals.get())
-        await asyncio.wait({finishing, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-        if finishing.done():
-            interrupted.cancel()
+        tasks = BackgroundTasks()
+        finishing, interrupted = tasks.start(self._finish(edge)), tasks.start(signals.get())
+        done, _ = await asyncio.wait({finishing, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        await tasks.cancel()
+        if finishing in done:
             finishing.result()
             return 0
-        finishing.cancel()
         number = interrupted.result()
-        logger.warning("%s again: stopping at once", number.name)
+        logger.warning("%s again: stopping immediately", number.name)
         return 128 + number
 
     async def _finish(self, edge: Edge) -> None:
@@ -223,7 +239,7 @@ class Supervisor:
 
 
 def _directory_for_sockets() -> OwnedDirectory:
-    """Make one that only this user may enter, and remove those of proxies that were killed."""
+    """Make a directory that only this user may enter, and remove those of proxies that were killed."""
     try:
         parent = Path(tempfile.gettempdir())
         remove_leftovers(parent, _DIRECTORY_PREFIX)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Final
 
 from rerank_proxy.http.answer_reader import AnswerError, AnswerReader, TooLargeError
-from rerank_proxy.upstream.pool import Attempt, Pool, TargetError, UpstreamConnection
+from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.pool import Attempt, Pool
+from rerank_proxy.upstream.targets import TargetError
 
 
 class UpstreamFailedError(Exception):

@@ -18,9 +18,10 @@ from rerank_proxy.upstream.call import UpstreamCall, UpstreamFailedError
 from rerank_proxy.upstream.callers import CallerDigests
 from rerank_proxy.upstream.faults import disconnected, unreachable
 from rerank_proxy.upstream.headers import for_bodiless, for_client
-from rerank_proxy.upstream.pool import Pool, TargetError, TcpTarget
+from rerank_proxy.upstream.pool import Pool
 from rerank_proxy.upstream.protocol import Reply, TooLateError, shaped
 from rerank_proxy.upstream.read_only import is_read_only
+from rerank_proxy.upstream.targets import TargetError, TcpTarget
 
 _IDLE_S: Final = 15.0
 _BODILESS: Final = frozenset({"DELETE", "GET"})

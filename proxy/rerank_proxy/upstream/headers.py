@@ -1,25 +1,16 @@
 """Which headers go along: a caller's with the inner requests in its name, and upstream's with the answer.
 
 This is the one place where the application drops a header. The edge, which forwards requests as they are,
-keeps those that frame a message: see `http/head.py`.
+keeps those that frame a message: see `http/hop_by_hop.py` for both.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from multidict import CIMultiDict
 
+from rerank_proxy.http import hop_by_hop
 from rerank_proxy.http.media_types import VERSION, MediaType, for_json
 from rerank_proxy.http.messages import Header, to_text
-
-_HOP_BY_HOP: Final = frozenset(
-    {
-        "connection", "http2-settings", "keep-alive", "proxy-authenticate", "proxy-authorization",
-        "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-    }
-)  # fmt: skip
-_OF_THE_MESSAGE: Final = frozenset({"accept-encoding", "content-encoding", "content-length", "expect"})
-"""Headers about the client's body or answer, not the inner ones."""
 
 
 def for_upstream(
@@ -94,7 +85,7 @@ def _of_the_origin(name: str) -> bool:
 
 def _end_to_end(raw: Iterable[Header]) -> list[tuple[str, str]]:
     raw = list(raw)
-    dropped = _HOP_BY_HOP | _OF_THE_MESSAGE | _named_in_connection(raw)
+    dropped = hop_by_hop.FIELDS.keys() | _named_in_connection(raw)
     named = ((name.decode("ascii"), value) for name, value in raw)
     return [(name, to_text(value)) for name, value in named if name.lower() not in dropped]
 

@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.app.suggestions import Suggestions
-from rerank_proxy.edge.retriever_names import NATIVE, odd_names
+from rerank_proxy.edge.detection import KNOWN_RETRIEVERS, unknown_retrievers
 from rerank_proxy.http.media_types import Format
 from rerank_proxy.search.retrievers.types import RETRIEVER_TYPES
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
@@ -21,7 +21,7 @@ TYPO: Final = "text_similarity_rerank"
 
 
 def test_the_names_are_those_of_the_grammar_and_a_test_aid() -> None:
-    assert {*NATIVE} == RETRIEVER_TYPES | {"random_reranker"}
+    assert {*KNOWN_RETRIEVERS} == RETRIEVER_TYPES | {"random_reranker"}
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_the_names_are_those_of_the_grammar_and_a_test_aid() -> None:
         (b'{"query":{"term":{"retriever":{"value":1}}}}', {"value"}),  # which resembles none
     ],
 )
-def test_odd_names(body: bytes, names: set[str]) -> None:
-    assert odd_names(body) == names
+def test_unknown_retrievers(body: bytes, names: set[str]) -> None:
+    assert unknown_retrievers(body) == names
 
 
 class Elasticsearch:

@@ -4,7 +4,7 @@ from pathlib import Path
 from rerank_proxy.edge import answers
 from rerank_proxy.http.connection_faults import ConnectionFault
 from rerank_proxy.settings import UpstreamSettings
-from rerank_proxy.upstream.pool import TargetError, TcpTarget, UnixTarget
+from rerank_proxy.upstream.targets import TargetError, TcpTarget, UnixTarget
 
 
 def split(answer: bytes) -> tuple[list[bytes], bytes]:

@@ -28,8 +28,8 @@ SEARCH = b"POST /films/_search HTTP/1.1"
 
 
 async def looked(relay: Relay) -> None:
-    """Wait until what is looked into on a thread has been decided."""
-    relay.state.threads.shutdown()
+    """Wait until the inspection on a thread has ended."""
+    relay.shared.threads.shutdown()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
@@ -71,7 +71,7 @@ async def test_a_bomb_for_the_application_is_refused(line: bytes, framed: str) -
     assert answer == {"error": {"root_cause": [cause], **cause}, "status": 413}
     assert not relay.at_app.written
     assert not relay.at_upstream.written
-    assert relay.state.buffered == 0
+    assert relay.shared.buffered == 0
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"query":{"match_all":{}}}', b'{"retriever":{"rrf":{}}}'])
@@ -83,7 +83,7 @@ async def test_another_bomb_is_upstreams_to_refuse(body: bytes) -> None:
     assert relay.at_upstream.written == sent
     relay.upstream.data_received(OK)
     assert relay.at_client.written == OK
-    assert relay.state.buffered == 0
+    assert relay.shared.buffered == 0
 
 
 @pytest.mark.parametrize("decoded", [100, 100_000, MIB])
@@ -102,10 +102,10 @@ async def test_decoded_bytes_count_where_the_application_will_decode_them(line: 
     body = OURS + b" " * 5 * MIB
     relay.client.data_received(sized(gzip.compress(body), line + GZIP))
     await looked(relay)
-    assert relay.state.buffered == len(body)
+    assert relay.shared.buffered == len(body)
     relay.app.data_received(OK)
     assert relay.at_client.written == OK
-    assert relay.state.buffered == 0
+    assert relay.shared.buffered == 0
 
 
 async def test_those_that_go_upstream_count_as_they_are_held() -> None:
@@ -114,18 +114,18 @@ async def test_those_that_go_upstream_count_as_they_are_held() -> None:
     relay.client.data_received(sized(coded, SEARCH + GZIP))
     await looked(relay)
     assert relay.at_upstream.written
-    assert relay.state.buffered == len(coded)
+    assert relay.shared.buffered == len(coded)
 
 
 async def test_beyond_the_bytes_of_all_together_a_body_is_rejected() -> None:
     relay = Relay(EdgeSettings(max_buffered=ByteSize(2 * MIB)))
-    relay.state.reserve(MIB + 1)
+    relay.shared.reserve(MIB + 1)
     relay.client.data_received(sized(gzip.compress(OURS + b" " * (MIB - len(OURS))), SEARCH + GZIP))
     await looked(relay)
     status, _ = answer_of(relay)
     assert status == b"HTTP/1.1 429 Too Many Requests"
     assert not relay.at_app.written
-    assert relay.state.buffered == MIB + 1
+    assert relay.shared.buffered == MIB + 1
 
 
 SNAPPY = b"\r\nContent-Encoding: Snappy"
@@ -155,7 +155,7 @@ async def test_of_snappy_so_much_is_looked_into(monkeypatch: pytest.MonkeyPatch)
             reason = "the [snappy] body of a search or an inference is longer than [1000] bytes; use another "
             cause = {"type": "content_too_long_exception", "reason": reason + "coding"}
             assert answer == {"error": {"root_cause": [cause], **cause}, "status": 413}
-            assert relay.state.buffered == 0
+            assert relay.shared.buffered == 0
 
 
 CODINGS = st.sampled_from(
@@ -196,9 +196,9 @@ async def test_whatever_is_sent_what_counts_is_let_go(
     await looked(relay)
     at, connection = (relay.at_app, relay.app) if ours else (relay.at_upstream, relay.upstream)
     assert at.written
-    assert relay.state.buffered >= (len(body) if ours else len(coded))
+    assert relay.shared.buffered >= (len(body) if ours else len(coded))
     connection.data_received(OK)
-    assert relay.state.buffered == 0
+    assert relay.shared.buffered == 0
 
 
 async def test_no_more_is_decoded_than_is_allowed_and_little_on_the_event_loop(
@@ -239,4 +239,4 @@ async def test_a_long_body_is_looked_into_without_holding_it() -> None:
     finally:
         tracemalloc.stop()
     assert relay.at_app.written == sent
-    assert relay.state.buffered == 50 * MIB + len(OURS)
+    assert relay.shared.buffered == 50 * MIB + len(OURS)

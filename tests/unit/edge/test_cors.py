@@ -8,7 +8,7 @@ from pydantic import ByteSize
 from rerank_proxy.edge import cors
 from rerank_proxy.edge.connection import ClientConnection
 from rerank_proxy.settings import EdgeSettings
-from rerank_proxy.upstream.pool import UpstreamConnection
+from rerank_proxy.upstream.connection import UpstreamConnection
 from tests.support.memory_transport import MemoryTransport
 from tests.support.waiting import until_true
 from tests.unit.edge.test_relay import OK, Relay, sized
@@ -59,7 +59,7 @@ async def test_answers_of_the_application_carry_what_upstream_says() -> None:
     head, _, body = taken(relay.at_client).partition(b"\r\n\r\n")
     assert head + b"\r\n" == RERANKED.partition(b"\r\n\r\n")[0] + b"\r\n" + EXPOSED
     assert body == b"{}"
-    assert relay.state.upstream.idle == 1
+    assert relay.shared.upstream.idle == 1
 
 
 async def test_its_errors_too_which_have_no_header_of_ours() -> None:
@@ -90,14 +90,14 @@ async def test_upstream_is_asked_once_for_a_while(monkeypatch: pytest.MonkeyPatc
 async def test_those_who_come_meanwhile_wait_for_the_same_answer() -> None:
     relay = Relay()
     relay.client.data_received(search())
-    second = ClientConnection(relay.state)
+    second = ClientConnection(relay.shared)
     second.connection_made(MemoryTransport())
     second.data_received(search())
     assert taken(relay.at_upstream) == QUESTION
     assert not relay.at_app.written
-    app, at_app = UpstreamConnection(relay.state.app), MemoryTransport()
+    app, at_app = UpstreamConnection(relay.shared.app), MemoryTransport()
     app.connection_made(at_app)
-    relay.state.app.release(app)
+    relay.shared.app.release(app)
     relay.upstream.data_received(ALLOWED)
     assert taken(relay.at_app) == taken(at_app) == search()
 
@@ -193,7 +193,7 @@ async def test_a_client_that_leaves_meanwhile_is_not_answered() -> None:
     relay.client.connection_lost(None)
     relay.upstream.data_received(ALLOWED)
     assert not relay.at_app.written
-    assert relay.state.buffered == 0
+    assert relay.shared.buffered == 0
 
 
 async def test_what_the_edge_refuses() -> None:

@@ -190,7 +190,7 @@ def check(work: Callable[[list[bytes]], Relay], hostile: Hostile, *, requests: i
     size = SIZE if hostile.step >= 50 else SIZE // 4
     many = hostile.pieces(size * GROWTH)
     relay = work(many)
-    assert relay.at_client.written or relay.at_upstream.written or relay.state.buffered, "it was not read"
+    assert relay.at_client.written or relay.at_upstream.written or relay.shared.buffered, "it was not read"
     small = spent(work, lambda: hostile.pieces(size))
     large = spent(work, lambda: hostile.pieces(size * GROWTH))
     call = spent(lambda numbers: [trivial(number) for number in numbers], lambda: range(20_000)) / 20_000

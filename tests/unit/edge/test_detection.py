@@ -14,19 +14,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.edge.detection import WORD, Mention, Scanner, find_in_query
-from rerank_proxy.edge.retriever_names import NATIVE
+from rerank_proxy.edge.detection import KNOWN_RETRIEVERS, WORD, Detection, Scanner, find_in_query
 from rerank_proxy.http.inflate import STEP, CodingError, decompress, is_compressed
 
 SEARCH = b'{"retriever":{"text_similarity_reranker":{"field":"plot"}}}'
 
 
-def find_in_body(pieces: Iterable[bytes], coding: bytes = b"") -> Mention:
+def find_in_body(pieces: Iterable[bytes], coding: bytes = b"") -> Detection:
     scanner = Scanner()
     with suppress(CodingError):
         for piece in decompress(pieces, coding) if is_compressed(coding) else pieces:
             scanner.feed(piece)
-    return scanner.mention
+    return scanner.result
 
 
 def cut(data: bytes, cuts: Sequence[int]) -> list[bytes]:
@@ -45,8 +44,8 @@ def raw_deflate(data: bytes) -> bytes:
      (b"deflate", raw_deflate), (b"br", bytes), (b"identity", bytes)],
 )  # fmt: skip
 def test_word_is_found_in_the_decoded_body(coding: bytes, encode: type[bytes]) -> None:
-    assert find_in_body([encode(SEARCH)], coding) is Mention.YES
-    assert find_in_body([encode(b'{"query":{}}')], coding) is Mention.NO
+    assert find_in_body([encode(SEARCH)], coding) is Detection.FOUND
+    assert find_in_body([encode(b'{"query":{}}')], coding) is Detection.ABSENT
 
 
 @given(
@@ -67,7 +66,7 @@ def test_word_is_found_in_any_spelling_and_however_it_is_cut(
     data = before + word.encode() + b'":1}'
     if compressed:
         data = gzip.compress(data)
-    assert find_in_body(cut(data, cuts), b"gzip" if compressed else b"") is Mention.YES
+    assert find_in_body(cut(data, cuts), b"gzip" if compressed else b"") is Detection.FOUND
 
 
 UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
@@ -86,16 +85,16 @@ def test_word_is_found_in_every_encoding_of_unicode(
     if escaped:
         word = "".join(f"\\u{ord(character):04x}" for character in word)
     body = json.dumps({"query": before}, ensure_ascii=False) + '{"' + word + '":{}}'
-    assert find_in_body(cut(body.encode(encoding), cuts)) is Mention.YES
+    assert find_in_body(cut(body.encode(encoding), cuts)) is Detection.FOUND
 
 
 @pytest.mark.parametrize("encoding", UNICODE)
 def test_the_other_words_are_found_in_every_encoding_of_unicode(encoding: str) -> None:
-    assert find_in_body(['{"retriever":{"rrf":{}}}'.encode(encoding)]) is Mention.PERHAPS
-    assert find_in_body(['{"query":{"match_all":{}}}'.encode(encoding)]) is Mention.NO
+    assert find_in_body(['{"retriever":{"rrf":{}}}'.encode(encoding)]) is Detection.POSSIBLE
+    assert find_in_body(['{"query":{"match_all":{}}}'.encode(encoding)]) is Detection.ABSENT
     scanner = Scanner(is_template=True)
     scanner.feed('{"id":"stored"}'.encode(encoding))
-    assert scanner.mention is Mention.PERHAPS
+    assert scanner.result is Detection.POSSIBLE
 
 
 JOINS = [
@@ -128,7 +127,7 @@ def test_word_is_found_in_any_spelling_of_yaml(
     document = f'? "{word}"\n: {{}}\n'
     assert list(yaml.safe_load(document)) == [WORD.decode()]
     data = before + b"\n" + document.encode()
-    assert find_in_body(cut(data, [len(before) + at for at in cuts])) is Mention.YES
+    assert find_in_body(cut(data, [len(before) + at for at in cuts])) is Detection.FOUND
 
 
 def cbor_chunk(part: bytes, major: int, width: int) -> bytes:
@@ -158,7 +157,7 @@ def test_word_is_found_in_any_chunks_of_cbor(
     scanner = Scanner(is_cbor=True)
     for piece in cut(before + b"\xa1" + name + b"\xa0", cuts):
         scanner.feed(piece)
-    assert scanner.mention is Mention.YES
+    assert scanner.result is Detection.FOUND
 
 
 @pytest.mark.parametrize(
@@ -175,7 +174,7 @@ def test_word_is_found_in_any_chunks_of_cbor(
 def test_other_chunks_of_cbor(name: bytes) -> None:
     scanner = Scanner(is_cbor=True)
     scanner.feed(b"\xa1" + name.replace(WORD + b"s", WORD[:-1] + b"Rs") + b"\xa0")
-    assert scanner.mention is Mention.NO
+    assert scanner.result is Detection.ABSENT
 
 
 @pytest.mark.parametrize(
@@ -190,11 +189,11 @@ def test_other_chunks_of_cbor(name: bytes) -> None:
     ],
 )
 def test_near_misses(body: bytes) -> None:
-    assert find_in_body([body]) is Mention.NO
+    assert find_in_body([body]) is Detection.ABSENT
 
 
 def test_pieces_that_do_not_touch_are_not_joined() -> None:
-    assert find_in_body([b"text_similarity_", b" " * 500, b"reranker"]) is Mention.NO
+    assert find_in_body([b"text_similarity_", b" " * 500, b"reranker"]) is Detection.ABSENT
 
 
 FUSIONS = [b'{"retriever":{"rrf":{}}}', b'{"retriever":{"linear":{}}}', b'{"retriever" : {"pinned" : {}}}']
@@ -206,7 +205,7 @@ class TestPerhaps:
     @pytest.mark.parametrize("body", FUSIONS)
     @pytest.mark.parametrize(("coding", "encode"), [(b"", bytes), (b"gzip", gzip.compress)])
     def test_other_retrievers(self, body: bytes, coding: bytes, encode: type[bytes]) -> None:
-        assert find_in_body([encode(body)], coding) is Mention.PERHAPS
+        assert find_in_body([encode(body)], coding) is Detection.POSSIBLE
 
     @pytest.mark.parametrize(
         "body",
@@ -219,12 +218,12 @@ class TestPerhaps:
         ],
     )
     def test_in_other_formats(self, body: bytes) -> None:
-        assert find_in_body([body]) is Mention.PERHAPS
+        assert find_in_body([body]) is Detection.POSSIBLE
 
     def test_inside_another_and_in_any_order(self) -> None:
         nested = b'{"retriever":{"rescorer":{"retriever":{"linear":{"retrievers":[]}}}}}'
-        assert find_in_body([nested]) is Mention.PERHAPS
-        assert find_in_body([b'{"rrf":1,"retrievers":2}']) is Mention.PERHAPS
+        assert find_in_body([nested]) is Detection.POSSIBLE
+        assert find_in_body([b'{"rrf":1,"retrievers":2}']) is Detection.POSSIBLE
 
     @pytest.mark.parametrize(
         "body",
@@ -238,7 +237,7 @@ class TestPerhaps:
         ],
     )
     def test_no_such_retriever(self, body: bytes) -> None:
-        assert find_in_body([body]) is Mention.NO
+        assert find_in_body([body]) is Detection.ABSENT
 
     @pytest.mark.parametrize(
         "body",
@@ -250,28 +249,28 @@ class TestPerhaps:
         ],
     )
     def test_names_that_are_none(self, body: bytes) -> None:
-        assert find_in_body([body]) is Mention.PERHAPS
-        assert find_in_body([bytes([each]) for each in body]) is Mention.PERHAPS
+        assert find_in_body([body]) is Detection.POSSIBLE
+        assert find_in_body([bytes([each]) for each in body]) is Detection.POSSIBLE
         far = b" " * 20_000 + body
-        assert find_in_body([far[:20_020], far[20_020:]]) is Mention.PERHAPS
+        assert find_in_body([far[:20_020], far[20_020:]]) is Detection.POSSIBLE
 
-    @pytest.mark.parametrize("name", NATIVE[:-1])
+    @pytest.mark.parametrize("name", KNOWN_RETRIEVERS[:-1])
     def test_all_other_retrievers_are_upstreams(self, name: str) -> None:
-        expected = Mention.PERHAPS if name in ("rrf", "linear", "pinned") else Mention.NO
+        expected = Detection.POSSIBLE if name in ("rrf", "linear", "pinned") else Detection.ABSENT
         assert find_in_body([b'{"retriever":{"%b":{}}}' % name.encode()]) is expected
 
     @pytest.mark.parametrize("body", FUSIONS)
     def test_the_reranker_weighs_more(self, body: bytes) -> None:
         for both in ([body, SEARCH], [SEARCH, body]):
-            assert find_in_body(both) is Mention.YES
+            assert find_in_body(both) is Detection.FOUND
 
     @given(body=st.sampled_from(FUSIONS), cuts=st.lists(st.integers(0, 40), max_size=40))
     def test_however_it_is_cut(self, body: bytes, cuts: list[int]) -> None:
-        assert find_in_body(cut(body, cuts)) is Mention.PERHAPS
+        assert find_in_body(cut(body, cuts)) is Detection.POSSIBLE
 
     def test_words_far_apart(self) -> None:
         pieces = [b'{"retriever":', b" " * 500, b'{"rrf":{}}}']
-        assert find_in_body(pieces) is Mention.PERHAPS
+        assert find_in_body(pieces) is Detection.POSSIBLE
 
 
 def test_the_format_is_told_by_two_bytes_though_they_come_apart() -> None:
@@ -279,23 +278,23 @@ def test_the_format_is_told_by_two_bytes_though_they_come_apart() -> None:
     stored = b"\x78" + struct.pack("<HH", len(SEARCH), len(SEARCH) ^ 0xFFFF) + SEARCH + b"\x03\x00"
     assert zlib.decompress(stored, wbits=-15) == SEARCH
     for pieces in ([stored], [stored[:1], stored[1:]], [b"", stored[:1], b"", stored[1:2], stored[2:]]):
-        assert find_in_body(pieces, b"deflate") is Mention.YES
+        assert find_in_body(pieces, b"deflate") is Detection.FOUND
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate"])
 def test_corrupt_data_counts_as_what_could_be_read(coding: bytes) -> None:
-    assert find_in_body([b"not compressed " + WORD], coding) is Mention.NO
+    assert find_in_body([b"not compressed " + WORD], coding) is Detection.ABSENT
     encode = gzip.compress if coding == b"gzip" else zlib.compress
     cut = encode(SEARCH + bytes(range(256)) * 64)[:-40]
-    assert find_in_body([cut], coding) is Mention.YES
-    assert find_in_body([encode(b"x" * 1000)[:-4] + b"1234"], coding) is Mention.NO
+    assert find_in_body([cut], coding) is Detection.FOUND
+    assert find_in_body([encode(b"x" * 1000)[:-4] + b"1234"], coding) is Detection.ABSENT
 
 
 def test_the_whole_of_a_long_body_is_looked_at_without_holding_it() -> None:
     body = gzip.compress(b"\0" * 20_000_000 + WORD)
     tracemalloc.start()
     try:
-        assert find_in_body([body], b"gzip") is Mention.YES
+        assert find_in_body([body], b"gzip") is Detection.FOUND
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -305,7 +304,7 @@ def test_the_whole_of_a_long_body_is_looked_at_without_holding_it() -> None:
 def test_nothing_is_left_inside_the_decoder(excess: int) -> None:
     """A step may end within the word when all input is taken: the codes of `ker` are a few bits each here."""
     text = (b"ker " * STEP)[: STEP + excess - len(WORD)] + WORD
-    assert find_in_body([raw_deflate(text)], b"deflate") is Mention.YES
+    assert find_in_body([raw_deflate(text)], b"deflate") is Detection.FOUND
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,12 @@ from pydantic import ByteSize
 
 from rerank_proxy.edge import connection, inspection
 from rerank_proxy.edge.connection import MAX_PIPELINED, ClientConnection
-from rerank_proxy.edge.shared import EdgeState
+from rerank_proxy.edge.shared import Shared
 from rerank_proxy.observe.metrics import EdgeMetrics
 from rerank_proxy.settings import EdgeSettings
-from rerank_proxy.upstream.pool import Pool, UnixTarget, UpstreamConnection
+from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.pool import Pool
+from rerank_proxy.upstream.targets import UnixTarget
 from tests.support.memory_transport import MemoryTransport
 from tests.support.waiting import until_true
 
@@ -30,7 +32,7 @@ class Relay:
     """One client's connection, and one kept connection of each pool."""
 
     def __init__(self, settings: EdgeSettings | None = None) -> None:
-        self.state = EdgeState(
+        self.shared = Shared(
             loop=asyncio.get_running_loop(),
             settings=settings or EdgeSettings(),
             upstream=self._pool(),
@@ -38,9 +40,9 @@ class Relay:
             metrics=EdgeMetrics(),
             client_left=lambda: None,
         )
-        self.upstream, self.at_upstream = self._connected(self.state.upstream)
-        self.app, self.at_app = self._connected(self.state.app)
-        self.client = ClientConnection(self.state)
+        self.upstream, self.at_upstream = self._connected(self.shared.upstream)
+        self.app, self.at_app = self._connected(self.shared.app)
+        self.client = ClientConnection(self.shared)
         self.at_client = MemoryTransport()
         self.client.connection_made(self.at_client)
 
@@ -114,8 +116,8 @@ async def test_the_result_does_not_depend_on_how_the_bytes_are_cut(
             relay.client.data_received(pieces.pop(0))
     assert relay.at_upstream.written == b"".join(requests)
     assert relay.at_client.written == b"".join(answer for _, answer, _ in exchanges)
-    assert relay.state.upstream.idle == 1
-    assert relay.state.buffered == 0
+    assert relay.shared.upstream.idle == 1
+    assert relay.shared.buffered == 0
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ async def test_no_bytes_of_a_client_break_the_relay(pieces: list[bytes]) -> None
     for piece in pieces:
         relay.client.data_received(piece)
     relay.client.connection_lost(None)
-    assert relay.state.buffered == 0
+    assert relay.shared.buffered == 0
 
 
 @given(st.lists(st.binary(max_size=60) | st.just(b"HTTP/1.1 200 OK\r\n") | st.just(b"\r\n\r\n"), max_size=6))
@@ -159,7 +161,7 @@ async def test_no_bytes_of_upstream_break_the_relay(pieces: list[bytes]) -> None
             relay.upstream.data_received(piece)
     relay.upstream.connection_lost(None)
     relay.client.connection_lost(None)
-    assert relay.state.upstream.idle == 0
+    assert relay.shared.upstream.idle == 0
 
 
 async def test_a_client_that_reads_slowly_pauses_upstream() -> None:
@@ -260,15 +262,15 @@ async def test_a_client_that_ends_its_sending_is_gone_even_if_it_has_not_read_it
     assert relay.at_client.is_closing()
 
 
-async def test_a_client_that_leaves_while_its_search_is_looked_into_leaves_nothing(
+async def test_a_client_that_leaves_during_the_inspection_of_its_search_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    look = threading.Event()
+    may_inspect = threading.Event()
     pieces = 0
 
     def decompress(_: Iterable[bytes], coding: bytes) -> Iterator[bytes]:
         nonlocal pieces
-        assert look.wait(60)
+        assert may_inspect.wait(60)
         while pieces < 1000:
             pieces += 1
             yield b"{}"
@@ -278,12 +280,12 @@ async def test_a_client_that_leaves_while_its_search_is_looked_into_leaves_nothi
     relay = Relay()
     relay.client.data_received(sized(b"{}", b"POST /_search HTTP/1.1\r\nContent-Encoding: gzip"))
     relay.client.connection_lost(None)
-    look.set()
-    relay.state.threads.shutdown()
+    may_inspect.set()
+    relay.shared.threads.shutdown()
     await asyncio.sleep(0)
-    assert pieces == 1, "it was looked into for no client"
+    assert pieces == 1, "it was inspected for no client"
     assert not relay.at_upstream.written
-    assert (relay.state.upstream.idle, relay.state.buffered) == (1, 0)
+    assert (relay.shared.upstream.idle, relay.shared.buffered) == (1, 0)
 
 
 class TestLingering:

@@ -103,7 +103,7 @@ async def test_the_soft_limit_is_raised_to_the_hard_one(tmp_path: Path) -> None:
             assert re.search(r"Max open files +600 +600 ", limits)
         log = await proxy.log()
     clients = share(600, 10_000, 256).clients
-    assert f"(600) allows {clients} client connections at once, not the 10000" in log
+    assert f"(600) allows {clients} concurrent client connections, not the 10000" in log
 
 
 async def serve_at_once(wire: Wire) -> None:

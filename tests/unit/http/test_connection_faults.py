@@ -31,7 +31,7 @@ from rerank_proxy.http.connection_faults import connection_fault
         ),
         (
             UnicodeEncodeError("idna", "x", 0, 1, "label too long"),
-            "its host name cannot be resolved: it is none",
+            "its host name cannot be resolved: it is not a valid one",
         ),
         (TimeoutError(), "no connection within 3 s"),
         (FileNotFoundError(errno.ENOENT, "x"), "no such socket"),

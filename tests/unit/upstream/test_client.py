@@ -216,8 +216,8 @@ async def test_answers(answer: bytes) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (head(100, b"a: b\r\n\r\n") * 20_000, "sent interim answers of more than 262144 bytes"),
-        (head(101), "switched to another protocol, without being asked"),
+        (head(100, b"a: b\r\n\r\n") * 20_000, "its interim answers are longer than 262144 bytes"),
+        (head(101), "it switches to another protocol, without being asked"),
         (b"", "closed the connection"),
         (b"HTTP/1.1 200", "broke off its answer"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}", "broke off its answer"),

@@ -8,7 +8,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from rerank_proxy.upstream.pool import Pool, UnixTarget, UpstreamConnection, Waiter
+from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.pool import Pool, Waiter
+from rerank_proxy.upstream.targets import P, UnixTarget
 
 
 async def connected(pool: Pool) -> tuple[UpstreamConnection, socket.socket]:
@@ -91,7 +93,7 @@ class Silent(UnixTarget):
 
     attempts = 0
 
-    async def open(self, factory: Callable[[], UpstreamConnection]) -> UpstreamConnection:
+    async def open(self, factory: Callable[[], P]) -> P:
         Silent.attempts += 1
         try:
             await asyncio.Event().wait()

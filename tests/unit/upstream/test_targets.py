@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rerank_proxy.settings import InvalidSettingsError, UpstreamSettings
-from rerank_proxy.upstream.pool import TcpTarget
+from rerank_proxy.upstream.targets import TcpTarget
 
 
 def target(url: str, **settings: object) -> TcpTarget:

@@ -1,0 +1,181 @@
+"""The answer's way from the target to the client: its heads, its body, its end."""
+
+from rerank_proxy.edge import states
+from rerank_proxy.edge.cors import OriginAnswer
+from rerank_proxy.edge.ports import Client
+from rerank_proxy.edge.shared import Shared
+from rerank_proxy.edge.states import Progress
+from rerank_proxy.http.answer_reader import AnswerError, AnswerHeads
+from rerank_proxy.http.framing import Body, ChunkedBody, FramingError, response_body
+from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
+from rerank_proxy.observe.metrics import Kind
+
+
+class Response:
+    """Relays the answer to one request as it comes.
+
+    It belongs to one connection: a request that is sent again, or to another target, gets a new one.
+
+    Args:
+        progress: The states of the exchange, of which this advances the answer's.
+
+    Attributes:
+        kind: Who the request was sent to, and whether its body was held.
+        origin: What upstream answers to the request's origin, if the answer has to carry it.
+        status: That of the final head; 0 before it.
+        reusable: The target's connection can be used again after the answer.
+        closes_client: The client's connection ends with the answer.
+    """
+
+    __slots__ = (
+        "_body",
+        "_client",
+        "_dechunk",
+        "_heads",
+        "_kind",
+        "_origin",
+        "_progress",
+        "_request",
+        "_shared",
+        "closes_client",
+        "reusable",
+        "status",
+    )
+
+    def __init__(
+        self,
+        client: Client,
+        shared: Shared,
+        request: RequestHead,
+        progress: Progress,
+        kind: Kind,
+        origin: OriginAnswer | None,
+    ) -> None:
+        self._client = client
+        self._shared = shared
+        self._request = request
+        self._progress = progress
+        self._kind: Kind = kind
+        self._origin = origin
+        self._heads = AnswerHeads()
+        self._body: Body | None = None
+        self._dechunk = False
+        self.status = 0
+        self.reusable = False
+        self.closes_client = False
+
+    @property
+    def until_close(self) -> bool:
+        """Return whether only the end of its connection tells the client that the answer is complete."""
+        return self._dechunk or (self._body is not None and self._body.until_close)
+
+    def received(self, data: bytes) -> None:
+        """Send on the next piece; the states tell how far the answer is then.
+
+        Raises:
+            AnswerError: It is malformed.
+        """
+        try:
+            if self._body is not None:
+                self._relay(self._body, data, 0, 0)
+                return
+            heads = self._heads
+            heads.append(data)
+            while head := heads.take():
+                if head.status >= 200:
+                    self._final_head_received(head, heads.block, heads.at)
+                    return
+                self._interim_head_received(head)
+        except (HeadError, FramingError) as problem:
+            raise AnswerError(f"sent a malformed answer: {problem}") from None
+        self._progress.on_answer(states.BYTES)
+
+    def ended(self, *, in_order: bool) -> None:
+        """Complete an answer that ends with its connection, which was closed.
+
+        Args:
+            in_order: It was closed by an end, not by a reset.
+
+        Raises:
+            AnswerError: The answer is not complete.
+        """
+        if not in_order or self._body is None or not self._body.until_close:
+            raise AnswerError("broke off its answer")
+        self._progress.on_answer(states.END)
+
+    # Heads
+
+    def _interim_head_received(self, head: ResponseHead) -> None:
+        if head.status == 100:
+            self._progress.on_request(states.CONTINUE)
+        # HTTP/1.0 has no interim answers, and a search already got its `100 Continue` from the edge.
+        if not self._request.http10 and (head.status != 100 or self._kind == "plain"):
+            self._client.write(head.forward(close=False))
+
+    def _final_head_received(self, head: ResponseHead, data: bytes, end: int) -> None:
+        """Relay the head, which ends at `end` in `data`, and the part of the body behind it."""
+        if head.status == 421 and self._kind == "rerank" and head.field(b"x-rerank-proxy") == b"pass":
+            self.reusable = head.keep_alive and head.length == 0 and end == len(data)
+            self._progress.on_answer(states.DECLINE)
+            return
+        body = self._body = response_body(head, self._request.method)
+        self._plan(head, body)
+        # A client that asked to close the connection need not be told, and Elasticsearch does not.
+        forwarded = head.forward(
+            close=self.closes_client, announce=self._request.keep_alive, dechunk=self._dechunk
+        )
+        if self._origin is not None and (fields := self._origin.fields_beside(head)):
+            forwarded = forwarded[:-2] + fields + b"\r\n"
+        if forwarded is head.raw:
+            self._relay(body, data, end, end - len(forwarded))
+        else:
+            self._relay(body, data, end, end, forwarded)
+
+    def _plan(self, head: ResponseHead, body: Body) -> None:
+        """Decide what becomes of both connections after the answer."""
+        request, progress = self._request, self._progress
+        self.status = head.status
+        if request.http10:
+            self._dechunk = isinstance(body, ChunkedBody)
+        # No connection is used again where a part of the request is left on it.
+        if progress.request is not states.COMPLETE:
+            progress.final_head(target_reads_on=head.keep_alive)
+        discarding = progress.request is states.DISCARDING
+        self.reusable = head.keep_alive and not (body.until_close or discarding or request.http10)
+        self.closes_client = (
+            body.until_close
+            or self._dechunk
+            or discarding
+            or head.http10
+            or not request.keep_alive
+            or self._shared.draining
+        )
+
+    # The body
+
+    def _relay(self, body: Body, data: bytes, start: int, kept: int, head: bytes = b"") -> None:
+        """Send on `data` as far as it belongs to the answer.
+
+        Args:
+            start: Where the body begins in `data`.
+            kept: Where that begins which is sent as it came: at `start`, or at the head before it.
+            head: What is sent before.
+        """
+        content: list[bytes] | None = [] if self._dechunk else None
+        end = body.feed(data, start, content)
+        if content is not None:
+            piece = b"".join((head, *content))
+        elif head:
+            piece = head + data[start:end]
+        else:
+            piece = data[kept:end]
+        if piece:
+            self._client.write(piece)
+        if end < len(data):
+            self.reusable = False  # more than upstream announced: its next answer would begin with it
+        progress = self._progress
+        if body.done:
+            if progress.answer is not states.COMPLETE:
+                progress.on_answer(states.END)
+        elif progress.answer is not states.RELAYING:
+            progress.on_answer(states.HEAD)
