@@ -26,7 +26,7 @@ from sentence_transformers import CrossEncoder
 from benchmarks.hardware import describe
 from benchmarks.words import sentence
 from rerank_proxy.engine import Engine
-from rerank_proxy.engine.batching.cpu import usable_cores
+from rerank_proxy.engine.backends.cpu import usable_cores
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 QUERY = "which words of these stand near the house by the river"
@@ -103,7 +103,7 @@ async def bench(directory: Path, device: str, threads: int, count: int, rounds: 
         return [float(score) for score in scores]
 
     def score_engine(query: str, texts: Sequence[str]) -> Sequence[float]:
-        return asyncio.run_coroutine_threadsafe(engine.rerank(MODEL, query, texts), loop).result().scores
+        return asyncio.run_coroutine_threadsafe(engine.scores(MODEL, query, texts), loop).result().values
 
     figures = await asyncio.to_thread(compare, score_peer, score_engine, make_texts(count), rounds)
     print(f"engine: {engine.status()[MODEL].detail}")

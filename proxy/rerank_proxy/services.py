@@ -6,9 +6,10 @@ that are built in are written with this module as well.
 """
 
 from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.engine import Scores
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, status_error
-from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, Scores
+from rerank_proxy.inference.ranking import RankedDoc, RerankRequest
 from rerank_proxy.inference.remote.calls import HttpCall, bearer, form_call, json_call
 from rerank_proxy.inference.remote.client import digest
 from rerank_proxy.inference.remote.common_settings import API_KEY, MODEL_ID, RETURN_DOCUMENTS, TOP_N, URL

@@ -123,7 +123,9 @@ class TestCompleted:
         assert status.body.startswith(b'{\n  "id" : ')
         assert "start_time" in status.json()
 
-    async def test_the_url_of_inner_searches_has_nothing_of_ours(self, app: SearchApp, crimes: str) -> None:
+    async def test_inner_searches_have_no_parameters_of_the_asynchronous_search(
+        self, app: SearchApp, crimes: str
+    ) -> None:
         query = f"{LONG}&{KEEP}&keep_alive=1d&pretty&typed_keys&size=2&{TWO_STAGES}"
         assert (await submit(app, crimes, query)).status == 200
         await app.executor.drain()
@@ -243,7 +245,7 @@ class TestKeepAlive:
 
 
 class TestOwner:
-    async def test_nobody_else_finds_it(self, app: SearchApp, crimes: str) -> None:
+    async def test_other_callers_do_not_find_it(self, app: SearchApp, crimes: str) -> None:
         mine = await submit(app, crimes, f"{LONG}&{KEEP}", headers=ME)
         search = mine.json()["id"]
         for headers in (YOU, {}, {**ME, "es-security-runas-user": "you"}):
@@ -323,7 +325,7 @@ class TestFailures:
         assert answer.json()["error"]["caused_by"] == cause
         assert "id" not in answer.json()
 
-    async def test_of_ours(self, app: SearchApp, crimes: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_of_the_proxy(self, app: SearchApp, crimes: str, caplog: pytest.LogCaptureFixture) -> None:
         app.engine.failure = AssertionError("a defect")
         answer = await submit(app, crimes)
         assert answer.status == 500

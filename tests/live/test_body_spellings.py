@@ -52,7 +52,7 @@ def coded(*codings: str, by: Callable[[bytes], bytes]) -> Spelling:
 
 
 def in_yaml(spell: Callable[[str], str], encoding: str = "utf-8") -> Spelling:
-    """Spell each name of the search so, in double quotes."""
+    """Spell each name of the search with `spell`, which puts it in double quotes."""
 
     def write(body: Body) -> bytes:
         return re.sub(r'"(\w+)": ', lambda name: spell(name[1]), text(body)).encode(encoding)
@@ -69,7 +69,7 @@ def joined(name: str) -> str:
 
 
 def in_cbor(encode: Callable[[str], bytes]) -> Spelling:
-    """Names are written so."""
+    """Write each name of the search with `encode`."""
 
     def value(of: Any) -> bytes:
         if isinstance(of, Mapping):
@@ -89,7 +89,7 @@ def byte_chunks(name: str) -> bytes:
 
 
 def lines(encoding: str, *, header: str = "utf-8", end: str = "utf-8") -> Spelling:
-    """Return a header and a body for `_msearch`."""
+    """Write a header and a body for `_msearch`."""
     return Spelling(
         lambda body: "{}".encode(header) + "\n".encode(end) + text(body).encode(encoding) + "\n".encode(end),
         api="_msearch",
@@ -97,7 +97,7 @@ def lines(encoding: str, *, header: str = "utf-8", end: str = "utf-8") -> Spelli
 
 
 def in_two(data: bytes) -> bytes:
-    """Return two gzip members."""
+    """Compress into two gzip members."""
     return gzip.compress(data[:20]) + gzip.compress(data[20:])
 
 
@@ -133,7 +133,7 @@ SPELLINGS: Final = {
     "utf-16 with an odd byte": Spelling(lambda body: text(body).encode("utf-16-le") + b"\0"),
     "utf-16 less a byte": Spelling(lambda body: text(body).encode("utf-16-le")[:-1]),
     "utf-32 with an odd byte": Spelling(lambda body: text(body).encode("utf-32-le") + b"\0"),
-    "utf-32 with what is no character": Spelling(
+    "utf-32 with an invalid character": Spelling(
         lambda body: text(body).encode("utf-32-le").replace(b"c\0\0\0", b"c\0\x20\0", 1)
     ),
     "half a surrogate": Spelling(
@@ -214,7 +214,7 @@ class Told:
 
 
 async def ask(port: int, index: str, spelling: Spelling, body: Body) -> Told | None:
-    """None where the connection is closed without an answer."""
+    """Send the search. Return None if the connection is closed without an answer."""
     data = spelling.write(body)
     fields = [f"Content-Type: {spelling.content_type}", "Accept: application/json"]
     fields += [f"Content-Encoding: {coding}" for coding in spelling.codings]

@@ -144,7 +144,7 @@ class Caller:
         self._native = native
 
     async def found(self, kind: str, method: str, target: str, body: Any = None) -> Any:
-        """Return the value of an answer; None where Elasticsearch, too, refuses such headers."""
+        """Return the value of an answer, or None if Elasticsearch refuses such headers too."""
         return await self._like(self._native.found[kind], kind, method, target, body)
 
     async def missing(self, kind: str, method: str, target: str, body: Any = None) -> Any:

@@ -38,7 +38,7 @@ def ports() -> tuple[int, int]:
 def _demo(
     elasticsearch: RunningElasticsearch, ports: tuple[int, int], *arguments: str
 ) -> Iterator["subprocess.Popen[str]"]:
-    """Run it; whatever the test does, it has ended after the block."""
+    """Run the demo, and make sure that it has ended after the block."""
     with subprocess.Popen(
         [sys.executable, "-m", "demo", f"--port={ports[0]}", f"--admin-port={ports[1]}", *arguments],
         cwd=_REPOSITORY,

@@ -24,7 +24,7 @@ QUERY: Final[dict[str, Any]] = {"function_score": {"field_value_factor": {"field
 
 @pytest.fixture(scope="module")
 def index(elasticsearch: RunningElasticsearch) -> Iterator[str]:
-    """Documents in two shards, most with a vector, some of equal scores."""
+    """Index documents in two shards, most with a vector, some with equal scores."""
     name = f"diverse-{uuid.uuid4().hex[:12]}"
     call = elasticsearch.server.call
     vector = {

@@ -1,4 +1,4 @@
-"""What is found out about an inference endpoint before it is asked for scores, with and without hits."""
+"""Checks of an inference endpoint before it is asked for scores, with and without hits."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ NOTHING: dict[str, Any] = {"standard": {"query": {"match_none": {}}}}
 
 
 async def describe(request: web.Request) -> web.Response:
-    """`GET /_inference/{id}`: there is one endpoint, which embeds."""
+    """Answer `GET /_inference/{id}`: there is one endpoint, which embeds."""
     if request.match_info["id"] != "embeds":
         return web.json_response({"error": {"type": "resource_not_found_exception"}}, status=404)
     endpoint = {"inference_id": "embeds", "task_type": "sparse_embedding", "service": "elser"}

@@ -52,7 +52,7 @@ class Searches:
         return {text(hit["_id"]): _hit(hit) for hit in map(members, hits)}
 
     def window(self, query: dict[str, Any]) -> dict[str, Hit]:
-        """Return a query's hits, with what breaks their ties."""
+        """Return the hits of a query, with what breaks their ties."""
         return self.hits({"query": query, "sort": ["_score", {"_shard_doc": "asc"}], "track_scores": True})
 
     def printed(self, explanation: Explanation) -> bytes:
@@ -72,7 +72,7 @@ def nested(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="module")
 def index(elasticsearch: RunningElasticsearch, nested: bool) -> Iterator[str]:
-    """Ten documents in two shards."""
+    """Index ten documents in two shards."""
     name = f"explained-{uuid.uuid4().hex[:12]}"
     call = elasticsearch.server.call
     properties = {"text": {"type": "text"}, "n": {"type": "long"}}
@@ -109,7 +109,7 @@ def in_mapping(ranked: Explanation, score: float, nested: bool) -> Explanation:
 
 
 def ranked(found: dict[str, Hit], window: dict[str, Hit], below: dict[str, Detail]) -> dict[str, Explanation]:
-    """Return the generic node above the child's."""
+    """Put the generic node above each explanation of the child."""
     return {
         id_: explanations.rank_doc(window[id_].shard_doc, hit.score, rank, [below[id_]])
         for rank, (id_, hit) in enumerate(found.items(), start=1)
@@ -139,7 +139,7 @@ def test_rescorer_above_a_rescorer(searches: Searches, nested: bool) -> None:
 
 @pytest.mark.parametrize("nested", [False], ids=["flat"], indirect=True)
 def test_the_tail(searches: Searches) -> None:
-    """What is no ranked document is explained by how many its shard has; a filter lets some of it in."""
+    """Hits of the tail, which a filter lets in, are explained by how many rank docs their shard has."""
     window = searches.window(MATCH["standard"]["query"])
     (best,) = searches.hits({"retriever": rescorer(MATCH, 1)})
     counts = set()

@@ -192,7 +192,7 @@ PATHS = [
 
 
 def test_filter_path(elasticsearch: RunningElasticsearch, index: str) -> None:
-    """Compact, a source keeps the layout in which it was indexed, so that only its values are compared."""
+    """In compact answers a source keeps the layout in which it was indexed: only its values are compared."""
     whole, laid_out = search(elasticsearch, index).body, search(elasticsearch, index, "pretty").body
     for path in PATHS:
         query = f"filter_path={quote(path)}"

@@ -1,4 +1,4 @@
-"""What else may happen to the index of a registry in a real Elasticsearch, and what is told of it."""
+"""What else may happen to the index of a registry in a real Elasticsearch, and what the log says."""
 
 import logging
 import uuid
@@ -46,7 +46,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def refusals(proxy: Watched) -> list[InferenceFailedError]:
-    """Return what a read and a write are refused with."""
+    """Return the failures of a read and of a write."""
     return [await refusal(proxy.store.refresh()), await refusal(proxy.store.create(endpoint("b")))]
 
 
@@ -108,7 +108,7 @@ class TestMappings:
     async def test_an_index_that_a_write_of_others_has_made(
         self, proxy: Watched, call: Call, index: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """What is in it is read; nothing is written that would be indexed in whatever way."""
+        """Its documents are read, but nothing is written to it, because of its unknown mapping."""
         await proxy.store.create(endpoint("a"))
         call("DELETE", f"/{index}")
         call("PUT", f"/{index}/_doc/a?refresh=true", DOCUMENT)

@@ -71,8 +71,8 @@ class TestSharing:
         assert one.configs == {}
 
     @pytest.mark.every_version
-    async def test_of_those_who_create_at_once_one_wins(self, open_proxy: Open) -> None:
-        """The index itself is made at the same time."""
+    async def test_of_several_creations_at_the_same_time_one_wins(self, open_proxy: Open) -> None:
+        """The index itself is created at the same time."""
         proxies = [await open_proxy() for _ in range(4)]
         attempts = (each.store.create(endpoint("a", top_n=n)) for n, each in enumerate(proxies, 1))
         outcomes = await asyncio.gather(*attempts, return_exceptions=True)
@@ -91,7 +91,7 @@ class TestSharing:
             assert proxy.configs == {"a": endpoint("a", top_n=winner)}
 
     @pytest.mark.every_version
-    async def test_of_those_who_change_at_once_one_wins(self, open_proxy: Open) -> None:
+    async def test_of_several_changes_at_the_same_time_one_wins(self, open_proxy: Open) -> None:
         one, other = await open_proxy(), await open_proxy()
         await one.store.create(endpoint("a"))
         await other.store.refresh()
@@ -139,7 +139,7 @@ class TestSharing:
         index: str,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """Until there is an index again, whose word counts, and the log has it."""
+        """They are kept until there is an index again, whose contents count, and the log says so."""
         proxy, fresh = await open_proxy(), await open_proxy()
         await proxy.store.create(endpoint("a"))
         await proxy.store.create(endpoint("b"))
@@ -205,7 +205,7 @@ class TestSharing:
             "[format] is [None], not [1]"
         ]
 
-    async def test_only_documents_of_ours_are_taken_by_the_index(
+    async def test_the_index_only_accepts_documents_of_the_registry(
         self, open_proxy: Open, elasticsearch: RunningElasticsearch, index: str
     ) -> None:
         await (await open_proxy()).store.create(endpoint("a"))

@@ -167,7 +167,7 @@ class TestDelete:
         refused(gone, 404, "resource_not_found_exception", "Inference endpoint not found [mine]")
         assert (await app.call("PUT", "/_inference/rerank/mine", NEW)).status == 200
 
-    async def test_a_rehearsal_leaves_it(self, app: SearchApp) -> None:
+    async def test_a_dry_run_leaves_it(self, app: SearchApp) -> None:
         await app.call("PUT", "/_inference/rerank/mine", NEW)
         answer = await app.call("DELETE", "/_inference/mine?dry_run=true&force=true")
         assert answer.body == b'{"acknowledged":false,"pipelines":[],"indexes":[],"error_message":""}'

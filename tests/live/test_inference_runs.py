@@ -141,7 +141,7 @@ class TestRun:
             ({"input": {"type": "text"}}, "input", {"type": ILLEGAL, "reason": "Required [value]"}),
         ],
     )
-    async def test_values_that_are_no_text(self, app: SearchApp, body: Any, field: str, cause: Any) -> None:
+    async def test_values_that_are_not_text(self, app: SearchApp, body: Any, field: str, cause: Any) -> None:
         answer = await app.call("POST", f"/_inference/rerank/{ENDPOINT}", body)
         error = answer.json()["error"]
         assert (answer.status, error["type"]) == (400, "x_content_parse_exception")

@@ -86,7 +86,7 @@ class Client:
         self.replies: list[Reply] = []
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
-        """Send a request; `{index}` in its path is the test's."""
+        """Send a request; `{index}` in its path becomes the index of the test."""
         sent = {name.replace("_", "-").title(): value for name, value in headers.items()}
         reply = self.proxy.server.call(method, path.replace("{index}", self.index), body, headers=sent)
         self.replies.append(reply)
@@ -108,7 +108,7 @@ Counts = dict[str, float]
 
 
 def counted(proxy: RunningProxy) -> Counts:
-    """Return each sample that counts requests, searches, rerankers or calls, with its value."""
+    """Return the value of each sample that counts requests, searches, rerankers or calls."""
     text = proxy.admin.call("GET", "/metrics").body.decode()
     samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
     return {
@@ -130,7 +130,7 @@ def became(before: Counts, after: Counts) -> Counts:
 
 
 def told(replies: Sequence[Reply]) -> Counts:
-    """Return the rerankers of which `X-Rerank` tells, as metrics name them."""
+    """Return the rerankers that `X-Rerank` reports, as the metrics name them."""
     # Each answer about an asynchronous search tells of it again.
     headers = {
         reply.headers.get("x-elasticsearch-async-id", number): reply.headers["x-rerank"]
@@ -147,7 +147,7 @@ def requests(*kinds: tuple[str, int]) -> Counts:
 
 
 def searches(**outcomes: int) -> Counts:
-    """Return so many searches of each outcome; those that were answered have their times."""
+    """Return the samples of so many searches of each outcome, with times for those that were answered."""
     answered = sum(outcomes.get(each, 0) for each in ("applied", "skipped", "evaluated"))
     times = {f"search_{each}_seconds_count": answered for each in TIMES} if answered else {}
     return {**{f"searches_total {outcome}": number for outcome, number in outcomes.items()}, **times}
@@ -183,14 +183,14 @@ def of_items(client: Client) -> None:
 
 
 def of_templates(client: Client) -> None:
-    """Whether the last would have reranked cannot be known; the one before does not."""
+    """Send templates: it cannot be known whether the last would have reranked; the one before does not."""
     asked = [{"source": source} for source in (reranking(), reranking(BAD), {"size": 1})]
     lines = [line for template in (*asked, {"id": "text_similarity_reranker"}) for line in ({}, template)]
     client.lines("/{index}/_msearch/template", *lines)
 
 
 def of_an_asynchronous_one(client: Client) -> None:
-    """Asking how it goes on is no search."""
+    """Follow an asynchronous search: asking for its state does not count as a search."""
     query = "wait_for_completion_timeout=60s&keep_on_completion=true"
     search = client.call("POST", f"/{{index}}/_async_search?{query}", reranking()).json()["id"]
     for method, path in (("GET", ""), ("GET", "status/"), ("DELETE", ""), ("GET", ""), ("DELETE", "")):
@@ -348,7 +348,7 @@ def without_engine(counts: Counts) -> Counts:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_request(proxy: RunningProxy, client_of: Client, kind: str) -> None:
-    """And no answer has a `Warning`: native sends none, and strict clients fail on one."""
+    """No answer has a `Warning` header: native sends none, and strict clients fail on one."""
     ask, expected = KINDS[kind]
     before = counted(proxy)
     ask(client_of)
@@ -362,7 +362,7 @@ def test_each_kind_of_request(proxy: RunningProxy, client_of: Client, kind: str)
 
 
 def test_texts_that_are_remembered(proxy: RunningProxy, make_index: MakeIndex) -> None:
-    """Also through `_inference`; and the header tells of as many."""
+    """They are counted through `_inference` too, and the header reports as many."""
     texts = [f"crime of {uuid4()}" for _ in range(4)]
     client = Client(proxy, make_index({"text": text} for text in texts))
     ran = []
@@ -405,7 +405,7 @@ def test_the_log_tells_of_a_misspelt_field_once(proxy: RunningProxy, client_of: 
 def test_an_answer_that_cannot_be_written_is_counted_once(
     proxy: RunningProxy, elasticsearch: RunningElasticsearch, make_index: MakeIndex
 ) -> None:
-    """As the error that the client gets, though it was reranked."""
+    """It counts as the error that the client gets, although it was reranked."""
     index = make_index(mappings={"properties": {"deep": {"type": "object", "enabled": False}}})
     deep = b'{"a":' * 980 + b"1" + b"}" * 980
     json_type = {"Content-Type": "application/json"}

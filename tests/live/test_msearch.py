@@ -42,14 +42,14 @@ def index(make_index: MakeIndex) -> str:
 
 
 def lines(*items: Any) -> bytes:
-    """Headers and bodies; bytes stay as they are."""
+    """Write headers and bodies, one a line; bytes stay as they are."""
     return b"".join(
         (item if isinstance(item, bytes) else json.dumps(item).encode()) + b"\n" for item in items
     )
 
 
 def native_lines(*items: Any) -> bytes:
-    """Return the same lines without rerankers."""
+    """Write the same lines without rerankers."""
     return lines(
         *(
             {**item, "retriever": STANDARD} if isinstance(item, dict) and "retriever" in item else item
@@ -435,7 +435,7 @@ async def test_the_official_client(app: SearchApp, elasticsearch: RunningElastic
 
 
 def without_positions(answer: Answer | Reply) -> Any:
-    """Positions differ with the text around; what Jackson shows of the body, too."""
+    """Remove positions, and what Jackson quotes of the body: both differ with the text around."""
     text = re.sub(rb'"(line|col)":\d+', rb'"\1":0', answer.body)
     text = re.sub(rb"\[\d+:\d+\]", b"[]", text)
     return json.loads(re.sub(rb"\\n at \[Source: .*?column: \d+\]", b"", text))["error"]

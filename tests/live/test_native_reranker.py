@@ -79,7 +79,7 @@ def both(native: RunningElasticsearch) -> Iterator[Both]:
 
 
 def comparable(answer: Any, path: tuple[str, ...] = ()) -> Any:
-    """Without what differs from run to run; of a profile, what there is of each shard."""
+    """Return an answer without what differs from run to run, and of a profile what each shard has."""
     if isinstance(answer, list):
         return [comparable(each, path) for each in answer]
     if not isinstance(answer, Mapping):
@@ -94,8 +94,9 @@ def profiled(shard: Any) -> Any:
 
 
 def is_known_to_differ(body: JSON, options: str) -> bool:
-    """Statistics of several shards in explanations (X5), and a vector's similarity below a rescorer (X8), as
-    docs/native-behaviour.md says; and which of two children fails first is chance.
+    """Tell whether docs/native-behaviour.md says that the two differ: in statistics of several shards in
+    explanations (X5), and in a vector's similarity below a rescorer (X8); or whether chance decides which of
+    two children fails first.
     """
     text = json.dumps(body)
     explained = "explain" in body or "explain=true" in options

@@ -30,7 +30,7 @@ V8: Final = "application/vnd.elasticsearch+json;compatible-with=8"
 
 
 def rescorer(child: JSON, window: int = 6, least: int = 4, **options: Any) -> JSON:
-    """Adds 2 to what has at least this `n`, in the window."""
+    """Add 2 to the score of each document in the window whose `n` is at least this."""
     query = {"constant_score": {"filter": {"range": {"n": {"gte": least}}}, "boost": 2}}
     return {
         "rescorer": {
@@ -191,12 +191,12 @@ def index(elasticsearch: RunningElasticsearch) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def nested_index(elasticsearch: RunningElasticsearch) -> Iterator[str]:
-    """Make such an index with nested documents, which Elasticsearch keeps out by a clause of its own."""
+    """Index the same with nested documents, which Elasticsearch excludes by a clause of its own."""
     yield from make_index(elasticsearch, {"type": "nested"})
 
 
 def comparable(body: bytes) -> Any:
-    """Leave out what differs from run to run, and sort matched queries."""
+    """Return an answer without what differs from run to run, and with matched queries in a fixed order."""
     answer = json.loads(re.sub(rb'"took"( ?: ?)\d+', rb'"took"\g<1>0', body, count=1))
     for hit in answer.get("hits", {}).get("hits", ()):
         if "matched_queries" in hit:
@@ -205,7 +205,7 @@ def comparable(body: bytes) -> Any:
 
 
 async def compare(url: str, index: str | None, body: JSON, query: str = "") -> Any:
-    """Return the answer, which native and our evaluation agree on."""
+    """Return the answer, on which native and the proxy agree."""
     target = ("/_search" if index is None else f"/{index}/_search") + (f"?{query}" if query else "")
     async with search_app(url, evaluate=NATIVE) as app:
         ours = await app.call("POST", target, body)
@@ -269,7 +269,7 @@ async def test_what_inner_hits_of_groups_do_not_bear(
 async def test_parameters_that_do_not_belong(
     elasticsearch: RunningElasticsearch, index: str, query: str
 ) -> None:
-    """The complaint names the client's path, and comes before any search."""
+    """The error names the client's path, and comes before any search."""
     unsearchable = rescorer(standard(sort=["n"]))
     for body in ({"retriever": rescorer(standard())}, {"retriever": unsearchable}):
         answer = await compare(elasticsearch.url, index, body, query)
@@ -408,7 +408,7 @@ async def test_cbor_in_and_out(elasticsearch: RunningElasticsearch, index: str) 
 async def both(
     url: str, index: str, body: JSON, query: str, headers: Mapping[str, str] | None = None
 ) -> tuple[Any, Any]:
-    """Status, headers and bytes of our answer and of native's, but for how long it took."""
+    """Return status, headers and bytes of the proxy's answer and of native's, without `took`."""
     target = f"/{index}/_search?{query}"
     sent = {"Content-Type": "application/json", **(headers or {})}
     data = json.dumps(body).encode()
@@ -430,7 +430,7 @@ def without_took(body: bytes) -> bytes:
 
 @st.composite
 def trees(draw: st.DrawFn, levels: int = 3, least: int = 1) -> JSON:
-    """Any tree whose windows grow towards the leaves; native fails for trees of many levels."""
+    """Draw trees whose windows grow towards the leaves; native fails for trees of many levels."""
     window = draw(st.integers(least, least + 4))
     options: JSON = {}
     if draw(st.integers(0, 2)) == 0:

@@ -1,4 +1,4 @@
-"""Faults that only upstream can find are told as native tells them: the same bytes, read by both.
+"""Faults that only upstream can find are reported as native reports them: the same bytes, read by both.
 
 `rescorer` stands for all compound retrievers: native evaluates it itself, and so does the application here.
 """
@@ -89,7 +89,7 @@ UNICODE: Final = {"_source": ["ключ", "鍵", "\U0001f511"]}
 
 
 def spellings(value: JSON) -> Iterator[bytes]:
-    """Return the body in several layouts, with characters of several bytes before what is wrong."""
+    """Yield the same body in several layouts, with characters of several bytes before the fault."""
     with_more = {**UNICODE, **value}
     yield json.dumps(value, separators=(",", ":")).encode()
     yield json.dumps(with_more, ensure_ascii=False).encode()
@@ -166,7 +166,7 @@ async def test_through_retrievers_that_wrap_in_another_way(
 async def test_through_a_reranker(
     app: SearchApp, elasticsearch: RunningElasticsearch, index: str, query: JSON, url: str
 ) -> None:
-    """Native knows none here: `rescorer` in its place, at the same positions, says all but one message."""
+    """Native has no reranker here: a `rescorer` at the same positions gives the same messages but for one."""
     data = json.dumps(reranking(standard(query=query)), indent=2).encode()
     name, other = f'"{RERANKER}"'.encode(), b'"rescorer"'
     in_its_place = data.replace(name, other + b" " * (len(name) - len(other)))
@@ -183,7 +183,7 @@ async def test_through_a_reranker(
 
 
 def without_quotes(error: Any) -> Any:
-    """Without the text that the tokenizer quotes, which has the name of the retriever in it."""
+    """Remove the text that the tokenizer quotes, which contains the name of the retriever."""
     return json.loads(re.sub(r"\(byte\[\]\).*?; line", "; line", json.dumps(error)))
 
 
@@ -202,7 +202,7 @@ async def test_who_makes_no_mistake_is_asked_nothing(app: SearchApp, index: str)
     assert not any("size=-1" in target for target in app.upstream.sent)
 
 
-async def test_what_is_no_fault_of_the_body_is_told_as_before(app: SearchApp, index: str) -> None:
+async def test_what_is_not_a_fault_of_the_body_is_reported_as_before(app: SearchApp, index: str) -> None:
     answer = await app.search(index, body(rescorer(), size=3), "preference=_only_nodes:nobody")
     assert answer.status == 400
     assert "no data nodes with criteria" in answer.json()["error"]["reason"]
@@ -317,7 +317,7 @@ WORDS: Final = (
 
 @pytest.mark.every_version
 @pytest.mark.parametrize("place", PLACES)
-async def test_words_that_are_no_values(
+async def test_words_that_are_not_values(
     app: SearchApp, elasticsearch: RunningElasticsearch, index: str, place: bytes
 ) -> None:
     for word in WORDS:

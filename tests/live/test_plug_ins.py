@@ -37,7 +37,7 @@ ACME: Final = Wire(
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Put the package on the path of processes that are started here."""
+    """Install the package on the path of processes that are started here."""
     target = tmp_path_factory.mktemp("site")
     subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""A real Elasticsearch's security decides who may do what with endpoints, and ours says so in its words."""
+"""A real Elasticsearch's security decides who may do what with endpoints, and the proxy reports it alike."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -112,7 +112,7 @@ async def test_an_unknown_caller_gets_elasticsearchs_own_answer(
 
 @pytest.mark.parametrize("user", ["nobody", "two_roles", "manage_ml"])
 def test_the_words_are_elasticsearchs(secured: RunningElasticsearch, user: str) -> None:
-    """Of an action that this Elasticsearch has and refuses itself."""
+    """The action is one that this Elasticsearch has and refuses itself."""
     native = account(secured.server, user).call("GET", "/_cluster/health")
     caller = account(secured.server, user).call("GET", "/_security/_authenticate").json()
     ours = denial(Action("cluster:monitor/health", ("monitor", "manage", "all")), caller)
@@ -120,7 +120,7 @@ def test_the_words_are_elasticsearchs(secured: RunningElasticsearch, user: str) 
 
 
 def _built_in(server: Server) -> list[str]:
-    """Return its cluster privileges, in the order in which it names them."""
+    """Return Elasticsearch's cluster privileges, in the order in which it names them."""
     reply = server.call("POST", "/_security/user/_has_privileges", {"cluster": ["no such privilege"]})
     names: str = reply.json()["error"]["reason"].partition("privilege names [")[2].partition("]")[0]
     return names.split(",")
@@ -137,7 +137,7 @@ async def test_the_privileges_that_grant_an_action_are_named_as_elasticsearch_na
         assert granted == {action for action in ACTIONS if privilege in action.granted_by}
 
 
-async def test_without_security_everybody_may_do_everything(elasticsearch: RunningElasticsearch) -> None:
+async def test_without_security_every_caller_may_do_everything(elasticsearch: RunningElasticsearch) -> None:
     asking = Asking(elasticsearch.url)
     for action in ACTIONS:
         await asking.require(action, None)
@@ -155,7 +155,7 @@ class TestSearches:
         yield name
         call("DELETE", f"/{name}")
 
-    async def test_whoever_may_only_read_the_index_is_refused(
+    async def test_a_caller_who_may_only_read_the_index_is_refused(
         self, secured: RunningElasticsearch, index: str
     ) -> None:
         async with search_app(secured.url, check_privileges=True) as app:

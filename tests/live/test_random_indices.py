@@ -38,7 +38,7 @@ STRINGS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6).map(json
 
 @st.composite
 def sources(draw: st.DrawFn) -> tuple[int, bytes]:
-    """Draw a first-stage score, and the bytes of a document in any spelling, with and without `text`."""
+    """Draw a first-stage score and the bytes of a document in any spelling, with or without `text`."""
     n = draw(st.integers(0, 4))
     members_ = [f'"n":{n}']
     kind = draw(st.sampled_from(["text", "none", "empty", "list"]))

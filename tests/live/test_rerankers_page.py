@@ -118,7 +118,7 @@ def _service_names() -> set[str]:
 async def endpoints_over(
     engine: Engine, settings: Settings, remote: RemoteSettings | None = None
 ) -> AsyncIterator[Endpoints]:
-    """Make endpoints as the application does, but for the store."""
+    """Make endpoints as the application does, except for the store."""
     client = RemoteClient(remote or RemoteSettings())
     models = LocalModels(settings.models)
     services = load_services(RemoteContext(engine=engine, models=models, remote=client, timeout_s=30.0))
@@ -166,7 +166,7 @@ async def test_a_remote_service(example: Example, elasticsearch: RunningElastics
 
 
 def _at_double(body: Mapping[str, Any], url: str) -> bytes:
-    """Put the double in the vendor's place, with keys that it knows."""
+    """Return the request with the double in place of the vendor, and with keys that the double knows."""
     secrets: Mapping[str, Callable[[], str]] = {
         "<api key>": lambda: wires.KEY,
         "<access key>": lambda: "AKIDEXAMPLE",
@@ -207,7 +207,7 @@ async def test_a_model_of_this_machine(
         made = await app.call("PUT", example.path, example.body)
         assert made.status == 200, made.body
         answer = await app.search(index, search_with(example.inference_id))
-        expected = (await engine.rerank(name, "flesh-eating bad guy", TEXTS)).scores
+        expected = (await engine.scores(name, "flesh-eating bad guy", TEXTS)).values
         order = sorted(range(len(TEXTS)), key=lambda at: -expected[at])
         assert [hit["_source"]["plot"] for hit in answer.hits] == [TEXTS[at] for at in order]
         assert answer.scores == pytest.approx(normalize([expected[at] for at in order]), abs=1e-6)

@@ -39,12 +39,12 @@ def native(elasticsearch: RunningElasticsearch, index: str, body: bytes, query: 
 
 def ours(index: str, body: bytes, query: str = "") -> SearchRequest:
     request = parse_search(index, parse_params(query), body, evaluate=EVALUATE)
-    assert request is not None, "none of ours"
+    assert request is not None, "the body has no reranker"
     return request
 
 
 def refusal(index: str, body: bytes, query: str = "") -> Any:
-    """Return what the client is told; None when nothing is wrong."""
+    """Return the error that the client gets, or None if nothing is wrong."""
     try:
         ours(index, body, query).retriever.check_rewrite()
     except ElasticsearchError as failure:
@@ -233,7 +233,7 @@ FIVE: Final = window(5)
 def test_which_min_score_is_in_effect(
     elasticsearch: RunningElasticsearch, index: str, tree: Any, members: dict[str, Any]
 ) -> None:
-    """A positive one keeps the documents out of the total that only match."""
+    """A positive one excludes documents that only match from the total."""
     body = encode(tree, **members)
     found = native(elasticsearch, index, body).json()["hits"]["total"]["value"]
     request = ours(index, body)
@@ -276,7 +276,7 @@ class _Trees:
         return json.dumps(self._shuffled(body)).encode()
 
     def deep_body(self) -> bytes:
-        """Return a body with about as many retrievers inside one another as there may be."""
+        """Draw a body with about as many retrievers inside one another as are allowed."""
         tree = self._spoilt(self._tree(self._one_of(0, 1)))
         for _ in range(self._random.randrange(12, 18)):
             options = {"foo": 1} if self._now_and_then(0.02) else {}

@@ -123,7 +123,7 @@ class TestBodies:
         assert answer.json()["error"]["type"] == "unsupported_operation_exception"
         assert "[application/smile] as the format" in answer.json()["error"]["reason"]
 
-    async def test_headers_that_are_no_text(self, app: SearchApp, crimes: str) -> None:
+    async def test_headers_that_are_not_text(self, app: SearchApp, crimes: str) -> None:
         body = json.dumps(reranking()).encode()
         async with connect(urlsplit(app.url).port or 0) as wire:
             await wire.send(

@@ -1,4 +1,4 @@
-"""The proxy's own complaints are Elasticsearch's: the same mistake, with and without a reranker around it.
+"""The proxy's own errors are Elasticsearch's: the same mistake, with and without a reranker around it.
 
 Positions differ with the text around, so they are left out of the comparison; `tests/unit` holds them.
 """
@@ -29,7 +29,7 @@ def index(make_index: MakeIndex) -> str:
 
 
 def causes(answer: Answer | Reply) -> list[tuple[str, str]]:
-    """Type and reason of each error, outermost first, without positions."""
+    """Return type and reason of each error, outermost first, without positions."""
     found = []
     error = answer.json()["error"]
     while error is not None:
@@ -206,7 +206,7 @@ async def test_names_of_retrievers(
 async def test_a_fault_before_any_retriever_is_upstreams_to_tell(
     app: SearchApp, index: str, body: bytes
 ) -> None:
-    """It meets it first, as native does, and has the words."""
+    """Upstream finds it first, as native does, and words the error."""
     assert (await app.search(index, body)).status == 421
 
 
@@ -234,7 +234,7 @@ MEANT: Final = {
 async def test_what_a_misspelt_retriever_was_meant_for(
     app: SearchApp, elasticsearch: RunningElasticsearch, index: str, name: str
 ) -> None:
-    """An Elasticsearch without the retriever says all of it but that."""
+    """An Elasticsearch without the retriever says everything except the suggestion."""
     told = f"unknown retriever [{name}] did you mean {MEANT[name]}?"
     for body in (
         {"retriever": {name: {"field": "text"}}},
@@ -274,7 +274,7 @@ async def test_what_a_misspelt_retriever_was_meant_for_in_other_ways(app: Search
 async def test_nothing_is_suggested_where_native_does_not(
     app: SearchApp, elasticsearch: RunningElasticsearch, index: str, body: dict[str, Any]
 ) -> None:
-    """Another mistake comes first, or the name stands below another."""
+    """Another mistake comes first, or the name is below another retriever."""
     data = json.dumps(body).encode()
     ours, native = await app.search(index, data), direct(elasticsearch, index, data)
     assert (ours.status, ours.json()) == (native.status, native.json())

@@ -23,7 +23,7 @@ FIRST: Final = (0.5, 1.0, 1.5, 2.0)
 
 @pytest.fixture(scope="module")
 def index(elasticsearch: RunningElasticsearch) -> Iterator[str]:
-    """Fourteen documents in two shards, each with a text of its own, two without."""
+    """Index fourteen documents in two shards, each with a different text, two without any."""
     name = f"paths-{uuid.uuid4().hex[:12]}"
     call = elasticsearch.server.call
     mapping = {
@@ -54,7 +54,7 @@ def index(elasticsearch: RunningElasticsearch) -> Iterator[str]:
 
 @st.composite
 def standards(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a first stage with any scores, equal ones included, over any of the documents."""
+    """Draw a first stage with any scores, including equal ones, over any of the documents."""
     scores = draw(st.dictionaries(st.integers(0, SIZE - 1), st.sampled_from(FIRST), max_size=SIZE))
     by_score = []
     for score in sorted(set(scores.values())):
@@ -70,7 +70,7 @@ def standards(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def vectors(draw: st.DrawFn) -> dict[str, Any]:
-    """Neighbours come in pairs at one distance."""
+    """Draw vector searches whose neighbours come in pairs at the same distance."""
     k = draw(st.integers(1, 8))
     knn = {"field": "v", "query_vector": [draw(st.integers(0, 7)), 0], "k": k, "num_candidates": 50}
     if draw(st.booleans()):

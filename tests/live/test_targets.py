@@ -150,7 +150,7 @@ async def ask(port: int, target: bytes, data: bytes) -> Message:
 
 
 def told(answer: Message) -> Any:
-    """Return what must be the same; of hits only where they are."""
+    """Return what must be the same; of hits only their indices."""
     body = b"".join(re.findall(rb"[0-9a-f]+\r\n(.*)\r\n", answer.body)) or answer.body
     value = json.loads(body)
     if answer.status == 200:
@@ -199,7 +199,7 @@ async def test_many_searches(elasticsearch: RunningElasticsearch, proxy: Edge, i
 async def test_an_empty_name_stands_for_all_indices(
     elasticsearch: RunningElasticsearch, proxy: Edge, make_index: MakeIndex, path: bytes
 ) -> None:
-    """Other tests have indices, too: the word is looked for that only these have."""
+    """Other tests have indices too, so the search is for a word that only these contain."""
     word = f"w{uuid.uuid4().hex}"
     names = [make_index([{"text": f"{word} {n}"}]) for n in range(2)]
     query = {"match": {"text": word}}

@@ -178,7 +178,7 @@ class TestMultiSearchTemplate:
         assert answer.headers["X-Rerank"].count("item=") == 2
 
     async def test_failures_of_single_items(self, app: SearchApp, index: str) -> None:
-        """Here a body that cannot be read is one of them, ours and others."""
+        """Here a body that cannot be read fails only its item, with or without a reranker."""
         good = {"id": "films", "params": PARAMS}
         body = lines(
             *({}, good),

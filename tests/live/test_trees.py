@@ -23,7 +23,7 @@ pytestmark = pytest.mark.every_version
 
 @pytest.fixture(scope="module")
 def index(elasticsearch: RunningElasticsearch) -> Iterator[str]:
-    """Eight documents. `text` and `other` end with what the reranker gives for them."""
+    """Index eight documents. `text` and `other` end with the score that the reranker gives them."""
     name = f"fused-{uuid.uuid4().hex[:12]}"
     call = elasticsearch.server.call
     properties = {
@@ -55,7 +55,7 @@ async def app(elasticsearch: RunningElasticsearch) -> AsyncIterator[SearchApp]:
 
 
 def scored(scores: dict[int, float], **options: Any) -> JSON:
-    """Finds these documents with these scores."""
+    """Return a retriever that finds these documents with these scores."""
     should = [{"constant_score": {"filter": {"term": {"n": n}}, "boost": s}} for n, s in scores.items()]
     return {"standard": {"query": {"bool": {"should": should}}, **options}}
 
@@ -81,7 +81,7 @@ def worth(*ranks: int, constant: int = 60) -> float:
 
 
 def printed(*scores: float | np.float32) -> list[float]:
-    """Return scores as a client reads them: the shortest decimal of a float32."""
+    """Print scores as a client reads them: as the shortest decimal of a float32."""
     return [float(str(np.float32(score))) for score in scores]
 
 

@@ -1,4 +1,4 @@
-"""Who is not known to Elasticsearch is told so of the very request that was sent, in its words."""
+"""A caller unknown to Elasticsearch gets its error, about the very request that the caller sent."""
 
 import json
 from collections.abc import AsyncIterator
@@ -66,7 +66,7 @@ async def test_who_it_is(app: SearchApp, secured: RunningElasticsearch, credenti
 
 
 def comparable(body: bytes) -> tuple[Any, int]:
-    """Return the answer with its length as printed, and the ways to authenticate in one order."""
+    """Return the answer with its printed length; Elasticsearch names ways to authenticate in any order."""
     error = json.loads(body)["error"]
     for each in (error, *error["root_cause"]):
         each["header"]["WWW-Authenticate"].sort()
@@ -77,8 +77,8 @@ def challenges(headers: CIMultiDictProxy[str]) -> list[str]:
     return sorted(headers.getall("WWW-Authenticate"))
 
 
-async def test_who_may_not_be_somebody_else(app: SearchApp) -> None:
-    """What was to be done is named, not what was asked to find out."""
+async def test_a_caller_who_may_not_run_as_another_user(app: SearchApp) -> None:
+    """The error names the action of the request, not the action by which the proxy asked."""
     headers: dict[str, Any] = {
         "Authorization": basic("reader", PASSWORD),
         "es-security-runas-user": "manage_inference",

@@ -113,7 +113,7 @@ class TestUpstream:
         [b"", b"<html>", b"[]", b"{}", b'{"hits":5}', b'{"hits":{"hits":[{}]}}', b'{"hits":{"hits":'],
     )
     @BOTH_PATHS
-    async def test_it_is_no_elasticsearch(self, path: str, body: bytes) -> None:
+    async def test_an_upstream_that_is_not_elasticsearch(self, path: str, body: bytes) -> None:
         """The client's request is not to blame: no 4xx."""
         serve, _ = answering(reply(200, body))
         answer = await in_front_of(serve, reranking(), path)
@@ -266,7 +266,7 @@ class TestDisconnect:
             await asyncio.wait_for(closed.wait(), TIMEOUT_S)
 
 
-async def test_a_defect_of_ours_is_an_error_in_elasticsearchs_shape(
+async def test_a_defect_of_the_proxy_is_an_error_in_elasticsearchs_shape(
     app: SearchApp, crimes: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app.engine.failure = AssertionError("a defect")

@@ -104,7 +104,7 @@ async def app(elasticsearch: RunningElasticsearch, theirs: Licensed) -> AsyncIte
 
 
 def is_upstreams(answer: Answer) -> bool:
-    """Return whether the edge is told to send the request upstream as it came."""
+    """Tell whether the edge is to send the request upstream as it came."""
     return answer.status == 421 and answer.headers[PASS_HEADER] == "pass" and not answer.body
 
 
@@ -124,7 +124,9 @@ class TestLists:
         assert ids(await app.call("GET", "/_inference/rerank/_all")) == [ENDPOINT, "z-theirs"]
         assert ids(await app.call("GET", "/_inference/text_embedding/_all")) == ["embeds"]
 
-    async def test_ours_hides_theirs_of_the_same_id(self, app: SearchApp, theirs: Licensed) -> None:
+    async def test_an_endpoint_of_the_proxy_hides_upstreams_of_the_same_id(
+        self, app: SearchApp, theirs: Licensed
+    ) -> None:
         theirs.endpoints[ENDPOINT] = json.dumps({**RERANKS, "inference_id": ENDPOINT}).encode()
         listed = (await app.call("GET", "/_inference")).json()["endpoints"]
         assert [each["service"] for each in listed if each["inference_id"] == ENDPOINT] == ["elasticsearch"]
@@ -174,10 +176,12 @@ class TestPassed:
             ("PUT", "_services", {"x": 1}),
         ],
     )
-    async def test_what_is_not_ours(self, app: SearchApp, method: str, path: str, body: Any) -> None:
+    async def test_what_the_proxy_does_not_serve(
+        self, app: SearchApp, method: str, path: str, body: Any
+    ) -> None:
         assert is_upstreams(await app.call(method, f"/_inference/{path}", body))
 
-    async def test_ours_stay_ours(self, app: SearchApp) -> None:
+    async def test_endpoints_of_the_proxy_stay_with_it(self, app: SearchApp) -> None:
         assert (await app.call("PUT", "/_inference/rerank/mine", NEW)).status == 200
         assert ids(await app.call("GET", "/_inference/mine")) == ["mine"]
         assert (await app.call("POST", "/_inference/mine", {"query": "q", "input": "a 1"})).status == 200
@@ -193,11 +197,11 @@ class TestPassed:
         assert answer.cause["reason"] == f"Inference endpoint [{inference_id}] already exists"
         assert is_upstreams(await app.call("GET", f"/_inference/{inference_id}"))
 
-    async def test_a_bad_request_for_a_service_of_ours_is_ours(self, app: SearchApp) -> None:
+    async def test_a_bad_request_for_a_service_of_the_proxy_is_refused_by_it(self, app: SearchApp) -> None:
         answer = await app.call("PUT", "/_inference/rerank/new", {"service": "elasticsearch"})
         assert answer.cause["reason"] == "Missing required field [service_settings]"
 
-    async def test_a_caller_whose_headers_are_refused_decides_for_nobody_else(
+    async def test_a_caller_whose_headers_are_refused_does_not_decide_for_others(
         self, elasticsearch: RunningElasticsearch, theirs: Licensed
     ) -> None:
         """Elasticsearch refuses a version that it is not compatible with before it looks at the path."""
@@ -374,10 +378,10 @@ class TestReferences:
 
     async def test_an_endpoint_that_pipelines_name_stays(self, elasticsearch: RunningElasticsearch) -> None:
         async with with_pipelines(elasticsearch.url, self.PIPELINES) as app:
-            rehearsed = await app.call("DELETE", "/_inference/mine?dry_run=true")
+            dry = await app.call("DELETE", "/_inference/mine?dry_run=true")
             refused = await app.call("DELETE", "/_inference/mine")
             forced = await app.call("DELETE", "/_inference/mine?force=true")
-        assert rehearsed.json() == {
+        assert dry.json() == {
             "acknowledged": False,
             "pipelines": ["a", "b", "c"],
             "indexes": [],

@@ -1,4 +1,4 @@
-"""Whatever of its hits a client wants to see or not to see, the application finds in them what it reads."""
+"""Whichever parts of its hits a client asks for, the application finds in them what it reads."""
 
 import json
 import random
@@ -62,7 +62,7 @@ async def app(elasticsearch: RunningElasticsearch) -> AsyncIterator[SearchApp]:
 
 @pytest.fixture
 def index(elasticsearch: RunningElasticsearch, make_index: MakeIndex) -> str:
-    """Documents with all that Elasticsearch may say of a hit: routing, values that it ignored, versions."""
+    """Index documents with all that Elasticsearch may say of a hit: routing, ignored values, versions."""
     name = make_index(mappings=MAPPINGS, settings={"number_of_shards": 2})
     for n in range(9):
         document = {
@@ -89,7 +89,7 @@ TREES: Final = [rescorer(STANDARD, 5), rescorer(rescorer(STANDARD, 7), 4)]
 
 
 def search(chosen: random.Random) -> tuple[JSON, str]:
-    """Members of a body and a query string."""
+    """Draw members of a body and a query string."""
     names = chosen.sample([*IN_THE_BODY], chosen.randint(0, 4))
     members = {name: chosen.choice(IN_THE_BODY[name]) for name in names}
     names = chosen.sample([*IN_THE_URL], chosen.choice([0, 0, 1, 2]))
@@ -101,7 +101,7 @@ def search(chosen: random.Random) -> tuple[JSON, str]:
 
 
 def comparable(body: bytes) -> Any:
-    """Leave out how long an answer took, and what no two answers have in common in a profile."""
+    """Return an answer without `took`, and without what no two answers have in common in a profile."""
     answer = json.loads(re.sub(rb'"took"( ?: ?)\d+', rb'"took"\g<1>0', body, count=1))
     answer.pop("profile", None)
     hits = answer.get("hits", {}).get("hits", ())
@@ -135,7 +135,7 @@ async def test_any_choice_is_answered_as_by_native(
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_both_ways_of_a_reranker_agree(app: SearchApp, index: str, seed: int) -> None:
-    """In one round trip, and in a point in time."""
+    """One is a single round trip, the other a point in time."""
     chosen = random.Random(seed)
     for _ in range(40):
         members, query = search(chosen)
@@ -170,7 +170,7 @@ async def test_among_many_searches(app: SearchApp, elasticsearch: RunningElastic
 async def test_hits_without_an_id(
     app: SearchApp, elasticsearch: RunningElasticsearch, index: str, members: JSON, query: str
 ) -> None:
-    """Explained all the same, also those of the tail."""
+    """They are explained all the same, and so are those of the tail."""
     for more in ({}, {"post_filter": {"term": {"odd": True}}}, {"from": 2, "size": 2}):
         body = {"retriever": TREES[1], "stored_fields": NONE_STORED, **members, **more}
         ours: Answer = await app.search(index, body, query)

@@ -1,4 +1,4 @@
-"""Models on disk, each made once per run."""
+"""Models on disk, each created once per run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ TinyModel = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
-    """The directory of a tiny cross-encoder of a kind of `tiny_models.KINDS`. Not to be changed: copy it."""
+    """Return the directory of a tiny cross-encoder of a kind of `tiny_models.KINDS`. Copy it to change it."""
     from tests.support import tiny_models
 
     made: dict[str, Path] = {}

@@ -1,4 +1,4 @@
-"""What the models are asked."""
+"""Queries and texts for the models."""
 
 import random
 from typing import Final
@@ -10,7 +10,7 @@ LONG_QUERY: Final = "a long query about trees and rivers " * 10
 
 
 def texts(count: int) -> list[str]:
-    """Of all lengths up to the limit of a tiny model and beyond, the same in every run."""
+    """Make texts of all lengths up to the limit of a tiny model and beyond, the same in every run."""
     rng = random.Random(count)
     words = " ".join(CORPUS).split()
     odd = [

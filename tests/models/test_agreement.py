@@ -32,21 +32,21 @@ async def test_cross_encoders_of_every_family(tiny_model: TinyModel, kind: str) 
     directory = tiny_model(kind)
     async with running({"m": {"source": directory, "truncation": "longest_first"}}) as engine:
         for query in (*QUERIES, LONG_QUERY):
-            reranked = await engine.rerank("m", query, documents)
+            reranked = await engine.scores("m", query, documents)
             expected = logits(directory, query, documents)
             assert np.ptp(expected) > 0.1, "scores that hardly differ prove nothing"
             assert reranked.truncated > 0
-            np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=TOLERANCE)
+            np.testing.assert_allclose(reranked.values, expected, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_balanced_is_the_same_for_what_is_not_cut(tiny_model: TinyModel, kind: str) -> None:
     documents = [text for text in texts(60) if len(text) < 30]
     async with running({"m": tiny_model(kind)}) as engine:
-        reranked = await engine.rerank("m", "trees", documents)
+        reranked = await engine.scores("m", "trees", documents)
     assert reranked.truncated == 0
     expected = logits(tiny_model(kind), "trees", documents)
-    np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(reranked.values, expected, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("count", [1, 500])
@@ -54,9 +54,9 @@ async def test_one_text_and_many(tiny_model: TinyModel, count: int) -> None:
     documents = texts(count)[:count]
     directory = tiny_model("bert")
     async with running({"m": {"source": directory, "truncation": "longest_first"}}) as engine:
-        reranked = await engine.rerank("m", "rivers", documents)
+        reranked = await engine.scores("m", "rivers", documents)
     np.testing.assert_allclose(
-        reranked.scores, logits(directory, "rivers", documents), rtol=0, atol=TOLERANCE
+        reranked.values, logits(directory, "rivers", documents), rtol=0, atol=TOLERANCE
     )
 
 
@@ -65,9 +65,9 @@ async def test_a_shorter_limit_of_the_settings(tiny_model: TinyModel) -> None:
     directory = tiny_model("roberta")
     model = {"source": directory, "truncation": "longest_first", "max_length": 16}
     async with running({"m": model}) as engine:
-        reranked = await engine.rerank("m", "rivers and trees", documents)
+        reranked = await engine.scores("m", "rivers and trees", documents)
     expected = logits(directory, "rivers and trees", documents, max_length=16)
-    np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(reranked.values, expected, rtol=0, atol=TOLERANCE)
 
 
 async def test_a_very_long_text_is_its_beginning(tiny_model: TinyModel) -> None:
@@ -77,9 +77,9 @@ async def test_a_very_long_text_is_its_beginning(tiny_model: TinyModel) -> None:
     long = [" ".join(rng.choices(words, k=20_000)), " " * 5_000 + " ".join(words), "x" * 50_000]
     directory = tiny_model("deberta-v2")
     async with running({"m": {"source": directory, "truncation": "longest_first"}}) as engine:
-        reranked = await engine.rerank("m", "rivers", long)
+        reranked = await engine.scores("m", "rivers", long)
     expected = logits(directory, "rivers", long)
-    np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(reranked.values, expected, rtol=0, atol=TOLERANCE)
     assert reranked.truncated == 3
 
 
@@ -89,9 +89,9 @@ async def test_sigmoid_where_the_settings_ask_for_it(tiny_model: TinyModel) -> N
     async with running(
         {"raw": directory, "sigmoid": {"source": directory, "activation": "sigmoid"}}
     ) as engine:
-        raw = await engine.rerank("raw", "rivers", documents)
-        sigmoid = await engine.rerank("sigmoid", "rivers", documents)
-    np.testing.assert_allclose(sigmoid.scores, 1 / (1 + np.exp(-np.array(raw.scores))), rtol=1e-6)
+        raw = await engine.scores("raw", "rivers", documents)
+        sigmoid = await engine.scores("sigmoid", "rivers", documents)
+    np.testing.assert_allclose(sigmoid.values, 1 / (1 + np.exp(-np.array(raw.values))), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.3), ("float16", 0.05)])
@@ -100,11 +100,11 @@ async def test_lower_precision_is_near_and_its_scores_are_float32(
 ) -> None:
     documents = texts(40)
     async with running({"m": tiny_model("bert")}, dtype=dtype) as engine:
-        reranked = await engine.rerank("m", "rivers", documents)
+        reranked = await engine.scores("m", "rivers", documents)
     expected = logits(tiny_model("bert"), "rivers", documents)
-    np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=tolerance)
-    half = torch.tensor(reranked.scores).to(getattr(torch, dtype)).float()
-    assert (half != torch.tensor(reranked.scores)).any(), "the head ran in low precision"
+    np.testing.assert_allclose(reranked.values, expected, rtol=0, atol=tolerance)
+    half = torch.tensor(reranked.values).to(getattr(torch, dtype)).float()
+    assert (half != torch.tensor(reranked.values)).any(), "the head ran in low precision"
 
 
 def cosines(model: SentenceTransformer, query: str, documents: list[str]) -> "np.ndarray[Any, Any]":
@@ -116,11 +116,11 @@ def cosines(model: SentenceTransformer, query: str, documents: list[str]) -> "np
 async def test_all_minilm(minilm: Path) -> None:
     documents = [*texts(40), "word " * 600]
     async with running({"m": minilm}) as engine:
-        reranked = await engine.rerank("m", "which river is the longest?", documents)
-        again = await engine.rerank("m", "", documents)
+        reranked = await engine.scores("m", "which river is the longest?", documents)
+        again = await engine.scores("m", "", documents)
     model = SentenceTransformer(str(minilm), device="cpu", similarity_fn_name="cosine")
     assert reranked.truncated > 0
     expected = cosines(model, "which river is the longest?", documents)
-    np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=TOLERANCE)
-    np.testing.assert_allclose(again.scores, cosines(model, "", documents), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(reranked.values, expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(again.values, cosines(model, "", documents), rtol=0, atol=TOLERANCE)
     assert again.cached == len(documents), "a text's embedding does not depend on the query"

@@ -1,4 +1,4 @@
-"""Ways to run a model: what a row gets does not depend on how, nor on its neighbours."""
+"""Ways to run a model: the result of a row depends neither on the way nor on its neighbours."""
 
 import json
 import random
@@ -12,11 +12,11 @@ import torch
 from rerank_proxy.engine.backends.networks import Classifier
 from rerank_proxy.engine.backends.packed import MODEL_TYPES, PackedTorchBackend
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
-from rerank_proxy.engine.batching.batch import Batch, Row
 from rerank_proxy.engine.encoding.encode import gathered
-from rerank_proxy.engine.encoding.scorers import LoadedModel
 from rerank_proxy.engine.errors import OutOfDeviceMemoryError
 from rerank_proxy.engine.loading.load import load
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
+from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import texts
@@ -82,7 +82,7 @@ def test_a_build_that_is_not_known_runs_the_general_way(
 def test_the_limit_of_a_model_whose_tokenizer_names_none(
     tiny_model: TinyModel, tmp_path: Path, kind: str
 ) -> None:
-    """RoBERTa and its kin have two positions more than they can take tokens."""
+    """RoBERTa and its relatives have two more positions than the tokens that they can take."""
     directory = Path(shutil.copytree(tiny_model(kind), tmp_path / kind))
     path = directory / "tokenizer_config.json"
     config = json.loads(path.read_text())

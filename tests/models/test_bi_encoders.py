@@ -44,11 +44,11 @@ async def agree(directory: Path, model: SentenceTransformer) -> None:
     documents = texts(40)
     async with running({"m": directory}) as engine:
         for query in QUERIES:
-            reranked = await engine.rerank("m", query, documents)
+            reranked = await engine.scores("m", query, documents)
             embedded = model.encode_query(query, show_progress_bar=False)
             others = model.encode_document(documents, show_progress_bar=False)
             expected = np.asarray(model.similarity(embedded, others)[0])
-            np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=TOLERANCE)
+            np.testing.assert_allclose(reranked.values, expected, rtol=0, atol=TOLERANCE)
     assert np.ptp(expected) > 1e-3, "scores that hardly differ prove nothing"
 
 
@@ -104,10 +104,10 @@ async def test_a_cross_encoder_with_a_head_of_modules(encoders: dict[str, Path],
     model.save(str(tmp_path))
     documents = [text for text in texts(40) if len(text) < 30]
     async with running({"m": tmp_path}) as engine:
-        reranked = await engine.rerank("m", "rivers", documents)
+        reranked = await engine.scores("m", "rivers", documents)
     pairs = [("rivers", text) for text in documents]
     expected = model.eval().predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
-    np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(reranked.values, expected, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -136,5 +136,5 @@ async def test_damaged_modules_are_told_in_a_line(
     (tmp_path / file).write_text(content)
     async with running({"m": tmp_path}) as engine:
         with pytest.raises(ModelFailedError, match=reason) as failed:
-            await engine.rerank("m", "rivers", ["a text"])
+            await engine.scores("m", "rivers", ["a text"])
     assert "\n" not in str(failed.value)

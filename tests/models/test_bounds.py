@@ -1,4 +1,4 @@
-"""What is looked at of texts: never more than a bound, and the tokens are those of the whole."""
+"""How much is read of a text: never more than a bound, and its tokens are those of the whole."""
 
 import random
 from typing import Any, Final
@@ -52,7 +52,7 @@ def test_of_an_unknown_word_only_the_beginning_is_read(tiny_model: TinyModel) ->
 
 @pytest.mark.parametrize("part", [" ", "é", "\u0301", "\0", "0" * 5000 + " ", "word "])
 def test_what_is_read_of_a_text_grows_in_pieces(tiny_model: TinyModel, part: str) -> None:
-    """Each look but the last is four times the one before."""
+    """Each try but the last reads four times as much as the one before."""
     tokenizer = Counting(AutoTokenizer.from_pretrained(tiny_model("bert")))
     gathered(tokenizer.ids([part * (200_000 // len(part))], ENOUGH))
     assert tokenizer.characters < 200_000 * 7 / 3 + 20_000

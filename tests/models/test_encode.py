@@ -32,7 +32,7 @@ def load(directory: Path) -> Any:
 
 @cache
 def both(directory: Path) -> tuple[Any, Tokenizer]:
-    """A tokenizer as transformers loads it, and one of ours."""
+    """Load a tokenizer of transformers, and one of the engine."""
     return load(directory), Tokenizer(load(directory))
 
 
@@ -86,7 +86,7 @@ def test_a_tokenizer_in_plain_python(tiny_model: TinyModel, tmp_path: Path) -> N
 
 
 def text_before_query(directory: Path) -> Any:
-    """A tokenizer whose pairs follow no template of ours."""
+    """Load a tokenizer whose pairs follow no template."""
     tokenizer = load(directory)
     special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(

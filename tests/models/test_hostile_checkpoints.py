@@ -1,6 +1,6 @@
-"""Directories that were made to do harm: no code of theirs runs, and none costs more than a look.
+"""Directories that were made to do harm: none of their code runs, and they are cheap to refuse.
 
-What says something that is not done here is refused, in a line; what is of no concern is left alone.
+Files that ask for something unsupported are refused, in one line; files that do not matter are ignored.
 """
 
 import json
@@ -19,10 +19,10 @@ import pytest
 import torch
 
 from rerank_proxy.engine import InferenceError, ModelFailedError
-from rerank_proxy.engine.batching.batch import Row
 from rerank_proxy.engine.encoding.scorers import CrossEncoder
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.load import load
+from rerank_proxy.engine.rows import Row
 from rerank_proxy.processes.supervisor import APP_COMMAND
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
@@ -34,7 +34,7 @@ Attack = Callable[[Path, Path], None]
 """Changes a model's directory; code that runs makes the file."""
 
 LOADS: Final = ""
-"""In place of a reason: the model is served, and what was added to it is not looked at."""
+"""In place of a reason: the model is served, and what was added to it is not read."""
 
 MAX_PROCESSOR_S: Final = 10.0
 """Far more than a refusal costs, far less than what it refuses."""
@@ -88,13 +88,13 @@ def removed(name: str) -> Attack:
 
 
 def with_code(name: str, *attacks: Attack) -> Attack:
-    """With a file of Python code in the directory."""
+    """Add a file of Python code to the directory."""
 
     return in_turn(lambda model, canary: file(name, code(canary))(model, canary), *attacks)
 
 
 def pickled(name: str, *, keep: bool = False) -> Attack:
-    """A pickle that runs code in place of the weights, or beside them."""
+    """Write a pickle that runs code, in place of the weights or beside them."""
 
     def write(model: Path, canary: Path) -> None:
         if not keep:
@@ -109,7 +109,7 @@ def bare_pickle(name: str) -> Attack:
 
 
 def modules(*entries: tuple[str, str]) -> Attack:
-    """A modules.json behind a Transformer."""
+    """Add modules to modules.json, after a Transformer."""
     listed = [("", "sentence_transformers.models.Transformer"), *entries]
 
     def write(model: Path, canary: Path) -> None:
@@ -122,7 +122,7 @@ def modules(*entries: tuple[str, str]) -> Attack:
 
 
 def index(name: str, *, copied_to: str | None = None) -> Attack:
-    """An index that names other weights than those beside it."""
+    """Write an index that names other weights than those beside it."""
 
     def write(model: Path, canary: Path) -> None:
         weights = model / "model.safetensors"
@@ -139,7 +139,7 @@ def index(name: str, *, copied_to: str | None = None) -> Attack:
 
 
 def linked(name: str, target: str) -> Attack:
-    """A file that is a symbolic link."""
+    """Replace a file by a symbolic link."""
 
     def write(model: Path, canary: Path) -> None:
         outside = model.parent / "elsewhere"
@@ -152,7 +152,7 @@ def linked(name: str, target: str) -> Attack:
 
 
 def special(name: str, kind: str) -> Attack:
-    """Something in the place of a file that is no file."""
+    """Put something else in the place of a file."""
 
     def write(model: Path, canary: Path) -> None:
         path = model / name
@@ -177,7 +177,7 @@ def special(name: str, kind: str) -> Attack:
 
 
 def sparse(name: str, size: int) -> Attack:
-    """A file of zeros that takes no room on the disk."""
+    """Write a file of zeros that takes no space on the disk."""
 
     def write(model: Path, canary: Path) -> None:
         with (model / name).open("wb") as out:
@@ -187,7 +187,7 @@ def sparse(name: str, size: int) -> Attack:
 
 
 def header(length: int, content: bytes = b"") -> Attack:
-    """A safetensors file with a header of that length."""
+    """Write a safetensors file with a header of that length."""
 
     def write(model: Path, canary: Path) -> None:
         with (model / "model.safetensors").open("wb") as out:
@@ -206,7 +206,7 @@ def cut_at(share: float) -> Attack:
 
 
 def packed_zeros(path: Path) -> None:
-    """A zip file of half a gigabyte of zeros."""
+    """Write a zip file of half a gigabyte of zeros."""
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("archive/data/0", "w") as entry,
@@ -216,7 +216,7 @@ def packed_zeros(path: Path) -> None:
 
 
 def bomb(name: str) -> Attack:
-    """Weights that unpack to much more."""
+    """Write weights that unpack to a much larger size."""
 
     def write(model: Path, canary: Path) -> None:
         (model / "model.safetensors").unlink()
@@ -325,7 +325,7 @@ ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
     # templates
     "a template that loops": (file("chat_template.jinja", LOOP), LOADS),
     "a template that loops, in the tokenizer's": (in_tokenizer_config(chat_template=LOOP), LOADS),
-    "further templates that are no files": (
+    "further templates that are not files": (
         in_turn(
             file("additional_chat_templates/b.jinja", "x"),
             special("additional_chat_templates/a.jinja", "pipe"),
@@ -354,7 +354,7 @@ ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
     "an adapter": (file("adapter_config.json", '{"base_model_name_or_path":"a/b"}'), "holds an adapter"),
     # no files
     **{
-        f"{name} is a {kind}": (special(name, kind), "where a file should be")
+        f"{name} is a {kind}": (special(name, kind), "not a file")
         for name in READ_FILES
         for kind in ("pipe", "directory", "socket")
     },
@@ -378,8 +378,8 @@ ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
     "a huge tokenizer": (sparse("tokenizer.json", 10**12), "such a file has at most"),
     "a huge vocabulary file": (sparse("vocab.txt", 10**12), "such a file has at most"),
     "huge merges": (sparse("merges.txt", 10**12), "such a file has at most"),
-    "a huge config": (sparse("config.json", 10**10), "has more than the"),
-    "a huge list of modules": (sparse("modules.json", 10**10), "has more than the"),
+    "a huge config": (sparse("config.json", 10**10), "is larger than"),
+    "a huge list of modules": (sparse("modules.json", 10**10), "is larger than"),
     "a deep config": (file("config.json", DEEP), "config.json"),
     "a deep config of the tokenizer": (file("tokenizer_config.json", DEEP), "tokenizer_config.json"),
     "a deep list of modules": (file("modules.json", DEEP), "modules.json"),
@@ -391,13 +391,13 @@ ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
         "has more than 10000 files",
     ),
     "a thousand modules": (modules(*([POOLING] * 1000)), "names 1001 modules"),
-    "prompts that are no texts": (file(LIBRARY, '{"prompts": {"query": 5}}'), LIBRARY),
+    "prompts that are not texts": (file(LIBRARY, '{"prompts": {"query": 5}}'), LIBRARY),
     "prompts that are long": (
         file(LIBRARY, json.dumps({"prompts": {"query": "x" * 10**5}})),
         "a prompt has more",
     ),
-    "a prompt's name that is no text": (file(LIBRARY, '{"default_prompt_name": ["x"]}'), LIBRARY),
-    "a length that is no number": (
+    "a prompt's name that is not a text": (file(LIBRARY, '{"default_prompt_name": ["x"]}'), LIBRARY),
+    "a length that is not a number": (
         file("sentence_bert_config.json", '{"max_seq_length":"x"}'),
         "_bert_config",
     ),
@@ -415,7 +415,7 @@ async def test_attack(tiny_model: TinyModel, tmp_path: Path, name: str) -> None:
     with spending() as spent:
         async with running({"m": model}) as engine:
             try:
-                await engine.rerank("m", "a query", ["a text"])
+                await engine.scores("m", "a query", ["a text"])
             except ModelFailedError as failure:
                 said = str(failure)
     assert spent.seconds < MAX_PROCESSOR_S
@@ -435,23 +435,23 @@ async def test_a_tokenizer_that_panics_while_it_is_loaded(tiny_model: TinyModel,
     change(model / "tokenizer.json", normalizer={"type": "Precompiled", "precompiled_charsmap": ""})
     async with running({"m": model}) as engine:
         with pytest.raises(ModelFailedError, match="PanicException"):
-            await engine.rerank("m", "a query", ["a text"])
+            await engine.scores("m", "a query", ["a text"])
         assert engine.status()["m"].state == "failed"
 
 
 async def test_a_tokenizer_that_panics_over_a_text(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def panic(self: CrossEncoder, query: str, texts: Sequence[str], wanted: Sequence[int]) -> list[Row]:
+    def panic(self: CrossEncoder, query: str, texts: Sequence[str], positions: Sequence[int]) -> list[Row]:
         raise BaseException("index out of bounds")  # what a panic of a library in Rust is to Python
 
     async with running({"m": tiny_model("bert")}) as engine:
-        await engine.rerank("m", "a query", ["a text"])
+        await engine.scores("m", "a query", ["a text"])
         with monkeypatch.context() as patch:
             patch.setattr(CrossEncoder, "encode", panic)
             with pytest.raises(InferenceError, match="index out of bounds"):
-                await engine.rerank("m", "a query", ["another text"])
-        assert (await engine.rerank("m", "a query", ["another text"])).scores
+                await engine.scores("m", "a query", ["another text"])
+        assert (await engine.scores("m", "a query", ["another text"])).values
 
 
 @pytest.fixture
@@ -463,7 +463,7 @@ def package(tiny_model: TinyModel, tmp_path: Path) -> Path:
 
 
 def replaced(package: Path, content: Callable[[Path], None]) -> None:
-    """Another program, with the metadata that belong to it."""
+    """Write another program, with the metadata that belong to it."""
     content(package / "tiny.pt")
     metadata = json.loads((package / "tiny.metadata.json").read_text())
     del metadata["sha256"], metadata["size"]
@@ -484,8 +484,8 @@ PACKAGE_ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
         special("tiny.vocab.json", "pipe"),
         "is a named pipe",
     ),
-    "a huge vocabulary": (sparse("tiny.vocab.json", 10**12), "has more than the"),
-    "huge metadata": (sparse("tiny.metadata.json", 10**12), "has more than the"),
+    "a huge vocabulary": (sparse("tiny.vocab.json", 10**12), "is larger than"),
+    "huge metadata": (sparse("tiny.metadata.json", 10**12), "is larger than"),
     "deep metadata": (file("tiny.metadata.json", DEEP), "tiny.metadata.json] cannot be read"),
     "rows of a million tokens": (
         lambda package, canary: file(
@@ -519,7 +519,7 @@ def test_the_application_imports_nothing_from_its_working_directory(tmp_path: Pa
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write("no orders\n")
-        process.stdin.flush()  # and stays open: without its parent the process would end at once
+        process.stdin.flush()  # and stays open: without its parent the process would end
         said = process.stderr.read()
     assert "msgspec.DecodeError" in said, "it came as far as reading its orders"
     assert not canary.exists()

@@ -1,4 +1,4 @@
-"""Models that come, are loaded when they are wanted, and go."""
+"""Models that are added, loaded when something needs them, unloaded and removed."""
 
 import asyncio
 import shutil
@@ -13,14 +13,14 @@ from prometheus_client import CollectorRegistry
 
 from rerank_proxy.engine import (
     DeadlineExceededError,
-    Demand,
     Engine,
     EngineClosedError,
     ModelFailedError,
+    Reservation,
     UnknownModelError,
 )
-from rerank_proxy.engine.encoding.scorers import LoadedModel
 from rerank_proxy.engine.loading import loader
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.model import RETRY_AFTER_S
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
@@ -31,7 +31,7 @@ IDLE_S = 900.0
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that tests move."""
 
     now = 1000.0
 
@@ -95,7 +95,7 @@ def lazy(tiny_model: TinyModel) -> ModelSettings:
 
 
 async def score(engine: Engine, model: str = "m") -> float:
-    (only,) = (await engine.rerank(model, "a query", ["a text"])).scores
+    (only,) = (await engine.scores(model, "a query", ["a text"])).values
     return only
 
 
@@ -118,7 +118,7 @@ def ready(registry: CollectorRegistry, model: str = "m") -> float | None:
     return registry.get_sample_value("rerank_proxy_engine_model_ready", {"model": model})
 
 
-async def test_what_nobody_calls_is_unloaded_and_comes_back(
+async def test_an_idle_model_is_unloaded_and_loaded_again(
     lazy: ModelSettings, clock: Clock, loads: Loads
 ) -> None:
     registry = CollectorRegistry()
@@ -134,7 +134,7 @@ async def test_what_nobody_calls_is_unloaded_and_comes_back(
         clock.now += 1
         engine.unload_idle()
         assert (state(engine), ready(registry)) == ("unloaded", 0)
-        (await engine.rerank("m", "another query", ["a text"]))
+        (await engine.scores("m", "another query", ["a text"]))
         assert (state(engine), loads.started, ready(registry)) == ("ready", ["m", "m"], 1)
 
 
@@ -144,17 +144,17 @@ async def test_unloading_frees_the_memory(lazy: ModelSettings, clock: Clock, loa
         assert len(loads.loaded) == 1
         clock.now += IDLE_S
         engine.unload_idle()
-        await asyncio.gather(*engine._freeing)
+        await engine._models._freeing.finish()
         assert len(loads.loaded) == 0
         await score(engine)  # remembered: asks for the model all the same
         engine.remove("m")
-        await asyncio.gather(*engine._freeing)
+        await engine._models._freeing.finish()
         assert len(loads.loaded) == 0
 
 
 async def test_a_model_of_the_settings_stays(tiny_model: TinyModel, clock: Clock, loads: Loads) -> None:
     async with running({"m": ModelSettings(source=str(tiny_model("bert")))}, clock) as engine:
-        engine.demand("m", "endpoint", Demand(keep_loaded=False))
+        engine.reserve("m", "endpoint", Reservation(keep_loaded=False))
         await score(engine)
         clock.now += 10 * IDLE_S
         engine.unload_idle()
@@ -164,21 +164,21 @@ async def test_a_model_of_the_settings_stays(tiny_model: TinyModel, clock: Clock
 async def test_a_call_in_flight_keeps_its_model(lazy: ModelSettings, clock: Clock, loads: Loads) -> None:
     loads.gate.clear()
     async with running({"m": lazy}, clock) as engine:
-        call = asyncio.create_task(engine.rerank("m", "rivers", texts(50)))
+        call = asyncio.create_task(engine.scores("m", "rivers", texts(50)))
         await loads.wait_for_one()
         clock.now += 10 * IDLE_S
         engine.unload_idle()
         loads.gate.set()
-        assert len((await call).scores) == 50
+        assert len((await call).values) == 50
         engine.unload_idle()
         assert state(engine) == "ready"
 
 
 async def test_one_holder_is_enough_to_keep_it(lazy: ModelSettings, clock: Clock, loads: Loads) -> None:
     async with running({"m": lazy}, clock) as engine:
-        engine.demand("m", "scales to zero", Demand(keep_loaded=False))
+        engine.reserve("m", "scales to zero", Reservation(keep_loaded=False))
         assert state(engine) == "unloaded"
-        engine.demand("m", "stays", Demand(keep_loaded=True))
+        engine.reserve("m", "stays", Reservation(keep_loaded=True))
         assert state(engine) == "loading"
         await engine.wait_ready("m")
         clock.now += 10 * IDLE_S
@@ -202,7 +202,7 @@ async def test_the_engine_looks_for_idle_models_by_itself(
         clock.now += 1
         async with asyncio.timeout(TIMEOUT_S):
             while state(engine) != "unloaded":
-                await engine.rerank("other", "something to wait for", [])
+                await engine.scores("other", "something to wait for", [])
     finally:
         await engine.close()
 
@@ -211,7 +211,7 @@ async def test_a_deadline_does_not_end_the_loading(lazy: ModelSettings, clock: C
     loads.gate.clear()
     async with running({"m": lazy}, clock) as engine:
         now = asyncio.get_running_loop().time()
-        for call in (engine.wait_ready("m", now), engine.rerank("m", "a query", ["a text"], now)):
+        for call in (engine.wait_ready("m", now), engine.scores("m", "a query", ["a text"], now)):
             with pytest.raises(DeadlineExceededError, match=r"model \[m\] was still loading"):
                 await call
         loads.gate.set()
@@ -224,7 +224,7 @@ async def test_a_model_is_added_and_removed(tiny_model: TinyModel, clock: Clock,
     async with running({}, clock, registry) as engine:
         engine.add("m", ModelSettings(source=str(tiny_model("bert"))))
         assert state(engine) == "unloaded"
-        with pytest.raises(ValueError, match=r"a model \[m\] already"):
+        with pytest.raises(ValueError, match=r"already a model \[m\]"):
             engine.add("m", ModelSettings(source="x"))
         first = await score(engine)
         engine.remove("m")
@@ -250,13 +250,13 @@ async def test_removing_ends_the_calls_of_the_model_alone(
     models = {name: ModelSettings(source=str(tiny_model("bert"))) for name in ("m", "other")}
     async with running(models, clock) as engine:
         await asyncio.gather(score(engine), score(engine, "other"))
-        running_call = asyncio.create_task(engine.rerank("m", "rivers", texts(20_000)))
-        other = asyncio.create_task(engine.rerank("other", "rivers", texts(60)))
+        running_call = asyncio.create_task(engine.scores("m", "rivers", texts(20_000)))
+        other = asyncio.create_task(engine.scores("other", "rivers", texts(60)))
         await asyncio.sleep(0)
         engine.remove("m")
         with pytest.raises(UnknownModelError, match=r"model \[m\] was removed"):
             await running_call
-        assert len((await other).scores) == 60
+        assert len((await other).values) == 60
 
 
 async def test_removing_ends_what_waits_for_the_loading(
@@ -299,7 +299,7 @@ async def test_a_failed_load_is_tried_again(
         assert loads.started == ["m", "m"]
 
 
-async def test_whoever_waits_for_a_model_has_it_tried_again_at_once(
+async def test_waiting_for_a_model_tries_to_load_it_again(
     tiny_model: TinyModel, tmp_path: Path, clock: Clock, loads: Loads
 ) -> None:
     settings = ModelSettings(source=str(tmp_path), preload=False)
@@ -309,7 +309,7 @@ async def test_whoever_waits_for_a_model_has_it_tried_again_at_once(
                 await engine.wait_ready("m")
             assert loads.started == ["m"] * times
         shutil.copytree(tiny_model("bert"), tmp_path, dirs_exist_ok=True)
-        engine.demand("m", "endpoint", Demand())
+        engine.reserve("m", "endpoint", Reservation())
         await engine.wait_ready("m")
         await score(engine)
         assert loads.started == ["m"] * 3
@@ -326,19 +326,19 @@ async def test_threads_are_those_that_the_holders_pay_for(
     engine = Engine({"m": lazy}, settings, clock=clock)
     await engine.start()
     try:
-        for demands, expected in (
-            ({"a": Demand(threads=2)}, 2),
-            ({"a": Demand(threads=2), "b": Demand(threads=3)}, 5),
-            ({"a": Demand(threads=2), "b": Demand(threads=8)}, 6),
-            ({"a": Demand(threads=2), "b": Demand(threads=None)}, 6),
+        for reservations, expected in (
+            ({"a": Reservation(threads=2)}, 2),
+            ({"a": Reservation(threads=2), "b": Reservation(threads=3)}, 5),
+            ({"a": Reservation(threads=2), "b": Reservation(threads=8)}, 6),
+            ({"a": Reservation(threads=2), "b": Reservation(threads=None)}, 6),
             ({}, 6),
         ):
-            for holder, demand in demands.items():
-                engine.demand("m", holder, demand)
+            for holder, reservation in reservations.items():
+                engine.reserve("m", holder, reservation)
             await score(engine)
             await score(engine)
             assert used[-1] == expected
-            for holder in demands:
+            for holder in reservations:
                 engine.release("m", holder)
     finally:
         await engine.close()

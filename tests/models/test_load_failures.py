@@ -1,4 +1,4 @@
-"""A model that cannot be loaded is told in one line, and the others go on."""
+"""Why a model cannot be loaded is said in one line, and the others go on."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tests.support.engines import running
 
 @pytest.fixture
 def copy(tiny_model: TinyModel, tmp_path: Path) -> Path:
-    """A model of one's own to spoil."""
+    """Copy a model, so that the test may damage it."""
     return Path(shutil.copytree(tiny_model("bert"), tmp_path / "model"))
 
 
@@ -25,10 +25,10 @@ def change_config(directory: Path, **changes: object) -> None:
 
 
 async def refusal(model: Path, **settings: object) -> str:
-    """Why the engine does not load the model; see that all places say the same in a line."""
+    """Return why the engine does not load the model, and check that all places say the same in one line."""
     async with running({"bad": {"source": model, **settings}}) as engine:
         with pytest.raises(ModelFailedError) as failed:
-            await engine.rerank("bad", "a query", ["a text"])
+            await engine.scores("bad", "a query", ["a text"])
         status = engine.status()["bad"]
     assert status.state == "failed"
     assert status.detail == str(failed.value)
@@ -115,7 +115,7 @@ def own_code(model: Path) -> None:
         (remove_tokenizer, "has no tokenizer (tokenizer.json)"),
         (damage_tokenizer, "its tokenizer cannot be loaded"),
         (other_tokenizer, "they do not belong together"),
-        (unknown_type, "its config.json is of no use"),
+        (unknown_type, "its config.json cannot be used"),
         (own_code, "needs Python code of its own ([auto_map] names [code.Config]), which is never run here"),
     ],
 )
@@ -135,7 +135,7 @@ async def test_a_limit_that_leaves_no_room(copy: Path) -> None:
 async def test_a_device_that_is_not_there(copy: Path) -> None:
     async with running({"m": copy}, device="cuda:77") as engine:
         with pytest.raises(ModelFailedError, match=r"engine\.device \[cuda:77\] cannot be used here"):
-            await engine.rerank("m", "a query", ["a text"])
+            await engine.scores("m", "a query", ["a text"])
 
 
 async def test_weights_that_make_no_numbers(copy: Path) -> None:
@@ -157,14 +157,14 @@ async def test_numbers_that_low_precision_cannot_hold(copy: Path) -> None:
     safetensors.torch.save_file(weights, copy / "model.safetensors", {"format": "pt"})
     async with running({"m": copy}, dtype="float16") as engine:
         with pytest.raises(ModelFailedError, match=r"not finite in float16; set engine\.dtype to float32"):
-            await engine.rerank("m", "a query", ["a text"])
+            await engine.scores("m", "a query", ["a text"])
     async with running({"m": copy}) as engine:
-        assert len((await engine.rerank("m", "a query", ["a text"])).scores) == 1
+        assert len((await engine.scores("m", "a query", ["a text"])).values) == 1
 
 
 async def test_a_bad_model_does_not_disturb_a_good_one(tiny_model: TinyModel, tmp_path: Path) -> None:
     async with running({"bad": tmp_path, "good": tiny_model("bert")}) as engine:
-        assert len((await engine.rerank("good", "a query", ["a text"])).scores) == 1
+        assert len((await engine.scores("good", "a query", ["a text"])).values) == 1
         assert {name: status.state for name, status in engine.status().items()} == {
             "bad": "failed",
             "good": "ready",

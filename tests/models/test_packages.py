@@ -15,14 +15,15 @@ from torch import Tensor, nn
 
 from rerank_proxy.engine import InputTooLargeError
 from rerank_proxy.engine.backends.torchscript import TorchScriptBackend
-from rerank_proxy.engine.batching.batch import Batch
 from rerank_proxy.engine.encoding.encode import gathered
-from rerank_proxy.engine.encoding.scorers import LoadedModel
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import package as packages
 from rerank_proxy.engine.loading.load import load
-from rerank_proxy.engine.loading.package import Tokenization, Vocabulary
-from rerank_proxy.engine.loading.vocabulary import build_tokenizer
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
+from rerank_proxy.engine.loading.package_tokenizer import build_tokenizer
+from rerank_proxy.engine.loading.tokenization import Tokenization
+from rerank_proxy.engine.loading.vocabulary import Vocabulary
+from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import LONG_QUERY, QUERIES, texts
@@ -38,7 +39,7 @@ MadePackage = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def made_package(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> MadePackage:
-    """The directory of a package [tiny] of a kind of `made.KINDS`. Not to be changed: copy it."""
+    """Return the directory of a package [tiny] of a kind of `made.KINDS`. Copy it to change it."""
     there: dict[str, Path] = {}
 
     def make(kind: str) -> Path:
@@ -52,7 +53,7 @@ def made_package(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def copy(made_package: MadePackage, tmp_path: Path) -> Path:
-    """A package of one's own to spoil."""
+    """Copy a package, so that the test may damage it."""
     return Path(shutil.copytree(made_package("bert"), tmp_path / "package"))
 
 
@@ -65,7 +66,7 @@ def documents() -> list[str]:
 
 
 def logits(directory: Path, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
-    """What the model of transformers gives for ids and token types, one row at a time."""
+    """Run the model of transformers on ids and token types, one row at a time."""
     model = made.load_model(directory)
     takes_types = getattr(model.config, "type_vocab_size", 0) > 1
     scores = []
@@ -77,7 +78,7 @@ def logits(directory: Path, rows: Sequence[tuple[list[int], list[int]]]) -> list
 
 
 def balanced_pair(tokenizer: Any, query: str, text: str, limit: int) -> tuple[list[int], list[int]]:
-    """The tokenizer's own pair, of the tokens that Elasticsearch's rule keeps."""
+    """Return the tokenizer's own pair, of the tokens that Elasticsearch's rule keeps."""
     first, second = (tokenizer(each, add_special_tokens=False)["input_ids"] for each in (query, text))
     room = limit - tokenizer.num_special_tokens_to_add(pair=True)
     first = first[: room // 2 if len(second) > room // 2 else room - len(second)]
@@ -96,11 +97,11 @@ async def test_scores_are_those_of_the_model(
     tokenizer = made.load_tokenizer(tiny_model(kind))
     async with running({"m": made_package(kind)}) as engine:
         for query in (*QUERIES, LONG_QUERY):
-            reranked = await engine.rerank("m", query, documents())
+            reranked = await engine.scores("m", query, documents())
             pairs = [balanced_pair(tokenizer, query, text, MAX_LENGTH) for text in documents()]
             expected = logits(tiny_model(kind), pairs)
             assert np.ptp(expected) > 0.1, "scores that hardly differ prove nothing"
-            np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=TOLERANCE)
+            np.testing.assert_allclose(reranked.values, expected, rtol=0, atol=TOLERANCE)
         assert "TorchScript" in engine.status()["m"].detail
 
 
@@ -152,9 +153,9 @@ async def test_what_may_not_be_cut_is_told_to_the_caller(
     shutil.copy(made_package("bert") / "tiny.pt", tmp_path)
     made.describe("bert", tiny_model("bert"), tmp_path, truncate="first")
     async with running({"m": tmp_path}) as engine:
-        assert len((await engine.rerank("m", "rivers " * 60, ["trees"])).scores) == 1
+        assert len((await engine.scores("m", "rivers " * 60, ["trees"])).values) == 1
         with pytest.raises(InputTooLargeError, match=r"too large for the second sequence.*\[45\]"):
-            await engine.rerank("m", "rivers", ["trees " * 60])
+            await engine.scores("m", "rivers", ["trees " * 60])
 
 
 def test_the_settings_of_a_model_win(made_package: MadePackage) -> None:
@@ -225,7 +226,7 @@ def test_prefix_spaces_of_roberta(made_package: MadePackage) -> None:
 def test_characters_are_normalised_as_sentencepiece_does() -> None:
     import sentencepiece
 
-    from rerank_proxy.engine.loading.vocabulary import _NMT_NFKC
+    from rerank_proxy.engine.loading.package_tokenizer import _NMT_NFKC
 
     reference = sentencepiece.SentencePieceNormalizer(
         rule_name="nmt_nfkc",
@@ -453,9 +454,9 @@ def test_a_package_beside_a_model_of_transformers(copy: Path, tiny_model: TinyMo
 def test_a_package_that_is_written_is_checked_first(tmp_path: Path, made_package: MadePackage) -> None:
     shutil.copy(made_package("bert") / "tiny.pt", tmp_path)
     with pytest.raises(ModelLoadError, match=r"is missing required \[\[UNK\]\] token"):
-        packages.write(tmp_path, "tiny", config=made.config("bert"), vocabulary={"vocabulary": ["a"]})
+        made.write(tmp_path, "tiny", config=made.config("bert"), vocabulary={"vocabulary": ["a"]})
     with pytest.raises(ModelLoadError, match="the vocabulary cannot be used"):
-        packages.write(tmp_path, "tiny", config=made.config("bert"), vocabulary={"vocabulary": [1]})
+        made.write(tmp_path, "tiny", config=made.config("bert"), vocabulary={"vocabulary": [1]})
     with pytest.raises(ModelLoadError, match="a reranker is one for"):
-        packages.write(tmp_path, "tiny", config={}, vocabulary={"vocabulary": ["a"]})
+        made.write(tmp_path, "tiny", config={}, vocabulary={"vocabulary": ["a"]})
     assert packages.names_in(tmp_path) == []

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from rerank_proxy.engine import InferenceError, ModelFailedError, QueueFullError
-from rerank_proxy.engine.batching.batch import Batch
 from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.loading.plugins import _pairs, _TextsAsRows
+from rerank_proxy.engine.rows import Batch
 from tests.models.samples import texts
 from tests.support.engines import running
 
@@ -79,12 +79,12 @@ async def test_a_plug_in_is_a_model_like_any_other(install: Install, model: dict
     registry = CollectorRegistry()
     async with running({"m": model}, registry, queue_tokens=2000) as engine:
         documents = ["Brücke 北京 🙂", "", "a b", "b a c"]
-        first = await engine.rerank("m", "a b 北京", documents)
-        assert list(first.scores) == [0.5, 0.0, 1.0, 1.0]
-        assert (await engine.rerank("m", "a b 北京", documents)).cached == 4
+        first = await engine.scores("m", "a b 北京", documents)
+        assert list(first.values) == [0.5, 0.0, 1.0, 1.0]
+        assert (await engine.scores("m", "a b 北京", documents)).cached == 4
         assert registry.get_sample_value("rerank_proxy_engine_pairs_scored_total", {"model": "m"}) == 4
         with pytest.raises(QueueFullError, match=r"engine\.queue_tokens"):
-            await engine.rerank("m", "a", ["text " * 3000])
+            await engine.scores("m", "a", ["text " * 3000])
         status = engine.status()["m"]
     assert "cross-encoder overlap (overlap-backend 1.5) on abacus" in status.detail
 
@@ -92,35 +92,35 @@ async def test_a_plug_in_is_a_model_like_any_other(install: Install, model: dict
 async def test_settings_of_every_model_hold(install: Install, model: dict[str, Any]) -> None:
     install(CODE)
     async with running({"m": {**model, "activation": "sigmoid"}}) as engine:
-        (score,) = (await engine.rerank("m", "a", ["b"])).scores
+        (score,) = (await engine.scores("m", "a", ["b"])).values
     assert score == 0.5
 
 
 async def test_texts_of_one_query_run_together(install: Install, model: dict[str, Any]) -> None:
     install(CODE)
     async with running({"m": model}) as engine:
-        await engine.rerank("m", "a query", texts(20))
+        await engine.scores("m", "a query", texts(20))
         import overlap_backend  # type: ignore[import-not-found]  # installed above
 
         (query, together), *_ = overlap_backend.loaded[-1].calls[1:]  # the first one warms up
         assert (query, len(together)) == ("a query", 20)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("nan", "no finite number"), ("few", "gave 0 scores for 1")])
+@pytest.mark.parametrize(("text", "reason"), [("nan", "not a finite number"), ("few", "gave 0 scores for 1")])
 async def test_scores_that_are_none_fail_their_call(
     install: Install, model: dict[str, Any], text: str, reason: str
 ) -> None:
     install(CODE)
     async with running({"m": model}) as engine:
         with pytest.raises(InferenceError, match=reason):
-            await engine.rerank("m", "a", [text])
-        assert len((await engine.rerank("m", "a", ["b"])).scores) == 1
+            await engine.scores("m", "a", [text])
+        assert len((await engine.scores("m", "a", ["b"])).values) == 1
 
 
 async def refusal(model: dict[str, Any]) -> str:
     async with running({"m": model}) as engine:
         with pytest.raises(ModelFailedError) as failed:
-            await engine.rerank("m", "a", ["b"])
+            await engine.scores("m", "a", ["b"])
     assert "\n" not in str(failed.value)
     return str(failed.value)
 

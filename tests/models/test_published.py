@@ -49,17 +49,17 @@ async def test_bge_reranker_v2_m3() -> None:
     """Published with the sigmoid, from a model that may have run in float16."""
     model = {"source": weights("BAAI/bge-reranker-v2-m3"), "activation": "sigmoid"}
     async with running({"m": model}) as engine:
-        reranked = await engine.rerank("m", QUERY, TEXTS)
+        reranked = await engine.scores("m", QUERY, TEXTS)
     published = [0.0326971950177779, 0.9911615761470803, 0.0042116724917325935, 0.006514905766152258]
-    np.testing.assert_allclose(reranked.scores, published, rtol=0.01, atol=1e-4)
+    np.testing.assert_allclose(reranked.values, published, rtol=0.01, atol=1e-4)
 
 
 async def test_ms_marco_minilm_l_6_v2() -> None:
     """Published are the first three, as raw logits in float32."""
     model = weights("cross-encoder/ms-marco-MiniLM-L-6-v2", "cross-encoder/ms-marco-MiniLM-L6-v2")
     async with running({"m": model}) as engine:
-        reranked = await engine.rerank("m", QUERY, TEXTS)
-    best = sorted(enumerate(reranked.scores), key=lambda each: -each[1])[:3]
+        reranked = await engine.scores("m", QUERY, TEXTS)
+    best = sorted(enumerate(reranked.values), key=lambda each: -each[1])[:3]
     assert [position for position, _ in best] == [1, 0, 3]
     published = [6.250532627105713, -2.9546022415161133, -4.771512031555176]
     np.testing.assert_allclose([score for _, score in best], published, rtol=0, atol=1e-4)

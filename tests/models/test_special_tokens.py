@@ -24,7 +24,7 @@ ODD = [
 
 
 def alone(model: CrossEncoder, query: str, text: str) -> float:
-    """What sentence-transformers gives for a text in a batch of its own."""
+    """Score a text with sentence-transformers, in a separate batch."""
     scores = model.predict([(query, text)], activation_fn=torch.nn.Identity(), show_progress_bar=False)
     return float(scores[0])
 
@@ -35,10 +35,10 @@ async def test_every_text_has_the_score_that_it_has_alone(tiny_model: TinyModel,
     reference = CrossEncoder(str(tiny_model(kind)), device="cpu")
     async with running({"m": {"source": tiny_model(kind), "truncation": "longest_first"}}) as engine:
         for query in ("rivers", "which </s> or <pad>?"):
-            reranked = await engine.rerank("m", query, documents)
+            reranked = await engine.scores("m", query, documents)
             expected = [alone(reference, query, text) for text in documents]
             assert np.ptp(expected) > 0.1, "scores that hardly differ prove nothing"
-            np.testing.assert_allclose(reranked.scores, expected, rtol=0, atol=TOLERANCE)
+            np.testing.assert_allclose(reranked.values, expected, rtol=0, atol=TOLERANCE)
         for text in ODD:  # and with nothing beside it
-            reranked = await engine.rerank("m", "trees", [text])
-            assert reranked.scores == pytest.approx([alone(reference, "trees", text)], abs=TOLERANCE)
+            reranked = await engine.scores("m", "trees", [text])
+            assert reranked.values == pytest.approx([alone(reference, "trees", text)], abs=TOLERANCE)

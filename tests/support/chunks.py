@@ -1,7 +1,7 @@
 """Texts that are broken into words at once."""
 
 from rerank_proxy.chunks.words import Words, WordStatus
-from rerank_proxy.concurrency.steps import finish
+from tests.support.steps import finish
 
 
 def read(text: str, status: WordStatus | None = None) -> Words:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.engine import Demand, Engine
+from rerank_proxy.engine import Engine, Reservation
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.failures import not_found
@@ -28,7 +28,7 @@ LATE: Final = Deadline(1e9, "30s", "[search.timeout_s: 30s]")
 class LoadedModels:
     """The part of an engine that is about loading, where every model is loaded."""
 
-    def demand(self, model: str, holder: str, demand: Demand) -> None:
+    def reserve(self, model: str, holder: str, reservation: Reservation) -> None:
         """Do nothing: the model is there."""
 
     def release(self, model: str, holder: str) -> None:

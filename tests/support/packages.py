@@ -10,8 +10,11 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from rerank_proxy.engine.loading import package as packages
-from rerank_proxy.engine.loading.package import Package
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading import package_writing
+from rerank_proxy.engine.loading.package import VOCABULARY_SUFFIX, Package
+from rerank_proxy.engine.loading.tokenization import read_tokenization
+from rerank_proxy.engine.loading.vocabulary import Vocabulary
 from tests.support.tiny_models import MAX_LENGTH
 
 KINDS: Final[Mapping[str, str]] = {
@@ -84,9 +87,27 @@ def build(kind: str, model: Path, directory: Path, name: str = "tiny", **options
 
 def describe(kind: str, model: Path, directory: Path, name: str = "tiny", **options: Any) -> Package:
     """Write the vocabulary of the model, and metadata, beside a program that is there."""
-    return packages.write(
+    return write(
         directory, name, config=config(kind, **options), vocabulary=vocabulary(load_tokenizer(model))
     )
+
+
+def write(directory: Path, name: str, *, config: Mapping[str, Any], vocabulary: Mapping[str, Any]) -> Package:
+    """Complete a package whose `NAME.pt` is in the directory: write its vocabulary and metadata.
+
+    Args:
+        config: Of the trained model; `inference_config` is needed, what a package does not have is kept.
+
+    Raises:
+        ModelLoadError: The config or the vocabulary are not those of a reranker.
+    """
+    kind = read_tokenization(config.get("inference_config", {})).kind
+    try:
+        checked = msgspec.convert(vocabulary, Vocabulary)
+    except msgspec.ValidationError as error:
+        raise ModelLoadError(f"the vocabulary cannot be used: {error}") from None
+    package_writing.write_vocabulary(directory / (name + VOCABULARY_SUFFIX), checked, kind)
+    return package_writing.describe(directory, name, config)
 
 
 def config(kind: str, **options: Any) -> dict[str, Any]:

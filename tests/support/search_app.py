@@ -20,7 +20,7 @@ from rerank_proxy.app.listener import Handle, Listener
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics
 from rerank_proxy.app.server import App
 from rerank_proxy.concurrency.tasks import BackgroundTasks
-from rerank_proxy.engine import Reranked
+from rerank_proxy.engine import Scores
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
@@ -55,14 +55,14 @@ class NumberAtTheEnd(LoadedModels):
         self.failure: Exception | None = None
         self.before: Callable[[], Awaitable[None]] | None = None
 
-    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
         self.asked.append(list(texts))
         if self.before is not None:
             await self.before()
         if self.failure is not None:
             raise self.failure
         scores = [self.table[text] if text in self.table else float(text.split()[-1]) for text in texts]
-        return Reranked(scores, 0, 0)
+        return Scores(scores, 0, 0)
 
 
 class RecordingUpstream(UpstreamClient):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rerank_proxy.engine import ModelStatus, Reranked
-from rerank_proxy.engine.loading.package import Vocabulary
+from rerank_proxy.engine import ModelStatus, Scores
+from rerank_proxy.engine.loading.vocabulary import Vocabulary
 from rerank_proxy.settings import TrainedModelsSettings
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.model_config import TrainedModelConfig
@@ -114,10 +114,10 @@ class NotingEngine:
             raise self.failure
         self.on_ready[model]()
 
-    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
         if self.failure is not None:
             raise self.failure
-        return Reranked([float(len(text)) for text in texts], 0, sum(text.endswith("…") for text in texts))
+        return Scores([float(len(text)) for text in texts], 0, sum(text.endswith("…") for text in texts))
 
 
 def models_in(

@@ -37,3 +37,28 @@ def test_no_part_knows_what_is_above_it(part: str) -> None:
     for file in files:
         known = {name.split(".")[1] for name in _imported(file) if name.startswith("rerank_proxy.")}
         assert not known & ABOVE[part], f"{file.relative_to(ROOT)} imports {known & ABOVE[part]}"
+
+
+ENGINE_ROOMS = {
+    "hangs": {"backends", "batching", "encoding", "loading"},
+    "backends": {"batching", "encoding", "loading"},
+    "encoding": {"backends", "batching", "loading"},
+    "batching": {"encoding", "loading"},
+    "loading": {"batching"},
+}
+"""The rooms of the engine, and what each knows nothing of."""
+
+ENGINE_FOUNDATION = {"errors", "hangs", "metrics", "rows"}
+"""The modules and rooms of the engine that its rooms may import besides."""
+
+
+@pytest.mark.parametrize("room", ENGINE_ROOMS)
+def test_rooms_of_the_engine_import_one_way(room: str) -> None:
+    files = sorted((ROOT / "proxy" / "rerank_proxy" / "engine" / room).rglob("*.py"))
+    assert files
+    allowed = (ENGINE_ROOMS.keys() - ENGINE_ROOMS[room]) | ENGINE_FOUNDATION
+    for file in files:
+        known = {
+            name.split(".")[2] for name in _imported(file) if name.startswith("rerank_proxy.engine.")
+        } - {room}
+        assert known <= allowed, f"{file.relative_to(ROOT)} imports {known - allowed}"

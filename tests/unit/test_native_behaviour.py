@@ -100,20 +100,20 @@ def test_no_two_sections_have_a_letter_in_common() -> None:
     assert len(set(numbers)) == len(numbers)
 
 
-def test_every_rule_says_whence_it_is_and_how_ours_compares() -> None:
+def test_every_rule_says_where_it_comes_from_and_how_the_proxy_compares() -> None:
     assert not [f"{rule}: {fault}" for rule in RULES for fault in faults_of_comparison(rule)]
 
 
 def faults_of_comparison(rule: Rule) -> Iterator[str]:
     word, _, how = rule.here.partition(" ")
     word = word.rstrip(":;,")
-    if word not in ("same", "differs", "ours"):
-        yield f"neither same nor differs nor ours: {rule.here}"
+    if word not in ("same", "differs", "added"):
+        yield f"neither same nor differs nor added: {rule.here}"
     if word == "differs" and not how:
         yield "how does it differ?"
-    if word == "ours":
+    if word == "added":
         if not rule.from_ == rule.holds_for == "none":
-            yield "what is ours is from nowhere"
+            yield "what the proxy adds does not come from native"
     elif not rule.holds_for or not ("`" in rule.from_ or "](https://" in rule.from_):
         yield "where is it from, and for which versions does it hold?"
 
@@ -152,6 +152,6 @@ def test_every_version_switch_names_its_rules() -> None:
     rows = [_cells(line) for line in table_after("switches", PAGE).splitlines()[2:]]
     assert len(rows) >= 10
     numbers = {rule.number for rule in RULES}
-    for behaviour, versions, ours, rules in rows:
-        assert all((behaviour, versions, ours))
+    for behaviour, versions, here, rules in rows:
+        assert all((behaviour, versions, here))
         assert set(rules.split(", ")) <= numbers, behaviour

@@ -105,8 +105,6 @@ class RerankRequest
         None = None, task_settings: Mapping[str, Any] = <factory>) -> None
 class Scores
     __init__(values: Sequence[float], cached: int = 0, truncated: int = 0) -> None
-    check(self, inference_id: str, texts: int) -> None
-    of_documents(self, chunks: Sequence[Sequence[str]], truncated: int) -> 'Scores'
 class Service
     any_task_settings: ClassVar[bool]
     check_settings(self, config: EndpointConfig, faults: list[str]) -> EndpointConfig

@@ -1,7 +1,7 @@
-"""`chunk_rescorer`: which parts of a long text are sent to the model instead of the whole.
+"""`chunk_rescorer`: select the parts of a long text that are sent to the model instead of the whole.
 
 A text is cut into chunks (`chunkers`), the chunks are ranked by BM25 for the query text (`bm25`), and the
-best are taken (`selection`). Nothing here does input or output.
+best are taken (`selection`). All of it is pure, and done in steps on the threads of `lane`.
 """
 
 from rerank_proxy.chunks.grammar import parse_chunk_rescorer

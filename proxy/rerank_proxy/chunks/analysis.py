@@ -14,15 +14,15 @@ MAX_TOKEN_LENGTH: Final = 255
 """``StandardTokenizer`` breaks a longer word after so many characters."""
 
 _WINDOW: Final = 4 * MAX_TOKEN_LENGTH
-"""Characters in which the next token is looked for: else a word of a million would be read over and over."""
+"""Characters in which the next token is searched for: else a word of a million would be read repeatedly."""
 
-_MOST_KNOWN: Final = 100_000
+_MOST_TERMS: Final = 100_000
 
 _EXTENDED = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*+"
 
 
 def _grammar() -> str:
-    """``StandardTokenizerImpl``: what is a token; characters that begin none are passed over."""
+    """Return the grammar of ``StandardTokenizerImpl``; characters that begin no token are skipped."""
     letter, numeric, katakana, connector, single_quote, double_quote, hebrew = (
         rf"(?:\p{{WB={name}}}{_EXTENDED})"
         for name in ("ALetter", "Numeric", "Katakana", "ExtendNumLet", "Single_Quote", "Double_Quote",
@@ -38,12 +38,12 @@ def _grammar() -> str:
     word = rf"{connector}*+{run}(?:{connector}++{run})*+{connector}*+"
     south_east_asian = rf"(?:\p{{LB=SA}}{_EXTENDED})++"
     single = rf"[\p{{Han}}\p{{Hiragana}}]{_EXTENDED}"
-    common = rf"[\u3041-\u3096\u3400-\u4DBF\u4E00-\u9FFF]{_EXTENDED}"  # of `single`, to be found sooner
+    common = rf"[\u3041-\u3096\u3400-\u4DBF\u4E00-\u9FFF]{_EXTENDED}"  # part of `single`, to be found sooner
     return "|".join((common, _emoji(), word, south_east_asian, single))
 
 
 def _emoji() -> str:
-    """The emoji sequences of UTS #51. A selector of text presentation (U+FE0E) ends them."""
+    """Return the grammar of UTS #51's emoji sequences. A selector of text presentation (U+FE0E) ends them."""
     extended = r"(?:(?![\uFE0E\uFE0F])[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}])"
     char = rf"\u200D*+[\p{{Extended_Pictographic}}\p{{Emoji_Modifier}}]{extended}*+\uFE0F?+"
     joined = r"(?:(?<=\u200D)|(?=\u200D))"
@@ -63,32 +63,33 @@ _is_special = regex.compile(
 
 
 class Analyzer:
-    """The terms of texts, from the words that ICU has found in them.
+    """Finds the terms of texts among the words that ICU has found.
 
-    Both follow UAX #29, so that most of ICU's words are Lucene's tokens. Where they may differ, Lucene's own
-    grammar breaks the text anew, from blank to blank.
+    Both follow UAX #29, so that most of ICU's words are Lucene's tokens. Where they may differ, Lucene's
+    grammar splits the text again, from blank to blank.
     """
 
     def __init__(self) -> None:
         self._terms = _Terms()
 
     def terms(self, words: Words, start: int, end: int) -> Steps[list[str]]:
-        """The terms of a part of a text, in order."""
+        """Return the terms of a part of a text, in order."""
         pieces = words.between(start, end)
         if pieces is None:
             part = yield from words.part(start, end)
             return (yield from self.all_terms(part))
-        terms = self._known(pieces)
+        terms = self._terms_of(pieces)
         if self._terms.special.isdisjoint(pieces):
             return terms
         return (yield from self._terms_of_runs(pieces))
 
     def all_terms(self, words: Words) -> Steps[list[str]]:
+        """Return the terms of a text, in order."""
         return self.terms(words, 0, len(words.text))
 
     def forget(self) -> None:
-        """Let go of what is known of pieces, where that has become much."""
-        if len(self._terms) > _MOST_KNOWN:
+        """Forget the terms of pieces if they have become many."""
+        if len(self._terms) > _MOST_TERMS:
             self._terms = _Terms()
 
     def _terms_of_runs(self, pieces: Sequence[str]) -> Steps[list[str]]:
@@ -96,20 +97,20 @@ class Analyzer:
         for _, run in groupby(pieces, key=_is_blank):
             between_blanks = list(run)
             if self._terms.special.isdisjoint(between_blanks):
-                terms += self._known(between_blanks)
+                terms += self._terms_of(between_blanks)
             else:
                 terms += yield from _tokens(lower_case("".join(between_blanks)))
             yield
         return terms
 
-    def _known(self, pieces: Iterable[str]) -> list[str]:
+    def _terms_of(self, pieces: Iterable[str]) -> list[str]:
         return list(filter(None, map(self._terms.__getitem__, pieces)))
 
 
 class _Terms(dict[str, str]):
-    """The term that a piece is; empty for one that is none. Each is looked at once.
+    """Remembers the term of each piece; empty for one that is not a term.
 
-    `special` are the pieces of which that cannot be said without their neighbours.
+    `special` are the pieces for which that depends on their neighbours.
     """
 
     def __init__(self) -> None:
@@ -127,7 +128,7 @@ def _is_blank(piece: str) -> bool:
 
 
 def _is_token(piece: str) -> bool:
-    # Nearly all pieces are decided without the grammar.
+    # Nearly all pieces can be decided without the grammar.
     if piece.isascii():
         return piece.isalnum() or _ASCII_TOKEN(piece) is not None
     return (piece.isalpha() and piece[0] < "\u2e80") or _TOKEN.match(piece) is not None
@@ -146,7 +147,7 @@ def _tokens(text: str) -> Steps[list[str]]:
             tokens.append(token[0])
             offset = token.end()
         elif token is not None:
-            offset = token.start()  # It goes on behind the window.
+            offset = token.start()  # It continues behind the window.
         else:
             offset += _WINDOW - MAX_TOKEN_LENGTH  # What begins at the end of the window needs what follows.
         yield
@@ -154,5 +155,5 @@ def _tokens(text: str) -> Steps[list[str]]:
 
 
 def lower_case(text: str) -> str:
-    """``LowerCaseFilter``: each character for itself, where Python knows two that depend on others."""
+    """Lower the case of each character alone (``LowerCaseFilter``); Python treats two of them by context."""
     return text.replace("\u0130", "i").replace("\u03a3", "\u03c3").lower()

@@ -16,21 +16,23 @@ _B: Final = np.float32(0.75)
 _ONE: Final = np.float32(1)
 
 _FREE_LENGTHS: Final = 24
-"""Lengths below are kept as they are (``SmallFloat#intToByte4``)."""
+"""Smaller lengths are stored exactly (``SmallFloat#intToByte4``)."""
 
 
 Floats = NDArray[np.float32]
 
 
 def scores(query: Mapping[str, int], chunks: Sequence[Sequence[str]]) -> Steps[Floats]:
-    """One score per chunk for the query's terms, joined by OR; 0 where none of them occurs.
+    """Return one score per chunk for the query's terms, joined by OR; 0 where none of them occurs.
 
     Args:
         query: How often each term occurs in the query text, which is its boost.
         chunks: The terms of each chunk.
     """
     counts: list[Counter[str]] = []
-    nothing: Counter[str] = Counter()  # one for the many: what holds others costs the garbage collector
+    nothing: Counter[str] = (
+        Counter()
+    )  # one for all chunks without a match: each container costs the garbage collector time
     found: Counter[str] = Counter()
     for chunk in chunks:
         having = [term for term in chunk if term in query]
@@ -44,7 +46,7 @@ def scores(query: Mapping[str, int], chunks: Sequence[Sequence[str]]) -> Steps[F
     stored = yield from gather(map(_stored_length, lengths))
     norms = _inverse_norms(stored, np.float32(sum(lengths) / filled))
     weight_of = {term: query[term] * _idf(filled, number) for term, number in found.items()}
-    # One entry for each term that a chunk has: all terms by all chunks would be too many.
+    # One entry for each term of each chunk: a matrix of all terms and chunks would be too large.
     places = np.repeat(np.arange(len(chunks)), [len(count) for count in counts])
     weights = np.array((yield from gather(map(weight_of.__getitem__, chain(*counts)))), np.float32)
     numbers = chain.from_iterable(count.values() for count in counts)
@@ -59,13 +61,13 @@ def _idf(chunks: int, having_term: int) -> np.float32:
 
 
 def _inverse_norms(stored: Sequence[int], average: np.float32) -> Floats:
-    """What a frequency is multiplied with: the less, the longer the chunk is beside the others."""
+    """Return the factor of a frequency: the longer a chunk beside the others, the smaller."""
     norms: Floats = _ONE / (_K1 * ((_ONE - _B) + _B * np.array(stored, np.float32) / average))
     return norms
 
 
 def _stored_length(length: int) -> int:
-    """A length as it comes back from the one byte of a norm: exact to four significant bits."""
+    """Return a length as read back from the single byte of a norm: exact to four significant bits."""
     if length < _FREE_LENGTHS:
         return length
     beyond = length - _FREE_LENGTHS

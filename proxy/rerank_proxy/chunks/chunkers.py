@@ -1,4 +1,4 @@
-"""Elasticsearch's chunkers: where a text is cut, by each of the strategies."""
+"""Elasticsearch's chunkers: cut a text by each of the strategies."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,11 +15,11 @@ from rerank_proxy.chunks.words import Words, sentence_ends
 from rerank_proxy.concurrency.steps import Steps
 
 Span = tuple[int, int]
-"""The offsets of a chunk's first character and of the one behind its last."""
+"""The offset of a chunk's first character, and the offset behind its last."""
 
 
 def chunk(words: Words, settings: ChunkingSettings) -> Steps[list[Span]]:
-    """The chunks of a text, at least one, in text order."""
+    """Return the chunks of a text, at least one, in text order."""
     if isinstance(settings, NoneChunkingSettings):
         return [(0, len(words.text))]
     if isinstance(settings, WordBoundaryChunkingSettings):
@@ -39,9 +39,9 @@ class Part(NamedTuple):
 
 
 def by_words(words: Words, size: int, overlap: int) -> Steps[list[Part]]:
-    """``WordBoundaryChunker``: a chunk ends with its last word, so blanks and punctuation begin the next.
+    """Cut at words (``WordBoundaryChunker``): a chunk ends with its last word, the next begins behind it.
 
-    What follows the last word is part of a chunk only if that chunk is not full.
+    What follows the last word of the text is part of a chunk only if that chunk is not full.
     """
     ends = words.word_ends
     step = size - overlap
@@ -58,7 +58,7 @@ def by_words(words: Words, size: int, overlap: int) -> Steps[list[Part]]:
 
 
 def by_sentences(words: Words, size: int, *, overlap: bool) -> Steps[list[Span]]:
-    """``SentenceBoundaryChunker``: whole sentences while their words are at most `size`."""
+    """Cut at sentences (``SentenceBoundaryChunker``): as many as have at most `size` words."""
     packing = _SentencePacking(words, size, overlap=overlap)
     start = 0
     for end in sentence_ends(words.text):
@@ -98,7 +98,7 @@ class _SentencePacking:
         return self.chunks
 
     def _begin_with(self, sentence: Part) -> None:
-        """Close the chunk, if it has words, and begin the next with `sentence` and what it repeats."""
+        """Close the chunk, if it has words, and begin the next with `sentence` and its overlap."""
         if self.count == 0:
             self.count = sentence.words  # blank so far: it stays at the front of this sentence
             return
@@ -108,7 +108,7 @@ class _SentencePacking:
             self._repeat_previous(sentence)
 
     def _repeat_previous(self, sentence: Part) -> None:
-        """Begin with the sentence before, or with its last words where both together are too long."""
+        """Begin with the sentence before, or with its last words if both together are too long."""
         previous = self.previous
         self.start = previous.span[0]
         repeated = previous.words
@@ -118,7 +118,7 @@ class _SentencePacking:
         self.count = repeated + sentence.words
 
     def _split(self, end: int) -> Steps[None]:
-        """Cut a sentence that is too long at words; its last part is not closed yet."""
+        """Cut a sentence that is too long at words; its last part stays open."""
         sentence = yield from self.words.part(self.start, end)
         *full, last = yield from by_words(sentence, self.size, overlap=min(20, (self.size - 1) // 2))
         self.chunks += [(self.start + part.span[0], self.start + part.span[1]) for part in full]
@@ -127,7 +127,7 @@ class _SentencePacking:
 
 
 def by_separators(words: Words, size: int, separators: Sequence[str]) -> Steps[list[Span]]:
-    """``RecursiveChunker``: at the first separator, what is too long at the next, and then at sentences."""
+    """Cut at a separator, what is too long at the next, and then at sentences (``RecursiveChunker``)."""
     end = len(words.text)
     parts = [Part((0, end), words.count(0, end))]
     for separator in separators:
@@ -154,7 +154,7 @@ def _split_at(words: Words, part: Part, size: int, separator: str) -> Steps[list
 
 
 def _add(parts: list[Part], part: Part, size: int) -> None:
-    """To the part before, while the words of both are at most `size`."""
+    """Add a part, to the one before if both have at most `size` words."""
     if parts and parts[-1].words + part.words <= size:
         before = parts.pop()
         part = Part((before.span[0], part.span[1]), before.words + part.words)

@@ -1,4 +1,4 @@
-"""From the `chunk_rescorer` object to its settings, with Elasticsearch's own complaints.
+"""Parse the `chunk_rescorer` object, with Elasticsearch's error messages.
 
 The rules are those of ``ChunkScorerConfig``, ``ChunkingSettingsBuilder`` and the settings of each strategy.
 """
@@ -38,7 +38,7 @@ _JAVA_BLANK: Final = "".join(map(chr, range(0x21)))
 
 
 def parse_chunk_rescorer(node: Node) -> ChunkRescorer:
-    """Read the object at `chunk_rescorer`. Keys that it does not know are passed over.
+    """Read the object at `chunk_rescorer`. Ignores unknown keys.
 
     `size` is not checked here but by `ChunkRescorer.check`.
 
@@ -54,7 +54,7 @@ def parse_chunk_rescorer(node: Node) -> ChunkRescorer:
 
 
 def _build_error(node: Node, cause: Cause) -> ParseError:
-    """The object is built when it ends, or already with the last key that the parser could wait for."""
+    """Return the error of building the object: at its end, or at the last key that the parser waits for."""
     reason = f"Failed to build [{_NAME}] after last required field arrived"
     built = Cause("x_content_parse_exception", reason, caused_by=cause)
     known = [(name, member) for name, member in node.members.items() if name in _FIELDS]
@@ -71,7 +71,7 @@ _FIELDS: Final[Mapping[str, Field]] = {
 
 
 def _chunking(settings: Mapping[str, Any] | None) -> ChunkingSettings | None:
-    """``ChunkScorerConfig#chunkingSettingsFromMap``."""
+    """Read the settings as ``ChunkScorerConfig#chunkingSettingsFromMap`` does."""
     if not settings:
         return None
     if list(settings) == ["max_chunk_size"]:
@@ -88,7 +88,7 @@ def _chunking(settings: Mapping[str, Any] | None) -> ChunkingSettings | None:
 
 
 def _sentences_of(size: Any) -> ChunkingSettings:
-    """Only a size: as the default, with that size."""
+    """Return the default settings with another size."""
     if size is None:
         return default_chunking(_DEFAULT_SIZE)
     if not _is_integer(size):
@@ -183,7 +183,7 @@ def _invalid(name: str, value: int, bound: str) -> str:
 
 
 def _required_positive(settings: Mapping[str, Any], name: str, problems: list[str]) -> int | None:
-    """``InferenceUtils#extractRequiredPositiveInteger``."""
+    """Read a setting as ``InferenceUtils#extractRequiredPositiveInteger`` does."""
     before = len(problems)
     value = _integer(settings, name, problems)
     if value is not None and value > 0:
@@ -254,6 +254,6 @@ def _refuse(problems: list[str]) -> None:
 
 
 def _validation_error(problems: list[str]) -> ParseError:
-    """``ValidationException``."""
+    """Return the error that ``ValidationException`` becomes."""
     numbered = "".join(f"{number}: {problem};" for number, problem in enumerate(problems, 1))
     return ParseError(Cause("validation_exception", f"Validation Failed: {numbered}"))

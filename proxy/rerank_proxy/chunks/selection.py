@@ -1,4 +1,4 @@
-"""The chunks of a document that the model reads (``MemoryIndexChunkScorer#scoreChunks``)."""
+"""Select the chunks of a document that the model reads (``MemoryIndexChunkScorer#scoreChunks``)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ class ChunkSelector:
     """Selects the chunks of one request's documents.
 
     Args:
-        rescorer: What the request says.
+        rescorer: The settings of the request.
         inference_text: The query that chunks are ranked for.
-        default: The chunking where the request says nothing of it, `default_chunking` of the endpoint.
+        default: The chunking if the request has no settings for it: `default_chunking` of the endpoint.
     """
 
     def __init__(self, rescorer: ChunkRescorer, inference_text: str, default: ChunkingSettings) -> None:
@@ -34,13 +34,13 @@ class ChunkSelector:
         self._query: Mapping[str, int] | None = None
 
     def select(self, text: str) -> Steps[list[str]]:
-        """The best chunks of a document's text, at most `size`, the best first.
+        """Return the best chunks of a document's text, at most `size`, the best first.
 
-        Only chunks that match the query are taken, by score and then as they follow in the text; where none
-        matches, the first ones are. For a blank query there are none.
+        Only chunks that match the query are taken, by score and then in text order; if none matches, the
+        first ones are. For a blank query there are none.
 
         Raises:
-            ElasticsearchError: 400, for a separator that Elasticsearch would stumble over here, too.
+            ElasticsearchError: 400, for a separator on which Elasticsearch would fail here, too.
         """
         if self._blank:
             return []
@@ -56,7 +56,7 @@ class ChunkSelector:
         if self._query is None:
             query = yield from Words.read(self._inference_text)
             self._query = Counter((yield from self._analyzer.all_terms(query)))
-        chunks: list[tuple[str, ...]] = []  # which the garbage collector need not look into
+        chunks: list[tuple[str, ...]] = []  # which the garbage collector need not traverse
         for span in spans:
             chunks.append(tuple((yield from self._analyzer.terms(words, *span))))
             yield

@@ -1,9 +1,9 @@
 """Separators of the recursive chunker: Java regular expressions, run by the module `regex`.
 
-It lets other threads run meanwhile and can be given a time, which matters for expressions of clients. Of what
-Java writes or means otherwise, `.`, `^`, `$` and some escapes are translated, and what only this module knows
-is refused. What is left are rare forms, such as a `.` under ``(?s)``, and names of properties that only Java
-has.
+The module lets other threads run meanwhile and takes a time limit, which matters for expressions of clients.
+Where Java's syntax or meaning differs, `.`, `^`, `$` and some escapes are translated, and forms that only
+this module knows are refused. What still differs is rare, such as a `.` under ``(?s)``, and names of
+properties that only Java has.
 """
 
 import re
@@ -18,21 +18,20 @@ from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.errors import ElasticsearchError, error
 
 SEARCH_LIMIT_S: Final = 0.5
-"""Seconds of a processor in which a separator's next match is found, or none. Elasticsearch counts the
-characters that it reads."""
+"""Seconds of processor time to find a separator's next match. Elasticsearch counts characters instead."""
 
 MAX_LENGTH: Final = 10_000
-"""Characters of a separator. To read one costs some microseconds for each."""
+"""Characters of a separator. Compiling it costs some microseconds for each."""
 
 MAX_COPIES: Final = 65_535
-"""How often counts such as ``{9}``, one within the other, may have something repeated."""
+"""How often nested counts such as ``{9}`` may repeat something in all."""
 
 
 def split_offsets(text: str, separator: str) -> Steps[list[int]]:
-    """Where `text` is cut: the start of each match, which begins the part behind it.
+    """Return where `text` is cut: the start of each match, with which the next part begins.
 
     Raises:
-        ElasticsearchError: 400, where the separator is no regular expression or takes too long.
+        ElasticsearchError: 400, if the separator is not a regular expression or takes too long.
     """
     pattern = _compiled(separator)
     offsets: list[int] = []
@@ -45,7 +44,7 @@ def split_offsets(text: str, separator: str) -> Steps[list[int]]:
 
 
 def _search(pattern: Any, text: str, position: int) -> Any:
-    """The next match. The module's clock counts all threads: where others used the time, there is more."""
+    """Return the next match. The module's clock counts all threads, so what others used is added."""
     began = time.thread_time()
     allowed = SEARCH_LIMIT_S
     while True:
@@ -77,7 +76,7 @@ def _compiled(separator: str) -> _Pattern:
 
 
 def _syntax_error(description: str, separator: str) -> ElasticsearchError:
-    """In the shape of Java's ``PatternSyntaxException``; what is wrong is said in other words."""
+    """Return an error like Java's ``PatternSyntaxException``; its description has other words."""
     return error(400, "pattern_syntax_exception", f"{description}\n{separator}")
 
 
@@ -109,12 +108,14 @@ _FORMS: Final = {
     r"\V": f"[^{_VERTICAL}]",
     r"\E": "",
 }
-"""What Java means by a form that depends on line terminators, of which CR LF is one, and by some escapes."""
+"""What Java means by forms that depend on line terminators, of which CR LF is one, and by some escapes."""
 
 
 def _translated(separator: str) -> str:
-    """Raises:
-    regex.error: It is too large, or has forms that Java does not know.
+    """Translate a separator from Java's syntax.
+
+    Raises:
+        regex.error: It is too large, or has forms that Java does not know.
     """
     if len(separator) > MAX_LENGTH:
         raise regex.error(f"the expression has more than {MAX_LENGTH} characters")

@@ -1,4 +1,4 @@
-"""How a text is cut into chunks, and how many of them count (``ChunkingSettings``, ``ChunkScorerConfig``)."""
+"""Settings of chunking, and of how many chunks count (``ChunkingSettings``, ``ChunkScorerConfig``)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MARKDOWN_SEPARATORS: Final = (
     "\n^(?![^\\S\n\r]*$).*\\n-{1,}\\n",
     "\n^(?![^\\S\n\r]*$).*\\n={1,}\\n",
 )
-"""Native has ``\\s*`` for the blanks of a line, which says the same at the square of the cost."""
+"""Native has ``\\s*`` for the blanks of a line, which means the same at quadratic cost."""
 SEPARATOR_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "markdown": MARKDOWN_SEPARATORS,
     "plaintext": PLAINTEXT_SEPARATORS,
@@ -21,7 +21,7 @@ SEPARATOR_GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 MAX_CHARACTERS: Final = 1_000_000
-"""Of a text are looked at for chunks, unless the settings say otherwise."""
+"""The most characters of a text that are cut into chunks, unless the settings say otherwise."""
 
 MAX_SEPARATORS: Final = 50
 """``RecursiveChunkingSettings``, since 9.5.5."""
@@ -32,7 +32,7 @@ class NoneChunkingSettings:
     """The whole text is one chunk."""
 
     def values(self) -> dict[str, Any]:
-        """As ``ChunkingSettings#asMap``, like those of the others."""
+        """Return them as ``ChunkingSettings#asMap`` does; so do the other classes."""
         return {"strategy": "none"}
 
 
@@ -61,7 +61,7 @@ class SentenceBoundaryChunkingSettings:
 
 @dataclass(frozen=True, slots=True)
 class RecursiveChunkingSettings:
-    """Cut at the first of `separators`; what is still too long at the next, and in the end at sentences."""
+    """Cut at the first of `separators`, what is still too long at the next, and in the end at sentences."""
 
     max_chunk_size: int
     separators: tuple[str, ...] = PLAINTEXT_SEPARATORS
@@ -85,29 +85,29 @@ class ChunkRescorer:
 
     Attributes:
         size: Chunks per document.
-        chunking: None where the request leaves it to the endpoint's window.
+        chunking: None if the request leaves it to the endpoint's window.
     """
 
     size: int = 1
     chunking: ChunkingSettings | None = None
 
     def check(self) -> None:
-        """What ``TextSimilarityRankRetrieverBuilder#clone`` refuses, after the request has been validated.
+        """Refuse what ``TextSimilarityRankRetrieverBuilder#clone`` refuses, after the request is validated.
 
         Raises:
-            ElasticsearchError: 400, where `size` is below 1.
+            ElasticsearchError: 400, if `size` is below 1.
         """
         if self.size < 1:
             raise error(400, "illegal_argument_exception", f"size must be greater than 0, was: {self.size}")
 
 
 def default_chunking(window_words: int) -> SentenceBoundaryChunkingSettings:
-    """``ChunkScorerConfig#defaultChunkingSettings``: sentences up to the endpoint's window, no overlap."""
+    """Return ``ChunkScorerConfig#defaultChunkingSettings``: sentences up to the window, without overlap."""
     return SentenceBoundaryChunkingSettings(max_chunk_size=window_words, sentence_overlap=0)
 
 
 CONSERVATIVE_WINDOW_WORDS: Final = 300
-"""``RerankingInferenceService``: what fits into 512 tokens."""
+"""Words that fit into 512 tokens (``RerankingInferenceService``)."""
 
 _SERVICE_WINDOWS: Final[Mapping[str, int]] = {
     "cohere": 2800,
@@ -125,10 +125,10 @@ _MODEL_WINDOWS: Final[Mapping[tuple[str, str], int]] = {
 
 
 def default_window_words(service: str, model: str | None = None) -> int:
-    """``RerankingInferenceService#rerankerWindowSize``: the words that a service's model reads of a text.
+    """Return the words of a text that a model reads (``RerankingInferenceService#rerankerWindowSize``).
 
     Args:
-        service: Elasticsearch's name of the service, such as `cohere`; unknown ones have the least window.
+        service: Elasticsearch's name of the service, such as `cohere`; unknown ones have the smallest window.
         model: The `model_id` of the endpoint.
     """
     if model is not None and (service, model) in _MODEL_WINDOWS:

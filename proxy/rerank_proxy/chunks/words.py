@@ -17,8 +17,8 @@ from icu4py.breakers import SentenceBreaker, WordBreaker
 from rerank_proxy.concurrency.steps import Steps, gather
 
 _ROOT_LOCALE = ""
-_MOST_KNOWN = 100_000
-# What the rules of ICU's word iterator give a status other than "none".
+_MOST_PIECES = 100_000
+# The pieces to which ICU's word iterator gives a status other than "none".
 _is_word = regex.compile(
     r"(?V1)[\p{WB=ALetter}\p{WB=Hebrew_Letter}\p{WB=Numeric}\p{WB=Katakana}\p{Hiragana}"
     r"[\p{Ideographic}&&[\p{Lo}\p{Nl}]][\p{LB=SA}--\p{M}]]|\p{WB=ExtendNumLet}{2}"
@@ -27,60 +27,62 @@ _ASCII_WORD = re.compile(r"[A-Za-z0-9]|__").search
 
 
 def sentence_ends(text: str) -> Iterator[int]:
-    """The offset behind each sentence and the blanks that follow it."""
+    """Yield the offset behind each sentence and the blanks that follow it."""
     return accumulate(map(len, SentenceBreaker(text, _ROOT_LOCALE)))
 
 
 class WordStatus(dict[str, bool]):
-    """Whether a piece is a word. Each is looked at once, so that texts of one request share what is known."""
+    """Remembers which pieces are words. Texts of one request share it, so that each piece is decided once."""
 
     def __missing__(self, piece: str) -> bool:
         self[piece] = status = _counts(piece)
         return status
 
     def forget(self) -> None:
-        """Let go of all of them, where they have become many."""
-        if len(self) > _MOST_KNOWN:
+        """Forget all of them if they have become many."""
+        if len(self) > _MOST_PIECES:
             self.clear()
 
 
 class Words:
-    """A text between two of ICU's word boundaries each.
+    """A text, split at ICU's word boundaries.
 
     Attributes:
-        pieces: The text without anything left out: words, and blanks and punctuation.
+        pieces: All of the text: words, blanks and punctuation.
         ends: The offset behind each piece.
         word_ends: The offset behind each piece that is a word.
     """
 
-    def __init__(self, text: str, status: WordStatus, pieces: list[str], word_ends: list[int]) -> None:
+    def __init__(
+        self, text: str, status: WordStatus, pieces: list[str], ends: list[int], word_ends: list[int]
+    ) -> None:
         self.text = text
         self.status = status
         self.pieces = pieces
-        self.ends = list(accumulate(map(len, pieces)))
+        self.ends = ends
         self.word_ends = word_ends
 
     @classmethod
     def read(cls, text: str, status: WordStatus | None = None) -> Steps[Self]:
-        """Break a text into words."""
+        """Split a text into words."""
         status = WordStatus() if status is None else status
         pieces = yield from gather(WordBreaker(text, _ROOT_LOCALE))
-        ends = accumulate(map(len, pieces))
+        ends = yield from gather(accumulate(map(len, pieces)))
         word_ends = yield from gather(compress(ends, map(status.__getitem__, pieces)))
-        return cls(text, status, pieces, word_ends)
+        return cls(text, status, pieces, ends, word_ends)
 
     def count(self, start: int, end: int) -> int:
-        """``ChunkerUtils#countWords``: words from `start` to `end`, and one more that ends right before.
+        """Count the words from `start` to `end` as ``ChunkerUtils#countWords`` does.
 
-        The iterator begins at the boundary before `start`. That is where the last word before ends, if there
-        is but one piece (a line break, say) in between, and that word is counted once more.
+        Its iterator begins at the boundary before `start`. If only one piece (a line break, say) lies between
+        the last word before and `start`, that is where this word ends, and it is counted once more.
         """
         return bisect_right(self.word_ends, end) - bisect_left(self.word_ends, self._before(start))
 
     def skip(self, start: int, words: int) -> int:
-        """``SentenceBoundaryChunker#skipWords``: the offset behind `words` words and the piece after them.
+        """Return the offset behind words and the piece after them (``SentenceBoundaryChunker#skipWords``).
 
-        With `words` 0 it is the boundary before `start`.
+        For 0 words it is the boundary before `start`.
         """
         before = self._before(start)
         if words == 0:
@@ -92,21 +94,21 @@ class Words:
         return self.ends[following] if following < len(self.ends) else len(self.text)
 
     def part(self, start: int, end: int) -> "Steps[Words]":
-        """The same of a part of the text, found in it alone."""
+        """Split a part of the text on its own."""
         return Words.read(self.text[start:end], self.status)
 
     def between(self, start: int, end: int) -> Sequence[str] | None:
-        """The pieces of a part of the text; None if it begins or ends within one."""
+        """Return the pieces of a part of the text; None if it begins or ends within one."""
         first, last = self._index(start), self._index(end)
         return self.pieces[first:last] if first is not None and last is not None else None
 
     def _before(self, start: int) -> int:
-        """``BreakIterator#preceding``; 0 where there is none."""
+        """Return the boundary before `start` (``BreakIterator#preceding``); 0 if there is none."""
         index = bisect_left(self.ends, start)
         return self.ends[index - 1] if index else 0
 
     def _index(self, offset: int) -> int | None:
-        """How many pieces there are before `offset`; None if it is within one."""
+        """Return how many pieces there are before `offset`; None if it is within one."""
         if offset == 0:
             return 0
         index = bisect_left(self.ends, offset)

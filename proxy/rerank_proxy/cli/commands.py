@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from multidict import CIMultiDict
 
-from rerank_proxy.engine import Engine, EngineError, Reranked
+from rerank_proxy.engine import Engine, EngineError, Scores
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.local_models import LocalModels
@@ -130,9 +130,7 @@ async def _check_models(settings: Settings, say: Callable[[str], None]) -> set[s
     return failed
 
 
-async def _with_progress(
-    work: Coroutine[Any, Any, Reranked], name: str, say: Callable[[str], None]
-) -> Reranked:
+async def _with_progress(work: Coroutine[Any, Any, Scores], name: str, say: Callable[[str], None]) -> Scores:
     """Await `work`, and say from time to time that the model is still loading."""
     loop = asyncio.get_running_loop()
     began, task = loop.time(), loop.create_task(work)
@@ -165,7 +163,7 @@ async def rerank_texts(
             raise CommandError(str(failure)) from None
         finally:
             await engine.close()
-    scores = np.asarray(reranked.scores, dtype=np.float32)
+    scores = np.asarray(reranked.values, dtype=np.float32)
     shown = scores if raw else np.maximum(normalize(scores.tolist()), np.float32(MIN_VALUE))
     order = np.argsort(-scores, kind="stable")
     return [f"{print_float(float(shown[place])).decode()}\t{texts[place]}" for place in order]
@@ -211,6 +209,6 @@ def _quiet(log: logging.Logger) -> Iterator[None]:
         log.setLevel(level)
 
 
-async def _score(engine: Engine, model: str, query: str, texts: Sequence[str]) -> Reranked:
+async def _score(engine: Engine, model: str, query: str, texts: Sequence[str]) -> Scores:
     deadline = asyncio.get_running_loop().time() + _LOAD_TIMEOUT_S
-    return await engine.rerank(model, query, texts, deadline)
+    return await engine.scores(model, query, texts, deadline)

@@ -1,4 +1,4 @@
-"""When a call has to be done, and which limit says so: errors name what really struck, and what to change."""
+"""Deadlines of calls, with the limit that sets each: errors name the limit that was exceeded."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from rerank_proxy.xcontent.time_value import TimeValue
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The end of the time that a call has.
+    """The time by which a call has to be done.
 
     Attributes:
         at: On the event loop's clock, in seconds.
@@ -22,21 +22,21 @@ class Deadline:
 
     @classmethod
     def of_setting(cls, name: str, seconds: float) -> "Deadline":
-        """From now on, by the setting of this name."""
+        """Return the deadline that a setting gives, from now on."""
         return cls(_in(seconds), f"{seconds:g}s", f"[{name}: {seconds:g}s]")
 
     @classmethod
     def of_request(cls, timeout: TimeValue, *, given: bool = True) -> "Deadline":
-        """From now on, by the `timeout` of a request, or what holds where none is given."""
+        """Return the deadline that the `timeout` of a request, or its default, gives, from now on."""
         limit = f"[timeout: {timeout}]" + (" of the request" if given else ", which a request may set,")
         return cls(_in(timeout.nanos / 1e9), str(timeout), limit)
 
     def or_sooner(self, other: "Deadline") -> "Deadline":
-        """The first of the two, which is the one that will have struck."""
+        """Return the earlier of the two."""
         return other if other.at < self.at else self
 
     def missed(self, what: str) -> str:
-        """Say that something was not done by then.
+        """Return the message that something was not done by then.
 
         Args:
             what: What was not done, or what was still going on.

@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from rerank_proxy.concurrency.steps import Steps
 
 TURN_S: Final = 0.01
-"""Seconds after which others have their turn: more than passing it on costs, less than anyone notices."""
+"""Seconds of a turn: more than passing it on costs, and too few for a waiting call to notice."""
 
 _T = TypeVar("_T")
 
@@ -19,9 +19,9 @@ class ClosedError(Exception):
 
 
 class Turns:
-    """Does work in steps. When a turn is over, the other calls that wait have one each, as they came.
+    """Does work in steps. When a turn is over, the other calls that wait have one each, in order of arrival.
 
-    So what a call waits for is the number of the others, and not how much they want done.
+    So how long a call waits depends on the number of the others, and not on how much work they have.
 
     Args:
         clock: In seconds.
@@ -30,31 +30,38 @@ class Turns:
     def __init__(self, threads: int, name: str, clock: Callable[[], float] = time.perf_counter) -> None:
         self._pool = ThreadPoolExecutor(threads, name)
         self._clock = clock
+        self._turns: set[asyncio.Future[Any]] = set()
         self._closed = False
 
     async def run(self, steps: Steps[_T]) -> _T:
-        """The result of the steps. Cancelled, they end with the turn under way.
+        """Do the steps and return their result. Cancelled, they end with the turn under way.
 
         Raises:
             ClosedError: `close` was called.
         """
         loop = asyncio.get_running_loop()
         while not self._closed:
+            turn = loop.run_in_executor(self._pool, self._turn, steps)
+            self._turns.add(turn)
             try:
-                done, result = await loop.run_in_executor(self._pool, self._turn, steps)
+                done, result = await turn
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise
-                break  # a turn that waited when the threads were closed
+                break  # `close` cancelled the turn.
+            finally:
+                self._turns.discard(turn)
             if done:
                 return cast("_T", result)
         raise ClosedError
 
     def close(self) -> None:
-        """End all work. Does not wait for a turn under way, which may have no end."""
+        """End all calls. Does not wait for turns under way, which may never return."""
         self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for turn in tuple(self._turns):
+            turn.cancel()
 
     def _turn(self, steps: Steps[_T]) -> tuple[bool, _T | None]:
         end = self._clock() + TURN_S

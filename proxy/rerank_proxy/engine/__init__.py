@@ -1,10 +1,32 @@
-"""Models on this machine: load, encode, schedule, run, cache. Knows nothing of Elasticsearch or HTTP.
+"""Models on this machine. Knows nothing of Elasticsearch or HTTP.
 
-Importing it is cheap: torch and transformers are imported when a model is loaded.
+A call of `Engine.scores` goes through these stages:
+
+1. **Admit** (`engine.py`, `scoring.py`): find the model (`models.py`), make sure that there is memory for the
+   texts (`text_memory.py`), and wait until the model is loaded (`model.py`).
+2. **Prepare and look up** (`encoding/inputs.py`, `batching/cache.py`): cut texts that are too long, hash
+   each, and take the outputs that are remembered. What another call has under way is shared, not run twice
+   (`Scheduler.join`).
+3. **Tokenise** (`encoding/`): calls take turns on two threads (`tokenizing.py`). A `Scorer` (`scorers.py`),
+   one for each kind of model, has texts encoded as `Row`s (`encode.py`, `tokenizer.py`, `truncate.py`).
+4. **Queue** (`batching/scheduler.py`): the rows of a call are the jobs of one request, in the lane of their
+   model (`batching/jobs.py`). The queue is bounded in tokens.
+5. **Batch** (`batching/batch_builder.py`): choose the jobs that run together, of one request or of several.
+6. **Run** (`batching/runner.py`): one thread lays the rows end to end as a `Batch` (`rows.py`), another has
+   a `Backend` (`backends/protocol.py`) score it on the device. Outputs are remembered.
+7. **Score** (`encoding/scorers.py`): from outputs to one relevance score per text, in input order.
+
+Models are loaded in `loading/`: find or download the files, inspect them, build scorer and backend, run a
+first batch. `hangs/` watches loads, batches and tokenising.
+
+Rooms import one another in one direction only: `loading`, `batching` → `encoding`, `backends` → `hangs` →
+`rows.py`, `errors.py`. A `Backend` is one of `backends/` or runs the model of a plug-in, which
+`ModelSettings.backend` names.
+
+Importing this package is cheap: torch and transformers are imported when a model is loaded.
 """
 
-from rerank_proxy.engine.demand import Demand
-from rerank_proxy.engine.engine import Engine, Reranked
+from rerank_proxy.engine.engine import Engine
 from rerank_proxy.engine.errors import (
     DeadlineExceededError,
     EngineClosedError,
@@ -16,10 +38,11 @@ from rerank_proxy.engine.errors import (
     UnknownModelError,
 )
 from rerank_proxy.engine.model import ModelStatus
+from rerank_proxy.engine.reservations import Reservation
+from rerank_proxy.engine.scoring import Scores
 
 __all__ = [
     "DeadlineExceededError",
-    "Demand",
     "Engine",
     "EngineClosedError",
     "EngineError",
@@ -28,6 +51,7 @@ __all__ = [
     "ModelFailedError",
     "ModelStatus",
     "QueueFullError",
-    "Reranked",
+    "Reservation",
+    "Scores",
     "UnknownModelError",
 ]

@@ -1,8 +1,8 @@
-"""How a rerank can fail. Every message is one line for people: what was wrong and what to do."""
+"""How scoring can fail. Every message is one line for people: what was wrong and what to do."""
 
 
 class EngineError(Exception):
-    """A rerank that gave no scores."""
+    """A call that gave no scores."""
 
 
 class UnknownModelError(EngineError):
@@ -10,23 +10,23 @@ class UnknownModelError(EngineError):
 
 
 class ModelFailedError(EngineError):
-    """The model could not be loaded. Calls that come later have it tried again."""
+    """The model could not be loaded. A later call has it tried again."""
 
 
 class DeadlineExceededError(EngineError):
-    """The scores were not there in time. What was still queued has been dropped."""
+    """The scores were not there in time. Texts that were still queued have been dropped."""
 
 
 class QueueFullError(EngineError):
-    """Too many tokens wait for the device already. Nothing of the call was queued."""
+    """Too many tokens already wait for the device. Nothing of the call was queued."""
 
 
 class InputTooLargeError(EngineError):
-    """Query and text have more tokens than the model takes, and its truncation forbids to cut them."""
+    """Query and text have more tokens than the model takes, and its truncation forbids cutting them."""
 
 
 class InferenceError(EngineError):
-    """The model ran and broke, or gave something that is no number."""
+    """The model ran and failed, or gave something that is not a number."""
 
 
 class EngineClosedError(EngineError):
@@ -41,8 +41,22 @@ class OutOfDeviceMemoryError(Exception):
     """A batch did not fit on the device; a smaller one may."""
 
 
+def fresh(error: EngineError) -> EngineError:
+    """Return a copy to raise: one exception raised for many calls would accumulate their tracebacks."""
+    return type(error)(*error.args)
+
+
+def inference_error(error: BaseException) -> InferenceError:
+    """Return the error of any library in one line."""
+    text = str(error).strip()
+    first_line = text.splitlines()[0] if text else "no details"
+    if isinstance(error, OutOfDeviceMemoryError):
+        return InferenceError(f"one text does not fit in the device's memory ({first_line})")
+    return InferenceError(f"{type(error).__name__}: {first_line}")
+
+
 def advice_for_numbers(dtype: str) -> str:
-    """What to do with a model that gives numbers which are not finite in this type."""
+    """Say what to do with a model whose outputs are not finite in this type."""
     if dtype == "float32":
         return "its weights are probably damaged: copy the model again"
     return "set engine.dtype to float32"

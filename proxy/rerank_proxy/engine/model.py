@@ -1,4 +1,4 @@
-"""One model between a name and something that scores: loaded when it is wanted, unloaded when it is not."""
+"""One model: loaded when a call or a reservation needs it, unloaded when none does."""
 
 import asyncio
 import logging
@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from rerank_proxy.engine.batching.metrics import EngineMetrics
-from rerank_proxy.engine.batching.scheduler import Lane, Scheduler
-from rerank_proxy.engine.demand import Demand, allowed_threads
-from rerank_proxy.engine.encoding.scorers import LoadedModel
-from rerank_proxy.engine.errors import EngineError, InferenceError, ModelFailedError
-from rerank_proxy.engine.loading.journal import Trouble
-from rerank_proxy.engine.loading.loader import Loaded, Loader
+from rerank_proxy.engine.batching.jobs import Lane
+from rerank_proxy.engine.batching.scheduler import Scheduler
+from rerank_proxy.engine.errors import EngineError, InferenceError, ModelFailedError, fresh
+from rerank_proxy.engine.hangs.journal import LoadBlock
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
+from rerank_proxy.engine.loading.loader import Loader, WarmModel
+from rerank_proxy.engine.metrics import EngineMetrics
+from rerank_proxy.engine.reservations import Reservation, Reservations
 from rerank_proxy.settings import ModelSettings
 
 _log = logging.getLogger(__name__)
@@ -25,22 +26,22 @@ RETRY_AFTER_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """How a model stands. `detail` is a line for people: what is loaded, or why not and what to do."""
+    """The state of a model. `detail` is a line for people: what is loaded, or why not and what to do."""
 
     state: Literal["unloaded", "loading", "ready", "failed"]
     detail: str
     preload: bool
-    """Whether it is meant to be loaded all the time. Else its state says nothing about the engine's."""
+    """Whether it is to be loaded all the time. Otherwise its state says nothing about the engine's."""
 
 
 class Model:
     """A model of the engine. All its methods belong to the event loop.
 
     Args:
-        pinned: Whether it is kept loaded although no holder asks for it.
+        pinned: Keep it loaded although no reservation asks for it.
         clock: In seconds.
-        trouble: Why it is not to be loaded for now.
-        on_ready: Is called whenever it has been loaded.
+        block: Why it is not to be loaded for now.
+        on_ready: Called whenever it has been loaded.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Model:
         clock: Callable[[], float],
         *,
         pinned: bool,
-        trouble: Trouble | None = None,
+        block: LoadBlock | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
@@ -64,7 +65,7 @@ class Model:
         self._clock = clock
         self._pinned = pinned
         self._on_ready = on_ready
-        self._holders: dict[str, Demand] = {}
+        self._reservations = Reservations()
         self._calls = 0
         self._last_used = clock()
         self._attempt: asyncio.Task[None] | None = None
@@ -72,14 +73,15 @@ class Model:
         self._failure: EngineError | None = None
         self._failed_at = 0.0
         self._not_before = -math.inf
-        self._load_seconds = 0.0
+        self._load_s = 0.0
         self._end: EngineError | None = None
         metrics.not_loaded(name)
-        if trouble is not None:
-            self._block(trouble)
+        if block is not None:
+            self._block(block)
 
     @property
     def status(self) -> ModelStatus:
+        """Return the current state."""
         source = f"[{self._settings.source}]"
         if self._ready is not None:
             return ModelStatus("ready", self._detail, self._pinned)
@@ -91,20 +93,22 @@ class Model:
 
     @property
     def kept_loaded(self) -> bool:
-        return self._pinned or any(demand.keep_loaded for demand in self._holders.values())
+        """Return whether the settings or a reservation keep it loaded."""
+        return self._pinned or self._reservations.keep_loaded
 
-    def demand(self, holder: str, demand: Demand) -> None:
-        """Take down what a holder wants, in place of what it wanted before."""
-        self._holders[holder] = demand
-        self._demands_changed()
+    def reserve(self, holder: str, reservation: Reservation) -> None:
+        """Take a holder's reservation in place of its earlier one."""
+        self._reservations.put(holder, reservation)
+        self._reservations_changed()
 
     def release(self, holder: str) -> None:
-        if self._holders.pop(holder, None) is not None:
-            self._demands_changed()
+        """Remove a holder's reservation, if there is one."""
+        if self._reservations.remove(holder):
+            self._reservations_changed()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """A call, during which the model is not unloaded."""
+        """Keep the model from being unloaded during a call."""
         self._calls += 1
         try:
             yield
@@ -114,22 +118,22 @@ class Model:
 
     @property
     def blocked_s(self) -> float:
-        """Seconds in which `begin` does nothing."""
+        """The seconds during which `begin` does nothing."""
         return max(0.0, self._not_before - self._clock())
 
     def allow(self) -> None:
-        """A client wants it: let it be loaded whatever it has done before."""
+        """Let it be loaded although it was blocked: a client asks for it."""
         self._not_before = -math.inf
 
     def begin(self) -> None:
-        """Begin to load it, unless it is loaded, being loaded, closed, or not to be loaded for now."""
+        """Begin to load it, unless it is loaded, being loaded, closed or blocked."""
         if self.blocked_s:
             return
         if self._ready is None and self._attempt is None and self._end is None:
             self._attempt = asyncio.create_task(self._load(), name=f"engine-load-{self.name}")
 
     async def ready(self) -> tuple[LoadedModel, Lane]:
-        """For a call: wait until the model can score, or hear at once why the last load failed.
+        """Wait until the model can score. If the last load failed, raise its error without waiting.
 
         Raises:
             EngineError: It cannot be loaded, or was closed.
@@ -137,36 +141,42 @@ class Model:
         if self._failure is not None and self._end is None:
             if self._clock() - self._failed_at >= RETRY_AFTER_S:
                 self.begin()
-            raise _fresh(self._failure)
+            raise fresh(self._failure)
         return await self.loaded()
 
     async def loaded(self) -> tuple[LoadedModel, Lane]:
-        """As `ready`, but a load that failed before is tried again and waited for."""
+        """Wait until the model can score. A load that failed before is tried again.
+
+        Raises:
+            EngineError: It cannot be loaded, or was closed.
+        """
         while self._ready is None:
             self.begin()
             if self._attempt is None:
-                raise _fresh(self._end or self._failure)
-            # Unlike the task itself this can be cancelled without an end to the loading.
+                raise self._error()
+            # Unlike awaiting the task, this can be cancelled without cancelling the load.
             await asyncio.wait([self._attempt])
             if self._failure is not None:
-                raise _fresh(self._end or self._failure)
+                raise self._error()
         return self._ready
 
     def check_open(self) -> None:
-        """Raises:
-        EngineError: It was closed.
+        """Refuse to go on with a model that was closed.
+
+        Raises:
+            EngineError: It was.
         """
         if self._end is not None:
-            raise _fresh(self._end)
+            raise fresh(self._end)
 
     def unload_if_idle(self, idle_s: float) -> bool:
-        """Unload it when nobody has called it for so long and nobody wants it kept. Whether it was."""
+        """Unload the model if it has been idle for `idle_s` and nothing keeps it. Return whether it was."""
         if self._ready is None or self._calls or self.kept_loaded or self._clock() - self._last_used < idle_s:
             return False
         self._scheduler.forget(self._ready[1])
         self._ready = None
         self._metrics.not_loaded(self.name)
-        _log.info("model [%s] is unloaded: nobody called it for %.0f s", self.name, idle_s)
+        _log.info("model [%s] was unloaded: no call used it for %.0f s", self.name, idle_s)
         return True
 
     def close(self, error: EngineError) -> None:
@@ -180,14 +190,19 @@ class Model:
             self._scheduler.forget(self._ready[1])
             self._ready = None
 
-    def hangs(self, reason: str) -> None:
-        """It has no end: close it, and say so from now on."""
+    def close_hung(self, reason: str) -> None:
+        """Close a model that never returns, and give the reason as its failure from now on."""
         self.close(InferenceError(reason))
-        self._block(Trouble(reason, None))
+        self._block(LoadBlock(reason, None))
 
-    def _block(self, trouble: Trouble) -> None:
-        self._failure, self._failed_at = ModelFailedError(trouble.reason), self._clock()
-        self._not_before = self._failed_at + (math.inf if trouble.again_in_s is None else trouble.again_in_s)
+    def _error(self) -> EngineError:
+        error = self._end or self._failure
+        assert error is not None
+        return fresh(error)
+
+    def _block(self, block: LoadBlock) -> None:
+        self._failure, self._failed_at = ModelFailedError(block.reason), self._clock()
+        self._not_before = self._failed_at + (math.inf if block.retry_in_s is None else block.retry_in_s)
         self._metrics.failed(self.name)
 
     @property
@@ -195,18 +210,18 @@ class Model:
         assert self._ready is not None
         loaded, _ = self._ready
         what = "{kind} {architecture} on {device} in {dtype}, {max_length} tokens; ".format_map(loaded.info)
-        return f"{what}loaded in {self._load_seconds:.1f} s from [{self._settings.source}]"
+        return f"{what}loaded in {self._load_s:.1f} s from [{self._settings.source}]"
 
-    def _demands_changed(self) -> None:
+    def _reservations_changed(self) -> None:
         self._last_used = self._clock()
         if self._ready is not None:
-            self._ready[1].threads = allowed_threads(self._holders.values())
-        if any(demand.keep_loaded for demand in self._holders.values()):
+            self._ready[1].threads = self._reservations.threads
+        if self._reservations.keep_loaded:
             self.begin()
 
     async def _load(self) -> None:
         try:
-            loaded = await self._loader.load(self.name, self._settings)
+            warm = await self._loader.load(self.name, self._settings)
         except ModelFailedError as failure:
             self._failure, self._failed_at = failure, self._clock()
             self._metrics.failed(self.name)
@@ -214,25 +229,28 @@ class Model:
                 "model [%s] cannot be loaded: %s", self.name, failure, exc_info=failure.__cause__ or None
             )
         else:
-            self._succeed(loaded)
+            self._loaded(warm)
         finally:
             self._attempt = None
 
-    def _succeed(self, loaded: Loaded) -> None:
-        model, threads = loaded.model, allowed_threads(self._holders.values())
+    def _loaded(self, warm: WarmModel) -> None:
+        model = warm.model
         lane = Lane(
-            self.name, model.backend, model.budget_tokens, threads, loaded.pace_s, model.info["dtype"]
+            self.name,
+            model.backend,
+            model.budget_tokens,
+            self._reservations.threads,
+            warm.pace_s,
+            model.info["dtype"],
         )
-        self._load_seconds = loaded.seconds
+        self._load_s = warm.load_s
         self._ready, self._failure = (model, lane), None
         self._last_used = self._clock()
-        self._metrics.watch_queue(lane, self._scheduler)
-        self._metrics.loaded(self.name, model.info, loaded.seconds)
+        self._metrics.watch_queue(
+            self.name,
+            lambda: self._scheduler.queued_tokens.get(lane, 0),
+            lambda: self._scheduler.queued_rows.get(lane, 0),
+        )
+        self._metrics.loaded(self.name, model.info, warm.load_s)
         _log.info("model [%s] is ready: %s", self.name, self._detail)
         self._on_ready()
-
-
-def _fresh(error: EngineError | None) -> EngineError:
-    """The same error once more: one object that many calls raise would gather all their tracebacks."""
-    assert error is not None
-    return type(error)(*error.args)

@@ -1,1 +1,1 @@
-"""Files that the proxy keeps: written whole or not at all, private, and removed after a crash."""
+"""Files that the proxy keeps: read safely, written whole or not at all, private, removed after a crash."""

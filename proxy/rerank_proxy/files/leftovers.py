@@ -1,14 +1,16 @@
-"""Temporary files and directories that are removed also when the process that made them was killed.
+"""Temporary files and directories that are removed even if the process that made them was killed.
 
-The owner holds a lock (flock) on each as long as it lives, and the system lets go of it however the owner
-ends: what is unlocked has no owner any more. A process id would prove nothing, since another process may have
-it by then. systemd-tmpfiles leaves alone what is locked so, too.
+The owner holds a lock (flock) on each as long as it lives, and the system releases it however the owner ends:
+what is unlocked has no owner any more. The lock marks ownership; for mutual exclusion the proxy uses the
+library filelock. A process id would prove nothing, since another process may have it by then.
+systemd-tmpfiles also leaves alone what is locked in this way.
 """
 
 import errno
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -18,13 +20,13 @@ from pathlib import Path
 from typing import Final
 
 _RANDOM: Final = re.compile(r"[a-z0-9_]{8}")
-"""What `tempfile` puts behind a prefix."""
+"""What follows a prefix: as `tempfile` makes it."""
 _WITHOUT_LOCKS: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 """Errors of file systems that have no such locks, where nothing is ever taken for a leftover."""
 
 
 class OwnedDirectory:
-    """A directory that this process makes for itself and its user; a context manager that removes it.
+    """A directory of this process, for its user alone; a context manager that removes it.
 
     Raises:
         OSError: It cannot be made.
@@ -53,19 +55,30 @@ class OwnedDirectory:
         self.remove()
 
 
-def owned_file(parent: Path, prefix: str) -> tuple[int, Path]:
-    """Make a file for this user alone: its descriptor, which holds the lock until it is closed, and its path.
+def owned_file(parent: Path, prefix: str, mode: int = 0o600) -> tuple[int, Path]:
+    """Make a file of this process. Return its descriptor, which holds the lock while open, and its path.
+
+    Args:
+        mode: Of the file, less the umask.
 
     Raises:
         OSError: It cannot be made.
     """
-    return _locked(lambda: tempfile.mkstemp(prefix=prefix, dir=parent))
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+    def make() -> tuple[int, str]:
+        while True:
+            path = parent / f"{prefix}{secrets.token_hex(4)}"
+            with suppress(FileExistsError):
+                return os.open(path, flags, mode), str(path)
+
+    return _locked(make)
 
 
 def remove_leftovers(parent: Path, prefix: str) -> None:
     """Remove the directories and files that were made with this prefix and have no owner any more.
 
-    Only what belongs to this user is looked at, and no link is followed. What cannot be removed stays.
+    Touches only what belongs to this user, and follows no link. What cannot be removed stays.
     """
     with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
@@ -85,20 +98,20 @@ def _locked(make: Callable[[], tuple[int, str]]) -> tuple[int, Path]:
             if error.errno not in _WITHOUT_LOCKS:
                 os.close(descriptor)
                 raise
-        # Between making and locking it had no owner, and another process may have removed it.
+        # Before it was locked it had no owner, and another process may have removed it.
         if _is_still(path, descriptor):
             return descriptor, path
         os.close(descriptor)
 
 
 def _remove_unowned(path: Path) -> None:
-    """Raises OSError when it has an owner (`BlockingIOError`), or cannot be removed."""
-    if not _is_ours(path.lstat()):
+    """Remove a file or directory. Raise OSError if it has an owner (`BlockingIOError`) or cannot go."""
+    if not _belongs_to_this_user(path.lstat()):
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not (_is_ours(os.fstat(descriptor)) and _is_still(path, descriptor)):
+        if not (_belongs_to_this_user(os.fstat(descriptor)) and _is_still(path, descriptor)):
             return
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             shutil.rmtree(path)
@@ -108,13 +121,14 @@ def _remove_unowned(path: Path) -> None:
         os.close(descriptor)
 
 
-def _is_ours(status: os.stat_result) -> bool:
+def _belongs_to_this_user(status: os.stat_result) -> bool:
+    """Return whether it is a file or directory of this user."""
     kind = stat.S_IFMT(status.st_mode)
     return status.st_uid == os.geteuid() and kind in (stat.S_IFDIR, stat.S_IFREG)
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
-    """Whether the path leads to what the descriptor is."""
+    """Return whether the path leads to what the descriptor is."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except FileNotFoundError:

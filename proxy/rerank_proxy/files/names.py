@@ -1,4 +1,4 @@
-"""What clients are told of the proxy's files: their names, not where on its machine they are."""
+"""Hide the proxy's directories from clients: messages name files, not where they are."""
 
 import re
 from typing import Final
@@ -8,13 +8,13 @@ _PATH: Final = re.compile(
     r"|(?P<quote>['\"])(?P<quoted>~?/[^'\"\r\n]*)(?P=quote)"
     r"|(?<![\w:/.~%>=?&-])(?P<bare>~?(?:/[^\s/:,;()\[\]'\"]+)+/?)"
 )
-"""An absolute path: in brackets, as this project's messages have it, in quotes, as Python's, or bare. No URL,
-which has a colon before its slashes.
+"""An absolute path: in brackets, as in this project's messages, in quotes, as in Python's, or bare. A URL,
+which has a colon before its slashes, is not one.
 """
 
 
 def without_directories(text: str) -> str:
-    """A message with the last part of each absolute path in the place of the whole."""
+    """Return a message with each absolute path cut to its last part."""
     return _PATH.sub(_named, text)
 
 

@@ -1,4 +1,4 @@
-"""The limit of open files, and how the edge shares out what it allows."""
+"""The limit of open files, and how the edge divides what it allows."""
 
 import resource
 from contextlib import suppress
@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Final
 
 RESERVED: Final = 128
-"""Files of the process itself, of the admin port, and of the questions that this asks the application."""
+"""Files of the process itself, of the admin port, and of its requests to the application."""
 _IDLE_PART: Final = 8
-"""Of what is left, the part that the connections kept by one pool may be."""
+"""The divisor of the remaining files that gives the idle connections of one pool."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """
+    """How many connections there may be.
+
     Attributes:
-        clients: Client connections at once. Each may need a second file, for its request's way on.
-        idle: Connections that are kept to one target though nothing uses them.
+        clients: Client connections. Each may need a second file, to pass its request on.
+        idle: Idle connections that are kept to one target.
     """
 
     clients: int
@@ -27,7 +28,7 @@ def raise_limit() -> None:
     """Raise the soft limit of this process, which those it starts inherit, to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with suppress(OSError, ValueError):  # macOS has no unlimited soft limit: what there is must do
+        with suppress(OSError, ValueError):  # macOS has no unlimited soft limit: keep the present one
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

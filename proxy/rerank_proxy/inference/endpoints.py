@@ -8,10 +8,11 @@ from typing import Final
 from rerank_proxy.chunks.settings import CONSERVATIVE_WINDOW_WORDS
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.engine import Scores
 from rerank_proxy.errors import Cause, fresh
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, status_error
-from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, Scores, check_results
+from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, check_results, check_scores
 from rerank_proxy.inference.service import Ranker, Service
 from rerank_proxy.inference.store import EndpointStore, StoredEndpoint, already_exists
 
@@ -66,7 +67,7 @@ class Endpoint:
         if not texts:
             return Scores(())
         scores = await self.ranker.scores(query, texts, deadline)
-        scores.check(self.inference_id, len(texts))
+        check_scores(scores, self.inference_id, len(texts))
         return scores
 
     async def rank(self, request: RerankRequest, deadline: Deadline) -> Sequence[RankedDoc]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from rerank_proxy.engine import Scores
 from rerank_proxy.inference.failures import illegal_state
 
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
@@ -30,42 +31,29 @@ class RerankRequest:
     task_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Raw relevance scores of texts.
+def of_documents(scores: Scores, chunks: Sequence[Sequence[str]], truncated: int) -> Scores:
+    """Return the scores of documents, given those of all their chunks in order.
 
-    Attributes:
-        values: One per text, in input order.
-        cached: Texts whose score was remembered.
-        truncated: Texts that were cut to the model's limit, as far as the service says.
+    A document has the score of its best chunk, and 0 without any.
+
+    Args:
+        chunks: Those of each document.
+        truncated: Documents that were cut before they were split into chunks.
     """
+    remaining = iter(scores.values)
+    best = [max(islice(remaining, len(each)), default=0.0) for each in chunks]
+    return Scores(best, scores.cached, scores.truncated + truncated)
 
-    values: Sequence[float]
-    cached: int = 0
-    truncated: int = 0
 
-    def of_documents(self, chunks: Sequence[Sequence[str]], truncated: int) -> "Scores":
-        """Return the scores of documents, given those of all their chunks in order.
+def check_scores(scores: Scores, inference_id: str, texts: int) -> None:
+    """Refuse scores that no caller could use.
 
-        A document has the score of its best chunk, and 0 without any.
-
-        Args:
-            chunks: Those of each document.
-            truncated: Documents that were cut before they were split into chunks.
-        """
-        remaining = iter(self.values)
-        best = [max(islice(remaining, len(each)), default=0.0) for each in chunks]
-        return Scores(best, self.cached, self.truncated + truncated)
-
-    def check(self, inference_id: str, texts: int) -> None:
-        """Refuse scores that no caller could use.
-
-        Raises:
-            InferenceFailedError: 500; there are not as many as `texts`, or one is not a finite float32.
-        """
-        check_count(len(self.values), texts)
-        for score in self.values:
-            _check_score(inference_id, score)
+    Raises:
+        InferenceFailedError: 500; there are not as many as `texts`, or one is not a finite float32.
+    """
+    check_count(len(scores.values), texts)
+    for score in scores.values:
+        _check_score(inference_id, score)
 
 
 @dataclass(slots=True)  # frozen it would take four times as long to make, and a search makes a thousand

@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Final
 from rerank_proxy.chunks.settings import MAX_CHARACTERS, default_window_words
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import docs_size, offload
-from rerank_proxy.engine import Engine
+from rerank_proxy.engine import Engine, Scores
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import invalid_settings, status_error
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, Scores, rank_texts
+from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, rank_texts
 from rerank_proxy.inference.service_settings import (
     SERVICE_SETTINGS,
     TASK_SETTINGS,

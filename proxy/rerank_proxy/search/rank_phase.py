@@ -10,9 +10,10 @@ from rerank_proxy.chunks.lane import LANE
 from rerank_proxy.chunks.settings import MAX_CHARACTERS
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.steps import Steps
+from rerank_proxy.engine import Scores
 from rerank_proxy.inference.endpoints import Endpoint, Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, timed_out
-from rerank_proxy.inference.ranking import Scores
+from rerank_proxy.inference.ranking import of_documents
 from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.failures import RankPhaseError
 from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
@@ -120,7 +121,7 @@ class RankPhase:
         chunks = await self._chunks(endpoint, retriever, texts, deadline)
         scores = await endpoint.scores(query, list(chain.from_iterable(chunks)), deadline)
         cut = sum(len(text) > self._chunked_characters for text in texts)
-        return scores.of_documents(chunks, cut)
+        return of_documents(scores, chunks, cut)
 
     async def _chunks(
         self, endpoint: Endpoint, retriever: Reranking, texts: Sequence[str], deadline: Deadline

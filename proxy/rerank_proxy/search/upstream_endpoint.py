@@ -8,6 +8,7 @@ from urllib.parse import quote
 from rerank_proxy.chunks.settings import default_window_words
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import offload
+from rerank_proxy.engine import Scores
 from rerank_proxy.inference.configuration import RERANK, EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.failures import (
@@ -17,7 +18,7 @@ from rerank_proxy.inference.failures import (
     timed_out,
     wrong_task_type,
 )
-from rerank_proxy.inference.ranking import Scores, check_results, in_input_order
+from rerank_proxy.inference.ranking import check_results, in_input_order
 from rerank_proxy.inference.remote.shapes import MalformedAnswerError, Shape
 from rerank_proxy.inference.service import Ranker
 from rerank_proxy.search.failures import cause_of

@@ -215,8 +215,8 @@ class Deployments(Mapping[str, Deployment]):
         deadline = deadline_in(request.timeout.nanos / 1e9)
 
         async def one(text: str) -> Inferred:
-            reranked = await self._engine.rerank(model_id, query, [text], deadline)
-            return Inferred(reranked.scores[0], reranked.truncated > 0, reranked.cached > 0)
+            reranked = await self._engine.scores(model_id, query, [text], deadline)
+            return Inferred(reranked.values[0], reranked.truncated > 0, reranked.cached > 0)
 
         results: list[Inferred] = []
         try:

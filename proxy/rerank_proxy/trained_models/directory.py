@@ -22,9 +22,12 @@ from typing import Final
 import msgspec
 
 from rerank_proxy.engine.loading import package
-from rerank_proxy.engine.loading.package import Vocabulary
+from rerank_proxy.engine.loading.package_writing import FILE_MODE, describe, write_vocabulary
+from rerank_proxy.engine.loading.tokenization import read_tokenization
+from rerank_proxy.engine.loading.vocabulary import Vocabulary
+from rerank_proxy.files.atomic import remove_half_written, replace
 from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
-from rerank_proxy.files.state import make_private_directory, remove_half_written, replace
+from rerank_proxy.files.state import make_private_directory
 from rerank_proxy.trained_models.definition import PartialDefinition
 from rerank_proxy.trained_models.deployment import Deployment
 from rerank_proxy.trained_models.model_config import TrainedModelConfig
@@ -69,7 +72,7 @@ class ModelDirectory:
         Raises:
             ModelLoadError: It is not the configuration of a reranker.
         """
-        package.read_tokenization(config.inference_config)
+        read_tokenization(config.inference_config)
 
     def size(self, model_id: str) -> int:
         """Return the size of a complete model's program in bytes; 0 if it is not there."""
@@ -103,8 +106,8 @@ class ModelDirectory:
         Raises:
             ModelLoadError: It does not fit the model's tokenization.
         """
-        kind = package.read_tokenization(config.inference_config).kind
-        package.write_vocabulary(self._uploads / config.model_id / _VOCABULARY, vocabulary, kind)
+        kind = read_tokenization(config.inference_config).kind
+        write_vocabulary(self._uploads / config.model_id / _VOCABULARY, vocabulary, kind)
 
     def finish(self, config: TrainedModelConfig, definition: PartialDefinition) -> None:
         """Make a package of an upload whose program and vocabulary are complete."""
@@ -115,8 +118,8 @@ class ModelDirectory:
         definition.assemble(made / (model_id + package.MODEL_SUFFIX))
         shutil.copyfile(self._uploads / model_id / _VOCABULARY, made / (model_id + package.VOCABULARY_SUFFIX))
         about = {"description": config.description, "inference_config": config.inference_config}
-        package.describe(made, model_id, about)
-        package.replace(made / _CONFIG, msgspec.json.encode(asdict(config)))
+        describe(made, model_id, about)
+        replace(made / _CONFIG, msgspec.json.encode(asdict(config)), FILE_MODE)
         os.replace(made, self.package(model_id))
         shutil.rmtree(self._uploads / model_id)
 

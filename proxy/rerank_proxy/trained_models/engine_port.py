@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from rerank_proxy.engine import Engine, ModelStatus, Reranked
-from rerank_proxy.engine.demand import Demand
+from rerank_proxy.engine import Engine, ModelStatus, Scores
+from rerank_proxy.engine.reservations import Reservation
 from rerank_proxy.settings import ModelSettings
 
 
@@ -44,8 +44,8 @@ class ModelEngine(Protocol):
     async def wait_ready(self, model: str, deadline: float) -> None:
         """Load a model if it is not loaded, and wait for it; raises as `rerank` does."""
 
-    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
-        """Return raw relevance scores, as `rerank_proxy.engine.Engine.rerank` does."""
+    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
+        """Return raw relevance scores, as `rerank_proxy.engine.Engine.scores` does."""
 
 
 class EngineModels:
@@ -58,7 +58,7 @@ class EngineModels:
         self.remove = engine.remove
         self.release = engine.release
         self.wait_ready = engine.wait_ready
-        self.rerank = engine.rerank
+        self.scores = engine.scores
 
     def add(
         self, name: str, directory: Path, *, failed: str | None, on_ready: Callable[[], None]
@@ -67,7 +67,7 @@ class EngineModels:
         return self._engine.add(name, settings, failed=failed, on_ready=on_ready)
 
     def reserve(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
-        self._engine.demand(model, holder, Demand(threads, keep_loaded))
+        self._engine.reserve(model, holder, Reservation(threads, keep_loaded))
 
 
 def deadline_in(seconds: float) -> float:

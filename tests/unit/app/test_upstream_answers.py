@@ -24,7 +24,7 @@ from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics
 from rerank_proxy.app.server import App
 from rerank_proxy.concurrency.tasks import BackgroundTasks
-from rerank_proxy.engine import Reranked
+from rerank_proxy.engine import Scores
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
@@ -42,8 +42,8 @@ from tests.support.searches import reranking
 class Lengths(NumberAtTheEnd):
     """In the engine's place: any text has a score."""
 
-    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
-        return Reranked([float(len(text)) for text in texts], 0, 0)
+    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
+        return Scores([float(len(text)) for text in texts], 0, 0)
 
 
 JSON = (b"Content-Type", b"application/json")

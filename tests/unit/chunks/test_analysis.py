@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.chunks.analysis import MAX_TOKEN_LENGTH, Analyzer, lower_case
-from rerank_proxy.concurrency.steps import finish
 from tests.support.chunks import read
+from tests.support.steps import finish
 
 
 def analyze(text: str) -> list[str]:

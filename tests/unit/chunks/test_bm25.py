@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rerank_proxy.chunks.bm25 import Floats
 from rerank_proxy.chunks.bm25 import scores as steps_of_scoring
-from rerank_proxy.concurrency.steps import finish
+from tests.support.steps import finish
 
 
 def scores(query: Mapping[str, int], chunks: Sequence[Sequence[str]]) -> Floats:

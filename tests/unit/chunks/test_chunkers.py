@@ -17,8 +17,8 @@ from rerank_proxy.chunks.settings import (
     WordBoundaryChunkingSettings,
 )
 from rerank_proxy.chunks.words import sentence_ends
-from rerank_proxy.concurrency.steps import finish
 from tests.support.chunks import read
+from tests.support.steps import finish
 
 TEXTS = st.lists(
     st.sampled_from(

@@ -15,9 +15,9 @@ from rerank_proxy.chunks import (
     default_chunking,
 )
 from rerank_proxy.chunks.chunkers import chunk
-from rerank_proxy.concurrency.steps import finish
 from rerank_proxy.errors import ElasticsearchError
 from tests.support.chunks import read
+from tests.support.steps import finish
 
 TEXT = (
     "Cats like to sleep all day and play with mice. Dogs are loyal companions and great pets. "

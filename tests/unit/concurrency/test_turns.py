@@ -1,13 +1,16 @@
 """Work in steps, beside that of others."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from itertools import count
 
 import pytest
 
-from rerank_proxy.concurrency.steps import Steps, finish, gather
+from rerank_proxy.concurrency.steps import Steps, gather
 from rerank_proxy.concurrency.turns import TURN_S, ClosedError, Turns
+from tests.support.raw_http import TIMEOUT_S
+from tests.support.steps import finish
 
 
 def work(name: str, steps: int, log: list[str]) -> Steps[str]:
@@ -60,6 +63,23 @@ async def test_closing_ends_work(turns: Turns) -> None:
         await running
     with pytest.raises(ClosedError):
         await turns.run(work("x", 1, []))
+
+
+async def test_closing_ends_a_call_whose_turn_never_returns(turns: Turns) -> None:
+    entered, opened = threading.Event(), threading.Event()
+
+    def hanging() -> Steps[None]:
+        entered.set()
+        assert opened.wait(TIMEOUT_S)
+        yield
+
+    running = asyncio.create_task(turns.run(hanging()))
+    assert await asyncio.to_thread(entered.wait, TIMEOUT_S)
+    turns.close()
+    with pytest.raises(ClosedError):
+        await running
+    assert not opened.is_set()
+    opened.set()
 
 
 async def test_a_fault_is_the_callers(turns: Turns) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from rerank_proxy.engine.batching.batch import Batch, Row
+from rerank_proxy.engine.rows import Batch, Row
 from tests.support.raw_http import TIMEOUT_S
 
 

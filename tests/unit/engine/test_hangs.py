@@ -1,4 +1,4 @@
-"""An engine of which a part never returns: everyone is told, and nothing waits for it."""
+"""An engine of which a part never returns: all calls end, and nothing waits for it."""
 
 import asyncio
 import threading
@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rerank_proxy.engine import Demand, Engine, EngineClosedError, InferenceError, ModelFailedError
+from rerank_proxy.engine import Engine, EngineClosedError, InferenceError, ModelFailedError, Reservation
 from rerank_proxy.engine.batching import runner
-from rerank_proxy.engine.batching.batch import Batch, Row
-from rerank_proxy.engine.encoding.scorers import CrossEncoder, LoadedModel
-from rerank_proxy.engine.loading import journal as journals
+from rerank_proxy.engine.encoding.scorers import CrossEncoder
+from rerank_proxy.engine.hangs import journal as journals
 from rerank_proxy.engine.loading import loader
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
+from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.support.raw_http import TIMEOUT_S
 from tests.support.waiting import until_true
@@ -76,7 +77,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 
 
 class Told:
-    """What an engine said when something hung."""
+    """What an engine reported when something hung."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
@@ -93,7 +94,7 @@ async def told() -> Told:
 
 
 def engine_of(told: Told, journal: Path, **models: str) -> Engine:
-    """Of models by where they hang."""
+    """Make an engine of models, given by where they hang."""
     settings = {name: ModelSettings(source=where, preload=False) for name, where in models.items()}
     limits = EngineSettings(max_batch_s=0.2, max_load_s=0.2)
     return Engine(settings, limits, journal=journal, on_hang=told)
@@ -111,20 +112,20 @@ async def test_all_calls_end_and_the_model_is_named(
 ) -> None:
     engine = engine_of(told, journal, bad=where, good="nowhere")
     await engine.start()
-    await engine.rerank("good", "a query", ["a text"])
-    hung = asyncio.create_task(engine.rerank("bad", "a query", [HANGS]))
+    await engine.scores("good", "a query", ["a text"])
+    hung = asyncio.create_task(engine.scores("bad", "a query", [HANGS]))
     await asyncio.to_thread(gate.entered.wait, TIMEOUT_S)
     # Behind a batch that hangs no other gets its turn.
-    waiting = asyncio.create_task(engine.rerank("good", "a query", ["another"])) if where == "batch" else None
+    waiting = asyncio.create_task(engine.scores("good", "a query", ["another"])) if where == "batch" else None
     await asyncio.wait_for(told.event.wait(), TIMEOUT_S)
-    with pytest.raises(InferenceError, match="without an end for"):
+    with pytest.raises(InferenceError, match="for more than"):
         await hung
-    for call in (waiting, engine.rerank("good", "a query", ["a third"])):
+    for call in (waiting, engine.scores("good", "a query", ["a third"])):
         if call is not None:
             with pytest.raises(EngineClosedError, match=r"is started again, because model \[bad\] failed"):
                 await call
     with pytest.raises(InferenceError):
-        await engine.rerank("bad", "a query", ["harmless"])
+        await engine.scores("bad", "a query", ["harmless"])
     assert engine.hangs
     assert len(told.reasons) == 1
     assert engine.status()["bad"].state == "failed"
@@ -140,7 +141,7 @@ async def test_the_next_engine_does_not_load_what_hung_unless_it_is_told_to(
     await first.start()
     first.add("bad", ModelSettings(source=where))
     with pytest.raises(InferenceError):
-        await first.rerank("bad", "a query", [HANGS])
+        await first.scores("bad", "a query", [HANGS])
     await first.close()
     gate.opened.set()
 
@@ -151,12 +152,12 @@ async def test_the_next_engine_does_not_load_what_hung_unless_it_is_told_to(
     assert reason is not None
     assert "it is not loaded again before a client starts it" in reason
     for _ in range(2):
-        with pytest.raises(ModelFailedError, match="without an end"):
-            await second.rerank("bad", "a query", ["a text"])
+        with pytest.raises(ModelFailedError, match="for more than"):
+            await second.scores("bad", "a query", ["a text"])
     assert second.status()["bad"].detail == reason
     assert ready == []
     await second.wait_ready("bad")
-    assert (await second.rerank("bad", "a query", ["a text"])).scores == [6.0]
+    assert (await second.scores("bad", "a query", ["a text"])).values == [6.0]
     assert ready == ["bad"]
     await second.close()
 
@@ -169,7 +170,7 @@ async def test_closing_waits_for_nothing_that_has_no_end(gate: Gate, told: Told,
     settings = {"bad": ModelSettings(source="batch", preload=False)}
     engine = Engine(settings, EngineSettings(), journal=journal, on_hang=told)
     await engine.start()
-    hung = asyncio.create_task(engine.rerank("bad", "a query", [HANGS]))
+    hung = asyncio.create_task(engine.scores("bad", "a query", [HANGS]))
     await asyncio.to_thread(gate.entered.wait, TIMEOUT_S)
     await engine.close()
     with pytest.raises(EngineClosedError):
@@ -180,18 +181,18 @@ async def test_closing_waits_for_nothing_that_has_no_end(gate: Gate, told: Told,
 async def test_a_model_that_is_wanted_is_loaded_once_it_has_waited(
     gate: Gate, told: Told, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where it is wanted only after the engine was started, and no call asks for it."""
+    """Also one that is reserved only after the engine was started, and for which there is no call."""
     monkeypatch.setattr(journals, "_BACK_OFF_S", (0.5,))
     first = engine_of(told, journal, bad="load")
     await first.start()
     with pytest.raises(InferenceError):
-        await first.rerank("bad", "a query", ["a text"])
+        await first.scores("bad", "a query", ["a text"])
     await first.close()
     gate.opened.set()
 
     second = engine_of(told, journal, bad="load")
     await second.start()
     assert second.status()["bad"].state == "failed"
-    second.demand("bad", "an endpoint", Demand(keep_loaded=True))
+    second.reserve("bad", "an endpoint", Reservation(keep_loaded=True))
     await until_true(lambda: second.status()["bad"].state == "ready", "loading")
     await second.close()

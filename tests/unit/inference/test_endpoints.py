@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.engine import DeadlineExceededError, EngineError, ModelFailedError, QueueFullError, Reranked
+from rerank_proxy.engine import DeadlineExceededError, EngineError, ModelFailedError, QueueFullError, Scores
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoint, Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, status_error, wrong_task_type
-from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, Scores, by_score, in_input_order
+from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, by_score, in_input_order, of_documents
 from rerank_proxy.inference.service import Ranker
 from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
 from rerank_proxy.inference.store import ReadOnlyStore, StoredEndpoint
@@ -25,11 +25,11 @@ from tests.support.endpoints import LATE, LoadedModels, MemoryStore, local_endpo
 class OneAnswer(LoadedModels):
     """An engine with an answer of the test's choice."""
 
-    def __init__(self, answer: Reranked | Exception) -> None:
+    def __init__(self, answer: Scores | Exception) -> None:
         self.answer = answer
         self.asked: list[tuple[str, str, Sequence[str], float]] = []
 
-    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
         self.asked.append((model, query, texts, deadline))
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -77,7 +77,7 @@ async def failure(endpoint: Endpoint) -> InferenceFailedError:
 
 
 async def test_the_model_of_an_endpoint_is_asked() -> None:
-    engine = OneAnswer(Reranked([1.0, -2.0], 1, 0))
+    engine = OneAnswer(Scores([1.0, -2.0], 1, 0))
     endpoint = await mine(engine)
     assert await endpoint.scores("q", ["a", "b"], LATE) == Scores([1.0, -2.0], 1, 0)
     assert (endpoint.inference_id, endpoint.model) == ("mine", "minilm")
@@ -85,7 +85,7 @@ async def test_the_model_of_an_endpoint_is_asked() -> None:
 
 
 async def test_an_unknown_endpoint() -> None:
-    endpoints = local_endpoints({}, OneAnswer(Reranked([], 0, 0)))
+    endpoints = local_endpoints({}, OneAnswer(Scores([], 0, 0)))
     assert await endpoints.find("other") is None
     failure = not_found("other")
     assert failure.status == 404
@@ -103,11 +103,11 @@ def test_an_endpoint_of_another_kind() -> None:
 
 @pytest.mark.parametrize(("top_n", "window"), [(None, 10_000), (10, 10), (10, 1)])
 async def test_a_window_that_an_endpoint_takes(top_n: int | None, window: int) -> None:
-    (await mine(OneAnswer(Reranked([], 0, 0)), top_n)).check_window(window)
+    (await mine(OneAnswer(Scores([], 0, 0)), top_n)).check_window(window)
 
 
 async def test_a_window_larger_than_what_an_endpoint_gives() -> None:
-    endpoint = await mine(OneAnswer(Reranked([], 0, 0)), top_n=10)
+    endpoint = await mine(OneAnswer(Scores([], 0, 0)), top_n=10)
     with pytest.raises(InferenceFailedError) as raised:
         endpoint.check_window(11)
     assert (raised.value.status, raised.value.cause.type) == (400, "illegal_argument_exception")
@@ -223,7 +223,7 @@ def test_a_document_has_the_score_of_its_best_chunk(scores: list[list[float]]) -
     chunks = [["chunk"] * len(each) for each in scores]
     joined = Scores([score for each in scores for score in each], cached=2, truncated=1)
     best = [max(each, default=0.0) for each in scores]
-    assert joined.of_documents(chunks, truncated=3) == Scores(best, cached=2, truncated=4)
+    assert of_documents(joined, chunks, truncated=3) == Scores(best, cached=2, truncated=4)
 
 
 class Scripted(ReadOnlyStore):
@@ -253,7 +253,7 @@ def config(inference_id: str, **settings: Any) -> EndpointConfig:
 class TestStores:
     async def test_endpoints_come_go_and_change_with_the_store(self) -> None:
         store = Scripted()
-        services = local_endpoints({}, OneAnswer(Reranked([], 0, 0))).services
+        services = local_endpoints({}, OneAnswer(Scores([], 0, 0))).services
         endpoints = Endpoints(services, [], store)
         await endpoints.start()
         store.kept = {"b": config("b"), "a": config("a")}
@@ -271,7 +271,7 @@ class TestStores:
 
     async def test_an_unknown_id_is_looked_for_in_the_store(self) -> None:
         store = Scripted()
-        endpoints = Endpoints(local_endpoints({}, OneAnswer(Reranked([], 0, 0))).services, [], store)
+        endpoints = Endpoints(local_endpoints({}, OneAnswer(Scores([], 0, 0))).services, [], store)
         await endpoints.start()
         store.refreshed = {"new": config("new")}
         found = await endpoints.find("new")
@@ -281,7 +281,7 @@ class TestStores:
     async def test_those_of_the_settings_win(self) -> None:
         store = Scripted()
         store.kept = {"mine": config("mine")}
-        services = local_endpoints({}, OneAnswer(Reranked([], 0, 0))).services
+        services = local_endpoints({}, OneAnswer(Scores([], 0, 0))).services
         endpoints = Endpoints(services, [config("mine", num_threads=7)], store)
         found = await endpoints.find("mine")
         assert found is not None
@@ -294,7 +294,7 @@ class TestStores:
         store = Scripted()
         store.failures = {"mine": status_error(400, "no key")}
         store.kept = {"mine": config("mine"), "other": config("other", num_threads=1)}
-        services = local_endpoints({}, OneAnswer(Reranked([], 0, 0))).services
+        services = local_endpoints({}, OneAnswer(Scores([], 0, 0))).services
         endpoints = Endpoints(services, [], store)
         assert [each.inference_id for each in endpoints.all()] == ["mine", "other"]
         found = await endpoints.find("mine")
@@ -308,7 +308,7 @@ class TestStores:
             "other": config("other", num_threads=1),
         }
         known = {"unused": EndpointSettings(model="m")}
-        services = local_endpoints(known, OneAnswer(Reranked([1.0, 2.0], 0, 0))).services
+        services = local_endpoints(known, OneAnswer(Scores([1.0, 2.0], 0, 0))).services
         endpoints = Endpoints(services, [], store)
         found = await endpoints.find("mine")
         assert found is not None
@@ -352,7 +352,7 @@ class TestCreating:
     """A new endpoint is kept only if it works, or may still come to."""
 
     async def create(self, failure: InferenceFailedError | None, *, check: bool = True) -> Endpoints:
-        known = local_endpoints({"unused": EndpointSettings(model="m")}, OneAnswer(Reranked([], 0, 0)))
+        known = local_endpoints({"unused": EndpointSettings(model="m")}, OneAnswer(Scores([], 0, 0)))
         service = StartingService(known.services["elasticsearch"].context)
         service.failure = failure
         endpoints = Endpoints({service.name: service}, [], MemoryStore())

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from rerank_proxy.engine import DeadlineExceededError, QueueFullError, Reranked
+from rerank_proxy.engine import DeadlineExceededError, QueueFullError, Scores
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.observe.outcome import Applied, Evaluated, Skipped, Tree
 from rerank_proxy.search.executor import Executor
@@ -36,14 +36,14 @@ class Patient(NumberAtTheEnd):
         self.gate.set()
         self.given: list[float] = []
 
-    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
         self.given.append(deadline - asyncio.get_running_loop().time())
         try:
             async with asyncio.timeout_at(deadline):
                 await self.gate.wait()
         except TimeoutError:
             raise DeadlineExceededError("late") from None
-        return await super().rerank(model, query, texts, deadline)
+        return await super().scores(model, query, texts, deadline)
 
 
 class Searching:

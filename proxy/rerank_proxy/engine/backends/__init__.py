@@ -1,1 +1,1 @@
-"""What runs a model: packed and padded networks, TorchScript programs."""
+"""Run models on a device: packed and padded networks, TorchScript programs."""

@@ -15,19 +15,22 @@ _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16"
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a model runs and in which arithmetic."""
+    """The device of a model, and the type that it calculates in."""
 
     place: torch.device
     dtype: torch.dtype
 
     @property
     def dtype_name(self) -> str:
+        """The type as the setting `engine.dtype` names it."""
         return str(self.dtype).removeprefix("torch.")
 
 
 def choose(settings: EngineSettings) -> Device:
-    """Raises:
-    ModelLoadError: There is no such device here.
+    """Choose device and type by the settings.
+
+    Raises:
+        ModelLoadError: There is no such device here.
     """
     name = settings.device
     if name == "auto":
@@ -45,5 +48,5 @@ def choose(settings: EngineSettings) -> Device:
 
 
 def budget_tokens(settings: EngineSettings, place: torch.device) -> int:
-    """Padded tokens of one batch."""
+    """Return the tokens, padding included, of one batch."""
     return settings.budget_tokens or (_CPU_BUDGET_TOKENS if place.type == "cpu" else _GPU_BUDGET_TOKENS)

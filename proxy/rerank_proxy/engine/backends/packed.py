@@ -1,13 +1,13 @@
-"""Running encoders of BERT's build without padding, for CPUs.
+"""Run encoders with BERT's architecture without padding, on CPUs.
 
 Two things make it faster than the general way, with the same results up to rounding:
 
 * the rows of a batch lie end to end, so that no arithmetic is spent on padding; only attention, a small part
   of the whole, runs row by row (rows of equal length together);
-* where the head reads the first token alone, as the usual classification heads do, the last layer computes
-  that token alone. Of six layers that saves some 13 % of the arithmetic, of twelve 7 %.
+* where the head reads only the first token, as the usual classification heads do, the last layer computes
+  only that token. With six layers that saves some 13 % of the arithmetic, with twelve 7 %.
 
-GPUs want few large kernels instead of many small ones: there `PaddedTorchBackend` is the better choice.
+GPUs need few large kernels instead of many small ones: there `PaddedTorchBackend` is the better choice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,18 +21,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rerank_proxy.engine.backends.networks import Classifier, Encoder, Pooling
-from rerank_proxy.engine.batching.batch import Batch
+from rerank_proxy.engine.rows import Batch
 
 MODEL_TYPES: Final = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
-"""Those whose modules are arranged and named as `BertModel`'s."""
+"""The types whose modules are arranged and named as those of `BertModel`."""
 
 
 class PackedTorchBackend:
     """A `Backend` without padding.
 
     Args:
-        network: One that `supports` says yes to, in evaluation mode, on the CPU. Its query, key and value
-            weights are moved into one tensor; it can still be used as before.
+        network: One for which `supports` returns true, in evaluation mode, on the CPU. Its query, key and
+            value weights are moved into one tensor; it can still be used as before.
     """
 
     padded = False
@@ -59,7 +59,7 @@ class PackedTorchBackend:
             return values
 
     def _embed(self, batch: Batch) -> Tensor:
-        """Shape (tokens, hidden)."""
+        """Return the embeddings of the tokens, shape (tokens, hidden)."""
         embeddings = self._body.embeddings
         positions = _positions(batch, embeddings.position_embeddings.padding_idx)
         hidden: Tensor = embeddings(
@@ -72,7 +72,7 @@ class PackedTorchBackend:
         return hidden[0]
 
     def _head(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """`hidden`: (rows, tokens or 1, hidden). Shape of the result: (rows, outputs)."""
+        """Run the head on `hidden`, (rows, tokens or 1, hidden). Return shape (rows, outputs)."""
         if isinstance(self._network, Encoder):
             first_only = torch.ones(hidden.shape[:2], dtype=torch.bool)
             return self._network.finish(hidden, first_only if mask is None else mask)
@@ -94,6 +94,7 @@ class _Layer:
         self._weight, self._bias = _merge(attention.query, attention.key, attention.value)
 
     def all_tokens(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Return the output for every token, shape (tokens, hidden)."""
         context = torch.empty_like(hidden)
         for start, rows, length, (query, key, value) in self._rows(hidden, lengths):
             mixed = functional.scaled_dot_product_attention(query, key, value)
@@ -101,7 +102,7 @@ class _Layer:
         return self._rest(context, hidden)
 
     def first_tokens(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:
-        """The first token of each row, shape (rows, hidden)."""
+        """Return the output for the first token of each row, shape (rows, hidden)."""
         context = []
         for _, rows, _, (query, key, value) in self._rows(hidden, lengths):
             mixed = functional.scaled_dot_product_attention(query[:, :, :1], key, value)
@@ -112,9 +113,9 @@ class _Layer:
     def _rows(
         self, hidden: Tensor, lengths: Sequence[int]
     ) -> Iterator[tuple[int, int, int, tuple[Tensor, Tensor, Tensor]]]:
-        """Neighbours of equal length: where they start, how many, how long, and query, key and value.
+        """Yield runs of rows of equal length: start, number, length, and query, key and value.
 
-        Each of the three has the shape (rows, heads, length, size of a head).
+        Each of the last three has the shape (rows, heads, length, size of a head).
         """
         merged = functional.linear(hidden, self._weight, self._bias)
         start = 0
@@ -132,7 +133,7 @@ class _Layer:
 
 
 def supports(network: nn.Module, model_type: str) -> bool:
-    """Whether the network is one that the backend can run. To be sure of the result, compare a batch."""
+    """Return whether the backend can probably run the network. To be sure of the result, compare a batch."""
     if not isinstance(network, Classifier | Encoder) or model_type not in MODEL_TYPES:
         return False
     config = network.model.config
@@ -142,7 +143,7 @@ def supports(network: nn.Module, model_type: str) -> bool:
 
 
 def _body(network: Classifier | Encoder) -> Any:
-    """Transformers' own name for what is under the head; an encoder has no head to take off."""
+    """Return the transformer below the head; an encoder has no head."""
     model = network.model
     return getattr(model, model.base_model_prefix, model)
 
@@ -155,7 +156,7 @@ def _reads_first_token(network: Classifier | Encoder) -> bool:
 
 
 def _merge(*parts: nn.Linear) -> tuple[Tensor, Tensor]:
-    """One weight and one bias for several layers over the same input, without a second copy of them."""
+    """Merge the layers over one input into one weight and one bias, without keeping a second copy of them."""
     weight = torch.cat([part.weight.detach() for part in parts])
     bias = torch.cat([part.bias.detach() for part in parts])
     for part, own_weight, own_bias in zip(
@@ -167,9 +168,10 @@ def _merge(*parts: nn.Linear) -> tuple[Tensor, Tensor]:
 
 
 def _positions(batch: Batch, padding_id: int | None) -> NDArray[np.int64]:
-    """Position of each token in its row. RoBERTa and its kin count from behind the padding id.
+    """Return the position of each token in its row.
 
-    They do not count tokens that have this id, which a text gets into its row by spelling the token out.
+    RoBERTa and similar models count from behind the padding id, and do not count tokens that have this id,
+    which get into a row if a text spells the token out.
     """
     starts = np.cumsum(batch.lengths) - batch.lengths
     if padding_id is None:
@@ -182,7 +184,7 @@ def _positions(batch: Batch, padding_id: int | None) -> NDArray[np.int64]:
 
 
 def _pad(hidden: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Shape (rows, tokens, hidden), and the mask (rows, tokens) of what is no padding."""
+    """Return shape (rows, tokens, hidden), and the mask (rows, tokens) of what is not padding."""
     padded = nn.utils.rnn.pad_sequence(list(torch.split(hidden, list(lengths))), batch_first=True)
     counts = torch.tensor(lengths)
     return padded, torch.arange(padded.shape[1]) < counts[:, None]

@@ -1,12 +1,12 @@
-"""Running any model of transformers on padded batches."""
+"""Run any model of transformers on padded batches."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rerank_proxy.engine.batching.batch import Batch
 from rerank_proxy.engine.errors import OutOfDeviceMemoryError
+from rerank_proxy.engine.rows import Batch
 
 
 class PaddedTorchBackend:
@@ -14,12 +14,12 @@ class PaddedTorchBackend:
 
     Args:
         network: `networks.Classifier` or `networks.Encoder`, on `device`, in evaluation mode.
-        pad_id: What the padding consists of. RoBERTa-like models count positions by it, so it has to be the
-            tokenizer's own.
-        type_ids: Whether the model is given segment ids.
+        pad_id: The id of padding. RoBERTa-like models count positions by it, so it has to be that of the
+            tokenizer.
+        type_ids: Give the model segment ids.
         counted_id: A token that the rows of a batch must have equally often, as the model reads its output at
-            the last one and refuses others; None: there is none. A text may hold it.
-        fills: Whether rows may be padded; else those of one length run together.
+            the last one and refuses other batches; None for no such token. A text may contain it.
+        fills: Rows may be padded; otherwise only rows of one length run together.
     """
 
     padded = True
@@ -39,7 +39,7 @@ class PaddedTorchBackend:
         self._pad_id = pad_id
         self._type_ids = type_ids
         self._counted_id = counted_id
-        self._fills = fills and counted_id != pad_id  # a padding that is counted would make others different
+        self._fills = fills and counted_id != pad_id  # padding would change the counts
 
     def score(self, batch: Batch) -> NDArray[np.float32]:
         try:
@@ -48,7 +48,7 @@ class PaddedTorchBackend:
             raise OutOfDeviceMemoryError(str(error)) from None
 
     def _score_alike(self, batch: Batch) -> NDArray[np.float32]:
-        """Run the rows that may go together, one set after the other."""
+        """Run the rows that may run together, one group after the other."""
         groups = self._groups(batch)
         if len(groups) == 1:
             return self._score(batch)
@@ -70,7 +70,7 @@ class PaddedTorchBackend:
         device_mask = self._to_device(mask)
         inputs = {"input_ids": self._to_device(ids)}
         if not mask.all() or (ids == self._pad_id).any():
-            # Without a mask, attention takes its fastest path, and XLM leaves out what looks like padding.
+            # Without a mask, attention takes its fastest path, and XLM masks what looks like padding.
             inputs["attention_mask"] = device_mask.long()
         if self._type_ids:
             inputs["token_type_ids"] = self._to_device(type_ids)

@@ -1,4 +1,4 @@
-"""Running TorchScript programs, as model packages bring them. Imports torch."""
+"""Run TorchScript programs, the form of model packages. Imports torch."""
 
 import logging
 import warnings
@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rerank_proxy.engine.batching.batch import Batch, Row
 from rerank_proxy.engine.errors import ModelLoadError, OutOfDeviceMemoryError
+from rerank_proxy.engine.rows import Batch, Row
 
 _jit: Any = torch.jit  # has no types
 _log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ _TOLERANCE: Final = 1e-4
 """Largest difference that is rounding, relative to the outputs."""
 
 Way = Literal["together", "alone", "filled up"]
-"""How rows run: several at once padded to the longest; one by one; or one by one padded to the limit."""
+"""How rows run: together, padded to the longest; one by one; or one by one, padded to the limit."""
 
 _Values = NDArray[np.float32]
 
@@ -29,8 +29,8 @@ _Values = NDArray[np.float32]
 class TorchScriptBackend:
     """A `Backend` over a traced model in float32.
 
-    A trace may be tied to the number or the length of the rows that it was made with, and then give wrong
-    numbers for others without a word. So loading tries it, and takes the fastest way that is right.
+    A trace may be tied to the number or the length of the rows that it was made with, and then silently give
+    wrong numbers for others. So loading tries it, and takes the fastest way that is right.
 
     Args:
         max_length: Tokens of the longest row.
@@ -48,13 +48,14 @@ class TorchScriptBackend:
 
     @property
     def way(self) -> Way:
+        """How rows run."""
         return self._way
 
     def settle(self, rows: Sequence[Row]) -> None:
-        """Find out how rows can run, from a few of different lengths and one as long as they come.
+        """Find out how rows can run, with a few of different lengths and one of the greatest length.
 
         Raises:
-            ModelLoadError: Not at all, or it is no reranker.
+            ModelLoadError: They cannot, or the program is not a reranker.
         """
         together, alone = self._try("together", rows), self._try("alone", rows)
         if not isinstance(together, Exception) and _agree(alone, together):
@@ -111,7 +112,7 @@ class TorchScriptBackend:
 
     @torch.inference_mode()
     def _run(self, ids: NDArray[np.int64], type_ids: NDArray[np.int64], mask: NDArray[np.bool_]) -> _Values:
-        """Positional arguments, as many as the program takes of those that Elasticsearch gives a BERT."""
+        """Call the program with as many arguments as it takes, in the order that Elasticsearch uses."""
         positions = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
         given = (ids, mask.astype(np.int64), type_ids, np.ascontiguousarray(positions))
         arguments = [torch.from_numpy(each).to(self._device) for each in given[: self._arguments]]
@@ -130,19 +131,19 @@ class TorchScriptBackend:
 
 
 def load_program(path: Path, device: torch.device) -> Any:
-    """The program in evaluation mode, in float32.
+    """Load a program in evaluation mode, in float32.
 
     Raises:
-        ModelLoadError: The file is none, or takes arguments that nobody knows.
+        ModelLoadError: The file is not one, or takes other arguments than rerankers do.
     """
     try:
         with warnings.catch_warnings():
-            # Elasticsearch's packages are TorchScript; that torch would rather have another form is no news.
+            # Elasticsearch's packages are TorchScript, however deprecated.
             warnings.filterwarnings(
                 "ignore", message=r"`torch\.jit\.\w+` is deprecated", category=FutureWarning
             )
             program = _jit.load(str(path), map_location=device)
-    except Exception as error:  # Damaged programs surface as errors of several kinds.
+    except Exception as error:  # Damaged programs raise errors of several kinds.
         raise ModelLoadError(
             f"[{path}] cannot be loaded as TorchScript ({_first_line(error)}); copy or download it again"
         ) from error
@@ -170,6 +171,6 @@ def _agree(values: _Values | Exception, expected: _Values) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    """TorchScript's errors are tracebacks, with what it was at the end."""
+    """Return type and message of an error. TorchScript's are tracebacks, with the message at the end."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__

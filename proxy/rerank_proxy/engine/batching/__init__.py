@@ -1,1 +1,1 @@
-"""Which texts are scored together, when, and on which threads."""
+"""Queue rows, form batches of them, and run these on the device."""

@@ -1,39 +1,43 @@
-"""Keeps the device busy: takes batches from the scheduler, runs them on a thread, hands the outputs back."""
+"""Keep the device busy: take batches from the scheduler, run them on a thread, hand the outputs back."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rerank_proxy.engine.batching.backend import Backend
-from rerank_proxy.engine.batching.batch import Batch
-from rerank_proxy.engine.batching.cache import Output, OutputCache
-from rerank_proxy.engine.batching.metrics import EngineMetrics
-from rerank_proxy.engine.batching.scheduler import Job, JobState, Lane, Scheduler
-from rerank_proxy.engine.batching.watchdog import Watchdog
+from rerank_proxy.concurrency.daemon_threads import DaemonThread
+from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.engine.backends.protocol import Backend
+from rerank_proxy.engine.batching.cache import OutputCache
+from rerank_proxy.engine.batching.jobs import Job, JobState, Lane
+from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.errors import (
     EngineClosedError,
     EngineError,
     InferenceError,
     OutOfDeviceMemoryError,
     advice_for_numbers,
+    inference_error,
 )
-from rerank_proxy.engine.loading.daemon import DaemonThread
+from rerank_proxy.engine.hangs.watchdog import Watchdog
+from rerank_proxy.engine.metrics import EngineMetrics
+from rerank_proxy.engine.rows import Batch, Output
 
 _log = logging.getLogger(__name__)
 
 _BATCHES_AHEAD: Final = 2
-"""One batch runs while the next is made ready."""
+"""One batch runs while the next is prepared."""
 
 _MOST_FAILURES: Final = 24
-"""Of one batch: enough to find some rows at which a model fails, and few for one that always does."""
+"""Failed tries of one batch: enough to find rows at which a model fails, few for one that always does."""
 
 _CLOSE_S: Final = 2.0
-"""For the batches under way when the engine is closed: one that has no end must not hold that up."""
+"""Seconds for the batches under way when the engine is closed: one that never returns must not delay that."""
 
 _T = TypeVar("_T")
 Outcome = tuple[Job, Output | EngineError]
@@ -65,14 +69,15 @@ class Runner:
         self._stage = DaemonThread("engine-batches")
         self._slots = asyncio.Semaphore(_BATCHES_AHEAD)
         self._work = asyncio.Event()
-        self._batches: set[asyncio.Task[None]] = set()
-        self._loop_task: asyncio.Task[None] | None = None
+        self._batches = BackgroundTasks()
+        self._loop = BackgroundTasks()
 
     def start(self) -> None:
-        self._loop_task = asyncio.create_task(self._run(), name="engine-runner")
+        """Begin to take batches."""
+        self._loop.start(self._run(), name="engine-runner")
 
     async def on_device(self, work: Callable[[], _T]) -> _T:
-        """Run something else on the device's thread, such as a first batch, with all threads."""
+        """Run something else on the device's thread, such as a first batch, with all CPU threads."""
 
         def run() -> _T:
             self._use_threads(None)
@@ -81,19 +86,17 @@ class Runner:
         return await asyncio.get_running_loop().run_in_executor(self._device, run)
 
     def wake(self) -> None:
-        """Something was queued."""
+        """Take batches again: something was queued."""
         self._work.set()
 
     async def close(self) -> None:
-        """End all requests; return when the device is idle, unless it does not become so."""
-        if self._loop_task is not None:
-            self._loop_task.cancel()
-            await asyncio.gather(self._loop_task, return_exceptions=True)
+        """End all requests. Return when the device is idle, or after `_CLOSE_S` seconds."""
+        await self._loop.cancel()
         self._scheduler.abandon(EngineClosedError("the engine was closed"))
-        if self._batches:
-            await asyncio.wait(self._batches, timeout=_CLOSE_S)
-        for batch in tuple(self._batches):
-            batch.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._batches.finish()
+        await self._batches.cancel()
         self._stage.shutdown()
         self._device.shutdown()
 
@@ -104,13 +107,8 @@ class Runner:
 
     def _begin_batch(self, jobs: list[Job]) -> None:
         # Not in the loop, whose variables would keep the last batch and its model alive while nothing comes.
-        task = asyncio.create_task(self._run_batch(jobs))
-        self._batches.add(task)
-        task.add_done_callback(self._batch_ended)
-
-    def _batch_ended(self, task: asyncio.Task[None]) -> None:
-        self._batches.discard(task)
-        self._slots.release()
+        task = self._batches.start(self._run_batch(jobs))
+        task.add_done_callback(lambda _: self._slots.release())
 
     async def _take(self) -> list[Job]:
         while not (jobs := self._scheduler.next_batch()):
@@ -124,16 +122,16 @@ class Runner:
         try:
             batch = await loop.run_in_executor(self._stage, Batch.of, [job.row for job in jobs])
             outcomes = await loop.run_in_executor(self._device, self._score, lane, jobs, batch)
-        except Exception as error:  # A bug of ours must not leave callers waiting for ever.
+        except Exception as error:  # A bug here must not leave callers waiting for ever.
             _log.exception("model [%s]: a batch was lost", lane.model)
-            outcomes = [(job, failure(error)) for job in jobs]
+            outcomes = [(job, inference_error(error)) for job in jobs]
         for job, outcome in outcomes:
             if isinstance(outcome, Output):
                 self._cache.put(job.key, outcome)
         self._scheduler.finish(outcomes)
 
     def _score(self, lane: Lane, jobs: Sequence[Job], batch: Batch) -> list[Outcome]:
-        """On the device's thread. Rows given up since the batch was put together are left out."""
+        """Score a batch on the device's thread, without the rows given up since it was put together."""
         live = [job for job in jobs if job.state is JobState.TAKEN]
         if not live:
             return []
@@ -143,7 +141,7 @@ class Runner:
         return self._score_apart(lane, live, batch)
 
     def _score_apart(self, lane: Lane, jobs: Sequence[Job], batch: Batch) -> list[Outcome]:
-        """All at once; where that fails in halves, so that a row at which the model fails does so alone."""
+        """Score the batch, or else its halves, so that a row at which the model fails does so alone."""
         outcomes: list[Outcome] = []
         waiting, failed = [(jobs, batch)], 0
         while waiting:
@@ -152,13 +150,13 @@ class Runner:
             try:
                 with self._watchdog.batch(lane.model, batch.padded_tokens, lane.pace_s):
                     values = _score_in_memory(lane.backend, batch)
-            except Exception as error:  # Whatever a model raises fails its rows, never the thread.
+            except Exception as error:  # Any exception of a model fails its rows, never the thread.
                 failed += 1
                 if failed == 1:
                     _log.exception("model [%s]: a batch of %d rows failed", lane.model, len(batch))
                     self._metrics.failed_batches.labels(lane.model).inc()
                 if len(jobs) == 1 or failed >= _MOST_FAILURES:
-                    outcomes += [(job, failure(error)) for job in jobs]
+                    outcomes += [(job, inference_error(error)) for job in jobs]
                 else:
                     half = len(jobs) // 2
                     first, second = batch.split()
@@ -180,11 +178,11 @@ class Runner:
 
 
 def _leave_threads(limit: int | None) -> None:
-    """For a device whose threads nobody sets."""
+    """Leave the number of threads as it is."""
 
 
 def _score_in_memory(backend: Backend, batch: Batch) -> NDArray[np.float32]:
-    """Score the batch, in halves where the device has no room for it as a whole."""
+    """Score the batch, in halves where the device has no room for the whole."""
     try:
         return backend.score(batch)
     except OutOfDeviceMemoryError:
@@ -195,22 +193,13 @@ def _score_in_memory(backend: Backend, batch: Batch) -> NDArray[np.float32]:
 
 
 def _outcomes(lane: Lane, jobs: Sequence[Job], values: NDArray[np.float32]) -> list[Outcome]:
-    """One outcome per row. Copies, so that a remembered row does not keep its whole batch."""
+    """Return one outcome per row: copies, so that a remembered row does not keep its whole batch."""
     broken = int(len(jobs) - np.isfinite(values).all(axis=1).sum())
     error = InferenceError(
-        f"the model gave a score that is no finite number for {broken} of {len(jobs)} texts; "
+        f"the model gave a score that is not a finite number for {broken} of {len(jobs)} texts; "
         f"{advice_for_numbers(lane.dtype)}"
     )
     return [
         (job, Output(row.copy(), job.row.truncated) if np.isfinite(row).all() else error)
         for job, row in zip(jobs, values, strict=True)
     ]
-
-
-def failure(error: BaseException) -> InferenceError:
-    """What a library below raised, whatever it is, in a line."""
-    text = str(error).strip()
-    first_line = text.splitlines()[0] if text else "no details"
-    if isinstance(error, OutOfDeviceMemoryError):
-        return InferenceError(f"one text does not fit in the device's memory ({first_line})")
-    return InferenceError(f"{type(error).__name__}: {first_line}")

@@ -1,1 +1,1 @@
-"""From a query and texts to token ids, and from logits to scores."""
+"""Encode a query and texts as token ids, and turn outputs into scores."""

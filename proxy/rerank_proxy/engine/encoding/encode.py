@@ -1,7 +1,7 @@
-"""Texts to rows: tokenise, truncate, add the special tokens."""
+"""Encode texts as rows: tokenise, truncate, add the special tokens."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, Protocol, TypeVar
@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rerank_proxy.engine.batching.batch import Row
 from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer, Tokenizer
 from rerank_proxy.engine.encoding.truncate import RULES, Truncation
+from rerank_proxy.engine.rows import Row
 
 _PROBES: Final = (
     ("Which river is the longest?", "The Nile, some say; others the Amazon."),
@@ -20,7 +20,7 @@ _PROBES: Final = (
     ("", "a text without a query"),
     ("a query without a text", ""),
 )
-"""What `derive` is checked with. Shorter than any model's limit."""
+"""Pairs with which a derived template is checked. Shorter than any model's limit."""
 
 Ids = NDArray[np.int32]
 _Encoded = Mapping[str, list[int]]
@@ -29,19 +29,21 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
-    """The special tokens around one text, or around and between the two of a pair, and the segment ids."""
+    """The special tokens around a text, or around and between the texts of a pair, and the segment ids."""
 
     before: Ids
     between: Ids
     after: Ids
     type_ids: tuple[int, int, int, int, int]
-    """Of before, first, between, second, after."""
+    """The segment ids of before, first, between, second, after."""
 
     @property
     def special_tokens(self) -> int:
+        """How many special tokens there are."""
         return len(self.before) + len(self.between) + len(self.after)
 
     def join(self, first: Ids, second: Ids, truncated: bool = False) -> Row:
+        """Return the row of one text or two."""
         parts = (self.before, first, self.between, second, self.after)
         type_ids = np.repeat(np.array(self.type_ids, np.uint8), [len(part) for part in parts])
         return Row(np.concatenate(parts), type_ids, truncated)
@@ -51,7 +53,7 @@ _NONE: Final[Ids] = np.empty(0, np.int32)
 
 
 def derive_pair(tokenizer: Tokenizer) -> Template | None:
-    """The template of a tokenizer's pairs, from what it makes of a few. None if that is no such template."""
+    """Derive the template of a tokenizer's pairs from a few of them. Return None if they follow none."""
     template: Template | None = None
     for query, text in _PROBES:
         whole = _first(tokenizer.transformers([query], [text]))
@@ -64,7 +66,7 @@ def derive_pair(tokenizer: Tokenizer) -> Template | None:
 
 
 def derive_single(tokenizer: Tokenizer) -> Template | None:
-    """As `derive_pair`, for texts on their own."""
+    """Derive the template of single texts, as `derive_pair` does that of pairs."""
     template: Template | None = None
     for text in (text for probe in _PROBES for text in probe):
         whole = _first(tokenizer.transformers([text]))
@@ -77,12 +79,12 @@ def derive_single(tokenizer: Tokenizer) -> Template | None:
 
 
 def _first(encoded: Any) -> _Encoded:
-    """Of a batch of one: asked for a single pair, transformers drops an empty text, unlike in a batch."""
+    """Return the row of a batch of one. Only in a batch does transformers keep an empty text of a pair."""
     return {name: rows[0] for name, rows in encoded.items()}
 
 
 def _split(whole: _Encoded, first: Ids, second: Ids) -> Template | None:
-    """Find both token sequences in the whole; what is around them are the special tokens."""
+    """Find both token sequences in the whole; the tokens around them are the special ones."""
     ids = _array(whole["input_ids"])
     types = _types(whole)
     start = _find(ids, first, 0)
@@ -116,17 +118,17 @@ def _array(ids: Sequence[int]) -> Ids:
 
 
 def gathered(pieces: Iterable[Sequence[_T]]) -> list[_T]:
-    """What comes in several lists, in one."""
+    """Return the elements of several lists in one list."""
     return [each for piece in pieces for each in piece]
 
 
 class PairEncoder(Protocol):
-    """Rows of a cross-encoder. `encode` may be called from any thread."""
+    """Encodes pairs for a cross-encoder. `encode` may be called from any thread."""
 
     def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
-        """One row per text, never longer than the model's limit, in several lists.
+        """Yield one row per text, never longer than the model's limit, in several lists.
 
-        Each of them is soon there, and may be empty.
+        No list takes long to make. A list may be empty.
         """
 
 
@@ -146,7 +148,7 @@ class TemplatePairEncoder:
         for piece in self._tokenizer.ids([query], self._budget + 1):
             query_ids = _array(piece[0]) if piece else query_ids
             yield []
-        # With one token more than the query has, a rule still sees which of both is longer.
+        # One token more than the query has, so that a rule still sees which of the two is longer.
         enough = max(self._budget, len(query_ids)) + 1
         for piece in self._tokenizer.ids(texts, enough):
             yield [self._pair(query_ids, _array(ids)) for ids in piece]
@@ -158,9 +160,10 @@ class TemplatePairEncoder:
 
 
 class PlainPairEncoder:
-    """For tokenizers whose pairs follow no template: the tokenizer itself makes the pairs, and cuts them.
+    """Has the tokenizer itself make and cut the pairs: for those whose pairs follow no template.
 
-    It knows `longest_first` and `second`; for `balanced`, which differs by a token, it takes the former.
+    Tokenizers know `longest_first` and `second`; the former also serves for `balanced`, from which it differs
+    by a token.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, truncation: Truncation) -> None:
@@ -172,13 +175,25 @@ class PlainPairEncoder:
         self._lock = threading.Lock()  # A call sets the truncation on the shared object.
 
     def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
-        with self._lock:
-            enough = self._plain.enough_of(query, self._max_length)
+        query_head = yield from self._beginning_of(query)
         for text in texts:
             yield []
+            text_head = yield from self._beginning_of(text)
             with self._lock:
-                row = self._pair(enough, self._plain.enough_of(text, self._max_length))
+                row = self._pair(query_head, text_head)
             yield [row]
+
+    def _beginning_of(self, text: str) -> Generator[list[Row], None, str]:
+        """Return the beginning of a text that matters. Hold the lock during each try, not in between."""
+        tries = self._plain.beginning_of(text, self._max_length)
+        while True:
+            with self._lock:
+                try:
+                    next(tries)
+                except StopIteration as end:
+                    head: str = end.value
+                    return head
+            yield []
 
     def _pair(self, query: str, text: str) -> Row:
         whole = _first(self._tokenizer([query], [text]))
@@ -187,11 +202,12 @@ class PlainPairEncoder:
             room = self._budget - len(self._tokenizer.encode(query, add_special_tokens=False))
             strategy = "only_second" if self._only_second and room > 0 else "longest_first"
             whole = _first(self._tokenizer([query], [text], truncation=strategy, max_length=self._max_length))
+            self._plain.freeze()
         return Row(_array(whole["input_ids"]), _types(whole), truncated)
 
 
 class TextEncoder:
-    """Rows of a bi-encoder: one text each, cut at the end. `encode` may be called from any thread."""
+    """Encodes texts for a bi-encoder, cut at the end. `encode` may be called from any thread."""
 
     def __init__(self, tokenizer: Tokenizer, template: Template, max_length: int) -> None:
         self._tokenizer = tokenizer
@@ -199,7 +215,7 @@ class TextEncoder:
         self._budget = max_length - template.special_tokens
 
     def encode(self, texts: Sequence[str]) -> Iterator[list[Row]]:
-        """As `PairEncoder.encode`."""
+        """Yield one row per text, as `PairEncoder.encode` does."""
         for piece in self._tokenizer.ids(texts, self._budget + 1):
             yield [self._row(_array(ids)) for ids in piece]
 

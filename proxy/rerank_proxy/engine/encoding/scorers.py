@@ -1,41 +1,41 @@
-"""From a call to what the model has to run, and from its outputs to scores. Pure; no torch.
+"""Scorers: from query and texts to the rows that a model has to run, and from its outputs to scores.
 
-A call has *inputs*, each with a key that names it for the cache: one per text for a cross-encoder, the query
-and one per text for a bi-encoder.
+Pure, without torch. A call has *inputs*, each with a key that names it for the cache: one per text for a
+cross-encoder, the query and one per text for a bi-encoder.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
-from rerank_proxy.engine.batching.backend import Backend
-from rerank_proxy.engine.batching.batch import Row
-from rerank_proxy.engine.batching.cache import Output, keys
 from rerank_proxy.engine.encoding.encode import PairEncoder, TextEncoder
+from rerank_proxy.engine.rows import Output, Row
 
 Activation = Literal["identity", "sigmoid"]
+
+_DIGEST_BYTES: Final = 16
 
 
 class Scorer(Protocol):
     """How one kind of model scores. All methods may be called from any thread."""
 
     texts_at: int
-    """Position of the first text among the inputs."""
+    """The position of the first text among the inputs."""
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
-        """A key per input. Equal keys have equal outputs."""
+        """Return a key per input. Equal keys have equal outputs."""
 
-    def encode(self, query: str, texts: Sequence[str], wanted: Sequence[int]) -> Iterator[list[Row]]:
-        """Rows of the inputs at the wanted positions, in several lists, each of which is soon there."""
+    def encode(self, query: str, texts: Sequence[str], positions: Sequence[int]) -> Iterator[list[Row]]:
+        """Yield the rows of the inputs at these positions, in several lists, none of which takes long."""
 
     def scores(self, outputs: Sequence[Output]) -> list[float]:
-        """One float32 per text, as Python floats in input order."""
+        """Return one float32 per text, as Python floats in input order."""
 
 
 class CrossEncoder:
-    """Query and text together give the score: the raw logit, or its sigmoid."""
+    """Scores query and text together: the raw logit, or its sigmoid."""
 
     texts_at = 0
 
@@ -48,10 +48,10 @@ class CrossEncoder:
         self._activation = activation
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
-        return keys(self._fingerprint, self._prompt + query, texts)
+        return input_keys(self._fingerprint, self._prompt + query, texts)
 
-    def encode(self, query: str, texts: Sequence[str], wanted: Sequence[int]) -> Iterator[list[Row]]:
-        return self._encoder.encode(self._prompt + query, [texts[at] for at in wanted])
+    def encode(self, query: str, texts: Sequence[str], positions: Sequence[int]) -> Iterator[list[Row]]:
+        return self._encoder.encode(self._prompt + query, [texts[at] for at in positions])
 
     def scores(self, outputs: Sequence[Output]) -> list[float]:
         logits = np.array([output.values[0] for output in outputs], np.float32)
@@ -62,7 +62,7 @@ class CrossEncoder:
 
 
 class BiEncoder:
-    """Query and text are embedded apart; the score is the cosine of the angle between the embeddings."""
+    """Embeds query and text apart; the score is the cosine of the angle between the embeddings."""
 
     texts_at = 1
 
@@ -75,11 +75,11 @@ class BiEncoder:
         self._text_prompt = text_prompt
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
-        return keys(self._fingerprint, "", self._inputs(query, texts))
+        return input_keys(self._fingerprint, "", self._inputs(query, texts))
 
-    def encode(self, query: str, texts: Sequence[str], wanted: Sequence[int]) -> Iterator[list[Row]]:
+    def encode(self, query: str, texts: Sequence[str], positions: Sequence[int]) -> Iterator[list[Row]]:
         inputs = self._inputs(query, texts)
-        return self._encoder.encode([inputs[at] for at in wanted])
+        return self._encoder.encode([inputs[at] for at in positions])
 
     def scores(self, outputs: Sequence[Output]) -> list[float]:
         vectors = np.stack([output.values for output in outputs])
@@ -91,13 +91,21 @@ class BiEncoder:
         return [self._query_prompt + query, *(self._text_prompt + text for text in texts)]
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model that can score."""
+def input_keys(fingerprint: str, context: str, texts: Sequence[str]) -> list[bytes]:
+    """Return a key per text: 16 bytes of BLAKE2b over model fingerprint, `context` and text.
 
-    scorer: Scorer
-    backend: Backend
-    budget_tokens: int
-    """Tokens of one batch that suit the device."""
-    info: Mapping[str, str]
-    """For people: kind, architecture, device, dtype, max_length, fingerprint …"""
+    `context` is what the output depends on besides model and text, such as a cross-encoder's query. Lengths
+    come first, so that different inputs never give the same bytes. 128 bits make an accidental collision
+    practically impossible.
+    """
+    prefix = blake2b(digest_size=_DIGEST_BYTES)
+    for part in (fingerprint, context):
+        encoded = part.encode()
+        prefix.update(len(encoded).to_bytes(8, "big"))
+        prefix.update(encoded)
+    digests = []
+    for text in texts:
+        digest = prefix.copy()
+        digest.update(text.encode())
+        digests.append(digest.digest())
+    return digests

@@ -1,71 +1,83 @@
-"""Texts to token ids."""
+"""Tokenise texts, and of long texts no more than matters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from rerank_proxy.engine.encoding.words import shortener
+from rerank_proxy.engine.encoding.shortening import shortener
 
-if TYPE_CHECKING:  # who waits for a model to load need not wait for the library
+if TYPE_CHECKING:  # The library is imported when a model is loaded.
     import tokenizers
 
 _CHARACTERS_PER_TOKEN: Final = 16
 """More than a token of ordinary text has. See `PlainTokenizer.ids`."""
 
 _GROWTH: Final = 4
-"""So many times more is looked at where a beginning had too few tokens."""
+"""How many times more is read of a text whose beginning had too few tokens."""
 
 _CUT_MARGIN_TOKENS: Final = 128
-"""At the end of a beginning that may be others in the whole: those of a word that was cut."""
+"""Tokens at the end of a beginning that may differ from the whole's: those of a word that was cut."""
 
 _CUT_SEARCH_CHARACTERS: Final = 256
 
 PIECE_CHARACTERS: Final = 65_536
-"""Of the texts that are tokenised in one go, so that others soon have their turn: some 20 milliseconds."""
+"""Characters that are tokenised in one step, so that other calls soon have their turn: some 20 ms."""
 
 Ids = list[list[int]]
 
 
 class PlainTokenizer(ABC):
-    """Gives plain token ids, without special tokens. Its methods may be called from any thread."""
+    """Makes plain token ids, without special tokens. Its methods may be called from any thread."""
 
     def ids(self, texts: Sequence[str], enough: int) -> Iterator[Ids]:
-        """Token ids of each text without special tokens, in several lists; of a long text only its beginning.
+        """Yield the token ids of each text, in several lists; of a long text only those of its beginning.
 
         Tokenising megabytes of which a few hundred tokens are kept would take seconds. The beginning is cut
-        at white space, where tokenisers split as well, so that its tokens are the first ones of the whole.
-        Where it has too few tokens, such as one of a single word, more of the text is looked at, and in the
-        end all. Between two lists, which may be empty, others can have their turn.
+        at white space, where tokenizers split as well, so that its tokens are the first ones of the whole.
+        If it has too few tokens, as one of a single word does, more of the text is read, and in the end all.
+        Between two lists, which may be empty, other calls can have their turn.
 
         Args:
-            enough: Tokens of a text that matter; where a text has more, at least so many are returned.
+            enough: The tokens of a text that matter; of one that has more, at least so many are yielded.
         """
         heads = [beginning(text, _characters(enough)) for text in texts]
         for start, end in portions(heads, PIECE_CHARACTERS):
             ids = self._plain_ids(heads[start:end])
             for at in range(start, end):
-                yield from self._grown(ids[at - start], texts[at], heads[at], enough)
+                _, grown = yield from self._grown(texts[at], heads[at], ids[at - start], enough)
+                yield [grown]
 
-    def _grown(self, ids: list[int], text: str, head: str, enough: int) -> Iterator[Ids]:
-        """The ids of a text, of whose beginning there are some."""
+    def beginning_of(self, text: str, enough: int) -> Generator[Ids, None, str]:
+        """Return a beginning of the text that has so many tokens, or the text.
+
+        Yields empty lists, between which other calls can have their turn.
+        """
+        head = beginning(text, _characters(enough))
+        if len(head) < len(text):
+            (ids,) = self._plain_ids([head])
+            head, _ = yield from self._grown(text, head, ids, enough)
+        return head
+
+    def _grown(
+        self, text: str, head: str, ids: list[int], enough: int
+    ) -> Generator[Ids, None, tuple[str, list[int]]]:
+        """Read more than the head of a text until it has enough tokens. Return what was read, and its ids."""
         limit = _characters(enough)
-        all_is_read = len(head) == len(text)
-        while not all_is_read and len(ids) < enough + _CUT_MARGIN_TOKENS:
+        while len(head) < len(text) and len(ids) < enough + _CUT_MARGIN_TOKENS:
             yield []
             text = self._shortened(text)
             limit *= _GROWTH
             head = beginning(text, limit)
             (ids,) = self._plain_ids([head])
-            all_is_read = len(head) == len(text)
-        yield [ids]
+        return head, ids
 
     def _shortened(self, text: str) -> str:
-        """A text with the same ids, without what is of no account to them."""
+        """Return a text with the same ids, without parts that do not affect them."""
         return text
 
     @abstractmethod
     def _plain_ids(self, texts: Sequence[str]) -> Ids:
-        """All of them, of the texts as they are."""
+        """Return all ids of the texts as they are."""
 
 
 class FastTokenizer(PlainTokenizer):
@@ -97,19 +109,10 @@ class Tokenizer(PlainTokenizer):
         self.freeze()
 
     def freeze(self) -> None:
-        """Undo what calls of the transformers object set: here nothing is cut or padded on the way."""
+        """Undo truncation and padding, which calls of the transformers object set."""
         if self._fast is not None:
             self.transformers.backend_tokenizer.no_truncation()
             self.transformers.backend_tokenizer.no_padding()
-
-    def enough_of(self, text: str, tokens: int) -> str:
-        """A beginning of the text that has so many tokens, or the text."""
-        limit = _characters(tokens)
-        head = beginning(text, limit)
-        while len(head) < len(text) and len(self._plain_ids([head])[0]) < tokens + _CUT_MARGIN_TOKENS:
-            limit *= _GROWTH
-            head = beginning(text, limit)
-        return head
 
     def _shortened(self, text: str) -> str:
         return text if self._fast is None else self._fast._shortened(text)
@@ -121,7 +124,7 @@ class Tokenizer(PlainTokenizer):
 
 
 def beginning(text: str, limit: int) -> str:
-    """As many characters of a text at most; cut at white space where there is some."""
+    """Return at most `limit` characters of a text, cut at white space if there is some near the end."""
     if len(text) <= limit:
         return text
     start = max(0, limit - _CUT_SEARCH_CHARACTERS)
@@ -130,7 +133,7 @@ def beginning(text: str, limit: int) -> str:
 
 
 def portions(texts: Sequence[str], characters: int) -> Iterator[tuple[int, int]]:
-    """Where the texts may be parted so that each part has no more characters, or is one text."""
+    """Yield start and end of portions of the texts that have at most so many characters, or are one text."""
     start = taken = 0
     for at, text in enumerate(texts):
         if at > start and taken + len(text) > characters:
@@ -142,5 +145,5 @@ def portions(texts: Sequence[str], characters: int) -> Iterator[tuple[int, int]]
 
 
 def _characters(tokens: int) -> int:
-    """Of ordinary text, in which there are so many tokens and some more."""
+    """Return how many characters of ordinary text have so many tokens and some more."""
     return (tokens + _CUT_MARGIN_TOKENS) * _CHARACTERS_PER_TOKEN

@@ -1,4 +1,4 @@
-"""What is cut from a pair that is too long. Pure arithmetic on token counts.
+"""Rules of truncation: what is cut from a pair that is too long. Pure arithmetic on token counts.
 
 Each rule takes the tokens of query and text without special tokens, and the budget: the model's limit less
 the special tokens of a pair. It returns how many tokens of each are kept, never more than `budget` together.
@@ -16,14 +16,14 @@ Truncation = Literal["balanced", "longest_first", "second", "first", "none"]
 
 
 def balanced(query: int, text: int, budget: int) -> tuple[int, int]:
-    """Elasticsearch's rule for Elastic Rerank: both sides may have half of the budget."""
+    """Cut to half of the budget each, where both are long: Elasticsearch's rule for Elastic Rerank."""
     half = budget // 2
     kept_query = min(query, half) if text > half else min(query, budget - text)
     return kept_query, min(text, budget - kept_query)
 
 
 def longest_first(query: int, text: int, budget: int) -> tuple[int, int]:
-    """The rule of transformers and sentence-transformers: the longer side is cut to the shorter one's size.
+    """Cut the longer side to the shorter one's size, as transformers and sentence-transformers do.
 
     Source: `TruncationStrategy::LongestFirst` of the tokenizers library; an odd token goes to the longer
     side, and to the text when both are equal.
@@ -39,10 +39,10 @@ def longest_first(query: int, text: int, budget: int) -> tuple[int, int]:
 
 
 def second(query: int, text: int, budget: int) -> tuple[int, int]:
-    """Only the text is cut, as Eland configures it.
+    """Cut only the text, as Eland configures it.
 
-    Where the query leaves no room for any text, Elasticsearch refuses the request and the tokenizers
-    library too; here `balanced` decides, so that one long query does not cost a page of results.
+    If the query leaves no room for any text, Elasticsearch refuses the request, and so does the tokenizers
+    library; here `balanced` decides, so that one long query does not cost a page of results.
     """
     if query >= budget:
         return balanced(query, text, budget)
@@ -50,7 +50,7 @@ def second(query: int, text: int, budget: int) -> tuple[int, int]:
 
 
 def first(query: int, text: int, budget: int) -> tuple[int, int]:
-    """Only the query is cut: Elasticsearch's default for a model that says nothing.
+    """Cut only the query: Elasticsearch's default for a model that says nothing.
 
     Raises:
         InputTooLargeError: The text alone is too long.
@@ -65,7 +65,7 @@ def first(query: int, text: int, budget: int) -> tuple[int, int]:
 
 
 def none(query: int, text: int, budget: int) -> tuple[int, int]:
-    """Nothing is cut.
+    """Cut nothing.
 
     Raises:
         InputTooLargeError: Both together are too long.

@@ -1,1 +1,1 @@
-"""From a directory or a repository to a loaded model."""
+"""Load models: find or download their files, inspect them, build what scores."""

@@ -1,4 +1,4 @@
-"""Zip files as torch writes them, looked at before torch unpacks them."""
+"""Check zip files as torch writes them before torch unpacks them."""
 
 import struct
 import zipfile
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import files
+from rerank_proxy.engine.loading import model_files
 
 _MAX_DIRECTORY_BYTES: Final = 16 * 1024 * 1024
 _MAX_UNPACKED_BYTES: Final = 256 * 1024 * 1024
-"""Of compressed entries together: torch compresses a program's code, never its weights."""
+"""All compressed entries together: torch compresses a program's code, never its weights."""
 
 _END: Final = struct.Struct("<4s4H2LH")
 _END_MARK: Final = b"PK\x05\x06"
@@ -21,14 +21,14 @@ _MAX_COMMENT_BYTES: Final = 0xFFFF
 
 
 def check(path: Path) -> None:
-    """Look at the list of contents of a zip file, for what would take much more room unpacked.
+    """Check from the list of contents that a zip file does not unpack to much more than its size.
 
-    What is no zip file is left to who reads it.
+    A file that is not a zip file is left to the code that reads it.
 
     Raises:
         ModelLoadError: It unpacks to more than it may, or its list of contents is damaged.
     """
-    with files.opened(path) as file:
+    with model_files.opened(path) as file:
         size = _directory_bytes(file)
         if size is None:
             return
@@ -38,7 +38,7 @@ def check(path: Path) -> None:
             with zipfile.ZipFile(file) as archive:
                 entries = archive.infolist()
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-            raise ModelLoadError(f"[{path}] is damaged ({error}); {files.COPY_AGAIN}") from None
+            raise ModelLoadError(f"[{path}] is damaged ({error}); {model_files.COPY_AGAIN}") from None
         stored = sum(each.file_size for each in entries if each.compress_type == zipfile.ZIP_STORED)
         packed = sum(each.file_size for each in entries if each.compress_type != zipfile.ZIP_STORED)
         if packed > _MAX_UNPACKED_BYTES or stored > path.stat().st_size:
@@ -48,7 +48,7 @@ def check(path: Path) -> None:
 
 
 def _directory_bytes(file: BinaryIO) -> int | None:
-    """Bytes of the list of contents; None where there is none."""
+    """Return the bytes of the list of contents; None if there is none."""
     file.seek(0, 2)
     end = file.tell()
     tail_bytes = min(end, _END.size + _MAX_COMMENT_BYTES + _END64.size + _LOCATOR_BYTES)

@@ -1,4 +1,4 @@
-"""From files to a transformer and its tokenizer, with every way the files can be wrong told in one line.
+"""Load a transformer and its tokenizer from files, and say in one line what is wrong with these.
 
 Imports torch and transformers.
 """
@@ -12,23 +12,23 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as Normalizers
 from torch import nn
 
-from rerank_proxy.engine.backends.profile import Profile
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.model_files import COPY_AGAIN
+from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.observe.log import adopt_libraries
 
 _LOCAL: Final = {"local_files_only": True, "trust_remote_code": False}
-_COPY_AGAIN: Final = "copy or download the model again"
 
 _MOST_DESCRIBED: Final = 2
-"""So many times what the files hold may config.json describe: some weights are used in several places."""
+"""config.json may describe this many times what the files hold: some weights are used in several places …"""
 
 _FREE_NUMBERS: Final = 16 * 1024 * 1024
-"""And so many numbers besides, of tables that are computed."""
+"""… and this many numbers more, for tables that are computed."""
 
 
 def quieten() -> None:
-    """Progress bars and advice for developers have no place in a server's log."""
+    """Silence progress bars and advice for developers, which have no place in a server's log."""
     logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -36,9 +36,9 @@ def quieten() -> None:
 
 
 def load_transformer(profile: Profile) -> Any:
-    """The transformer in float32, in evaluation mode, every weight from its files.
+    """Load the transformer in float32, in evaluation mode, with every weight from its files.
 
-    Not to be called by two threads at once: transformers changes globals of torch meanwhile.
+    Only one thread at a time may call it: transformers changes globals of torch meanwhile.
 
     Raises:
         ModelLoadError: It is not complete, not one label, or not a class of transformers.
@@ -51,7 +51,7 @@ def load_transformer(profile: Profile) -> Any:
             f"[{profile.directory}] gives {config.num_labels} labels ({labels}); a reranker has exactly one"
         )
     if not profile.weights:
-        raise ModelLoadError(f"[{profile.directory}] has no weights (model.safetensors); {_COPY_AGAIN}")
+        raise ModelLoadError(f"[{profile.directory}] has no weights (model.safetensors); {COPY_AGAIN}")
     family = _family(config, classifies)
     _check_size(profile, family, config)
     try:
@@ -60,7 +60,7 @@ def load_transformer(profile: Profile) -> Any:
             config=config,
             dtype=torch.float32,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # `_check_complete` tells better what does not match.
+            ignore_mismatched_sizes=True,  # `_check_complete` says better what does not match.
             **_LOCAL,
         )
     except Exception as error:  # Damaged weights surface as errors of half a dozen libraries.
@@ -70,7 +70,7 @@ def load_transformer(profile: Profile) -> Any:
 
 
 def _check_complete(profile: Profile, architecture: str, report: Mapping[str, Any]) -> None:
-    """transformers fills in what is missing at random."""
+    """Refuse missing weights, which transformers would fill in at random."""
     # What only pre-training used is left out of many checkpoints of encoders, and not used here either.
     missing = sorted(key for key in report["missing_keys"] if not (profile.head and "pooler." in key))
     mismatched = sorted(str(key) for key, *_ in report["mismatched_keys"])
@@ -80,12 +80,12 @@ def _check_complete(profile: Profile, architecture: str, report: Mapping[str, An
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise ModelLoadError(
             f"[{profile.directory}]: the weights of {architecture} {what} [{wrong[0]}]{more}; "
-            f"the files are incomplete or of different models: {_COPY_AGAIN}"
+            f"the files are incomplete or of different models: {COPY_AGAIN}"
         )
 
 
 def load_tokenizer(profile: Profile, model: Any) -> Tokenizer:
-    """The tokenizer that belongs to the transformer.
+    """Load the tokenizer that belongs to the transformer.
 
     Raises:
         ModelLoadError: There is none, it cannot pad, or it does not fit the transformer.
@@ -98,14 +98,16 @@ def load_tokenizer(profile: Profile, model: Any) -> Tokenizer:
     vocabularies = {"tokenizer.json", *tokenizer.vocab_files_names.values()}
     if not any((where / name).is_file() for name in vocabularies):
         # transformers makes an empty tokenizer then.
-        raise ModelLoadError(f"[{where}] has no tokenizer (tokenizer.json); {_COPY_AGAIN}")
+        raise ModelLoadError(f"[{where}] has no tokenizer (tokenizer.json); {COPY_AGAIN}")
     if tokenizer.pad_token_id is None:
-        raise ModelLoadError(f"[{where}]: its tokenizer has no padding token, so texts cannot run together")
+        raise ModelLoadError(
+            f"[{where}]: its tokenizer has no padding token, so texts cannot run in one batch"
+        )
     embeddings = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > embeddings:
         raise ModelLoadError(
             f"[{where}]: its tokenizer has {len(tokenizer)} tokens and its weights know {embeddings}; "
-            f"they do not belong together: {_COPY_AGAIN}"
+            f"they do not belong together: {COPY_AGAIN}"
         )
     if profile.do_lower_case and tokenizer.is_fast:
         _lower_case(tokenizer.backend_tokenizer)
@@ -116,16 +118,17 @@ def load_tokenizer(profile: Profile, model: Any) -> Tokenizer:
 
 
 def position_limit(model: Any) -> int | None:
-    """Tokens for which the model has position embeddings; None for relative or rotary positions."""
+    """Return the tokens for which the model has position embeddings; None for relative or rotary ones."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa and its kin count from behind the padding id.
+            # RoBERTa and similar models count from behind the padding id.
             unused = 0 if module.padding_idx is None else module.padding_idx + 1
             return module.num_embeddings - unused
     return None
 
 
 def first_line(error: Exception) -> str:
+    """Return the type and the first line of an error."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
@@ -134,25 +137,25 @@ def _config(profile: Profile) -> Any:
     where = profile.directory
     try:
         config = transformers.AutoConfig.from_pretrained(where, **_LOCAL)
-    except Exception as error:  # A config of which transformers can make nothing raises anything.
-        raise ModelLoadError(f"[{where}]: its config.json is of no use ({first_line(error)})") from error
+    except Exception as error:  # transformers may raise anything for a config that it cannot use.
+        raise ModelLoadError(f"[{where}]: its config.json cannot be used ({first_line(error)})") from error
     return config
 
 
 def _check_size(profile: Profile, family: Any, config: Any) -> None:
-    """What the weights lack is made by transformers, in the size that config.json says, whatever that is."""
+    """Refuse a config.json that describes much more than the files hold: transformers would allocate it."""
     try:
-        with torch.device("meta"):  # where nothing takes room
+        with torch.device("meta"):  # where nothing takes memory
             skeleton = family.from_config(config)
-    except Exception as error:  # A config of which transformers can make nothing raises anything.
+    except Exception as error:  # transformers may raise anything for a config that it cannot use.
         raise ModelLoadError(
-            f"[{profile.directory}]: its config.json is of no use ({first_line(error)})"
+            f"[{profile.directory}]: its config.json cannot be used ({first_line(error)})"
         ) from error
     described = sum(each.numel() for each in (*skeleton.parameters(), *skeleton.buffers()))
     if described > _MOST_DESCRIBED * profile.weights + _FREE_NUMBERS:
         raise ModelLoadError(
             f"[{profile.directory}]: its config.json describes {described} weights, and its files hold "
-            f"{profile.weights}; the files are incomplete or of different models: {_COPY_AGAIN}"
+            f"{profile.weights}; the files are incomplete or of different models: {COPY_AGAIN}"
         )
 
 
@@ -163,10 +166,10 @@ def _family(config: Any, classifies: bool) -> Any:
 
 
 def _weights_problem(profile: Profile, error: Exception) -> str:
-    return f"[{profile.directory}]: its weights cannot be loaded ({first_line(error)}); {_COPY_AGAIN}"
+    return f"[{profile.directory}]: its weights cannot be loaded ({first_line(error)}); {COPY_AGAIN}"
 
 
 def _lower_case(tokenizer: Any) -> None:
-    """As sentence-transformers does for `do_lower_case`: before everything else."""
+    """Have texts put in lower case before everything else, as sentence-transformers does."""
     normalizer = tokenizer.normalizer
     tokenizer.normalizer = Normalizers([Lowercase(), normalizer] if normalizer else [Lowercase()])

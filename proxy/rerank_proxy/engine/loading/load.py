@@ -1,4 +1,4 @@
-"""From the settings of a model to one that can score. Imports torch: import it on a thread."""
+"""Load a model from its settings. Imports torch: import it on a thread."""
 
 import inspect
 import logging
@@ -12,14 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rerank_proxy.engine.backends import profile as profiles
 from rerank_proxy.engine.backends.device import Device, budget_tokens, choose
-from rerank_proxy.engine.backends.networks import Classifier, Encoder, build_head
+from rerank_proxy.engine.backends.networks import Classifier, Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend, supports
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
-from rerank_proxy.engine.backends.profile import Profile
-from rerank_proxy.engine.batching.backend import Backend
-from rerank_proxy.engine.batching.batch import Batch
+from rerank_proxy.engine.backends.protocol import Backend
 from rerank_proxy.engine.encoding.encode import (
     PairEncoder,
     PlainPairEncoder,
@@ -29,15 +26,20 @@ from rerank_proxy.engine.encoding.encode import (
     derive_single,
     gathered,
 )
-from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, LoadedModel, Scorer
+from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import plugins
+from rerank_proxy.engine.loading import profile as profiles
 from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, position_limit, quieten
+from rerank_proxy.engine.loading.head import build_head
 from rerank_proxy.engine.loading.load_package import load_package
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.loading.package import Package
+from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.engine.loading.source import fingerprint, locate
+from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 _log = logging.getLogger(__name__)
@@ -64,7 +66,8 @@ def load(
     """Load a model, downloaded if need be.
 
     Args:
-        watch: What follows within is to have an end in time. Downloads and other models' turns are not.
+        watch: Watches that what is done within returns in time. Downloads, and waiting for other models to be
+            built, are not watched.
 
     Raises:
         ModelLoadError: One line that names the source, what is wrong, and the remedy.
@@ -132,7 +135,7 @@ def _loaded(
 
 
 def _max_length(profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer) -> int:
-    """Tokens of one row. Sources: the settings, sentence-transformers' config, tokenizer and model config."""
+    """Return the most tokens of a row, as the settings say, or the configs of the model and its tokenizer."""
     hard = position_limit(model)
     wanted = settings.max_length
     if wanted is not None and hard is not None and wanted > hard:
@@ -149,7 +152,7 @@ def _max_length(profile: Profile, settings: ModelSettings, model: Any, tokenizer
 
 
 def _known(limits: list[int | None]) -> list[int]:
-    """Without absent ones, and without the stand-ins that tokenizers and configs have for `no limit`."""
+    """Leave out absent limits, and the numbers by which tokenizers and configs mean "no limit"."""
     return [limit for limit in limits if limit is not None and 0 < limit < 10**9]
 
 
@@ -161,7 +164,7 @@ def _network(profile: Profile, model: Any, device: Device) -> Network:
 
 
 def _head_in_float32(model: nn.Module) -> None:
-    """Keep what follows the body in float32: rounding there makes ties of scores that differ."""
+    """Keep what follows the body in float32: rounding there would make different scores equal."""
     body = getattr(model, str(getattr(model, "base_model_prefix", "")), None)
     for child in model.children():
         if child is not body:
@@ -176,7 +179,7 @@ def _to_float32(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ..
 
 
 def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, scorer: Scorer) -> Backend:
-    """The backend without padding where there is one and it gives what the general one gives."""
+    """Return a backend without padding, if there is one whose outputs are those of the general one."""
     model_type = network.model.config.model_type
     if device.place.type != "cpu" or device.dtype != torch.float32 or not supports(network, model_type):
         return padded
@@ -185,7 +188,7 @@ def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, score
     try:
         packed = PackedTorchBackend(network)
         difference = float(np.abs(packed.score(batch) - expected).max())
-    except Exception:  # transformers may build the type otherwise one day: slower then, but right.
+    except Exception:  # A future transformers may build the type otherwise: slower then, but right.
         _log.warning("a %s model is not built as expected and runs with padding", model_type, exc_info=True)
         return padded
     if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
@@ -195,8 +198,11 @@ def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, score
 
 
 def _counted_id(network: Network) -> int | None:
-    """Classifiers of encoder-decoders (BART, T5 and their kin) read the output at the last end of a sequence,
-    and refuse rows that have different numbers of them in one batch."""
+    """Return the token that all rows of a batch must have equally often; None for most models.
+
+    Classifiers of encoder-decoders (BART, T5 and similar) read the output at the last end of a sequence, and
+    refuse rows that have different numbers of ends in one batch.
+    """
     config = network.model.config
     ends = getattr(config, "eos_token_id", None)
     counts = isinstance(network, Classifier) and getattr(config, "is_encoder_decoder", False)
@@ -204,7 +210,7 @@ def _counted_id(network: Network) -> int | None:
 
 
 def _reads_the_end(network: Network) -> bool:
-    """XLNet's classifier reads its output at the last position, padding or not."""
+    """Return whether the output is read at the last position, padding or not, as XLNet's classifier does."""
     return isinstance(network, Classifier) and getattr(network.model.config, "summary_type", None) == "last"
 
 
@@ -221,7 +227,7 @@ def _scorer(
     template = derive_single(tokenizer)
     if template is None:
         raise ModelLoadError(
-            f"[{settings.source}]: its tokenizer adds special tokens in a way that is not understood"
+            f"[{settings.source}]: its tokenizer adds special tokens in a way that is not supported"
         )
     return BiEncoder(
         identity, TextEncoder(tokenizer, template, max_length), profile.query_prompt, profile.text_prompt

@@ -1,4 +1,4 @@
-"""From a model package to something that can score. Imports torch."""
+"""Load a model package. Imports torch."""
 
 import hashlib
 import logging
@@ -10,15 +10,17 @@ import torch
 
 from rerank_proxy.engine.backends.device import budget_tokens, choose
 from rerank_proxy.engine.backends.torchscript import TorchScriptBackend, load_program
-from rerank_proxy.engine.batching.batch import Row
 from rerank_proxy.engine.encoding.encode import TemplatePairEncoder, gathered
-from rerank_proxy.engine.encoding.scorers import CrossEncoder, LoadedModel
+from rerank_proxy.engine.encoding.scorers import CrossEncoder
 from rerank_proxy.engine.encoding.tokenizer import FastTokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import archives, files
-from rerank_proxy.engine.loading.package import SPECIAL_TOKENS, Package
-from rerank_proxy.engine.loading.vocabulary import build_tokenizer, pair_template, token_id
+from rerank_proxy.engine.loading import archives, model_files
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
+from rerank_proxy.engine.loading.package import Package
+from rerank_proxy.engine.loading.package_tokenizer import build_tokenizer, pair_template, token_id
+from rerank_proxy.engine.loading.tokenization import SPECIAL_TOKENS
+from rerank_proxy.engine.rows import Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 _log = logging.getLogger(__name__)
@@ -30,8 +32,10 @@ _LONGEST_PROBE: Final = 1024
 
 
 def load_package(package: Package, settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
-    """Raises:
-    ModelLoadError: One line that names what is wrong and the remedy.
+    """Load a package as a cross-encoder.
+
+    Raises:
+        ModelLoadError: One line that names what is wrong and the remedy.
     """
     digest = package.sha256
     archives.check(package.model_path)
@@ -72,12 +76,12 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
 
 
 def _digest(package: Package) -> str:
-    with files.opened(package.vocabulary_path) as file:
+    with model_files.opened(package.vocabulary_path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _longest(max_length: int, tokens: int) -> Row:
-    """A row as long as they come, with ids of the whole vocabulary, the last one included."""
+    """Return a row of the greatest length, with ids of the whole vocabulary, the last one included."""
     length = min(max_length, _LONGEST_PROBE)
     ids = np.linspace(0, tokens - 1, length).astype(np.int32)
     return Row(ids, np.zeros(length, np.uint8), False)
@@ -86,7 +90,7 @@ def _longest(max_length: int, tokens: int) -> Row:
 def _backend(
     package: Package, place: torch.device, pad_id: int, max_length: int, probes: Sequence[Row]
 ) -> tuple[TorchScriptBackend, torch.device]:
-    """On the device, or on the CPU where the program is tied to that."""
+    """Load the program on the device, or on the CPU if it is tied to that. Return where it is, too."""
     try:
         return _settled(package, place, pad_id, max_length, probes), place
     except ModelLoadError as error:

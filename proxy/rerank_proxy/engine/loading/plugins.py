@@ -1,6 +1,6 @@
-"""Ways to run a model that other Python packages bring: entry points of the group `rerank_proxy.backends`.
+"""Backends of other Python packages: entry points of the group `rerank_proxy.backends`.
 
-Such a package has, for a backend `mine`, in its pyproject.toml:
+For a backend `mine`, such a package has in its pyproject.toml:
 
     [project.entry-points."rerank_proxy.backends"]
     mine = "my_package.backend"
@@ -18,10 +18,11 @@ from typing import Final, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from rerank_proxy.engine.batching.batch import Batch, Row
-from rerank_proxy.engine.encoding.scorers import CrossEncoder, LoadedModel
+from rerank_proxy.engine.encoding.scorers import CrossEncoder
 from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.loading.source import fingerprint_of_all
+from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 GROUP: Final = "rerank_proxy.backends"
@@ -37,10 +38,10 @@ class PluginModel(Protocol):
     """A model that a plug-in has loaded."""
 
     def score(self, query: str, texts: Sequence[str]) -> Sequence[float]:
-        """One raw score per text, in the order of the texts. The larger, the better the text.
+        """Return one raw score per text, in the order of the texts. The larger, the better the text.
 
-        Called by one thread only. The texts come as they are, but for `engine.text_characters`: what is too
-        long is the model's to cut. Scores are remembered, so the same text has to get the same score. An
+        Called by one thread only. The texts are cut to `engine.text_characters` only: the model itself cuts
+        what is too long for it. Scores are remembered, so the same text has to get the same score. An
         exception fails these texts alone.
         """
 
@@ -49,15 +50,15 @@ class Plugin(Protocol):
     """What an entry point names: a module, or another object with this function."""
 
     def load(self, directory: Path, settings: ModelSettings, engine: EngineSettings) -> PluginModel:
-        """Load a model. Called on a thread of its own, which may take its time.
+        """Load a model. Called on a separate thread, which may take its time.
 
-        A model may have a mapping `info` of strings, with the keys `device`, `dtype` and `max_length`, to be
-        shown to people.
+        A model may have a mapping `info` of strings for people, with the keys `device`, `dtype` and
+        `max_length`.
 
         Args:
-            directory: Its files. A hub id or a repository has been downloaded.
-            settings: Of the model. `activation` is applied by the engine, all others are the plug-in's.
-            engine: `device`, `dtype` and `threads` are the plug-in's to heed.
+            directory: Its files. Those of a hub id or a repository have been downloaded.
+            settings: Of the model. The engine applies `activation`, the plug-in all others.
+            engine: The plug-in applies `device`, `dtype` and `threads`.
 
         Raises:
             ModelLoadError: It cannot be loaded. One line: what is wrong, what to do.
@@ -65,17 +66,19 @@ class Plugin(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
-    """A plug-in, found."""
+class InstalledPlugin:
+    """A plug-in that was found."""
 
     name: str
     package: str
-    """The Python package and its version, for people; it is part of what tells scores apart."""
+    """The Python package and its version, for people, and for the fingerprint of the model."""
     plugin: Plugin
 
     def load(self, directory: Path, settings: ModelSettings, engine: EngineSettings) -> LoadedModel:
-        """Raises:
-        ModelLoadError: As `Plugin.load`.
+        """Load a model with the plug-in.
+
+        Raises:
+            ModelLoadError: As `Plugin.load`.
         """
         model = self.plugin.load(directory, settings, engine)
         run = settings.model_dump(mode="json", exclude={"preload"})
@@ -95,19 +98,21 @@ class Backend:
         )
 
 
-def find(name: str) -> Backend:
-    """Raises:
-    ModelLoadError: No package brings a backend of that name, or it is broken.
+def find(name: str) -> InstalledPlugin:
+    """Find the plug-in of a name.
+
+    Raises:
+        ModelLoadError: No installed package has a backend of that name, or it is broken.
     """
     entries = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in entries:
         known = ", ".join([BUILT_IN, *sorted(entries)])
         raise ModelLoadError(
-            f"there is no backend [{name}]; there are: {known}. Install the package that brings it, or "
+            f"there is no backend [{name}]; there are: {known}. Install the package that has it, or "
             "correct the model's [backend]"
         )
     entry = entries[name]
-    return Backend(name, _package(entry), _import(entry))
+    return InstalledPlugin(name, _package(entry), _import(entry))
 
 
 def _package(entry: EntryPoint) -> str:
@@ -121,19 +126,19 @@ def _import(entry: EntryPoint) -> Plugin:
         reason = " ".join(str(error).split())
         raise ModelLoadError(
             f"backend [{entry.name}] of {_package(entry)} cannot be imported "
-            f"({type(error).__name__}: {reason}); mend or remove that package"
+            f"({type(error).__name__}: {reason}); fix or remove that package"
         ) from error
     if not callable(getattr(plugin, "load", None)):
         raise ModelLoadError(
-            f"backend [{entry.name}] of {_package(entry)} has no function [load]; mend that package"
+            f"backend [{entry.name}] of {_package(entry)} has no function [load]; fix that package"
         )
     return cast("Plugin", plugin)
 
 
 class _TextsAsRows:
-    """A `PairEncoder` whose tokens are the texts themselves, four bytes each, as tokens have on average.
+    """A `PairEncoder` whose tokens are the texts themselves: four bytes each, the average of real tokens.
 
-    So queue, batches and limits are those of any model. The query has the token type 0, the text 1.
+    So queue, batches and limits are those of any model. The query has the segment id 0, the text 1.
     """
 
     def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:

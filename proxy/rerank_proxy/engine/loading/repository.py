@@ -1,14 +1,12 @@
 """Model repositories: Elasticsearch's model packages behind a URL, as `xpack.ml.model_repository` names one.
 
-What comes over HTTP is kept. A package is there when its metadata are: they are written last.
+Packages that come over HTTP are kept. A package is complete when it has metadata: they are written last.
 """
 
-import fcntl
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from hashlib import blake2b
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -17,19 +15,25 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import Request, url2pathname, urlopen
 
+from filelock import FileLock
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import package as packages
 from rerank_proxy.engine.loading.package import METADATA_SUFFIX, Metadata, Package
+from rerank_proxy.engine.loading.package_writing import FILE_MODE
+from rerank_proxy.engine.loading.vocabulary import MAX_VOCABULARY_BYTES
+from rerank_proxy.files.atomic import remove_half_written, replace
 from rerank_proxy.http.connection_faults import connection_fault
 
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 60.0
-"""For a connection, and between two pieces of an answer."""
+"""Seconds for a connection, and between two pieces of an answer."""
 
 _PIECE_BYTES: Final = 1024 * 1024
 _ATTEMPTS: Final = 3
-"""Of a download that breaks off, each where the one before ended."""
+"""Tries of a download that breaks off, each from where the one before ended."""
 
 _LOG_EVERY_S: Final = 5.0
 _LOG_EVERY_PART: Final = 0.1
@@ -38,23 +42,25 @@ _OR_A_DIRECTORY: Final = "or give a directory that holds the package's three fil
 
 
 def is_repository(source: str) -> bool:
+    """Return whether the source of a model is the URL of a repository."""
     return "://" in source
 
 
 def default_artifacts_dir() -> Path:
+    """Return where packages are kept unless the settings say otherwise."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return Path(cache or "~/.cache").expanduser() / "rerank-proxy" / "models"
 
 
 def fetch(url: str, name: str, artifacts_dir: Path, *, offline: bool) -> Package:
-    """The package of that name, with its files on this machine.
+    """Fetch the package of a name, unless its files are on this machine already.
 
     Args:
-        artifacts_dir: Where packages from elsewhere are kept.
-        offline: Take what is kept there already.
+        artifacts_dir: Where packages from other machines are kept.
+        offline: Take the package that is kept there.
 
     Raises:
-        ModelLoadError: It cannot be had, or is damaged.
+        ModelLoadError: It cannot be fetched, or is damaged.
     """
     if urlsplit(url).scheme == "file":
         return _from_file(url, name)
@@ -68,11 +74,12 @@ def fetch(url: str, name: str, artifacts_dir: Path, *, offline: bool) -> Package
         return packages.read(kept, name)
     try:
         kept.mkdir(parents=True, exist_ok=True)
-        with _locked(kept / f"{name}.lock"):
+        with FileLock(kept / f"{name}.lock"):  # other processes may fetch the same
             return _Download(url.rstrip("/"), name, kept).package()
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # the latter from file systems without locks
+        reason = getattr(error, "strerror", None) or error
         raise ModelLoadError(
-            f"package [{name}] of [{url}] cannot be kept in [{kept}] ({error.strerror or error}); set "
+            f"package [{name}] of [{url}] cannot be kept in [{kept}] ({reason}); set "
             "engine.artifacts_dir to a directory that can be written"
         ) from error
 
@@ -94,25 +101,17 @@ def _no_such_package(url: str, name: str, others: list[str] | None = None) -> st
 
 
 def _folder(url: str) -> str:
-    """A name for people, with what tells one repository from another."""
+    """Return a name for people that tells one repository from another."""
     digest = blake2b(url.rstrip("/").encode(), digest_size=6).hexdigest()
     return f"{urlsplit(url).hostname}-{digest}"
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait for other processes that fetch the same."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 class _UnreachableError(ModelLoadError):
-    """Nobody answered, or with a failure of the server."""
+    """There was no answer, or one with a failure of the server."""
 
 
 class _Download:
-    """A package on its way from a repository to a directory."""
+    """Fetches a package from a repository to a directory."""
 
     def __init__(self, url: str, name: str, directory: Path) -> None:
         self._url = url
@@ -120,13 +119,14 @@ class _Download:
         self._directory = directory
 
     def package(self) -> Package:
+        """Fetch what is missing or damaged. Without an answer, return the package that is already here."""
         path = self._directory / (self._name + METADATA_SUFFIX)
         try:
             content = self._small(path.name, packages.MAX_METADATA_BYTES)
         except _UnreachableError as error:
             if not path.is_file():
                 raise
-            _log.warning("taking the copy of package [%s] that is here already: %s", self._name, error)
+            _log.warning("taking the copy of package [%s] that is already here: %s", self._name, error)
             return packages.read(self._directory, self._name)
         metadata = packages.decode(content, Metadata, f"{self._url}/{path.name}")
         package = packages.package_of(self._directory, self._name, metadata, f"{self._url}/{path.name}")
@@ -138,9 +138,10 @@ class _Download:
         if not self._has_model(package):
             self._fetch_model(package, metadata.size)
         if not (package.vocabulary_path.is_file() and path.is_file() and path.read_bytes() == content):
-            vocabulary = self._small(package.vocabulary_path.name, packages.MAX_VOCABULARY_BYTES)
-            packages.replace(package.vocabulary_path, vocabulary)
-            packages.replace(path, content)
+            vocabulary = self._small(package.vocabulary_path.name, MAX_VOCABULARY_BYTES)
+            for file, data in ((package.vocabulary_path, vocabulary), (path, content)):
+                remove_half_written(file)
+                replace(file, data, FILE_MODE)
         return package
 
     def _has_model(self, package: Package) -> bool:
@@ -154,9 +155,12 @@ class _Download:
 
     def _fetch_model(self, package: Package, size: int) -> None:
         name = package.model_path.name
-        # With its hash, so that a download does not go on with the rest of another version.
+        # Named with its hash, so that a download does not go on with the rest of another version.
         part = package.model_path.with_name(f"{name}.{package.metadata.sha256}.part")
-        self._resume(name, part, size)
+        retrying = Retrying(
+            retry=retry_if_exception_type(_UnreachableError), stop=stop_after_attempt(_ATTEMPTS), reraise=True
+        )
+        retrying(self._rest, name, part, size)
         try:
             packages.check_model(part, package.metadata)
         except ModelLoadError as error:
@@ -166,17 +170,8 @@ class _Download:
         for other in self._directory.glob(f"{name}.*.part"):
             other.unlink()
 
-    def _resume(self, name: str, part: Path, size: int) -> None:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                self._rest(name, part, size)
-                return
-            except _UnreachableError:
-                if attempt == _ATTEMPTS:
-                    raise
-
     def _rest(self, name: str, part: Path, size: int) -> None:
-        """Fetch what is missing of the file."""
+        """Fetch the rest of the file."""
         start = part.stat().st_size if part.is_file() else 0
         if start > size:
             part.unlink()
@@ -185,7 +180,7 @@ class _Download:
             return
         with self._get(name, start) as response:
             if start and response.status != 206:
-                start = 0  # It does not do ranges and begins anew.
+                start = 0  # It does not support ranges and begins anew.
             with part.open("ab" if start else "wb") as file:
                 progress = _Progress(name, start, size)
                 for piece in self._pieces(response, name, size - start):
@@ -221,7 +216,7 @@ class _Download:
         return response
 
     def _pieces(self, response: HTTPResponse, name: str, limit: int) -> Iterator[bytes]:
-        """The body. What was read before it broke off is given; more than `limit` bytes are refused."""
+        """Yield the body, up to where it breaks off. More than `limit` bytes are refused."""
         read = 0
         while True:
             try:
@@ -241,24 +236,27 @@ class _Download:
     @staticmethod
     def _unreachable(url: str, error: Exception) -> _UnreachableError:
         reason = connection_fault(error, f"{_TIMEOUT_S:g} s").words
-        return _UnreachableError(f"[{url}] cannot be had ({reason}); check the network, {_OR_A_DIRECTORY}")
+        return _UnreachableError(
+            f"[{url}] cannot be fetched ({reason}); check the network, {_OR_A_DIRECTORY}"
+        )
 
 
 class _Progress:
-    """Says from time to time how far a download is."""
+    """Logs from time to time how far a download is."""
 
     def __init__(self, name: str, done: int, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._done = done
         self._size = size
         self._clock = clock
-        self._said_at, self._said = clock(), done
+        self._logged_at, self._logged = clock(), done
         _log.info("fetching [%s], %d MB%s", name, size // 10**6, f", from {done} bytes on" if done else "")
 
     def add(self, count: int) -> None:
+        """Count bytes that have come."""
         self._done += count
         now = self._clock()
-        part = (self._done - self._said) / self._size
-        if now - self._said_at >= _LOG_EVERY_S or part >= _LOG_EVERY_PART or self._done == self._size:
-            self._said_at, self._said = now, self._done
+        part = (self._done - self._logged) / self._size
+        if now - self._logged_at >= _LOG_EVERY_S or part >= _LOG_EVERY_PART or self._done == self._size:
+            self._logged_at, self._logged = now, self._done
             _log.info("fetching [%s]: %d %%", self._name, 100 * self._done // self._size)

@@ -1,4 +1,4 @@
-"""The header of a safetensors file, read before anything is allocated for what it says."""
+"""Check the header of a safetensors file before memory is allocated for what it describes."""
 
 import struct
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import Final
 import msgspec
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import files
+from rerank_proxy.engine.loading import model_files
 
 _MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
-"""For some 100,000 tensors."""
+"""Enough for some 100,000 tensors."""
 
 _LENGTH: Final = struct.Struct("<Q")
 _NOT_A_TENSOR: Final = "__metadata__"
@@ -22,12 +22,12 @@ class _Tensor(msgspec.Struct):
 
 
 def count_weights(path: Path) -> int:
-    """Numbers in the file, all tensors together.
+    """Count the numbers of all tensors in the file.
 
     Raises:
-        ModelLoadError: The header is damaged, larger than any, or does not fit the file.
+        ModelLoadError: The header is damaged, too large, or does not fit the file.
     """
-    with files.opened(path) as file:
+    with model_files.opened(path) as file:
         size = path.stat().st_size
         start = file.read(_LENGTH.size)
         length = _LENGTH.unpack(start)[0] if len(start) == _LENGTH.size else 0
@@ -45,7 +45,7 @@ def count_weights(path: Path) -> int:
         numbers = 1
         for dimension in tensor.shape:
             numbers *= dimension
-        count += max(0, min(numbers, 2 * size))  # none takes less than four bits
+        count += max(0, min(numbers, 2 * size))  # no type has fewer than four bits
     return count
 
 
@@ -55,8 +55,8 @@ def _tensors(path: Path, header: bytes) -> list[_Tensor]:
         entries.pop(_NOT_A_TENSOR, None)
         return [msgspec.json.decode(entry, type=_Tensor) for entry in entries.values()]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelLoadError(f"[{path}] has a damaged header ({error}); {files.COPY_AGAIN}") from None
+        raise ModelLoadError(f"[{path}] has a damaged header ({error}); {model_files.COPY_AGAIN}") from None
 
 
 def _cut_short(path: Path) -> ModelLoadError:
-    return ModelLoadError(f"[{path}] is cut short; {files.COPY_AGAIN}")
+    return ModelLoadError(f"[{path}] is cut short; {model_files.COPY_AGAIN}")

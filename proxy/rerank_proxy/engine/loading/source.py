@@ -1,4 +1,4 @@
-"""Where a model's files come from, and what tells one set of files from another."""
+"""Find a model's files, and tell one set of files from another."""
 
 import hashlib
 import logging
@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import files as regular
+from rerank_proxy.engine.loading import model_files, repository
 from rerank_proxy.engine.loading import package as packages
-from rerank_proxy.engine.loading import repository
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.observe.log import adopt_libraries
 from rerank_proxy.settings import EngineSettings, ModelSettings
@@ -25,41 +24,41 @@ _OTHER_RUNTIMES: Final = ("onnx/*", "openvino/*")
 
 
 def locate(name: str, settings: ModelSettings, engine: EngineSettings) -> Path | Package:
-    """A model's directory or package, downloaded if need be.
+    """Return a model's directory or package, downloaded if need be.
 
-    A directory may have a package beside a model of transformers; the latter is taken unless one is named.
+    A directory may have a package beside a model of transformers, which is taken unless a package is named.
 
     Args:
         name: Of the model; its package has this name unless the settings give another.
 
     Raises:
-        ModelLoadError: It is not there, or cannot be had.
+        ModelLoadError: It is not there, or cannot be downloaded.
     """
-    wanted = settings.package or name.removeprefix(".")
+    package_name = settings.package or name.removeprefix(".")
     if repository.is_repository(settings.source):
         directory = engine.artifacts_dir or repository.default_artifacts_dir()
-        return repository.fetch(settings.source, wanted, directory.expanduser(), offline=engine.offline)
+        return repository.fetch(settings.source, package_name, directory.expanduser(), offline=engine.offline)
     directory = resolve(settings.source, settings.revision, offline=engine.offline)
     there = packages.names_in(directory)
     of_transformers = any((directory / file).is_file() for file in ("config.json", "modules.json"))
     if settings.package is None and (of_transformers or not there):
         return directory
     if settings.package is None and len(there) == 1:
-        wanted = there[0]
-    if wanted not in there:
+        package_name = there[0]
+    if package_name not in there:
         have = ", ".join(there) or "none"
         raise ModelLoadError(
-            f"[{settings.source}] has no package [{wanted}]; it has: {have}. Name one with the model's "
+            f"[{settings.source}] has no package [{package_name}]; it has: {have}. Name one with the model's "
             "[package] setting"
         )
-    return packages.read(directory, wanted)
+    return packages.read(directory, package_name)
 
 
 def resolve(source: str, revision: str | None, *, offline: bool) -> Path:
-    """The directory that holds the model's files, downloaded from the hub if need be.
+    """Return the directory that holds the model's files, downloaded from the hub if need be.
 
     Raises:
-        ModelLoadError: There is no such directory, or the hub does not give the files.
+        ModelLoadError: There is no such directory, and the hub does not give the files.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -72,7 +71,7 @@ def resolve(source: str, revision: str | None, *, offline: bool) -> Path:
 
 
 def _from_hub(repository: str, revision: str | None, *, offline: bool) -> Path:
-    # Imported here: it takes a while, and whoever only has directories does not need it.
+    # Imported here: it takes a while, and models in directories do not need it.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -117,22 +116,22 @@ def _hub_problem(repository: str, revision: str | None, error: Exception, *, off
         return f"{no_directory}the hub has no {name}; check the spelling, or set HF_TOKEN if it is private"
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
-        f"{no_directory}{name} could not be had from the hub ({reason}); check the network, "
+        f"{no_directory}{name} could not be fetched from the hub ({reason}); check the network, "
         "or give a directory"
     )
 
 
 def fingerprint(directory: Path, parameters: Mapping[str, object]) -> str:
-    """SHA-256 in hex over everything that decides a score: the model's files and how it is run.
+    """Return a SHA-256 in hex over everything that determines a score: the model's files and how it is run.
 
-    Files count by name and content, not by date, so that copies of a model have one fingerprint and a changed
-    file of the same size another. Reading them costs little beside loading them.
+    Files count by name and content, not by date, so that copies of a model have one fingerprint, and a
+    changed file of the same size another. Reading them costs little beside loading them.
     """
     return _fingerprint(directory, parameters, _files(directory))
 
 
 def fingerprint_of_all(directory: Path, parameters: Mapping[str, object]) -> str:
-    """As `fingerprint`, for a model of which nobody knows which files decide."""
+    """Return a fingerprint over all files of a model, where it is not known which of them matter."""
     return _fingerprint(directory, parameters, (path for path in directory.rglob("*") if path.is_file()))
 
 
@@ -141,14 +140,14 @@ def _fingerprint(directory: Path, parameters: Mapping[str, object], files: Itera
     for key, value in sorted(parameters.items()):
         digest.update(f"{key}={value!r}\0".encode())
     for path in sorted(files):
-        with regular.opened(path) as file:
+        with model_files.opened(path) as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.relative_to(directory).as_posix()}={content}\0".encode())
     return digest.hexdigest()
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    """Weights and descriptions at the top and one level below, where sentence-transformers' modules are."""
+    """Yield weights and descriptions at the top and one level below: in sentence-transformers' modules."""
     for pattern in (*_DESCRIPTIONS, _SAFE_WEIGHTS, _TORCH_WEIGHTS):
         yield from (path for path in directory.glob(pattern) if path.is_file())
         yield from (path for path in directory.glob(f"*/{pattern}") if path.is_file())

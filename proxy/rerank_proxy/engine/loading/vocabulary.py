@@ -1,137 +1,51 @@
-"""A tokenizer from the vocabulary of a model package, as Elasticsearch builds its own.
+"""The vocabulary of a model package: what is in it, and whether it fits the tokenization.
 
-Sources: the classes of `org.elasticsearch.xpack.ml.inference.nlp.tokenizers`, named where each is built.
+Source: `NlpTokenizer` and its subclasses of `org.elasticsearch.xpack.ml.inference.nlp.tokenizers`.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Final
 
-import numpy as np
-from tokenizers import (
-    AddedToken,
-    Regex,
-    Tokenizer,
-    models,
-    normalizers,
-    pre_tokenizers,
-)
+import msgspec
 
-from rerank_proxy.engine.encoding.encode import Ids, Template
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading.package import SPECIAL_TOKENS, Kind, Tokenization, Vocabulary
+from rerank_proxy.engine.loading.tokenization import SPECIAL_TOKENS, Kind
 
-_SPACES: Final = "\t\n\f\r\u1680\u200b\u200c\u200e\u200f\u2028\u2029\u2581\ufeff\ufffd"
-_CONTROLS: Final = "\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f"
-_WIDE_TILDE: Final = "\uff5e"
-_STAND_IN: Final = "\ufdd0"
-"""A code point that is no character: stands for one that NFKC must not touch."""
-
-_NMT_NFKC: Final = normalizers.Sequence(
-    [
-        normalizers.Replace(Regex(f"[{_SPACES}]"), " "),
-        normalizers.Replace(Regex(f"[{_CONTROLS}]"), ""),
-        normalizers.Replace(_WIDE_TILDE, _STAND_IN),
-        normalizers.NFKC(),
-        normalizers.Replace(_STAND_IN, _WIDE_TILDE),
-    ]
-)
-"""SentencePiece's rule `nmt_nfkc`, which Elasticsearch has as a table (`PrecompiledCharMapNormalizer`)."""
-
-_UNKNOWN_BYTES: Final = tuple(f"<0x{byte:02X}>" for byte in range(256))
+MAX_VOCABULARY_BYTES: Final = 64 * 1024 * 1024
+MAX_TOKENS: Final = 1_000_000
+"""Tokens of a vocabulary; the largest in use have some 260,000."""
 
 
-def build_tokenizer(vocabulary: Vocabulary, tokenization: Tokenization) -> Tokenizer:
-    """The tokenizer for plain texts, without special tokens around them.
+class Vocabulary(msgspec.Struct, frozen=True):
+    """The vocabulary file; also the body of Elasticsearch's API that stores one."""
 
-    Special tokens that a text spells out are text like any other, but for those that are never split.
+    vocabulary: list[str]
+    """A token's position is its id."""
+    merges: list[str] = []
+    """Of `roberta`: pairs of tokens with a space between, the first to be merged first."""
+    scores: list[float] = []
+    """Of `xlm_roberta` and `deberta_v2`: a log probability per token."""
+
+
+def check_vocabulary(vocabulary: Vocabulary, kind: Kind) -> None:
+    """Check that a vocabulary has what this kind of tokenization needs.
 
     Raises:
-        ModelLoadError: The vocabulary does not hang together.
+        ModelLoadError: It lacks something, or is too large.
     """
-    try:
-        tokenizer = _BUILDERS[tokenization.kind](vocabulary, tokenization)
-    except Exception as error:  # The library raises plain `Exception`.
-        raise ModelLoadError(f"its vocabulary cannot be used ({error})") from error
-    known = set(vocabulary.vocabulary)
-    kept = [token for token in SPECIAL_TOKENS[tokenization.kind].never_split if token in known]
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in kept])
-    return tokenizer
-
-
-def pair_template(vocabulary: Vocabulary, kind: Kind) -> Template:
-    """The special tokens of a pair. Source: `BertTokenizationResult` and its like."""
+    size = len(vocabulary.vocabulary)
+    if size == 0:
+        raise ModelLoadError("the vocabulary is empty")
+    for what, count in (("tokens", size), ("merges", len(vocabulary.merges))):
+        if count > MAX_TOKENS:
+            raise ModelLoadError(f"the vocabulary has {count} {what}; at most {MAX_TOKENS} are taken")
     special = SPECIAL_TOKENS[kind]
-    cls, sep = token_id(vocabulary, special.cls), token_id(vocabulary, special.sep)
-    if kind in ("bert", "deberta_v2"):
-        return Template(_ids(cls), _ids(sep), _ids(sep), (0, 0, 0, 1, 1))
-    return Template(_ids(cls), _ids(sep, sep), _ids(sep), (0, 0, 0, 0, 0))
-
-
-def token_id(vocabulary: Vocabulary, token: str) -> int:
-    """Of several equal tokens the last one's, as in Elasticsearch."""
-    return len(vocabulary.vocabulary) - 1 - vocabulary.vocabulary[::-1].index(token)
-
-
-def _ids(*ids: int) -> Ids:
-    return np.array(ids, np.int32)
-
-
-def _wordpiece(vocabulary: Vocabulary, tokenization: Tokenization) -> Tokenizer:
-    """`BertTokenizer`, `MPNetTokenizer`."""
-    unknown = SPECIAL_TOKENS[tokenization.kind].unk
-    tokenizer = Tokenizer(models.WordPiece(_numbered(vocabulary), unk_token=unknown))
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=tokenization.do_lower_case
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return tokenizer
-
-
-def _bpe(vocabulary: Vocabulary, tokenization: Tokenization) -> Tokenizer:
-    """`RobertaTokenizer`."""
-    merges = [_merge(line) for line in vocabulary.merges]
-    unknown = SPECIAL_TOKENS[tokenization.kind].unk
-    tokenizer = Tokenizer(models.BPE(_numbered(vocabulary), merges, unk_token=unknown))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=tokenization.add_prefix_space)
-    return tokenizer
-
-
-def _merge(line: str) -> tuple[str, str]:
-    first, _, second = line.partition(" ")
-    return first, second
-
-
-def _unigram(vocabulary: Vocabulary, tokenization: Tokenization) -> Tokenizer:
-    """`XLMRobertaTokenizer`, `DebertaV2Tokenizer`.
-
-    The latter spells unknown characters as bytes, where the vocabulary has tokens for these.
-    """
     known = set(vocabulary.vocabulary)
-    tokenizer = Tokenizer(
-        models.Unigram(
-            list(zip(vocabulary.vocabulary, vocabulary.scores, strict=True)),
-            unk_id=token_id(vocabulary, SPECIAL_TOKENS[tokenization.kind].unk),
-            byte_fallback=tokenization.kind == "deberta_v2" and known.issuperset(_UNKNOWN_BYTES),
+    for token in (special.unk, special.pad, special.sep, special.cls):
+        if token not in known:
+            raise ModelLoadError(f"the vocabulary is missing required [{token}] token")
+    if kind in ("xlm_roberta", "deberta_v2") and len(vocabulary.scores) != size:
+        raise ModelLoadError(
+            f"the vocabulary has {size} tokens and {len(vocabulary.scores)} scores; [{kind}] needs one each"
         )
-    )
-    tokenizer.normalizer = _NMT_NFKC
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.WhitespaceSplit(),
-            pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=False),
-        ]
-    )
-    return tokenizer
-
-
-def _numbered(vocabulary: Vocabulary) -> dict[str, int]:
-    return {token: number for number, token in enumerate(vocabulary.vocabulary)}
-
-
-_BUILDERS: Final[Mapping[Kind, Callable[[Vocabulary, Tokenization], Tokenizer]]] = {
-    "bert": _wordpiece,
-    "mpnet": _wordpiece,
-    "roberta": _bpe,
-    "xlm_roberta": _unigram,
-    "deberta_v2": _unigram,
-}
+    if kind == "roberta" and not vocabulary.merges:
+        raise ModelLoadError("the vocabulary has no merges; [roberta] needs them")

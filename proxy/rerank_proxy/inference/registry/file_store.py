@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from filelock import FileLock, Timeout
 
-from rerank_proxy.files import state as files
+from rerank_proxy.files import atomic, regular
+from rerank_proxy.files.state import make_private_directory
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import not_found, status_error
 from rerank_proxy.inference.registry import content as contents
@@ -21,7 +22,7 @@ from rerank_proxy.inference.store import StoredEndpoint, already_exists, changed
 FILE: Final = "endpoints.json"
 _MAX_FILE_BYTES: Final = 64 * 2**20
 _LOCK_TIMEOUT_S: Final = 10.0
-_Stamps = tuple[files.Stamp | None, files.Stamp | None]
+_Stamps = tuple[regular.Stamp | None, regular.Stamp | None]
 """Those of the endpoints' file and of the key's, which may be put back later."""
 _NONE: Final = (None, None)
 
@@ -86,11 +87,11 @@ class FileStore(FollowingStore):
             await self._read_back(inference_id)
 
     def _change(self, change: Callable[[Content], None]) -> None:
-        files.make_private_directory(self._path.parent)
+        make_private_directory(self._path.parent)
         # Beside the file that is written: several directories may have symbolic links to one.
-        with FileLock(f"{files.target(self._path)}.lock", timeout=_LOCK_TIMEOUT_S, mode=0o600):
+        with FileLock(f"{atomic.target(self._path)}.lock", timeout=_LOCK_TIMEOUT_S, mode=0o600):
             for file in (self._path, self._own.path):
-                files.remove_half_written(file)
+                atomic.remove_half_written(file)
             found = self._content()
             self._refuse_loss(exists=found is not None)
             content = Content(0, {}) if found is None else found
@@ -99,7 +100,7 @@ class FileStore(FollowingStore):
             data = contents.render(content)
             if len(data) > _MAX_FILE_BYTES:
                 raise ValueError(f"{FILE} would be larger than {_MAX_FILE_BYTES} bytes")
-            files.replace(self._path, data)
+            atomic.replace(self._path, data)
 
     def _put(self, content: Content, config: EndpointConfig) -> None:
         keys = self._configured
@@ -119,7 +120,7 @@ class FileStore(FollowingStore):
         return self._own.make()
 
     def _load(self) -> Mapping[str, StoredEndpoint] | None:
-        stamps = (files.stamp(self._path), files.stamp(self._own.path))
+        stamps = (regular.stamp(self._path), regular.stamp(self._own.path))
         if stamps[0] is None or stamps != self._stamps:
             self._stamps, self._latest, self._damage = _NONE, None, None
             try:
@@ -146,7 +147,7 @@ class FileStore(FollowingStore):
             OSError, UnfitFileError: It cannot be read.
             DamagedFileError: It does not hold a registry.
         """
-        data = files.read(self._path, _MAX_FILE_BYTES)
+        data = regular.read_if_exists(self._path, _MAX_FILE_BYTES)
         try:
             return None if data is None else contents.parse(data)
         except DamagedFileError as error:

@@ -10,7 +10,9 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from rerank_proxy.files import state as files
+from rerank_proxy.files import atomic
+from rerank_proxy.files.regular import UnfitFileError, read_if_exists
+from rerank_proxy.files.state import state_directory
 from rerank_proxy.settings import InvalidSettingsError, RegistrySettings, Settings
 
 logger = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ def configured_keys(settings: RegistrySettings) -> list[bytes] | None:
         keys = _read(settings.key_file)
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
-    except files.UnfitFileError as error:
+    except UnfitFileError as error:
         problem = error.problem
     else:
         if keys is not None:
@@ -76,13 +78,13 @@ def _read(path: Path) -> list[bytes] | None:
     Raises:
         OSError, UnfitFileError: It cannot be read, or holds no keys. The message has nothing of its content.
     """
-    found = files.read(path, _MAX_FILE_BYTES)
+    found = read_if_exists(path, _MAX_FILE_BYTES)
     try:
         return None if found is None else parse_keys(found.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise files.UnfitFileError(path, "is not text") from None
+        raise UnfitFileError(path, "is not text") from None
     except ValueError as error:
-        raise files.UnfitFileError(path, str(error)) from None
+        raise UnfitFileError(path, str(error)) from None
 
 
 def check_registry(settings: Settings) -> None:
@@ -93,7 +95,7 @@ def check_registry(settings: Settings) -> None:
     """
     configured_keys(settings.registry)
     if settings.registry.store == "file":
-        files.state_directory(settings)
+        state_directory(settings)
 
 
 class OwnKeys:
@@ -113,6 +115,6 @@ class OwnKeys:
     def make(self) -> list[bytes]:
         """Make a key and return it. The caller holds the lock of the directory, and `read` found no file."""
         key = new_key()
-        files.replace(self.path, f"{key}\n".encode("ascii"))
+        atomic.replace(self.path, f"{key}\n".encode("ascii"))
         logger.info("a key for the secrets of inference endpoints was made: %s", self.path)
         return parse_keys(key)

@@ -5,7 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from rerank_proxy.files import state as files
+from rerank_proxy.files import privacy
+from rerank_proxy.files.state import state_directory
 from rerank_proxy.inference.registry.file_store import FILE, FileStore
 from rerank_proxy.inference.registry.index_client import IndexClient
 from rerank_proxy.inference.registry.index_store import IndexStore
@@ -24,16 +25,16 @@ def weaknesses(settings: Settings, environ: Mapping[str, str] = os.environ) -> l
     """Return what others could do to the state of this proxy and to its keys, a sentence each."""
     found = []
     if settings.registry.key_file is not None:
-        found += files.weaknesses(settings.registry.key_file, _PRIVATE)
+        found += privacy.weaknesses(settings.registry.key_file, _PRIVATE)
     try:
-        state = files.state_directory(settings, environ)
+        state = state_directory(settings, environ)
     except InvalidSettingsError:  # which is raised again where the directory is needed
         return found
-    found += files.weaknesses(state, _NOT_WRITABLE)
-    found += files.weaknesses_above(state)
+    found += privacy.weaknesses(state, _NOT_WRITABLE)
+    found += privacy.weaknesses_above(state)
     if settings.registry.store == "file":
-        found += files.weaknesses(state / FILE, _NOT_WRITABLE)
-        found += files.weaknesses(state / KEY_FILE, _PRIVATE)
+        found += privacy.weaknesses(state / FILE, _NOT_WRITABLE)
+        found += privacy.weaknesses(state / KEY_FILE, _PRIVATE)
     return found
 
 
@@ -45,7 +46,7 @@ def place(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
     """
     registry = settings.registry
     if registry.store == "file":
-        return str(files.state_directory(settings, environ) / FILE)
+        return str(state_directory(settings, environ) / FILE)
     return f"index {registry.index}" if registry.store == "index" else "settings"
 
 
@@ -67,4 +68,4 @@ def open_store(settings: Settings, environ: Mapping[str, str] = os.environ) -> E
     if registry.store == "index":
         client = IndexClient(settings.upstream, registry)
         return IndexStore(client, registry.index, keys, registry.refresh_s)
-    return FileStore(files.state_directory(settings, environ), keys, registry.refresh_s)
+    return FileStore(state_directory(settings, environ), keys, registry.refresh_s)

@@ -9,22 +9,16 @@ from typing import Final
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import docs_size, offload
 from rerank_proxy.concurrency.tasks import side_by_side
+from rerank_proxy.engine import Scores
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, status_error, timed_out
-from rerank_proxy.inference.ranking import (
-    RankedDoc,
-    RerankRequest,
-    Scores,
-    by_score,
-    check_results,
-    in_input_order,
-)
+from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, by_score, check_results, in_input_order
 from rerank_proxy.inference.remote.breaker import CircuitBreaker
 from rerank_proxy.inference.remote.calls import HttpCall
 from rerank_proxy.inference.remote.client import RemoteClient, digest
 from rerank_proxy.inference.remote.failures import RemoteFailedError, failed_validation, unusable
 from rerank_proxy.inference.remote.limits import answer_limit
-from rerank_proxy.inference.remote.sending import exchange
+from rerank_proxy.inference.remote.sending import call_vendor
 from rerank_proxy.inference.remote.shapes import MalformedAnswerError
 from rerank_proxy.inference.remote.vendor import Vendor
 from rerank_proxy.inference.service import RATE_LIMIT, Ranker
@@ -157,7 +151,7 @@ class RemoteRanker(Ranker):
             await self._rate_limit.acquire(inference_id, limit["requests_per_minute"], deadline)
         call = await self._call(batch, deadline)
         bounds = answer_limit(call, len(batch.texts), self._client.settings.max_answer)
-        answer = await exchange(self._client, self._vendor, self._config, call, bounds)
+        answer = await call_vendor(self._client, self._vendor, self._config, call, bounds)
         try:
             # Within its bounds an answer takes no more processor time than the bodies that the worker is for.
             docs = await offload(len(answer.body), self._vendor.read, self._config, answer.body)

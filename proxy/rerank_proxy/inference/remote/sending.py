@@ -31,7 +31,7 @@ class _Issued(msgspec.Struct):
     expires_in: float | str | None = None
 
 
-async def exchange(
+async def call_vendor(
     client: RemoteClient, vendor: Vendor, config: EndpointConfig, call: HttpCall, limit: AnswerLimit
 ) -> HttpAnswer:
     """Send a call and return its answer, which is a success.
@@ -75,7 +75,7 @@ async def fetch_token(
 
     async def fetch() -> Token:
         call = await asyncio.to_thread(request)  # which may sign: some 50 ms for a usual key
-        answer = await exchange(client, vendor, config, call, TOKEN_LIMIT)
+        answer = await call_vendor(client, vendor, config, call, TOKEN_LIMIT)
         try:
             return _token(msgspec.json.decode(answer.body, type=_Issued))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):

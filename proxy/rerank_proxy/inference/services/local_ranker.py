@@ -15,12 +15,13 @@ from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine import (
     DeadlineExceededError,
-    Demand,
     EngineClosedError,
     EngineError,
     InputTooLargeError,
     ModelFailedError,
     QueueFullError,
+    Reservation,
+    Scores,
     UnknownModelError,
 )
 from rerank_proxy.errors import Cause, validation_error
@@ -28,7 +29,7 @@ from rerank_proxy.files.names import without_directories
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, TimedOutError, status_error, timed_out
 from rerank_proxy.inference.local_models import NUMBER_AND_ADAPTIVE, threads_faults
-from rerank_proxy.inference.ranking import Scores
+from rerank_proxy.inference.ranking import of_documents
 from rerank_proxy.inference.service import Ranker, ServiceContext
 
 NUM_ALLOCATIONS: Final = "num_allocations"
@@ -47,14 +48,14 @@ _WORDS_PER_TOKEN: Final = 0.75
 _holders = count()
 
 
-def demand_of(service_settings: Mapping[str, Any]) -> Demand:
+def reservation_of(service_settings: Mapping[str, Any]) -> Reservation:
     """Return what an endpoint's settings ask of the engine: one allocation where they give no minimum."""
     threads = service_settings[NUM_THREADS]
     adaptive = service_settings.get(ADAPTIVE) or {}
     if adaptive.get("enabled"):
         most = adaptive.get(MAX)
-        return Demand(None if most is None else threads * most, keep_loaded=adaptive.get(MIN) != 0)
-    return Demand(threads * service_settings.get(NUM_ALLOCATIONS, 1))
+        return Reservation(None if most is None else threads * most, keep_loaded=adaptive.get(MIN) != 0)
+    return Reservation(threads * service_settings.get(NUM_ALLOCATIONS, 1))
 
 
 class LocalRanker(Ranker):
@@ -69,7 +70,7 @@ class LocalRanker(Ranker):
         self._holder = f"{config.inference_id} {next(_holders)}"
         name = context.models.find(self.model)
         if name is not None and DEPLOYMENT_ID not in config.service_settings:
-            context.engine.demand(name, self._holder, demand_of(config.service_settings))
+            context.engine.reserve(name, self._holder, reservation_of(config.service_settings))
 
     async def scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
         """Return raw logits."""
@@ -78,12 +79,11 @@ class LocalRanker(Ranker):
         chunks = await self._chunks(query, texts, deadline)
         scores = await self._scores(query, list(chain.from_iterable(chunks)), deadline)
         cut = sum(len(text) > self._context.chunked_characters for text in texts)
-        return scores.of_documents(chunks, cut)
+        return of_documents(scores, chunks, cut)
 
     async def _scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
         with self._failures_told(deadline):
-            found = await self._context.engine.rerank(self._known(), query, texts, deadline.at)
-        return Scores(found.scores, found.cached, found.truncated)
+            return await self._context.engine.scores(self._known(), query, texts, deadline.at)
 
     async def _chunks(self, query: str, texts: Sequence[str], deadline: Deadline) -> list[list[str]]:
         limit = self._context.chunked_characters

@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 import pytest
 
-from rerank_proxy.engine.batching.batch import Batch
 from rerank_proxy.engine.batching.cache import OutputCache
-from rerank_proxy.engine.batching.metrics import EngineMetrics
+from rerank_proxy.engine.batching.jobs import JobState, Lane, Request
 from rerank_proxy.engine.batching.runner import Runner
-from rerank_proxy.engine.batching.scheduler import JobState, Lane, Request, Scheduler
-from rerank_proxy.engine.batching.watchdog import Watchdog
+from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, InferenceError, OutOfDeviceMemoryError
-from rerank_proxy.engine.loading.journal import Journal
+from rerank_proxy.engine.hangs.journal import Journal
+from rerank_proxy.engine.hangs.watchdog import Watchdog
+from rerank_proxy.engine.metrics import EngineMetrics
+from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings
 from tests.support.raw_http import TIMEOUT_S
 from tests.unit.engine.doubles import SumBackend, row
@@ -163,7 +164,7 @@ async def test_a_score_that_is_no_number_is_an_error_and_not_remembered(bench: B
 
     backend = Broken()
     first, second = bench.submit(backend, "a", [7, 8])[1], bench.submit(backend, "b", [9])[1]
-    with pytest.raises(InferenceError, match=r"no finite number for 1 of 3 texts; .*copy the model again"):
+    with pytest.raises(InferenceError, match=r"not a finite number for 1 of 3 texts; .*copy the model again"):
         await first
     assert await second == [9.0]
     assert bench.cache.get(b"a7") is None

@@ -9,19 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from rerank_proxy.engine.batching.cache import Output
-from rerank_proxy.engine.batching.scheduler import (
-    BACKGROUND_EVERY,
-    CREDIT_BATCHES,
-    FREE_PADDING_RATIO,
-    MAX_PADDING_RATIO,
-    Job,
-    JobState,
-    Lane,
-    Request,
-    Scheduler,
-)
+from rerank_proxy.engine.batching.batch_builder import FREE_PADDING_RATIO, MAX_PADDING_RATIO
+from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, Request
+from rerank_proxy.engine.batching.scheduler import BACKGROUND_EVERY, CREDIT_BATCHES, Scheduler
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, InferenceError, QueueFullError
+from rerank_proxy.engine.rows import Output
 from tests.support.examples import examples
 from tests.unit.engine.doubles import SumBackend, row
 
@@ -291,7 +283,7 @@ def test_abandon_ends_everyone() -> None:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Whatever happens in whatever order, everybody is told, once, and the counts are right."""
+    """In any order of events every request ends once, and the counts are right."""
 
     def __init__(self) -> None:
         super().__init__()

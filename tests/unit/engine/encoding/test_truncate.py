@@ -38,7 +38,7 @@ def test_no_room_is_wasted(rule: Rule, query: int, text: int, budget: int) -> No
 
 
 @given(query=counts, text=counts, budget=budgets)
-def test_balanced_cuts_nobody_below_half(query: int, text: int, budget: int) -> None:
+def test_balanced_cuts_neither_side_below_half(query: int, text: int, budget: int) -> None:
     kept_query, kept_text = balanced(query, text, budget)
     half = budget // 2
     assert kept_query == query or kept_query >= half

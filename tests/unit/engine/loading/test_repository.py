@@ -15,6 +15,7 @@ from rerank_proxy.engine.loading.repository import _Progress, default_artifacts_
 from rerank_proxy.engine.loading.source import locate
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.support.model_repository import Repository, serving
+from tests.support.packages import write
 
 NAME = "rerank-v1"
 PROGRAM = os.urandom(3_000_000)
@@ -26,7 +27,7 @@ VOCABULARY = {"vocabulary": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"]}
 
 def package_in(directory: Path, program: bytes = PROGRAM) -> Path:
     (directory / f"{NAME}.pt").write_bytes(program)
-    packages.write(directory, NAME, config=CONFIG, vocabulary=VOCABULARY)
+    write(directory, NAME, config=CONFIG, vocabulary=VOCABULARY)
     return directory
 
 

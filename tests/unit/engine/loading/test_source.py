@@ -107,11 +107,11 @@ def test_an_id_that_the_hub_does_not_know_is_told_in_a_line(tmp_path: Path) -> N
 
 def test_a_hub_that_cannot_be_reached_is_told_in_a_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        taken.bind(("127.0.0.1", 0))  # but not listened on
         line = refusal(
             resolve_elsewhere("someone/reranker", f"http://127.0.0.1:{taken.getsockname()[1]}", tmp_path)
         )
-    assert "[someone/reranker] could not be had from the hub" in line
+    assert "[someone/reranker] could not be fetched from the hub" in line
     assert "check the network, or give a directory" in line
 
 

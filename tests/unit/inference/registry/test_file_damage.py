@@ -61,10 +61,10 @@ def _bind(path: Path) -> None:
 
 Obstacle = Callable[[Path], None]
 OBSTACLES: dict[str, tuple[Obstacle, str]] = {
-    "a directory": (Path.mkdir, "is a directory, no file"),
-    "a FIFO": (os.mkfifo, "is a FIFO, no file"),
-    "a socket": (_bind, "No such device or address"),
-    "a device": (lambda path: path.symlink_to("/dev/zero"), "is a device, no file"),
+    "a directory": (Path.mkdir, "is a directory, not a file"),
+    "a FIFO": (os.mkfifo, "is a named pipe, not a file"),
+    "a socket": (_bind, "is a socket, not a file"),
+    "a device": (lambda path: path.symlink_to("/dev/zero"), "is a device, not a file"),
     "a link to nowhere": (lambda path: path.symlink_to("nowhere"), "is a symbolic link to what is not there"),
     "a link to itself": (lambda path: path.symlink_to(path), "symbolic link"),
 }

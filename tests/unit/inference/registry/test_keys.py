@@ -125,7 +125,7 @@ class TestConfigured:
 
     def test_in_a_fifo_which_is_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "key")
-        with pytest.raises(InvalidSettingsError, match=r"key: is a FIFO, no file$"):
+        with pytest.raises(InvalidSettingsError, match=r"key: is a named pipe, not a file$"):
             configured_keys(RegistrySettings(key_file=tmp_path / "key"))
 
 

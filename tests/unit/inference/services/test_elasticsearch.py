@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.concurrency.steps import finish
-from rerank_proxy.engine import DeadlineExceededError, Demand, Engine, ModelFailedError, Reranked
+from rerank_proxy.engine import DeadlineExceededError, Engine, ModelFailedError, Reservation, Scores
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.local_models import Deployment, LocalModels
 from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.service import ServiceContext
 from rerank_proxy.inference.services.elasticsearch import ElasticsearchService, settings_of_model
-from rerank_proxy.inference.services.local_ranker import chunked, demand_of
+from rerank_proxy.inference.services.local_ranker import chunked, reservation_of
 from rerank_proxy.settings import ModelSettings
 from tests.support.endpoints import LATE
+from tests.support.steps import finish
 
 SETTINGS = {"model_id": "minilm", "num_threads": 2, "num_allocations": 3}
 
@@ -34,11 +34,11 @@ class Recording:
     """An engine that scores a text by its length, and records its calls."""
 
     def __init__(self) -> None:
-        self.demands: dict[tuple[str, str], Demand] = {}
+        self.demands: dict[tuple[str, str], Reservation] = {}
         self.texts: list[str] = []
         self.failure: Exception | None = None
 
-    def demand(self, model: str, holder: str, demand: Demand) -> None:
+    def reserve(self, model: str, holder: str, demand: Reservation) -> None:
         self.demands[model, holder] = demand
 
     def release(self, model: str, holder: str) -> None:
@@ -48,9 +48,9 @@ class Recording:
         if self.failure is not None:
             raise self.failure
 
-    async def rerank(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Reranked:
+    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
         self.texts += texts
-        return Reranked([float(len(text)) for text in texts], 0, 0)
+        return Scores([float(len(text)) for text in texts], 0, 0)
 
 
 @pytest.fixture
@@ -225,8 +225,11 @@ class TestDemand:
     @pytest.mark.parametrize(
         ("settings", "demand"),
         [
-            ({"num_threads": 2, "num_allocations": 3}, Demand(6, keep_loaded=True)),
-            ({"num_threads": 2, "adaptive_allocations": {"enabled": True}}, Demand(None, keep_loaded=True)),
+            ({"num_threads": 2, "num_allocations": 3}, Reservation(6, keep_loaded=True)),
+            (
+                {"num_threads": 2, "adaptive_allocations": {"enabled": True}},
+                Reservation(None, keep_loaded=True),
+            ),
             (
                 {
                     "num_threads": 2,
@@ -236,23 +239,23 @@ class TestDemand:
                         "max_number_of_allocations": 8,
                     },
                 },
-                Demand(16, keep_loaded=False),
+                Reservation(16, keep_loaded=False),
             ),
             (
                 {
                     "num_threads": 1,
                     "adaptive_allocations": {"enabled": True, "min_number_of_allocations": 1},
                 },
-                Demand(None, keep_loaded=True),
+                Reservation(None, keep_loaded=True),
             ),
             (
                 {"num_threads": 4, "adaptive_allocations": {"enabled": False}},
-                Demand(4, keep_loaded=True),
+                Reservation(4, keep_loaded=True),
             ),
         ],
     )
-    def test_of_settings(self, settings: dict[str, Any], demand: Demand) -> None:
-        assert demand_of(settings) == demand
+    def test_of_settings(self, settings: dict[str, Any], demand: Reservation) -> None:
+        assert reservation_of(settings) == demand
 
     async def test_it_lives_as_long_as_the_endpoint(
         self, service: ElasticsearchService, engine: Recording
@@ -261,9 +264,9 @@ class TestDemand:
         first = service.open(config)
         second = service.open(service.update(config, {"num_allocations": 1}, {}))
         assert {model for model, _ in engine.demands} == {"minilm"}
-        assert sorted(engine.demands.values(), key=str) == [Demand(2), Demand(6)]
+        assert sorted(engine.demands.values(), key=str) == [Reservation(2), Reservation(6)]
         await first.close()
-        assert list(engine.demands.values()) == [Demand(2)]
+        assert list(engine.demands.values()) == [Reservation(2)]
         await second.close()
         assert engine.demands == {}
 

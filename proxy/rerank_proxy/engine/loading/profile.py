@@ -1,4 +1,4 @@
-"""What a model directory says about itself, read from its JSON files alone."""
+"""Read what a model directory says about itself, from its JSON files alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from typing import Any, Final, Literal
 import msgspec
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading.inspection import check_inside, inspect, inspect_module, read_json
+from rerank_proxy.engine.loading.directory_check import check_inside, inspect, inspect_module, read_json
 
 _Object = dict[str, Any]
 
 Kind = Literal["cross-encoder", "bi-encoder"]
 
 HEAD_MODULES: Final = ("Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
-"""Modules of sentence-transformers that may follow its Transformer."""
+"""The modules of sentence-transformers that may follow its Transformer."""
 
 _MAX_MODULES: Final = 100
 _MAX_PROMPT: Final = 8192
@@ -39,13 +39,11 @@ class HeadModule:
     name: str
     directory: Path
     config: Mapping[str, Any]
-    weights: int = 0
-    """Numbers in its files of weights, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How to load a model and what its output is."""
+    """How to load a model, and what its output is."""
 
     kind: Kind
     directory: Path
@@ -90,10 +88,10 @@ class _TransformerSettings(msgspec.Struct):
 
 
 def read(directory: Path) -> Profile:
-    """Read what a directory says, once all that it has was looked at.
+    """Inspect a directory and read what it says.
 
     Raises:
-        ModelLoadError: It is no model, or not one that can rerank.
+        ModelLoadError: It is not a model, or not one that can rerank.
     """
     modules = read_json(directory / "modules.json", list[_Module])
     library = read_json(directory / "config_sentence_transformers.json", _Library) or _Library()
@@ -121,10 +119,10 @@ def read(directory: Path) -> Profile:
 
 
 def _split_modules(directory: Path, modules: "list[_Module]") -> tuple[Path, tuple[HeadModule, ...]]:
-    """The transformer's directory and the modules behind it."""
+    """Return the transformer's directory and the modules behind it."""
     if len(modules) > _MAX_MODULES:
         raise ModelLoadError(
-            f"[{directory}]: its modules.json names {len(modules)} modules; that is no model's"
+            f"[{directory}]: its modules.json names {len(modules)} modules, more than any model has"
         )
     listed = [(_class_name(directory, each), directory / each.path) for each in modules]
     (first, transformer), *rest = listed
@@ -137,17 +135,17 @@ def _split_modules(directory: Path, modules: "list[_Module]") -> tuple[Path, tup
             f"[{directory}]: its modules.json names [{odd}]; supported are Transformer followed by "
             f"{', '.join(HEAD_MODULES)}"
         )
-    head = [
-        HeadModule(
-            name, path, read_json(path / "config.json", _Object) or {}, inspect_module(path, directory)
-        )
-        for name, path in rest
-    ]
-    return transformer, tuple(head)
+    return transformer, tuple(_head_module(name, path, directory) for name, path in rest)
+
+
+def _head_module(name: str, path: Path, root: Path) -> HeadModule:
+    config = read_json(path / "config.json", _Object) or {}
+    inspect_module(path, root)
+    return HeadModule(name, path, config)
 
 
 def _class_name(directory: Path, module: _Module) -> str:
-    """Of a module of sentence-transformers."""
+    """Return the class name of a module of sentence-transformers."""
     package, _, name = module.type.rpartition(".")
     if package.partition(".")[0] != "sentence_transformers":
         raise ModelLoadError(
@@ -191,13 +189,13 @@ def _why_not(architecture: str | None, head: tuple[HeadModule, ...], model_type:
 
 
 def _prompts(kind: Kind, library: _Library) -> tuple[str, str]:
-    """What sentence-transformers puts before a query and a text when its caller asks for nothing.
+    """Return what sentence-transformers puts before a query and a text by default.
 
     For bi-encoders as its `encode_query` and `encode_document` do, for cross-encoders as `predict`.
     """
     prompts = library.prompts or {}
     if any(len(prompt or "") > _MAX_PROMPT for prompt in prompts.values()):
-        raise ModelLoadError(f"a prompt has more than {_MAX_PROMPT} characters; it stands before every text")
+        raise ModelLoadError(f"a prompt has more than {_MAX_PROMPT} characters; it is put before every text")
     default = prompts.get(library.default_prompt_name or "") or ""
     if kind == "cross-encoder":
         return default, ""

@@ -1,18 +1,18 @@
-"""What counts as something that never returns, and what the next process is told of it."""
+"""What counts as something that never returns, and what the next process learns of it."""
 
 from pathlib import Path
 
 import pytest
 
-from rerank_proxy.engine.batching.watchdog import Hang, Watchdog
-from rerank_proxy.engine.loading.journal import Journal, Running, Trouble
+from rerank_proxy.engine.hangs.journal import Journal, LoadBlock, Running
+from rerank_proxy.engine.hangs.watchdog import Hang, Watchdog
 from rerank_proxy.settings import EngineSettings
 
 SETTINGS = EngineSettings(max_batch_s=10.0, max_load_s=100.0)
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that tests move."""
 
     now = 1000.0
 
@@ -52,13 +52,13 @@ def test_a_batch_that_ends_in_time_is_none(bench: Bench) -> None:
 def test_a_batch_beyond_the_bound(bench: Bench) -> None:
     with bench.watchdog.batch("m", 100, 0.0):
         hang = bench.passes(11)
-    assert hang == Hang("m", "it was scoring one batch without an end for 10 s ([engine.max_batch_s])")
+    assert hang == Hang("m", "it was scoring one batch for more than 10 s ([engine.max_batch_s])")
 
 
 def test_the_bound_of_a_load_is_another(bench: Bench) -> None:
     with bench.watchdog.load("m"):
         assert bench.passes(99) is None
-        assert bench.passes(2) == Hang("m", "it was loading without an end for 100 s ([engine.max_load_s])")
+        assert bench.passes(2) == Hang("m", "it was loading for more than 100 s ([engine.max_load_s])")
 
 
 def test_tokenising_is_watched_as_well(bench: Bench) -> None:
@@ -110,13 +110,13 @@ class TestJournal:
             hang = bench.passes(101)
         assert hang is not None
         after = Journal(tmp_path / "journal", bench.clock)
-        assert after.trouble("m", trusted=False) == Trouble(hang.reason, None)
-        assert after.trouble("other", trusted=False) is None
+        assert after.load_block("m", trusted=False) == LoadBlock(hang.reason, None)
+        assert after.load_block("other", trusted=False) is None
         after.forgive("m")
-        assert Journal(tmp_path / "journal", bench.clock).trouble("m", trusted=False) is None
+        assert Journal(tmp_path / "journal", bench.clock).load_block("m", trusted=False) is None
 
     def test_what_a_process_died_of_is_told_to_the_next(self, tmp_path: Path) -> None:
-        """As of a program that ends the process, or holds the interpreter so that nothing notices."""
+        """The program may have ended the process, or have held the interpreter so that nothing noticed."""
         clock = Clock()
         before = Journal(tmp_path / "journal", clock)
         before.begin(Running("batch", "batch"))
@@ -124,30 +124,30 @@ class TestJournal:
         before.begin(Running("done", "load"))
         before.end(Running("done", "load"))
         after = Journal(tmp_path / "journal", clock)
-        assert after.trouble("load", trusted=False) == Trouble(
+        assert after.load_block("load", trusted=False) == LoadBlock(
             "the reranking process died while it was loading", None
         )
-        assert after.trouble("done", trusted=False) is None
-        assert after.trouble("batch", trusted=False) is None, "once may be chance"
+        assert after.load_block("done", trusted=False) is None
+        assert after.load_block("batch", trusted=False) is None, "once may be chance"
 
     def test_an_end_in_good_order_blames_nothing(self, tmp_path: Path) -> None:
         before = Journal(tmp_path / "journal")
         before.begin(Running("m", "load"))
         before.close()
-        assert Journal(tmp_path / "journal").trouble("m", trusted=False) is None
+        assert Journal(tmp_path / "journal").load_block("m", trusted=False) is None
 
     def test_a_trusted_model_is_tried_again_later_each_time_and_not_for_ever(self, tmp_path: Path) -> None:
         clock = Clock()
         waits = []
         for _ in range(5):
             Journal(tmp_path / "journal", clock).begin(Running("m", "load"))
-            trouble = Journal(tmp_path / "journal", clock).trouble("m", trusted=True)
-            waits.append(0 if trouble is None else trouble.again_in_s)
+            block = Journal(tmp_path / "journal", clock).load_block("m", trusted=True)
+            waits.append(0 if block is None else block.retry_in_s)
             clock.now += 100
         assert waits == [0, 60, 600, None, None]
         clock.now += 7200
         Journal(tmp_path / "journal", clock).begin(Running("m", "load"))
-        assert Journal(tmp_path / "journal", clock).trouble("m", trusted=True) is None, "that was long ago"
+        assert Journal(tmp_path / "journal", clock).load_block("m", trusted=True) is None, "that was long ago"
 
     @pytest.mark.parametrize("content", [b"", b"{", b"\xff" * 100, b'{"running":[{"model":1}]}'])
     def test_a_damaged_file_blames_nothing(self, tmp_path: Path, content: bytes) -> None:
@@ -155,7 +155,7 @@ class TestJournal:
         path.write_bytes(content)
         journal = Journal(path)
         journal.begin(Running("m", "load"))
-        assert Journal(path).trouble("m", trusted=False) is not None
+        assert Journal(path).load_block("m", trusted=False) is not None
 
     def test_writing_leaves_nothing_of_what_was_longer(self, tmp_path: Path) -> None:
         journal = Journal(tmp_path / "journal")
@@ -163,4 +163,4 @@ class TestJournal:
         journal.begin(long)
         journal.end(long)
         journal.begin(Running("m", "load"))
-        assert Journal(tmp_path / "journal").trouble("m", trusted=False) is not None
+        assert Journal(tmp_path / "journal").load_block("m", trusted=False) is not None

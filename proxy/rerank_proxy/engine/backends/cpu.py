@@ -1,4 +1,7 @@
-"""How many CPU cores this process may use, and how its threads wait for each other."""
+"""The CPU cores that this process may use, and the threads that models run on.
+
+torch is imported only when the number of threads is set.
+"""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +11,7 @@ _ROOT = Path("/")
 
 
 def usable_cores(root: Path = _ROOT) -> int:
-    """Physical cores that affinity allows, at most what the cgroup's quota pays for; at least 1.
+    """Return the physical cores that affinity allows, at most what the cgroup's quota pays for; at least 1.
 
     Hyperthreads of one core share its vector units, so that a second thread there only adds waiting to
     matrix products; containers see every core of the host, but are throttled beyond their quota.
@@ -22,12 +25,35 @@ def usable_cores(root: Path = _ROOT) -> int:
 
 
 def sleep_while_waiting() -> None:
-    """Let threads of a matrix product sleep until the slowest is done, where nobody has chosen otherwise.
+    """Let the threads of a matrix product sleep until the slowest is done.
 
-    By default OpenMP's threads spin. On a core that others want too, as a sidecar's, the spinning keeps the
-    slowest from running: a batch then takes ten times as long. It is read when torch is first imported.
+    Does nothing where the environment chooses otherwise. By default OpenMP's threads spin. On a core that is
+    shared with another process, such as a sidecar's, spinning keeps the slowest thread from running: a batch
+    then takes ten times as long. OpenMP reads the variable when torch is first imported.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+class DeviceThreads:
+    """The number of OpenMP threads, which OpenMP keeps per thread: use it on the thread that runs the models.
+
+    Args:
+        threads: As the setting `engine.threads`; 0 means the cores that this process may use.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._most = threads or usable_cores()
+        self._current: int | None = None
+
+    def use(self, limit: int | None) -> None:
+        """Use `limit` threads from now on, at most those of the settings; None: all of these."""
+        threads = self._most if limit is None else max(1, min(limit, self._most))
+        if threads == self._current:
+            return
+        import torch  # already imported when a model runs; else it takes its time here
+
+        torch.set_num_threads(threads)
+        self._current = threads
 
 
 def _affinity() -> set[int]:
@@ -45,7 +71,7 @@ def _physical_cores(root: Path, cpus: set[int]) -> int:
 
 
 def _cgroup_quota(root: Path) -> float | None:
-    """Cores' worth of time per period: the smallest limit on the path to the root of the hierarchy."""
+    """Return cores' worth of time per period: the smallest limit on the path to the root of the hierarchy."""
     limits = [limit for limit in (*_v2_limits(root), *_v1_limits(root)) if limit is not None]
     return min(limits, default=None)
 
@@ -63,7 +89,7 @@ def _v1_limits(root: Path) -> Iterator[float | None]:
 
 
 def _cgroup_directories(root: Path, controller: str, mount: Path) -> Iterator[Path]:
-    """The process's own cgroup and its ancestors. In a container the mount itself is often its own."""
+    """Yield the process's own cgroup and its ancestors. In a container the mount itself is often its own."""
     yield mount
     for line in (_read(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -74,7 +100,7 @@ def _cgroup_directories(root: Path, controller: str, mount: Path) -> Iterator[Pa
 
 
 def _ratio(quota: str, period: str) -> float | None:
-    """None for `max`, -1 and whatever is no number: no limit."""
+    """Return the quotient; None, for no limit, where `max`, -1 or something that is not a number is given."""
     if not quota.isdigit() or not period.isdigit() or int(period) == 0:
         return None
     return int(quota) / int(period)

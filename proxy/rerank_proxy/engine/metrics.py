@@ -1,13 +1,11 @@
-"""What the engine counts. Every metric is labelled by the model's name alone."""
+"""The engine's metrics, each labelled by the model's name alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.metrics import MetricWrapperBase
-
-from rerank_proxy.engine.batching.scheduler import Lane, Scheduler
 
 _BATCH_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _TOKENIZE_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -40,32 +38,32 @@ class EngineMetrics:
         self._all = [metric for metric in vars(self).values() if isinstance(metric, MetricWrapperBase)]
 
     def loaded(self, model: str, info: Mapping[str, str], seconds: float) -> None:
-        """The model can score now."""
+        """Mark the model ready to score."""
         self.ready.labels(model).set(1)
         self.load_failed.labels(model).set(0)
         self.load_seconds.labels(model).set(seconds)
         self._info.labels(model).info(dict(info))
 
     def failed(self, model: str) -> None:
-        """It could not be loaded."""
+        """Mark the model as one that could not be loaded."""
         self.load_failed.labels(model).set(1)
 
     def not_loaded(self, model: str) -> None:
-        """It is known and cannot score, or can no longer. Its queue, which refers to it, is let go."""
+        """Mark the model unloaded and drop the gauges of its queue, which refer to it."""
         self.ready.labels(model).set(0)
         self.load_failed.labels(model).set(0)
         for metric in (self.queued_tokens, self.queued_rows, self._info):
             _forget(metric, model)
 
     def forget(self, model: str) -> None:
-        """It is no more: its name may have been one of many that come and go."""
+        """Drop all series of a model that was removed: its name may be one of many that come and go."""
         for metric in self._all:
             _forget(metric, model)
 
-    def watch_queue(self, lane: Lane, scheduler: Scheduler) -> None:
-        """Read the lane's share of the queue whenever the metrics are read."""
-        self.queued_tokens.labels(lane.model).set_function(lambda: scheduler.queued_tokens.get(lane, 0))
-        self.queued_rows.labels(lane.model).set_function(lambda: scheduler.queued_rows.get(lane, 0))
+    def watch_queue(self, model: str, tokens: Callable[[], float], rows: Callable[[], float]) -> None:
+        """Read the model's share of the queue whenever the metrics are read."""
+        self.queued_tokens.labels(model).set_function(tokens)
+        self.queued_rows.labels(model).set_function(rows)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"rerank_proxy_engine_{name}", text, ["model"], registry=self._registry)
@@ -80,5 +78,5 @@ class EngineMetrics:
 
 
 def _forget(metric: MetricWrapperBase, model: str) -> None:
-    with suppress(KeyError):  # of a model that has not been seen
+    with suppress(KeyError):  # the model has no series of it
         metric.remove(model)

@@ -12,10 +12,10 @@ _P = ParamSpec("_P")
 
 
 async def run_in_daemon_thread(work: Callable[[], _T], name: str) -> _T:
-    """Await `work` done on a new thread.
+    """Run `work` on a new thread and return its result.
 
-    Executors wait for their threads when Python ends, which may be long when one of them downloads a model.
-    When the awaiting task is cancelled the thread goes on, and its result is forgotten.
+    Executors wait for their threads when Python ends, which may take long if one of them downloads a model.
+    When the awaiting task is cancelled the thread goes on, and its result is dropped.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_T] = loop.create_future()
@@ -32,7 +32,7 @@ async def run_in_daemon_thread(work: Callable[[], _T], name: str) -> _T:
         result, problem = None, None
         try:
             result = work()
-        except BaseException as error:  # It belongs to the awaiting task.
+        except BaseException as error:  # raised in the awaiting task
             problem = tamed(error)
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, problem)
@@ -42,10 +42,10 @@ async def run_in_daemon_thread(work: Callable[[], _T], name: str) -> _T:
 
 
 def tamed(error: BaseException) -> Exception:
-    """The error of a thread as one that ends no more than what has asked for it.
+    """Return the error of a thread as an `Exception`, which the callers handle.
 
-    A library in Rust that panics, and a program that says it wants to exit, raise what is no `Exception`: it
-    would pass by all who handle failures.
+    A panic in a Rust library, and code that calls `sys.exit`, raise something else, which would pass every
+    handler of failures.
     """
     if isinstance(error, Exception):
         return error
@@ -53,7 +53,7 @@ def tamed(error: BaseException) -> Exception:
 
 
 class DaemonThread(Executor):
-    """One thread that does its work in turn. Unlike a pool's it never keeps the process from ending."""
+    """An executor of one thread, which unlike a pool's never keeps the process from ending."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -74,7 +74,7 @@ class DaemonThread(Executor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as error:  # It belongs to the caller.
+            except BaseException as error:  # raised in the caller
                 future.set_exception(tamed(error))
             else:
                 future.set_result(result)
@@ -83,11 +83,11 @@ class DaemonThread(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let it end after what it was given. Never waits: what it does may have no end."""
+        """Let the thread end after the work that it has. Never waits: the work may never return."""
         self._closed = True
         self._work.put(None)
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
             work()
-            del work  # or it would keep the last batch, and its model, while nothing comes
+            del work  # or it would keep the last batch, and its model, until more work comes

@@ -1,6 +1,6 @@
-"""Notices what never returns: a load, a batch, a text that is tokenised.
+"""Notice what never returns: a load, a batch, a text that is tokenised.
 
-Nothing can end a thread that runs in C code, so what is noticed here ends the process.
+A thread that runs C code cannot be ended, so what is noticed here ends the process.
 """
 
 import threading
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from rerank_proxy.engine.loading.journal import Journal, Running, What
+from rerank_proxy.engine.hangs.journal import Activity, Journal, Running
 from rerank_proxy.settings import EngineSettings
 
 _CHECK_S: Final = 1.0
 _CHECKS: Final = 8
-"""At least so many in the shortest time that is allowed."""
+"""The least number of checks in the shortest time limit."""
 
 _LATE_CHECKS: Final = 5
-"""What passed beyond so many turns passed while the process was stopped."""
+"""Time beyond so many intervals passed while the process was stopped."""
 
 _SLACK: Final = 20.0
-"""So many times its usual pace may a model need for a batch: what is longer costs more per token."""
+"""How much slower than at its usual pace a model may be: longer rows cost more per token."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,17 +35,19 @@ class _Watched:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """What has run for longer than anything may."""
+    """Something that has run for longer than its limit."""
 
     model: str
     reason: str
 
 
 class Watchdog:
-    """Time is what the process itself saw pass: while it is stopped or its machine sleeps, nothing counts.
+    """Measures how long loads, batches and tokenising run.
+
+    Time in which the process was stopped or its machine slept does not count.
 
     Args:
-        journal: Is told of everything that is watched.
+        journal: Records everything that is watched.
         clock: In seconds.
     """
 
@@ -82,12 +84,12 @@ class Watchdog:
 
     @contextmanager
     def tokenising(self, model: str) -> Iterator[None]:
-        """Watch texts that become tokens."""
+        """Watch a step of tokenising."""
         with self._watch(Running(model, "tokenising"), self._batch_s, "engine.max_batch_s"):
             yield
 
     def check(self) -> Hang | None:
-        """Whether something hangs. To be called every `every_s` seconds."""
+        """Return what hangs, or None. Call it every `every_s` seconds."""
         now = self._clock()
         with self._lock:
             for each in self._watched:
@@ -97,7 +99,7 @@ class Watchdog:
             hung = next((each for each in self._watched if each.ran_s >= each.limit_s), None)
         if hung is None:
             return None
-        reason = f"{_DOING[hung.running.what]} without an end for {hung.limit_s:g} s ([{hung.setting}])"
+        reason = f"{_DOING[hung.running.activity]} for more than {hung.limit_s:g} s ([{hung.setting}])"
         self._journal.hung(hung.running, reason)
         return Hang(hung.running.model, reason)
 
@@ -115,7 +117,7 @@ class Watchdog:
             self._journal.end(running)
 
 
-_DOING: Final[dict[What, str]] = {
+_DOING: Final[dict[Activity, str]] = {
     "load": "it was loading",
     "batch": "it was scoring one batch",
     "tokenising": "it was tokenising the texts of one call",

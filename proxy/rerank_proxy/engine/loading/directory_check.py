@@ -1,8 +1,8 @@
-"""A model's directory, looked at before anything of it is loaded: what it says must be what is done.
+"""Inspect a model's directory before anything in it is loaded: it must describe no more than is done.
 
-Everything here is quick and small, whatever is in the directory. What the libraries below would follow out of
-the directory, run, wait for, or allocate without a look is refused in a line; and so is what they would
-silently leave out.
+Inspection is quick and needs little memory, no matter what is in the directory. What would lead the libraries
+out of the directory, or have them run code, wait, or allocate memory unchecked is refused in one line; so is
+what they would silently leave out.
 """
 
 import os
@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import archives, files, safetensors_header
-from rerank_proxy.engine.loading.files import COPY_AGAIN
+from rerank_proxy.engine.loading import archives, model_files, safetensors_header
+from rerank_proxy.engine.loading.model_files import COPY_AGAIN
 
 _T = TypeVar("_T")
 
@@ -36,7 +36,7 @@ _MAX_BYTES: Final[Mapping[str, int]] = {
     "*.txt": 64 * _MiB,
     "*.model": 64 * _MiB,
 }
-"""By name, the first that fits: some four times the largest of models in use."""
+"""By name; the first pattern that matches counts. Some four times the largest files of models in use."""
 
 _WEIGHTS: Final = ("*.safetensors", "*.bin")
 _MAX_WEIGHTS_BYTES: Final = 1024 * 1024 * _MiB
@@ -53,10 +53,10 @@ _WITH_CODE: Final = (
 _TEMPLATES: Final = "additional_chat_templates"
 
 _MANY: Final = ("layer", "block", "group", "depth", "expert", "stage")
-"""In the names of numbers that say how many modules there are …"""
+"""Words in the names of numbers that say how many modules there are …"""
 
 _NOT_MANY: Final = ("dim", "size", "group_size")
-"""… unless this is in them, too."""
+"""… unless one of these is in the name, too."""
 
 _MAX_MODULES: Final = 1024
 _MAX_EXPERTS: Final = 32_768
@@ -68,22 +68,22 @@ _MAX_COMPUTED_POSITIONS: Final = 65_536
 
 
 class _Index(msgspec.Struct):
-    """A list of files of weights."""
+    """An index of files of weights."""
 
     weight_map: dict[str, str]
 
 
 def inspect(directory: Path, root: Path) -> int:
-    """Look at all files that are read of a transformer's directory.
+    """Inspect all files that are read from a transformer's directory.
 
     Args:
-        root: The model's directory, which is the same or above.
+        root: The model's directory: the same, or above.
 
     Returns:
-        Numbers in its weights.
+        How many numbers its weights have.
 
     Raises:
-        ModelLoadError: One line: what it says and is not done, or what is damaged.
+        ModelLoadError: One line: what it asks for that is not done, or what is damaged.
     """
     entries = _entries(directory, root)
     for name in _ADAPTERS:
@@ -102,35 +102,40 @@ def inspect(directory: Path, root: Path) -> int:
     return _count_weights(directory, entries)
 
 
-def inspect_module(directory: Path, root: Path) -> int:
-    """The same for the directory of a module behind a transformer; it need not be there."""
-    if not directory.exists():
-        return 0
-    return _count_weights(directory, _entries(directory, root))
+def inspect_module(directory: Path, root: Path) -> None:
+    """Inspect the directory of a module behind a transformer, which need not be there.
+
+    Raises:
+        ModelLoadError: As `inspect`.
+    """
+    if directory.exists():
+        _count_weights(directory, _entries(directory, root))
 
 
 def check_inside(path: Path, root: Path) -> None:
-    """Raises:
-    ModelLoadError: A path leads out of the directory of its model, itself or by a symbolic link.
+    """Refuse a path that leads out of the directory of its model, itself or by a symbolic link.
+
+    Raises:
+        ModelLoadError: It does.
     """
     try:
         target, home = path.resolve(), root.resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # links that lead in a circle, a name with a zero
+    except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a name with a zero byte
         raise ModelLoadError(f"[{path}] leads nowhere ({error}); {COPY_AGAIN}") from None
     if not target.is_relative_to(home) and target.parent != _hub_files(home):
         raise ModelLoadError(
-            f"[{path}] leads out of the model's directory, to [{target}], which is not read; copy that there"
+            f"[{path}] leads out of the model's directory, to [{target}], which is not read; copy it there"
         )
 
 
 def read_json(path: Path, kind: type[_T]) -> _T | None:
-    """A description's content; None where there is none.
+    """Return the content of a description; None if there is none.
 
     Raises:
-        ModelLoadError: It cannot be read, or is larger than any.
+        ModelLoadError: It cannot be read, or is too large.
     """
     try:
-        return msgspec.json.decode(files.read(path, _MAX_BYTES["*config*.json"]), type=kind)
+        return msgspec.json.decode(model_files.read(path, _MAX_BYTES["*config*.json"]), type=kind)
     except FileNotFoundError:
         return None
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
@@ -138,12 +143,12 @@ def read_json(path: Path, kind: type[_T]) -> _T | None:
 
 
 def _hub_files(root: Path) -> Path:
-    """Where the hub's cache has the files that a snapshot links to."""
+    """Return where the hub's cache has the files that a snapshot links to."""
     return root.parent.parent / "blobs"
 
 
 def _entries(directory: Path, root: Path) -> dict[str, Path]:
-    """The files that are read: those at the top of the directory, by name."""
+    """Return the files that are read, by name: those at the top of the directory."""
     check_inside(directory, root)
     try:
         with os.scandir(directory) as entries:
@@ -151,7 +156,9 @@ def _entries(directory: Path, root: Path) -> dict[str, Path]:
     except OSError as error:
         raise ModelLoadError(f"[{directory}] cannot be read ({error.strerror}); {COPY_AGAIN}") from error
     if len(names) > _MAX_ENTRIES:
-        raise ModelLoadError(f"[{directory}] has more than {_MAX_ENTRIES} files: it is not that of a model")
+        raise ModelLoadError(
+            f"[{directory}] has more than {_MAX_ENTRIES} files: it is not the directory of a model"
+        )
     found = {name: directory / name for name in sorted(names) if _limit(name) is not None}
     for path in found.values():
         _check_file(path, root)
@@ -159,7 +166,7 @@ def _entries(directory: Path, root: Path) -> dict[str, Path]:
 
 
 def _limit(name: str) -> int | None:
-    """The most bytes of a file with this name; None for one that is not read."""
+    """Return the most bytes of a file with this name; None for one that is not read."""
     path = Path(name)
     for pattern, limit in _MAX_BYTES.items():
         if path.match(pattern):
@@ -172,7 +179,7 @@ def _check_file(path: Path, root: Path) -> None:
         status = path.stat()
     except OSError as error:
         raise ModelLoadError(f"[{path}] cannot be read ({error.strerror}); {COPY_AGAIN}") from error
-    files.check_regular(path, status)
+    model_files.check_regular(path, status)
     if stat.S_ISLNK(path.lstat().st_mode):
         check_inside(path, root)
     limit = _limit(path.name)
@@ -181,7 +188,7 @@ def _check_file(path: Path, root: Path) -> None:
 
 
 def _check_description(path: Path) -> None:
-    """What would be code of the model's own, or a file or a program from elsewhere."""
+    """Refuse code of the model's own, and files and programs from elsewhere."""
     content = read_json(path, dict[str, Any]) or {}
     for values in _objects(path, content):
         if values.get("auto_map"):
@@ -201,7 +208,7 @@ def _check_description(path: Path) -> None:
 
 
 def _objects(path: Path, value: Any) -> Iterator[dict[str, Any]]:
-    """An object and those in it, at any depth that makes sense."""
+    """Yield an object and those in it, as deep as makes sense."""
     level = [value]
     for _ in range(_MAX_DEPTH):
         yield from (each for each in level if isinstance(each, dict))
@@ -213,7 +220,7 @@ def _objects(path: Path, value: Any) -> Iterator[dict[str, Any]]:
         ]
         if not level:
             return
-    raise ModelLoadError(f"[{path}] is nested more than {_MAX_DEPTH} deep: it is not that of a model")
+    raise ModelLoadError(f"[{path}] is nested more than {_MAX_DEPTH} levels deep: it is not that of a model")
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -225,7 +232,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _check_numbers(path: Path) -> None:
-    """Numbers for which a library makes modules, labels or tables before it looks at the weights."""
+    """Refuse numbers for which a library would make too many modules, labels or tables before any weights."""
     for values in _objects(path, read_json(path, dict[str, Any]) or {}):
         for key, number in _counts(values).items():
             most = _MAX_LABELS if "label" in key else _MAX_MODULES
@@ -241,11 +248,13 @@ def _check_numbers(path: Path) -> None:
         computed = any(key.startswith("sinusoidal") and value is True for key, value in values.items())
         positions = values.get("max_position_embeddings")
         if computed and isinstance(positions, int) and positions > _MAX_COMPUTED_POSITIONS:
-            raise ModelLoadError(f"[{path}] says [max_position_embeddings]: {positions}; that is no model's")
+            raise ModelLoadError(
+                f"[{path}] says [max_position_embeddings]: {positions}; no model has so many"
+            )
 
 
 def _counts(values: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers that say how many there are of something; those of a list, how long it is."""
+    """Return the numbers that say how many there are of something; for a list its length."""
     numbers = {key: len(value) if isinstance(value, dict | list) else value for key, value in values.items()}
     return {
         key: number
@@ -257,7 +266,7 @@ def _counts(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _count_weights(directory: Path, entries: Mapping[str, Path]) -> int:
-    """Look at each file of weights, those that an index names included."""
+    """Inspect each file of weights, those that an index names included. Return how many numbers they have."""
     for name, path in entries.items():
         if name.endswith(".index.json"):
             _check_index(directory, path)
@@ -277,7 +286,7 @@ def _count(path: Path) -> int:
 
 
 def _check_index(directory: Path, path: Path) -> None:
-    """The files that an index names are beside it."""
+    """Check that the files that an index names are beside it."""
     index = read_json(path, _Index)
     assert index is not None  # it was there when the directory was listed
     for name in sorted(set(index.weight_map.values())):

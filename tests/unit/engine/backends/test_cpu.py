@@ -1,11 +1,11 @@
-"""How many cores are counted, on machines made of files, and how threads wait."""
+"""Cores are counted on machines made of files; threads sleep while they wait."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from rerank_proxy.engine.batching import cpu
+from rerank_proxy.engine.backends import cpu
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.engine.batching.batch import Batch, Row
+from rerank_proxy.engine.rows import Batch, Row
 
 id_lists = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=1, max_size=5)
 

@@ -1,7 +1,8 @@
-"""Tokenised inputs, one at a time and as a batch."""
+"""What passes between the stages: tokenised inputs (rows), batches of them, and outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Rows that run together, laid end to end without padding."""
+    """The token ids of rows that run together, laid end to end without padding.
+
+    Which rows do is decided in `batching/batch_builder.py`.
+    """
 
     ids: NDArray[np.int64]
     """Shape (tokens,)."""
@@ -34,6 +38,7 @@ class Batch:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Batch":
+        """Lay rows end to end."""
         return cls(
             np.concatenate([row.ids for row in rows], dtype=np.int64),
             np.concatenate([row.type_ids for row in rows], dtype=np.int64),
@@ -45,14 +50,16 @@ class Batch:
 
     @property
     def tokens(self) -> int:
+        """Tokens without padding."""
         return len(self.ids)
 
     @property
     def padded_tokens(self) -> int:
+        """Tokens if each row is padded to the longest one."""
         return int(self.lengths.max(initial=0)) * len(self)
 
     def split(self) -> tuple["Batch", "Batch"]:
-        """The first and the second half of the rows."""
+        """Return the first and the second half of the rows."""
         half = len(self) // 2
         cut = int(self.lengths[:half].sum())
         return (
@@ -61,19 +68,19 @@ class Batch:
         )
 
     def counts(self, token_id: int) -> NDArray[np.int64]:
-        """How often each row has a token, shape (rows,)."""
+        """Return how often each row has a token, shape (rows,)."""
         ends = np.cumsum(self.lengths)
         before = np.concatenate([[0], np.cumsum(self.ids == token_id)])
         counts: NDArray[np.int64] = before[ends] - before[ends - self.lengths]
         return counts
 
     def chosen(self, rows: NDArray[np.bool_]) -> "Batch":
-        """Those rows, in their order."""
+        """Return a batch of the rows where `rows`, shape (rows,), is true."""
         tokens = np.repeat(rows, self.lengths)
         return Batch(self.ids[tokens], self.type_ids[tokens], self.lengths[rows])
 
     def padded(self, pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Ids, segments and mask, each of shape (rows, tokens of the longest row), padded on the right."""
+        """Return ids, segments and mask of shape (rows, tokens of the longest row), padded on the right."""
         longest = int(self.lengths.max(initial=0))
         mask = np.arange(longest) < self.lengths[:, None]
         ids = np.full(mask.shape, pad_id, np.int64)
@@ -81,3 +88,10 @@ class Batch:
         type_ids = np.zeros(mask.shape, np.int64)
         type_ids[mask] = self.type_ids
         return ids, type_ids, mask
+
+
+class Output(NamedTuple):
+    """The output for one input: float32 of shape (1,) for a logit, (dimensions,) for an embedding."""
+
+    values: NDArray[np.float32]
+    truncated: bool

@@ -1,4 +1,4 @@
-"""What a model directory says about itself."""
+"""Reading what a model directory says about itself."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rerank_proxy.engine.backends import profile
 from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading import profile
 
 CLASSIFIER = {"architectures": ["BertForSequenceClassification"], "model_type": "bert"}
 ENCODER = {"architectures": ["BertModel"], "model_type": "bert"}

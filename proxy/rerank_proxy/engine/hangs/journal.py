@@ -1,8 +1,8 @@
-"""What the engine is doing, in a file that outlives the process: the next one learns what this one died of.
+"""Record what the engine is doing in a file that outlives the process.
 
-A program that never returns, or takes the process down with it, must not be started again and again. So
-whatever is about to run is written down before it does, and struck out after. What is found under way by the
-next process has cost the last one its life; what the watchdog found is written down as such.
+A model that never returns, or takes the process down with it, must not be loaded again and again. So what is
+about to run is recorded before it does, and removed from the record after. What the next process finds under
+way there took the last one down; what the watchdog found is recorded as such.
 """
 
 import logging
@@ -19,29 +19,29 @@ import msgspec
 
 _log = logging.getLogger(__name__)
 
-What = Literal["load", "batch", "tokenising"]
+Activity = Literal["load", "batch", "tokenising"]
 
 _FORGOTTEN_AFTER_S: Final = 3600.0
-"""A model that does its work this long in between is not the same trouble again."""
+"""Strikes that lie further apart do not add up: the model did its work in between."""
 
 _BACK_OFF_S: Final = (0.0, 60.0, 600.0)
-"""Before the first try after a trouble, the second …; after the last of them no more tries are made."""
+"""Seconds before the first try after a strike, the second …; after the last there are no more tries."""
 
 
 class Running(msgspec.Struct, frozen=True):
     """Something under way."""
 
     model: str
-    what: What
+    activity: Activity
 
 
 class Strike(msgspec.Struct, frozen=True):
-    """A time that a model took the process down. `at`: on the machine's monotonic clock."""
+    """One time that a model took the process down. `at`: on the machine's monotonic clock."""
 
     at: float
     reason: str
     final: bool
-    """Whether it would do the same again, as far as can be told: it had no end, or died while loading."""
+    """Whether it would probably do so again: it never returned, or the process died while it was loading."""
 
 
 class _Record(msgspec.Struct):
@@ -50,19 +50,19 @@ class _Record(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why a model is not to be loaded now."""
+class LoadBlock:
+    """Why a model is not to be loaded for now."""
 
     reason: str
-    again_in_s: float | None
-    """None: only when it is asked for by name, by a client or a start of the whole proxy."""
+    retry_in_s: float | None
+    """None: only when a client asks for it by name, or the whole proxy is restarted."""
 
 
 class Journal:
-    """Methods may be called from any thread.
+    """The record of one engine. Its methods may be called from any thread.
 
     Args:
-        path: The file. None: what is written down is forgotten with the process.
+        path: The file. None: the record ends with the process.
         clock: In seconds, the same for all processes since the machine started.
     """
 
@@ -74,22 +74,24 @@ class Journal:
         self._record = self._read()
         now = clock()
         for each in self._record.running:
-            self._add(each.model, Strike(now, _DIED[each.what], final=each.what == "load"))
+            self._add(each.model, Strike(now, _DIED[each.activity], final=each.activity == "load"))
         self._record.running = []
         self._write()
 
     def begin(self, running: Running) -> None:
+        """Record what is about to run."""
         with self._lock:
             self._record.running.append(running)
             self._write()
 
     def end(self, running: Running) -> None:
+        """Remove what has run from the record."""
         with self._lock, suppress(ValueError):  # a hung one may return while the process ends
             self._record.running.remove(running)
             self._write()
 
     def hung(self, running: Running, reason: str) -> None:
-        """It has no end."""
+        """Record that something never returns."""
         with self._lock:
             with suppress(ValueError):
                 self._record.running.remove(running)
@@ -97,16 +99,16 @@ class Journal:
             self._write()
 
     def forgive(self, model: str) -> None:
-        """It may be tried again as if nothing had been."""
+        """Forget the strikes of a model."""
         with self._lock:
             if self._record.strikes.pop(model, None) is not None:
                 self._write()
 
-    def trouble(self, model: str, *, trusted: bool) -> Trouble | None:
-        """What stands against loading a model.
+    def load_block(self, model: str, *, trusted: bool) -> LoadBlock | None:
+        """Return why a model is not to be loaded for now; None if it may be.
 
         Args:
-            trusted: Whether it gets another try where it would probably do the same again.
+            trusted: Give it another try even if it would probably take the process down again.
         """
         with self._lock:
             strikes = self._record.strikes.get(model)
@@ -115,12 +117,12 @@ class Journal:
         last = strikes[-1]
         count = sum(last.at - each.at < _FORGOTTEN_AFTER_S for each in strikes)
         if (last.final and not trusted) or count > len(_BACK_OFF_S):
-            return Trouble(last.reason, None)
+            return LoadBlock(last.reason, None)
         left = last.at + _BACK_OFF_S[count - 1] - self._clock()
-        return Trouble(last.reason, left) if left > 0 else None
+        return LoadBlock(last.reason, left) if left > 0 else None
 
     def close(self) -> None:
-        """The process ends in good order: nothing that goes on is to blame for it."""
+        """Record that the process ends in good order: nothing under way is to blame for its end."""
         with self._lock:
             self._record.running = []
             self._write()
@@ -130,7 +132,7 @@ class Journal:
 
     def _add(self, model: str, strike: Strike) -> None:
         strikes = self._record.strikes.setdefault(model, [])
-        if strikes and strikes[-1].at == strike.at:  # several things of one model that went together
+        if strikes and strikes[-1].at == strike.at:  # Several activities of one model ended with the process.
             strikes[-1] = strike if strike.final else strikes[-1]
             return
         strikes.append(strike)
@@ -144,11 +146,11 @@ class Journal:
         try:
             return msgspec.json.decode(content, type=_Record) if content else _Record()
         except msgspec.DecodeError:
-            _log.warning("what the last reranking process was doing cannot be read")
+            _log.warning("the record of what the last reranking process was doing cannot be read")
             return _Record()
 
     def _write(self) -> None:
-        """In place, and blanks over the rest of what was there: once per batch, so it must cost nothing."""
+        """Write in place, with blanks over the rest of what was there. Cheap: it is done for every batch."""
         if self._file is None:
             return
         content = msgspec.json.encode(self._record).ljust(self._length)
@@ -156,7 +158,7 @@ class Journal:
         try:
             os.pwrite(self._file, content, 0)
         except OSError as error:
-            _log.warning("what the engine is doing cannot be written down: %s", error.strerror)
+            _log.warning("what the engine is doing cannot be recorded: %s", error.strerror)
 
 
 _DIED: Final = {

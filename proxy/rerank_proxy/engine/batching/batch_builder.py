@@ -1,0 +1,76 @@
+"""Which rows make up one batch: longest first, within the budget, and with little padding."""
+
+from bisect import bisect_right
+from typing import Final
+
+from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, Request, length
+
+MAX_PADDING_RATIO: Final = 0.25
+"""The most padding of a batch, relative to its padded size …"""
+
+FREE_PADDING_RATIO: Final = 1 / 32
+"""… unless it is less than this part of the budget: then another batch would cost more than the padding."""
+
+
+class BatchBuilder:
+    """Collects the jobs of one batch.
+
+    Attributes:
+        jobs: Those that were taken, the longest of each request first.
+        longest: Tokens of the longest one.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        self.jobs: list[Job] = []
+        self.longest = 0
+        self._padded = lane.backend.padded
+        self._budget_tokens = lane.budget_tokens
+        self._tokens = 0
+
+    @property
+    def cost_tokens(self) -> int:
+        """The tokens that the batch costs: with padding where the backend pads."""
+        return len(self.jobs) * self.longest if self._padded else self._tokens
+
+    @property
+    def full(self) -> bool:
+        """Return whether the budget is used up."""
+        return self.cost_tokens >= self._budget_tokens
+
+    def take(self, request: Request) -> list[Job]:
+        """Take queued jobs of a request, longest first, until one does not fit. Return those taken."""
+        taken: list[Job] = []
+        queue = request.queue
+        at = len(queue) if self._any_length else bisect_right(queue, self.longest, key=length)
+        while at > 0:
+            job = queue[at - 1]
+            if job.state is JobState.QUEUED:
+                if not self._add(job):
+                    break
+                job.state = JobState.TAKEN
+                taken.append(job)
+            at -= 1
+            del queue[at]
+        return taken
+
+    @property
+    def _any_length(self) -> bool:
+        """Return whether a row may be longer than those already taken."""
+        return not self._padded or not self.jobs
+
+    def _add(self, job: Job) -> bool:
+        """Add the job unless the batch would grow too large or too hollow. The first one always fits."""
+        tokens = length(job)
+        if self.jobs and not self._fits(tokens):
+            return False
+        self.jobs.append(job)
+        self.longest = max(self.longest, tokens)
+        self._tokens += tokens
+        return True
+
+    def _fits(self, row_tokens: int) -> bool:
+        tokens = self._tokens + row_tokens
+        cost = (len(self.jobs) + 1) * max(self.longest, row_tokens) if self._padded else tokens
+        padding = cost - tokens
+        hollow = padding > MAX_PADDING_RATIO * cost and padding > FREE_PADDING_RATIO * self._budget_tokens
+        return cost <= self._budget_tokens and not hollow

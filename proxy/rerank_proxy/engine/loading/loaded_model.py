@@ -1,0 +1,53 @@
+"""A model that can score, and its first batch."""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from rerank_proxy.engine.backends.protocol import Backend
+from rerank_proxy.engine.encoding.encode import gathered
+from rerank_proxy.engine.encoding.scorers import Scorer
+from rerank_proxy.engine.errors import InputTooLargeError, ModelLoadError, advice_for_numbers
+from rerank_proxy.engine.rows import Batch
+
+_WARM_UP_TEXTS: Final = ("short", "warm up " * 300)
+"""The second one fills a model that takes 512 tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A scorer and the backend that runs its rows."""
+
+    scorer: Scorer
+    backend: Backend
+    budget_tokens: int
+    """The tokens of one batch that suit the device."""
+    info: Mapping[str, str]
+    """For people: kind, architecture, device, dtype, max_length, fingerprint …"""
+
+
+def warm_up(loaded: LoadedModel) -> float:
+    """Run a first batch, which initialises the libraries, and check its outputs. Return seconds per token.
+
+    Raises:
+        ModelLoadError: The outputs are not those of a reranker.
+    """
+    rows = gathered(loaded.scorer.encode("query", _WARM_UP_TEXTS[:1], range(loaded.scorer.texts_at + 1)))
+    with suppress(InputTooLargeError):  # of a model whose texts must not be cut
+        rows += gathered(loaded.scorer.encode("query", _WARM_UP_TEXTS[1:], [loaded.scorer.texts_at]))
+    batch = Batch.of(rows)
+    started = time.perf_counter()
+    values = loaded.backend.score(batch)
+    pace_s = (time.perf_counter() - started) / batch.padded_tokens
+    if loaded.info["kind"] == "cross-encoder" and values.shape[1:] != (1,):
+        raise ModelLoadError(f"it gives {values.shape[1]} numbers for a text; a cross-encoder gives one")
+    if not np.isfinite(values).all():
+        raise ModelLoadError(
+            f"it gives numbers that are not finite in {loaded.info['dtype']}; "
+            f"{advice_for_numbers(loaded.info['dtype'])}"
+        )
+    return pace_s
