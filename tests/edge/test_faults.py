@@ -68,7 +68,7 @@ class TestUpstreamFails:
         ],
         ids=lambda answer: answer[:12].decode("latin-1") + str(len(answer)),
     )
-    async def test_what_is_no_answer_is_a_502(self, start_relay: StartRelay, answer: bytes) -> None:
+    async def test_an_invalid_answer_is_a_502(self, start_relay: StartRelay, answer: bytes) -> None:
         async def serve(wire: Wire) -> None:
             await wire.read_message()
             await wire.send(answer)

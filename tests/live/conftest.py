@@ -4,7 +4,8 @@ Those of `secured` get one more, with security switched on, and those of `native
 which take a licence.
 
 `@pytest.mark.every_version` runs a test against each version of Elasticsearch that is to be had here, the
-others run against the newest. pytest orders the tests so that each version is started once, in turn.
+others run against the newest. `every_version("long")` does so in the long profile alone: for tests that cost
+much, and where versions hardly differ. pytest orders the tests so that each version is started once, in turn.
 """
 
 import json
@@ -38,7 +39,9 @@ _CLIENT = "client"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "every_version: run against every version of Elasticsearch at hand")
+    config.addinivalue_line(
+        "markers", "every_version(profile): run against every version of Elasticsearch; 'long': with --long"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -46,9 +49,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if fixture not in metafunc.fixturenames:
             continue
         versions = _versions(metafunc.config)
-        if metafunc.definition.get_closest_marker("every_version") is None:
+        if not _meets_every_version(metafunc):
             versions = versions[:1]
         metafunc.parametrize(fixture, versions, indirect=True, scope="session")
+
+
+def _meets_every_version(metafunc: pytest.Metafunc) -> bool:
+    marker = metafunc.definition.get_closest_marker("every_version")
+    return marker is not None and (not marker.args or bool(metafunc.config.getoption("long")))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

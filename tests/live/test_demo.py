@@ -59,7 +59,7 @@ def _ranked(output: str) -> list[str]:
     return re.findall(r"^│ +\d+ │ (.*?) +│", output, re.MULTILINE)
 
 
-@pytest.mark.every_version
+@pytest.mark.every_version("long")
 def test_once_shows_the_comparison_and_ends(
     elasticsearch: RunningElasticsearch, ports: tuple[int, int]
 ) -> None:

@@ -233,7 +233,7 @@ class TestSharing:
         await proxy.store.create(endpoint("b"))
         assert set(proxy.configs) == {"b"}
 
-    async def test_a_look_that_finds_nothing_new_fetches_nothing(
+    async def test_a_check_that_finds_nothing_new_fetches_nothing(
         self, open_proxy: Open, elasticsearch: RunningElasticsearch
     ) -> None:
         fetched = 0

@@ -1,4 +1,4 @@
-"""Uploads of trained models without a model in them, and an engine that only notes what it is told."""
+"""Uploads of trained models that contain no model, and an engine that only records its calls."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ CONFIG: Final[Mapping[str, Any]] = {
     "input": {"field_names": ["text_field"]},
     "metadata": {"per_deployment_memory_bytes": 11, "per_allocation_memory_bytes": 7},
 }
-"""What Eland sends."""
+"""The body that Eland sends."""
 
 NOW: Final = 1_700_000_000_123
 
@@ -40,7 +40,7 @@ def config_of(model_id: str, **changes: Any) -> TrainedModelConfig:
 
 
 def parts_of(program: bytes, lengths: Sequence[int]) -> list[DefinitionPart]:
-    """Cut a program into parts of the given lengths, which together are its own."""
+    """Divide a program into parts of the given lengths."""
     parts, start = [], 0
     for number, length in enumerate(lengths):
         parts.append(DefinitionPart(number, program[start : start + length], len(program), len(lengths)))
@@ -49,7 +49,7 @@ def parts_of(program: bytes, lengths: Sequence[int]) -> list[DefinitionPart]:
 
 
 def part_body(content: bytes, total_length: int, total_parts: int) -> dict[str, Any]:
-    """Return what a client puts for a part."""
+    """Return the body of a part."""
     return {
         "definition": base64.b64encode(content).decode(),
         "total_definition_length": total_length,
@@ -61,15 +61,15 @@ READY: Final = ModelStatus("ready", "", preload=False)
 
 
 class NotingEngine:
-    """In the engine's place: models are ready at once, and a score is the length of the text.
+    """Takes the place of the engine: models are ready immediately, and a score is the length of the text.
 
     Attributes:
-        models: The directories of those that were added.
+        models: The directories of the models that were added.
         reservations: By holder: model, threads, and whether it is kept loaded.
-        failure: What `wait_ready` and `rerank` raise.
-        states: Of the models that are not ready.
-        on_ready: What is to be called when a model has been loaded.
-        blocked: Why a model that is added is not to be loaded.
+        failure: Raised by `wait_ready` and `rerank`.
+        states: The states of models that are not ready.
+        on_ready: Called when a model has been loaded.
+        blocked: Why models that are added must not be loaded.
     """
 
     def __init__(self, *names: str) -> None:
@@ -123,14 +123,14 @@ class NotingEngine:
 def models_in(
     directory: Path, engine: NotingEngine, clock: Callable[[], float] = time.monotonic, **settings: Any
 ) -> TrainedModels:
-    """Return trained models that are not started."""
+    """Return uploaded models that are not started yet."""
     return TrainedModels(
         ModelDirectory(directory), engine, TrainedModelsSettings(upload=True, **settings), clock
     )
 
 
 async def upload(models: TrainedModels, model_id: str, program: bytes = b"program") -> None:
-    """Upload a whole model, in one part."""
+    """Upload a complete model, in one part."""
     await models.catalogue.create(config_of(model_id))
     (part,) = parts_of(program, [len(program)])
     await models.catalogue.put_part(model_id, part)

@@ -86,7 +86,7 @@ def test_bad_settings_end_with_2_and_one_line(command: str, arguments: list[str]
 @pytest.mark.parametrize("scheme", ["https", "http"])
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_a_file_that_a_setting_names_is_one_of_them(tmp_path: Path, scheme: str, command: str) -> None:
-    """Also where it is not needed: the settings name it."""
+    """It must exist even if it is not needed, because the settings name it."""
     ca_certs = tmp_path / "ca.pem"
     arguments = [command, "--upstream", f"{scheme}://127.0.0.1:1", "--upstream-ca-certs", str(ca_certs)]
     problems = {
@@ -119,7 +119,7 @@ def test_bad_variables_end_with_2() -> None:
 
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_each_fault_has_a_line(tmp_path: Path, command: str) -> None:
-    """Those of values first; files and services that they name are looked at when all values are right."""
+    """Faults of values come first; the files they name are only checked if all values are valid."""
     path = tmp_path / "settings.yaml"
     path.write_text("lisen: x\nengine: {threads: many}\n")
     result = run(command, "--config", str(path), environ={"RERANK_PROXY_EDG__MAX_BODY": "1MiB"})
@@ -236,7 +236,7 @@ class TestRerank:
 
 
 class Upstream(BaseHTTPRequestHandler):
-    """An Elasticsearch's health, or what the test makes of it."""
+    """Serve the health of an Elasticsearch, as the test modifies it."""
 
     status = 200
     product = "Elasticsearch"
@@ -254,7 +254,7 @@ class Upstream(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def upstream() -> Iterator[Callable[..., str]]:
-    """Starts an upstream and gives its URL."""
+    """Starts an upstream and returns its URL."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(**answers: Any) -> str:
@@ -273,7 +273,7 @@ NONE_YET = "endpoint   warning there is none yet: name one under [endpoints], or
 
 
 def without_progress(result: Result) -> list[str]:
-    """The lines but for those that a slow machine has more of."""
+    """Return the lines without those of which a slow machine prints more."""
     return [line for line in result.stdout.splitlines() if not line.endswith(" s so far")]
 
 
@@ -304,7 +304,7 @@ class TestCheck:
     def test_how_far_a_model_is_is_said_while_it_loads(
         self, model: Path, upstream: Callable[..., str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Here it is not loaded before that was said twice."""
+        """The model is not loaded before two such lines."""
         monkeypatch.setattr(commands, "PROGRESS_S", 0.001)
         load, said = loader._load, threading.Semaphore(0)
 
@@ -413,7 +413,7 @@ class TestCheck:
         assert result.stderr == ""
 
     def test_secrets_are_not_shown(self, tmp_path: Path, upstream: Callable[..., str]) -> None:
-        """Nor can they be given where other users of the machine see them."""
+        """Other users of the machine could see them in options."""
         key = "c2VjcmV0" * 5 + "abc="
         for name, value in (("KEY", key), ("API_KEY", "s3cret"), ("KEY", "s3cret-and-bad")):
             result = run("check", "--upstream", upstream(), environ={f"RERANK_PROXY_REGISTRY__{name}": value})

@@ -25,7 +25,6 @@ STILL_TO_DO: Final = (
             "engine",
             "files",
             "http",
-            "inference",
             "processes",
             "upstream",
         )
@@ -38,9 +37,6 @@ STILL_TO_DO: Final = (
             "chunks",
             "edge",
             "engine",
-            "http",
-            "inference",
-            "processes",
             "upstream",
         )
     ),
@@ -69,6 +65,7 @@ BANNED: Final = (
     r"in the proxy itself",
     r"whatever happens",
     r"(?:give[ns]?|takes?) a pause",
+    r"(?:a|two) looks?\b",
     r"is told of\b",
     r"what there is not\b",
 )
@@ -109,7 +106,7 @@ NOUNS_AND_ADJECTIVES: Final = frozenset(
 OPENERS: Final = CLAUSE_OPENERS | PRONOUNS_AND_NUMERALS | PREPOSITIONS | SECTIONS | NOUNS_AND_ADJECTIVES
 """First words of docstrings that are not verbs; add those that come up."""
 
-_CODE: Final = ("proxy", "demo", "testbed", "benchmarks")
+_CODE: Final = ("proxy", "demo", "examples", "testbed", "benchmarks")
 _BANNED: Final = re.compile(
     r"(?<![\w-])(?:" + "|".join(each.replace(" ", r"\s+(?:#\s*)?") for each in BANNED) + ")", re.IGNORECASE
 )

@@ -39,7 +39,7 @@ class CommandError(Exception):
 async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
     """Try everything that serving needs, and say a line about each. Return whether everything works."""
     endpoints = with_elastic_rerank(settings.endpoints, LocalModels(settings.models))
-    say(f"settings   ok      {_some(settings.models, 'model')}, {_some(endpoints, 'endpoint')}")
+    say(f"settings   ok      {_counted(settings.models, 'model')}, {_counted(endpoints, 'endpoint')}")
     upstream_ok = await _check_upstream(settings, say)
     with _quiet(_REGISTRY_LOG):
         kept = await _check_registry(settings, say)
@@ -48,11 +48,11 @@ async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
         outcome = "failed" if endpoint.model in failed else "ok    "
         by = f"model {endpoint.model}" if endpoint.model is not None else f"service {endpoint.service}"
         say(f"endpoint   {outcome}  {inference_id} is served by {by}")
-    served_ok = bool(endpoints or kept is None or kept) or _nothing_served(settings, say)
+    served_ok = bool(endpoints or kept is None or kept) or _report_no_endpoint(settings, say)
     return upstream_ok and kept is not None and not failed and served_ok
 
 
-def _nothing_served(settings: Settings, say: Callable[[str], None]) -> bool:
+def _report_no_endpoint(settings: Settings, say: Callable[[str], None]) -> bool:
     """Say that there is no endpoint. Return whether there can be one."""
     if settings.registry.store == "none":
         say("endpoint   failed  there is none, and clients cannot create one: name one under [endpoints]")
@@ -100,11 +100,11 @@ async def _check_registry(settings: Settings, say: Callable[[str], None]) -> int
         say(f"registry   failed  {each}")
     if broken:
         return None
-    say(f"registry   ok      {settings.registry.store}, {_some(store.all(), 'endpoint')}")
+    say(f"registry   ok      {settings.registry.store}, {_counted(store.all(), 'endpoint')}")
     return len(store.all())
 
 
-def _some(things: Sized, name: str) -> str:
+def _counted(things: Sized, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
@@ -114,7 +114,7 @@ async def _check_models(settings: Settings, say: Callable[[str], None]) -> set[s
     failed = set()
     for name, model in settings.models.items():
         say(f"model      loading {name}: {model.source}")
-    with following(say):
+    with engine_log_printed(say):
         await engine.start()
         try:
             for name, model in settings.models.items():
@@ -155,7 +155,7 @@ async def rerank_texts(
     """
     chosen = settings.models.get(model, ModelSettings(source=model))
     engine = Engine({model: chosen}, settings.engine)
-    with following(say):
+    with engine_log_printed(say):
         await engine.start()
         try:
             reranked = await _with_progress(_score(engine, model, query, texts), model, say)
@@ -169,7 +169,7 @@ async def rerank_texts(
     return [f"{print_float(float(shown[place])).decode()}\t{texts[place]}" for place in order]
 
 
-class _Following(logging.Handler):
+class _EngineLogHandler(logging.Handler):
     """Prints the engine's log records about downloads, and its warnings. Failures are reported anyway."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -184,9 +184,9 @@ class _Following(logging.Handler):
 
 
 @contextmanager
-def following(say: Callable[[str], None]) -> Iterator[None]:
+def engine_log_printed(say: Callable[[str], None]) -> Iterator[None]:
     """Print lines from the log of the engine."""
-    handler, level, propagate = _Following(say), _ENGINE_LOG.level, _ENGINE_LOG.propagate
+    handler, level, propagate = _EngineLogHandler(say), _ENGINE_LOG.level, _ENGINE_LOG.propagate
     _ENGINE_LOG.addHandler(handler)
     _ENGINE_LOG.setLevel(logging.INFO)
     _ENGINE_LOG.propagate = False

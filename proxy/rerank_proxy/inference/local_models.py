@@ -75,6 +75,25 @@ def eland_id(name: str) -> str:
     return re.sub(r"[\s\\/]", "__", name).lower()[-_LONGEST_ID:].removeprefix("__")
 
 
+def adaptive_faults(least: object, most: object) -> Iterator[str]:
+    """Yield the faults of adaptive allocations (``AdaptiveAllocationsSettings#validate``).
+
+    Args:
+        least: The `min_number_of_allocations` as a client has given it; None if absent.
+        most: The `max_number_of_allocations`.
+    """
+    if least is not None and not _is_int(least, 0):
+        yield "[min_number_of_allocations] must be a non-negative integer or null"
+    if most is not None and not _is_int(most, 1):
+        yield "[max_number_of_allocations] must be a positive integer or null"
+    if isinstance(least, int) and isinstance(most, int) and least > most:
+        yield "[min_number_of_allocations] must not be larger than [max_number_of_allocations]"
+
+
+def _is_int(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
 def threads_faults(threads: int) -> Iterator[str]:
     """Yield what is wrong with the threads per allocation of a deployment
     (``StartTrainedModelDeploymentAction.Request#validate``).

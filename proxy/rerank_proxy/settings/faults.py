@@ -97,7 +97,7 @@ def _message(problem: ErrorDetails, key: Sequence[str], subject: Subject) -> str
         return f"{subject(key[:-1])}: a name must be text; put it in quotes"
     text = _text(problem)
     shown = text.startswith(("expected", "must")) and kind != SECRET and not is_secret(list(key))
-    return f"{subject(key)}: {text}{_but(value) if shown else ''}{_alternative(problem)}"
+    return f"{subject(key)}: {text}{_instead(value) if shown else ''}{_alternative(problem)}"
 
 
 def _text(problem: ErrorDetails) -> str:
@@ -117,7 +117,7 @@ def _alternative(problem: ErrorDetails) -> str:
     return hint(str(problem["input"]), known)
 
 
-def _but(value: Any) -> str:
+def _instead(value: Any) -> str:
     """Say which value there is instead, if it fits into the line."""
     if value is None:
         return ", but it has no value"

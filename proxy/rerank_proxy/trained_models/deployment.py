@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rerank_proxy.inference.local_models import adaptive_faults
+
 UNSET: Final = -1
 """Removes a number of adaptive allocations, in an update."""
 
@@ -25,15 +27,8 @@ class AdaptiveAllocations:
 
     def faults(self) -> list[str]:
         """Return a message for each fault."""
-        low, high = _number(self.min_number_of_allocations), _number(self.max_number_of_allocations)
-        faults = []
-        if low is not None and low < 0:
-            faults.append("[min_number_of_allocations] must be a non-negative integer or null")
-        if high is not None and high < 1:
-            faults.append("[max_number_of_allocations] must be a positive integer or null")
-        if low is not None and high is not None and low > high:
-            faults.append("[min_number_of_allocations] must not be larger than [max_number_of_allocations]")
-        return faults
+        least, most = _number(self.min_number_of_allocations), _number(self.max_number_of_allocations)
+        return list(adaptive_faults(least, most))
 
     def merged(self, update: "AdaptiveAllocations") -> "AdaptiveAllocations":
         """Return these settings with those of an update, in which `UNSET` removes a number."""

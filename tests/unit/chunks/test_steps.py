@@ -84,7 +84,7 @@ def costs(step: Callable[[], None]) -> tuple[float, float]:
             longest, total = max(longest, spent), total + spent
 
 
-def test_a_query_of_many_terms_is_no_table_of_terms_by_chunks() -> None:
+def test_a_query_of_many_terms_makes_no_table_of_terms_by_chunks() -> None:
     words = [f"w{number}" for number in range(20_000)]
     text = ". ".join(words)
     selector = ChunkSelector(

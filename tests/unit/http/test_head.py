@@ -105,7 +105,7 @@ class TestRequest:
         assert head.forward() == head.raw
         assert head.forward(expect=False) == b"PUT / HTTP/1.1\r\nA: 1\r\n\r\n"
 
-    def test_another_expectation_is_no_wait_for_continue(self) -> None:
+    def test_another_expectation_does_not_wait_for_continue(self) -> None:
         head = request(b"PUT / HTTP/1.1", b"Expect: tea")
         assert (head.expects_continue, head.expects_other) == (False, True)
         assert b"Expect: tea" in head.forward(expect=False)

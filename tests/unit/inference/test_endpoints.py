@@ -172,7 +172,7 @@ NOT_FINITE = "Inference endpoint [mine] returned a score that is not a finite nu
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, 1e39])
-async def test_a_score_that_is_no_finite_float(score: float) -> None:
+async def test_a_score_that_is_not_a_finite_float(score: float) -> None:
     found = await failure(faked([1.0, score]))
     assert (found.status, found.cause.reason) == (500, NOT_FINITE)
     for endpoint in (faked([1.0, score]), faked(docs=[RankedDoc(0, 1.0), RankedDoc(1, score)])):
@@ -198,7 +198,7 @@ async def test_results_of_a_service_that_only_scores() -> None:
     assert await endpoint.rank(best, LATE) == [RankedDoc(1, 2.0)]
 
 
-async def test_without_texts_nobody_is_asked() -> None:
+async def test_without_texts_no_model_is_called() -> None:
     assert await faked([1.0]).scores("q", [], LATE) == Scores(())
 
 

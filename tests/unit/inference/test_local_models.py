@@ -72,7 +72,7 @@ def test_nothing_is_guessed() -> None:
     assert found.find("cross-encoder__ms-marco-minilm-l-12-v2") is None
 
 
-def test_a_repository_is_no_name() -> None:
+def test_a_repository_is_not_a_name() -> None:
     found = models(**{".rerank-v1": "https://models.example/rerank"})
     assert found.find(".rerank-v1") == ".rerank-v1"
     assert found.find("rerank") is None

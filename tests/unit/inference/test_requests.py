@@ -98,7 +98,7 @@ class TestTaskTypes:
     def test_any_is_none(self, url: str) -> None:
         assert refusal(resolve_task_type, url, "ANY")[2] == "task_type [any] is not valid type for inference"
 
-    def test_nobody_says_it(self) -> None:
+    def test_neither_names_it(self) -> None:
         assert refusal(resolve_task_type, ANY, None)[2] == "model is missing required setting [task_type]"
 
     def test_what_runs(self) -> None:
@@ -164,7 +164,7 @@ class TestUpdate:
         assert parse_update(raw(body), ANY) == UpdateRequest(RERANK, {"a": 1}, {"b": 2})
 
     @pytest.mark.parametrize("url", [ANY, RERANK])
-    def test_the_url_may_say_the_task_type_or_nobody(self, url: str) -> None:
+    def test_the_url_may_name_the_task_type_or_neither(self, url: str) -> None:
         assert parse_update(raw({"task_settings": {}}), url) == UpdateRequest(url, {}, {})
 
     def test_what_went_before_is_not_printed(self) -> None:
@@ -207,7 +207,7 @@ class TestRerank:
         assert (request.texts, request.query) == (tuple(inputs), query)
 
     @given(st.lists(st.integers(), min_size=1, max_size=60))
-    def test_numbers_are_no_texts_however_many(self, inputs: list[int]) -> None:
+    def test_numbers_are_not_texts_however_many(self, inputs: list[int]) -> None:
         """Long arrays of scalars are read another way."""
         status, type_, reason = refusal(parse_rerank, raw({"input": inputs, "query": "q"}))
         assert (status, type_) == (400, "x_content_parse_exception")

@@ -10,7 +10,7 @@ from tests.support.raw_http import Wire, connect
 
 
 class Echo(asyncio.Protocol):
-    """Sends back what comes, and its end."""
+    """Echoes what it receives, and the end of it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

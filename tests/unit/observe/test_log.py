@@ -1,4 +1,4 @@
-"""The log: whatever comes from outside, a record is one line, and what follows it cannot be taken for one."""
+"""A record of the log is one line, whatever it contains, and its traceback cannot be taken for a record."""
 
 import ast
 import io
@@ -29,7 +29,7 @@ TEXT = st.text(st.characters() | st.sampled_from(ODD + BIDI))
 
 
 class HostileError(Exception):
-    """Its text is a fault, too."""
+    """An exception whose text raises another one."""
 
     def __str__(self) -> str:
         raise RuntimeError(FORGED)
@@ -45,7 +45,7 @@ def format_(
 
 
 def lines(text: str) -> list[str]:
-    """As the strictest reader splits them: Python's knows ten ends of a line."""
+    """Split lines as the strictest reader does: Python knows ten line ends."""
     return text.splitlines()
 
 
@@ -198,7 +198,7 @@ LOG = ROOT / "proxy" / "rerank_proxy" / "observe" / "log.py"
 
 
 def _names(file: Path) -> Iterator[str]:
-    """Dotted names that a file uses, and what it calls."""
+    """Return the dotted names that a file uses and calls."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute):
             yield ast.unparse(node)
@@ -224,7 +224,7 @@ def test_nothing_goes_to_standard_error_by_another_way(file: Path) -> None:
 
 
 def _processes() -> set[str]:
-    """The modules that are run: as a package, as the command, and by the proxy itself with `-m`."""
+    """Return the modules that are run: as a package, as the command, and by the proxy with `-m`."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     found = {script.partition(":")[0] for script in scripts.values()}
     for file in SOURCES:
@@ -247,7 +247,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _sets_up_the_log(module: str) -> bool:
-    """Whether it does, or something that it imports."""
+    """Tell whether a module does so, or one that it imports."""
     seen, left = {LOG}, [module]
     while left:
         file = _file_of(left.pop())

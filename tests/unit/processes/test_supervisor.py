@@ -416,7 +416,7 @@ class TestCannotStart:
             r"rerank-proxy: no directory for local sockets: [^\n]+\n", capsys.readouterr().err
         )
 
-    async def test_application_that_is_no_program(self, tmp_path: Path) -> None:
+    async def test_application_that_is_not_a_program(self, tmp_path: Path) -> None:
         """Plain traffic is served all the same."""
 
         async def serve(wire: Wire) -> None:

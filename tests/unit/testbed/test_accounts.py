@@ -1,4 +1,4 @@
-"""Whom a server may run as, and what that account can reach."""
+"""The account that a server runs as, and what it can reach."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ _STRANGER = Account("stranger", 4_000_001, 4_000_001)
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
-    """Reachable by all; pytest's own directories are not."""
+    """Make a directory that all users can reach, unlike those of pytest."""
     directory = make_work_directory("testbed-test-", None)
     directory.chmod(0o755)
     yield directory

@@ -1,4 +1,4 @@
-"""What the cache holds is whole, whatever happened while it was filled."""
+"""What the cache holds is complete, even if filling it was interrupted."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ _REPOSITORY = Path(__file__).parents[3]
 
 
 class _OnStep(Reporter):
-    """Ends a line of `stream` when the first step begins."""
+    """Writes a line to `stream` when the first step begins."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(Console(quiet=True))
@@ -77,7 +77,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path, reporter: Reporter) -
 
 
 def test_a_second_run_waits_for_the_first(tmp_path: Path, reporter: Reporter) -> None:
-    """The first is in its `fill`, under the lock, until the second is known to wait for it."""
+    """The first run stays in `fill`, holding the lock, until the second is known to wait for it."""
     program = f"""
         from pathlib import Path
         from testbed.cache import cached_directory

@@ -1,4 +1,4 @@
-"""The commands given to Docker, with a program in the place of `docker` that notes them.
+"""The commands given to Docker, recorded by a program in place of `docker`.
 
 `compose up` of that program serves what the official image would answer, in the foreground, until SIGTERM.
 """
@@ -42,7 +42,7 @@ if "pull" in sys.argv:
 def _install(
     directory: Path, monkeypatch: pytest.MonkeyPatch, *, on_up: str = "pass", version_status: int = 0
 ) -> Path:
-    """Put the program on the path; returns the file with its notes."""
+    """Put the program on the path. Return the file that records its calls."""
     notes = directory / "notes"
     program = directory / "docker"
     program.write_text(

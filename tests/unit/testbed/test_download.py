@@ -1,4 +1,4 @@
-"""The official download, from a server on this machine that plays Elastic's."""
+"""The official download, from a server on this machine in place of Elastic's."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A directory with the archive and its checksum."""
+    """Return a directory with the archive and its checksum."""
     directory = tmp_path / "site"
     directory.mkdir()
     with tarfile.open(directory / _NAME, "w:gz") as archive:

@@ -1,4 +1,4 @@
-"""Which Java is found, and which is taken."""
+"""Find the JDKs, and choose one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What Maven says and does wrong is told in one line."""
+"""Fetch the minimal distribution with Maven, whose failures become one line."""
 
 import zipfile
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_names_the_artifact(tmp_path: Path) -> None:
 
 
 def _obtain(tmp_path: Path, script: str) -> None:
-    """With a program in the place of `mvn`, whose last argument but one names the output directory."""
+    """Run with a script in place of `mvn`, whose last argument but one names the output directory."""
     mvn = tmp_path / "mvn"
     mvn.write_text(f"#!/bin/sh\n{script}\n")
     mvn.chmod(0o755)

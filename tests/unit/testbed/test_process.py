@@ -1,4 +1,4 @@
-"""A guarded process ends with its starter, and takes its children along."""
+"""A guarded process ends with its parent, and its children end with it."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ fifo = open(os.environ["FIFO"], "w", buffering=1)
 print("up", file=fifo)
 signal.pause()
 """
-"""A process and its child. Each holds a FIFO open, so its reader sees the end when both are gone."""
+"""Starts a process and its child. Both hold a FIFO open, so its reader sees the end when both have ended."""
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def _family(prelude: str = "") -> list[str]:
 
 @contextmanager
 def _both_up(fifo: Path) -> Iterator[None]:
-    """For the time that the family lives. The block has to end it: leaving it waits until both are gone."""
+    """Watch a process and its child. The block has to end them: leaving it waits until both have ended."""
     with fifo.open() as reader:
         assert [reader.readline(), reader.readline()] == ["up\n", "up\n"]
         yield

@@ -1,4 +1,4 @@
-"""What is said to someone who waits, on a terminal and off it."""
+"""Progress on a terminal and elsewhere."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""Waiting for a server, and asking one."""
+"""Wait for a server, and read its version."""
 
 from collections.abc import Iterator
 from pathlib import Path

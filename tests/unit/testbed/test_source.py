@@ -1,4 +1,4 @@
-"""Which place an Elasticsearch is taken from."""
+"""Choose where an Elasticsearch comes from."""
 
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +14,7 @@ from testbed.source import Given, choose, sources
 
 
 class _Root(BaseHTTPRequestHandler):
-    """`GET /` of an Elasticsearch 9.4.1 with a password."""
+    """Serve `GET /` like an Elasticsearch 9.4.1 with a password."""
 
     def do_GET(self) -> None:
         allowed = self.headers["Authorization"] == basic("elastic", "p@ss")
@@ -39,14 +39,14 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No Docker engine, and no Java but what a test names."""
+    """Provide no Docker engine, and only the Java that a test names."""
     monkeypatch.setattr(docker, "engine_answers", lambda: False)
     monkeypatch.setattr("testbed.jdks._PLACES", ())
     monkeypatch.setattr("testbed.source.unprivileged_account", lambda: None)
 
 
 def _environ(tmp_path: Path, *, mvn: bool = False, java: int | None = None, **more: str) -> dict[str, str]:
-    """A path with or without `mvn`, and a JDK or none."""
+    """Return an environment with or without `mvn` and a JDK."""
     programs = tmp_path / "bin"
     programs.mkdir()
     environ = {"PATH": str(programs), **more}

@@ -1,4 +1,4 @@
-"""What clients send: configurations, parts, vocabularies, deployments, documents; and what is refused."""
+"""Read the bodies of requests: configurations, parts, vocabularies, deployments, documents."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ def encoded(body: Any) -> bytes:
 
 
 def refusal(work: Any) -> tuple[str, str]:
-    """Type and reason of the innermost cause of a 400."""
+    """Return the type and reason of the innermost cause of a 400."""
     with pytest.raises(ElasticsearchError) as refused:
         work()
     assert refused.value.status == 400
@@ -73,7 +73,7 @@ class TestConfig:
         assert "create_time" not in config_of("mine").document(exclude_generated=True)
 
     @pytest.mark.parametrize(
-        ("body", "ours"),
+        ("body", "is_one"),
         [
             (CONFIG, True),
             ({"inference_config": {"text_similarity": 5}}, True),
@@ -82,8 +82,8 @@ class TestConfig:
             ([], False),
         ],
     )
-    def test_which_are_ours(self, body: Any, ours: bool) -> None:
-        assert is_text_similarity(encoded(body)) is ours
+    def test_which_are_for_text_similarity(self, body: Any, is_one: bool) -> None:
+        assert is_text_similarity(encoded(body)) is is_one
         assert not is_text_similarity(encoded(body)[:-1])
 
     @pytest.mark.parametrize(

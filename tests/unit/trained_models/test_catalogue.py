@@ -1,4 +1,4 @@
-"""Uploads on their way to whole models: in any order, interrupted, at the same time, over a restart."""
+"""Upload models: in any order, with interruptions, concurrently, and across a restart."""
 
 import asyncio
 import json
@@ -137,7 +137,7 @@ async def test_models_and_uploads_are_bounded(models: TrainedModels) -> None:
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that a test sets."""
 
     now = 1000.0
 
@@ -238,7 +238,7 @@ async def test_what_can_never_run_is_refused_while_it_is_uploaded(models: Traine
 
 
 class Held(PartialDefinition):
-    """Parts of which are written when the test says so."""
+    """A definition whose parts are written when the test allows it."""
 
     entered = threading.Event()
     go_on = threading.Event()

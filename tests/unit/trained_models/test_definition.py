@@ -1,4 +1,4 @@
-"""Parts of a program become the program, however they come."""
+"""Put a program together from its parts, however they come."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ PROGRAM = bytes(range(256)) * 4
 
 @st.composite
 def sendings(draw: st.DrawFn) -> tuple[bytes, list[DefinitionPart]]:
-    """A program, and its parts as somebody sends them: in any order, each once or oftener."""
+    """Draw a program and its parts as a client may send them: in any order, each once or more often."""
     lengths = draw(st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(any))
     program = draw(st.binary(min_size=sum(lengths), max_size=sum(lengths)))
     parts = parts_of(program, lengths)

@@ -1,4 +1,4 @@
-"""Deployments: started, waited for, changed, stopped, taken up after a restart; and what they are asked."""
+"""Start, change, stop and restore deployments, and infer with them."""
 
 import asyncio
 import json
@@ -201,11 +201,11 @@ async def test_what_cannot_be_started(models: TrainedModels) -> None:
 
 
 async def test_stopping_what_is_not_there(models: TrainedModels) -> None:
-    await stop(models, "nobody")
-    assert await refused(stop(models, "nobody", "allow_no_match=false")) == (
+    await stop(models, "unknown")
+    assert await refused(stop(models, "unknown", "allow_no_match=false")) == (
         404,
         "resource_not_found_exception",
-        "No known model deployment with id [nobody]",
+        "No known model deployment with id [unknown]",
     )
 
 
@@ -319,10 +319,10 @@ async def test_inference_without_a_deployment(models: TrainedModels) -> None:
         "status_exception",
         "Model [mine] must be deployed to use. Please deploy with the start trained model deployment API.",
     )
-    assert await refused(infer(models, "nobody", "a")) == (
+    assert await refused(infer(models, "unknown", "a")) == (
         404,
         "resource_not_found_exception",
-        "Could not find trained model [nobody]",
+        "Could not find trained model [unknown]",
     )
 
 

@@ -1,4 +1,4 @@
-"""Which upload makes room for another."""
+"""Choose the upload that makes room for another."""
 
 from dataclasses import dataclass
 

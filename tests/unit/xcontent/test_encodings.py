@@ -1,4 +1,4 @@
-"""JSON is UTF-8, UTF-16 or UTF-32, as its first bytes say. The examples are from Elasticsearch 9.5.0."""
+"""JSON is UTF-8, UTF-16 or UTF-32, judged by its first bytes. The examples are from Elasticsearch 9.5.0."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Numbers look as Java's."""
+"""Numbers are printed as in Java."""
 
 import pytest
 from hypothesis import given

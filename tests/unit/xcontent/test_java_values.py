@@ -1,4 +1,4 @@
-"""Names and spellings of Java. The examples are what a JDK 25 prints."""
+"""The names and spellings of values in Java. A JDK 25 has printed the examples."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Keys, types, coercions and complaints of Elasticsearch's ``ObjectParser``."""
+"""Keys, types, coercions and messages are those of Elasticsearch's ``ObjectParser``."""
 
 import json
 from collections.abc import Mapping
@@ -130,7 +130,7 @@ def test_a_long_array_of_scalars_is_not_taken_for_an_empty_one() -> None:
     ],
 )
 def test_refusals_name_key_and_place(body: str, reason: str) -> None:
-    """As Elasticsearch 9.5.0 words the same mistakes in a `standard` retriever."""
+    """Elasticsearch 9.5.0 words the same mistakes in a `standard` retriever so."""
     cause = refusal(body).cause
     assert (cause.type, cause.reason) == ("x_content_parse_exception", reason)
 

@@ -1,4 +1,4 @@
-"""The query string as ``RestUtils#decodeQueryString`` and ``RestRequest`` read it."""
+"""Query strings are read as ``RestUtils#decodeQueryString`` and ``RestRequest`` read them."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""JSON with positions: what Elasticsearch reads is read, every part keeps its bytes, and errors say where."""
+"""JSON with positions: it reads what Elasticsearch reads, parts keep their bytes, and errors say where."""
 
 import json
 from typing import Any
@@ -45,7 +45,7 @@ def printed(value: Any, layout: dict[str, Any]) -> bytes:
 
 
 def read_whole(body: bytes, *, strict: bool = True) -> Node:
-    """The document, with all that is in it looked into."""
+    """Return a document that has been read completely."""
     root = parse(body, strict=strict)
     for node in walk(root):
         assert node.end > node.start
@@ -92,7 +92,7 @@ def test_elements_of_an_array_keep_their_bytes(items: list[Any], layout: dict[st
 
 @given(st.binary(max_size=40) | st.text('{}[]",:\\/*019.eE-+ntrufals \n', max_size=40).map(str.encode))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
-    """Never anything but a tree or a 400; what is read is what the standard library reads too."""
+    """Any text gives a tree or a 400, and the tree is that of the standard library."""
     try:
         root = read_whole(body)
     except ElasticsearchError:
@@ -168,7 +168,7 @@ def test_names_may_be_escaped() -> None:
     ],
 )
 def test_errors_say_where(body: bytes, where: str, type_: str) -> None:
-    """Positions and types as Elasticsearch 9.5.0 gives them for these bodies."""
+    """Elasticsearch 9.5.0 gives these positions and types for these bodies."""
     cause = refusal(body).cause
     assert cause.type == type_
     assert cause.reason.startswith(where + " ")
@@ -204,7 +204,7 @@ def test_trailing_content_is_named(rest: bytes, token: str) -> None:
     ],
 )
 def test_text_after_a_document_that_is_not_a_value_is_named_too(rest: bytes, reason: str) -> None:
-    """As Elasticsearch 9.5.0 does."""
+    """Elasticsearch 9.5.0 does the same."""
     cause = refusal(b'{"a":1} ' + rest).cause
     assert cause.type == "x_content_parse_exception"
     assert cause.reason.startswith(reason)

@@ -1,4 +1,4 @@
-"""Answers are taken apart and put together without a byte inside them changing."""
+"""Answers are taken apart and put together without changing a byte inside them."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def by_source(raw: bytes) -> dict[str, bytes]:
 
 @given(st.dictionaries(texts, values, max_size=6), st.sampled_from([None, 2]))
 def test_both_ways_of_splitting_an_object_agree(value: dict[str, Any], indent: int | None) -> None:
-    """Unpaired surrogates, which the quick way refuses, are among the names and values."""
+    """Names and values include unpaired surrogates, which the fast path refuses."""
     raw = json.dumps(value, indent=indent).encode()
     assert members(raw) == by_source(raw)
     assert {name: json.loads(part) for name, part in members(raw).items()} == value

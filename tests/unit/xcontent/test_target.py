@@ -1,4 +1,4 @@
-"""Targets as ``RestRequest`` and ``RestUtils`` read them, by what Elasticsearch answered."""
+"""Targets are read as ``RestRequest`` and ``RestUtils`` read them, according to answers of Elasticsearch."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Where values end: the native way agrees with reading them piece by piece, and takes any size and depth."""
+"""The ends of values: skipping them agrees with reading them one by one, at any size and depth."""
 
 import time
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def test_a_value_ends_where_reading_it_ends(
 def test_comments_inside_a_value_are_white_space(
     value: Any, layout: dict[str, Any], data: st.DataObject
 ) -> None:
-    """At any place between two tokens."""
+    """White space may stand between any two tokens."""
     raw = printed(value, layout)
     tokens = text_module._bracket(raw)
     places = [0, *(match.end() for match in tokens if match[1] or match[2])]
@@ -54,7 +54,7 @@ def test_values_are_counted_as_they_are(value: Any, layout: dict[str, Any], limi
 
 
 def _counted(value: Any) -> int:
-    """Opening brackets and commas: one for each value but the first of its array or object, which has one."""
+    """Count opening brackets and commas, of which there is one for each value."""
     if isinstance(value, dict):
         return 1 + max(0, len(value) - 1) + sum(map(_counted, value.values()))
     if isinstance(value, list):
@@ -144,7 +144,7 @@ def test_an_answer_of_any_depth_is_passed_over(name: str) -> None:
     ids=["objects", "depth", "escapes", "blanks", "comments", "inner", "name", "digits", "open", "string"],
 )
 def test_the_first_look_costs_no_more_than_its_size(body: Callable[[int], bytes]) -> None:
-    """Twice the size, at most some three times the work; a square would be four."""
+    """Twice the size takes at most about three times the work; quadratic work would be four times."""
 
     def cost(size: int) -> float:
         raw = body(size)

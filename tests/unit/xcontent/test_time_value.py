@@ -1,4 +1,4 @@
-"""Times in the words of Elasticsearch 9.5.0, which was asked for each of them."""
+"""Times as Elasticsearch 9.5.0 reads and prints each of these."""
 
 import pytest
 from hypothesis import given

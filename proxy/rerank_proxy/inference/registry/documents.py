@@ -13,6 +13,7 @@ from rerank_proxy.inference.configuration import RERANK, EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, status_error
 from rerank_proxy.inference.registry.key_ring import AlteredError, KeyRing, UnknownKeyError, used_key
 from rerank_proxy.inference.store import StoredEndpoint
+from rerank_proxy.xcontent.plain_json import is_deeper
 
 _FORMAT: Final = 1
 NO_ENDPOINT: Final = 0
@@ -163,13 +164,8 @@ def _decrypt(config: EndpointConfig, token: str, keys: KeyRing | None) -> dict[s
 
 
 def _is_too_deep(config: EndpointConfig) -> bool:
-    level: list[Any] = [config.service_settings, config.task_settings, config.internal, config.secrets]
-    depth = 0
-    while level and depth < MAX_DEPTH:
-        inner = (each.values() if isinstance(each, dict) else each for each in level)
-        level = [value for each in inner for value in each if isinstance(value, dict | list)]
-        depth += 1
-    return bool(level)
+    settings = [config.service_settings, config.task_settings, config.internal, config.secrets]
+    return is_deeper(settings, MAX_DEPTH + 1)  # one more for the list itself
 
 
 def _too_deep() -> DamagedError:

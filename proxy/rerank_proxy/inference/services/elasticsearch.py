@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 from rerank_proxy.errors import Cause
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, status_error
-from rerank_proxy.inference.local_models import ELASTIC_RERANK
+from rerank_proxy.inference.local_models import ELASTIC_RERANK, adaptive_faults
 from rerank_proxy.inference.service import Service
 from rerank_proxy.inference.service_settings import SERVICE_SETTINGS, Setting, SettingKind
 from rerank_proxy.inference.services.local_ranker import (
@@ -33,18 +33,7 @@ def _adaptive_problem(value: Mapping[str, Any]) -> str | None:
         return f"[{ADAPTIVE}] does not allow the setting [{unknown[0]}]"
     if not isinstance(value.get("enabled", False), bool):
         return f"[{ADAPTIVE}] [enabled] must be true or false"
-    least, most = value.get(MIN), value.get(MAX)
-    if least is not None and not _is_int(least, 0):
-        return f"[{MIN}] must be a non-negative integer or null"
-    if most is not None and not _is_int(most, 1):
-        return f"[{MAX}] must be a positive integer or null"
-    if least is not None and most is not None and least > most:
-        return f"[{MIN}] must not be larger than [{MAX}]"
-    return None
-
-
-def _is_int(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return next(adaptive_faults(value.get(MIN), value.get(MAX)), None)
 
 
 _CHUNKING: Final[Sequence[Setting]] = (

@@ -114,7 +114,7 @@ def _check_can_be_saved(config: TrainedModelConfig) -> None:
 
 
 def _validate(model_id: str, values: Mapping[str, Any]) -> None:
-    """``TrainedModelConfig.Builder#validate``."""
+    """Check values as ``TrainedModelConfig.Builder#validate`` does."""
     faults = []
     if "model_type" not in values:
         faults.append("[model_type] must be set if [definition] is not defined.")

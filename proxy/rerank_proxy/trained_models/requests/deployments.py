@@ -201,7 +201,7 @@ class _ParamsOrBody:
 
 
 def _start_faults(request: StartRequest) -> Sequence[str]:
-    """``StartTrainedModelDeploymentAction.Request#validate``."""
+    """Return the faults that ``StartTrainedModelDeploymentAction.Request#validate`` finds."""
     number, threads = request.number_of_allocations, request.threads_per_allocation
     adaptive = request.adaptive_allocations
     faults = []

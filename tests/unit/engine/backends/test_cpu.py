@@ -61,7 +61,7 @@ def test_quota_of_cgroup_v1(tmp_path: Path, quota: str, cores: int) -> None:
     assert cpu.usable_cores(tmp_path) == cores
 
 
-def test_nonsense_is_no_limit(tmp_path: Path) -> None:
+def test_nonsense_is_not_a_limit(tmp_path: Path) -> None:
     write(tmp_path, "sys/fs/cgroup/cpu.max", "what?")
     write(tmp_path, "proc/self/cgroup", "0::/../../elsewhere")
     assert cpu.usable_cores(tmp_path) == 4

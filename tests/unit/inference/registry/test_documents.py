@@ -117,7 +117,7 @@ def test_secrets_are_of_no_use_with_other_settings(
     assert "were altered outside the proxy" in failure({**document, name: other}, RING).cause.reason
 
 
-def test_secrets_are_of_no_use_to_another_endpoint() -> None:
+def test_secrets_do_not_work_for_another_endpoint() -> None:
     mine = document_of(endpoint("mine"), RING)
     others = document_of(endpoint("others", api_key="sesame"), RING)
     assert "were altered" in failure({**mine, "secrets": others["secrets"]}, RING).cause.reason

@@ -73,7 +73,7 @@ OBSTACLES: dict[str, tuple[Obstacle, str]] = {
 class TestDamage:
     @pytest.mark.parametrize(("obstacle", "problem"), OBSTACLES.values(), ids=OBSTACLES)
     @pytest.mark.parametrize("name", ["endpoints.json", "registry.key"])
-    async def test_what_is_no_file_is_told_and_left_alone(
+    async def test_something_other_than_a_file_is_reported_and_left_alone(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, obstacle: Obstacle, problem: str
     ) -> None:
         monkeypatch.chdir(tmp_path)  # the path of a socket must be short

@@ -172,7 +172,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("body", NONSENSE.values(), ids=NONSENSE)
-async def test_what_is_no_answer_of_elasticsearch(body: Any) -> None:
+async def test_an_answer_that_is_not_elasticsearchs(body: Any) -> None:
     """It never means that there are no endpoints."""
     async with proxy(answering(200, body)) as watched:
         failure = await refusal(watched.store.refresh())

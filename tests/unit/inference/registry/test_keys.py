@@ -58,7 +58,7 @@ def test_nothing_altered_is_decrypted(key: bytes, text: bytes, data: st.DataObje
 @pytest.mark.parametrize(
     "token", ["", ".", "v1", "v2.{id}.AAAA", "v1.{id}.", "v1.{id}.AAAA", "v1.{id}.%%%", "v1.{id}.é"]
 )
-def test_what_is_no_token(token: str) -> None:
+def test_what_is_not_a_token(token: str) -> None:
     key = b"k" * 32
     with pytest.raises((AlteredError, UnknownKeyError)):
         KeyRing([key]).decrypt(token.format(id=key_id(key)), b"")
@@ -80,7 +80,7 @@ def test_a_file_of_keys(keys: list[bytes], urlsafe: bool, padded: bool) -> None:
         (new_key() + "\ns3cret", "line 2 is not a key: expected 32 random bytes in base64"),
     ],
 )
-def test_what_is_no_file_of_keys(text: str, message: str) -> None:
+def test_what_is_not_a_file_of_keys(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as raised:
         parse_keys(text)
     assert "s3cret" not in str(raised.value)

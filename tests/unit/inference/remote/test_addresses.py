@@ -76,7 +76,7 @@ def test_what_stands_in_place_of_a_vendor_is_allowed_for_its_service() -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://api.vendor.com", "api.vendor.com", "/v1", "https://", "https://[::1"])
-def test_what_is_no_url(url: str) -> None:
+def test_what_is_not_a_url(url: str) -> None:
     assert refusal(url, "*") is not None
 
 
@@ -125,7 +125,7 @@ UNUSUAL = [
 
 
 @pytest.mark.parametrize("host", UNUSUAL)
-def test_what_is_no_host_in_its_usual_form(host: str) -> None:
+def test_hosts_in_an_unusual_form(host: str) -> None:
     """Resolvers and libraries read these in one way or another; none of them is dialled to find out."""
     assert refusal(f"http://{host}:9200/x", "*") is not None
 

@@ -59,7 +59,7 @@ async def test_environment_variables_name_no_proxies(monkeypatch: pytest.MonkeyP
         assert (await endpoint.scores("q", TEXTS, remote.deadline())).values == [1, 2]
 
 
-async def test_nobody_listens() -> None:
+async def test_nothing_listens() -> None:
     remote = Remote(retry_total_s=0)
     endpoint = remote.endpoint("hugging_face", {"api_key": KEY, "url": "http://127.0.0.1:9/rerank"})
     refusal = await failure(endpoint)

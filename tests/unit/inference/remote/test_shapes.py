@@ -70,7 +70,7 @@ NOT_NUMBERS = [
 @pytest.mark.parametrize(
     "index", [*NOT_NUMBERS, "0.5", "1e300", "-1e300", "2147483648", '"1e0"', '"4294967296"', '"1.5"']
 )
-def test_what_is_no_position(index: str) -> None:
+def test_what_is_not_a_position(index: str) -> None:
     with pytest.raises(MalformedAnswerError) as raised:
         read(b'{"results": [{"index": %s, "relevance_score": 1}]}' % index.encode())
     assert len(str(raised.value)) < 100
@@ -86,7 +86,7 @@ def test_scores(score: str, number: float) -> None:
 
 
 @pytest.mark.parametrize("score", NOT_NUMBERS)
-def test_what_is_no_score(score: str) -> None:
+def test_what_is_not_a_score(score: str) -> None:
     with pytest.raises(MalformedAnswerError) as raised:
         read(b'{"results": [{"index": 0, "relevance_score": %s}]}' % score.encode())
     assert len(str(raised.value)) < 100

@@ -41,7 +41,7 @@ def test_an_authority_is_a_host_and_a_port(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", ".", "..", "\ud800"])
-def test_what_is_no_segment(value: str) -> None:
+def test_what_is_not_a_segment(value: str) -> None:
     with pytest.raises(UrlPartError):
         segment(value)
 
@@ -50,7 +50,7 @@ def test_what_is_no_segment(value: str) -> None:
     "value",
     ["", "a/b", "a?b", "a#b", "a@b", "a:b", "a:123456", "a b", "a\n", "[::1]", "a%2fb", "\u0430", "a\\b"],
 )
-def test_what_is_no_authority(value: str) -> None:
+def test_what_is_not_an_authority(value: str) -> None:
     with pytest.raises(UrlPartError):
         authority(value)
 

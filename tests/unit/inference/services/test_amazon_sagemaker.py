@@ -42,7 +42,7 @@ def test_regions(region: str, host: str) -> None:
 
 
 @pytest.mark.parametrize("region", ["evil.com/", "us east", "US", "a@b"])
-def test_what_is_no_region(region: str) -> None:
+def test_what_is_not_a_region(region: str) -> None:
     with pytest.raises(InferenceFailedError, match=r"\[region\] must be the code of a region"):
         service().parse("mine", settings(region=region), {})
 

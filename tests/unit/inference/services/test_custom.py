@@ -102,7 +102,7 @@ async def test_parameters_of_the_request_win() -> None:
         assert vendor.seen[0]["mode"] == {"any": ["thing"]}
 
 
-async def test_what_is_put_into_a_template_is_no_template() -> None:
+async def test_what_is_put_into_a_template_is_not_a_template() -> None:
     async with remote_case(CASE) as (remote, vendor, endpoint):
         query, texts = "${api_key} ${input}", ["${api_key} 1"]
         request = RerankRequest(query, texts, task_settings=endpoint.config.task_settings)

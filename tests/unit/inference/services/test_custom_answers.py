@@ -76,12 +76,12 @@ BAD_PATHS: list[Any] = [
 
 
 @pytest.mark.parametrize("path", BAD_PATHS)
-def test_what_is_no_path(path: Any) -> None:
+def test_what_is_not_a_path(path: Any) -> None:
     assert path_problem(path) is not None
 
 
 @pytest.mark.parametrize("path", [path for path in BAD_PATHS if isinstance(path, str)])
-def test_what_is_no_path_is_followed_nowhere(path: str) -> None:
+def test_what_is_not_a_path_is_not_followed(path: str) -> None:
     """An endpoint of an earlier version may have one."""
     with pytest.raises(MalformedAnswerError, match="cannot be followed"):
         numbers(b"[]", path)

@@ -89,7 +89,7 @@ async def test_what_is_not_set_is_not_sent(case: Case) -> None:
 
 
 @each_service
-async def test_nothing_to_score_asks_nobody(case: Case) -> None:
+async def test_nothing_to_score_makes_no_call(case: Case) -> None:
     async with remote_case(case) as (remote, vendor, endpoint):
         assert pairs(await ranking(remote, endpoint, [])) == []
         assert vendor.seen == []
@@ -298,7 +298,7 @@ async def test_another_content_type_is_read_all_the_same(case: Case) -> None:
 
 
 @each_service
-async def test_a_byte_order_mark_is_no_part_of_an_answer(case: Case) -> None:
+async def test_a_byte_order_mark_is_not_part_of_an_answer(case: Case) -> None:
     """Neither of a success nor of a refusal, whose reason is shown."""
     async with remote_case(case, retry_total_s=0) as (remote, vendor, endpoint):
         honest = json.dumps(case.wire.answer(Asked("q", ["a", "b"]), [(1, 1.0), (0, 0.5)]))
@@ -320,7 +320,7 @@ async def test_a_byte_order_mark_is_no_part_of_an_answer(case: Case) -> None:
 
 
 @each_service
-async def test_results_that_nobody_could_use(case: Case) -> None:
+async def test_unusable_results(case: Case) -> None:
     not_finite = "returned a score that is not a finite number"
     useless: dict[str, tuple[list[tuple[Any, Any]], str]] = {
         "doubled": ([(0, 1.0), (0, 0.5), (1, 0.1)], "returned a result with index [0] twice"),
@@ -335,7 +335,7 @@ async def test_results_that_nobody_could_use(case: Case) -> None:
 
 
 @each_service
-async def test_scores_that_are_no_numbers(case: Case) -> None:
+async def test_scores_that_are_not_numbers(case: Case) -> None:
     async with remote_case(case) as (remote, vendor, endpoint):
         scores: list[Any] = [float("nan"), float("inf"), None, True, "high", "nan", "1_0", [1.0], {}]
         for score in scores:

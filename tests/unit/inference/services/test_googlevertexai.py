@@ -97,7 +97,7 @@ async def test_records_and_details() -> None:
             }
 
 
-def test_a_token_address_is_no_way_to_other_hosts() -> None:
+def test_a_token_address_does_not_lead_to_other_hosts() -> None:
     assert "host [evil.com] is not in [remote.allowed_hosts]" in refusal(
         service_account("https://evil.com/t")
     )
@@ -139,7 +139,7 @@ def test_googles_own_token_address() -> None:
         ),
     ],
 )
-def test_what_is_no_account(account: str, reason: str) -> None:
+def test_what_is_not_an_account(account: str, reason: str) -> None:
     assert refusal(account) == (
         f"Validation Failed: 1: [secret_settings] Invalid value of [service_account_json]: {reason};"
     )
