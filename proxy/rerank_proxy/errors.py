@@ -140,6 +140,11 @@ def rejected(reason: str) -> ElasticsearchError:
     return error(429, "es_rejected_execution_exception", reason)
 
 
+def internal_error() -> ElasticsearchError:
+    """Make what a client gets for a defect of the proxy's, whose details are logged: a 500."""
+    return error(500, "illegal_state_exception", "rerank-proxy failed; its log has the details")
+
+
 def validation_error(messages: Iterable[str]) -> ElasticsearchError:
     """Make an ``ActionRequestValidationException``: all messages in one reason, numbered from 1."""
     numbered = "".join(f"{number}: {message};" for number, message in enumerate(messages, 1))

@@ -16,7 +16,7 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.registry.index_client import IndexClient
 from rerank_proxy.inference.registry.index_store import IndexStore
 from rerank_proxy.settings import Settings, load
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from tests.edge.samples import GET
 from tests.support.raw_http import OK, Serve, Wire, answering, connect, raw_server
 from tests.support.stores import Watched, refusal
@@ -158,7 +158,7 @@ async def said_by_the_edge(settings: Settings, app_socket: Path) -> str:
 
 
 async def said_of_a_search(settings: Settings) -> str:
-    client = UpstreamClient(settings.upstream, settings.search)
+    client = ElasticsearchClient(settings.upstream, settings.search)
     try:
         with pytest.raises(ElasticsearchError) as raised:
             await client.request("GET", "/", b"", CIMultiDict())

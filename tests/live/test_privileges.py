@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from multidict import CIMultiDict
 
-from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.settings import SearchSettings, UpstreamSettings
 from rerank_proxy.upstream import privileges
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.privileges import (
     DELETE_ENDPOINT,
     GET_ENDPOINT,
@@ -17,6 +16,7 @@ from rerank_proxy.upstream.privileges import (
     START_DEPLOYMENT,
     UPDATE_ENDPOINT,
     Action,
+    DeniedError,
     Privileges,
     denial,
 )
@@ -36,7 +36,7 @@ class Asking:
     """`Privileges` as the application uses it."""
 
     def __init__(self, url: str) -> None:
-        self._client = UpstreamClient(UpstreamSettings(url=url), SearchSettings())
+        self._client = ElasticsearchClient(UpstreamSettings(url=url), SearchSettings())
         self._privileges = Privileges()
 
     async def require(self, action: Action, authorization: str | None, **headers: str) -> None:
@@ -49,7 +49,7 @@ class Asking:
     async def may(self, action: Action, authorization: str) -> bool:
         try:
             await self.require(action, authorization)
-        except InferenceFailedError:
+        except DeniedError:
             return False
         return True
 
@@ -90,7 +90,7 @@ async def test_who_may_do_what(asking: Asking, user: str, allowed: tuple[Action,
 
 async def test_run_as_is_heeded(asking: Asking) -> None:
     impersonator = basic("impersonator", PASSWORD)
-    with pytest.raises(InferenceFailedError):
+    with pytest.raises(DeniedError):
         await asking.require(PUT_ENDPOINT, impersonator)
     await asking.require(PUT_ENDPOINT, impersonator, **{"es-security-runas-user": "manage_inference"})
     with pytest.raises(UpstreamRefusedError) as raised:

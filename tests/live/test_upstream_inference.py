@@ -378,10 +378,10 @@ class TestReferences:
 
     async def test_an_endpoint_that_pipelines_name_stays(self, elasticsearch: RunningElasticsearch) -> None:
         async with with_pipelines(elasticsearch.url, self.PIPELINES) as app:
-            dry = await app.call("DELETE", "/_inference/mine?dry_run=true")
+            dry_run = await app.call("DELETE", "/_inference/mine?dry_run=true")
             refused = await app.call("DELETE", "/_inference/mine")
             forced = await app.call("DELETE", "/_inference/mine?force=true")
-        assert dry.json() == {
+        assert dry_run.json() == {
             "acknowledged": False,
             "pipelines": ["a", "b", "c"],
             "indexes": [],

@@ -32,12 +32,10 @@ async def proxied(
         search: As of `search_app`.
     """
     more: Sequence[Route] = ()
-    questions = BackgroundTasks()
+    probes = BackgroundTasks()
     if models is not None:
         metrics = InferenceMetrics(CollectorRegistry())
-        more = trained_model_routes(
-            TrainedModelsApi(models, UpstreamModels(questions)), Privileges(), metrics
-        )
+        more = trained_model_routes(TrainedModelsApi(models, UpstreamModels(probes)), Privileges(), metrics)
     async with search_app(url, more=more, **search) as app:
         listener = Listener(app.handle, shutdown_timeout_s=10)
         await listener.start(directory / "app.sock")
@@ -53,4 +51,4 @@ async def proxied(
         finally:
             await edge.stop()
             await listener.close()
-            await questions.cancel()
+            await probes.cancel()

@@ -26,7 +26,7 @@ from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.settings import SearchSettings, Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.protocol import Reply
@@ -65,7 +65,7 @@ class NumberAtTheEnd(LoadedModels):
         return Scores(scores, 0, 0)
 
 
-class RecordingUpstream(UpstreamClient):
+class RecordingUpstream(ElasticsearchClient):
     """The real client, with a list of what it sent."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -202,9 +202,9 @@ async def search_app(
         privileges=Privileges() if limits.check_privileges else None,
     )
     executor = Executor(scorer, limits.deadline_s, heed_timeout=limits.bound_scores_by_request_timeout)
-    questions = BackgroundTasks()
-    support = RetrieverSupport(questions) if limits.evaluate_unknown_retrievers and not evaluate else None
-    inference = InferenceApi(endpoints, UpstreamInference(questions))
+    probes = BackgroundTasks()
+    support = RetrieverSupport(probes) if limits.evaluate_unknown_retrievers and not evaluate else None
+    inference = InferenceApi(endpoints, UpstreamInference(probes))
     registry = CollectorRegistry()
     app = App(
         executor,
@@ -228,5 +228,5 @@ async def search_app(
         await app.close()
         await executor.drain()
         await endpoints.close()
-        await questions.cancel()
+        await probes.cancel()
         await upstream.close()

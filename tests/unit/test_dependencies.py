@@ -14,6 +14,7 @@ ABOVE = {
     "trained_models": {"app", "edge", "search"},
     "inference": {"app", "edge", "search", "trained_models"},
     "search": {"app", "edge", "trained_models"},
+    "upstream": {"app", "edge", "search", "inference", "engine", "trained_models"},
     "chunks": {"app", "edge", "search", "inference", "engine", "trained_models"},
     "xcontent": {"app", "edge", "search", "inference", "engine", "trained_models"},
     "observe": {"app", "edge", "search", "inference", "engine", "trained_models"},

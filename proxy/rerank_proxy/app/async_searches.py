@@ -1,7 +1,7 @@
-"""Searches that go on apart from the request that asked for them, and their results.
+"""Asynchronous searches, which go on without the request that began them, and their results.
 
-They live in this process: bounded in number and bytes, each until its keep-alive has passed, none beyond the
-end of the process.
+They live in this process, bounded in number and bytes: each until its keep-alive has passed, and none longer
+than the process.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rerank_proxy.async_search_id import new_id
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.search.answer.async_response import AsyncResult, Progress, unstorable
 from rerank_proxy.settings import AsyncSearchSettings
@@ -22,7 +23,7 @@ class AsyncSearch:
     """One search; `AsyncSearches` alone changes it.
 
     Attributes:
-        owner: A digest of the credentials of who asked for it.
+        owner: A digest of the credentials of the caller who began it.
         started, expires: Milliseconds since the epoch.
         result: None while it runs.
         kept: The client was told of it, or will be.
@@ -55,37 +56,34 @@ class AsyncSearches:
         self._max_keep_alive = int(settings.max_keep_alive_s * 1000)
         self._clock = clock
         self._searches: dict[str, AsyncSearch] = {}
-        self._finished: dict[str, AsyncSearch] = {}  # of those the kept ones, the oldest first
+        self._finished: dict[str, AsyncSearch] = {}  # and kept, the oldest first
         self._bytes = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
 
     def start(
         self, owner: bytes, run: Callable[[], Coroutine[Any, Any, AsyncResult]], keep_alive_ms: int
     ) -> AsyncSearch:
-        """Begin a search. It is of no use to anybody until it is kept: keep it, or remove it.
+        """Begin a search. Nothing can find it yet: `keep` it or `remove` it.
 
         Args:
             run: Makes the result, also out of every failure.
 
         Raises:
-            ElasticsearchError: 429 when as many as may be are running.
+            ElasticsearchError: 429, as many searches as may be are running.
         """
         self._make_room()
-        loop = asyncio.get_running_loop()
         search_id, now = new_id(), self._clock()
-        task = loop.create_task(self._run(search_id, run))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._tasks.start(self._run(search_id, run))
         expires = now + self._limited(keep_alive_ms)
         timer = self._timer(search_id, expires - now)
         search = self._searches[search_id] = AsyncSearch(search_id, owner, now, expires, task, timer)
         return search
 
     def keep(self, search: AsyncSearch) -> None:
-        """From now on the search can be found by its id; one that has expired meanwhile is not kept.
+        """Let the search be found by its id from now on. One that has expired meanwhile is not kept.
 
         Raises:
-            ElasticsearchError: 404 when it expired before it had a result.
+            ElasticsearchError: 404, it expired before it had a result.
         """
         is_here = search.id in self._searches
         if not is_here and search.result is None:
@@ -96,10 +94,10 @@ class AsyncSearches:
                 self._finish(search)
 
     def find(self, search_id: str, owner: bytes) -> AsyncSearch:
-        """The search with that id.
+        """Return the search with that id.
 
         Raises:
-            ElasticsearchError: 404 when there is none, or it has expired, or it is somebody else's.
+            ElasticsearchError: 404, there is no such search, it has expired, or it is another caller's.
         """
         search = self._searches.get(search_id)
         if search is None or not search.kept or not hmac.compare_digest(search.owner, owner):
@@ -110,24 +108,24 @@ class AsyncSearches:
         return search
 
     def extend(self, search: AsyncSearch, keep_alive_ms: int) -> None:
-        """Let it expire that long after now, be that later or sooner than before."""
+        """Let the search expire that long after now, be that later or sooner than before."""
         keep_alive_ms = self._limited(keep_alive_ms)
         search.expires = self._clock() + keep_alive_ms
         search.timer.cancel()
         search.timer = self._timer(search.id, keep_alive_ms)
 
     def progress(self, search: AsyncSearch) -> Progress:
-        """The search as it is now, under its id if it is kept."""
+        """Return the state of the search, with its id if it is kept."""
         search_id = search.id if search.kept else None
         took = self._clock() - search.started
         return Progress(search_id, search.started, search.expires, took, search.result)
 
     async def wait(self, search: AsyncSearch, timeout_ms: int) -> None:
-        """Until it has ended or been removed, or the time is over, of which there may be none."""
+        """Wait until the search has ended or been removed, but no longer than that."""
         await asyncio.wait([search.task], timeout=max(0, timeout_ms) / 1000)
 
     def remove(self, search: AsyncSearch) -> None:
-        """Forget it; one that runs is cancelled."""
+        """Forget the search, and cancel it if it runs."""
         if self._searches.pop(search.id, None) is None:
             return
         search.timer.cancel()
@@ -136,10 +134,10 @@ class AsyncSearches:
             self._bytes -= search.result.size
 
     async def close(self) -> None:
-        """Cancel what runs, and wait until it has ended."""
+        """Cancel all searches that run, and wait until they have ended."""
         for search in list(self._searches.values()):
             self.remove(search)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.finish()
 
     async def _run(self, search_id: str, run: Callable[[], Coroutine[Any, Any, AsyncResult]]) -> None:
         result = await run()
@@ -150,7 +148,7 @@ class AsyncSearches:
                 self._finish(search)
 
     def _finish(self, search: AsyncSearch) -> None:
-        """A kept search has its result: from now on that counts."""
+        """Count the result of a kept search from now on."""
         assert search.result is not None
         if search.result.size > self._max_bytes:
             search.result = unstorable(_too_large(self._max_bytes))
@@ -181,12 +179,12 @@ class AsyncSearches:
 
 
 def not_found(search_id: str) -> ElasticsearchError:
-    """``ResourceNotFoundException``, which has just the id for its reason."""
+    """Return a ``ResourceNotFoundException``, whose reason is just the id."""
     return error(404, "resource_not_found_exception", search_id)
 
 
 def _too_large(limit: int) -> ElasticsearchError:
-    """As ``AsyncTaskIndexService`` words it."""
+    """Return the failure of a search whose result cannot be kept, as ``AsyncTaskIndexService`` words it."""
     reason = (
         f"Can't store an async search response larger than [{limit}] bytes. This limit can be set by "
         "changing the [async_search.max_bytes] setting."

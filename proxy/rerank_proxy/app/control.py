@@ -1,18 +1,30 @@
-"""What the supervisor asks the application: is it ready, and its metrics. Served on a socket of its own."""
+"""The control socket, on which the supervisor asks whether the application is ready, and for its metrics."""
+
+from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
 from rerank_proxy.engine import Engine
+from rerank_proxy.http.quiet_server import QuietServer
+
+
+async def serve_control(engine: Engine, registry: CollectorRegistry, path: str) -> QuietServer:
+    """Serve the supervisor on a UNIX socket at `path`, until the server that is returned is stopped."""
+    app = application(engine, registry)
+    server = QuietServer(app, shutdown_timeout=1.0, handler_cancellation=True, keepalive_timeout=3600)
+    await server.start()
+    await server.listen(Path(path))
+    return server
 
 
 def application(engine: Engine, registry: CollectorRegistry) -> web.Application:
-    """`GET /ready` and `GET /metrics`."""
+    """Return an application with `GET /ready` and `GET /metrics`."""
 
     async def ready(request: web.Request) -> web.Response:
         statuses = engine.status()
         models = {name: {"state": status.state, "detail": status.detail} for name, status in statuses.items()}
-        # The others come and go with those who use them, and must not take the proxy away from everyone.
+        # Other models come and go with the calls that need them, and must not make the whole proxy unready.
         loaded = all(status.state == "ready" for status in statuses.values() if status.preload)
         is_ready = loaded and not engine.hangs
         return web.json_response({"ready": is_ready, "models": models}, status=200 if is_ready else 503)

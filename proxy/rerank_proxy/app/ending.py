@@ -1,7 +1,7 @@
-"""How the application's process ends, also when one of its threads never does.
+"""The end of the application's process, even when one of its threads never ends.
 
-A thread that runs in C code cannot be ended, and Python waits for its threads: so once the process is to end,
-it does so within a bound.
+A thread that runs in C code cannot be ended, and Python waits for its threads. So once the process is to end,
+the time that it takes is bounded.
 """
 
 import asyncio
@@ -16,24 +16,24 @@ from typing import Final
 _log = logging.getLogger(__name__)
 
 HUNG: Final = 70
-"""Exit status of a process of which a part never returned (EX_SOFTWARE)."""
+"""Exit status of a process in which something never returned (EX_SOFTWARE)."""
 
 _ANSWERS_S: Final = 4.0
-"""For the answers that say so to reach their callers."""
+"""Seconds for the answers that tell of it to reach their callers."""
 
 _LEAST_SILENCE_S: Final = 10.0
-"""Importing torch on a busy machine may hold the GIL for a while."""
+"""Seconds; importing torch on a busy machine may hold the GIL for a while."""
 
 _BEATS: Final = 20
-"""So many times in the longest silence that is allowed the event loop shows that it turns."""
+"""Signs of life that the event loop gives in the longest silence that is allowed."""
 
 
 class Ending:
-    """When and how the process ends. Belongs to the event loop that makes it.
+    """Whether the process is to end, and with which status. Belongs to the event loop that makes it.
 
     Attributes:
-        asked: Is set when the process is to end.
-        status: With which exit status.
+        asked: Set when the process is to end.
+        status: Its exit status.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Ending:
         self.status = 0
 
     def hung(self, reason: str) -> None:
-        """A part of the process never returns: end it, in good order as far as that is possible."""
+        """End the process, in good order if possible, because something in it never returns."""
         self.status = HUNG
         _log.critical("the reranking process ends and is to be started again: %s", reason)
         end_within(_ANSWERS_S, HUNG)
@@ -49,7 +49,7 @@ class Ending:
 
 
 def end_within(seconds: float, status: int) -> None:
-    """End the process after that time, unless it has ended before; nothing can hold that up but the GIL."""
+    """End the process after that time if it has not ended by then; only the GIL can delay that."""
 
     def end() -> None:
         time.sleep(seconds)
@@ -61,10 +61,10 @@ def end_within(seconds: float, status: int) -> None:
 
 
 def end_when_silent(seconds: float) -> None:
-    """End the process when its event loop has not turned for so long, with the threads' stacks on stderr.
+    """End the process when its event loop has not run for so long, with the threads' stacks on stderr.
 
-    A program that never returns may hold the GIL, as one does that is being loaded: no Python code runs any
-    more then, and this is done in C.
+    A model's program that never returns may hold the GIL, as it does while it is loaded. No Python code runs
+    then, so this is done in C.
     """
     seconds = max(seconds, _LEAST_SILENCE_S)
     faulthandler.dump_traceback_later(seconds, exit=True)

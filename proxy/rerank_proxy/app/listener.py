@@ -1,7 +1,7 @@
 """The application's HTTP server, for the edge alone.
 
-It reads requests with the edge's own grammar: what the edge lets through is never refused here, and there is
-no page of a library's that a client could see.
+It reads requests by the edge's grammar: what the edge lets through is never refused here, and no client ever
+sees an error page of a library's.
 """
 
 import asyncio
@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, cast
 
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.edge import answers
-from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.errors import ElasticsearchError, internal_error
 from rerank_proxy.http.framing import Body, ChunkedBody, FramingError, SizedBody
 from rerank_proxy.http.head import HeadError, RequestHead, parse_request
 from rerank_proxy.http.inbox import Inbox
@@ -33,7 +34,11 @@ class Listener:
     """Serves one socket.
 
     Args:
-        shutdown_timeout_s: How long requests under way may take at the end.
+        shutdown_timeout_s: Seconds that requests under way may take once it closes.
+
+    Attributes:
+        closing: Whether connections close after the answer under way.
+        tasks: Those that answer requests.
     """
 
     def __init__(self, handle: Handle, shutdown_timeout_s: float) -> None:
@@ -42,9 +47,10 @@ class Listener:
         self._shutdown_timeout_s = shutdown_timeout_s
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
+        self.tasks = BackgroundTasks()
 
     async def start(self, at: socket.socket | Path | str) -> None:
-        """Serve on a bound socket, or on a UNIX socket that is made."""
+        """Serve on a bound socket, or on a UNIX socket at a path, which is made."""
         loop = asyncio.get_running_loop()
         if isinstance(at, socket.socket):
             self._server = await loop.create_server(self._connection, sock=at)
@@ -55,7 +61,7 @@ class Listener:
         return _Connection(self, self._connections)
 
     async def close(self) -> None:
-        """Accept no more; answers under way are finished and sent, or cut off where that takes too long."""
+        """Accept no more connections. Finish the answers under way, but cut off those that take too long."""
         self.closing = True
         if self._server is not None:
             self._server.close()
@@ -65,14 +71,15 @@ class Listener:
         if open_:
             await asyncio.wait([each.lost for each in open_], timeout=self._shutdown_timeout_s)
         late = [each for each in open_ if not each.lost.done()]
-        tasks = [each.task for each in late if each.task is not None]
         for connection in late:
             connection.abort()
-        await asyncio.gather(*tasks, *(each.lost for each in late), return_exceptions=True)
+        for connection in late:
+            await connection.lost
+        await self.tasks.finish()
 
 
 class _Connection(asyncio.Protocol):
-    """One connection of the edge's: its requests one after the other."""
+    """A connection from the edge, whose requests are answered one after the other."""
 
     _transport: asyncio.Transport
     task: asyncio.Task[None] | None = None
@@ -139,7 +146,7 @@ class _Connection(asyncio.Protocol):
             self._head = None
             request = Request.of(head, b"".join(self._pieces))
             self._pieces = []
-            self.task = asyncio.get_running_loop().create_task(self._answer(request, head))
+            self.task = self._listener.tasks.start(self._answer(request, head))
 
     async def _answer(self, request: Request, head: RequestHead) -> None:
         close = not head.keep_alive
@@ -147,10 +154,9 @@ class _Connection(asyncio.Protocol):
             response = await self._listener.handle(request)
             printed = response.printed(close=close or self._listener.closing)
         except Exception:
-            # A defect of ours must not reach the client as a closed connection or a bare text.
-            logger.exception("a request failed in the proxy itself")
-            failure = error(500, "illegal_state_exception", "rerank-proxy failed; its log has the details")
-            self._refuse(failure, head.field(b"x-opaque-id"))
+            # A defect must not reach the client as a closed connection or a bare text.
+            logger.exception("a request failed with an internal error")
+            self._refuse(internal_error(), head.field(b"x-opaque-id"))
             return
         finally:
             self.task = None
@@ -174,5 +180,5 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close now, even with an answer under way."""
         self._transport.abort()

@@ -1,4 +1,4 @@
-"""Metrics of reranked searches. Labels take few values: never an index, a path or a query."""
+"""Metrics of requests that are answered here. Labels take few values: never an index, a path or a query."""
 
 from typing import Protocol
 
@@ -16,26 +16,26 @@ class RequestCounter(Protocol):
     """Counts requests by what became of them, each once."""
 
     def answered(self, answer: ApiAnswer, seconds: float) -> None:
-        """Answered here, after so many seconds."""
+        """Count a request that was answered here, after so many seconds."""
 
     def refused(self, status: int) -> None:
-        """Answered with an error of this status."""
+        """Count a request that was answered with an error of this status."""
 
     def passed_on(self) -> None:
-        """Sent upstream untouched."""
+        """Count a request that went upstream as it came."""
 
 
 class NotCounted:
-    """For requests that ask how a search goes on, which is counted when it ends."""
+    """Counts nothing: for requests about a search under way, which is counted when it ends."""
 
     def answered(self, answer: ApiAnswer, seconds: float) -> None:
-        """It was no search."""
+        """Count nothing."""
 
     def refused(self, status: int) -> None:
-        """It was no search."""
+        """Count nothing."""
 
     def passed_on(self) -> None:
-        """It was no search."""
+        """Count nothing."""
 
 
 class InferenceMetrics:
@@ -115,7 +115,7 @@ class SearchMetrics:
         )
 
     def answered(self, answer: ApiAnswer, seconds: float) -> None:
-        """A search, or all those of a request. Any other answer is none of a search that has ended."""
+        """Count a search, or all those of a request; no other answer is that of a search that has ended."""
         if isinstance(answer, SearchAnswer):
             self._ended(EndedSearch(200, seconds, answer.outcome, answer.timings))
         elif isinstance(answer, MultiAnswer):

@@ -1,6 +1,6 @@
-"""The application's process, started by the supervisor, which tells it everything in one JSON line.
+"""The entry point of the application's process, which takes the supervisor's orders in one JSON line.
 
-What this process imports takes seconds, so that comes after what keeps it from outliving the supervisor.
+Its imports take seconds, so they come after what keeps the process from outliving the supervisor.
 """
 
 from rerank_proxy.processes.startup import orders_of_parent, prepare

@@ -25,7 +25,7 @@ FORMAT_PARAMS: Final = frozenset({"filter_path", "format"})
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """What the URL and the headers of one request say of its answer."""
+    """The format that the URL and the headers of one request ask for."""
 
     format: Format
     content_type: str
@@ -66,9 +66,7 @@ class ResponseFormat:
         return Response(status, fields, printed)
 
     def laid_out(self, body: bytes) -> bytes:
-        """Return a refusal of upstream's in the client's layout: it may answer an inner request without
-        `pretty`.
-        """
+        """Return a refusal of upstream's in the client's layout, which the inner request may have lacked."""
         if not self.pretty or body.startswith(b"{\n"):
             return body
         return pretty_print(body) + b"\n"

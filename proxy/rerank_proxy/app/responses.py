@@ -8,7 +8,7 @@ from typing import Final
 from rerank_proxy.app.apis.context import ApiAnswer
 from rerank_proxy.app.metrics import RequestCounter
 from rerank_proxy.app.response_format import PLAIN_JSON, ResponseFormat
-from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import is_refusal
 from rerank_proxy.observe.outcome import HEADER
@@ -22,7 +22,7 @@ _UNRECOGNIZED: Final = re.compile(rb"request \[/_m?search\](?= contains (?:unrec
 _UNAUTHENTICATED: Final = re.compile(
     rb'(?<= for REST request \[)(?:(?! for REST request \[|\]")[^"\\]|\\.)*+(?=\]")'
 )
-"""What is asked for, at the end of a reason: the name of the caller before it may hold anything."""
+"""The request at the end of a reason: the name of the caller before it may hold any text."""
 
 
 def passed_on(counter: RequestCounter) -> Response:
@@ -81,11 +81,6 @@ class Responder:
             return await self.format.response(failure.status, headers, body)
         except ElasticsearchError:  # there is no writer for the format, which is the failure
             return await PLAIN_JSON.response(failure.status, headers, body)
-
-
-def internal_error() -> ElasticsearchError:
-    """Return what a client is told of a defect of the proxy's."""
-    return error(500, "illegal_state_exception", "rerank-proxy failed; its log has the details")
 
 
 def as_of_the_client(reply: Reply, path: str, target: str) -> Reply:

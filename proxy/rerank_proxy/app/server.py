@@ -12,10 +12,10 @@ from rerank_proxy.app.async_searches import AsyncSearches
 from rerank_proxy.app.formats.bodies import to_json
 from rerank_proxy.app.metrics import SearchMetrics
 from rerank_proxy.app.response_format import FORMAT_PARAMS, ResponseFormat
-from rerank_proxy.app.responses import Responder, internal_error, passed_on
+from rerank_proxy.app.responses import Responder, passed_on
 from rerank_proxy.app.suggestions import Suggestions
 from rerank_proxy.concurrency.offload import INLINE_BYTES, answer_size, offload
-from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.errors import ElasticsearchError, internal_error
 from rerank_proxy.http import codings
 from rerank_proxy.http.inflation import decoded_limit
 from rerank_proxy.http.media_types import Format, format_of
@@ -25,7 +25,7 @@ from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import types_to_ask_for
 from rerank_proxy.settings import AsyncSearchSettings, EdgeSettings
 from rerank_proxy.upstream.abilities import EVALUATED, RetrieverSupport
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.headers import for_upstream
 from rerank_proxy.upstream.protocol import Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params, parse_params
@@ -50,7 +50,7 @@ class App:
     def __init__(
         self,
         executor: Executor,
-        upstream: UpstreamClient,
+        client: ElasticsearchClient,
         metrics: SearchMetrics,
         edge: EdgeSettings,
         reader: SearchReader,
@@ -59,7 +59,7 @@ class App:
         support: RetrieverSupport | None = None,
         other_routes: Sequence[Route] = (),
     ) -> None:
-        self._upstream = upstream
+        self._client = client
         self._edge = edge
         self._async_searches = AsyncSearches(async_search)
         self._routes = (*search_routes(executor, metrics, reader, self._async_searches), *other_routes)
@@ -68,7 +68,7 @@ class App:
         self._suggestions = Suggestions()
 
     async def close(self) -> None:
-        """End the searches that go on apart from their requests."""
+        """End the asynchronous searches."""
         await self._async_searches.close()
 
     async def handle(self, request: Request) -> Response:
@@ -116,7 +116,7 @@ class App:
     ) -> RequestContext:
         def upstream() -> Upstream:
             headers = for_upstream(request.raw_headers, negotiated.accepted, has_body=bool(request.body))
-            return self._upstream.for_caller(headers)
+            return self._client.for_caller(headers)
 
         return RequestContext(
             method=request.method,
@@ -132,7 +132,7 @@ class App:
         )
 
     async def _find_out_about_retrievers(self, context: RequestContext) -> None:
-        """Have an answer of upstream's on which it depends whether the search is evaluated here."""
+        """Find out whether upstream knows the retrievers that the body may hold."""
         if self._support is None:
             return
         names = await offload(answer_size(context.body), types_to_ask_for, context.body, EVALUATED)
@@ -148,7 +148,7 @@ class App:
     async def _read(
         self, request: Request, params: Params, negotiated: Negotiated, *, in_lines: bool
     ) -> "_Read":
-        """Read the body, wherever it is."""
+        """Read the body, which may be in the query string."""
         data = request.body
         if not data:
             return _read_source(params, in_lines=in_lines)

@@ -1,4 +1,4 @@
-"""What the application's process runs: everything is made here from the settings, and goes in order."""
+"""The application's process as a whole: it makes everything from the settings, serves, and ends in order."""
 
 import asyncio
 import gc
@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from rerank_proxy.app import control
 from rerank_proxy.app.apis.inference import InferenceApi
 from rerank_proxy.app.apis.routes import Route, inference_routes, trained_model_routes
 from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
+from rerank_proxy.app.control import serve_control
 from rerank_proxy.app.ending import Ending, end_when_silent, end_within
 from rerank_proxy.app.listener import Listener
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics, UpstreamMetrics
@@ -25,7 +24,6 @@ from rerank_proxy.app.server import App
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Engine
 from rerank_proxy.files.state import state_directory
-from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
 from rerank_proxy.inference.preconfigured import preconfigured_endpoints
@@ -44,7 +42,7 @@ from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import EngineModels
 from rerank_proxy.trained_models.service import TrainedModels
 from rerank_proxy.upstream.abilities import RetrieverSupport
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.headers import for_upstream
 from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
@@ -52,7 +50,7 @@ from rerank_proxy.upstream.trained_models import UpstreamModels
 
 _JOURNAL: Final = "engine.json"
 _CLEANUP_S: Final = 10.0
-"""For what is closed after the last answer."""
+"""Seconds for all that is closed after the last answer."""
 
 
 def run(orders: bytes) -> None:
@@ -82,59 +80,16 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         loop.add_signal_handler(number, ending.asked.set)
     end_when_silent(settings.engine.max_batch_s)
     async with AsyncExitStack() as cleanup:
-        # Beside the sockets: it is of use to the next process of the same supervisor, and to no other.
+        # The journal lies beside the sockets: only the next process of the same supervisor reads it.
         journal = Path(control_socket).with_name(_JOURNAL)
         engine = Engine(settings.models, settings.engine, registry, journal=journal, on_hang=ending.hung)
         await engine.start()
         cleanup.push_async_callback(engine.close)
-        upstream = UpstreamClient(settings.upstream, settings.search, UpstreamMetrics(registry))
-        cleanup.push_async_callback(upstream.close)
-        questions = BackgroundTasks()
-        cleanup.push_async_callback(questions.cancel)
-        remote = RemoteClient(settings.remote, registry)
-        cleanup.push_async_callback(remote.close)
         uploaded = await _uploaded_models(cleanup, settings, engine)
-        models = LocalModels(settings.models, uploaded)
-        search = settings.search
-        context = RemoteContext(
-            engine=engine,
-            models=models,
-            chunked_characters=search.chunked_characters,
-            remote=remote,
-            timeout_s=search.timeout_s,
-        )
-        services = load_services(context)
-        preconfigured = preconfigured_endpoints(services, settings.endpoints, models)
-        endpoints = Endpoints(services, preconfigured, open_store(settings))
-        cleanup.push_async_callback(endpoints.close)
-        await endpoints.start()
-        privileges = Privileges()
-        rank_phase = RankPhase(
-            endpoints,
-            settings.search.timeout_s,
-            allow_failures=settings.search.allow_rerank_failures,
-            chunked_characters=settings.search.chunked_characters,
-            privileges=privileges if settings.search.check_privileges else None,
-        )
-        executor = Executor(
-            rank_phase, search.deadline_s, heed_timeout=search.bound_scores_by_request_timeout
-        )
-        cleanup.push_async_callback(executor.drain)
-        support = _retriever_support(settings, questions, upstream)
-        app = App(
-            executor,
-            upstream,
-            SearchMetrics(registry),
-            settings.edge,
-            SearchReader(lambda: support.unknown) if support else SearchReader(),
-            async_search=settings.async_search,
-            support=support,
-            other_routes=_other_routes(
-                settings, endpoints, uploaded, privileges, questions, InferenceMetrics(registry)
-            ),
-        )
-        cleanup.push_async_callback(app.close)
-        await _serve_control(cleanup, control.application(engine, registry), control_socket)
+        endpoints = await _endpoints(cleanup, settings, engine, uploaded, registry)
+        app = _app(cleanup, settings, endpoints, uploaded, registry)
+        control = await serve_control(engine, registry, control_socket)
+        cleanup.push_async_callback(control.stop)
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
         cleanup.push_async_callback(listener.close)
         await listener.start(socket)
@@ -144,20 +99,14 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
     return ending.status
 
 
-def _retriever_support(
-    settings: Settings, questions: BackgroundTasks, upstream: UpstreamClient
-) -> RetrieverSupport | None:
-    if not settings.search.evaluate_unknown_retrievers:
-        return None
-    support = RetrieverSupport(questions)
-    support.ask(upstream.for_caller(for_upstream(())))
-    return support
-
-
 async def _uploaded_models(
     cleanup: AsyncExitStack, settings: Settings, engine: Engine
 ) -> TrainedModels | None:
-    """Those of earlier processes are served also where no more may be uploaded."""
+    """Serve the models that clients have uploaded; those of earlier processes even where no more may be.
+
+    Returns:
+        None if there is no directory for them.
+    """
     try:
         directory = state_directory(settings) / "trained_models"
     except InvalidSettingsError:
@@ -170,32 +119,113 @@ async def _uploaded_models(
     return models
 
 
-def _other_routes(
+async def _endpoints(
+    cleanup: AsyncExitStack,
+    settings: Settings,
+    engine: Engine,
+    uploaded: TrainedModels | None,
+    registry: CollectorRegistry,
+) -> Endpoints:
+    remote = RemoteClient(settings.remote, registry)
+    cleanup.push_async_callback(remote.close)
+    models = LocalModels(settings.models, uploaded)
+    context = RemoteContext(
+        engine=engine,
+        models=models,
+        chunked_characters=settings.search.chunked_characters,
+        remote=remote,
+        timeout_s=settings.search.timeout_s,
+    )
+    services = load_services(context)
+    preconfigured = preconfigured_endpoints(services, settings.endpoints, models)
+    endpoints = Endpoints(services, preconfigured, open_store(settings))
+    cleanup.push_async_callback(endpoints.close)
+    await endpoints.start()
+    return endpoints
+
+
+def _app(
+    cleanup: AsyncExitStack,
+    settings: Settings,
+    endpoints: Endpoints,
+    uploaded: TrainedModels | None,
+    registry: CollectorRegistry,
+) -> App:
+    client = ElasticsearchClient(settings.upstream, settings.search, UpstreamMetrics(registry).sent_again)
+    cleanup.push_async_callback(client.close)
+    probes, privileges = BackgroundTasks(), Privileges()
+    cleanup.push_async_callback(probes.cancel)
+    executor = _executor(settings, endpoints, privileges)
+    cleanup.push_async_callback(executor.drain)
+    support = _retriever_support(settings, probes, client)
+    management = InferenceMetrics(registry)
+    app = App(
+        executor,
+        client,
+        SearchMetrics(registry),
+        settings.edge,
+        SearchReader(lambda: support.unknown) if support else SearchReader(),
+        async_search=settings.async_search,
+        support=support,
+        other_routes=[
+            *_inference_routes(settings, endpoints, privileges, probes, management),
+            *_model_routes(settings, endpoints, uploaded, privileges, probes, management),
+        ],
+    )
+    cleanup.push_async_callback(app.close)
+    return app
+
+
+def _executor(settings: Settings, endpoints: Endpoints, privileges: Privileges) -> Executor:
+    search = settings.search
+    rank_phase = RankPhase(
+        endpoints,
+        search.timeout_s,
+        allow_failures=search.allow_rerank_failures,
+        chunked_characters=search.chunked_characters,
+        privileges=privileges if search.check_privileges else None,
+    )
+    return Executor(rank_phase, search.deadline_s, heed_timeout=search.bound_scores_by_request_timeout)
+
+
+def _retriever_support(
+    settings: Settings, probes: BackgroundTasks, client: ElasticsearchClient
+) -> RetrieverSupport | None:
+    """Return what will be known of upstream's retrievers; None if that makes no difference."""
+    if not settings.search.evaluate_unknown_retrievers:
+        return None
+    support = RetrieverSupport(probes)
+    support.probe(client.for_caller(for_upstream(())))
+    return support
+
+
+def _inference_routes(
+    settings: Settings,
+    endpoints: Endpoints,
+    privileges: Privileges,
+    probes: BackgroundTasks,
+    metrics: InferenceMetrics,
+) -> Sequence[Route]:
+    check_new = not settings.inference.skip_validate_and_start
+    api = InferenceApi(endpoints, UpstreamInference(probes), check_new=check_new)
+    return inference_routes(api, privileges, metrics)
+
+
+def _model_routes(
     settings: Settings,
     endpoints: Endpoints,
     uploaded: TrainedModels | None,
     privileges: Privileges,
-    questions: BackgroundTasks,
+    probes: BackgroundTasks,
     metrics: InferenceMetrics,
 ) -> Sequence[Route]:
-    """The APIs beside those of searches."""
-    check_new = not settings.inference.skip_validate_and_start
-    inference = InferenceApi(endpoints, UpstreamInference(questions), check_new=check_new)
-    routes = inference_routes(inference, privileges, metrics)
+    """Return the routes of trained models; none where clients may not upload any."""
     if uploaded is None or not settings.trained_models.upload:
-        return routes
+        return ()
 
     def in_use(model_id: str) -> bool:
         configs = (config for config in endpoints.all() if config.service == ElasticsearchService.name)
         return any(config.service_settings.get(MODEL_ID) == model_id for config in configs)
 
-    api = TrainedModelsApi(uploaded, UpstreamModels(questions), in_use)
-    return (*routes, *trained_model_routes(api, privileges, metrics))
-
-
-async def _serve_control(cleanup: AsyncExitStack, app: web.Application, path: str) -> None:
-    """For the supervisor alone."""
-    server = QuietServer(app, shutdown_timeout=1.0, handler_cancellation=True, keepalive_timeout=3600)
-    await server.start()
-    cleanup.push_async_callback(server.stop)
-    await server.listen(Path(path))
+    api = TrainedModelsApi(uploaded, UpstreamModels(probes), in_use)
+    return trained_model_routes(api, privileges, metrics)

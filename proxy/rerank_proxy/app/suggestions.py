@@ -1,4 +1,8 @@
-"""What a misspelt retriever may have been meant for, where upstream does not know what it was meant for."""
+"""Suggestions for misspelt names of retrievers, where upstream does not know the retriever that was meant.
+
+Upstream is asked for its own words before such a search is answered: it is refused in any case, and only
+upstream can tell whether the name is that of a retriever which it has.
+"""
 
 import re
 import time
@@ -18,13 +22,13 @@ from rerank_proxy.xcontent.object_parser import did_you_mean
 _KNOWN: Final = dict.fromkeys(NATIVE)
 _MAX_NAMES: Final = 1000
 _RECHECK_S: Final = 600.0
-"""Seconds that an answer is believed: upstream may be upgraded."""
+"""Seconds that an answer holds: upstream may be upgraded."""
 _UNKNOWN: Final = rb'unknown retriever \[%b\](?: did you mean [^"]*\?)?(?=")'
 
 
 class Suggestions:
-    """Completes upstream's words on the name of a retriever, which is at the top of a tree: where it stands
-    below another, Elasticsearch suggests nothing.
+    """Completes upstream's words on the name of a retriever at the top of a tree. Elasticsearch suggests
+    nothing for one below another.
 
     Args:
         clock: Seconds, never going back.
@@ -34,8 +38,11 @@ class Suggestions:
         self._differs: TTLCache[str, bool] = TTLCache(_MAX_NAMES, _RECHECK_S, clock)
 
     async def completed(self, context: RequestContext) -> Reply | None:
-        """Upstream's answer to a search with a misspelt retriever, completed. None where the request is to go
-        upstream as it came: there is none in it, or upstream has the same words.
+        """Return upstream's answer to a search with a misspelt retriever, completed.
+
+        Returns:
+            None if the request is to go upstream as it came: it has no such name, or upstream has the same
+            words.
 
         Raises:
             UpstreamRefusedError: The answer is a refusal.
@@ -58,7 +65,7 @@ class Suggestions:
         return reply
 
     async def _asked(self, name: str, hint: str, upstream: Upstream) -> bool:
-        """Whether upstream does not know the name and suggests something else."""
+        """Return whether upstream does not know the name and suggests something else."""
         if name not in self._differs:
             body = msgspec.json.encode({"retriever": {name: {}}})
             reply = await upstream.request("POST", "/_search?filter_path=error.reason", body)

@@ -17,7 +17,7 @@ from rerank_proxy.inference.preconfigured import with_elastic_rerank
 from rerank_proxy.inference.registry.opening import open_store, place, weaknesses
 from rerank_proxy.search.ranks.scores import MIN_VALUE, normalize
 from rerank_proxy.settings import ModelSettings, Settings
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.splicing import members
 
@@ -62,7 +62,7 @@ def _report_no_endpoint(settings: Settings, say: Callable[[str], None]) -> bool:
 
 
 async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> bool:
-    client = UpstreamClient(settings.upstream, settings.search)
+    client = ElasticsearchClient(settings.upstream, settings.search)
     try:
         reply = await client.request("GET", "/_cluster/health", b"", CIMultiDict())
     except ElasticsearchError as failure:

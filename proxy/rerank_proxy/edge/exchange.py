@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from rerank_proxy.edge import answers
 from rerank_proxy.edge.cors import OriginAnswer
-from rerank_proxy.edge.router import is_read_only
 from rerank_proxy.edge.shared import EdgeState
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.framing import Body, BodyUntilClose, ChunkedBody, FramingError, SizedBody
@@ -13,6 +12,7 @@ from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead, parse_r
 from rerank_proxy.http.inbox import Inbox
 from rerank_proxy.observe.metrics import CLIENT_CLOSED, Kind
 from rerank_proxy.upstream.pool import Attempt, TargetError, UpstreamConnection
+from rerank_proxy.upstream.read_only import is_read_only
 
 if TYPE_CHECKING:
     from rerank_proxy.edge.connection import ClientConnection

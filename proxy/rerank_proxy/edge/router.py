@@ -1,4 +1,4 @@
-"""Which requests the application may have to answer, and which may be sent twice.
+"""Which requests the application may have to answer.
 
 Paths are compared the way Elasticsearch routes them (`RestRequest`, `RestController`, `PathTrie`): on the raw
 path, which ends at the first `?` or `#`, split at `/`, without percent-decoding. The slash at the beginning
@@ -7,7 +7,6 @@ missing: `//_search` is a search of all indices.
 """
 
 import re
-from urllib.parse import unquote_to_bytes
 
 from rerank_proxy.async_search_id import names_kept_search
 
@@ -15,14 +14,6 @@ _END = rb"/*+(?:[?#]|\Z)"
 _SEARCH = re.compile(rb"/?(?:[^/?#]*/)?(?:_m?search(?:/template)?|(_async_search))" + _END)
 _TEMPLATE = re.compile(rb"[^?#]*?/template" + _END)
 
-# What reads without leaving a trace, so that a second try shows the caller nothing. Not here:
-# `_search/scroll`, `_sql` and `_eql` make or move a cursor, `_async_search` and `_pit` leave something
-# behind, `_inference` may cost money.
-_READS = re.compile(
-    rb"/?(?:[^/?#]*/)?(?:_m?search(?:/template)?|_count|_mget|_field_caps|_mtermvectors|_rank_eval"
-    rb"|_terms_enum|_search_shards|_validate/query|_render/template|_analyze|_explain/[^/?#]+"
-    rb"|_termvectors(?:/[^/?#]+)?|_security/user/_has_privileges)" + _END
-)
 _INFERENCE_METHODS = (b"GET", b"PUT", b"POST", b"DELETE")
 OTHER_INFERENCE_NAMES = r"(?:_(?!(?:all|services)(?![^/?#]))|\.diagnostics(?![^/?#]))"
 """How what follows `_inference/` begins where it is neither an endpoint nor a task type: `_region_policy`,
@@ -33,7 +24,6 @@ _INFERENCE = re.compile(
     rb"|[?#]|\Z)" % OTHER_INFERENCE_NAMES.encode()
 )
 _TRAINED_MODELS = re.compile(rb"/?_ml/trained_models(?:[/?#]|\Z)")
-_CURSOR = re.compile(rb"/?(?:[^/?#]*/)?(?:_search/scroll(?:/[^/?#]*)?|_sql|_eql/search)" + _END)
 
 
 def is_for_application(method: bytes, target: bytes, *, trained_models: bool) -> bool:
@@ -83,21 +73,6 @@ def is_search(method: bytes, target: bytes) -> bool:
 def follows_up(method: bytes, target: bytes) -> bool:
     """True for what only the application can answer: it keeps the asynchronous search that is asked for."""
     return method in (b"GET", b"DELETE") and names_kept_search(target)
-
-
-def is_read_only(method: bytes, target: bytes) -> bool:
-    """True when a request that may have reached upstream can be sent again unnoticed."""
-    if _makes_scroll(target):
-        return False
-    if method == b"GET":
-        return _CURSOR.match(target) is None
-    return method in (b"HEAD", b"OPTIONS") or (method == b"POST" and _READS.match(target) is not None)
-
-
-def _makes_scroll(target: bytes) -> bool:
-    """Whether a search may open a scroll, by the parameter of that name. Doubt counts."""
-    query = query_of(target)
-    return b"scroll" in (unquote_to_bytes(query) if b"%" in query else query)
 
 
 def is_search_template(target: bytes) -> bool:

@@ -90,9 +90,7 @@ def for_json(media_type: str) -> str:
 
 
 def format_of(content_type: str) -> Format | None:
-    """Return which of Elasticsearch's formats the value of a `Content-Type` names; None for any other
-    value.
-    """
+    """Return which of Elasticsearch's formats a `Content-Type` names; None for any other value."""
     try:
         media_type = header([content_type])
     except MediaTypeError:

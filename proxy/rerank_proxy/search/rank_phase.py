@@ -20,7 +20,7 @@ from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
 from rerank_proxy.search.retrievers.ports import Reranking
 from rerank_proxy.search.run import Run
 from rerank_proxy.search.upstream_endpoint import find_upstream
-from rerank_proxy.upstream.privileges import GET_ENDPOINT, Privileges
+from rerank_proxy.upstream.privileges import GET_ENDPOINT, DeniedError, Privileges
 
 
 class RankPhase:
@@ -61,7 +61,7 @@ class RankPhase:
                 endpoint = await self._endpoint(run, retriever)
                 run.windows[retriever.inference_id] = endpoint.window_words
                 ranked, outcome = await self._rank(endpoint, retriever, window, deadline)
-        except InferenceFailedError as failure:
+        except (InferenceFailedError, DeniedError) as failure:
             allowed = retriever.allow_rerank_failures
             if not (self._allow_failures if allowed is None else allowed):
                 raise RankPhaseError(failure.status, failure.cause) from failure

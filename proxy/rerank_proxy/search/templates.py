@@ -10,7 +10,7 @@ from rerank_proxy.xcontent.source import Node, parse
 from rerank_proxy.xcontent.splicing import Printer
 
 _FLAGS: Final = ("explain", "profile")
-_READ_IN_VAIN: Final = frozenset(
+_OF_THE_BODY: Final = frozenset(
     {
         "_source", "_source_excludes", "_source_exclude_vectors", "_source_includes",
         "analyze_wildcard", "analyzer", "default_operator", "df", "docvalue_fields", "explain", "from",
@@ -19,23 +19,21 @@ _READ_IN_VAIN: Final = frozenset(
         "timeout", "track_scores", "version",
     }
 )  # fmt: skip
-"""What a `_search` takes into its body: native takes it into one that the rendered body then replaces."""
+"""Parameters that a `_search` takes into its body. Here that has no effect: the rendered body replaces it."""
 _BEFORE: Final = b'{"template_output":'
 _AFTER: Final = b"}"
 _compact: Final = Printer(pretty=False)
 
 
 def may_rerank(template: bytes) -> bool:
-    """Return whether a template is worth rendering: a stored one, or one whose source or values may hold a
-    retriever.
-    """
+    """Return whether a template is worth rendering: it is a stored one, or may hold a retriever."""
     return b'"id"' in template or may_hold_retriever(template)
 
 
 def rendered_body(answer: Reply) -> bytes | None:
-    """The search body in an answer of `_render/template`, which may be any text; None when it was refused.
+    """Return the search body in an answer of `_render/template`; None if rendering was refused.
 
-    Elasticsearch copies it into its answer as it is, valid or not.
+    The body may be any text: Elasticsearch copies it into its answer as it is, valid or not.
     """
     body = answer.body.rstrip()
     if answer.status != 200 or not (body.startswith(_BEFORE) and body.endswith(_AFTER)):
@@ -44,7 +42,7 @@ def rendered_body(answer: Reply) -> bytes | None:
 
 
 def with_flags(body: bytes, template: bytes, params: Params) -> bytes:
-    """The rendered body with the `explain` and `profile` of the request, which replace its own.
+    """Return the rendered body with the `explain` and `profile` of the request, which replace its own.
 
     Args:
         template: The body of the template request.
@@ -64,8 +62,8 @@ def with_flags(body: bytes, template: bytes, params: Params) -> bytes:
 
 
 def search_params(params: Params, body: bytes) -> Params:
-    """What of the URL has an effect on the search whose rendered body is `body`."""
-    dropped = set(_READ_IN_VAIN)
+    """Return the parameters of the URL that have an effect on the search whose rendered body is `body`."""
+    dropped = set(_OF_THE_BODY)
     if b'"track_total_hits"' in body:
         dropped.add("track_total_hits")
     return Params(tuple(pair for pair in params.pairs if pair[0] not in dropped))

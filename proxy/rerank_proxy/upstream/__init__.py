@@ -1,1 +1,1 @@
-"""Everything that is asked of Elasticsearch: its address, connections, headers, and what it supports."""
+"""Elasticsearch behind the proxy: its address and connections, headers, requests, and what it can do."""

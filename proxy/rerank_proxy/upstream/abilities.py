@@ -1,14 +1,14 @@
 """What upstream can do: which APIs and which retrievers it has.
 
-That depends on upstream's version and plugins, so it has to be asked, and asked again now and then. A request
-waits for an answer only while there is none yet: later questions are put in the background, and meanwhile the
-last answer holds. After an upgrade that may be an old one for a while: what upstream could not do is then
+That depends on upstream's version and plugins, so it has to be probed, and again now and then. A request
+waits for an answer only while there is none yet: later probes run in the background, and meanwhile the last
+answer holds. After an upgrade that may be an old one for a while: what upstream could not do is then
 still done here.
 
 The proxy has no credentials of its own, and an upstream with security tells nothing to a client that it does
-not know. So a question is sent with the headers of the caller whose request needs the answer; only at the
-start, questions are tried without credentials. An answer holds for all callers, for it does not depend on who
-asks. A refusal teaches nothing, and the next request that needs an answer asks again.
+not know. So a probe is sent with the headers of the caller whose request needs the answer; only at the
+start, probes are tried without credentials. An answer holds for all callers, for it does not depend on who
+asks. A refusal tells nothing, and the next request that needs an answer probes upstream again.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ _FIRST_ANSWER_S: Final = 5.0
 
 
 class Ability:
-    """One thing that upstream has or does not have.
+    """One thing that upstream has or does not have, as far as it is known.
 
     Args:
-        ask: Asks upstream for it; returns None where its answer tells nothing.
+        probe: Asks upstream for it; returns None where the answer tells nothing.
         holds_s: Seconds that an answer holds before it is asked for again.
-        background: Holds the question while it is under way.
+        background: Holds the probe while it runs.
         clock: Seconds, never going back.
 
     Attributes:
@@ -48,21 +48,21 @@ class Ability:
 
     def __init__(
         self,
-        ask: Callable[[Upstream], Awaitable[bool | None]],
+        probe: Callable[[Upstream], Awaitable[bool | None]],
         holds_s: float,
         background: BackgroundTasks,
         clock: Callable[[], float],
     ) -> None:
         self.known: bool | None = None
-        self._ask = ask
+        self._probe = probe
         self._holds_s = holds_s
         self._background = background
         self._clock = clock
         self._answered_at = 0.0
-        self._question: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
 
     async def find_out(self, upstream: Upstream) -> bool | None:
-        """Return the last answer, and ask for a new one if it is old. Wait only for the first answer.
+        """Return the last answer, and probe upstream anew if it is old. Wait only for the first answer.
 
         Returns:
             None if there is no answer for this caller, or none in time.
@@ -72,26 +72,32 @@ class Ability:
                 async with asyncio.timeout(_FIRST_ANSWER_S):
                     await self._first_answer(upstream)
         elif self._clock() - self._answered_at > self._holds_s:
-            self.ask(upstream)
+            self.probe(upstream)
         return self.known
 
-    def ask(self, upstream: Upstream) -> asyncio.Task[None]:
-        """Ask upstream in the background, unless that is under way. Return the question's task."""
-        if self._question is None or self._question.done():
-            self._question = self._background.start(self._put(upstream))
-        return self._question
+    def probe(self, upstream: Upstream) -> None:
+        """Probe upstream in the background, unless a probe runs."""
+        if self._running is None or self._running.done():
+            self._start(upstream)
 
     async def _first_answer(self, upstream: Upstream) -> None:
-        """Wait for the question under way, which is another caller's; ask if that one is told nothing."""
-        while self.known is None and self._question is not None and not self._question.done():
-            await asyncio.wait([self._question])
-        if self.known is None:
-            await asyncio.wait([self.ask(upstream)])
+        """Wait for the probe that runs, which is another caller's; if it tells nothing, for this caller's.
 
-    async def _put(self, upstream: Upstream) -> None:
+        No caller waits for more: others' credentials may be no better than the first one's.
+        """
+        if self._running is not None and not self._running.done():
+            await asyncio.wait([self._running])
+        if self.known is None:
+            await asyncio.wait([self._start(upstream)])
+
+    def _start(self, upstream: Upstream) -> asyncio.Task[None]:
+        self._running = self._background.start(self._run(upstream))
+        return self._running
+
+    async def _run(self, upstream: Upstream) -> None:
         try:
-            answer = await self._ask(upstream)
-        except ElasticsearchError:  # upstream cannot be reached: the next request asks again
+            answer = await self._probe(upstream)
+        except ElasticsearchError:  # upstream cannot be reached: the next request probes it again
             return
         if answer is not None:
             self.known, self._answered_at = answer, self._clock()
@@ -131,20 +137,20 @@ class RetrieverSupport:
 
     @property
     def unknown(self) -> frozenset[str]:
-        """The retrievers that upstream said it does not know."""
+        """Return the retrievers that upstream has said it does not know."""
         return frozenset(name for name, ability in self._knows.items() if ability.known is False)
 
-    def ask(self, upstream: Upstream) -> None:
-        """Ask for all retrievers in the background.
+    def probe(self, upstream: Upstream) -> None:
+        """Probe upstream for all retrievers in the background.
 
         Done at the start, without credentials: an upstream without security tells everyone, and so no search
         has to wait.
         """
         for ability in self._knows.values():
-            ability.ask(upstream)
+            ability.probe(upstream)
 
     async def find_out(self, names: Iterable[str], upstream: Upstream) -> None:
-        """Have an answer for each of these retrievers, as `Ability.find_out` does."""
+        """Find out about each of these retrievers; see `Ability.find_out`."""
         await side_by_side(self._knows[name].find_out(upstream) for name in names)
 
 

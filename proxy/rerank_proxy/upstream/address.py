@@ -1,4 +1,4 @@
-"""How upstream is spoken to, by the edge and by the application alike: its `Host` and its certificate."""
+"""The address of upstream, for the edge and the application alike: its `Host` and its certificate."""
 
 import ipaddress
 import ssl
@@ -14,7 +14,7 @@ _PRIVATE_DOMAINS: Final = frozenset(
 
 
 def host_header(settings: UpstreamSettings) -> bytes | None:
-    """What `Host` becomes on the way to upstream; None keeps the client's.
+    """Return what `Host` becomes on the way to upstream; None keeps the client's.
 
     Elasticsearch's same-origin test compares `Origin` with the client's `Host`; virtual hosting, as hosted
     clusters have it, needs the name of the URL.
@@ -28,7 +28,7 @@ def host_header(settings: UpstreamSettings) -> bytes | None:
 
 
 def own_host(settings: UpstreamSettings) -> bytes:
-    """The `Host` of upstream's own URL."""
+    """Return the `Host` of upstream's own URL."""
     url = urlsplit(settings.url)
     host = url.hostname or ""
     name = b"[%b]" % host.encode() if ":" in host else host.encode("idna")
@@ -36,7 +36,7 @@ def own_host(settings: UpstreamSettings) -> bytes:
 
 
 def _is_public_name(host: str) -> bool:
-    """A dotted name outside the domains that are private by custom, `….svc` of Kubernetes among them."""
+    """Return whether a name has dots and is in no domain that is private by custom, such as `….svc`."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -45,7 +45,7 @@ def _is_public_name(host: str) -> bool:
 
 
 def tls_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
-    """How upstream's certificate is checked; None for plain HTTP.
+    """Return how upstream's certificate is checked; None for plain HTTP.
 
     Raises:
         InvalidSettingsError: The certificate authorities cannot be read, whether they are needed or not.

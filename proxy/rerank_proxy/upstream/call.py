@@ -9,7 +9,7 @@ from rerank_proxy.upstream.pool import Attempt, Pool, TargetError, UpstreamConne
 
 
 class UpstreamFailedError(Exception):
-    """There is no answer, though upstream was asked. The message says in a few words what it did instead."""
+    """Upstream was asked and did not answer. The message says in a few words what it did instead."""
 
 
 class UpstreamCall:
@@ -20,7 +20,7 @@ class UpstreamCall:
     connection was a kept one that ended before the first byte of an answer.
 
     Args:
-        repeated: Called when the request is sent again; None: it must not be.
+        repeated: Called when the request is sent again; None if it must not be.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class UpstreamCall:
         self._answer: asyncio.Future[AnswerReader] = asyncio.get_running_loop().create_future()
 
     async def answer(self) -> AnswerReader:
-        """Send the request; return its complete answer.
+        """Send the request and return its complete answer.
 
         Raises:
             TargetError: Upstream cannot be reached.
-            UpstreamFailedError: There is none.
-            TooLargeError: It is larger than it may be.
+            UpstreamFailedError: There is no answer.
+            TooLargeError: The answer is larger than it may be.
         """
         try:
             connection = self._pool.acquire()
@@ -94,10 +94,10 @@ class UpstreamCall:
             self._succeed()
 
     def upstream_blocked(self) -> None:
-        """The request is in memory as a whole already."""
+        """Do nothing: the whole request is in memory already."""
 
     def upstream_unblocked(self) -> None:
-        """As above."""
+        """Do nothing, for the same reason."""
 
     def _succeed(self) -> None:
         connection, self._connection = self._connection, None
@@ -115,7 +115,7 @@ class UpstreamCall:
             self._answer.set_exception(failure)
 
     def _let_go(self) -> None:
-        """Elasticsearch cancels a search whose connection closes."""
+        """Close what is open: Elasticsearch cancels a search whose connection closes."""
         if self._attempt is not None:
             self._attempt.abandon()
             self._attempt = None

@@ -1,4 +1,4 @@
-"""Telling callers apart without keeping their secrets."""
+"""Callers: told apart without keeping their secrets, and authenticated by upstream."""
 
 import hmac
 import secrets
@@ -19,10 +19,10 @@ class CallerDigests:
         self._key: Final = secrets.token_bytes(32)
 
     def of(self, headers: Mapping[str, str]) -> bytes:
-        """Equal for requests with equal credentials; all callers without any are one.
+        """Return the digest of a caller's credentials; that of all callers without any is the same.
 
         Args:
-            headers: With repeats, where there are some.
+            headers: Of a request, with repeats.
         """
         lines = [f"{name.lower()}:{value}" for name, value in headers.items() if name.lower() in _IDENTITY]
         # No value of a header holds a line end, so different lists are different texts.
@@ -30,12 +30,12 @@ class CallerDigests:
 
 
 async def authenticate(upstream: Upstream) -> None:
-    """Have Elasticsearch look at the credentials, before it is asked for anything else.
+    """Have Elasticsearch check a caller's credentials before it is asked for anything else.
 
-    Without security it does not know the request, and that is all the same.
+    Without security it does not know this request, and any caller passes.
 
     Raises:
-        UpstreamRefusedError: They are no good, or no longer; or the headers of the request are none for it.
+        UpstreamRefusedError: The credentials are not valid, or Elasticsearch refuses other headers.
     """
     reply = await upstream.request("GET", "/_security/_authenticate", b"")
     if reply.status == 401 or is_refusal(reply.status, reply.body):

@@ -1,15 +1,13 @@
-"""Elasticsearch over HTTP/1.1, where what is sent is just what the caller and this proxy wrote."""
+"""A client of Elasticsearch over HTTP/1.1, which sends just what the caller and the proxy wrote."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from multidict import CIMultiDict
-from prometheus_client import CollectorRegistry
 
-from rerank_proxy.app.metrics import UpstreamMetrics
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import INLINE_BYTES, offload
-from rerank_proxy.edge.router import is_read_only
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.http import codings
 from rerank_proxy.http.answer_reader import AnswerReader, TooLargeError
@@ -22,17 +20,25 @@ from rerank_proxy.upstream.faults import disconnected, unreachable
 from rerank_proxy.upstream.headers import for_bodiless, for_client
 from rerank_proxy.upstream.pool import Pool, TargetError, TcpTarget
 from rerank_proxy.upstream.protocol import Reply, TooLateError, shaped
+from rerank_proxy.upstream.read_only import is_read_only
 
 _IDLE_S: Final = 15.0
 _BODILESS: Final = frozenset({"DELETE", "GET"})
 """Methods whose requests need not say that they have no body."""
 
 
-class UpstreamClient:
-    """One pool of connections to upstream, shared by all callers."""
+class ElasticsearchClient:
+    """One pool of connections to upstream, shared by all callers.
+
+    Args:
+        repeated: Called for each request that is sent a second time.
+    """
 
     def __init__(
-        self, upstream: UpstreamSettings, search: SearchSettings, metrics: UpstreamMetrics | None = None
+        self,
+        upstream: UpstreamSettings,
+        search: SearchSettings,
+        repeated: Callable[[], None] = lambda: None,
     ) -> None:
         target = TcpTarget.from_settings(upstream)
         self._url = upstream.url
@@ -47,7 +53,7 @@ class UpstreamClient:
             idle_timeout_s=min(_IDLE_S, upstream.idle_timeout_s),
             max_idle=upstream.max_idle_connections,
         )
-        self._metrics = metrics or UpstreamMetrics(CollectorRegistry())
+        self._repeated = repeated
 
     def for_caller(self, headers: CIMultiDict[str]) -> "CallerUpstream":
         """Return upstream as one caller sees it.
@@ -86,7 +92,7 @@ class UpstreamClient:
             fields.append(("Content-Length", str(len(body))))
         head = print_head(b"%b %b HTTP/1.1" % (verb, raw_target), fields)
         self._pool.close_unused(asyncio.get_running_loop().time())
-        repeated = self._metrics.sent_again if _may_be_repeated(verb, raw_target) else None
+        repeated = self._repeated if _may_be_repeated(verb, raw_target) else None
         return UpstreamCall(self._pool, [head, body] if body else [head], self._max_response, repeated)
 
     async def _reply(self, reader: AnswerReader) -> Reply:
@@ -98,7 +104,7 @@ class UpstreamClient:
         return Reply(reader.head.status, for_client(raw), body)
 
     def _decoded(self, body: bytes, coding: str) -> bytes:
-        """What upstream compressed, though it was not asked to."""
+        """Decode what upstream compressed though it was not asked to."""
         try:
             return codings.decode(body, coding, self._max_response, of_request=False)
         except ElasticsearchError as failure:
@@ -118,14 +124,14 @@ class UpstreamClient:
 
 
 def _may_be_repeated(method: bytes, target: bytes) -> bool:
-    """What merely reads; and the end of a point in time, which is the same when it comes twice."""
+    """Return whether a request only reads, or ends a point in time, which is the same when it comes twice."""
     return is_read_only(method, target) or (method == b"DELETE" and target == b"/_pit")
 
 
 class CallerUpstream:
-    """`rerank_proxy.upstream.protocol.Upstream` with the caller's own headers."""
+    """`rerank_proxy.upstream.protocol.Upstream` for one caller: an `ElasticsearchClient` with its headers."""
 
-    def __init__(self, client: UpstreamClient, headers: CIMultiDict[str], caller: bytes) -> None:
+    def __init__(self, client: ElasticsearchClient, headers: CIMultiDict[str], caller: bytes) -> None:
         self.caller = caller
         self._client = client
         self._headers = headers

@@ -1,4 +1,7 @@
-"""What is told of an Elasticsearch that cannot be reached or breaks off, and what to do about it."""
+"""Messages about an Elasticsearch that cannot be reached or breaks off, with what to do about it.
+
+The edge, the application and the registry of endpoints say the same.
+"""
 
 from typing import Final
 
@@ -15,15 +18,15 @@ _ADVICE: Final = {
 
 
 def unreachable_text(url: str, fault: ConnectionFault) -> str:
-    """One sentence: which address, what is wrong, what to do."""
+    """Return one sentence: which address, what is wrong, what to do."""
     return f"cannot connect to Elasticsearch at [{url}]: {fault.words}; {_ADVICE[fault.kind]}"
 
 
 def disconnected_text(url: str, what: str) -> str:
-    """The same, of one that was reached.
+    """Return one sentence about an Elasticsearch that was reached.
 
     Args:
-        what: It did, in place of answering.
+        what: What it did in place of answering.
     """
     between = "check its log, and what stands between it and the proxy"
     if url.startswith("http:"):

@@ -19,7 +19,7 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )  # fmt: skip
 _OF_THE_MESSAGE: Final = frozenset({"accept-encoding", "content-encoding", "content-length", "expect"})
-"""These speak of the client's own body or answer, not of the inner ones."""
+"""Headers about the client's body or answer, not the inner ones."""
 
 
 def for_upstream(
@@ -57,8 +57,9 @@ def for_bodiless(headers: CIMultiDict[str]) -> CIMultiDict[str]:
 
 
 def _json_beside(accepted: MediaType | None) -> str:
-    """Return the type of a JSON body of the proxy's: with the version that the answer is asked for in, as
-    Elasticsearch wants it in both headers or in none.
+    """Return the type of a JSON body that the proxy makes.
+
+    It names the version that `Accept` asks for, which Elasticsearch wants in both headers or in none.
     """
     version = accepted.parameters.get(VERSION) if accepted is not None else None
     return (
@@ -67,8 +68,7 @@ def _json_beside(accepted: MediaType | None) -> str:
 
 
 def of_own_answer(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the headers of an answer that is made here: those of each of Elasticsearch's, whatever its
-    format.
+    """Return the headers of an answer that is made here, which are those of any answer of Elasticsearch's.
 
     Args:
         headers: The request's.

@@ -1,4 +1,7 @@
-"""Whether a caller may do something with inference endpoints: upstream's security decides, in its words."""
+"""Privileges: whether a caller may do something with inference endpoints or trained models.
+
+Upstream's security decides, in its words.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,8 +11,7 @@ from typing import Any, Final
 import msgspec
 from cachetools import TTLCache
 
-from rerank_proxy.errors import Cause
-from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.errors import Cause, ElasticsearchError
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError, reading
 
 _ASKING: Final = b"cluster:admin/xpack/security/user/has_privileges"
@@ -59,6 +61,10 @@ STOP_DEPLOYMENT: Final = Action("cluster:admin/xpack/ml/trained_models/deploymen
 UPDATE_DEPLOYMENT: Final = Action("cluster:admin/xpack/ml/trained_models/deployment/update", _MANAGE_ML)
 
 
+class DeniedError(ElasticsearchError):
+    """403: the caller may not do this."""
+
+
 class Privileges:
     """Asks upstream with the caller's own credentials, and remembers its answers for half a minute.
 
@@ -70,15 +76,15 @@ class Privileges:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._answers: TTLCache[tuple[bytes, str], InferenceFailedError | None] = TTLCache(
+        self._answers: TTLCache[tuple[bytes, str], DeniedError | None] = TTLCache(
             _MAX_ANSWERS, _REMEMBERED_S, clock
         )
 
     async def require(self, upstream: Upstream, action: Action) -> None:
-        """Let the caller pass or not. Where upstream has no security, everybody may do everything.
+        """Refuse a caller who may not do this. Where upstream has no security, all callers may do everything.
 
         Raises:
-            InferenceFailedError: 403, in Elasticsearch's words.
+            DeniedError: 403, in Elasticsearch's words.
             UpstreamRefusedError: Upstream does not know the caller, or refused to tell.
             ElasticsearchError: 5xx when upstream cannot be reached, or does not answer as Elasticsearch does.
         """
@@ -88,10 +94,10 @@ class Privileges:
         except KeyError:
             refusal = self._answers[key] = await _ask(upstream, action)
         if refusal is not None:
-            raise InferenceFailedError(refusal.status, refusal.cause)
+            raise DeniedError(refusal.status, refusal.cause)
 
 
-async def _ask(upstream: Upstream, action: Action) -> InferenceFailedError | None:
+async def _ask(upstream: Upstream, action: Action) -> DeniedError | None:
     names = (action.name, *action.exactly_granted_by)
     body = msgspec.json.encode({"cluster": names})
     reply = await upstream.request("POST", "/_security/user/_has_privileges", body)
@@ -108,7 +114,7 @@ async def _ask(upstream: Upstream, action: Action) -> InferenceFailedError | Non
 
 
 def _granted(reply: Reply, names: Sequence[str]) -> Sequence[bool]:
-    """What upstream says of each privilege that it was asked about; of others it has nothing to say."""
+    """Return what upstream says of each privilege that it was asked about."""
     with reading("[_security/user/_has_privileges]"):
         granted = [_object(reply)["cluster"][name] for name in names]
         if not all(isinstance(each, bool) for each in granted):
@@ -116,8 +122,8 @@ def _granted(reply: Reply, names: Sequence[str]) -> Sequence[bool]:
     return granted
 
 
-def denial(action: Action, caller: Any) -> InferenceFailedError:
-    """``AuthorizationDenialMessages``.
+def denial(action: Action, caller: Any) -> DeniedError:
+    """Return the refusal of an action, worded as ``AuthorizationDenialMessages`` words it.
 
     Args:
         caller: What `_security/_authenticate` says of it.
@@ -126,7 +132,7 @@ def denial(action: Action, caller: Any) -> InferenceFailedError:
         f"action [{action.name}] is unauthorized for {_description(caller)}, this action is granted by the "
         f"cluster privileges [{','.join(action.granted_by)}]"
     )
-    return InferenceFailedError(403, Cause("security_exception", reason))
+    return DeniedError(403, Cause("security_exception", reason))
 
 
 def _description(caller: Any) -> str:
@@ -141,7 +147,12 @@ def _description(caller: Any) -> str:
 
 
 def _object(reply: Reply) -> dict[str, Any]:
-    """Raises: UpstreamRefusedError: It is no success. msgspec.DecodeError: It is no JSON object."""
+    """Return the JSON object that upstream answered with.
+
+    Raises:
+        UpstreamRefusedError: It did not answer with success.
+        msgspec.DecodeError: Its answer is not a JSON object.
+    """
     if reply.status != 200:
         raise UpstreamRefusedError(reply)
     return msgspec.json.decode(reply.body, type=dict[str, Any])

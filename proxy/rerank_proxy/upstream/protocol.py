@@ -1,4 +1,4 @@
-"""What the proxy asks of Elasticsearch, in the name of a caller."""
+"""The requests that the proxy makes of Elasticsearch in the name of a caller, and their answers."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ _MISREAD: Final = (
     ElasticsearchError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError,
     ValueError,
 )  # fmt: skip
-"""What reading an answer ends with that is not as it should be."""
+"""Raised by reading an answer that is not as it should be."""
 
 
 _MAX_ERROR: Final = 512 * 1024
-"""Bytes of an error: it is read at several places, and Elasticsearch's own are far shorter."""
+"""Bytes of an error, which is read at several places. Elasticsearch's are far shorter."""
 
 
 class _Exception(msgspec.Struct):
@@ -28,7 +28,7 @@ class _Exception(msgspec.Struct):
 
 
 class _Error(msgspec.Struct):
-    """An error's body, as far as all of them are alike."""
+    """The body of an error: what all of them have."""
 
     error: str | _Exception
 
@@ -50,7 +50,7 @@ class Reply:
 
     @property
     def has_no_handler(self) -> bool:
-        """Whether this Elasticsearch does not have the API at all (``RestController``)."""
+        """Return whether this Elasticsearch does not have the API at all (``RestController``)."""
         return self.status in (400, 405) and any(words in self.body for words in _NO_HANDLER)
 
 
@@ -63,17 +63,17 @@ class UpstreamRefusedError(Exception):
 
 
 class Upstream(Protocol):
-    """Elasticsearch, spoken to with one caller's credentials and headers.
+    """Elasticsearch, asked with one caller's credentials and headers.
 
     Attributes:
-        caller: A digest of the credentials: equal ones have the same.
+        caller: A digest of the credentials, the same for equal ones.
     """
 
     @property
     def caller(self) -> bytes: ...
 
     async def request(self, method: str, target: str, body: bytes) -> Reply:
-        """Send one request.
+        """Send one request and return its answer.
 
         Args:
             target: Path and query, sent as it is: one character for each byte.
@@ -86,7 +86,7 @@ class Upstream(Protocol):
 
 
 def shaped(reply: Reply, method: str, target: str) -> Reply:
-    """Return an answer of whatever stands upstream as one of Elasticsearch's.
+    """Return an answer of whatever is upstream as one of Elasticsearch's.
 
     An error in another shape, of a gateway for example, keeps its status and loses its words.
 
@@ -103,7 +103,7 @@ def shaped(reply: Reply, method: str, target: str) -> Reply:
 
 
 class TooLateError(ElasticsearchError):
-    """504: upstream has not answered a request in time."""
+    """504: upstream did not answer a request in time."""
 
     def __init__(self, method: str, target: str, deadline: Deadline) -> None:
         reason = deadline.missed(f"upstream did not answer {_asked(method, target)} in time")
@@ -135,8 +135,7 @@ def _is_odd_error(body: bytes) -> bool:
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Read an answer of upstream's: where it is not as it should be, the fault is there, not in the client's
-    request.
+    """Read an answer of upstream's in this context: if that fails, the fault is upstream's, not the client's.
 
     Args:
         what: What was asked, for the message.
@@ -148,6 +147,6 @@ def reading(what: str) -> Iterator[None]:
         yield
     except _MISREAD as failure:
         if isinstance(failure, ElasticsearchError) and failure.status >= 500:
-            raise  # not the reader's: of a request that was made meanwhile
+            raise  # of a request that was made meanwhile
         reason = f"upstream answered {what} with 200, but not as Elasticsearch does"
         raise error(502, "status_exception", reason) from failure

@@ -1,4 +1,4 @@
-"""Upstream's own trained models, where it has any."""
+"""Trained models upstream, where it has any."""
 
 import time
 from collections.abc import Callable
@@ -24,20 +24,20 @@ class Page:
 
 
 class UpstreamModels(UpstreamApi):
-    """What upstream says about trained models."""
+    """Asks upstream about its trained models."""
 
     def __init__(self, background: BackgroundTasks, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(f"{PATH}?size=1", background, clock)
 
     async def has(self, upstream: Upstream, model_id: str) -> bool:
-        """Whether upstream has a model of this id."""
+        """Return whether upstream has a model of this id."""
         if not await self.exists(upstream):
             return False
         reply = await upstream.request("GET", f"{PATH}/{quote(model_id, safe='')}", b"")
         return reply.status == 200 and bool(_page(reply, CONFIGS).items)
 
     async def page(self, upstream: Upstream, target: str, name: str) -> Page | None:
-        """The list called `name` of upstream's answer to `GET {target}`; None: upstream has no such API.
+        """Return the list called `name` of upstream's answer to `GET {target}`; None if it has no such API.
 
         Raises:
             UpstreamRefusedError: There is no such model, or the caller may not read them.

@@ -127,7 +127,7 @@ async def test_who_stops_waiting_does_not_end_the_search(start: Start) -> None:
 
 
 class TestOwner:
-    async def test_somebody_else_is_told_that_there_is_none(self, start: Start) -> None:
+    async def test_other_callers_are_told_that_there_is_none(self, start: Start) -> None:
         store = start()
         search = await kept(store, giving())
         assert status_of(store, search, ME) == 200
@@ -192,7 +192,7 @@ class TestKeepAlive:
         assert raised.value.status == 404
 
     @pytest.mark.parametrize("how", ["from the start", "by a shorter time"])
-    async def test_one_that_runs_is_ended_even_if_nobody_asks(self, start: Start, how: str) -> None:
+    async def test_one_that_runs_is_ended_even_if_no_client_asks(self, start: Start, how: str) -> None:
         store, run = start(), Held()
         search = store.start(ME, run, 50 if how == "from the start" else MINUTE)
         store.keep(search)
@@ -223,7 +223,7 @@ class TestRemove:
         await asyncio.wait_for(waiting, TIMEOUT_S)
         assert run.cancelled.is_set()
         assert status_of(store, search) == 404
-        store.remove(search)  # a second time is no harm
+        store.remove(search)  # a second time does no harm
 
     async def test_at_the_end_all_are_waited_for(self, start: Start) -> None:
         store = start()

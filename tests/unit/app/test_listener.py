@@ -105,7 +105,7 @@ def check_error(answer: Message, status: int) -> str:
         (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", 400),
     ],
 )
-async def test_what_is_no_request_is_refused_in_elasticsearchs_shape(sent: bytes, status: int) -> None:
+async def test_what_is_not_a_request_is_refused_in_elasticsearchs_shape(sent: bytes, status: int) -> None:
     async with serving(Echo()) as (_, port), connect(port) as wire:
         await wire.send(sent)
         check_error(await wire.read_message(), status)

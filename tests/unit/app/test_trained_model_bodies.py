@@ -140,7 +140,7 @@ KEYS: Final = [
 @pytest.mark.parametrize(
     ("path", "body", "key"), KEYS, ids=lambda value: value if isinstance(value, str) else ""
 )
-async def test_any_value_has_an_answer_that_is_no_defect(
+async def test_any_value_has_an_answer_without_a_defect(
     models: TrainedModels, call: Call, path: str, body: Any, key: str
 ) -> None:
     for what, value in ODD_VALUES.items():

@@ -233,7 +233,9 @@ async def test_what_is_upstreams_where_it_has_models(
         ("DELETE", f"{PATH}/theirs", None, 404),
     ],
 )
-async def test_what_nobody_knows(served: Served, method: str, target: str, body: Any, status: int) -> None:
+async def test_what_is_unknown_everywhere(
+    served: Served, method: str, target: str, body: Any, status: int
+) -> None:
     served.upstream.has_models = False
     assert (await served.refusal(method, target, body))[0] == status
 
@@ -255,7 +257,7 @@ async def test_lists_are_merged(served: Served) -> None:
     stats = await served.call("GET", f"{PATH}/_stats")
     assert (stats["count"], [each["model_id"] for each in stats["trained_model_stats"]]) == (4, everything)
     with pytest.raises(UpstreamRefusedError):
-        await served.raw("GET", f"{PATH}/a,nobody")
+        await served.raw("GET", f"{PATH}/a,unknown")
 
 
 async def test_lists_without_upstreams(served: Served) -> None:
@@ -284,12 +286,12 @@ async def test_an_id_that_upstream_has(served: Served) -> None:
     )
 
 
-async def test_an_id_that_is_no_id(served: Served) -> None:
+async def test_an_id_that_is_not_an_id(served: Served) -> None:
     for name in ("..%2F..%2Fetc", "%2e%2e", "A"):
         assert "Invalid model_id" in (await served.refusal("PUT", f"{PATH}/{name}", CONFIG))[1]
 
 
-async def test_whoever_may_not_is_refused_before_anything_is_read(served: Served) -> None:
+async def test_a_caller_who_may_not_is_refused_before_anything_is_read(served: Served) -> None:
     served.gate.refused.add(privileges.PUT_MODEL)
     assert await served.refusal("PUT", f"{PATH}/mine", CONFIG) == (403, privileges.PUT_MODEL.name)
     assert served.models.catalogue.all() == []

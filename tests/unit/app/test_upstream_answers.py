@@ -30,7 +30,7 @@ from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.settings import Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.protocol import Reply, shaped
@@ -161,7 +161,7 @@ def good(kind: str, body: bytes) -> Any:
     return answers[kind]
 
 
-class Client(UpstreamClient):
+class Client(ElasticsearchClient):
     """The real one, but for the wire."""
 
     elasticsearch: Elasticsearch
@@ -200,8 +200,8 @@ async def make_proxy() -> AsyncIterator[MakeProxy]:
     async def make() -> Proxy:
         executor = Executor(RankPhase(endpoints, 60, allow_failures=False, privileges=Privileges()), 60)
         registry = CollectorRegistry()
-        questions = BackgroundTasks()
-        inference = InferenceApi(endpoints, UpstreamInference(questions), check_new=False)
+        probes = BackgroundTasks()
+        inference = InferenceApi(endpoints, UpstreamInference(probes), check_new=False)
         app = App(
             executor,
             client,
@@ -209,7 +209,7 @@ async def make_proxy() -> AsyncIterator[MakeProxy]:
             settings.edge,
             SearchReader(lambda: {"rrf", "linear", "diversify"}),
             async_search=settings.async_search,
-            support=RetrieverSupport(questions),
+            support=RetrieverSupport(probes),
             other_routes=inference_routes(inference, Privileges(), InferenceMetrics(registry)),
         )
         return Proxy(app, executor, client)
@@ -276,7 +276,7 @@ MAY_BE = {
     "POST _inference": {500},
     "POST _render": {400, 421},
 }
-"""Statuses by what was spoilt: what is no fault of upstream's, but native's answer to what it said."""
+"""Statuses by what was spoilt: native's answer to what upstream said, which is then not upstream's fault."""
 
 
 def replies(answer: bytes) -> Iterator[Reply]:

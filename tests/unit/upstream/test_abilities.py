@@ -35,8 +35,8 @@ class Asking:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.upstream = ScriptedUpstream(self._answer)
-        self.questions = BackgroundTasks()
-        self.support = RetrieverSupport(self.questions, lambda: self.now)
+        self.probes = BackgroundTasks()
+        self.support = RetrieverSupport(self.probes, lambda: self.now)
 
     async def _answer(self, method: str, target: str, body: Any) -> Reply:
         assert (method, target) == ("POST", "/_search?filter_path=error.reason")
@@ -49,9 +49,9 @@ class Asking:
         return self.support.unknown
 
     async def next_answer(self) -> frozenset[str]:
-        """Return the same once all questions under way have been answered."""
+        """Return the same once all probes have been answered."""
         await self.find_out()
-        await self.questions.finish()
+        await self.probes.finish()
         return self.support.unknown
 
     @property
@@ -149,10 +149,10 @@ async def test_an_upstream_that_cannot_be_reached_is_asked_again() -> None:
 
 
 class TestBeforeTheFirstAnswer:
-    async def test_searches_wait_for_the_question_that_is_under_way(self) -> None:
+    async def test_searches_wait_for_the_probe_that_runs(self) -> None:
         asking = Asking()
         asking.may_answer.clear()
-        asking.support.ask(asking.upstream)
+        asking.support.probe(asking.upstream)
         searches = [asyncio.ensure_future(asking.find_out(*EVALUATED)) for _ in range(3)]
         asking.may_answer.set()
         assert [await search for search in searches] == [{*EVALUATED}] * 3
@@ -161,16 +161,31 @@ class TestBeforeTheFirstAnswer:
     async def test_a_caller_asks_when_another_was_told_nothing(self) -> None:
         asking = Asking()
         refusing = ScriptedUpstream(lambda *_: refusal("who are you", 401))
-        asking.support.ask(refusing)
+        asking.support.probe(refusing)
         searches = [asyncio.ensure_future(asking.find_out()) for _ in range(3)]
         assert [await search for search in searches] == [{"rrf"}] * 3
         assert len(refusing.sent) == len(EVALUATED)
         assert asking.asked == ["rrf"]
 
-    async def test_a_search_whose_caller_leaves_ends_no_question(self) -> None:
+    async def test_no_caller_waits_for_a_second_one(self) -> None:
+        asking = Asking()
+        silent = asyncio.Event()
+        refusing = ScriptedUpstream(lambda *_: refusal("who are you", 401))
+
+        async def never(*_: Any) -> Reply:
+            await silent.wait()
+            return unknown("rrf")
+
+        asking.support.probe(refusing)
+        slow = asyncio.ensure_future(asking.support.find_out(["rrf"], ScriptedUpstream(never)))
+        assert await asking.find_out() == {"rrf"}
+        silent.set()
+        await slow
+
+    async def test_a_search_whose_caller_leaves_ends_no_probe(self) -> None:
         asking = Asking()
         asking.may_answer.clear()
-        asking.support.ask(asking.upstream)
+        asking.support.probe(asking.upstream)
         leaving, staying = (asyncio.ensure_future(asking.find_out()) for _ in range(2))
         await asyncio.sleep(0)
         leaving.cancel()
@@ -183,4 +198,4 @@ class TestBeforeTheFirstAnswer:
         asking = Asking()
         asking.may_answer.clear()
         assert await asking.find_out() == frozenset()
-        await asking.questions.cancel()
+        await asking.probes.cancel()

@@ -15,7 +15,7 @@ from rerank_proxy.app.metrics import UpstreamMetrics
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.answer_reader import AnswerReader
 from rerank_proxy.settings import Settings
-from rerank_proxy.upstream.client import UpstreamClient
+from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.protocol import Reply
 from tests.support.raw_http import TIMEOUT_S, Message, Serve, Wire, answering, raw_server
 
@@ -24,11 +24,13 @@ NO_HEADERS: CIMultiDict[str] = CIMultiDict()
 
 
 @asynccontextmanager
-async def client(serve: Serve, registry: CollectorRegistry | None = None) -> AsyncIterator[UpstreamClient]:
+async def client(
+    serve: Serve, registry: CollectorRegistry | None = None
+) -> AsyncIterator[ElasticsearchClient]:
     async with raw_server(serve) as server:
         settings = Settings.model_validate({"upstream": server.url})
-        metrics = None if registry is None else UpstreamMetrics(registry)
-        upstream = UpstreamClient(settings.upstream, settings.search, metrics)
+        metrics = UpstreamMetrics(registry or CollectorRegistry())
+        upstream = ElasticsearchClient(settings.upstream, settings.search, metrics.sent_again)
         try:
             yield upstream
         finally:
@@ -237,7 +239,7 @@ async def test_answers(answer: bytes) -> None:
         (head(999), "status [999], and not as Elasticsearch does"),
     ],
 )
-async def test_what_is_no_answer(answer: bytes, reason: str) -> None:
+async def test_what_is_not_an_answer(answer: bytes, reason: str) -> None:
     async def serve(wire: Wire) -> None:
         await wire.read_message()
         await wire.send(answer)

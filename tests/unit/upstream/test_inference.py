@@ -32,8 +32,8 @@ class Scripted:
         self.answers: dict[str, tuple[int, Any]] = {"/_inference/_all": (200, {"endpoints": []})}
         self.upstream = ScriptedUpstream(self._answer)
         self.clock = Clock()
-        self.questions = BackgroundTasks()
-        self.theirs = UpstreamInference(self.questions, self.clock)
+        self.probes = BackgroundTasks()
+        self.theirs = UpstreamInference(self.probes, self.clock)
 
     def _answer(self, method: str, target: str, body: Any) -> Reply:
         status, value = self.answers.get(target, (404, {}))
@@ -66,8 +66,8 @@ class TestExists:
         scripted.clock.now = 59
         assert await scripted.exists() is exists
         scripted.clock.now = 61
-        assert await scripted.exists() is exists  # until the answer to the question that this put
-        await scripted.questions.finish()
+        assert await scripted.exists() is exists  # until the answer to the probe that this began
+        await scripted.probes.finish()
         assert await scripted.exists() is not exists
 
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Who may do what: upstream decides, its answers are kept for a while, and doubt is no permission."""
+"""Who may do what: upstream decides, its answers are kept for a while, and doubt does not permit anything."""
 
 import json
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.upstream.privileges import (
     DELETE_ENDPOINT,
     PUT_ENDPOINT,
     RUN_INFERENCE,
     START_DEPLOYMENT,
+    DeniedError,
     Privileges,
     denial,
 )
@@ -53,8 +53,8 @@ class Clock:
         return self.now_s
 
 
-async def refusal(privileges: Privileges, upstream: Security) -> InferenceFailedError:
-    with pytest.raises(InferenceFailedError) as raised:
+async def refusal(privileges: Privileges, upstream: Security) -> DeniedError:
+    with pytest.raises(DeniedError) as raised:
         await privileges.require(upstream, PUT_ENDPOINT)
     return raised.value
 
@@ -166,7 +166,7 @@ async def test_without_security_everybody_may_do_everything(status: int, answer:
         (503, YES),
     ],
 )
-async def test_doubt_is_no_permission_and_is_not_remembered(status: int, answer: Any) -> None:
+async def test_doubt_does_not_permit_and_is_not_remembered(status: int, answer: Any) -> None:
     privileges, upstream = Privileges(), Security(answer, answer, status=status)
     for _ in range(2):
         with pytest.raises(UpstreamRefusedError) as raised:

@@ -1,1 +1,1 @@
-"""Elasticsearch's search APIs, one module each: what the application does with a request to it."""
+"""Elasticsearch's APIs that the application answers, one module each, and the routes to them."""

@@ -1,7 +1,6 @@
 """`_async_search` with a reranker: ``RestSubmitAsyncSearchAction`` and its companions.
 
-Elasticsearch could not run such a search, so it is run and kept here. Searches that do not rerank stay with
-Elasticsearch.
+Elasticsearch could not run such a search, so it is run and kept here. Other searches stay with Elasticsearch.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.async_searches import AsyncSearch, AsyncSearches
 from rerank_proxy.app.metrics import SearchMetrics
 from rerank_proxy.concurrency.offload import offload
-from rerank_proxy.errors import ElasticsearchError, error, validation_error
+from rerank_proxy.errors import ElasticsearchError, internal_error, validation_error
 from rerank_proxy.observe.outcome import HEADER
 from rerank_proxy.search.answer.async_response import (
     AsyncResult,
@@ -42,7 +41,7 @@ _MIN_KEEP_ALIVE_MS: Final = 1000
 _DEFAULT_KEEP_ALIVE_MS: Final = 5 * 24 * 3600 * 1000
 _DEFAULT_WAIT_MS: Final = 1000
 _NOT_OF_THE_SEARCH: Final = ("wait_for_completion_timeout", "keep_alive", "keep_on_completion", "pretty")
-"""What an inner search's URL does not get. Its answer is kept compact: each request says how to print it."""
+"""Parameters that no inner search gets. Its answer is kept compact: each request says how to print it."""
 _OF_GET: Final = ("wait_for_completion_timeout", "keep_alive", "return_intermediate_results", "typed_keys")
 _OF_STATUS: Final = ("keep_alive",)
 
@@ -75,7 +74,7 @@ class SubmitAsyncSearch:
             return None
         context.refuse_smile()
         wait_ms, keep_alive_ms = _times_of_submit(params)
-        style = _style(params)
+        layout = _layout(params)
         keep_on_completion = params.flag("keep_on_completion")
         upstream = context.upstream()
         await authenticate(upstream)
@@ -86,10 +85,10 @@ class SubmitAsyncSearch:
         else:
             self._searches.remove(search)
         progress = self._searches.progress(search)
-        return _reply(context, progress, print_search(progress, **style, total_as_int=request.total_as_int))
+        return _reply(context, progress, print_search(progress, **layout, total_as_int=request.total_as_int))
 
     async def _wait(self, search: AsyncSearch, wait_ms: int) -> None:
-        """A client that leaves before it has an id ends its search (``RestCancellableNodeClient``)."""
+        """Wait for a search, and end it if the client leaves before that (``RestCancellableNodeClient``)."""
         try:
             await self._searches.wait(search, wait_ms)
         except asyncio.CancelledError:
@@ -108,10 +107,9 @@ class SubmitAsyncSearch:
             except ElasticsearchError as failure:
                 result = failed(failure)
             except Exception:
-                # A defect of ours ends one search, and its client is told.
-                logger.exception("an asynchronous search failed in the proxy itself")
-                reason = "rerank-proxy failed; its log has the details"
-                result = failed(error(500, "illegal_state_exception", reason))
+                # A defect ends one search, and its client is told.
+                logger.exception("an asynchronous search failed with an internal error")
+                result = failed(internal_error())
             else:
                 self._metrics.answered(answer, time.perf_counter() - began)
                 warnings = [(name, value) for name, value in answer.headers if name.lower() == "warning"]
@@ -129,19 +127,19 @@ class KeptAsyncSearch:
         self._searches = searches
 
     async def answer(self, context: RequestContext) -> Reply:
-        """The search as it is, or as it becomes within the time that the request gives it; or its end."""
+        """Answer with the search, once it has ended or the request's time is over; or delete it."""
         is_delete = context.method == "DELETE"
         check_params(context, () if is_delete else _OF_GET)
-        style = _style(context.params)
+        layout = _layout(context.params)
         wait_ms = _millis(context.params, "wait_for_completion_timeout", 0)
         search = await _find(context, self._searches)
         if is_delete:
             self._searches.remove(search)
-            return Reply(200, of_own_answer(context.headers), print_acknowledged(pretty=style["pretty"]))
+            return Reply(200, of_own_answer(context.headers), print_acknowledged(pretty=layout["pretty"]))
         await self._searches.wait(search, wait_ms)
         self._searches.find(search.id, search.owner)  # it may have expired or been deleted meanwhile
         progress = self._searches.progress(search)
-        return _reply(context, progress, print_search(progress, **style))
+        return _reply(context, progress, print_search(progress, **layout))
 
 
 class AsyncSearchStatus:
@@ -152,14 +150,14 @@ class AsyncSearchStatus:
 
     async def answer(self, context: RequestContext) -> Reply:
         check_params(context, _OF_STATUS)
-        style = _style(context.params)
+        layout = _layout(context.params)
         search = await _find(context, self._searches)
-        body = print_status(self._searches.progress(search), **style)
+        body = print_status(self._searches.progress(search), **layout)
         return Reply(200, of_own_answer(context.headers), body)
 
 
 async def _find(context: RequestContext, searches: AsyncSearches) -> AsyncSearch:
-    """The caller's search, its time extended if the request says so."""
+    """Return the caller's search; extend its time if the request says so."""
     keep_alive_ms = _millis(context.params, "keep_alive", 0)
     upstream = context.upstream()
     await authenticate(upstream)
@@ -179,13 +177,13 @@ def _reply(context: RequestContext, progress: Progress, body: bytes) -> Reply:
     return Reply(progress.result.status, [*headers, *progress.result.headers], body)
 
 
-def _style(params: Params) -> dict[str, bool]:
-    """How the answer is to be printed."""
+def _layout(params: Params) -> dict[str, bool]:
+    """Return how the answer is to be printed."""
     return {"pretty": params.flag("pretty"), "human": params.flag("human")}
 
 
 def _times_of_submit(params: Params) -> tuple[int, int]:
-    """How long to wait and how long to keep the search, in milliseconds.
+    """Return how long to wait and how long to keep the search, in milliseconds.
 
     Raises:
         ElasticsearchError: 400, as ``SubmitAsyncSearchRequest#validate`` words it.

@@ -1,4 +1,4 @@
-"""What an API is given and what it gives back, without HTTP in it."""
+"""The request that an API is given and the answer that it returns, without HTTP in them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,29 +43,29 @@ class RequestContext:
 
     @property
     def index(self) -> str | None:
-        """The index expression of the path, as it came."""
+        """Return the index expression of the path, as it came."""
         return self.path_params.get("index")
 
     @property
     def has_json_body(self) -> bool:
-        """Whether there is a body that can be read.
+        """Return whether there is a body that can be read.
 
         Without one it is a search by URL alone; one that cannot be read Elasticsearch answers with a 406.
         """
         return bool(self.body) and self.body_format is not None
 
     def refuse_smile(self) -> None:
-        """For a request that would be answered here.
+        """Refuse a request that would be answered here, in a format that cannot be written here.
 
         Raises:
-            ElasticsearchError: 400 when the answer is to be in a format that cannot be written here.
+            ElasticsearchError: 400, the answer is to be in Smile.
         """
         refuse_smile(self.answer_format)
 
 
 @dataclass(frozen=True, slots=True)
 class EndedSearch:
-    """One of the searches of a request, for those who count.
+    """One of the searches of a request, as metrics count it.
 
     Attributes:
         outcome: None when it failed.
@@ -79,10 +79,10 @@ class EndedSearch:
 
 @dataclass(frozen=True, slots=True)
 class MultiAnswer:
-    """What the client of a request of many searches is told.
+    """The answer to a request of many searches.
 
     Attributes:
-        searches: Those of ours, also those that failed.
+        searches: Those that were made here, also those that failed.
     """
 
     body: bytes
@@ -95,14 +95,14 @@ ApiAnswer = SearchAnswer | MultiAnswer | Reply
 
 
 class Api(Protocol):
-    """One search API."""
+    """An API, at one or more paths."""
 
     async def answer(self, context: RequestContext) -> ApiAnswer | None:
         """Answer a request.
 
         Returns:
             The answer of a search or of many, which says in a header what happened; or any other answer,
-            sent as it is; or None when the request is none of ours and is to go upstream untouched.
+            sent as it is; or None if the request is not to be answered here and goes upstream as it came.
 
         Raises:
             UpstreamRefusedError: The client gets upstream's answer as it is.

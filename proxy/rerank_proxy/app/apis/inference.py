@@ -35,8 +35,7 @@ from rerank_proxy.inference.requests import (
 from rerank_proxy.inference.service import Service
 from rerank_proxy.inference.service_settings import unknown_settings
 from rerank_proxy.inference.store import already_exists
-from rerank_proxy.upstream.inference import UpstreamInference
-from rerank_proxy.upstream.pipelines import references, referring_pipelines
+from rerank_proxy.upstream.inference import UpstreamInference, references, referring_pipelines
 from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.splicing import Printer
@@ -66,9 +65,9 @@ class Target:
 
 
 class InferenceApi:
-    """All operations on endpoints.
+    """The operations on inference endpoints.
 
-    Each begins with what Elasticsearch's REST layer refuses, in its order, then looks whether the request is
+    Each refuses what Elasticsearch's REST layer refuses, in its order, then finds out whether the request is
     upstream's, then refuses what the action would.
 
     Args:
@@ -82,7 +81,7 @@ class InferenceApi:
         self._check_new = check_new
 
     async def read(self, context: RequestContext, target: Target) -> Reply | None:
-        """``RestGetInferenceModelAction``: one endpoint, all of a task type, or all."""
+        """Return one endpoint, all of a task type, or all (``RestGetInferenceModelAction``)."""
         check_params(context, ())
         check_no_body(context)
         if target.inference_id and target.inference_id not in _ALL:
@@ -109,23 +108,23 @@ class InferenceApi:
         return _endpoints(context, [printer_of(context).value(endpoint.config.document(), 2)])
 
     async def put(self, context: RequestContext, target: Target) -> Reply | None:
-        """``RestPutInferenceModelAction``, ``TransportPutInferenceModelAction``.
+        """Create an endpoint (``RestPutInferenceModelAction``, ``TransportPutInferenceModelAction``).
 
-        A valid request for a service of ours and task type `rerank` is ours; where upstream has the API, all
-        others are its own to refuse or to carry out.
+        A valid request for a service that is known here and the task type `rerank` is carried out here; where
+        upstream has the API, all others are left to it.
         """
         timeout = _Timeout(context)
         required(context.body)
         check_params(context, ("timeout",))
         inference_id = target.inference_id
-        is_ours = target.matches(RERANK) and is_valid_id(inference_id)
-        if not is_ours and await self.upstream_answers(context):
+        is_served = target.matches(RERANK) and is_valid_id(inference_id)
+        if not is_served and await self.upstream_answers(context):
             return None
         check_id(inference_id)
         request = await offload(len(context.body), parse_put, context.body, target.task_type)
         service = self._endpoints.services.get(request.service)
-        is_ours = request.task_type == RERANK and service is not None
-        if not is_ours and await self.upstream_answers(context):
+        is_served = request.task_type == RERANK and service is not None
+        if not is_served and await self.upstream_answers(context):
             return None
         if request.task_type != RERANK:
             raise not_served(request.task_type)
@@ -138,7 +137,10 @@ class InferenceApi:
         return json_reply(context, config.document())
 
     async def update(self, context: RequestContext, target: Target) -> Reply | None:
-        """``RestUpdateInferenceModelAction``, ``TransportUpdateInferenceModelAction``."""
+        """Change an endpoint.
+
+        ``RestUpdateInferenceModelAction``, ``TransportUpdateInferenceModelAction``.
+        """
         required(context.body)
         timeout = _Timeout(context)
         check_params(context, ("timeout", "master_timeout"))
@@ -167,7 +169,10 @@ class InferenceApi:
         return json_reply(context, config.document())
 
     async def delete(self, context: RequestContext, target: Target) -> Reply | None:
-        """``RestDeleteInferenceEndpointAction``, ``TransportDeleteInferenceEndpointAction``."""
+        """Delete an endpoint.
+
+        ``RestDeleteInferenceEndpointAction``, ``TransportDeleteInferenceEndpointAction``.
+        """
         force, dry_run = context.params.flag("force"), context.params.flag("dry_run")
         check_params(context, ("dry_run", "force"))
         check_no_body(context)
@@ -196,13 +201,13 @@ class InferenceApi:
                     f"[{inference_id}] is a reserved inference endpoint. Use the force=true query parameter "
                     "to delete the inference endpoint.",
                 )
-            # As in Elasticsearch it is there again at once, made from its defaults.
+            # As in Elasticsearch it is there again right away, made from its defaults.
         else:
             await self._endpoints.delete(inference_id)
         return json_reply(context, {"acknowledged": True, "pipelines": [], "indexes": []})
 
     async def run(self, context: RequestContext, target: Target) -> Reply | None:
-        """``RestInferenceAction``, ``TransportRerankAction``."""
+        """Rerank texts (``RestInferenceAction``, ``TransportRerankAction``)."""
         required(context.body)
         timeout = _Timeout(context)
         check_params(context, ("timeout",))
@@ -222,7 +227,7 @@ class InferenceApi:
         return printed_reply(context, printed)
 
     async def stream(self, context: RequestContext, target: Target) -> Reply | None:
-        """``RestStreamInferenceAction``: nothing that reranks can stream."""
+        """Refuse to stream, which no service that reranks can do (``RestStreamInferenceAction``)."""
         required(context.body)
         _Timeout(context)
         check_params(context, ("timeout",))
@@ -235,7 +240,7 @@ class InferenceApi:
         raise status_error(405, f"Streaming is not allowed for service [{endpoint.config.service}].")
 
     async def services(self, context: RequestContext, target: Target) -> Reply | None:
-        """``RestGetInferenceServicesAction``: the catalogue, upstream's and ours in one."""
+        """Return upstream's services and those that are here (``RestGetInferenceServicesAction``)."""
         task_type = task_type_of(target.inference_id) if target.inference_id else ANY
         check_params(context, ())
         check_no_body(context)
@@ -256,7 +261,7 @@ class InferenceApi:
         return service
 
     async def target(self, context: RequestContext) -> Target | None:
-        """The endpoint that the path names; None for a task type that only upstream may know."""
+        """Return the endpoint that the path names; None for a task type that only upstream may know."""
         try:
             return Target(context.path_params)
         except InferenceFailedError:
@@ -265,12 +270,12 @@ class InferenceApi:
             raise
 
     async def upstream_answers(self, context: RequestContext) -> bool:
-        """Whether upstream has such an API: what is not known here may be known there."""
+        """Return whether upstream has such an API, so that it may know what is not known here."""
         return await self._upstream.exists(context.upstream())
 
 
 def _parse(service: Service, inference_id: str, request: PutRequest) -> EndpointConfig:
-    """Elasticsearch's checks of a new endpoint, in its order."""
+    """Check a new endpoint as Elasticsearch does, in its order; return its configuration."""
     if service.context.models.is_deployed(inference_id):
         raise status_error(
             400,
@@ -285,17 +290,17 @@ def _parse(service: Service, inference_id: str, request: PutRequest) -> Endpoint
 
 
 def _nowhere(target: Target) -> ElasticsearchError:
-    """Neither here nor upstream is such an endpoint."""
+    """Return the failure of a request for an endpoint that is neither here nor upstream."""
     if not target.matches(RERANK):
         return never_found(target.inference_id)
     return not_found(target.inference_id)
 
 
 class _Timeout:
-    """The request's `timeout`, or what holds without one.
+    """The request's `timeout`, or the default.
 
     Raises:
-        ElasticsearchError: 400, it is no time.
+        ElasticsearchError: 400, the parameter is not a time.
     """
 
     def __init__(self, context: RequestContext) -> None:
@@ -304,7 +309,7 @@ class _Timeout:
         self._value = value if value is not None and self._given else _DEFAULT_TIMEOUT
 
     def deadline(self) -> Deadline:
-        """From now on."""
+        """Return the deadline of a call that begins now."""
         return Deadline.of_request(self._value, given=self._given)
 
 
@@ -323,7 +328,7 @@ def _endpoints(context: RequestContext, endpoints: Iterable[bytes]) -> Reply:
 
 
 def _print_results(printer: Printer, docs: Iterable[RankedDoc]) -> bytes:
-    """``RankedDocsResults``: scores are float32 as Java prints them."""
+    """Print ``RankedDocsResults``: scores are float32 as Java prints them."""
     printed = printer.array((_print_doc(printer, doc) for doc in docs), 1)
     return printer.object({RERANK: printed}, 0)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rerank_proxy.app.apis.context import MultiAnswer, RequestContext
-from rerank_proxy.app.apis.multi_search import Batch, ReadPlan, max_concurrent
+from rerank_proxy.app.apis.multi_search import MultiSearchRun, ReadItem, max_concurrent
 from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError
@@ -12,8 +12,8 @@ from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import may_hold_retriever
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
-from rerank_proxy.search.msearch.coalescing import Rounds
-from rerank_proxy.search.msearch.fault_order import conclude, rehearsal, verdict
+from rerank_proxy.search.msearch.coalescing import Coalescer
+from rerank_proxy.search.msearch.fault_order import first_fault, probe, resolve
 from rerank_proxy.search.msearch.lines import Item
 from rerank_proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from rerank_proxy.search.targets import RESPONSE_FORMAT
@@ -21,8 +21,8 @@ from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params
 
 
-class MultiSearch:
-    """Items without a reranker go upstream as they are, in one request with the searches of the others."""
+class MultiSearchApi:
+    """`_msearch`: items without a reranker go upstream as they are, with the searches of the others."""
 
     def __init__(self, executor: Executor, reader: SearchReader) -> None:
         self._executor = executor
@@ -32,21 +32,21 @@ class MultiSearch:
         read = await offload(len(context.body), self._read, context) if context.has_json_body else None
         if read is None:
             return None
-        items, plans, dangling, terminated = read
+        items, read_items, dangling, terminated = read
         context.refuse_smile()
         limit = max_concurrent(context.params)
-        await _check(context, items, [*plans, dangling])
+        await _check(context, items, [*read_items, dangling])
         if not terminated:
             raise lines.not_terminated()
-        rounds = Rounds(context.upstream(), lines.shared_query(context.params))
+        coalescer = Coalescer(context.upstream(), lines.shared_query(context.params))
         try:
-            return await Batch(self._executor, rounds, context.params, limit).run(plans)
+            return await MultiSearchRun(self._executor, coalescer, context.params, limit).run(read_items)
         except UpstreamRefusedError as refused:
-            await _check(context, items, await _with_parse_fault(context, plans, refused.reply))
+            await _check(context, items, await _with_parse_fault(context, read_items, refused.reply))
             raise
 
     def _read(self, context: RequestContext) -> "_Read | None":
-        """Read all items; None when there is nothing for us among them."""
+        """Read all items; None if none of them is searched here."""
         body = context.body
         if lines.has_too_many(body):
             if any(self._reader.handles(line) for line in lines.retriever_lines(body)):
@@ -56,27 +56,27 @@ class MultiSearch:
         if not any(may_hold_retriever(item.body) for item in request.items):
             return None
         items = lines.with_defaults(request.items, lines.url_defaults(context.index, context.params))
-        plans = [plan_item(item, context.params, self._reader) for item in items]
-        if all(isinstance(plan, Item) for plan in plans):
+        read_items = [read_item(item, context.params, self._reader) for item in items]
+        if all(isinstance(item, Item) for item in read_items):
             return None
-        return _Read(items, plans, _fault(request.dangling), request.terminated)
+        return _Read(items, read_items, _fault(request.dangling), request.terminated)
 
 
 class _Read(NamedTuple):
-    """A request that is answered here.
+    """A request that is answered here, read.
 
     Attributes:
         dangling: What is wrong with a header after the last item.
     """
 
     items: Sequence[Item]
-    plans: Sequence[ReadPlan]
+    read_items: Sequence[ReadItem]
     dangling: ElasticsearchError | None
     terminated: bool
 
 
-def plan_item(item: Item, params: Params, reader: SearchReader) -> ReadPlan:
-    """What is to become of an item: it goes upstream, is searched here, or is refused.
+def read_item(item: Item, params: Params, reader: SearchReader) -> ReadItem:
+    """Read an item; return it as it is if it goes upstream.
 
     Args:
         params: Of the request's URL.
@@ -102,41 +102,41 @@ def _fault(dangling: bytes) -> ElasticsearchError | None:
 
 
 async def _with_parse_fault(
-    context: RequestContext, plans: Sequence[ReadPlan], refusal: Reply
-) -> Sequence[ReadPlan]:
-    """The plans; the first of ours whose text upstream could not read is replaced by its fault.
+    context: RequestContext, read_items: Sequence[ReadItem], refusal: Reply
+) -> Sequence[ReadItem]:
+    """Return the items with the fault of the first search whose text upstream could not read in its place.
 
     Args:
-        refusal: Of a whole round, whose texts were not the client's.
+        refusal: Of a coalesced request, whose texts were not the client's.
     """
     if not may_be_parse_fault(refusal):
-        return plans
-    upstream, style = context.upstream(), context.params.only(RESPONSE_FORMAT)
-    for at, plan in enumerate(plans):
-        if not isinstance(plan, SearchRequest):
+        return read_items
+    upstream, layout = context.upstream(), context.params.only(RESPONSE_FORMAT)
+    for at, item in enumerate(read_items):
+        if not isinstance(item, SearchRequest):
             continue
-        fault = await find_parse_fault(plan.body, upstream, style)
+        fault = await find_parse_fault(item.body, upstream, layout)
         if isinstance(fault, UpstreamRefusedError):
             raise fault
         if fault is not None:
-            return [*plans[:at], fault, *plans[at + 1 :]]
-    return plans
+            return [*read_items[:at], fault, *read_items[at + 1 :]]
+    return read_items
 
 
 async def _check(
     context: RequestContext,
     items: Sequence[Item],
-    plans: Sequence[ReadPlan | None],
+    read_items: Sequence[ReadItem | None],
 ) -> None:
-    """Refuse the request if an item of ours is bad, for the fault that Elasticsearch would name."""
-    faults = [plan if isinstance(plan, ElasticsearchError) else None for plan in plans]
+    """Refuse the request if a fault was found in it here, for the fault that Elasticsearch would report."""
+    faults = [item if isinstance(item, ElasticsearchError) else None for item in read_items]
     own = [fault for fault in faults if fault is not None]
     if not own:
         return
-    searches = rehearsal(items, [isinstance(plan, Item) for plan in plans], faults)
+    searches = probe(items, [isinstance(item, Item) for item in read_items], faults)
     if searches is None:
-        raise verdict(own)
+        raise first_fault(own)
     query = lines.shared_query(context.params)
     answer = await context.upstream().request("POST", f"/_msearch?{query}", searches)
-    told = await offload(len(answer.body), conclude, answer, own)
+    told = await offload(len(answer.body), resolve, answer, own)
     raise UpstreamRefusedError(told) if isinstance(told, Reply) else told

@@ -1,4 +1,4 @@
-"""Runs the searches of one request that go on at the same time, and puts their answers together."""
+"""Runs the searches of one request at the same time, and puts their answers together."""
 
 import asyncio
 import time
@@ -9,13 +9,14 @@ from itertools import chain
 from typing import Final
 
 from rerank_proxy.app.apis.context import EndedSearch, MultiAnswer
+from rerank_proxy.concurrency.tasks import side_by_side
 from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.http.negotiation import is_refusal
 from rerank_proxy.observe.outcome import Several
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
-from rerank_proxy.search.msearch.coalescing import Participant, RoundFailedError, Rounds
+from rerank_proxy.search.msearch.coalescing import CoalescedRequestError, CoalescedUpstream, Coalescer
 from rerank_proxy.search.msearch.lines import Item
 from rerank_proxy.search.run import InnerBytes
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
@@ -25,16 +26,16 @@ from rerank_proxy.xcontent.splicing import Printer
 AT_ONCE: Final = 128
 """Searches of one request that go on at the same time: to begin them all is one step of the event loop."""
 
-ReadPlan = Item | SearchRequest | ElasticsearchError
-"""An item that has been read: it is upstream's, ours, or has failed already."""
+ReadItem = Item | SearchRequest | ElasticsearchError
+"""An item that has been read: it goes upstream as it is, is searched here, or has failed already."""
 
-Plan = ReadPlan | Reply
-"""An item on its way: as it was read, or refused by upstream."""
+RenderedItem = ReadItem | Reply
+"""An item that was a template: it has been read, or upstream refused to render it."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    """An item's part of the answer, with what happened to it if it is ours."""
+class _Answered:
+    """An item's part of the answer, with what happened to it if it was searched here."""
 
     body: bytes
     search: EndedSearch | None = None
@@ -42,7 +43,7 @@ class _Done:
 
 
 def max_concurrent(params: Params) -> int | None:
-    """How many searches may run at once; None: the default.
+    """Return how many searches may run at once; None for the default.
 
     Raises:
         ElasticsearchError: 400, as ``RestMultiSearchAction`` refuses the parameter.
@@ -53,69 +54,68 @@ def max_concurrent(params: Params) -> int | None:
     return limit
 
 
-class Batch:
-    """The items of one request.
+class MultiSearchRun:
+    """Runs the items of one request.
 
     Args:
-        limit: How many of our searches go on at once; None: all of them.
+        limit: Searches that may go on here at the same time; None for all of them.
     """
 
-    def __init__(self, executor: Executor, rounds: Rounds, params: Params, limit: int | None) -> None:
+    def __init__(self, executor: Executor, coalescer: Coalescer, params: Params, limit: int | None) -> None:
         self._executor = executor
-        self._rounds = rounds
+        self._coalescer = coalescer
         self._printer = Printer(params.get("pretty") in ("", "true"))
         self._turn: AbstractAsyncContextManager[object] = asyncio.Semaphore(limit) if limit else nullcontext()
 
-    async def run(self, plans: Sequence[Plan]) -> MultiAnswer:
+    async def run(self, items: Sequence[RenderedItem]) -> MultiAnswer:
         """Answer all items.
 
         Raises:
             UpstreamRefusedError, ElasticsearchError: The whole request fails.
         """
         began = time.perf_counter()
-        tasks: list[asyncio.Task[_Done]] = []
-        inner = InnerBytes(sum(len(plan.body) for plan in plans if isinstance(plan, SearchRequest)))
+        answered: list[_Answered] = []
+        inner = InnerBytes(sum(len(item.body) for item in items if isinstance(item, SearchRequest)))
         try:
-            for start in range(0, len(plans), AT_ONCE):
-                async with asyncio.TaskGroup() as group:
-                    some = plans[start : start + AT_ONCE]
-                    tasks += [group.create_task(self._start(plan, inner)) for plan in some]
-        except ExceptionGroup as failed:
-            first = failed.exceptions[0]
-            raise (first.cause if isinstance(first, RoundFailedError) else first) from failed
+            for start in range(0, len(items), AT_ONCE):
+                some = items[start : start + AT_ONCE]
+                answered += await side_by_side(self._answer(item, inner) for item in some)
+        except CoalescedRequestError as failed:
+            raise failed.cause from failed
         finally:
-            await self._rounds.close()
-        done = [task.result() for task in tasks]
+            await self._coalescer.close()
         took_ms = round((time.perf_counter() - began) * 1000)
-        body = lines.put_together([each.body for each in done], took_ms, self._printer)
-        searches = {at: each.search for at, each in enumerate(done) if each.search is not None}
+        body = lines.put_together([each.body for each in answered], took_ms, self._printer)
+        searches = {at: each.search for at, each in enumerate(answered) if each.search is not None}
         outcomes = {at: each.outcome for at, each in searches.items() if each.outcome is not None}
-        return MultiAnswer(body, self._headers(done), Several(outcomes), [*searches.values()])
+        return MultiAnswer(body, self._headers(answered), Several(outcomes), [*searches.values()])
 
-    async def _start(self, plan: Plan, inner: InnerBytes) -> _Done:
-        if isinstance(plan, ElasticsearchError):
-            return self._failed(plan)
-        if isinstance(plan, Reply):
-            return self._answered(plan)
-        if isinstance(plan, Item):
-            return await self._takes_part(lambda participant: self._pass_on(plan, participant))
+    async def _answer(self, item: RenderedItem, inner: InnerBytes) -> _Answered:
+        if isinstance(item, ElasticsearchError):
+            return self._failed(item)
+        if isinstance(item, Reply):
+            return self._answered(item)
+        if isinstance(item, Item):
+            return await self._joined(lambda upstream: self._send_on(item, upstream))
         async with self._turn:
-            return await self._takes_part(lambda participant: self._search(plan, participant, inner))
+            return await self._joined(lambda upstream: self._search(item, upstream, inner))
 
-    async def _takes_part(self, run: Callable[[Participant], Awaitable[_Done]]) -> _Done:
-        participant = self._rounds.join()
+    async def _joined(self, run: Callable[[CoalescedUpstream], Awaitable[_Answered]]) -> _Answered:
+        upstream = self._coalescer.join()
         try:
-            return await run(participant)
+            return await run(upstream)
         finally:
-            self._rounds.leave(participant)
+            self._coalescer.leave(upstream)
 
-    async def _pass_on(self, item: Item, participant: Participant) -> _Done:
-        return self._answered(await participant.search(item))
+    async def _send_on(self, item: Item, upstream: CoalescedUpstream) -> _Answered:
+        return self._answered(await upstream.search(item))
 
-    async def _search(self, search: SearchRequest, participant: Participant, inner: InnerBytes) -> _Done:
+    async def _search(
+        self, search: SearchRequest, upstream: CoalescedUpstream, inner: InnerBytes
+    ) -> _Answered:
         began = time.perf_counter()
         try:
-            answer = await self._executor.run(search, participant, inner)
+            answer = await self._executor.run(search, upstream, inner)
         except UpstreamRefusedError as refused:
             return replace(self._answered(refused.reply), search=EndedSearch(refused.reply.status))
         except ElasticsearchError as failure:
@@ -123,24 +123,25 @@ class Batch:
         seconds = time.perf_counter() - began
         warnings = [value for name, value in answer.headers if name.lower() == "warning"]
         ended = EndedSearch(200, seconds, answer.outcome, answer.timings)
-        return _Done(lines.answered_item(answer.body), ended, warnings)
+        return _Answered(lines.answered_item(answer.body), ended, warnings)
 
-    def _failed(self, failure: ElasticsearchError) -> _Done:
-        return _Done(lines.failed_item(failure, self._printer), EndedSearch(failure.status))
+    def _failed(self, failure: ElasticsearchError) -> _Answered:
+        return _Answered(lines.failed_item(failure, self._printer), EndedSearch(failure.status))
 
-    def _answered(self, reply: Reply) -> _Done:
+    def _answered(self, reply: Reply) -> _Answered:
         if reply.status == 200:
-            return _Done(lines.answered_item(reply.body))
+            return _Answered(lines.answered_item(reply.body))
         item = lines.refused_item(reply.body)
-        # The last two are about who asks, and for which answer, not what for.
+        # The last two are about the caller, and the answer's format, not about the search.
         if item is None or reply.status == 401 or is_refusal(reply.status, reply.body):
             raise UpstreamRefusedError(reply)
-        return _Done(item)
+        return _Answered(item)
 
-    def _headers(self, done: Sequence[_Done]) -> list[tuple[str, str]]:
-        """Those of the last round; none when there was no round."""
-        if self._rounds.last is None:
+    def _headers(self, answered: Sequence[_Answered]) -> list[tuple[str, str]]:
+        """Return the headers of the last coalesced request's answer; none if there was no such request."""
+        last = self._coalescer.last
+        if last is None:
             return []
-        kept = [(name, value) for name, value in self._rounds.last.headers if name.lower() != "warning"]
-        warnings = dict.fromkeys(chain(self._rounds.warnings, *(each.warnings for each in done)))
+        kept = [(name, value) for name, value in last.headers if name.lower() != "warning"]
+        warnings = dict.fromkeys(chain(self._coalescer.warnings, *(each.warnings for each in answered)))
         return kept + [("Warning", value) for value in warnings]

@@ -1,18 +1,56 @@
-"""What all handlers of management APIs do (``BaseRestHandler``): they check parameters and body, and print
-answers.
+"""What all APIs that manage something have in common (``BaseRestHandler``).
+
+They check who may call, their parameters and their body, and they print their answers.
 """
 
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.errors import error
 from rerank_proxy.upstream.headers import of_own_answer
+from rerank_proxy.upstream.privileges import Action, Privileges
 from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.xcontent.object_parser import did_you_mean
 from rerank_proxy.xcontent.splicing import Printer
 
 _OF_EVERY_API: Final = ("error_trace", "human", "pretty")
+
+T = TypeVar("T")
+
+Operation = Callable[[RequestContext, T], Awaitable[Reply | None]]
+"""Does what one method does with what a path names; returns None for what upstream answers."""
+
+
+class Operations(Generic[T]):
+    """The operations at one path, for callers who may do them.
+
+    Args:
+        by_method: Operations by HTTP method, each with what Elasticsearch authorises; upstream answers other
+            methods.
+        target: Returns what the path names; None if that is upstream's.
+    """
+
+    def __init__(
+        self,
+        by_method: Mapping[str, tuple[Operation[T], Action]],
+        target: Callable[[RequestContext], Awaitable[T | None]],
+        privileges: Privileges,
+    ) -> None:
+        self._by_method = by_method
+        self._target = target
+        self._privileges = privileges
+
+    async def answer(self, context: RequestContext) -> Reply | None:
+        if context.method not in self._by_method:
+            return None
+        context.refuse_smile()
+        if context.body and not context.has_json_body:
+            return unsupported_type(context)
+        operation, action = self._by_method[context.method]
+        await self._privileges.require(context.upstream(), action)
+        target = await self._target(context)
+        return None if target is None else await operation(context, target)
 
 
 def check_params(context: RequestContext, own: Collection[str]) -> None:

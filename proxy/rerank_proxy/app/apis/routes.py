@@ -1,4 +1,4 @@
-"""Which API a path belongs to."""
+"""Routes: which API a path belongs to."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from rerank_proxy.app.apis.async_search import AsyncSearchStatus, KeptAsyncSearch, SubmitAsyncSearch
 from rerank_proxy.app.apis.context import Api
 from rerank_proxy.app.apis.inference import InferenceApi, Target
-from rerank_proxy.app.apis.msearch import MultiSearch
-from rerank_proxy.app.apis.operations import Operation, Operations
-from rerank_proxy.app.apis.search import Search, SearchReader
-from rerank_proxy.app.apis.templates import MultiSearchTemplate, SearchTemplate
+from rerank_proxy.app.apis.msearch import MultiSearchApi
+from rerank_proxy.app.apis.rest import Operation, Operations
+from rerank_proxy.app.apis.search import SearchApi, SearchReader
+from rerank_proxy.app.apis.templates import MultiSearchTemplateApi, SearchTemplateApi
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
 from rerank_proxy.app.async_searches import AsyncSearches
 from rerank_proxy.app.metrics import InferenceMetrics, NotCounted, RequestCounter, SearchMetrics
@@ -29,12 +29,14 @@ _ID = r"(?P<id>[^/]*)"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An API and its paths, compared as ``PathTrie`` does: raw; a slash at the end does not matter, and what
-    stands for a name may be empty where something follows it.
+    """An API and its paths.
+
+    Paths are compared as ``PathTrie`` does: raw; a slash at the end does not matter, and what stands for a
+    name may be empty where something follows it.
 
     Attributes:
         counter: Is told what became of each request.
-        in_lines: Its bodies are JSON texts, one in a line.
+        in_lines: The API's bodies are JSON texts, one in a line.
     """
 
     path: re.Pattern[str]
@@ -44,7 +46,7 @@ class Route:
 
 
 def inference_routes(api: InferenceApi, guard: Privileges, metrics: InferenceMetrics) -> Sequence[Route]:
-    """The paths of `_inference`. Where one segment stands it is an id, of two the first is the task type."""
+    """Return the routes of `_inference`. One segment is an id; of two the first is the task type."""
     read = {"GET": (api.read, privileges.GET_ENDPOINT)}
     services = {"GET": (api.services, privileges.GET_SERVICES)}
     change = (api.update, privileges.UPDATE_ENDPOINT)
@@ -76,7 +78,7 @@ def inference_routes(api: InferenceApi, guard: Privileges, metrics: InferenceMet
 def trained_model_routes(
     api: TrainedModelsApi, guard: Privileges, metrics: InferenceMetrics
 ) -> Sequence[Route]:
-    """The paths of `_ml/trained_models`."""
+    """Return the routes of `_ml/trained_models`."""
     read = (api.read, privileges.GET_MODEL)
     stats = {"GET": (api.stats, privileges.GET_MODEL_STATS)}
     one = {
@@ -107,21 +109,21 @@ def trained_model_routes(
 def search_routes(
     executor: Executor, metrics: SearchMetrics, reader: SearchReader, searches: AsyncSearches
 ) -> Sequence[Route]:
-    """The APIs that may hold a retriever, and those that follow up on it."""
+    """Return the routes of the APIs that may hold a retriever, and of those that follow up on it."""
 
     def of_index(name: str, api: Api) -> Route:
-        """With or without an index before it."""
+        """Return a route with or without an index before the name."""
         return Route(re.compile(f"{_INDEX}{name}/?"), api, metrics, in_lines=name.startswith("_msearch"))
 
     def kept(what: str, api: Api) -> Route:
-        """Of an asynchronous search that is kept here."""
+        """Return a route to an asynchronous search that is kept here."""
         return Route(re.compile(f"/_async_search/{what}(?P<id>{PATTERN})/?"), api, NotCounted())
 
     return (
-        of_index("_search", Search(executor, reader)),
-        of_index("_msearch", MultiSearch(executor, reader)),
-        of_index("_search/template", SearchTemplate(executor, reader)),
-        of_index("_msearch/template", MultiSearchTemplate(executor, reader)),
+        of_index("_search", SearchApi(executor, reader)),
+        of_index("_msearch", MultiSearchApi(executor, reader)),
+        of_index("_search/template", SearchTemplateApi(executor, reader)),
+        of_index("_msearch/template", MultiSearchTemplateApi(executor, reader)),
         of_index("_async_search", SubmitAsyncSearch(searches, executor, metrics, reader)),
         kept("", KeptAsyncSearch(searches)),
         kept("status/", AsyncSearchStatus(searches)),

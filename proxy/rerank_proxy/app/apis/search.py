@@ -1,6 +1,4 @@
-"""Which searches are evaluated here: `_search`, and the APIs that may hold such a search and are not
-served.
-"""
+"""Which searches are evaluated here: `_search`, and other APIs that may hold one, which are not served."""
 
 from collections.abc import Callable, Collection
 
@@ -35,7 +33,7 @@ class SearchReader:
         return parse_search(index, params, body, evaluate=self._evaluated())
 
 
-class Search:
+class SearchApi:
     """`_search`."""
 
     def __init__(self, executor: Executor, reader: SearchReader) -> None:

@@ -1,23 +1,23 @@
 """`_search/template` and `_msearch/template`: upstream renders, then it is a search like any other."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from rerank_proxy.app.apis.context import MultiAnswer, RequestContext
-from rerank_proxy.app.apis.msearch import plan_item
-from rerank_proxy.app.apis.multi_search import Batch, Plan, max_concurrent
+from rerank_proxy.app.apis.msearch import read_item
+from rerank_proxy.app.apis.multi_search import MultiSearchRun, RenderedItem, max_concurrent
 from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.concurrency.offload import offload
+from rerank_proxy.concurrency.tasks import side_by_side
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search import templates
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import may_hold_retriever
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
-from rerank_proxy.search.msearch.coalescing import Rounds
-from rerank_proxy.search.msearch.fault_order import verdict
+from rerank_proxy.search.msearch.coalescing import Coalescer
+from rerank_proxy.search.msearch.fault_order import first_fault
 from rerank_proxy.search.msearch.lines import VALIDATION, Item, MultiRequest
 from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
@@ -33,8 +33,8 @@ _OF_THE_TEMPLATE: Final = frozenset(
 """Errors about the template request itself, not about its rendering."""
 
 
-class SearchTemplate:
-    """A search whose body is rendered."""
+class SearchTemplateApi:
+    """`_search/template`: a search whose body is rendered."""
 
     def __init__(self, executor: Executor, reader: SearchReader) -> None:
         self._executor = executor
@@ -58,8 +58,8 @@ class SearchTemplate:
         return self._reader.read(context.index, templates.search_params(context.params, body), body)
 
 
-class MultiSearchTemplate:
-    """An `_msearch` whose bodies are rendered.
+class MultiSearchTemplateApi:
+    """`_msearch/template`: an `_msearch` whose bodies are rendered.
 
     Unlike there, a rendered body that cannot be read is its own item's failure
     (``TransportMultiSearchTemplateAction``).
@@ -78,30 +78,32 @@ class MultiSearchTemplate:
         upstream, items = context.upstream(), request.items
         rendered = await _render_all(upstream, items)
         size = len(context.body) + sum(len(reply.body) for reply in rendered)
-        plans = await offload(size, self._plans, items, rendered, context.params)
-        if all(isinstance(plan, Item | Reply) for plan in plans):
+        read_items = await offload(size, self._read_all, items, rendered, context.params)
+        if all(isinstance(item, Item | Reply) for item in read_items):
             return None
         context.refuse_smile()
         limit = max_concurrent(context.params)
-        await offload(len(context.body), _check, items, plans, context.params)
+        await offload(len(context.body), _check, items, read_items, context.params)
         if not request.terminated:
             raise lines.not_terminated()
-        rounds = Rounds(upstream, lines.shared_query(context.params), apart=True)
-        return await Batch(self._executor, rounds, context.params, limit).run(plans)
+        coalescer = Coalescer(upstream, lines.shared_query(context.params), apart=True)
+        return await MultiSearchRun(self._executor, coalescer, context.params, limit).run(read_items)
 
-    def _plans(self, items: Sequence[Item], rendered: Sequence[Reply], params: Params) -> list[Plan]:
-        return [self._plan(item, reply, params) for item, reply in zip(items, rendered, strict=True)]
+    def _read_all(
+        self, items: Sequence[Item], rendered: Sequence[Reply], params: Params
+    ) -> list[RenderedItem]:
+        return [self._read(item, reply, params) for item, reply in zip(items, rendered, strict=True)]
 
-    def _plan(self, item: Item, rendered: Reply, params: Params) -> Plan:
+    def _read(self, item: Item, rendered: Reply, params: Params) -> RenderedItem:
         body = templates.rendered_body(rendered)
         if body is None:
             return rendered
         search = Item(item.header, templates.with_flags(body, item.body, Params(())))
-        return plan_item(search, params, self._reader)
+        return read_item(search, params, self._reader)
 
 
 def _split(context: RequestContext) -> MultiRequest | None:
-    """The request with headers that need no URL around them; None when no template may rerank."""
+    """Return the request with headers that need no URL around them; None if no template may rerank."""
     if lines.has_too_many(context.body):
         if templates.may_rerank(context.body):
             raise lines.too_many()
@@ -113,25 +115,24 @@ def _split(context: RequestContext) -> MultiRequest | None:
     return replace(request, items=lines.with_defaults(request.items, defaults))
 
 
-def _check(items: Sequence[Item], plans: Sequence[Plan], params: Params) -> None:
+def _check(items: Sequence[Item], rendered: Sequence[RenderedItem], params: Params) -> None:
     """Refuse the whole request for what Elasticsearch finds before it runs a search."""
     for item in items:
         lines.search_params(item, params)
-    for plan in plans:
-        if isinstance(plan, Reply) and lines.error_of(plan.body)[0] in _OF_THE_TEMPLATE:
-            raise UpstreamRefusedError(plan)
-    invalid = [
-        plan for plan in plans if isinstance(plan, ElasticsearchError) and plan.cause.type == VALIDATION
-    ]
+    for each in rendered:
+        if isinstance(each, Reply) and lines.error_of(each.body)[0] in _OF_THE_TEMPLATE:
+            raise UpstreamRefusedError(each)
+    failed = [each for each in rendered if isinstance(each, ElasticsearchError)]
+    invalid = [failure for failure in failed if failure.cause.type == VALIDATION]
     if invalid:
-        raise verdict(invalid)
+        raise first_fault(invalid)
 
 
 async def _render_all(upstream: Upstream, items: Sequence[Item]) -> list[Reply]:
     rendered: list[Reply] = []
     for start in range(0, len(items), _RENDERED_AT_ONCE):
         some = items[start : start + _RENDERED_AT_ONCE]
-        rendered += await asyncio.gather(*(_render(upstream, item.body) for item in some))
+        rendered += await side_by_side(_render(upstream, item.body) for item in some)
     return rendered
 
 

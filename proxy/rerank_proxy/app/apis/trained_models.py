@@ -47,11 +47,11 @@ T = TypeVar("T")
 
 
 class TrainedModelsApi:
-    """All operations on trained models and their deployments.
+    """The operations on trained models and their deployments.
 
     Args:
         upstream: The API of the same name that upstream may have.
-        in_use: Whether an inference endpoint is one of the model with this id.
+        in_use: Returns whether an inference endpoint uses the model with this id.
     """
 
     def __init__(
@@ -67,18 +67,18 @@ class TrainedModelsApi:
         self._upstream = upstream
 
     async def read(self, context: RequestContext, ids: str) -> Reply | None:
-        """``RestGetTrainedModelsAction``."""
+        """Return models (``RestGetTrainedModelsAction``)."""
         own = ("allow_no_match", "decompress_definition", "exclude_generated", "include", "tags", *_OF_PAGES)
         check_params(context, own)
         include = _include(context.params)
         tags = set(filter(None, context.params.get("tags", "").split(",")))
         expression = IdExpression.of(ids)
-        ours = [
+        local = [
             config
             for config in self._catalogue.all()
             if expression.matches(config.model_id) and tags <= set(config.tags)
         ]
-        if not ours and await self._is_upstreams(context):
+        if not local and await self._is_upstreams(context):
             return None
         exclude_generated = context.params.flag("exclude_generated")
         items = [
@@ -91,29 +91,29 @@ class TrainedModelsApi:
                     definition_status="definition_status" in include,
                 ),
             )
-            for config in ours
+            for config in local
         ]
-        names = {config.model_id for config in ours}
+        names = {config.model_id for config in local}
         return await self._list(context, expression, names, items, CONFIGS, "")
 
     async def stats(self, context: RequestContext, ids: str) -> Reply | None:
-        """``RestGetTrainedModelsStatsAction``; a deployment's id stands for its model, too."""
+        """Return statistics of models, named by deployments too (``RestGetTrainedModelsStatsAction``)."""
         check_params(context, ("allow_no_match", *_OF_PAGES))
         expression = IdExpression.of(ids)
-        ours = [config for config in self._catalogue.all() if self._is_meant(config, expression)]
-        if not ours and await self._is_upstreams(context):
+        local = [config for config in self._catalogue.all() if self._is_meant(config, expression)]
+        if not local and await self._is_upstreams(context):
             return None
         now = now_ms()
         items = [
             (config.model_id, document)
-            for config in ours
+            for config in local
             for document in answers.stats_documents(config, self._deployments, now)
         ]
-        names = {config.model_id for config in ours} | set(self._deployments)
+        names = {config.model_id for config in local} | set(self._deployments)
         return await self._list(context, expression, names, items, _STATS, "/_stats")
 
     async def create(self, context: RequestContext, model_id: str) -> Reply | None:
-        """``RestPutTrainedModelAction``."""
+        """Create a model (``RestPutTrainedModelAction``)."""
         check_params(context, ("defer_definition_decompression", "wait_for_completion"))
         if not await offload(len(context.body), is_text_similarity, context.body):
             if await self._is_upstreams(context):
@@ -133,7 +133,7 @@ class TrainedModelsApi:
         return json_reply(context, created.document())
 
     async def put_part(self, context: RequestContext, model_id: str) -> Reply | None:
-        """``RestPutTrainedModelDefinitionPartAction``."""
+        """Store a part of a model (``RestPutTrainedModelDefinitionPartAction``)."""
         check_params(context, ())
         if await self._leaves(context, model_id):
             return None
@@ -144,7 +144,7 @@ class TrainedModelsApi:
         return json_reply(context, answers.ACKNOWLEDGED)
 
     async def put_vocabulary(self, context: RequestContext, model_id: str) -> Reply | None:
-        """``RestPutTrainedModelVocabularyAction``."""
+        """Store a model's vocabulary (``RestPutTrainedModelVocabularyAction``)."""
         check_params(context, ())
         if await self._leaves(context, model_id):
             return None
@@ -153,7 +153,7 @@ class TrainedModelsApi:
         return json_reply(context, answers.ACKNOWLEDGED)
 
     async def delete(self, context: RequestContext, model_id: str) -> Reply | None:
-        """``RestDeleteTrainedModelAction``."""
+        """Delete a model (``RestDeleteTrainedModelAction``)."""
         check_params(context, ("force", "timeout"))
         force = context.params.flag("force")
         if await self._leaves(context, model_id):
@@ -162,7 +162,7 @@ class TrainedModelsApi:
         return json_reply(context, answers.ACKNOWLEDGED)
 
     async def start(self, context: RequestContext, model_id: str) -> Reply | None:
-        """``RestStartTrainedModelDeploymentAction``."""
+        """Start a deployment (``RestStartTrainedModelDeploymentAction``)."""
         own = (
             "cache_size", "deployment_id", "inference_threads", "model_threads", "number_of_allocations",
             "priority", "queue_capacity", "threads_per_allocation", "timeout", "wait_for",
@@ -176,7 +176,7 @@ class TrainedModelsApi:
         return json_reply(context, answers.assignment(deployment, config, self._deployments))
 
     async def update(self, context: RequestContext, deployment_id: str) -> Reply | None:
-        """``RestUpdateTrainedModelDeploymentAction``."""
+        """Change a deployment (``RestUpdateTrainedModelDeploymentAction``)."""
         check_params(context, ("master_timeout", "timeout"))
         if deployment_id not in self._deployments:
             if await self._is_upstreams(context):
@@ -188,7 +188,7 @@ class TrainedModelsApi:
         return json_reply(context, answers.assignment(deployment, config, self._deployments))
 
     async def stop(self, context: RequestContext, deployment_id: str) -> Reply | None:
-        """``RestStopTrainedModelDeploymentAction``."""
+        """Stop a deployment (``RestStopTrainedModelDeploymentAction``)."""
         check_params(context, ("allow_no_match", "finish_pending_work", "force"))
         known = deployment_id in self._deployments or self._catalogue.find(deployment_id) is not None
         if not known and await self._is_upstreams(context):
@@ -198,7 +198,7 @@ class TrainedModelsApi:
         return json_reply(context, answers.STOPPED)
 
     async def infer(self, context: RequestContext, name: str) -> Reply | None:
-        """``RestInferTrainedModelAction``."""
+        """Score texts (``RestInferTrainedModelAction``)."""
         check_params(context, ("timeout",))
         known = name in self._deployments or self._catalogue.find(name) is not None
         if not known and await self._is_upstreams(context):
@@ -214,14 +214,15 @@ class TrainedModelsApi:
         context: RequestContext,
         expression: IdExpression,
         names: set[str],
-        ours: list[tuple[str, dict[str, Any]]],
+        local: list[tuple[str, dict[str, Any]]],
         name: str,
         suffix: str,
     ) -> Reply:
-        """One page of our models and upstream's, by id.
+        """Return one page of the models here and upstream's, by id.
 
         Args:
-            names: Those that upstream need not be asked for.
+            names: Ids that upstream need not be asked for.
+            local: The items of models that are here, with their ids.
             name: Of the list.
         """
         start, size = _page(context.params)
@@ -241,10 +242,10 @@ class TrainedModelsApi:
                 raise missing_model(",".join(missing))
             page = Page(0, [])
         printer = printer_of(context)
-        items = [(model_id, printer.value(document, 2)) for model_id, document in ours] + page.items
+        items = [(model_id, printer.value(document, 2)) for model_id, document in local] + page.items
         items.sort(key=lambda item: item[0])
         shown = [printed for _, printed in items[start : start + size]]
-        count = b"%d" % (len(ours) + page.count)
+        count = b"%d" % (len(local) + page.count)
         return printed_reply(context, printer.object({"count": count, name: printer.array(shown, 1)}, 0))
 
     def _is_meant(self, config: TrainedModelConfig, expression: IdExpression) -> bool:
@@ -253,18 +254,18 @@ class TrainedModelsApi:
         return any(expression.matches(name) for name in names)
 
     async def _is_upstreams(self, context: RequestContext) -> bool:
-        """Whether upstream has such models, so that it may answer for what is not known here."""
+        """Return whether upstream has such models, so that it may answer for what is not known here."""
         return await self._upstream.exists(context.upstream())
 
     async def target(self, context: RequestContext) -> str:
-        """The id in the path; empty where there is none."""
+        """Return the id in the path; empty where there is none."""
         return decode(context.path_params.get("id", ""))
 
     async def _leaves(self, context: RequestContext, model_id: str) -> bool:
-        """Whether upstream is to answer for this model.
+        """Return whether upstream is to answer for this model.
 
         Raises:
-            ElasticsearchError: 404; it is not known here, and upstream has no such models.
+            ElasticsearchError: 404, the model is not known here, and upstream has no such models.
         """
         if self._catalogue.find(model_id) is not None:
             return False
@@ -274,10 +275,10 @@ class TrainedModelsApi:
 
 
 async def _small(body: bytes, parse: Callable[[bytes], T]) -> T:
-    """Read a body that holds no model and no texts.
+    """Read a body that holds neither a model nor texts.
 
     Raises:
-        ElasticsearchError: 413 for one that is too large for that, or what `parse` raises.
+        ElasticsearchError: 413, it is too large for that; or what `parse` raises.
     """
     if len(body) > _SMALL:
         raise error(
@@ -287,7 +288,7 @@ async def _small(body: bytes, parse: Callable[[bytes], T]) -> T:
 
 
 def _page(params: Params) -> tuple[int, int]:
-    """``PageParams``."""
+    """Return the first item of the page and their number (``PageParams``)."""
     start, size = params.integer("from"), params.integer("size")
     for name, value in (("from", start), ("size", size)):
         if value is not None and value < 0:
@@ -308,7 +309,7 @@ def _unknown_include(name: str) -> ElasticsearchError:
 
 
 def _print_inferred(printer: Printer, field: str, result: Inferred) -> bytes:
-    """``TextSimilarityInferenceResults``: the score is printed as the double that it is natively."""
+    """Print a score as the double that it is natively (``TextSimilarityInferenceResults``)."""
     shown = {field: print_double(result.score).encode()}
     if result.truncated:
         shown["is_truncated"] = b"true"

@@ -1,1 +1,1 @@
-"""The forms in which bodies come and go: media types, YAML and CBOR, codings, `filter_path`."""
+"""The formats of bodies: YAML and CBOR, `filter_path`, `error_trace`."""

@@ -47,7 +47,7 @@ def from_json(body: bytes, format_: Format) -> bytes:
 
 
 def refuse_smile(format_: Format) -> None:
-    """Fail before the search is made rather than after it.
+    """Refuse an answer in Smile, before the search is made rather than after it.
 
     Raises:
         ElasticsearchError: 400, whose own body is to be JSON.

@@ -23,7 +23,7 @@ _MAX_DEPTH: Final = 400
 
 
 def read(body: bytes) -> bytes:
-    """A request body as compact JSON: byte strings in Base64, tags without their meaning.
+    """Read a request body; return it as compact JSON, byte strings in Base64, tags without their meaning.
 
     Raises:
         ElasticsearchError: 400 for a malformed body, and for one with more than `MAX_READ_VALUES` values.
@@ -139,11 +139,11 @@ def _malformed(
 
 
 class _Float32(float):
-    """A score: Elasticsearch writes it in four bytes."""
+    """A score, which Elasticsearch writes in four bytes."""
 
 
 def write(body: bytes) -> bytes:
-    """A JSON answer in CBOR, objects and arrays of indefinite length.
+    """Write a JSON answer in CBOR, objects and arrays of indefinite length.
 
     Scores are float32, every other number with a fraction is float64.
     """
@@ -160,7 +160,7 @@ _OF_THE_USER: Final = frozenset({"_source", "fields", "highlight"})
 
 
 def _mark_scores(value: Any) -> None:
-    """At any depth, for inner hits and top hits have scores too, but not in what the user has stored."""
+    """Mark scores at any depth, for inner hits and top hits have some, but not in what users have stored."""
     if isinstance(value, list):
         for item in value:
             _mark_scores(item)
@@ -177,5 +177,5 @@ def _write_float32(encoder: cbor2.CBOREncoder, value: _Float32) -> None:
 
 
 def _write_text(encoder: cbor2.CBOREncoder, value: str) -> None:
-    """Text in CBOR is UTF-8, which has no place for the unpaired surrogates that JSON may hold."""
+    """Write text, which is UTF-8 in CBOR and so cannot hold the unpaired surrogates that JSON may hold."""
     encoder.encode_string(value.encode("utf-8", "replace").decode())

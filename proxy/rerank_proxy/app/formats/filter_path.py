@@ -1,4 +1,4 @@
-"""`filter_path`: parts of an answer by path, the rules of ``FilterPath`` and ``FilterPathBasedFilter``."""
+"""`filter_path`: the parts of an answer that paths name, by ``FilterPath`` and ``FilterPathBasedFilter``."""
 
 import enum
 import re
@@ -55,7 +55,7 @@ class _Path:
             path = split[2]
 
     def matching(self, name: str) -> Iterator["_Path"]:
-        """The nodes below that `name` leads to; a `**` is also below itself."""
+        """Return the nodes below that `name` leads to; a `**` is also below itself."""
         if (term := self.terms.get(name)) is not None:
             yield term
         for pattern, node in self.wildcards.items():
@@ -74,7 +74,7 @@ def _compile(paths: Iterable[str]) -> _Path | None:
 
 
 def _glob(pattern: str, name: str) -> bool:
-    """Each piece at its first place is enough, which takes no longer than reading the name."""
+    """Match a name. Each piece at its first place is enough, which takes no longer than reading the name."""
     first, *middle, last = pattern.split("*")
     if len(name) < len(first) + len(last) or not (name.startswith(first) and name.endswith(last)):
         return False
@@ -93,7 +93,7 @@ class _Verdict(enum.Enum):
 
 
 class _Matcher:
-    """Where all paths are after the names so far."""
+    """The places that all paths have reached after the names so far."""
 
     __slots__ = ("_known", "_nodes")
 
@@ -102,7 +102,10 @@ class _Matcher:
         self._known: dict[str, _Matcher | _Verdict] = {}
 
     def member(self, name: str) -> "_Matcher | _Verdict":
-        """A path ends at this member, none leads to it, or some lead on. Hits share the same few names."""
+        """Tell whether a path ends at this member, none leads to it, or some lead on.
+
+        The answer is kept, because hits share a few names.
+        """
         found = self._known.get(name)
         if found is None:
             found = self._known[name] = self._find(name)
@@ -116,7 +119,7 @@ class _Matcher:
 
 
 class _Open:
-    """An object or array that is being looked through."""
+    """An object or array that is being filtered."""
 
     __slots__ = ("is_object", "kept", "matcher", "name", "pending", "was_empty")
 
@@ -130,7 +133,7 @@ class _Open:
         self.kept: list[tuple[str, bytes]] = []
 
     def printed(self, printer: Printer, depth: int) -> bytes:
-        """What is kept of it."""
+        """Return what is kept of it."""
         if self.is_object:
             return printer.object(dict(self.kept), depth)
         return printer.array((raw for _, raw in self.kept), depth)
@@ -151,13 +154,13 @@ def _filter(body: bytes, matcher: _Matcher, printer: Printer, *, inclusive: bool
         opened.pop()
         if not opened:
             return printer.object(dict(current.kept), 0) + printer.end()
-        # What was empty before is no result of the filtering.
+        # What was empty before does not count as a result of the filtering.
         if current.kept or (current.was_empty and not inclusive):
             opened[-1].kept.append((current.name, current.printed(printer, len(opened))))
 
 
 def _advance(current: _Open, inclusive: bool, depth: int) -> _Open | None:
-    """Decide on members or elements, up to one that has to be looked through."""
+    """Decide on members or elements, up to one that has to be filtered itself."""
     for name, raw in current.pending:
         found = current.matcher.member(name) if current.is_object else current.matcher
         if isinstance(found, _Matcher):

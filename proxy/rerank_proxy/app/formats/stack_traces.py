@@ -1,4 +1,4 @@
-"""`error_trace`: each error of an error body tells where it came from."""
+"""`error_trace`: each error in an error body tells where it came from."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,7 +13,7 @@ _FRAME: Final = "\tat rerank-proxy\n"
 
 
 def with_stack_traces(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body with a `stack_trace` in each of its errors, where ``ElasticsearchException`` prints it.
+    """Return the body with a `stack_trace` in each of its errors, where ``ElasticsearchException`` prints it.
 
     The proxy has no Java frames to show: a trace names the errors and their causes.
 

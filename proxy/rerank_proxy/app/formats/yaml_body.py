@@ -1,4 +1,4 @@
-"""YAML, as Jackson's ``YAMLParser`` and ``YAMLGenerator``, over SnakeYAML, take and write it."""
+"""YAML as Jackson's ``YAMLParser`` and ``YAMLGenerator``, over SnakeYAML, read and write it."""
 
 import codecs
 import json
@@ -18,7 +18,7 @@ from rerank_proxy.xcontent.text import MAX_READ_VALUES
 
 
 class _Mark(Protocol):
-    """Of PyYAML's own or of libyaml's."""
+    """A place in a text, as PyYAML or libyaml tells it."""
 
     line: int
     column: int
@@ -29,7 +29,7 @@ _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read(body: bytes) -> bytes:
-    """A request body as compact JSON; nothing if it holds no document.
+    """Read a request body; return it as compact JSON, or nothing if it holds no document.
 
     Anchors mean nothing and an alias is its own name, because Jackson resolves neither.
 
@@ -136,7 +136,7 @@ def _parse_error(reason: str, mark: _Mark | None, cause: Cause) -> Elasticsearch
 
 
 def write(body: bytes) -> bytes:
-    """A JSON answer in YAML: all text in double quotes, names without where possible, numbers as Java's."""
+    """Write a JSON answer in YAML: text in double quotes, names without if possible, numbers as Java's."""
     answer = json.loads(body.decode("utf-8", "surrogatepass"), parse_float=_number)
     out = StringIO()
     emitter = SnakeEmitter(out, width=WIDTH, allow_unicode=True)

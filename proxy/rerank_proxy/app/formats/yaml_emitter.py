@@ -19,10 +19,10 @@ _printable: Final = re.compile("[ -~\xa1-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 
 
 class SnakeEmitter(Emitter):
-    """Emits as SnakeYAML, which escapes other characters than PyYAML and breaks lines at other places."""
+    """Emits as SnakeYAML does, which escapes other characters than PyYAML and breaks lines elsewhere."""
 
     def analyze_scalar(self, scalar: str) -> ScalarAnalysis:
-        """PyYAML looks at each character, which is slow, and for nothing where the style is decided."""
+        """Skip PyYAML's analysis of each character, which is slow and needless where the style is decided."""
         if getattr(self.event, "style", None) == '"':
             lines = _line_break(scalar) is not None
             return ScalarAnalysis(scalar, not scalar, lines, False, False, False, True, False)
@@ -35,8 +35,9 @@ class SnakeEmitter(Emitter):
         self.write_indicator('"', False)
 
     def _pieces(self, text: str, split: bool) -> Iterator[str]:
-        """`text`, escaped, with the breaks in it, which may be at spaces and after characters that are not
-        plain ASCII. Counts columns on the way.
+        """Escape `text` and give it with the breaks in it, counting columns on the way.
+
+        Breaks may be at spaces and after characters that are not plain ASCII.
         """
         place, last = 0, _utf16_length(text) - 1
         after_special = False
@@ -66,5 +67,5 @@ def _escaped(character: str) -> str:
 
 
 def _utf16_length(text: str) -> int:
-    """Java's length of a string."""
+    """Return Java's length of a string."""
     return len(text) + sum(character > "\uffff" for character in text) if not text.isascii() else len(text)

@@ -32,7 +32,9 @@ _RESERVED_NAMES: Final = frozenset(_CONSTANTS) | {"n", "N", "y", "Y"}
 
 
 def scalar_to_json(text: str, tag: str | None, *, plain: bool) -> str:
-    """A scalar of a request body (``YAMLParser#_decodeScalar``); numbers keep what spelling JSON allows.
+    """Return a scalar of a request body as JSON (``YAMLParser#_decodeScalar``).
+
+    Numbers keep their spelling where JSON allows it.
 
     Args:
         tag: The explicit tag, resolved.
@@ -52,12 +54,12 @@ def scalar_to_json(text: str, tag: str | None, *, plain: bool) -> str:
 
 
 def needs_quotes(name: str) -> bool:
-    """Whether a name in an answer is quoted though YAML would take it plain (``StringQuotingChecker``)."""
+    """Return whether a name in an answer is quoted though it need not be (``StringQuotingChecker``)."""
     return name in _RESERVED_NAMES or name[:1] in tuple("~+-.0123456789") or "\n" in name
 
 
 def _resolved(text: str) -> str:
-    """What a plain scalar without a tag looks like."""
+    """Return a plain scalar without a tag as the JSON that it looks like."""
     return _CONSTANTS.get(text) or _integer(text) or _float(text) or _string(text)
 
 
@@ -81,7 +83,7 @@ def _float(text: str) -> str | None:
     if match is None or len(text) > _MAX_DIGITS:
         return None
     if match["part"] is None and match["only"] is None and match["exponent"] is None:
-        return None  # an integer that is none, such as 08
+        return None  # not an integer after all, such as 08
     whole = (match["whole"] or "0").replace("_", "").lstrip("0") or "0"
     part = (match["part"] or match["only"] or "").replace("_", "")
     sign = match["sign"].replace("+", "")

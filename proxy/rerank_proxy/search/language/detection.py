@@ -14,8 +14,7 @@ from rerank_proxy.search.retrievers.types import COMPOUND_TYPES
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import Node, parse, walk
 
-_ESCAPE: Final = b"\\u"
-SIGNS: Final = (b"retriever", _ESCAPE)
+SIGNS: Final = (b"retriever", b"\\u")
 """Each body with a retriever has one of these: the word, or an escape sequence that may hide it."""
 
 
@@ -25,10 +24,13 @@ def may_hold_retriever(body: bytes) -> bool:
 
 
 def types_to_ask_for(body: bytes, types: Iterable[str]) -> list[str]:
-    """Return those of the given types of retrievers that a body may hold."""
-    if not may_hold_retriever(body):
+    """Return those of the given types of retrievers that a body may hold, in their plain spelling.
+
+    Upstream is probed for these. It is not for each body with an escape sequence somewhere.
+    """
+    if b'"retriever' not in body:
         return []
-    return [name for name in types if b'"%b"' % name.encode() in body or _ESCAPE in body]
+    return [name for name in types if b'"%b"' % name.encode() in body]
 
 
 def handles(body: bytes | Node, evaluated: Collection[str] = frozenset()) -> bool:

@@ -1,1 +1,1 @@
-"""Many searches in one request, and searches that are made from templates."""
+"""Many searches in one request: its lines, coalescing, and first-fault resolution."""

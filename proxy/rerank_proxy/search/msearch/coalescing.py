@@ -1,7 +1,7 @@
-"""Searches of many requests that go on at the same time, sent upstream together.
+"""Request coalescing: inner searches of several searches that go on at the same time go upstream together.
 
-Each request sees an `Upstream` of its own. A search waits until every request that still goes on has one
-waiting; then all of them are sent as one `_msearch`. So there is one request upstream for each stage.
+Each search sees an `Upstream` of its own. Its inner search waits until every search that still goes on has
+one waiting; then all of them are sent as one `_msearch`. So there is one request upstream for each stage.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search.msearch.lines import VALIDATION, Item, error_of, header_of, one_line, take_apart
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError, reading
@@ -17,8 +18,8 @@ from rerank_proxy.xcontent.splicing import members
 _OPENED_AT_ONCE: Final = 16
 
 
-class RoundFailedError(Exception):
-    """None of the searches that were sent together has an answer, which is no single search's failure.
+class CoalescedRequestError(Exception):
+    """A coalesced request has no answer, and so none of its searches has one.
 
     Args:
         cause: What the client is to be told.
@@ -31,7 +32,9 @@ class RoundFailedError(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    participant: "Participant"
+    """An inner search that is to be sent with others."""
+
+    sender: "CoalescedUpstream"
     item: Item
     answer: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -42,78 +45,84 @@ class _PointInTime:
     users: int = 0
 
 
-class Rounds:
-    """The searches of one client's request.
+class Coalescer:
+    """Sends the inner searches of one client's request together.
 
     Args:
-        query: The query string of each inner `_msearch`.
-        apart: Send each search of a round that cannot be read again by itself, and let the refusal be its own
-            answer. Else the refusal is the whole request's.
+        query: The query string of each coalesced request.
+        apart: Send each search of a coalesced request that cannot be read again by itself, and let the
+            refusal be
+            its own answer. Else the refusal is the whole request's.
+
+    Attributes:
+        last: The last answer to a coalesced request.
+        warnings: All values of `Warning` headers of coalesced requests, in order.
     """
 
     def __init__(self, upstream: Upstream, query: str, *, apart: bool = False) -> None:
         self.upstream = upstream
         self.last: Reply | None = None
-        """The last answer to a round."""
         self.warnings: dict[str, None] = {}
-        """All values of `Warning` headers of rounds, in order."""
         self._target = f"/_msearch?{query}" if query else "/_msearch"
         self._apart = apart
-        self._live: set[Participant] = set()
+        self._joined: set[CoalescedUpstream] = set()
         self._waiting: list[_Waiting] = []
-        self._round: asyncio.Task[None] | None = None
-        self._looks = False
-        self._opened: dict[str, _PointInTime] = {}
-        self._openings = asyncio.Semaphore(_OPENED_AT_ONCE)
+        self._requests = BackgroundTasks()
+        self._is_sending = False
+        self._is_check_due = False
+        self._points_in_time: dict[str, _PointInTime] = {}
+        self._openings = BackgroundTasks()
+        self._may_open = asyncio.Semaphore(_OPENED_AT_ONCE)
 
-    def join(self) -> "Participant":
-        """A further request. Rounds wait for it until it leaves."""
-        participant = Participant(self)
-        self._live.add(participant)
-        return participant
+    def join(self) -> "CoalescedUpstream":
+        """Return upstream for a further search. Requests wait for that search until it leaves."""
+        sender = CoalescedUpstream(self)
+        self._joined.add(sender)
+        return sender
 
-    def leave(self, participant: "Participant") -> None:
-        self._live.discard(participant)
-        self._look_later()
+    def leave(self, sender: "CoalescedUpstream") -> None:
+        """Wait no more for the search that has this upstream."""
+        self._joined.discard(sender)
+        self._check_soon()
 
-    async def search(self, participant: "Participant", item: Item) -> Reply:
-        waiting = _Waiting(participant, Item(item.header, one_line(item.body)))
+    async def search(self, sender: "CoalescedUpstream", item: Item) -> Reply:
+        """Send an inner search together with others, and return its answer."""
+        waiting = _Waiting(sender, Item(item.header, one_line(item.body)))
         self._waiting.append(waiting)
-        self._look_later()
+        self._check_soon()
         return await waiting.answer
 
     async def close(self) -> None:
-        """Cancel what is under way."""
-        if self._round is not None:
-            self._round.cancel()
-            await asyncio.wait([self._round])
+        """Cancel the request that is under way."""
+        await self._requests.cancel()
 
-    def _look_later(self) -> None:
-        """After what is ready to run now: it may be about to search too."""
-        if not self._looks:
-            self._looks = True
-            asyncio.get_running_loop().call_soon(self._look)
+    def _check_soon(self) -> None:
+        """Check after what is ready to run now: that may be about to search too."""
+        if not self._is_check_due:
+            self._is_check_due = True
+            asyncio.get_running_loop().call_soon(self._check)
 
-    def _look(self) -> None:
-        """Begin a round if nobody is left to wait for."""
-        self._looks = False
+    def _check(self) -> None:
+        """Begin a request if there is no search left to wait for."""
+        self._is_check_due = False
         self._waiting = [waiting for waiting in self._waiting if not waiting.answer.done()]
-        if self._round is not None or not self._waiting:
+        if self._is_sending or not self._waiting:
             return
-        if self._live.issubset({waiting.participant for waiting in self._waiting}):
+        if self._joined.issubset({waiting.sender for waiting in self._waiting}):
             searches, self._waiting = self._waiting, []
-            self._round = asyncio.create_task(self._run(searches))
+            self._is_sending = True
+            self._requests.start(self._run(searches))
 
     async def _run(self, searches: Sequence[_Waiting]) -> None:
         try:
             await self._send(searches)
         except (UpstreamRefusedError, ElasticsearchError) as failure:
-            _fail(searches, RoundFailedError(failure))
-        except Exception as defect:  # whatever it is, who waits must hear of it
+            _fail(searches, CoalescedRequestError(failure))
+        except Exception as defect:  # its searches wait, and must hear of it
             _fail(searches, defect)
         finally:
-            self._round = None
-            self._look_later()
+            self._is_sending = False
+            self._check_soon()
 
     async def _send(self, searches: Sequence[_Waiting]) -> None:
         body = b"".join(waiting.item.lines() for waiting in searches)
@@ -137,62 +146,62 @@ class Rounds:
             _answer(waiting, Reply(status, reply.headers, body))
 
     async def open_pit(self, target: str) -> Reply:
-        """Open a point in time, or use one that was opened for another request of the same words."""
-        shared = self._opened.get(target)
+        """Open a point in time, or use one that was opened for another search by an equal request."""
+        shared = self._points_in_time.get(target)
         if shared is None:
-            shared = self._opened[target] = _PointInTime(asyncio.create_task(self._open(target)))
+            shared = self._points_in_time[target] = _PointInTime(self._openings.start(self._open(target)))
         shared.users += 1
         return await asyncio.shield(shared.opening)
 
     async def _open(self, target: str) -> Reply:
         reply = None
         try:
-            async with self._openings:
+            async with self._may_open:
                 reply = await self.upstream.request("POST", target, b"")
             return reply
         finally:
             if reply is None or reply.status != 200:
-                del self._opened[target]
+                del self._points_in_time[target]
 
     async def close_pit(self, body: bytes) -> Reply:
-        """Close a point in time once the last of its users wants that."""
-        for target, shared in self._opened.items():
+        """Close a point in time, or wait with that for the last of its users."""
+        for target, shared in self._points_in_time.items():
             if _is_of(shared.opening, body):
                 shared.users -= 1
                 if shared.users > 0:
                     return Reply(200, (), b'{"succeeded":true,"num_freed":0}')
-                del self._opened[target]
+                del self._points_in_time[target]
                 break
         return await self.upstream.request("DELETE", "/_pit", body)
 
 
-class Participant:
-    """`Upstream` as one of the requests sees it."""
+class CoalescedUpstream:
+    """`Upstream` for one of the searches whose requests are coalesced."""
 
-    def __init__(self, rounds: Rounds) -> None:
-        self._rounds = rounds
+    def __init__(self, coalescer: Coalescer) -> None:
+        self._coalescer = coalescer
 
     @property
     def caller(self) -> bytes:
-        return self._rounds.upstream.caller
+        return self._coalescer.upstream.caller
 
     async def request(self, method: str, target: str, body: bytes) -> Reply:
         path = target.partition("?")[0]
         if method == "POST" and path.endswith("/_search"):
-            return await self._rounds.search(self, Item(header_of(target), body))
+            return await self._coalescer.search(self, Item(header_of(target), body))
         if method == "POST" and path.endswith("/_pit"):
-            return await self._rounds.open_pit(target)
+            return await self._coalescer.open_pit(target)
         if method == "DELETE" and path == "/_pit":
-            return await self._rounds.close_pit(body)
-        return await self._rounds.upstream.request(method, target, body)
+            return await self._coalescer.close_pit(body)
+        return await self._coalescer.upstream.request(method, target, body)
 
     async def search(self, item: Item) -> Reply:
-        """A search in the lines that the client wrote."""
-        return await self._rounds.search(self, item)
+        """Send a search in the lines that the client wrote."""
+        return await self._coalescer.search(self, item)
 
 
 def _is_of(opening: asyncio.Task[Reply], body: bytes) -> bool:
-    """Whether a request to close is for the point in time that was opened so."""
+    """Return whether a request to close is for the point in time that this task opened."""
     if not opening.done() or opening.cancelled() or opening.exception() is not None:
         return False
     return opening.result().status == 200 and members(opening.result().body)["id"] == members(body)["id"]

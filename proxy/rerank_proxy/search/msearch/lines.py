@@ -70,12 +70,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class MultiRequest:
-    """A request taken apart.
+    """A request, taken apart.
 
     Attributes:
         dangling: A last header without a body, which Elasticsearch reads and then forgets.
-        terminated: Whether the last line has its end; without it Elasticsearch refuses the request when it
-            gets there.
+        terminated: Whether the last line ends; if not, Elasticsearch refuses the request when it gets there.
     """
 
     items: Sequence[Item]
@@ -108,7 +107,7 @@ def split(body: bytes) -> MultiRequest:
     """Take a request apart: header and body lines in turn, each of an encoding of its own.
 
     Raises:
-        ElasticsearchError: 400 for a line that is of none.
+        ElasticsearchError: 400, a line is of no encoding.
     """
     *lines, rest = body.split(b"\n")
     if b"\0" in body:
@@ -123,7 +122,7 @@ def not_terminated() -> ElasticsearchError:
 
 
 def url_defaults(index: str | None, params: Params) -> dict[str, bytes]:
-    """What the URL says for each header that does not say it itself, as members of a header.
+    """Return what the URL says for each header that does not say it itself, as members of a header.
 
     Args:
         index: The index expression of the path, as it came.
@@ -135,7 +134,7 @@ def url_defaults(index: str | None, params: Params) -> dict[str, bytes]:
 
 
 def shared_query(params: Params) -> str:
-    """The query string of an inner `_msearch`: the client's, less what is in each header already."""
+    """Return the query string of an inner `_msearch`: the client's, less what is in each header already."""
     return params.without(_URL_DEFAULTS)
 
 
@@ -164,7 +163,7 @@ def _completed(line: bytes, defaults: Mapping[str, bytes]) -> bytes:
 
 
 def search_params(item: Item, params: Params) -> tuple[str | None, Params]:
-    """Index expression and query string that a `_search` would have in place of the item's header.
+    """Return the index expression and query string that a `_search` would have in place of the item's header.
 
     Args:
         params: Of the request's URL.
@@ -190,7 +189,7 @@ def search_params(item: Item, params: Params) -> tuple[str | None, Params]:
 
 
 def header_of(target: str) -> bytes:
-    """The header line that stands for the path and query string of a `_search`."""
+    """Return the header line that stands for the path and query string of a `_search`."""
     path, _, query = target.partition("?")
     index = path.strip("/").rpartition("/")[0]
     header = {} if not index else {"index": _json(decode(index))}
@@ -200,17 +199,17 @@ def header_of(target: str) -> bytes:
 
 
 def one_line(body: bytes) -> bytes:
-    """JSON without line ends, hence without comments too. What is no JSON has none of them left either."""
+    """Return JSON without line ends, hence without comments too; of any other text, do the same."""
     if b"\n" not in body and b"\r" not in body:
         return body
     return _not_on_one_line.sub(lambda match: match[1] or b" ", body)
 
 
 def take_apart(answer: bytes) -> list[tuple[int, bytes]]:
-    """The items of an answer, each as a `_search` of its own would have been answered: status and body.
+    """Return the status and body of each item, as a `_search` of its own would have been answered.
 
     Raises:
-        ElasticsearchError, KeyError, TypeError, ValueError: It is no answer to an `_msearch`.
+        ElasticsearchError, KeyError, TypeError, ValueError: It is not an answer to an `_msearch`.
     """
     printer = Printer.like(answer)
     return [_search_answer(item, printer) for item in elements(members(answer)["responses"])]
@@ -228,7 +227,7 @@ def _search_answer(item: bytes, printer: Printer) -> tuple[int, bytes]:
 
 
 def answered_item(body: bytes) -> bytes:
-    """A `_search`'s answer as an item; its layout is kept."""
+    """Return a `_search`'s answer as an item; its layout is kept."""
     whole = body.rstrip(b"\n")
     if Printer.like(body).pretty:
         return _indent(whole[: -len(b"\n}")] + b',\n  "status" : 200\n}')
@@ -236,7 +235,7 @@ def answered_item(body: bytes) -> bytes:
 
 
 def refused_item(body: bytes) -> bytes | None:
-    """A `_search`'s error as an item, which has the same members; None when it is not Elasticsearch's."""
+    """Return a `_search`'s error as an item, with the same members; None if it is not Elasticsearch's."""
     try:
         parts = members(body)
     except (ElasticsearchError, TypeError, UnicodeDecodeError):
@@ -247,7 +246,7 @@ def refused_item(body: bytes) -> bytes | None:
 
 
 def error_of(body: bytes) -> tuple[str, str]:
-    """Type and reason of an answer that says what went wrong; both empty when it is not Elasticsearch's."""
+    """Return the type and reason of an error; both empty if it is not Elasticsearch's."""
     try:
         cause = msgspec.json.decode(body)["error"]
         return str(cause["type"]), str(cause["reason"])
@@ -256,18 +255,18 @@ def error_of(body: bytes) -> tuple[str, str]:
 
 
 def failed_item(failure: ElasticsearchError, printer: Printer) -> bytes:
-    """A failure of our own as an item."""
+    """Return a failure of the proxy's as an item."""
     return printer.value(failure.body(), 2)
 
 
 def put_together(items: Iterable[bytes], took_ms: int, printer: Printer) -> bytes:
-    """The answer to the whole request."""
+    """Return the answer to the whole request."""
     body = {"took": b"%d" % took_ms, "responses": printer.array(items, 1)}
     return printer.object(body, 0) + printer.end()
 
 
 def _read_header(line: bytes) -> Mapping[str, Node]:
-    """The members of a header line; a blank one, and a scalar in its place, say nothing."""
+    """Return the members of a header line; a blank one, or a scalar in its place, has none."""
     if not line.strip():
         return {}
     header = parse(line)
@@ -278,7 +277,7 @@ def _read_header(line: bytes) -> Mapping[str, Node]:
 
 
 def _text(value: Node) -> str | None:
-    """A header's value in the form that it has in a URL."""
+    """Return a header's value in the form that it has in a URL."""
     if value.kind == NULL:
         return None
     if value.kind == ARRAY:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.errors import ElasticsearchError, error, validation_error
-from rerank_proxy.search.msearch.fault_order import conclude, rehearsal, split_messages, verdict
+from rerank_proxy.search.msearch.fault_order import first_fault, probe, resolve, split_messages
 from rerank_proxy.search.msearch.lines import Item
 from rerank_proxy.upstream.protocol import Reply
 
@@ -23,13 +23,13 @@ def told(type_: str, reason: str, status: int = 400) -> Reply:
     return Reply(status, (), json.dumps(body).encode())
 
 
-class TestVerdict:
+class TestFirstFault:
     def test_messages_are_numbered_together(self) -> None:
-        assert verdict([A, B]).cause.reason == "Validation Failed: 1: a1;2: a2;3: b;"
+        assert first_fault([A, B]).cause.reason == "Validation Failed: 1: a1;2: a2;3: b;"
 
     def test_what_cannot_be_read_comes_first(self) -> None:
         other = error(400, "illegal_argument_exception", "later")
-        assert verdict([A, UNREADABLE, other]) is UNREADABLE
+        assert first_fault([A, UNREADABLE, other]) is UNREADABLE
 
 
 @given(st.lists(st.text(st.sampled_from("ab;:1 2"), min_size=1).filter(lambda m: ";" not in m), min_size=1))
@@ -42,12 +42,12 @@ def test_a_message_may_hold_semicolons() -> None:
     assert split_messages(validation_error(messages).cause.reason) == messages
 
 
-class TestRehearsal:
-    def lines(self, foreign: str, faults: list[ElasticsearchError | None]) -> list[bytes] | None:
-        body = rehearsal(ITEMS, [flag == "x" for flag in foreign], faults)
+class TestProbe:
+    def lines(self, sent_on: str, faults: list[ElasticsearchError | None]) -> list[bytes] | None:
+        body = probe(ITEMS, [flag == "x" for flag in sent_on], faults)
         return None if body is None else body.split(b"\n")[:-1:2]
 
-    def test_of_ours_alone_there_is_none(self) -> None:
+    def test_where_nothing_is_sent_on_there_is_none(self) -> None:
         assert self.lines("....", [None, A, UNREADABLE, B]) is None
 
     def test_what_comes_after_what_cannot_be_read_does_not_matter(self) -> None:
@@ -63,7 +63,7 @@ class TestRehearsal:
         assert self.lines("....", [None, None, None, None, UNREADABLE]) is None
 
 
-class TestConclusion:
+class TestResolution:
     @pytest.mark.parametrize(
         ("reply", "faults", "expected"),
         [
@@ -91,7 +91,7 @@ class TestConclusion:
         ],
     )
     def test_ours(self, reply: Reply, faults: list[ElasticsearchError], expected: str) -> None:
-        found = conclude(reply, faults)
+        found = resolve(reply, faults)
         assert isinstance(found, ElasticsearchError)
         assert found.cause.reason == expected
 
@@ -105,4 +105,4 @@ class TestConclusion:
         ],
     )
     def test_theirs(self, reply: Reply, fault: Any) -> None:
-        assert conclude(reply, [fault]) is reply
+        assert resolve(reply, [fault]) is reply

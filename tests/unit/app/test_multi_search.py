@@ -7,12 +7,12 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from rerank_proxy.app.apis.multi_search import Batch, Plan
+from rerank_proxy.app.apis.multi_search import MultiSearchRun, RenderedItem
 from rerank_proxy.app.metrics import SearchMetrics
 from rerank_proxy.errors import error
 from rerank_proxy.observe.outcome import Applied, Several, Skipped
 from rerank_proxy.search.executor import Executor
-from rerank_proxy.search.msearch.coalescing import Rounds
+from rerank_proxy.search.msearch.coalescing import Coalescer
 from rerank_proxy.search.msearch.lines import Item
 from rerank_proxy.search.run import InnerBytes, SearchAnswer
 from rerank_proxy.search.timings import Timings
@@ -60,9 +60,9 @@ APPLIED = Applied("e", "m", 1, 1, 0, 0, 1.0, "text")
 SKIPPED = Skipped("e", "r")
 
 
-def batch(**steps: Callable[[], SearchAnswer]) -> Batch:
+def running(**steps: Callable[[], SearchAnswer]) -> MultiSearchRun:
     executor = cast("Executor", Searches(**steps))
-    return Batch(executor, Rounds(Echo(), ""), parse_params(""), None)
+    return MultiSearchRun(executor, Coalescer(Echo(), ""), parse_params(""), None)
 
 
 def search(index: str) -> Any:
@@ -73,15 +73,15 @@ RERANKER = {"retriever": {"standard": {}}, "field": "text", "inference_text": "q
 
 
 async def test_each_item_is_counted_and_answered_in_its_place() -> None:
-    run = batch(
+    run = running(
         applied=lambda: found(APPLIED),
         skipped=lambda: found(SKIPPED, "of a search"),
         refused=failing(UpstreamRefusedError(Reply(404, (), FAILED))),
         failed=failing(error(503, "x", "y")),
     ).run
-    plans: list[Plan] = [Item(b"{}", b"{}"), error(400, "x", "y"), Reply(404, (), FAILED)]
-    plans += [search(index) for index in ("applied", "skipped", "refused", "failed")]
-    answer = await run(plans)
+    items: list[RenderedItem] = [Item(b"{}", b"{}"), error(400, "x", "y"), Reply(404, (), FAILED)]
+    items += [search(index) for index in ("applied", "skipped", "refused", "failed")]
+    answer = await run(items)
     assert [item["status"] for item in json.loads(answer.body)["responses"]] == [
         200, 400, 404, 200, 200, 404, 503,
     ]  # fmt: skip
@@ -108,14 +108,14 @@ async def test_each_item_is_counted_and_answered_in_its_place() -> None:
     ],
 )
 async def test_what_fails_the_whole_request(failure: Exception) -> None:
-    run = batch(good=lambda: found(APPLIED), bad=failing(failure)).run
+    run = running(good=lambda: found(APPLIED), bad=failing(failure)).run
     with pytest.raises(type(failure)) as raised:
         await run([search("good"), search("bad")])
     if isinstance(failure, UpstreamRefusedError):
         assert cast("UpstreamRefusedError", raised.value).reply is failure.reply
 
 
-async def test_no_round_and_no_headers() -> None:
-    answer = await batch().run([error(404, "x", "y")])
+async def test_no_request_and_no_headers() -> None:
+    answer = await running().run([error(404, "x", "y")])
     assert isinstance(json.loads(answer.body)["responses"][0]["error"], dict)
     assert answer.headers == []
