@@ -120,7 +120,7 @@ NORMALIZERS: Final[Mapping[str, Normalizer]] = MappingProxyType(
 
 @_java_floats
 def _reciprocals(count: int, rank_constant: int) -> Float32s:
-    """Return ``1 / (rank_constant + rank)`` for each rank: infinite or negative for odd constants, which
+    """Return ``1 / (rank_constant + rank)`` for each rank: infinite or negative for unusual constants, which
     native accepts.
     """
     ranks = np.arange(1, count + 1, dtype=np.int32) + np.int32(rank_constant)

@@ -10,53 +10,13 @@ from hypothesis import strategies as st
 from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.ranks.ranking import RankDoc
-from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, LeafRetriever
-from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.xcontent.source import parse
 from tests.support.searches import KNN, QUERY, STANDARD, request, reranking
+from tests.unit.search.inner.sent import PIT, docs, final, final_bytes, inner, inner_bytes, parts, single
 
-PIT = b'{"id":"abc","keep_alive":"5m"}'
 NO_DOCS: Any = {"dis_max": {"queries": [{"match_none": {}}]}}
 OLD = {"range": {"year": {"lt": 1990}}}
 GOOD = {"term": {"genre": "crime"}}
-
-
-def docs(*scores: float) -> list[RankDoc]:
-    return [RankDoc("films", f"id {place}", place, score=score) for place, score in enumerate(scores)]
-
-
-def parts(parsed: SearchRequest) -> tuple[TextSimilarityReranker, LeafRetriever]:
-    """Return the reranker and the leaf below it, which has all filters."""
-    reranker = parsed.retriever.with_filters()
-    assert isinstance(reranker, TextSimilarityReranker)
-    assert isinstance(reranker.child, LeafRetriever)
-    return reranker, reranker.child
-
-
-def single(body: Any, query: str = "") -> Any:
-    parsed = request(body, query)
-    return json.loads(bodies.single_search(parsed, *parts(parsed)))
-
-
-def inner_bytes(parsed: SearchRequest) -> bytes:
-    reranker, child = parts(parsed)
-    return bodies.inner_search(PIT, child.clauses(), reranker.rank_window_size, {reranker.field})
-
-
-def inner(body: Any) -> Any:
-    return json.loads(inner_bytes(request(body)))
-
-
-def final_bytes(
-    parsed: SearchRequest, ranked: list[RankDoc], *, window: list[RankDoc] | None = None
-) -> bytes:
-    reranker, child = parts(parsed)
-    found = EvaluatedRetriever(child, ranked if window is None else window)
-    return bodies.final_search(parsed, PIT, EvaluatedRetriever(reranker, ranked, (found,)))
-
-
-def final(body: Any, ranked: list[RankDoc] | None = None, *, window: list[RankDoc] | None = None) -> Any:
-    return json.loads(final_bytes(request(body), docs(2.5, 0.5) if ranked is None else ranked, window=window))
 
 
 def test_single_search() -> None:
@@ -259,44 +219,6 @@ def test_aggregations_do_not_assume_that_the_query_matches_all(min_score: float 
     assert first == plain
     (no_id,) = second["ids"]["values"]
     assert len(no_id) > 512
-
-
-def test_all_terms_of_the_leaves_are_highlighted() -> None:
-    body = {**reranking(_name="top"), "highlight": {"fields": {"text": {}}}, "runtime_mappings": {"r": {}}}
-    sent = final(body)
-    (runtime,) = sent["runtime_mappings"].keys() - {"r"}
-    assert sent["highlight"] == {
-        "fields": [{"text": {}}],
-        "highlight_query": {"bool": {"should": [QUERY, {"term": {runtime: ""}}]}},
-    }
-
-
-def test_the_fast_vector_highlighter_finds_nothing() -> None:
-    """It does if the client has a `highlight_query`."""
-    own = {"type": "fvh", "highlight_query": QUERY}
-    fields = {"a": {"type": "fvh"}, "b": {}, "c": own}
-    blind: Any = {"highlight_query": {"match_none": {}}}
-    by_default = final(
-        {**reranking(), "highlight": {"type": "fvh", "fields": [{"a": {}}, {"b": {"type": "plain"}}]}}
-    )
-    assert by_default["highlight"]["fields"] == [{"a": blind}, {"b": {"type": "plain"}}]
-    shown = final({**reranking(), "highlight": {"fields": fields}})["highlight"]["fields"]
-    assert shown == [{"a": {"type": "fvh", **blind}}, {"b": {}}, {"c": own}]
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"highlight": {"fields": {"text": {}}}, "track_total_hits": False},  # native shows none of the leaves
-        {"highlight": {"fields": {"text": {}}, "highlight_query": QUERY}},
-        {"highlight": []},
-        {"highlight": {"fields": {"text": {}}}, "runtime_mappings": 1},
-    ],
-)
-def test_other_highlighting_is_unchanged(options: Any) -> None:
-    sent = final({**reranking(), **options})
-    assert sent["highlight"] == options["highlight"]
-    assert sent.get("runtime_mappings") == options.get("runtime_mappings")
 
 
 def test_a_search_with_explanations_or_a_profile_has_a_query_that_hides_its_parts() -> None:
