@@ -111,3 +111,12 @@ def test_pairs_of_an_odd_build_are_left_to_the_tokenizer(
         assert row.truncated == (len(uncut) > MAX_LENGTH)
         if not row.truncated:
             assert row.ids.tolist() == uncut
+
+
+def test_a_pair_that_was_cut_leaves_no_limit_to_the_next(tiny_model: TinyModel) -> None:
+    """With a limit left behind, no beginning of a text would ever have enough tokens."""
+    tokenizer = Tokenizer(text_before_query(tiny_model("bert")))
+    encoder = PlainPairEncoder(tokenizer, MAX_LENGTH, "longest_first")
+    (row,) = gathered(encoder.encode("rivers", ["trees " * 100]))
+    assert row.truncated
+    assert tokenizer.transformers.backend_tokenizer.truncation is None

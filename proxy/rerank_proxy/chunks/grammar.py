@@ -108,7 +108,7 @@ def _none(_: Mapping[str, Any]) -> NoneChunkingSettings:
 
 
 def _by_words(settings: Mapping[str, Any]) -> WordBoundaryChunkingSettings:
-    problems = list(_foreign_keys(settings, "Word based", ("max_chunk_size", "overlap")))
+    problems = list(_unknown_keys(settings, "Word based", ("max_chunk_size", "overlap")))
     size = _size(settings, _LEAST_SIZE, problems)
     overlap = _overlap(settings, size // 2, problems) if size is not None else None
     _refuse(problems)
@@ -118,7 +118,7 @@ def _by_words(settings: Mapping[str, Any]) -> WordBoundaryChunkingSettings:
 
 
 def _by_sentences(settings: Mapping[str, Any]) -> SentenceBoundaryChunkingSettings:
-    problems = list(_foreign_keys(settings, "Sentence based", ("max_chunk_size", "sentence_overlap")))
+    problems = list(_unknown_keys(settings, "Sentence based", ("max_chunk_size", "sentence_overlap")))
     size = _size(settings, _LEAST_SENTENCE_SIZE, problems)
     overlap = _integer(settings, "sentence_overlap", problems)
     if overlap is not None and overlap not in (0, 1):
@@ -130,7 +130,7 @@ def _by_sentences(settings: Mapping[str, Any]) -> SentenceBoundaryChunkingSettin
 
 def _recursive(settings: Mapping[str, Any]) -> RecursiveChunkingSettings:
     keys = ("max_chunk_size", "separator_group", "separators")
-    problems = list(_foreign_keys(settings, "Recursive", keys))
+    problems = list(_unknown_keys(settings, "Recursive", keys))
     size = _size(settings, _LEAST_SIZE, problems)
     group = _separator_group(settings, problems)
     separators = _separators(settings, problems)
@@ -155,10 +155,10 @@ _STRATEGIES: Final[Mapping[str, Callable[[Mapping[str, Any]], ChunkingSettings]]
 }
 
 
-def _foreign_keys(settings: Mapping[str, Any], kind: str, known: tuple[str, ...]) -> Iterator[str]:
-    foreign = [key for key in copied_hash_map_order(settings) if key not in ("strategy", *known)]
-    if foreign:
-        yield f"{kind} chunking settings can not have the following settings: [{', '.join(foreign)}]"
+def _unknown_keys(settings: Mapping[str, Any], kind: str, known: tuple[str, ...]) -> Iterator[str]:
+    unknown = [key for key in copied_hash_map_order(settings) if key not in ("strategy", *known)]
+    if unknown:
+        yield f"{kind} chunking settings can not have the following settings: [{', '.join(unknown)}]"
 
 
 def _size(settings: Mapping[str, Any], least: int, problems: list[str]) -> int | None:
