@@ -1,4 +1,6 @@
-"""Inference endpoints: the application is asked about all of them, and upstream about what is not ours."""
+"""Inference endpoints: the application is asked about all of them, and upstream about those that it does not
+have.
+"""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Invariant: what is not ours passes with the same bytes, both ways."""
+"""Invariant: plain requests and their answers pass with the same bytes."""
 
 import gzip
 import zlib

@@ -149,7 +149,9 @@ class ClientConnection(asyncio.Protocol):
         inbox = self._inbox
         inbox.at = handler.begin(inbox.block, inbox.at)
         # What came during an earlier request may lie in two blocks.
-        while body and self._handler is not None and self._handler.reading and inbox.next_block():
+        if body is None:
+            return
+        while self._handler is not None and self._handler.reading and inbox.next_block():
             inbox.at = self._handler.body_received(inbox.block, 0)
 
     def replace_handler(self, handler: Handler) -> None:

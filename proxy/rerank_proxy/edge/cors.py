@@ -32,7 +32,7 @@ _allows = re.compile(rb"\r\naccess-control-allow-origin:", re.IGNORECASE).search
 
 
 class OriginAnswer(NamedTuple):
-    """What upstream answers to an origin.
+    """Upstream's answer to an origin.
 
     Attributes:
         fields: Lines for the head of each answer, with their line ends.

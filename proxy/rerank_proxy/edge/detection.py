@@ -59,7 +59,7 @@ _PATTERNS: Final = {word: _pattern(word) for word in (WORD, _RETRIEVER, *_FUSION
 
 
 class Detection(Enum):
-    """Whether the application has to be asked."""
+    """A decision whether the application has to be asked."""
 
     FOUND = "the name of the reranker is in the body"
     ABSENT = "upstream can answer the request by itself"
@@ -104,7 +104,7 @@ class Scanner:
 
     @property
     def result(self) -> Detection:
-        """What the pieces so far hold."""
+        """Return what was detected in the pieces so far."""
         self._search()
         if self._found:
             return Detection.FOUND

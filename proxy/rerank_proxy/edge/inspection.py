@@ -41,7 +41,7 @@ _JOIN_BYTES = 16 * 1024
 
 
 class _Inspected(NamedTuple):
-    """What a compressed body holds, and its decoded bytes. Beyond the limit it was not read further."""
+    """The result for a compressed body, and its decoded bytes. Beyond the limit it was not read further."""
 
     detection: Detection
     decoded: int

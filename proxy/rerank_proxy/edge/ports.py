@@ -12,7 +12,7 @@ from rerank_proxy.observe.metrics import Kind
 
 
 class Handler(Protocol):
-    """What a client's connection needs of the handler of the request under way.
+    """The handler of the request under way, as the client's connection needs it.
 
     An answer that leaves the client's connection open is never given within `begin`, nor within what follows
     in the same turn of the loop.
@@ -20,7 +20,7 @@ class Handler(Protocol):
 
     @property
     def reading(self) -> bool:
-        """Whether a part of the request is still to come from the client."""
+        """Return whether a part of the request is still to come from the client."""
         ...
 
     def begin(self, data: bytes, start: int) -> int:
@@ -45,7 +45,7 @@ class Handler(Protocol):
 
 
 class Client(Protocol):
-    """What a handler needs of the client's connection.
+    """The client's connection, as a handler needs it.
 
     Attributes:
         write: Sends bytes to the client; more than the buffer takes turn `blocked` on.
@@ -79,13 +79,15 @@ class Client(Protocol):
         """Close in the middle of an answer."""
         ...
 
-    def pause_reading_for_upstream(self) -> None: ...
+    def pause_reading_for_upstream(self) -> None:
+        """Read no more from the client, until `resume_reading_for_upstream`: upstream reads more slowly."""
+        ...
 
     def resume_reading_for_upstream(self) -> None: ...
 
 
 class OpenConnection(Protocol):
-    """What the edge as a whole needs of each client's connection."""
+    """A client's connection, as the edge as a whole needs it."""
 
     def close_if_idle(self) -> None:
         """Close unless a request is under way."""

@@ -18,10 +18,10 @@ class Response:
 
     Args:
         progress: The states of the exchange, of which this advances the answer's.
+        kind: To which target the request was sent, and whether its body was buffered.
+        origin: What upstream answers to the request's origin, if the answer has to carry it.
 
     Attributes:
-        kind: Who the request was sent to, and whether its body was held.
-        origin: What upstream answers to the request's origin, if the answer has to carry it.
         status: That of the final head; 0 before it.
         reusable: The target's connection can be used again after the answer.
         closes_client: The client's connection ends with the answer.

@@ -76,7 +76,7 @@ class State(_Named):
 
 
 class Event(_Named):
-    """What happens to the request or to the answer."""
+    """Something that happens to the request or to the answer."""
 
 
 IDLE: Final = State("IDLE", "nothing was sent on")

@@ -11,7 +11,7 @@ MAX_HEADS = 256 * 1024
 
 
 class AnswerError(Exception):
-    """What came is not a valid answer. The message is what the other side did, in a few words."""
+    """There is no valid answer. The message says in a few words what the other side did instead."""
 
 
 class TooLargeError(Exception):

@@ -29,7 +29,7 @@ _NUMBERED: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 class Kind(Enum):
-    """What has to be corrected."""
+    """A kind of fault, by what has to be corrected."""
 
     AUTHORITY = "the certificate is signed by no authority that is trusted"
     HOST = "the certificate is for another host"

@@ -48,7 +48,7 @@ class HeadError(Exception):
 
 
 class Head:
-    """What requests and responses have in common.
+    """The common part of request and response heads.
 
     Attributes:
         raw: The head as received, final empty line included.

@@ -41,7 +41,7 @@ class MediaType:
 
     @property
     def vendor(self) -> bool:
-        """Whether it is one of `application/vnd.elasticsearch+…`."""
+        """Return whether it is one of `application/vnd.elasticsearch+…`."""
         return self.name.startswith("application/vnd.elasticsearch+")
 
 
