@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from rerank_proxy.errors import Cause, ElasticsearchError
-from rerank_proxy.search.language.retriever_grammar import parse_retriever
+from rerank_proxy.search.language.grammar import parse_retriever
 from rerank_proxy.search.retrievers.retriever import LeafRetriever, Retriever
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import parse

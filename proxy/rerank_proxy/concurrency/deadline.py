@@ -23,13 +23,13 @@ class Deadline:
     @classmethod
     def of_setting(cls, name: str, seconds: float) -> "Deadline":
         """Return the deadline that a setting gives, from now on."""
-        return cls(_in(seconds), f"{seconds:g}s", f"[{name}: {seconds:g}s]")
+        return cls(deadline_in(seconds), f"{seconds:g}s", f"[{name}: {seconds:g}s]")
 
     @classmethod
     def of_request(cls, timeout: TimeValue, *, given: bool = True) -> "Deadline":
         """Return the deadline that the `timeout` of a request, or its default, gives, from now on."""
         limit = f"[timeout: {timeout}]" + (" of the request" if given else ", which a request may set,")
-        return cls(_in(timeout.nanos / 1e9), str(timeout), limit)
+        return cls(deadline_in(timeout.nanos / 1e9), str(timeout), limit)
 
     def or_sooner(self, other: "Deadline") -> "Deadline":
         """Return the earlier of the two."""
@@ -44,5 +44,6 @@ class Deadline:
         return f"{what}: {self.limit} has passed"
 
 
-def _in(seconds: float) -> float:
+def deadline_in(seconds: float) -> float:
+    """Return the time of the event loop's clock that is so many seconds from now."""
     return asyncio.get_running_loop().time() + seconds

@@ -23,7 +23,7 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.framing import request_body
 from rerank_proxy.http.head import HeadError, RequestHead, parse_request
 from rerank_proxy.http.inbox import HeadTooLongError, Inbox
-from rerank_proxy.observe.metrics import Kind
+from rerank_proxy.observe.edge_metrics import RequestKind
 
 MAX_PIPELINED = 64 * 1024
 """Bytes of further requests that are read while one is under way; the last read may exceed it."""
@@ -172,7 +172,7 @@ class ClientConnection(asyncio.Protocol):
             self._close()
 
     def refuse(
-        self, failure: ElasticsearchError, kind: Kind = "plain", request: RequestHead | None = None
+        self, failure: ElasticsearchError, kind: RequestKind = "plain", request: RequestHead | None = None
     ) -> None:
         """Answer with an error, count it, and close: where the next request would begin is not known."""
         self._shared.metrics.request(kind, failure.status)

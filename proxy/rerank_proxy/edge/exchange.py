@@ -16,7 +16,7 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.answer_reader import AnswerError
 from rerank_proxy.http.framing import Body, FramingError
 from rerank_proxy.http.head import RequestHead
-from rerank_proxy.observe.metrics import CLIENT_CLOSED, Kind
+from rerank_proxy.observe.edge_metrics import CLIENT_CLOSED, RequestKind
 from rerank_proxy.upstream.connection import UpstreamConnection
 from rerank_proxy.upstream.pool import Attempt
 from rerank_proxy.upstream.read_only import is_read_only
@@ -50,7 +50,7 @@ class Exchange:
         client: Client,
         shared: Shared,
         request: RequestHead,
-        kind: Kind,
+        kind: RequestKind,
         body: Body | None = None,
         *,
         optional: bool = False,
@@ -59,7 +59,7 @@ class Exchange:
         self._client = client
         self._shared = shared
         self._request = request
-        self._kind: Kind = kind
+        self._kind: RequestKind = kind
         self._pool = shared.app if kind == "rerank" else shared.upstream
         self._optional = optional
         self._asked_origin = origin

@@ -23,7 +23,7 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.framing import Body, FramingError, content
 from rerank_proxy.http.head import RequestHead
 from rerank_proxy.http.inflate import SNAPPY, CodingError, decoded_limit, decompress, is_compressed
-from rerank_proxy.observe.metrics import CLIENT_CLOSED, Kind
+from rerank_proxy.observe.edge_metrics import CLIENT_CLOSED, RequestKind
 
 logger = logging.getLogger(__name__)
 
@@ -229,7 +229,7 @@ class BufferedRequest:
             return
         if origin is not None and origin.refused:
             detection = Detection.ABSENT  # upstream refuses it, whatever is in it
-        kind: Kind = "search" if detection is Detection.ABSENT else "rerank"
+        kind: RequestKind = "search" if detection is Detection.ABSENT else "rerank"
         optional = detection is Detection.POSSIBLE
         exchange = Exchange(self._client, self._shared, self._request, kind, optional=optional, origin=origin)
         self._client.replace_handler(exchange)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.head import RequestHead
-from rerank_proxy.observe.metrics import Kind
+from rerank_proxy.observe.edge_metrics import RequestKind
 
 
 class Handler(Protocol):
@@ -66,7 +66,7 @@ class Client(Protocol):
         ...
 
     def refuse(
-        self, failure: ElasticsearchError, kind: Kind = "plain", request: RequestHead | None = None
+        self, failure: ElasticsearchError, kind: RequestKind = "plain", request: RequestHead | None = None
     ) -> None:
         """Answer with an error, count it, and close."""
         ...

@@ -8,7 +8,7 @@ from rerank_proxy.edge.states import Progress
 from rerank_proxy.http.answer_reader import AnswerError, AnswerHeads
 from rerank_proxy.http.framing import Body, ChunkedBody, FramingError, response_body
 from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
-from rerank_proxy.observe.metrics import Kind
+from rerank_proxy.observe.edge_metrics import RequestKind
 
 
 class Response:
@@ -48,14 +48,14 @@ class Response:
         shared: Shared,
         request: RequestHead,
         progress: Progress,
-        kind: Kind,
+        kind: RequestKind,
         origin: OriginAnswer | None,
     ) -> None:
         self._client = client
         self._shared = shared
         self._request = request
         self._progress = progress
-        self._kind: Kind = kind
+        self._kind: RequestKind = kind
         self._origin = origin
         self._heads = AnswerHeads()
         self._body: Body | None = None

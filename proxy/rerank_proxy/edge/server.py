@@ -8,7 +8,7 @@ from rerank_proxy.edge.connection import ClientConnection
 from rerank_proxy.edge.listener import Listener, address_of, bind
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.files.open_files import open_files, share
-from rerank_proxy.observe.metrics import EdgeMetrics
+from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.settings import Address, Settings
 from rerank_proxy.upstream.pool import Pool
 from rerank_proxy.upstream.targets import TcpTarget, UnixTarget

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rerank_proxy.edge.cors import Origins
 from rerank_proxy.edge.ports import OpenConnection
-from rerank_proxy.observe.metrics import EdgeMetrics
+from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.settings import EdgeSettings
 from rerank_proxy.upstream.pool import Pool
 

@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler
 
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.bounded import BoundedConnections
-from rerank_proxy.observe.metrics import EdgeMetrics
+from rerank_proxy.observe.edge_metrics import EdgeMetrics
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _APP_TIMEOUT_S = 2.0

@@ -38,8 +38,8 @@ from rerank_proxy.edge.server import Edge
 from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
 from rerank_proxy.files.open_files import open_files, raise_limit
 from rerank_proxy.observe.admin import Admin, AppControl
+from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.log import configure, say
-from rerank_proxy.observe.metrics import EdgeMetrics
 from rerank_proxy.processes.child import Child
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.settings import Settings

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from rerank_proxy.errors import Cause
 from rerank_proxy.search.failures import cause_of
+from rerank_proxy.search.language.grammar import parse_retriever
 from rerank_proxy.search.language.opaque_values import OpaqueValue, Probe, overlay, probe_body, probes
-from rerank_proxy.search.language.retriever_grammar import parse_retriever
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.positions import offset_of, source_of

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from rerank_proxy.concurrency.deadline import deadline_in
 from rerank_proxy.concurrency.tasks import BackgroundTasks, side_by_side
 from rerank_proxy.engine import (
     DeadlineExceededError,
@@ -20,7 +21,7 @@ from rerank_proxy.files.names import without_directories
 from rerank_proxy.trained_models.catalogue import Catalogue, now_ms
 from rerank_proxy.trained_models.deployment import Deployment
 from rerank_proxy.trained_models.directory import ModelDirectory
-from rerank_proxy.trained_models.engine_port import ModelEngine, deadline_in
+from rerank_proxy.trained_models.engine_port import ModelEngine
 from rerank_proxy.trained_models.failures import bad_request, conflict, missing_deployment, not_found
 from rerank_proxy.trained_models.model_config import TrainedModelConfig
 from rerank_proxy.trained_models.requests.deployments import StartRequest, StopRequest, UpdateRequest

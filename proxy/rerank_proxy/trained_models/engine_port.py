@@ -1,6 +1,5 @@
 """The part of the engine that trained models need."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -68,8 +67,3 @@ class EngineModels:
 
     def reserve(self, model: str, holder: str, threads: int | None, *, keep_loaded: bool) -> None:
         self._engine.reserve(model, holder, Reservation(threads, keep_loaded))
-
-
-def deadline_in(seconds: float) -> float:
-    """Return a deadline on the event loop's clock."""
-    return asyncio.get_running_loop().time() + seconds

@@ -79,16 +79,23 @@ def parse_object(
         except NotEndedError as failure:
             raise ParseError(failure.cause, failure.offset) from None
         except ParseError as failure:
-            at = child.start if failure.offset is None else failure.offset
-            raise x_content_error(
-                node, at, f"[{parser}] failed to parse field [{name}]", failure.cause
-            ) from None
-    missing = [name for name, field in fields.items() if field.required and name not in values]
-    if missing:
-        raise illegal_argument(f"Required [{', '.join(missing)}]", node.last_token())
+            raise _in_field(node, parser, name, child, failure) from None
+    _check_required(node, fields, values)
     if check is not None:
         _construct(parser, check, values, node)
     return values
+
+
+def _in_field(node: Node, parser: str, name: str, child: Node, failure: ParseError) -> ParseError:
+    """Return the fault of a field's value, as the object around it words it."""
+    at = child.start if failure.offset is None else failure.offset
+    return x_content_error(node, at, f"[{parser}] failed to parse field [{name}]", failure.cause)
+
+
+def _check_required(node: Node, fields: Mapping[str, Field], values: Mapping[str, Any]) -> None:
+    missing = [name for name, field in fields.items() if field.required and name not in values]
+    if missing:
+        raise illegal_argument(f"Required [{', '.join(missing)}]", node.last_token())
 
 
 def _known_field(node: Node, parser: str, fields: Mapping[str, Field], name: str, child: Node) -> Field:

@@ -1,6 +1,6 @@
 from prometheus_client.parser import text_string_to_metric_families
 
-from rerank_proxy.observe.metrics import EdgeMetrics
+from rerank_proxy.observe.edge_metrics import EdgeMetrics
 
 
 def samples(metrics: EdgeMetrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -16,7 +16,7 @@ from pydantic import ByteSize
 from rerank_proxy.edge import connection, inspection
 from rerank_proxy.edge.connection import MAX_PIPELINED, ClientConnection
 from rerank_proxy.edge.shared import Shared
-from rerank_proxy.observe.metrics import EdgeMetrics
+from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.settings import EdgeSettings
 from rerank_proxy.upstream.connection import UpstreamConnection
 from rerank_proxy.upstream.pool import Pool

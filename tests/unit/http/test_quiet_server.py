@@ -17,7 +17,7 @@ from rerank_proxy.edge.server import Edge
 from rerank_proxy.engine import Engine
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.admin import Admin, AppControl
-from rerank_proxy.observe.metrics import EdgeMetrics
+from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.settings import Address, load
 from tests.support.raw_http import TIMEOUT_S, Message, Wire
 

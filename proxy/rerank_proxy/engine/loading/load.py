@@ -118,20 +118,16 @@ def _loaded(
         fills=not _reads_the_end(network),
     )
     backend = _fastest(padded, network, device, scorer)
-    return LoadedModel(
-        scorer=scorer,
-        backend=backend,
-        budget_tokens=budget_tokens(engine, device.place),
-        info={
-            "kind": profile.kind,
-            "architecture": type(model).__name__,
-            "device": str(device.place),
-            "dtype": device.dtype_name,
-            "padded": str(backend.padded).lower(),
-            "max_length": str(max_length),
-            "fingerprint": identity,
-        },
-    )
+    info = {
+        "kind": profile.kind,
+        "architecture": type(model).__name__,
+        "device": str(device.place),
+        "dtype": device.dtype_name,
+        "padded": str(backend.padded).lower(),
+        "max_length": str(max_length),
+        "fingerprint": identity,
+    }
+    return LoadedModel(scorer, backend, budget_tokens(engine, device.place), info)
 
 
 def _max_length(profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer) -> int:

@@ -53,26 +53,21 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
     tokenizer = FastTokenizer(build_tokenizer(vocabulary, tokenization))
     pairs = TemplatePairEncoder(tokenizer, template, max_length, truncation)
     cut = TemplatePairEncoder(tokenizer, template, max_length, "balanced")
-    probes = [
-        *gathered(cut.encode("a query", _PROBE_TEXTS)),
-        _longest(max_length, len(vocabulary.vocabulary)),
-    ]
+    longest = _longest(max_length, len(vocabulary.vocabulary))
+    probes = [*gathered(cut.encode("a query", _PROBE_TEXTS)), longest]
     pad_id = token_id(vocabulary, SPECIAL_TOKENS[tokenization.kind].pad)
     backend, device = _backend(package, choose(engine).place, pad_id, max_length, probes)
-    return LoadedModel(
-        scorer=CrossEncoder(identity, pairs, activation=settings.activation),
-        backend=backend,
-        budget_tokens=budget_tokens(engine, device),
-        info={
-            "kind": "cross-encoder",
-            "architecture": f"TorchScript ({tokenization.kind})",
-            "device": str(device),
-            "dtype": "float32",
-            "padded": "true",
-            "max_length": str(max_length),
-            "fingerprint": identity,
-        },
-    )
+    info = {
+        "kind": "cross-encoder",
+        "architecture": f"TorchScript ({tokenization.kind})",
+        "device": str(device),
+        "dtype": "float32",
+        "padded": "true",
+        "max_length": str(max_length),
+        "fingerprint": identity,
+    }
+    scorer = CrossEncoder(identity, pairs, activation=settings.activation)
+    return LoadedModel(scorer, backend, budget_tokens(engine, device), info)
 
 
 def _digest(package: Package) -> str:

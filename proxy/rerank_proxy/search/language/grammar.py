@@ -7,16 +7,29 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.errors import ElasticsearchError, error, unsupported
 from rerank_proxy.search.language.detection import handles
-from rerank_proxy.search.language.retriever_grammar import parse_retriever
+from rerank_proxy.search.language.raw_tree import MAX_RETRIEVERS, number_of_retrievers
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
+from rerank_proxy.search.retrievers.retriever import Retriever
+from rerank_proxy.search.retrievers.types import TOPMOST
 from rerank_proxy.xcontent.faults import ParseError
-from rerank_proxy.xcontent.object_parser import INT_MAX, parsing_error, to_bool, to_float, to_int
+from rerank_proxy.xcontent.object_parser import (
+    INT_MAX,
+    did_you_mean,
+    parsing_error,
+    to_bool,
+    to_float,
+    to_int,
+    unknown_name,
+)
 from rerank_proxy.xcontent.source import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Node, parse, parse_array
 from rerank_proxy.xcontent.time_value import TimeValue, parse_time_value
 
 TrackTotalHits = bool | int
+
+_NAMES: Final = {**TOPMOST.parsers, "random_reranker": None}
+"""The names that an Elasticsearch with all its modules suggests in place of a misspelt one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,31 @@ def _members(root: Node) -> tuple[dict[str, Any], dict[str, bytes]]:
         if name not in _SCALARS or name in _SENT_ON:
             opaque_members[name] = member.raw
     return values, opaque_members
+
+
+def parse_retriever(node: Node) -> Retriever:
+    """Parse the value of a body's `retriever`. Return the tree.
+
+    Raises:
+        ElasticsearchError: 400, with Elasticsearch's type, reason and position; also for what Elasticsearch
+            accepts and the proxy does not support.
+    """
+    if number_of_retrievers(node) > MAX_RETRIEVERS:
+        raise unsupported(f"[retriever] of more than [{MAX_RETRIEVERS}] retrievers")
+    entries = node.entries()
+    name, inner = next(entries)
+    if name not in TOPMOST.parsers:
+        cause = unknown_name(node, inner.start, name).cause
+        hint = "" if name in _NAMES else did_you_mean(name, _NAMES)
+        raise parsing_error(node, inner.start, f"unknown retriever [{name}]{hint}", cause)
+    if inner.kind != OBJECT:
+        reason = f"[{name}] retriever malformed, no [START_OBJECT] after retriever name"
+        raise parsing_error(node, inner.start, reason)
+    retriever: Retriever = TOPMOST.parsers[name](inner, TOPMOST)
+    for other, _ in entries:
+        reason = f"[{name}] malformed retriever, expected [END_OBJECT] but found [FIELD_NAME]"
+        raise parsing_error(node, node.keys[other], reason)
+    return retriever
 
 
 def _body_value(node: Node, name: str, convert: Callable[[Node], Any]) -> Any:

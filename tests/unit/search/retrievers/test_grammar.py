@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.search.language.retriever_grammar import parse_retriever
+from rerank_proxy.search.language.grammar import parse_retriever
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.retrievers.grammar import MAX_NESTED_DEPTH
 from rerank_proxy.search.retrievers.retriever import LeafRetriever

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-Kind = Literal["plain", "search", "rerank"]
+RequestKind = Literal["plain", "search", "rerank"]
 """The kind of a request: forwarded without inspection; inspected and forwarded; answered by the
 application."""
 
@@ -31,7 +31,7 @@ class EdgeMetrics(Collector):
     """The counters of an edge. Gauges are read from their sources when they are scraped."""
 
     def __init__(self) -> None:
-        self._requests: Counter[tuple[Kind, int]] = Counter()
+        self._requests: Counter[tuple[RequestKind, int]] = Counter()
         self._first_byte_counts = [0] * (len(_BUCKETS_S) + 1)
         self._first_byte_sum_s = 0.0
         self.retries = 0
@@ -44,7 +44,7 @@ class EdgeMetrics(Collector):
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
-    def request(self, kind: Kind, status: int) -> None:
+    def request(self, kind: RequestKind, status: int) -> None:
         """Count a request that has been answered or given up."""
         self._requests[kind, status] += 1
 
