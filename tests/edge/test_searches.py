@@ -279,7 +279,7 @@ class TestRetrieversThatUpstreamMayKnow:
         serve, at_upstream = answering(OK)
         await self.check_upstream(await start_relay(serve), at_upstream)
 
-    async def test_nobody_listens(self, start_relay: StartRelay, app_socket: Path) -> None:
+    async def test_the_socket_is_closed(self, start_relay: StartRelay, app_socket: Path) -> None:
         serve, at_upstream = answering(OK)
         async with raw_server(serve, path=app_socket):
             pass
@@ -377,7 +377,7 @@ class TestLimits:
         assert (await client.read_message()).status == 200
         assert len(requests) == 1
 
-    async def test_what_is_no_search_has_none(self, start_relay: StartRelay) -> None:
+    async def test_other_requests_than_searches_have_none(self, start_relay: StartRelay) -> None:
         relay, requests = await self.start(start_relay)
         client = await relay.connect()
         await client.send(post(b"x" * 3 * self.MAX_BODY, b"/_bulk"))

@@ -137,7 +137,7 @@ FAULTS: dict[str, tuple[Serve, MakeTls, str, str]] = {
 }
 
 
-async def test_nobody_listens(app_socket: Path) -> None:
+async def test_the_port_is_closed(app_socket: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"

@@ -105,7 +105,7 @@ def test_chunks_that_are_cut_within_words_are_analysed_anew() -> None:
     assert select(text, "twothree five", 3, chunking) == [" five"]
 
 
-def test_a_separator_that_is_no_expression() -> None:
+def test_a_separator_that_is_not_an_expression() -> None:
     chunking = RecursiveChunkingSettings(10, ("(",))
     assert select("short enough", "x", chunking=chunking) == ["short enough"]
     with pytest.raises(ElasticsearchError) as raised:

@@ -68,7 +68,7 @@ def test_other_characters_do_not_change_what_is_found(text: str, separator: str)
     "separator", ["(", "[", "a**", "a)(b", "\\", r"\1", "(*F)a", r"a\C", "{", "a{e}", "(?R)", "(?r)a", r"\m"]
 )
 @pytest.mark.parametrize("text", ["abc", "äbc"])
-def test_what_is_no_expression_is_refused(separator: str, text: str) -> None:
+def test_what_is_not_an_expression_is_refused(separator: str, text: str) -> None:
     with pytest.raises(ElasticsearchError) as raised:
         split_offsets(text, separator)
     assert raised.value.status == 400

@@ -148,7 +148,7 @@ async def test_without_cors_nothing_is_added(answers: list[bytes], asked: list[b
 
 
 @pytest.mark.parametrize("what", ["garbage", "lost", "head", "interim"])
-async def test_what_is_no_answer_keeps_nobody_waiting(what: str) -> None:
+async def test_what_is_not_an_answer_keeps_no_client_waiting(what: str) -> None:
     relay = Relay()
     relay.client.data_received(search())
     assert taken(relay.at_upstream) == QUESTION

@@ -174,7 +174,7 @@ def test_inference_of_other_tasks(task_type: str) -> None:
         b"/_inference/.diagnostics/",
     ],
 )
-def test_what_is_no_inference(target: bytes) -> None:
+def test_what_is_not_an_inference(target: bytes) -> None:
     assert not is_inference(b"POST", target)
     assert not is_other_inference(target)
 

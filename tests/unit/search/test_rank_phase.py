@@ -197,7 +197,7 @@ class TestFailures:
         assert "task type [sparse_embedding]" in raised.value.cause.caused_by.reason
         assert [sent[:2] for sent in phase.upstream.sent] == [("GET", "/_inference/a%2Fb")]
 
-    async def test_a_defect_is_no_failure_to_be_allowed(self) -> None:
+    async def test_a_defect_is_not_a_failure_that_may_be_allowed(self) -> None:
         phase = Phase(allow=True)
         phase.engine.failure = AssertionError("a defect")
         with pytest.raises(AssertionError):

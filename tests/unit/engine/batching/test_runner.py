@@ -155,7 +155,7 @@ async def test_a_broken_batch_fails_its_callers_alone(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-async def test_a_score_that_is_no_number_is_an_error_and_not_remembered(bench: Bench, broken: float) -> None:
+async def test_a_score_that_is_not_a_number_is_an_error_and_not_cached(bench: Bench, broken: float) -> None:
     class Broken(SumBackend):
         def score(self, batch: Batch) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
             values = super().score(batch)

@@ -32,7 +32,7 @@ def test_a_path_that_is_not_there_never_reaches_the_hub(source: str) -> None:
         resolve(source, None, offline=False)
 
 
-def test_a_file_is_no_model(tmp_path: Path) -> None:
+def test_a_file_is_not_a_model(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(ModelLoadError, match="is a file"):
         resolve(str(tmp_path / "model.safetensors"), None, offline=True)
