@@ -43,6 +43,7 @@ from rerank_proxy.edge.router import (
 def test_search_endpoints(target: bytes) -> None:
     assert is_search(b"POST", target)
     assert is_search(b"GET", target)
+    assert is_for_application(b"GET", target, trained_models=False)
     assert not is_search(b"PUT", target)
     assert not is_search(b"DELETE", target)
     assert not is_search(b"HEAD", target)
@@ -51,6 +52,7 @@ def test_search_endpoints(target: bytes) -> None:
 @pytest.mark.parametrize("target", [b"/_async_search", b"/i/_async_search/?wait_for_completion_timeout=1s"])
 def test_only_a_posted_async_search_is_one(target: bytes) -> None:
     assert is_search(b"POST", target)
+    assert is_for_application(b"POST", target, trained_models=False)
     assert not is_search(b"GET", target)
 
 
@@ -60,6 +62,7 @@ def test_what_follows_up_on_a_search_of_the_application(path: str) -> None:
     for method in (b"GET", b"DELETE"):
         assert follows_up(method, target)
         assert is_search(method, target)
+        assert is_for_application(method, target, trained_models=False)
     for method in (b"POST", b"PUT", b"HEAD"):
         assert not follows_up(method, target)
         assert not is_search(method, target)

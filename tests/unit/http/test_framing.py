@@ -14,7 +14,10 @@ from rerank_proxy.http.framing import (
     FramingError,
     SizedBody,
     content,
+    request_body,
+    response_body,
 )
+from rerank_proxy.http.head import parse_request, parse_response
 
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -174,3 +177,39 @@ def test_a_body_until_close_takes_everything_and_is_never_complete_by_itself() -
 
 def test_content_without_chunks_is_the_pieces_themselves() -> None:
     assert list(content([b"a", b"b"], chunked=False)) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (b"", None),
+        (b"content-length: 0\r\n", None),
+        (b"content-length: 3\r\n", SizedBody),
+        (b"transfer-encoding: chunked\r\n", ChunkedBody),
+    ],
+)
+def test_how_a_request_is_delimited(fields: bytes, expected: type[Body] | None) -> None:
+    body = request_body(parse_request(b"POST / HTTP/1.1\r\n" + fields + b"\r\n"))
+    assert body is None if expected is None else type(body) is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "fields", "expected"),
+    [
+        (200, b"GET", b"", BodyUntilClose),
+        (200, b"GET", b"content-length: 3\r\n", SizedBody),
+        (200, b"GET", b"transfer-encoding: chunked\r\n", ChunkedBody),
+        (200, b"HEAD", b"", None),
+        (200, b"HEAD", b"content-length: 3\r\n", None),
+        (404, b"HEAD", b"transfer-encoding: chunked\r\n", None),
+        (204, b"DELETE", b"", None),
+        (304, b"GET", b"content-length: 3\r\n", None),
+        (204, b"GET", b"transfer-encoding: chunked\r\n", None),
+    ],
+)
+def test_how_a_response_is_delimited(
+    status: int, method: bytes, fields: bytes, expected: type[Body] | None
+) -> None:
+    body = response_body(parse_response(b"HTTP/1.1 %d x\r\n%b\r\n" % (status, fields)), method)
+    assert body.done if expected is None else type(body) is expected
+    assert body.until_close is (expected is BodyUntilClose)
