@@ -38,6 +38,7 @@ Searches
     retrievers          retrievers as JSON, and what reading them gives
     inference           requests of the `_inference` API, and the form of its refusals
     chunks              the words of a text, read in one go
+    steps               work in steps, done in one go
     snappy              bodies in Snappy's framing
 
 Of the suite itself
@@ -47,5 +48,6 @@ Of the suite itself
     processor_time      processor time, in seconds of an ordinary machine
     loop_time           how long an event loop is held, in that time
     pages               the project's pages of Markdown
+    wheels              the project's wheel, built as `pip` builds it
     project             the project's files
 """
