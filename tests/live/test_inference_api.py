@@ -10,7 +10,7 @@ import yaml
 
 from rerank_proxy.engine import Engine
 from rerank_proxy.inference.endpoints import Endpoints
-from rerank_proxy.inference.local_models import Deployment, LocalModels
+from rerank_proxy.inference.local_models import LocalModels, StartedDeployment
 from rerank_proxy.inference.service import ServiceContext
 from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
 from testbed import RunningElasticsearch
@@ -350,8 +350,8 @@ class Uploaded:
     def has_model(self, model_id: str) -> bool:
         return model_id == "uploaded"
 
-    def deployments(self) -> Mapping[str, Deployment]:
-        return {"started": Deployment("started", "uploaded", 2, 1)}
+    def deployments(self) -> Mapping[str, StartedDeployment]:
+        return {"started": StartedDeployment("started", "uploaded", 2, 1)}
 
 
 async def test_an_id_may_not_be_a_deployments(elasticsearch: RunningElasticsearch) -> None:

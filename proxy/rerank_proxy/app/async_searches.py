@@ -13,7 +13,7 @@ from typing import Any
 
 from rerank_proxy.async_search_id import new_id
 from rerank_proxy.concurrency.tasks import BackgroundTasks
-from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.errors import ElasticsearchError, error, illegal_argument, rejected
 from rerank_proxy.search.answer.async_response import AsyncResult, Progress, unstorable
 from rerank_proxy.settings import AsyncSearchSettings
 
@@ -162,7 +162,7 @@ class AsyncSearches:
             return
         if not self._finished:
             reason = f"all of [async_search.max_searches: {self._max_searches}] are running; try again later"
-            raise error(429, "es_rejected_execution_exception", reason)
+            raise rejected(reason)
         self._drop_oldest()
 
     def _drop_oldest(self) -> None:
@@ -189,4 +189,4 @@ def _too_large(limit: int) -> ElasticsearchError:
         f"Can't store an async search response larger than [{limit}] bytes. This limit can be set by "
         "changing the [async_search.max_bytes] setting."
     )
-    return error(400, "illegal_argument_exception", reason)
+    return illegal_argument(reason)

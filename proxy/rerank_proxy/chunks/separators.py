@@ -15,7 +15,7 @@ from typing import Any, Final
 import regex
 
 from rerank_proxy.concurrency.steps import Steps
-from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.errors import ElasticsearchError, error, illegal_argument
 
 SEARCH_LIMIT_S: Final = 0.5
 """Seconds of processor time to find a separator's next match. Elasticsearch counts characters instead."""
@@ -53,7 +53,7 @@ def _search(pattern: Any, text: str, position: int) -> Any:
         except TimeoutError:
             if time.thread_time() - began >= SEARCH_LIMIT_S:
                 reason = f"Chunk separator regex [{pattern.source}] has exceeded the character read limit"
-                raise error(400, "illegal_argument_exception", reason) from None
+                raise illegal_argument(reason) from None
             allowed *= 2
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rerank_proxy.errors import error
+from rerank_proxy.errors import illegal_argument
 
 PLAINTEXT_SEPARATORS: Final = (r"(?<!\n)\n\n(?!\n)", r"(?<!\n)\n(?!\n)")
 MARKDOWN_SEPARATORS: Final = (
@@ -98,7 +98,7 @@ class ChunkRescorer:
             ElasticsearchError: 400, if `size` is below 1.
         """
         if self.size < 1:
-            raise error(400, "illegal_argument_exception", f"size must be greater than 0, was: {self.size}")
+            raise illegal_argument(f"size must be greater than 0, was: {self.size}")
 
 
 def default_chunking(window_words: int) -> SentenceBoundaryChunkingSettings:

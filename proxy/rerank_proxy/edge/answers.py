@@ -1,6 +1,6 @@
 """The answers that the edge itself gives, as bytes in Elasticsearch's format."""
 
-from rerank_proxy.errors import Cause, ElasticsearchError, encode, error
+from rerank_proxy.errors import Cause, ElasticsearchError, encode, error, rejected
 from rerank_proxy.http.head import status_line
 from rerank_proxy.upstream import faults
 from rerank_proxy.upstream.targets import Target, TargetError, UnixTarget
@@ -89,11 +89,7 @@ def snappy_too_long(limit: int) -> ElasticsearchError:
 
 
 def too_much_buffered(limit: int) -> ElasticsearchError:
-    return error(
-        429,
-        "es_rejected_execution_exception",
-        f"rejected a body: those of searches and inferences under way would exceed {limit} bytes",
-    )
+    return rejected(f"rejected a body: those of searches and inferences under way would exceed {limit} bytes")
 
 
 def timed_out(what: str) -> ElasticsearchError:

@@ -12,7 +12,7 @@ from typing import Final
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from rerank_proxy.errors import error
+from rerank_proxy.errors import illegal_argument
 from rerank_proxy.http.head import RequestHead, status_line
 
 Header = tuple[bytes, bytes]
@@ -86,7 +86,7 @@ def print_head(first_line: bytes, fields: Iterable[tuple[str, str]]) -> bytes:
         lines.append(b"%b: %b" % (name.encode("ascii"), to_bytes(value)))
     for line in lines:
         if _UNSAFE.search(line):
-            raise error(400, "illegal_argument_exception", "a header holds a control character")
+            raise illegal_argument("a header holds a control character")
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 

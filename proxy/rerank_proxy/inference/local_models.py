@@ -18,7 +18,7 @@ _LONGEST_ID: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class StartedDeployment:
     """A started deployment of an uploaded model."""
 
     deployment_id: str
@@ -33,7 +33,7 @@ class UploadedModels(Protocol):
     def has_model(self, model_id: str) -> bool:
         """Return whether there is a model of this id whose upload is complete."""
 
-    def deployments(self) -> Mapping[str, Deployment]:
+    def deployments(self) -> Mapping[str, StartedDeployment]:
         """Return the started deployments, by id."""
 
 
@@ -61,7 +61,7 @@ class LocalModels:
             return model_id
         return self._by_id.get(model_id)
 
-    def deployment(self, deployment_id: str) -> Deployment | None:
+    def deployment(self, deployment_id: str) -> StartedDeployment | None:
         return None if self._uploaded is None else self._uploaded.deployments().get(deployment_id)
 
     def is_deployed(self, inference_id: str) -> bool:

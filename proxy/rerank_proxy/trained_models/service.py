@@ -46,10 +46,10 @@ class TrainedModels:
         """Implement `rerank_proxy.inference.local_models.UploadedModels`."""
         return self.catalogue.is_complete(model_id)
 
-    def deployments(self) -> Mapping[str, local_models.Deployment]:
+    def deployments(self) -> Mapping[str, local_models.StartedDeployment]:
         """Implement `rerank_proxy.inference.local_models.UploadedModels`."""
         return {
-            deployment_id: local_models.Deployment(
+            deployment_id: local_models.StartedDeployment(
                 deployment_id,
                 deployment.model_id,
                 deployment.number_of_allocations,

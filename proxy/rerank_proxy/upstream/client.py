@@ -8,7 +8,7 @@ from multidict import CIMultiDict
 
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import INLINE_BYTES, offload
-from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.errors import ElasticsearchError, illegal_argument
 from rerank_proxy.http import codings
 from rerank_proxy.http.answer_reader import AnswerReader, TooLargeError
 from rerank_proxy.http.messages import fields_of, print_head
@@ -118,7 +118,7 @@ class ElasticsearchClient:
             f"the answer of an inner search is larger than [search.max_response: "
             f"{self._max_response}] bytes; ask for a smaller [rank_window_size] or less [_source]"
         )
-        return error(400, "illegal_argument_exception", reason)
+        return illegal_argument(reason)
 
     async def close(self) -> None:
         await self._pool.close()

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import msgspec
 
 from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.errors import Cause, ElasticsearchError, encode, error
+from rerank_proxy.errors import Cause, ElasticsearchError, encode, status_error
 
 _NO_HANDLER: Final = (b"no handler found for uri [", b"Incorrect HTTP method for uri [")
 _MISREAD: Final = (
@@ -98,8 +98,8 @@ def shaped(reply: Reply, method: str, target: str) -> Reply:
     asked = _asked(method, target)
     reason = f"upstream answered {asked} with status [{reply.status}], and not as Elasticsearch does"
     if not 400 <= reply.status < 600:
-        raise error(502, "status_exception", reason)
-    return replace(reply, body=encode(error(reply.status, "status_exception", reason).body()))
+        raise status_error(502, reason)
+    return replace(reply, body=encode(status_error(reply.status, reason).body()))
 
 
 class TooLateError(ElasticsearchError):
@@ -149,4 +149,4 @@ def reading(what: str) -> Iterator[None]:
         if isinstance(failure, ElasticsearchError) and failure.status >= 500:
             raise  # of a request that was made meanwhile
         reason = f"upstream answered {what} with 200, but not as Elasticsearch does"
-        raise error(502, "status_exception", reason) from failure
+        raise status_error(502, reason) from failure

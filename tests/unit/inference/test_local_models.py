@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.inference.local_models import Deployment, LocalModels, eland_id
+from rerank_proxy.inference.local_models import LocalModels, StartedDeployment, eland_id
 from rerank_proxy.settings import ModelSettings
 
 
@@ -16,8 +16,8 @@ class Uploaded:
     def has_model(self, model_id: str) -> bool:
         return model_id == "uploaded"
 
-    def deployments(self) -> Mapping[str, Deployment]:
-        return {"started": Deployment("started", "uploaded", 2, 4)}
+    def deployments(self) -> Mapping[str, StartedDeployment]:
+        return {"started": StartedDeployment("started", "uploaded", 2, 4)}
 
 
 def models(**sources: str) -> LocalModels:
@@ -87,6 +87,6 @@ def test_uploaded_models_and_their_deployments() -> None:
     found = LocalModels({"mine": ModelSettings(source="x/uploaded2")}, Uploaded())
     assert found.find("uploaded") == "uploaded"
     assert found.find("missing") is None
-    assert found.deployment("started") == Deployment("started", "uploaded", 2, 4)
+    assert found.deployment("started") == StartedDeployment("started", "uploaded", 2, 4)
     assert found.deployment("missing") is None
     assert [found.is_deployed(each) for each in ("started", "uploaded", "mine")] == [True, True, False]

@@ -10,7 +10,7 @@ from typing import Final
 
 from rerank_proxy.app.apis.context import EndedSearch, MultiAnswer
 from rerank_proxy.concurrency.tasks import side_by_side
-from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.errors import ElasticsearchError, illegal_argument
 from rerank_proxy.http.negotiation import is_refusal
 from rerank_proxy.observe.outcome import Several
 from rerank_proxy.search.executor import Executor
@@ -50,7 +50,7 @@ def max_concurrent(params: Params) -> int | None:
     """
     limit = params.integer("max_concurrent_searches")
     if limit is not None and limit < 1:
-        raise error(400, "illegal_argument_exception", "maxConcurrentSearchRequests must be positive")
+        raise illegal_argument("maxConcurrentSearchRequests must be positive")
     return limit
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from rerank_proxy.app.apis.context import RequestContext
-from rerank_proxy.errors import error
+from rerank_proxy.errors import illegal_argument
 from rerank_proxy.upstream.headers import of_own_answer
 from rerank_proxy.upstream.privileges import Action, Privileges
 from rerank_proxy.upstream.protocol import Reply
@@ -67,7 +67,7 @@ def check_params(context: RequestContext, own: Collection[str]) -> None:
         ]
         plural = "s" if len(unknown) > 1 else ""
         reason = f"request [{context.path}] contains unrecognized parameter{plural}: {', '.join(hints)}"
-        raise error(400, "illegal_argument_exception", reason)
+        raise illegal_argument(reason)
 
 
 def check_no_body(context: RequestContext) -> None:
@@ -78,7 +78,7 @@ def check_no_body(context: RequestContext) -> None:
     """
     if context.body:
         reason = f"request [{context.method} {context.path}] does not support having a body"
-        raise error(400, "illegal_argument_exception", reason)
+        raise illegal_argument(reason)
 
 
 def printer_of(context: RequestContext) -> Printer:

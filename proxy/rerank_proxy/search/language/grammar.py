@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rerank_proxy.errors import ElasticsearchError, error, unsupported
+from rerank_proxy.errors import ElasticsearchError, illegal_argument, unsupported
 from rerank_proxy.search.language.detection import handles
 from rerank_proxy.search.language.raw_tree import MAX_RETRIEVERS, number_of_retrievers
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
@@ -149,7 +149,7 @@ def _check_queries(name: str, node: Node, before: Mapping[str, bytes]) -> None:
         return
     if clashes:
         reason = f"cannot specify field [{name}] and field [{other}]"
-        raise error(400, "illegal_argument_exception", reason)
+        raise illegal_argument(reason)
 
 
 def _has_items(raw: bytes) -> bool:
@@ -190,7 +190,7 @@ _MAY_BE_BOOLEAN: Final = frozenset({"timeout", "track_total_hits"})
 
 def check_size(size: int) -> int:
     if size < 0:
-        raise error(400, "illegal_argument_exception", f"[size] parameter cannot be negative, found [{size}]")
+        raise illegal_argument(f"[size] parameter cannot be negative, found [{size}]")
     return size
 
 
@@ -198,12 +198,12 @@ def check_total(limit: int) -> TrackTotalHits:
     """Check `track_total_hits`. Return the booleans that two of its numbers stand for (``SearchContext``)."""
     if limit < -1:
         reason = f"[track_total_hits] parameter must be positive or equals to -1, got {limit}"
-        raise error(400, "illegal_argument_exception", reason)
+        raise illegal_argument(reason)
     return {-1: False, INT_MAX: True}.get(limit, limit)
 
 
 def check_from(from_: int) -> int:
     if from_ < 0:
         reason = f"[from] parameter cannot be negative but was [{from_}]"
-        raise error(400, "illegal_argument_exception", reason)
+        raise illegal_argument(reason)
     return from_

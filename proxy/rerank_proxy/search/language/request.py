@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from rerank_proxy.errors import error, validation_error
+from rerank_proxy.errors import illegal_argument, validation_error
 from rerank_proxy.search.language.grammar import (
     SearchBody,
     TrackTotalHits,
@@ -147,7 +147,7 @@ def _check_total_as_int(request: SearchRequest) -> None:
             "[rest_total_hits_as_int] cannot be used if the tracking of total hits is not accurate, "
             f"got {limit}"
         )
-        raise error(400, "illegal_argument_exception", reason)
+        raise illegal_argument(reason)
 
 
 def _check_search_type(request: SearchRequest) -> None:
@@ -157,7 +157,7 @@ def _check_search_type(request: SearchRequest) -> None:
             "cannot set [search_type] when using [knn] search, since the search type is determined "
             "automatically"
         )
-        raise error(400, "illegal_argument_exception", reason)
+        raise illegal_argument(reason)
 
 
 def _check_round_trips(request: SearchRequest) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from rerank_proxy.errors import ElasticsearchError, error
+from rerank_proxy.errors import ElasticsearchError, error, illegal_argument
 from rerank_proxy.search.inner.window import search_answer
 from rerank_proxy.search.language.detection import SIGNS
 from rerank_proxy.xcontent.encodings import to_utf8
@@ -100,7 +100,7 @@ def has_too_many(body: bytes) -> bool:
 
 def too_many() -> ElasticsearchError:
     reason = f"rerank-proxy answers at most [{MAX_SEARCHES}] searches in one request that reranks"
-    return error(400, "illegal_argument_exception", reason)
+    return illegal_argument(reason)
 
 
 def split(body: bytes) -> MultiRequest:
@@ -118,7 +118,7 @@ def split(body: bytes) -> MultiRequest:
 
 def not_terminated() -> ElasticsearchError:
     reason = "The msearch request must be terminated by a newline [\n]"
-    return error(400, "illegal_argument_exception", reason)
+    return illegal_argument(reason)
 
 
 def url_defaults(index: str | None, params: Params) -> dict[str, bytes]:
@@ -177,7 +177,7 @@ def search_params(item: Item, params: Params) -> tuple[str | None, Params]:
         key = _ALIASES.get(name, name)
         if key not in _HEADER_KEYS:
             reason = f"key [{name}] is not supported in the metadata section"
-            raise error(400, "illegal_argument_exception", reason)
+            raise illegal_argument(reason)
         text = _text(value)
         if key == "index":
             if text is None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rerank_proxy.engine import DeadlineExceededError, Engine, ModelFailedError, Reservation, Scores
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError
-from rerank_proxy.inference.local_models import Deployment, LocalModels
+from rerank_proxy.inference.local_models import LocalModels, StartedDeployment
 from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.service import ServiceContext
 from rerank_proxy.inference.services.elasticsearch import ElasticsearchService, settings_of_model
@@ -26,8 +26,8 @@ class Uploaded:
     def has_model(self, model_id: str) -> bool:
         return model_id == "uploaded"
 
-    def deployments(self) -> Mapping[str, Deployment]:
-        return {"started": Deployment("started", "uploaded", 2, 4)}
+    def deployments(self) -> Mapping[str, StartedDeployment]:
+        return {"started": StartedDeployment("started", "uploaded", 2, 4)}
 
 
 class Recording:
