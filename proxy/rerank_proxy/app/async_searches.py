@@ -14,7 +14,7 @@ from typing import Any
 from rerank_proxy.async_search_id import new_id
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.errors import ElasticsearchError, error, illegal_argument, rejected
-from rerank_proxy.search.answer.async_response import AsyncResult, Progress, unstorable
+from rerank_proxy.search.answer.async_response import AsyncResult, SearchProgress, unstorable
 from rerank_proxy.settings import AsyncSearchSettings
 
 
@@ -114,11 +114,11 @@ class AsyncSearches:
         search.timer.cancel()
         search.timer = self._timer(search.id, keep_alive_ms)
 
-    def progress(self, search: AsyncSearch) -> Progress:
+    def progress(self, search: AsyncSearch) -> SearchProgress:
         """Return the state of the search, with its id if it is kept."""
         search_id = search.id if search.kept else None
         took = self._clock() - search.started
-        return Progress(search_id, search.started, search.expires, took, search.result)
+        return SearchProgress(search_id, search.started, search.expires, took, search.result)
 
     async def wait(self, search: AsyncSearch, timeout_ms: int) -> None:
         """Wait until the search has ended or been removed, but no longer than that."""

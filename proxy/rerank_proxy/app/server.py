@@ -29,7 +29,7 @@ from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.headers import for_upstream
 from rerank_proxy.upstream.protocol import Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params, parse_params
-from rerank_proxy.xcontent.target import Target
+from rerank_proxy.xcontent.target import RequestTarget
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class App:
         """Answer a request, or tell the edge to send it upstream as it is."""
         if len(request.target) > _MAX_TARGET:
             return passed_on(self._other_route.counter)
-        target = Target.of(request.target)
+        target = RequestTarget.of(request.target)
         params = parse_params(target.query)
         route, path_params = self._route(target.route)
         negotiated = negotiate(
@@ -109,7 +109,7 @@ class App:
     def _context(
         self,
         request: Request,
-        target: Target,
+        target: RequestTarget,
         path_params: Mapping[str, str],
         read: "_Read",
         negotiated: Negotiated,

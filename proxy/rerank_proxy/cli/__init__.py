@@ -13,7 +13,7 @@ from rerank_proxy.cli.endpoints import endpoints
 from rerank_proxy.cli.options import bad_settings_exit, check_named, config_option, die, load_settings
 from rerank_proxy.observe.log import configure, printable
 from rerank_proxy.processes.loop import new_event_loop
-from rerank_proxy.settings import Row, table
+from rerank_proxy.settings import SettingRow, table
 
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _EXAMPLES: Final = """
@@ -63,7 +63,7 @@ def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return config_option(command)
 
 
-def _option(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _option(row: SettingRow) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     default = "" if row.default is None else f"default: {row.default_text}; "
     return click.option(
         row.option or "",

@@ -9,7 +9,7 @@ from time import perf_counter
 from rerank_proxy.edge import answers, states
 from rerank_proxy.edge.cors import OriginAnswer
 from rerank_proxy.edge.ports import Client
-from rerank_proxy.edge.response import Response
+from rerank_proxy.edge.response import ResponseRelay
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import Progress
 from rerank_proxy.errors import ElasticsearchError
@@ -43,7 +43,7 @@ class Exchange:
     _sent_at = 0.0
     _attempt: Attempt | None = None
     _connection: UpstreamConnection | None = None
-    _response: Response | None = None
+    _response: ResponseRelay | None = None
 
     def __init__(
         self,
@@ -188,13 +188,13 @@ class Exchange:
         elif answer is states.RELAYING and self._chunks is not None:
             self._forget_request()
 
-    def _begin_response(self) -> Response:
+    def _begin_response(self) -> ResponseRelay:
         origin = None
         if self._kind == "rerank":
             origin = self._asked_origin
         else:
             self._shared.metrics.first_byte(perf_counter() - self._sent_at)
-        self._response = Response(
+        self._response = ResponseRelay(
             self._client, self._shared, self._request, self._progress, self._kind, origin
         )
         return self._response

@@ -11,7 +11,7 @@ from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
 from rerank_proxy.observe.edge_metrics import RequestKind
 
 
-class Response:
+class ResponseRelay:
     """Relays the answer to one request as it comes.
 
     It belongs to one connection: a request that is sent again, or to another target, gets a new one.

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.concurrency.tasks import side_by_side
 from rerank_proxy.engine.batching.cache import OutputCache
-from rerank_proxy.engine.batching.jobs import Lane, Request
+from rerank_proxy.engine.batching.jobs import Lane, ScoringRequest
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.encoding.inputs import Inputs
@@ -120,7 +120,7 @@ class Scoring:
             self._scheduler.cancel(request)
         return outputs | {key: job.output for key, job in request.jobs.items() if job.output is not None}
 
-    def _submit(self, request: Request, rows: Mapping[bytes, Row]) -> None:
+    def _submit(self, request: ScoringRequest, rows: Mapping[bytes, Row]) -> None:
         self._scheduler.submit(request, rows)
         self._runner.wake()
 

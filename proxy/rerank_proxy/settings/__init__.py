@@ -8,7 +8,7 @@ line, environment, file, default.
 from rerank_proxy.settings.environment import CONFIG_VARIABLE
 from rerank_proxy.settings.loading import load
 from rerank_proxy.settings.root import Settings
-from rerank_proxy.settings.rows import Row, table
+from rerank_proxy.settings.rows import SettingRow, table
 from rerank_proxy.settings.sections.endpoints import EndpointSettings, RegistrySettings, RemoteSettings
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
 from rerank_proxy.settings.sections.relay import EdgeSettings, UpstreamSettings
@@ -26,8 +26,8 @@ __all__ = [
     "ModelSettings",
     "RegistrySettings",
     "RemoteSettings",
-    "Row",
     "SearchSettings",
+    "SettingRow",
     "Settings",
     "TrainedModelsSettings",
     "UpstreamSettings",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from rerank_proxy.settings.rows import Row, known_keys, table
+from rerank_proxy.settings.rows import SettingRow, known_keys, table
 
 _MOST = 3
 
@@ -26,6 +26,6 @@ def hint_for_key(key: Sequence[str]) -> str:
 
 
 def _elsewhere(name: str) -> list[str]:
-    rows: list[Row] = [row for row in table() if not row.per_entry]
+    rows: list[SettingRow] = [row for row in table() if not row.per_entry]
     close = get_close_matches(name, {row.path[-1] for row in rows}, n=1, cutoff=0.8)
     return [row.key for row in rows if row.path[-1] in close][:_MOST]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final
 
-from rerank_proxy.settings import Row, Settings, table
+from rerank_proxy.settings import SettingRow, Settings, table
 
 _INTRO: Final = """\
 # Settings
@@ -66,10 +66,10 @@ def page() -> str:
     return "\n".join([_INTRO, *_sections(list(table()))])
 
 
-def _sections(rows: Iterable[Row]) -> Iterator[str]:
+def _sections(rows: Iterable[SettingRow]) -> Iterator[str]:
     """Yield a heading and a table for each section, the settings without a section first."""
 
-    def section(row: Row) -> str:
+    def section(row: SettingRow) -> str:
         return row.path[0] if len(row.path) > 1 else _GENERAL
 
     ordered = sorted(rows, key=lambda row: section(row) != _GENERAL)
@@ -81,7 +81,7 @@ def _sections(rows: Iterable[Row]) -> Iterator[str]:
         yield ""
 
 
-def _table(rows: list[Row]) -> Iterator[str]:
+def _table(rows: list[SettingRow]) -> Iterator[str]:
     per_entry = rows[0].per_entry
     yield _HEAD if per_entry else _HEAD_WITH_OPTION
     for row in rows:
@@ -92,13 +92,13 @@ def _table(rows: list[Row]) -> Iterator[str]:
         yield f"| {' | '.join(escaped)} |"
 
 
-def _default(row: Row) -> str:
+def _default(row: SettingRow) -> str:
     if row.required:
         return "required"
     return "none" if row.default is None else f"`{row.default_text}`"
 
 
-def _meaning(row: Row) -> str:
+def _meaning(row: SettingRow) -> str:
     choices = _choices(row.path)
     if not choices:
         return row.description

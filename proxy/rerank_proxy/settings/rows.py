@@ -14,7 +14,7 @@ ENV_DELIMITER = "__"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SettingRow:
     """A setting, and where it can be given."""
 
     path: tuple[str, ...]
@@ -54,17 +54,17 @@ class Row:
         return "--" + "-".join(self.path[:1] if short else self.path).replace("_", "-")
 
 
-def table() -> Iterator[Row]:
+def table() -> Iterator[SettingRow]:
     """Yield every setting, in the order of the fields of `Settings`."""
     yield from _rows(Settings, (), False)
 
 
-def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Iterator[Row]:
+def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Iterator[SettingRow]:
     for name, field in model.model_fields.items():
         section = section_of(field.annotation)
         if section is None:
             default = None if field.is_required() else field.get_default(call_default_factory=True)
-            yield Row(
+            yield SettingRow(
                 (*path, name),
                 field.description or "",
                 default,

@@ -19,7 +19,7 @@ _REPLACEMENT: Final = "\ufffd".encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RequestTarget:
     """The parts of a target.
 
     Attributes:
@@ -31,7 +31,7 @@ class Target:
     query: str
 
     @classmethod
-    def of(cls, raw: str) -> "Target":
+    def of(cls, raw: str) -> "RequestTarget":
         match = _PATH.match(raw)
         path = match[0] if match else ""
         return cls(path, raw.partition("?")[2].partition("#")[0])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.xcontent.target import Target, decode
+from rerank_proxy.xcontent.target import RequestTarget, decode
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from rerank_proxy.xcontent.target import Target, decode
     ],
 )
 def test_parts(raw: str, path: str, query: str, route: str) -> None:
-    target = Target.of(raw)
+    target = RequestTarget.of(raw)
     assert (target.path, target.query, target.route) == (path, query, route)
 
 
@@ -29,7 +29,7 @@ def test_parts(raw: str, path: str, query: str, route: str) -> None:
     "raw", ["/a%2fb", "/a%%b", "/%%zz", "/a#%", "/a?b#%", "/a?%25=%%", "/a", "/a?=%C0", "/caf\xe9?\xe9=%e9"]
 )
 def test_readable(raw: str) -> None:
-    assert Target.of(raw).is_readable
+    assert RequestTarget.of(raw).is_readable
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_readable(raw: str) -> None:
     ],
 )
 def test_what_elasticsearch_cannot_decode(raw: str) -> None:
-    assert not Target.of(raw).is_readable
+    assert not RequestTarget.of(raw).is_readable
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_values(raw: str, in_path: str, in_query: str) -> None:
 
 @given(st.binary())
 def test_any_target_is_read(raw: bytes) -> None:
-    target = Target.of(raw.decode("latin-1"))
+    target = RequestTarget.of(raw.decode("latin-1"))
     assert "?" not in target.path
     assert "#" not in target.path + target.query
     decode(target.path)

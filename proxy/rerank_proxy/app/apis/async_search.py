@@ -19,7 +19,7 @@ from rerank_proxy.errors import ElasticsearchError, internal_error, validation_e
 from rerank_proxy.observe.outcome import HEADER
 from rerank_proxy.search.answer.async_response import (
     AsyncResult,
-    Progress,
+    SearchProgress,
     completed,
     failed,
     print_acknowledged,
@@ -167,7 +167,7 @@ async def _find(context: RequestContext, searches: AsyncSearches) -> AsyncSearch
     return search
 
 
-def _reply(context: RequestContext, progress: Progress, body: bytes) -> Reply:
+def _reply(context: RequestContext, progress: SearchProgress, body: bytes) -> Reply:
     headers = of_own_answer(context.headers)
     if progress.id is not None:
         headers.append(("X-Elasticsearch-Async-Id", progress.id))

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from typing import Final
 
-from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, Request, length
+from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, ScoringRequest, length
 
 MAX_PADDING_RATIO: Final = 0.25
 """The most padding of a batch, relative to its padded size …"""
@@ -37,7 +37,7 @@ class BatchBuilder:
         """Return whether the budget is used up."""
         return self.cost_tokens >= self._budget_tokens
 
-    def take(self, request: Request) -> list[Job]:
+    def take(self, request: ScoringRequest) -> list[Job]:
         """Take queued jobs of a request, longest first, until one does not fit. Return those taken."""
         taken: list[Job] = []
         queue = request.queue

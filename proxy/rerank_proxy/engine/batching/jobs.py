@@ -40,12 +40,12 @@ class Job:
     row: Row
     lane: Lane
     state: JobState = JobState.QUEUED
-    requests: list["Request"] = field(default_factory=list)
+    requests: list["ScoringRequest"] = field(default_factory=list)
     output: Output | None = None
 
 
 @dataclass(slots=True, eq=False)
-class Request:
+class ScoringRequest:
     """The jobs of one call. `on_end` is called at most once: with None, or with what went wrong."""
 
     lane: Lane

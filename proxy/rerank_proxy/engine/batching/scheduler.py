@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rerank_proxy.engine.batching.batch_builder import BatchBuilder
-from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, Request, length
+from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, ScoringRequest, length
 from rerank_proxy.engine.errors import EngineError, QueueFullError
 from rerank_proxy.engine.rows import Output, Row
 
@@ -34,8 +34,8 @@ class Scheduler:
 
     def __init__(self, capacity_tokens: int) -> None:
         self._capacity_tokens = capacity_tokens
-        self._fresh: deque[Request] = deque()
-        self._large: deque[Request] = deque()
+        self._fresh: deque[ScoringRequest] = deque()
+        self._large: deque[ScoringRequest] = deque()
         self._batches_since_large = 0
         self._jobs: dict[bytes, Job] = {}
         self._queued_tokens: dict[Lane, int] = {}
@@ -51,7 +51,7 @@ class Scheduler:
         """Rows that wait, by lane."""
         return self._queued_rows
 
-    def open(self, lane: Lane, on_end: Callable[[EngineError | None], None]) -> Request:
+    def open(self, lane: Lane, on_end: Callable[[EngineError | None], None]) -> ScoringRequest:
         """Return a new request without jobs: `join` and `submit` give it some, `cancel` gives it up.
 
         Raises:
@@ -59,9 +59,9 @@ class Scheduler:
         """
         if (waiting := self._waiting_tokens()) >= self._capacity_tokens:
             raise _overload(waiting, self._capacity_tokens)
-        return Request(lane, on_end, _credit(lane))
+        return ScoringRequest(lane, on_end, _credit(lane))
 
-    def join(self, request: Request, key: bytes) -> bool:
+    def join(self, request: ScoringRequest, key: bytes) -> bool:
         """Share the job that another request has under way for this key. Return whether there is one."""
         job = self._jobs.get(key)
         if job is None:
@@ -69,7 +69,7 @@ class Scheduler:
         self._add(request, job)
         return True
 
-    def submit(self, request: Request, rows: Mapping[bytes, Row]) -> None:
+    def submit(self, request: ScoringRequest, rows: Mapping[bytes, Row]) -> None:
         """Queue all of the rows or none. Share the jobs that others have queued meanwhile.
 
         Raises:
@@ -104,7 +104,7 @@ class Scheduler:
                 "score fewer texts at once, for example with a smaller rank_window_size, or raise the setting"
             )
 
-    def cancel(self, request: Request) -> None:
+    def cancel(self, request: ScoringRequest) -> None:
         """Drop the jobs that only this request waits for. `on_end` is not called any more."""
         request.ended = True
         request.queue.clear()
@@ -165,7 +165,7 @@ class Scheduler:
             request.end(error)
             self.cancel(request)
 
-    def _admit(self, request: Request, tokens: int) -> None:
+    def _admit(self, request: ScoringRequest, tokens: int) -> None:
         waiting = self._waiting_tokens()
         if tokens == 0 or waiting + tokens <= self._capacity_tokens:
             return
@@ -173,13 +173,13 @@ class Scheduler:
         self.check_size(tokens)
         raise _overload(waiting, self._capacity_tokens)
 
-    def _add(self, request: Request, job: Job) -> None:
+    def _add(self, request: ScoringRequest, job: Job) -> None:
         if job.key not in request.jobs:
             request.jobs[job.key] = job
             request.unfinished += 1
             job.requests.append(request)
 
-    def _next_lead(self) -> Request | None:
+    def _next_lead(self) -> ScoringRequest | None:
         """Take the request whose turn it is out of its queue. Forget requests with nothing left to run."""
         for requests in (self._fresh, self._large):
             while requests and not requests[0].has_waiting():
@@ -192,7 +192,7 @@ class Scheduler:
         self._batches_since_large += 1
         return self._fresh.popleft()
 
-    def _put_back(self, request: Request, used_tokens: int) -> None:
+    def _put_back(self, request: ScoringRequest, used_tokens: int) -> None:
         """Put a request at the front of its queue while it has credit, then at the back of the large ones."""
         request.credit_tokens -= used_tokens
         if request.credit_tokens <= 0:
@@ -202,13 +202,13 @@ class Scheduler:
         else:
             (self._large if request.large else self._fresh).appendleft(request)
 
-    def _others(self, lead: Request) -> Iterator[Request]:
+    def _others(self, lead: ScoringRequest) -> Iterator[ScoringRequest]:
         for requests in (self._fresh, self._large):
             for request in tuple(requests):
                 if request is not lead and request.lane is lead.lane:
                     yield request
 
-    def _move(self, request: Request, builder: BatchBuilder) -> None:
+    def _move(self, request: ScoringRequest, builder: BatchBuilder) -> None:
         for job in builder.take(request):
             self._count(job, -1)
 

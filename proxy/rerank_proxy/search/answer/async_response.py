@@ -38,7 +38,7 @@ class AsyncResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SearchProgress:
     """The state of a search.
 
     Attributes:
@@ -95,7 +95,7 @@ def _cause_of(reply: Reply) -> bytes:
     return _compact.value({"type": "status_exception", "reason": reason})
 
 
-def print_search(progress: Progress, *, pretty: bool, human: bool, total_as_int: bool = False) -> bytes:
+def print_search(progress: SearchProgress, *, pretty: bool, human: bool, total_as_int: bool = False) -> bytes:
     """Print a search with its answer (``AsyncSearchResponse#toXContentChunked``).
 
     Args:
@@ -117,7 +117,7 @@ def print_search(progress: Progress, *, pretty: bool, human: bool, total_as_int:
     return _print(body, pretty)
 
 
-def print_status(progress: Progress, *, pretty: bool, human: bool) -> bytes:
+def print_status(progress: SearchProgress, *, pretty: bool, human: bool) -> bytes:
     """Print the status of a search (``AsyncStatusResponse#toXContent``)."""
     result = progress.result
     body = {
@@ -152,7 +152,7 @@ def _is_partial(result: AsyncResult | None) -> bool:
     return any(clusters.get(name, b"0") != b"0" for name in _PARTIAL_CLUSTERS)
 
 
-def _times(progress: Progress, human: bool) -> dict[str, bytes]:
+def _times(progress: SearchProgress, human: bool) -> dict[str, bytes]:
     times = {"start_time": progress.start_time, "expiration_time": progress.expiration_time}
     if progress.result is not None and progress.result.response is not None:
         times["completion_time"] = progress.start_time + int(members(progress.result.response)["took"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rerank_proxy.engine.batching.cache import OutputCache
-from rerank_proxy.engine.batching.jobs import JobState, Lane, Request
+from rerank_proxy.engine.batching.jobs import JobState, Lane, ScoringRequest
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, InferenceError, OutOfDeviceMemoryError
@@ -34,7 +34,7 @@ class Bench:
 
     def submit(
         self, backend: SumBackend, name: str, firsts: Sequence[int], length: int = 10
-    ) -> tuple[Request, "asyncio.Future[list[float]]"]:
+    ) -> tuple[ScoringRequest, "asyncio.Future[list[float]]"]:
         future: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
 
         def end(error: EngineError | None) -> None:
@@ -74,7 +74,7 @@ async def entered(backend: SumBackend) -> None:
     assert await asyncio.to_thread(backend.entered.acquire, timeout=TIMEOUT_S)
 
 
-async def taken(request: Request) -> None:
+async def taken(request: ScoringRequest) -> None:
     """See that the request's rows are in a batch. The event loop needs a few turns for it, but no time."""
     for _ in range(10):
         await asyncio.sleep(0)

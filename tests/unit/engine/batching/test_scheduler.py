@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rerank_proxy.engine.batching.batch_builder import FREE_PADDING_RATIO, MAX_PADDING_RATIO
-from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, Request
+from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, ScoringRequest
 from rerank_proxy.engine.batching.scheduler import BACKGROUND_EVERY, CREDIT_BATCHES, Scheduler
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, InferenceError, QueueFullError
 from rerank_proxy.engine.rows import Output
@@ -29,7 +29,7 @@ class Caller:
     def __init__(self, scheduler: Scheduler, name: str, lengths: Sequence[int], lane: Lane = LANE) -> None:
         self.name = name
         self.ends: list[EngineError | None] = []
-        self.request: Request = scheduler.open(lane, self.ends.append)
+        self.request: ScoringRequest = scheduler.open(lane, self.ends.append)
         self.rows = {f"{name}{number}".encode(): row(length) for number, length in enumerate(lengths)}
 
     def submit(self, scheduler: Scheduler) -> "Caller":

@@ -8,7 +8,7 @@ import pytest
 from rerank_proxy.errors import Cause, ElasticsearchError, error
 from rerank_proxy.search.answer.async_response import (
     AsyncResult,
-    Progress,
+    SearchProgress,
     completed,
     failed,
     print_acknowledged,
@@ -26,8 +26,8 @@ ANSWER = (
 START, END = 1_700_000_000_001, 1_700_000_060_001
 
 
-def progress(result: AsyncResult | None, id_: str | None = "rerank.x") -> Progress:
-    return Progress(id_, START, END, 7, result)
+def progress(result: AsyncResult | None, id_: str | None = "rerank.x") -> SearchProgress:
+    return SearchProgress(id_, START, END, 7, result)
 
 
 def search(result: AsyncResult | None, id_: str | None = "rerank.x", **how: bool) -> Any:
