@@ -1,13 +1,13 @@
 """A server that answers in any bytes that a test wants, HTTP or not."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-_LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+from tests.support.raw_http import Wire, raw_server
+
 _TOKEN: Final = b'{"access_token": "access-token-1", "expires_in": 3600}'
 
 Script = Callable[[], Iterable[bytes]]
@@ -45,42 +45,35 @@ class RawVendor:
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
     sent: int = 0
-    _writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    _wires: list[Wire] = field(default_factory=list)
 
     async def interrupt(self, said: bytes) -> None:
         """Send bytes on all kept connections, and wait until the client has closed them or
         ignored the bytes.
         """
-        for writer in self._writers:
-            writer.write(said)
-            await writer.drain()
+        for wire in self._wires:
+            await wire.send(said)
         for _ in range(100):
             await asyncio.sleep(0)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, wire: Wire) -> None:
+        """Answer the requests of one connection."""
         self.connections += 1
-        self._writers.append(writer)
-        try:
-            while await self._answer(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError):
+        self._wires.append(wire)
+        while await self._answer(wire):
             pass
-        finally:
-            writer.close()
+        await wire.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = _LENGTH.search(head)
-        body = await reader.readexactly(int(length[1])) if length else b""
+    async def _answer(self, wire: Wire) -> bool:
+        request = await wire.read_message()
         script = self.token
-        if b"token HTTP/1.1" not in head:
-            self.requests.append(head + body)
+        if b"token HTTP/1.1" not in request.head:
+            self.requests.append(request.raw)
             script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
         for piece in script():
             if piece == KEEP:
                 return True
-            writer.write(piece)
-            await writer.drain()
+            await wire.send(piece)
             self.sent += len(piece)
         return False
 
@@ -88,19 +81,6 @@ class RawVendor:
 @asynccontextmanager
 async def serving_raw() -> AsyncIterator[RawVendor]:
     vendor = RawVendor()
-    tasks: set[asyncio.Task[None]] = set()
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(vendor.serve(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    vendor.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with raw_server(vendor.serve) as server:
+        vendor.url = server.url
         yield vendor
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
