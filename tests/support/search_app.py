@@ -201,7 +201,9 @@ async def search_app(
         allow_failures=limits.allow_rerank_failures,
         privileges=Privileges() if limits.check_privileges else None,
     )
-    executor = Executor(scorer, limits.deadline_s, heed_timeout=limits.bound_scores_by_request_timeout)
+    executor = Executor(
+        scorer, limits.deadline_s, bound_scores_by_timeout=limits.bound_scores_by_request_timeout
+    )
     probes = BackgroundTasks()
     support = RetrieverSupport(probes) if limits.evaluate_unknown_retrievers and not evaluate else None
     inference = InferenceApi(endpoints, UpstreamInference(probes))

@@ -185,7 +185,9 @@ def _executor(settings: Settings, endpoints: Endpoints, privileges: Privileges) 
         chunked_characters=search.chunked_characters,
         privileges=privileges if search.check_privileges else None,
     )
-    return Executor(rank_phase, search.deadline_s, heed_timeout=search.bound_scores_by_request_timeout)
+    return Executor(
+        rank_phase, search.deadline_s, bound_scores_by_timeout=search.bound_scores_by_request_timeout
+    )
 
 
 def _retriever_support(

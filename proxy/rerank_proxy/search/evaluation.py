@@ -43,9 +43,9 @@ class Evaluation:
         search: Sends an inner search.
     """
 
-    def __init__(self, run: Run, scorer: RankPhase, pit: bytes, search: InnerSearch) -> None:
+    def __init__(self, run: Run, rank_phase: RankPhase, pit: bytes, search: InnerSearch) -> None:
         self._run = run
-        self._scorer = scorer
+        self._rank_phase = rank_phase
         self._pit = pit
         self._search = search
         self._values: dict[tuple[str, str], list[bytes | None]] = {}
@@ -140,10 +140,10 @@ class Evaluation:
         return await offload(self._size_of(docs), self._vectors, docs, field)
 
     async def rerank(self, reranker: Reranking, docs: Sequence[RankDoc]) -> Sequence[RankDoc]:
-        return await self._scorer.rerank(self._run, reranker, docs)
+        return await self._rank_phase.rerank(self._run, reranker, docs)
 
     def pass_over(self, reranker: Reranking) -> None:
-        self._scorer.pass_over(self._run, reranker)
+        self._rank_phase.pass_over(self._run, reranker)
 
     # Searching
 

@@ -31,13 +31,15 @@ class Executor:
 
     Args:
         deadline_s: Seconds for the whole of one search.
-        heed_timeout: Whether a request's own `timeout` bounds the scoring, too.
+        bound_scores_by_timeout: Whether a request's own `timeout` bounds the scoring, too.
     """
 
-    def __init__(self, scorer: RankPhase, deadline_s: float, *, heed_timeout: bool = False) -> None:
-        self._scorer = scorer
+    def __init__(
+        self, rank_phase: RankPhase, deadline_s: float, *, bound_scores_by_timeout: bool = False
+    ) -> None:
+        self._rank_phase = rank_phase
         self._deadline_s = deadline_s
-        self._heed_timeout = heed_timeout
+        self._bound_scores_by_timeout = bound_scores_by_timeout
         self._closing = BackgroundTasks()
         self._misspelt = MisspeltFields()
 
@@ -75,7 +77,7 @@ class Executor:
         deadline = Deadline.of_setting("search.deadline_s", self._deadline_s)
         scores_by, timeout = deadline, request.timeout
         # A `timeout` of 0 means no limit to native, too; taken literally it would leave no time for scores.
-        if self._heed_timeout and timeout is not None and timeout.nanos > 0:
+        if self._bound_scores_by_timeout and timeout is not None and timeout.nanos > 0:
             scores_by = deadline.or_sooner(Deadline.of_request(timeout))
         return Run(request, upstream, inner, deadline, scores_by)
 
@@ -85,7 +87,7 @@ class Executor:
             answer = await self._one_search(run, path)
             if answer is not None:
                 return answer
-        return await search_in_point_in_time(run, self._scorer, self._closing)
+        return await search_in_point_in_time(run, self._rank_phase, self._closing)
 
     async def _one_search(self, run: Run, path: OneSearch) -> SearchAnswer | None:
         """Answer in one round trip. Return None if only a point in time gives native's answer."""
@@ -97,7 +99,7 @@ class Executor:
             answer = await run.send("POST", target(request.index, "_search", query), body)
             with reading(AN_INNER_SEARCH):
                 window = await offload(answer_size(answer.body), read_window, answer.body, reranker.field)
-            kept = reaching(await self._scorer.rerank(run, reranker, window.docs), reranker.min_score)
+            kept = reaching(await self._rank_phase.rerank(run, reranker, window.docs), reranker.min_score)
         except RankPhaseError as failure:
             raise children_failed(reranker.TYPE, [(path.child.TYPE, failure)]) from failure
         except UpstreamRefusedError as refused:

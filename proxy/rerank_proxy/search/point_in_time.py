@@ -33,19 +33,21 @@ KEEP_ALIVE: Final = "5m"
 _NOT_EXPENSIVE: Final = b"search.allow_expensive_queries"
 
 
-async def search_in_point_in_time(run: Run, scorer: RankPhase, closing: BackgroundTasks) -> SearchAnswer:
+async def search_in_point_in_time(run: Run, rank_phase: RankPhase, closing: BackgroundTasks) -> SearchAnswer:
     """Answer a search in the client's point in time, or in one that is opened for it.
 
     Args:
         closing: Runs the requests that close points in time, which the client does not wait for.
     """
     if "pit" in run.request.opaque_members:
-        return await _PointInTimeSearch(run, run.request.opaque_members["pit"], own_pit=False).answer(scorer)
+        return await _PointInTimeSearch(run, run.request.opaque_members["pit"], own_pit=False).answer(
+            rank_phase
+        )
     opening = asyncio.create_task(_open(run))
     try:
         # Shielded: if the client leaves now, the point in time still has to be closed.
         pit = await asyncio.shield(opening)
-        return await _PointInTimeSearch(run, pit, own_pit=True).answer(scorer)
+        return await _PointInTimeSearch(run, pit, own_pit=True).answer(rank_phase)
     finally:
         closing.start(_close(run.upstream, opening))
 
@@ -66,11 +68,11 @@ class _PointInTimeSearch:
         passed_on = targets.INNER_SEARCH if own_pit else targets.INNER_SEARCH | targets.INDICES_OPTIONS
         self._search = _inner_search(run, passed_on)
 
-    async def answer(self, scorer: RankPhase) -> SearchAnswer:
+    async def answer(self, rank_phase: RankPhase) -> SearchAnswer:
         run, pit, request = self._run, self._pit, self._run.request
         tree = await expanded(request.retriever, self._mappings, request.index)
         with run.inner.hold(tree.clauses_size(len(pit))):
-            root = await Evaluation(run, scorer, pit, self._search).evaluate(tree.with_filters())
+            root = await Evaluation(run, rank_phase, pit, self._search).evaluate(tree.with_filters())
             last, final = await self._final_search(root)
             if self._own_pit and (failures := expansion_failures(request)):
                 await offload(answer_size(last.body), check_expanded, failures, last.body)

@@ -1,10 +1,10 @@
 """The program of a model that is being uploaded: its parts as files, until all have come."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Final
 
+from rerank_proxy.files.atomic import replace
 from rerank_proxy.trained_models.failures import bad_request
 from rerank_proxy.trained_models.requests.parts import DefinitionPart
 
@@ -58,10 +58,7 @@ class PartialDefinition:
             ElasticsearchError: 400; it does not fit the others, or the program is too large.
         """
         self._check(part)
-        path = self._path(part.number)
-        new = path.with_suffix(".new")
-        new.write_bytes(part.content)
-        os.replace(new, path)
+        replace(self._path(part.number), part.content)
         self._lengths[part.number] = len(part.content)
         if self._first is None:
             self._first = DefinitionPart(part.number, b"", part.total_length, part.total_parts)

@@ -62,7 +62,7 @@ class Searching:
         self.never: set[str] = set()
         endpoints = local_endpoints({ENDPOINT: EndpointSettings(model="m")}, self.engine, scores_s)
         scorer = RankPhase(endpoints, scores_s, allow_failures=allow)
-        self.executor = Executor(scorer, deadline_s, heed_timeout=heed)
+        self.executor = Executor(scorer, deadline_s, bound_scores_by_timeout=heed)
         self.headers: list[list[tuple[str, str]]] = []
 
     async def answer(self, method: str, target: str, body: Any) -> Reply:

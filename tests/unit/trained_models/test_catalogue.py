@@ -389,12 +389,12 @@ async def test_a_directory_that_is_not_a_model_is_left_alone(
 async def test_a_full_disk(models: TrainedModels, monkeypatch: pytest.MonkeyPatch) -> None:
     await models.catalogue.create(config_of("mine"))
 
-    def full(self: Path, data: bytes) -> int:
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     (part,) = parts_of(PROGRAM, [len(PROGRAM)])
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr("os.fsync", full)
         assert await refused(models.catalogue.put_part("mine", part)) == (
             500,
             "status_exception",
