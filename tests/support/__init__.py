@@ -29,6 +29,7 @@ Models
     trained_models      uploads without a model in them
     engines             an engine for the length of a block
     hanging             models that never return
+    attacks             what can be done to a model's directory to do harm
     eland               Eland, in an environment of its own
 
 Searches

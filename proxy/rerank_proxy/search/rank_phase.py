@@ -5,8 +5,7 @@ import time
 from collections.abc import Sequence
 from itertools import chain
 
-from rerank_proxy.chunks import ChunkSelector, default_chunking
-from rerank_proxy.chunks.lane import LANE
+from rerank_proxy.chunks import LANE, ChunkSelector, default_chunking
 from rerank_proxy.chunks.settings import MAX_CHARACTERS
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.steps import Steps

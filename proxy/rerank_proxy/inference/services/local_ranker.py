@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from itertools import chain, count
 from typing import Any, Final
 
+from rerank_proxy.chunks import LANE
 from rerank_proxy.chunks.chunkers import chunk
-from rerank_proxy.chunks.lane import LANE
 from rerank_proxy.chunks.settings import SentenceBoundaryChunkingSettings
 from rerank_proxy.chunks.words import Words, WordStatus
 from rerank_proxy.concurrency.deadline import Deadline
