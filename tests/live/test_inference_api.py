@@ -12,7 +12,7 @@ from rerank_proxy.engine import Engine
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels, StartedDeployment
 from rerank_proxy.inference.service import ServiceContext
-from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
+from rerank_proxy.services.elasticsearch import ElasticsearchService
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.endpoints import MemoryStore

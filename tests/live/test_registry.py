@@ -12,7 +12,7 @@ import pytest
 
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.registry.opening import open_store
-from rerank_proxy.inference.services.elasticsearch import settings_of_model
+from rerank_proxy.services.elasticsearch import settings_of_model
 from rerank_proxy.settings import load
 from testbed import RunningElasticsearch
 from testbed.http import Reply

@@ -15,11 +15,11 @@ import yaml
 from rerank_proxy.engine import Engine
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import preconfigured_endpoints
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
-from rerank_proxy.inference.services import load_services
 from rerank_proxy.search.ranks.scores import normalize
+from rerank_proxy.services.built_in import load_services
+from rerank_proxy.services.preconfigured import preconfigured_endpoints
 from rerank_proxy.settings import RemoteSettings, Settings
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
@@ -109,7 +109,7 @@ def test_all_systems_are_there() -> None:
 
 
 def _service_names() -> set[str]:
-    from rerank_proxy.inference.services import BUILT_IN
+    from rerank_proxy.services.built_in import BUILT_IN
 
     return {service.name for service in BUILT_IN}
 

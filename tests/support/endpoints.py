@@ -9,9 +9,7 @@ from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.failures import not_found
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import preconfigured_endpoints
 from rerank_proxy.inference.service import ServiceContext
-from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
 from rerank_proxy.inference.store import (
     EndpointStore,
     ReadOnlyStore,
@@ -19,6 +17,8 @@ from rerank_proxy.inference.store import (
     already_exists,
     changed_meanwhile,
 )
+from rerank_proxy.services.elasticsearch import ElasticsearchService
+from rerank_proxy.services.preconfigured import preconfigured_endpoints
 from rerank_proxy.settings import EndpointSettings, ModelSettings
 
 LATE: Final = Deadline(1e9, "30s", "[search.timeout_s: 30s]")

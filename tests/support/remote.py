@@ -15,7 +15,7 @@ from rerank_proxy.inference.local_models import LocalModels
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
 from rerank_proxy.inference.service import Service
-from rerank_proxy.inference.services import BUILT_IN
+from rerank_proxy.services.built_in import BUILT_IN
 from rerank_proxy.settings import RemoteSettings
 from tests.support.raw_http import TIMEOUT_S
 from tests.support.vendors import Case, Vendor, serving

@@ -10,13 +10,14 @@ import pytest
 from tests.support.project import ROOT
 
 SOURCES: Final = ROOT / "proxy"
-SCORES: Final = {"search", "inference", "engine", "trained_models"}
+SCORES: Final = {"search", "services", "inference", "engine", "trained_models"}
 ABOVE: Final = {
     "edge": SCORES | {"app", "cli", "processes", "chunks", "xcontent"},
-    "engine": {"app", "cli", "edge", "processes", "search", "inference", "trained_models", "upstream"},
-    "trained_models": {"app", "cli", "edge", "processes", "search", "upstream"},
-    "inference": {"app", "cli", "edge", "processes", "search", "trained_models"},
-    "search": {"app", "cli", "edge", "processes", "trained_models"},
+    "engine": SCORES - {"engine"} | {"app", "cli", "edge", "processes", "upstream"},
+    "trained_models": {"app", "cli", "edge", "processes", "search", "services", "upstream"},
+    "services": {"app", "cli", "edge", "processes", "search", "trained_models", "upstream"},
+    "inference": {"app", "cli", "edge", "processes", "search", "services", "trained_models"},
+    "search": {"app", "cli", "edge", "processes", "services", "trained_models"},
     "chunks": SCORES | {"app", "cli", "edge", "processes", "upstream"},
     "xcontent": SCORES | {"app", "cli", "edge", "processes", "upstream"},
     "observe": SCORES | {"app", "cli", "edge", "processes", "upstream"},

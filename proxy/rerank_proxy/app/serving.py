@@ -26,17 +26,17 @@ from rerank_proxy.engine import Engine
 from rerank_proxy.files.state import state_directory
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import preconfigured_endpoints
 from rerank_proxy.inference.registry.opening import open_store
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
-from rerank_proxy.inference.services import load_services
-from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
-from rerank_proxy.inference.services.local_ranker import MODEL_ID
 from rerank_proxy.observe.log import configure
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
+from rerank_proxy.services.built_in import load_services
+from rerank_proxy.services.elasticsearch import ElasticsearchService
+from rerank_proxy.services.local_ranker import MODEL_ID
+from rerank_proxy.services.preconfigured import preconfigured_endpoints
 from rerank_proxy.settings import InvalidSettingsError, Settings
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import EngineModels

@@ -13,9 +13,9 @@ from rerank_proxy.engine import Engine, EngineError, Scores
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import with_elastic_rerank
 from rerank_proxy.inference.registry.opening import open_store, place, weaknesses
 from rerank_proxy.search.ranks.scores import MIN_VALUE, normalize
+from rerank_proxy.services.preconfigured import with_elastic_rerank
 from rerank_proxy.settings import ModelSettings, Settings
 from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.xcontent.java_numbers import print_float

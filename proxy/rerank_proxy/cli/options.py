@@ -40,8 +40,8 @@ def check_named(settings: Settings) -> None:
     Raises:
         InvalidSettingsError: It lists everything that is wrong.
     """
-    from rerank_proxy.inference.preconfigured import check_endpoints
     from rerank_proxy.inference.registry.keys import check_registry
+    from rerank_proxy.services.preconfigured import check_endpoints
     from rerank_proxy.upstream.address import tls_context
 
     checks: list[Callable[[], object]] = [

@@ -1,6 +1,6 @@
 """What a service is: one way to get scores, from the models of this machine or from a vendor's API.
 
-Built-in services are in `rerank_proxy.inference.services`; others come from installed packages by the entry
+Built-in services are in `rerank_proxy.services`; others come from installed packages by the entry
 point `rerank_proxy.services`.
 """
 

@@ -16,8 +16,8 @@ from rerank_proxy.inference.endpoints import Endpoint, Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, status_error, wrong_task_type
 from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, by_score, in_input_order, of_documents
 from rerank_proxy.inference.service import Ranker
-from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
 from rerank_proxy.inference.store import ReadOnlyStore, StoredEndpoint
+from rerank_proxy.services.elasticsearch import ElasticsearchService
 from rerank_proxy.settings import EndpointSettings
 from tests.support.endpoints import LATE, LoadedModels, MemoryStore, local_endpoints
 

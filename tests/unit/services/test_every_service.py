@@ -16,8 +16,8 @@ from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.ranking import RankedDoc, RerankRequest
 from rerank_proxy.inference.remote.service import RemoteService
-from rerank_proxy.inference.services import BUILT_IN
 from rerank_proxy.search.ranks.ranking import RankDoc, rank
+from rerank_proxy.services.built_in import BUILT_IN
 from rerank_proxy.xcontent.time_value import TimeValue
 from tests.support.pages import read
 from tests.support.project import ROOT

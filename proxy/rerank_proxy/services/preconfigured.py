@@ -14,8 +14,8 @@ from rerank_proxy.inference.local_models import ELASTIC_RERANK, LocalModels
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
 from rerank_proxy.inference.service import Service
-from rerank_proxy.inference.services import PluginError, load_services
-from rerank_proxy.inference.services.elasticsearch import settings_of_model
+from rerank_proxy.services.built_in import PluginError, load_services
+from rerank_proxy.services.elasticsearch import settings_of_model
 from rerank_proxy.settings import EndpointSettings, InvalidSettingsError, Settings, together
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.local_models import LocalModels
-from rerank_proxy.inference.preconfigured import check_endpoints, preconfigured_endpoints
-from rerank_proxy.inference.services import load_services
+from rerank_proxy.services.built_in import load_services
+from rerank_proxy.services.preconfigured import check_endpoints, preconfigured_endpoints
 from rerank_proxy.settings import InvalidSettingsError, Settings
 from tests.support.remote import Remote
 

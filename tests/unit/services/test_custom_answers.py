@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.inference.services.custom_answers import numbers, path_problem, texts
 from rerank_proxy.services import MalformedAnswerError
+from rerank_proxy.services.custom_answers import numbers, path_problem, texts
 
 ANSWER = {
     "a": {"b": [{"c": 1}, {"c": "2"}]},

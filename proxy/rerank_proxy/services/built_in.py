@@ -5,21 +5,21 @@ from typing import Final
 
 from rerank_proxy.inference.remote.vendor import RemoteContext
 from rerank_proxy.inference.service import Service
-from rerank_proxy.inference.services.alibabacloud_ai_search import AlibabaCloudAISearchService
-from rerank_proxy.inference.services.amazon_sagemaker import AmazonSageMakerService
-from rerank_proxy.inference.services.azureaistudio import AzureAIStudioService
-from rerank_proxy.inference.services.cohere import CohereService
-from rerank_proxy.inference.services.contextualai import ContextualAIService
-from rerank_proxy.inference.services.custom import CustomService
-from rerank_proxy.inference.services.elasticsearch import ElasticsearchService
-from rerank_proxy.inference.services.googlevertexai import GoogleVertexAIService
-from rerank_proxy.inference.services.hugging_face import HuggingFaceService
-from rerank_proxy.inference.services.jinaai import JinaAIService
-from rerank_proxy.inference.services.mixedbread import MixedbreadService
-from rerank_proxy.inference.services.nvidia import NvidiaService
-from rerank_proxy.inference.services.openshift_ai import OpenShiftAIService
-from rerank_proxy.inference.services.voyageai import VoyageAIService
-from rerank_proxy.inference.services.watsonxai import WatsonxAIService
+from rerank_proxy.services.alibabacloud_ai_search import AlibabaCloudAISearchService
+from rerank_proxy.services.amazon_sagemaker import AmazonSageMakerService
+from rerank_proxy.services.azureaistudio import AzureAIStudioService
+from rerank_proxy.services.cohere import CohereService
+from rerank_proxy.services.contextualai import ContextualAIService
+from rerank_proxy.services.custom import CustomService
+from rerank_proxy.services.elasticsearch import ElasticsearchService
+from rerank_proxy.services.googlevertexai import GoogleVertexAIService
+from rerank_proxy.services.hugging_face import HuggingFaceService
+from rerank_proxy.services.jinaai import JinaAIService
+from rerank_proxy.services.mixedbread import MixedbreadService
+from rerank_proxy.services.nvidia import NvidiaService
+from rerank_proxy.services.openshift_ai import OpenShiftAIService
+from rerank_proxy.services.voyageai import VoyageAIService
+from rerank_proxy.services.watsonxai import WatsonxAIService
 
 ENTRY_POINTS: Final = "rerank_proxy.services"
 

@@ -13,8 +13,8 @@ from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.local_models import LocalModels, StartedDeployment
 from rerank_proxy.inference.ranking import RerankRequest
 from rerank_proxy.inference.service import ServiceContext
-from rerank_proxy.inference.services.elasticsearch import ElasticsearchService, settings_of_model
-from rerank_proxy.inference.services.local_ranker import chunked, reservation_of
+from rerank_proxy.services.elasticsearch import ElasticsearchService, settings_of_model
+from rerank_proxy.services.local_ranker import chunked, reservation_of
 from rerank_proxy.settings import ModelSettings
 from tests.support.endpoints import LATE
 from tests.support.steps import finish

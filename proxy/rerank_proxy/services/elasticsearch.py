@@ -10,7 +10,7 @@ from rerank_proxy.inference.failures import InferenceFailedError, status_error
 from rerank_proxy.inference.local_models import ELASTIC_RERANK, adaptive_faults
 from rerank_proxy.inference.service import Service
 from rerank_proxy.inference.service_settings import SERVICE_SETTINGS, Setting, SettingKind
-from rerank_proxy.inference.services.local_ranker import (
+from rerank_proxy.services.local_ranker import (
     ADAPTIVE,
     DEPLOYMENT_ID,
     MAX,

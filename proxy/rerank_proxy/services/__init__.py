@@ -1,8 +1,8 @@
 """What services are written with: with `rerank_proxy.backends` the public surface for plug-ins.
 
-These two modules are documented name by name in docs/plug-ins.md and versioned with the package: what changes
-in them is announced in CHANGELOG.md. All other modules are private, and may change at any time. The vendors
-that are built in are written with this module as well.
+The names of these two modules are documented one by one in docs/plug-ins.md and versioned with the package:
+what changes in them is announced in CHANGELOG.md. All other modules are private, and may change at any time.
+So may the modules of this package, the built-in services, which are written with the same names.
 """
 
 from rerank_proxy.concurrency.deadline import Deadline

@@ -7,7 +7,7 @@ import pytest
 
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.ranking import RerankRequest
-from rerank_proxy.inference.services.cohere import CohereService
+from rerank_proxy.services.cohere import CohereService
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES
 from tests.support.vendors.wires import KEY

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.ranking import RerankRequest
-from rerank_proxy.inference.services.custom_templates import TemplateError, fill_json, fill_text
 from rerank_proxy.inference.store import ReadOnlyStore
+from rerank_proxy.services.custom_templates import TemplateError, fill_json, fill_text
 from tests.support.processor_time import spending
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES, Wire, wires

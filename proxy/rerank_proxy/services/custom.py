@@ -16,14 +16,6 @@ from rerank_proxy.inference.remote.headers import (
     excerpt,
 )
 from rerank_proxy.inference.remote.shapes import as_index, as_score, as_text
-from rerank_proxy.inference.services.custom_answers import numbers, path_problem, texts
-from rerank_proxy.inference.services.custom_templates import (
-    TemplateError,
-    fill_json,
-    fill_text,
-    placeholders,
-    unknown_placeholder,
-)
 from rerank_proxy.services import (
     Deadline,
     EndpointConfig,
@@ -35,6 +27,14 @@ from rerank_proxy.services import (
     Setting,
     SettingKind,
     status_error,
+)
+from rerank_proxy.services.custom_answers import numbers, path_problem, texts
+from rerank_proxy.services.custom_templates import (
+    TemplateError,
+    fill_json,
+    fill_text,
+    placeholders,
+    unknown_placeholder,
 )
 
 _SECRETS: Final = "secret_parameters"

@@ -9,8 +9,7 @@ import pytest
 
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.ranking import RerankRequest
-from rerank_proxy.inference.services import amazon_sagemaker
-from rerank_proxy.services import RemoteService
+from rerank_proxy.services import RemoteService, amazon_sagemaker
 from tests.support.remote import Remote, remote_case
 from tests.support.vendors import CASES
 from tests.support.vendors.cases import SECRET_KEY
