@@ -1,6 +1,6 @@
 """Eland, as it is published, uploads a cross-encoder to the proxy, and searches are reranked with it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import transformers
 from testbed import RunningElasticsearch
 from testbed.http import Server
 from testbed.proxy import RunningProxy
-from tests.clients.environments import Environment
 from tests.live.conftest import MakeIndex
 from tests.support import tiny_models
 from tests.support.eland import Eland, Run, environment
@@ -26,10 +25,10 @@ MODEL = "eland-model"
 
 
 @pytest.fixture(scope="module")
-def eland(elasticsearch: RunningElasticsearch, slowly_made: Callable[[Environment], Path]) -> Eland:
+def eland(elasticsearch: RunningElasticsearch) -> Eland:
     if elasticsearch.major < 9:
         pytest.skip("Eland 9 is for Elasticsearch 9 and later")
-    return Eland(slowly_made(environment()))
+    return Eland(environment().made())
 
 
 @pytest.fixture(scope="module")

@@ -64,9 +64,9 @@ def test_python(arguments: tuple[str, str]) -> None:
     check(run(sys.executable, "search.py", *arguments, cwd=EXAMPLES / "python"))
 
 
-def test_javascript(arguments: tuple[str, str], slowly_made: Callable[[Environment], Path]) -> None:
+def test_javascript(arguments: tuple[str, str]) -> None:
     install = (needs("npm"), "install", "--no-audit", "--no-fund", "--no-package-lock")
-    made = slowly_made(copy_of(EXAMPLES / "javascript", "example-javascript", install))
+    made = copy_of(EXAMPLES / "javascript", "example-javascript", install).made()
     check(run(needs("node"), "search.js", *arguments, cwd=made))
 
 
@@ -76,9 +76,9 @@ def test_go(arguments: tuple[str, str], slowly_made: Callable[[Environment], Pat
     check(run(made / "search", *arguments, cwd=made))
 
 
-def test_java(arguments: tuple[str, str], slowly_made: Callable[[Environment], Path]) -> None:
+def test_java(arguments: tuple[str, str]) -> None:
     build = (needs("mvn"), "--quiet", "package", "dependency:copy-dependencies")
-    made = slowly_made(copy_of(EXAMPLES / "java", "example-java", build))
+    made = copy_of(EXAMPLES / "java", "example-java", build).made()
     check(run(needs("java"), "-cp", "target/classes:target/dependency/*", "Search", *arguments, cwd=made))
 
 

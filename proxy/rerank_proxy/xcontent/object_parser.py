@@ -76,8 +76,6 @@ def parse_object(
             if check is not None and not awaited:
                 _construct(parser, check, values, child)
                 check = None
-        except NotEndedError as failure:
-            raise ParseError(failure.cause, failure.offset) from None
         except ParseError as failure:
             raise _in_field(node, parser, name, child, failure) from None
     _check_required(node, fields, values)
@@ -88,6 +86,8 @@ def parse_object(
 
 def _in_field(node: Node, parser: str, name: str, child: Node, failure: ParseError) -> ParseError:
     """Return the fault of a field's value, as the object around it words it."""
+    if isinstance(failure, NotEndedError):
+        return ParseError(failure.cause, failure.offset)
     at = child.start if failure.offset is None else failure.offset
     return x_content_error(node, at, f"[{parser}] failed to parse field [{name}]", failure.cause)
 
