@@ -72,6 +72,23 @@ async def test_prompts(encoders: dict[str, Path], tmp_path: Path) -> None:
     await agree(tmp_path, save(tmp_path, encoders["bert"], [Pooling(DIMENSIONS)], prompts=prompts))
 
 
+@pytest.mark.parametrize("similarity", ["dot", "euclidean", "manhattan"])
+@pytest.mark.parametrize("head", [(), (Normalize(),)], ids=["as pooled", "normalised"])
+async def test_other_similarities(
+    encoders: dict[str, Path], tmp_path: Path, head: tuple[torch.nn.Module, ...], similarity: str
+) -> None:
+    """Those that the model was trained with, in their own scale: the order may be another one."""
+    modules = [Pooling(DIMENSIONS), *head]
+    model = save(tmp_path, encoders["bert"], modules, similarity_fn_name=similarity)
+    documents = texts(40)
+    query = model.encode_query([QUERIES[0]] * len(documents), show_progress_bar=False)
+    expected = model.similarity_pairwise(query, model.encode_document(documents, show_progress_bar=False))
+    async with running({"m": tmp_path}) as engine:
+        scores = await engine.scores("m", QUERIES[0], documents)
+    np.testing.assert_allclose(scores.values, np.asarray(expected), rtol=1e-5, atol=TOLERANCE)
+    assert np.ptp(scores.values) > 1e-3
+
+
 async def test_a_limit_of_its_own(encoders: dict[str, Path], tmp_path: Path) -> None:
     await agree(tmp_path, save(tmp_path, encoders["mpnet"], [Pooling(DIMENSIONS)], max_seq_length=12))
 
@@ -119,6 +136,21 @@ async def test_a_cross_encoder_with_a_head_of_modules(encoders: dict[str, Path],
             "2_Dense/config.json",
             '{"in_features": 1000000, "out_features": 1000000}',
             r"2_Dense\]: its weights cannot be loaded",
+        ),
+        (
+            "config_sentence_transformers.json",
+            '{"model_type": "SentenceTransformer", "similarity_fn_name": "hamming"}',
+            r"compares embeddings by \[hamming\]; supported are cosine, dot",
+        ),
+        (
+            "sentence_bert_config.json",
+            '{"modality_config": {"message": {"method": "forward"}, "text": {"method": "forward"}}}',
+            "by a chat template",
+        ),
+        (
+            "sentence_bert_config.json",
+            '{"modality_config": {"text": {"method": "get_text_features"}}}',
+            r"does not read text by \[forward\]",
         ),
         ("1_Pooling/config.json", '{"pooling_mode": "median"}', r"pools by \[median\]"),
         ("1_Pooling/config.json", '{"include_prompt": false}', "pools without the prompt"),

@@ -9,11 +9,16 @@ from hashlib import blake2b
 from typing import Final, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from rerank_proxy.engine.encoding.encode import PairEncoder, TextEncoder
 from rerank_proxy.engine.rows import Output, Row
 
 Activation = Literal["identity", "sigmoid"]
+Similarity = Literal["cosine", "dot", "euclidean", "manhattan"]
+"""Those of sentence-transformers; of distances the negative, so that more is more similar."""
+
+Float32s = npt.NDArray[np.float32]
 
 _DIGEST_BYTES: Final = 16
 
@@ -62,17 +67,23 @@ class CrossEncoder:
 
 
 class BiEncoder:
-    """Embeds query and text apart; the score is the cosine of the angle between the embeddings."""
+    """Embeds query and text apart; the score is the similarity of the embeddings."""
 
     texts_at = 1
 
     def __init__(
-        self, fingerprint: str, encoder: TextEncoder, query_prompt: str = "", text_prompt: str = ""
+        self,
+        fingerprint: str,
+        encoder: TextEncoder,
+        query_prompt: str = "",
+        text_prompt: str = "",
+        similarity: Similarity = "cosine",
     ) -> None:
         self._fingerprint = fingerprint
         self._encoder = encoder
         self._query_prompt = query_prompt
         self._text_prompt = text_prompt
+        self._similarity = similarity
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         return input_keys(self._fingerprint, "", self._inputs(query, texts))
@@ -83,12 +94,33 @@ class BiEncoder:
 
     def scores(self, outputs: Sequence[Output]) -> list[float]:
         vectors = np.stack([output.values for output in outputs])
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        cosines: list[float] = (vectors[1:] @ vectors[0]).tolist()
-        return cosines
+        scores: list[float] = _similarities(vectors[0], vectors[1:], self._similarity).tolist()
+        return scores
 
     def _inputs(self, query: str, texts: Sequence[str]) -> list[str]:
         return [self._query_prompt + query, *(self._text_prompt + text for text in texts)]
+
+
+def _similarities(query: Float32s, texts: Float32s, similarity: Similarity) -> Float32s:
+    """Return the similarity of each text's embedding, a row, with the query's."""
+    match similarity:
+        case "cosine":
+            return _unit(texts) @ _unit(query)
+        case "dot":
+            return texts @ query
+        case "euclidean":
+            distances: Float32s = np.linalg.norm(texts - query, axis=1)
+            return -distances
+        case "manhattan":
+            distances = np.abs(texts - query).sum(axis=1)
+            return -distances
+
+
+def _unit(vectors: Float32s) -> Float32s:
+    """Return the vectors with a length of 1; those without a length stay as they are."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit: Float32s = vectors / np.maximum(lengths, np.float32(1e-12))
+    return unit
 
 
 def input_keys(fingerprint: str, context: str, texts: Sequence[str]) -> list[bytes]:

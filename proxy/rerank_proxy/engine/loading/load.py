@@ -225,9 +225,8 @@ def _scorer(
         raise ModelLoadError(
             f"[{settings.source}]: its tokenizer adds special tokens in a way that is not supported"
         )
-    return BiEncoder(
-        identity, TextEncoder(tokenizer, template, max_length), profile.query_prompt, profile.text_prompt
-    )
+    encoder = TextEncoder(tokenizer, template, max_length)
+    return BiEncoder(identity, encoder, profile.query_prompt, profile.text_prompt, profile.similarity)
 
 
 def _pair_encoder(tokenizer: Tokenizer, max_length: int, truncation: Truncation) -> PairEncoder:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast, get_args
 
 import msgspec
 
+from rerank_proxy.engine.encoding.scorers import Similarity
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.directory_check import check_inside, inspect, inspect_module, read_json
 
@@ -57,6 +58,8 @@ class Profile:
     do_lower_case: bool = False
     query_prompt: str = ""
     text_prompt: str = ""
+    similarity: Similarity = "cosine"
+    """Of a bi-encoder's embeddings."""
 
 
 class _Module(msgspec.Struct):
@@ -72,6 +75,7 @@ class _Library(msgspec.Struct):
     model_type: str = "SentenceTransformer"
     prompts: dict[str, str | None] | None = None
     default_prompt_name: str | None = None
+    similarity_fn_name: str | None = None
 
 
 class _Config(msgspec.Struct):
@@ -85,6 +89,13 @@ class _TransformerSettings(msgspec.Struct):
 
     max_seq_length: int | None = None
     do_lower_case: bool | None = None
+    modality_config: dict[str, Any] | None = None
+
+
+class _TokenizerSettings(msgspec.Struct):
+    """tokenizer_config.json, as far as it matters here."""
+
+    chat_template: Any = None
 
 
 def read(directory: Path) -> Profile:
@@ -103,6 +114,7 @@ def read(directory: Path) -> Profile:
     architecture = next(iter(config.architectures or ()), None)
     own_head = architecture is not None and architecture.endswith("ForSequenceClassification")
     settings = _transformer_settings(transformer)
+    _check_inputs(transformer, settings)
     kind = _kind(directory, architecture, own_head, head, library)
     query_prompt, text_prompt = _prompts(kind, library)
     return Profile(
@@ -111,10 +123,11 @@ def read(directory: Path) -> Profile:
         architecture=architecture,
         weights=weights,
         head=head,
-        max_length=settings.max_seq_length,
-        do_lower_case=bool(settings.do_lower_case),
+        max_length=settings.max_seq_length if settings is not None else None,
+        do_lower_case=bool(settings is not None and settings.do_lower_case),
         query_prompt=query_prompt,
         text_prompt=text_prompt,
+        similarity=_similarity(directory, library),
     )
 
 
@@ -188,6 +201,45 @@ def _why_not(architecture: str | None, head: tuple[HeadModule, ...], model_type:
     return f"is {architecture} without a scoring head and without modules.json; {wanted}"
 
 
+def _check_inputs(directory: Path, settings: _TransformerSettings | None) -> None:
+    """Refuse a model that does not read plain text, or reads it by another method than all others.
+
+    Where it does not say what it reads, sentence-transformers takes its chat template, if it has one. The
+    scores of plain pairs have nothing to do with those of pairs in a template.
+
+    Raises:
+        ModelLoadError: It is not a model of plain text.
+    """
+    modalities = (settings.modality_config if settings is not None else None) or {}
+    if "message" in modalities or (settings is None and _has_chat_template(directory)):
+        raise ModelLoadError(
+            f"[{directory}] formats its pairs by a chat template, which is not supported; give a model that "
+            "reads plain text"
+        )
+    text = modalities.get("text")
+    if modalities and (not isinstance(text, dict) or text.get("method") != "forward"):
+        raise ModelLoadError(
+            f"[{directory}]: its [modality_config] does not read text by [forward], which is not supported; "
+            "give a model that does"
+        )
+
+
+def _has_chat_template(directory: Path) -> bool:
+    tokenizer = read_json(directory / "tokenizer_config.json", _TokenizerSettings) or _TokenizerSettings()
+    files = (directory / "chat_template.jinja", directory / "chat_template.json")
+    return bool(tokenizer.chat_template) or any(file.exists() for file in files)
+
+
+def _similarity(directory: Path, library: _Library) -> Similarity:
+    name = library.similarity_fn_name or "cosine"
+    for similarity in get_args(Similarity):
+        if name == similarity:
+            return cast("Similarity", similarity)
+    raise ModelLoadError(
+        f"[{directory}] compares embeddings by [{name}]; supported are {', '.join(get_args(Similarity))}"
+    )
+
+
 def _prompts(kind: Kind, library: _Library) -> tuple[str, str]:
     """Return what sentence-transformers puts before a query and a text by default.
 
@@ -203,9 +255,12 @@ def _prompts(kind: Kind, library: _Library) -> tuple[str, str]:
     return prompts.get("query", default) or "", text or ""
 
 
-def _transformer_settings(directory: Path) -> _TransformerSettings:
+def _transformer_settings(directory: Path) -> _TransformerSettings | None:
+    """Return what the first file of settings that holds any says; None where there is no such file."""
+    found = None
     for name in _TRANSFORMER_CONFIGS:
         settings = read_json(directory / name, _TransformerSettings)
         if settings is not None and settings != _TransformerSettings():
             return settings
-    return _TransformerSettings()
+        found = found or settings
+    return found
