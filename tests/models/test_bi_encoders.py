@@ -89,6 +89,21 @@ async def test_other_similarities(
     assert np.ptp(scores.values) > 1e-3
 
 
+@pytest.mark.parametrize("dimensions", [8, DIMENSIONS, 2 * DIMENSIONS])
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+async def test_fewer_dimensions(
+    encoders: dict[str, Path], tmp_path: Path, similarity: str, dimensions: int
+) -> None:
+    modules = [Pooling(DIMENSIONS), Normalize()]
+    model = save(tmp_path, encoders["bert"], modules, similarity_fn_name=similarity, truncate_dim=dimensions)
+    documents = texts(40)
+    query = model.encode_query([QUERIES[0]] * len(documents), show_progress_bar=False)
+    expected = model.similarity_pairwise(query, model.encode_document(documents, show_progress_bar=False))
+    async with running({"m": {"source": tmp_path, "truncate_dim": dimensions}}) as engine:
+        scores = await engine.scores("m", QUERIES[0], documents)
+    np.testing.assert_allclose(scores.values, np.asarray(expected), rtol=1e-5, atol=TOLERANCE)
+
+
 async def test_a_limit_of_its_own(encoders: dict[str, Path], tmp_path: Path) -> None:
     await agree(tmp_path, save(tmp_path, encoders["mpnet"], [Pooling(DIMENSIONS)], max_seq_length=12))
 

@@ -51,6 +51,10 @@ async def test_three_labels(tmp_path: Path) -> None:
     )
 
 
+async def test_a_setting_of_embeddings_for_a_cross_encoder(copy: Path) -> None:
+    assert "remove its [truncate_dim]" in await refusal(copy, truncate_dim=8)
+
+
 async def test_an_encoder_without_a_head(tmp_path: Path) -> None:
     assert "without a scoring head" in await refusal(tiny_models.build_encoder("bert", tmp_path))
 

@@ -412,6 +412,11 @@ def test_spoilt_packages(copy: Path, spoil: Callable[[Path], None], reason: str)
     assert reason in refusal(copy)
 
 
+def test_a_setting_of_embeddings(copy: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"remove its \[truncate_dim\]"):
+        loaded(copy, truncate_dim=8)
+
+
 def test_more_than_one_value(tiny_model: TinyModel, tmp_path: Path) -> None:
     class Two(nn.Module):
         def forward(self, ids: Tensor, mask: Tensor) -> Tensor:

@@ -164,6 +164,7 @@ class ModelSettings
     max_length
     truncation
     activation
+    truncate_dim
 class Plugin
     load(self, directory: Path, settings: ModelSettings, engine: EngineSettings) -> PluginModel
 class PluginModel

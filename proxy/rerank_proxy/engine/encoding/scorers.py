@@ -67,7 +67,11 @@ class CrossEncoder:
 
 
 class BiEncoder:
-    """Embeds query and text apart; the score is the similarity of the embeddings."""
+    """Embeds query and text apart; the score is the similarity of the embeddings.
+
+    Args:
+        dimensions: How many of the embeddings' dimensions are compared, from the first on; None: all.
+    """
 
     texts_at = 1
 
@@ -78,12 +82,14 @@ class BiEncoder:
         query_prompt: str = "",
         text_prompt: str = "",
         similarity: Similarity = "cosine",
+        dimensions: int | None = None,
     ) -> None:
         self._fingerprint = fingerprint
         self._encoder = encoder
         self._query_prompt = query_prompt
         self._text_prompt = text_prompt
         self._similarity = similarity
+        self._dimensions = dimensions
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         return input_keys(self._fingerprint, "", self._inputs(query, texts))
@@ -93,7 +99,7 @@ class BiEncoder:
         return self._encoder.encode([inputs[at] for at in positions])
 
     def scores(self, outputs: Sequence[Output]) -> list[float]:
-        vectors = np.stack([output.values for output in outputs])
+        vectors = np.stack([output.values[: self._dimensions] for output in outputs])
         scores: list[float] = _similarities(vectors[0], vectors[1:], self._similarity).tolist()
         return scores
 

@@ -35,7 +35,7 @@ from rerank_proxy.engine.loading import profile as profiles
 from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, position_limit, quieten
 from rerank_proxy.engine.loading.head import build_head
 from rerank_proxy.engine.loading.load_package import load_package
-from rerank_proxy.engine.loading.loaded_model import LoadedModel
+from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_encoder
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.engine.loading.source import fingerprint, locate
@@ -218,6 +218,7 @@ def _scorer(
     profile: Profile, settings: ModelSettings, tokenizer: Tokenizer, max_length: int, identity: str
 ) -> Scorer:
     if profile.kind == "cross-encoder":
+        check_cross_encoder(settings)
         pairs = _pair_encoder(tokenizer, max_length, settings.truncation or _DEFAULT_TRUNCATION)
         return CrossEncoder(identity, pairs, profile.query_prompt, settings.activation)
     template = derive_single(tokenizer)
@@ -226,7 +227,14 @@ def _scorer(
             f"[{settings.source}]: its tokenizer adds special tokens in a way that is not supported"
         )
     encoder = TextEncoder(tokenizer, template, max_length)
-    return BiEncoder(identity, encoder, profile.query_prompt, profile.text_prompt, profile.similarity)
+    return BiEncoder(
+        identity,
+        encoder,
+        profile.query_prompt,
+        profile.text_prompt,
+        profile.similarity,
+        settings.truncate_dim,
+    )
 
 
 def _pair_encoder(tokenizer: Tokenizer, max_length: int, truncation: Truncation) -> PairEncoder:

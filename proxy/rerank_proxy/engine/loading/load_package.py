@@ -16,7 +16,7 @@ from rerank_proxy.engine.encoding.tokenizer import FastTokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import archives, model_files
-from rerank_proxy.engine.loading.loaded_model import LoadedModel
+from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_encoder
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.package_tokenizer import build_tokenizer, pair_template, token_id
 from rerank_proxy.engine.loading.tokenization import SPECIAL_TOKENS
@@ -37,6 +37,7 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
     Raises:
         ModelLoadError: One line that names what is wrong and the remedy.
     """
+    check_cross_encoder(settings)
     digest = package.sha256
     archives.check(package.model_path)
     vocabulary = package.read_vocabulary()

@@ -13,6 +13,7 @@ from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.encoding.scorers import Scorer
 from rerank_proxy.engine.errors import InputTooLargeError, ModelLoadError, advice_for_numbers
 from rerank_proxy.engine.rows import Batch
+from rerank_proxy.settings import ModelSettings
 
 _WARM_UP_TEXTS: Final = ("short", "warm up " * 300)
 """The second one fills a model that takes 512 tokens."""
@@ -28,6 +29,18 @@ class LoadedModel:
     """The tokens of one batch that suit the device."""
     info: Mapping[str, str]
     """For people: kind, architecture, device, dtype, max_length, fingerprint …"""
+
+
+def check_cross_encoder(settings: ModelSettings) -> None:
+    """Refuse settings that a cross-encoder cannot have.
+
+    Raises:
+        ModelLoadError: They are about embeddings.
+    """
+    if settings.truncate_dim is not None:
+        raise ModelLoadError(
+            f"[{settings.source}] is a cross-encoder, which has no embeddings: remove its [truncate_dim]"
+        )
 
 
 def warm_up(loaded: LoadedModel) -> float:

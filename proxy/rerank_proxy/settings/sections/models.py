@@ -46,6 +46,11 @@ class ModelSettings(Section):
         description="The function that is applied to a cross-encoder's logit. Native Elasticsearch returns "
         "the raw logit.",
     )
+    truncate_dim: Count | None = Field(
+        None,
+        description="How many dimensions of a bi-encoder's embeddings are compared, for models that were "
+        "trained for fewer (Matryoshka). Absent: all of them.",
+    )
 
 
 class TrainedModelsSettings(Section):
