@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rerank_proxy.search.answer import rank_docs
 from rerank_proxy.search.ranks.ranking import RankDoc
-from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, LeafRetriever, Windows
+from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever, Windows
 from rerank_proxy.search.run import Run
 from rerank_proxy.xcontent.splicing import Printer, elements, members, text
 
@@ -113,7 +113,7 @@ class _Native:
     """
 
     def __init__(self, root: EvaluatedRetriever, shard: int, windows: Windows) -> None:
-        leaves = [each for each in root.all() if _stands_for_its_results(each)]
+        leaves = [each for each in root.all() if each.retriever.stands_for_its_results]
         docs = [_on_shard(each, shard) for each in (root, *leaves)]
         self._ranked = bool(docs[0])
         self._docs, *vectors = (
@@ -161,11 +161,6 @@ class _Native:
             if after.description != before.description:
                 description = description.replace(f"({before.description})", after.description, 1)
         return replace(query, description=description, children=children)
-
-
-def _stands_for_its_results(evaluated: EvaluatedRetriever) -> bool:
-    leaf = evaluated.retriever
-    return isinstance(leaf, LeafRetriever) and leaf.stands_for_its_results
 
 
 def _on_shard(evaluated: EvaluatedRetriever, shard: int) -> Sequence[RankDoc]:

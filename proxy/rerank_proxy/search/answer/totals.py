@@ -7,8 +7,6 @@ from rerank_proxy.search.inner.window import Total
 from rerank_proxy.search.language.grammar import TrackTotalHits
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.ranks.ranking import RankDoc
-from rerank_proxy.search.retrievers.compound import CompoundRetriever
-from rerank_proxy.search.retrievers.retriever import LeafRetriever
 
 
 def final_total(request: SearchRequest, ranked: Sequence[RankDoc], inner: Total | None) -> Total | None:
@@ -29,14 +27,9 @@ def final_total(request: SearchRequest, ranked: Sequence[RankDoc], inner: Total 
     minimum = request.final_min_score
     counts_tail = needs_tail(request, len(ranked)) and (minimum is None or minimum <= 0)
     # In the final search a vector search stands only for the documents that it found and that were reranked.
-    if counts_tail and not _stands_for_its_results(request.retriever):
+    if counts_tail and not any(child.stands_for_its_results for child in request.retriever.children):
         return inner
     return _counted(sum(1 for doc in ranked if minimum is None or doc.score >= minimum), limit)
-
-
-def _stands_for_its_results(retriever: CompoundRetriever) -> bool:
-    (child,) = retriever.children
-    return isinstance(child, LeafRetriever) and child.stands_for_its_results
 
 
 def _counted(matches: int, limit: TrackTotalHits | None) -> Total:

@@ -94,6 +94,10 @@ class CompoundRetriever(Retriever):
         return sum(child.clauses_size(each) for child in self.children)
 
     @property
+    def stands_for_its_results(self) -> bool:
+        return False
+
+    @property
     def failure_name(self) -> str:
         return "rank_docs_retriever"
 

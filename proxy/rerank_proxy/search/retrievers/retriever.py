@@ -175,6 +175,11 @@ class Retriever(ABC):
 
     @property
     @abstractmethod
+    def stands_for_its_results(self) -> bool:
+        """Whether the final search uses the documents that it found instead of running its query again."""
+
+    @property
+    @abstractmethod
     def failure_name(self) -> str:
         """The name that native has for it in failures; for a compound one that of its ranked documents."""
 
@@ -245,11 +250,6 @@ class LeafRetriever(Retriever):
 
     def first(self, docs: Sequence[RankDoc], window: int) -> Sequence[RankDoc]:
         return docs[:window]
-
-    @property
-    @abstractmethod
-    def stands_for_its_results(self) -> bool:
-        """Whether the final search uses the documents that it found instead of running its query again."""
 
     @abstractmethod
     def clauses(self) -> dict[str, bytes]:

@@ -80,12 +80,11 @@ class TextSimilarityReranker(WrappingRetriever):
         self, child: EvaluatedRetriever, docs: Sequence[RankDoc], evaluator: Evaluator
     ) -> tuple[EvaluatedRetriever, Sequence[RankDoc]]:
         docs = await evaluator.texts(docs, self.field)
-        leaf = child.retriever if isinstance(child.retriever, LeafRetriever) else None
-        if docs or leaf is not None:
+        if docs or isinstance(child.retriever, LeafRetriever):
             docs = await evaluator.rerank(self, docs)
         else:
             evaluator.pass_over(self)
-        if leaf is not None and leaf.stands_for_its_results:
+        if child.retriever.stands_for_its_results:
             # Its results are those of its search, and natively the rank phase is part of that.
             child = replace(child, docs=docs)
         return child, reaching(docs, self.min_score)
@@ -113,15 +112,8 @@ class TextSimilarityReranker(WrappingRetriever):
 
     def doc_as_json(self, doc: RankDoc, rank: int, windows: Windows) -> dict[str, Any]:
         """Return a document as ``TextSimilarityRankDoc#doToXContent`` prints it, without its rank."""
-        shard, number = divmod(doc.shard_doc or 0, 1 << 32)
-        values: dict[str, Any] = {
-            "_rank": -1,
-            "_doc": number,
-            "_shard": shard,
-            "_score": float(print_float(doc.score)),
-            "inferenceId": self.inference_id,
-            "field": self.field,
-        }
+        values = WrappingRetriever.doc_as_json(self, doc, -1, windows)
+        values |= {"inferenceId": self.inference_id, "field": self.field}
         if self.chunk_rescorer is not None:
             settings = self._chunking(self.chunk_rescorer, windows)
             values["chunkScorerConfig"] = {
