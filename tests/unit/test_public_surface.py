@@ -150,6 +150,7 @@ class EngineSettings
     text_characters
     cache_entries
     idle_unload_s
+    model_memory
     max_batch_s
     max_load_s
     artifacts_dir

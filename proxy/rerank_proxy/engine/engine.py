@@ -22,6 +22,7 @@ from rerank_proxy.engine.hangs.watchdog import Hang, Watchdog
 from rerank_proxy.engine.loading.loader import Loader
 from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.model import Model, ModelStatus
+from rerank_proxy.engine.model_memory import ModelMemory
 from rerank_proxy.engine.models import Models
 from rerank_proxy.engine.reservations import Reservation
 from rerank_proxy.engine.scoring import Scores, Scoring
@@ -66,7 +67,10 @@ class Engine:
         self._tokenizing = TokenizingThreads(self._watchdog)
         self._scoring = Scoring(settings, cache, self._scheduler, self._runner, self._tokenizing, metrics)
         loader = Loader(settings, self._runner.on_device, self._watchdog)
-        self._models = Models(loader, self._scheduler, metrics, self._journal, settings.idle_unload_s, clock)
+        memory = ModelMemory(settings.model_memory)
+        self._models = Models(
+            loader, self._scheduler, metrics, self._journal, memory, settings.idle_unload_s, clock
+        )
         for name, each in models.items():
             self._models.configure(name, each)
 
@@ -184,6 +188,10 @@ class Engine:
     def unload_idle(self) -> None:
         """Unload the models that no call uses and nothing keeps. The engine does so from time to time."""
         self._models.unload_idle()
+
+    def reload(self) -> None:
+        """Load all models again from their sources. What is loaded serves until its successor is."""
+        self._models.reload()
 
     async def close(self) -> None:
         """End all calls with `EngineClosedError`, free the device. Does not wait for what never returns."""

@@ -34,14 +34,16 @@ class EngineMetrics:
         self.ready = self._gauge("model_ready", "1 when the model can score, 0 while it is not loaded.")
         self.load_failed = self._gauge("model_load_failed", "1 when the model could not be loaded.")
         self.load_seconds = self._gauge("model_load_seconds", "Seconds that loading took.")
+        self.memory = self._gauge("model_memory_bytes", "Bytes that the weights of the model take.")
         self._info = Info("rerank_proxy_engine_model", "What is loaded.", ["model"], registry=self._registry)
         self._all = [metric for metric in vars(self).values() if isinstance(metric, MetricWrapperBase)]
 
-    def loaded(self, model: str, info: Mapping[str, str], seconds: float) -> None:
+    def loaded(self, model: str, info: Mapping[str, str], seconds: float, size_bytes: int) -> None:
         """Mark the model ready to score."""
         self.ready.labels(model).set(1)
         self.load_failed.labels(model).set(0)
         self.load_seconds.labels(model).set(seconds)
+        self.memory.labels(model).set(size_bytes)
         self._info.labels(model).info(dict(info))
 
     def failed(self, model: str) -> None:
@@ -52,7 +54,7 @@ class EngineMetrics:
         """Mark the model unloaded and drop the gauges of its queue, which refer to it."""
         self.ready.labels(model).set(0)
         self.load_failed.labels(model).set(0)
-        for metric in (self.queued_tokens, self.queued_rows, self._info):
+        for metric in (self.queued_tokens, self.queued_rows, self.memory, self._info):
             _forget(metric, model)
 
     def forget(self, model: str) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -15,7 +15,9 @@ from rerank_proxy.engine.hangs.journal import LoadBlock
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.loading.loader import Loader, WarmModel
 from rerank_proxy.engine.metrics import EngineMetrics
+from rerank_proxy.engine.model_memory import ModelMemory, Share
 from rerank_proxy.engine.reservations import Reservation, Reservations
+from rerank_proxy.engine.residence import Residence
 from rerank_proxy.settings import ModelSettings
 
 _log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ class Model:
     """A model of the engine. All its methods belong to the event loop.
 
     Args:
+        memory: Where it takes room for its weights.
+        on_gone: Called when it has been unloaded, and no call uses it any more.
         pinned: Keep it loaded although no reservation asks for it.
         clock: In seconds.
         block: Why it is not to be loaded for now.
@@ -51,7 +55,9 @@ class Model:
         loader: Loader,
         scheduler: Scheduler,
         metrics: EngineMetrics,
+        memory: ModelMemory,
         clock: Callable[[], float],
+        on_gone: Callable[[], None],
         *,
         pinned: bool,
         block: LoadBlock | None = None,
@@ -62,14 +68,16 @@ class Model:
         self._loader = loader
         self._scheduler = scheduler
         self._metrics = metrics
+        self._memory = memory
         self._clock = clock
+        self._on_gone = on_gone
         self._pinned = pinned
         self._on_ready = on_ready
         self._reservations = Reservations()
         self._calls = 0
         self._last_used = clock()
         self._attempt: asyncio.Task[None] | None = None
-        self._ready: tuple[LoadedModel, Lane] | None = None
+        self._ready: Residence | None = None
         self._failure: EngineError | None = None
         self._failed_at = 0.0
         self._not_before = -math.inf
@@ -96,6 +104,17 @@ class Model:
         """Return whether the settings or a reservation keep it loaded."""
         return self._pinned or self._reservations.keep_loaded
 
+    @property
+    def evictable(self) -> bool:
+        """Return whether it may be unloaded now: it is loaded, not kept loaded, and no call waits for it."""
+        served = self._ready is not None and (self._ready.was_used or not self._calls)
+        return served and not self.kept_loaded
+
+    @property
+    def need(self) -> tuple[bool, float]:
+        """Order models by need: those without calls come first, and of these the least recently used."""
+        return self._calls > 0, self._last_used
+
     def reserve(self, holder: str, reservation: Reservation) -> None:
         """Take a holder's reservation in place of its earlier one."""
         self._reservations.put(holder, reservation)
@@ -115,6 +134,7 @@ class Model:
         finally:
             self._calls -= 1
             self._last_used = self._clock()
+            self._memory.changed()
 
     @property
     def blocked_s(self) -> float:
@@ -132,8 +152,17 @@ class Model:
         if self._ready is None and self._attempt is None and self._end is None:
             self._attempt = asyncio.create_task(self._load(), name=f"engine-load-{self.name}")
 
-    async def ready(self) -> tuple[LoadedModel, Lane]:
-        """Wait until the model can score. If the last load failed, raise its error without waiting.
+    def reload(self) -> None:
+        """Load it again from its source. Calls are served by what is loaded until then, or if that fails."""
+        self.allow()
+        if self._attempt is None and self._end is None:
+            self._attempt = asyncio.create_task(self._load(), name=f"engine-load-{self.name}")
+
+    @asynccontextmanager
+    async def ready(self) -> AsyncIterator[tuple[LoadedModel, Lane]]:
+        """Wait until the model can score, and keep it in memory during the block.
+
+        If the last load failed, its error is raised without waiting.
 
         Raises:
             EngineError: It cannot be loaded, or was closed.
@@ -142,9 +171,12 @@ class Model:
             if self._clock() - self._failed_at >= RETRY_AFTER_S:
                 self.begin()
             raise fresh(self._failure)
-        return await self.loaded()
+        residence = await self.loaded()
+        with residence.in_use():
+            self._memory.changed()
+            yield residence.model, residence.lane
 
-    async def loaded(self) -> tuple[LoadedModel, Lane]:
+    async def loaded(self) -> Residence:
         """Wait until the model can score. A load that failed before is tried again.
 
         Raises:
@@ -169,25 +201,28 @@ class Model:
         if self._end is not None:
             raise fresh(self._end)
 
-    def unload_if_idle(self, idle_s: float) -> bool:
-        """Unload the model if it has been idle for `idle_s` and nothing keeps it. Return whether it was."""
+    def unload_if_idle(self, idle_s: float) -> None:
+        """Unload the model if it has been idle for `idle_s` and nothing keeps it."""
         if self._ready is None or self._calls or self.kept_loaded or self._clock() - self._last_used < idle_s:
-            return False
-        self._scheduler.forget(self._ready[1])
-        self._ready = None
-        self._metrics.not_loaded(self.name)
+            return
+        self._unload()
         _log.info("model [%s] was unloaded: no call used it for %.0f s", self.name, idle_s)
-        return True
+
+    def evict(self) -> None:
+        """Unload the model to make room for another. Calls under way are finished with it."""
+        self._unload()
+        _log.info("model [%s] was unloaded: another one needs its memory (engine.model_memory)", self.name)
 
     def close(self, error: EngineError) -> None:
         """Unload it for good. Calls that wait for it get the error; what runs is not waited for."""
         self._end = error
+        self._memory.changed()
         if self._attempt is not None:
             self._attempt.cancel()
             self._attempt = None
         if self._ready is not None:
-            self._scheduler.abandon(error, self._ready[1])
-            self._scheduler.forget(self._ready[1])
+            self._scheduler.abandon(error, self._ready.lane)
+            self._ready.leave()
             self._ready = None
 
     def close_hung(self, reason: str) -> None:
@@ -208,32 +243,53 @@ class Model:
     @property
     def _detail(self) -> str:
         assert self._ready is not None
-        loaded, _ = self._ready
-        what = "{kind} {architecture} on {device} in {dtype}, {max_length} tokens; ".format_map(loaded.info)
+        info = self._ready.model.info
+        what = "{kind} {architecture} on {device} in {dtype}, {max_length} tokens; ".format_map(info)
         return f"{what}loaded in {self._load_s:.1f} s from [{self._settings.source}]"
 
     def _reservations_changed(self) -> None:
         self._last_used = self._clock()
         if self._ready is not None:
-            self._ready[1].threads = self._reservations.threads
+            self._ready.lane.threads = self._reservations.threads
         if self._reservations.keep_loaded:
             self.begin()
+        self._memory.changed()
+
+    def _unload(self) -> None:
+        assert self._ready is not None
+        self._ready.leave()
+        self._ready = None
+        self._metrics.not_loaded(self.name)
 
     async def _load(self) -> None:
-        try:
-            warm = await self._loader.load(self.name, self._settings)
-        except ModelFailedError as failure:
-            self._failure, self._failed_at = failure, self._clock()
-            self._metrics.failed(self.name)
-            _log.error(
-                "model [%s] cannot be loaded: %s", self.name, failure, exc_info=failure.__cause__ or None
-            )
-        else:
-            self._loaded(warm)
-        finally:
-            self._attempt = None
+        shares: list[Share] = []
 
-    def _loaded(self, warm: WarmModel) -> None:
+        async def take_memory(size_bytes: int) -> None:
+            shares.append(await self._memory.take(self, size_bytes, lambda: self._end is None))
+
+        try:
+            warm = await self._loader.load(self.name, self._settings, take_memory)
+            self._loaded(warm, shares.pop())
+        except ModelFailedError as failure:
+            self._load_failed(failure)
+        finally:
+            for share in shares:
+                share.give_back()
+            self._attempt = None
+            self._memory.changed()
+
+    def _load_failed(self, failure: ModelFailedError) -> None:
+        cause = failure.__cause__ or None
+        if self._ready is not None:
+            _log.error(
+                "model [%s] stays as it is: it cannot be loaded again: %s", self.name, failure, exc_info=cause
+            )
+            return
+        self._failure, self._failed_at = failure, self._clock()
+        self._metrics.failed(self.name)
+        _log.error("model [%s] cannot be loaded: %s", self.name, failure, exc_info=cause)
+
+    def _loaded(self, warm: WarmModel, share: Share) -> None:
         model = warm.model
         lane = Lane(
             self.name,
@@ -243,14 +299,23 @@ class Model:
             warm.pace_s,
             model.info["dtype"],
         )
+        if model.memory_bytes is not None:
+            share.settle(model.memory_bytes)
+        earlier, self._ready = self._ready, Residence(model, lane, share, lambda: self._gone(lane))
+        self._failure = None
         self._load_s = warm.load_s
-        self._ready, self._failure = (model, lane), None
         self._last_used = self._clock()
+        if earlier is not None:
+            earlier.leave()
         self._metrics.watch_queue(
             self.name,
             lambda: self._scheduler.queued_tokens.get(lane, 0),
             lambda: self._scheduler.queued_rows.get(lane, 0),
         )
-        self._metrics.loaded(self.name, model.info, warm.load_s)
+        self._metrics.loaded(self.name, model.info, warm.load_s, share.size_bytes)
         _log.info("model [%s] is ready: %s", self.name, self._detail)
         self._on_ready()
+
+    def _gone(self, lane: Lane) -> None:
+        self._scheduler.forget(lane)
+        self._on_gone()

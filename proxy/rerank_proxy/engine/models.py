@@ -12,6 +12,7 @@ from rerank_proxy.engine.hangs.journal import Journal, LoadBlock
 from rerank_proxy.engine.loading.loader import Loader
 from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.model import Model, ModelStatus
+from rerank_proxy.engine.model_memory import ModelMemory
 from rerank_proxy.engine.reservations import Reservation
 from rerank_proxy.settings import ModelSettings
 
@@ -23,6 +24,7 @@ class Models:
     """Models by name. All methods belong to the event loop.
 
     Args:
+        memory: What the weights of all of them share.
         idle_unload_s: Seconds without calls after which a model that nothing keeps is unloaded.
         clock: In seconds.
     """
@@ -33,6 +35,7 @@ class Models:
         scheduler: Scheduler,
         metrics: EngineMetrics,
         journal: Journal,
+        memory: ModelMemory,
         idle_unload_s: float,
         clock: Callable[[], float],
     ) -> None:
@@ -40,6 +43,7 @@ class Models:
         self._scheduler = scheduler
         self._metrics = metrics
         self._journal = journal
+        self._memory = memory
         self._idle_unload_s = idle_unload_s
         self._clock = clock
         self._models: dict[str, Model] = {}
@@ -104,6 +108,12 @@ class Models:
         self.get(name).allow()
         self._journal.forgive(name)
 
+    def reload(self) -> None:
+        """Load the models that are loaded, or failed to be, again. They serve meanwhile."""
+        for model in self._models.values():
+            if model.status.state in ("ready", "failed"):
+                model.reload()
+
     def remove(self, name: str) -> None:
         """Remove a model, and end its calls with `UnknownModelError`.
 
@@ -116,7 +126,6 @@ class Models:
         model.close(UnknownModelError(f"model [{name}] was removed"))
         self._journal.forgive(name)
         self._metrics.forget(name)
-        self._free()
 
     def reserve(self, name: str, holder: str, reservation: Reservation) -> None:
         """Take a holder's reservation, and begin to load a model that is to be kept loaded.
@@ -136,9 +145,8 @@ class Models:
 
     def unload_idle(self) -> None:
         """Unload the models that no call uses and nothing keeps."""
-        unloaded = [model for model in self._models.values() if model.unload_if_idle(self._idle_unload_s)]
-        if unloaded:
-            self._free()
+        for model in self._models.values():
+            model.unload_if_idle(self._idle_unload_s)
 
     def close_hung(self, name: str, reason: str, others: EngineClosedError) -> None:
         """Close a model that never returns with the reason, and the others with `others`."""
@@ -154,6 +162,7 @@ class Models:
         self._timers.cancel()
         for model in self._models.values():
             model.close(error)
+        self._memory.close()
         await self._freeing.cancel()
 
     def _model(
@@ -171,7 +180,9 @@ class Models:
             self._loader,
             self._scheduler,
             self._metrics,
+            self._memory,
             self._clock,
+            self._free,
             pinned=pinned,
             block=block,
             on_ready=on_ready,
@@ -198,7 +209,8 @@ class Models:
         model.begin()
 
     def _free(self) -> None:
-        self._freeing.start(self._loader.free())
+        if not self._closed:
+            self._freeing.start(self._loader.free())
 
     def _check_for_idle_models(self) -> None:
         self.unload_idle()

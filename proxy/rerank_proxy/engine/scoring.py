@@ -14,6 +14,7 @@ from rerank_proxy.engine.batching.jobs import Lane, ScoringRequest
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.encoding.inputs import Inputs
+from rerank_proxy.engine.encoding.scorers import Scorer
 from rerank_proxy.engine.encoding.tokenizing import TokenizingThreads
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, QueueFullError
 from rerank_proxy.engine.metrics import EngineMetrics
@@ -78,10 +79,14 @@ class Scoring:
             return _joined(await _in_portions(texts, lambda part: self._score(model, query, part)))
 
     async def _score(self, model: Model, query: str, texts: Sequence[str]) -> Scores:
-        loaded, lane = await model.ready()
-        if not texts:
-            return Scores((), 0, 0)
-        scorer = loaded.scorer
+        async with model.ready() as (loaded, lane):
+            if not texts:
+                return Scores((), 0, 0)
+            return await self._score_with(loaded.scorer, lane, model, query, texts)
+
+    async def _score_with(
+        self, scorer: Scorer, lane: Lane, model: Model, query: str, texts: Sequence[str]
+    ) -> Scores:
         inputs = await self._tokenised(model, Inputs.of(scorer, query, texts, self._text_characters))
         outputs = self._remembered(lane, inputs)
         cached = sum(key in outputs for key in inputs.text_keys)

@@ -39,6 +39,7 @@ from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_en
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.engine.loading.source import fingerprint, locate
+from rerank_proxy.engine.loading.weights_size import size_of_weights, size_on_disk
 from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
@@ -62,12 +63,14 @@ def load(
     settings: ModelSettings,
     engine: EngineSettings,
     watch: Callable[[], AbstractContextManager[None]] = nullcontext,
+    wait_for_memory: Callable[[int], None] = lambda size_bytes: None,
 ) -> LoadedModel:
     """Load a model, downloaded if need be.
 
     Args:
         watch: Watches that what is done within returns in time. Downloads, and waiting for other models to be
             built, are not watched.
+        wait_for_memory: Called with the bytes that the weights will take. Returns when there is room.
 
     Raises:
         ModelLoadError: One line that names the source, what is wrong, and the remedy.
@@ -75,13 +78,16 @@ def load(
     plugin = None if settings.backend == plugins.BUILT_IN else plugins.find(settings.backend)
     found = locate(name, settings, engine)
     if plugin is not None:
+        wait_for_memory(size_on_disk(found))
         with watch():
             return plugin.load(found.directory if isinstance(found, Package) else found, settings, engine)
     if isinstance(found, Package):
+        wait_for_memory(size_on_disk(found))
         with watch():
             return load_package(found, settings, engine)
     with watch():
         profile, device = profiles.read(found), choose(engine)
+    wait_for_memory(size_of_weights(profile.directory, device.dtype.itemsize))
     with _building, watch():
         quieten()
         model = load_transformer(profile)
@@ -127,7 +133,8 @@ def _loaded(
         "max_length": str(max_length),
         "fingerprint": identity,
     }
-    return LoadedModel(scorer, backend, budget_tokens(engine, device.place), info)
+    size_bytes = sum(each.nbytes for each in (*network.parameters(), *network.buffers()))
+    return LoadedModel(scorer, backend, budget_tokens(engine, device.place), info, size_bytes)
 
 
 def _max_length(profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer) -> int:

@@ -29,6 +29,8 @@ class LoadedModel:
     """The tokens of one batch that suit the device."""
     info: Mapping[str, str]
     """For people: kind, architecture, device, dtype, max_length, fingerprint …"""
+    memory_bytes: int | None = None
+    """What its weights take; None where that is not known better than before it was loaded."""
 
 
 def check_cross_encoder(settings: ModelSettings) -> None:

@@ -1,13 +1,16 @@
 """Load models on other threads than the event loop's."""
 
+import asyncio
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from rerank_proxy.concurrency.daemon_threads import run_in_daemon_thread
+from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine.errors import ModelFailedError, ModelLoadError
 from rerank_proxy.engine.hangs.watchdog import Watchdog
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, warm_up
@@ -21,6 +24,9 @@ _T = TypeVar("_T")
 
 Watch = Callable[[], AbstractContextManager[None]]
 """Have the watchdog watch what is done within."""
+
+TakeMemory = Callable[[int], Coroutine[Any, Any, None]]
+"""Wait until there is room for so many bytes."""
 
 
 class OnDevice(Protocol):
@@ -47,18 +53,25 @@ class Loader:
         self._settings = settings
         self._on_device = on_device
         self._watchdog = watchdog
+        self._taking = BackgroundTasks()
 
-    async def load(self, name: str, settings: ModelSettings) -> WarmModel:
+    async def load(self, name: str, settings: ModelSettings, take_memory: TakeMemory) -> WarmModel:
         """Load a model and warm it up.
+
+        Args:
+            take_memory: Called once, before there is anything in memory, with the bytes that it will take.
 
         Raises:
             ModelFailedError: With one line that names the source. Its cause is the underlying error, unless
                 that is a `ModelLoadError`, which says no more.
         """
         started = time.monotonic()
+        wait_for_memory = self._for_threads(take_memory)
         try:
             loaded = await run_in_daemon_thread(
-                lambda: _load(name, settings, self._settings, lambda: self._watchdog.load(name)),
+                lambda: _load(
+                    name, settings, self._settings, lambda: self._watchdog.load(name), wait_for_memory
+                ),
                 f"engine-load-{name}",
             )
             pace_s = await self._on_device(lambda: self._warm_up(name, loaded))
@@ -72,6 +85,27 @@ class Loader:
         """Give back the memory of models to which nothing refers any more."""
         await self._on_device(_free)
 
+    def _for_threads(self, take_memory: TakeMemory) -> Callable[[int], None]:
+        """Return a function for other threads that waits until the event loop has taken the memory."""
+        loop = asyncio.get_running_loop()
+
+        def wait(size_bytes: int) -> None:
+            taken: Future[None] = Future()
+
+            async def take() -> None:
+                try:
+                    await take_memory(size_bytes)
+                except BaseException as error:  # passed on to the thread that waits
+                    taken.set_exception(error)
+                else:
+                    taken.set_result(None)
+
+            # Made there: a coroutine that a closed loop refuses would have to be closed here.
+            loop.call_soon_threadsafe(lambda: self._taking.start(take()))
+            taken.result()
+
+        return wait
+
     def _warm_up(self, name: str, loaded: LoadedModel) -> float:
         with self._watchdog.load(name):
             pace_s = warm_up(loaded)
@@ -81,11 +115,17 @@ class Loader:
         return pace_s
 
 
-def _load(name: str, settings: ModelSettings, engine: EngineSettings, watch: Watch) -> LoadedModel:
+def _load(
+    name: str,
+    settings: ModelSettings,
+    engine: EngineSettings,
+    watch: Watch,
+    wait_for_memory: Callable[[int], None],
+) -> LoadedModel:
     # Imported on the loading thread: torch and transformers take seconds.
     from rerank_proxy.engine.loading.load import load
 
-    return load(name, settings, engine, watch)
+    return load(name, settings, engine, watch, wait_for_memory)
 
 
 def _free() -> None:

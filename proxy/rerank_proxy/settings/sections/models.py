@@ -116,6 +116,11 @@ class EngineSettings(Section):
         description="Seconds without calls after which a model is unloaded, unless something keeps it "
         "loaded.",
     )
+    model_memory: ByteSize | None = Field(
+        None,
+        description="The most memory for the weights of all loaded models together. A model that needs room "
+        "has those unloaded that nothing keeps loaded, the least recently used first. Absent: no limit.",
+    )
     max_batch_s: Seconds = Field(
         120.0,
         description="Seconds after which a batch counts as hanging: its model is failed, and the reranking "

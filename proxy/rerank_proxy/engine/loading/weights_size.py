@@ -1,0 +1,25 @@
+"""How much memory a model's weights take, from its files alone."""
+
+from pathlib import Path
+
+from rerank_proxy.engine.loading import safetensors_header
+from rerank_proxy.engine.loading.package import Package
+
+
+def size_of_weights(directory: Path, number_bytes: int) -> int:
+    """Return the bytes of a transformer's weights in memory.
+
+    Args:
+        number_bytes: Those of one number there. Files in the old format count as they are.
+    """
+    safe = list(directory.glob("*.safetensors"))
+    if safe:
+        return sum(map(safetensors_header.count_weights, safe)) * number_bytes
+    return sum(path.stat().st_size for path in directory.glob("*.bin"))
+
+
+def size_on_disk(model: Path | Package) -> int:
+    """Return the bytes of the files of a model of which nothing more is known."""
+    if isinstance(model, Package):
+        return model.model_path.stat().st_size
+    return sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
