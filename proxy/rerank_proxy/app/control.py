@@ -1,4 +1,4 @@
-"""The control socket, on which the supervisor asks whether the application is ready, and for its metrics."""
+"""The control socket, on which the supervisor asks how the application is, and has it load models again."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ async def serve_control(engine: Engine, registry: CollectorRegistry, path: str) 
 
 
 def application(engine: Engine, registry: CollectorRegistry) -> web.Application:
-    """Return an application with `GET /ready` and `GET /metrics`."""
+    """Return an application with `GET /ready`, `GET /metrics` and `POST /reload`."""
 
     async def ready(request: web.Request) -> web.Response:
         statuses = engine.status()
@@ -32,7 +32,12 @@ def application(engine: Engine, registry: CollectorRegistry) -> web.Application:
     async def metrics(request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), content_type="text/plain", charset="utf-8")
 
+    async def reload(request: web.Request) -> web.Response:
+        engine.reload()
+        return web.Response(status=202)
+
     app = web.Application()
     app.router.add_get("/ready", ready)
     app.router.add_get("/metrics", metrics)
+    app.router.add_post("/reload", reload)
     return app

@@ -59,12 +59,20 @@ class AppControl:
 
     async def get(self, path: str) -> tuple[int, bytes] | None:
         """Return the status and body of the answer; None if the application does not answer."""
+        return await self._ask("GET", path)
+
+    async def reload(self) -> bool:
+        """Have the application load its models again. Return whether it began to."""
+        answer = await self._ask("POST", "/reload")
+        return answer is not None and answer[0] == 202
+
+    async def _ask(self, method: str, path: str) -> tuple[int, bytes] | None:
         connector = aiohttp.UnixConnector(path=str(self._socket), force_close=True)
         timeout = aiohttp.ClientTimeout(total=_APP_TIMEOUT_S)
         try:
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-                session.get(f"http://app{path}") as response,
+                session.request(method, f"http://app{path}") as response,
             ):
                 return response.status, await response.read()
         except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError

@@ -14,7 +14,7 @@ from rerank_proxy.observe.stderr import LossyStderr
 
 _IGNORED: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """By default they end a process. They are sent to ask for new settings or a new log file, or by a terminal
-that closes.
+that closes. The supervisor takes SIGHUP for something later.
 """
 _PR_SET_PDEATHSIG: Final = 1
 _STDIN: Final = 0

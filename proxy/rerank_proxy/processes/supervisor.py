@@ -20,6 +20,8 @@ A second signal during the steps 1 and 2 cuts them short, and step 4 kills the a
 the exit status is 128 and the number of that signal. The child has a session of its own: Ctrl-C in a terminal
 reaches this process alone, which then stops the child. If this process is killed, the child ends with it (see
 `startup.orders_of_parent`).
+
+SIGHUP has the application load its models again from their sources.
 """
 
 import asyncio
@@ -174,10 +176,15 @@ class Supervisor:
             )
         metrics = EdgeMetrics()
         edge = Edge(self._settings, socket, metrics)
-        admin = Admin(AppControl(control), metrics, self._not_ready)
+        app_control = AppControl(control)
+        admin = Admin(app_control, metrics, self._not_ready)
         app = AppProcess(self._app_command, self._settings, socket, control, metrics)
         stop_timeout_s = 0.0
         signals = _catch_signals()
+        reloads = BackgroundTasks()
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGHUP, lambda: reloads.start(_reload(app_control))
+        )
         try:
             await edge.start()
             admin_sockets = bind(self._settings.admin.listen)
@@ -193,6 +200,7 @@ class Supervisor:
             stop_timeout_s = _APP_STOP_TIMEOUT_S if status == 0 else 0.0
             return status
         finally:
+            await reloads.cancel()
             await edge.stop()
             await app.stop(stop_timeout_s)
             await admin.stop()
@@ -248,6 +256,13 @@ def _directory_for_sockets() -> OwnedDirectory:
         raise StartError(
             f"no directory for local sockets: {error.strerror}; set TMPDIR to a writable one"
         ) from None
+
+
+async def _reload(app: AppControl) -> None:
+    if await app.reload():
+        logger.info("SIGHUP: the models are loaded again, and serve until their successors are ready")
+    else:
+        logger.warning("SIGHUP: the reranking process does not answer: it is starting, or stopping")
 
 
 def _catch_signals() -> "asyncio.Queue[signal.Signals]":

@@ -1,5 +1,6 @@
 """What the application says about itself to the supervisor."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
@@ -39,5 +40,22 @@ async def test_only_models_that_are_always_loaded_hold_it_up(tmp_path: Path, pre
             assert (status, said.reason()) == (503, f"model [broken] failed: {failed.value}")
         else:
             assert (status, said.ready, said.reason()) == (200, True, None)
+    finally:
+        await engine.close()
+
+
+async def test_models_are_loaded_again_when_the_supervisor_asks(tmp_path: Path) -> None:
+    engine = Engine({"m": ModelSettings(source=str(tmp_path))}, EngineSettings())
+    await engine.start()
+    try:
+        with pytest.raises(ModelFailedError, match=r"no config\.json"):
+            await engine.wait_ready("m")
+        await asyncio.to_thread((tmp_path / "config.json").write_text, "{}")
+        async with TestClient(TestServer(application(engine, CollectorRegistry()))) as client:
+            answer = await client.post("/reload")
+            assert answer.status == 202
+        assert engine.status()["m"].state == "failed", "it says so until it is loaded"
+        with pytest.raises(ModelFailedError, match="names no architecture"):
+            await engine.wait_ready("m")
     finally:
         await engine.close()
