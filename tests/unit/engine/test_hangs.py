@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -62,7 +62,14 @@ class Lengths:
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     gate = Gate()
 
-    def load(name: str, settings: ModelSettings, engine: EngineSettings, watch: loader.Watch) -> LoadedModel:
+    def load(
+        name: str,
+        settings: ModelSettings,
+        engine: EngineSettings,
+        watch: loader.Watch,
+        wait_for_memory: Callable[[int], None],
+    ) -> LoadedModel:
+        wait_for_memory(0)
         with watch():
             if settings.source == "load":
                 gate.wait()
