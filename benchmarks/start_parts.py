@@ -25,24 +25,34 @@ def part(name: str) -> None:
 def main(source: str) -> None:
     """Start as the application does, and print what each part took."""
     part("interpreter")
-    from rerank_proxy.settings import EngineSettings, ModelSettings
+    from rerank_proxy.concurrency.collection import no_collection
 
-    part("import settings")
-    import rerank_proxy.app.serving  # noqa: F401
+    with no_collection():
+        part("import settings")
 
-    part("import application")
-    from rerank_proxy.engine.backends.cpu import DeviceThreads, sleep_while_waiting
+        part("import application")
+        from rerank_proxy.engine.backends.cpu import sleep_while_waiting
 
-    sleep_while_waiting()
-    import torch  # noqa: F401
+        sleep_while_waiting()
+        import torch  # noqa: F401
 
-    part("import torch")
+        part("import torch")
+
+        part("import loading")
+    _score(source)
+    import json
+
+    print(json.dumps(_parts))
+
+
+def _score(source: str) -> None:
+    from rerank_proxy.engine.backends.cpu import DeviceThreads
     from rerank_proxy.engine.encoding.encode import gathered
     from rerank_proxy.engine.loading.load import load
     from rerank_proxy.engine.loading.loaded_model import warm_up
     from rerank_proxy.engine.rows import Batch
+    from rerank_proxy.settings import EngineSettings, ModelSettings
 
-    part("import loading")
     settings = EngineSettings(device="cpu", offline=True)
     DeviceThreads(settings.threads).use(None)
     loaded = load("model", ModelSettings(source=source), settings)
@@ -53,9 +63,6 @@ def main(source: str) -> None:
     rows = gathered(loaded.scorer.encode("flesh-eating bad guy", texts, range(2 + loaded.scorer.texts_at)))
     loaded.backend.score(Batch.of(rows))
     part("score two texts")
-    import json
-
-    print(json.dumps(_parts))
 
 
 if __name__ == "__main__":
