@@ -18,6 +18,7 @@ from rerank_proxy.cli.options import (
     die,
     load_settings,
 )
+from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.observe.log import configure, printable
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.settings import SettingRow, table
@@ -90,7 +91,8 @@ def serve(**options: Any) -> None:
     it. The command line overrides the environment, and the environment overrides the file.
     """
     settings = load_settings(**options)
-    from rerank_proxy.processes.supervisor import serve as run
+    with no_collection():
+        from rerank_proxy.processes.supervisor import serve as run
 
     with bad_settings_exit():
         # Without what they name, the application would be restarted again and again.
@@ -133,7 +135,8 @@ def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[
         if sys.stderr.isatty():
             click.echo(printable(line), err=True)
 
-    from rerank_proxy.cli.rerank import rerank_texts
+    with no_collection():
+        from rerank_proxy.cli.rerank import rerank_texts
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:

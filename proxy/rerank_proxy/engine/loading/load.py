@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from torch import Tensor, nn
 
+from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.engine.backends.device import Device, budget_tokens, choose
 from rerank_proxy.engine.backends.networks import Classifier, Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend, supports
@@ -92,7 +93,8 @@ def _read(profile: Profile, device: Device) -> tuple[Any, Tokenizer]:
     if ordinary is not None:
         return ordinary
     # Imported here, where it is known to be needed: transformers takes longer than all else until a score.
-    from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, quieten
+    with no_collection():
+        from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, quieten
 
     quieten()
     model = load_transformer(profile)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
+from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.concurrency.daemon_threads import run_in_daemon_thread
 from rerank_proxy.engine.errors import ModelFailedError, ModelLoadError
 from rerank_proxy.engine.hangs.watchdog import Watchdog
@@ -82,8 +83,9 @@ class Loader:
 
 
 def _load(name: str, settings: ModelSettings, engine: EngineSettings, watch: Watch) -> LoadedModel:
-    # Imported on the loading thread: torch and transformers take seconds.
-    from rerank_proxy.engine.loading.load import load
+    # Imported on the loading thread: torch takes seconds.
+    with no_collection():
+        from rerank_proxy.engine.loading.load import load
 
     return load(name, settings, engine, watch)
 
