@@ -15,7 +15,11 @@ PROGRESS_S: Final = 5.0
 """Seconds between two lines about a model that is loading."""
 
 _ENGINE_LOG: Final = logging.getLogger("rerank_proxy.engine")
-_DOWNLOAD_LOGGERS: Final = ("rerank_proxy.engine.loading.repository", "rerank_proxy.engine.loading.source")
+_DOWNLOAD_LOGGERS: Final = (
+    "rerank_proxy.engine.loading.progress",
+    "rerank_proxy.engine.loading.repository",
+    "rerank_proxy.engine.loading.source",
+)
 
 
 async def with_progress(work: Coroutine[Any, Any, Scores], name: str, say: Callable[[str], None]) -> Scores:
