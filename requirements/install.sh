@@ -4,8 +4,9 @@
 #   requirements/install.sh          only .venv, with uv
 #   requirements/install.sh GROUP    the project, with one of the dependency groups of pyproject.toml: demo, test, dev
 #
-# PYTHON names the interpreter to use. Settings of uv, such as UV_TORCH_BACKEND=cpu (a torch without CUDA, some
-# gigabytes smaller), are passed on.
+# PYTHON names the interpreter to use. Settings of uv are passed on. Without UV_TORCH_BACKEND, uv chooses the build of
+# PyTorch for this machine: without a GPU the one without CUDA, which is gigabytes smaller. Where that build cannot be
+# had, the default index has the one with CUDA, which runs everywhere.
 set -eu
 cd "$(dirname "$0")/.."
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV
@@ -29,6 +30,21 @@ find_python() {
     fail "Python 3.11 or newer is needed (${PYTHON:-python3} is not): install one, or name it, as in \`make PYTHON=/path/to/python3.12 …\`."
 }
 
+install() {
+    .venv/bin/uv pip install --python .venv/bin/python \
+        --constraints requirements/constraints.txt --build-constraints requirements/constraints.txt "$@"
+}
+
+choose_torch() {
+    [ -z "${UV_TORCH_BACKEND:-}" ] || return 0
+    # One try with a short wait: an index that cannot be reached must not hold up everybody behind a firewall.
+    if UV_TORCH_BACKEND=auto UV_HTTP_TIMEOUT=10 UV_HTTP_RETRIES=0 install --dry-run --quiet torch 2>/dev/null; then
+        export UV_TORCH_BACKEND=auto
+    else
+        echo "PyTorch's own index has no build for this machine, or cannot be reached: taking that of the default index."
+    fi
+}
+
 if ! is_new_enough .venv/bin/python; then
     python=$(find_python)
     rm -rf .venv
@@ -42,9 +58,8 @@ if ! .venv/bin/uv --version >/dev/null 2>&1; then
 fi
 if [ $# -gt 0 ]; then
     echo "Installing the project and what its group \"$1\" needs …"
-    .venv/bin/uv pip install --python .venv/bin/python \
-        --constraints requirements/constraints.txt --build-constraints requirements/constraints.txt \
-        --editable . --group "$1" ||
+    choose_torch
+    install --editable . --group "$1" ||
         fail "The project cannot be installed: see above; check the network and uv's settings."
     touch ".venv/.installed-$1"
 fi

@@ -2,6 +2,7 @@
 
 import sys
 
+from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.processes.startup import prepare
 
 
@@ -9,7 +10,8 @@ def main() -> None:
     """Run the command line. A process that serves is prepared before anything else is imported."""
     if sys.argv[1:2] == ["serve"]:
         prepare()
-    from rerank_proxy.cli import run
+    with no_collection():
+        from rerank_proxy.cli import run
 
     run()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
-from rerank_proxy.cli.commands import run_checks
+from rerank_proxy.cli.check import run_checks
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.registry.index_client import IndexClient

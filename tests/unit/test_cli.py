@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rerank_proxy import __version__
-from rerank_proxy.cli import commands, main
+from rerank_proxy.cli import main, models
+from rerank_proxy.cli.check import run_checks
 from rerank_proxy.engine.loading import loader
 from rerank_proxy.search.ranks.scores import normalize
 from rerank_proxy.settings import load as load_settings
@@ -305,7 +306,7 @@ class TestCheck:
         self, model: Path, upstream: Callable[..., str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The model is not loaded before two such lines."""
-        monkeypatch.setattr(commands, "PROGRESS_S", 0.001)
+        monkeypatch.setattr(models, "PROGRESS_S", 0.001)
         load, said = loader._load, threading.Semaphore(0)
 
         def slow(*arguments: Any) -> Any:
@@ -322,7 +323,7 @@ class TestCheck:
         lines: list[str] = []
         monkeypatch.setattr(loader, "_load", slow)
         settings = load_settings(None, {"upstream": upstream(), "models": {"tiny": str(model)}}, {})
-        assert asyncio.run(commands.run_checks(settings, say))
+        assert asyncio.run(run_checks(settings, say))
         first, *progress = [line.removeprefix("model      loading ") for line in lines if " loading " in line]
         assert first == f"tiny: {model}"
         assert "fetching [m]: 40 %" in progress

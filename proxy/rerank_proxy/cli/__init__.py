@@ -10,7 +10,15 @@ import click
 
 from rerank_proxy import __version__
 from rerank_proxy.cli.endpoints import endpoints
-from rerank_proxy.cli.options import bad_settings_exit, check_named, config_option, die, load_settings
+from rerank_proxy.cli.options import (
+    CommandError,
+    bad_settings_exit,
+    check_named,
+    config_option,
+    die,
+    load_settings,
+)
+from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.observe.log import configure, printable
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.settings import SettingRow, table
@@ -83,7 +91,8 @@ def serve(**options: Any) -> None:
     it. The command line overrides the environment, and the environment overrides the file.
     """
     settings = load_settings(**options)
-    from rerank_proxy.processes.supervisor import serve as run
+    with no_collection():
+        from rerank_proxy.processes.supervisor import serve as run
 
     with bad_settings_exit():
         # Without what they name, the application would be restarted again and again.
@@ -99,7 +108,7 @@ def check(**options: Any) -> None:
     Exits with 0 if everything works, 1 if something does not, 2 if the settings cannot be read.
     """
     settings = load_settings(**options)
-    from rerank_proxy.cli.commands import run_checks
+    from rerank_proxy.cli.check import run_checks
 
     with bad_settings_exit(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         check_named(settings)
@@ -126,7 +135,8 @@ def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[
         if sys.stderr.isatty():
             click.echo(printable(line), err=True)
 
-    from rerank_proxy.cli.commands import CommandError, rerank_texts
+    with no_collection():
+        from rerank_proxy.cli.rerank import rerank_texts
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from rerank_proxy.cli.options import config_option, die, load_settings, pairs_of
+from rerank_proxy.cli.options import CommandError, config_option, die, load_settings, pairs_of
 from rerank_proxy.observe.log import printable
 from rerank_proxy.processes.loop import new_event_loop
 
@@ -54,7 +54,6 @@ def _run(
     """Run `work` with the proxy and further arguments, and print the lines and tables that it returns."""
     from rich.console import Console
 
-    from rerank_proxy.cli.commands import CommandError
     from rerank_proxy.cli.proxy_client import Proxy, url_of
 
     address = url.rstrip("/") if url is not None else url_of(load_settings(config, (), ()).listen)
@@ -120,7 +119,6 @@ def put(
       rerank-proxy endpoints put my-cohere --service cohere \\
           --setting model_id=rerank-v3.5 --secret api_key=COHERE_API_KEY
     """
-    from rerank_proxy.cli.commands import CommandError
     from rerank_proxy.cli.proxy_client import put_endpoint, settings_of
 
     try:

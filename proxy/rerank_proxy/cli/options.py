@@ -3,13 +3,22 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
 from rerank_proxy.observe.log import say
 from rerank_proxy.settings import CONFIG_VARIABLE, InvalidSettingsError, Settings, load, together
+
+
+class CommandError(Exception):
+    """A command has failed. The message is for the user."""
+
+
+SERVICE_PLUG_INS: Final = "rerank_proxy.services"
+"""The entry points of services in other packages, as in `services.built_in`."""
 
 config_option = click.option(
     "--config",
@@ -41,15 +50,31 @@ def check_named(settings: Settings) -> None:
         InvalidSettingsError: It lists everything that is wrong.
     """
     from rerank_proxy.inference.registry.keys import check_registry
-    from rerank_proxy.services.preconfigured import check_endpoints
     from rerank_proxy.upstream.address import tls_context
 
     checks: list[Callable[[], object]] = [
         lambda: tls_context(settings.upstream),
         lambda: check_registry(settings),
-        lambda: check_endpoints(settings),
     ]
+    if _need_services(settings):
+        # Imported here: it brings along all that an application has, half a second of processor time and the
+        # memory for it, which the process that relays does not need otherwise.
+        from rerank_proxy.services.preconfigured import check_endpoints
+
+        checks.append(lambda: check_endpoints(settings))
     together(checks)
+
+
+def _need_services(settings: Settings) -> bool:
+    """Return whether it takes the services to check the endpoints: not for those of models of the settings.
+
+    A plug-in that cannot be imported is a fault, too, which only the import shows.
+    """
+    of_models = all(
+        endpoint.model in settings.models and not endpoint.task_settings
+        for endpoint in settings.endpoints.values()
+    )
+    return not of_models or bool(entry_points(group=SERVICE_PLUG_INS))
 
 
 def pairs_of(option: str, values: tuple[str, ...]) -> Mapping[str, str]:

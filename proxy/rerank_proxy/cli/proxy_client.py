@@ -10,7 +10,7 @@ from urllib.parse import quote
 import aiohttp
 from rich.table import Table
 
-from rerank_proxy.cli.commands import CommandError
+from rerank_proxy.cli.options import CommandError
 from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.observe.log import printable
 from rerank_proxy.settings import Address

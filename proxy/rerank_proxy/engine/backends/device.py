@@ -25,6 +25,11 @@ class Device:
         """The type as the setting `engine.dtype` names it."""
         return str(self.dtype).removeprefix("torch.")
 
+    @property
+    def runs_packed(self) -> bool:
+        """Return whether models may run on it without padding."""
+        return self.place.type == "cpu" and self.dtype == torch.float32
+
 
 def choose(settings: EngineSettings) -> Device:
     """Choose device and type by the settings.

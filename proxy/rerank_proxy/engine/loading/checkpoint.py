@@ -10,7 +10,6 @@ import torch
 import transformers
 from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as Normalizers
-from torch import nn
 
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.errors import ModelLoadError
@@ -115,16 +114,6 @@ def load_tokenizer(profile: Profile, model: Any) -> Tokenizer:
         # Models that read the last token find it by this id.
         model.config.pad_token_id = tokenizer.pad_token_id
     return Tokenizer(tokenizer)
-
-
-def position_limit(model: Any) -> int | None:
-    """Return the tokens for which the model has position embeddings; None for relative or rotary ones."""
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa and similar models count from behind the padding id.
-            unused = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - unused
-    return None
 
 
 def first_line(error: Exception) -> str:

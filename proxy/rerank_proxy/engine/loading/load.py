@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
+from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.engine.backends.device import Device, budget_tokens, choose
 from rerank_proxy.engine.backends.networks import Classifier, Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend, supports
@@ -30,9 +30,8 @@ from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import plugins
+from rerank_proxy.engine.loading import plain_bert, plugins
 from rerank_proxy.engine.loading import profile as profiles
-from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, position_limit, quieten
 from rerank_proxy.engine.loading.head import build_head
 from rerank_proxy.engine.loading.load_package import load_package
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_encoder
@@ -89,11 +88,23 @@ def load(
         profile, device = profiles.read(found), choose(engine)
     wait_for_memory(size_of_weights(profile.directory, device.dtype.itemsize))
     with _building, watch():
-        quieten()
-        model = load_transformer(profile)
-        tokenizer = load_tokenizer(profile, model)
+        model, tokenizer = _read(profile, device)
     with watch():
         return _loaded(found, profile, device, model, tokenizer, settings, engine)
+
+
+def _read(profile: Profile, device: Device) -> tuple[Any, Tokenizer]:
+    """Return the transformer and its tokenizer: an ordinary BERT without transformers, all others with it."""
+    ordinary = plain_bert.load(profile) if device.runs_packed else None
+    if ordinary is not None:
+        return ordinary
+    # Imported here, where it is known to be needed: transformers takes longer than all else until a score.
+    with no_collection():
+        from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, quieten
+
+    quieten()
+    model = load_transformer(profile)
+    return model, load_tokenizer(profile, model)
 
 
 def _loaded(
@@ -154,6 +165,16 @@ def _max_length(profile: Profile, settings: ModelSettings, model: Any, tokenizer
     return wanted
 
 
+def position_limit(model: Any) -> int | None:
+    """Return the tokens for which the model has position embeddings; None for relative or rotary ones."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa and similar models count from behind the padding id.
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - unused
+    return None
+
+
 def _known(limits: list[int | None]) -> list[int]:
     """Leave out absent limits, and the numbers by which tokenizers and configs mean "no limit"."""
     return [limit for limit in limits if limit is not None and 0 < limit < 10**9]
@@ -184,7 +205,7 @@ def _to_float32(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ..
 def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, scorer: Scorer) -> Backend:
     """Return a backend without padding, if there is one whose outputs are those of the general one."""
     model_type = network.model.config.model_type
-    if device.place.type != "cpu" or device.dtype != torch.float32 or not supports(network, model_type):
+    if not device.runs_packed or not supports(network, model_type):
         return padded
     batch = Batch.of(gathered(scorer.encode("a query", _PROBES, range(len(_PROBES)))))
     expected = padded.score(batch)

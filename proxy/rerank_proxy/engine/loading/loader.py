@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
+from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.concurrency.daemon_threads import run_in_daemon_thread
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine.errors import ModelFailedError, ModelLoadError
@@ -122,8 +123,9 @@ def _load(
     watch: Watch,
     wait_for_memory: Callable[[int], None],
 ) -> LoadedModel:
-    # Imported on the loading thread: torch and transformers take seconds.
-    from rerank_proxy.engine.loading.load import load
+    # Imported on the loading thread: torch takes seconds.
+    with no_collection():
+        from rerank_proxy.engine.loading.load import load
 
     return load(name, settings, engine, watch, wait_for_memory)
 

@@ -5,8 +5,7 @@ Packages that come over HTTP are kept. A package is complete when it has metadat
 
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import blake2b
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -22,6 +21,7 @@ from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import package as packages
 from rerank_proxy.engine.loading.package import METADATA_SUFFIX, Metadata, Package
 from rerank_proxy.engine.loading.package_writing import FILE_MODE
+from rerank_proxy.engine.loading.progress import Progress
 from rerank_proxy.engine.loading.vocabulary import MAX_VOCABULARY_BYTES
 from rerank_proxy.files.atomic import remove_half_written, replace
 from rerank_proxy.http.connection_faults import connection_fault
@@ -34,9 +34,6 @@ _TIMEOUT_S: Final = 60.0
 _PIECE_BYTES: Final = 1024 * 1024
 _ATTEMPTS: Final = 3
 """Tries of a download that breaks off, each from where the one before ended."""
-
-_LOG_EVERY_S: Final = 5.0
-_LOG_EVERY_PART: Final = 0.1
 
 _OR_A_DIRECTORY: Final = "or give a directory that holds the package's three files"
 
@@ -182,7 +179,7 @@ class _Download:
             if start and response.status != 206:
                 start = 0  # It does not support ranges and begins anew.
             with part.open("ab" if start else "wb") as file:
-                progress = _Progress(name, start, size)
+                progress = Progress(name, start, size)
                 for piece in self._pieces(response, name, size - start):
                     file.write(piece)
                     progress.add(len(piece))
@@ -239,24 +236,3 @@ class _Download:
         return _UnreachableError(
             f"[{url}] cannot be fetched ({reason}); check the network, {_OR_A_DIRECTORY}"
         )
-
-
-class _Progress:
-    """Logs from time to time how far a download is."""
-
-    def __init__(self, name: str, done: int, size: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._name = name
-        self._done = done
-        self._size = size
-        self._clock = clock
-        self._logged_at, self._logged = clock(), done
-        _log.info("fetching [%s], %d MB%s", name, size // 10**6, f", from {done} bytes on" if done else "")
-
-    def add(self, count: int) -> None:
-        """Count bytes that have come."""
-        self._done += count
-        now = self._clock()
-        part = (self._done - self._logged) / self._size
-        if now - self._logged_at >= _LOG_EVERY_S or part >= _LOG_EVERY_PART or self._done == self._size:
-            self._logged_at, self._logged = now, self._done
-            _log.info("fetching [%s]: %d %%", self._name, 100 * self._done // self._size)

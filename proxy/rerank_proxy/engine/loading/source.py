@@ -11,6 +11,7 @@ from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import model_files, repository
 from rerank_proxy.engine.loading import package as packages
 from rerank_proxy.engine.loading.package import Package
+from rerank_proxy.engine.loading.progress import hub_progress
 from rerank_proxy.observe.log import adopt_libraries
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
@@ -74,7 +75,6 @@ def _from_hub(repository: str, revision: str | None, *, offline: bool) -> Path:
     # Imported here: it takes a while, and models in directories do not need it.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     def fetch(weights: str) -> Path:
         return Path(
@@ -84,10 +84,10 @@ def _from_hub(repository: str, revision: str | None, *, offline: bool) -> Path:
                 local_files_only=offline,
                 allow_patterns=[*_DESCRIPTIONS, weights],
                 ignore_patterns=list(_OTHER_RUNTIMES),
+                tqdm_class=hub_progress(repository),
             )
         )
 
-    disable_progress_bars()
     adopt_libraries()
     if not offline:
         _log.info("looking for [%s] on the model hub; a first download takes a while", repository)

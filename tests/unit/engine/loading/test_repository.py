@@ -11,7 +11,8 @@ import pytest
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import package as packages
 from rerank_proxy.engine.loading.package import Package
-from rerank_proxy.engine.loading.repository import _Progress, default_artifacts_dir, fetch
+from rerank_proxy.engine.loading.progress import Progress
+from rerank_proxy.engine.loading.repository import default_artifacts_dir, fetch
 from rerank_proxy.engine.loading.source import locate
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.support.model_repository import Repository, serving
@@ -213,7 +214,7 @@ def test_where_packages_are_kept(
 def test_progress_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     now = 0.0
-    progress = _Progress("m.pt", 0, 10_000, lambda: now)
+    progress = Progress("m.pt", 0, 10_000, lambda: now)
     for _ in range(100):
         progress.add(50)
     assert len(caplog.records) == 1 + 5, "each tenth"

@@ -67,10 +67,13 @@ def test_offline_what_is_not_in_the_cache_is_refused(source: str, revision: str 
     assert f"[{source}]" in str(refused.value)
 
 
-def resolve_elsewhere(source: str, hub: str, cache: Path) -> "subprocess.CompletedProcess[str]":
+def resolve_elsewhere(
+    source: str, hub: str, cache: Path, before: str = ""
+) -> "subprocess.CompletedProcess[str]":
     """`resolve` in a process of its own: the hub's client reads its settings once."""
-    imports = "from rerank_proxy.engine.loading.source import resolve"
-    code = f"{imports}; print(resolve({source!r}, None, offline=False))"
+    imports = "from rerank_proxy.engine.loading.source import resolve; "
+    imports += "from rerank_proxy.observe.log import configure; "
+    code = f"{imports}{before}print(resolve({source!r}, None, offline=False))"
     environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
     command = [sys.executable, "-c", code]
     return subprocess.run(
@@ -97,6 +100,17 @@ def test_a_hub_id_is_downloaded_without_what_is_not_needed(tmp_path: Path, weigh
         if path.is_file()
     }
     assert found == files
+
+
+def test_a_download_is_followed_in_the_log_and_does_not_flood_it(tmp_path: Path) -> None:
+    files = {"config.json": b"{}", "model.safetensors": bytes(3_000_000)}
+    with model_hub.serving("someone/reranker", files) as hub:
+        done = resolve_elsewhere("someone/reranker", hub, tmp_path, before="configure('info'); ")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "fetching [someone/reranker]" in line]
+    assert "100 %" in lines[-1]
+    assert 2 <= len(lines) <= 30
+    assert "Downloading" not in done.stderr
 
 
 def test_an_id_that_the_hub_does_not_know_is_told_in_a_line(tmp_path: Path) -> None:

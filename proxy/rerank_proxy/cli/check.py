@@ -1,39 +1,24 @@
-"""Run the commands `check` and `rerank`."""
+"""Run the command `check`."""
 
-import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 from multidict import CIMultiDict
 
-from rerank_proxy.engine import Engine, EngineError, Scores
+from rerank_proxy.cli.models import engine_log_printed, score, with_progress
+from rerank_proxy.engine import Engine, EngineError
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.local_models import LocalModels
 from rerank_proxy.inference.registry.opening import open_store, place, weaknesses
-from rerank_proxy.search.ranks.scores import MIN_VALUE, normalize
 from rerank_proxy.services.preconfigured import with_elastic_rerank
-from rerank_proxy.settings import ModelSettings, Settings
+from rerank_proxy.settings import Settings
 from rerank_proxy.upstream.client import ElasticsearchClient
-from rerank_proxy.xcontent.java_numbers import print_float
 from rerank_proxy.xcontent.splicing import members
 
-_LOAD_TIMEOUT_S: Final = 3600.0
-"""Long enough to download a model first."""
-
-PROGRESS_S: Final = 5.0
-"""Seconds between two lines about a model that is loading."""
-
-_ENGINE_LOG: Final = logging.getLogger("rerank_proxy.engine")
-_DOWNLOAD_LOGGERS: Final = ("rerank_proxy.engine.loading.repository", "rerank_proxy.engine.loading.source")
 _REGISTRY_LOG: Final = logging.getLogger("rerank_proxy.inference.registry")
-
-
-class CommandError(Exception):
-    """A command has failed. The message is for the user."""
 
 
 async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
@@ -119,7 +104,7 @@ async def _check_models(settings: Settings, say: Callable[[str], None]) -> set[s
         try:
             for name, model in settings.models.items():
                 try:
-                    await _with_progress(_score(engine, name, "a query", ["a text"]), name, say)
+                    await with_progress(score(engine, name, "a query", ["a text"]), name, say)
                 except EngineError as failure:
                     failed.add(name)
                     say(f"model      failed  {name}: {failure}")
@@ -128,74 +113,6 @@ async def _check_models(settings: Settings, say: Callable[[str], None]) -> set[s
         finally:
             await engine.close()
     return failed
-
-
-async def _with_progress(work: Coroutine[Any, Any, Scores], name: str, say: Callable[[str], None]) -> Scores:
-    """Await `work`, and say from time to time that the model is still loading."""
-    loop = asyncio.get_running_loop()
-    began, task = loop.time(), loop.create_task(work)
-    try:
-        while not (await asyncio.wait({task}, timeout=PROGRESS_S))[0]:
-            say(f"model      loading {name}: for {loop.time() - began:.0f} s so far")
-        return await task
-    finally:
-        task.cancel()
-
-
-async def rerank_texts(
-    settings: Settings, model: str, query: str, texts: Sequence[str], say: Callable[[str], None], *, raw: bool
-) -> list[str]:
-    """Score texts, and return lines of score and text, best first.
-
-    Args:
-        say: Called with lines about the progress of loading.
-
-    Raises:
-        CommandError: The model cannot be loaded or used.
-    """
-    chosen = settings.models.get(model, ModelSettings(source=model))
-    engine = Engine({model: chosen}, settings.engine)
-    with engine_log_printed(say):
-        await engine.start()
-        try:
-            reranked = await _with_progress(_score(engine, model, query, texts), model, say)
-        except EngineError as failure:
-            raise CommandError(str(failure)) from None
-        finally:
-            await engine.close()
-    scores = np.asarray(reranked.values, dtype=np.float32)
-    shown = scores if raw else np.maximum(normalize(scores.tolist()), np.float32(MIN_VALUE))
-    order = np.argsort(-scores, kind="stable")
-    return [f"{print_float(float(shown[place])).decode()}\t{texts[place]}" for place in order]
-
-
-class _EngineLogHandler(logging.Handler):
-    """Prints the engine's log records about downloads, and its warnings. Failures are reported anyway."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        super().__init__(logging.INFO)
-        self._say = say
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno == logging.INFO and record.name in _DOWNLOAD_LOGGERS:
-            self._say(f"model      loading {record.getMessage()}")
-        elif record.levelno == logging.WARNING:
-            self._say(f"model      warning {record.getMessage()}")
-
-
-@contextmanager
-def engine_log_printed(say: Callable[[str], None]) -> Iterator[None]:
-    """Print lines from the log of the engine."""
-    handler, level, propagate = _EngineLogHandler(say), _ENGINE_LOG.level, _ENGINE_LOG.propagate
-    _ENGINE_LOG.addHandler(handler)
-    _ENGINE_LOG.setLevel(logging.INFO)
-    _ENGINE_LOG.propagate = False
-    try:
-        yield
-    finally:
-        _ENGINE_LOG.propagate = propagate
-        _ENGINE_LOG.setLevel(level)
-        _ENGINE_LOG.removeHandler(handler)
 
 
 @contextmanager
@@ -207,8 +124,3 @@ def _quiet(log: logging.Logger) -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
-
-
-async def _score(engine: Engine, model: str, query: str, texts: Sequence[str]) -> Scores:
-    deadline = asyncio.get_running_loop().time() + _LOAD_TIMEOUT_S
-    return await engine.scores(model, query, texts, deadline)
