@@ -134,7 +134,7 @@ _OWN: Final[Mapping[str, Mapping[str, Any]]] = {
         "classifier_pooling": "mean",
     },
     "distilbert": {"hidden_dim": 64, "max_position_embeddings": MAX_LENGTH},
-    "gte": {"max_position_embeddings": MAX_LENGTH},
+    "gte": {"max_position_embeddings": MAX_LENGTH, "type_vocab_size": 2},
     "nomic_bert": {"max_position_embeddings": MAX_LENGTH},
     **dict.fromkeys(("bart", "mbart", "mvp", "plbart"), _OF_BART),
     "bigbird_pegasus": {**_OF_BART, "attention_type": "original_full"},
