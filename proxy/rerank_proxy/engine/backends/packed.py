@@ -58,6 +58,14 @@ class PackedTorchBackend:
             values: NDArray[np.float32] = output.float().numpy()
             return values
 
+    def hidden(self, batch: Batch) -> Tensor:
+        """Return the last layer's output for every token, shape (tokens, hidden), without the head's work."""
+        lengths = batch.lengths.tolist()
+        hidden = self._embed(batch)
+        for layer in self._layers:
+            hidden = layer.all_tokens(hidden, lengths)
+        return hidden
+
     def _embed(self, batch: Batch) -> Tensor:
         """Return the embeddings of the tokens, shape (tokens, hidden)."""
         embeddings = self._body.embeddings
