@@ -58,6 +58,8 @@ class LateInteraction:
     """Tokens without a vector …"""
     skipped_in: tuple[str, ...] = ("document",)
     """… in queries ("query"), texts ("document"), or both."""
+    unknown_skipped: bool = False
+    """One that the tokenizer does not have stands for all unknown tokens, as ColBERT and PyLate have it."""
     averages: bool = False
     query_marker: str | None = None
     """A token that is inserted behind the first one."""
@@ -239,6 +241,7 @@ def _of_pylate(directory: Path, modules: Sequence[tuple[str, Mapping[str, Any]]]
         text_length=library.document_length or 180,
         expansion=QueryExpansion(length, bool(library.attend_to_expansion_tokens)) if expands else None,
         skipped=_skipped(directory, _PUNCTUATION if skipped is UNSET or skipped is None else skipped),
+        unknown_skipped=True,
         query_marker=_marker(library.query_prefix, "[Q] "),
         text_marker=_marker(library.document_prefix, "[D] "),
         strips=True,
@@ -265,6 +268,7 @@ def _of_colbert(directory: Path) -> LateInteraction:
         text_length=metadata.doc_maxlen or 220,
         expansion=QueryExpansion(length, bool(metadata.attend_to_mask_tokens)),
         skipped=() if metadata.mask_punctuation is False else _PUNCTUATION,
+        unknown_skipped=True,
         query_marker=metadata.query_token_id or "[unused0]",
         text_marker=metadata.doc_token_id or "[unused1]",
         lead=" ",

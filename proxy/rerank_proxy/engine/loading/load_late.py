@@ -1,12 +1,12 @@
 """Build what encodes and scores for a late-interaction model (ColBERT)."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from rerank_proxy.engine.encoding.encode import TextEncoder, derive_single
 from rerank_proxy.engine.encoding.late_interaction import Expansion, LateInteraction, TokenEncoder
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.late_interaction import LateInteraction as Late
 from rerank_proxy.engine.loading.late_interaction import QueryExpansion
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.settings import ModelSettings
@@ -62,7 +62,7 @@ def late_scorer(
             prompt,
             strips=late.strips,
             marker_id=marker_id,
-            skipped_ids=_skipped_ids(tokenizer, late.skipped) if role in late.skipped_in else (),
+            skipped_ids=_skipped_ids(tokenizer, late) if role in late.skipped_in else (),
             expansion=_expansion(settings, tokenizer, late.expansion) if role == "query" else None,
         )
 
@@ -102,10 +102,10 @@ def _token_id(settings: ModelSettings, tokenizer: Tokenizer, token: str) -> int:
     return found
 
 
-def _skipped_ids(tokenizer: Tokenizer, words: Sequence[str]) -> list[int]:
-    """Return the ids of the words that are tokens. Others would count as the unknown token."""
-    ids = (_known_id(tokenizer, word) for word in words)
-    return [each for each in ids if each is not None]
+def _skipped_ids(tokenizer: Tokenizer, late: Late) -> list[int]:
+    unknown = tokenizer.transformers.unk_token_id if late.unknown_skipped else None
+    ids = (_known_id(tokenizer, word) for word in late.skipped)
+    return [each for each in (unknown if each is None else each for each in ids) if each is not None]
 
 
 def _known_id(tokenizer: Tokenizer, token: str) -> int | None:
