@@ -111,16 +111,16 @@ async def test_remembered_is_per_model(tiny_model: TinyModel) -> None:
             assert (await engine.scores(name, "a query", ["rivers and trees " * 5])).cached == 0
 
 
-async def test_without_entries_nothing_is_remembered(tiny_model: TinyModel) -> None:
-    async with running({"m": tiny_model("bert")}, cache_entries=0) as engine:
+async def test_without_a_cache_nothing_is_remembered(tiny_model: TinyModel) -> None:
+    async with running({"m": tiny_model("bert")}, cache_bytes=0) as engine:
         for _ in range(2):
             assert (await engine.scores("m", "a query", ["one"])).cached == 0
 
 
-@pytest.mark.parametrize("cache_entries", [0, 1000])
-async def test_the_same_text_runs_once_in_a_call(tiny_model: TinyModel, cache_entries: int) -> None:
+@pytest.mark.parametrize("cache_bytes", [0, 1_000_000])
+async def test_the_same_text_runs_once_in_a_call(tiny_model: TinyModel, cache_bytes: int) -> None:
     registry = CollectorRegistry()
-    async with running({"m": tiny_model("bert")}, registry, cache_entries=cache_entries) as engine:
+    async with running({"m": tiny_model("bert")}, registry, cache_bytes=cache_bytes) as engine:
         scores = (await engine.scores("m", "a query", ["one", "two", "one"] * 20)).values
     assert value(registry, "pairs_scored_total") == 2
     assert scores == [*scores[:3]] * 20

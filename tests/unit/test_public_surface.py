@@ -148,7 +148,7 @@ class EngineSettings
     queue_tokens
     queue_bytes
     text_characters
-    cache_entries
+    cache_bytes
     idle_unload_s
     model_memory
     max_batch_s

@@ -60,7 +60,7 @@ class Engine:
         self._journal = Journal(journal)
         self._watchdog = Watchdog(settings, self._journal)
         metrics = EngineMetrics(registry)
-        cache = OutputCache(settings.cache_entries)
+        cache = OutputCache(settings.cache_bytes)
         self._scheduler = Scheduler(settings.queue_tokens)
         threads = DeviceThreads(settings.threads)
         self._runner = Runner(self._scheduler, cache, metrics, self._watchdog, threads.use)

@@ -2,10 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+UNSEEN: Final = 1
+"""A mark of a token: no token attends to it, although it attends to those that have no such mark."""
+
+UNSCORED: Final = 2
+"""A mark of a token: it has no vector in the output."""
+
+Values = NDArray[np.float32] | list[NDArray[np.float32]]
+"""What a batch gives: shape (rows, outputs), or one array for each row where their shapes differ."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,6 +26,8 @@ class Row:
     type_ids: NDArray[np.uint8]
     """Segment of each token, shape (tokens,)."""
     truncated: bool
+    marks: NDArray[np.uint8] | None = None
+    """The sum of the marks of each token, shape (tokens,); None for a model that knows none."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -35,14 +46,18 @@ class Batch:
     """Shape (tokens,)."""
     lengths: NDArray[np.int64]
     """Tokens of each row, shape (rows,). Their sum is `tokens`."""
+    marks: NDArray[np.uint8] | None = None
+    """Shape (tokens,), or None as those of the rows."""
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Batch":
         """Lay rows end to end."""
+        marks = [row.marks for row in rows if row.marks is not None]
         return cls(
             np.concatenate([row.ids for row in rows], dtype=np.int64),
             np.concatenate([row.type_ids for row in rows], dtype=np.int64),
             np.fromiter(map(len, rows), np.int64, len(rows)),
+            np.concatenate(marks) if marks else None,
         )
 
     def __len__(self) -> int:
@@ -61,23 +76,32 @@ class Batch:
     def split(self) -> tuple["Batch", "Batch"]:
         """Return the first and the second half of the rows."""
         half = len(self) // 2
-        cut = int(self.lengths[:half].sum())
-        return (
-            Batch(self.ids[:cut], self.type_ids[:cut], self.lengths[:half]),
-            Batch(self.ids[cut:], self.type_ids[cut:], self.lengths[half:]),
-        )
+        first = np.arange(len(self)) < half
+        return self.chosen(first), self.chosen(~first)
 
     def counts(self, token_id: int) -> NDArray[np.int64]:
         """Return how often each row has a token, shape (rows,)."""
+        return self.sums(self.ids == token_id)
+
+    def sums(self, tokens: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return for how many tokens of each row `tokens`, shape (tokens,), is true; shape (rows,)."""
         ends = np.cumsum(self.lengths)
-        before = np.concatenate([[0], np.cumsum(self.ids == token_id)])
+        before = np.concatenate([[0], np.cumsum(tokens)])
         counts: NDArray[np.int64] = before[ends] - before[ends - self.lengths]
         return counts
+
+    def marked(self, mark: int) -> NDArray[np.bool_]:
+        """Return which tokens have a mark, shape (tokens,)."""
+        if self.marks is None:
+            return np.zeros(self.tokens, np.bool_)
+        marked: NDArray[np.bool_] = (self.marks & mark) != 0
+        return marked
 
     def chosen(self, rows: NDArray[np.bool_]) -> "Batch":
         """Return a batch of the rows where `rows`, shape (rows,), is true."""
         tokens = np.repeat(rows, self.lengths)
-        return Batch(self.ids[tokens], self.type_ids[tokens], self.lengths[rows])
+        marks = None if self.marks is None else self.marks[tokens]
+        return Batch(self.ids[tokens], self.type_ids[tokens], self.lengths[rows], marks)
 
     def padded(self, pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """Return ids, segments and mask of shape (rows, tokens of the longest row), padded on the right."""
@@ -91,7 +115,11 @@ class Batch:
 
 
 class Output(NamedTuple):
-    """The output for one input: float32 of shape (1,) for a logit, (dimensions,) for an embedding."""
+    """The output for one input.
+
+    float32 of shape (1,) for a logit, (dimensions,) for an embedding, (vectors, dimensions) for a vector of
+    each token.
+    """
 
     values: NDArray[np.float32]
     truncated: bool

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -24,9 +24,6 @@ from rerank_proxy.engine.text_memory import TextMemory
 from rerank_proxy.settings import EngineSettings
 
 _T = TypeVar("_T")
-
-TEXTS_OF_A_PORTION: Final = 2048
-"""The event loop spends some 20 ms on so many texts; the window of a search has fewer."""
 
 _PORTIONS_UNDER_WAY: Final = 2
 """While one is scored the next is tokenised."""
@@ -74,19 +71,21 @@ class Scoring:
             EngineError: As `Engine.scores`, but for the deadline.
         """
         with self._rejections_counted(model.name), self._memory.holding(query, texts):
-            if len(texts) <= TEXTS_OF_A_PORTION:
-                return await self._score(model, query, texts)
-            return _joined(await _in_portions(texts, lambda part: self._score(model, query, part)))
+            async with model.ready() as (loaded, lane):
+                if len(texts) <= loaded.portion_texts:
+                    return await self._score(loaded.scorer, lane, model, query, texts)
+                portions = _portions(texts, loaded.portion_texts)
+                return _joined(
+                    await _in_turn(
+                        portions, lambda part: self._score(loaded.scorer, lane, model, query, part)
+                    )
+                )
 
-    async def _score(self, model: Model, query: str, texts: Sequence[str]) -> Scores:
-        async with model.ready() as (loaded, lane):
-            if not texts:
-                return Scores((), 0, 0)
-            return await self._score_with(loaded.scorer, lane, model, query, texts)
-
-    async def _score_with(
+    async def _score(
         self, scorer: Scorer, lane: Lane, model: Model, query: str, texts: Sequence[str]
     ) -> Scores:
+        if not texts:
+            return Scores((), 0, 0)
         inputs = await self._tokenised(model, Inputs.of(scorer, query, texts, self._text_characters))
         outputs = self._remembered(lane, inputs)
         cached = sum(key in outputs for key in inputs.text_keys)
@@ -96,7 +95,11 @@ class Scoring:
         ordered = [outputs[key] for key in inputs.keys]
         query_cut = any(output.truncated for output in ordered[: scorer.texts_at])
         truncated = sum(query_cut or output.truncated for output in ordered[scorer.texts_at :])
-        return Scores(scorer.scores(ordered), cached, max(truncated, inputs.cut))
+        return Scores(await self._scored(model, scorer, ordered), cached, max(truncated, inputs.cut))
+
+    async def _scored(self, model: Model, scorer: Scorer, outputs: Sequence[Output]) -> list[float]:
+        scores = scorer.scores(outputs)
+        return scores if isinstance(scores, list) else await self._tokenised(model, scores)
 
     def _remembered(self, lane: Lane, inputs: Inputs) -> dict[bytes, Output]:
         found = {key: self._cache.get(key) for key in inputs.keys}
@@ -179,16 +182,21 @@ class _Ending:
             raise self._error
 
 
-async def _in_portions(texts: Sequence[str], score: Callable[[Sequence[str]], Awaitable[_T]]) -> list[_T]:
-    """Score the texts portion by portion, so that no step on the event loop is a long one."""
+async def _in_turn(
+    portions: Iterable[Sequence[str]], score: Callable[[Sequence[str]], Awaitable[_T]]
+) -> list[_T]:
+    """Score portions of texts, so that no step on the event loop is a long one, and not all outputs wait."""
     turn = asyncio.Semaphore(_PORTIONS_UNDER_WAY)
 
     async def scored(portion: Sequence[str]) -> _T:
         async with turn:
             return await score(portion)
 
-    starts = range(0, len(texts), TEXTS_OF_A_PORTION)
-    return await side_by_side(scored(texts[start : start + TEXTS_OF_A_PORTION]) for start in starts)
+    return await side_by_side(scored(portion) for portion in portions)
+
+
+def _portions(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (texts[start : start + size] for start in range(0, len(texts), size))
 
 
 def _joined(parts: Sequence[Scores]) -> Scores:

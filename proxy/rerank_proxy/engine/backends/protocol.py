@@ -2,28 +2,27 @@
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rerank_proxy.engine.rows import Batch
+from rerank_proxy.engine.rows import Batch, Values
 
 
 class Backend(Protocol):
     """A loaded model on its device.
 
     Implementations are `padded.PaddedTorchBackend`, `packed.PackedTorchBackend`,
-    `torchscript.TorchScriptBackend`, and one for the models of plug-ins (`loading/plugins.py`).
+    `vectors.VectorsBackend`, `torchscript.TorchScriptBackend`, and one for the models of plug-ins
+    (`loading/plugins.py`).
     """
 
     @property
     def padded(self) -> bool:
         """True if a batch costs its rows times the longest row; False if it costs the sum of its tokens."""
 
-    def score(self, batch: Batch) -> NDArray[np.float32]:
+    def score(self, batch: Batch) -> Values:
         """Run the model. Called on the device's thread only.
 
         Returns:
-            Shape (rows, outputs): one logit per row, or one embedding. Not checked for NaN.
+            Shape (rows, outputs): one logit per row, or one embedding; or an array of shape (vectors,
+            dimensions) for each row. Not checked for NaN.
 
         Raises:
             OutOfDeviceMemoryError: Fewer rows in one batch may fit.

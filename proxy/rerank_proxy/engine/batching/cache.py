@@ -6,18 +6,18 @@ from cachetools import LRUCache
 
 from rerank_proxy.engine.rows import Output
 
-_FLOATS_PER_ENTRY: Final = 64
-"""A score's key and bookkeeping take some 250 bytes, which is the room of 64 float32."""
+ENTRY_BYTES: Final = 448
+"""What an output takes besides its numbers: its key, its objects, its place in the order of use.
+
+Measured with tracemalloc in CPython 3.11: 391 to 435 bytes.
+"""
 
 
 class OutputCache:
-    """The most recently used outputs. Has digests for texts, so that its memory is bounded by `entries`.
+    """The most recently used outputs, in at most `max_bytes` of memory. Has digests for texts."""
 
-    An embedding of many dimensions counts as several entries.
-    """
-
-    def __init__(self, entries: int) -> None:
-        self._outputs: LRUCache[bytes, Output] = LRUCache(entries, getsizeof=_size_entries)
+    def __init__(self, max_bytes: int) -> None:
+        self._outputs: LRUCache[bytes, Output] = LRUCache(max_bytes, getsizeof=_size_bytes)
 
     def get(self, key: bytes) -> Output | None:
         """Return a remembered output."""
@@ -25,14 +25,14 @@ class OutputCache:
 
     def put(self, key: bytes, output: Output) -> None:
         """Remember an output, unless it is larger than the cache."""
-        if _size_entries(output) <= self._outputs.maxsize:
+        if _size_bytes(output) <= self._outputs.maxsize:
             self._outputs[key] = output
 
     @property
-    def size_entries(self) -> int:
-        """How many entries are in use."""
+    def size_bytes(self) -> int:
+        """How many bytes are in use."""
         return int(self._outputs.currsize)
 
 
-def _size_entries(output: Output) -> int:
-    return -(-output.values.size // _FLOATS_PER_ENTRY)
+def _size_bytes(output: Output) -> int:
+    return output.values.nbytes + ENTRY_BYTES

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rerank_proxy.concurrency.daemon_threads import DaemonThread
 from rerank_proxy.concurrency.tasks import BackgroundTasks
@@ -26,7 +25,7 @@ from rerank_proxy.engine.errors import (
 )
 from rerank_proxy.engine.hangs.watchdog import Watchdog
 from rerank_proxy.engine.metrics import EngineMetrics
-from rerank_proxy.engine.rows import Batch, Output
+from rerank_proxy.engine.rows import Batch, Output, Values
 
 _log = logging.getLogger(__name__)
 
@@ -181,7 +180,7 @@ def _leave_threads(limit: int | None) -> None:
     """Leave the number of threads as it is."""
 
 
-def _score_in_memory(backend: Backend, batch: Batch) -> NDArray[np.float32]:
+def _score_in_memory(backend: Backend, batch: Batch) -> Values:
     """Score the batch, in halves where the device has no room for the whole."""
     try:
         return backend.score(batch)
@@ -189,17 +188,18 @@ def _score_in_memory(backend: Backend, batch: Batch) -> NDArray[np.float32]:
         if len(batch) == 1:
             raise
     # Outside of the handler, which would keep the failed attempt's tensors alive.
-    return np.concatenate([_score_in_memory(backend, half) for half in batch.split()])
+    return [row for half in batch.split() for row in _score_in_memory(backend, half)]
 
 
-def _outcomes(lane: Lane, jobs: Sequence[Job], values: NDArray[np.float32]) -> list[Outcome]:
+def _outcomes(lane: Lane, jobs: Sequence[Job], values: Values) -> list[Outcome]:
     """Return one outcome per row: copies, so that a remembered row does not keep its whole batch."""
-    broken = int(len(jobs) - np.isfinite(values).all(axis=1).sum())
+    finite = [bool(np.isfinite(row).all()) for row in values]
+    broken = finite.count(False)
     error = InferenceError(
         f"the model gave a score that is not a finite number for {broken} of {len(jobs)} texts; "
         f"{advice_for_numbers(lane.dtype)}"
     )
     return [
-        (job, Output(row.copy(), job.row.truncated) if np.isfinite(row).all() else error)
-        for job, row in zip(jobs, values, strict=True)
+        (job, Output(row.copy(), job.row.truncated) if fine else error)
+        for job, row, fine in zip(jobs, values, finite, strict=True)
     ]

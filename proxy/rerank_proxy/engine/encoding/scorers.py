@@ -1,7 +1,7 @@
 """Scorers: from query and texts to the rows that a model has to run, and from its outputs to scores.
 
 Pure, without torch. A call has *inputs*, each with a key that names it for the cache: one per text for a
-cross-encoder, the query and one per text for a bi-encoder.
+cross-encoder, the query and one per text for a bi-encoder and for late interaction (`late_interaction.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +11,7 @@ from typing import Final, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine.encoding.encode import PairEncoder, TextEncoder
 from rerank_proxy.engine.rows import Output, Row
 
@@ -35,8 +36,8 @@ class Scorer(Protocol):
     def encode(self, query: str, texts: Sequence[str], positions: Sequence[int]) -> Iterator[list[Row]]:
         """Yield the rows of the inputs at these positions, in several lists, none of which takes long."""
 
-    def scores(self, outputs: Sequence[Output]) -> list[float]:
-        """Return one float32 per text, as Python floats in input order."""
+    def scores(self, outputs: Sequence[Output]) -> list[float] | Steps[list[float]]:
+        """Return one float32 per text, as Python floats in input order; in steps where it takes long."""
 
 
 class CrossEncoder:

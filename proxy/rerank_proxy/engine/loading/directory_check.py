@@ -31,6 +31,7 @@ _MAX_BYTES: Final[Mapping[str, int]] = {
     "added_tokens.json": 4 * _MiB,
     "chat_template*": 1 * _MiB,
     "*.jinja": 1 * _MiB,
+    "artifact.metadata": 1 * _MiB,
     "*.index.json": 16 * _MiB,
     "*.json": 128 * _MiB,
     "*.txt": 64 * _MiB,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -29,6 +30,8 @@ _ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
     **{name: getattr(nn, name) for name in nn.modules.activation.__all__ if name != "MultiheadAttention"},
 }
 
+_PROJECTION: Final = "linear.weight"
+
 
 def build_head(modules: Sequence[HeadModule]) -> list[nn.Module]:
     """Build the modules and load their weights, in float32.
@@ -52,6 +55,8 @@ def _built(modules: Sequence[HeadModule]) -> Iterator[nn.Module]:
                 with torch.device("meta"):
                     norm = nn.ModuleDict({"norm": nn.LayerNorm(_integer(module, "dimension"))})
                 yield _with_weights(norm, module.directory)["norm"]
+            case "Projection":
+                yield _projection(module.directory)
             case "Normalize":
                 yield Normalize()
             case _:  # Dropout does nothing outside of training.
@@ -80,6 +85,26 @@ def _dense(module: HeadModule) -> Dense:
     sizes = _integer(module, "in_features"), _integer(module, "out_features")
     activation = _activation(module, config.get("activation_function", "torch.nn.modules.activation.Tanh"))
     return Dense(sizes, config.get("bias", True), activation, config.get("use_residual", False))
+
+
+def _projection(directory: Path) -> Dense:
+    """Build the projection of a ColBERT checkpoint, whose weight is among those of the transformer."""
+    safe, legacy = directory / "model.safetensors", directory / "pytorch_model.bin"
+    try:
+        if safe.exists():
+            with safe_open(safe, "pt") as weights:
+                weight = weights.get_tensor(_PROJECTION)
+        else:
+            weight = _load_legacy(legacy)[_PROJECTION]
+    except Exception as error:  # Every format has its own ways to be damaged.
+        raise ModelLoadError(
+            f"[{directory}] is a ColBERT without [{_PROJECTION}] in model.safetensors; {COPY_AGAIN}"
+        ) from error
+    outputs, inputs = weight.shape
+    with torch.device("meta"):
+        dense = Dense((inputs, outputs), False, nn.Identity(), False)
+    dense.load_state_dict({_PROJECTION: weight}, assign=True)
+    return dense.float()
 
 
 def _activation(module: HeadModule, path: str) -> nn.Module:

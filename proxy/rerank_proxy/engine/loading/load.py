@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from rerank_proxy.engine.backends.networks import Classifier, Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend, probe_tokens, supports
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
 from rerank_proxy.engine.backends.protocol import Backend
+from rerank_proxy.engine.backends.vectors import VectorsBackend
 from rerank_proxy.engine.encoding.encode import (
     PairEncoder,
     PlainPairEncoder,
@@ -26,6 +28,7 @@ from rerank_proxy.engine.encoding.encode import (
     derive_single,
     gathered,
 )
+from rerank_proxy.engine.encoding.late_interaction import LateInteraction
 from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
@@ -33,13 +36,15 @@ from rerank_proxy.engine.errors import InputTooLargeError, ModelLoadError
 from rerank_proxy.engine.loading import plain_bert, plugins
 from rerank_proxy.engine.loading import profile as profiles
 from rerank_proxy.engine.loading.head import build_head
+from rerank_proxy.engine.loading.load_late import PORTION_TEXTS as PORTION_OF_VECTORS
+from rerank_proxy.engine.loading.load_late import late_scorer
 from rerank_proxy.engine.loading.load_package import load_package
-from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_encoder
+from rerank_proxy.engine.loading.loaded_model import PORTION_TEXTS, LoadedModel, check_cross_encoder
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.engine.loading.source import fingerprint, locate
 from rerank_proxy.engine.loading.weights_size import size_of_weights, size_on_disk
-from rerank_proxy.engine.rows import Batch, Row
+from rerank_proxy.engine.rows import Batch, Row, Values
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 _log = logging.getLogger(__name__)
@@ -125,16 +130,9 @@ def _loaded(
         "dtype": device.dtype_name,
     }
     identity = fingerprint(directory, run)
-    scorer = _scorer(profile, settings, tokenizer, max_length, identity)
-    padded = PaddedTorchBackend(
-        network := _network(profile, model, device),
-        device.place,
-        tokenizer.transformers.pad_token_id,
-        type_ids=_takes_type_ids(model, tokenizer),
-        counted_id=_counted_id(network),
-        fills=not _reads_the_end(network),
-    )
-    backend = _fastest(padded, network, device, scorer)
+    scorer = _scorer(profile, settings, model, tokenizer, max_length, identity)
+    network = _network(profile, model, device)
+    backend = _backend(network, device, tokenizer, scorer)
     info = {
         "kind": profile.kind,
         "architecture": type(model).__name__,
@@ -145,7 +143,27 @@ def _loaded(
         "fingerprint": identity,
     }
     size_bytes = sum(each.nbytes for each in (*network.parameters(), *network.buffers()))
-    return LoadedModel(scorer, backend, budget_tokens(engine, device.place), info, size_bytes)
+    portion = PORTION_TEXTS if profile.late is None else PORTION_OF_VECTORS
+    return LoadedModel(scorer, backend, budget_tokens(engine, device.place), info, portion, size_bytes)
+
+
+def _backend(network: Network, device: Device, tokenizer: Tokenizer, scorer: Scorer) -> Backend:
+    pad_id: int = tokenizer.transformers.pad_token_id
+    type_ids = _takes_type_ids(network.model, tokenizer)
+    if isinstance(scorer, LateInteraction) and isinstance(network, Encoder):
+        vectors = partial(VectorsBackend, network, device.place, pad_id, type_ids=type_ids)
+        return _fastest(
+            vectors(), lambda: vectors(packed=PackedTorchBackend(network)), network, device, scorer
+        )
+    padded = PaddedTorchBackend(
+        network,
+        device.place,
+        pad_id,
+        type_ids=type_ids,
+        counted_id=_counted_id(network),
+        fills=not _reads_the_end(network),
+    )
+    return _fastest(padded, lambda: PackedTorchBackend(network), network, device, scorer)
 
 
 def _max_length(profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer) -> int:
@@ -202,21 +220,23 @@ def _to_float32(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ..
     )
 
 
-def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, scorer: Scorer) -> Backend:
+def _fastest(
+    padded: Backend, unpadded: Callable[[], Backend], network: Network, device: Device, scorer: Scorer
+) -> Backend:
     """Return a backend without padding, if there is one whose outputs are those of the general one."""
     model_type = network.model.config.model_type
     if not device.runs_packed or not supports(network):
         return padded
     rows = list(_probe_rows(scorer, probe_tokens(network)))
     batch = Batch.of(rows)
-    expected = np.concatenate([padded.score(Batch.of(part)) for part in (rows[:-1], rows[-1:]) if part])
+    expected = [values for part in (rows[:-1], rows[-1:]) if part for values in padded.score(Batch.of(part))]
     try:
-        packed = PackedTorchBackend(network)
-        difference = float(np.abs(packed.score(batch) - expected).max())
+        packed = unpadded()
+        difference = _difference(packed.score(batch), expected)
     except Exception:  # A future transformers may build the type otherwise: slower then, but right.
         _log.warning("a %s model is not built as expected and runs with padding", model_type, exc_info=True)
         return padded
-    if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+    if difference > _TOLERANCE * max(1.0, _difference(expected, [np.zeros_like(row) for row in expected])):
         _log.warning("a %s model runs with padding: its outputs differ by %g without", model_type, difference)
         return padded
     return packed
@@ -227,6 +247,11 @@ def _probe_rows(scorer: Scorer, tokens: int) -> Iterator[Row]:
     for probe in (*_PROBES, " ".join(map(str, range(tokens)))):
         with suppress(InputTooLargeError):  # of a model whose texts must not be cut
             yield from gathered(scorer.encode("a query", [probe], [scorer.texts_at]))
+
+
+def _difference(values: Values, others: Values) -> float:
+    pairs = zip(values, others, strict=True)
+    return max(float(np.abs(row - other).max(initial=0)) for row, other in pairs)
 
 
 def _counted_id(network: Network) -> int | None:
@@ -251,12 +276,19 @@ def _takes_type_ids(model: Any, tokenizer: Tokenizer) -> bool:
 
 
 def _scorer(
-    profile: Profile, settings: ModelSettings, tokenizer: Tokenizer, max_length: int, identity: str
+    profile: Profile,
+    settings: ModelSettings,
+    model: Any,
+    tokenizer: Tokenizer,
+    max_length: int,
+    identity: str,
 ) -> Scorer:
     if profile.kind == "cross-encoder":
         check_cross_encoder(settings)
         pairs = _pair_encoder(tokenizer, max_length, settings.truncation or _DEFAULT_TRUNCATION)
         return CrossEncoder(identity, pairs, profile.query_prompt, settings.activation)
+    if profile.late is not None:
+        return late_scorer(profile, settings, tokenizer, max_length, position_limit(model), identity)
     template = derive_single(tokenizer)
     if template is None:
         raise ModelLoadError(

@@ -18,6 +18,9 @@ from rerank_proxy.settings import ModelSettings
 _WARM_UP_TEXTS: Final = ("short", "warm up " * 300)
 """The second one fills a model that takes 512 tokens."""
 
+PORTION_TEXTS: Final = 2048
+"""The event loop spends some 20 ms on so many texts; the window of a search has fewer."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -29,6 +32,8 @@ class LoadedModel:
     """The tokens of one batch that suit the device."""
     info: Mapping[str, str]
     """For people: kind, architecture, device, dtype, max_length, fingerprint …"""
+    portion_texts: int = PORTION_TEXTS
+    """The most texts of a call that are scored together. Their outputs are in memory meanwhile."""
     memory_bytes: int | None = None
     """What its weights take; None where that is not known better than before it was loaded."""
 
@@ -58,9 +63,9 @@ def warm_up(loaded: LoadedModel) -> float:
     started = time.perf_counter()
     values = loaded.backend.score(batch)
     pace_s = (time.perf_counter() - started) / batch.padded_tokens
-    if loaded.info["kind"] == "cross-encoder" and values.shape[1:] != (1,):
-        raise ModelLoadError(f"it gives {values.shape[1]} numbers for a text; a cross-encoder gives one")
-    if not np.isfinite(values).all():
+    if loaded.info["kind"] == "cross-encoder" and values[0].shape != (1,):
+        raise ModelLoadError(f"it gives {values[0].size} numbers for a text; a cross-encoder gives one")
+    if not all(np.isfinite(row).all() for row in values):
         raise ModelLoadError(
             f"it gives numbers that are not finite in {loaded.info['dtype']}; "
             f"{advice_for_numbers(loaded.info['dtype'])}"

@@ -9,14 +9,19 @@ import msgspec
 
 from rerank_proxy.engine.encoding.scorers import Similarity
 from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading import late_interaction
 from rerank_proxy.engine.loading.directory_check import check_inside, inspect, inspect_module, read_json
+from rerank_proxy.engine.loading.late_interaction import LateInteraction, Layout
 
 _Object = dict[str, Any]
 
-Kind = Literal["cross-encoder", "bi-encoder"]
+Kind = Literal["cross-encoder", "bi-encoder", "late-interaction"]
 
 HEAD_MODULES: Final = ("Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
 """The modules of sentence-transformers that may follow its Transformer."""
+
+_OF_PYLATE: Final = {"pylate.models.Dense.Dense": "Dense"}
+"""Modules of PyLate that are those of sentence-transformers, but for their name."""
 
 _MAX_MODULES: Final = 100
 _MAX_PROMPT: Final = 8192
@@ -60,6 +65,8 @@ class Profile:
     text_prompt: str = ""
     similarity: Similarity = "cosine"
     """Of a bi-encoder's embeddings."""
+    late: LateInteraction | None = None
+    """Of a late-interaction model."""
 
 
 class _Module(msgspec.Struct):
@@ -106,7 +113,8 @@ def read(directory: Path) -> Profile:
     """
     modules = read_json(directory / "modules.json", list[_Module])
     library = read_json(directory / "config_sentence_transformers.json", _Library) or _Library()
-    transformer, head = _split_modules(directory, modules) if modules else (directory, ())
+    layout = late_interaction.layout(directory)
+    transformer, head = _split_modules(directory, modules, layout) if modules else (directory, ())
     config = read_json(transformer / "config.json", _Config)
     if config is None:
         raise ModelLoadError(f"[{transformer}] has no config.json: it is not the directory of a model")
@@ -115,6 +123,8 @@ def read(directory: Path) -> Profile:
     own_head = architecture is not None and architecture.endswith("ForSequenceClassification")
     settings = _transformer_settings(transformer)
     _check_inputs(transformer, settings)
+    if layout is not None:
+        return _late(layout, directory, transformer, weights, head, library, settings)
     kind = _kind(directory, architecture, own_head, head, library)
     query_prompt, text_prompt = _prompts(kind, library)
     return Profile(
@@ -131,7 +141,39 @@ def read(directory: Path) -> Profile:
     )
 
 
-def _split_modules(directory: Path, modules: "list[_Module]") -> tuple[Path, tuple[HeadModule, ...]]:
+def _late(
+    layout: Layout,
+    directory: Path,
+    transformer: Path,
+    weights: int,
+    head: tuple[HeadModule, ...],
+    library: _Library,
+    settings: _TransformerSettings | None,
+) -> Profile:
+    late = late_interaction.read(
+        layout, directory, transformer, [(module.name, module.config) for module in head]
+    )
+    query_prompt, text_prompt = _prompts("late-interaction", library)
+    return Profile(
+        kind="late-interaction",
+        directory=transformer,
+        architecture=None,
+        weights=weights,
+        head=(
+            *(module for module in head if module.name != "MultiVectorMask"),
+            *(HeadModule(name, transformer, {}) for name in late.appended),
+        ),
+        max_length=late.text_length or (settings.max_seq_length if settings is not None else None),
+        do_lower_case=bool(settings is not None and settings.do_lower_case),
+        query_prompt=late.lead + query_prompt.removeprefix(late.query_marker or ""),
+        text_prompt=late.lead + text_prompt.removeprefix(late.text_marker or ""),
+        late=late,
+    )
+
+
+def _split_modules(
+    directory: Path, modules: "list[_Module]", layout: Layout | None
+) -> tuple[Path, tuple[HeadModule, ...]]:
     """Return the transformer's directory and the modules behind it."""
     if len(modules) > _MAX_MODULES:
         raise ModelLoadError(
@@ -141,12 +183,13 @@ def _split_modules(directory: Path, modules: "list[_Module]") -> tuple[Path, tup
     (first, transformer), *rest = listed
     for _, path in listed:
         check_inside(path, directory)
-    unknown = [name for name, _ in rest if name not in HEAD_MODULES]
+    supported = HEAD_MODULES if layout is None else late_interaction.MODULES
+    unknown = [name for name, _ in rest if name not in supported]
     if first != "Transformer" or unknown:
         odd = first if first != "Transformer" else unknown[0]
         raise ModelLoadError(
             f"[{directory}]: its modules.json names [{odd}]; supported are Transformer followed by "
-            f"{', '.join(HEAD_MODULES)}"
+            f"{', '.join(supported)}"
         )
     return transformer, tuple(_head_module(name, path, directory) for name, path in rest)
 
@@ -159,6 +202,8 @@ def _head_module(name: str, path: Path, root: Path) -> HeadModule:
 
 def _class_name(directory: Path, module: _Module) -> str:
     """Return the class name of a module of sentence-transformers."""
+    if module.type in _OF_PYLATE:
+        return _OF_PYLATE[module.type]
     package, _, name = module.type.rpartition(".")
     if package.partition(".")[0] != "sentence_transformers":
         raise ModelLoadError(
@@ -188,7 +233,8 @@ def _kind(
 
 def _why_not(architecture: str | None, head: tuple[HeadModule, ...], model_type: str) -> str:
     wanted = (
-        "give a cross-encoder (…ForSequenceClassification with one label) or a sentence-transformers model"
+        "give a cross-encoder (…ForSequenceClassification with one label), or a bi-encoder or a "
+        "late-interaction model of sentence-transformers"
     )
     if model_type not in ("CrossEncoder", "SentenceTransformer"):
         return f"is a {model_type} model, whose scores are not supported; {wanted}"

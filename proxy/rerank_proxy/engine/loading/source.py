@@ -18,7 +18,7 @@ from rerank_proxy.settings import EngineSettings, ModelSettings
 _log = logging.getLogger(__name__)
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_DESCRIPTIONS: Final = ("*.json", "*.txt", "*.model")
+_DESCRIPTIONS: Final = ("*.json", "*.txt", "*.model", "artifact.metadata")
 _SAFE_WEIGHTS: Final = "*.safetensors"
 _TORCH_WEIGHTS: Final = "*.bin"
 _OTHER_RUNTIMES: Final = ("onnx/*", "openvino/*")

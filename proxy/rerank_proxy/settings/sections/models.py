@@ -108,8 +108,11 @@ class EngineSettings(Section):
         description="The most characters of a query or a text that are given to a model, from its "
         "beginning. A text that is cut counts as `truncated` in `X-Rerank`.",
     )
-    cache_entries: int = Field(
-        100_000, ge=0, description="The most scores in the cache, by model, query and text. 0: no cache."
+    cache_bytes: ByteSize = Field(
+        ByteSize(64 * 1024 * 1024),
+        description="The most memory for what models gave before: scores by query and text, some 450 bytes "
+        "each, and for models that encode texts alone their vectors. Filled only as far as it is used. "
+        "0: no cache.",
     )
     idle_unload_s: Seconds = Field(
         900.0,

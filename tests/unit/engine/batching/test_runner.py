@@ -27,7 +27,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.scheduler = Scheduler(10_000)
-        self.cache = OutputCache(100)
+        self.cache = OutputCache(100_000)
         watchdog = Watchdog(EngineSettings(), Journal())
         self.runner = Runner(self.scheduler, self.cache, EngineMetrics(), watchdog)
         self.lanes: dict[SumBackend, Lane] = {}

@@ -39,6 +39,11 @@ class PackedTorchBackend:
         output = self._head(self._body(layout, firsts=self._firsts), layout)
         return layout.as_given(output.float().cpu().numpy())
 
+    def hidden(self, batch: Batch) -> Tensor:
+        """Return the last layer's output for every token, (tokens, hidden), without the head's work."""
+        layout = Layout.of(batch, self._device)
+        return layout.tokens_as_given(self._body(layout, firsts=False))
+
     def _head(self, hidden: Tensor, layout: Layout) -> Tensor:
         """Run the head on first tokens, (rows, hidden), or all, (tokens, hidden). Return (rows, outputs)."""
         if isinstance(self._network, Classifier):

@@ -105,17 +105,30 @@ class Layout:
         values[self.order] = outputs
         return values
 
+    def tokens_as_given(self, hidden: Tensor) -> Tensor:
+        """Put tokens, (tokens, …), into the order of the batch as it was given."""
+        places = _tokens_of(self.batch.lengths, self._starts(), np.argsort(self.order))
+        return hidden[self.tensor(places)]
+
     def _starts(self) -> NDArray[np.int64]:
         starts: NDArray[np.int64] = np.cumsum(self.batch.lengths) - self.batch.lengths
         return starts
 
 
 def _reordered(batch: Batch, order: NDArray[np.int64]) -> Batch:
-    lengths = batch.lengths[order]
-    starts = (np.cumsum(batch.lengths) - batch.lengths)[order]
-    moved = np.cumsum(lengths) - lengths
-    tokens = np.arange(batch.tokens) + np.repeat(starts - moved, lengths)
-    return Batch(batch.ids[tokens], batch.type_ids[tokens], lengths)
+    starts = np.cumsum(batch.lengths) - batch.lengths
+    tokens = _tokens_of(batch.lengths, starts, order)
+    return Batch(batch.ids[tokens], batch.type_ids[tokens], batch.lengths[order])
+
+
+def _tokens_of(
+    lengths: NDArray[np.int64], starts: NDArray[np.int64], order: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return where the tokens of rows lie, the rows taken in this order."""
+    taken = lengths[order]
+    moved = np.cumsum(taken) - taken
+    tokens: NDArray[np.int64] = np.arange(taken.sum()) + np.repeat(starts[order] - moved, taken)
+    return tokens
 
 
 def _groups(lengths: Sequence[int]) -> Iterator[Group]:
