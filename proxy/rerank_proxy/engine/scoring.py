@@ -14,6 +14,7 @@ from rerank_proxy.engine.batching.jobs import Lane, ScoringRequest
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.encoding.inputs import Inputs
+from rerank_proxy.engine.encoding.scorers import instructed
 from rerank_proxy.engine.encoding.tokenizing import TokenizingThreads
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, QueueFullError
 from rerank_proxy.engine.metrics import EngineMetrics
@@ -66,7 +67,9 @@ class Scoring:
         self._tokenizing = tokenizing
         self._metrics = metrics
 
-    async def scores(self, model: Model, query: str, texts: Sequence[str]) -> Scores:
+    async def scores(
+        self, model: Model, query: str, texts: Sequence[str], instruction: str | None = None
+    ) -> Scores:
         """Score every text against the query. Very many texts are scored in portions.
 
         Raises:
@@ -74,14 +77,16 @@ class Scoring:
         """
         with self._rejections_counted(model.name), self._memory.holding(query, texts):
             if len(texts) <= TEXTS_OF_A_PORTION:
-                return await self._score(model, query, texts)
-            return _joined(await _in_portions(texts, lambda part: self._score(model, query, part)))
+                return await self._score(model, query, texts, instruction)
+            return _joined(
+                await _in_portions(texts, lambda part: self._score(model, query, part, instruction))
+            )
 
-    async def _score(self, model: Model, query: str, texts: Sequence[str]) -> Scores:
+    async def _score(self, model: Model, query: str, texts: Sequence[str], instruction: str | None) -> Scores:
         loaded, lane = await model.ready()
         if not texts:
             return Scores((), 0, 0)
-        scorer = loaded.scorer
+        scorer = loaded.scorer if instruction is None else instructed(loaded.scorer, instruction)
         inputs = await self._tokenised(model, Inputs.of(scorer, query, texts, self._text_characters))
         outputs = self._remembered(lane, inputs)
         cached = sum(key in outputs for key in inputs.text_keys)

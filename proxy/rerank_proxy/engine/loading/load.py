@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rerank_proxy.engine.backends.device import Device, budget_tokens, choose
+from rerank_proxy.engine.backends.generating import LayerHead, LogitHead
 from rerank_proxy.engine.backends.networks import Classifier, Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend, supports
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
@@ -33,12 +34,15 @@ from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import plugins
 from rerank_proxy.engine.loading import profile as profiles
 from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, position_limit, quieten
+from rerank_proxy.engine.loading.deciding import decide
 from rerank_proxy.engine.loading.head import build_head
 from rerank_proxy.engine.loading.load_package import load_package
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_encoder
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.profile import Profile
+from rerank_proxy.engine.loading.prompting import check_activation, prompt_encoder, refuse_prompt_settings
 from rerank_proxy.engine.loading.source import fingerprint, locate
+from rerank_proxy.engine.loading.templates import TEMPLATES
 from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
@@ -54,7 +58,7 @@ _TOLERANCE: Final = 1e-4
 
 _building = threading.Lock()
 
-Network = Classifier | Encoder
+Network = Classifier | Encoder | LogitHead | LayerHead
 
 
 def load(
@@ -81,7 +85,7 @@ def load(
         with watch():
             return load_package(found, settings, engine)
     with watch():
-        profile, device = profiles.read(found), choose(engine)
+        profile, device = profiles.read(found, settings), choose(engine)
     with _building, watch():
         quieten()
         model = load_transformer(profile)
@@ -105,12 +109,15 @@ def _loaded(
         "max_length": max_length,
         "truncation": settings.truncation or _DEFAULT_TRUNCATION,
         "activation": settings.activation,
+        "template": settings.template,
+        "instruction": settings.instruction,
+        "cutoff_layer": settings.cutoff_layer,
         "dtype": device.dtype_name,
     }
     identity = fingerprint(directory, run)
-    scorer = _scorer(profile, settings, tokenizer, max_length, identity)
+    scorer = _scorer(profile, settings, tokenizer, model.config.model_type, max_length, identity)
     padded = PaddedTorchBackend(
-        network := _network(profile, model, device),
+        network := _network(profile, settings, model, tokenizer, device),
         device.place,
         tokenizer.transformers.pad_token_id,
         type_ids=_takes_type_ids(model, tokenizer),
@@ -139,7 +146,8 @@ def _max_length(profile: Profile, settings: ModelSettings, model: Any, tokenizer
             f"[{settings.source}] has positions for {hard} tokens; max_length {wanted} is too much"
         )
     if wanted is None:
-        declared = profile.max_length or tokenizer.transformers.model_max_length
+        template = None if profile.template is None else TEMPLATES[profile.template].max_length
+        declared = template or profile.max_length or tokenizer.transformers.model_max_length
         limits = [declared, hard, getattr(model.config, "max_position_embeddings", None)]
         wanted = min(_known(limits), default=_DEFAULT_MAX_LENGTH)
     if wanted < _MIN_MAX_LENGTH:
@@ -152,8 +160,14 @@ def _known(limits: list[int | None]) -> list[int]:
     return [limit for limit in limits if limit is not None and 0 < limit < 10**9]
 
 
-def _network(profile: Profile, model: Any, device: Device) -> Network:
-    if not profile.head:
+def _network(
+    profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer, device: Device
+) -> Network:
+    if profile.decision is not None:
+        network = decide(profile, profile.decision, settings, model.to(device.dtype), tokenizer)
+        _head_in_float32(model)
+        return network.eval().to(device.place)
+    if profile.classifies:
         _head_in_float32(model.to(device.dtype))
         return Classifier(model).eval().to(device.place)
     return Encoder(model.to(device.dtype), build_head(profile.head)).eval().to(device.place)
@@ -177,7 +191,9 @@ def _to_float32(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ..
 def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, scorer: Scorer) -> Backend:
     """Return a backend without padding, if there is one whose outputs are those of the general one."""
     model_type = network.model.config.model_type
-    if device.place.type != "cpu" or device.dtype != torch.float32 or not supports(network, model_type):
+    if not isinstance(network, Classifier | Encoder) or not supports(network, model_type):
+        return padded
+    if device.place.type != "cpu" or device.dtype != torch.float32:
         return padded
     batch = Batch.of(gathered(scorer.encode("a query", _PROBES, range(len(_PROBES)))))
     expected = padded.score(batch)
@@ -215,12 +231,23 @@ def _takes_type_ids(model: Any, tokenizer: Tokenizer) -> bool:
 
 
 def _scorer(
-    profile: Profile, settings: ModelSettings, tokenizer: Tokenizer, max_length: int, identity: str
+    profile: Profile,
+    settings: ModelSettings,
+    tokenizer: Tokenizer,
+    model_type: str,
+    max_length: int,
+    identity: str,
 ) -> Scorer:
     if profile.kind == "cross-encoder":
         check_cross_encoder(settings)
-        pairs = _pair_encoder(tokenizer, max_length, settings.truncation or _DEFAULT_TRUNCATION)
+        check_activation(profile, settings)
+        truncation = settings.truncation or _DEFAULT_TRUNCATION
+        prompted = prompt_encoder(profile, settings, tokenizer, model_type, max_length, truncation)
+        if prompted is not None:
+            return CrossEncoder(identity, prompted, activation=settings.activation)
+        pairs = _pair_encoder(tokenizer, max_length, truncation)
         return CrossEncoder(identity, pairs, profile.query_prompt, settings.activation)
+    refuse_prompt_settings(settings)
     template = derive_single(tokenizer)
     if template is None:
         raise ModelLoadError(
@@ -233,7 +260,7 @@ def _scorer(
         profile.query_prompt,
         profile.text_prompt,
         profile.similarity,
-        settings.truncate_dim,
+        settings.truncate_dim or profile.dimensions,
     )
 
 
