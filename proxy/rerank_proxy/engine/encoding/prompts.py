@@ -44,7 +44,7 @@ class Prompt:
     instructed: tuple[Segment, ...] | None
     """With one; None where there is no place for one."""
     instruction: str | None = None
-    """The one that applies where nobody gives another."""
+    """The one that applies where none other is given."""
     first_token: int | None = None
     """A token before all others."""
     strips: bool = False

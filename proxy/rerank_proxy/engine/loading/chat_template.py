@@ -50,7 +50,7 @@ def derive(tokenizer: Tokenizer, model_type: str, messages: Messages, instructio
     """Return the prompt that the tokenizer's chat template makes of a pair.
 
     Args:
-        instruction: The one that applies where nobody gives another.
+        instruction: The one that applies where none other is given.
 
     Raises:
         ModelLoadError: The template does not put the pair into what the model reads, or changes the texts.

@@ -18,6 +18,7 @@ from rerank_proxy.engine.backends.networks import Classifier, Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend, supports
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
 from rerank_proxy.engine.backends.protocol import Backend
+from rerank_proxy.engine.backends.shared_prefix import SharedPrefixBackend
 from rerank_proxy.engine.encoding.encode import (
     PairEncoder,
     PlainPairEncoder,
@@ -55,6 +56,9 @@ _DEFAULT_TRUNCATION: Final = "balanced"
 _PROBES: Final = ("a short text", "a text " * 40, "and one of another length", "")
 _TOLERANCE: Final = 1e-4
 """Largest difference that is rounding, relative to the outputs."""
+
+_ROUGH_TOLERANCE: Final = 5e-2
+"""The same in float16 and bfloat16."""
 
 _building = threading.Lock()
 
@@ -116,14 +120,21 @@ def _loaded(
     }
     identity = fingerprint(directory, run)
     scorer = _scorer(profile, settings, tokenizer, model.config.model_type, max_length, identity)
-    padded = PaddedTorchBackend(
-        network := _network(profile, settings, model, tokenizer, device),
-        device.place,
-        tokenizer.transformers.pad_token_id,
-        type_ids=_takes_type_ids(model, tokenizer),
-        counted_id=_counted_id(network),
-        fills=not _reads_the_end(network),
+    network = _network(profile, settings, model, tokenizer, device)
+    family = SharedPrefixBackend if _is_decoder(network) else PaddedTorchBackend
+    padded, plain = (
+        kind(
+            network,
+            device.place,
+            tokenizer.transformers.pad_token_id,
+            type_ids=_takes_type_ids(model, tokenizer),
+            counted_id=_counted_id(network),
+            fills=not _reads_the_end(network),
+        )
+        for kind in (family, PaddedTorchBackend)
     )
+    if isinstance(padded, SharedPrefixBackend) and not _same_outputs(padded, plain, network, scorer):
+        padded = plain
     backend = _fastest(padded, network, device, scorer)
     info = {
         "kind": profile.kind,
@@ -207,6 +218,37 @@ def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, score
         _log.warning("a %s model runs with padding: its outputs differ by %g without", model_type, difference)
         return padded
     return packed
+
+
+def _is_decoder(network: Network) -> bool:
+    """Return whether the network can probably run behind a shared beginning. To be sure, compare a batch."""
+    config = network.model.config
+    both_ways = getattr(config, "use_bidirectional_attention", False) or not getattr(
+        config, "is_causal", True
+    )
+    reads_last = isinstance(network, LogitHead) or (
+        isinstance(network, Classifier) and isinstance(getattr(network.model, "score", None), nn.Linear)
+    )
+    return reads_last and not both_ways and not getattr(config, "is_encoder_decoder", False)
+
+
+def _same_outputs(
+    shared: SharedPrefixBackend, padded: PaddedTorchBackend, network: Network, scorer: Scorer
+) -> bool:
+    """Return whether outputs behind a shared beginning are those of whole rows."""
+    batch = Batch.of(gathered(scorer.encode("a query", _PROBES, range(len(_PROBES)))))
+    expected = padded.score(batch)
+    try:
+        difference = float(np.abs(shared.score(batch) - expected).max())
+    except Exception:  # A model may keep another kind of cache, or none.
+        difference = np.inf
+    exact = next(network.model.parameters()).dtype == torch.float32
+    tolerance = _TOLERANCE if exact else _ROUGH_TOLERANCE
+    same = difference <= tolerance * max(1.0, float(np.abs(expected).max()))
+    if not same:
+        kind = network.model.config.model_type
+        _log.warning("a %s model computes the beginning of each row: its outputs differ otherwise", kind)
+    return same
 
 
 def _counted_id(network: Network) -> int | None:

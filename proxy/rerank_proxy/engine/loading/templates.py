@@ -38,7 +38,7 @@ class Template:
 
 
 def _qwen3() -> Template:
-    """README of github.com/QwenLM/Qwen3-Embedding: "Reranker Model", "Transformers Usage"."""
+    """Return the format under "Reranker Model" in the README of github.com/QwenLM/Qwen3-Embedding."""
     before = (
         "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the "
         'Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
@@ -57,7 +57,7 @@ def _qwen3() -> Template:
 
 
 def _mxbai() -> Template:
-    """`mxbai_rerank_v2.py` of the package mxbai-rerank."""
+    """Return that of `mxbai_rerank_v2.py` of the package mxbai-rerank."""
     before: Segment = (
         "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
         "<|im_start|>user\n",
@@ -89,7 +89,7 @@ def _mxbai() -> Template:
 def _bge(
     instruction: str, names: str, architecture: str, *, max_length: int = 1024, layers: bool = False
 ) -> Template:
-    """`inference/reranker/decoder_only/` of the package FlagEmbedding, and the cards of the models.
+    """Return one of `inference/reranker/decoder_only/` of the package FlagEmbedding.
 
     What FlagEmbedding calls a prompt and puts last is the instruction here.
     """
