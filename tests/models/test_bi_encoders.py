@@ -104,6 +104,10 @@ async def test_fewer_dimensions(
     np.testing.assert_allclose(scores.values, np.asarray(expected), rtol=1e-5, atol=TOLERANCE)
 
 
+async def test_the_dimensions_that_a_checkpoint_names(encoders: dict[str, Path], tmp_path: Path) -> None:
+    await agree(tmp_path, save(tmp_path, encoders["bert"], [Pooling(DIMENSIONS)], truncate_dim=8))
+
+
 async def test_a_limit_of_its_own(encoders: dict[str, Path], tmp_path: Path) -> None:
     await agree(tmp_path, save(tmp_path, encoders["mpnet"], [Pooling(DIMENSIONS)], max_seq_length=12))
 
@@ -159,7 +163,8 @@ async def test_a_cross_encoder_with_a_head_of_modules(encoders: dict[str, Path],
         ),
         (
             "sentence_bert_config.json",
-            '{"modality_config": {"message": {"method": "forward"}, "text": {"method": "forward"}}}',
+            '{"modality_config": {"message": {"method": "forward", '
+            '"method_output_name": "last_hidden_state"}}}',
             "by a chat template",
         ),
         (
@@ -168,6 +173,43 @@ async def test_a_cross_encoder_with_a_head_of_modules(encoders: dict[str, Path],
             r"does not read text by \[forward\]",
         ),
         ("1_Pooling/config.json", '{"pooling_mode": "median"}', r"pools by \[median\]"),
+        (
+            "1_Pooling/config.json",
+            '{"pooling_mode": "mean", "layers": 2}',
+            r"\[layers\], which is not understood",
+        ),
+        ("sentence_bert_config.json", '{"max_length": 8}', r"\[max_length\], which is not understood"),
+        ("sentence_bert_config.json", '{"query_length": 8}', "cuts or fills queries otherwise than texts"),
+        (
+            "sentence_bert_config.json",
+            '{"tokenizer_name_or_path": "x/y"}',
+            "names a tokenizer from elsewhere",
+        ),
+        (
+            "sentence_bert_config.json",
+            '{"transformer_task": "retrieval"}',
+            r"\[transformer_task\] \[retrieval\]",
+        ),
+        (
+            "sentence_bert_config.json",
+            '{"config_kwargs": {"num_hidden_layers": 1}}',
+            r"\[config_kwargs\.num_hidden_layers\], which is not supported",
+        ),
+        (
+            "sentence_bert_config.json",
+            '{"processing_kwargs": {"text": {"add_special_tokens": false}}}',
+            r"\[processing_kwargs\] \[add_special_tokens\]",
+        ),
+        (
+            "config_sentence_transformers.json",
+            '{"model_type": "SentenceTransformer", "requirements": {"transformers": "<4"}}',
+            r"needs transformers<4, and [\d.]+ is installed",
+        ),
+        (
+            "2_Dense/config.json",
+            '{"in_features": 32, "out_features": 4, "module_input_name": "token_embeddings"}',
+            r"\[module_input_name\] \[token_embeddings\]",
+        ),
         ("1_Pooling/config.json", '{"include_prompt": false}', "pools without the prompt"),
         (
             "2_Dense/config.json",

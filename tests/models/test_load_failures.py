@@ -120,7 +120,10 @@ def own_code(model: Path) -> None:
         (damage_tokenizer, "its tokenizer cannot be loaded"),
         (other_tokenizer, "they do not belong together"),
         (unknown_type, "its config.json cannot be used"),
-        (own_code, "needs Python code of its own ([auto_map] names [code.Config]), which is never run here"),
+        (
+            own_code,
+            "needs Python code of its own ([auto_map] names [code.Config]), which is not run",
+        ),
     ],
 )
 async def test_spoilt_files(copy: Path, spoil: Callable[[Path], None], reason: str) -> None:

@@ -25,6 +25,8 @@ The proxy, in parts
 
 Models
     tiny_models         complete models of transformers' own classes, tiny and random
+    tiny_generating     generating rerankers, likewise, as they are published
+    layerwise_model     the Python file of a layer-wise reranker
     packages            model packages of Elastic's and Eland's form, from those
     trained_models      uploads without a model in them
     engines             an engine for the length of a block

@@ -55,7 +55,9 @@ class NumberAtTheEnd(LoadedModels):
         self.failure: Exception | None = None
         self.before: Callable[[], Awaitable[None]] | None = None
 
-    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
+    async def scores(
+        self, model: str, query: str, texts: Sequence[str], deadline: float, *, instruction: str | None = None
+    ) -> Scores:
         self.asked.append(list(texts))
         if self.before is not None:
             await self.before()

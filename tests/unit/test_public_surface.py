@@ -166,6 +166,10 @@ class ModelSettings
     truncation
     activation
     truncate_dim
+    template
+    instruction
+    cutoff_layer
+    trust_remote_code
 class Plugin
     load(self, directory: Path, settings: ModelSettings, engine: EngineSettings) -> PluginModel
 class PluginModel

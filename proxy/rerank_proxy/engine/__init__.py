@@ -26,6 +26,7 @@ Rooms import one another in one direction only: `loading`, `batching` → `encod
 Importing this package is cheap: torch and transformers are imported when a model is loaded.
 """
 
+from rerank_proxy.engine.encoding.prompts import MAX_INSTRUCTION
 from rerank_proxy.engine.engine import Engine
 from rerank_proxy.engine.errors import (
     DeadlineExceededError,
@@ -34,6 +35,7 @@ from rerank_proxy.engine.errors import (
     InferenceError,
     InputTooLargeError,
     ModelFailedError,
+    NoInstructionError,
     QueueFullError,
     UnknownModelError,
 )
@@ -42,6 +44,7 @@ from rerank_proxy.engine.reservations import Reservation
 from rerank_proxy.engine.scoring import Scores
 
 __all__ = [
+    "MAX_INSTRUCTION",
     "DeadlineExceededError",
     "Engine",
     "EngineClosedError",
@@ -50,6 +53,7 @@ __all__ = [
     "InputTooLargeError",
     "ModelFailedError",
     "ModelStatus",
+    "NoInstructionError",
     "QueueFullError",
     "Reservation",
     "Scores",

@@ -163,13 +163,21 @@ class Engine:
                 await known.loaded()
 
     async def scores(
-        self, model: str, query: str, texts: Sequence[str], deadline: float | None = None
+        self,
+        model: str,
+        query: str,
+        texts: Sequence[str],
+        deadline: float | None = None,
+        *,
+        instruction: str | None = None,
     ) -> Scores:
         """Score every text against the query. Waits for a model that is still loading.
 
         Args:
             model: A name of the settings, or one that was added.
             deadline: On the event loop's clock, in seconds; None for none.
+            instruction: What the model is told to do, for one whose format has a place for that; None: what
+                its settings or its files say.
 
         Raises:
             UnknownModelError: No such model, or it was removed meanwhile.
@@ -177,13 +185,14 @@ class Engine:
             DeadlineExceededError: Not done in time.
             QueueFullError: Too much already waits.
             InputTooLargeError: The texts are too long for a model whose truncation forbids cutting them.
+            NoInstructionError: The model takes no instruction, or not such a long one.
             InferenceError: The model failed, or a score is not a finite number.
             EngineClosedError: `close` was called.
         """
         known = self._models.get(model)
         with known.in_use():
             async with _in_time(known, deadline):
-                return await self._scoring.scores(known, query, texts)
+                return await self._scoring.scores(known, query, texts, instruction)
 
     def unload_idle(self) -> None:
         """Unload the models that no call uses and nothing keeps. The engine does so from time to time."""

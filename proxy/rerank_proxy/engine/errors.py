@@ -25,6 +25,10 @@ class InputTooLargeError(EngineError):
     """Query and text have more tokens than the model takes, and its truncation forbids cutting them."""
 
 
+class NoInstructionError(EngineError):
+    """The model cannot be told what to do."""
+
+
 class InferenceError(EngineError):
     """The model ran and failed, or gave something that is not a number."""
 

@@ -14,7 +14,7 @@ from rerank_proxy.engine.batching.jobs import Lane, ScoringRequest
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.encoding.inputs import Inputs
-from rerank_proxy.engine.encoding.scorers import Scorer
+from rerank_proxy.engine.encoding.scorers import Scorer, instructed
 from rerank_proxy.engine.encoding.tokenizing import TokenizingThreads
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, QueueFullError
 from rerank_proxy.engine.metrics import EngineMetrics
@@ -64,7 +64,9 @@ class Scoring:
         self._tokenizing = tokenizing
         self._metrics = metrics
 
-    async def scores(self, model: Model, query: str, texts: Sequence[str]) -> Scores:
+    async def scores(
+        self, model: Model, query: str, texts: Sequence[str], instruction: str | None = None
+    ) -> Scores:
         """Score every text against the query. Very many texts are scored in portions.
 
         Raises:
@@ -72,13 +74,12 @@ class Scoring:
         """
         with self._rejections_counted(model.name), self._memory.holding(query, texts):
             async with model.ready() as (loaded, lane):
+                scorer = loaded.scorer if instruction is None else instructed(loaded.scorer, instruction)
                 if len(texts) <= loaded.portion_texts:
-                    return await self._score(loaded.scorer, lane, model, query, texts)
+                    return await self._score(scorer, lane, model, query, texts)
                 portions = _portions(texts, loaded.portion_texts)
                 return _joined(
-                    await _in_turn(
-                        portions, lambda part: self._score(loaded.scorer, lane, model, query, part)
-                    )
+                    await _in_turn(portions, lambda part: self._score(scorer, lane, model, query, part))
                 )
 
     async def _score(

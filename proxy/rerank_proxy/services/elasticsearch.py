@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
+from rerank_proxy.engine import MAX_INSTRUCTION
 from rerank_proxy.errors import Cause
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, status_error
@@ -13,6 +14,7 @@ from rerank_proxy.inference.service_settings import SERVICE_SETTINGS, Setting, S
 from rerank_proxy.services.local_ranker import (
     ADAPTIVE,
     DEPLOYMENT_ID,
+    INSTRUCTION,
     MAX,
     MAX_CHUNKS,
     MIN,
@@ -34,6 +36,13 @@ def _adaptive_problem(value: Mapping[str, Any]) -> str | None:
     if not isinstance(value.get("enabled", False), bool):
         return f"[{ADAPTIVE}] [enabled] must be true or false"
     return next(adaptive_faults(value.get(MIN), value.get(MAX)), None)
+
+
+def _instruction_problem(value: str) -> str | None:
+    """Return what is wrong with an instruction, which Elasticsearch does not have."""
+    if len(value) <= MAX_INSTRUCTION:
+        return None
+    return f"[{INSTRUCTION}] must have at most {MAX_INSTRUCTION} characters"
 
 
 _CHUNKING: Final[Sequence[Setting]] = (
@@ -98,6 +107,12 @@ class ElasticsearchService(Service):
             default=True,
             label="Return Documents",
             description="Returns the document instead of only the index.",
+        ),
+        Setting(
+            name=INSTRUCTION,
+            check=_instruction_problem,
+            label="Instruction",
+            description="What the model is told to do, for one whose format has a place for that.",
         ),
     )
     top_n_setting = None

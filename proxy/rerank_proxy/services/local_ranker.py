@@ -12,6 +12,7 @@ from rerank_proxy.chunks.chunkers import chunk
 from rerank_proxy.chunks.settings import SentenceBoundaryChunkingSettings
 from rerank_proxy.chunks.words import Words, WordStatus
 from rerank_proxy.concurrency.deadline import Deadline
+from rerank_proxy.concurrency.offload import docs_size, offload
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine import (
     DeadlineExceededError,
@@ -19,6 +20,7 @@ from rerank_proxy.engine import (
     EngineError,
     InputTooLargeError,
     ModelFailedError,
+    NoInstructionError,
     QueueFullError,
     Reservation,
     Scores,
@@ -29,7 +31,7 @@ from rerank_proxy.files.names import without_directories
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, TimedOutError, status_error, timed_out
 from rerank_proxy.inference.local_models import NUMBER_AND_ADAPTIVE, threads_faults
-from rerank_proxy.inference.ranking import of_documents
+from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, of_documents, rank_texts
 from rerank_proxy.inference.service import Ranker, ServiceContext
 
 NUM_ALLOCATIONS: Final = "num_allocations"
@@ -37,6 +39,7 @@ NUM_THREADS: Final = "num_threads"
 MODEL_ID: Final = "model_id"
 ADAPTIVE: Final = "adaptive_allocations"
 DEPLOYMENT_ID: Final = "deployment_id"
+INSTRUCTION: Final = "instruction"
 STRATEGY: Final = "long_document_strategy"
 MAX_CHUNKS: Final = "max_chunks_per_doc"
 MIN: Final = "min_number_of_allocations"
@@ -65,6 +68,7 @@ class LocalRanker(Ranker):
         self._context = context
         self._inference_id = config.inference_id
         self._settings = config.service_settings
+        self._instruction: str | None = config.task_settings.get(INSTRUCTION)
         self.model = config.service_settings[MODEL_ID]
         # An endpoint that changes is opened again before it is closed in its former state.
         self._holder = f"{config.inference_id} {next(_holders)}"
@@ -74,16 +78,30 @@ class LocalRanker(Ranker):
 
     async def scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
         """Return raw logits."""
+        return await self._told(self._instruction, query, texts, deadline)
+
+    async def rank(self, request: RerankRequest, deadline: Deadline) -> Sequence[RankedDoc]:
+        instruction = request.task_settings.get(INSTRUCTION)
+        scores = await self._told(instruction, request.query, request.texts, deadline)
+        return await offload(docs_size(request.texts), rank_texts, request, scores.values)
+
+    async def _told(
+        self, instruction: str | None, query: str, texts: Sequence[str], deadline: Deadline
+    ) -> Scores:
         if self._settings.get(STRATEGY) != "chunk":
-            return await self._scores(query, texts, deadline)
+            return await self._scores(instruction, query, texts, deadline)
         chunks = await self._chunks(query, texts, deadline)
-        scores = await self._scores(query, list(chain.from_iterable(chunks)), deadline)
+        scores = await self._scores(instruction, query, list(chain.from_iterable(chunks)), deadline)
         cut = sum(len(text) > self._context.chunked_characters for text in texts)
         return of_documents(scores, chunks, cut)
 
-    async def _scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Scores:
+    async def _scores(
+        self, instruction: str | None, query: str, texts: Sequence[str], deadline: Deadline
+    ) -> Scores:
         with self._failures_told(deadline):
-            return await self._context.engine.scores(self._known(), query, texts, deadline.at)
+            return await self._context.engine.scores(
+                self._known(), query, texts, deadline.at, instruction=instruction
+            )
 
     async def _chunks(self, query: str, texts: Sequence[str], deadline: Deadline) -> list[list[str]]:
         limit = self._context.chunked_characters
@@ -159,7 +177,7 @@ class LocalRanker(Ranker):
         except QueueFullError as failure:
             cause = Cause("es_rejected_execution_exception", str(failure))
             raise InferenceFailedError(429, cause) from None
-        except InputTooLargeError as failure:
+        except (InputTooLargeError, NoInstructionError) as failure:
             raise status_error(400, str(failure)) from None
         except ModelFailedError as failure:
             raise status_error(

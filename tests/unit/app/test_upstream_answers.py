@@ -42,7 +42,9 @@ from tests.support.searches import reranking
 class Lengths(NumberAtTheEnd):
     """In the engine's place: any text has a score."""
 
-    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
+    async def scores(
+        self, model: str, query: str, texts: Sequence[str], deadline: float, *, instruction: str | None = None
+    ) -> Scores:
         return Scores([float(len(text)) for text in texts], 0, 0)
 
 

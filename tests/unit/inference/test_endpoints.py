@@ -29,7 +29,9 @@ class OneAnswer(LoadedModels):
         self.answer = answer
         self.asked: list[tuple[str, str, Sequence[str], float]] = []
 
-    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
+    async def scores(
+        self, model: str, query: str, texts: Sequence[str], deadline: float, *, instruction: str | None = None
+    ) -> Scores:
         self.asked.append((model, query, texts, deadline))
         if isinstance(self.answer, Exception):
             raise self.answer

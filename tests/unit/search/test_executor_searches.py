@@ -36,7 +36,9 @@ class Patient(NumberAtTheEnd):
         self.gate.set()
         self.given: list[float] = []
 
-    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
+    async def scores(
+        self, model: str, query: str, texts: Sequence[str], deadline: float, *, instruction: str | None = None
+    ) -> Scores:
         self.given.append(deadline - asyncio.get_running_loop().time())
         try:
             async with asyncio.timeout_at(deadline):

@@ -33,7 +33,9 @@ class Deadlines(NumberAtTheEnd):
         super().__init__()
         self.deadlines: list[float] = []
 
-    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Any:
+    async def scores(
+        self, model: str, query: str, texts: Sequence[str], deadline: float, *, instruction: str | None = None
+    ) -> Any:
         self.deadlines.append(deadline)
         return await super().scores(model, query, texts, deadline)
 

@@ -36,6 +36,7 @@ class Recording:
     def __init__(self) -> None:
         self.demands: dict[tuple[str, str], Reservation] = {}
         self.texts: list[str] = []
+        self.instructions: list[str | None] = []
         self.failure: Exception | None = None
 
     def reserve(self, model: str, holder: str, demand: Reservation) -> None:
@@ -48,8 +49,11 @@ class Recording:
         if self.failure is not None:
             raise self.failure
 
-    async def scores(self, model: str, query: str, texts: Sequence[str], deadline: float) -> Scores:
+    async def scores(
+        self, model: str, query: str, texts: Sequence[str], deadline: float, *, instruction: str | None = None
+    ) -> Scores:
         self.texts += texts
+        self.instructions.append(instruction)
         return Scores([float(len(text)) for text in texts], 0, 0)
 
 
@@ -317,6 +321,24 @@ class TestRanking:
             (0, 2.0, None),
         ]
         assert len(await self.rank(service, SETTINGS, texts=texts, top_n=99)) == 4
+
+    async def test_an_instruction_is_the_endpoints_or_that_of_a_call(
+        self, service: ElasticsearchService, engine: Recording
+    ) -> None:
+        config = service.parse("mine", SETTINGS, {"instruction": "Find laws"})
+        ranker = service.open(config)
+        await ranker.scores("q", ["text"], LATE)
+        await ranker.rank(service.complete(config, RerankRequest("q", ["text"])), LATE)
+        own = RerankRequest("q", ["text"], task_settings={"instruction": "Find rivers"})
+        await ranker.rank(service.complete(config, own), LATE)
+        assert engine.instructions == ["Find laws", "Find laws", "Find rivers"]
+        assert await self.rank(service, SETTINGS, texts=["text"])
+        assert engine.instructions[-1] is None
+
+    def test_an_instruction_has_a_limit(self, service: ElasticsearchService) -> None:
+        status, _, reason = refusal(service, SETTINGS, instruction="x" * 8193)
+        assert status == 400
+        assert "[instruction] must have at most 8192 characters" in reason
 
     async def test_long_documents_may_be_scored_by_their_best_chunk(
         self, service: ElasticsearchService, engine: Recording

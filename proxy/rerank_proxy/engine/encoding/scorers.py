@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine.encoding.encode import PairEncoder, TextEncoder
+from rerank_proxy.engine.encoding.prompts import MAX_INSTRUCTION, PromptEncoder
+from rerank_proxy.engine.errors import NoInstructionError
 from rerank_proxy.engine.rows import Output, Row
 
 Activation = Literal["identity", "sigmoid"]
@@ -58,6 +60,17 @@ class CrossEncoder:
 
     def encode(self, query: str, texts: Sequence[str], positions: Sequence[int]) -> Iterator[list[Row]]:
         return self._encoder.encode(self._prompt + query, [texts[at] for at in positions])
+
+    def instructed(self, instruction: str) -> "CrossEncoder":
+        """Return the same with another instruction, on which its keys then depend.
+
+        Raises:
+            NoInstructionError: The model takes none.
+        """
+        if not isinstance(self._encoder, PromptEncoder):
+            raise NoInstructionError("the model reads query and text without an instruction")
+        told = f"{self._fingerprint} told {instruction}"
+        return CrossEncoder(told, self._encoder.instructed(instruction), activation=self._activation)
 
     def scores(self, outputs: Sequence[Output]) -> list[float]:
         logits = np.array([output.values[0] for output in outputs], np.float32)
@@ -106,6 +119,19 @@ class BiEncoder:
 
     def _inputs(self, query: str, texts: Sequence[str]) -> list[str]:
         return [self._query_prompt + query, *(self._text_prompt + text for text in texts)]
+
+
+def instructed(scorer: Scorer, instruction: str) -> Scorer:
+    """Return a scorer that tells the model what to do.
+
+    Raises:
+        NoInstructionError: The model takes no instruction, or not such a long one.
+    """
+    if len(instruction) > MAX_INSTRUCTION:
+        raise NoInstructionError(f"an instruction has at most {MAX_INSTRUCTION} characters")
+    if not isinstance(scorer, CrossEncoder):
+        raise NoInstructionError("the model reads query and text without an instruction")
+    return scorer.instructed(instruction.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
 
 
 def _similarities(query: Float32s, texts: Float32s, similarity: Similarity) -> Float32s:

@@ -17,8 +17,6 @@ from rerank_proxy.engine.loading.model_files import COPY_AGAIN
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.observe.log import adopt_libraries
 
-_LOCAL: Final = {"local_files_only": True, "trust_remote_code": False}
-
 _MOST_DESCRIBED: Final = 2
 """config.json may describe this many times what the files hold: some weights are used in several places …"""
 
@@ -43,15 +41,14 @@ def load_transformer(profile: Profile) -> Any:
         ModelLoadError: It is not complete, not one label, or not a class of transformers.
     """
     config = _config(profile)
-    classifies = not profile.head
-    if classifies and config.num_labels != 1:
+    if profile.classifies and config.num_labels != 1:
         labels = ", ".join(map(str, config.id2label.values()))
         raise ModelLoadError(
             f"[{profile.directory}] gives {config.num_labels} labels ({labels}); a reranker has exactly one"
         )
     if not profile.weights:
         raise ModelLoadError(f"[{profile.directory}] has no weights (model.safetensors); {COPY_AGAIN}")
-    family = _family(config, classifies)
+    family = _family(config, profile)
     _check_size(profile, family, config)
     try:
         model, report = family.from_pretrained(
@@ -60,12 +57,17 @@ def load_transformer(profile: Profile) -> Any:
             dtype=torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # `_check_complete` says better what does not match.
-            **_LOCAL,
+            **_local(profile),
         )
     except Exception as error:  # Damaged weights surface as errors of half a dozen libraries.
         raise ModelLoadError(_weights_problem(profile, error)) from error
     _check_complete(profile, type(model).__name__, report)
+    model.config.use_cache = False  # A cache of keys and values serves generation, and takes memory.
     return model.eval()
+
+
+def _local(profile: Profile) -> dict[str, bool]:
+    return {"local_files_only": True, "trust_remote_code": profile.trusted}
 
 
 def _check_complete(profile: Profile, architecture: str, report: Mapping[str, Any]) -> None:
@@ -91,7 +93,7 @@ def load_tokenizer(profile: Profile, model: Any) -> Tokenizer:
     """
     where = profile.directory
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **_LOCAL)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **_local(profile))
     except Exception as error:  # Each tokenizer class fails in its own way on bad files.
         raise ModelLoadError(f"[{where}]: its tokenizer cannot be loaded ({first_line(error)})") from error
     vocabularies = {"tokenizer.json", *tokenizer.vocab_files_names.values()}
@@ -110,8 +112,8 @@ def load_tokenizer(profile: Profile, model: Any) -> Tokenizer:
         )
     if profile.do_lower_case and tokenizer.is_fast:
         _lower_case(tokenizer.backend_tokenizer)
-    if model.config.pad_token_id is None:
-        # Models that read the last token find it by this id.
+    if model.config.pad_token_id is None or hasattr(model, "score"):
+        # Models that read the last token find it by this id, whatever their config.json says.
         model.config.pad_token_id = tokenizer.pad_token_id
     return Tokenizer(tokenizer)
 
@@ -125,7 +127,7 @@ def first_line(error: Exception) -> str:
 def _config(profile: Profile) -> Any:
     where = profile.directory
     try:
-        config = transformers.AutoConfig.from_pretrained(where, **_LOCAL)
+        config = transformers.AutoConfig.from_pretrained(where, **_local(profile))
     except Exception as error:  # transformers may raise anything for a config that it cannot use.
         raise ModelLoadError(f"[{where}]: its config.json cannot be used ({first_line(error)})") from error
     return config
@@ -135,7 +137,7 @@ def _check_size(profile: Profile, family: Any, config: Any) -> None:
     """Refuse a config.json that describes much more than the files hold: transformers would allocate it."""
     try:
         with torch.device("meta"):  # where nothing takes memory
-            skeleton = family.from_config(config)
+            skeleton = family.from_config(config, trust_remote_code=profile.trusted)
     except Exception as error:  # transformers may raise anything for a config that it cannot use.
         raise ModelLoadError(
             f"[{profile.directory}]: its config.json cannot be used ({first_line(error)})"
@@ -148,9 +150,11 @@ def _check_size(profile: Profile, family: Any, config: Any) -> None:
         )
 
 
-def _family(config: Any, classifies: bool) -> Any:
-    if classifies:
+def _family(config: Any, profile: Profile) -> Any:
+    if profile.classifies:
         return transformers.AutoModelForSequenceClassification
+    if profile.decision is not None:
+        return transformers.AutoModelForCausalLM
     return transformers.AutoModelForTextEncoding if config.is_encoder_decoder else transformers.AutoModel
 
 

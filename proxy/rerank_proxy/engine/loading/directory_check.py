@@ -74,11 +74,12 @@ class _Index(msgspec.Struct):
     weight_map: dict[str, str]
 
 
-def inspect(directory: Path, root: Path) -> int:
+def inspect(directory: Path, root: Path, *, trusted: bool = False) -> int:
     """Inspect all files that are read from a transformer's directory.
 
     Args:
         root: The model's directory: the same, or above.
+        trusted: Code among the files may run.
 
     Returns:
         How many numbers its weights have.
@@ -95,7 +96,7 @@ def inspect(directory: Path, root: Path) -> int:
             )
     for name in _WITH_CODE:
         if name in entries:
-            _check_description(entries[name])
+            _check_description(entries[name], trusted=trusted)
     if "config.json" in entries:
         _check_numbers(entries["config.json"])
     if (directory / _TEMPLATES).exists():
@@ -188,15 +189,21 @@ def _check_file(path: Path, root: Path) -> None:
         raise ModelLoadError(f"[{path}] has {status.st_size} bytes; such a file has at most {limit}")
 
 
-def _check_description(path: Path) -> None:
-    """Refuse code of the model's own, and files and programs from elsewhere."""
+def _check_description(path: Path, *, trusted: bool) -> None:
+    """Refuse code of the model's own unless it is trusted, and files and programs from elsewhere."""
     content = read_json(path, dict[str, Any]) or {}
     for values in _objects(path, content):
-        if values.get("auto_map"):
-            named = next(_texts(values["auto_map"]), "auto_map")
+        named = next(_texts(values.get("auto_map") or ()), None)
+        if named is not None and not trusted:
             raise ModelLoadError(
-                f"[{path}] needs Python code of its own ([auto_map] names [{named}]), which is never run "
-                "here; give a model of a class that transformers has"
+                f"[{path}] needs Python code of its own ([auto_map] names [{named}]), which is not run; read "
+                "it and set the model's [trust_remote_code] if you trust it, or give a model of a class of "
+                "transformers"
+            )
+        if named is not None and "--" in " ".join(_texts(values["auto_map"])):
+            raise ModelLoadError(
+                f"[{path}] needs Python code from elsewhere ([auto_map] names [{named}]), which is never "
+                "run; copy it beside the model"
             )
         for key, value in values.items():
             if "attn_implementation" in key and any("/" in text for text in _texts(value)):
@@ -227,7 +234,7 @@ def _objects(path: Path, value: Any) -> Iterator[dict[str, Any]]:
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict | list):
+    elif isinstance(value, dict | list | tuple):
         for child in value.values() if isinstance(value, dict) else value:
             yield from _texts(child)
 

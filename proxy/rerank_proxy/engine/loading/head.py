@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rerank_proxy.engine.backends.networks import POOLING_MODES, Dense, Normalize, Pooling
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.model_files import COPY_AGAIN
-from rerank_proxy.engine.loading.profile import HeadModule
+from rerank_proxy.engine.loading.modules import HeadModule
 
 _Module = TypeVar("_Module", bound=nn.Module)
 

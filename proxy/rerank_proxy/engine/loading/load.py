@@ -1,65 +1,30 @@
 """Load a model from its settings. Imports torch: import it on a thread."""
 
-import inspect
-import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-from torch import Tensor, nn
+from typing import Any
 
 from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.engine.backends.device import Device, budget_tokens, choose
-from rerank_proxy.engine.backends.networks import Classifier, Encoder
-from rerank_proxy.engine.backends.packed import PackedTorchBackend, probe_tokens, supports
-from rerank_proxy.engine.backends.padded import PaddedTorchBackend
-from rerank_proxy.engine.backends.protocol import Backend
-from rerank_proxy.engine.backends.vectors import VectorsBackend
-from rerank_proxy.engine.encoding.encode import (
-    PairEncoder,
-    PlainPairEncoder,
-    TemplatePairEncoder,
-    TextEncoder,
-    derive_pair,
-    derive_single,
-    gathered,
-)
-from rerank_proxy.engine.encoding.late_interaction import LateInteraction
-from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
-from rerank_proxy.engine.encoding.truncate import Truncation
-from rerank_proxy.engine.errors import InputTooLargeError, ModelLoadError
 from rerank_proxy.engine.loading import plain_bert, plugins
 from rerank_proxy.engine.loading import profile as profiles
-from rerank_proxy.engine.loading.head import build_head
+from rerank_proxy.engine.loading.backend_choice import choose_backend
+from rerank_proxy.engine.loading.limits import max_length
 from rerank_proxy.engine.loading.load_late import PORTION_TEXTS as PORTION_OF_VECTORS
-from rerank_proxy.engine.loading.load_late import late_scorer
 from rerank_proxy.engine.loading.load_package import load_package
-from rerank_proxy.engine.loading.loaded_model import PORTION_TEXTS, LoadedModel, check_cross_encoder
+from rerank_proxy.engine.loading.loaded_model import PORTION_TEXTS, LoadedModel
+from rerank_proxy.engine.loading.networks import build_network
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.profile import Profile
+from rerank_proxy.engine.loading.scorer_choice import DEFAULT_TRUNCATION, build_scorer
 from rerank_proxy.engine.loading.source import fingerprint, locate
 from rerank_proxy.engine.loading.weights_size import size_of_weights, size_on_disk
-from rerank_proxy.engine.rows import Batch, Row, Values
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
-_log = logging.getLogger(__name__)
-
-_DEFAULT_MAX_LENGTH: Final = 512
-_MIN_MAX_LENGTH: Final = 8
-_DEFAULT_TRUNCATION: Final = "balanced"
-
-_PROBES: Final = ("a short text", "a text " * 40, "and one of another length", "")
-_TOLERANCE: Final = 1e-4
-"""Largest difference that is rounding, relative to the outputs."""
-
 _building = threading.Lock()
-
-Network = Classifier | Encoder
 
 
 def load(
@@ -90,7 +55,7 @@ def load(
         with watch():
             return load_package(found, settings, engine)
     with watch():
-        profile, device = profiles.read(found), choose(engine)
+        profile, device = profiles.read(found, settings), choose(engine)
     wait_for_memory(size_of_weights(profile.directory, device.dtype.itemsize))
     with _building, watch():
         model, tokenizer = _read(profile, device)
@@ -121,192 +86,30 @@ def _loaded(
     settings: ModelSettings,
     engine: EngineSettings,
 ) -> LoadedModel:
-    max_length = _max_length(profile, settings, model, tokenizer)
+    longest = max_length(profile, settings, model, tokenizer)
     run = {
         "revision": settings.revision,
-        "max_length": max_length,
-        "truncation": settings.truncation or _DEFAULT_TRUNCATION,
+        "max_length": longest,
+        "truncation": settings.truncation or DEFAULT_TRUNCATION,
         "activation": settings.activation,
+        "template": settings.template,
+        "instruction": settings.instruction,
+        "cutoff_layer": settings.cutoff_layer,
         "dtype": device.dtype_name,
     }
     identity = fingerprint(directory, run)
-    scorer = _scorer(profile, settings, model, tokenizer, max_length, identity)
-    network = _network(profile, model, device)
-    backend = _backend(network, device, tokenizer, scorer)
+    scorer = build_scorer(profile, settings, model, tokenizer, longest, identity)
+    network = build_network(profile, settings, model, tokenizer, device)
+    backend = choose_backend(network, device, tokenizer, scorer)
     info = {
         "kind": profile.kind,
         "architecture": type(model).__name__,
         "device": str(device.place),
         "dtype": device.dtype_name,
         "padded": str(backend.padded).lower(),
-        "max_length": str(max_length),
+        "max_length": str(longest),
         "fingerprint": identity,
     }
     size_bytes = sum(each.nbytes for each in (*network.parameters(), *network.buffers()))
     portion = PORTION_TEXTS if profile.late is None else PORTION_OF_VECTORS
     return LoadedModel(scorer, backend, budget_tokens(engine, device.place), info, portion, size_bytes)
-
-
-def _backend(network: Network, device: Device, tokenizer: Tokenizer, scorer: Scorer) -> Backend:
-    pad_id: int = tokenizer.transformers.pad_token_id
-    type_ids = _takes_type_ids(network.model, tokenizer)
-    if isinstance(scorer, LateInteraction) and isinstance(network, Encoder):
-        vectors = partial(VectorsBackend, network, device.place, pad_id, type_ids=type_ids)
-        return _fastest(
-            vectors(), lambda: vectors(packed=PackedTorchBackend(network)), network, device, scorer
-        )
-    padded = PaddedTorchBackend(
-        network,
-        device.place,
-        pad_id,
-        type_ids=type_ids,
-        counted_id=_counted_id(network),
-        fills=not _reads_the_end(network),
-    )
-    return _fastest(padded, lambda: PackedTorchBackend(network), network, device, scorer)
-
-
-def _max_length(profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer) -> int:
-    """Return the most tokens of a row, as the settings say, or the configs of the model and its tokenizer."""
-    hard = position_limit(model)
-    wanted = settings.max_length
-    if wanted is not None and hard is not None and wanted > hard:
-        raise ModelLoadError(
-            f"[{settings.source}] has positions for {hard} tokens; max_length {wanted} is too much"
-        )
-    if wanted is None:
-        declared = profile.max_length or tokenizer.transformers.model_max_length
-        limits = [declared, hard, getattr(model.config, "max_position_embeddings", None)]
-        wanted = min(_known(limits), default=_DEFAULT_MAX_LENGTH)
-    if wanted < _MIN_MAX_LENGTH:
-        raise ModelLoadError(f"[{settings.source}]: max_length {wanted} leaves no room for query and text")
-    return wanted
-
-
-def position_limit(model: Any) -> int | None:
-    """Return the tokens for which the model has position embeddings; None for relative or rotary ones."""
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            # RoBERTa and similar models count from behind the padding id.
-            unused = 0 if module.padding_idx is None else module.padding_idx + 1
-            return module.num_embeddings - unused
-    return None
-
-
-def _known(limits: list[int | None]) -> list[int]:
-    """Leave out absent limits, and the numbers by which tokenizers and configs mean "no limit"."""
-    return [limit for limit in limits if limit is not None and 0 < limit < 10**9]
-
-
-def _network(profile: Profile, model: Any, device: Device) -> Network:
-    if not profile.head:
-        _head_in_float32(model.to(device.dtype))
-        return Classifier(model).eval().to(device.place)
-    return Encoder(model.to(device.dtype), build_head(profile.head)).eval().to(device.place)
-
-
-def _head_in_float32(model: nn.Module) -> None:
-    """Keep what follows the body in float32: rounding there would make different scores equal."""
-    body = getattr(model, str(getattr(model, "base_model_prefix", "")), None)
-    for child in model.children():
-        if child is not body:
-            child.float()
-            child.register_forward_pre_hook(_to_float32)
-
-
-def _to_float32(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(
-        each.float() if isinstance(each, Tensor) and each.is_floating_point() else each for each in arguments
-    )
-
-
-def _fastest(
-    padded: Backend, unpadded: Callable[[], Backend], network: Network, device: Device, scorer: Scorer
-) -> Backend:
-    """Return a backend without padding, if there is one whose outputs are those of the general one."""
-    model_type = network.model.config.model_type
-    if not device.runs_packed or not supports(network):
-        return padded
-    rows = list(_probe_rows(scorer, probe_tokens(network)))
-    batch = Batch.of(rows)
-    expected = [values for part in (rows[:-1], rows[-1:]) if part for values in padded.score(Batch.of(part))]
-    try:
-        packed = unpadded()
-        difference = _difference(packed.score(batch), expected)
-    except Exception:  # A future transformers may build the type otherwise: slower then, but right.
-        _log.warning("a %s model is not built as expected and runs with padding", model_type, exc_info=True)
-        return padded
-    if difference > _TOLERANCE * max(1.0, _difference(expected, [np.zeros_like(row) for row in expected])):
-        _log.warning("a %s model runs with padding: its outputs differ by %g without", model_type, difference)
-        return padded
-    return packed
-
-
-def _probe_rows(scorer: Scorer, tokens: int) -> Iterator[Row]:
-    """Yield rows of different lengths, the last one of about so many tokens if it may be so long."""
-    for probe in (*_PROBES, " ".join(map(str, range(tokens)))):
-        with suppress(InputTooLargeError):  # of a model whose texts must not be cut
-            yield from gathered(scorer.encode("a query", [probe], [scorer.texts_at]))
-
-
-def _difference(values: Values, others: Values) -> float:
-    pairs = zip(values, others, strict=True)
-    return max(float(np.abs(row - other).max(initial=0)) for row, other in pairs)
-
-
-def _counted_id(network: Network) -> int | None:
-    """Return the token that all rows of a batch must have equally often; None for most models.
-
-    Classifiers of encoder-decoders (BART, T5 and similar) read the output at the last end of a sequence, and
-    refuse rows that have different numbers of ends in one batch.
-    """
-    config = network.model.config
-    ends = getattr(config, "eos_token_id", None)
-    counts = isinstance(network, Classifier) and getattr(config, "is_encoder_decoder", False)
-    return ends if counts and isinstance(ends, int) else None
-
-
-def _reads_the_end(network: Network) -> bool:
-    """Return whether the output is read at the last position, padding or not, as XLNet's classifier does."""
-    return isinstance(network, Classifier) and getattr(network.model.config, "summary_type", None) == "last"
-
-
-def _takes_type_ids(model: Any, tokenizer: Tokenizer) -> bool:
-    return tokenizer.gives_type_ids and "token_type_ids" in inspect.signature(model.forward).parameters
-
-
-def _scorer(
-    profile: Profile,
-    settings: ModelSettings,
-    model: Any,
-    tokenizer: Tokenizer,
-    max_length: int,
-    identity: str,
-) -> Scorer:
-    if profile.kind == "cross-encoder":
-        check_cross_encoder(settings)
-        pairs = _pair_encoder(tokenizer, max_length, settings.truncation or _DEFAULT_TRUNCATION)
-        return CrossEncoder(identity, pairs, profile.query_prompt, settings.activation)
-    if profile.late is not None:
-        return late_scorer(profile, settings, tokenizer, max_length, position_limit(model), identity)
-    template = derive_single(tokenizer)
-    if template is None:
-        raise ModelLoadError(
-            f"[{settings.source}]: its tokenizer adds special tokens in a way that is not supported"
-        )
-    encoder = TextEncoder(tokenizer, template, max_length)
-    return BiEncoder(
-        identity,
-        encoder,
-        profile.query_prompt,
-        profile.text_prompt,
-        profile.similarity,
-        settings.truncate_dim,
-    )
-
-
-def _pair_encoder(tokenizer: Tokenizer, max_length: int, truncation: Truncation) -> PairEncoder:
-    template = derive_pair(tokenizer)
-    if template is None:
-        return PlainPairEncoder(tokenizer, max_length, truncation)
-    return TemplatePairEncoder(tokenizer, template, max_length, truncation)

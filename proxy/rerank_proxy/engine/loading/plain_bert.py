@@ -96,7 +96,8 @@ def load(profile: Profile) -> tuple[PlainBert, Tokenizer] | None:
         ModelLoadError: A file cannot be read.
     """
     config = _config(profile)
-    if config is None or profile.do_lower_case:
+    formatted = profile.messages is not None or profile.template is not None
+    if config is None or profile.do_lower_case or formatted:
         return None
     backend = read_bert_tokenizer(profile.directory, config.pad_token_id)
     if backend is None or len(backend) > config.vocab_size:

@@ -1,50 +1,29 @@
 """Read what a model directory says about itself, from its JSON files alone."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import msgspec
 
+from rerank_proxy.engine.encoding.prompts import MAX_INSTRUCTION
 from rerank_proxy.engine.encoding.scorers import Similarity
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import late_interaction
-from rerank_proxy.engine.loading.directory_check import check_inside, inspect, inspect_module, read_json
+from rerank_proxy.engine.loading import late_interaction, transformer_config
+from rerank_proxy.engine.loading.chat_template import Messages
+from rerank_proxy.engine.loading.directory_check import inspect, read_json
 from rerank_proxy.engine.loading.late_interaction import LateInteraction, Layout
+from rerank_proxy.engine.loading.modules import HeadModule, read_modules
+from rerank_proxy.engine.loading.pair_format import Decision, PairFormat, read_decision
+from rerank_proxy.engine.loading.requirements import check_requirements
+from rerank_proxy.engine.loading.templates import TEMPLATES
+from rerank_proxy.engine.loading.transformer_config import TransformerConfig
+from rerank_proxy.settings import ModelSettings
+from rerank_proxy.settings.sections.models import PublishedTemplate
 
 _Object = dict[str, Any]
 
 Kind = Literal["cross-encoder", "bi-encoder", "late-interaction"]
-
-HEAD_MODULES: Final = ("Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
-"""The modules of sentence-transformers that may follow its Transformer."""
-
-_OF_PYLATE: Final = {"pylate.models.Dense.Dense": "Dense"}
-"""Modules of PyLate that are those of sentence-transformers, but for their name."""
-
-_MAX_MODULES: Final = 100
-_MAX_PROMPT: Final = 8192
-"""Characters."""
-
-_TRANSFORMER_CONFIGS: Final = (
-    "sentence_bert_config.json",
-    "sentence_roberta_config.json",
-    "sentence_distilbert_config.json",
-    "sentence_camembert_config.json",
-    "sentence_albert_config.json",
-    "sentence_xlm-roberta_config.json",
-    "sentence_xlnet_config.json",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class HeadModule:
-    """A module behind the transformer: its class name in sentence-transformers, its files, its config."""
-
-    name: str
-    directory: Path
-    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +38,12 @@ class Profile:
     """Numbers in the transformer's files of weights, at most."""
     head: tuple[HeadModule, ...] = ()
     """Empty for a model whose own head gives the logit."""
+    decision: Decision | None = None
+    """Of a model that generates: how its output is read."""
+    template: PublishedTemplate | None = None
+    """The published format of query and text …"""
+    messages: Messages | None = None
+    """… or how the checkpoint's chat template is used; neither: pairs of plain texts."""
     max_length: int | None = None
     do_lower_case: bool = False
     query_prompt: str = ""
@@ -67,13 +52,17 @@ class Profile:
     """Of a bi-encoder's embeddings."""
     late: LateInteraction | None = None
     """Of a late-interaction model."""
+    dimensions: int | None = None
+    """How many of these are compared; None: all."""
+    activation: str | None = None
+    """The function that sentence-transformers applies to the logit, if the checkpoint names one."""
+    trusted: bool = False
+    """Whether code of the checkpoint's own may run."""
 
-
-class _Module(msgspec.Struct):
-    """An entry of modules.json."""
-
-    type: str
-    path: str
+    @property
+    def classifies(self) -> bool:
+        """Whether it is a `…ForSequenceClassification`."""
+        return not self.head and self.decision is None
 
 
 class _Library(msgspec.Struct):
@@ -83,61 +72,72 @@ class _Library(msgspec.Struct):
     prompts: dict[str, str | None] | None = None
     default_prompt_name: str | None = None
     similarity_fn_name: str | None = None
+    truncate_dim: int | None = None
+    activation_fn: str | None = None
+    requirements: Any = None
+
+
+class _SavedLibrary(msgspec.Struct):
+    """What older versions of sentence-transformers keep in config.json."""
+
+    activation_fn: str | None = None
 
 
 class _Config(msgspec.Struct):
     """config.json, as far as it matters here."""
 
     architectures: list[str] | None = None
+    sentence_transformers: _SavedLibrary | None = None
+    sbert_ce_default_activation_function: str | None = None
 
 
-class _TransformerSettings(msgspec.Struct):
-    """sentence_bert_config.json and its like."""
-
-    max_seq_length: int | None = None
-    do_lower_case: bool | None = None
-    modality_config: dict[str, Any] | None = None
-
-
-class _TokenizerSettings(msgspec.Struct):
-    """tokenizer_config.json, as far as it matters here."""
-
-    chat_template: Any = None
-
-
-def read(directory: Path) -> Profile:
+def read(directory: Path, settings: ModelSettings | None = None) -> Profile:
     """Inspect a directory and read what it says.
+
+    Args:
+        settings: Of the model; None: none are set.
 
     Raises:
         ModelLoadError: It is not a model, or not one that can rerank.
     """
-    modules = read_json(directory / "modules.json", list[_Module])
+    settings = settings or ModelSettings(source=str(directory))
+    trusted = settings.trust_remote_code
     library = read_json(directory / "config_sentence_transformers.json", _Library) or _Library()
+    check_requirements(directory, library.requirements)
     layout = late_interaction.layout(directory)
-    transformer, head = _split_modules(directory, modules, layout) if modules else (directory, ())
+    transformer, head = read_modules(directory, layout)
     config = read_json(transformer / "config.json", _Config)
     if config is None:
         raise ModelLoadError(f"[{transformer}] has no config.json: it is not the directory of a model")
-    weights = inspect(transformer, directory)
+    weights = inspect(transformer, directory, trusted=trusted)
     architecture = next(iter(config.architectures or ()), None)
     own_head = architecture is not None and architecture.endswith("ForSequenceClassification")
-    settings = _transformer_settings(transformer)
-    _check_inputs(transformer, settings)
+    how = transformer_config.read(transformer)
     if layout is not None:
-        return _late(layout, directory, transformer, weights, head, library, settings)
-    kind = _kind(directory, architecture, own_head, head, library)
+        return _late(layout, directory, transformer, weights, head, library, how)
+    saved = (directory / "modules.json").exists()
+    formats = PairFormat.of(directory, transformer, how, settings, architecture or "", saved=saved)
+    decision = read_decision(head, how, formats, architecture or "")
+    kind = "cross-encoder" if decision else _kind(directory, architecture, own_head, head, library)
+    _check_format(transformer, kind, how, formats)
     query_prompt, text_prompt = _prompts(kind, library)
     return Profile(
         kind=kind,
         directory=transformer,
         architecture=architecture,
         weights=weights,
-        head=head,
-        max_length=settings.max_seq_length if settings is not None else None,
-        do_lower_case=bool(settings is not None and settings.do_lower_case),
+        head=() if decision else head,
+        decision=decision,
+        template=formats.template,
+        messages=formats.messages,
+        max_length=how.max_length,
+        do_lower_case=how.do_lower_case,
         query_prompt=query_prompt,
         text_prompt=text_prompt,
         similarity=_similarity(directory, library),
+        dimensions=library.truncate_dim,
+        activation=library.activation_fn or _saved_activation(config),
+        trusted=trusted,
     )
 
 
@@ -148,7 +148,7 @@ def _late(
     weights: int,
     head: tuple[HeadModule, ...],
     library: _Library,
-    settings: _TransformerSettings | None,
+    how: TransformerConfig,
 ) -> Profile:
     late = late_interaction.read(
         layout, directory, transformer, [(module.name, module.config) for module in head]
@@ -163,54 +163,30 @@ def _late(
             *(module for module in head if module.name != "MultiVectorMask"),
             *(HeadModule(name, transformer, {}) for name in late.appended),
         ),
-        max_length=late.text_length or (settings.max_seq_length if settings is not None else None),
-        do_lower_case=bool(settings is not None and settings.do_lower_case),
+        max_length=late.text_length or how.max_length,
+        do_lower_case=how.do_lower_case,
         query_prompt=late.lead + query_prompt.removeprefix(late.query_marker or ""),
         text_prompt=late.lead + text_prompt.removeprefix(late.text_marker or ""),
         late=late,
     )
 
 
-def _split_modules(
-    directory: Path, modules: "list[_Module]", layout: Layout | None
-) -> tuple[Path, tuple[HeadModule, ...]]:
-    """Return the transformer's directory and the modules behind it."""
-    if len(modules) > _MAX_MODULES:
+def _saved_activation(config: _Config) -> str | None:
+    saved = config.sentence_transformers
+    return (saved.activation_fn if saved else None) or config.sbert_ce_default_activation_function
+
+
+def _check_format(directory: Path, kind: Kind, how: TransformerConfig, formats: PairFormat) -> None:
+    if kind == "bi-encoder" and formats.messages is not None:
         raise ModelLoadError(
-            f"[{directory}]: its modules.json names {len(modules)} modules, more than any model has"
+            f"[{directory}] formats its texts by a chat template, which is not supported for a bi-encoder; "
+            "give a model that reads plain text"
         )
-    listed = [(_class_name(directory, each), directory / each.path) for each in modules]
-    (first, transformer), *rest = listed
-    for _, path in listed:
-        check_inside(path, directory)
-    supported = HEAD_MODULES if layout is None else late_interaction.MODULES
-    unknown = [name for name, _ in rest if name not in supported]
-    if first != "Transformer" or unknown:
-        odd = first if first != "Transformer" else unknown[0]
+    if kind == "bi-encoder" and how.cuts_by_role:
         raise ModelLoadError(
-            f"[{directory}]: its modules.json names [{odd}]; supported are Transformer followed by "
-            f"{', '.join(supported)}"
+            f"[{directory}] cuts or fills queries otherwise than texts ([query_length], [document_length], "
+            "[query_expansion]), which is not supported; give a model that does not"
         )
-    return transformer, tuple(_head_module(name, path, directory) for name, path in rest)
-
-
-def _head_module(name: str, path: Path, root: Path) -> HeadModule:
-    config = read_json(path / "config.json", _Object) or {}
-    inspect_module(path, root)
-    return HeadModule(name, path, config)
-
-
-def _class_name(directory: Path, module: _Module) -> str:
-    """Return the class name of a module of sentence-transformers."""
-    if module.type in _OF_PYLATE:
-        return _OF_PYLATE[module.type]
-    package, _, name = module.type.rpartition(".")
-    if package.partition(".")[0] != "sentence_transformers":
-        raise ModelLoadError(
-            f"[{directory}]: its modules.json needs Python code of its own ([{module.type}]), which is never "
-            "run here; give a model of sentence-transformers' own modules"
-        )
-    return name
 
 
 def _kind(
@@ -243,37 +219,11 @@ def _why_not(architecture: str | None, head: tuple[HeadModule, ...], model_type:
     if architecture is None:
         return f"names no architecture in its config.json; {wanted}"
     if architecture.endswith(("ForCausalLM", "ForConditionalGeneration")):
-        return f"is a generating model ({architecture}), which gives no relevance score; {wanted}"
+        return (
+            f"is a generating model ({architecture}), and nothing says how it is asked for a score; if it is "
+            f"a published reranker, set the model's [template] to its format ({', '.join(TEMPLATES)})"
+        )
     return f"is {architecture} without a scoring head and without modules.json; {wanted}"
-
-
-def _check_inputs(directory: Path, settings: _TransformerSettings | None) -> None:
-    """Refuse a model that does not read plain text, or reads it by another method than all others.
-
-    Where it does not say what it reads, sentence-transformers takes its chat template, if it has one. The
-    scores of plain pairs have nothing to do with those of pairs in a template.
-
-    Raises:
-        ModelLoadError: It is not a model of plain text.
-    """
-    modalities = (settings.modality_config if settings is not None else None) or {}
-    if "message" in modalities or (settings is None and _has_chat_template(directory)):
-        raise ModelLoadError(
-            f"[{directory}] formats its pairs by a chat template, which is not supported; give a model that "
-            "reads plain text"
-        )
-    text = modalities.get("text")
-    if modalities and (not isinstance(text, dict) or text.get("method") != "forward"):
-        raise ModelLoadError(
-            f"[{directory}]: its [modality_config] does not read text by [forward], which is not supported; "
-            "give a model that does"
-        )
-
-
-def _has_chat_template(directory: Path) -> bool:
-    tokenizer = read_json(directory / "tokenizer_config.json", _TokenizerSettings) or _TokenizerSettings()
-    files = (directory / "chat_template.jinja", directory / "chat_template.json")
-    return bool(tokenizer.chat_template) or any(file.exists() for file in files)
 
 
 def _similarity(directory: Path, library: _Library) -> Similarity:
@@ -292,21 +242,12 @@ def _prompts(kind: Kind, library: _Library) -> tuple[str, str]:
     For bi-encoders as its `encode_query` and `encode_document` do, for cross-encoders as `predict`.
     """
     prompts = library.prompts or {}
-    if any(len(prompt or "") > _MAX_PROMPT for prompt in prompts.values()):
-        raise ModelLoadError(f"a prompt has more than {_MAX_PROMPT} characters; it is put before every text")
+    if any(len(prompt or "") > MAX_INSTRUCTION for prompt in prompts.values()):
+        raise ModelLoadError(
+            f"a prompt has more than {MAX_INSTRUCTION} characters; it is put before every text"
+        )
     default = prompts.get(library.default_prompt_name or "") or ""
     if kind == "cross-encoder":
         return default, ""
     text = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), default)
     return prompts.get("query", default) or "", text or ""
-
-
-def _transformer_settings(directory: Path) -> _TransformerSettings | None:
-    """Return what the first file of settings that holds any says; None where there is no such file."""
-    found = None
-    for name in _TRANSFORMER_CONFIGS:
-        settings = read_json(directory / name, _TransformerSettings)
-        if settings is not None and settings != _TransformerSettings():
-            return settings
-        found = found or settings
-    return found

@@ -18,7 +18,8 @@ from rerank_proxy.settings import EngineSettings, ModelSettings
 _log = logging.getLogger(__name__)
 
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_DESCRIPTIONS: Final = ("*.json", "*.txt", "*.model", "artifact.metadata")
+_DESCRIPTIONS: Final = ("*.json", "*.txt", "*.model", "*.jinja", "artifact.metadata")
+_CODE: Final = "*.py"
 _SAFE_WEIGHTS: Final = "*.safetensors"
 _TORCH_WEIGHTS: Final = "*.bin"
 _OTHER_RUNTIMES: Final = ("onnx/*", "openvino/*")
@@ -39,7 +40,9 @@ def locate(name: str, settings: ModelSettings, engine: EngineSettings) -> Path |
     if repository.is_repository(settings.source):
         directory = engine.artifacts_dir or repository.default_artifacts_dir()
         return repository.fetch(settings.source, package_name, directory.expanduser(), offline=engine.offline)
-    directory = resolve(settings.source, settings.revision, offline=engine.offline)
+    directory = resolve(
+        settings.source, settings.revision, offline=engine.offline, code=settings.trust_remote_code
+    )
     there = packages.names_in(directory)
     of_transformers = any((directory / file).is_file() for file in ("config.json", "modules.json"))
     if settings.package is None and (of_transformers or not there):
@@ -55,8 +58,11 @@ def locate(name: str, settings: ModelSettings, engine: EngineSettings) -> Path |
     return packages.read(directory, package_name)
 
 
-def resolve(source: str, revision: str | None, *, offline: bool) -> Path:
+def resolve(source: str, revision: str | None, *, offline: bool, code: bool = False) -> Path:
     """Return the directory that holds the model's files, downloaded from the hub if need be.
+
+    Args:
+        code: Download Python code, too.
 
     Raises:
         ModelLoadError: There is no such directory, and the hub does not give the files.
@@ -68,10 +74,10 @@ def resolve(source: str, revision: str | None, *, offline: bool) -> Path:
         raise ModelLoadError(f"[{source}] is a file; give the directory that holds the model's config.json")
     if not _HUB_ID.fullmatch(source):
         raise ModelLoadError(f"there is no directory [{source}]; check the path (in a container: the mount)")
-    return _from_hub(source, revision, offline=offline)
+    return _from_hub(source, revision, offline=offline, code=code)
 
 
-def _from_hub(repository: str, revision: str | None, *, offline: bool) -> Path:
+def _from_hub(repository: str, revision: str | None, *, offline: bool, code: bool) -> Path:
     # Imported here: it takes a while, and models in directories do not need it.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -82,7 +88,7 @@ def _from_hub(repository: str, revision: str | None, *, offline: bool) -> Path:
                 repository,
                 revision=revision,
                 local_files_only=offline,
-                allow_patterns=[*_DESCRIPTIONS, weights],
+                allow_patterns=[*_DESCRIPTIONS, weights, *([_CODE] if code else [])],
                 ignore_patterns=list(_OTHER_RUNTIMES),
                 tqdm_class=hub_progress(repository),
             )
@@ -147,7 +153,7 @@ def _fingerprint(directory: Path, parameters: Mapping[str, object], files: Itera
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    """Yield weights and descriptions at the top and one level below: in sentence-transformers' modules."""
-    for pattern in (*_DESCRIPTIONS, _SAFE_WEIGHTS, _TORCH_WEIGHTS):
+    """Yield weights, descriptions and code, at the top and one level below: in modules."""
+    for pattern in (*_DESCRIPTIONS, _CODE, _SAFE_WEIGHTS, _TORCH_WEIGHTS):
         yield from (path for path in directory.glob(pattern) if path.is_file())
         yield from (path for path in directory.glob(f"*/{pattern}") if path.is_file())

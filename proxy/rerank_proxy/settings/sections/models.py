@@ -7,6 +7,15 @@ from pydantic import AfterValidator, ByteSize, Field
 
 from rerank_proxy.settings.values import Count, Device, PackageName, Seconds, Section, check_source
 
+PublishedTemplate = Literal[
+    "qwen3-reranker",
+    "mxbai-rerank-v2",
+    "bge-reranker-v2-gemma",
+    "bge-reranker-v2-minicpm-layerwise",
+    "bge-reranker-v2.5-gemma2-lightweight",
+]
+"""Formats of query and text that people publish with their models, by the name of the model."""
+
 
 class ModelSettings(Section):
     source: Annotated[str, AfterValidator(check_source)] = Field(
@@ -49,7 +58,29 @@ class ModelSettings(Section):
     truncate_dim: Count | None = Field(
         None,
         description="How many dimensions of a bi-encoder's embeddings are compared, for models that were "
-        "trained for fewer (Matryoshka). Absent: all of them.",
+        "trained for fewer (Matryoshka). Absent: what the model says, otherwise all of them.",
+    )
+    template: PublishedTemplate | None = Field(
+        None,
+        description="The published format of query and text for a model that says none itself, such as a "
+        "generating reranker. Absent: what the model's files or its name say.",
+    )
+    instruction: str | None = Field(
+        None,
+        min_length=1,
+        max_length=8192,
+        description="What a model whose format has a place for an instruction is told to do; an endpoint can "
+        "have another one (`task_settings.instruction`). Absent: what the model says.",
+    )
+    cutoff_layer: Count | None = Field(
+        None,
+        description="The layer at which a layer-wise reranker is cut off; the fewer, the faster. Absent: its "
+        "last one.",
+    )
+    trust_remote_code: bool = Field(
+        False,
+        description="Run the Python code that the model's files bring. It can do anything that the proxy "
+        "can: read it first, and pin its `revision`. No request of a client can set this.",
     )
 
 

@@ -1,0 +1,49 @@
+"""Put a network together: a transformer, and what makes scores of its output. Imports torch."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from rerank_proxy.engine.backends.device import Device
+from rerank_proxy.engine.backends.generating import LayerHead, LogitHead
+from rerank_proxy.engine.backends.networks import Classifier, Encoder
+from rerank_proxy.engine.encoding.tokenizer import Tokenizer
+from rerank_proxy.engine.loading.deciding import decide
+from rerank_proxy.engine.loading.head import build_head
+from rerank_proxy.engine.loading.profile import Profile
+from rerank_proxy.settings import ModelSettings
+
+Network = Classifier | Encoder | LogitHead | LayerHead
+
+
+def build_network(
+    profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer, device: Device
+) -> Network:
+    """Return the network on its device, in evaluation mode.
+
+    Raises:
+        ModelLoadError: What follows the transformer cannot be built.
+    """
+    if profile.decision is not None:
+        network = decide(profile, profile.decision, settings, model.to(device.dtype), tokenizer)
+        _head_in_float32(model)
+        return network.eval().to(device.place)
+    if profile.classifies:
+        _head_in_float32(model.to(device.dtype))
+        return Classifier(model).eval().to(device.place)
+    return Encoder(model.to(device.dtype), build_head(profile.head)).eval().to(device.place)
+
+
+def _head_in_float32(model: nn.Module) -> None:
+    """Keep what follows the body in float32: rounding there would make different scores equal."""
+    body = getattr(model, str(getattr(model, "base_model_prefix", "")), None)
+    for child in model.children():
+        if child is not body:
+            child.float()
+            child.register_forward_pre_hook(_to_float32)
+
+
+def _to_float32(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(
+        each.float() if isinstance(each, Tensor) and each.is_floating_point() else each for each in arguments
+    )
