@@ -29,6 +29,7 @@ Importing this package is cheap: torch and transformers are imported when a mode
 from rerank_proxy.engine.engine import Engine
 from rerank_proxy.engine.errors import (
     DeadlineExceededError,
+    DeadlineUnreachableError,
     EngineClosedError,
     EngineError,
     InferenceError,
@@ -43,6 +44,7 @@ from rerank_proxy.engine.scoring import Scores
 
 __all__ = [
     "DeadlineExceededError",
+    "DeadlineUnreachableError",
     "Engine",
     "EngineClosedError",
     "EngineError",

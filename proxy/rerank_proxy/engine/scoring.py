@@ -4,18 +4,20 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.concurrency.tasks import side_by_side
 from rerank_proxy.engine.batching.cache import OutputCache
-from rerank_proxy.engine.batching.jobs import Lane, ScoringRequest
+from rerank_proxy.engine.batching.jobs import Lane
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.encoding.inputs import Inputs
 from rerank_proxy.engine.encoding.tokenizing import TokenizingThreads
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, QueueFullError
+from rerank_proxy.engine.guesses import CallSize, Guesses
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.model import Model
 from rerank_proxy.engine.rows import Output, Row
@@ -46,6 +48,16 @@ class Scores:
     truncated: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What all portions of one call have in common."""
+
+    model: Model
+    query: str
+    deadline: float | None
+    size: CallSize = field(default_factory=CallSize)
+
+
 class Scoring:
     """Scores texts with any model, over one cache, one queue, and the threads that tokenise."""
 
@@ -59,35 +71,59 @@ class Scoring:
         metrics: EngineMetrics,
     ) -> None:
         self._text_characters = settings.text_characters
-        self._memory = TextMemory(settings.queue_bytes)
+        self._memory = TextMemory(settings.queue_bytes, scheduler.wait_s)
         self._cache = cache
+        self._guesses = Guesses(cache, scheduler)
         self._scheduler = scheduler
         self._runner = runner
         self._tokenizing = tokenizing
         self._metrics = metrics
 
-    async def scores(self, model: Model, query: str, texts: Sequence[str]) -> Scores:
+    async def scores(
+        self, model: Model, query: str, texts: Sequence[str], deadline: float | None = None
+    ) -> Scores:
         """Score every text against the query. Very many texts are scored in portions.
 
+        Args:
+            deadline: A call that cannot be done by then is refused. Ending one that is late is the caller's.
+
         Raises:
-            EngineError: As `Engine.scores`, but for the deadline.
+            EngineError: As `Engine.scores`, but for the deadline that has passed.
         """
+        call = _Call(model, query, deadline)
         with self._rejections_counted(model.name), self._memory.holding(query, texts):
             if len(texts) <= TEXTS_OF_A_PORTION:
-                return await self._score(model, query, texts)
-            return _joined(await _in_portions(texts, lambda part: self._score(model, query, part)))
+                return await self._score(call, texts)
+            await self._guess(call, texts)
+            return _joined(await _in_portions(texts, lambda portion: self._score(call, portion)))
 
-    async def _score(self, model: Model, query: str, texts: Sequence[str]) -> Scores:
-        loaded, lane = await model.ready()
+    async def _guess(self, call: _Call, texts: Sequence[str]) -> None:
+        """Guess how many tokens a call of several portions has, and refuse it if these are too many."""
+        loaded, lane = await call.model.ready()
+        if call.deadline is None or not lane.pace.known:
+            return
+        for portion in _portions(texts):
+            inputs = await self._inputs(call, loaded, portion)
+            call.size.guessed += self._guesses.guess_missing(loaded, inputs)
+        self._scheduler.check_time(lane, call.size.guessed, call.deadline)
+
+    async def _inputs(self, call: _Call, loaded: LoadedModel, texts: Sequence[str]) -> Inputs:
+        steps = Inputs.of(loaded.scorer, call.query, texts, self._text_characters)
+        return await self._tokenised(call.model, steps)
+
+    async def _score(self, call: _Call, texts: Sequence[str]) -> Scores:
+        loaded, lane = await call.model.ready()
         if not texts:
             return Scores((), 0, 0)
         scorer = loaded.scorer
-        inputs = await self._tokenised(model, Inputs.of(scorer, query, texts, self._text_characters))
+        inputs = await self._inputs(call, loaded, texts)
         outputs = self._remembered(lane, inputs)
         cached = sum(key in outputs for key in inputs.text_keys)
         missing = {key: at for at, key in enumerate(inputs.keys) if key not in outputs}
         if missing:
-            outputs |= await self._run(model, lane, inputs, missing)
+            guessed = self._guesses.guess_missing(loaded, inputs)
+            self._scheduler.check_time(lane, guessed, call.deadline)
+            outputs |= await self._run(call, lane, inputs, missing, guessed)
         ordered = [outputs[key] for key in inputs.keys]
         query_cut = any(output.truncated for output in ordered[: scorer.texts_at])
         truncated = sum(query_cut or output.truncated for output in ordered[scorer.texts_at :])
@@ -102,27 +138,26 @@ class Scoring:
         return outputs
 
     async def _run(
-        self, model: Model, lane: Lane, inputs: Inputs, missing: Mapping[bytes, int]
+        self, call: _Call, lane: Lane, inputs: Inputs, missing: Mapping[bytes, int], guessed: float
     ) -> dict[bytes, Output]:
         """Return the outputs of the inputs at the given positions, by key. Each runs once for all calls."""
         ending = _Ending()
-        request = self._scheduler.open(lane, ending.end)
+        request = self._scheduler.open(lane, ending.end, call.deadline)
         try:
             own = {key: at for key, at in missing.items() if not self._scheduler.join(request, key)}
-            encoded = await self._encode(model, inputs, list(own.values())) if own else []
+            encoded = await self._encode(call.model, inputs, list(own.values())) if own else []
             rows = dict(zip(own, encoded, strict=True))
+            later_tokens = call.size.later_tokens(guessed, sum(map(len, encoded)))
             # Another call may have had them run while this one was tokenising.
             outputs = {key: output for key in rows if (output := self._cache.get(key)) is not None}
-            model.check_open()  # Closing ends what was submitted, not what was being tokenised.
-            self._submit(request, {key: row for key, row in rows.items() if key not in outputs})
+            call.model.check_open()  # Closing ends what was submitted, not what was being tokenised.
+            rows = {key: row for key, row in rows.items() if key not in outputs}
+            self._scheduler.submit(request, rows, later_tokens)
+            self._runner.wake()
             await ending.wait()
         finally:
             self._scheduler.cancel(request)
         return outputs | {key: job.output for key, job in request.jobs.items() if job.output is not None}
-
-    def _submit(self, request: ScoringRequest, rows: Mapping[bytes, Row]) -> None:
-        self._scheduler.submit(request, rows)
-        self._runner.wake()
 
     async def _encode(self, model: Model, inputs: Inputs, positions: Sequence[int]) -> list[Row]:
         started = time.perf_counter()
@@ -182,8 +217,12 @@ async def _in_portions(texts: Sequence[str], score: Callable[[Sequence[str]], Aw
         async with turn:
             return await score(portion)
 
-    starts = range(0, len(texts), TEXTS_OF_A_PORTION)
-    return await side_by_side(scored(texts[start : start + TEXTS_OF_A_PORTION]) for start in starts)
+    return await side_by_side(map(scored, _portions(texts)))
+
+
+def _portions(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(texts), TEXTS_OF_A_PORTION):
+        yield texts[start : start + TEXTS_OF_A_PORTION]
 
 
 def _joined(parts: Sequence[Scores]) -> Scores:
