@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-BENCHMARKS: Final = ("engine", "search")
+BENCHMARKS: Final = ("engine", "fairness", "search")
 
 
 @click.command()

@@ -197,10 +197,10 @@ class Scheduler:
         if lead is None:
             self._shares.clear()
             return []
-        lane = lead.lane
-        builder = BatchBuilder(lane, self._limit_tokens(lead))
+        lane, others = lead.lane, list(self._others(lead))
+        builder = BatchBuilder(lane, self._limit_tokens(lead, others))
         self._move(lead, builder)
-        for other in self._others(lead):
+        for other in others:
             if builder.full:
                 break
             self._move(other, builder)
@@ -307,10 +307,13 @@ class Scheduler:
             if not self._is_late(request):
                 yield request
 
-    def _limit_tokens(self, lead: ScoringRequest) -> int:
+    def _limit_tokens(self, lead: ScoringRequest, others: Sequence[ScoringRequest]) -> int:
+        """Return how large the batch of a request may be, which others are to fill up."""
         limit = limit_tokens(lead.lane, lead.size_tokens)
-        begins_large = not lead.progressed and lead.size_tokens > limit
-        return int(limit * _part(self._running)) if begins_large else limit
+        if lead.size_tokens <= limit:  # Several small ones are spread over those that run side by side.
+            waiting = lead.waiting_tokens + sum(other.waiting_tokens for other in others)
+            return min(limit, max(lead.waiting_tokens, ceil(waiting / self.side_by_side)))
+        return limit if lead.progressed else int(limit * _part(self._running))
 
     def _is_late(self, request: ScoringRequest) -> bool:
         """Return whether a request cannot be done by its deadline even if nothing runs before it."""

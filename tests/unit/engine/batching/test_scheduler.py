@@ -22,7 +22,7 @@ from rerank_proxy.engine.rows import Output
 from tests.support.examples import examples
 from tests.unit.engine.doubles import SumBackend, row
 
-BUDGET = 320
+BUDGET = 400
 LEAST = int(LEAST_RATIO * BUDGET)
 """The size of the batches of small requests: 100 tokens."""
 OUTPUT = Output(np.ones(1, np.float32), False)
@@ -111,7 +111,8 @@ def test_no_batch_is_too_large_or_too_hollow(row_lengths: list[int]) -> None:
     for batch in drain(scheduler):
         cost = max(lengths(batch)) * len(batch)
         padding = cost - sum(lengths(batch))
-        assert cost <= limit_tokens(LANE, sum(row_lengths)) or len(batch) == 1
+        assert cost <= BUDGET or len(batch) == 1
+        assert min(lengths(batch)) * (len(batch) - 1) < limit_tokens(LANE, sum(row_lengths))
         assert padding <= max(MAX_PADDING_RATIO * cost, FREE_PADDING_RATIO * BUDGET)
 
 
@@ -155,12 +156,12 @@ def test_of_two_huge_requests_the_first_ends_as_if_it_were_alone() -> None:
 
 
 def test_a_batch_is_a_small_part_of_its_request_within_the_budget() -> None:
-    assert [limit_tokens(PACKED, size) for size in (10, 2_000, 4_000, 100_000)] == [LEAST, 100, 200, BUDGET]
+    assert [limit_tokens(PACKED, size) for size in (10, 3_200, 6_400, 100_000)] == [LEAST, 100, 200, BUDGET]
 
 
 def test_batches_that_run_side_by_side_do_not_all_end_at_the_same_time() -> None:
     scheduler = Scheduler(1_000_000)
-    call(scheduler, "h", [1] * 4_000, PACKED)
+    call(scheduler, "h", [1] * 6_400, PACKED)
     running = [scheduler.next_batch() for _ in range(4)]
     assert [*map(len, running)] == [200, 100, 50, 150]
     finish(scheduler, running.pop())
