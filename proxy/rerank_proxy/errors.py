@@ -6,6 +6,7 @@ The shape and the choice of ``root_cause`` follow ``org.elasticsearch.Elasticsea
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -105,12 +106,20 @@ class ElasticsearchError(Exception):
     Args:
         status: HTTP status, unit-less, 400 to 599.
         cause: The outermost exception of the body.
+        retry_after_s: Seconds after which another try may succeed; None if that is not known.
     """
 
-    def __init__(self, status: int, cause: Cause) -> None:
+    def __init__(self, status: int, cause: Cause, retry_after_s: float | None = None) -> None:
         super().__init__(cause.reason)
         self.status = status
         self.cause = cause
+        self.retry_after_s = retry_after_s
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Return the headers that the response has because of the failure."""
+        if self.retry_after_s is None or self.status not in (429, 503):
+            return []
+        return [("Retry-After", str(max(1, ceil(self.retry_after_s))))]
 
     def body(self) -> dict[str, Any]:
         """Return the body of the response."""
@@ -135,9 +144,9 @@ def status_error(status: int, reason: str) -> ElasticsearchError:
     return error(status, "status_exception", reason)
 
 
-def rejected(reason: str) -> ElasticsearchError:
+def rejected(reason: str, retry_after_s: float | None = None) -> ElasticsearchError:
     """Make an ``EsRejectedExecutionException``, a 429: a limit does not allow more at present."""
-    return error(429, "es_rejected_execution_exception", reason)
+    return ElasticsearchError(429, Cause("es_rejected_execution_exception", reason), retry_after_s)
 
 
 def internal_error() -> ElasticsearchError:

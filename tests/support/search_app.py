@@ -215,7 +215,9 @@ async def search_app(
         upstream,
         SearchMetrics(registry),
         settings.edge,
-        SearchReader(lambda: support.unknown if support else evaluate),
+        SearchReader(
+            lambda: support.unknown if support else evaluate, max_window=limits.max_rank_window_size
+        ),
         async_search=settings.async_search,
         support=support,
         other_routes=(*inference_routes(inference, Privileges(), InferenceMetrics(registry)), *more),

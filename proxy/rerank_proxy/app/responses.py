@@ -76,7 +76,8 @@ class Responder:
     async def fail(self, failure: ElasticsearchError) -> Response:
         """Return the response to a request that failed here."""
         self.counter.refused(failure.status)
-        headers, body = of_own_answer(self.request.headers), self.format.error(failure)
+        headers = [*of_own_answer(self.request.headers), *failure.headers()]
+        body = self.format.error(failure)
         try:
             return await self.format.response(failure.status, headers, body)
         except ElasticsearchError:  # there is no writer for the format, which is the failure

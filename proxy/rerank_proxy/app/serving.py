@@ -164,7 +164,10 @@ def _app(
         client,
         SearchMetrics(registry),
         settings.edge,
-        SearchReader(lambda: support.unknown) if support else SearchReader(),
+        SearchReader(
+            (lambda: support.unknown) if support else frozenset,
+            max_window=settings.search.max_rank_window_size,
+        ),
         async_search=settings.async_search,
         support=support,
         other_routes=[

@@ -30,6 +30,7 @@ from rerank_proxy.engine.encoding.prompts import MAX_INSTRUCTION
 from rerank_proxy.engine.engine import Engine
 from rerank_proxy.engine.errors import (
     DeadlineExceededError,
+    DeadlineUnreachableError,
     EngineClosedError,
     EngineError,
     InferenceError,
@@ -46,6 +47,7 @@ from rerank_proxy.engine.scoring import Scores
 __all__ = [
     "MAX_INSTRUCTION",
     "DeadlineExceededError",
+    "DeadlineUnreachableError",
     "Engine",
     "EngineClosedError",
     "EngineError",

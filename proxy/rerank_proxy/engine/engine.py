@@ -61,7 +61,7 @@ class Engine:
         self._watchdog = Watchdog(settings, self._journal)
         metrics = EngineMetrics(registry)
         cache = OutputCache(settings.cache_bytes)
-        self._scheduler = Scheduler(settings.queue_tokens)
+        self._scheduler = Scheduler(settings.queue_tokens, _now)
         threads = DeviceThreads(settings.threads)
         self._runner = Runner(self._scheduler, cache, metrics, self._watchdog, threads.use)
         self._tokenizing = TokenizingThreads(self._watchdog)
@@ -184,6 +184,7 @@ class Engine:
             ModelFailedError: It could not be loaded.
             DeadlineExceededError: Not done in time.
             QueueFullError: Too much already waits.
+            DeadlineUnreachableError: It cannot be done in time, which is told before the time has passed.
             InputTooLargeError: The texts are too long for a model whose truncation forbids cutting them.
             NoInstructionError: The model takes no instruction, or not such a long one.
             InferenceError: The model failed, or a score is not a finite number.
@@ -192,7 +193,7 @@ class Engine:
         known = self._models.get(model)
         with known.in_use():
             async with _in_time(known, deadline):
-                return await self._scoring.scores(known, query, texts, instruction)
+                return await self._scoring.scores(known, query, texts, instruction, deadline)
 
     def unload_idle(self) -> None:
         """Unload the models that no call uses and nothing keeps. The engine does so from time to time."""
@@ -228,6 +229,11 @@ class Engine:
         self._scheduler.abandon(restart)
         self._tokenizing.close()
         self._on_hang(reason)
+
+
+def _now() -> float:
+    """Return the time on the event loop's clock, to which deadlines refer."""
+    return asyncio.get_running_loop().time()
 
 
 @asynccontextmanager

@@ -18,7 +18,23 @@ class DeadlineExceededError(EngineError):
 
 
 class QueueFullError(EngineError):
-    """Too many tokens already wait for the device. Nothing of the call was queued."""
+    """Too many tokens already wait for the device. Nothing of the call was queued.
+
+    Attributes:
+        retry_after_s: Seconds after which there is probably room; None if waiting does not help, or if that
+            is not known.
+    """
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineUnreachableError(QueueFullError):
+    """The scores cannot be there in time, as far as the work of the queue and the pace of the model tell.
+
+    No work, or no further work, was spent on the call.
+    """
 
 
 class InputTooLargeError(EngineError):

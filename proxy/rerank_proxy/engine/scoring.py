@@ -4,19 +4,21 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.concurrency.tasks import side_by_side
 from rerank_proxy.engine.batching.cache import OutputCache
-from rerank_proxy.engine.batching.jobs import Lane, ScoringRequest
+from rerank_proxy.engine.batching.jobs import Lane
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.encoding.inputs import Inputs
 from rerank_proxy.engine.encoding.scorers import Scorer, instructed
 from rerank_proxy.engine.encoding.tokenizing import TokenizingThreads
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, QueueFullError
+from rerank_proxy.engine.guesses import CallSize, Guesses
+from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.model import Model
 from rerank_proxy.engine.rows import Output, Row
@@ -44,6 +46,19 @@ class Scores:
     truncated: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What all portions of one call have in common."""
+
+    model: Model
+    loaded: LoadedModel
+    lane: Lane
+    scorer: Scorer
+    query: str
+    deadline: float | None
+    size: CallSize = field(default_factory=CallSize)
+
+
 class Scoring:
     """Scores texts with any model, over one cache, one queue, and the threads that tokenise."""
 
@@ -57,46 +72,69 @@ class Scoring:
         metrics: EngineMetrics,
     ) -> None:
         self._text_characters = settings.text_characters
-        self._memory = TextMemory(settings.queue_bytes)
+        self._memory = TextMemory(settings.queue_bytes, scheduler.wait_s)
         self._cache = cache
+        self._guesses = Guesses(cache, scheduler)
         self._scheduler = scheduler
         self._runner = runner
         self._tokenizing = tokenizing
         self._metrics = metrics
 
     async def scores(
-        self, model: Model, query: str, texts: Sequence[str], instruction: str | None = None
+        self,
+        model: Model,
+        query: str,
+        texts: Sequence[str],
+        instruction: str | None = None,
+        deadline: float | None = None,
     ) -> Scores:
         """Score every text against the query. Very many texts are scored in portions.
 
+        Args:
+            deadline: A call that cannot be done by then is refused. Ending one that is late is the caller's.
+
         Raises:
-            EngineError: As `Engine.scores`, but for the deadline.
+            EngineError: As `Engine.scores`, but for the deadline that has passed.
         """
         with self._rejections_counted(model.name), self._memory.holding(query, texts):
             async with model.ready() as (loaded, lane):
                 scorer = loaded.scorer if instruction is None else instructed(loaded.scorer, instruction)
+                call = _Call(model, loaded, lane, scorer, query, deadline)
                 if len(texts) <= loaded.portion_texts:
-                    return await self._score(scorer, lane, model, query, texts)
+                    return await self._score(call, texts)
+                await self._guess(call, texts)
                 portions = _portions(texts, loaded.portion_texts)
-                return _joined(
-                    await _in_turn(portions, lambda part: self._score(scorer, lane, model, query, part))
-                )
+                return _joined(await _in_turn(portions, lambda portion: self._score(call, portion)))
 
-    async def _score(
-        self, scorer: Scorer, lane: Lane, model: Model, query: str, texts: Sequence[str]
-    ) -> Scores:
+    async def _guess(self, call: _Call, texts: Sequence[str]) -> None:
+        """Guess how many tokens a call of several portions has, and refuse it if these are too many."""
+        if call.deadline is None or not call.lane.pace.known:
+            return
+        for portion in _portions(texts, call.loaded.portion_texts):
+            inputs = await self._inputs(call, portion)
+            call.size.guessed += self._guesses.guess_missing(call.loaded, inputs)
+        self._scheduler.check_time(call.lane, call.size.guessed, call.deadline)
+
+    async def _inputs(self, call: _Call, texts: Sequence[str]) -> Inputs:
+        steps = Inputs.of(call.scorer, call.query, texts, self._text_characters)
+        return await self._tokenised(call.model, steps)
+
+    async def _score(self, call: _Call, texts: Sequence[str]) -> Scores:
         if not texts:
             return Scores((), 0, 0)
-        inputs = await self._tokenised(model, Inputs.of(scorer, query, texts, self._text_characters))
+        scorer, lane = call.scorer, call.lane
+        inputs = await self._inputs(call, texts)
         outputs = self._remembered(lane, inputs)
         cached = sum(key in outputs for key in inputs.text_keys)
         missing = {key: at for at, key in enumerate(inputs.keys) if key not in outputs}
         if missing:
-            outputs |= await self._run(model, lane, inputs, missing)
+            guessed = self._guesses.guess_missing(call.loaded, inputs)
+            self._scheduler.check_time(lane, guessed, call.deadline)
+            outputs |= await self._run(call, inputs, missing, guessed)
         ordered = [outputs[key] for key in inputs.keys]
         query_cut = any(output.truncated for output in ordered[: scorer.texts_at])
         truncated = sum(query_cut or output.truncated for output in ordered[scorer.texts_at :])
-        return Scores(await self._scored(model, scorer, ordered), cached, max(truncated, inputs.cut))
+        return Scores(await self._scored(call.model, scorer, ordered), cached, max(truncated, inputs.cut))
 
     async def _scored(self, model: Model, scorer: Scorer, outputs: Sequence[Output]) -> list[float]:
         scores = scorer.scores(outputs)
@@ -111,27 +149,26 @@ class Scoring:
         return outputs
 
     async def _run(
-        self, model: Model, lane: Lane, inputs: Inputs, missing: Mapping[bytes, int]
+        self, call: _Call, inputs: Inputs, missing: Mapping[bytes, int], guessed: float
     ) -> dict[bytes, Output]:
         """Return the outputs of the inputs at the given positions, by key. Each runs once for all calls."""
         ending = _Ending()
-        request = self._scheduler.open(lane, ending.end)
+        request = self._scheduler.open(call.lane, ending.end, call.deadline)
         try:
             own = {key: at for key, at in missing.items() if not self._scheduler.join(request, key)}
-            encoded = await self._encode(model, inputs, list(own.values())) if own else []
+            encoded = await self._encode(call.model, inputs, list(own.values())) if own else []
             rows = dict(zip(own, encoded, strict=True))
+            later_tokens = call.size.later_tokens(guessed, sum(map(len, encoded)))
             # Another call may have had them run while this one was tokenising.
             outputs = {key: output for key in rows if (output := self._cache.get(key)) is not None}
-            model.check_open()  # Closing ends what was submitted, not what was being tokenised.
-            self._submit(request, {key: row for key, row in rows.items() if key not in outputs})
+            call.model.check_open()  # Closing ends what was submitted, not what was being tokenised.
+            rows = {key: row for key, row in rows.items() if key not in outputs}
+            self._scheduler.submit(request, rows, later_tokens)
+            self._runner.wake()
             await ending.wait()
         finally:
             self._scheduler.cancel(request)
         return outputs | {key: job.output for key, job in request.jobs.items() if job.output is not None}
-
-    def _submit(self, request: ScoringRequest, rows: Mapping[bytes, Row]) -> None:
-        self._scheduler.submit(request, rows)
-        self._runner.wake()
 
     async def _encode(self, model: Model, inputs: Inputs, positions: Sequence[int]) -> list[Row]:
         started = time.perf_counter()
@@ -193,7 +230,7 @@ async def _in_turn(
         async with turn:
             return await score(portion)
 
-    return await side_by_side(scored(portion) for portion in portions)
+    return await side_by_side(map(scored, portions))
 
 
 def _portions(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -1,6 +1,6 @@
 """How much memory the texts of the calls under way may take."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from sys import getsizeof
@@ -13,9 +13,11 @@ class TextMemory:
 
     Args:
         capacity_bytes: The most of them.
+        wait_s: Tells in how many seconds there is probably room again.
     """
 
-    def __init__(self, capacity_bytes: int) -> None:
+    def __init__(self, capacity_bytes: int, wait_s: Callable[[], float] = lambda: 0.0) -> None:
+        self._wait_s = wait_s
         self._capacity_bytes = capacity_bytes
         self._held_bytes = 0
 
@@ -35,7 +37,8 @@ class TextMemory:
         if self._held_bytes + size_bytes > self._capacity_bytes:
             raise QueueFullError(
                 f"the queue is full: texts of {self._held_bytes} of {self._capacity_bytes} bytes "
-                "(engine.queue_bytes) wait; try again later"
+                "(engine.queue_bytes) wait; try again later",
+                self._wait_s(),
             )
         self._held_bytes += size_bytes
         try:

@@ -15,9 +15,10 @@ _SEARCH_FAILURE: Final = "search_phase_execution_exception"
 class RankPhaseError(ElasticsearchError):
     """Ranking the window of a search failed, which makes that search fail (``RankFeaturePhase``)."""
 
-    def __init__(self, status: int, cause: Cause) -> None:
+    def __init__(self, failure: ElasticsearchError) -> None:
         reason = "Computing updated ranks for results failed"
-        super().__init__(status, Cause(_SEARCH_FAILURE, reason, _PHASE, caused_by=cause))
+        cause = Cause(_SEARCH_FAILURE, reason, _PHASE, caused_by=failure.cause)
+        super().__init__(failure.status, cause, failure.retry_after_s)
 
 
 class UnreadFieldError(ElasticsearchError):
@@ -56,7 +57,9 @@ def children_failed(parent: str, failures: Sequence[tuple[str, ElasticsearchErro
     )
     suppressed = tuple(failure.cause for _, failure in failures)
     status = max(failure.status for _, failure in failures)
-    return ElasticsearchError(status, Cause("status_exception", reason, suppressed=suppressed))
+    waits_s = [failure.retry_after_s for _, failure in failures if failure.retry_after_s is not None]
+    cause = Cause("status_exception", reason, suppressed=suppressed)
+    return ElasticsearchError(status, cause, max(waits_s, default=None))
 
 
 def search_failure(reply: Reply) -> ElasticsearchError | None:

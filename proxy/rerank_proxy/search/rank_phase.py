@@ -63,7 +63,7 @@ class RankPhase:
         except (InferenceFailedError, DeniedError) as failure:
             allowed = retriever.allow_rerank_failures
             if not (self._allow_failures if allowed is None else allowed):
-                raise RankPhaseError(failure.status, failure.cause) from failure
+                raise RankPhaseError(failure) from failure
             run.outcomes.append(Skipped(retriever.inference_id, failure.cause.type))
             return keep_order(window, collapsed=retriever.child_collapses)
         run.outcomes.append(outcome)

@@ -176,7 +176,7 @@ class LocalRanker(Ranker):
             raise timed_out(self._inference_id, deadline, told) from None
         except QueueFullError as failure:
             cause = Cause("es_rejected_execution_exception", str(failure))
-            raise InferenceFailedError(429, cause) from None
+            raise InferenceFailedError(429, cause, failure.retry_after_s) from None
         except (InputTooLargeError, NoInstructionError) as failure:
             raise status_error(400, str(failure)) from None
         except ModelFailedError as failure:

@@ -305,7 +305,7 @@ def _in_native_words(failure: EngineError, timed_out: str) -> ElasticsearchError
     if isinstance(failure, DeadlineExceededError):
         return status_error(408, timed_out)
     if isinstance(failure, QueueFullError):
-        return rejected(str(failure))
+        return rejected(str(failure), failure.retry_after_s)
     if isinstance(failure, ModelFailedError):
         return conflict(f"Trained model deployment is [failed]: {without_directories(str(failure))}")
     if isinstance(failure, EngineClosedError):

@@ -26,7 +26,7 @@ def reason(names: str) -> str:
 
 @pytest.mark.parametrize("name", ["standard", "knn", "rank_docs_retriever"])
 def test_a_failed_rank_phase(name: str) -> None:
-    wrapped = children_failed(PARENT.TYPE, [(name, RankPhaseError(404, NOT_FOUND))])
+    wrapped = children_failed(PARENT.TYPE, [(name, RankPhaseError(ElasticsearchError(404, NOT_FOUND)))])
     phase = {
         "type": "search_phase_execution_exception",
         "reason": "Computing updated ranks for results failed",

@@ -8,6 +8,7 @@ from rerank_proxy.errors import ElasticsearchError, unsupported
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import handles, holds_reranker
 from rerank_proxy.search.language.request import SearchRequest, parse_search
+from rerank_proxy.search.language.windows import check_windows
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.xcontent.params import Params
@@ -19,18 +20,27 @@ class SearchReader:
 
     Args:
         evaluated: Returns the types of retrievers that, beside the reranker, are evaluated here as of now.
+        max_window: The largest window of a reranker; 0 for no bound.
     """
 
-    def __init__(self, evaluated: Callable[[], Collection[str]] = frozenset) -> None:
+    def __init__(self, evaluated: Callable[[], Collection[str]] = frozenset, *, max_window: int = 0) -> None:
         self._evaluated = evaluated
+        self._max_window = max_window
 
     def handles(self, body: bytes) -> bool:
         """Return whether a search with this body is evaluated here."""
         return handles(body, self._evaluated())
 
     def read(self, index: str | None, params: Params, body: bytes) -> SearchRequest | None:
-        """Read a search; see `parse_search`. Return None for one that upstream answers."""
-        return parse_search(index, params, body, evaluate=self._evaluated())
+        """Read a search; see `parse_search`. Return None for one that upstream answers.
+
+        Raises:
+            ElasticsearchError: 400, also for a window that is too large.
+        """
+        search = parse_search(index, params, body, evaluate=self._evaluated())
+        if search is not None:
+            check_windows(search.retriever, self._max_window)
+        return search
 
 
 class SearchApi:

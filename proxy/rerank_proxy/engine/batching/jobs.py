@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from rerank_proxy.engine.backends.protocol import Backend
+from rerank_proxy.engine.batching.pace import Pace
 from rerank_proxy.engine.errors import EngineError
 from rerank_proxy.engine.rows import Output, Row
+
+_USUAL_PACE_S: Final = 1e-4
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +27,12 @@ class Lane:
     """Seconds that the model needs for a token, as its first batch showed."""
     dtype: str = "float32"
     """The type that it calculates in."""
+    pace: Pace = field(default_factory=Pace)
+    """How long its batches take, for predictions."""
+
+    def work(self, tokens: int) -> float:
+        """Return the work of so many tokens, to be compared with that of other lanes."""
+        return tokens * (self.pace_s or _USUAL_PACE_S)
 
 
 class JobState(Enum):
@@ -50,8 +60,16 @@ class ScoringRequest:
 
     lane: Lane
     on_end: Callable[[EngineError | None], None]
-    credit_tokens: int
-    large: bool = False
+    deadline: float | None = None
+    """On the scheduler's clock, in seconds."""
+    size_tokens: int = 0
+    """Tokens that waited when it was submitted."""
+    waiting_tokens: int = 0
+    """Tokens of those that wait still."""
+    fair_end: float = 0.0
+    """When it would end with an equal share of the device, on the clock of `EqualShares`."""
+    progressed: bool = False
+    """Whether a job of it is done."""
     jobs: dict[bytes, Job] = field(default_factory=dict)
     queue: list[Job] = field(default_factory=list)
     """The jobs that may still wait, shortest first. One that is shared may have been taken already."""
@@ -75,3 +93,8 @@ class ScoringRequest:
 def length(job: Job) -> int:
     """Return the tokens of a job."""
     return len(job.row)
+
+
+def fair_end(request: ScoringRequest) -> float:
+    """Return what requests are ordered by."""
+    return request.fair_end

@@ -29,9 +29,6 @@ from rerank_proxy.engine.rows import Batch, Output, Values
 
 _log = logging.getLogger(__name__)
 
-_BATCHES_AHEAD: Final = 2
-"""One batch runs while the next is prepared."""
-
 _MOST_FAILURES: Final = 24
 """Failed tries of one batch: enough to find rows at which a model fails, few for one that always does."""
 
@@ -49,6 +46,8 @@ class Runner:
 
     Args:
         use_threads: Called on the device's thread with the most CPU threads that what follows may take.
+        batches: How many are taken at a time. One that is prepared while another runs saves a moment, but
+            a request that comes then has to wait for both.
     """
 
     def __init__(
@@ -58,6 +57,7 @@ class Runner:
         metrics: EngineMetrics,
         watchdog: Watchdog,
         use_threads: Callable[[int | None], None] | None = None,
+        batches: int = 1,
     ) -> None:
         self._scheduler = scheduler
         self._cache = cache
@@ -66,7 +66,7 @@ class Runner:
         self._use_threads = use_threads or _leave_threads
         self._device = DaemonThread("engine-device")
         self._stage = DaemonThread("engine-batches")
-        self._slots = asyncio.Semaphore(_BATCHES_AHEAD)
+        self._slots = asyncio.Semaphore(batches)
         self._work = asyncio.Event()
         self._batches = BackgroundTasks()
         self._loop = BackgroundTasks()
@@ -166,6 +166,7 @@ class Runner:
         return outcomes
 
     def _observe(self, lane: Lane, jobs: Sequence[Job], batch: Batch, seconds: float) -> None:
+        lane.pace.observe(batch.padded_tokens if lane.backend.padded else batch.tokens, seconds)
         metrics, model = self._metrics, lane.model
         metrics.batches.labels(model).inc()
         metrics.batch_seconds.labels(model).observe(seconds)

@@ -1,28 +1,41 @@
-"""The queue in front of one device. Pure logic on one thread: no clock, no I/O, no model.
+"""The queue in front of one device. Pure logic on one thread: no I/O, no model, and no clock of its own.
 
-A request holds the rows of one call. Its first tokens are served first come, first served, so that requests
-of the usual size finish one after the other. What a large request needs beyond that goes to the back: large
-requests take turns there and get a guaranteed share of the batches, so that neither kind starves the other.
-(The idea of a multilevel feedback queue.)
+A request holds the rows of one call. The request leads the next batch that would end first if all had equal
+shares of the device (`shares.py`): small ones overtake large ones, yet none has to wait longer than with
+equal shares, but for the batches that run already. A batch is a small part of the request that leads it
+(`batch_builder.limit_tokens`), so that a small request soon has its turn. With ever more small ones, equal
+shares would become as good as none, so the oldest request has a part of the device in any case. A batch that
+its request cannot fill is filled up with rows of others of about the same size, as far as that costs little
+padding.
 
-The request whose turn it is leads the next batch, which `batch_builder` fills with its rows, longest first. A
-batch that its request cannot fill is filled up with rows of others, as far as that costs little padding.
+Several batches may run at the same time. Those that a large request begins with are of different sizes, so
+that they do not all end at the same time, and a small request that comes then soon has its turn.
+
+A request that cannot be done by its deadline is refused, or given up, before work is spent on it.
 """
 
+import time
+from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
+from math import ceil
 from typing import Final
 
-from rerank_proxy.engine.batching.batch_builder import BatchBuilder
-from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, ScoringRequest, length
-from rerank_proxy.engine.errors import EngineError, QueueFullError
+from rerank_proxy.engine.batching.batch_builder import BatchBuilder, limit_tokens
+from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, ScoringRequest, fair_end, length
+from rerank_proxy.engine.batching.shares import EqualShares
+from rerank_proxy.engine.errors import DeadlineUnreachableError, EngineError, QueueFullError
 from rerank_proxy.engine.rows import Output, Row
 
-CREDIT_BATCHES: Final = 4
-"""Batches' worth of tokens that a request may have before it counts as large, and then in each turn."""
+DEADLINE_MARGIN: Final = 1.5
+"""A request is refused if it is predicted to take so many times as long as there is time."""
 
-BACKGROUND_EVERY: Final = 4
-"""One of so many batches is led by a large request while others wait as well."""
+OLDEST_SHARE: Final = 1 / 8
+"""The oldest request has at least so much of the device, however many others overtake it."""
+
+FILL_RATIO: Final = 4
+"""A batch is filled up with rows of requests that are at most so many times as large as the one that leads
+it: a larger one would delay a small one by more than its own work."""
 
 
 class Scheduler:
@@ -30,13 +43,23 @@ class Scheduler:
 
     Args:
         capacity_tokens: Tokens that may wait.
+        clock: Tells the time, in seconds, that deadlines refer to.
+        side_by_side: How many batches run at the same time.
     """
 
-    def __init__(self, capacity_tokens: int) -> None:
+    def __init__(
+        self, capacity_tokens: int, clock: Callable[[], float] = time.monotonic, side_by_side: int = 1
+    ) -> None:
+        self.side_by_side = side_by_side
         self._capacity_tokens = capacity_tokens
-        self._fresh: deque[ScoringRequest] = deque()
-        self._large: deque[ScoringRequest] = deque()
-        self._batches_since_large = 0
+        self._clock = clock
+        self._shares = EqualShares()
+        self._waiting: list[ScoringRequest] = []
+        """In the order of their turns. One of which nothing waits any more may still be among them."""
+        self._arrivals: deque[ScoringRequest] = deque()
+        """The same in the order in which they came."""
+        self._since_oldest_tokens = 0
+        self._running = 0
         self._jobs: dict[bytes, Job] = {}
         self._queued_tokens: dict[Lane, int] = {}
         self._queued_rows: dict[Lane, int] = {}
@@ -51,15 +74,17 @@ class Scheduler:
         """Rows that wait, by lane."""
         return self._queued_rows
 
-    def open(self, lane: Lane, on_end: Callable[[EngineError | None], None]) -> ScoringRequest:
+    def open(
+        self, lane: Lane, on_end: Callable[[EngineError | None], None], deadline: float | None = None
+    ) -> ScoringRequest:
         """Return a new request without jobs: `join` and `submit` give it some, `cancel` gives it up.
 
         Raises:
             QueueFullError: The queue is full already.
         """
-        if (waiting := self._waiting_tokens()) >= self._capacity_tokens:
-            raise _overload(waiting, self._capacity_tokens)
-        return ScoringRequest(lane, on_end, _credit(lane))
+        if self._waiting_tokens() >= self._capacity_tokens:
+            raise self._overload(1)
+        return ScoringRequest(lane, on_end, deadline)
 
     def join(self, request: ScoringRequest, key: bytes) -> bool:
         """Share the job that another request has under way for this key. Return whether there is one."""
@@ -69,16 +94,23 @@ class Scheduler:
         self._add(request, job)
         return True
 
-    def submit(self, request: ScoringRequest, rows: Mapping[bytes, Row]) -> None:
+    def has(self, key: bytes) -> bool:
+        """Return whether a job of this key is under way."""
+        return key in self._jobs
+
+    def submit(self, request: ScoringRequest, rows: Mapping[bytes, Row], later_tokens: int = 0) -> None:
         """Queue all of the rows or none. Share the jobs that others have queued meanwhile.
 
+        Args:
+            later_tokens: Tokens that further requests of the same call will have.
+
         Raises:
-            QueueFullError: There is no room. The request is cancelled.
+            QueueFullError: There is no room, or no time. The request is cancelled.
         """
         if request.ended:
             return  # A job that it shares has failed already.
         own = {key: row for key, row in rows.items() if key not in self._jobs}
-        self._admit(request, sum(map(len, own.values())))
+        self._admit(request, sum(map(len, own.values())), later_tokens)
         for key, row in rows.items():
             if key in own:
                 self._jobs[key] = Job(key, row, request.lane)
@@ -86,11 +118,14 @@ class Scheduler:
             self._add(request, self._jobs[key])
         waiting = [job for job in request.jobs.values() if job.state is JobState.QUEUED]
         request.queue = sorted(waiting, key=length)
+        request.size_tokens = request.waiting_tokens = sum(map(length, waiting))
         request.submitted = True
         if request.unfinished == 0:
             request.end(None)
         elif request.queue:
-            self._fresh.append(request)
+            request.fair_end = self._shares.enter(request.lane.work(request.size_tokens))
+            insort(self._waiting, request, key=fair_end)
+            self._arrivals.append(request)
 
     def check_size(self, tokens: int) -> None:
         """Refuse more tokens than there is ever room for.
@@ -107,6 +142,9 @@ class Scheduler:
     def cancel(self, request: ScoringRequest) -> None:
         """Drop the jobs that only this request waits for. `on_end` is not called any more."""
         request.ended = True
+        if request.submitted and request.waiting_tokens > 0:
+            self._shares.leave(request.fair_end)
+            self._leave_queue(request)
         request.queue.clear()
         for job in request.jobs.values():
             if request in job.requests:
@@ -117,22 +155,64 @@ class Scheduler:
                 job.state = JobState.DROPPED
                 del self._jobs[job.key]
 
+    def check_time(self, lane: Lane, tokens: float, deadline: float | None) -> None:
+        """Refuse a call with about so many tokens, all of which have to run, if its deadline is out of reach.
+
+        Raises:
+            DeadlineUnreachableError: It is.
+        """
+        if deadline is None or not lane.pace.known:
+            return
+        ahead_s = self._ahead_s(lane, tokens)
+        own_s = self._run_s(lane, tokens)
+        left_s = deadline - self._clock()
+        if ahead_s + own_s <= DEADLINE_MARGIN * left_s:
+            return
+        # Where the work ahead is not the reason, trying again later does not help.
+        retry_after_s = ahead_s + own_s - left_s if own_s <= left_s else None
+        raise DeadlineUnreachableError(
+            f"the scores would take some {ahead_s + own_s:.0f} s, and there are {max(left_s, 0):.1f} s: "
+            f"the texts have about {tokens:.0f} tokens, which take {own_s:.0f} s, and what is scored before "
+            f"them takes {ahead_s:.0f} s; use a smaller rank_window_size or a longer time limit"
+            + ("" if retry_after_s is None else ", or try again later"),
+            retry_after_s,
+        )
+
+    def wait_s(self, tokens: int | None = None) -> float:
+        """Return in how many seconds so many of the tokens that wait have probably run.
+
+        Args:
+            tokens: None for half of them.
+        """
+        waiting = self._waiting_tokens()
+        all_s = sum(self._run_s(lane, queued) for lane, queued in self._queued_tokens.items() if queued)
+        return all_s * (0.5 if tokens is None else min(1.0, tokens / max(1, waiting)))
+
     def next_batch(self) -> list[Job]:
-        """Take the rows to run next out of the queue, all of one lane. Return none when nothing waits."""
+        """Take the rows to run next out of the queue, all of one lane. Return none when nothing waits.
+
+        It may be called while other batches run. `finish` is to be called once for each batch.
+        """
         lead = self._next_lead()
         if lead is None:
+            self._shares.clear()
             return []
-        builder = BatchBuilder(lead.lane)
+        lane, others = lead.lane, list(self._others(lead))
+        builder = BatchBuilder(lane, self._limit_tokens(lead, others))
         self._move(lead, builder)
-        self._put_back(lead, builder.cost_tokens)
-        for other in self._others(lead):
+        for other in others:
             if builder.full:
                 break
             self._move(other, builder)
+        tokens = sum(map(length, builder.jobs))
+        self._since_oldest_tokens = 0 if lead is self._arrivals[0] else self._since_oldest_tokens + tokens
+        self._shares.serve(lane.work(tokens))
+        self._running += 1
         return builder.jobs
 
     def finish(self, outcomes: Sequence[tuple[Job, Output | EngineError]]) -> None:
         """Pass the outcomes of a batch to every request that waits for them."""
+        self._running = max(0, self._running - 1)
         for job, outcome in outcomes:
             if job.state is not JobState.TAKEN:
                 continue  # Given up while it ran.
@@ -157,6 +237,7 @@ class Scheduler:
     def _advance(self, job: Job) -> None:
         for request in job.requests:
             request.unfinished -= 1
+            request.progressed = True
             if request.submitted and request.unfinished == 0:
                 request.end(None)
 
@@ -165,13 +246,16 @@ class Scheduler:
             request.end(error)
             self.cancel(request)
 
-    def _admit(self, request: ScoringRequest, tokens: int) -> None:
-        waiting = self._waiting_tokens()
-        if tokens == 0 or waiting + tokens <= self._capacity_tokens:
-            return
-        self.cancel(request)
-        self.check_size(tokens)
-        raise _overload(waiting, self._capacity_tokens)
+    def _admit(self, request: ScoringRequest, tokens: int, later_tokens: int) -> None:
+        try:
+            if tokens and self._waiting_tokens() + tokens > self._capacity_tokens:
+                self.check_size(tokens)
+                raise self._overload(tokens)
+            if tokens + later_tokens:
+                self.check_time(request.lane, tokens + later_tokens, request.deadline)
+        except QueueFullError:
+            self.cancel(request)
+            raise
 
     def _add(self, request: ScoringRequest, job: Job) -> None:
         if job.key not in request.jobs:
@@ -180,37 +264,90 @@ class Scheduler:
             job.requests.append(request)
 
     def _next_lead(self) -> ScoringRequest | None:
-        """Take the request whose turn it is out of its queue. Forget requests with nothing left to run."""
-        for requests in (self._fresh, self._large):
-            while requests and not requests[0].has_waiting():
-                requests.popleft()
-        if self._large and (not self._fresh or self._batches_since_large >= BACKGROUND_EVERY - 1):
-            self._batches_since_large = 0
-            return self._large.popleft()
-        if not self._fresh:
+        """Return the request whose turn it is. Forget those with nothing left to run or no time for it."""
+        oldest = self._first(self._arrivals)
+        if oldest is None:
+            self._waiting.clear()
             return None
-        self._batches_since_large += 1
-        return self._fresh.popleft()
+        others_tokens = (1 / OLDEST_SHARE - 1) * limit_tokens(oldest.lane, oldest.size_tokens)
+        return oldest if self._since_oldest_tokens >= others_tokens else self._first(self._waiting)
 
-    def _put_back(self, request: ScoringRequest, used_tokens: int) -> None:
-        """Put a request at the front of its queue while it has credit, then at the back of the large ones."""
-        request.credit_tokens -= used_tokens
-        if request.credit_tokens <= 0:
-            request.credit_tokens = _credit(request.lane)
-            request.large = True
-            self._large.append(request)
-        else:
-            (self._large if request.large else self._fresh).appendleft(request)
+    def _first(self, requests: MutableSequence[ScoringRequest]) -> ScoringRequest | None:
+        """Return the first that can run. Forget those before it, and give up those that are late."""
+        while requests:
+            request = requests[0]
+            if request.has_waiting() and not self._gives_up(request):
+                return request
+            if requests and requests[0] is request:
+                del requests[0]
+        return None
+
+    def _gives_up(self, request: ScoringRequest) -> bool:
+        """Give up a request that is late. Return whether it is."""
+        if late := self._is_late(request):
+            request.end(DeadlineUnreachableError("the scores can no longer be there by the deadline"))
+            self.cancel(request)
+        return late
+
+    def _leave_queue(self, request: ScoringRequest) -> None:
+        at = bisect_left(self._waiting, request.fair_end, key=fair_end)
+        while at < len(self._waiting) and self._waiting[at].fair_end == request.fair_end:
+            if self._waiting[at] is request:
+                del self._waiting[at]
+                return
+            at += 1
 
     def _others(self, lead: ScoringRequest) -> Iterator[ScoringRequest]:
-        for requests in (self._fresh, self._large):
-            for request in tuple(requests):
-                if request is not lead and request.lane is lead.lane:
-                    yield request
+        """Yield the requests that may fill up a batch, in the order of their turns."""
+        for request in tuple(self._waiting):
+            if request is lead or request.lane is not lead.lane or not request.has_waiting():
+                continue
+            if request.size_tokens > FILL_RATIO * lead.size_tokens:
+                return  # What comes after it has no right to overtake it.
+            if not self._is_late(request):
+                yield request
+
+    def _limit_tokens(self, lead: ScoringRequest, others: Sequence[ScoringRequest]) -> int:
+        """Return how large the batch of a request may be, which others are to fill up."""
+        limit = limit_tokens(lead.lane, lead.size_tokens)
+        if lead.size_tokens <= limit:  # Several small ones are spread over those that run side by side.
+            waiting = lead.waiting_tokens + sum(other.waiting_tokens for other in others)
+            return min(limit, max(lead.waiting_tokens, ceil(waiting / self.side_by_side)))
+        return limit if lead.progressed else int(limit * _part(self._running))
+
+    def _is_late(self, request: ScoringRequest) -> bool:
+        """Return whether a request cannot be done by its deadline even if nothing runs before it."""
+        if request.deadline is None:
+            return False
+        left_s = request.deadline - self._clock()
+        if left_s <= 0:
+            return True
+        lane = request.lane
+        return lane.pace.known and self._run_s(lane, request.waiting_tokens) > DEADLINE_MARGIN * left_s
+
+    def _run_s(self, lane: Lane, tokens: float) -> float:
+        """Return how long so many tokens run."""
+        return lane.pace.seconds(tokens, limit_tokens(lane, ceil(tokens))) / self.side_by_side
+
+    def _ahead_s(self, lane: Lane, tokens: float) -> float:
+        """Return how long the requests run that have their turns before one with so many tokens."""
+        end = self._shares.end_of(lane.work(ceil(tokens)))
+        ahead: dict[Lane, int] = {}
+        for request in self._waiting:
+            if request.fair_end > end:
+                break
+            ahead[request.lane] = ahead.get(request.lane, 0) + request.waiting_tokens
+        # A row that several requests wait for runs once.
+        return sum(
+            self._run_s(lane, min(waiting, self._queued_tokens.get(lane, 0)))
+            for lane, waiting in ahead.items()
+        )
 
     def _move(self, request: ScoringRequest, builder: BatchBuilder) -> None:
         for job in builder.take(request):
             self._count(job, -1)
+            for each in job.requests:
+                each.waiting_tokens -= length(job)
 
     def _waiting_tokens(self) -> int:
         return sum(self._queued_tokens.values())
@@ -219,12 +356,21 @@ class Scheduler:
         self._queued_rows[job.lane] = self._queued_rows.get(job.lane, 0) + sign
         self._queued_tokens[job.lane] = self._queued_tokens.get(job.lane, 0) + sign * length(job)
 
+    def _overload(self, tokens: int) -> QueueFullError:
+        waiting, capacity = self._waiting_tokens(), self._capacity_tokens
+        return QueueFullError(
+            f"the queue is full: {waiting} of {capacity} tokens (engine.queue_tokens) wait; try again later",
+            self.wait_s(waiting + tokens - capacity),
+        )
 
-def _credit(lane: Lane) -> int:
-    return CREDIT_BATCHES * lane.budget_tokens
 
+def _part(number: int) -> float:
+    """Return the sizes of the first batches of a request, as parts of the usual one: 1, 1/2, 1/4, 3/4 …
 
-def _overload(waiting: int, capacity: int) -> QueueFullError:
-    return QueueFullError(
-        f"the queue is full: {waiting} of {capacity} tokens (engine.queue_tokens) wait; try again later"
-    )
+    (The van der Corput sequence: they are spread evenly, however many there are.)
+    """
+    part, step = 0.0, 0.5
+    while number:
+        part += step * (number % 2)
+        number, step = number // 2, step / 2
+    return part or 1.0

@@ -34,10 +34,9 @@ class RemoteFailedError(InferenceFailedError):
         outage: bool = False,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(status, cause)
+        super().__init__(status, cause, retry_after_s)
         self.transient = transient
         self.outage = outage
-        self.retry_after_s = retry_after_s
 
 
 def refused(

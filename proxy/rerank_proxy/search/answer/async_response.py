@@ -63,7 +63,7 @@ def completed(answer: bytes, headers: Iterable[tuple[str, str]]) -> AsyncResult:
 
 def failed(failure: ElasticsearchError) -> AsyncResult:
     """Return the result of a search that failed in the proxy."""
-    return _failed(failure.status, _compact.value(failure.cause.render()))
+    return _failed(failure.status, _compact.value(failure.cause.render()), failure.headers())
 
 
 def refused(reply: Reply) -> AsyncResult:

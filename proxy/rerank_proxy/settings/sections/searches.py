@@ -40,6 +40,12 @@ class SearchSettings(Section):
         "(`chunk_rescorer`, `long_document_strategy: chunk`). A text that is cut counts as `truncated` in "
         "`X-Rerank`.",
     )
+    max_rank_window_size: int = Field(
+        0,
+        ge=0,
+        description="The largest `rank_window_size` of a reranker, wherever it stands in a search; a larger "
+        "one is answered 400. 0: no bound but native's own.",
+    )
     max_response: ByteSize = Field(
         ByteSize(512 * 1024 * 1024), description="The largest answer to an inner search that is accepted."
     )

@@ -19,7 +19,8 @@ from rerank_proxy.settings import EngineSettings
 from tests.support.raw_http import TIMEOUT_S
 from tests.unit.engine.doubles import SumBackend, row
 
-BUDGET = 100
+BUDGET = 400
+"""So that the batches of small requests have at most 100 tokens."""
 
 
 class Bench:
@@ -29,7 +30,7 @@ class Bench:
         self.scheduler = Scheduler(10_000)
         self.cache = OutputCache(100_000)
         watchdog = Watchdog(EngineSettings(), Journal())
-        self.runner = Runner(self.scheduler, self.cache, EngineMetrics(), watchdog)
+        self.runner = Runner(self.scheduler, self.cache, EngineMetrics(), watchdog, batches=2)
         self.lanes: dict[SumBackend, Lane] = {}
 
     def submit(

@@ -9,15 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from rerank_proxy.engine.batching.batch_builder import FREE_PADDING_RATIO, MAX_PADDING_RATIO
+from rerank_proxy.engine.batching.batch_builder import (
+    FREE_PADDING_RATIO,
+    LEAST_RATIO,
+    MAX_PADDING_RATIO,
+    limit_tokens,
+)
 from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, ScoringRequest
-from rerank_proxy.engine.batching.scheduler import BACKGROUND_EVERY, CREDIT_BATCHES, Scheduler
+from rerank_proxy.engine.batching.scheduler import OLDEST_SHARE, Scheduler
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, InferenceError, QueueFullError
 from rerank_proxy.engine.rows import Output
 from tests.support.examples import examples
 from tests.unit.engine.doubles import SumBackend, row
 
-BUDGET = 100
+BUDGET = 400
+LEAST = int(LEAST_RATIO * BUDGET)
+"""The size of the batches of small requests: 100 tokens."""
 OUTPUT = Output(np.ones(1, np.float32), False)
 LANE = Lane("padded", SumBackend(), BUDGET)
 PACKED = Lane("packed", SumBackend(padded=False), BUDGET)
@@ -87,8 +94,8 @@ def test_batches_hold_rows_of_like_length() -> None:
 
 def test_a_row_longer_than_the_budget_runs_alone() -> None:
     scheduler = Scheduler(10_000)
-    call(scheduler, "a", [250, 90, 5])
-    assert [lengths(batch) for batch in drain(scheduler)] == [[250], [90], [5]]
+    call(scheduler, "a", [450, 90, 5])
+    assert [lengths(batch) for batch in drain(scheduler)] == [[450], [90], [5]]
 
 
 def test_without_padding_length_does_not_matter() -> None:
@@ -105,6 +112,7 @@ def test_no_batch_is_too_large_or_too_hollow(row_lengths: list[int]) -> None:
         cost = max(lengths(batch)) * len(batch)
         padding = cost - sum(lengths(batch))
         assert cost <= BUDGET or len(batch) == 1
+        assert min(lengths(batch)) * (len(batch) - 1) < limit_tokens(LANE, sum(row_lengths))
         assert padding <= max(MAX_PADDING_RATIO * cost, FREE_PADDING_RATIO * BUDGET)
 
 
@@ -118,11 +126,12 @@ def test_usual_requests_run_one_after_the_other() -> None:
 def test_a_small_request_does_not_wait_for_a_huge_one() -> None:
     scheduler = Scheduler(1_000_000)
     huge = call(scheduler, "h", [50] * 2000)
-    for _ in range(CREDIT_BATCHES + 3):
-        finish(scheduler, scheduler.next_batch())
+    running = scheduler.next_batch()
     small = call(scheduler, "s", [50])
-    finish(scheduler, scheduler.next_batch())
-    finish(scheduler, scheduler.next_batch())
+    finish(scheduler, running)
+    batch = scheduler.next_batch()
+    assert owners(batch) == {"s"}, "rows of a huge request would make its batch take longer"
+    finish(scheduler, batch)
     assert small.ends == [None]
     assert huge.ends == []
 
@@ -136,16 +145,27 @@ def test_a_huge_request_does_not_starve_among_small_ones() -> None:
             call(scheduler, f"{name}{batches}-", [100])
         finish(scheduler, scheduler.next_batch())
         batches += 1
-    assert batches <= 40 * BACKGROUND_EVERY + CREDIT_BATCHES
+    assert batches <= 40 / OLDEST_SHARE
 
 
-def test_huge_requests_take_turns() -> None:
+def test_of_two_huge_requests_the_first_ends_as_if_it_were_alone() -> None:
     scheduler = Scheduler(1_000_000)
     for name in "ab":
         call(scheduler, name, [100] * 40)
-    order = "".join(owners(batch).pop() for batch in drain(scheduler))
-    longest_run = max(map(len, order.replace("ab", "a b").replace("ba", "b a").split()))
-    assert longest_run <= 2 * CREDIT_BATCHES
+    assert [*map(owners, drain(scheduler))] == [{"a"}] * 20 + [{"b"}] * 20
+
+
+def test_a_batch_is_a_small_part_of_its_request_within_the_budget() -> None:
+    assert [limit_tokens(PACKED, size) for size in (10, 3_200, 6_400, 100_000)] == [LEAST, 100, 200, BUDGET]
+
+
+def test_batches_that_run_side_by_side_do_not_all_end_at_the_same_time() -> None:
+    scheduler = Scheduler(1_000_000)
+    call(scheduler, "h", [1] * 6_400, PACKED)
+    running = [scheduler.next_batch() for _ in range(4)]
+    assert [*map(len, running)] == [200, 100, 50, 150]
+    finish(scheduler, running.pop())
+    assert len(scheduler.next_batch()) == 200, "they are out of step now"
 
 
 def test_a_batch_is_filled_up_from_other_requests() -> None:
@@ -205,13 +225,11 @@ def test_a_shared_row_survives_the_one_who_queued_it() -> None:
 def test_a_shared_row_does_not_wait_for_the_huge_request_that_queued_it() -> None:
     scheduler = Scheduler(1_000_000)
     huge = call(scheduler, "h", [50] * 2000)
-    for _ in range(CREDIT_BATCHES + 1):
-        finish(scheduler, scheduler.next_batch())
+    finish(scheduler, scheduler.next_batch())
     waiting = next(job for job in huge.request.queue if job.state is JobState.QUEUED)
     small = Caller(scheduler, "s", [])
     assert scheduler.join(small.request, waiting.key)
     scheduler.submit(small.request, {})
-    finish(scheduler, scheduler.next_batch())
     finish(scheduler, scheduler.next_batch())
     assert small.ends == [None]
 
@@ -228,7 +246,7 @@ def test_a_row_joined_before_submitting_may_be_done_already() -> None:
 
 def test_a_broken_row_ends_its_requests_and_drops_the_rest() -> None:
     scheduler = Scheduler(10_000)
-    broken, whole = call(scheduler, "a", [30, 30, 100]), call(scheduler, "b", [30])
+    broken, whole = call(scheduler, "a", [30, 30, 100]), call(scheduler, "b", [30] * 7)
     problem = InferenceError("it broke")
     (longest,) = scheduler.next_batch()
     scheduler.finish([(longest, problem)])
