@@ -11,8 +11,9 @@ from rerank_proxy.engine.rows import Batch
 class Backend(Protocol):
     """A loaded model on its device.
 
-    Implementations are `padded.PaddedTorchBackend`, `packed.PackedTorchBackend`,
-    `torchscript.TorchScriptBackend`, and one for the models of plug-ins (`loading/plugins.py`).
+    Implementations are `padded.PaddedTorchBackend`, `shared_prefix.SharedPrefixBackend`,
+    `packed.PackedTorchBackend`, `torchscript.TorchScriptBackend`, and one for the models of plug-ins
+    (`loading/plugins.py`).
     """
 
     @property
