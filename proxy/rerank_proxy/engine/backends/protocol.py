@@ -8,9 +8,9 @@ from rerank_proxy.engine.rows import Batch, Values
 class Backend(Protocol):
     """A loaded model on its device.
 
-    Implementations are `padded.PaddedTorchBackend`, `packed.PackedTorchBackend`,
-    `vectors.VectorsBackend`, `torchscript.TorchScriptBackend`, and one for the models of plug-ins
-    (`loading/plugins.py`).
+    Implementations are `padded.PaddedTorchBackend`, `shared_prefix.SharedPrefixBackend`,
+    `packed.PackedTorchBackend`, `vectors.VectorsBackend`, `torchscript.TorchScriptBackend`, and one for the
+    models of plug-ins (`loading/plugins.py`).
     """
 
     @property

@@ -45,9 +45,10 @@ _TRANSFORMER_KEYS: Final = {
     "max_seq_length": "read",
     "do_lower_case": "read",
     "unpad_inputs": "ignored: scores do not depend on padding",
-    "query_length": "refused for bi-encoders, whose queries it cuts; cross-encoders do not use it",
+    "query_length": "read for late interaction; refused for bi-encoders, whose queries it cuts; not used by "
+    "cross-encoders",
     "document_length": "as query_length",
-    "query_expansion": "refused for bi-encoders; cross-encoders do not use it",
+    "query_expansion": "as query_length",
     "tokenizer_name_or_path": "refused unless null",
     **dict.fromkeys(
         ("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs"),
@@ -74,15 +75,22 @@ _MODULE_KEYS: Final[Mapping[str, Mapping[str, str]]] = {
         "bias": "read",
         "activation_function": "read",
         "use_residual": "read",
-        "module_input_name": "refused unless it is the pooled embedding",
-        "module_output_name": "refused unless it is the embedding or the scores",
+        "module_input_name": "refused unless it is the pooled embedding, or for late interaction those of "
+        "the tokens",
+        "module_output_name": "refused unless it is the embedding or the scores, or for late interaction "
+        "the vectors of the tokens",
     },
     "LayerNorm": {"dimension": "read"},
     "Normalize": {
-        "module_input_name": "refused unless it is the pooled embedding",
-        "module_output_name": "refused unless it is the embedding",
+        "module_input_name": "as for Dense",
+        "module_output_name": "as for Dense",
     },
     "Dropout": {"dropout": "ignored: only in training"},
+    "MultiVectorMask": {
+        "skiplist_words": "read",
+        "skiplist_tasks": "read",
+        "keep_only_token_ids": "refused unless null",
+    },
     "LogitScore": {
         "true_token_id": "read",
         "false_token_id": "read",
@@ -161,6 +169,12 @@ FILES: Final = (
         "read",
         "how a pair is formatted, where the model reads messages; a template that does not carry query and "
         "document as they are is refused",
+    ),
+    CheckpointFile(
+        ("artifact.metadata",),
+        "read",
+        "ColBERT's own settings: marker tokens, lengths, whether masks are attended to and punctuation is left "
+        "out",
     ),
     CheckpointFile(
         ("*.py",), "refused", "code of the model's own; read where the model's `trust_remote_code` is set"

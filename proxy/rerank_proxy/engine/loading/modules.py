@@ -77,13 +77,13 @@ def _split_modules(
             f"[{directory}]: its modules.json names [{odd}]; supported are Transformer followed by "
             f"{', '.join(supported)}, or by {LOGIT_SCORE} alone"
         )
-    return transformer, tuple(_head_module(name, path, directory) for name, path in rest)
+    return transformer, tuple(_head_module(name, path, directory, layout) for name, path in rest)
 
 
-def _head_module(name: str, path: Path, root: Path) -> HeadModule:
+def _head_module(name: str, path: Path, root: Path, layout: Layout | None) -> HeadModule:
     config = read_json(path / "config.json", _Object) or {}
     check_keys(path / "config.json", f"N_{name}/config.json", config)
-    if name != LOGIT_SCORE:
+    if name != LOGIT_SCORE and layout is None:  # Those of a late-interaction model are checked with it.
         check_names(path / "config.json", config)
     inspect_module(path, root)
     return HeadModule(name, path, config)
