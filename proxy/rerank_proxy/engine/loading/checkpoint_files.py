@@ -173,8 +173,8 @@ FILES: Final = (
     CheckpointFile(
         ("artifact.metadata",),
         "read",
-        "ColBERT's own settings: marker tokens, lengths, whether masks are attended to and punctuation is left "
-        "out",
+        "ColBERT's own settings: marker tokens, lengths, whether masks are attended to and punctuation is "
+        "left out",
     ),
     CheckpointFile(
         ("*.py",), "refused", "code of the model's own; read where the model's `trust_remote_code` is set"

@@ -17,6 +17,7 @@ WORDS = {
     "xlm-roberta": "XLM-RoBERTa",
     "deberta-v2": "DeBERTa-v2",
     "bigbird_pegasus": "BigBird-Pegasus",
+    "nomic_bert": "NomicBERT",
 }
 """How the page writes the kinds of the tests' encoders; case does not matter."""
 
