@@ -6,6 +6,15 @@ What stands at the top is imported by the interpreter anyway, so that each part 
 import os
 import sys
 import time
+from importlib import import_module
+
+_IMPORTS = {
+    "settings": "rerank_proxy.settings",
+    "application": "rerank_proxy.app.serving",
+    "torch": "torch",
+    "loading": "rerank_proxy.engine.loading.load",
+}
+"""By the name of the part, in the order in which the application imports them."""
 
 _parts: list[dict[str, object]] = []
 _last = (0.0, time.perf_counter(), 0)
@@ -28,21 +37,22 @@ def main(source: str) -> None:
     from rerank_proxy.concurrency.collection import no_collection
 
     with no_collection():
-        part("import settings")
-
-        part("import application")
-        from rerank_proxy.engine.backends.cpu import sleep_while_waiting
-
-        sleep_while_waiting()
-        import torch  # noqa: F401
-
-        part("import torch")
-
-        part("import loading")
+        for name, module in _IMPORTS.items():
+            if name == "torch":
+                _before_torch()
+            import_module(module)
+            part(f"import {name}")
     _score(source)
     import json
 
     print(json.dumps(_parts))
+
+
+def _before_torch() -> None:
+    # Imported here: it is part of the application, which has been imported by now.
+    from rerank_proxy.engine.backends.cpu import sleep_while_waiting
+
+    sleep_while_waiting()
 
 
 def _score(source: str) -> None:

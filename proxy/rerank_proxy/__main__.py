@@ -2,7 +2,6 @@
 
 import sys
 
-from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.processes.startup import prepare
 
 
@@ -10,6 +9,8 @@ def main() -> None:
     """Run the command line. A process that serves is prepared before anything else is imported."""
     if sys.argv[1:2] == ["serve"]:
         prepare()
+    from rerank_proxy.concurrency.collection import no_collection
+
     with no_collection():
         from rerank_proxy.cli import run
 

@@ -3,13 +3,14 @@
 Its imports take seconds, so they come after what keeps the process from outliving the supervisor.
 """
 
-from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.processes.startup import orders_of_parent, prepare
 
 
 def main() -> None:
     prepare()
     orders = orders_of_parent()
+    from rerank_proxy.concurrency.collection import no_collection
+
     with no_collection():
         from rerank_proxy.app.serving import run
 

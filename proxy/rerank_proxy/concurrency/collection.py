@@ -1,6 +1,6 @@
 """When the garbage collector does not run.
 
-A module of its own, because `__main__` imports it before all else.
+A module of its own, because it is imported before what takes long to import.
 """
 
 import gc

@@ -153,6 +153,12 @@ def test_only_tmp_and_the_state_directory_are_written_to() -> None:
     assert environment["PYTHONDONTWRITEBYTECODE"] == "1"
 
 
+def test_all_byte_code_is_compiled_before_nothing_can_be_written_any_more() -> None:
+    assert any("UV_COMPILE_BYTECODE=1" in each.arguments for each in _instructions() if each.name == "ENV")
+    assert "compileall -q" in _only("RUN")
+    assert 'sysconfig.get_path("stdlib")' in _only("RUN")
+
+
 def test_the_health_check_is_python_that_asks_the_admin_port() -> None:
     options, _, command = _only("HEALTHCHECK").partition("CMD ")
     assert re.fullmatch(r"(--[a-z-]+=\d+s?\s+)*", options), options
