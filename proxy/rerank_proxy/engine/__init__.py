@@ -14,7 +14,8 @@ A call of `Engine.scores` goes through these stages:
 5. **Batch** (`batching/batch_builder.py`): choose the jobs that run together, of one request or of several.
 6. **Run** (`batching/runner.py`): one thread lays the rows end to end as a `Batch` (`rows.py`), another has
    a `Backend` (`backends/protocol.py`) score it on the device. Outputs are remembered.
-7. **Score** (`encoding/scorers.py`): from outputs to one relevance score per text, in input order.
+7. **Score** (`encoding/scorers.py`, `encoding/late_interaction.py`): from outputs to one relevance score per
+   text, in input order. What takes long is done in steps, on the threads that tokenise.
 
 Models are loaded in `loading/`: find or download the files, inspect them, build scorer and backend, run a
 first batch. `hangs/` watches loads, batches and tokenising.

@@ -18,7 +18,14 @@ from rerank_proxy.engine.encoding.scorers import Float32s, input_keys
 from rerank_proxy.engine.rows import UNSCORED, UNSEEN, Output, Row
 
 _PRODUCTS_OF_A_STEP: Final = 20_000_000
-"""Multiplications of one step: some milliseconds. Fewer in all are not worth a change of threads."""
+"""Multiplications of one step: one or two milliseconds. Fewer in all are not worth a change of threads."""
+
+_PRODUCTS_OF_A_BLOCK: Final = 131_072
+"""Multiplications of one matrix product: so few that OpenBLAS does not spread them over threads.
+
+It does so from 262,144 on (`GEMM_MULTITHREAD_THRESHOLD`), and where the cores are busy, as they are with the
+model, its threads then spin for many times as long as the work takes.
+"""
 
 _WITHOUT_VECTORS: Final = -1e9
 """The score of a text that has no vectors: below every other, as in sentence-transformers."""
@@ -153,5 +160,7 @@ def max_sim(query: NDArray[np.float32], text: NDArray[np.float32], *, averages: 
     Returns:
         A float32.
     """
-    best = (text @ query.T).max(axis=0).sum() if len(text) else np.float32(_WITHOUT_VECTORS)
+    size = max(1, _PRODUCTS_OF_A_BLOCK // max(1, query.size))
+    blocks = [(text[start : start + size] @ query.T).max(axis=0) for start in range(0, len(text), size)]
+    best = np.maximum.reduce(blocks).sum() if blocks else np.float32(_WITHOUT_VECTORS)
     return float(best / np.float32(max(1, len(query))) if averages else best)

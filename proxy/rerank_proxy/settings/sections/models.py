@@ -41,8 +41,8 @@ class ModelSettings(Section):
     )
     max_length: Count | None = Field(
         None,
-        description="The most tokens of a query, a text and the special tokens together. Absent: the "
-        "model's own limit.",
+        description="The most tokens of a query, a text and the special tokens together; for a "
+        "late-interaction model, of a text. Absent: the model's own limit.",
     )
     truncation: Literal["balanced", "longest_first", "second"] | None = Field(
         None,

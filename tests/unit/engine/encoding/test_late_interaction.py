@@ -54,6 +54,13 @@ def test_it_is_the_sum_of_the_best_matches(query: Float32s, text: Float32s) -> N
     assert average == pytest.approx(expected / max(1, len(query)), abs=1e-4)
 
 
+@given(vectors(1), vectors(1), st.integers(1, 99))
+def test_blocks_of_any_size_give_the_same(query: Float32s, text: Float32s, products: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(late_interaction, "_PRODUCTS_OF_A_BLOCK", products)
+        assert max_sim(query, text) == pytest.approx(float((query @ text.T).max(axis=1).sum()), abs=1e-5)
+
+
 @given(vectors(), vectors(1), st.integers(0, 99))
 def test_the_order_of_tokens_does_not_matter(query: Float32s, text: Float32s, seed: int) -> None:
     rng = np.random.default_rng(seed)
