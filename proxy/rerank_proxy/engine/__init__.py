@@ -10,8 +10,10 @@ A call of `Engine.scores` goes through these stages:
 3. **Tokenise** (`encoding/`): calls take turns on two threads (`tokenizing.py`). A `Scorer` (`scorers.py`),
    one for each kind of model, has texts encoded as `Row`s (`encode.py`, `tokenizer.py`, `truncate.py`).
 4. **Queue** (`batching/scheduler.py`): the rows of a call are the jobs of one request, in the lane of their
-   model (`batching/jobs.py`). The queue is bounded in tokens.
+   model (`batching/jobs.py`). The queue is bounded in tokens, and in time: a call that could not be done by
+   its deadline is refused (`guesses.py`, `batching/pace.py`).
 5. **Batch** (`batching/batch_builder.py`): choose the jobs that run together, of one request or of several.
+   Requests have their turns as if they shared the device equally (`batching/shares.py`).
 6. **Run** (`batching/runner.py`): one thread lays the rows end to end as a `Batch` (`rows.py`), another has
    a `Backend` (`backends/protocol.py`) score it on the device. Outputs are remembered.
 7. **Score** (`encoding/scorers.py`, `encoding/late_interaction.py`): from outputs to one relevance score per

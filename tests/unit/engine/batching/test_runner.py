@@ -19,7 +19,7 @@ from rerank_proxy.settings import EngineSettings
 from tests.support.raw_http import TIMEOUT_S
 from tests.unit.engine.doubles import SumBackend, row
 
-BUDGET = 400
+BUDGET = 200
 """So that the batches of small requests have at most 100 tokens."""
 
 
