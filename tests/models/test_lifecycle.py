@@ -322,7 +322,7 @@ async def test_threads_are_those_that_the_holders_pay_for(
 
     used: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", used.append)
-    settings = EngineSettings(threads=6, cache_entries=0)
+    settings = EngineSettings(threads=6, workers=1, cache_entries=0)
     engine = Engine({"m": lazy}, settings, clock=clock)
     await engine.start()
     try:

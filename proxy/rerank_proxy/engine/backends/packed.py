@@ -36,6 +36,7 @@ class PackedTorchBackend:
     """
 
     padded = False
+    serial = False
 
     def __init__(self, network: Classifier | Encoder) -> None:
         self._network = network

@@ -15,16 +15,19 @@ FREE_PADDING_RATIO: Final = 1 / 32
 class BatchBuilder:
     """Collects the jobs of one batch.
 
+    Args:
+        budget_tokens: That it may cost. One row alone may be longer.
+
     Attributes:
         jobs: Those that were taken, the longest of each request first.
         longest: Tokens of the longest one.
     """
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, budget_tokens: int) -> None:
         self.jobs: list[Job] = []
         self.longest = 0
         self._padded = lane.backend.padded
-        self._budget_tokens = lane.budget_tokens
+        self._budget_tokens = budget_tokens
         self._tokens = 0
 
     @property

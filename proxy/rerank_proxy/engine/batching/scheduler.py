@@ -25,6 +25,10 @@ BACKGROUND_EVERY: Final = 4
 """One of so many batches is led by a large request while others wait as well."""
 
 
+def _whole_budget(lane: Lane) -> int:
+    return lane.budget_tokens
+
+
 class Scheduler:
     """The queue in front of one device.
 
@@ -117,12 +121,16 @@ class Scheduler:
                 job.state = JobState.DROPPED
                 del self._jobs[job.key]
 
-    def next_batch(self) -> list[Job]:
-        """Take the rows to run next out of the queue, all of one lane. Return none when nothing waits."""
-        lead = self._next_lead()
+    def next_batch(self, budget_tokens: Callable[[Lane], int] = _whole_budget) -> list[Job]:
+        """Take the rows to run next out of the queue, all of one lane. Return none when nothing may run.
+
+        Args:
+            budget_tokens: Returns the tokens of a batch of the lane; 0 where none may run now.
+        """
+        lead = self._next_lead(lambda lane: budget_tokens(lane) > 0)
         if lead is None:
             return []
-        builder = BatchBuilder(lead.lane)
+        builder = BatchBuilder(lead.lane, budget_tokens(lead.lane))
         self._move(lead, builder)
         self._put_back(lead, builder.cost_tokens)
         for other in self._others(lead):
@@ -179,18 +187,17 @@ class Scheduler:
             request.unfinished += 1
             job.requests.append(request)
 
-    def _next_lead(self) -> ScoringRequest | None:
+    def _next_lead(self, may_run: Callable[[Lane], bool]) -> ScoringRequest | None:
         """Take the request whose turn it is out of its queue. Forget requests with nothing left to run."""
-        for requests in (self._fresh, self._large):
-            while requests and not requests[0].has_waiting():
-                requests.popleft()
-        if self._large and (not self._fresh or self._batches_since_large >= BACKGROUND_EVERY - 1):
+        fresh, large = _first(self._fresh, may_run), _first(self._large, may_run)
+        if large is not None and (fresh is None or self._batches_since_large >= BACKGROUND_EVERY - 1):
             self._batches_since_large = 0
-            return self._large.popleft()
-        if not self._fresh:
-            return None
-        self._batches_since_large += 1
-        return self._fresh.popleft()
+            self._large.remove(large)
+            return large
+        if fresh is not None:
+            self._batches_since_large += 1
+            self._fresh.remove(fresh)
+        return fresh
 
     def _put_back(self, request: ScoringRequest, used_tokens: int) -> None:
         """Put a request at the front of its queue while it has credit, then at the back of the large ones."""
@@ -218,6 +225,16 @@ class Scheduler:
     def _count(self, job: Job, sign: int) -> None:
         self._queued_rows[job.lane] = self._queued_rows.get(job.lane, 0) + sign
         self._queued_tokens[job.lane] = self._queued_tokens.get(job.lane, 0) + sign * length(job)
+
+
+def _first(requests: deque[ScoringRequest], may_run: Callable[[Lane], bool]) -> ScoringRequest | None:
+    """Return the first request of a lane that may run. Forget those before it with nothing left to run."""
+    for request in tuple(requests):
+        if not request.has_waiting():
+            requests.remove(request)
+        elif may_run(request.lane):
+            return request
+    return None
 
 
 def _credit(lane: Lane) -> int:

@@ -17,6 +17,7 @@ from rerank_proxy.engine.backends.networks import Classifier, Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend, supports
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
 from rerank_proxy.engine.backends.protocol import Backend
+from rerank_proxy.engine.backends.stateless import is_stateless
 from rerank_proxy.engine.encoding.encode import (
     PairEncoder,
     PlainPairEncoder,
@@ -116,6 +117,7 @@ def _loaded(
         type_ids=_takes_type_ids(model, tokenizer),
         counted_id=_counted_id(network),
         fills=not _reads_the_end(network),
+        stateless=is_stateless(model.config),
     )
     backend = _fastest(padded, network, device, scorer)
     info = {

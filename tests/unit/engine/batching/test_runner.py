@@ -8,8 +8,10 @@ import pytest
 
 from rerank_proxy.engine.batching.cache import OutputCache
 from rerank_proxy.engine.batching.jobs import JobState, Lane, ScoringRequest
+from rerank_proxy.engine.batching.places import Places
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
+from rerank_proxy.engine.batching.worker import ThreadWorker
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, InferenceError, OutOfDeviceMemoryError
 from rerank_proxy.engine.hangs.journal import Journal
 from rerank_proxy.engine.hangs.watchdog import Watchdog
@@ -29,7 +31,14 @@ class Bench:
         self.scheduler = Scheduler(10_000)
         self.cache = OutputCache(100)
         watchdog = Watchdog(EngineSettings(), Journal())
-        self.runner = Runner(self.scheduler, self.cache, EngineMetrics(), watchdog)
+        metrics = EngineMetrics()
+        self.runner = Runner(
+            self.scheduler,
+            self.cache,
+            metrics,
+            Places(),
+            lambda place: ThreadWorker(f"worker-{place}", metrics, watchdog),
+        )
         self.lanes: dict[SumBackend, Lane] = {}
 
     def submit(
