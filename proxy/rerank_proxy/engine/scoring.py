@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from rerank_proxy.concurrency.steps import Steps
+from rerank_proxy.concurrency.steps import Steps, run_at_once
 from rerank_proxy.concurrency.tasks import side_by_side
 from rerank_proxy.engine.batching.cache import OutputCache
 from rerank_proxy.engine.batching.jobs import Lane, ScoringRequest
@@ -26,6 +26,10 @@ _T = TypeVar("_T")
 
 TEXTS_OF_A_PORTION: Final = 2048
 """The event loop spends some 20 ms on so many texts; the window of a search has fewer."""
+
+_FEW_TEXTS: Final = 256
+_FEW_CHARACTERS: Final = 100_000
+"""Their keys take the event loop half a millisecond at most, and usually a tenth of that."""
 
 _PORTIONS_UNDER_WAY: Final = 2
 """While one is scored the next is tokenised."""
@@ -82,7 +86,7 @@ class Scoring:
         if not texts:
             return Scores((), 0, 0)
         scorer = loaded.scorer
-        inputs = await self._tokenised(model, Inputs.of(scorer, query, texts, self._text_characters))
+        inputs = await self._prepared(model, Inputs.of(scorer, query, texts, self._text_characters), texts)
         outputs = self._remembered(lane, inputs)
         cached = sum(key in outputs for key in inputs.text_keys)
         missing = {key: at for at, key in enumerate(inputs.keys) if key not in outputs}
@@ -92,6 +96,12 @@ class Scoring:
         query_cut = any(output.truncated for output in ordered[: scorer.texts_at])
         truncated = sum(query_cut or output.truncated for output in ordered[scorer.texts_at :])
         return Scores(scorer.scores(ordered), cached, max(truncated, inputs.cut))
+
+    async def _prepared(self, model: Model, steps: Steps[Inputs], texts: Sequence[str]) -> Inputs:
+        """Prepare inputs, few ones at once: if they are remembered, their scores need no other thread."""
+        if len(texts) <= _FEW_TEXTS and sum(map(len, texts)) <= _FEW_CHARACTERS:
+            return run_at_once(steps)
+        return await self._tokenised(model, steps)
 
     def _remembered(self, lane: Lane, inputs: Inputs) -> dict[bytes, Output]:
         found = {key: self._cache.get(key) for key in inputs.keys}

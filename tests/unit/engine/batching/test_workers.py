@@ -271,6 +271,8 @@ async def _play(actions: Sequence[tuple[object, ...]], count: int) -> None:
                 office.refusals.append(True)
             case ("settle",):
                 await settle()
+    while office.runner.workers.missing:
+        await asyncio.sleep(0)
     await settle()
     while busy := office.busy():
         busy[0].answer()
