@@ -25,7 +25,7 @@ from tests.support.raw_http import TIMEOUT_S
 from tests.support.tiny_models import KINDS
 
 WORKERS = 3
-ROUNDS = 6
+ROUNDS = 3
 
 
 def batches(rows: list[Row]) -> list[Batch]:
@@ -102,7 +102,8 @@ async def test_of_an_engine(tiny_model: TinyModel) -> None:
     """Whatever the number of workers, a call gets the same scores."""
     found = []
     for workers in (1, 3):
-        settings = {"threads": 3, "workers": workers, "cache_entries": 0, "budget_tokens": 200}
-        async with running({"m": tiny_model("bert")}, device="cpu", **settings) as engine:
+        async with running(
+            {"m": tiny_model("bert")}, threads=3, workers=workers, cache_entries=0, budget_tokens=200
+        ) as engine:
             found.append((await engine.scores("m", "a query", texts(60))).values)
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-6)
