@@ -13,8 +13,8 @@ A call of `Engine.scores` goes through these stages:
    model (`batching/jobs.py`). The queue is bounded in tokens.
 5. **Batch** (`batching/batch_builder.py`): choose the jobs that run together, of one request or of several.
 6. **Run** (`batching/runner.py`): a batch goes to the worker with the least to do (`batching/places.py`).
-   Each worker (`batching/worker.py`) lays the rows of its batches end to end as a `Batch` (`rows.py`), and has
-   a `Backend` (`backends/protocol.py`) score them. Outputs are remembered.
+   Each worker (`batching/worker.py`) lays the rows of its batches end to end as a `Batch` (`rows.py`), and
+   has a `Backend` (`backends/protocol.py`) score them. Outputs are remembered.
 7. **Score** (`encoding/scorers.py`): from outputs to one relevance score per text, in input order.
 
 Models are loaded in `loading/`: find or download the files, inspect them, build scorer and backend, run a

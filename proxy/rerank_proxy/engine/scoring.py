@@ -100,6 +100,7 @@ class Scoring:
     async def _prepared(self, model: Model, steps: Steps[Inputs], texts: Sequence[str]) -> Inputs:
         """Prepare inputs, few ones at once: if they are remembered, their scores need no other thread."""
         if len(texts) <= _FEW_TEXTS and sum(map(len, texts)) <= _FEW_CHARACTERS:
+            await asyncio.sleep(0)  # Calls one after the other must not keep the event loop to themselves.
             return run_at_once(steps)
         return await self._tokenised(model, steps)
 
