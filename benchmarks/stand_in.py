@@ -1,4 +1,4 @@
-"""An upstream for benchmarks without searches: an Elasticsearch without security, and without anything else."""
+"""An upstream for benchmarks that search nothing: an Elasticsearch without security or anything else."""
 
 import json
 import threading
