@@ -28,8 +28,8 @@ async def engine(tiny_model: TinyModel, registry: CollectorRegistry) -> AsyncIte
     """An engine that remembers a window, and whose model seems to need a second for each token."""
     async with running({"m": tiny_model("bert")}, registry) as started:
         await started.scores("m", QUERY, WINDOW)
-        _, lane = await started._models.get("m").ready()
-        lane.pace = Pace()
+        async with started._models.get("m").ready() as (_, lane):
+            lane.pace = Pace()
         for tokens in (100, 200) * 5:
             lane.pace.observe(tokens, float(tokens))
         yield started

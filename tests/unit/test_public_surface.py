@@ -145,6 +145,7 @@ class EngineSettings
     device
     dtype
     threads
+    workers
     budget_tokens
     queue_tokens
     queue_bytes

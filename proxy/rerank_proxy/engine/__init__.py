@@ -14,8 +14,9 @@ A call of `Engine.scores` goes through these stages:
    its deadline is refused (`guesses.py`, `batching/pace.py`).
 5. **Batch** (`batching/batch_builder.py`): choose the jobs that run together, of one request or of several.
    Requests have their turns as if they shared the device equally (`batching/shares.py`).
-6. **Run** (`batching/runner.py`): one thread lays the rows end to end as a `Batch` (`rows.py`), another has
-   a `Backend` (`backends/protocol.py`) score it on the device. Outputs are remembered.
+6. **Run** (`batching/runner.py`): a batch goes to the worker with the least to do (`batching/places.py`).
+   Each worker (`batching/worker.py`) lays the rows of its batches end to end as a `Batch` (`rows.py`), and
+   has a `Backend` (`backends/protocol.py`) score them. Outputs are remembered.
 7. **Score** (`encoding/scorers.py`, `encoding/late_interaction.py`): from outputs to one relevance score per
    text, in input order. What takes long is done in steps, on the threads that tokenise.
 
