@@ -103,7 +103,7 @@ async def test_of_an_engine(tiny_model: TinyModel) -> None:
     found = []
     for workers in (1, 3):
         async with running(
-            {"m": tiny_model("bert")}, threads=3, workers=workers, cache_entries=0, budget_tokens=200
+            {"m": tiny_model("bert")}, threads=3, workers=workers, cache_bytes=0, budget_tokens=200
         ) as engine:
             found.append((await engine.scores("m", "a query", texts(60))).values)
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-6)
