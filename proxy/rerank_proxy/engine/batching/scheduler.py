@@ -16,8 +16,8 @@ A request that cannot be done by its deadline is refused, or given up, before wo
 
 import time
 from bisect import bisect_left, insort
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Final
 
@@ -60,7 +60,7 @@ class Scheduler:
         self._shares = EqualShares()
         self._waiting: list[ScoringRequest] = []
         """In the order of their turns. One of which nothing waits any more may still be among them."""
-        self._arrivals: deque[ScoringRequest] = deque()
+        self._arrivals: OrderedDict[ScoringRequest, None] = OrderedDict()
         """The same in the order in which they came."""
         self._since_oldest_tokens = 0
         self._running = 0
@@ -129,7 +129,7 @@ class Scheduler:
         elif request.queue:
             request.fair_end = self._shares.enter(request.lane.work(request.size_tokens))
             insort(self._waiting, request, key=fair_end)
-            self._arrivals.append(request)
+            self._arrivals[request] = None
 
     def check_size(self, tokens: int) -> None:
         """Refuse more tokens than there is ever room for.
@@ -148,7 +148,7 @@ class Scheduler:
         request.ended = True
         if request.submitted and request.waiting_tokens > 0:
             self._shares.leave(request.fair_end)
-            self._leave_queue(request)
+        self._leave_queue(request)
         request.queue.clear()
         for job in request.jobs.values():
             if request in job.requests:
@@ -281,36 +281,33 @@ class Scheduler:
             return None, None
         oldest = self._first(self._arrivals, budgets)
         if oldest is None:
-            if not self._arrivals:
-                self._waiting.clear()
             return None, None
         others_tokens = (1 / OLDEST_SHARE - 1) * limit_tokens(oldest.lane, oldest.size_tokens)
         waits_long = self._since_oldest_tokens >= others_tokens
         return oldest, oldest if waits_long else self._first(self._waiting, budgets)
 
     def _first(
-        self, requests: MutableSequence[ScoringRequest], budgets: Mapping[Lane, int]
+        self, requests: Iterable[ScoringRequest], budgets: Mapping[Lane, int]
     ) -> ScoringRequest | None:
-        """Return the first that can run. Forget the ended ones before it, and give up those that are late."""
-        at = 0
-        while at < len(requests):
-            request = requests[at]
-            if request.has_waiting() and not budgets[request.lane]:
-                at += 1
-            elif request.has_waiting() and not self._gives_up(request):
-                return request
-            elif at < len(requests) and requests[at] is request:
-                del requests[at]
-        return None
-
-    def _gives_up(self, request: ScoringRequest) -> bool:
-        """Give up a request that is late. Return whether it is."""
-        if late := self._is_late(request):
+        """Return the first that can run. Forget those before it that have ended, and give up late ones."""
+        first, done, late = None, [], []
+        for request in requests:
+            if not request.has_waiting():
+                done.append(request)
+            elif budgets[request.lane] and not self._is_late(request):
+                first = request
+                break
+            elif budgets[request.lane]:
+                late.append(request)
+        for request in done:
+            self._leave_queue(request)
+        for request in late:
             request.end(DeadlineUnreachableError("the scores can no longer be there by the deadline"))
             self.cancel(request)
-        return late
+        return first
 
     def _leave_queue(self, request: ScoringRequest) -> None:
+        self._arrivals.pop(request, None)
         at = bisect_left(self._waiting, request.fair_end, key=fair_end)
         while at < len(self._waiting) and self._waiting[at].fair_end == request.fair_end:
             if self._waiting[at] is request:
