@@ -1,9 +1,10 @@
 """The CPU cores that this process may use, and the threads that models run on.
 
-torch is imported only when the number of threads is set.
+torch is not imported here.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,11 +49,11 @@ class DeviceThreads:
     def use(self, limit: int | None) -> None:
         """Use `limit` threads from now on, at most those of the settings; None: all of these."""
         threads = self._most if limit is None else max(1, min(limit, self._most))
-        if threads == self._current:
+        # Not there where no model runs on torch, and not yet whole while another thread imports it.
+        set_threads = getattr(sys.modules.get("torch"), "set_num_threads", None)
+        if set_threads is None or threads == self._current:
             return
-        import torch  # already imported when a model runs; else it takes its time here
-
-        torch.set_num_threads(threads)
+        set_threads(threads)
         self._current = threads
 
 

@@ -1,10 +1,10 @@
-"""Load a model from its settings. Imports torch: import it on a thread."""
+"""Load a model of transformers with torch, which this imports: import it on a thread."""
 
 import inspect
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,15 +30,12 @@ from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import plugins
 from rerank_proxy.engine.loading import profile as profiles
 from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, position_limit, quieten
 from rerank_proxy.engine.loading.head import build_head
-from rerank_proxy.engine.loading.load_package import load_package
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_encoder
-from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.profile import Profile
-from rerank_proxy.engine.loading.source import fingerprint, locate
+from rerank_proxy.engine.loading.source import fingerprint
 from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
@@ -57,37 +54,29 @@ _building = threading.Lock()
 Network = Classifier | Encoder
 
 
-def load(
-    name: str,
+def load_checkpoint(
+    directory: Path,
     settings: ModelSettings,
     engine: EngineSettings,
-    watch: Callable[[], AbstractContextManager[None]] = nullcontext,
+    watch: Callable[[], AbstractContextManager[None]],
 ) -> LoadedModel:
-    """Load a model, downloaded if need be.
+    """Load the weights of a directory.
 
     Args:
-        watch: Watches that what is done within returns in time. Downloads, and waiting for other models to be
-            built, are not watched.
+        watch: Watches that what is done within returns in time. Waiting for other models to be built is not
+            watched.
 
     Raises:
         ModelLoadError: One line that names the source, what is wrong, and the remedy.
     """
-    plugin = None if settings.backend == plugins.BUILT_IN else plugins.find(settings.backend)
-    found = locate(name, settings, engine)
-    if plugin is not None:
-        with watch():
-            return plugin.load(found.directory if isinstance(found, Package) else found, settings, engine)
-    if isinstance(found, Package):
-        with watch():
-            return load_package(found, settings, engine)
     with watch():
-        profile, device = profiles.read(found), choose(engine)
+        profile, device = profiles.read(directory), choose(engine)
     with _building, watch():
         quieten()
         model = load_transformer(profile)
         tokenizer = load_tokenizer(profile, model)
     with watch():
-        return _loaded(found, profile, device, model, tokenizer, settings, engine)
+        return _loaded(directory, profile, device, model, tokenizer, settings, engine)
 
 
 def _loaded(
@@ -113,7 +102,7 @@ def _loaded(
         network := _network(profile, model, device),
         device.place,
         tokenizer.transformers.pad_token_id,
-        type_ids=_takes_type_ids(model, tokenizer),
+        type_ids=takes_type_ids(model, tokenizer),
         counted_id=_counted_id(network),
         fills=not _reads_the_end(network),
     )
@@ -210,7 +199,8 @@ def _reads_the_end(network: Network) -> bool:
     return isinstance(network, Classifier) and getattr(network.model.config, "summary_type", None) == "last"
 
 
-def _takes_type_ids(model: Any, tokenizer: Tokenizer) -> bool:
+def takes_type_ids(model: Any, tokenizer: Tokenizer) -> bool:
+    """Return whether the model takes segment ids, and its tokenizer gives them."""
     return tokenizer.gives_type_ids and "token_type_ids" in inspect.signature(model.forward).parameters
 
 

@@ -1,6 +1,7 @@
 """Load models on other threads than the event loop's."""
 
 import gc
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,6 +11,7 @@ from typing import Final, Protocol, TypeVar
 from rerank_proxy.concurrency.daemon_threads import run_in_daemon_thread
 from rerank_proxy.engine.errors import ModelFailedError, ModelLoadError
 from rerank_proxy.engine.hangs.watchdog import Watchdog
+from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, warm_up
 from rerank_proxy.observe.log import flattened
 from rerank_proxy.settings import EngineSettings, ModelSettings
@@ -82,20 +84,17 @@ class Loader:
 
 
 def _load(name: str, settings: ModelSettings, engine: EngineSettings, watch: Watch) -> LoadedModel:
-    # Imported on the loading thread: torch and transformers take seconds.
-    from rerank_proxy.engine.loading.load import load
-
     return load(name, settings, engine, watch)
 
 
 def _free() -> None:
-    import torch
-
     gc.unfreeze()
     gc.collect()  # networks of transformers refer to themselves
     gc.freeze()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    # Not there where no model runs on torch, and not yet whole while another thread imports it.
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is not None and cuda.is_available():
+        cuda.empty_cache()
 
 
 def _problem(settings: ModelSettings, error: Exception) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,13 @@ _HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _DESCRIPTIONS: Final = ("*.json", "*.txt", "*.model")
 _SAFE_WEIGHTS: Final = "*.safetensors"
 _TORCH_WEIGHTS: Final = "*.bin"
+_ONNX: Final = (
+    "onnx/model.onnx",
+    "onnx/model.onnx_data",
+    "model.onnx",
+    "model.onnx_data",
+    "*/model.safetensors",  # weights of modules behind the transformer
+)
 _OTHER_RUNTIMES: Final = ("onnx/*", "openvino/*")
 
 
@@ -38,7 +45,7 @@ def locate(name: str, settings: ModelSettings, engine: EngineSettings) -> Path |
     if repository.is_repository(settings.source):
         directory = engine.artifacts_dir or repository.default_artifacts_dir()
         return repository.fetch(settings.source, package_name, directory.expanduser(), offline=engine.offline)
-    directory = resolve(settings.source, settings.revision, offline=engine.offline)
+    directory = resolve(settings.source, settings.revision, settings.backend, offline=engine.offline)
     there = packages.names_in(directory)
     of_transformers = any((directory / file).is_file() for file in ("config.json", "modules.json"))
     if settings.package is None and (of_transformers or not there):
@@ -54,8 +61,11 @@ def locate(name: str, settings: ModelSettings, engine: EngineSettings) -> Path |
     return packages.read(directory, package_name)
 
 
-def resolve(source: str, revision: str | None, *, offline: bool) -> Path:
+def resolve(source: str, revision: str | None, backend: str = "auto", *, offline: bool) -> Path:
     """Return the directory that holds the model's files, downloaded from the hub if need be.
+
+    Args:
+        backend: The one that is to run them: it has the files downloaded that it reads.
 
     Raises:
         ModelLoadError: There is no such directory, and the hub does not give the files.
@@ -67,33 +77,41 @@ def resolve(source: str, revision: str | None, *, offline: bool) -> Path:
         raise ModelLoadError(f"[{source}] is a file; give the directory that holds the model's config.json")
     if not _HUB_ID.fullmatch(source):
         raise ModelLoadError(f"there is no directory [{source}]; check the path (in a container: the mount)")
-    return _from_hub(source, revision, offline=offline)
+    return _from_hub(source, revision, backend, offline=offline)
 
 
-def _from_hub(repository: str, revision: str | None, *, offline: bool) -> Path:
+def _from_hub(repository: str, revision: str | None, backend: str, *, offline: bool) -> Path:
     # Imported here: it takes a while, and models in directories do not need it.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    def fetch(weights: str) -> Path:
+    def fetch(weights: Sequence[str], ignored: Sequence[str]) -> Path:
         return Path(
             snapshot_download(
                 repository,
                 revision=revision,
                 local_files_only=offline,
-                allow_patterns=[*_DESCRIPTIONS, weights],
-                ignore_patterns=list(_OTHER_RUNTIMES),
+                allow_patterns=[*_DESCRIPTIONS, *weights],
+                ignore_patterns=list(ignored),
             )
         )
+
+    def fetch_first() -> Path:
+        """Fetch the files of the first kind of weights that the repository has."""
+        kinds = [_ONNX] if backend == "onnx" else [(_SAFE_WEIGHTS,), (_TORCH_WEIGHTS,), _ONNX]
+        for weights in kinds[:-1]:
+            directory = fetch(weights, _OTHER_RUNTIMES)
+            if any(directory.rglob(*weights)):
+                return directory
+        return fetch(kinds[-1], ())
 
     disable_progress_bars()
     adopt_libraries()
     if not offline:
         _log.info("looking for [%s] on the model hub; a first download takes a while", repository)
     try:
-        directory = fetch(_SAFE_WEIGHTS)
-        return directory if any(directory.rglob(_SAFE_WEIGHTS)) else fetch(_TORCH_WEIGHTS)
+        return fetch_first()
     except (OSError, ValueError, HFValidationError) as error:
         raise ModelLoadError(_hub_problem(repository, revision, error, offline=offline)) from error
 
@@ -130,6 +148,13 @@ def fingerprint(directory: Path, parameters: Mapping[str, object]) -> str:
     return _fingerprint(directory, parameters, _files(directory))
 
 
+def fingerprint_of(directory: Path, parameters: Mapping[str, object], weights: Iterable[Path]) -> str:
+    """Return such a fingerprint of a model whose weights are in other files than usual."""
+    descriptions = (path for pattern in _DESCRIPTIONS for path in _matching(directory, pattern))
+    modules = directory.glob(f"*/{_SAFE_WEIGHTS}")
+    return _fingerprint(directory, parameters, {*descriptions, *modules, *weights})
+
+
 def fingerprint_of_all(directory: Path, parameters: Mapping[str, object]) -> str:
     """Return a fingerprint over all files of a model, where it is not known which of them matter."""
     return _fingerprint(directory, parameters, (path for path in directory.rglob("*") if path.is_file()))
@@ -149,5 +174,9 @@ def _fingerprint(directory: Path, parameters: Mapping[str, object], files: Itera
 def _files(directory: Path) -> Iterator[Path]:
     """Yield weights and descriptions at the top and one level below: in sentence-transformers' modules."""
     for pattern in (*_DESCRIPTIONS, _SAFE_WEIGHTS, _TORCH_WEIGHTS):
-        yield from (path for path in directory.glob(pattern) if path.is_file())
-        yield from (path for path in directory.glob(f"*/{pattern}") if path.is_file())
+        yield from _matching(directory, pattern)
+
+
+def _matching(directory: Path, pattern: str) -> Iterator[Path]:
+    yield from (path for path in directory.glob(pattern) if path.is_file())
+    yield from (path for path in directory.glob(f"*/{pattern}") if path.is_file())
