@@ -4,16 +4,19 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from multidict import CIMultiDict
 
 from rerank_proxy.engine import Engine, EngineError, Scores
+from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.local_models import LocalModels
 from rerank_proxy.inference.registry.opening import open_store, place, weaknesses
+from rerank_proxy.observe.log import flattened
 from rerank_proxy.search.ranks.scores import MIN_VALUE, normalize
 from rerank_proxy.services.preconfigured import with_elastic_rerank
 from rerank_proxy.settings import ModelSettings, Settings
@@ -34,6 +37,22 @@ _REGISTRY_LOG: Final = logging.getLogger("rerank_proxy.inference.registry")
 
 class CommandError(Exception):
     """A command has failed. The message is for the user."""
+
+
+def export_model(settings: Settings, model: str, out: Path | None) -> Path:
+    """Make the ONNX file of a model: a directory, a hub id, or the name of a model of the settings.
+
+    Raises:
+        CommandError: It cannot be made.
+    """
+    # Imported here: torch and transformers take seconds.
+    from rerank_proxy.engine.loading.export import export
+
+    source = settings.models[model].source if model in settings.models else model
+    try:
+        return export(source, out, offline=settings.engine.offline)
+    except ModelLoadError as error:
+        raise CommandError(flattened(str(error))) from error
 
 
 async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
