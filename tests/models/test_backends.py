@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rerank_proxy.engine.backends.networks import Classifier
-from rerank_proxy.engine.backends.packed import MODEL_TYPES, PackedTorchBackend
+from rerank_proxy.engine.backends.packed import PackedTorchBackend, families
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
 from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.errors import OutOfDeviceMemoryError
@@ -47,9 +47,8 @@ def test_neighbours_do_not_matter(tiny_model: TinyModel, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_is_left_out_where_the_build_allows(tiny_model: TinyModel, kind: str) -> None:
     backend = loaded(tiny_model(kind)).backend
-    expected = PackedTorchBackend if kind in MODEL_TYPES else PaddedTorchBackend
-    assert type(backend) is expected
-    assert backend.padded is (expected is PaddedTorchBackend)
+    assert type(backend) is PackedTorchBackend
+    assert not backend.padded
 
 
 def test_an_encoder_whose_weights_were_merged_still_runs_the_general_way(tiny_model: TinyModel) -> None:
@@ -74,7 +73,7 @@ def test_a_build_that_only_looks_alike_runs_the_general_way(
 def test_a_build_that_is_not_known_runs_the_general_way(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rerank_proxy.engine.backends.packed.MODEL_TYPES", ("mpnet",))
+    monkeypatch.delitem(vars(families)["FAMILIES"], "mpnet")
     assert isinstance(loaded(tiny_model("mpnet")).backend, PaddedTorchBackend)
 
 

@@ -133,6 +133,9 @@ _OWN: Final[Mapping[str, Mapping[str, Any]]] = {
         "initializer_cutoff_factor": 3.0,
         "classifier_pooling": "mean",
     },
+    "distilbert": {"hidden_dim": 64, "max_position_embeddings": MAX_LENGTH},
+    "gte": {"max_position_embeddings": MAX_LENGTH, "type_vocab_size": 2},
+    "nomic_bert": {"max_position_embeddings": MAX_LENGTH},
     **dict.fromkeys(("bart", "mbart", "mvp", "plbart"), _OF_BART),
     "bigbird_pegasus": {**_OF_BART, "attention_type": "original_full"},
     **dict.fromkeys(("t5", "mt5", "umt5"), _OF_T5),
@@ -239,6 +242,9 @@ KINDS: Final[Mapping[str, str]] = {
     "electra": "bert",
     "mpnet": "mpnet",
     "modernbert": "modernbert",
+    "distilbert": "bert",
+    "gte": "bert",
+    "nomic_bert": "bert",
 }
 """The `model_type` of each kind, and whose tokenizer it has."""
 

@@ -3,8 +3,8 @@
 import inspect
 import logging
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rerank_proxy.engine.backends.device import Device, budget_tokens, choose
 from rerank_proxy.engine.backends.networks import Classifier, Encoder
-from rerank_proxy.engine.backends.packed import PackedTorchBackend, supports
+from rerank_proxy.engine.backends.packed import PackedTorchBackend, probe_tokens, supports
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
 from rerank_proxy.engine.backends.protocol import Backend
 from rerank_proxy.engine.encoding.encode import (
@@ -29,14 +29,14 @@ from rerank_proxy.engine.encoding.encode import (
 from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
-from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.errors import InputTooLargeError, ModelLoadError
 from rerank_proxy.engine.loading import profile as profiles
 from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, position_limit, quieten
 from rerank_proxy.engine.loading.head import build_head
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_encoder
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.engine.loading.source import fingerprint
-from rerank_proxy.engine.rows import Batch
+from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 _log = logging.getLogger(__name__)
@@ -166,10 +166,11 @@ def _to_float32(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ..
 def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, scorer: Scorer) -> Backend:
     """Return a backend without padding, if there is one whose outputs are those of the general one."""
     model_type = network.model.config.model_type
-    if device.place.type != "cpu" or device.dtype != torch.float32 or not supports(network, model_type):
+    if device.place.type != "cpu" or device.dtype != torch.float32 or not supports(network):
         return padded
-    batch = Batch.of(gathered(scorer.encode("a query", _PROBES, range(len(_PROBES)))))
-    expected = padded.score(batch)
+    rows = list(_probe_rows(scorer, probe_tokens(network)))
+    batch = Batch.of(rows)
+    expected = np.concatenate([padded.score(Batch.of(part)) for part in (rows[:-1], rows[-1:]) if part])
     try:
         packed = PackedTorchBackend(network)
         difference = float(np.abs(packed.score(batch) - expected).max())
@@ -180,6 +181,13 @@ def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, score
         _log.warning("a %s model runs with padding: its outputs differ by %g without", model_type, difference)
         return padded
     return packed
+
+
+def _probe_rows(scorer: Scorer, tokens: int) -> Iterator[Row]:
+    """Yield rows of different lengths, the last one of about so many tokens if it may be so long."""
+    for probe in (*_PROBES, " ".join(map(str, range(tokens)))):
+        with suppress(InputTooLargeError):  # of a model whose texts must not be cut
+            yield from gathered(scorer.encode("a query", [probe], [scorer.texts_at]))
 
 
 def _counted_id(network: Network) -> int | None:
