@@ -58,7 +58,7 @@ def _before_torch() -> None:
 def _score(source: str) -> None:
     from rerank_proxy.engine.backends.cpu import DeviceThreads
     from rerank_proxy.engine.encoding.encode import gathered
-    from rerank_proxy.engine.loading.load import load
+    from rerank_proxy.engine.loading.choose import load
     from rerank_proxy.engine.loading.loaded_model import warm_up
     from rerank_proxy.engine.rows import Batch
     from rerank_proxy.settings import EngineSettings, ModelSettings

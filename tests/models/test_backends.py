@@ -14,7 +14,7 @@ from rerank_proxy.engine.backends.packed import PackedTorchBackend, families
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
 from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.errors import OutOfDeviceMemoryError
-from rerank_proxy.engine.loading.load import load
+from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings

@@ -17,7 +17,7 @@ import torch
 from rerank_proxy.engine import InferenceError, ModelFailedError
 from rerank_proxy.engine.encoding.scorers import CrossEncoder
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading.load import load
+from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.rows import Row
 from rerank_proxy.processes.supervisor import APP_COMMAND
 from rerank_proxy.settings import EngineSettings, ModelSettings

@@ -40,7 +40,7 @@ LOAD = """
 import sys
 from rerank_proxy.app import serving
 if len(sys.argv) > 1:
-    from rerank_proxy.engine.loading.load import load
+    from rerank_proxy.engine.loading.choose import load
     from rerank_proxy.engine.loading.loaded_model import warm_up
     from rerank_proxy.settings import EngineSettings, ModelSettings
     warm_up(load("m", ModelSettings(source=sys.argv[1]), EngineSettings(device="cpu", offline=True)))

@@ -18,7 +18,7 @@ from rerank_proxy.engine.backends.torchscript import TorchScriptBackend
 from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import package as packages
-from rerank_proxy.engine.loading.load import load
+from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.loading.package_tokenizer import build_tokenizer
 from rerank_proxy.engine.loading.tokenization import Tokenization

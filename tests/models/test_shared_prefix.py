@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
 from rerank_proxy.engine.backends.shared_prefix import SharedPrefixBackend, groups
 from rerank_proxy.engine.encoding.encode import gathered
-from rerank_proxy.engine.loading.load import load
+from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.samples import texts

@@ -14,7 +14,7 @@ from rerank_proxy.engine.backends.cpu import DeviceThreads
 from rerank_proxy.engine.backends.protocol import Backend
 from rerank_proxy.engine.backends.stateless import is_stateless
 from rerank_proxy.engine.encoding.encode import gathered
-from rerank_proxy.engine.loading.load import load
+from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel

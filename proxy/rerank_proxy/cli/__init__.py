@@ -146,6 +146,26 @@ def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[
             die(str(failure), 1)
 
 
+@main.command()
+@click.argument("model")
+@click.argument("out", required=False, type=click.Path(path_type=Path))
+@config_option
+def export(model: str, out: Path | None, config: Path | None) -> None:
+    """Make the ONNX file of MODEL, a directory or a hub id, for models with the backend onnx.
+
+    Without OUT, the file is put beside the model's weights, as onnx/model.onnx. With OUT, a new directory is
+    made that has all that the backend needs, and no weights of torch. The file's scores are compared with
+    torch's before it is there.
+    """
+    settings = load_settings(config, (), ())
+    from rerank_proxy.cli.export import export_model
+
+    try:
+        click.echo(printable(f"wrote {export_model(settings, model, out)}"))
+    except CommandError as failure:
+        die(str(failure), 1)
+
+
 def _lines(stream: Iterable[bytes]) -> Iterator[str]:
     for number, line in enumerate(stream):
         text = line.decode("utf-8" if number else "utf-8-sig", "replace").rstrip("\r\n")

@@ -11,9 +11,9 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from rerank_proxy.concurrency.timers import Timers
-from rerank_proxy.engine.backends.cpu import DeviceThreads, sleep_while_waiting, usable_cores
+from rerank_proxy.engine.backends.cpu import DeviceThreads, count_workers, sleep_while_waiting, usable_cores
 from rerank_proxy.engine.batching.cache import OutputCache
-from rerank_proxy.engine.batching.places import Places, count_workers
+from rerank_proxy.engine.batching.places import Places
 from rerank_proxy.engine.batching.runner import Runner, WorkerStatus
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.batching.worker import ThreadWorker

@@ -1,13 +1,19 @@
 """The CPU cores that this process may use, and the threads that models run on.
 
-torch is imported only when the number of threads is set.
+torch is not imported here.
 """
 
 import os
+import sys
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
+from typing import Any, Final
 
 _ROOT = Path("/")
+
+_MOST_WORKERS: Final = 8
+"""Python's part of a batch holds the interpreter's lock, which lets no more run at the same time."""
 
 
 def usable_cores(root: Path = _ROOT) -> int:
@@ -22,6 +28,19 @@ def usable_cores(root: Path = _ROOT) -> int:
     cores = _physical_cores(root, _affinity())
     quota = _cgroup_quota(root)
     return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def count_workers(workers: int, threads: int) -> int:
+    """Return the number of workers.
+
+    Args:
+        workers: As the setting `engine.workers`; 0: one for each CPU thread, at most 8, which then have
+            several threads each.
+        threads: CPU threads of all together.
+    """
+    if workers:
+        return workers
+    return ceil(threads / ceil(threads / _MOST_WORKERS))
 
 
 def sleep_while_waiting() -> None:
@@ -48,13 +67,14 @@ class DeviceThreads:
     def use(self, limit: int | None) -> None:
         """Use `limit` threads from now on, at most those of the settings; None: all of these."""
         threads = self._most if limit is None else max(1, min(limit, self._most))
-        if threads == self._current:
+        # Not there where no model runs on torch, and not yet whole while another thread imports it.
+        torch: Any = sys.modules.get("torch")
+        set_threads = getattr(torch, "set_num_threads", None)
+        if set_threads is None or threads == self._current:
             return
-        import torch  # already imported when a model runs; else it takes its time here
-
         if self._current is None:
             torch.get_num_threads()  # or the thread's first operation would take over another one's number
-        torch.set_num_threads(threads)
+        set_threads(threads)
         self._current = threads
 
 

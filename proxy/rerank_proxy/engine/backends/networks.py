@@ -1,14 +1,11 @@
 """Networks: a transformer with its head, from padded token ids to float32 outputs."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-POOLING_MODES: Final = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
-"""In the order in which sentence-transformers puts several of them together."""
 
 
 class Classifier(nn.Module):

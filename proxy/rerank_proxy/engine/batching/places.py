@@ -23,9 +23,6 @@ _SMALLEST_TOKENS: Final = 128
 _LONG_S: Final = 0.1
 """The predicted seconds of a batch that is worth all threads."""
 
-_MOST_WORKERS: Final = 8
-"""Python's part of a batch holds the interpreter's lock, which lets no more run at the same time."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
@@ -35,19 +32,6 @@ class Placed:
     lane: Lane
     tokens: int
     threads: int
-
-
-def count_workers(workers: int, threads: int) -> int:
-    """Return the number of workers.
-
-    Args:
-        workers: As the setting `engine.workers`; 0: one for each CPU thread, at most 8, which then have
-            several threads each.
-        threads: CPU threads of all together.
-    """
-    if workers:
-        return workers
-    return ceil(threads / ceil(threads / _MOST_WORKERS))
 
 
 class Places:

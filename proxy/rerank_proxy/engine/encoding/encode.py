@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer, Tokenizer
+from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer, SpecialTokenizer, Tokenizer
 from rerank_proxy.engine.encoding.truncate import RULES, Truncation
 from rerank_proxy.engine.rows import Row
 
@@ -52,12 +52,11 @@ class Template:
 _NONE: Final[Ids] = np.empty(0, np.int32)
 
 
-def derive_pair(tokenizer: Tokenizer) -> Template | None:
+def derive_pair(tokenizer: SpecialTokenizer) -> Template | None:
     """Derive the template of a tokenizer's pairs from a few of them. Return None if they follow none."""
     template: Template | None = None
     for query, text in _PROBES:
-        whole = _first(tokenizer.transformers([query], [text]))
-        tokenizer.freeze()
+        whole = tokenizer.with_special_tokens(query, text)
         first, second = (_array(ids) for ids in gathered(tokenizer.ids([query, text], 512)))
         template = template or _split(whole, first, second)
         if template is None or not _same(template.join(first, second), whole):
@@ -65,12 +64,11 @@ def derive_pair(tokenizer: Tokenizer) -> Template | None:
     return template
 
 
-def derive_single(tokenizer: Tokenizer) -> Template | None:
+def derive_single(tokenizer: SpecialTokenizer) -> Template | None:
     """Derive the template of single texts, as `derive_pair` does that of pairs."""
     template: Template | None = None
     for text in (text for probe in _PROBES for text in probe):
-        whole = _first(tokenizer.transformers([text]))
-        tokenizer.freeze()
+        whole = tokenizer.with_special_tokens(text)
         (ids,) = (_array(ids) for ids in gathered(tokenizer.ids([text], 512)))
         template = template or _split(whole, ids, _NONE)
         if template is None or not _same(template.join(ids, _NONE), whole):
@@ -209,7 +207,7 @@ class PlainPairEncoder:
 class TextEncoder:
     """Encodes texts for a bi-encoder, cut at the end. `encode` may be called from any thread."""
 
-    def __init__(self, tokenizer: Tokenizer, template: Template, max_length: int) -> None:
+    def __init__(self, tokenizer: PlainTokenizer, template: Template, max_length: int) -> None:
         self._tokenizer = tokenizer
         self._template = template
         self._budget = max_length - template.special_tokens

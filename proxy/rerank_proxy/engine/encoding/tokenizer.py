@@ -1,7 +1,7 @@
 """Tokenise texts, and of long texts no more than matters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rerank_proxy.engine.encoding.shortening import shortener
@@ -80,7 +80,15 @@ class PlainTokenizer(ABC):
         """Return all ids of the texts as they are."""
 
 
-class FastTokenizer(PlainTokenizer):
+class SpecialTokenizer(PlainTokenizer):
+    """A tokenizer that knows the special tokens around texts, too."""
+
+    @abstractmethod
+    def with_special_tokens(self, text: str, second: str | None = None) -> Mapping[str, list[int]]:
+        """Return the `input_ids`, and the `token_type_ids` if it has these, of a text or a pair."""
+
+
+class FastTokenizer(SpecialTokenizer):
     """A tokenizer of the tokenizers library, which cuts and pads nothing."""
 
     def __init__(self, tokenizer: "tokenizers.Tokenizer") -> None:
@@ -94,8 +102,12 @@ class FastTokenizer(PlainTokenizer):
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
+    def with_special_tokens(self, text: str, second: str | None = None) -> Mapping[str, list[int]]:
+        encoding = self._tokenizer.encode(text, second)
+        return {"input_ids": encoding.ids, "token_type_ids": encoding.type_ids}
 
-class Tokenizer(PlainTokenizer):
+
+class Tokenizer(SpecialTokenizer):
     """A transformers tokenizer.
 
     Args:
@@ -121,6 +133,12 @@ class Tokenizer(PlainTokenizer):
         if self._fast is not None:
             return self._fast._plain_ids(texts)
         return [self.transformers.encode(text, add_special_tokens=False) for text in texts]
+
+    def with_special_tokens(self, text: str, second: str | None = None) -> Mapping[str, list[int]]:
+        # Only in a batch does transformers keep an empty text of a pair.
+        encoded = self.transformers([text], None if second is None else [second])
+        self.freeze()
+        return {name: rows[0] for name, rows in encoded.items()}
 
 
 def beginning(text: str, limit: int) -> str:

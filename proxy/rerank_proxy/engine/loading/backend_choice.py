@@ -41,7 +41,7 @@ _ROUGH_TOLERANCE: Final = 5e-2
 def choose_backend(network: Network, device: Device, tokenizer: Tokenizer, scorer: Scorer) -> Backend:
     """Return a backend for the network."""
     pad_id: int = tokenizer.transformers.pad_token_id
-    type_ids = _takes_type_ids(network.model, tokenizer)
+    type_ids = takes_type_ids(network.model, tokenizer)
     if isinstance(scorer, LateInteraction) and isinstance(network, Encoder):
         stateless = is_stateless(network.model.config)
         vectors = partial(
@@ -162,5 +162,6 @@ def _reads_the_end(network: Network) -> bool:
     return isinstance(network, Classifier) and getattr(network.model.config, "summary_type", None) == "last"
 
 
-def _takes_type_ids(model: Any, tokenizer: Tokenizer) -> bool:
+def takes_type_ids(model: Any, tokenizer: Tokenizer) -> bool:
+    """Return whether the model is to be given segment ids."""
     return tokenizer.gives_type_ids and "token_type_ids" in inspect.signature(model.forward).parameters

@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import torch
 import transformers
-from tokenizers.normalizers import Lowercase
-from tokenizers.normalizers import Sequence as Normalizers
 
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.json_tokenizer import put_in_lower_case
 from rerank_proxy.engine.loading.model_files import COPY_AGAIN
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.observe.log import adopt_libraries
@@ -111,7 +110,7 @@ def load_tokenizer(profile: Profile, model: Any) -> Tokenizer:
             f"they do not belong together: {COPY_AGAIN}"
         )
     if profile.do_lower_case and tokenizer.is_fast:
-        _lower_case(tokenizer.backend_tokenizer)
+        put_in_lower_case(tokenizer.backend_tokenizer)
     if model.config.pad_token_id is None or hasattr(model, "score"):
         # Models that read the last token find it by this id, whatever their config.json says.
         model.config.pad_token_id = tokenizer.pad_token_id
@@ -160,9 +159,3 @@ def _family(config: Any, profile: Profile) -> Any:
 
 def _weights_problem(profile: Profile, error: Exception) -> str:
     return f"[{profile.directory}]: its weights cannot be loaded ({first_line(error)}); {COPY_AGAIN}"
-
-
-def _lower_case(tokenizer: Any) -> None:
-    """Have texts put in lower case before everything else, as sentence-transformers does."""
-    normalizer = tokenizer.normalizer
-    tokenizer.normalizer = Normalizers([Lowercase(), normalizer] if normalizer else [Lowercase()])

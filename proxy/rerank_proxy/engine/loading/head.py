@@ -9,21 +9,18 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from rerank_proxy.engine.backends.networks import POOLING_MODES, Dense, Normalize, Pooling
+from rerank_proxy.engine.backends.networks import Dense, Normalize, Pooling
 from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.head_config import (
+    activation_name,
+    integer,
+    pooling_modes,
+    unknown_activation,
+)
 from rerank_proxy.engine.loading.model_files import COPY_AGAIN
 from rerank_proxy.engine.loading.modules import HeadModule
 
 _Module = TypeVar("_Module", bound=nn.Module)
-
-_POOLING_FLAGS: Final = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
 
 _ACTIVATIONS: Final[Mapping[str, type[nn.Module]]] = {
     "Identity": nn.Identity,
@@ -46,14 +43,14 @@ def _built(modules: Sequence[HeadModule]) -> Iterator[nn.Module]:
     for module in modules:
         match module.name:
             case "Pooling":
-                yield _pooling(module)
+                yield Pooling(pooling_modes(module))
             case "Dense":
                 with torch.device("meta"):  # where nothing takes memory, no matter what config.json says
                     dense = _dense(module)
                 yield _with_weights(dense, module.directory)
             case "LayerNorm":
                 with torch.device("meta"):
-                    norm = nn.ModuleDict({"norm": nn.LayerNorm(_integer(module, "dimension"))})
+                    norm = nn.ModuleDict({"norm": nn.LayerNorm(integer(module, "dimension"))})
                 yield _with_weights(norm, module.directory)["norm"]
             case "Projection":
                 yield _projection(module.directory)
@@ -63,28 +60,10 @@ def _built(modules: Sequence[HeadModule]) -> Iterator[nn.Module]:
                 continue
 
 
-def _pooling(module: HeadModule) -> Pooling:
-    config = module.config
-    given = config.get("pooling_mode")
-    if given is None:
-        modes = [mode for flag, mode in _POOLING_FLAGS.items() if config.get(flag)] or ["mean"]
-    else:
-        modes = [given] if isinstance(given, str) else list(given)[: len(POOLING_MODES) + 1]
-    if len(modes) > len(POOLING_MODES):
-        raise ModelLoadError(f"[{module.directory}] pools in more ways than there are")
-    unknown = [mode for mode in modes if mode not in POOLING_MODES]
-    if unknown:
-        raise ModelLoadError(f"[{module.directory}] pools by [{unknown[0]}], which is not supported")
-    if not config.get("include_prompt", True):
-        raise ModelLoadError(f"[{module.directory}] pools without the prompt, which is not supported")
-    return Pooling(modes)
-
-
 def _dense(module: HeadModule) -> Dense:
     config = module.config
-    sizes = _integer(module, "in_features"), _integer(module, "out_features")
-    activation = _activation(module, config.get("activation_function", "torch.nn.modules.activation.Tanh"))
-    return Dense(sizes, config.get("bias", True), activation, config.get("use_residual", False))
+    sizes = integer(module, "in_features"), integer(module, "out_features")
+    return Dense(sizes, config.get("bias", True), _activation(module), config.get("use_residual", False))
 
 
 def _projection(directory: Path) -> Dense:
@@ -107,22 +86,12 @@ def _projection(directory: Path) -> Dense:
     return dense.float()
 
 
-def _activation(module: HeadModule, path: str) -> nn.Module:
-    """Return one of torch's own activations: a config file must not name code to run."""
-    name = str(path).rsplit(".", 1)[-1]
-    known = _ACTIVATIONS.get(name) if str(path).startswith("torch.nn.") else None
+def _activation(module: HeadModule) -> nn.Module:
+    name = activation_name(module)
+    known = _ACTIVATIONS.get(name)
     if known is None:
-        raise ModelLoadError(
-            f"[{module.directory}] names the activation [{path}], which is not one of torch.nn"
-        )
+        raise unknown_activation(module, f"torch.nn.{name}")
     return known()
-
-
-def _integer(module: HeadModule, key: str) -> int:
-    value = module.config.get(key)
-    if not isinstance(value, int):
-        raise ModelLoadError(f"[{module.directory}] gives no [{key}] in its config.json; {COPY_AGAIN}")
-    return value
 
 
 def _with_weights(built: _Module, directory: Path) -> _Module:

@@ -1,66 +1,54 @@
-"""Load a model from its settings. Imports torch: import it on a thread."""
+"""Load a model of transformers with torch, which this imports: import it on a thread."""
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.engine.backends.device import Device, budget_tokens, choose
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
-from rerank_proxy.engine.loading import plain_bert, plugins
+from rerank_proxy.engine.loading import plain_bert
 from rerank_proxy.engine.loading import profile as profiles
 from rerank_proxy.engine.loading.backend_choice import choose_backend
 from rerank_proxy.engine.loading.limits import max_length
 from rerank_proxy.engine.loading.load_late import PORTION_TEXTS as PORTION_OF_VECTORS
-from rerank_proxy.engine.loading.load_package import load_package
 from rerank_proxy.engine.loading.loaded_model import PORTION_TEXTS, LoadedModel
 from rerank_proxy.engine.loading.networks import build_network
-from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.engine.loading.scorer_choice import DEFAULT_TRUNCATION, build_scorer
-from rerank_proxy.engine.loading.source import fingerprint, locate
-from rerank_proxy.engine.loading.weights_size import size_of_weights, size_on_disk
+from rerank_proxy.engine.loading.source import fingerprint
+from rerank_proxy.engine.loading.weights_size import size_of_weights
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 _building = threading.Lock()
 
 
-def load(
-    name: str,
+def load_checkpoint(
+    directory: Path,
     settings: ModelSettings,
     engine: EngineSettings,
-    watch: Callable[[], AbstractContextManager[None]] = nullcontext,
-    wait_for_memory: Callable[[int], None] = lambda size_bytes: None,
+    watch: Callable[[], AbstractContextManager[None]],
+    wait_for_memory: Callable[[int], None],
 ) -> LoadedModel:
-    """Load a model, downloaded if need be.
+    """Load the weights of a directory.
 
     Args:
-        watch: Watches that what is done within returns in time. Downloads, and waiting for other models to be
-            built, are not watched.
+        watch: Watches that what is done within returns in time. Waiting for other models to be built is not
+            watched.
         wait_for_memory: Called with the bytes that the weights will take. Returns when there is room.
 
     Raises:
         ModelLoadError: One line that names the source, what is wrong, and the remedy.
     """
-    plugin = None if settings.backend == plugins.BUILT_IN else plugins.find(settings.backend)
-    found = locate(name, settings, engine)
-    if plugin is not None:
-        wait_for_memory(size_on_disk(found))
-        with watch():
-            return plugin.load(found.directory if isinstance(found, Package) else found, settings, engine)
-    if isinstance(found, Package):
-        wait_for_memory(size_on_disk(found))
-        with watch():
-            return load_package(found, settings, engine)
     with watch():
-        profile, device = profiles.read(found, settings), choose(engine)
+        profile, device = profiles.read(directory, settings), choose(engine)
     wait_for_memory(size_of_weights(profile.directory, device.dtype.itemsize))
     with _building, watch():
         model, tokenizer = _read(profile, device)
     with watch():
-        return _loaded(found, profile, device, model, tokenizer, settings, engine)
+        return _loaded(directory, profile, device, model, tokenizer, settings, engine)
 
 
 def _read(profile: Profile, device: Device) -> tuple[Any, Tokenizer]:

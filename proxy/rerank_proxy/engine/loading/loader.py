@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -9,11 +10,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.concurrency.daemon_threads import run_in_daemon_thread
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine.errors import ModelFailedError, ModelLoadError
 from rerank_proxy.engine.hangs.watchdog import Watchdog
+from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, warm_up
 from rerank_proxy.observe.log import flattened
 from rerank_proxy.settings import EngineSettings, ModelSettings
@@ -123,21 +124,17 @@ def _load(
     watch: Watch,
     wait_for_memory: Callable[[int], None],
 ) -> LoadedModel:
-    # Imported on the loading thread: torch takes seconds.
-    with no_collection():
-        from rerank_proxy.engine.loading.load import load
-
     return load(name, settings, engine, watch, wait_for_memory)
 
 
 def _free() -> None:
-    import torch
-
     gc.unfreeze()
     gc.collect()  # networks of transformers refer to themselves
     gc.freeze()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    # Not there where no model runs on torch, and not yet whole while another thread imports it.
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is not None and cuda.is_available():
+        cuda.empty_cache()
 
 
 def _problem(settings: ModelSettings, error: Exception) -> str:

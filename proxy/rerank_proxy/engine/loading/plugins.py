@@ -26,7 +26,8 @@ from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 GROUP: Final = "rerank_proxy.backends"
-BUILT_IN: Final = "auto"
+BUILT_IN: Final = ("auto", "torch", "onnx")
+"""The backends of the proxy itself."""
 
 _BUDGET_TOKENS: Final = 2048
 _TOKEN_BYTES: Final = 4
@@ -106,7 +107,7 @@ def find(name: str) -> InstalledPlugin:
     """
     entries = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in entries:
-        known = ", ".join([BUILT_IN, *sorted(entries)])
+        known = ", ".join([*BUILT_IN, *sorted(entries)])
         raise ModelLoadError(
             f"there is no backend [{name}]; there are: {known}. Install the package that has it, or "
             "correct the model's [backend]"

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,13 @@ _DESCRIPTIONS: Final = ("*.json", "*.txt", "*.model", "*.jinja", "artifact.metad
 _CODE: Final = "*.py"
 _SAFE_WEIGHTS: Final = "*.safetensors"
 _TORCH_WEIGHTS: Final = "*.bin"
+_ONNX: Final = (
+    "onnx/model.onnx",
+    "onnx/model.onnx_data",
+    "model.onnx",
+    "model.onnx_data",
+    "*/model.safetensors",  # weights of modules behind the transformer
+)
 _OTHER_RUNTIMES: Final = ("onnx/*", "openvino/*")
 
 
@@ -41,7 +48,11 @@ def locate(name: str, settings: ModelSettings, engine: EngineSettings) -> Path |
         directory = engine.artifacts_dir or repository.default_artifacts_dir()
         return repository.fetch(settings.source, package_name, directory.expanduser(), offline=engine.offline)
     directory = resolve(
-        settings.source, settings.revision, offline=engine.offline, code=settings.trust_remote_code
+        settings.source,
+        settings.revision,
+        settings.backend,
+        offline=engine.offline,
+        code=settings.trust_remote_code,
     )
     there = packages.names_in(directory)
     of_transformers = any((directory / file).is_file() for file in ("config.json", "modules.json"))
@@ -58,10 +69,13 @@ def locate(name: str, settings: ModelSettings, engine: EngineSettings) -> Path |
     return packages.read(directory, package_name)
 
 
-def resolve(source: str, revision: str | None, *, offline: bool, code: bool = False) -> Path:
+def resolve(
+    source: str, revision: str | None, backend: str = "auto", *, offline: bool, code: bool = False
+) -> Path:
     """Return the directory that holds the model's files, downloaded from the hub if need be.
 
     Args:
+        backend: The one that is to run them: it has the files downloaded that it reads.
         code: Download Python code, too.
 
     Raises:
@@ -74,32 +88,40 @@ def resolve(source: str, revision: str | None, *, offline: bool, code: bool = Fa
         raise ModelLoadError(f"[{source}] is a file; give the directory that holds the model's config.json")
     if not _HUB_ID.fullmatch(source):
         raise ModelLoadError(f"there is no directory [{source}]; check the path (in a container: the mount)")
-    return _from_hub(source, revision, offline=offline, code=code)
+    return _from_hub(source, revision, backend, offline=offline, code=code)
 
 
-def _from_hub(repository: str, revision: str | None, *, offline: bool, code: bool) -> Path:
+def _from_hub(repository: str, revision: str | None, backend: str, *, offline: bool, code: bool) -> Path:
     # Imported here: it takes a while, and models in directories do not need it.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    def fetch(weights: str) -> Path:
+    def fetch(weights: Sequence[str], ignored: Sequence[str]) -> Path:
         return Path(
             snapshot_download(
                 repository,
                 revision=revision,
                 local_files_only=offline,
-                allow_patterns=[*_DESCRIPTIONS, weights, *([_CODE] if code else [])],
-                ignore_patterns=list(_OTHER_RUNTIMES),
+                allow_patterns=[*_DESCRIPTIONS, *weights, *([_CODE] if code else [])],
+                ignore_patterns=list(ignored),
                 tqdm_class=hub_progress(repository),
             )
         )
+
+    def fetch_first() -> Path:
+        """Fetch the files of the first kind of weights that the repository has."""
+        kinds = [_ONNX] if backend == "onnx" else [(_SAFE_WEIGHTS,), (_TORCH_WEIGHTS,), _ONNX]
+        for weights in kinds[:-1]:
+            directory = fetch(weights, _OTHER_RUNTIMES)
+            if any(directory.rglob(*weights)):
+                return directory
+        return fetch(kinds[-1], ())
 
     adopt_libraries()
     if not offline:
         _log.info("looking for [%s] on the model hub; a first download takes a while", repository)
     try:
-        directory = fetch(_SAFE_WEIGHTS)
-        return directory if any(directory.rglob(_SAFE_WEIGHTS)) else fetch(_TORCH_WEIGHTS)
+        return fetch_first()
     except (OSError, ValueError, HFValidationError) as error:
         raise ModelLoadError(_hub_problem(repository, revision, error, offline=offline)) from error
 
@@ -136,6 +158,13 @@ def fingerprint(directory: Path, parameters: Mapping[str, object]) -> str:
     return _fingerprint(directory, parameters, _files(directory))
 
 
+def fingerprint_of(directory: Path, parameters: Mapping[str, object], weights: Iterable[Path]) -> str:
+    """Return such a fingerprint of a model whose weights are in other files than usual."""
+    descriptions = (path for pattern in _DESCRIPTIONS for path in _matching(directory, pattern))
+    modules = directory.glob(f"*/{_SAFE_WEIGHTS}")
+    return _fingerprint(directory, parameters, {*descriptions, *modules, *weights})
+
+
 def fingerprint_of_all(directory: Path, parameters: Mapping[str, object]) -> str:
     """Return a fingerprint over all files of a model, where it is not known which of them matter."""
     return _fingerprint(directory, parameters, (path for path in directory.rglob("*") if path.is_file()))
@@ -155,5 +184,9 @@ def _fingerprint(directory: Path, parameters: Mapping[str, object], files: Itera
 def _files(directory: Path) -> Iterator[Path]:
     """Yield weights, descriptions and code, at the top and one level below: in modules."""
     for pattern in (*_DESCRIPTIONS, _CODE, _SAFE_WEIGHTS, _TORCH_WEIGHTS):
-        yield from (path for path in directory.glob(pattern) if path.is_file())
-        yield from (path for path in directory.glob(f"*/{pattern}") if path.is_file())
+        yield from _matching(directory, pattern)
+
+
+def _matching(directory: Path, pattern: str) -> Iterator[Path]:
+    yield from (path for path in directory.glob(pattern) if path.is_file())
+    yield from (path for path in directory.glob(f"*/{pattern}") if path.is_file())

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank_proxy.engine.backends.cpu import count_workers
 from rerank_proxy.engine.batching.jobs import Job, Lane
-from rerank_proxy.engine.batching.places import Placed, Places, count_workers
+from rerank_proxy.engine.batching.places import Placed, Places
 from tests.support.examples import examples
 from tests.unit.engine.doubles import SumBackend, row
 
