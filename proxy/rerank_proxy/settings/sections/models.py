@@ -63,10 +63,8 @@ class ModelSettings(Section):
         description="How many tokens neighbouring windows of a text share, at most half of a window. "
         "Absent: an eighth of `max_length`.",
     )
-    max_windows: int = Field(
+    max_windows: Count = Field(
         32,
-        ge=1,
-        le=1024,
         description="The most windows of a text. What is behind the last is cut, and the text counts as "
         "`truncated` in `X-Rerank`.",
     )
