@@ -1,9 +1,14 @@
 """The engine beside sentence-transformers' `CrossEncoder.predict`: texts per second on the same model.
 
-Both load one directory, a cross-encoder of MiniLM-L6's shape: the published all-MiniLM-L6-v2 with a random
+All load one directory, a cross-encoder of MiniLM-L6's shape: the published all-MiniLM-L6-v2 with a random
 head of one label. So the speed is that of `cross-encoder/ms-marco-MiniLM-L-6-v2`; the scores mean nothing,
-but both must give the same ones before anything is timed. Both get the same texts, threads and float32, and
-run in turn in one process, so that noise hits both alike. Nothing is remembered between rounds.
+but all must give the same ones before anything is timed. All get the same texts and float32, and run in turn,
+so that noise hits them alike: the engine with one worker and one thread, one worker and all threads, a
+worker for each thread, and the last through the proxy's `_inference` API; sentence-transformers in this
+process with one thread and with all. Nothing is remembered between rounds.
+
+On a machine that is busy, elapsed times say little. Processor time per text shows what threads that wait for
+each other waste, as far as they spin; and the ratio of elapsed times is taken round by round.
 """
 
 import asyncio
@@ -11,8 +16,10 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +30,15 @@ import torch
 import transformers
 from sentence_transformers import CrossEncoder
 
-from benchmarks.hardware import describe
+from benchmarks.cpu import children, cpu_ms
+from benchmarks.hardware import describe, load_average
+from benchmarks.stand_in import running_upstream
 from benchmarks.words import sentence
 from rerank_proxy.engine import Engine
-from rerank_proxy.engine.backends.cpu import usable_cores
+from rerank_proxy.engine.backends.cpu import DeviceThreads, usable_cores
 from rerank_proxy.settings import EngineSettings, ModelSettings
+from testbed import Reporter
+from testbed.proxy import RunningProxy
 
 QUERY = "which words of these stand near the house by the river"
 MODEL = "minilm"
@@ -36,22 +47,33 @@ LARGEST_DIFFERENCE = 1e-4
 Score = Callable[[str, Sequence[str]], Sequence[float]]
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Seconds per round of both, round by round."""
+@dataclass(slots=True)
+class Contender:
+    """A way to score, and what it took in each round."""
 
-    texts: int
-    peer_s: Sequence[float]
-    engine_s: Sequence[float]
+    name: str
+    score: Score
+    cpu_s: Callable[[], float] = time.process_time
+    """Processor time so far."""
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
 
-    def rate(self, seconds: Sequence[float]) -> float:
-        return self.texts / statistics.median(seconds)
+    def run(self, texts: Sequence[str]) -> None:
+        """Score all texts once and note the times."""
+        cpu, began = self.cpu_s(), time.perf_counter()
+        self.score(QUERY, texts)
+        self.wall.append(time.perf_counter() - began)
+        self.cpu.append(self.cpu_s() - cpu)
 
-    @property
-    def ratio(self) -> float:
-        """The median over the rounds of peer's time to engine's time in the same round."""
-        pairs = zip(self.peer_s, self.engine_s, strict=True)
-        return statistics.median(peer / engine for peer, engine in pairs)
+    def row(self, texts: int, peers: Sequence["Contender"]) -> str:
+        """Return a line of the table, with the ratio to each peer's time in the same round."""
+        rate = texts / statistics.median(self.wall)
+        cpu_s = statistics.median(self.cpu) / texts * 1000
+        ratios = [
+            statistics.median(theirs / own for theirs, own in zip(peer.wall, self.wall, strict=True))
+            for peer in peers
+        ]
+        return f"{self.name:34} {rate:8.1f} {cpu_s:8.1f} " + " ".join(f"{ratio:8.2f}" for ratio in ratios)
 
 
 def build_model(directory: Path) -> None:
@@ -71,62 +93,132 @@ def make_texts(count: int) -> list[str]:
     return [sentence(rng, rng.randint(20, 200)) for _ in range(count)]
 
 
-def compare(peer: Score, engine: Score, texts: Sequence[str], rounds: int) -> Figures:
-    """Check that both agree, then time them in turn. Either goes first in every other round."""
-    difference = float(np.abs(np.subtract(peer(QUERY, texts), engine(QUERY, texts))).max())
-    print(f"largest difference of a score: {difference:.1e}")
-    if difference > LARGEST_DIFFERENCE:
-        raise SystemExit("the scores differ: there is nothing to compare")
-    peer_s: list[float] = []
-    engine_s: list[float] = []
-    for number in range(rounds):
-        both = [(peer, peer_s), (engine, engine_s)]
-        for score, seconds in both if number % 2 else reversed(both):
-            began = time.perf_counter()
-            score(QUERY, texts)
-            seconds.append(time.perf_counter() - began)
-    return Figures(len(texts), peer_s, engine_s)
+def compare(contenders: Sequence[Contender], texts: Sequence[str], rounds: int) -> None:
+    """Check that all agree, then time them in turn, in another order each round."""
+    expected = contenders[0].score(QUERY, texts)
+    for each in contenders[1:]:
+        difference = float(np.abs(np.subtract(each.score(QUERY, texts), expected)).max())
+        if difference > LARGEST_DIFFERENCE:
+            raise SystemExit(f"{each.name}: scores differ by {difference:.1e}: there is nothing to compare")
+    orders = permutations(contenders)
+    for _ in range(rounds):
+        for each in next(orders):
+            each.run(texts)
 
 
-async def bench(directory: Path, device: str, threads: int, count: int, rounds: int) -> Figures:
-    torch.set_num_threads(threads)
-    peer = CrossEncoder(str(directory), device=None if device == "auto" else device)
-    settings = EngineSettings(device=device, dtype="float32", threads=threads, cache_bytes=0, offline=True)
-    engine = Engine({MODEL: ModelSettings(source=str(directory), truncation="longest_first")}, settings)
-    await engine.start()
-    loop = asyncio.get_running_loop()
+@contextmanager
+def engine(directory: Path, device: str, threads: int, workers: int) -> Iterator[Contender]:
+    """Run an engine on an event loop of its own."""
+    settings = EngineSettings(
+        device=device, dtype="float32", threads=threads, workers=workers, cache_bytes=0, offline=True
+    )
+    models = {MODEL: ModelSettings(source=str(directory), truncation="longest_first")}
+    with asyncio.Runner() as runner:
+        running = Engine(models, settings)
+        runner.run(running.start())
 
-    def score_peer(query: str, texts: Sequence[str]) -> Sequence[float]:
+        async def scores(query: str, texts: Sequence[str]) -> Sequence[float]:
+            return (await running.scores(MODEL, query, texts)).values
+
+        name = f"engine, {workers} x {threads // workers}"
+        yield Contender(name, lambda query, texts: runner.run(scores(query, texts)))
+        runner.run(running.close())
+
+
+def peer(directory: Path, device: str, threads: int) -> Contender:
+    """sentence-transformers in this process."""
+    model = CrossEncoder(str(directory), device=None if device == "auto" else device)
+    identity = torch.nn.Identity()
+
+    def score(query: str, texts: Sequence[str]) -> Sequence[float]:
+        DeviceThreads(threads).use(None)
         pairs = [(query, text) for text in texts]
-        identity = torch.nn.Identity()
-        scores = peer.predict(pairs, activation_fn=identity, show_progress_bar=False)
+        scores = model.predict(pairs, activation_fn=identity, show_progress_bar=False)
         return [float(score) for score in scores]
 
-    def score_engine(query: str, texts: Sequence[str]) -> Sequence[float]:
-        return asyncio.run_coroutine_threadsafe(engine.scores(MODEL, query, texts), loop).result().values
+    return Contender(f"sentence-transformers, {threads}", score)
 
-    figures = await asyncio.to_thread(compare, score_peer, score_engine, make_texts(count), rounds)
-    print(f"engine: {engine.status()[MODEL].detail}")
-    await engine.close()
-    return figures
+
+@contextmanager
+def proxy(directory: Path, device: str, threads: int, workers: int) -> Iterator[Contender]:
+    """The `_inference` API of a proxy in processes of its own."""
+    options = {
+        "device": device,
+        "dtype": "float32",
+        "threads": threads,
+        "workers": workers,
+        "cache-bytes": 0,
+        "offline": "true",
+    }
+    flags = [part for name, value in options.items() for part in (f"--engine-{name}", str(value))]
+    with (
+        running_upstream() as upstream,
+        RunningProxy(
+            upstream,
+            models={MODEL: directory},
+            endpoints={"bench": MODEL},
+            options=flags,
+            reporter=Reporter(),
+        ) as running,
+    ):
+        running.wait_ready()
+
+        def score(query: str, texts: Sequence[str]) -> Sequence[float]:
+            body = {"query": query, "input": list(texts)}
+            reply = running.server.call("POST", "/_inference/rerank/bench", body, timeout_s=600)
+            assert reply.status == 200, reply.body
+            scores = {each["index"]: each["relevance_score"] for each in reply.json()["rerank"]}
+            return [scores[at] for at in range(len(texts))]
+
+        def cpu_s() -> float:
+            return sum(cpu_ms(pid) or 0.0 for pid in processes(running)) / 1000
+
+        yield Contender(f"proxy over HTTP, {workers} x {threads // workers}", score, cpu_s)
+        for pid in processes(running)[1:]:
+            print(f"application with {workers} workers: {memory(pid)}")
+
+
+def processes(running: RunningProxy) -> list[int]:
+    """Return the edge and the application."""
+    assert running.process is not None
+    return [running.process.pid, *children(running.process.pid)]
+
+
+def memory(pid: int) -> str:
+    """Return the resident memory of a process, and its share of what it has in common with others."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup")
+    if not rollup.exists():
+        return "memory unknown"
+    fields = dict(line.split(":") for line in rollup.read_text().splitlines()[1:])
+    return ", ".join(f"{name} {int(fields[name].split()[0]) / 1024:.0f} MiB" for name in ("Rss", "Pss"))
 
 
 @click.command()
-@click.option("--rounds", default=15, show_default=True, help="Times that each scores all texts.")
+@click.option("--rounds", default=9, show_default=True, help="Times that each scores all texts.")
 @click.option("--texts", default=100, show_default=True, help="Texts of one call.")
-@click.option("--threads", default=0, help="CPU threads of both; 0: the cores that the process may use.")
+@click.option("--threads", default=0, help="CPU threads of all; 0: the cores that the process may use.")
 @click.option("--device", default="auto", show_default=True, help="As the setting engine.device.")
 def main(rounds: int, texts: int, threads: int, device: str) -> None:
     """Compare the engine with sentence-transformers."""
     threads = threads or usable_cores()
     print(describe())
-    print(f"{texts} texts of 20 to 200 words, {rounds} rounds each in turn, float32, {threads} threads")
-    with tempfile.TemporaryDirectory() as directory:
-        build_model(Path(directory))
-        figures = asyncio.run(bench(Path(directory), device, threads, texts, rounds))
-    print(f"sentence-transformers  {figures.rate(figures.peer_s):8.1f} texts/s")
-    print(f"engine                 {figures.rate(figures.engine_s):8.1f} texts/s")
-    print(f"ratio                  {figures.ratio:8.2f}")
+    print(f"{texts} texts of 20 to 200 words, {rounds} rounds each in turn, float32; {load_average()}")
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        directory = Path(name)
+        build_model(directory)
+        ways = dict.fromkeys([(1, 1), (1, threads), (threads, threads)])  # workers and threads
+        engines = [stack.enter_context(engine(directory, device, total, workers)) for workers, total in ways]
+        over_http = [
+            stack.enter_context(proxy(directory, device, threads, workers)) for workers in {1, threads}
+        ]
+        peers = [peer(directory, device, each) for each in dict.fromkeys([1, threads])]
+        contenders = [*peers, *engines, *over_http]
+        compare(contenders, make_texts(texts), rounds)
+        beside = [engines[0], peers[-1]]
+        print(f"{'':34} {'texts/s':>8} {'CPU s/k':>8} {'x 1x1':>8} {'x ST':>8}")
+        for each in contenders:
+            print(each.row(texts, beside))
+        print(f"x 1x1: times as fast as [{beside[0].name}]; x ST: as [{beside[1].name}]; {load_average()}")
 
 
 if __name__ == "__main__":

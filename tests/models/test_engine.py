@@ -161,6 +161,32 @@ async def test_what_was_scored_while_a_call_tokenised_is_not_scored_again(
     assert value(registry, "pairs_scored_total") == 2
 
 
+async def test_remembered_scores_of_a_few_texts_wait_for_no_other_thread(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, gate = threading.Semaphore(0), threading.Event()
+    encode = CrossEncoder.encode
+
+    def held(
+        self: CrossEncoder, query: str, texts: Sequence[str], positions: Sequence[int]
+    ) -> Iterator[list[Row]]:
+        if query == "held":
+            entered.release()
+            assert gate.wait(TIMEOUT_S)
+        return encode(self, query, texts, positions)
+
+    monkeypatch.setattr(CrossEncoder, "encode", held)
+    async with running({"m": tiny_model("bert")}) as engine:
+        expected = await engine.scores("m", "a query", texts(10))
+        others = [asyncio.create_task(engine.scores("m", "held", [text])) for text in ("one", "two")]
+        for _ in others:  # Now both threads that tokenise are busy.
+            assert await asyncio.to_thread(entered.acquire, timeout=TIMEOUT_S)
+        remembered = await engine.scores("m", "a query", texts(10))
+        gate.set()
+        await asyncio.gather(*others)
+    assert (remembered.values, remembered.cached) == (expected.values, 10)
+
+
 async def test_cut_texts_are_counted_also_when_remembered(tiny_model: TinyModel) -> None:
     registry = CollectorRegistry()
     async with running({"m": tiny_model("bert")}, registry) as engine:

@@ -153,14 +153,16 @@ ATTACKS: Final[dict[str, tuple[Attack, str]]] = {
     "pickled programs": (pickled("model.pt", keep=True), LOADS),
     "a packed bomb": (bomb("pytorch_model.bin"), "unpacks to 536870912 bytes"),
     # templates
-    "a template that loops": (file("chat_template.jinja", LOOP), "by a chat template"),
+    "a template that loops": (file("chat_template.jinja", LOOP), "its chat template fails"),
     "a template that loops, in the tokenizer's": (
         in_tokenizer_config(chat_template=LOOP),
-        "by a chat template",
+        "its chat template fails",
     ),
     "a template that loops, of a model of plain text": (
         in_turn(
-            file("chat_template.jinja", LOOP), file("sentence_bert_config.json", '{"max_seq_length": 64}')
+            file("chat_template.jinja", LOOP),
+            file("sentence_bert_config.json", '{"max_seq_length": 64}'),
+            file("modules.json", '[{"type": "sentence_transformers.models.Transformer", "path": ""}]'),
         ),
         LOADS,
     ),

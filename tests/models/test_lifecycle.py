@@ -331,7 +331,7 @@ async def test_threads_are_those_that_the_holders_pay_for(
 
     used: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", used.append)
-    settings = EngineSettings(threads=6, cache_bytes=0)
+    settings = EngineSettings(threads=6, workers=1, cache_bytes=0)
     engine = Engine({"m": lazy}, settings, clock=clock)
     await engine.start()
     try:

@@ -50,6 +50,7 @@ class HttpCall
         ()) -> None
 class InferenceFailedError
     body(self) -> dict[str, Any]
+    headers(self) -> list[tuple[str, str]]
 class MalformedAnswerError
 class RankedDoc
     __init__(index: int, relevance_score: float, text: str | None = None) -> None
@@ -144,6 +145,7 @@ class EngineSettings
     device
     dtype
     threads
+    workers
     budget_tokens
     queue_tokens
     queue_bytes

@@ -26,8 +26,10 @@ def application(engine: Engine, registry: CollectorRegistry) -> web.Application:
         models = {name: {"state": status.state, "detail": status.detail} for name, status in statuses.items()}
         # Other models come and go with the calls that need them, and must not make the whole proxy unready.
         loaded = all(status.state == "ready" for status in statuses.values() if status.preload)
-        is_ready = loaded and not engine.hangs
-        return web.json_response({"ready": is_ready, "models": models}, status=200 if is_ready else 503)
+        workers = engine.workers
+        is_ready = loaded and not engine.hangs and workers.running > 0
+        body = {"ready": is_ready, "models": models, "missing_workers": workers.missing}
+        return web.json_response(body, status=200 if is_ready else 503)
 
     async def metrics(request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), content_type="text/plain", charset="utf-8")

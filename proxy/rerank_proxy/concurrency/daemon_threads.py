@@ -61,12 +61,21 @@ class DaemonThread(Executor):
         self._thread: threading.Thread | None = None
         self._closed = False
 
+    def start(self) -> None:
+        """Start the thread, unless it runs already.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            thread.start()
+            self._thread = thread
+
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         if self._closed:
             raise RuntimeError(f"thread [{self._name}] was closed")
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+        self.start()
         future: Future[_T] = Future()
 
         def work() -> None:

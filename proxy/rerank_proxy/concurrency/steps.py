@@ -12,6 +12,16 @@ Steps = Generator[None, None, _T]
 ITEMS_OF_A_STEP: Final = 1024
 
 
+def run_at_once(steps: Steps[_T]) -> _T:
+    """Do all of the steps here and now, and return their result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+
+
 def gather(items: Iterable[_T]) -> Steps[list[_T]]:
     """Return a list of the items, however many there are."""
     iterator = chain(items)  # ends for good, where ICU's iterators would begin again

@@ -12,10 +12,13 @@ A call of `Engine.scores` goes through these stages:
    long text may have a row for each of its windows (`windows.py`), which are jobs of their own
    (`divided_texts.py`).
 4. **Queue** (`batching/scheduler.py`): the rows of a call are the jobs of one request, in the lane of their
-   model (`batching/jobs.py`). The queue is bounded in tokens.
+   model (`batching/jobs.py`). The queue is bounded in tokens, and in time: a call that could not be done by
+   its deadline is refused (`guesses.py`, `batching/pace.py`).
 5. **Batch** (`batching/batch_builder.py`): choose the jobs that run together, of one request or of several.
-6. **Run** (`batching/runner.py`): one thread lays the rows end to end as a `Batch` (`rows.py`), another has
-   a `Backend` (`backends/protocol.py`) score it on the device. Outputs are remembered.
+   Requests have their turns as if they shared the device equally (`batching/shares.py`).
+6. **Run** (`batching/runner.py`): a batch goes to the worker with the least to do (`batching/places.py`).
+   Each worker (`batching/worker.py`) lays the rows of its batches end to end as a `Batch` (`rows.py`), and
+   has a `Backend` (`backends/protocol.py`) score them. Outputs are remembered.
 7. **Score** (`encoding/scorers.py`, `encoding/late_interaction.py`): from outputs to one relevance score per
    text, in input order. What takes long is done in steps, on the threads that tokenise.
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from rerank_proxy.concurrency.timers import Timers
-from rerank_proxy.engine.backends.cpu import DeviceThreads, sleep_while_waiting
+from rerank_proxy.engine.backends.cpu import DeviceThreads, sleep_while_waiting, usable_cores
 from rerank_proxy.engine.batching.cache import OutputCache
-from rerank_proxy.engine.batching.runner import Runner
+from rerank_proxy.engine.batching.places import Places, count_workers
+from rerank_proxy.engine.batching.runner import Runner, WorkerStatus
 from rerank_proxy.engine.batching.scheduler import Scheduler
+from rerank_proxy.engine.batching.worker import ThreadWorker
 from rerank_proxy.engine.encoding.tokenizing import TokenizingThreads
 from rerank_proxy.engine.errors import DeadlineExceededError, EngineClosedError
 from rerank_proxy.engine.hangs.journal import Journal
@@ -61,9 +63,18 @@ class Engine:
         self._watchdog = Watchdog(settings, self._journal)
         metrics = EngineMetrics(registry)
         cache = OutputCache(settings.cache_bytes)
-        self._scheduler = Scheduler(settings.queue_tokens, _now)
-        threads = DeviceThreads(settings.threads)
-        self._runner = Runner(self._scheduler, cache, metrics, self._watchdog, threads.use)
+        threads = settings.threads or usable_cores()
+        places = Places(count_workers(settings.workers, threads), threads)
+        self._scheduler = Scheduler(settings.queue_tokens, _now, side_by_side=len(places))
+        self._runner = Runner(
+            self._scheduler,
+            cache,
+            metrics,
+            places,
+            lambda place: ThreadWorker(
+                f"engine-worker-{place}", metrics, self._watchdog, threads, DeviceThreads(threads).use
+            ),
+        )
         self._tokenizing = TokenizingThreads(self._watchdog)
         self._scoring = Scoring(settings, cache, self._scheduler, self._runner, self._tokenizing, metrics)
         loader = Loader(settings, self._runner.on_device, self._watchdog)
@@ -89,6 +100,11 @@ class Engine:
     def hangs(self) -> bool:
         """Return whether something never returns, so that nothing can be scored any more."""
         return self._hang is not None
+
+    @property
+    def workers(self) -> WorkerStatus:
+        """Return how many workers there are, and how many are missing: lost, and not yet replaced."""
+        return self._runner.workers
 
     def add(
         self,

@@ -51,8 +51,9 @@ class Guesses:
 
     @staticmethod
     def guess(model: LoadedModel, query: str, texts: Sequence[str]) -> float:
-        """Return the tokens that the texts probably have at least."""
-        longest = int(model.info["max_length"]) * model.most_windows
+        """Return the tokens that the texts probably have at least: none if the model has no known limit."""
+        limit = model.info["max_length"]
+        longest = int(limit) * model.most_windows if limit.isdigit() else 0
         beside = 0 if model.scorer.texts_at else len(query)
         return sum(min(longest, 1 + (beside + len(text)) / CHARACTERS_PER_TOKEN) for text in texts)
 

@@ -1,4 +1,4 @@
-"""The engine's metrics, each labelled by the model's name alone."""
+"""The engine's metrics, labelled by the model's name if by anything."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -37,6 +37,15 @@ class EngineMetrics:
         self.memory = self._gauge("model_memory_bytes", "Bytes that the weights of the model take.")
         self._info = Info("rerank_proxy_engine_model", "What is loaded.", ["model"], registry=self._registry)
         self._all = [metric for metric in vars(self).values() if isinstance(metric, MetricWrapperBase)]
+
+        self.workers = Gauge(
+            "rerank_proxy_engine_workers", "Workers that run batches.", registry=self._registry
+        )
+        self.lost_workers = Counter(
+            "rerank_proxy_engine_lost_workers",
+            "Workers that failed with a batch and were replaced.",
+            registry=self._registry,
+        )
 
     def loaded(self, model: str, info: Mapping[str, str], seconds: float, size_bytes: int) -> None:
         """Mark the model ready to score."""

@@ -38,6 +38,8 @@ class Readiness(msgspec.Struct):
 
     ready: bool = False
     models: dict[str, ModelState] = {}
+    missing_workers: int = 0
+    """Workers of the engine that were lost and could not be replaced yet."""
 
     def reason(self) -> str | None:
         """Say why it is not ready, such as `model [minilm] failed: no such directory`; None if it is."""
@@ -48,7 +50,14 @@ class Readiness(msgspec.Struct):
             if model.state in ("loading", "failed"):
                 what = model.state if model.state == "failed" else f"is {model.state}"
                 parts.append(f"model [{name}] {what}" + (f": {model.detail}" if model.detail else ""))
+        if self.missing_workers:
+            parts.append(f"{self.missing_workers} of the engine's workers cannot be started")
         return "; ".join(parts) or "the reranking process is starting or restarting"
+
+    def body(self) -> dict[str, Any]:
+        """Return what an answer about the state says in any case."""
+        missing = {"missing_workers": self.missing_workers} if self.missing_workers else {}
+        return {"models": self.models, **missing}
 
 
 class AppControl:
@@ -115,8 +124,8 @@ class Admin:
         app = _read_readiness(await self._app.get("/ready"))
         reason = self._not_ready() or app.reason()
         if reason is None:
-            return _json(200, {"ready": True, "models": app.models})
-        return _json(503, {"ready": False, "reason": reason, "models": app.models})
+            return _json(200, {"ready": True, **app.body()})
+        return _json(503, {"ready": False, "reason": reason, **app.body()})
 
     async def _render_metrics(self, request: web.Request) -> web.Response:
         answer = await self._app.get("/metrics")

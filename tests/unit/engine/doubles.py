@@ -20,8 +20,11 @@ def row(length: int, first: int = 0) -> Row:
 class SumBackend:
     """Gives each row the sum of its ids. `gate` holds a batch back; `before` may raise instead."""
 
-    def __init__(self, *, padded: bool = True, before: Callable[[Batch], None] | None = None) -> None:
+    def __init__(
+        self, *, padded: bool = True, serial: bool = False, before: Callable[[Batch], None] | None = None
+    ) -> None:
         self.padded = padded
+        self.serial = serial
         self.batches: list[Batch] = []
         self.entered = threading.Semaphore(0)
         self.gate = threading.Event()

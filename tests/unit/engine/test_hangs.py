@@ -40,6 +40,7 @@ class Lengths:
     """An encoder and a backend: the score is the length of the text. The text `hangs` stops one of them."""
 
     padded = False
+    serial = False
 
     def __init__(self, gate: Gate, where: str) -> None:
         self._gate = gate
@@ -103,7 +104,7 @@ async def told() -> Told:
 def engine_of(told: Told, journal: Path, **models: str) -> Engine:
     """Make an engine of models, given by where they hang."""
     settings = {name: ModelSettings(source=where, preload=False) for name, where in models.items()}
-    limits = EngineSettings(max_batch_s=0.2, max_load_s=0.2)
+    limits = EngineSettings(max_batch_s=0.2, max_load_s=0.2, workers=1)
     return Engine(settings, limits, journal=journal, on_hang=told)
 
 

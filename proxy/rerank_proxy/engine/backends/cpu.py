@@ -35,7 +35,7 @@ def sleep_while_waiting() -> None:
 
 
 class DeviceThreads:
-    """The number of OpenMP threads, which OpenMP keeps per thread: use it on the thread that runs the models.
+    """The number of OpenMP threads, which OpenMP keeps per thread: one for each thread that runs models.
 
     Args:
         threads: As the setting `engine.threads`; 0 means the cores that this process may use.
@@ -52,6 +52,8 @@ class DeviceThreads:
             return
         import torch  # already imported when a model runs; else it takes its time here
 
+        if self._current is None:
+            torch.get_num_threads()  # or the thread's first operation would take over another one's number
         torch.set_num_threads(threads)
         self._current = threads
 

@@ -20,6 +20,7 @@ class PaddedTorchBackend:
         counted_id: A token that the rows of a batch must have equally often, as the model reads its output at
             the last one and refuses other batches; None for no such token. A text may contain it.
         fills: Rows may be padded; otherwise only rows of one length run together.
+        stateless: The network's forward pass changes nothing in it, so that several threads may run it.
     """
 
     padded = True
@@ -33,7 +34,9 @@ class PaddedTorchBackend:
         type_ids: bool,
         counted_id: int | None = None,
         fills: bool = True,
+        stateless: bool = False,
     ) -> None:
+        self.serial = device.type != "cpu" or not stateless
         self._network = network
         self._device = device
         self._pad_id = pad_id

@@ -17,8 +17,12 @@ class Backend(Protocol):
     def padded(self) -> bool:
         """True if a batch costs its rows times the longest row; False if it costs the sum of its tokens."""
 
+    @property
+    def serial(self) -> bool:
+        """True if one and the same thread has to run all batches; False if several may, side by side."""
+
     def score(self, batch: Batch) -> Values:
-        """Run the model. Called on the device's thread only.
+        """Run the model. Called on the threads of workers only.
 
         Returns:
             Shape (rows, outputs): one logit per row, or one embedding; or an array of shape (vectors,

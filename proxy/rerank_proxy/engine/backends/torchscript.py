@@ -39,6 +39,7 @@ class TorchScriptBackend:
     padded = True
 
     def __init__(self, program: Any, device: torch.device, pad_id: int, max_length: int) -> None:
+        self.serial = device.type != "cpu"
         self._program = program
         self._device = device
         self._pad_id = pad_id

@@ -25,6 +25,7 @@ class VectorsBackend:
         pad_id: As for `PaddedTorchBackend`.
         type_ids: Give the model segment ids.
         packed: Runs the same network.
+        stateless: As for `PaddedTorchBackend`.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class VectorsBackend:
         *,
         type_ids: bool,
         packed: PackedTorchBackend | None = None,
+        stateless: bool = False,
     ) -> None:
+        self.serial = device.type != "cpu" or not stateless
         self._network = network
         self._device = device
         self._pad_id = pad_id

@@ -12,9 +12,15 @@ MAX_PADDING_RATIO: Final = 0.25
 FREE_PADDING_RATIO: Final = 1 / 32
 """… unless it is less than this part of the budget: then another batch would cost more than the padding."""
 
+USUAL_BATCHES: Final = 4
+"""A request of at most so many whole batches is one of the usual size …"""
+
+USUAL_RATIO: Final = 1 / 2
+"""… whose batches are of this size, relative to the budget: it soon ends in any case."""
+
 LEAST_RATIO: Final = 1 / 4
-"""The least size of a full batch, relative to the budget. On CPUs smaller ones cost throughput: of
-short rows, 512 tokens took as long for each as 2048, and 5 % longer than 1024 (MiniLM-L6's shape)."""
+"""The least size of a batch of a large request. On CPUs smaller ones cost throughput: of short rows, 512
+tokens took as long for each as 2048, and 5 % longer than 1024 (MiniLM-L6's shape)."""
 
 SHARE: Final = 1 / 32
 """How much of a large request a batch of it may be: so much of its time may the next request have to wait."""
@@ -91,8 +97,10 @@ class BatchBuilder:
 def limit_tokens(lane: Lane, size_tokens: int) -> int:
     """Return how large a batch of a request with so many tokens is to be; its last row may exceed that.
 
-    A batch cannot be interrupted. Those of a small request may be small as well, so that others soon have
+    A batch cannot be interrupted. So those of a large request are a small part of it, and others soon have
     their turn; very small ones would cost throughput.
     """
-    least = ceil(LEAST_RATIO * lane.budget_tokens)
-    return max(least, min(int(SHARE * size_tokens), lane.budget_tokens))
+    budget = lane.budget_tokens
+    if size_tokens <= USUAL_BATCHES * budget:
+        return ceil(USUAL_RATIO * budget)
+    return max(ceil(LEAST_RATIO * budget), min(int(SHARE * size_tokens), budget))

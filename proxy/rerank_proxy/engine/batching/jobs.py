@@ -22,7 +22,7 @@ class Lane:
     budget_tokens: int
     """Tokens of one batch, padding included; one row alone may be longer."""
     threads: int | None = None
-    """The most CPU threads of one batch; None: as many as there are. May change at any time."""
+    """The most CPU threads of all its batches at a time; None: as many as there are. May change any time."""
     pace_s: float = 0.0
     """Seconds that the model needs for a token, as its first batch showed."""
     dtype: str = "float32"

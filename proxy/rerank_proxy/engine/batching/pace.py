@@ -10,7 +10,7 @@ _ENOUGH: Final = 5
 """Batches after which the pace is known."""
 
 _OUTLIER: Final = 4.0
-"""How many times as long as expected a batch may seem to take: a stalled machine is no pace."""
+"""How many times as long as expected a batch may count: a machine that stalled once is not that slow."""
 
 _LEAST_SPREAD: Final = 0.01
 """The least variance of the sizes, relative to the square of their mean, that tells tokens from batches."""

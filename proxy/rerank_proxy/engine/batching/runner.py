@@ -1,53 +1,49 @@
-"""Keep the device busy: take batches from the scheduler, run them on a thread, hand the outputs back."""
+"""Keep the workers busy: take batches from the scheduler, have workers run them, hand the outputs back."""
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
-import numpy as np
-
-from rerank_proxy.concurrency.daemon_threads import DaemonThread
 from rerank_proxy.concurrency.tasks import BackgroundTasks
-from rerank_proxy.engine.backends.protocol import Backend
+from rerank_proxy.concurrency.timers import Timers
 from rerank_proxy.engine.batching.cache import OutputCache
 from rerank_proxy.engine.batching.jobs import Job, JobState, Lane
+from rerank_proxy.engine.batching.places import Placed, Places
 from rerank_proxy.engine.batching.scheduler import Scheduler
-from rerank_proxy.engine.errors import (
-    EngineClosedError,
-    EngineError,
-    InferenceError,
-    OutOfDeviceMemoryError,
-    advice_for_numbers,
-    inference_error,
-)
-from rerank_proxy.engine.hangs.watchdog import Watchdog
+from rerank_proxy.engine.batching.worker import NotBegunError, Outcome, Worker
+from rerank_proxy.engine.errors import EngineClosedError, InferenceError, inference_error
 from rerank_proxy.engine.metrics import EngineMetrics
-from rerank_proxy.engine.rows import Batch, Output, Values
+from rerank_proxy.engine.rows import Output
 
 _log = logging.getLogger(__name__)
-
-_MOST_FAILURES: Final = 24
-"""Failed tries of one batch: enough to find rows at which a model fails, few for one that always does."""
 
 _CLOSE_S: Final = 2.0
 """Seconds for the batches under way when the engine is closed: one that never returns must not delay that."""
 
+_HIRE_AGAIN_S: Final = 1.0
+"""Seconds until a worker that could not be had is asked for again."""
+
 _T = TypeVar("_T")
-Outcome = tuple[Job, Output | EngineError]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """How many workers there are."""
+
+    running: int
+    missing: int
+    """Those that are lost and could not be replaced yet."""
 
 
 class Runner:
-    """The loop between one scheduler and one device.
-
-    All state changes happen on the event loop; the two threads see rows and arrays only.
+    """The loop between one scheduler and the workers. All of it happens on the event loop.
 
     Args:
-        use_threads: Called on the device's thread with the most CPU threads that what follows may take.
-        batches: How many are taken at a time. One that is prepared while another runs saves a moment, but
-            a request that comes then has to wait for both.
+        places: One for each worker.
+        hire: Returns a new worker for a place. What it raises is logged, and it is called again later.
     """
 
     def __init__(
@@ -55,152 +51,135 @@ class Runner:
         scheduler: Scheduler,
         cache: OutputCache,
         metrics: EngineMetrics,
-        watchdog: Watchdog,
-        use_threads: Callable[[int | None], None] | None = None,
-        batches: int = 1,
+        places: Places,
+        hire: Callable[[int], Worker],
     ) -> None:
         self._scheduler = scheduler
         self._cache = cache
         self._metrics = metrics
-        self._watchdog = watchdog
-        self._use_threads = use_threads or _leave_threads
-        self._device = DaemonThread("engine-device")
-        self._stage = DaemonThread("engine-batches")
-        self._slots = asyncio.Semaphore(batches)
-        self._work = asyncio.Event()
+        self._places = places
+        self._hire = hire
+        self._workers: dict[int, Worker] = {}
+        self._returned: list[list[Job]] = []
+        self._timers = Timers()
         self._batches = BackgroundTasks()
-        self._loop = BackgroundTasks()
+        self._open = False
+        self._woken = False
+
+    @property
+    def workers(self) -> WorkerStatus:
+        """Return how many workers there are, and how many are missing."""
+        missing = self._places.empty
+        return WorkerStatus(len(self._places) - missing, missing)
 
     def start(self) -> None:
         """Begin to take batches."""
-        self._loop.start(self._run(), name="engine-runner")
+        self._open = True
+        for place in range(len(self._places)):
+            self._fill(place)
 
     async def on_device(self, work: Callable[[], _T]) -> _T:
-        """Run something else on the device's thread, such as a first batch, with all CPU threads."""
+        """Have the first worker run something else, such as a first batch, with all CPU threads.
 
-        def run() -> _T:
-            self._use_threads(None)
-            return work()
+        It has no batches meanwhile; those of other workers go on.
 
-        return await asyncio.get_running_loop().run_in_executor(self._device, run)
+        Raises:
+            InferenceError: There is no such worker now.
+        """
+        worker = self._workers.get(0)
+        if worker is None:
+            raise InferenceError("the engine has no worker for it now; try again in a moment")
+        try:
+            with self._places.kept_free(0):
+                return await worker.call(work)
+        finally:
+            self.wake()
 
     def wake(self) -> None:
-        """Take batches again: something was queued."""
-        self._work.set()
+        """Take batches again: something was queued, or a worker has room."""
+        if self._open and not self._woken:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._take_batches)
 
     async def close(self) -> None:
-        """End all requests. Return when the device is idle, or after `_CLOSE_S` seconds."""
-        await self._loop.cancel()
+        """End all requests. Return when the workers are idle, or after `_CLOSE_S` seconds."""
+        self._open = False
+        self._timers.cancel()
         self._scheduler.abandon(EngineClosedError("the engine was closed"))
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._batches.finish()
         await self._batches.cancel()
-        self._stage.shutdown()
-        self._device.shutdown()
+        for worker in self._workers.values():
+            worker.close()
 
-    async def _run(self) -> None:
-        while True:
-            await self._slots.acquire()
-            self._begin_batch(await self._take())
+    def _take_batches(self) -> None:
+        self._woken = False
+        while self._open and (jobs := self._next_batch()):
+            placed = self._places.put(jobs, self._waiting_tokens())
+            task = self._batches.start(self._run(placed, jobs))
+            task.add_done_callback(lambda _, placed=placed: self._ended(placed))  # type: ignore[misc]
 
-    def _begin_batch(self, jobs: list[Job]) -> None:
-        # Not in the loop, whose variables would keep the last batch and its model alive while nothing comes.
-        task = self._batches.start(self._run_batch(jobs))
-        task.add_done_callback(lambda _: self._slots.release())
+    def _next_batch(self) -> list[Job]:
+        waiting_tokens = self._waiting_tokens()
 
-    async def _take(self) -> list[Job]:
-        while not (jobs := self._scheduler.next_batch()):
-            self._work.clear()
-            await self._work.wait()
-        return jobs
+        def budget_tokens(lane: Lane) -> int:
+            return self._places.budget_tokens(lane, waiting_tokens)
 
-    async def _run_batch(self, jobs: list[Job]) -> None:
-        loop = asyncio.get_running_loop()
-        lane = jobs[0].lane
+        for at, jobs in enumerate(self._returned):
+            if budget_tokens(jobs[0].lane):
+                return self._returned.pop(at)
+        return self._scheduler.next_batch(budget_tokens)
+
+    def _waiting_tokens(self) -> int:
+        return sum(self._scheduler.queued_tokens.values())
+
+    def _ended(self, placed: Placed) -> None:
+        self._places.end(placed)
+        self.wake()
+
+    async def _run(self, placed: Placed, jobs: list[Job]) -> None:
+        worker = self._workers[placed.place]
         try:
-            batch = await loop.run_in_executor(self._stage, Batch.of, [job.row for job in jobs])
-            outcomes = await loop.run_in_executor(self._device, self._score, lane, jobs, batch)
+            outcomes = await worker.run(placed.lane, jobs, placed.threads)
+        except NotBegunError:
+            self._returned.append(jobs)
         except Exception as error:  # A bug here must not leave callers waiting for ever.
-            _log.exception("model [%s]: a batch was lost", lane.model)
-            outcomes = [(job, inference_error(error)) for job in jobs]
+            _log.exception("model [%s]: a worker was lost with a batch", placed.lane.model)
+            self._finish(jobs, [(job, inference_error(error)) for job in jobs])
+            self._replace(placed.place, worker)
+        else:
+            self._finish(jobs, outcomes)
+
+    def _finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         for job, outcome in outcomes:
             if isinstance(outcome, Output):
                 self._cache.put(job.key, outcome)
-        self._scheduler.finish(outcomes)
+        given = {job.key for job, _ in outcomes}
+        forgotten = [job for job in jobs if job.state is JobState.TAKEN and job.key not in given]
+        if forgotten:
+            _log.error("model [%s]: a worker gave no outcome for %d rows", jobs[0].lane.model, len(forgotten))
+        error = InferenceError("the worker gave no outcome")
+        self._scheduler.finish([*outcomes, *((job, error) for job in forgotten)])
 
-    def _score(self, lane: Lane, jobs: Sequence[Job], batch: Batch) -> list[Outcome]:
-        """Score a batch on the device's thread, without the rows given up since it was put together."""
-        live = [job for job in jobs if job.state is JobState.TAKEN]
-        if not live:
-            return []
-        if len(live) < len(jobs):
-            batch = Batch.of([job.row for job in live])
-        self._use_threads(lane.threads)
-        return self._score_apart(lane, live, batch)
+    def _replace(self, place: int, lost: Worker) -> None:
+        if self._workers.get(place) is not lost:
+            return  # It has been replaced, for an earlier batch.
+        lost.close()
+        del self._workers[place]
+        self._metrics.lost_workers.inc()
+        if self._open:
+            self._fill(place)
 
-    def _score_apart(self, lane: Lane, jobs: Sequence[Job], batch: Batch) -> list[Outcome]:
-        """Score the batch, or else its halves, so that a row at which the model fails does so alone."""
-        outcomes: list[Outcome] = []
-        waiting, failed = [(jobs, batch)], 0
-        while waiting:
-            jobs, batch = waiting.pop()
-            started = time.perf_counter()
-            try:
-                with self._watchdog.batch(lane.model, batch.padded_tokens, lane.pace_s):
-                    values = _score_in_memory(lane.backend, batch)
-            except Exception as error:  # Any exception of a model fails its rows, never the thread.
-                failed += 1
-                if failed == 1:
-                    _log.exception("model [%s]: a batch of %d rows failed", lane.model, len(batch))
-                    self._metrics.failed_batches.labels(lane.model).inc()
-                if len(jobs) == 1 or failed >= _MOST_FAILURES:
-                    outcomes += [(job, inference_error(error)) for job in jobs]
-                else:
-                    half = len(jobs) // 2
-                    first, second = batch.split()
-                    waiting += [(jobs[half:], second), (jobs[:half], first)]
-            else:
-                self._observe(lane, jobs, batch, time.perf_counter() - started)
-                outcomes += _outcomes(lane, jobs, values)
-        return outcomes
-
-    def _observe(self, lane: Lane, jobs: Sequence[Job], batch: Batch, seconds: float) -> None:
-        lane.pace.observe(batch.padded_tokens if lane.backend.padded else batch.tokens, seconds)
-        metrics, model = self._metrics, lane.model
-        metrics.batches.labels(model).inc()
-        metrics.batch_seconds.labels(model).observe(seconds)
-        metrics.batch_tokens.labels(model).inc(batch.tokens)
-        if lane.backend.padded:
-            metrics.padding_tokens.labels(model).inc(batch.padded_tokens - batch.tokens)
-        metrics.scored.labels(model).inc(len(batch))
-        metrics.truncated.labels(model).inc(sum(job.row.truncated for job in jobs))
-
-
-def _leave_threads(limit: int | None) -> None:
-    """Leave the number of threads as it is."""
-
-
-def _score_in_memory(backend: Backend, batch: Batch) -> Values:
-    """Score the batch, in halves where the device has no room for the whole."""
-    try:
-        return backend.score(batch)
-    except OutOfDeviceMemoryError:
-        if len(batch) == 1:
-            raise
-    # Outside of the handler, which would keep the failed attempt's tensors alive.
-    return [row for half in batch.split() for row in _score_in_memory(backend, half)]
-
-
-def _outcomes(lane: Lane, jobs: Sequence[Job], values: Values) -> list[Outcome]:
-    """Return one outcome per row: copies, so that a remembered row does not keep its whole batch."""
-    finite = [bool(np.isfinite(row).all()) for row in values]
-    broken = finite.count(False)
-    error = InferenceError(
-        f"the model gave a score that is not a finite number for {broken} of {len(jobs)} texts; "
-        f"{advice_for_numbers(lane.dtype)}"
-    )
-    return [
-        (job, Output(row.copy(), job.row.truncated) if fine else error)
-        for job, row, fine in zip(jobs, values, finite, strict=True)
-    ]
+    def _fill(self, place: int) -> None:
+        """Put a worker at a place, or try again later."""
+        try:
+            self._workers[place] = self._hire(place)
+        except Exception:  # The system may have no threads or no memory for now.
+            _log.exception("worker %d cannot be started; it is tried again", place)
+            self._places.leave(place)
+            self._timers.start(f"worker {place}", _HIRE_AGAIN_S, lambda: self._fill(place))
+        else:
+            self._places.fill(place)
+            self.wake()
+        self._metrics.workers.set(len(self._workers))

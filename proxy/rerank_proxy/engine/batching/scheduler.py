@@ -16,8 +16,8 @@ A request that cannot be done by its deadline is refused, or given up, before wo
 
 import time
 from bisect import bisect_left, insort
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Final
 
@@ -38,6 +38,10 @@ FILL_RATIO: Final = 4
 it: a larger one would delay a small one by more than its own work."""
 
 
+def _whole_budget(lane: Lane) -> int:
+    return lane.budget_tokens
+
+
 class Scheduler:
     """The queue in front of one device.
 
@@ -56,7 +60,7 @@ class Scheduler:
         self._shares = EqualShares()
         self._waiting: list[ScoringRequest] = []
         """In the order of their turns. One of which nothing waits any more may still be among them."""
-        self._arrivals: deque[ScoringRequest] = deque()
+        self._arrivals: OrderedDict[ScoringRequest, None] = OrderedDict()
         """The same in the order in which they came."""
         self._since_oldest_tokens = 0
         self._running = 0
@@ -125,7 +129,7 @@ class Scheduler:
         elif request.queue:
             request.fair_end = self._shares.enter(request.lane.work(request.size_tokens))
             insort(self._waiting, request, key=fair_end)
-            self._arrivals.append(request)
+            self._arrivals[request] = None
 
     def check_size(self, tokens: int) -> None:
         """Refuse more tokens than there is ever room for.
@@ -144,7 +148,7 @@ class Scheduler:
         request.ended = True
         if request.submitted and request.waiting_tokens > 0:
             self._shares.leave(request.fair_end)
-            self._leave_queue(request)
+        self._leave_queue(request)
         request.queue.clear()
         for job in request.jobs.values():
             if request in job.requests:
@@ -188,24 +192,29 @@ class Scheduler:
         all_s = sum(self._run_s(lane, queued) for lane, queued in self._queued_tokens.items() if queued)
         return all_s * (0.5 if tokens is None else min(1.0, tokens / max(1, waiting)))
 
-    def next_batch(self) -> list[Job]:
-        """Take the rows to run next out of the queue, all of one lane. Return none when nothing waits.
+    def next_batch(self, budget_tokens: Callable[[Lane], int] = _whole_budget) -> list[Job]:
+        """Take the rows to run next out of the queue, all of one lane. Return none when nothing may run.
+
+        Args:
+            budget_tokens: Returns the most tokens of a batch of the lane; 0 where none may run now.
 
         It may be called while other batches run. `finish` is to be called once for each batch.
         """
-        lead = self._next_lead()
+        budgets = {lane: budget_tokens(lane) for lane, tokens in self._queued_tokens.items() if tokens}
+        oldest, lead = self._next_lead(budgets)
         if lead is None:
-            self._shares.clear()
+            if not self._arrivals:
+                self._shares.clear()
             return []
         lane, others = lead.lane, list(self._others(lead))
-        builder = BatchBuilder(lane, self._limit_tokens(lead, others))
+        builder = BatchBuilder(lane, min(self._limit_tokens(lead, others), budgets[lane]))
         self._move(lead, builder)
         for other in others:
             if builder.full:
                 break
             self._move(other, builder)
         tokens = sum(map(length, builder.jobs))
-        self._since_oldest_tokens = 0 if lead is self._arrivals[0] else self._since_oldest_tokens + tokens
+        self._since_oldest_tokens = 0 if lead is oldest else self._since_oldest_tokens + tokens
         self._shares.serve(lane.work(tokens))
         self._running += 1
         return builder.jobs
@@ -263,33 +272,42 @@ class Scheduler:
             request.unfinished += 1
             job.requests.append(request)
 
-    def _next_lead(self) -> ScoringRequest | None:
-        """Return the request whose turn it is. Forget those with nothing left to run or no time for it."""
-        oldest = self._first(self._arrivals)
+    def _next_lead(self, budgets: Mapping[Lane, int]) -> tuple[ScoringRequest | None, ScoringRequest | None]:
+        """Return the oldest request that may run, and the one whose turn it is.
+
+        Forget those with nothing left to run or no time for it.
+        """
+        if not any(budgets.values()):
+            return None, None
+        oldest = self._first(self._arrivals, budgets)
         if oldest is None:
-            self._waiting.clear()
-            return None
+            return None, None
         others_tokens = (1 / OLDEST_SHARE - 1) * limit_tokens(oldest.lane, oldest.size_tokens)
-        return oldest if self._since_oldest_tokens >= others_tokens else self._first(self._waiting)
+        waits_long = self._since_oldest_tokens >= others_tokens
+        return oldest, oldest if waits_long else self._first(self._waiting, budgets)
 
-    def _first(self, requests: MutableSequence[ScoringRequest]) -> ScoringRequest | None:
-        """Return the first that can run. Forget those before it, and give up those that are late."""
-        while requests:
-            request = requests[0]
-            if request.has_waiting() and not self._gives_up(request):
-                return request
-            if requests and requests[0] is request:
-                del requests[0]
-        return None
-
-    def _gives_up(self, request: ScoringRequest) -> bool:
-        """Give up a request that is late. Return whether it is."""
-        if late := self._is_late(request):
+    def _first(
+        self, requests: Iterable[ScoringRequest], budgets: Mapping[Lane, int]
+    ) -> ScoringRequest | None:
+        """Return the first that can run. Forget those before it that have ended, and give up late ones."""
+        first, done, late = None, [], []
+        for request in requests:
+            if not request.has_waiting():
+                done.append(request)
+            elif budgets[request.lane] and not self._is_late(request):
+                first = request
+                break
+            elif budgets[request.lane]:
+                late.append(request)
+        for request in done:
+            self._leave_queue(request)
+        for request in late:
             request.end(DeadlineUnreachableError("the scores can no longer be there by the deadline"))
             self.cancel(request)
-        return late
+        return first
 
     def _leave_queue(self, request: ScoringRequest) -> None:
+        self._arrivals.pop(request, None)
         at = bisect_left(self._waiting, request.fair_end, key=fair_end)
         while at < len(self._waiting) and self._waiting[at].fair_end == request.fair_end:
             if self._waiting[at] is request:
@@ -327,7 +345,8 @@ class Scheduler:
 
     def _run_s(self, lane: Lane, tokens: float) -> float:
         """Return how long so many tokens run."""
-        return lane.pace.seconds(tokens, limit_tokens(lane, ceil(tokens))) / self.side_by_side
+        side_by_side = 1 if lane.backend.serial else self.side_by_side
+        return lane.pace.seconds(tokens, limit_tokens(lane, ceil(tokens))) / side_by_side
 
     def _ahead_s(self, lane: Lane, tokens: float) -> float:
         """Return how long the requests run that have their turns before one with so many tokens."""

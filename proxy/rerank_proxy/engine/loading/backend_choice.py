@@ -18,6 +18,7 @@ from rerank_proxy.engine.backends.packed import PackedTorchBackend, probe_tokens
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
 from rerank_proxy.engine.backends.protocol import Backend
 from rerank_proxy.engine.backends.shared_prefix import SharedPrefixBackend
+from rerank_proxy.engine.backends.stateless import is_stateless
 from rerank_proxy.engine.backends.vectors import VectorsBackend
 from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.encoding.late_interaction import LateInteraction
@@ -42,7 +43,10 @@ def choose_backend(network: Network, device: Device, tokenizer: Tokenizer, score
     pad_id: int = tokenizer.transformers.pad_token_id
     type_ids = _takes_type_ids(network.model, tokenizer)
     if isinstance(scorer, LateInteraction) and isinstance(network, Encoder):
-        vectors = partial(VectorsBackend, network, device.place, pad_id, type_ids=type_ids)
+        stateless = is_stateless(network.model.config)
+        vectors = partial(
+            VectorsBackend, network, device.place, pad_id, type_ids=type_ids, stateless=stateless
+        )
         return _fastest(
             vectors(), lambda: vectors(packed=PackedTorchBackend(network)), network, device, scorer
         )
@@ -66,6 +70,7 @@ def _of_kind(
         type_ids=type_ids,
         counted_id=_counted_id(network),
         fills=not _reads_the_end(network),
+        stateless=is_stateless(network.model.config),
     )
 
 

@@ -28,7 +28,7 @@ MODULES: Final = ("Dense", "MultiVectorMask", "Normalize")
 
 METADATA: Final = "artifact.metadata"
 
-_Length = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+_Length = Annotated[int, msgspec.Meta(ge=1, le=131_072)]
 _PUNCTUATION: Final = tuple(string.punctuation)
 _MAX_SKIPPED: Final = 10_000
 _VECTORS: Final = "token_embeddings"

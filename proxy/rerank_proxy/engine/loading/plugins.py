@@ -156,6 +156,7 @@ class _TextBackend:
     """A `Backend` that hands the texts of a batch to the model, those of one query together."""
 
     padded = False
+    serial = True
 
     def __init__(self, model: PluginModel) -> None:
         self._model = model

@@ -20,6 +20,5 @@ def size_of_weights(directory: Path, number_bytes: int) -> int:
 
 def size_on_disk(model: Path | Package) -> int:
     """Return the bytes of the files of a model of which nothing more is known."""
-    if isinstance(model, Package):
-        return model.model_path.stat().st_size
-    return sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+    files = [model.model_path] if isinstance(model, Package) else model.rglob("*")
+    return sum(path.stat().st_size for path in files if path.is_file())

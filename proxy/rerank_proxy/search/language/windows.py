@@ -2,7 +2,6 @@
 
 from rerank_proxy.errors import illegal_argument
 from rerank_proxy.search.retrievers.retriever import Retriever
-from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 
 
 def check_windows(retriever: Retriever, most: int) -> None:
@@ -17,9 +16,9 @@ def check_windows(retriever: Retriever, most: int) -> None:
     if not most:
         return
     for each in retriever.walk():
-        if isinstance(each, TextSimilarityReranker) and each.rank_window_size > most:
+        if each.scored_window > most:
             reason = (
-                f"[rank_window_size: {each.rank_window_size}] of [{each.TYPE}] is larger than "
+                f"[rank_window_size: {each.scored_window}] of [{each.TYPE}] is larger than "
                 f"[search.max_rank_window_size: {most}], which this proxy allows"
             )
             raise illegal_argument(reason)

@@ -116,6 +116,11 @@ class Retriever(ABC):
             scrolls: Whether the request asks for a scroll.
         """
 
+    @property
+    def scored_window(self) -> int:
+        """How many documents it may have a model score."""
+        return 0
+
     # 2. Rewriting
 
     @abstractmethod

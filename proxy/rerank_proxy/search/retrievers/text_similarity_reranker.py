@@ -61,6 +61,10 @@ class TextSimilarityReranker(WrappingRetriever):
             self.chunk_rescorer.check()
 
     @property
+    def scored_window(self) -> int:
+        return self.rank_window_size
+
+    @property
     def child_collapses(self) -> bool:
         return self.child.collapses
 

@@ -138,7 +138,14 @@ class EngineSettings(Section):
     threads: int = Field(
         0,
         ge=0,
-        description="CPU threads for one batch. 0: as many as this process may use (affinity, cgroup).",
+        description="CPU threads of all workers together. 0: as many as this process may use (affinity, "
+        "cgroup).",
+    )
+    workers: int = Field(
+        0,
+        ge=0,
+        description="Batches that run side by side on the CPU, each with its share of the threads. 0: one "
+        "for each thread, at most 8.",
     )
     budget_tokens: int = Field(
         0, ge=0, description="The most padded tokens in a batch. 0: 2048 on CPU, 16384 on GPU."

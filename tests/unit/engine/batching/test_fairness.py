@@ -151,7 +151,7 @@ def test_nothing_is_begun_after_the_deadline(deadlines_s: list[float], workers: 
 def warm() -> Simulation:
     """A device whose pace is known."""
     simulation = Simulation(lane())
-    simulation.run([SimulatedCall([50 * (at % 7 + 1)], name=f"warm {at}") for at in range(20)])
+    simulation.run([SimulatedCall([50 * (at % 7 + 1)], at / 10, name=f"warm {at}") for at in range(20)])
     return simulation
 
 

@@ -8,8 +8,10 @@ import pytest
 
 from rerank_proxy.engine.batching.cache import OutputCache
 from rerank_proxy.engine.batching.jobs import JobState, Lane, ScoringRequest
+from rerank_proxy.engine.batching.places import Places
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
+from rerank_proxy.engine.batching.worker import ThreadWorker
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, InferenceError, OutOfDeviceMemoryError
 from rerank_proxy.engine.hangs.journal import Journal
 from rerank_proxy.engine.hangs.watchdog import Watchdog
@@ -19,7 +21,7 @@ from rerank_proxy.settings import EngineSettings
 from tests.support.raw_http import TIMEOUT_S
 from tests.unit.engine.doubles import SumBackend, row
 
-BUDGET = 400
+BUDGET = 200
 """So that the batches of small requests have at most 100 tokens."""
 
 
@@ -30,7 +32,14 @@ class Bench:
         self.scheduler = Scheduler(10_000)
         self.cache = OutputCache(100_000)
         watchdog = Watchdog(EngineSettings(), Journal())
-        self.runner = Runner(self.scheduler, self.cache, EngineMetrics(), watchdog, batches=2)
+        metrics = EngineMetrics()
+        self.runner = Runner(
+            self.scheduler,
+            self.cache,
+            metrics,
+            Places(),
+            lambda place: ThreadWorker(f"worker-{place}", metrics, watchdog),
+        )
         self.lanes: dict[SumBackend, Lane] = {}
 
     def submit(
@@ -97,7 +106,7 @@ async def test_outputs_are_remembered(bench: Bench) -> None:
 
 
 async def test_what_is_given_up_does_not_run(bench: Bench) -> None:
-    backend = SumBackend()
+    backend = SumBackend(serial=True)
     backend.gate.clear()
     _, first = bench.submit(backend, "a", [1], length=90)
     await entered(backend)
@@ -113,7 +122,7 @@ async def test_what_is_given_up_does_not_run(bench: Bench) -> None:
 
 
 async def test_a_batch_goes_on_without_the_rows_given_up(bench: Bench) -> None:
-    backend = SumBackend()
+    backend = SumBackend(serial=True)
     backend.gate.clear()
     _, first = bench.submit(backend, "a", [1], length=90)
     await entered(backend)

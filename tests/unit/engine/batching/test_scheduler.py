@@ -11,8 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from rerank_proxy.engine.batching.batch_builder import (
     FREE_PADDING_RATIO,
-    LEAST_RATIO,
     MAX_PADDING_RATIO,
+    USUAL_RATIO,
     limit_tokens,
 )
 from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, ScoringRequest
@@ -22,9 +22,9 @@ from rerank_proxy.engine.rows import Output
 from tests.support.examples import examples
 from tests.unit.engine.doubles import SumBackend, row
 
-BUDGET = 400
-LEAST = int(LEAST_RATIO * BUDGET)
-"""The size of the batches of small requests: 100 tokens."""
+BUDGET = 200
+USUAL = int(USUAL_RATIO * BUDGET)
+"""The size of the batches of usual requests: 100 tokens."""
 OUTPUT = Output(np.ones(1, np.float32), False)
 LANE = Lane("padded", SumBackend(), BUDGET)
 PACKED = Lane("packed", SumBackend(padded=False), BUDGET)
@@ -156,7 +156,13 @@ def test_of_two_huge_requests_the_first_ends_as_if_it_were_alone() -> None:
 
 
 def test_a_batch_is_a_small_part_of_its_request_within_the_budget() -> None:
-    assert [limit_tokens(PACKED, size) for size in (10, 3_200, 6_400, 100_000)] == [LEAST, 100, 200, BUDGET]
+    assert [limit_tokens(PACKED, size) for size in (10, 800, 801, 3_200, 100_000)] == [
+        USUAL,
+        USUAL,
+        50,
+        100,
+        BUDGET,
+    ]
 
 
 def test_batches_that_run_side_by_side_do_not_all_end_at_the_same_time() -> None:

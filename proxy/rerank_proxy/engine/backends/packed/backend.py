@@ -24,6 +24,7 @@ class PackedTorchBackend:
     """
 
     padded = False
+    serial = False
 
     def __init__(self, network: Classifier | Encoder, linear: Linears = FullPrecision) -> None:
         model = network.model

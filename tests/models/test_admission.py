@@ -1,0 +1,67 @@
+"""Calls that could not be done in time are refused, those that are remembered are not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from rerank_proxy.engine import DeadlineUnreachableError, Engine
+from rerank_proxy.engine.batching.pace import Pace
+from tests.models.conftest import TinyModel
+from tests.models.samples import texts
+from tests.models.test_engine import value
+from tests.support.engines import running
+from tests.support.raw_http import TIMEOUT_S
+
+QUERY = "a query"
+WINDOW = texts(40)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+async def engine(tiny_model: TinyModel, registry: CollectorRegistry) -> AsyncIterator[Engine]:
+    """An engine that remembers a window, and whose model seems to need a second for each token."""
+    async with running({"m": tiny_model("bert")}, registry) as started:
+        await started.scores("m", QUERY, WINDOW)
+        async with started._models.get("m").ready() as (_, lane):
+            lane.pace = Pace()
+        for tokens in (100, 200) * 5:
+            lane.pace.observe(tokens, float(tokens))
+        yield started
+
+
+def soon() -> float:
+    return asyncio.get_running_loop().time() + TIMEOUT_S
+
+
+@pytest.mark.parametrize("number", [1_000, 4_000], ids=["one portion", "several portions"])
+async def test_a_window_that_takes_too_long_is_told_at_once(
+    engine: Engine, registry: CollectorRegistry, number: int
+) -> None:
+    """Before it is tokenised."""
+    names = ("pairs_scored_total", "tokenize_seconds_count")
+    before = [value(registry, name) for name in names]
+    with pytest.raises(DeadlineUnreachableError, match="rank_window_size") as raised:
+        await engine.scores("m", QUERY, [f"text {at}" for at in range(number)], soon())
+    assert raised.value.retry_after_s is None
+    assert [value(registry, name) for name in names] == before
+    assert value(registry, "rejected_total") == 1
+
+
+async def test_remembered_texts_cost_no_time(engine: Engine) -> None:
+    scores = await engine.scores("m", QUERY, WINDOW, soon())
+    assert scores.cached == len(WINDOW)
+
+
+async def test_a_few_texts_beside_remembered_ones_do(engine: Engine) -> None:
+    scores = await engine.scores("m", QUERY, [*WINDOW, "rivers again"], soon())
+    assert scores.cached == len(WINDOW)
+
+
+async def test_without_a_deadline_there_is_enough_time(engine: Engine) -> None:
+    assert len((await engine.scores("m", QUERY, [f"text {at}" for at in range(500)])).values) == 500
