@@ -17,7 +17,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from tokenizers import processors
 from transformers import AutoTokenizer
 
-from rerank_proxy.engine import InputTooLargeError
+from rerank_proxy.engine import InputTooLargeError, ModelFailedError
 from rerank_proxy.engine.batching.cache import OutputCache
 from rerank_proxy.engine.divided_texts import DividedTexts
 from rerank_proxy.engine.encoding.encode import (
@@ -213,6 +213,15 @@ async def test_what_a_rule_forbids_to_cut_is_refused(models: Mapping[str, OnDisk
                     await engine.scores(rule, "sea", ["a tree", long])
             else:
                 assert (await engine.scores(rule, "sea", ["a tree", long])).truncated == 1
+
+
+@pytest.mark.parametrize("kind", ["late", "prompt"])
+async def test_models_that_have_no_windows(models: Mapping[str, OnDisk], kind: str) -> None:
+    model = models[kind]
+    assert isinstance(model, Mapping)
+    async with running({"m": {**model, "windows": "max"}}) as engine:
+        with pytest.raises(ModelFailedError, match=r"are cut: remove its \[windows\]"):
+            await engine.scores("m", "sea", ["a tree"])
 
 
 async def test_a_small_call_does_not_wait_for_all_windows_of_a_large_one(tiny_model: TinyModel) -> None:

@@ -1,7 +1,9 @@
 """Long texts in windows: scores are those of sentence-transformers for the same windows."""
 
 import asyncio
+import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -162,12 +164,11 @@ def value(registry: CollectorRegistry, name: str) -> float:
     return registry.get_sample_value(f"rerank_proxy_engine_{name}", {"model": "m"}) or 0.0
 
 
-@pytest.mark.parametrize("cache_bytes", [0, 1_000_000])
-async def test_windows_run_once_for_calls_at_the_same_time(tiny_model: TinyModel, cache_bytes: int) -> None:
+async def test_windows_run_once_for_calls_at_the_same_time(tiny_model: TinyModel) -> None:
     registry = CollectorRegistry()
     model = {"source": tiny_model("bert"), "windows": "max", "window_overlap": 0}
     long = "sea " * (10 * (MAX_LENGTH - 4))
-    async with running({"m": model}, registry, cache_bytes=cache_bytes) as engine:
+    async with running({"m": model}, registry) as engine:
         replies = await asyncio.gather(*(engine.scores("m", "sea", [long, "tree"]) for _ in range(5)))
     assert all(reply.values == replies[0].values for reply in replies)
     assert value(registry, "pairs_scored_total") == 11
@@ -202,6 +203,14 @@ REFUSED: Final[Mapping[str, tuple[Mapping[str, Any], str]]] = {
 async def test_settings_that_contradict_one_another(tiny_model: TinyModel, name: str) -> None:
     settings, reason = REFUSED[name]
     await refused({"source": tiny_model("bert"), **settings}, reason)
+
+
+async def test_pairs_that_follow_no_template(tiny_model: TinyModel, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model("modernbert"), tmp_path, dirs_exist_ok=True)
+    tokenizer = json.loads((tmp_path / "tokenizer.json").read_text())
+    tokenizer["post_processor"]["pair"].reverse()
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    await refused({"source": tmp_path, "windows": "max"}, "leaves no place for windows: remove its [windows]")
 
 
 async def refused(model: Mapping[str, Any], reason: str) -> None:
