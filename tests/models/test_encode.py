@@ -20,6 +20,7 @@ from rerank_proxy.engine.encoding.encode import (
 )
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
+from rerank_proxy.engine.errors import InputTooLargeError
 from tests.models.conftest import TinyModel
 from tests.support.tiny_models import KINDS, MAX_LENGTH
 
@@ -96,7 +97,7 @@ def text_before_query(directory: Path) -> Any:
 
 
 @pytest.mark.parametrize("truncation", ["balanced", "longest_first", "second"])
-@pytest.mark.parametrize("query", ["rivers", "", "trees " * 60])
+@pytest.mark.parametrize("query", ["rivers", "", "sea " * 200])
 def test_pairs_of_an_odd_build_are_left_to_the_tokenizer(
     tiny_model: TinyModel, truncation: Truncation, query: str
 ) -> None:
@@ -111,6 +112,27 @@ def test_pairs_of_an_odd_build_are_left_to_the_tokenizer(
         assert row.truncated == (len(uncut) > MAX_LENGTH)
         if not row.truncated:
             assert row.ids.tolist() == uncut
+
+
+@pytest.mark.parametrize("text", ["sea", "sea " * (MAX_LENGTH - 4), "sea " * (MAX_LENGTH - 3)])
+def test_of_a_pair_of_an_odd_build_only_the_query_is_cut(tiny_model: TinyModel, text: str) -> None:
+    tokenizer = Tokenizer(text_before_query(tiny_model("bert")))
+    encoder = PlainPairEncoder(tokenizer, MAX_LENGTH, "first")
+    (row,) = gathered(encoder.encode("tree " * 60, [text]))
+    kept = MAX_LENGTH - 3 - len(text.split())
+    reference = text_before_query(tiny_model("bert"))
+    assert row.ids.tolist() == reference(["tree " * kept], [text])["input_ids"][0]
+    assert row.truncated
+
+
+@pytest.mark.parametrize(("truncation", "text"), [("first", "sea " * 46), ("none", "sea " * 45)])
+def test_a_pair_of_an_odd_build_that_may_not_be_cut(
+    tiny_model: TinyModel, truncation: Truncation, text: str
+) -> None:
+    tokenizer = Tokenizer(text_before_query(tiny_model("bert")))
+    encoder = PlainPairEncoder(tokenizer, MAX_LENGTH, truncation)
+    with pytest.raises(InputTooLargeError, match="too large"):
+        gathered(encoder.encode("tree", [text]))
 
 
 def test_a_pair_that_was_cut_leaves_no_limit_to_the_next(tiny_model: TinyModel) -> None:

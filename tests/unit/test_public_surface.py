@@ -166,6 +166,9 @@ class ModelSettings
     preload
     max_length
     truncation
+    windows
+    window_overlap
+    max_windows
     activation
     truncate_dim
     template

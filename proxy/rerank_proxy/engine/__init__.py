@@ -8,7 +8,9 @@ A call of `Engine.scores` goes through these stages:
    each, and take the outputs that are remembered. What another call has under way is shared, not run twice
    (`Scheduler.join`).
 3. **Tokenise** (`encoding/`): calls take turns on two threads (`tokenizing.py`). A `Scorer` (`scorers.py`),
-   one for each kind of model, has texts encoded as `Row`s (`encode.py`, `tokenizer.py`, `truncate.py`).
+   one for each kind of model, has texts encoded as `Row`s (`encode.py`, `tokenizer.py`, `truncate.py`). A
+   long text may have a row for each of its windows (`windows.py`), which are jobs of their own
+   (`divided_texts.py`).
 4. **Queue** (`batching/scheduler.py`): the rows of a call are the jobs of one request, in the lane of their
    model (`batching/jobs.py`). The queue is bounded in tokens, and in time: a call that could not be done by
    its deadline is refused (`guesses.py`, `batching/pace.py`).

@@ -53,7 +53,7 @@ class Guesses:
     def guess(model: LoadedModel, query: str, texts: Sequence[str]) -> float:
         """Return the tokens that the texts probably have at least: none if the model has no known limit."""
         limit = model.info["max_length"]
-        longest = int(limit) if limit.isdigit() else 0
+        longest = int(limit) * model.most_windows if limit.isdigit() else 0
         beside = 0 if model.scorer.texts_at else len(query)
         return sum(min(longest, 1 + (beside + len(text)) / CHARACTERS_PER_TOKEN) for text in texts)
 

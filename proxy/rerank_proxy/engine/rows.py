@@ -1,7 +1,7 @@
 """What passes between the stages: tokenised inputs (rows), batches of them, and outputs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,6 +28,13 @@ class Row:
     truncated: bool
     marks: NDArray[np.uint8] | None = None
     """The sum of the marks of each token, shape (tokens,); None for a model that knows none."""
+    further: "tuple[Row, ...]" = ()
+    """The other windows of a text that is divided, of which this is the first."""
+
+    @property
+    def windows(self) -> "tuple[Row, ...]":
+        """All windows of the text; this row alone if it is not divided."""
+        return (replace(self, further=()), *self.further) if self.further else (self,)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -114,11 +121,16 @@ class Batch:
         return ids, type_ids, mask
 
 
+def tokens_of(rows: Iterable[Row]) -> int:
+    """Return the tokens of rows with all of their windows."""
+    return sum(len(window) for row in rows for window in (row, *row.further))
+
+
 class Output(NamedTuple):
     """The output for one input.
 
     float32 of shape (1,) for a logit, (dimensions,) for an embedding, (vectors, dimensions) for a vector of
-    each token.
+    each token. Of a text that is divided, the logits or embeddings of its windows: (windows, …).
     """
 
     values: NDArray[np.float32]

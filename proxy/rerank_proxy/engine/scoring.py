@@ -13,6 +13,7 @@ from rerank_proxy.engine.batching.cache import OutputCache
 from rerank_proxy.engine.batching.jobs import Lane
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
+from rerank_proxy.engine.divided_texts import DividedTexts
 from rerank_proxy.engine.encoding.inputs import Inputs
 from rerank_proxy.engine.encoding.scorers import Scorer, instructed
 from rerank_proxy.engine.encoding.tokenizing import TokenizingThreads
@@ -21,7 +22,7 @@ from rerank_proxy.engine.guesses import CallSize, Guesses
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.model import Model
-from rerank_proxy.engine.rows import Output, Row
+from rerank_proxy.engine.rows import Output, Row, tokens_of
 from rerank_proxy.engine.text_memory import TextMemory
 from rerank_proxy.settings import EngineSettings
 
@@ -166,17 +167,19 @@ class Scoring:
             own = {key: at for key, at in missing.items() if not self._scheduler.join(request, key)}
             encoded = await self._encode(call.model, inputs, list(own.values())) if own else []
             rows = dict(zip(own, encoded, strict=True))
-            later_tokens = call.size.later_tokens(guessed, sum(map(len, encoded)))
+            later_tokens = call.size.later_tokens(guessed, tokens_of(encoded))
             # Another call may have had them run while this one was tokenising.
             outputs = {key: output for key in rows if (output := self._cache.get(key)) is not None}
             call.model.check_open()  # Closing ends what was submitted, not what was being tokenised.
             rows = {key: row for key, row in rows.items() if key not in outputs}
-            self._scheduler.submit(request, rows, later_tokens)
+            divided = DividedTexts(rows, self._cache)
+            self._scheduler.submit(request, divided.rows, later_tokens)
             self._runner.wake()
             await ending.wait()
         finally:
             self._scheduler.cancel(request)
-        return outputs | {key: job.output for key, job in request.jobs.items() if job.output is not None}
+        done = {key: job.output for key, job in request.jobs.items() if job.output is not None}
+        return outputs | divided.joined(done)
 
     async def _encode(self, model: Model, inputs: Inputs, positions: Sequence[int]) -> list[Row]:
         started = time.perf_counter()
@@ -190,7 +193,7 @@ class Scoring:
         tokens = 0
         for piece in inputs.scorer.encode(inputs.query, inputs.texts, positions):
             rows += piece
-            tokens += sum(map(len, piece))
+            tokens += tokens_of(piece)
             self._scheduler.check_size(tokens)
             yield
         return rows

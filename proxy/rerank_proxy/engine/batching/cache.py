@@ -28,6 +28,10 @@ class OutputCache:
         if _size_bytes(output) <= self._outputs.maxsize:
             self._outputs[key] = output
 
+    def forget(self, key: bytes) -> None:
+        """Forget an output, if there is one."""
+        self._outputs.pop(key, None)
+
     @property
     def size_bytes(self) -> int:
         """How many bytes are in use."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,15 +160,16 @@ class TemplatePairEncoder:
 class PlainPairEncoder:
     """Has the tokenizer itself make and cut the pairs: for those whose pairs follow no template.
 
-    Tokenizers know `longest_first` and `second`; the former also serves for `balanced`, from which it differs
-    by a token.
+    Tokenizers know `longest_first`, which also serves for `balanced`, from which it differs by a token;
+    `second`; and `first`. What the rule refuses is refused before.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int, truncation: Truncation) -> None:
         self._plain = tokenizer
         self._tokenizer = tokenizer.transformers
         self._max_length = max_length
-        self._only_second = truncation == "second"
+        self._rule = RULES[truncation]
+        self._strategy = {"first": "only_first", "second": "only_second"}.get(truncation, "longest_first")
         self._budget = max_length - self._tokenizer.num_special_tokens_to_add(pair=True)
         self._lock = threading.Lock()  # A call sets the truncation on the shared object.
 
@@ -197,20 +198,46 @@ class PlainPairEncoder:
         whole = _first(self._tokenizer([query], [text]))
         truncated = len(whole["input_ids"]) > self._max_length
         if truncated:
-            room = self._budget - len(self._tokenizer.encode(query, add_special_tokens=False))
-            strategy = "only_second" if self._only_second and room > 0 else "longest_first"
-            whole = _first(self._tokenizer([query], [text], truncation=strategy, max_length=self._max_length))
-            self._plain.freeze()
+            whole = self._cut(query, text)
         return Row(_array(whole["input_ids"]), _types(whole), truncated)
+
+    def _cut(self, query: str, text: str) -> _Encoded:
+        """Return a pair that is too long, as the tokenizer cuts it. Tokenizers never cut all of a side."""
+        counts = [len(self._tokenizer.encode(part, add_special_tokens=False)) for part in (query, text)]
+        kept_query, _ = self._rule(counts[0], counts[1], self._budget)
+        strategy = self._strategy
+        if strategy == "only_first" and kept_query == 0:
+            query = ""
+        elif strategy == "only_second" and counts[0] >= self._budget:
+            strategy = "longest_first"
+        whole = _first(self._tokenizer([query], [text], truncation=strategy, max_length=self._max_length))
+        self._plain.freeze()
+        return whole
+
+
+Role = Literal["query", "text"]
 
 
 class TextEncoder:
-    """Encodes texts for a bi-encoder, cut at the end. `encode` may be called from any thread."""
+    """Encodes queries, or texts, each by itself. `encode` may be called from any thread.
 
-    def __init__(self, tokenizer: PlainTokenizer, template: Template, max_length: int) -> None:
+    Args:
+        role: What a rule of truncation takes them for: the first of a pair, or the second.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PlainTokenizer,
+        template: Template,
+        max_length: int,
+        truncation: Truncation = "balanced",
+        role: Role = "text",
+    ) -> None:
         self._tokenizer = tokenizer
         self._template = template
         self._budget = max_length - template.special_tokens
+        self._rule = RULES[truncation]
+        self._role = role
 
     def encode(self, texts: Sequence[str]) -> Iterator[list[Row]]:
         """Yield one row per text, as `PairEncoder.encode` does."""
@@ -218,4 +245,8 @@ class TextEncoder:
             yield [self._row(_array(ids)) for ids in piece]
 
     def _row(self, ids: Ids) -> Row:
-        return self._template.join(ids[: self._budget], _NONE, len(ids) > self._budget)
+        if self._role == "query":
+            kept, _ = self._rule(len(ids), 0, self._budget)
+        else:
+            _, kept = self._rule(0, len(ids), self._budget)
+        return self._template.join(ids[:kept], _NONE, kept < len(ids))

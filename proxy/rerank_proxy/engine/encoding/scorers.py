@@ -14,6 +14,7 @@ import numpy.typing as npt
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine.encoding.encode import PairEncoder, TextEncoder
 from rerank_proxy.engine.encoding.prompts import MAX_INSTRUCTION, PromptEncoder
+from rerank_proxy.engine.encoding.windows import Reduction, WindowTextEncoder, by_window, reduced
 from rerank_proxy.engine.errors import NoInstructionError
 from rerank_proxy.engine.rows import Output, Row
 
@@ -43,17 +44,27 @@ class Scorer(Protocol):
 
 
 class CrossEncoder:
-    """Scores query and text together: the raw logit, or its sigmoid."""
+    """Scores query and text together: the raw logit, or its sigmoid.
+
+    Args:
+        reduction: How one logit is made of those of a text that is divided. The activation comes after that.
+    """
 
     texts_at = 0
 
     def __init__(
-        self, fingerprint: str, encoder: PairEncoder, prompt: str = "", activation: Activation = "identity"
+        self,
+        fingerprint: str,
+        encoder: PairEncoder,
+        prompt: str = "",
+        activation: Activation = "identity",
+        reduction: Reduction = "max",
     ) -> None:
         self._fingerprint = fingerprint
         self._encoder = encoder
         self._prompt = prompt
         self._activation = activation
+        self._reduction = reduction
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         return input_keys(self._fingerprint, self._prompt + query, texts)
@@ -70,10 +81,16 @@ class CrossEncoder:
         if not isinstance(self._encoder, PromptEncoder):
             raise NoInstructionError("the model reads query and text without an instruction")
         told = f"{self._fingerprint} told {instruction}"
-        return CrossEncoder(told, self._encoder.instructed(instruction), activation=self._activation)
+        return CrossEncoder(
+            told,
+            self._encoder.instructed(instruction),
+            activation=self._activation,
+            reduction=self._reduction,
+        )
 
     def scores(self, outputs: Sequence[Output]) -> list[float]:
-        logits = np.array([output.values[0] for output in outputs], np.float32)
+        values, counts = by_window(outputs)
+        logits = reduced(values[:, 0], counts, self._reduction)
         if self._activation == "sigmoid":
             logits = np.exp(-np.logaddexp(0.0, -logits.astype(np.float64))).astype(np.float32)
         scores: list[float] = logits.tolist()
@@ -84,7 +101,10 @@ class BiEncoder:
     """Embeds query and text apart; the score is the similarity of the embeddings.
 
     Args:
+        encoder: For queries.
+        texts: For texts, where these are encoded otherwise than queries; None: `encoder`.
         dimensions: How many of the embeddings' dimensions are compared, from the first on; None: all.
+        reduction: How one similarity is made of those of a text that is divided.
     """
 
     texts_at = 1
@@ -97,6 +117,8 @@ class BiEncoder:
         text_prompt: str = "",
         similarity: Similarity = "cosine",
         dimensions: int | None = None,
+        texts: TextEncoder | WindowTextEncoder | None = None,
+        reduction: Reduction = "max",
     ) -> None:
         self._fingerprint = fingerprint
         self._encoder = encoder
@@ -104,17 +126,31 @@ class BiEncoder:
         self._text_prompt = text_prompt
         self._similarity = similarity
         self._dimensions = dimensions
+        self._texts = texts
+        self._reduction = reduction
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
-        return input_keys(self._fingerprint, "", self._inputs(query, texts))
+        inputs = self._inputs(query, texts)
+        if self._texts is None:
+            return input_keys(self._fingerprint, "", inputs)
+        of_query = input_keys(self._fingerprint, "query", inputs[:1])
+        return [*of_query, *input_keys(self._fingerprint, "text", inputs[1:])]
 
     def encode(self, query: str, texts: Sequence[str], positions: Sequence[int]) -> Iterator[list[Row]]:
         inputs = self._inputs(query, texts)
-        return self._encoder.encode([inputs[at] for at in positions])
+        if self._texts is None:
+            yield from self._encoder.encode([inputs[at] for at in positions])
+            return
+        if 0 in positions:
+            assert positions[0] == 0, "the query comes first"
+            yield from self._encoder.encode(inputs[:1])
+        yield from self._texts.encode([inputs[at] for at in positions if at])
 
     def scores(self, outputs: Sequence[Output]) -> list[float]:
-        vectors = np.stack([output.values[: self._dimensions] for output in outputs])
-        scores: list[float] = _similarities(vectors[0], vectors[1:], self._similarity).tolist()
+        vectors, (_, *counts) = by_window(outputs)
+        vectors = vectors[:, : self._dimensions]
+        similarities = _similarities(vectors[0], vectors[1:], self._similarity)
+        scores: list[float] = reduced(similarities, counts, self._reduction).tolist()
         return scores
 
     def _inputs(self, query: str, texts: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from rerank_proxy.engine.encoding.shortening import shortener
@@ -12,8 +13,12 @@ if TYPE_CHECKING:  # The library is imported when a model is loaded.
 _CHARACTERS_PER_TOKEN: Final = 16
 """More than a token of ordinary text has. See `PlainTokenizer.ids`."""
 
-_GROWTH: Final = 4
+_LEAST_GROWTH: Final = 2
+_MOST_GROWTH: Final = 4
 """How many times more is read of a text whose beginning had too few tokens."""
+
+_RESERVE: Final = 1.25
+"""So many times what the beginning suggests is read next."""
 
 _CUT_MARGIN_TOKENS: Final = 128
 """Tokens at the end of a beginning that may differ from the whole's: those of a word that was cut."""
@@ -66,7 +71,7 @@ class PlainTokenizer(ABC):
         while len(head) < len(text) and len(ids) < enough + _CUT_MARGIN_TOKENS:
             yield []
             text = self._shortened(text)
-            limit *= _GROWTH
+            limit *= _growth(enough + _CUT_MARGIN_TOKENS, len(ids))
             head = beginning(text, limit)
             (ids,) = self._plain_ids([head])
         return head, ids
@@ -163,5 +168,11 @@ def portions(texts: Sequence[str], characters: int) -> Iterator[tuple[int, int]]
 
 
 def _characters(tokens: int) -> int:
-    """Return how many characters of ordinary text have so many tokens and some more."""
-    return (tokens + _CUT_MARGIN_TOKENS) * _CHARACTERS_PER_TOKEN
+    """Return how many characters are read at first, for so many tokens and some more of ordinary text."""
+    return min((tokens + _CUT_MARGIN_TOKENS) * _CHARACTERS_PER_TOKEN, PIECE_CHARACTERS)
+
+
+def _growth(wanted: int, found: int) -> int:
+    """Return how many times more to read of a text whose beginning has `found` of `wanted` tokens."""
+    suggested = ceil(_RESERVE * wanted / found) if found else _MOST_GROWTH
+    return min(_MOST_GROWTH, max(_LEAST_GROWTH, suggested))

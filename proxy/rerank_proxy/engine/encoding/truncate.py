@@ -14,6 +14,8 @@ from rerank_proxy.engine.errors import InputTooLargeError
 Rule = Callable[[int, int, int], tuple[int, int]]
 Truncation = Literal["balanced", "longest_first", "second", "first", "none"]
 
+DEFAULT_TRUNCATION: Final = "balanced"
+
 
 def balanced(query: int, text: int, budget: int) -> tuple[int, int]:
     """Cut to half of the budget each, where both are long: Elasticsearch's rule for Elastic Rerank."""

@@ -33,6 +33,8 @@ from rerank_proxy.engine.loading.source import resolve
 from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
+_EXTRAS: Final = 'pip install "rerank-proxy[onnx,export]"'
+
 _LARGEST_INLINE: Final = 450_000_000
 """Weights, of four bytes, beyond which they lie in a file of their own: an ONNX file has at most 2 GiB."""
 
@@ -90,7 +92,7 @@ def export(source: str, out: Path | None, *, offline: bool) -> Path:
 def _check_libraries() -> None:
     for library in ("onnxruntime", "onnxscript"):
         if find_spec(library) is None:
-            raise ModelLoadError(f"an export needs the library {library}: {onnx.EXTRA}")
+            raise ModelLoadError(f"an export needs the library {library}: {_EXTRAS}")
 
 
 def _copy_descriptions(directory: Path, profile: Profile, made: Path) -> None:

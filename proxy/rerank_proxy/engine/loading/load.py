@@ -9,15 +9,16 @@ from typing import Any
 from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.engine.backends.device import Device, budget_tokens, choose
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
+from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION
 from rerank_proxy.engine.loading import plain_bert
 from rerank_proxy.engine.loading import profile as profiles
 from rerank_proxy.engine.loading.backend_choice import choose_backend
 from rerank_proxy.engine.loading.limits import max_length
 from rerank_proxy.engine.loading.load_late import PORTION_TEXTS as PORTION_OF_VECTORS
-from rerank_proxy.engine.loading.loaded_model import PORTION_TEXTS, LoadedModel
+from rerank_proxy.engine.loading.loaded_model import PORTION_TEXTS, LoadedModel, portion_texts
 from rerank_proxy.engine.loading.networks import build_network
 from rerank_proxy.engine.loading.profile import Profile
-from rerank_proxy.engine.loading.scorer_choice import DEFAULT_TRUNCATION, build_scorer
+from rerank_proxy.engine.loading.scorer_choice import build_scorer
 from rerank_proxy.engine.loading.source import fingerprint
 from rerank_proxy.engine.loading.weights_size import size_of_weights
 from rerank_proxy.settings import EngineSettings, ModelSettings
@@ -79,6 +80,7 @@ def _loaded(
         "revision": settings.revision,
         "max_length": longest,
         "truncation": settings.truncation or DEFAULT_TRUNCATION,
+        "windows": (settings.windows, settings.window_overlap, settings.max_windows),
         "activation": settings.activation,
         "template": settings.template,
         "instruction": settings.instruction,
@@ -99,5 +101,7 @@ def _loaded(
         "fingerprint": identity,
     }
     size_bytes = sum(each.nbytes for each in (*network.parameters(), *network.buffers()))
-    portion = PORTION_TEXTS if profile.late is None else PORTION_OF_VECTORS
-    return LoadedModel(scorer, backend, budget_tokens(engine, device.place), info, portion, size_bytes)
+    most_windows = 1 if settings.windows is None else settings.max_windows
+    portion = portion_texts(PORTION_TEXTS if profile.late is None else PORTION_OF_VECTORS, most_windows)
+    budget = budget_tokens(engine, device.place)
+    return LoadedModel(scorer, backend, budget, info, portion, most_windows, size_bytes)

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from rerank_proxy.engine.encoding.encode import TextEncoder, derive_single
+from rerank_proxy.engine.encoding.encode import Role, TextEncoder, derive_single
 from rerank_proxy.engine.encoding.late_interaction import Expansion, LateInteraction, TokenEncoder
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
+from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.late_interaction import LateInteraction as Late
 from rerank_proxy.engine.loading.late_interaction import QueryExpansion
@@ -13,6 +14,9 @@ from rerank_proxy.settings import ModelSettings
 
 PORTION_TEXTS: Final = 256
 """Their vectors take 40 MB, with 300 tokens each in 128 dimensions."""
+
+_NAMES: Final[dict[Role, str]] = {"query": "query", "text": "document"}
+"""What checkpoints call them."""
 
 
 def late_scorer(
@@ -52,24 +56,26 @@ def late_scorer(
             f"[{settings.source}] has positions for {hard_limit} tokens, and its queries have {longest}"
         )
 
-    def encoder(role: str, marker: str | None, length: int, prompt: str) -> TokenEncoder:
+    def encoder(role: Role, marker: str | None, length: int, prompt: str) -> TokenEncoder:
         marker_id = None if marker is None else _token_id(settings, tokenizer, marker)
         own = length - (marker_id is not None)
         if own <= template.special_tokens:
-            raise ModelLoadError(f"[{settings.source}] leaves a {role} {length} tokens, too few for any word")
+            raise ModelLoadError(
+                f"[{settings.source}] leaves a {_NAMES[role]} {length} tokens, too few for any word"
+            )
         return TokenEncoder(
-            TextEncoder(tokenizer, template, own),
+            TextEncoder(tokenizer, template, own, settings.truncation or DEFAULT_TRUNCATION, role),
             prompt,
             strips=late.strips,
             marker_id=marker_id,
-            skipped_ids=_skipped_ids(tokenizer, late) if role in late.skipped_in else (),
+            skipped_ids=_skipped_ids(tokenizer, late) if _NAMES[role] in late.skipped_in else (),
             expansion=_expansion(settings, tokenizer, late.expansion) if role == "query" else None,
         )
 
     return LateInteraction(
         identity,
         encoder("query", late.query_marker, longest, profile.query_prompt),
-        encoder("document", late.text_marker, max_length, profile.text_prompt),
+        encoder("text", late.text_marker, max_length, profile.text_prompt),
         averages=late.averages,
     )
 

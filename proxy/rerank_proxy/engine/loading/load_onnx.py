@@ -17,11 +17,13 @@ from rerank_proxy.engine.encoding.encode import (
     gathered,
 )
 from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
+from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import onnx_file
 from rerank_proxy.engine.loading import profile as profiles
 from rerank_proxy.engine.loading.build_array_head import build_array_head
 from rerank_proxy.engine.loading.directory_check import read_json
+from rerank_proxy.engine.loading.dividing import refuse_windows
 from rerank_proxy.engine.loading.json_tokenizer import JsonTokenizer, read_tokenizer
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_encoder
 from rerank_proxy.engine.loading.model_files import COPY_AGAIN
@@ -34,7 +36,6 @@ from rerank_proxy.settings import EngineSettings, ModelSettings
 _BUDGET_TOKENS: Final = 2048
 _DEFAULT_MAX_LENGTH: Final = 512
 _MIN_MAX_LENGTH: Final = 8
-_DEFAULT_TRUNCATION: Final = "balanced"
 _NO_LIMIT: Final = 10**9
 """Tokenizers and configs mean "no limit" by such numbers."""
 
@@ -86,7 +87,7 @@ def load_onnx(directory: Path, settings: ModelSettings, engine: EngineSettings) 
     run: Mapping[str, object] = {
         "revision": settings.revision,
         "max_length": max_length,
-        "truncation": settings.truncation or _DEFAULT_TRUNCATION,
+        "truncation": settings.truncation or DEFAULT_TRUNCATION,
         "activation": settings.activation,
         "backend": "onnx",
     }
@@ -122,6 +123,7 @@ def _check_kind(profile: Profile, settings: ModelSettings) -> None:
             "and this is neither; use the backend [torch]"
         )
     refuse_prompt_settings(settings)
+    refuse_windows(settings, "runs with the backend [onnx], which does not divide texts")
     check_activation(profile, settings)
 
 
@@ -196,12 +198,12 @@ def _positions(config: _Config) -> int | None:
 def _scorer(
     profile: Profile, settings: ModelSettings, tokenizer: JsonTokenizer, max_length: int, identity: str
 ) -> Scorer:
+    truncation = settings.truncation or DEFAULT_TRUNCATION
     if profile.kind == "cross-encoder":
         check_cross_encoder(settings)
         pair = derive_pair(tokenizer.tokenizer)
         if pair is None:
             raise _no_template(profile)
-        truncation = settings.truncation or _DEFAULT_TRUNCATION
         pairs = TemplatePairEncoder(tokenizer.tokenizer, pair, max_length, truncation)
         return CrossEncoder(identity, pairs, profile.query_prompt, settings.activation)
     single = derive_single(tokenizer.tokenizer)
@@ -209,11 +211,12 @@ def _scorer(
         raise _no_template(profile)
     return BiEncoder(
         identity,
-        TextEncoder(tokenizer.tokenizer, single, max_length),
+        TextEncoder(tokenizer.tokenizer, single, max_length, truncation, "query"),
         profile.query_prompt,
         profile.text_prompt,
         profile.similarity,
         settings.truncate_dim or profile.dimensions,
+        TextEncoder(tokenizer.tokenizer, single, max_length, truncation),
     )
 
 

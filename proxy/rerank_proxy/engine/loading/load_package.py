@@ -10,13 +10,20 @@ import torch
 
 from rerank_proxy.engine.backends.device import budget_tokens, choose
 from rerank_proxy.engine.backends.torchscript import TorchScriptBackend, load_program
-from rerank_proxy.engine.encoding.encode import TemplatePairEncoder, gathered
+from rerank_proxy.engine.encoding.encode import PairEncoder, TemplatePairEncoder, gathered
 from rerank_proxy.engine.encoding.scorers import CrossEncoder
 from rerank_proxy.engine.encoding.tokenizer import FastTokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
+from rerank_proxy.engine.encoding.windows import WindowPairEncoder
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import archives, model_files
-from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_encoder
+from rerank_proxy.engine.loading.dividing import division
+from rerank_proxy.engine.loading.loaded_model import (
+    PORTION_TEXTS,
+    LoadedModel,
+    check_cross_encoder,
+    portion_texts,
+)
 from rerank_proxy.engine.loading.package import Package
 from rerank_proxy.engine.loading.package_tokenizer import build_tokenizer, pair_template, token_id
 from rerank_proxy.engine.loading.tokenization import SPECIAL_TOKENS
@@ -48,11 +55,23 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
             f"[{package.directory}]: max_length {max_length} leaves no room for query and text"
         )
     truncation: Truncation = settings.truncation or tokenization.truncate
-    run = (settings.activation, max_length, truncation, tokenization, digest, _digest(package))
+    divides = division(settings, max_length)
+    run = (
+        settings.activation,
+        max_length,
+        truncation,
+        settings.windows,
+        divides,
+        tokenization,
+        digest,
+        _digest(package),
+    )
     identity = hashlib.sha256(repr(run).encode()).hexdigest()
     template = pair_template(vocabulary, tokenization.kind)
     tokenizer = FastTokenizer(build_tokenizer(vocabulary, tokenization))
-    pairs = TemplatePairEncoder(tokenizer, template, max_length, truncation)
+    pairs: PairEncoder = TemplatePairEncoder(tokenizer, template, max_length, truncation)
+    if divides is not None:
+        pairs = WindowPairEncoder(tokenizer, template, max_length, divides)
     cut = TemplatePairEncoder(tokenizer, template, max_length, "balanced")
     longest = _longest(max_length, len(vocabulary.vocabulary))
     probes = [*gathered(cut.encode("a query", _PROBE_TEXTS)), longest]
@@ -67,8 +86,12 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
         "max_length": str(max_length),
         "fingerprint": identity,
     }
-    scorer = CrossEncoder(identity, pairs, activation=settings.activation)
-    return LoadedModel(scorer, backend, budget_tokens(engine, device), info)
+    scorer = CrossEncoder(
+        identity, pairs, activation=settings.activation, reduction=settings.windows or "max"
+    )
+    most = 1 if divides is None else divides.most
+    portion = portion_texts(PORTION_TEXTS, most)
+    return LoadedModel(scorer, backend, budget_tokens(engine, device), info, portion, most)
 
 
 def _digest(package: Package) -> str:

@@ -22,6 +22,11 @@ PORTION_TEXTS: Final = 2048
 """The event loop spends some 20 ms on so many texts; the window of a search has fewer."""
 
 
+def portion_texts(texts: int, most_windows: int) -> int:
+    """Return how many texts with so many windows each have no more rows than so many whole texts."""
+    return max(1, texts // most_windows)
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A scorer and the backend that runs its rows."""
@@ -34,6 +39,8 @@ class LoadedModel:
     """For people: kind, architecture, device, dtype, max_length, fingerprint …"""
     portion_texts: int = PORTION_TEXTS
     """The most texts of a call that are scored together. Their outputs are in memory meanwhile."""
+    most_windows: int = 1
+    """How many rows one text may have."""
     memory_bytes: int | None = None
     """What its weights take; None where that is not known better than before it was loaded."""
 

@@ -44,11 +44,29 @@ class ModelSettings(Section):
         description="The most tokens of a query, a text and the special tokens together; for a "
         "late-interaction model, of a text. Absent: the model's own limit.",
     )
-    truncation: Literal["balanced", "longest_first", "second"] | None = Field(
+    truncation: Literal["balanced", "longest_first", "second", "first", "none"] | None = Field(
         None,
         description="What is cut when a pair is too long. `balanced`: as Elasticsearch does for Elastic "
-        "Rerank; `longest_first`: as sentence-transformers does; `second`: only the text, as Eland does. "
-        "Absent: what the model package says, otherwise `balanced`.",
+        "Rerank; `longest_first`: as sentence-transformers does; `second`: only the text, as Eland does; "
+        "`first`: only the query; `none`: nothing. What these two do not cut is refused with a 400, as by "
+        "Elasticsearch. Where query and text are encoded apart, each counts by itself. Absent: what the "
+        "model package says, otherwise `balanced`.",
+    )
+    windows: Literal["max", "mean"] | None = Field(
+        None,
+        description="Divide a text that is too long into windows of tokens, score each with the query, and "
+        "take their largest raw score (`max`) or the mean of them (`mean`). Absent: the text is cut.",
+    )
+    window_overlap: int | None = Field(
+        None,
+        ge=0,
+        description="How many tokens neighbouring windows of a text share, at most half of a window. "
+        "Absent: an eighth of `max_length`.",
+    )
+    max_windows: Count = Field(
+        32,
+        description="The most windows of a text. What is behind the last is cut, and the text counts as "
+        "`truncated` in `X-Rerank`.",
     )
     activation: Literal["identity", "sigmoid"] = Field(
         "identity",
