@@ -22,7 +22,7 @@ class Chart:
     """Lines over one another. Axes have a logarithmic scale, as sizes and times have wide ranges.
 
     Attributes:
-        lines: Points by name; those of a name that ends in `…` are dashed, in the colour of the name before it.
+        lines: Points by name; those of a name with `…` behind it are dashed, in its colour.
     """
 
     title: str

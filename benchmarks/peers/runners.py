@@ -216,7 +216,7 @@ def _write(answers: int, answer: Mapping[str, Any]) -> None:
 def main() -> None:
     name, directory, cores = sys.argv[1:]
     answers = os.dup(1)
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # libraries print, too
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores)])
     asyncio.run(serve(name, Path(directory), int(cores), answers))
