@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from xml.etree import ElementTree
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -78,7 +78,7 @@ def test_the_operations_of_an_encoder() -> None:
 def test_a_picture_has_a_line_and_a_legend_for_each_name() -> None:
     lines = {"engine": [(10, 50.0), (100, 60.0)], "a < b": [(10, 5.0), (100, 6.0)]}
     dashed = {**lines, "engine…": [(10, 70.0), (100, 80.0)]}
-    drawn = ElementTree.fromstring(picture([Chart("one", "x", lines), Chart("two", "x", dashed)], "a note"))
+    drawn = ET.fromstring(picture([Chart("one", "x", lines), Chart("two", "x", dashed)], "a note"))
     parts = list(drawn.iter())
     texts = [part.text for part in parts if part.tag.endswith("}text")]
     assert texts.count("a < b") == 1
