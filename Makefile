@@ -62,6 +62,10 @@ docs: $(DEV_STAMP) ## docs/settings.md, from the table of settings
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them
 	$(PYTHON_BIN) -m benchmarks $(ARGS)
 
+.PHONY: soak
+soak: $(DEV_STAMP) ## random calls, cancels, deadlines and faults in the engine; MINUTES=10, SEED= repeats one, ARGS=
+	$(PYTHON_BIN) -m benchmarks.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: install
 install: $(DEV_STAMP) ## .venv with the project and all that developing it takes; PYTHON= names the interpreter
 

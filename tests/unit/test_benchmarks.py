@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 
 import pytest
 
+from benchmarks.chart import Chart, picture
 from benchmarks.cpu import children, cpu_ms
+from benchmarks.peers.peak import Shape
 from benchmarks.search import Figures
 
 
@@ -63,3 +66,23 @@ def test_of_no_process_nothing_is_known() -> None:
         pass
     assert cpu_ms(ended.pid) is None
     assert children(ended.pid) == []
+
+
+def test_the_operations_of_an_encoder() -> None:
+    shape = Shape(layers=6, hidden=384, intermediate=1536)
+    linear = 6 * (4 * 384 * 384 + 2 * 384 * 1536)
+    assert shape.flop([1]) == 2 * (linear + 6 * 2 * 384)
+    assert shape.flop([100, 50]) == shape.flop([100]) + shape.flop([50])
+
+
+def test_a_picture_has_a_line_and_a_legend_for_each_name() -> None:
+    lines = {"engine": [(10, 50.0), (100, 60.0)], "a < b": [(10, 5.0), (100, 6.0)]}
+    dashed = {**lines, "engine…": [(10, 70.0), (100, 80.0)]}
+    drawn = ET.fromstring(picture([Chart("one", "x", lines), Chart("two", "x", dashed)], "a note"))
+    parts = list(drawn.iter())
+    texts = [part.text for part in parts if part.tag.endswith("}text")]
+    assert texts.count("a < b") == 1
+    assert texts.count("engine") == 1
+    assert "a note" in texts
+    assert sum(part.get("stroke-width") == "2" for part in parts) == 5
+    assert sum(part.get("stroke-dasharray") is not None for part in parts) == 1

@@ -1,0 +1,97 @@
+"""A short soak run, and that it finds what does not hold. `make soak` is a long one."""
+
+import asyncio
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.soak.calls import Around, Call, draw, fits, wrong_scores
+from benchmarks.soak.faults import POISON
+from benchmarks.soak.models import BROKEN, GUESTS, NO_TOKEN, PLUGIN, STRICT, World, make_world
+from benchmarks.soak.run import Soak, growth_mib
+from rerank_proxy.engine import (
+    DeadlineExceededError,
+    DeadlineUnreachableError,
+    EngineClosedError,
+    InferenceError,
+    ModelFailedError,
+    QueueFullError,
+    Scores,
+    UnknownModelError,
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("sys.path", [*sys.path])
+        yield asyncio.run(make_world(tmp_path_factory.mktemp("soak"), texts=8))
+
+
+def soak(world: World, shown: list[str]) -> Soak:
+    return Soak(world, seed=1, callers=12, calls=8, show=shown.append)
+
+
+async def test_everything_holds(world: World) -> None:
+    shown: list[str] = []
+    run = soak(world, shown)
+    assert await run.run(lambda episodes: episodes < 2) == []
+    ends = run.record.ends
+    assert ends.total() == run.record.begun > 0
+    assert ends["scored"] > ends.total() / 4
+    assert {"cancelled", "ModelFailedError", "InferenceError"} <= set(ends)
+
+
+async def test_a_wrong_score_is_found(world: World) -> None:
+    table = {key: score + 1 if key[0] == STRICT else score for key, score in world.table.items()}
+    (finding, *_) = await soak(replace(world, table=table), []).run(lambda episodes: episodes < 1)
+    assert f"[{STRICT}]" in finding
+    assert "and alone" in finding
+
+
+def test_memory_grows_along_the_line_that_fits_after_the_warm_up() -> None:
+    assert growth_mib([(0.0, 5.0)] * 7) is None
+    samples = [(float(at), 500.0 if at > 2 else 100.0 * at) for at in range(12)]
+    assert growth_mib(samples) == pytest.approx(0.0)
+    assert growth_mib([(at * 10.0, 100.0 + at) for at in range(30)]) == pytest.approx(19.0)
+
+
+def test_a_seed_repeats_its_calls(world: World) -> None:
+    drawn, again = ([draw(rng, world) for _ in range(50)] for rng in (random.Random("7"), random.Random("7")))
+    assert drawn == again
+    assert drawn != [draw(random.Random("8"), world) for _ in range(50)]
+    assert any(call.deadline_s is not None for call in drawn)
+    assert any(call.cancel_s is not None for call in drawn)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "around"),
+    [
+        (Call("bert", "", [], deadline_s=1.0), DeadlineExceededError("late"), Around()),
+        (Call("bert", "", [], deadline_s=1.0), DeadlineUnreachableError("late"), Around()),
+        (Call("bert", "", []), QueueFullError("full"), Around(crowded=True)),
+        (Call(GUESTS[0], "", []), UnknownModelError("gone"), Around(removed=True)),
+        (Call(BROKEN, "", []), ModelFailedError("broken"), Around()),
+        (Call(PLUGIN, "", [POISON[0]], poisoned=True), InferenceError("it failed"), Around()),
+        (Call(STRICT, "", [NO_TOKEN], poisoned=True), InferenceError("it failed"), Around()),
+        (Call("bert", "", []), EngineClosedError("closed"), Around(closed=True)),
+    ],
+)
+def test_an_error_fits_only_what_was_done_to_the_call(call: Call, error: Exception, around: Around) -> None:
+    assert fits(call, error, around)
+    assert not fits(Call("bert", "", []), error, Around())
+    assert not fits(call, RuntimeError("a bug"), around)
+
+
+def test_scores_are_compared_with_those_of_each_text_alone() -> None:
+    call = Call("m", "q", ["a", "b"])
+    world = World({}, ["a", "b"], {("m", "q", "a"): 1.0, ("m", "q", "b"): 2.0})
+    assert wrong_scores(call, Scores([1.0, 2.0], 1, 0), world) is None
+    assert "alone 2.0" in str(wrong_scores(call, Scores([1.0, 2.1]), world))
+    assert "alone 2.0" in str(wrong_scores(call, Scores([1.0, float("nan")]), world))
+    assert "1 scores for 2 texts" in str(wrong_scores(call, Scores([1.0]), world))
+    assert "3 were remembered" in str(wrong_scores(call, Scores([1.0, 2.0], 3), world))
+    assert "has none" in str(wrong_scores(replace(call, poisoned=True), Scores([1.0, 2.0]), world))
