@@ -1,8 +1,9 @@
 """Build what encodes and scores for a late-interaction model (ColBERT)."""
 
+from dataclasses import dataclass
 from typing import Final
 
-from rerank_proxy.engine.encoding.encode import Role, TextEncoder, derive_single
+from rerank_proxy.engine.encoding.encode import Role, Template, TextEncoder, derive_single
 from rerank_proxy.engine.encoding.late_interaction import Expansion, LateInteraction, TokenEncoder
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION
@@ -48,36 +49,54 @@ def late_scorer(
         raise ModelLoadError(
             f"[{settings.source}]: its tokenizer adds special tokens in a way that is not supported"
         )
+    build = _Encoders(late, settings, tokenizer, template)
+    query_length = _query_length(late, settings, max_length, hard_limit)
+    return LateInteraction(
+        identity,
+        build.encoder("query", late.query_marker, query_length, profile.query_prompt),
+        build.encoder("text", late.text_marker, max_length, profile.text_prompt),
+        averages=late.averages,
+    )
+
+
+def _query_length(late: Late, settings: ModelSettings, max_length: int, hard_limit: int | None) -> int:
+    """Return the most tokens of a query, those that fill it up included."""
     longest = late.query_length or max_length
-    filled = late.expansion.length if late.expansion is not None else 0
-    longest = filled if late.expansion is not None and late.expansion.cuts else max(longest, filled)
+    if late.expansion is not None:
+        filled = late.expansion.length
+        longest = filled if late.expansion.cuts else max(longest, filled)
     if hard_limit is not None and longest > hard_limit:
         raise ModelLoadError(
             f"[{settings.source}] has positions for {hard_limit} tokens, and its queries have {longest}"
         )
+    return longest
 
-    def encoder(role: Role, marker: str | None, length: int, prompt: str) -> TokenEncoder:
+
+@dataclass(frozen=True, slots=True)
+class _Encoders:
+    """Builds the encoder of queries and that of texts."""
+
+    late: Late
+    settings: ModelSettings
+    tokenizer: Tokenizer
+    template: Template
+
+    def encoder(self, role: Role, marker: str | None, length: int, prompt: str) -> TokenEncoder:
+        settings, tokenizer, late = self.settings, self.tokenizer, self.late
         marker_id = None if marker is None else _token_id(settings, tokenizer, marker)
         own = length - (marker_id is not None)
-        if own <= template.special_tokens:
+        if own <= self.template.special_tokens:
             raise ModelLoadError(
                 f"[{settings.source}] leaves a {_NAMES[role]} {length} tokens, too few for any word"
             )
         return TokenEncoder(
-            TextEncoder(tokenizer, template, own, settings.truncation or DEFAULT_TRUNCATION, role),
+            TextEncoder(tokenizer, self.template, own, settings.truncation or DEFAULT_TRUNCATION, role),
             prompt,
             strips=late.strips,
             marker_id=marker_id,
             skipped_ids=_skipped_ids(tokenizer, late) if _NAMES[role] in late.skipped_in else (),
             expansion=_expansion(settings, tokenizer, late.expansion) if role == "query" else None,
         )
-
-    return LateInteraction(
-        identity,
-        encoder("query", late.query_marker, longest, profile.query_prompt),
-        encoder("text", late.text_marker, max_length, profile.text_prompt),
-        averages=late.averages,
-    )
 
 
 def _expansion(

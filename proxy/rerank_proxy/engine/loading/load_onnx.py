@@ -74,12 +74,7 @@ def load_onnx(directory: Path, settings: ModelSettings, engine: EngineSettings) 
     profile = profiles.read(directory, settings)
     _check_kind(profile, settings)
     config = read_json(profile.directory / "config.json", _Config) or _Config()
-    path = onnx_file.find(profile.directory, directory)
-    if path is None:
-        raise ModelLoadError(
-            f"[{settings.source}] has no ONNX file ({' or '.join(onnx_file.PLACES)}); make one with "
-            "`rerank-proxy export`, or use the backend [torch]"
-        )
+    path = _find(profile, directory, settings)
     files = onnx_file.inspect(path, directory)
     _check_labels(profile, config)
     tokenizer = read_tokenizer(profile.directory, config.model_type, profile.do_lower_case)
@@ -105,6 +100,16 @@ def load_onnx(directory: Path, settings: ModelSettings, engine: EngineSettings) 
         "fingerprint": identity,
     }
     return LoadedModel(scorer, backend, engine.budget_tokens or _BUDGET_TOKENS, info)
+
+
+def _find(profile: Profile, directory: Path, settings: ModelSettings) -> Path:
+    path = onnx_file.find(profile.directory, directory)
+    if path is None:
+        raise ModelLoadError(
+            f"[{settings.source}] has no ONNX file ({' or '.join(onnx_file.PLACES)}); make one with "
+            "`rerank-proxy export`, or use the backend [torch]"
+        )
+    return path
 
 
 def _check_engine(settings: ModelSettings, engine: EngineSettings) -> None:

@@ -45,36 +45,25 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
         ModelLoadError: One line that names what is wrong and the remedy.
     """
     check_cross_encoder(settings)
-    digest = package.sha256
+    _ = package.sha256  # which checks the program
     archives.check(package.model_path)
     vocabulary = package.read_vocabulary()
     tokenization = package.tokenization
-    max_length = settings.max_length or tokenization.max_sequence_length
-    if max_length < _MIN_MAX_LENGTH:
-        raise ModelLoadError(
-            f"[{package.directory}]: max_length {max_length} leaves no room for query and text"
-        )
+    max_length = _max_length(package, settings)
     truncation: Truncation = settings.truncation or tokenization.truncate
     divides = division(settings, max_length)
-    run = (
-        settings.activation,
-        max_length,
-        truncation,
-        settings.windows,
-        divides,
-        tokenization,
-        digest,
-        _digest(package),
-    )
-    identity = hashlib.sha256(repr(run).encode()).hexdigest()
+    run = (settings.activation, max_length, truncation, settings.windows, divides)
+    identity = _fingerprint(package, run)
     template = pair_template(vocabulary, tokenization.kind)
     tokenizer = FastTokenizer(build_tokenizer(vocabulary, tokenization))
     pairs: PairEncoder = TemplatePairEncoder(tokenizer, template, max_length, truncation)
     if divides is not None:
         pairs = WindowPairEncoder(tokenizer, template, max_length, divides)
     cut = TemplatePairEncoder(tokenizer, template, max_length, "balanced")
-    longest = _longest(max_length, len(vocabulary.vocabulary))
-    probes = [*gathered(cut.encode("a query", _PROBE_TEXTS)), longest]
+    probes = [
+        *gathered(cut.encode("a query", _PROBE_TEXTS)),
+        _longest(max_length, len(vocabulary.vocabulary)),
+    ]
     pad_id = token_id(vocabulary, SPECIAL_TOKENS[tokenization.kind].pad)
     backend, device = _backend(package, choose(engine).place, pad_id, max_length, probes)
     info = {
@@ -86,17 +75,28 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
         "max_length": str(max_length),
         "fingerprint": identity,
     }
-    scorer = CrossEncoder(
-        identity, pairs, activation=settings.activation, reduction=settings.windows or "max"
-    )
+    reduction = settings.windows or "max"
+    scorer = CrossEncoder(identity, pairs, activation=settings.activation, reduction=reduction)
     most = 1 if divides is None else divides.most
     portion = portion_texts(PORTION_TEXTS, most)
     return LoadedModel(scorer, backend, budget_tokens(engine, device), info, portion, most)
 
 
-def _digest(package: Package) -> str:
+def _max_length(package: Package, settings: ModelSettings) -> int:
+    max_length = settings.max_length or package.tokenization.max_sequence_length
+    if max_length < _MIN_MAX_LENGTH:
+        raise ModelLoadError(
+            f"[{package.directory}]: max_length {max_length} leaves no room for query and text"
+        )
+    return max_length
+
+
+def _fingerprint(package: Package, run: tuple[object, ...]) -> str:
+    """Return a SHA-256 in hex over all that determines a score: the files, and how they are run."""
     with model_files.opened(package.vocabulary_path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        vocabulary = hashlib.file_digest(file, "sha256").hexdigest()
+    whole = (*run, package.tokenization, package.sha256, vocabulary)
+    return hashlib.sha256(repr(whole).encode()).hexdigest()
 
 
 def _longest(max_length: int, tokens: int) -> Row:

@@ -91,6 +91,23 @@ class _Config(msgspec.Struct):
     sbert_ce_default_activation_function: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What the files of a directory say, each by itself."""
+
+    directory: Path
+    transformer: Path
+    head: tuple[HeadModule, ...]
+    library: _Library
+    config: _Config
+    how: TransformerConfig
+    weights: int
+
+    @property
+    def architecture(self) -> str | None:
+        return next(iter(self.config.architectures or ()), None)
+
+
 def read(directory: Path, settings: ModelSettings | None = None) -> Profile:
     """Inspect a directory and read what it says.
 
@@ -101,32 +118,40 @@ def read(directory: Path, settings: ModelSettings | None = None) -> Profile:
         ModelLoadError: It is not a model, or not one that can rerank.
     """
     settings = settings or ModelSettings(source=str(directory))
-    trusted = settings.trust_remote_code
+    layout = late_interaction.layout(directory)
+    files = _read_files(directory, layout, trusted=settings.trust_remote_code)
+    return _other(files, settings) if layout is None else _late(files, layout)
+
+
+def _read_files(directory: Path, layout: Layout | None, *, trusted: bool) -> _Files:
     library = read_json(directory / "config_sentence_transformers.json", _Library) or _Library()
     check_requirements(directory, library.requirements)
-    layout = late_interaction.layout(directory)
     transformer, head = read_modules(directory, layout)
     config = read_json(transformer / "config.json", _Config)
     if config is None:
         raise ModelLoadError(f"[{transformer}] has no config.json: it is not the directory of a model")
     weights = inspect(transformer, directory, trusted=trusted)
-    architecture = next(iter(config.architectures or ()), None)
-    own_head = architecture is not None and architecture.endswith("ForSequenceClassification")
     how = transformer_config.read(transformer)
-    if layout is not None:
-        return _late(layout, directory, transformer, weights, head, library, how)
+    return _Files(directory, transformer, head, library, config, how, weights)
+
+
+def _other(files: _Files, settings: ModelSettings) -> Profile:
+    """Return the profile of a model that is not one of late interaction."""
+    directory, library, how = files.directory, files.library, files.how
+    architecture = files.architecture
+    own_head = architecture is not None and architecture.endswith("ForSequenceClassification")
     saved = (directory / "modules.json").exists()
-    formats = PairFormat.of(directory, transformer, how, settings, architecture or "", saved=saved)
-    decision = read_decision(head, how, formats, architecture or "")
-    kind = "cross-encoder" if decision else _kind(directory, architecture, own_head, head, library)
-    _check_format(transformer, kind, how, formats)
+    formats = PairFormat.of(directory, files.transformer, how, settings, architecture or "", saved=saved)
+    decision = read_decision(files.head, how, formats, architecture or "")
+    kind = "cross-encoder" if decision else _kind(directory, architecture, own_head, files.head, library)
+    _check_format(files.transformer, kind, how, formats)
     query_prompt, text_prompt = _prompts(kind, library)
     return Profile(
         kind=kind,
-        directory=transformer,
+        directory=files.transformer,
         architecture=architecture,
-        weights=weights,
-        head=() if decision else head,
+        weights=files.weights,
+        head=() if decision else files.head,
         decision=decision,
         template=formats.template,
         messages=formats.messages,
@@ -136,35 +161,26 @@ def read(directory: Path, settings: ModelSettings | None = None) -> Profile:
         text_prompt=text_prompt,
         similarity=_similarity(directory, library),
         dimensions=library.truncate_dim,
-        activation=library.activation_fn or _saved_activation(config),
-        trusted=trusted,
+        activation=library.activation_fn or _saved_activation(files.config),
+        trusted=settings.trust_remote_code,
     )
 
 
-def _late(
-    layout: Layout,
-    directory: Path,
-    transformer: Path,
-    weights: int,
-    head: tuple[HeadModule, ...],
-    library: _Library,
-    how: TransformerConfig,
-) -> Profile:
-    late = late_interaction.read(
-        layout, directory, transformer, [(module.name, module.config) for module in head]
-    )
-    query_prompt, text_prompt = _prompts("late-interaction", library)
+def _late(files: _Files, layout: Layout) -> Profile:
+    modules = [(module.name, module.config) for module in files.head]
+    late = late_interaction.read(layout, files.directory, files.transformer, modules)
+    query_prompt, text_prompt = _prompts("late-interaction", files.library)
     return Profile(
         kind="late-interaction",
-        directory=transformer,
+        directory=files.transformer,
         architecture=None,
-        weights=weights,
+        weights=files.weights,
         head=(
-            *(module for module in head if module.name != "MultiVectorMask"),
-            *(HeadModule(name, transformer, {}) for name in late.appended),
+            *(module for module in files.head if module.name != "MultiVectorMask"),
+            *(HeadModule(name, files.transformer, {}) for name in late.appended),
         ),
-        max_length=late.text_length or how.max_length,
-        do_lower_case=how.do_lower_case,
+        max_length=late.text_length or files.how.max_length,
+        do_lower_case=files.how.do_lower_case,
         query_prompt=late.lead + query_prompt.removeprefix(late.query_marker or ""),
         text_prompt=late.lead + text_prompt.removeprefix(late.text_marker or ""),
         late=late,
