@@ -91,7 +91,7 @@ def compare(peer: Score, engine: Score, texts: Sequence[str], rounds: int) -> Fi
 async def bench(directory: Path, device: str, threads: int, count: int, rounds: int) -> Figures:
     torch.set_num_threads(threads)
     peer = CrossEncoder(str(directory), device=None if device == "auto" else device)
-    settings = EngineSettings(device=device, dtype="float32", threads=threads, cache_entries=0, offline=True)
+    settings = EngineSettings(device=device, precision="fp32", threads=threads, cache_entries=0, offline=True)
     engine = Engine({MODEL: ModelSettings(source=str(directory), truncation="longest_first")}, settings)
     await engine.start()
     loop = asyncio.get_running_loop()

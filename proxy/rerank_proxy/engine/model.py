@@ -209,7 +209,9 @@ class Model:
     def _detail(self) -> str:
         assert self._ready is not None
         loaded, _ = self._ready
-        what = "{kind} {architecture} on {device} in {dtype}, {max_length} tokens; ".format_map(loaded.info)
+        what = "{kind} {architecture} on {device} in {precision}, {max_length} tokens; ".format_map(
+            loaded.info
+        )
         return f"{what}loaded in {self._load_s:.1f} s from [{self._settings.source}]"
 
     def _reservations_changed(self) -> None:
@@ -241,7 +243,7 @@ class Model:
             model.budget_tokens,
             self._reservations.threads,
             warm.pace_s,
-            model.info["dtype"],
+            model.info["precision"],
         )
         self._load_s = warm.load_s
         self._ready, self._failure = (model, lane), None

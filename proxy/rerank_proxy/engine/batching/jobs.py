@@ -21,8 +21,8 @@ class Lane:
     """The most CPU threads of one batch; None: as many as there are. May change at any time."""
     pace_s: float = 0.0
     """Seconds that the model needs for a token, as its first batch showed."""
-    dtype: str = "float32"
-    """The type that it calculates in."""
+    precision: str = "fp32"
+    """The precision that it calculates in."""
 
 
 class JobState(Enum):

@@ -197,7 +197,7 @@ def _outcomes(lane: Lane, jobs: Sequence[Job], values: NDArray[np.float32]) -> l
     broken = int(len(jobs) - np.isfinite(values).all(axis=1).sum())
     error = InferenceError(
         f"the model gave a score that is not a finite number for {broken} of {len(jobs)} texts; "
-        f"{advice_for_numbers(lane.dtype)}"
+        f"{advice_for_numbers(lane.precision)}"
     )
     return [
         (job, Output(row.copy(), job.row.truncated) if np.isfinite(row).all() else error)

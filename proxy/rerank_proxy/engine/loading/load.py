@@ -1,22 +1,18 @@
 """Load a model of transformers with torch, which this imports: import it on a thread."""
 
+import hashlib
 import inspect
-import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from rerank_proxy.engine.backends.device import Device, budget_tokens, choose
+from rerank_proxy.engine.backends.device import budget_tokens, choose
 from rerank_proxy.engine.backends.networks import Classifier, Encoder
-from rerank_proxy.engine.backends.packed import PackedTorchBackend, probe_tokens, supports
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
-from rerank_proxy.engine.backends.protocol import Backend
 from rerank_proxy.engine.encoding.encode import (
     PairEncoder,
     PlainPairEncoder,
@@ -24,34 +20,26 @@ from rerank_proxy.engine.encoding.encode import (
     TextEncoder,
     derive_pair,
     derive_single,
-    gathered,
 )
 from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
-from rerank_proxy.engine.errors import InputTooLargeError, ModelLoadError
+from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading import profile as profiles
 from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, position_limit, quieten
 from rerank_proxy.engine.loading.head import build_head
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_encoder
+from rerank_proxy.engine.loading.precision import choose_precision
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.engine.loading.source import fingerprint
-from rerank_proxy.engine.rows import Batch, Row
+from rerank_proxy.engine.loading.ways import Network, ways_to_run
 from rerank_proxy.settings import EngineSettings, ModelSettings
-
-_log = logging.getLogger(__name__)
 
 _DEFAULT_MAX_LENGTH: Final = 512
 _MIN_MAX_LENGTH: Final = 8
 _DEFAULT_TRUNCATION: Final = "balanced"
 
-_PROBES: Final = ("a short text", "a text " * 40, "and one of another length", "")
-_TOLERANCE: Final = 1e-4
-"""Largest difference that is rounding, relative to the outputs."""
-
 _building = threading.Lock()
-
-Network = Classifier | Encoder
 
 
 def load_checkpoint(
@@ -70,19 +58,19 @@ def load_checkpoint(
         ModelLoadError: One line that names the source, what is wrong, and the remedy.
     """
     with watch():
-        profile, device = profiles.read(directory), choose(engine)
+        profile, place = profiles.read(directory), choose(engine)
     with _building, watch():
         quieten()
         model = load_transformer(profile)
         tokenizer = load_tokenizer(profile, model)
     with watch():
-        return _loaded(directory, profile, device, model, tokenizer, settings, engine)
+        return _loaded(directory, profile, place, model, tokenizer, settings, engine)
 
 
 def _loaded(
     directory: Path,
     profile: Profile,
-    device: Device,
+    place: torch.device,
     model: Any,
     tokenizer: Tokenizer,
     settings: ModelSettings,
@@ -94,29 +82,34 @@ def _loaded(
         "max_length": max_length,
         "truncation": settings.truncation or _DEFAULT_TRUNCATION,
         "activation": settings.activation,
-        "dtype": device.dtype_name,
     }
-    identity = fingerprint(directory, run)
+    files = fingerprint(directory, run)
+    probing = _scorer(profile, settings, tokenizer, max_length, files)
+
+    def padded(network: Network) -> PaddedTorchBackend:
+        return PaddedTorchBackend(
+            network.to(place),
+            place,
+            tokenizer.transformers.pad_token_id,
+            type_ids=takes_type_ids(model, tokenizer),
+            counted_id=_counted_id(network),
+            fills=not _reads_the_end(network),
+        )
+
+    ways = ways_to_run(_network(profile, model), place, padded, probing)
+    precision, backend = choose_precision(settings.source, engine, ways, probing, files)
+    identity = hashlib.sha256(f"{files} {precision}".encode()).hexdigest()
     scorer = _scorer(profile, settings, tokenizer, max_length, identity)
-    padded = PaddedTorchBackend(
-        network := _network(profile, model, device),
-        device.place,
-        tokenizer.transformers.pad_token_id,
-        type_ids=takes_type_ids(model, tokenizer),
-        counted_id=_counted_id(network),
-        fills=not _reads_the_end(network),
-    )
-    backend = _fastest(padded, network, device, scorer)
     info = {
         "kind": profile.kind,
         "architecture": type(model).__name__,
-        "device": str(device.place),
-        "dtype": device.dtype_name,
+        "device": str(place),
+        "precision": precision,
         "padded": str(backend.padded).lower(),
         "max_length": str(max_length),
         "fingerprint": identity,
     }
-    return LoadedModel(scorer, backend, budget_tokens(engine, device.place), info)
+    return LoadedModel(scorer, backend, budget_tokens(engine, place), info)
 
 
 def _max_length(profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer) -> int:
@@ -141,53 +134,10 @@ def _known(limits: list[int | None]) -> list[int]:
     return [limit for limit in limits if limit is not None and 0 < limit < 10**9]
 
 
-def _network(profile: Profile, model: Any, device: Device) -> Network:
+def _network(profile: Profile, model: Any) -> Network:
     if not profile.head:
-        _head_in_float32(model.to(device.dtype))
-        return Classifier(model).eval().to(device.place)
-    return Encoder(model.to(device.dtype), build_head(profile.head)).eval().to(device.place)
-
-
-def _head_in_float32(model: nn.Module) -> None:
-    """Keep what follows the body in float32: rounding there would make different scores equal."""
-    body = getattr(model, str(getattr(model, "base_model_prefix", "")), None)
-    for child in model.children():
-        if child is not body:
-            child.float()
-            child.register_forward_pre_hook(_to_float32)
-
-
-def _to_float32(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(
-        each.float() if isinstance(each, Tensor) and each.is_floating_point() else each for each in arguments
-    )
-
-
-def _fastest(padded: PaddedTorchBackend, network: Network, device: Device, scorer: Scorer) -> Backend:
-    """Return a backend without padding, if there is one whose outputs are those of the general one."""
-    model_type = network.model.config.model_type
-    if device.place.type != "cpu" or device.dtype != torch.float32 or not supports(network):
-        return padded
-    rows = list(_probe_rows(scorer, probe_tokens(network)))
-    batch = Batch.of(rows)
-    expected = np.concatenate([padded.score(Batch.of(part)) for part in (rows[:-1], rows[-1:]) if part])
-    try:
-        packed = PackedTorchBackend(network)
-        difference = float(np.abs(packed.score(batch) - expected).max())
-    except Exception:  # A future transformers may build the type otherwise: slower then, but right.
-        _log.warning("a %s model is not built as expected and runs with padding", model_type, exc_info=True)
-        return padded
-    if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        _log.warning("a %s model runs with padding: its outputs differ by %g without", model_type, difference)
-        return padded
-    return packed
-
-
-def _probe_rows(scorer: Scorer, tokens: int) -> Iterator[Row]:
-    """Yield rows of different lengths, the last one of about so many tokens if it may be so long."""
-    for probe in (*_PROBES, " ".join(map(str, range(tokens)))):
-        with suppress(InputTooLargeError):  # of a model whose texts must not be cut
-            yield from gathered(scorer.encode("a query", [probe], [scorer.texts_at]))
+        return Classifier(model).eval()
+    return Encoder(model, build_head(profile.head)).eval()
 
 
 def _counted_id(network: Network) -> int | None:

@@ -28,7 +28,7 @@ class LoadedModel:
     budget_tokens: int
     """The tokens of one batch that suit the device."""
     info: Mapping[str, str]
-    """For people: kind, architecture, device, dtype, max_length, fingerprint …"""
+    """For people: kind, architecture, device, precision, max_length, fingerprint …"""
 
 
 def check_cross_encoder(settings: ModelSettings) -> None:
@@ -60,7 +60,7 @@ def warm_up(loaded: LoadedModel) -> float:
         raise ModelLoadError(f"it gives {values.shape[1]} numbers for a text; a cross-encoder gives one")
     if not np.isfinite(values).all():
         raise ModelLoadError(
-            f"it gives numbers that are not finite in {loaded.info['dtype']}; "
-            f"{advice_for_numbers(loaded.info['dtype'])}"
+            f"it gives numbers that are not finite in {loaded.info['precision']}; "
+            f"{advice_for_numbers(loaded.info['precision'])}"
         )
     return pace_s
