@@ -110,7 +110,7 @@ def compare(contenders: Sequence[Contender], texts: Sequence[str], rounds: int) 
 def engine(directory: Path, device: str, threads: int, workers: int) -> Iterator[Contender]:
     """Run an engine on an event loop of its own."""
     settings = EngineSettings(
-        device=device, dtype="float32", threads=threads, workers=workers, cache_bytes=0, offline=True
+        device=device, precision="fp32", threads=threads, workers=workers, cache_bytes=0, offline=True
     )
     models = {MODEL: ModelSettings(source=str(directory), truncation="longest_first")}
     with asyncio.Runner() as runner:
@@ -144,7 +144,7 @@ def proxy(directory: Path, device: str, threads: int, workers: int) -> Iterator[
     """The `_inference` API of a proxy in processes of its own."""
     options = {
         "device": device,
-        "dtype": "float32",
+        "precision": "fp32",
         "threads": threads,
         "workers": workers,
         "cache-bytes": 0,

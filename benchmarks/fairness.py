@@ -86,7 +86,7 @@ def make_texts(count: int, words: tuple[int, int]) -> list[str]:
 
 
 async def bench(directory: Path, threads: int, many: int, rounds: int, kinds: Sequence[str]) -> None:
-    settings = EngineSettings(dtype="float32", threads=threads, cache_bytes=0, offline=True)
+    settings = EngineSettings(precision="fp32", threads=threads, cache_bytes=0, offline=True)
     engine = Engine({MODEL: ModelSettings(source=str(directory), truncation="longest_first")}, settings)
     await engine.start()
     calls = Bench(engine)

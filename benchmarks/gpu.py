@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import click
 import numpy as np
@@ -30,6 +30,11 @@ from benchmarks.hardware import describe, load_average
 from rerank_proxy.engine import Engine
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
+_PRECISIONS: Final[dict[str, Literal["fp32", "bf16", "fp16"]]] = {
+    "float32": "fp32",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+}
 _LONGEST: Final = 512
 _GEMM: Final = {"cuda": 8192, "cpu": 512}
 _GEMM_ROUNDS: Final = 20
@@ -109,7 +114,9 @@ async def measure(name: str, directory: Path, options: dict[str, Any]) -> dict[s
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     pairs = tokenizer([QUERY] * len(texts), texts, max_length=_LONGEST, truncation=True)
     lengths = [len(ids) for ids in pairs["input_ids"]]
-    settings = EngineSettings(device=device, dtype=options["dtype"], cache_bytes=0, offline=True)
+    settings = EngineSettings(
+        device=device, precision=_PRECISIONS[options["dtype"]], cache_bytes=0, offline=True
+    )
     model = ModelSettings(source=str(directory), truncation="longest_first", max_length=_LONGEST)
     engine = Engine({name: model}, settings)
     await engine.start()

@@ -52,7 +52,7 @@ async def engine(directory: Path, cores: int) -> Score:
     from rerank_proxy.engine import Engine
     from rerank_proxy.settings import EngineSettings, ModelSettings
 
-    settings = EngineSettings(device="cpu", dtype="float32", threads=cores, cache_bytes=0, offline=True)
+    settings = EngineSettings(device="cpu", precision="fp32", threads=cores, cache_bytes=0, offline=True)
     running = Engine({"m": ModelSettings(source=str(directory), truncation="longest_first")}, settings)
     await running.start()
 

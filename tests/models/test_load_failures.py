@@ -152,8 +152,8 @@ async def test_weights_that_make_no_numbers(copy: Path) -> None:
     weights["classifier.weight"].fill_(float("nan"))
     safetensors.torch.save_file(weights, copy / "model.safetensors", {"format": "pt"})
     said = await refusal(copy)
-    assert "not finite in float32; its weights are probably damaged: copy the model again" in said
-    assert "engine.dtype" not in said
+    assert "not finite in fp32; its weights are probably damaged: copy the model again" in said
+    assert "engine.precision" not in said
 
 
 async def test_numbers_that_low_precision_cannot_hold(copy: Path) -> None:
@@ -162,8 +162,10 @@ async def test_numbers_that_low_precision_cannot_hold(copy: Path) -> None:
     weights = safetensors.torch.load_file(copy / "model.safetensors")
     weights["bert.encoder.layer.0.output.dense.weight"].fill_(1e5)
     safetensors.torch.save_file(weights, copy / "model.safetensors", {"format": "pt"})
-    async with running({"m": copy}, dtype="float16") as engine:
-        with pytest.raises(ModelFailedError, match=r"not finite in float16; set engine\.dtype to float32"):
+    async with running({"m": copy}, precision="fp16") as engine:
+        with pytest.raises(
+            ModelFailedError, match=r"\[fp16\]: its order is too different .* set it to `fp32`"
+        ):
             await engine.scores("m", "a query", ["a text"])
     async with running({"m": copy}) as engine:
         assert len((await engine.scores("m", "a query", ["a text"])).values) == 1

@@ -143,7 +143,7 @@ def json_call(url: str, body: Any, headers: Mapping[str, str], secrets: Sequence
 def status_error(status: int, reason: str, caused_by: Cause | None = None) -> InferenceFailedError
 class EngineSettings
     device
-    dtype
+    precision
     threads
     workers
     budget_tokens

@@ -75,8 +75,8 @@ def inference_error(error: BaseException) -> InferenceError:
     return InferenceError(f"{type(error).__name__}: {first_line}")
 
 
-def advice_for_numbers(dtype: str) -> str:
-    """Say what to do with a model whose outputs are not finite in this type."""
-    if dtype == "float32":
+def advice_for_numbers(precision: str) -> str:
+    """Say what to do with a model whose outputs are not finite in this precision."""
+    if precision == "fp32":
         return "its weights are probably damaged: copy the model again"
-    return "set engine.dtype to float32"
+    return "set engine.precision to fp32"

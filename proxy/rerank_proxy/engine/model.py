@@ -244,7 +244,7 @@ class Model:
     def _detail(self) -> str:
         assert self._ready is not None
         info = self._ready.model.info
-        what = "{kind} {architecture} on {device} in {dtype}, {max_length} tokens; ".format_map(info)
+        what = "{kind} {architecture} on {device} in {precision}, {max_length} tokens; ".format_map(info)
         return f"{what}loaded in {self._load_s:.1f} s from [{self._settings.source}]"
 
     def _reservations_changed(self) -> None:
@@ -297,7 +297,7 @@ class Model:
             model.budget_tokens,
             self._reservations.threads,
             warm.pace_s,
-            model.info["dtype"],
+            model.info["precision"],
         )
         if model.memory_bytes is not None:
             share.settle(model.memory_bytes)

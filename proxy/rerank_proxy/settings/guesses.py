@@ -7,6 +7,8 @@ from rerank_proxy.settings.rows import SettingRow, known_keys, table
 
 _MOST = 3
 
+_RENAMED = {"engine.dtype": "engine.precision"}
+
 
 def hint(word: str, known: Iterable[str]) -> str:
     """Return `, did you mean …?`, or an empty string if no known word is similar."""
@@ -19,7 +21,8 @@ def hint_for_key(key: Sequence[str]) -> str:
     *section, name = key
     siblings = known_keys(section)
     close = get_close_matches(name, siblings, n=1)
-    meant = [".".join((*section, each)) for each in close] or _elsewhere(name)
+    renamed = _RENAMED.get(".".join(key))
+    meant = [renamed] if renamed else [".".join((*section, each)) for each in close] or _elsewhere(name)
     if meant:
         return f", did you mean {' or '.join(f'[{each}]' for each in meant)}?"
     return f"; known: {', '.join(sorted(siblings))}"

@@ -75,7 +75,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
             if settings.source == "load":
                 gate.wait()
         parts = Lengths(gate, settings.source)
-        about = ("architecture", "device", "dtype", "max_length")
+        about = ("architecture", "device", "precision", "max_length")
         info = {"kind": "cross-encoder", **dict.fromkeys(about, "none")}
         return LoadedModel(CrossEncoder(name, parts), parts, 1000, info)
 

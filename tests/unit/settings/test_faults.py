@@ -142,7 +142,7 @@ lisen: 1
 upstream: {url: "http://[::", ca_cert: x}
 engine:
   threads: x
-  dtype: flaot32
+  precision: flp32
   threads: 1
 models:
   minilm: {source: x, max_length: 0}
@@ -171,8 +171,8 @@ def test_all_faults_are_told_at_once(config: Path) -> None:
             f"{config}: [models.minilm.max_length]: must be greater than 0, not [0]",
             f"{config}: [endpoints.e.model]: no model [minlm] under [models], did you mean minilm?",
             f"{config}: [endpoints.f]: give a `model`, or a `service` with its `service_settings`",
-            f"{config}: [engine.dtype]: expected auto, float32, float16 or bfloat16, not [flaot32], did you "
-            "mean float32?",
+            f"{config}: [engine.precision]: expected auto, fp32, int8, bf16 or fp16, not [flp32], did you "
+            "mean fp32?",
             f"{config}: [registry.refresh_s]: must be greater than 0, not [0]",
             f"{config}: [registry]: `username` and `password` go together",
             "RERANK_PROXY_SEARCH__TIMEOUT_S: must be greater than 0, not [-1]",
@@ -381,3 +381,8 @@ KEY = "AbCd" * 10 + "AbC="
 def test_errors_never_show_a_secret(registry: Any, message: str) -> None:
     assert refusal({"registry": registry}).startswith(message)
     assert not any(secret in refusal({"registry": registry}) for secret in ("s3cret", "12345", KEY))
+
+
+def test_the_new_name_of_a_renamed_setting() -> None:
+    message = refusal({"engine": {"dtype": "float32"}})
+    assert message == "[engine.dtype]: unknown setting, did you mean [engine.precision]?"

@@ -4,6 +4,7 @@ torch is not imported here.
 """
 
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from math import ceil
@@ -51,6 +52,34 @@ def sleep_while_waiting() -> None:
     then takes ten times as long. OpenMP reads the variable when torch is first imported.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def flags(root: Path = _ROOT) -> frozenset[str]:
+    """Return the names of the processor's features as Linux gives them; none where it does not."""
+    for line in (_read(root / "proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+def processor_name(root: Path = _ROOT) -> str:
+    """Return the name of the processor; that of its architecture where Linux does not give one."""
+    for line in (_read(root / "proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def has_vnni() -> bool:
+    """Return whether the processor multiplies integers of eight bits without the risk of an overflow."""
+    return not flags().isdisjoint(("avx_vnni", "avx512_vnni", "amx_int8", "asimddp"))
+
+
+def has_bfloat16() -> bool:
+    """Return whether the processor multiplies matrices of bfloat16."""
+    return not flags().isdisjoint(("amx_bf16", "avx512_bf16", "bf16"))
 
 
 class DeviceThreads:

@@ -1,6 +1,5 @@
 """The device that models run on. Imports torch."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -10,29 +9,10 @@ from rerank_proxy.settings import EngineSettings
 
 _CPU_BUDGET_TOKENS: Final = 2048
 _GPU_BUDGET_TOKENS: Final = 16384
-_DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """The device of a model, and the type that it calculates in."""
-
-    place: torch.device
-    dtype: torch.dtype
-
-    @property
-    def dtype_name(self) -> str:
-        """The type as the setting `engine.dtype` names it."""
-        return str(self.dtype).removeprefix("torch.")
-
-    @property
-    def runs_packed(self) -> bool:
-        """Return whether models may run on it without padding."""
-        return self.place.type == "cpu" and self.dtype == torch.float32
-
-
-def choose(settings: EngineSettings) -> Device:
-    """Choose device and type by the settings.
+def choose(settings: EngineSettings) -> torch.device:
+    """Choose the device by the settings.
 
     Raises:
         ModelLoadError: There is no such device here.
@@ -48,8 +28,7 @@ def choose(settings: EngineSettings) -> Device:
         raise ModelLoadError(
             f"engine.device [{name}] cannot be used here ({reason}); use `cpu` or `auto`"
         ) from error
-    automatic = torch.float32 if device.type == "cpu" else torch.float16
-    return Device(device, _DTYPES.get(settings.dtype, automatic))
+    return device
 
 
 def budget_tokens(settings: EngineSettings, place: torch.device) -> int:

@@ -25,8 +25,8 @@ class Lane:
     """The most CPU threads of all its batches at a time; None: as many as there are. May change any time."""
     pace_s: float = 0.0
     """Seconds that the model needs for a token, as its first batch showed."""
-    dtype: str = "float32"
-    """The type that it calculates in."""
+    precision: str = "fp32"
+    """The precision that it calculates in."""
     pace: Pace = field(default_factory=Pace)
     """How long its batches take, for predictions."""
 

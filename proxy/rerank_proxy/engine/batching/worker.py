@@ -171,7 +171,7 @@ def _outcomes(lane: Lane, jobs: Sequence[Job], values: Values) -> list[Outcome]:
     broken = finite.count(False)
     error = InferenceError(
         f"model [{lane.model}] gave a score that is not a finite number for {broken} of {len(jobs)} texts; "
-        f"{advice_for_numbers(lane.dtype)}"
+        f"{advice_for_numbers(lane.precision)}"
     )
     return [
         (job, Output(row.copy(), job.row.truncated) if fine else error)

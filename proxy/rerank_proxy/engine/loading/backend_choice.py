@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from rerank_proxy.engine.backends.device import Device
 from rerank_proxy.engine.backends.generating import LogitHead
 from rerank_proxy.engine.backends.networks import Classifier, Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend, probe_tokens, supports
@@ -38,34 +37,32 @@ _ROUGH_TOLERANCE: Final = 5e-2
 """The same in float16 and bfloat16."""
 
 
-def choose_backend(network: Network, device: Device, tokenizer: Tokenizer, scorer: Scorer) -> Backend:
+def choose_backend(network: Network, place: torch.device, tokenizer: Tokenizer, scorer: Scorer) -> Backend:
     """Return a backend for the network."""
     pad_id: int = tokenizer.transformers.pad_token_id
     type_ids = takes_type_ids(network.model, tokenizer)
     if isinstance(scorer, LateInteraction) and isinstance(network, Encoder):
         stateless = is_stateless(network.model.config)
-        vectors = partial(
-            VectorsBackend, network, device.place, pad_id, type_ids=type_ids, stateless=stateless
-        )
+        vectors = partial(VectorsBackend, network, place, pad_id, type_ids=type_ids, stateless=stateless)
         return _fastest(
-            vectors(), lambda: vectors(packed=PackedTorchBackend(network)), network, device, scorer
+            vectors(), lambda: vectors(packed=PackedTorchBackend(network)), network, place, scorer
         )
-    of_kind = partial(_of_kind, network=network, device=device, pad_id=pad_id, type_ids=type_ids)
+    of_kind = partial(_of_kind, network=network, place=place, pad_id=pad_id, type_ids=type_ids)
     padded = of_kind(PaddedTorchBackend)
     if _is_decoder(network):
         shared = of_kind(SharedPrefixBackend)
         return shared if _same_outputs(shared, padded, network, scorer) else padded
     if not isinstance(network, Classifier | Encoder):
         return padded
-    return _fastest(padded, lambda: PackedTorchBackend(network), network, device, scorer)
+    return _fastest(padded, lambda: PackedTorchBackend(network), network, place, scorer)
 
 
 def _of_kind(
-    kind: type[PaddedTorchBackend], *, network: Network, device: Device, pad_id: int, type_ids: bool
+    kind: type[PaddedTorchBackend], *, network: Network, place: torch.device, pad_id: int, type_ids: bool
 ) -> PaddedTorchBackend:
     return kind(
         network,
-        device.place,
+        place,
         pad_id,
         type_ids=type_ids,
         counted_id=_counted_id(network),
@@ -78,12 +75,13 @@ def _fastest(
     padded: Backend,
     unpadded: Callable[[], Backend],
     network: Classifier | Encoder,
-    device: Device,
+    place: torch.device,
     scorer: Scorer,
 ) -> Backend:
     """Return a backend without padding, if there is one whose outputs are those of the general one."""
     model_type = network.model.config.model_type
-    if not device.runs_packed or not supports(network):
+    exact = next(network.model.parameters()).dtype == torch.float32
+    if place.type != "cpu" or not exact or not supports(network):
         return padded
     rows = list(_probe_rows(scorer, probe_tokens(network)))
     batch = Batch.of(rows)

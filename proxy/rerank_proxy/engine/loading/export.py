@@ -185,7 +185,7 @@ def _compare(directory: Path, made: Path) -> None:
     Raises:
         ModelLoadError: They differ.
     """
-    engine = EngineSettings(device="cpu", dtype="float32", offline=True)
+    engine = EngineSettings(device="cpu", precision="fp32", offline=True)
     settings = ModelSettings(source=str(directory))
     expected = load_checkpoint(directory, settings, engine, nullcontext, lambda size_bytes: None)
     actual = load_onnx(made, ModelSettings(source=str(made)), engine)

@@ -1,25 +1,30 @@
 """Load a model of transformers with torch, which this imports: import it on a thread."""
 
+import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rerank_proxy.concurrency.collection import no_collection
-from rerank_proxy.engine.backends.device import Device, budget_tokens, choose
+from rerank_proxy.engine.backends.device import budget_tokens, choose
+from rerank_proxy.engine.encoding.scorers import Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION
 from rerank_proxy.engine.loading import plain_bert
 from rerank_proxy.engine.loading import profile as profiles
-from rerank_proxy.engine.loading.backend_choice import choose_backend
 from rerank_proxy.engine.loading.limits import max_length
 from rerank_proxy.engine.loading.load_late import PORTION_TEXTS as PORTION_OF_VECTORS
 from rerank_proxy.engine.loading.loaded_model import PORTION_TEXTS, LoadedModel, portion_texts
 from rerank_proxy.engine.loading.networks import build_network
+from rerank_proxy.engine.loading.precision import choose_precision
 from rerank_proxy.engine.loading.profile import Profile
 from rerank_proxy.engine.loading.scorer_choice import build_scorer
 from rerank_proxy.engine.loading.source import fingerprint
+from rerank_proxy.engine.loading.ways import ways_to_run
 from rerank_proxy.engine.loading.weights_size import size_of_weights
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
@@ -44,17 +49,17 @@ def load_checkpoint(
         ModelLoadError: One line that names the source, what is wrong, and the remedy.
     """
     with watch():
-        profile, device = profiles.read(directory, settings), choose(engine)
-    wait_for_memory(size_of_weights(profile.directory, device.dtype.itemsize))
+        profile, place = profiles.read(directory, settings), choose(engine)
+    wait_for_memory(size_of_weights(profile.directory, _number_bytes(engine, place)))
     with _building, watch():
-        model, tokenizer = _read(profile, device)
+        model, tokenizer = _read(profile, place)
     with watch():
-        return _loaded(directory, profile, device, model, tokenizer, settings, engine)
+        return _loaded(directory, profile, place, model, tokenizer, settings, engine)
 
 
-def _read(profile: Profile, device: Device) -> tuple[Any, Tokenizer]:
+def _read(profile: Profile, place: torch.device) -> tuple[Any, Tokenizer]:
     """Return the transformer and its tokenizer: an ordinary BERT without transformers, all others with it."""
-    ordinary = plain_bert.load(profile) if device.runs_packed else None
+    ordinary = plain_bert.load(profile) if place.type == "cpu" else None
     if ordinary is not None:
         return ordinary
     # Imported here, where it is known to be needed: transformers takes longer than all else until a score.
@@ -69,7 +74,7 @@ def _read(profile: Profile, device: Device) -> tuple[Any, Tokenizer]:
 def _loaded(
     directory: Path,
     profile: Profile,
-    device: Device,
+    place: torch.device,
     model: Any,
     tokenizer: Tokenizer,
     settings: ModelSettings,
@@ -85,23 +90,34 @@ def _loaded(
         "template": settings.template,
         "instruction": settings.instruction,
         "cutoff_layer": settings.cutoff_layer,
-        "dtype": device.dtype_name,
     }
-    identity = fingerprint(directory, run)
-    scorer = build_scorer(profile, settings, model, tokenizer, longest, identity)
-    network = build_network(profile, settings, model, tokenizer, device)
-    backend = choose_backend(network, device, tokenizer, scorer)
+    files = fingerprint(directory, run)
+
+    def scorer(identity: str) -> Scorer:
+        return build_scorer(profile, settings, model, tokenizer, longest, identity)
+
+    network = build_network(profile, settings, model, tokenizer)
+    probing = scorer(files)
+    ways = ways_to_run(network, place, tokenizer, probing)
+    precision, backend = choose_precision(settings.source, engine, ways, probing, files)
+    identity = hashlib.sha256(f"{files} {precision}".encode()).hexdigest()
     info = {
         "kind": profile.kind,
         "architecture": type(model).__name__,
-        "device": str(device.place),
-        "dtype": device.dtype_name,
+        "device": str(place),
+        "precision": precision,
         "padded": str(backend.padded).lower(),
         "max_length": str(longest),
         "fingerprint": identity,
     }
-    size_bytes = sum(each.nbytes for each in (*network.parameters(), *network.buffers()))
+    numbers = sum(each.numel() for each in (*network.parameters(), *network.buffers()))
+    size_bytes = numbers * _number_bytes(engine, place)
     most_windows = 1 if settings.windows is None else settings.max_windows
     portion = portion_texts(PORTION_TEXTS if profile.late is None else PORTION_OF_VECTORS, most_windows)
-    budget = budget_tokens(engine, device.place)
-    return LoadedModel(scorer, backend, budget, info, portion, most_windows, size_bytes)
+    budget = budget_tokens(engine, place)
+    return LoadedModel(scorer(identity), backend, budget, info, portion, most_windows, size_bytes)
+
+
+def _number_bytes(engine: EngineSettings, place: torch.device) -> int:
+    """Return the bytes of a weight: on CPUs what is in float32 stays in memory, beside what is not."""
+    return 4 if place.type == "cpu" or engine.precision == "fp32" else 2

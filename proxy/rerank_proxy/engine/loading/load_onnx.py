@@ -94,7 +94,7 @@ def load_onnx(directory: Path, settings: ModelSettings, engine: EngineSettings) 
         "kind": profile.kind,
         "architecture": f"{profile.architecture} (ONNX)",
         "device": "cpu",
-        "dtype": "float32",
+        "precision": "fp32",
         "padded": "true",
         "max_length": str(max_length),
         "fingerprint": identity,
@@ -113,6 +113,11 @@ def _find(profile: Profile, directory: Path, settings: ModelSettings) -> Path:
 
 
 def _check_engine(settings: ModelSettings, engine: EngineSettings) -> None:
+    if engine.precision not in (None, "auto", "fp32"):
+        raise ModelLoadError(
+            f"[{settings.source}]: the backend [onnx] runs in fp32, and engine.precision is "
+            f"[{engine.precision}]; set it to `fp32` or `auto`, or use the backend [torch]"
+        )
     if engine.device not in ("auto", "cpu"):
         raise ModelLoadError(
             f"[{settings.source}]: the backend [onnx] runs on the CPU only, and engine.device is "

@@ -65,12 +65,12 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
         _longest(max_length, len(vocabulary.vocabulary)),
     ]
     pad_id = token_id(vocabulary, SPECIAL_TOKENS[tokenization.kind].pad)
-    backend, device = _backend(package, choose(engine).place, pad_id, max_length, probes)
+    backend, device = _backend(package, choose(engine), pad_id, max_length, probes)
     info = {
         "kind": "cross-encoder",
         "architecture": f"TorchScript ({tokenization.kind})",
         "device": str(device),
-        "dtype": "float32",
+        "precision": "fp32",
         "padded": "true",
         "max_length": str(max_length),
         "fingerprint": identity,

@@ -36,7 +36,7 @@ class LoadedModel:
     budget_tokens: int
     """The tokens of one batch that suit the device."""
     info: Mapping[str, str]
-    """For people: kind, architecture, device, dtype, max_length, fingerprint …"""
+    """For people: kind, architecture, device, precision, max_length, fingerprint …"""
     portion_texts: int = PORTION_TEXTS
     """The most texts of a call that are scored together. Their outputs are in memory meanwhile."""
     most_windows: int = 1
@@ -74,7 +74,7 @@ def warm_up(loaded: LoadedModel) -> float:
         raise ModelLoadError(f"it gives {values[0].size} numbers for a text; a cross-encoder gives one")
     if not all(np.isfinite(row).all() for row in values):
         raise ModelLoadError(
-            f"it gives numbers that are not finite in {loaded.info['dtype']}; "
-            f"{advice_for_numbers(loaded.info['dtype'])}"
+            f"it gives numbers that are not finite in {loaded.info['precision']}; "
+            f"{advice_for_numbers(loaded.info['precision'])}"
         )
     return pace_s

@@ -1,10 +1,11 @@
 """Put a network together: a transformer, and what makes scores of its output. Imports torch."""
 
+import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from rerank_proxy.engine.backends.device import Device
 from rerank_proxy.engine.backends.generating import LayerHead, LogitHead
 from rerank_proxy.engine.backends.networks import Classifier, Encoder
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
@@ -16,22 +17,26 @@ from rerank_proxy.settings import ModelSettings
 Network = Classifier | Encoder | LogitHead | LayerHead
 
 
-def build_network(
-    profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer, device: Device
-) -> Network:
-    """Return the network on its device, in evaluation mode.
+def build_network(profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer) -> Network:
+    """Return the network on the CPU, in float32, in evaluation mode.
 
     Raises:
         ModelLoadError: What follows the transformer cannot be built.
     """
     if profile.decision is not None:
-        network = decide(profile, profile.decision, settings, model.to(device.dtype), tokenizer)
-        _head_in_float32(model)
-        return network.eval().to(device.place)
+        return decide(profile, profile.decision, settings, model, tokenizer).eval()
     if profile.classifies:
-        _head_in_float32(model.to(device.dtype))
-        return Classifier(model).eval().to(device.place)
-    return Encoder(model.to(device.dtype), build_head(profile.head)).eval().to(device.place)
+        return Classifier(model).eval()
+    return Encoder(model, build_head(profile.head)).eval()
+
+
+def lowered(network: Network, kind: torch.dtype) -> Network:
+    """Return a copy of a network whose body is in another type; its head stays in float32."""
+    copied = copy.deepcopy(network)
+    copied.model.to(kind)
+    if not isinstance(copied, Encoder):
+        _head_in_float32(copied.model)
+    return copied
 
 
 def _head_in_float32(model: nn.Module) -> None:

@@ -53,13 +53,13 @@ class Plugin(Protocol):
     def load(self, directory: Path, settings: ModelSettings, engine: EngineSettings) -> PluginModel:
         """Load a model. Called on a separate thread, which may take its time.
 
-        A model may have a mapping `info` of strings for people, with the keys `device`, `dtype` and
+        A model may have a mapping `info` of strings for people, with the keys `device`, `precision` and
         `max_length`.
 
         Args:
             directory: Its files. Those of a hub id or a repository have been downloaded.
             settings: Of the model. The engine applies `activation`, the plug-in all others.
-            engine: The plug-in applies `device`, `dtype` and `threads`.
+            engine: The plug-in applies `device`, `precision` and `threads`.
 
         Raises:
             ModelLoadError: It cannot be loaded. One line: what is wrong, what to do.
@@ -92,7 +92,7 @@ class InstalledPlugin:
             info={
                 "kind": "cross-encoder",
                 "architecture": f"{self.name} ({self.package})",
-                **{key: str(about.get(key, "unknown")) for key in ("device", "dtype", "max_length")},
+                **{key: str(about.get(key, "unknown")) for key in ("device", "precision", "max_length")},
                 "padded": "false",
                 "fingerprint": identity,
             },

@@ -32,8 +32,9 @@ class ModelSettings(Section):
     backend: str = Field(
         "auto",
         min_length=1,
-        description="The backend that runs the model. `auto`: one of the proxy itself; otherwise the name "
-        "of a backend of an installed package (entry points `rerank_proxy.backends`).",
+        description="The backend that runs the model. `auto`: `torch`, or `onnx` for a checkpoint that has "
+        "an ONNX file and no weights; otherwise the name of a backend of an installed package (entry points "
+        "`rerank_proxy.backends`).",
     )
     preload: bool = Field(
         True,
@@ -132,8 +133,11 @@ class EngineSettings(Section):
     device: Device = Field(
         "auto", description="`cpu`, `cuda`, `cuda:1` …; `auto` uses a GPU if there is one."
     )
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        "auto", description="Arithmetic of the model body. `auto`: float32 on CPU, float16 on GPU."
+    precision: Literal["auto", "fp32", "int8", "bf16", "fp16"] | None = Field(
+        None,
+        description="Arithmetic of a model's body. One below `fp32` is compared with it when a model is "
+        "loaded, and refused where it changes the order of texts. `auto`: the fastest that does not, "
+        "measured once for a model and machine. Absent: `fp32` on CPU, `fp16` on GPU.",
     )
     threads: int = Field(
         0,
@@ -192,8 +196,8 @@ class EngineSettings(Section):
     )
     artifacts_dir: Path | None = Field(
         None,
-        description="Where packages from model repositories are kept. Absent: `rerank-proxy/models` in "
-        "`XDG_CACHE_HOME`, or in `~/.cache`.",
+        description="Where packages from model repositories are kept, and what `precision: auto` has "
+        "measured. Absent: `rerank-proxy/models` in `XDG_CACHE_HOME`, or in `~/.cache`.",
     )
     offline: bool = Field(
         False,

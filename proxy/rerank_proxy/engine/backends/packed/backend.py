@@ -11,6 +11,7 @@ from rerank_proxy.engine.backends.networks import Classifier, Encoder, Pooling
 from rerank_proxy.engine.backends.packed.families import FAMILIES
 from rerank_proxy.engine.backends.packed.layout import Layout
 from rerank_proxy.engine.backends.packed.linear import FullPrecision, Linears
+from rerank_proxy.engine.backends.packed.reduced import running
 from rerank_proxy.engine.rows import Batch
 
 
@@ -37,7 +38,8 @@ class PackedTorchBackend:
     @torch.inference_mode()
     def score(self, batch: Batch) -> NDArray[np.float32]:
         layout = Layout.of(batch, self._device)
-        output = self._head(self._body(layout, firsts=self._firsts), layout)
+        with running(layout.batch):
+            output = self._head(self._body(layout, firsts=self._firsts), layout)
         return layout.as_given(output.float().cpu().numpy())
 
     def hidden(self, batch: Batch) -> Tensor:

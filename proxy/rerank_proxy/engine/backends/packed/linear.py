@@ -27,10 +27,11 @@ class FullPrecision:
     """
 
     def __init__(self, *parts: nn.Linear) -> None:
-        self._weight, self._bias = (parts[0].weight, parts[0].bias) if len(parts) == 1 else _merge(parts)
+        self.weights = (parts[0].weight, parts[0].bias) if len(parts) == 1 else _merge(parts)
+        """Weight and bias, or None for no bias."""
 
     def __call__(self, values: Tensor) -> Tensor:
-        return functional.linear(values, self._weight, self._bias)
+        return functional.linear(values, *self.weights)
 
 
 def in_place(activation: Any) -> Activation:
