@@ -148,6 +148,12 @@ FILES: Final = (
         "the weights where there is no safetensors file; without running the code that a pickle may hold",
     ),
     CheckpointFile(
+        ("onnx/model.onnx", "model.onnx", "model.onnx_data"),
+        "read",
+        "the network, with the backend `onnx`; one that asks for libraries of operations is refused, and so "
+        "are files that it names elsewhere. Other files of `onnx` and `openvino` are ignored",
+    ),
+    CheckpointFile(
         ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
         "read",
         "the tokenizer, by transformers",
