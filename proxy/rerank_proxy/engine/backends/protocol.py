@@ -12,7 +12,8 @@ class Backend(Protocol):
     """A loaded model on its device.
 
     Implementations are `padded.PaddedTorchBackend`, `packed.PackedTorchBackend`,
-    `torchscript.TorchScriptBackend`, and one for the models of plug-ins (`loading/plugins.py`).
+    `torchscript.TorchScriptBackend`, `onnx.OnnxBackend`, and one for the models of plug-ins
+    (`loading/plugins.py`).
     """
 
     @property
