@@ -127,8 +127,8 @@ async def refusal(model: dict[str, Any]) -> str:
 
 async def test_an_unknown_backend(install: Install, model: dict[str, Any]) -> None:
     install(CODE)
-    assert "there is no backend [onnx]; there are: auto, overlap." in await refusal(
-        {**model, "backend": "onnx"}
+    assert "there is no backend [unheard]; there are: auto, torch, onnx, overlap." in await refusal(
+        {**model, "backend": "unheard"}
     )
 
 

@@ -438,3 +438,13 @@ class TestCheck:
             f"upstream   failed  cannot connect to Elasticsearch at [http://127.0.0.1:{port}]: connection "
             "refused; check that it is running and that the setting [upstream.url] is right"
         ]
+
+
+def test_export_tells_why_it_cannot(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    result = run("export", str(tmp_path), str(tmp_path / "out"))
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert str(tmp_path) in line
+    assert "names no architecture in its config.json" in line
+    assert not (tmp_path / "out").exists()

@@ -1,1 +1,1 @@
-"""Run models on a device: packed and padded networks, TorchScript programs."""
+"""Run models on a device: packed and padded networks, TorchScript programs, ONNX files."""

@@ -9,8 +9,8 @@ class Backend(Protocol):
     """A loaded model on its device.
 
     Implementations are `padded.PaddedTorchBackend`, `shared_prefix.SharedPrefixBackend`,
-    `packed.PackedTorchBackend`, `vectors.VectorsBackend`, `torchscript.TorchScriptBackend`, and one for the
-    models of plug-ins (`loading/plugins.py`).
+    `packed.PackedTorchBackend`, `vectors.VectorsBackend`, `torchscript.TorchScriptBackend`,
+    `onnx.OnnxBackend`, and one for the models of plug-ins (`loading/plugins.py`).
     """
 
     @property
