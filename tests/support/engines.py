@@ -30,6 +30,7 @@ async def running(
 
 
 def _settings(model: OnDisk) -> ModelSettings:
-    if isinstance(model, Path):
-        return ModelSettings(source=str(model))
-    return ModelSettings.model_validate({**model, "source": str(model["source"])})
+    """Return the settings as the process that reranks gets them: from the one that has read them."""
+    given = {"source": str(model)} if isinstance(model, Path) else {**model, "source": str(model["source"])}
+    read = ModelSettings.model_validate(given)
+    return ModelSettings.model_validate_json(read.model_dump_json())

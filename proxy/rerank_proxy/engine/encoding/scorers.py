@@ -57,7 +57,7 @@ class CrossEncoder:
         fingerprint: str,
         encoder: PairEncoder,
         prompt: str = "",
-        activation: Activation = "identity",
+        activation: Activation | None = None,
         reduction: Reduction = "max",
     ) -> None:
         self._fingerprint = fingerprint

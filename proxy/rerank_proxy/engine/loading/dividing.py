@@ -9,6 +9,9 @@ from rerank_proxy.settings import ModelSettings
 _OVERLAP_SHARE: Final = 8
 """By default windows share an eighth of the model's limit: 64 of 512 tokens."""
 
+_MOST_WINDOWS: Final = 32
+"""Windows of a text, if the settings say nothing."""
+
 
 def division(settings: ModelSettings, max_length: int) -> Division | None:
     """Return how long texts are divided; None if they are cut.
@@ -21,7 +24,7 @@ def division(settings: ModelSettings, max_length: int) -> Division | None:
     """
     if settings.windows is None:
         for name in ("window_overlap", "max_windows"):
-            if name in settings.model_fields_set and getattr(settings, name) is not None:
+            if getattr(settings, name) is not None:
                 raise ModelLoadError(
                     f"[{settings.source}] has [{name}] without [windows]: remove it, or set [windows]"
                 )
@@ -37,7 +40,7 @@ def division(settings: ModelSettings, max_length: int) -> Division | None:
             f"[{settings.source}]: [window_overlap] {overlap} is more than half of the {max_length} tokens "
             "that a window has with its query: use a smaller one"
         )
-    return Division(overlap, settings.max_windows)
+    return Division(overlap, settings.max_windows or _MOST_WINDOWS)
 
 
 def refuse_windows(settings: ModelSettings, why: str) -> None:

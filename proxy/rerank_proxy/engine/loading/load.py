@@ -16,6 +16,7 @@ from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION
 from rerank_proxy.engine.loading import plain_bert
 from rerank_proxy.engine.loading import profile as profiles
+from rerank_proxy.engine.loading.dividing import division
 from rerank_proxy.engine.loading.limits import max_length
 from rerank_proxy.engine.loading.load_late import PORTION_TEXTS as PORTION_OF_VECTORS
 from rerank_proxy.engine.loading.loaded_model import PORTION_TEXTS, LoadedModel, portion_texts
@@ -112,7 +113,8 @@ def _loaded(
     }
     numbers = sum(each.numel() for each in (*network.parameters(), *network.buffers()))
     size_bytes = numbers * _number_bytes(engine, place)
-    most_windows = 1 if settings.windows is None else settings.max_windows
+    divides = division(settings, longest)
+    most_windows = 1 if divides is None else divides.most
     portion = portion_texts(PORTION_TEXTS if profile.late is None else PORTION_OF_VECTORS, most_windows)
     budget = budget_tokens(engine, place)
     return LoadedModel(scorer(identity), backend, budget, info, portion, most_windows, size_bytes)

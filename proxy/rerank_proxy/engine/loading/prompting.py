@@ -89,7 +89,7 @@ def check_activation(profile: Profile, settings: ModelSettings) -> None:
     """
     named = profile.activation
     known = named is None or (named.startswith("torch.") and named.rsplit(".", 1)[-1] in _ACTIVATIONS)
-    if not known and "activation" not in settings.model_fields_set:
+    if not known and settings.activation is None:
         raise ModelLoadError(
             f"[{profile.directory}] applies [{named}] to its logit, which is not supported; set the model's "
             "[activation] to have another one"

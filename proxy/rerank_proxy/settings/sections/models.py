@@ -64,15 +64,15 @@ class ModelSettings(Section):
         description="How many tokens neighbouring windows of a text share, at most half of a window. "
         "Absent: an eighth of `max_length`.",
     )
-    max_windows: Count = Field(
-        32,
+    max_windows: Count | None = Field(
+        None,
         description="The most windows of a text. What is behind the last is cut, and the text counts as "
-        "`truncated` in `X-Rerank`.",
+        "`truncated` in `X-Rerank`. Absent: 32.",
     )
-    activation: Literal["identity", "sigmoid"] = Field(
-        "identity",
-        description="The function that is applied to a cross-encoder's logit. Native Elasticsearch returns "
-        "the raw logit.",
+    activation: Literal["identity", "sigmoid"] | None = Field(
+        None,
+        description="The function that is applied to a cross-encoder's logit. Absent: none (`identity`), as "
+        "native Elasticsearch returns the raw logit.",
     )
     truncate_dim: Count | None = Field(
         None,
