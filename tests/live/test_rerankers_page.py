@@ -23,7 +23,7 @@ from rerank_proxy.services.preconfigured import preconfigured_endpoints
 from rerank_proxy.settings import RemoteSettings, Settings
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
-from tests.support import packages
+from tests.support import packages, tiny_generating
 from tests.support.endpoints import MemoryStore
 from tests.support.engines import running
 from tests.support.pages import read
@@ -105,7 +105,7 @@ REMOTE: Final = [each for each in PUTS if each.service != "elasticsearch"]
 def test_all_systems_are_there() -> None:
     assert {each.service for each in PUTS} == {service for service in _service_names() if service != "acme"}
     assert {each.inference_id for each in REMOTE} == set(WIRES)
-    assert len(LOCAL) == 4
+    assert len(LOCAL) == 5
 
 
 def _service_names() -> set[str]:
@@ -193,8 +193,11 @@ async def test_a_model_of_this_machine(
     model_id = example.body["service_settings"]["model_id"]
     settings = Settings.model_validate(written)
     ((name, model),) = settings.models.items()
-    tiny = build("deberta-v2", tmp_path / "tiny")
-    source = tiny
+    instruction = example.body.get("task_settings", {}).get("instruction")
+    if instruction is not None:
+        source = tiny_generating.build("qwen3", "CausalLM", tmp_path / Path(model.source).name)
+    else:
+        source = tiny = build("deberta-v2", tmp_path / "tiny")
     if model_id == ".rerank-v1":
         source = tmp_path / "package"
         source.mkdir()
@@ -207,7 +210,8 @@ async def test_a_model_of_this_machine(
         made = await app.call("PUT", example.path, example.body)
         assert made.status == 200, made.body
         answer = await app.search(index, search_with(example.inference_id))
-        expected = (await engine.scores(name, "flesh-eating bad guy", TEXTS)).values
+        scores = await engine.scores(name, "flesh-eating bad guy", TEXTS, instruction=instruction)
+        expected = scores.values
         order = sorted(range(len(TEXTS)), key=lambda at: -expected[at])
         assert [hit["_source"]["plot"] for hit in answer.hits] == [TEXTS[at] for at in order]
         assert answer.scores == pytest.approx(normalize([expected[at] for at in order]), abs=1e-6)
