@@ -39,7 +39,7 @@ async def test_start_returns_before_anything_is_loaded(tiny_model: TinyModel) ->
         await engine.scores("m", "a query", ["a text"])
         status = engine.status()["m"]
     assert status.state == "ready"
-    assert "cross-encoder BertForSequenceClassification on cpu in float32, 48 tokens" in status.detail
+    assert "cross-encoder BertForSequenceClassification on cpu in fp32, 48 tokens" in status.detail
 
 
 async def test_no_texts_no_scores(tiny_model: TinyModel) -> None:
