@@ -37,8 +37,10 @@ install() {
 
 choose_torch() {
     [ -z "${UV_TORCH_BACKEND:-}" ] || return 0
-    # One try with a short wait: an index that cannot be reached must not hold up everybody behind a firewall.
-    if UV_TORCH_BACKEND=auto UV_HTTP_TIMEOUT=10 UV_HTTP_RETRIES=0 install --dry-run --quiet torch 2>/dev/null; then
+    # One try with a short wait: an index that cannot be reached must not hold up those behind a firewall. A PyTorch
+    # that is there already does not count: the index has to be asked, as the installation below may ask it.
+    if UV_TORCH_BACKEND=auto UV_HTTP_TIMEOUT=10 UV_HTTP_RETRIES=0 \
+        install --dry-run --quiet --reinstall-package torch torch 2>/dev/null; then
         export UV_TORCH_BACKEND=auto
     else
         echo "PyTorch's own index has no build for this machine, or cannot be reached: taking that of the default index."
