@@ -17,6 +17,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from tokenizers import processors
 from transformers import AutoTokenizer
 
+from rerank_proxy.concurrency.steps import run_at_once
 from rerank_proxy.engine import InputTooLargeError, ModelFailedError
 from rerank_proxy.engine.batching.cache import OutputCache
 from rerank_proxy.engine.divided_texts import DividedTexts
@@ -42,7 +43,6 @@ from tests.support import tiny_generating, tiny_models
 from tests.support.engines import OnDisk, running
 from tests.support.examples import examples
 from tests.support.raw_http import TIMEOUT_S
-from tests.support.steps import finish
 from tests.support.tiny_models import CORPUS, MAX_LENGTH
 
 LIMIT: Final = 20_000
@@ -115,7 +115,7 @@ def test_every_text_has_a_score_or_is_refused_by_its_rule(
 ) -> None:
     rule = "balanced" if "windows" in kind else rule
     scorer = scorers(kind, rule)
-    inputs = finish(Inputs.of(scorer, query, texts, LIMIT))
+    inputs = run_at_once(Inputs.of(scorer, query, texts, LIMIT))
     try:
         rows = gathered(scorer.encode(inputs.query, inputs.texts, range(len(inputs.keys))))
     except InputTooLargeError:
@@ -128,7 +128,7 @@ def test_every_text_has_a_score_or_is_refused_by_its_rule(
         assert len(row.windows) <= (DIVISION.most if "windows" in kind else 1)
         assert not row.truncated or rule != "none"
     scores = scorer.scores(outputs(inputs.keys, rows, kind))
-    scores = scores if isinstance(scores, list) else finish(scores)
+    scores = scores if isinstance(scores, list) else run_at_once(scores)
     assert len(scores) == len(texts)
     assert np.isfinite(scores).all()
 

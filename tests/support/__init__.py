@@ -41,7 +41,6 @@ Searches
     retrievers          retrievers as JSON, and what reading them gives
     inference           requests of the `_inference` API, and the form of its refusals
     chunks              the words of a text, read in one go
-    steps               work in steps, done in one go
     snappy              bodies in Snappy's framing
 
 Of the suite itself

@@ -1,8 +1,8 @@
 """Texts that are broken into words at once."""
 
 from rerank_proxy.chunks.words import Words, WordStatus
-from tests.support.steps import finish
+from rerank_proxy.concurrency.steps import run_at_once
 
 
 def read(text: str, status: WordStatus | None = None) -> Words:
-    return finish(Words.read(text, status))
+    return run_at_once(Words.read(text, status))

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.chunks.analysis import MAX_TOKEN_LENGTH, Analyzer, lower_case
+from rerank_proxy.concurrency.steps import run_at_once
 from tests.support.chunks import read
-from tests.support.steps import finish
 
 
 def analyze(text: str) -> list[str]:
-    return finish(Analyzer().all_terms(read(text)))
+    return run_at_once(Analyzer().all_terms(read(text)))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,9 @@ def test_what_blanks_part_is_analysed_for_itself(words: list[str]) -> None:
 @given(st.lists(st.text("abÄ1.' 中ก😀", max_size=20), max_size=5))
 def test_texts_do_not_influence_each_other(texts: list[str]) -> None:
     analyzer = Analyzer()
-    assert [finish(analyzer.all_terms(read(text))) for text in texts] == [analyze(text) for text in texts]
+    assert [run_at_once(analyzer.all_terms(read(text))) for text in texts] == [
+        analyze(text) for text in texts
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_texts_do_not_influence_each_other(texts: list[str]) -> None:
 )
 def test_terms_of_a_part(start: int, end: int, terms: list[str]) -> None:
     steps = Analyzer().terms(read("One two. 3.14"), start, end - 1 if end == 13 else end)
-    assert finish(steps) == terms
+    assert run_at_once(steps) == terms
 
 
 @given(st.characters(exclude_categories=["Cs"]))

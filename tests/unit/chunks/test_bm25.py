@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from rerank_proxy.chunks.bm25 import Floats
 from rerank_proxy.chunks.bm25 import scores as steps_of_scoring
-from tests.support.steps import finish
+from rerank_proxy.concurrency.steps import run_at_once
 
 
 def scores(query: Mapping[str, int], chunks: Sequence[Sequence[str]]) -> Floats:
-    return finish(steps_of_scoring(query, chunks))
+    return run_at_once(steps_of_scoring(query, chunks))
 
 
 CATS_AND_DOGS = [

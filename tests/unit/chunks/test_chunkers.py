@@ -17,8 +17,8 @@ from rerank_proxy.chunks.settings import (
     WordBoundaryChunkingSettings,
 )
 from rerank_proxy.chunks.words import sentence_ends
+from rerank_proxy.concurrency.steps import run_at_once
 from tests.support.chunks import read
-from tests.support.steps import finish
 
 TEXTS = st.lists(
     st.sampled_from(
@@ -47,7 +47,7 @@ TEXTS = st.lists(
 
 
 def chunks(text: str, settings: ChunkingSettings) -> list[str]:
-    return [text[start:end] for start, end in finish(chunk(read(text), settings))]
+    return [text[start:end] for start, end in run_at_once(chunk(read(text), settings))]
 
 
 @pytest.mark.parametrize("text", ["", "One two. Three!\n\n# Four"])
@@ -87,7 +87,7 @@ class TestWords:
     def test_sizes_and_overlaps(self, text: str, size: int, data: st.DataObject) -> None:
         overlap = data.draw(st.integers(0, size // 2))
         words = read(text)
-        parts = finish(by_words(words, size, overlap))
+        parts = run_at_once(by_words(words, size, overlap))
         for part in parts:
             start, end = part.span
             assert part.words == sum(1 for word_end in words.word_ends if start < word_end <= end) <= size
@@ -156,14 +156,14 @@ class TestSentences:
         words = read(text)
         starts = [0, *sentence_ends(text)]
         longest = max((words.count(a, b) for a, b in pairwise(starts)), default=0)
-        spans = finish(by_sentences(words, max(size, longest), overlap=False))
+        spans = run_at_once(by_sentences(words, max(size, longest), overlap=False))
         assert "".join(text[a:b] for a, b in spans) == text
 
     @given(TEXTS, st.integers(3, 30), st.booleans())
     def test_every_chunk_begins_no_later_than_the_one_before_ends(
         self, text: str, size: int, overlap: bool
     ) -> None:
-        spans = finish(by_sentences(read(text), size, overlap=overlap))
+        spans = run_at_once(by_sentences(read(text), size, overlap=overlap))
         assert spans[0][0] == 0
         assert spans[-1][1] == len(text)
         assert all(after[0] <= before[1] <= after[1] for before, after in pairwise(spans))
@@ -171,7 +171,7 @@ class TestSentences:
     @given(TEXTS, st.integers(3, 30), st.booleans())
     def test_sizes(self, text: str, size: int, overlap: bool) -> None:
         words = read(text)
-        for start, end in finish(by_sentences(words, size, overlap=overlap)):
+        for start, end in run_at_once(by_sentences(words, size, overlap=overlap)):
             assert sum(1 for word_end in words.word_ends if start < word_end <= end) <= size
 
 
@@ -219,7 +219,7 @@ class TestRecursive:
     def test_every_chunk_begins_no_later_than_the_one_before_ends(
         self, text: str, size: int, separators: tuple[str, ...]
     ) -> None:
-        spans = finish(chunk(read(text), RecursiveChunkingSettings(size, separators)))
+        spans = run_at_once(chunk(read(text), RecursiveChunkingSettings(size, separators)))
         assert spans[0][0] == 0
         assert spans[-1][1] == len(text)
         assert all(after[0] <= before[1] <= after[1] for before, after in pairwise(spans))

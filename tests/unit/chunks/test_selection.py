@@ -15,9 +15,9 @@ from rerank_proxy.chunks import (
     default_chunking,
 )
 from rerank_proxy.chunks.chunkers import chunk
+from rerank_proxy.concurrency.steps import run_at_once
 from rerank_proxy.errors import ElasticsearchError
 from tests.support.chunks import read
-from tests.support.steps import finish
 
 TEXT = (
     "Cats like to sleep all day and play with mice. Dogs are loyal companions and great pets. "
@@ -41,7 +41,7 @@ SETTINGS: st.SearchStrategy[ChunkingSettings] = st.sampled_from(
 
 def select(text: str, query: str, size: int = 1, chunking: ChunkingSettings = SENTENCES) -> list[str]:
     selector = ChunkSelector(ChunkRescorer(size, chunking), query, default_chunking(300))
-    return finish(selector.select(text))
+    return run_at_once(selector.select(text))
 
 
 def test_the_best_come_first() -> None:
@@ -95,7 +95,7 @@ def test_the_only_chunk_need_not_match() -> None:
 )
 def test_what_the_request_says_goes_before_the_default(rescorer: ChunkRescorer, chunks: int) -> None:
     every_chunk = "and is dogs"
-    assert len(finish(ChunkSelector(rescorer, every_chunk, SENTENCES).select(TEXT))) == chunks
+    assert len(run_at_once(ChunkSelector(rescorer, every_chunk, SENTENCES).select(TEXT))) == chunks
 
 
 def test_chunks_that_are_cut_within_words_are_analysed_anew() -> None:
@@ -115,7 +115,7 @@ def test_a_separator_that_is_not_an_expression() -> None:
 
 @given(TEXTS, SETTINGS, st.integers(1, 5), st.sampled_from(["dog cats", "zebra", "a"]))
 def test_a_subset_of_the_chunks(text: str, settings: ChunkingSettings, size: int, query: str) -> None:
-    chunks = [text[start:end] for start, end in finish(chunk(read(text), settings))]
+    chunks = [text[start:end] for start, end in run_at_once(chunk(read(text), settings))]
     selected = select(text, query, size, settings)
     assert 1 <= len(selected) <= min(size, len(chunks))
     for each in selected:
@@ -130,6 +130,6 @@ def test_more_chunks_begin_with_the_same_ones(text: str, settings: ChunkingSetti
 @given(st.lists(TEXTS, max_size=4), SETTINGS)
 def test_documents_do_not_influence_each_other(texts: list[str], settings: ChunkingSettings) -> None:
     selector = ChunkSelector(ChunkRescorer(2, settings), "dog 中", default_chunking(300))
-    assert [finish(selector.select(text)) for text in texts] == [
+    assert [run_at_once(selector.select(text)) for text in texts] == [
         select(text, "dog 中", 2, settings) for text in texts
     ]

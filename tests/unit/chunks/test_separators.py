@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from rerank_proxy.chunks import separators
 from rerank_proxy.chunks.separators import split_offsets as steps_of_splitting
 from rerank_proxy.chunks.settings import MARKDOWN_SEPARATORS, PLAINTEXT_SEPARATORS
+from rerank_proxy.concurrency.steps import run_at_once
 from rerank_proxy.errors import ElasticsearchError
-from tests.support.steps import finish
 
 
 def split_offsets(text: str, separator: str) -> list[int]:
-    return finish(steps_of_splitting(text, separator))
+    return run_at_once(steps_of_splitting(text, separator))
 
 
 @pytest.mark.parametrize(

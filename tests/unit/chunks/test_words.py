@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.chunks.words import WordStatus, sentence_ends
+from rerank_proxy.concurrency.steps import run_at_once
 from tests.support.chunks import read
-from tests.support.steps import finish
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     "ab1_. \n'é中ก😀", max_size=60
@@ -108,6 +108,6 @@ class TestBetween:
         words = read(text)
         pieces = words.between(start, end)
         assert (
-            "".join(pieces if pieces is not None else finish(words.part(start, end)).pieces)
+            "".join(pieces if pieces is not None else run_at_once(words.part(start, end)).pieces)
             == text[start:end]
         )

@@ -7,10 +7,9 @@ from itertools import count
 
 import pytest
 
-from rerank_proxy.concurrency.steps import Steps, gather
+from rerank_proxy.concurrency.steps import Steps, gather, run_at_once
 from rerank_proxy.concurrency.turns import TURN_S, ClosedError, Turns
 from tests.support.raw_http import TIMEOUT_S
-from tests.support.steps import finish
 
 
 def work(name: str, steps: int, log: list[str]) -> Steps[str]:
@@ -106,4 +105,4 @@ def test_gathering_ends_with_what_begins_again() -> None:
                 raise StopIteration
             return self.at
 
-    assert finish(gather(Again())) == list(range(1, 1025))
+    assert run_at_once(gather(Again())) == list(range(1, 1025))

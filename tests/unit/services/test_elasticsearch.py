@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank_proxy.concurrency.steps import run_at_once
 from rerank_proxy.engine import DeadlineExceededError, Engine, ModelFailedError, Reservation, Scores
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError
@@ -17,7 +18,6 @@ from rerank_proxy.services.elasticsearch import ElasticsearchService, settings_o
 from rerank_proxy.services.local_ranker import chunked, reservation_of
 from rerank_proxy.settings import ModelSettings
 from tests.support.endpoints import LATE
-from tests.support.steps import finish
 
 SETTINGS = {"model_id": "minilm", "num_threads": 2, "num_allocations": 3}
 
@@ -360,7 +360,7 @@ class TestRanking:
     st.none() | st.integers(1, 3),
 )
 def test_every_text_has_a_chunk_of_its_own(query: str, texts: list[str], most: int | None) -> None:
-    chunks = finish(chunked(query, texts, most))
+    chunks = run_at_once(chunked(query, texts, most))
     assert len(chunks) == len(texts)
     for text, parts in zip(texts, chunks, strict=True):
         assert 1 <= len(parts) <= (most or 1000)
@@ -370,7 +370,7 @@ def test_every_text_has_a_chunk_of_its_own(query: str, texts: list[str], most: i
 
 def test_a_long_query_leaves_half_of_the_window() -> None:
     text = " ".join(f"word{n}" for n in range(1000))
-    beside_short, beside_long = (finish(chunked(query, [text], None))[0] for query in ("q", "q " * 1000))
+    beside_short, beside_long = (run_at_once(chunked(query, [text], None))[0] for query in ("q", "q " * 1000))
     # int(0.75 * (512 - 3 - 2)) and int(0.75 * 256) words
     assert len(beside_short[0].split()) == 380
     assert len(beside_long[0].split()) == 192
