@@ -2,7 +2,9 @@
 
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.settings import EngineSettings
@@ -34,3 +36,11 @@ def choose(settings: EngineSettings) -> torch.device:
 def budget_tokens(settings: EngineSettings, place: torch.device) -> int:
     """Return the tokens, padding included, of one batch."""
     return settings.budget_tokens or (_CPU_BUDGET_TOKENS if place.type == "cpu" else _GPU_BUDGET_TOKENS)
+
+
+def to_device(place: torch.device, array: NDArray[np.generic]) -> torch.Tensor:
+    """Copy an array to a device; to a CUDA device without waiting for it."""
+    tensor = torch.from_numpy(array)
+    if place.type == "cuda":
+        return tensor.pin_memory().to(place, non_blocking=True)
+    return tensor.to(place)

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rerank_proxy.engine.backends.device import to_device
 from rerank_proxy.engine.errors import OutOfDeviceMemoryError
 from rerank_proxy.engine.rows import Batch
 
@@ -70,19 +71,13 @@ class PaddedTorchBackend:
     @torch.inference_mode()
     def _score(self, batch: Batch) -> NDArray[np.float32]:
         ids, type_ids, mask = batch.padded(self._pad_id)
-        device_mask = self._to_device(mask)
-        inputs = {"input_ids": self._to_device(ids)}
+        device_mask = to_device(self._device, mask)
+        inputs = {"input_ids": to_device(self._device, ids)}
         if not mask.all() or (ids == self._pad_id).any():
             # Without a mask, attention takes its fastest path, and XLM masks what looks like padding.
             inputs["attention_mask"] = device_mask.long()
         if self._type_ids:
-            inputs["token_type_ids"] = self._to_device(type_ids)
+            inputs["token_type_ids"] = to_device(self._device, type_ids)
         output: Tensor = self._network(inputs, device_mask)
         values: NDArray[np.float32] = output.float().cpu().numpy()
         return values
-
-    def _to_device(self, array: NDArray[np.generic]) -> Tensor:
-        tensor = torch.from_numpy(array)
-        if self._device.type == "cpu":
-            return tensor
-        return tensor.pin_memory().to(self._device, non_blocking=True)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rerank_proxy.engine.backends.device import to_device
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
 from rerank_proxy.engine.rows import Batch
 
@@ -91,15 +92,15 @@ class SharedPrefixBackend(PaddedTorchBackend):
     def _behind(self, batch: Batch, prefix: int) -> NDArray[np.float32]:
         """Score rows that all begin with the same tokens."""
         ids, _, mask = batch.padded(self._pad_id)
-        first = self._to_device(np.ascontiguousarray(ids[:1, :prefix]))
+        first = to_device(self._device, np.ascontiguousarray(ids[:1, :prefix]))
         cache = self._model.base_model(input_ids=first, use_cache=True).past_key_values
         inputs = {
-            "input_ids": self._to_device(np.ascontiguousarray(ids[:, prefix:])),
-            "attention_mask": self._to_device(mask).long(),
+            "input_ids": to_device(self._device, np.ascontiguousarray(ids[:, prefix:])),
+            "attention_mask": to_device(self._device, mask).long(),
             "past_key_values": _for_rows(cache, len(batch)),
             "use_cache": True,
         }
-        output = self._network(inputs, self._to_device(np.ascontiguousarray(mask[:, prefix:])))
+        output = self._network(inputs, to_device(self._device, np.ascontiguousarray(mask[:, prefix:])))
         values: NDArray[np.float32] = output.float().cpu().numpy()
         return values
 

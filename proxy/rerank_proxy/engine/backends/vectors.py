@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rerank_proxy.engine.backends.device import to_device
 from rerank_proxy.engine.backends.networks import Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend
 from rerank_proxy.engine.errors import OutOfDeviceMemoryError
@@ -74,23 +75,17 @@ class VectorsBackend:
         ids, type_ids, mask = batch.padded(self._pad_id)
         seen = mask.copy()
         seen[mask] = ~batch.marked(UNSEEN)
-        inputs = {"input_ids": self._to_device(ids)}
+        inputs = {"input_ids": to_device(self._device, ids)}
         if not seen.all() or (ids == self._pad_id).any():
-            inputs["attention_mask"] = self._to_device(seen).long()
+            inputs["attention_mask"] = to_device(self._device, seen).long()
         if self._type_ids:
-            inputs["token_type_ids"] = self._to_device(type_ids)
+            inputs["token_type_ids"] = to_device(self._device, type_ids)
         hidden: Tensor = self._network.model(**inputs).last_hidden_state
-        return self._rows(hidden[self._to_device(mask)], batch)
+        return self._rows(hidden[to_device(self._device, mask)], batch)
 
     def _rows(self, hidden: Tensor, batch: Batch) -> list[NDArray[np.float32]]:
         """Return the vectors of each row. `hidden` has shape (tokens, hidden size)."""
         scored = ~batch.marked(UNSCORED)
-        kept = hidden if scored.all() else hidden[self._to_device(scored)]
+        kept = hidden if scored.all() else hidden[to_device(self._device, scored)]
         vectors = self._network.finish(kept, torch.ones(len(kept), dtype=torch.bool)).float().cpu().numpy()
         return np.split(vectors, np.cumsum(batch.sums(scored))[:-1])
-
-    def _to_device(self, array: NDArray[np.generic]) -> Tensor:
-        tensor = torch.from_numpy(array)
-        if self._device.type == "cpu":
-            return tensor
-        return tensor.pin_memory().to(self._device, non_blocking=True)
