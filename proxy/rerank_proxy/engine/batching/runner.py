@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from rerank_proxy.concurrency.tasks import BackgroundTasks
@@ -118,7 +119,7 @@ class Runner:
         while self._open and (jobs := self._next_batch()):
             placed = self._places.put(jobs, self._waiting_tokens())
             task = self._batches.start(self._run(placed, jobs))
-            task.add_done_callback(lambda _, placed=placed: self._ended(placed))  # type: ignore[misc]
+            task.add_done_callback(partial(self._ended, placed))
 
     def _next_batch(self) -> list[Job]:
         waiting_tokens = self._waiting_tokens()
@@ -134,7 +135,7 @@ class Runner:
     def _waiting_tokens(self) -> int:
         return sum(self._scheduler.queued_tokens.values())
 
-    def _ended(self, placed: Placed) -> None:
+    def _ended(self, placed: Placed, _: asyncio.Task[None]) -> None:
         self._places.end(placed)
         self.wake()
 
