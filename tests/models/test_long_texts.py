@@ -143,7 +143,9 @@ def outputs(keys: Sequence[bytes], rows: Sequence[Row], kind: str) -> list[Outpu
 
 
 @pytest.mark.parametrize("part", ["rivers ", "a", " ", "北", "!", "🙂 "])
-def test_no_step_reads_much_of_a_text_that_is_divided(tiny_model: TinyModel, part: str) -> None:
+def test_no_step_reads_much_of_a_text_that_is_divided(
+    tiny_model: TinyModel, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first reads as much as a step may take; each that follows up to four times as much as needed."""
     tokenizer = Tokenizer(AutoTokenizer.from_pretrained(tiny_model("bert")))
     read: list[int] = []
@@ -153,7 +155,7 @@ def test_no_step_reads_much_of_a_text_that_is_divided(tiny_model: TinyModel, par
         read.append(sum(map(len, texts)))
         return plain(texts)
 
-    tokenizer._plain_ids = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(tokenizer, "_plain_ids", counted)
     gathered(tokenizer.ids([part * (250_000 // len(part))], 32 * 450))
     assert read[0] <= PIECE_CHARACTERS
     assert sum(read) <= 250_000 * 7 / 3

@@ -90,7 +90,7 @@ async def test_code_from_elsewhere_is_never_run(layerwise: Path, tmp_path: Path)
     directory = Path(shutil.copytree(layerwise, tmp_path / TEMPLATE))
     path = directory / "config.json"
     config = json.loads(path.read_text())
-    config["auto_map"]["AutoConfig"] = "somebody/else--modeling_layerwise.LayerwiseConfig"
+    config["auto_map"]["AutoConfig"] = "others/model--modeling_layerwise.LayerwiseConfig"
     path.write_text(json.dumps(config))
     async with running({"m": {"source": directory, "trust_remote_code": True}}) as engine:
         with pytest.raises(ModelFailedError, match="needs Python code from elsewhere"):
