@@ -26,6 +26,7 @@ The proxy, in parts
 Models
     tiny_models         complete models of transformers' own classes, tiny and random
     tiny_generating     generating rerankers, likewise, as they are published
+    tiny_late           late-interaction models, likewise, in the layouts of three libraries
     layerwise_model     the Python file of a layer-wise reranker
     packages            model packages of Elastic's and Eland's form, from those
     trained_models      uploads without a model in them
