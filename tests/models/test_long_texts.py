@@ -36,7 +36,7 @@ from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
 from rerank_proxy.engine.encoding.tokenizer import PIECE_CHARACTERS, Tokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
 from rerank_proxy.engine.encoding.windows import Division, WindowPairEncoder, WindowTextEncoder
-from rerank_proxy.engine.loading.templates import TEMPLATES
+from rerank_proxy.engine.loading.reading.templates import TEMPLATES
 from rerank_proxy.engine.rows import Output, Row
 from tests.models.conftest import TinyModel
 from tests.support import tiny_generating, tiny_models

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from rerank_proxy.engine import Engine, ModelFailedError, Reservation, UnknownModelError
-from rerank_proxy.engine.loading.weights_size import size_of_weights
+from rerank_proxy.engine.loading.sources.weights_size import size_of_weights
 from rerank_proxy.settings import ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.loads import Clock, Loads, running, score, state

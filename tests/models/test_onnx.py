@@ -21,13 +21,13 @@ from rerank_proxy.engine.backends.networks import Pooling as TorchPooling
 from rerank_proxy.engine.encoding.encode import derive_pair, derive_single
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading.build_array_head import build_array_head
-from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer
+from rerank_proxy.engine.loading.building.array_head import build_array_head
+from rerank_proxy.engine.loading.building.checkpoint import load_tokenizer, load_transformer
+from rerank_proxy.engine.loading.building.head import build_head
 from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.export import export
-from rerank_proxy.engine.loading.head import build_head
-from rerank_proxy.engine.loading.json_tokenizer import read_tokenizer
-from rerank_proxy.engine.loading.profile import read
+from rerank_proxy.engine.loading.reading.profile import read
+from rerank_proxy.engine.loading.tokenizers.json_tokenizer import read_tokenizer
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import LONG_QUERY, QUERIES, texts
@@ -211,7 +211,7 @@ def tiny_modes() -> tuple[Any, ...]:
 
 
 def head_module(directory: Path) -> Any:
-    from rerank_proxy.engine.loading.modules import HeadModule
+    from rerank_proxy.engine.loading.reading.modules import HeadModule
 
     return HeadModule(directory.name[2:], directory, json.loads((directory / "config.json").read_text()))
 

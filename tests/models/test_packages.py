@@ -17,12 +17,12 @@ from rerank_proxy.engine import InputTooLargeError
 from rerank_proxy.engine.backends.torchscript import TorchScriptBackend
 from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import package as packages
 from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
-from rerank_proxy.engine.loading.package_tokenizer import build_tokenizer
-from rerank_proxy.engine.loading.tokenization import Tokenization
-from rerank_proxy.engine.loading.vocabulary import Vocabulary
+from rerank_proxy.engine.loading.packages import package as packages
+from rerank_proxy.engine.loading.packages.tokenization import Tokenization
+from rerank_proxy.engine.loading.packages.tokenizer import build_tokenizer
+from rerank_proxy.engine.loading.packages.vocabulary import Vocabulary
 from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
@@ -226,7 +226,7 @@ def test_prefix_spaces_of_roberta(made_package: MadePackage) -> None:
 def test_characters_are_normalised_as_sentencepiece_does() -> None:
     import sentencepiece
 
-    from rerank_proxy.engine.loading.package_tokenizer import _NMT_NFKC
+    from rerank_proxy.engine.loading.packages.tokenizer import _NMT_NFKC
 
     reference = sentencepiece.SentencePieceNormalizer(
         rule_name="nmt_nfkc",

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from rerank_proxy.engine.loading import plain_bert, profile
-from rerank_proxy.engine.loading.plain_tokenizer import PlainTokenizerOfBert
+from rerank_proxy.engine.loading.building import plain_bert
+from rerank_proxy.engine.loading.reading import profile
+from rerank_proxy.engine.loading.tokenizers.plain_tokenizer import PlainTokenizerOfBert
 from tests.models.conftest import TinyModel
 from tests.support.examples import examples
 from tests.support.tiny_models import CORPUS

@@ -17,10 +17,10 @@ from rerank_proxy.engine.backends.packed.linear import FullPrecision
 from rerank_proxy.engine.backends.packed.reduced import BFloat16, Float16, Int8, running
 from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import parity
 from rerank_proxy.engine.loading.choose import load
-from rerank_proxy.engine.loading.parity import compare, overlap, spearman
-from rerank_proxy.engine.loading.probes import QUERIES, TEXTS
+from rerank_proxy.engine.loading.choosing import parity
+from rerank_proxy.engine.loading.choosing.parity import compare, overlap, spearman
+from rerank_proxy.engine.loading.choosing.probes import QUERIES, TEXTS
 from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
@@ -142,7 +142,7 @@ def test_auto_measures_once_and_takes_what_keeps_the_order(
     tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parity, "MIN_OVERLAP", 0.8)
-    from rerank_proxy.engine.loading import precision
+    from rerank_proxy.engine.loading.choosing import precision
 
     measured: list[set[str]] = []
     seconds = precision._seconds

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading.source import resolve
+from rerank_proxy.engine.loading.sources.source import resolve
 from tests.support.engines import running
 
 DIRECTORY = "TEST_MODELS_DIR"

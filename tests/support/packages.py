@@ -11,10 +11,10 @@ import transformers
 from torch import Tensor, nn
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import package_writing
-from rerank_proxy.engine.loading.package import VOCABULARY_SUFFIX, Package
-from rerank_proxy.engine.loading.tokenization import read_tokenization
-from rerank_proxy.engine.loading.vocabulary import Vocabulary
+from rerank_proxy.engine.loading.packages import writing as package_writing
+from rerank_proxy.engine.loading.packages.package import VOCABULARY_SUFFIX, Package
+from rerank_proxy.engine.loading.packages.tokenization import read_tokenization
+from rerank_proxy.engine.loading.packages.vocabulary import Vocabulary
 from tests.support.tiny_models import MAX_LENGTH
 
 KINDS: Final[Mapping[str, str]] = {

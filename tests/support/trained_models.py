@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rerank_proxy.engine import ModelStatus, Scores
-from rerank_proxy.engine.loading.vocabulary import Vocabulary
+from rerank_proxy.engine.loading.packages.vocabulary import Vocabulary
 from rerank_proxy.settings import TrainedModelsSettings
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.model_config import TrainedModelConfig

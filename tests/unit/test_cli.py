@@ -310,7 +310,9 @@ class TestCheck:
         load, said = loader._load, threading.Semaphore(0)
 
         def slow(*arguments: Any) -> Any:
-            logging.getLogger("rerank_proxy.engine.loading.repository").info("fetching [%s]: %d %%", "m", 40)
+            logging.getLogger("rerank_proxy.engine.loading.sources.repository").info(
+                "fetching [%s]: %d %%", "m", 40
+            )
             assert said.acquire(timeout=TIMEOUT_S)
             assert said.acquire(timeout=TIMEOUT_S)
             return load(*arguments)

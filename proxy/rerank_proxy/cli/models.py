@@ -16,9 +16,9 @@ PROGRESS_S: Final = 5.0
 
 _ENGINE_LOG: Final = logging.getLogger("rerank_proxy.engine")
 _DOWNLOAD_LOGGERS: Final = (
-    "rerank_proxy.engine.loading.progress",
-    "rerank_proxy.engine.loading.repository",
-    "rerank_proxy.engine.loading.source",
+    "rerank_proxy.engine.loading.sources.progress",
+    "rerank_proxy.engine.loading.sources.repository",
+    "rerank_proxy.engine.loading.sources.source",
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading.vocabulary import Vocabulary
+from rerank_proxy.engine.loading.packages.vocabulary import Vocabulary
 from rerank_proxy.errors import status_error
 from rerank_proxy.files.names import without_directories
 from rerank_proxy.settings import TrainedModelsSettings

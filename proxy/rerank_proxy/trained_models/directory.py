@@ -21,10 +21,10 @@ from typing import Final
 
 import msgspec
 
-from rerank_proxy.engine.loading import package
-from rerank_proxy.engine.loading.package_writing import FILE_MODE, describe, write_vocabulary
-from rerank_proxy.engine.loading.tokenization import read_tokenization
-from rerank_proxy.engine.loading.vocabulary import Vocabulary
+from rerank_proxy.engine.loading.packages import package
+from rerank_proxy.engine.loading.packages.tokenization import read_tokenization
+from rerank_proxy.engine.loading.packages.vocabulary import Vocabulary
+from rerank_proxy.engine.loading.packages.writing import FILE_MODE, describe, write_vocabulary
 from rerank_proxy.files.atomic import remove_half_written, replace
 from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
 from rerank_proxy.files.state import make_private_directory

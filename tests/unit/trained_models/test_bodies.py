@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_proxy.engine.loading.vocabulary import Vocabulary
+from rerank_proxy.engine.loading.packages.vocabulary import Vocabulary
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.trained_models.deployment import AdaptiveAllocations, Deployment
 from rerank_proxy.trained_models.requests.config import is_text_similarity, parse_config

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rerank_proxy.engine.loading.vocabulary import Vocabulary
+from rerank_proxy.engine.loading.packages.vocabulary import Vocabulary
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.trained_models.definition import PartialDefinition
 from rerank_proxy.trained_models.directory import ModelDirectory

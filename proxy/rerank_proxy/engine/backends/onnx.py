@@ -74,7 +74,7 @@ def open_session(path: Path, threads: int) -> Any:
     """Open an ONNX file for the CPU.
 
     Args:
-        path: A file that `loading/onnx_file.py` has inspected.
+        path: A file that `loading/reading/onnx_file.py` has inspected.
         threads: CPU threads of an operation.
 
     Raises:

@@ -10,11 +10,12 @@ from pathlib import Path
 from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.engine.backends import onnx
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import onnx_file, plugins
+from rerank_proxy.engine.loading import plugins
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
-from rerank_proxy.engine.loading.package import Package
-from rerank_proxy.engine.loading.source import locate
-from rerank_proxy.engine.loading.weights_size import size_on_disk
+from rerank_proxy.engine.loading.packages.package import Package
+from rerank_proxy.engine.loading.reading import onnx_file
+from rerank_proxy.engine.loading.sources.source import locate
+from rerank_proxy.engine.loading.sources.weights_size import size_on_disk
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 

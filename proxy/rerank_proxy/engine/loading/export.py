@@ -21,15 +21,20 @@ from torch import Tensor, nn
 from rerank_proxy.engine.backends import onnx
 from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import profile as profiles
-from rerank_proxy.engine.loading.backend_choice import takes_type_ids
-from rerank_proxy.engine.loading.checkpoint import first_line, load_tokenizer, load_transformer, quieten
+from rerank_proxy.engine.loading.building.checkpoint import (
+    first_line,
+    load_tokenizer,
+    load_transformer,
+    quieten,
+)
+from rerank_proxy.engine.loading.choosing.backend_choice import takes_type_ids
 from rerank_proxy.engine.loading.load import load_checkpoint
 from rerank_proxy.engine.loading.load_onnx import load_onnx
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
-from rerank_proxy.engine.loading.onnx_file import PLACES
-from rerank_proxy.engine.loading.profile import Profile
-from rerank_proxy.engine.loading.source import resolve
+from rerank_proxy.engine.loading.reading import profile as profiles
+from rerank_proxy.engine.loading.reading.onnx_file import PLACES
+from rerank_proxy.engine.loading.reading.profile import Profile
+from rerank_proxy.engine.loading.sources.source import resolve
 from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings, ModelSettings
 

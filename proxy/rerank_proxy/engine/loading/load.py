@@ -14,19 +14,19 @@ from rerank_proxy.engine.backends.device import budget_tokens, choose
 from rerank_proxy.engine.encoding.scorers import Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION
-from rerank_proxy.engine.loading import plain_bert
-from rerank_proxy.engine.loading import profile as profiles
-from rerank_proxy.engine.loading.dividing import division
-from rerank_proxy.engine.loading.limits import max_length
-from rerank_proxy.engine.loading.load_late import PORTION_TEXTS as PORTION_OF_VECTORS
+from rerank_proxy.engine.loading.building import plain_bert
+from rerank_proxy.engine.loading.building.dividing import division
+from rerank_proxy.engine.loading.building.late import PORTION_TEXTS as PORTION_OF_VECTORS
+from rerank_proxy.engine.loading.building.networks import build_network
+from rerank_proxy.engine.loading.building.scorer_choice import build_scorer
+from rerank_proxy.engine.loading.choosing.precision import choose_precision
+from rerank_proxy.engine.loading.choosing.ways import ways_to_run
 from rerank_proxy.engine.loading.loaded_model import PORTION_TEXTS, LoadedModel, portion_texts
-from rerank_proxy.engine.loading.networks import build_network
-from rerank_proxy.engine.loading.precision import choose_precision
-from rerank_proxy.engine.loading.profile import Profile
-from rerank_proxy.engine.loading.scorer_choice import build_scorer
-from rerank_proxy.engine.loading.source import fingerprint
-from rerank_proxy.engine.loading.ways import ways_to_run
-from rerank_proxy.engine.loading.weights_size import size_of_weights
+from rerank_proxy.engine.loading.reading import profile as profiles
+from rerank_proxy.engine.loading.reading.limits import max_length
+from rerank_proxy.engine.loading.reading.profile import Profile
+from rerank_proxy.engine.loading.sources.source import fingerprint
+from rerank_proxy.engine.loading.sources.weights_size import size_of_weights
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 _building = threading.Lock()
@@ -65,7 +65,7 @@ def _read(profile: Profile, place: torch.device) -> tuple[Any, Tokenizer]:
         return ordinary
     # Imported here, where it is known to be needed: transformers takes longer than all else until a score.
     with no_collection():
-        from rerank_proxy.engine.loading.checkpoint import load_tokenizer, load_transformer, quieten
+        from rerank_proxy.engine.loading.building.checkpoint import load_tokenizer, load_transformer, quieten
 
     quieten()
     model = load_transformer(profile)

@@ -19,17 +19,17 @@ from rerank_proxy.engine.encoding.encode import (
 from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
 from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import onnx_file
-from rerank_proxy.engine.loading import profile as profiles
-from rerank_proxy.engine.loading.build_array_head import build_array_head
-from rerank_proxy.engine.loading.directory_check import read_json
-from rerank_proxy.engine.loading.dividing import refuse_windows
-from rerank_proxy.engine.loading.json_tokenizer import JsonTokenizer, read_tokenizer
+from rerank_proxy.engine.loading.building.array_head import build_array_head
+from rerank_proxy.engine.loading.building.dividing import refuse_windows
+from rerank_proxy.engine.loading.building.prompting import check_activation, refuse_prompt_settings
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, check_cross_encoder
-from rerank_proxy.engine.loading.model_files import COPY_AGAIN
-from rerank_proxy.engine.loading.profile import Profile
-from rerank_proxy.engine.loading.prompting import check_activation, refuse_prompt_settings
-from rerank_proxy.engine.loading.source import fingerprint_of
+from rerank_proxy.engine.loading.reading import onnx_file
+from rerank_proxy.engine.loading.reading import profile as profiles
+from rerank_proxy.engine.loading.reading.directory_check import read_json
+from rerank_proxy.engine.loading.reading.model_files import COPY_AGAIN
+from rerank_proxy.engine.loading.reading.profile import Profile
+from rerank_proxy.engine.loading.sources.source import fingerprint_of
+from rerank_proxy.engine.loading.tokenizers.json_tokenizer import JsonTokenizer, read_tokenizer
 from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings, ModelSettings
 

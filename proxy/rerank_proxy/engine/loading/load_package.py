@@ -16,17 +16,17 @@ from rerank_proxy.engine.encoding.tokenizer import FastTokenizer
 from rerank_proxy.engine.encoding.truncate import Truncation
 from rerank_proxy.engine.encoding.windows import WindowPairEncoder
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import archives, model_files
-from rerank_proxy.engine.loading.dividing import division
+from rerank_proxy.engine.loading.building.dividing import division
 from rerank_proxy.engine.loading.loaded_model import (
     PORTION_TEXTS,
     LoadedModel,
     check_cross_encoder,
     portion_texts,
 )
-from rerank_proxy.engine.loading.package import Package
-from rerank_proxy.engine.loading.package_tokenizer import build_tokenizer, pair_template, token_id
-from rerank_proxy.engine.loading.tokenization import SPECIAL_TOKENS
+from rerank_proxy.engine.loading.packages.package import Package
+from rerank_proxy.engine.loading.packages.tokenization import SPECIAL_TOKENS
+from rerank_proxy.engine.loading.packages.tokenizer import build_tokenizer, pair_template, token_id
+from rerank_proxy.engine.loading.reading import archives, model_files
 from rerank_proxy.engine.rows import Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 

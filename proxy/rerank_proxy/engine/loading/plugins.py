@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rerank_proxy.engine.encoding.scorers import CrossEncoder
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
-from rerank_proxy.engine.loading.source import fingerprint_of_all
+from rerank_proxy.engine.loading.sources.source import fingerprint_of_all
 from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from rerank_proxy.engine.loading.vocabulary import MAX_TOKENS, MAX_VOCABULARY_BYTES, Vocabulary
+from rerank_proxy.engine.loading.packages.vocabulary import MAX_TOKENS, MAX_VOCABULARY_BYTES, Vocabulary
 from rerank_proxy.errors import validation_error
 from rerank_proxy.trained_models.failures import bad_request
 from rerank_proxy.xcontent.object_parser import (

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from rerank_proxy.engine.loading.checkpoint_files import FILES, CheckpointFile
-from rerank_proxy.engine.loading.templates import TEMPLATES
+from rerank_proxy.engine.loading.reading.checkpoint_files import FILES, CheckpointFile
+from rerank_proxy.engine.loading.reading.templates import TEMPLATES
 from tests.support import tiny_generating, tiny_models
 from tests.support.pages import defined_tests, named_tests, read, table_after
 from tests.support.project import ROOT

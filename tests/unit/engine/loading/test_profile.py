@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import profile
+from rerank_proxy.engine.loading.reading import profile
 
 CLASSIFIER = {"architectures": ["BertForSequenceClassification"], "model_type": "bert"}
 ENCODER = {"architectures": ["BertModel"], "model_type": "bert"}

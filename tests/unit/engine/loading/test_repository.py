@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading import package as packages
-from rerank_proxy.engine.loading.package import Package
-from rerank_proxy.engine.loading.progress import Progress
-from rerank_proxy.engine.loading.repository import default_artifacts_dir, fetch
-from rerank_proxy.engine.loading.source import locate
+from rerank_proxy.engine.loading.packages import package as packages
+from rerank_proxy.engine.loading.packages.package import Package
+from rerank_proxy.engine.loading.sources.progress import Progress
+from rerank_proxy.engine.loading.sources.repository import default_artifacts_dir, fetch
+from rerank_proxy.engine.loading.sources.source import locate
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.support.model_repository import Repository, serving
 from tests.support.packages import write

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading.source import fingerprint, resolve
+from rerank_proxy.engine.loading.sources.source import fingerprint, resolve
 from tests.support import model_hub
 from tests.support.model_hub import COMMIT
 from tests.support.raw_http import TIMEOUT_S
@@ -71,7 +71,7 @@ def resolve_elsewhere(
     source: str, hub: str, cache: Path, before: str = ""
 ) -> "subprocess.CompletedProcess[str]":
     """`resolve` in a process of its own: the hub's client reads its settings once."""
-    imports = "from rerank_proxy.engine.loading.source import resolve; "
+    imports = "from rerank_proxy.engine.loading.sources.source import resolve; "
     imports += "from rerank_proxy.observe.log import configure; "
     code = f"{imports}{before}print(resolve({source!r}, None, offline=False))"
     environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}

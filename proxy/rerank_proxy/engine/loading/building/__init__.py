@@ -1,0 +1,1 @@
+"""Build what encodes texts, and what makes scores of them."""

@@ -1,0 +1,130 @@
+"""Build what encodes texts for a model, and makes scores of its outputs."""
+
+from typing import Any
+
+from rerank_proxy.engine.encoding.encode import (
+    PairEncoder,
+    PlainPairEncoder,
+    TemplatePairEncoder,
+    TextEncoder,
+    derive_pair,
+    derive_single,
+    gathered,
+)
+from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
+from rerank_proxy.engine.encoding.tokenizer import Tokenizer
+from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION, Truncation
+from rerank_proxy.engine.encoding.windows import Division, WindowPairEncoder, WindowTextEncoder
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.building.dividing import division, refuse_windows
+from rerank_proxy.engine.loading.building.late import late_scorer
+from rerank_proxy.engine.loading.building.prompting import (
+    check_activation,
+    prompt_encoder,
+    refuse_prompt_settings,
+)
+from rerank_proxy.engine.loading.loaded_model import check_cross_encoder
+from rerank_proxy.engine.loading.reading.limits import position_limit
+from rerank_proxy.engine.loading.reading.profile import Profile
+from rerank_proxy.settings import ModelSettings
+
+
+def build_scorer(
+    profile: Profile,
+    settings: ModelSettings,
+    model: Any,
+    tokenizer: Tokenizer,
+    max_length: int,
+    identity: str,
+) -> Scorer:
+    """Return the scorer of a model.
+
+    Args:
+        max_length: The most tokens of a row.
+        identity: The fingerprint of the model.
+
+    Raises:
+        ModelLoadError: Settings that such a model cannot have, or a tokenizer that is not supported.
+    """
+    divides = division(settings, max_length)
+    if profile.kind == "cross-encoder":
+        truncation = settings.truncation or DEFAULT_TRUNCATION
+        check_cross_encoder(settings)
+        check_activation(profile, settings)
+        prompted = prompt_encoder(
+            profile, settings, tokenizer, model.config.model_type, max_length, truncation
+        )
+        if prompted is not None:
+            refuse_windows(settings, "reads its texts in a template, in which they are cut")
+            return CrossEncoder(identity, prompted, activation=settings.activation)
+        pairs = _pair_encoder(settings, tokenizer, max_length, truncation, divides)
+        return CrossEncoder(
+            identity, pairs, profile.query_prompt, settings.activation, settings.windows or "max"
+        )
+    refuse_prompt_settings(settings)
+    if profile.late is not None:
+        refuse_windows(settings, "is a late-interaction model, whose texts are cut")
+        return late_scorer(profile, settings, tokenizer, max_length, position_limit(model), identity)
+    return _bi_encoder(profile, settings, tokenizer, max_length, divides, identity)
+
+
+def _bi_encoder(
+    profile: Profile,
+    settings: ModelSettings,
+    tokenizer: Tokenizer,
+    max_length: int,
+    divides: Division | None,
+    identity: str,
+) -> BiEncoder:
+    template = derive_single(tokenizer)
+    if template is None:
+        raise ModelLoadError(
+            f"[{settings.source}]: its tokenizer adds special tokens in a way that is not supported"
+        )
+    truncation = settings.truncation or DEFAULT_TRUNCATION
+    encoder = TextEncoder(tokenizer, template, max_length, truncation, "query")
+    texts: TextEncoder | WindowTextEncoder | None = None
+    if divides is not None:
+        prompt = _prompt_ids(settings, profile, tokenizer, max_length)
+        texts = WindowTextEncoder(tokenizer, template, max_length, divides, prompt)
+    elif truncation == "first":  # No other rule treats queries and texts differently.
+        texts = TextEncoder(tokenizer, template, max_length, truncation)
+    return BiEncoder(
+        identity,
+        encoder,
+        profile.query_prompt,
+        profile.text_prompt,
+        profile.similarity,
+        settings.truncate_dim or profile.dimensions,
+        texts,
+        settings.windows or "max",
+    )
+
+
+def _prompt_ids(
+    settings: ModelSettings, profile: Profile, tokenizer: Tokenizer, max_length: int
+) -> list[int]:
+    """Return the tokens that each window begins with."""
+    (ids,) = gathered(tokenizer.ids([profile.text_prompt], max_length))
+    if len(ids) > max_length // 2:
+        raise ModelLoadError(
+            f"[{settings.source}]: its prompt for texts leaves a window less than half of its {max_length} "
+            "tokens: remove its [windows]"
+        )
+    return ids
+
+
+def _pair_encoder(
+    settings: ModelSettings,
+    tokenizer: Tokenizer,
+    max_length: int,
+    truncation: Truncation,
+    divides: Division | None,
+) -> PairEncoder:
+    template = derive_pair(tokenizer)
+    if template is not None and divides is not None:
+        return WindowPairEncoder(tokenizer, template, max_length, divides)
+    if template is None:
+        refuse_windows(settings, "makes its pairs in a way that leaves no place for windows")
+        return PlainPairEncoder(tokenizer, max_length, truncation)
+    return TemplatePairEncoder(tokenizer, template, max_length, truncation)

@@ -1,0 +1,1 @@
+"""Choose the way in which a network runs: the fastest that gives the same."""

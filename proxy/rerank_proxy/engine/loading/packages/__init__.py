@@ -1,0 +1,1 @@
+"""Elasticsearch's model packages: their files, and their tokenizers."""

@@ -1,0 +1,102 @@
+"""The modules of sentence-transformers that a checkpoint consists of (modules.json)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.reading import late_interaction
+from rerank_proxy.engine.loading.reading.checkpoint_files import check_keys, check_names
+from rerank_proxy.engine.loading.reading.directory_check import check_inside, inspect_module, read_json
+from rerank_proxy.engine.loading.reading.late_interaction import Layout
+
+_Object = dict[str, Any]
+
+HEAD_MODULES: Final = ("Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+"""The modules of sentence-transformers that may follow its Transformer."""
+
+_OF_PYLATE: Final = {"pylate.models.Dense.Dense": "Dense"}
+"""Modules of PyLate that are those of sentence-transformers, but for their name."""
+
+LOGIT_SCORE: Final = "LogitScore"
+"""The module behind a Transformer that generates."""
+
+_MAX_MODULES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class HeadModule:
+    """A module behind the transformer: its class name in sentence-transformers, its files, its config."""
+
+    name: str
+    directory: Path
+    config: Mapping[str, Any]
+
+
+class _Module(msgspec.Struct):
+    """An entry of modules.json."""
+
+    type: str
+    path: str
+
+
+def read_modules(directory: Path, layout: Layout | None) -> tuple[Path, tuple[HeadModule, ...]]:
+    """Return the transformer's directory and the modules behind it: without modules.json the model itself.
+
+    Args:
+        layout: Of a late-interaction model.
+
+    Raises:
+        ModelLoadError: There are modules that are not known here, or not where they should be.
+    """
+    modules = read_json(directory / "modules.json", list[_Module])
+    return _split_modules(directory, modules, layout) if modules else (directory, ())
+
+
+def _split_modules(
+    directory: Path, modules: "list[_Module]", layout: Layout | None
+) -> tuple[Path, tuple[HeadModule, ...]]:
+    """Return the transformer's directory and the modules behind it."""
+    if len(modules) > _MAX_MODULES:
+        raise ModelLoadError(
+            f"[{directory}]: its modules.json names {len(modules)} modules, more than any model has"
+        )
+    listed = [(_class_name(directory, each), directory / each.path) for each in modules]
+    (first, transformer), *rest = listed
+    for _, path in listed:
+        check_inside(path, directory)
+    supported = HEAD_MODULES if layout is None else late_interaction.MODULES
+    alone = [name for name, _ in rest] == [LOGIT_SCORE]
+    unknown = [name for name, _ in rest if name not in supported and not alone]
+    if first != "Transformer" or unknown:
+        odd = first if first != "Transformer" else unknown[0]
+        raise ModelLoadError(
+            f"[{directory}]: its modules.json names [{odd}]; supported are Transformer followed by "
+            f"{', '.join(supported)}, or by {LOGIT_SCORE} alone"
+        )
+    return transformer, tuple(_head_module(name, path, directory, layout) for name, path in rest)
+
+
+def _head_module(name: str, path: Path, root: Path, layout: Layout | None) -> HeadModule:
+    config = read_json(path / "config.json", _Object) or {}
+    check_keys(path / "config.json", f"N_{name}/config.json", config)
+    if name != LOGIT_SCORE and layout is None:  # Those of a late-interaction model are checked with it.
+        check_names(path / "config.json", config)
+    inspect_module(path, root)
+    return HeadModule(name, path, config)
+
+
+def _class_name(directory: Path, module: _Module) -> str:
+    """Return the class name of a module of sentence-transformers."""
+    if module.type in _OF_PYLATE:
+        return _OF_PYLATE[module.type]
+    package, _, name = module.type.rpartition(".")
+    if package.partition(".")[0] != "sentence_transformers":
+        raise ModelLoadError(
+            f"[{directory}]: its modules.json needs Python code of its own ([{module.type}]), which is never "
+            "run here; give a model of sentence-transformers' own modules"
+        )
+    return name

@@ -1,0 +1,1 @@
+"""Find or download a model's files."""

@@ -1,0 +1,1 @@
+"""Build tokenizers from their files, without transformers."""
