@@ -8,18 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
 
+from rerank_proxy.engine.backends.device import names_of
 from rerank_proxy.engine.backends.networks import Classifier
 from rerank_proxy.engine.backends.packed import PackedTorchBackend, families
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
 from rerank_proxy.engine.encoding.encode import gathered
-from rerank_proxy.engine.errors import OutOfDeviceMemoryError
+from rerank_proxy.engine.errors import ModelLoadError, OutOfDeviceMemoryError
 from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.rows import Batch, Row
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
 from tests.models.samples import texts
+from tests.support.tiny_late import made_by_colbert
 from tests.support.tiny_models import KINDS, MAX_LENGTH
 
 TOLERANCE = 1e-5
@@ -94,14 +97,82 @@ def test_the_limit_of_a_model_whose_tokenizer_names_none(
     assert np.isfinite(model.backend.score(Batch.of([row]))).all()
 
 
-def test_a_device_without_room_is_told_apart() -> None:
-    class Full(torch.nn.Module):
-        def forward(self, inputs: dict[str, torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("MPS backend out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError("no room"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["packed", "padded", "vectors"])
+def test_a_device_without_room_is_told_apart(
+    tiny_model: TinyModel, tmp_path: Path, kind: str, error: Exception
+) -> None:
+    def fail(module: torch.nn.Module, arguments: object) -> None:
+        raise error
 
-    backend = PaddedTorchBackend(Full(), torch.device("cpu"), pad_id=0, type_ids=False)
-    with pytest.raises(OutOfDeviceMemoryError, match="CUDA out of memory"):
-        backend.score(Batch.of([Row(np.ones(3, np.int32), np.zeros(3, np.uint8), False)]))
+    directory = tiny_model("bart" if kind == "padded" else "bert")
+    if kind == "vectors":
+        directory = made_by_colbert(tmp_path / "colbert", "bert", None)
+    model = loaded(directory)
+    batch = Batch.of(rows(model, 2))
+    with register_module_forward_pre_hook(fail), pytest.raises(OutOfDeviceMemoryError, match=str(error)):
+        model.backend.score(batch)
+
+
+def test_what_is_no_lack_of_memory_stays_what_it_is(tiny_model: TinyModel) -> None:
+    def fail(module: torch.nn.Module, arguments: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    model = loaded(tiny_model("bert"))
+    batch = Batch.of(rows(model, 2))
+    with register_module_forward_pre_hook(fail), pytest.raises(RuntimeError, match="mat1 and mat2"):
+        model.backend.score(batch)
+
+
+def test_each_device_has_a_copy(tiny_model: TinyModel) -> None:
+    """Two names of the CPU stand for two devices."""
+    settings = ModelSettings(source=str(tiny_model("bert")))
+    model = load("m", settings, EngineSettings(device="cpu,cpu:0", workers=2))
+    assert model.info["device"] == "cpu, cpu:0"
+    (copy,) = model.copies
+    assert copy is not model.backend
+    batch = Batch.of(rows(model))
+    np.testing.assert_allclose(copy.score(batch), model.backend.score(batch), rtol=0, atol=TOLERANCE)
+    alone = load("m", settings, EngineSettings(device="cpu"))
+    assert model.memory_bytes == 2 * (alone.memory_bytes or 0)
+    assert not load("m", settings, EngineSettings(device="cpu,cpu:0", workers=1)).copies
+
+
+@pytest.mark.parametrize(
+    ("setting", "gpus", "expected"),
+    [
+        ("auto", 0, ["cpu"]),
+        ("auto", 1, ["cuda"]),
+        ("auto", 3, ["cuda:0", "cuda:1", "cuda:2"]),
+        ("cuda", 2, ["cuda:0", "cuda:1"]),
+        ("cuda:1", 2, ["cuda:1"]),
+        ("cuda:1,cuda:0,cuda:1", 2, ["cuda:1", "cuda:0"]),
+        ("cpu", 2, ["cpu"]),
+        ("mps", 0, ["mps"]),
+    ],
+)
+def test_the_devices_of_a_setting(
+    monkeypatch: pytest.MonkeyPatch, setting: str, gpus: int, expected: list[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert names_of(setting) == expected
+
+
+def test_a_device_that_is_not_there_is_named(tiny_model: TinyModel) -> None:
+    with pytest.raises(ModelLoadError, match=r"engine\.device \[cuda:7\] cannot be used here"):
+        load(
+            "m", ModelSettings(source=str(tiny_model("bert"))), EngineSettings(device="cpu,cuda:7", workers=2)
+        )
 
 
 def test_a_fingerprint_is_of_the_model_and_how_it_runs(tiny_model: TinyModel) -> None:

@@ -71,9 +71,7 @@ class Engine:
             cache,
             metrics,
             places,
-            lambda place: ThreadWorker(
-                f"engine-worker-{place}", metrics, self._watchdog, threads, DeviceThreads(threads).use
-            ),
+            lambda place: ThreadWorker(place, metrics, self._watchdog, threads, DeviceThreads(threads).use),
         )
         self._tokenizing = TokenizingThreads(self._watchdog)
         self._scoring = Scoring(settings, cache, self._scheduler, self._runner, self._tokenizing, metrics)

@@ -298,6 +298,7 @@ class Model:
             self._reservations.threads,
             warm.pace_s,
             model.info["precision"],
+            copies=model.copies,
         )
         if model.memory_bytes is not None:
             share.settle(model.memory_bytes)

@@ -229,7 +229,9 @@ def _matching(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Device = Annotated[str, _matching(r"\S+", "auto, cpu, cuda or cuda:NUMBER")]
+Device = Annotated[
+    str, _matching(r"\S+", "auto, cpu, mps, cuda, or cuda:NUMBER, several of these with commas between")
+]
 PackageName = Annotated[str, _matching(r"[\w.-]+", "letters, digits, dots, hyphens and underscores")]
 IndexName = Annotated[
     str,

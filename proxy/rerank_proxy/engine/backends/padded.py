@@ -5,8 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rerank_proxy.engine.backends.device import to_device
-from rerank_proxy.engine.errors import OutOfDeviceMemoryError
+from rerank_proxy.engine.backends.device import memory_errors, to_device
 from rerank_proxy.engine.rows import Batch
 
 
@@ -46,10 +45,8 @@ class PaddedTorchBackend:
         self._fills = fills and counted_id != pad_id  # padding would change the counts
 
     def score(self, batch: Batch) -> NDArray[np.float32]:
-        try:
+        with memory_errors():
             return self._score_alike(batch)
-        except torch.OutOfMemoryError as error:
-            raise OutOfDeviceMemoryError(str(error)) from None
 
     def _score_alike(self, batch: Batch) -> NDArray[np.float32]:
         """Run the rows that may run together, one group after the other."""

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rerank_proxy.engine.errors import ModelLoadError, OutOfDeviceMemoryError
+from rerank_proxy.engine.backends.device import memory_errors, to_device
+from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.rows import Batch, Row
 
 _jit: Any = torch.jit  # has no types
@@ -80,10 +81,8 @@ class TorchScriptBackend:
         return values
 
     def score(self, batch: Batch) -> _Values:
-        try:
+        with memory_errors():
             return self._ways[self._way](batch)
-        except torch.OutOfMemoryError as error:
-            raise OutOfDeviceMemoryError(str(error)) from None
 
     @property
     def _ways(self) -> dict[Way, Callable[[Batch], _Values]]:
@@ -116,7 +115,7 @@ class TorchScriptBackend:
         """Call the program with as many arguments as it takes, in the order that Elasticsearch uses."""
         positions = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
         given = (ids, mask.astype(np.int64), type_ids, np.ascontiguousarray(positions))
-        arguments = [torch.from_numpy(each).to(self._device) for each in given[: self._arguments]]
+        arguments = [to_device(self._device, each) for each in given[: self._arguments]]
         # The optimiser takes many seconds for the second batch of a large model, and makes it hardly faster.
         with _jit.optimized_execution(False):
             output = self._program(*arguments)

@@ -7,10 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rerank_proxy.engine.backends.device import to_device
+from rerank_proxy.engine.backends.device import memory_errors, to_device
 from rerank_proxy.engine.backends.networks import Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend
-from rerank_proxy.engine.errors import OutOfDeviceMemoryError
 from rerank_proxy.engine.rows import UNSCORED, UNSEEN, Batch, Values
 
 
@@ -51,10 +50,8 @@ class VectorsBackend:
         return self._packed is None
 
     def score(self, batch: Batch) -> Values:
-        try:
+        with memory_errors():
             return self._score(batch)
-        except torch.OutOfMemoryError as error:
-            raise OutOfDeviceMemoryError(str(error)) from None
 
     @torch.inference_mode()
     def _score(self, batch: Batch) -> list[NDArray[np.float32]]:

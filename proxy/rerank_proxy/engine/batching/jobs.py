@@ -1,6 +1,6 @@
 """What waits in the queue: rows to run (jobs), the requests that wait for them, and the lanes of models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -29,6 +29,18 @@ class Lane:
     """The precision that it calculates in."""
     pace: Pace = field(default_factory=Pace)
     """How long its batches take, for predictions."""
+    copies: Sequence[Backend] = ()
+    """The same on further devices, for a serial backend. The worker at the second place runs the first …"""
+
+    def at(self, place: int) -> Backend | None:
+        """Return what the worker at a place runs; None if it has nothing to run the model on."""
+        if not self.backend.serial or place == 0:
+            return self.backend
+        return self.copies[place - 1] if place <= len(self.copies) else None
+
+    def most_workers(self, workers: int) -> int:
+        """Return how many of so many workers may run its batches side by side."""
+        return min(workers, 1 + len(self.copies)) if self.backend.serial else workers
 
     def work(self, tokens: int) -> float:
         """Return the work of so many tokens, to be compared with that of other lanes."""

@@ -125,7 +125,7 @@ class Places:
             at in self._empty
             or self._other_work[at]
             or len(batches) > (_BATCHES_AHEAD if lane.backend.serial else 0)
-            or (lane.backend.serial and at != 0)
+            or lane.at(at) is None
         ):
             return False
         # What waits behind one very long row could run elsewhere soon.
@@ -146,9 +146,9 @@ class Places:
 
     def _most_workers(self, lane: Lane) -> int:
         """Return how many workers a lane may use."""
+        filled = max(1, lane.most_workers(len(self) - len(self._empty)))
         if lane.backend.serial:
-            return 1
-        filled = max(1, len(self) - len(self._empty))
+            return filled
         return filled if lane.threads is None else max(1, min(filled, lane.threads // self._shares[-1]))
 
     def _use_threads(self, place: int, lane: Lane, tokens: int, waiting_tokens: int) -> int:

@@ -345,7 +345,7 @@ class Scheduler:
 
     def _run_s(self, lane: Lane, tokens: float) -> float:
         """Return how long so many tokens run."""
-        side_by_side = 1 if lane.backend.serial else self.side_by_side
+        side_by_side = lane.most_workers(self.side_by_side)
         return lane.pace.seconds(tokens, limit_tokens(lane, ceil(tokens))) / side_by_side
 
     def _ahead_s(self, lane: Lane, tokens: float) -> float:

@@ -63,7 +63,7 @@ class ThreadWorker:
     """A `Worker` in this process. Operations of torch, which hold no lock, run side by side on several.
 
     Args:
-        name: Of the thread.
+        place: Its own: a model may have a copy for it.
         threads: CPU threads of all workers together, which the first batch of a model had.
         use_threads: Called on the thread with the CPU threads that what follows may use; None: all.
 
@@ -73,7 +73,7 @@ class ThreadWorker:
 
     def __init__(
         self,
-        name: str,
+        place: int,
         metrics: EngineMetrics,
         watchdog: Watchdog,
         threads: int = 1,
@@ -84,7 +84,8 @@ class ThreadWorker:
         self._threads = threads
         self._use_threads = use_threads
         self._lost = False
-        self._thread = DaemonThread(name)
+        self._place = place
+        self._thread = DaemonThread(f"engine-worker-{place}")
         self._thread.start()
 
     async def run(self, lane: Lane, jobs: Sequence[Job], threads: int) -> Sequence[Outcome]:
@@ -118,6 +119,7 @@ class ThreadWorker:
 
     def _score_apart(self, lane: Lane, pace_s: float, jobs: Sequence[Job], batch: Batch) -> list[Outcome]:
         """Score the batch, or else its halves, so that a row at which the model fails does so alone."""
+        backend = lane.at(self._place) or lane.backend
         outcomes: list[Outcome] = []
         waiting, failed = [(jobs, batch)], 0
         while waiting:
@@ -125,7 +127,7 @@ class ThreadWorker:
             started = time.perf_counter()
             try:
                 with self._watchdog.batch(lane.model, batch.padded_tokens, pace_s):
-                    values = _score_in_memory(lane.backend, batch)
+                    values = _score_in_memory(backend, batch)
             except Exception as error:  # Any exception of a model fails its rows, never the worker.
                 failed += 1
                 if failed == 1:

@@ -1,8 +1,9 @@
 """Load a model of transformers with torch, which this imports: import it on a thread."""
 
+import copy
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,12 @@ def load_checkpoint(
         ModelLoadError: One line that names the source, what is wrong, and the remedy.
     """
     with watch():
-        profile, place = profiles.read(directory, settings), choose(engine)
-    wait_for_memory(size_of_weights(profile.directory, _number_bytes(engine, place)))
+        profile, places = profiles.read(directory, settings), choose(engine)
+    wait_for_memory(size_of_weights(profile.directory, _number_bytes(engine, places)))
     with _building, watch():
-        model, tokenizer = _read(profile, place)
+        model, tokenizer = _read(profile, places[0])
     with watch():
-        return _loaded(directory, profile, place, model, tokenizer, settings, engine)
+        return _loaded(directory, profile, places, model, tokenizer, settings, engine)
 
 
 def _read(profile: Profile, place: torch.device) -> tuple[Any, Tokenizer]:
@@ -75,14 +76,60 @@ def _read(profile: Profile, place: torch.device) -> tuple[Any, Tokenizer]:
 def _loaded(
     directory: Path,
     profile: Profile,
-    place: torch.device,
+    places: Sequence[torch.device],
     model: Any,
     tokenizer: Tokenizer,
     settings: ModelSettings,
     engine: EngineSettings,
 ) -> LoadedModel:
     longest = max_length(profile, settings, model, tokenizer)
-    run = {
+    files = fingerprint(directory, _run(settings, longest))
+
+    def scorer(identity: str) -> Scorer:
+        return build_scorer(profile, settings, model, tokenizer, longest, identity)
+
+    network = build_network(profile, settings, model, tokenizer)
+    probing = scorer(files)
+    ways = ways_to_run(network, places[0], tokenizer, probing)
+    precision, backend = choose_precision(settings.source, engine, ways, probing, files)
+    copies = [
+        ways_to_run(copy.deepcopy(network).cpu(), place, tokenizer, probing).build[precision]()
+        for place in places[1:]
+    ]
+    identity = hashlib.sha256(f"{files} {precision}".encode()).hexdigest()
+    info = {
+        **_about(profile, places, model, longest),
+        "precision": precision,
+        "padded": str(backend.padded).lower(),
+        "fingerprint": identity,
+    }
+    numbers = sum(each.numel() for each in (*network.parameters(), *network.buffers()))
+    divides = division(settings, longest)
+    most_windows = 1 if divides is None else divides.most
+    return LoadedModel(
+        scorer(identity),
+        backend,
+        budget_tokens(engine, places[0]),
+        info,
+        portion_texts(PORTION_TEXTS if profile.late is None else PORTION_OF_VECTORS, most_windows),
+        most_windows,
+        copies,
+        numbers * _number_bytes(engine, places),
+    )
+
+
+def _about(profile: Profile, places: Sequence[torch.device], model: Any, longest: int) -> dict[str, str]:
+    return {
+        "kind": profile.kind,
+        "architecture": type(model).__name__,
+        "device": ", ".join(map(str, places)),
+        "max_length": str(longest),
+    }
+
+
+def _run(settings: ModelSettings, longest: int) -> dict[str, object]:
+    """Return what determines a score beside the files."""
+    return {
         "revision": settings.revision,
         "max_length": longest,
         "truncation": settings.truncation or DEFAULT_TRUNCATION,
@@ -92,34 +139,12 @@ def _loaded(
         "instruction": settings.instruction,
         "cutoff_layer": settings.cutoff_layer,
     }
-    files = fingerprint(directory, run)
-
-    def scorer(identity: str) -> Scorer:
-        return build_scorer(profile, settings, model, tokenizer, longest, identity)
-
-    network = build_network(profile, settings, model, tokenizer)
-    probing = scorer(files)
-    ways = ways_to_run(network, place, tokenizer, probing)
-    precision, backend = choose_precision(settings.source, engine, ways, probing, files)
-    identity = hashlib.sha256(f"{files} {precision}".encode()).hexdigest()
-    info = {
-        "kind": profile.kind,
-        "architecture": type(model).__name__,
-        "device": str(place),
-        "precision": precision,
-        "padded": str(backend.padded).lower(),
-        "max_length": str(longest),
-        "fingerprint": identity,
-    }
-    numbers = sum(each.numel() for each in (*network.parameters(), *network.buffers()))
-    size_bytes = numbers * _number_bytes(engine, place)
-    divides = division(settings, longest)
-    most_windows = 1 if divides is None else divides.most
-    portion = portion_texts(PORTION_TEXTS if profile.late is None else PORTION_OF_VECTORS, most_windows)
-    budget = budget_tokens(engine, place)
-    return LoadedModel(scorer(identity), backend, budget, info, portion, most_windows, size_bytes)
 
 
-def _number_bytes(engine: EngineSettings, place: torch.device) -> int:
-    """Return the bytes of a weight: on CPUs what is in float32 stays in memory, beside what is not."""
-    return 4 if place.type == "cpu" or engine.precision == "fp32" else 2
+def _number_bytes(engine: EngineSettings, places: Sequence[torch.device]) -> int:
+    """Return the bytes of a weight, with its copies.
+
+    What is in float32 stays in memory, beside what is not, except on GPUs.
+    """
+    whole = places[0].type != "cuda" or engine.precision == "fp32"
+    return len(places) * (4 if whole else 2)

@@ -60,16 +60,14 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
     if divides is not None:
         pairs = WindowPairEncoder(tokenizer, template, max_length, divides)
     cut = TemplatePairEncoder(tokenizer, template, max_length, "balanced")
-    probes = [
-        *gathered(cut.encode("a query", _PROBE_TEXTS)),
-        _longest(max_length, len(vocabulary.vocabulary)),
-    ]
+    longest = _longest(max_length, len(vocabulary.vocabulary))
+    probes = [*gathered(cut.encode("a query", _PROBE_TEXTS)), longest]
     pad_id = token_id(vocabulary, SPECIAL_TOKENS[tokenization.kind].pad)
-    backend, device = _backend(package, choose(engine), pad_id, max_length, probes)
+    backends, places = _backends(package, choose(engine), pad_id, max_length, probes)
     info = {
         "kind": "cross-encoder",
         "architecture": f"TorchScript ({tokenization.kind})",
-        "device": str(device),
+        "device": ", ".join(map(str, places)),
         "precision": "fp32",
         "padded": "true",
         "max_length": str(max_length),
@@ -78,8 +76,8 @@ def load_package(package: Package, settings: ModelSettings, engine: EngineSettin
     reduction = settings.windows or "max"
     scorer = CrossEncoder(identity, pairs, activation=settings.activation, reduction=reduction)
     most = 1 if divides is None else divides.most
-    portion = portion_texts(PORTION_TEXTS, most)
-    return LoadedModel(scorer, backend, budget_tokens(engine, device), info, portion, most)
+    portion, budget = portion_texts(PORTION_TEXTS, most), budget_tokens(engine, places[0])
+    return LoadedModel(scorer, backends[0], budget, info, portion, most, backends[1:])
 
 
 def _max_length(package: Package, settings: ModelSettings) -> int:
@@ -106,18 +104,18 @@ def _longest(max_length: int, tokens: int) -> Row:
     return Row(ids, np.zeros(length, np.uint8), False)
 
 
-def _backend(
-    package: Package, place: torch.device, pad_id: int, max_length: int, probes: Sequence[Row]
-) -> tuple[TorchScriptBackend, torch.device]:
-    """Load the program on the device, or on the CPU if it is tied to that. Return where it is, too."""
+def _backends(
+    package: Package, places: Sequence[torch.device], pad_id: int, max_length: int, probes: Sequence[Row]
+) -> tuple[list[TorchScriptBackend], Sequence[torch.device]]:
+    """Load the program on each device, or on the CPU if it is tied to that. Return where it is, too."""
     try:
-        return _settled(package, place, pad_id, max_length, probes), place
+        return [_settled(package, place, pad_id, max_length, probes) for place in places], places
     except ModelLoadError as error:
-        if place.type == "cpu":
+        if places[0].type == "cpu":
             raise
-        _log.warning("[%s] does not run on %s and is run on the CPU: %s", package.name, place, error)
+        _log.warning("[%s] does not run on %s and is run on the CPU: %s", package.name, places[0], error)
         cpu = torch.device("cpu")
-        return _settled(package, cpu, pad_id, max_length, probes), cpu
+        return [_settled(package, cpu, pad_id, max_length, probes)], [cpu]
 
 
 def _settled(

@@ -1,7 +1,7 @@
 """A model that can score, and its first batch."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +12,7 @@ from rerank_proxy.engine.backends.protocol import Backend
 from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.encoding.scorers import Scorer
 from rerank_proxy.engine.errors import InputTooLargeError, ModelLoadError, advice_for_numbers
-from rerank_proxy.engine.rows import Batch
+from rerank_proxy.engine.rows import Batch, Values
 from rerank_proxy.settings import ModelSettings
 
 _WARM_UP_TEXTS: Final = ("short", "warm up " * 300)
@@ -41,6 +41,8 @@ class LoadedModel:
     """The most texts of a call that are scored together. Their outputs are in memory meanwhile."""
     most_windows: int = 1
     """How many rows one text may have."""
+    copies: Sequence[Backend] = ()
+    """The same on further devices."""
     memory_bytes: int | None = None
     """What its weights take; None where that is not known better than before it was loaded."""
 
@@ -68,8 +70,15 @@ def warm_up(loaded: LoadedModel) -> float:
         rows += gathered(loaded.scorer.encode("query", _WARM_UP_TEXTS[1:], [loaded.scorer.texts_at]))
     batch = Batch.of(rows)
     started = time.perf_counter()
-    values = loaded.backend.score(batch)
+    outputs = [loaded.backend.score(batch)]
     pace_s = (time.perf_counter() - started) / batch.padded_tokens
+    outputs += [each.score(batch) for each in loaded.copies]
+    for values in outputs:
+        _check(loaded, values)
+    return pace_s
+
+
+def _check(loaded: LoadedModel, values: Values) -> None:
     if loaded.info["kind"] == "cross-encoder" and values[0].shape != (1,):
         raise ModelLoadError(f"it gives {values[0].size} numbers for a text; a cross-encoder gives one")
     if not all(np.isfinite(row).all() for row in values):
@@ -77,4 +86,3 @@ def warm_up(loaded: LoadedModel) -> float:
             f"it gives numbers that are not finite in {loaded.info['precision']}; "
             f"{advice_for_numbers(loaded.info['precision'])}"
         )
-    return pace_s

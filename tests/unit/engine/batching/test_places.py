@@ -115,6 +115,16 @@ class TestThreads:
         assert put(places, lane(), 500, 1).place not in (first.place, second.place)
 
 
+def test_a_serial_model_runs_where_it_has_copies() -> None:
+    places, model = Places(3, 3), lane(serial=True)
+    model.copies = [SumBackend(serial=True)]
+    assert places.budget_tokens(model, BUDGET) == BUDGET / 2, "for each of two"
+    assert {put(places, model, 500, 1).place for _ in range(2)} == {0, 1}
+    assert {put(places, model, 500, 1).place for _ in range(2)} == {0, 1}, "another waits for each"
+    assert places.budget_tokens(model, BUDGET) == 0
+    assert places.budget_tokens(lane(), BUDGET) > 0
+
+
 def test_a_serial_model_stays_at_the_first_place() -> None:
     places, model = Places(3, 3), lane(serial=True)
     assert [put(places, model, 100, 1).place for _ in range(2)] == [0, 0]

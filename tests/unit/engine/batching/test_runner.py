@@ -38,7 +38,7 @@ class Bench:
             self.cache,
             metrics,
             Places(),
-            lambda place: ThreadWorker(f"worker-{place}", metrics, watchdog),
+            lambda place: ThreadWorker(place, metrics, watchdog),
         )
         self.lanes: dict[SumBackend, Lane] = {}
 

@@ -26,6 +26,7 @@ from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.rows import Output
 from rerank_proxy.settings import EngineSettings
 from tests.support.examples import examples
+from tests.support.raw_http import TIMEOUT_S
 from tests.unit.engine.doubles import SumBackend, row
 
 _T = TypeVar("_T")
@@ -238,7 +239,7 @@ async def test_what_fails_beyond_the_model_ends_a_thread_and_not_the_engine() ->
         OutputCache(10),
         metrics,
         places,
-        lambda place: ThreadWorker(f"worker-{place}", metrics, watchdog, use_threads=no_memory),
+        lambda place: ThreadWorker(place, metrics, watchdog, use_threads=no_memory),
     )
     runner.start()
     lane = Lane("model", SumBackend(), 100)
@@ -250,6 +251,36 @@ async def test_what_fails_beyond_the_model_ends_a_thread_and_not_the_engine() ->
         error = await ended
         assert (None if error is None else str(error)) == expected
     assert metrics.lost_workers._value.get() == 1
+    await runner.close()
+
+
+async def test_each_worker_runs_the_copy_on_its_own_device() -> None:
+    scheduler, metrics = Scheduler(10_000), EngineMetrics()
+    watchdog = Watchdog(EngineSettings(), Journal())
+    devices = [SumBackend(padded=False, serial=True) for _ in range(2)]
+    for each in devices:
+        each.gate.clear()
+    runner = Runner(
+        scheduler,
+        OutputCache(10_000),
+        metrics,
+        Places(3, 3),
+        lambda place: ThreadWorker(place, metrics, watchdog),
+    )
+    runner.start()
+    lane = Lane("model", devices[0], 1000, copies=devices[1:])
+    ended: asyncio.Future[EngineError | None] = asyncio.get_running_loop().create_future()
+    request = scheduler.open(lane, ended.set_result)
+    scheduler.submit(request, {str(number).encode(): row(200, number) for number in range(10)})
+    runner.wake()
+    for each in devices:
+        assert await asyncio.to_thread(each.entered.acquire, timeout=TIMEOUT_S), "both run at the same time"
+    for each in devices:
+        each.gate.set()
+    assert await ended is None
+    outputs = {key: float(job.output.values[0]) for key, job in request.jobs.items() if job.output}
+    assert outputs == {str(number).encode(): number for number in range(10)}
+    assert sum(len(batch) for each in devices for batch in each.batches) == 10
     await runner.close()
 
 

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rerank_proxy.engine.backends.device import memory_errors
 from rerank_proxy.engine.backends.networks import Classifier, Encoder, Pooling
 from rerank_proxy.engine.backends.packed.families import FAMILIES
 from rerank_proxy.engine.backends.packed.layout import Layout
@@ -35,8 +36,12 @@ class PackedTorchBackend:
         self._firsts = _reads_first_token(network)
         self._device = next(model.parameters()).device
 
-    @torch.inference_mode()
     def score(self, batch: Batch) -> NDArray[np.float32]:
+        with memory_errors():
+            return self._score(batch)
+
+    @torch.inference_mode()
+    def _score(self, batch: Batch) -> NDArray[np.float32]:
         layout = Layout.of(batch, self._device)
         with running(layout.batch):
             output = self._head(self._body(layout, firsts=self._firsts), layout)

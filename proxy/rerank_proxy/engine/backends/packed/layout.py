@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rerank_proxy.engine.backends.device import to_device
 from rerank_proxy.engine.rows import Batch
 
 _T = TypeVar("_T")
@@ -85,7 +86,7 @@ class Layout:
 
     def tensor(self, array: NDArray[Any]) -> Tensor:
         """Put an array on the device."""
-        return torch.from_numpy(array).to(self.device)
+        return to_device(self.device, array)
 
     def padded(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Return shape (rows, tokens, hidden), and the mask (rows, tokens) of what is not padding."""

@@ -34,7 +34,8 @@ def ways_to_run(network: Network, place: torch.device, tokenizer: Tokenizer, sco
     }
     if place.type != "cpu":
         exact: Callable[[], Backend] = cache(lambda: choose(network))
-        return Ways({"fp32": exact, **halves}, ("fp16", "bf16"), "fp16", time.perf_counter)
+        usual: Precision = "fp16" if place.type == "cuda" else "fp32"
+        return Ways({"fp32": exact, **halves}, ("fp16", "bf16"), usual, time.perf_counter)
     backend = choose(network)
     if not isinstance(backend, PackedTorchBackend) or not isinstance(network, Classifier | Encoder):
         return Ways({"fp32": lambda: backend, **halves})
