@@ -1,4 +1,4 @@
-"""Attention within the rows of a batch, by groups of rows of equal length.
+"""Attention within the rows of a batch, by groups of rows of equal length, or on GPUs in all at once.
 
 An `Attention` maps the merged queries, keys and values of all tokens, (tokens, 3 * hidden), to the mixed
 values of every token, (tokens, hidden), or of the first token of each row, (rows, hidden).
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rerank_proxy.engine.backends.packed.at_once import attend
 from rerank_proxy.engine.backends.packed.layout import Group, Layout
 
 
@@ -54,6 +55,8 @@ class Full:
         self._scale = scale
 
     def __call__(self, merged: Tensor, layout: Layout, *, firsts: bool) -> Tensor:
+        if self._bias is None and layout.at_once:
+            return attend(merged, layout, self._heads, firsts=firsts, scale=self._scale)
         mixed = []
         for group in layout.groups:
             heads = Heads.of(merged, group, self._heads, firsts=firsts)

@@ -26,7 +26,6 @@ class PackedTorchBackend:
     """
 
     padded = False
-    serial = False
 
     def __init__(self, network: Classifier | Encoder, linear: Linears = FullPrecision) -> None:
         model = network.model
@@ -35,6 +34,7 @@ class PackedTorchBackend:
         self._body = self._family.build(_transformer(network), linear)
         self._firsts = _reads_first_token(network)
         self._device = next(model.parameters()).device
+        self.serial = self._device.type != "cpu"
 
     def score(self, batch: Batch) -> NDArray[np.float32]:
         with memory_errors():

@@ -56,6 +56,16 @@ class Layout:
             batch = _reordered(batch, order)
         return cls(batch, order, list(_groups(batch.lengths.tolist())), device)
 
+    @property
+    def at_once(self) -> bool:
+        """Whether all rows attend at once, which suits GPUs."""
+        return self.device.type != "cpu"
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return self.groups[-1].length
+
     def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """Return what `make` returned first: layers share what does not depend on them."""
         if key not in self._shared:

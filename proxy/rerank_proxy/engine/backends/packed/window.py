@@ -5,6 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from rerank_proxy.engine.backends.packed.at_once import attend
 from rerank_proxy.engine.backends.packed.attention import Heads, joined, mix
 from rerank_proxy.engine.backends.packed.layout import Group, Layout
 
@@ -24,6 +25,8 @@ class Window:
         self._reach = reach
 
     def __call__(self, merged: Tensor, layout: Layout, *, firsts: bool) -> Tensor:
+        if layout.at_once:
+            return attend(merged, layout, self._heads, firsts=firsts, reach=self._reach)
         mixed: list[Tensor] = []
         for group in layout.groups:
             if firsts:
