@@ -91,6 +91,7 @@ def _loaded(
         "template": settings.template,
         "instruction": settings.instruction,
         "cutoff_layer": settings.cutoff_layer,
+        "trust_remote_code": settings.trust_remote_code,
     }
     files = fingerprint(directory, run)
 
