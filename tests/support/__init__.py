@@ -19,6 +19,7 @@ The proxy, in parts
     app_double          a process in the application's place
     supervised          a supervisor, with that process
     endpoints           inference endpoints over a given engine, without a store
+    valkey              a real Valkey, and a server that misbehaves in its place
     stores              stores of endpoints, and waiting for what other processes do to them
     example_plugin      the package that docs/plug-ins.md shows
     example_retriever   the retriever that docs/architecture.md shows

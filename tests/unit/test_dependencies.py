@@ -32,11 +32,12 @@ ABOVE: Final = {
 """What each part knows nothing of."""
 
 ENGINE_ROOMS: Final = {
-    "hangs": {"backends", "batching", "encoding", "loading"},
-    "backends": {"batching", "encoding", "loading"},
-    "encoding": {"backends", "batching", "loading"},
-    "batching": {"encoding", "loading"},
-    "loading": {"batching"},
+    "hangs": {"backends", "batching", "encoding", "loading", "shared_cache"},
+    "backends": {"batching", "encoding", "loading", "shared_cache"},
+    "encoding": {"backends", "batching", "loading", "shared_cache"},
+    "batching": {"encoding", "loading", "shared_cache"},
+    "loading": {"batching", "shared_cache"},
+    "shared_cache": {"backends", "batching", "encoding", "hangs", "loading"},
 }
 """The rooms of the engine, and what each knows nothing of."""
 

@@ -5,8 +5,8 @@ A call of `Engine.scores` goes through these stages:
 1. **Admit** (`engine.py`, `scoring.py`): find the model (`models.py`), make sure that there is memory for the
    texts (`text_memory.py`), and wait until the model is loaded (`model.py`).
 2. **Prepare and look up** (`encoding/inputs.py`, `batching/cache.py`): cut texts that are too long, hash
-   each, and take the outputs that are remembered. What another call has under way is shared, not run twice
-   (`Scheduler.join`).
+   each, and take the outputs that are remembered, or that replicas share (`shared_cache/`). What another call
+   has under way is shared, not run twice (`Scheduler.join`).
 3. **Tokenise** (`encoding/`): calls take turns on two threads (`tokenizing.py`). A `Scorer` (`scorers.py`),
    one for each kind of model, has texts encoded as `Row`s (`encode.py`, `tokenizer.py`, `truncate.py`). A
    long text may have a row for each of its windows (`windows.py`), which are jobs of their own

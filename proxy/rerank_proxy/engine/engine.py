@@ -28,6 +28,7 @@ from rerank_proxy.engine.model_memory import ModelMemory
 from rerank_proxy.engine.models import Models
 from rerank_proxy.engine.reservations import Reservation
 from rerank_proxy.engine.scoring import Scores, Scoring
+from rerank_proxy.engine.shared_cache.opening import open_shared_cache
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Engine:
         self._watchdog = Watchdog(settings, self._journal)
         metrics = EngineMetrics(registry)
         cache = OutputCache(settings.cache_bytes)
+        self._shared = open_shared_cache(settings.shared_cache, cache.put, metrics, registry)
         threads = settings.threads or usable_cores()
         places = Places(count_workers(settings.workers, threads), threads)
         self._scheduler = Scheduler(settings.queue_tokens, _now, side_by_side=len(places))
@@ -74,7 +76,9 @@ class Engine:
             lambda place: ThreadWorker(place, metrics, self._watchdog, threads, DeviceThreads(threads).use),
         )
         self._tokenizing = TokenizingThreads(self._watchdog)
-        self._scoring = Scoring(settings, cache, self._scheduler, self._runner, self._tokenizing, metrics)
+        self._scoring = Scoring(
+            settings, cache, self._scheduler, self._runner, self._tokenizing, metrics, self._shared
+        )
         loader = Loader(settings, self._runner.on_device, self._watchdog)
         memory = ModelMemory(settings.model_memory)
         self._models = Models(
@@ -87,6 +91,8 @@ class Engine:
         """Begin to load the models that are kept loaded. Does not wait or raise for them: see `status`."""
         sleep_while_waiting()
         self._runner.start()
+        if self._shared is not None:
+            self._shared.start()
         self._models.start()
         self._check_for_hangs()
 
@@ -223,6 +229,8 @@ class Engine:
         await self._models.close(EngineClosedError("the engine was closed"))
         self._tokenizing.close()
         await self._runner.close()
+        if self._shared is not None:
+            await self._shared.close()
         self._journal.close()
         gc.unfreeze()  # What was loaded may go, and has to before the process can end in good order.
 

@@ -27,6 +27,12 @@ class EngineMetrics:
         )
         self.cache_hits = self._counter("cache_hits", "Texts whose result was remembered.")
         self.cache_misses = self._counter("cache_misses", "Texts whose result was not remembered.")
+        self.shared_cache_hits = self._counter(
+            "shared_cache_hits", "Texts and queries whose result was in the shared cache."
+        )
+        self.shared_cache_misses = self._counter(
+            "shared_cache_misses", "Those whose result was not there, or not in time."
+        )
         self.scored = self._counter("pairs_scored", "Pairs that the model ran.")
         self.truncated = self._counter("pairs_truncated", "Pairs of which something was cut before they ran.")
         self.rejected = self._counter("rejected", "Calls refused because the queue was full.")

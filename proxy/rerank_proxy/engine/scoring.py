@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -17,12 +17,18 @@ from rerank_proxy.engine.divided_texts import DividedTexts
 from rerank_proxy.engine.encoding.inputs import Inputs
 from rerank_proxy.engine.encoding.scorers import Scorer, instructed
 from rerank_proxy.engine.encoding.tokenizing import TokenizingThreads
-from rerank_proxy.engine.errors import EngineClosedError, EngineError, QueueFullError
+from rerank_proxy.engine.errors import (
+    DeadlineUnreachableError,
+    EngineClosedError,
+    EngineError,
+    QueueFullError,
+)
 from rerank_proxy.engine.guesses import CallSize, Guesses
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.model import Model
 from rerank_proxy.engine.rows import Output, Row, tokens_of
+from rerank_proxy.engine.shared_cache.shared_cache import Patience, SharedCache
 from rerank_proxy.engine.text_memory import TextMemory
 from rerank_proxy.settings import EngineSettings
 
@@ -62,6 +68,7 @@ class _Call:
     query: str
     deadline: float | None
     size: CallSize = field(default_factory=CallSize)
+    patience: Patience = field(default_factory=Patience)
 
 
 class Scoring:
@@ -75,6 +82,7 @@ class Scoring:
         runner: Runner,
         tokenizing: TokenizingThreads,
         metrics: EngineMetrics,
+        shared: SharedCache | None = None,
     ) -> None:
         self._text_characters = settings.text_characters
         self._memory = TextMemory(settings.queue_bytes, scheduler.wait_s)
@@ -84,6 +92,7 @@ class Scoring:
         self._runner = runner
         self._tokenizing = tokenizing
         self._metrics = metrics
+        self._shared = shared
 
     async def scores(
         self,
@@ -115,10 +124,25 @@ class Scoring:
         """Guess how many tokens a call of several portions has, and refuse it if these are too many."""
         if call.deadline is None or not call.lane.pace.known:
             return
+        call.size.guessed = await self._guessed(call, texts)
+        try:
+            self._scheduler.check_time(call.lane, call.size.guessed, call.deadline)
+        except DeadlineUnreachableError:
+            if self._shared is None:
+                raise
+            call.size.guessed = await self._guessed(call, texts, self._shared)
+            self._scheduler.check_time(call.lane, call.size.guessed, call.deadline)
+
+    async def _guessed(self, call: _Call, texts: Sequence[str], shared: SharedCache | None = None) -> float:
+        """Return the tokens of what is not remembered, or not shared either."""
+        guessed = 0.0
         for portion in _portions(texts, call.loaded.portion_texts):
             inputs = await self._inputs(call, portion)
-            call.size.guessed += self._guesses.guess_missing(call.loaded, inputs)
-        self._scheduler.check_time(call.lane, call.size.guessed, call.deadline)
+            if shared is not None:
+                known = {key for key in inputs.keys if self._cache.get(key) is not None}
+                await self._found(shared, call, inputs, known)
+            guessed += self._guesses.guess_missing(call.loaded, inputs)
+        return guessed
 
     async def _inputs(self, call: _Call, texts: Sequence[str]) -> Inputs:
         """Prepare inputs, few ones at once: if they are remembered, their scores need no other thread."""
@@ -134,12 +158,17 @@ class Scoring:
         scorer, lane = call.scorer, call.lane
         inputs = await self._inputs(call, texts)
         outputs = self._remembered(lane, inputs)
+        if self._shared is not None and len(outputs) < len(inputs.keys):
+            outputs |= await self._found(self._shared, call, inputs, outputs)
         cached = sum(key in outputs for key in inputs.text_keys)
         missing = {key: at for at, key in enumerate(inputs.keys) if key not in outputs}
         if missing:
             guessed = self._guesses.guess_missing(call.loaded, inputs)
             self._scheduler.check_time(lane, guessed, call.deadline)
-            outputs |= await self._run(call, inputs, missing, guessed)
+            run = await self._run(call, inputs, missing, guessed)
+            if self._shared is not None:
+                self._shared.remember(call.loaded.info, run)
+            outputs |= run
         ordered = [outputs[key] for key in inputs.keys]
         query_cut = any(output.truncated for output in ordered[: scorer.texts_at])
         truncated = sum(query_cut or output.truncated for output in ordered[scorer.texts_at :])
@@ -156,6 +185,15 @@ class Scoring:
         self._metrics.cache_hits.labels(lane.model).inc(hits)
         self._metrics.cache_misses.labels(lane.model).inc(len(inputs.text_keys) - hits)
         return outputs
+
+    async def _found(
+        self, shared: SharedCache, call: _Call, inputs: Inputs, outputs: Collection[bytes]
+    ) -> dict[bytes, Output]:
+        """Return the outputs that replicas share, of those inputs that are neither here nor under way."""
+        asked = [
+            key for key in dict.fromkeys(inputs.keys) if key not in outputs and not self._scheduler.has(key)
+        ]
+        return await shared.lookup(call.model.name, call.loaded.info, asked, call.patience)
 
     async def _run(
         self, call: _Call, inputs: Inputs, missing: Mapping[bytes, int], guessed: float

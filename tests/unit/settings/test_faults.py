@@ -386,3 +386,32 @@ def test_errors_never_show_a_secret(registry: Any, message: str) -> None:
 def test_the_new_name_of_a_renamed_setting() -> None:
     message = refusal({"engine": {"dtype": "float32"}})
     assert message == "[engine.dtype]: unknown setting, did you mean [engine.precision]?"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:hidden@localhost",
+        "redis://:hidden@localhost:99999",
+        "hidden@localhost",
+        "redis://localhost?password=hidden",
+    ],
+)
+def test_the_address_of_the_shared_cache_holds_no_credentials(url: str) -> None:
+    message = refusal({"engine": {"shared_cache": {"url": url}}})
+    assert message.startswith("[engine.shared_cache.url]: must not hold credentials")
+    assert "hidden" not in message
+
+
+@pytest.mark.parametrize("url", ["http://localhost", "redis://", "redis://localhost/a", "localhost:6379"])
+def test_the_address_of_the_shared_cache_has_a_form(url: str) -> None:
+    assert "expected redis://HOST:PORT" in refusal({"engine": {"shared_cache": {"url": url}}})
+
+
+def test_the_shared_cache_has_one_password() -> None:
+    given = {"url": "rediss://localhost:6379/2", "username": "proxy"}
+    assert "needs `password`" in refusal({"engine": {"shared_cache": given}})
+    both = {**given, "password": "hidden", "password_file": "/f"}
+    message = refusal({"engine": {"shared_cache": both}})
+    assert "give either" in message
+    assert "hidden" not in message

@@ -179,7 +179,12 @@ def test_secrets_travel_to_another_process_and_are_shown_nowhere_else() -> None:
 
 def test_secrets_have_a_variable_and_no_option() -> None:
     rows = {row.key: row for row in table() if row.secret}
-    assert set(rows) == {"registry.key", "registry.password", "registry.api_key"}
+    assert set(rows) == {
+        "registry.key",
+        "registry.password",
+        "registry.api_key",
+        "engine.shared_cache.password",
+    }
     for row in rows.values():
         assert row.option is None
         assert row.environment is not None

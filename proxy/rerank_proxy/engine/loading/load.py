@@ -138,6 +138,7 @@ def _run(settings: ModelSettings, longest: int) -> dict[str, object]:
         "template": settings.template,
         "instruction": settings.instruction,
         "cutoff_layer": settings.cutoff_layer,
+        "trust_remote_code": settings.trust_remote_code,
     }
 
 

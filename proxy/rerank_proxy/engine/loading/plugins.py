@@ -83,7 +83,8 @@ class InstalledPlugin:
         """
         model = self.plugin.load(directory, settings, engine)
         run = settings.model_dump(mode="json", exclude={"preload"})
-        identity = fingerprint_of_all(directory, {**run, "package": self.package})
+        run |= {"package": self.package, "engine": (engine.device, engine.precision)}
+        identity = fingerprint_of_all(directory, run)
         about: Mapping[str, str] = getattr(model, "info", {})
         return LoadedModel(
             scorer=CrossEncoder(identity, _TextsAsRows(), activation=settings.activation),

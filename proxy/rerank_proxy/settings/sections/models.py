@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ByteSize, Field
 
+from rerank_proxy.settings.sections.shared_cache import SharedCacheSettings
 from rerank_proxy.settings.values import Count, Device, PackageName, Seconds, Section, check_source
 
 PublishedTemplate = Literal[
@@ -176,6 +177,9 @@ class EngineSettings(Section):
         description="The most memory for what models gave before: scores by query and text, some 450 bytes "
         "each, and for models that encode texts alone their vectors. Filled only as far as it is used. "
         "0: no cache.",
+    )
+    shared_cache: SharedCacheSettings = Field(
+        SharedCacheSettings(), description="A second level of the cache, which replicas share."
     )
     idle_unload_s: Seconds = Field(
         900.0,

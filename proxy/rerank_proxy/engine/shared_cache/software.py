@@ -1,0 +1,28 @@
+"""Tell one version of the software from another, as far as it decides what models give."""
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+_LIBRARIES: Final = ("numpy", "onnxruntime", "openvino", "tokenizers", "torch", "transformers")
+_ENGINE: Final = Path(__file__).parents[1]
+
+
+def software() -> str:
+    """Return the versions of the libraries that compute outputs, and a digest of the engine's own code.
+
+    The version of this package would not do: the code of a checkout changes under one version.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(_ENGINE.rglob("*.py")):
+        digest.update(f"{path.relative_to(_ENGINE).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return " ".join([digest.hexdigest(), *(f"{name}={_version(name)}" for name in _LIBRARIES)])
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
