@@ -1,10 +1,12 @@
 """What passes between the stages: tokenised inputs (rows), batches of them, and outputs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 UNSEEN: Final = 1
@@ -17,8 +19,7 @@ Values = NDArray[np.float32] | list[NDArray[np.float32]]
 """What a batch gives: shape (rows, outputs), or one array for each row where their shapes differ."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class Row(msgspec.Struct, frozen=True, eq=False):
     """One input of the model with its special tokens: a pair, or for a bi-encoder a single text."""
 
     ids: NDArray[np.int32]

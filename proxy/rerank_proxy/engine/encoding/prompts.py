@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from rerank_proxy.engine.encoding.encode import array_of
 from rerank_proxy.engine.encoding.tokenizer import PIECE_CHARACTERS, Tokenizer, portions
 from rerank_proxy.engine.encoding.truncate import RULES, Truncation
 from rerank_proxy.engine.errors import InputTooLargeError, NoInstructionError
@@ -227,4 +228,4 @@ def _value(part: str | Slot, query: str, text: str) -> str:
 
 
 def _row(ids: Any, truncated: bool) -> Row:
-    return Row(np.array(ids, np.int32), np.zeros(len(ids), np.uint8), truncated)
+    return Row(array_of(ids), np.zeros(len(ids), np.uint8), truncated)

@@ -7,14 +7,15 @@ hand.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import Final, Literal
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from rerank_proxy.engine.encoding.encode import Ids, Template
+from rerank_proxy.engine.encoding.encode import Ids, Template, array_of
 from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer
 from rerank_proxy.engine.encoding.truncate import balanced
 from rerank_proxy.engine.rows import Output, Row
@@ -71,12 +72,12 @@ class WindowPairEncoder:
     def encode(self, query: str, texts: Sequence[str]) -> Iterator[list[Row]]:
         query_ids = _NONE
         for piece in self._tokenizer.ids([query], self._budget + 1):
-            query_ids = np.array(piece[0], np.int32) if piece else query_ids
+            query_ids = array_of(piece[0]) if piece else query_ids
             yield []
         room = self._budget - min(len(query_ids), self._budget // 2)
         enough = max(self._budget, self._division.capacity(room)) + 1
         for piece in self._tokenizer.ids(texts, enough):
-            yield [self._pair(query_ids, np.array(ids, np.int32)) for ids in piece]
+            yield [self._pair(query_ids, array_of(ids)) for ids in piece]
 
     def _pair(self, query: Ids, text: Ids) -> Row:
         kept, _ = balanced(len(query), len(text), self._budget)
@@ -110,7 +111,7 @@ class WindowTextEncoder:
         """Yield one row per text, as `PairEncoder.encode` does."""
         enough = len(self._prompt) + self._division.capacity(self._budget) + 1
         for piece in self._tokenizer.ids(texts, enough):
-            yield [self._row(np.array(ids, np.int32)) for ids in piece]
+            yield [self._row(array_of(ids)) for ids in piece]
 
     def _row(self, ids: Ids) -> Row:
         # The last tokens of a prompt may be others before a text than alone.
