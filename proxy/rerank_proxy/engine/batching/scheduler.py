@@ -2,11 +2,11 @@
 
 A request holds the rows of one call. The request leads the next batch that would end first if all had equal
 shares of the device (`shares.py`, which says how long each has to wait at most): small ones overtake large
-ones, yet none has to wait longer than with equal shares, but for the batches that run already. A batch is a small part of the request that leads it
-(`batch_builder.limit_tokens`), so that a small request soon has its turn. With ever more small ones, equal
-shares would become as good as none, so the oldest request has a part of the device in any case. A batch that
-its request cannot fill is filled up with rows of others of about the same size, as far as that costs little
-padding.
+ones, yet none has to wait longer than with equal shares, but for the batches that run already. A batch is a
+small part of the request that leads it (`batch_builder.limit_tokens`), so that a small request soon has its
+turn. With ever more small ones, equal shares would become as good as none, so the oldest request has a part
+of the device in any case. A batch that its request cannot fill is filled up with rows of others of about the
+same size, as far as that costs little padding.
 
 Several batches may run at the same time. Those that a large request begins with are of different sizes, so
 that they do not all end at the same time, and a small request that comes then soon has its turn.
