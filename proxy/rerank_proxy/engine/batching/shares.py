@@ -16,7 +16,7 @@ batches under way. It is proved in four steps. Let T be the tokens that were giv
 those of batches that the oldest request leads before its turn (`scheduler.OLDEST_SHARE`); by T the clock here
 runs. Let H be the request and those that have their turns before it.
 
-1. When it comes, each of H has at most its size left to do here, and at most s, as its end here is no later.
+1. When it comes, each of H has at most its size left to do here, and at most s, as it ends here first.
    Who comes later, and has its turn before it, has at most s. That makes s + m in all.
 2. In truth, H may have b more to do: if the last batch that was no turn of H's was given out at some time,
    nothing of H waited then, and all of T has gone to H since, but for that batch.
