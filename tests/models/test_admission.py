@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from unittest.mock import patch
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -35,6 +36,13 @@ async def engine(tiny_model: TinyModel, registry: CollectorRegistry) -> AsyncIte
         yield started
 
 
+class SlowPace(Pace):
+    """That of a model which needs a second for each token."""
+
+    def observe(self, tokens: int, seconds: float) -> None:
+        super().observe(tokens, float(tokens))
+
+
 def soon() -> float:
     return asyncio.get_running_loop().time() + TIMEOUT_S
 
@@ -65,3 +73,28 @@ async def test_a_few_texts_beside_remembered_ones_do(engine: Engine) -> None:
 
 async def test_without_a_deadline_there_is_enough_time(engine: Engine) -> None:
     assert len((await engine.scores("m", QUERY, [f"text {at}" for at in range(500)])).values) == 500
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_a_cold_model_tells_as_soon_as_its_pace_shows_it(tiny_model: TinyModel, workers: int) -> None:
+    """Nothing is known at first; after some batches of the call itself it is given up."""
+    async with running({"m": tiny_model("bert")}, threads=workers, workers=workers) as engine:
+        async with engine._models.get("m").ready() as (_, lane):
+            assert not lane.pace.known
+            lane.pace = SlowPace()
+        with pytest.raises(DeadlineUnreachableError):
+            await engine.scores("m", QUERY, [f"text {at}" for at in range(4_000)], soon())
+        assert lane.pace._batches < 100, "and not after all of its batches"
+
+
+async def test_keys_are_computed_once(engine: Engine) -> None:
+    """Also where a call's size is guessed before."""
+    async with engine._models.get("m").ready() as (loaded, lane):
+        lane.pace = Pace()
+        for tokens in (100, 200) * 5:
+            lane.pace.observe(tokens, tokens * 1e-9)
+        with patch.object(
+            type(loaded.scorer), "keys", autospec=True, side_effect=type(loaded.scorer).keys
+        ) as keys:
+            await engine.scores("m", QUERY, [f"text {at}" for at in range(2_500)], soon())
+    assert sum(len(call.args[2]) for call in keys.call_args_list) == 2_500

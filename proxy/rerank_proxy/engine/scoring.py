@@ -32,6 +32,7 @@ from rerank_proxy.engine.shared_cache.shared_cache import Patience, SharedCache
 from rerank_proxy.engine.text_memory import TextMemory
 from rerank_proxy.settings import EngineSettings
 
+_P = TypeVar("_P")
 _T = TypeVar("_T")
 
 _FEW_TEXTS: Final = 256
@@ -116,47 +117,60 @@ class Scoring:
                 call = _Call(model, loaded, lane, scorer, query, deadline)
                 if len(texts) <= loaded.portion_texts:
                     return await self._score(call, texts)
-                await self._guess(call, texts)
-                portions = _portions(texts, loaded.portion_texts)
-                return _joined(await _in_turn(portions, lambda portion: self._score(call, portion)))
+                portions = [*_portions(texts, loaded.portion_texts)]
+                parts = zip(portions, await self._guess(call, portions), strict=True)
+                return _joined(await _in_turn(parts, lambda part: self._score(call, *part)))
 
-    async def _guess(self, call: _Call, texts: Sequence[str]) -> None:
-        """Guess how many tokens a call of several portions has, and refuse it if these are too many."""
+    async def _guess(self, call: _Call, portions: Sequence[Sequence[str]]) -> list[Sequence[bytes]]:
+        """Guess how many tokens a call of several portions has, and refuse it if these are too many.
+
+        Return the keys of each portion's inputs; none where there was no reason to compute them.
+        """
+        keys: list[Sequence[bytes]] = [()] * len(portions)
         if call.deadline is None or not call.lane.pace.known:
-            return
-        call.size.guessed = await self._guessed(call, texts)
+            return keys
+        keys = await self._guess_missing(call, portions, keys)
         try:
             self._scheduler.check_time(call.lane, call.size.guessed, call.deadline)
         except DeadlineUnreachableError:
             if self._shared is None:
                 raise
-            call.size.guessed = await self._guessed(call, texts, self._shared)
+            await self._guess_missing(call, portions, keys, self._shared)
             self._scheduler.check_time(call.lane, call.size.guessed, call.deadline)
+        return keys
 
-    async def _guessed(self, call: _Call, texts: Sequence[str], shared: SharedCache | None = None) -> float:
-        """Return the tokens of what is not remembered, or not shared either."""
-        guessed = 0.0
-        for portion in _portions(texts, call.loaded.portion_texts):
-            inputs = await self._inputs(call, portion)
+    async def _guess_missing(
+        self,
+        call: _Call,
+        portions: Sequence[Sequence[str]],
+        known_keys: Sequence[Sequence[bytes]],
+        shared: SharedCache | None = None,
+    ) -> list[Sequence[bytes]]:
+        """Guess the tokens of what is not remembered, or not shared either. Return each portion's keys."""
+        call.size.guessed = 0.0
+        keys: list[Sequence[bytes]] = []
+        for portion, known in zip(portions, known_keys, strict=True):
+            inputs = await self._inputs(call, portion, known)
             if shared is not None:
-                known = {key for key in inputs.keys if self._cache.get(key) is not None}
-                await self._found(shared, call, inputs, known)
-            guessed += self._guesses.guess_missing(call.loaded, inputs)
-        return guessed
+                here = {key for key in inputs.keys if self._cache.get(key) is not None}
+                await self._found(shared, call, inputs, here)
+            call.size.guessed += self._guesses.guess_missing(call.loaded, inputs)
+            keys.append(inputs.keys)
+        return keys
 
-    async def _inputs(self, call: _Call, texts: Sequence[str]) -> Inputs:
+    async def _inputs(self, call: _Call, texts: Sequence[str], known_keys: Sequence[bytes] = ()) -> Inputs:
         """Prepare inputs, few ones at once: if they are remembered, their scores need no other thread."""
-        steps = Inputs.of(call.scorer, call.query, texts, self._text_characters)
+        steps = Inputs.of(call.scorer, call.query, texts, self._text_characters, known_keys)
         if len(texts) <= _FEW_TEXTS and sum(map(len, texts)) <= _FEW_CHARACTERS:
             await asyncio.sleep(0)  # Calls one after the other must not keep the event loop to themselves.
             return run_at_once(steps)
         return await self._tokenised(call.model, steps)
 
-    async def _score(self, call: _Call, texts: Sequence[str]) -> Scores:
+    async def _score(self, call: _Call, texts: Sequence[str], known_keys: Sequence[bytes] = ()) -> Scores:
         if not texts:
             return Scores((), 0, 0)
         scorer, lane = call.scorer, call.lane
-        inputs = await self._inputs(call, texts)
+        inputs = await self._inputs(call, texts, known_keys)
         outputs = self._remembered(lane, inputs)
         if self._shared is not None and len(outputs) < len(inputs.keys):
             outputs |= await self._found(self._shared, call, inputs, outputs)
@@ -269,13 +283,11 @@ class _Ending:
             raise self._error
 
 
-async def _in_turn(
-    portions: Iterable[Sequence[str]], score: Callable[[Sequence[str]], Awaitable[_T]]
-) -> list[_T]:
+async def _in_turn(portions: Iterable[_P], score: Callable[[_P], Awaitable[_T]]) -> list[_T]:
     """Score portions of texts, so that no step on the event loop is a long one, and not all outputs wait."""
     turn = asyncio.Semaphore(_PORTIONS_UNDER_WAY)
 
-    async def scored(portion: Sequence[str]) -> _T:
+    async def scored(portion: _P) -> _T:
         async with turn:
             return await score(portion)
 

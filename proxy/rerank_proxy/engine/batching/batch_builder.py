@@ -25,6 +25,12 @@ tokens took as long for each as 2048, and 5 % longer than 1024 (MiniLM-L6's shap
 SHARE: Final = 1 / 32
 """How much of a large request a batch of it may be: so much of its time may the next request have to wait."""
 
+FEW_RATIO: Final = 1 / 8
+"""A batch of several small requests that is larger than this, relative to the budget, takes no other one …"""
+
+FEW_BATCHES: Final = 4
+"""… if it has one in so many of their tokens."""
+
 
 class BatchBuilder:
     """Collects the jobs of one batch.
@@ -94,13 +100,46 @@ class BatchBuilder:
         return cost <= self._budget_tokens and not hollow
 
 
-def limit_tokens(lane: Lane, size_tokens: int) -> int:
+def limit_tokens(lane: Lane, size_tokens: int, side_by_side: int = 1) -> int:
     """Return how large a batch of a request with so many tokens is to be; its last row may exceed that.
 
     A batch cannot be interrupted. So those of a large request are a small part of it, and others soon have
     their turn; very small ones would cost throughput.
+
+    Args:
+        side_by_side: Batches that run at the same time. A request then takes less time, and others beside it
+            may wait less: its batches are as much smaller, down to the usual size.
     """
     budget = lane.budget_tokens
+    usual = ceil(USUAL_RATIO * budget)
     if size_tokens <= USUAL_BATCHES * budget:
-        return ceil(USUAL_RATIO * budget)
-    return max(ceil(LEAST_RATIO * budget), min(int(SHARE * size_tokens), budget))
+        return usual
+    part = int(SHARE * size_tokens)
+    return max(ceil(LEAST_RATIO * budget), min(part, budget, max(usual, part // side_by_side)))
+
+
+def enough_tokens(lane: Lane, waiting_tokens: int) -> int:
+    """Return the size from which on a batch of small requests takes no other one, while a large one waits.
+
+    All rows of a batch end together. So few requests run in several batches, one after the other: most of
+    them end sooner, and the last hardly later. Where more wait, the batches are larger; and where all are
+    small, throughput counts more.
+
+    Args:
+        waiting_tokens: Of the requests, all of which are to run before larger ones.
+    """
+    return max(ceil(FEW_RATIO * lane.budget_tokens), ceil(waiting_tokens / FEW_BATCHES))
+
+
+def first_part(number: int) -> float:
+    """Return the size of a request's first batch beside so many others, as a part of the usual one.
+
+    It is 1, 1/2, 1/4, 3/4 …
+
+    (The van der Corput sequence: they are spread evenly, however many there are.)
+    """
+    part, step = 0.0, 0.5
+    while number:
+        part += step * (number % 2)
+        number, step = number // 2, step / 2
+    return part or 1.0

@@ -32,6 +32,8 @@ class Placed:
     lane: Lane
     tokens: int
     threads: int
+    end_tokens: int
+    """When it will probably end, on a clock that tells how many tokens each place could have run."""
 
 
 class Places:
@@ -46,6 +48,7 @@ class Places:
         self._threads = threads
         self._shares = [max(1, threads // count + (at < threads % count)) for at in range(count)]
         self._batches: list[list[Placed]] = [[] for _ in range(count)]
+        self._clock_tokens = 0
         self._empty: set[int] = set()
         self._other_work = [0] * count
 
@@ -93,6 +96,22 @@ class Places:
         rounds = max(1, ceil(tokens / (workers * budget)))
         return min(budget, max(_SMALLEST_TOKENS, ceil(tokens / (workers * rounds))))
 
+    def part_tokens(self, lane: Lane, tokens: int) -> int:
+        """Return how many of a lane's tokens are to run at the next place, so that all soon have run.
+
+        The others follow where batches end meanwhile: the sooner they do, the smaller is this part.
+
+        Args:
+            tokens: Of requests that are to run before anything else.
+        """
+        level, tokens_before, places = float(tokens), 0, 1
+        for tokens_left in self._tokens_left(self._most_workers(lane) - 1):
+            if tokens_left >= level:
+                break
+            places, tokens_before = places + 1, tokens_before + tokens_left
+            level = (tokens + tokens_before) / places
+        return ceil(level)
+
     def put(self, jobs: Sequence[Job], waiting_tokens: int) -> Placed:
         """Give a batch of a lane for which `budget_tokens` is not 0 to the worker with the least to do.
 
@@ -103,13 +122,21 @@ class Places:
         tokens = _cost_tokens(lane, jobs)
         place = self._best(lane)
         assert place is not None
-        placed = Placed(place, lane, tokens, self._use_threads(place, lane, tokens, waiting_tokens))
+        threads = self._use_threads(place, lane, tokens, waiting_tokens)
+        placed = Placed(place, lane, tokens, threads, self._clock_tokens + self._tokens(place) + tokens)
         self._batches[place].append(placed)
         return placed
 
     def end(self, placed: Placed) -> None:
         """Take note that a batch has ended."""
         self._batches[placed.place].remove(placed)
+        self._clock_tokens = max(self._clock_tokens, placed.end_tokens)
+
+    def _tokens_left(self, others: int) -> list[int]:
+        """Return the tokens that so many other places have probably left to run, the fewest first."""
+        ends = (batches[-1].end_tokens for batches in self._batches if batches)
+        left = sorted(max(0, end - self._clock_tokens) for end in ends)[:others]
+        return [0] * (others - len(left)) + left
 
     def _best(self, lane: Lane) -> int | None:
         """Return the place with the least to do that may take a batch of the lane.

@@ -130,7 +130,7 @@ class Runner:
         for at, jobs in enumerate(self._returned):
             if budget_tokens(jobs[0].lane):
                 return self._returned.pop(at)
-        return self._scheduler.next_batch(budget_tokens)
+        return self._scheduler.next_batch(budget_tokens, self._places.part_tokens)
 
     def _waiting_tokens(self) -> int:
         return sum(self._scheduler.queued_tokens.values())

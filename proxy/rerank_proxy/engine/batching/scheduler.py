@@ -1,12 +1,12 @@
 """The queue in front of one device. Pure logic on one thread: no I/O, no model, and no clock of its own.
 
 A request holds the rows of one call. The request leads the next batch that would end first if all had equal
-shares of the device (`shares.py`): small ones overtake large ones, yet none has to wait longer than with
-equal shares, but for the batches that run already. A batch is a small part of the request that leads it
-(`batch_builder.limit_tokens`), so that a small request soon has its turn. With ever more small ones, equal
-shares would become as good as none, so the oldest request has a part of the device in any case. A batch that
-its request cannot fill is filled up with rows of others of about the same size, as far as that costs little
-padding.
+shares of the device (`shares.py`, which says how long each has to wait at most): small ones overtake large
+ones, yet none has to wait longer than with equal shares, but for the batches that run already. A batch is a
+small part of the request that leads it (`batch_builder.limit_tokens`), so that a small request soon has its
+turn. With ever more small ones, equal shares would become as good as none, so the oldest request has a part
+of the device in any case. A batch that its request cannot fill is filled up with rows of others of about the
+same size, as far as that costs little padding.
 
 Several batches may run at the same time. Those that a large request begins with are of different sizes, so
 that they do not all end at the same time, and a small request that comes then soon has its turn.
@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Final
 
-from rerank_proxy.engine.batching.batch_builder import BatchBuilder, limit_tokens
+from rerank_proxy.engine.batching.batch_builder import BatchBuilder, enough_tokens, first_part, limit_tokens
 from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, ScoringRequest, fair_end, length
+from rerank_proxy.engine.batching.refusals import full, too_large, unreachable
 from rerank_proxy.engine.batching.shares import EqualShares
 from rerank_proxy.engine.errors import DeadlineUnreachableError, EngineError, QueueFullError
 from rerank_proxy.engine.rows import Output, Row
@@ -40,6 +41,10 @@ it: a larger one would delay a small one by more than its own work."""
 
 def _whole_budget(lane: Lane) -> int:
     return lane.budget_tokens
+
+
+def _all_tokens(_: Lane, tokens: int) -> int:
+    return tokens
 
 
 class Scheduler:
@@ -62,7 +67,7 @@ class Scheduler:
         """In the order of their turns. One of which nothing waits any more may still be among them."""
         self._arrivals: OrderedDict[ScoringRequest, None] = OrderedDict()
         """The same in the order in which they came."""
-        self._since_oldest_tokens = 0
+        self._since_oldest_tokens = 0.0
         self._running = 0
         self._jobs: dict[bytes, Job] = {}
         self._queued_tokens: dict[Lane, int] = {}
@@ -138,10 +143,7 @@ class Scheduler:
             QueueFullError: There are so many.
         """
         if tokens > self._capacity_tokens:
-            raise QueueFullError(
-                f"the texts have {tokens} tokens, more than engine.queue_tokens ({self._capacity_tokens}): "
-                "score fewer texts at once, for example with a smaller rank_window_size, or raise the setting"
-            )
+            raise too_large(tokens, self._capacity_tokens)
 
     def cancel(self, request: ScoringRequest) -> None:
         """Drop the jobs that only this request waits for. `on_end` is not called any more."""
@@ -170,17 +172,8 @@ class Scheduler:
         ahead_s = self._ahead_s(lane, tokens)
         own_s = self._run_s(lane, tokens)
         left_s = deadline - self._clock()
-        if ahead_s + own_s <= DEADLINE_MARGIN * left_s:
-            return
-        # Where the work ahead is not the reason, trying again later does not help.
-        retry_after_s = ahead_s + own_s - left_s if own_s <= left_s else None
-        raise DeadlineUnreachableError(
-            f"the scores would take some {ahead_s + own_s:.0f} s, and there are {max(left_s, 0):.1f} s: "
-            f"the texts have about {tokens:.0f} tokens, which take {own_s:.0f} s, and what is scored before "
-            f"them takes {ahead_s:.0f} s; use a smaller rank_window_size or a longer time limit"
-            + ("" if retry_after_s is None else ", or try again later"),
-            retry_after_s,
-        )
+        if ahead_s + own_s > DEADLINE_MARGIN * left_s:
+            raise unreachable(tokens, own_s, ahead_s, left_s)
 
     def wait_s(self, tokens: int | None = None) -> float:
         """Return in how many seconds so many of the tokens that wait have probably run.
@@ -192,31 +185,36 @@ class Scheduler:
         all_s = sum(self._run_s(lane, queued) for lane, queued in self._queued_tokens.items() if queued)
         return all_s * (0.5 if tokens is None else min(1.0, tokens / max(1, waiting)))
 
-    def next_batch(self, budget_tokens: Callable[[Lane], int] = _whole_budget) -> list[Job]:
+    def next_batch(
+        self,
+        budget_tokens: Callable[[Lane], int] = _whole_budget,
+        part_tokens: Callable[[Lane, int], int] = _all_tokens,
+    ) -> list[Job]:
         """Take the rows to run next out of the queue, all of one lane. Return none when nothing may run.
 
         Args:
             budget_tokens: Returns the most tokens of a batch of the lane; 0 where none may run now.
+            part_tokens: Returns how many of a lane's tokens, those of several small requests, one batch is to
+                have, so that all soon have run. Each request stays whole.
 
         It may be called while other batches run. `finish` is to be called once for each batch.
         """
         budgets = {lane: budget_tokens(lane) for lane, tokens in self._queued_tokens.items() if tokens}
-        oldest, lead = self._next_lead(budgets)
+        lead, overdue = self._next_lead(budgets)
         if lead is None:
             if not self._arrivals:
                 self._shares.clear()
             return []
-        lane, others = lead.lane, list(self._others(lead))
-        builder = BatchBuilder(lane, min(self._limit_tokens(lead, others), budgets[lane]))
-        self._move(lead, builder)
-        for other in others:
-            if builder.full:
-                break
-            self._move(other, builder)
-        tokens = sum(map(length, builder.jobs))
-        self._since_oldest_tokens = 0 if lead is oldest else self._since_oldest_tokens + tokens
-        self._shares.serve(lane.work(tokens))
+        lane = lead.lane
+        builder = BatchBuilder(lane, min(self._limit_tokens(lead), budgets[lane]))
+        self._fill(builder, lead, part_tokens)
         self._running += 1
+        tokens = sum(map(length, builder.jobs))
+        if overdue:
+            self._since_oldest_tokens -= (1 / OLDEST_SHARE - 1) * tokens
+        else:
+            self._since_oldest_tokens += tokens
+            self._shares.serve(lane.work(tokens))
         return builder.jobs
 
     def finish(self, outcomes: Sequence[tuple[Job, Output | EngineError]]) -> None:
@@ -272,19 +270,36 @@ class Scheduler:
             request.unfinished += 1
             job.requests.append(request)
 
-    def _next_lead(self, budgets: Mapping[Lane, int]) -> tuple[ScoringRequest | None, ScoringRequest | None]:
-        """Return the oldest request that may run, and the one whose turn it is.
+    def _next_lead(self, budgets: Mapping[Lane, int]) -> tuple[ScoringRequest | None, bool]:
+        """Return the request that leads the next batch, and whether it does as the oldest, before its turn.
 
         Forget those with nothing left to run or no time for it.
         """
-        if not any(budgets.values()):
-            return None, None
-        oldest = self._first(self._arrivals, budgets)
+        oldest = self._first(self._arrivals, budgets) if any(budgets.values()) else None
         if oldest is None:
-            return None, None
-        others_tokens = (1 / OLDEST_SHARE - 1) * limit_tokens(oldest.lane, oldest.size_tokens)
-        waits_long = self._since_oldest_tokens >= others_tokens
-        return oldest, oldest if waits_long else self._first(self._waiting, budgets)
+            return None, False
+        lead = self._first(self._waiting, budgets)
+        if lead is oldest:
+            self._since_oldest_tokens = min(0, self._since_oldest_tokens)
+            return lead, False
+        overdue = self._since_oldest_tokens >= (1 / OLDEST_SHARE - 1) * self._usual_limit(oldest)
+        return (oldest, True) if overdue else (lead, False)
+
+    def _fill(
+        self, builder: BatchBuilder, lead: ScoringRequest, part_tokens: Callable[[Lane, int], int]
+    ) -> None:
+        """Move rows of a request into a batch, and then those of others in the order of their turns."""
+        lane, others = lead.lane, [*self._others(lead)]
+        tokens = lead.waiting_tokens + sum(other.waiting_tokens for other in others)
+        enough = part_tokens(lane, tokens)
+        if self._waiting[-1].size_tokens > FILL_RATIO * lead.size_tokens:
+            enough = min(enough, enough_tokens(lane, tokens))
+        for request in (lead, *others):
+            if builder.full or (builder.jobs and builder.cost_tokens >= enough):
+                break
+            self._move(request, builder)
+            if not lane.backend.padded and request.has_waiting():
+                break  # Without padding only what is too long does not fit; none behind it is to overtake it.
 
     def _first(
         self, requests: Iterable[ScoringRequest], budgets: Mapping[Lane, int]
@@ -325,13 +340,15 @@ class Scheduler:
             if not self._is_late(request):
                 yield request
 
-    def _limit_tokens(self, lead: ScoringRequest, others: Sequence[ScoringRequest]) -> int:
-        """Return how large the batch of a request may be, which others are to fill up."""
-        limit = limit_tokens(lead.lane, lead.size_tokens)
-        if lead.size_tokens <= limit:  # Several small ones are spread over those that run side by side.
-            waiting = lead.waiting_tokens + sum(other.waiting_tokens for other in others)
-            return min(limit, max(lead.waiting_tokens, ceil(waiting / self.side_by_side)))
-        return limit if lead.progressed else int(limit * _part(self._running))
+    def _limit_tokens(self, lead: ScoringRequest) -> int:
+        """Return how large the batch of a request may be."""
+        limit = self._usual_limit(lead)
+        if lead.progressed or lead.size_tokens <= limit:
+            return limit
+        return int(limit * first_part(self._running))
+
+    def _usual_limit(self, request: ScoringRequest) -> int:
+        return limit_tokens(request.lane, request.size_tokens, request.lane.most_workers(self.side_by_side))
 
     def _is_late(self, request: ScoringRequest) -> bool:
         """Return whether a request cannot be done by its deadline even if nothing runs before it."""
@@ -346,7 +363,7 @@ class Scheduler:
     def _run_s(self, lane: Lane, tokens: float) -> float:
         """Return how long so many tokens run."""
         side_by_side = lane.most_workers(self.side_by_side)
-        return lane.pace.seconds(tokens, limit_tokens(lane, ceil(tokens))) / side_by_side
+        return lane.pace.seconds(tokens, limit_tokens(lane, ceil(tokens), side_by_side)) / side_by_side
 
     def _ahead_s(self, lane: Lane, tokens: float) -> float:
         """Return how long the requests run that have their turns before one with so many tokens."""
@@ -377,19 +394,4 @@ class Scheduler:
 
     def _overload(self, tokens: int) -> QueueFullError:
         waiting, capacity = self._waiting_tokens(), self._capacity_tokens
-        return QueueFullError(
-            f"the queue is full: {waiting} of {capacity} tokens (engine.queue_tokens) wait; try again later",
-            self.wait_s(waiting + tokens - capacity),
-        )
-
-
-def _part(number: int) -> float:
-    """Return the sizes of the first batches of a request, as parts of the usual one: 1, 1/2, 1/4, 3/4 …
-
-    (The van der Corput sequence: they are spread evenly, however many there are.)
-    """
-    part, step = 0.0, 0.5
-    while number:
-        part += step * (number % 2)
-        number, step = number // 2, step / 2
-    return part or 1.0
+        return full(waiting, capacity, self.wait_s(waiting + tokens - capacity))

@@ -4,6 +4,25 @@ Running requests in this order, instead of in turns, lets each end no later than
 much sooner; a small request overtakes a large one, and none waits for ever, however many come later. (Fair
 queueing by virtual finish times; Friedman and Henderson, "Fairness and efficiency in web server protocols",
 2003. The proof of Parekh and Gallager, 1993, bounds the delay by one batch that cannot be interrupted.)
+
+What this promises, in tokens, for one model that runs without padding, with W batches at the same time of at
+most b tokens each: a request of s tokens ends, after it came, within the time in which a worker runs
+
+    (8/7 (s + m + b) + b) / W + 2 b
+
+tokens, where m is the sum over all requests that came before its end of their tokens, but at most s of each.
+So a request of thousands of texts delays one of five by no more than another one of five would, and by the
+batches under way. It is proved in four steps. Let T be the tokens that were given to workers so far, without
+those of batches that the oldest request leads before its turn (`scheduler.OLDEST_SHARE`); by T the clock here
+runs. Let H be the request and those that have their turns before it.
+
+1. When it comes, each of H has at most its size left to do here, and at most s, as it ends here first.
+   Who comes later, and has its turn before it, has at most s. That makes s + m in all.
+2. In truth, H may have b more to do: if the last batch that was no turn of H's was given out at some time,
+   nothing of H waited then, and all of T has gone to H since, but for that batch.
+3. To these s + m + b the oldest request adds an eighth of the whole, and a batch.
+4. While the request waits no worker is idle. So its last batch begins at the latest after what was under way
+   when it came (b), and a W-th of the above; and it takes b.
 """
 
 from heapq import heapify, heappop, heappush

@@ -25,16 +25,23 @@ class Inputs:
     """Texts of which only the beginning is here; all of them if it is the query that was cut."""
 
     @classmethod
-    def of(cls, scorer: Scorer, query: str, texts: Sequence[str], limit: int) -> "Steps[Inputs]":
-        """Prepare the texts for a scorer, each up to `limit` characters."""
+    def of(
+        cls, scorer: Scorer, query: str, texts: Sequence[str], limit: int, known_keys: Sequence[bytes] = ()
+    ) -> "Steps[Inputs]":
+        """Prepare the texts for a scorer, each up to `limit` characters.
+
+        Args:
+            known_keys: The keys of inputs that were prepared from the same before; none to compute them.
+        """
         cut = len(texts) if len(query) > limit else sum(len(text) > limit for text in texts)
         query = _encodable(query[:limit])
         clean: list[str] = []
-        keys: list[bytes] = []
+        keys = [*known_keys]
         for start, end in portions(texts, _PREPARED_CHARACTERS):
             portion = [_encodable(text[:limit]) for text in texts[start:end]]
             clean += portion
-            keys += scorer.keys(query, portion)[scorer.texts_at if start else 0 :]
+            if not known_keys:
+                keys += scorer.keys(query, portion)[scorer.texts_at if start else 0 :]
             yield
         return cls(scorer, query, clean, keys, cut)
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from rerank_proxy.engine.batching.jobs import Job, Lane, ScoringRequest
+from rerank_proxy.engine.batching.places import Placed, Places
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.errors import EngineError, QueueFullError
 from rerank_proxy.engine.rows import Output
@@ -68,7 +69,8 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(10**9, lambda: self.now_s, self.workers)
-        self._running: list[tuple[float, int, list[Job]]] = []
+        self._places = Places(self.workers, self.workers)
+        self._running: list[tuple[float, int, list[Job], Placed]] = []
 
     def run(self, calls: Sequence[SimulatedCall]) -> None:
         """Let the calls come, and run everything."""
@@ -107,16 +109,27 @@ class Simulation:
             self.scheduler.cancel(call.request)
 
     def _take(self) -> None:
-        while len(self._running) < self.workers and (jobs := self.scheduler.next_batch()):
-            tokens = sum(len(job.row) for job in jobs)
-            seconds = TOKEN_S * tokens + self.batch_s
+        while jobs := self._next_batch():
+            placed = self._places.put(jobs, self._waiting_tokens())
+            seconds = TOKEN_S * placed.tokens + self.batch_s
             self.busy_s += seconds
-            self.lane.pace.observe(tokens, seconds)
+            self.lane.pace.observe(placed.tokens, seconds)
             self.batches.append((self.now_s, jobs))
-            heapq.heappush(self._running, (self.now_s + seconds, len(self.batches), jobs))
+            heapq.heappush(self._running, (self.now_s + seconds, len(self.batches), jobs, placed))
+
+    def _next_batch(self) -> list[Job]:
+        waiting_tokens = self._waiting_tokens()
+        places = self._places
+        return self.scheduler.next_batch(
+            lambda lane: places.budget_tokens(lane, waiting_tokens), places.part_tokens
+        )
+
+    def _waiting_tokens(self) -> int:
+        return sum(self.scheduler.queued_tokens.values())
 
     def _finish(self) -> None:
-        self.now_s, _, jobs = heapq.heappop(self._running)
+        self.now_s, _, jobs, placed = heapq.heappop(self._running)
+        self._places.end(placed)
         self.scheduler.finish([(job, _output(job)) for job in jobs])
 
 

@@ -1,5 +1,6 @@
 """Who waits how long, proved on a device in virtual time (`simulation`)."""
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -42,18 +43,34 @@ def run(calls: Sequence[SimulatedCall], workers: int = 1, batch_s: float = BATCH
     return simulation
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("small", [1, 10])
-@pytest.mark.parametrize("kind", LENGTHS)
-@pytest.mark.parametrize("part", [0.0, 0.1, 0.5])
-def test_few_texts_behind_a_thousand(part: float, kind: str, small: int, workers: int) -> None:
+def few_beside_many(kind: str, small: int, workers: int, part: float) -> list[float]:
+    """Return how long small calls of five texts take that come together, relative to one of a thousand."""
     alone = SimulatedCall(texts(kind, 1000))
     run([alone], workers)
     large = SimulatedCall(texts(kind, 1000))
     few = [SimulatedCall(texts(kind, 5), part * alone.took_s) for _ in range(small)]
     run([large, *few], workers)
-    times = [call.took_s / large.took_s for call in few]
-    assert max(times) < 0.1
+    return [call.took_s / large.took_s for call in few]
+
+
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize(
+    ("small", "kind", "workers"),
+    [
+        *itertools.product([1], LENGTHS, [1, 2, 3, 4, 8]),
+        *itertools.product([10], LENGTHS, [1, 2]),
+        *itertools.product([10], ["mixed", "long"], [3, 4]),
+    ],
+)
+def test_few_texts_behind_a_thousand(small: int, kind: str, workers: int, part: float) -> None:
+    assert max(few_beside_many(kind, small, workers, part)) < 0.1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_small_calls_at_once_end_one_after_the_other(workers: int) -> None:
+    """A single batch of all of them would end last for each."""
+    times = few_beside_many("short", 10, workers, 0.1)
+    assert min(times) < 0.7 * max(times)
 
 
 def test_the_batches_of_a_large_request_cost_little() -> None:
@@ -82,6 +99,34 @@ def test_no_call_ends_much_later_than_with_an_equal_share(calls: list[SimulatedC
         assert call.at_s + call.took_s <= ends[call] + oldest + 3 * largest * TOKEN_S
 
 
+lengths = st.lists(st.integers(1, 400), min_size=1, max_size=60) | st.builds(
+    lambda length, rows: [length] * rows, st.integers(1, 40), st.integers(1, 300)
+)
+"""Of the rows of a call: different ones, or short ones that are alike."""
+
+some_calls = st.builds(
+    lambda lengths, at_s, number: [SimulatedCall(lengths, at_s) for _ in range(number)],
+    lengths | st.lists(st.integers(1, 6000), min_size=1, max_size=2),
+    st.floats(0.0, 1.0),
+    st.integers(1, 6),
+)
+"""Such that come at the same time. Some have a giant row, which no batch divides."""
+
+
+@examples(6)
+@given(st.lists(some_calls, min_size=1, max_size=6), st.integers(1, 8))
+def test_no_call_ends_later_than_promised(groups: list[list[SimulatedCall]], workers: int) -> None:
+    """The docstring of `shares` has the bound, and its proof."""
+    calls = [call for group in groups for call in group]
+    batches = run(calls, workers, batch_s=0.0).batches
+    largest = max(sum(len(job.row) for job in jobs) for _, jobs in batches)
+    for call in calls:
+        before = (each for each in calls if each is not call and each.at_s < call.at_s + call.took_s)
+        others = sum(min(call.tokens, each.tokens) for each in before)
+        shared = (call.tokens + others + largest) / (1 - OLDEST_SHARE) + largest
+        assert call.took_s <= (shared / workers + 2 * largest) * TOKEN_S * (1 + 1e-9)
+
+
 @examples(1)
 @given(st.integers(1, 10), st.integers(40, 100))
 def test_a_large_call_goes_on_however_many_small_ones_come(rows: int, each: int) -> None:
@@ -107,7 +152,7 @@ def test_a_large_call_goes_on_however_many_small_ones_come(rows: int, each: int)
         min_size=1,
         max_size=12,
     ),
-    st.integers(1, 4),
+    st.integers(1, 8),
 )
 def test_every_job_ends_once_and_no_batch_is_too_large(calls: list[SimulatedCall], workers: int) -> None:
     simulation = run(calls, workers)
@@ -129,7 +174,7 @@ def test_every_job_ends_once_and_no_batch_is_too_large(calls: list[SimulatedCall
 
 
 @examples(2)
-@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12), st.integers(1, 4))
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12), st.integers(1, 8))
 def test_nothing_is_begun_for_a_call_that_is_over(cancelled_s: list[float], workers: int) -> None:
     calls = [SimulatedCall([300] * 20, cancelled_s=at) for at in cancelled_s]
     for began_s, jobs in run(calls, workers).batches:
@@ -139,7 +184,7 @@ def test_nothing_is_begun_for_a_call_that_is_over(cancelled_s: list[float], work
 
 
 @examples(2)
-@given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=12), st.integers(1, 4))
+@given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=12), st.integers(1, 8))
 def test_nothing_is_begun_after_the_deadline(deadlines_s: list[float], workers: int) -> None:
     calls = [SimulatedCall([300] * 20, deadline_s=at) for at in deadlines_s]
     for began_s, jobs in run(calls, workers).batches:

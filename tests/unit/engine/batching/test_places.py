@@ -85,6 +85,38 @@ def test_nothing_waits_behind_one_very_long_row() -> None:
     assert put(places, lane(), 100, 1).place == 1
 
 
+class TestParts:
+    """How much of what is to run soon one place takes."""
+
+    def test_equal_ones_for_idle_places(self) -> None:
+        assert Places(4, 4).part_tokens(lane(), 800) == 200
+
+    def test_all_of_it_where_there_is_one_place(self) -> None:
+        assert Places(1, 4).part_tokens(lane(), 800) == 800
+        assert Places(4, 4).part_tokens(lane(serial=True), 800) == 800
+
+    def test_more_of_it_the_later_others_are_free(self) -> None:
+        places, model = Places(3, 3), lane()
+        for tokens in (300, 500, 900):
+            first = put(places, model, tokens, 1)
+        assert places.part_tokens(model, 100) == 100, "it has run before any other place is free"
+        assert places.part_tokens(model, 600) == 450, "of 300, 450 are left for the one that is free first"
+        assert places.part_tokens(model, 1300) == 700
+        places.end(first)
+        assert places.part_tokens(model, 600) == 200, "all others have to end now: they began before"
+
+    @examples(2)
+    @given(st.integers(1, 8), st.lists(st.integers(1, 1000), max_size=8), st.integers(1, 5000))
+    def test_all_end_at_the_same_time(self, count: int, running: Sequence[int], tokens: int) -> None:
+        places, model = Places(count, count), lane()
+        for each in running[: count - 1]:
+            put(places, model, each, 1)
+        left = [*running[: count - 1], *[0] * (count - len(running[: count - 1]))]
+        part = places.part_tokens(model, tokens)
+        assert sum(max(0, part - each) for each in left) >= tokens
+        assert sum(max(0, part - 1 - each) for each in left) < tokens
+
+
 class TestThreads:
     def test_a_share_each(self) -> None:
         places, model = Places(2, 5), lane()
