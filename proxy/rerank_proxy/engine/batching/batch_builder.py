@@ -41,6 +41,7 @@ class BatchBuilder:
     Attributes:
         jobs: Those that were taken, the longest of each request first.
         longest: Tokens of the longest one.
+        tokens: Of all.
     """
 
     def __init__(self, lane: Lane, limit_tokens: int) -> None:
@@ -49,12 +50,12 @@ class BatchBuilder:
         self._padded = lane.backend.padded
         self._budget_tokens = lane.budget_tokens
         self._limit_tokens = min(limit_tokens, lane.budget_tokens)
-        self._tokens = 0
+        self.tokens = 0
 
     @property
     def cost_tokens(self) -> int:
         """The tokens that the batch costs: with padding where the backend pads."""
-        return len(self.jobs) * self.longest if self._padded else self._tokens
+        return len(self.jobs) * self.longest if self._padded else self.tokens
 
     @property
     def full(self) -> bool:
@@ -65,7 +66,7 @@ class BatchBuilder:
         """Take queued jobs of a request, longest first, until one does not fit. Return those taken."""
         taken: list[Job] = []
         queue = request.queue
-        at = len(queue) if self._any_length else bisect_right(queue, self.longest, key=length)
+        end = at = len(queue) if self._any_length else bisect_right(queue, self.longest, key=length)
         while at > 0:
             job = queue[at - 1]
             if job.state is JobState.QUEUED:
@@ -74,7 +75,7 @@ class BatchBuilder:
                 job.state = JobState.TAKEN
                 taken.append(job)
             at -= 1
-            del queue[at]
+        del queue[at:end]
         return taken
 
     @property
@@ -84,16 +85,16 @@ class BatchBuilder:
 
     def _add(self, job: Job) -> bool:
         """Add the job unless the batch would grow too large or too hollow. The first one always fits."""
-        tokens = length(job)
+        tokens = job.tokens
         if self.jobs and (self.full or not self._fits(tokens)):
             return False
         self.jobs.append(job)
         self.longest = max(self.longest, tokens)
-        self._tokens += tokens
+        self.tokens += tokens
         return True
 
     def _fits(self, row_tokens: int) -> bool:
-        tokens = self._tokens + row_tokens
+        tokens = self.tokens + row_tokens
         cost = (len(self.jobs) + 1) * max(self.longest, row_tokens) if self._padded else tokens
         padding = cost - tokens
         hollow = padding > MAX_PADDING_RATIO * cost and padding > FREE_PADDING_RATIO * self._budget_tokens

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from rerank_proxy.engine.batching.jobs import Job, Lane, length
+from rerank_proxy.engine.batching.jobs import Job, Lane
 
 _BATCHES_AHEAD: Final = 1
 """On a GPU a batch waits behind the one that runs: it is done sooner than the event loop gives the next. On
@@ -192,5 +192,5 @@ class Places:
 
 
 def _cost_tokens(lane: Lane, jobs: Iterable[Job]) -> int:
-    lengths = [length(job) for job in jobs]
+    lengths = [job.tokens for job in jobs]
     return max(lengths) * len(lengths) if lane.backend.padded else sum(lengths)

@@ -120,14 +120,14 @@ class Scheduler:
             return  # A job that it shares has failed already.
         own = {key: row for key, row in rows.items() if key not in self._jobs}
         self._admit(request, sum(map(len, own.values())), later_tokens)
-        for key, row in rows.items():
-            if key in own:
-                self._jobs[key] = Job(key, row, request.lane)
-                self._count(self._jobs[key], 1)
+        new = {key: Job(key, row, request.lane) for key, row in own.items()}
+        self._jobs |= new
+        self._count(request.lane, len(new), sum(job.tokens for job in new.values()))
+        for key in rows:
             self._add(request, self._jobs[key])
         waiting = [job for job in request.jobs.values() if job.state is JobState.QUEUED]
         request.queue = sorted(waiting, key=length)
-        request.size_tokens = request.waiting_tokens = sum(map(length, waiting))
+        request.size_tokens = request.waiting_tokens = sum(job.tokens for job in waiting)
         request.submitted = True
         if request.unfinished == 0:
             request.end(None)
@@ -157,7 +157,7 @@ class Scheduler:
                 job.requests.remove(request)
             if not job.requests and job.state in (JobState.QUEUED, JobState.TAKEN):
                 if job.state is JobState.QUEUED:
-                    self._count(job, -1)
+                    self._count(job.lane, -1, -job.tokens)
                 job.state = JobState.DROPPED
                 del self._jobs[job.key]
 
@@ -209,7 +209,7 @@ class Scheduler:
         builder = BatchBuilder(lane, min(self._limit_tokens(lead), budgets[lane]))
         self._fill(builder, lead, part_tokens)
         self._running += 1
-        tokens = sum(map(length, builder.jobs))
+        tokens = builder.tokens
         if overdue:
             self._since_oldest_tokens -= (1 / OLDEST_SHARE - 1) * tokens
         else:
@@ -380,17 +380,18 @@ class Scheduler:
         )
 
     def _move(self, request: ScoringRequest, builder: BatchBuilder) -> None:
-        for job in builder.take(request):
-            self._count(job, -1)
+        taken = builder.take(request)
+        self._count(request.lane, -len(taken), -sum(job.tokens for job in taken))
+        for job in taken:
             for each in job.requests:
-                each.waiting_tokens -= length(job)
+                each.waiting_tokens -= job.tokens
 
     def _waiting_tokens(self) -> int:
         return sum(self._queued_tokens.values())
 
-    def _count(self, job: Job, sign: int) -> None:
-        self._queued_rows[job.lane] = self._queued_rows.get(job.lane, 0) + sign
-        self._queued_tokens[job.lane] = self._queued_tokens.get(job.lane, 0) + sign * length(job)
+    def _count(self, lane: Lane, rows: int, tokens: int) -> None:
+        self._queued_rows[lane] = self._queued_rows.get(lane, 0) + rows
+        self._queued_tokens[lane] = self._queued_tokens.get(lane, 0) + tokens
 
     def _overload(self, tokens: int) -> QueueFullError:
         waiting, capacity = self._waiting_tokens(), self._capacity_tokens
