@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rerank_proxy.cli import options
+from rerank_proxy.engine.loading.building.plain_families import FAMILIES
 from rerank_proxy.services.built_in import ENTRY_POINTS
 from rerank_proxy.settings import EndpointSettings, ModelSettings, Settings
 from tests.models.conftest import TinyModel
@@ -39,11 +40,11 @@ COMMAND = "from rerank_proxy.__main__ import main; main()"
 LOAD = """
 import sys
 from rerank_proxy.app import serving
-if len(sys.argv) > 1:
+for source in sys.argv[1:]:
     from rerank_proxy.engine.loading.choose import load
     from rerank_proxy.engine.loading.loaded_model import warm_up
     from rerank_proxy.settings import EngineSettings, ModelSettings
-    warm_up(load("m", ModelSettings(source=sys.argv[1]), EngineSettings(device="cpu", offline=True)))
+    warm_up(load("m", ModelSettings(source=source), EngineSettings(device="cpu", offline=True)))
 """
 
 
@@ -90,15 +91,15 @@ def test_the_application_imports_no_library_of_models_before_it_loads_one() -> N
     assert not of_process(LOAD, []) & (MODELS | COMPILERS | {"elasticsearch"})
 
 
-def test_an_ordinary_bert_is_loaded_and_run_with_torch_alone(tiny_model: TinyModel) -> None:
-    modules = of_process(LOAD, [str(tiny_model("bert"))])
+def test_ordinary_models_are_loaded_and_run_with_torch_alone(tiny_model: TinyModel) -> None:
+    modules = of_process(LOAD, [str(tiny_model(kind)) for kind in FAMILIES])
     assert {"torch", "tokenizers"} <= modules
     assert not modules & (COMPILERS | {"transformers", "huggingface_hub", "sentence_transformers"})
 
 
 def test_of_transformers_only_the_file_of_the_models_type_is_imported(tiny_model: TinyModel) -> None:
-    modules = of_process(LOAD, [str(tiny_model("roberta"))])
-    assert modelling_files(modules) == {"transformers.models.roberta.modeling_roberta"}
+    modules = of_process(LOAD, [str(tiny_model("nomic_bert"))])
+    assert modelling_files(modules) == {"transformers.models.nomic_bert.modeling_nomic_bert"}
 
 
 def test_the_command_that_scores_texts_imports_nothing_of_the_proxy_around_the_engine(

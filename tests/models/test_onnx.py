@@ -134,11 +134,9 @@ def test_tokens_are_those_of_transformers(tiny_model: TinyModel, kind: str) -> N
     directory = tiny_model(kind)
     profile = read(directory)
     expected = load_tokenizer(profile, load_transformer(profile))
-    actual = read_tokenizer(
-        directory, json.loads((directory / "config.json").read_text())["model_type"], False
-    )
-    agree(expected, actual.tokenizer)
-    assert actual.pad_id == expected.transformers.pad_token_id
+    actual = read_tokenizer(directory)
+    agree(expected, Tokenizer(actual))
+    assert actual.pad_token_id == expected.transformers.pad_token_id
     assert actual.model_max_length == expected.transformers.model_max_length
 
 
@@ -174,16 +172,15 @@ def test_tokens_with_options_that_tokenizer_json_does_not_say(
     said = {**json.loads(path.read_text()), **options}
     path.write_text(json.dumps({name: value for name, value in said.items() if value is not None}))
     profile = read(directory)
-    agree(
-        load_tokenizer(profile, load_transformer(profile)), read_tokenizer(directory, None, False).tokenizer
-    )
+    agree(load_tokenizer(profile, load_transformer(profile)), Tokenizer(read_tokenizer(directory)))
 
 
 def test_lower_case_of_sentence_transformers(tiny_model: TinyModel, tmp_path: Path) -> None:
     directory = changed(tiny_model("roberta"), tmp_path / "m")
     (directory / "sentence_bert_config.json").write_text('{"max_seq_length": 20, "do_lower_case": true}')
     profile = read(directory)
-    agree(load_tokenizer(profile, load_transformer(profile)), read_tokenizer(directory, None, True).tokenizer)
+    expected = load_tokenizer(profile, load_transformer(profile))
+    agree(expected, Tokenizer(read_tokenizer(directory, lower_case=True)))
 
 
 @pytest.mark.parametrize("activation", ["Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid", "Softplus"])

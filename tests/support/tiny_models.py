@@ -71,6 +71,9 @@ def _save(
     own = dict(_OWN[kind])
     if "max_position_embeddings" in own:
         own["max_position_embeddings"] += max_length - MAX_LENGTH
+    sizes = dict(_SIZES)
+    if "hidden_dim" in own:  # DistilBERT's name for it
+        del sizes["intermediate_size"]
     special = {
         name: getattr(tokenizer, name)
         for name in ("pad_token_id", "cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id")
@@ -79,7 +82,7 @@ def _save(
         special["pad_index"] = special["pad_token_id"]
     family: Any = transformers.AutoModelForSequenceClassification if task else transformers.AutoModel
     config = transformers.AutoConfig.for_model(
-        kind, vocab_size=len(tokenizer), **{**_SIZES, **special, **own, **extra}
+        kind, vocab_size=len(tokenizer), **{**sizes, **special, **own, **extra}
     )
     torch.manual_seed(sum(map(ord, kind)))
     model = family.from_config(config)

@@ -15,7 +15,7 @@ from rerank_proxy.engine.backends.device import budget_tokens, choose
 from rerank_proxy.engine.encoding.scorers import Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION
-from rerank_proxy.engine.loading.building import plain_bert
+from rerank_proxy.engine.loading.building import plain
 from rerank_proxy.engine.loading.building.dividing import division
 from rerank_proxy.engine.loading.building.late import PORTION_TEXTS as PORTION_OF_VECTORS
 from rerank_proxy.engine.loading.building.networks import build_network
@@ -60,8 +60,8 @@ def load_checkpoint(
 
 
 def _read(profile: Profile, place: torch.device) -> tuple[Any, Tokenizer]:
-    """Return the transformer and its tokenizer: an ordinary BERT without transformers, all others with it."""
-    ordinary = plain_bert.load(profile) if place.type == "cpu" else None
+    """Return the transformer and its tokenizer: an ordinary one without transformers, all others with it."""
+    ordinary = plain.load(profile) if place.type == "cpu" else None
     if ordinary is not None:
         return ordinary
     # Imported here, where it is known to be needed: transformers takes longer than all else until a score.

@@ -17,6 +17,7 @@ from rerank_proxy.engine.encoding.encode import (
     gathered,
 )
 from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
+from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.building.array_head import build_array_head
@@ -29,7 +30,7 @@ from rerank_proxy.engine.loading.reading.directory_check import read_json
 from rerank_proxy.engine.loading.reading.model_files import COPY_AGAIN
 from rerank_proxy.engine.loading.reading.profile import Profile
 from rerank_proxy.engine.loading.sources.source import fingerprint_of
-from rerank_proxy.engine.loading.tokenizers.json_tokenizer import JsonTokenizer, read_tokenizer
+from rerank_proxy.engine.loading.tokenizers.json_tokenizer import read_tokenizer
 from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
@@ -78,7 +79,7 @@ def load_onnx(directory: Path, settings: ModelSettings, engine: EngineSettings) 
     path = _find(profile, directory, settings)
     files = onnx_file.inspect(path, directory)
     _check_labels(profile, config)
-    tokenizer = read_tokenizer(profile.directory, config.model_type, profile.do_lower_case)
+    tokenizer = Tokenizer(read_tokenizer(profile.directory, lower_case=profile.do_lower_case))
     max_length = _max_length(profile, settings, config, tokenizer)
     run: Mapping[str, object] = {
         "revision": settings.revision,
@@ -145,14 +146,14 @@ def _check_labels(profile: Profile, config: _Config) -> None:
 
 
 def _backend(
-    profile: Profile, config: _Config, tokenizer: JsonTokenizer, path: Path, engine: EngineSettings
+    profile: Profile, config: _Config, tokenizer: Tokenizer, path: Path, engine: EngineSettings
 ) -> OnnxBackend:
     threads = engine.threads or usable_cores()
     session = open_session(path, max(1, threads // count_workers(engine.workers, threads)))
     head = build_array_head(profile.head) if profile.head else None
     type_ids = tokenizer.gives_type_ids and config.type_vocab_size != 1
     try:
-        return OnnxBackend(session, head, tokenizer.pad_id, type_ids=type_ids)
+        return OnnxBackend(session, head, tokenizer.transformers.pad_token_id, type_ids=type_ids)
     except ModelLoadError as error:
         raise ModelLoadError(f"[{path}]: {error}") from None
 
@@ -180,7 +181,7 @@ def _check_batches(path: Path, backend: OnnxBackend, scorer: Scorer) -> None:
         )
 
 
-def _max_length(profile: Profile, settings: ModelSettings, config: _Config, tokenizer: JsonTokenizer) -> int:
+def _max_length(profile: Profile, settings: ModelSettings, config: _Config, tokenizer: Tokenizer) -> int:
     """Return the most tokens of a row, as the settings say, or the files of the model and its tokenizer."""
     positions = _positions(config)
     hard = None if config.model_type in _RELATIVE_TYPES else positions
@@ -190,7 +191,7 @@ def _max_length(profile: Profile, settings: ModelSettings, config: _Config, toke
             f"[{settings.source}] has positions for {hard} tokens; max_length {wanted} is too much"
         )
     if wanted is None:
-        limits = (profile.max_length or tokenizer.model_max_length, positions)
+        limits = (profile.max_length or tokenizer.transformers.model_max_length, positions)
         known = [limit for limit in limits if limit is not None and 0 < limit < _NO_LIMIT]
         wanted = min(known, default=_DEFAULT_MAX_LENGTH)
     if wanted < _MIN_MAX_LENGTH:
@@ -207,27 +208,27 @@ def _positions(config: _Config) -> int | None:
 
 
 def _scorer(
-    profile: Profile, settings: ModelSettings, tokenizer: JsonTokenizer, max_length: int, identity: str
+    profile: Profile, settings: ModelSettings, tokenizer: Tokenizer, max_length: int, identity: str
 ) -> Scorer:
     truncation = settings.truncation or DEFAULT_TRUNCATION
     if profile.kind == "cross-encoder":
         check_cross_encoder(settings)
-        pair = derive_pair(tokenizer.tokenizer)
+        pair = derive_pair(tokenizer)
         if pair is None:
             raise _no_template(profile)
-        pairs = TemplatePairEncoder(tokenizer.tokenizer, pair, max_length, truncation)
+        pairs = TemplatePairEncoder(tokenizer, pair, max_length, truncation)
         return CrossEncoder(identity, pairs, profile.query_prompt, settings.activation)
-    single = derive_single(tokenizer.tokenizer)
+    single = derive_single(tokenizer)
     if single is None:
         raise _no_template(profile)
     return BiEncoder(
         identity,
-        TextEncoder(tokenizer.tokenizer, single, max_length, truncation, "query"),
+        TextEncoder(tokenizer, single, max_length, truncation, "query"),
         profile.query_prompt,
         profile.text_prompt,
         profile.similarity,
         settings.truncate_dim or profile.dimensions,
-        TextEncoder(tokenizer.tokenizer, single, max_length, truncation),
+        TextEncoder(tokenizer, single, max_length, truncation),
     )
 
 
