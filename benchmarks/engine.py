@@ -32,13 +32,13 @@ from sentence_transformers import CrossEncoder
 
 from benchmarks.cpu import children, cpu_ms
 from benchmarks.hardware import describe, load_average
-from benchmarks.stand_in import running_upstream
 from benchmarks.words import sentence
 from rerank_proxy.engine import Engine
 from rerank_proxy.engine.backends.cpu import DeviceThreads, usable_cores
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from testbed import Reporter
 from testbed.proxy import RunningProxy
+from testbed.stand_in import running_upstream
 
 QUERY = "which words of these stand near the house by the river"
 MODEL = "minilm"

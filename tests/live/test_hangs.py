@@ -9,13 +9,13 @@ from torch import nn
 
 from testbed.http import Reply
 from testbed.proxy import RunningProxy
+from testbed.stand_in import running_upstream
 from tests.support.hanging import (
     LoopsAlways,
     LoopsOverThreeApples,
     LoopsWhenRead,
     Returns,
     program,
-    upstream_without_anything,
 )
 from tests.support.packages import config
 from tests.support.trained_models import TOKENS, part_body
@@ -27,7 +27,7 @@ LIMIT_S = 3
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
-    with upstream_without_anything() as url:
+    with running_upstream() as url:
         yield url
 
 

@@ -122,7 +122,7 @@ def test_a_device_without_room_is_told_apart(
         model.backend.score(batch)
 
 
-def test_what_is_no_lack_of_memory_stays_what_it_is(tiny_model: TinyModel) -> None:
+def test_other_errors_pass_through(tiny_model: TinyModel) -> None:
     def fail(module: torch.nn.Module, arguments: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 

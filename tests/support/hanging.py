@@ -1,11 +1,6 @@
-"""TorchScript programs that never return, and an Elasticsearch that has no security and no trained models."""
+"""TorchScript programs that never return."""
 
-import json
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,36 +75,3 @@ def program(module: nn.Module, path: Path) -> bytes:
         warnings.simplefilter("ignore")  # torch would rather have another format
         jit.save(jit.script(module.eval()), str(path))
     return path.read_bytes()
-
-
-class _NoSuchApi(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        reason = f"no handler found for uri [{self.path}] and method [{self.command}]"
-        body = json.dumps({"error": reason}).encode()
-        self.send_response(400)
-        self.send_header("X-elastic-product", "Elasticsearch")
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
-        pass
-
-
-@contextmanager
-def upstream_without_anything() -> Iterator[str]:
-    """Serve, and yield the URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _NoSuchApi)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -1,4 +1,4 @@
-"""An upstream for benchmarks that search nothing: an Elasticsearch without security or anything else."""
+"""An upstream for what searches nothing: an Elasticsearch without security, indices or any other API."""
 
 import json
 import threading
@@ -26,12 +26,15 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._answer(200, {"version": {"number": _VERSION}, "tagline": "You Know, for Search"})
-
-    def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = self.path.partition("?")[0]
-        self._answer(400, {"error": f"no handler found for uri [{path}] and method [POST]"})
+        if self.command == "GET" and path == "/":
+            self._answer(200, {"version": {"number": _VERSION}, "tagline": "You Know, for Search"})
+        else:
+            self._answer(400, {"error": f"no handler found for uri [{path}] and method [{self.command}]"})
+
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def _answer(self, status: int, body: object) -> None:
         data = json.dumps(body).encode()
