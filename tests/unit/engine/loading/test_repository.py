@@ -1,8 +1,10 @@
 """Packages behind a URL: fetched once, checked, gone on with where a download broke off."""
 
+import io
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.packages import package as packages
 from rerank_proxy.engine.loading.packages.package import Package
-from rerank_proxy.engine.loading.sources.progress import Progress
+from rerank_proxy.engine.loading.sources.progress import LoggedProgress
 from rerank_proxy.engine.loading.sources.repository import default_artifacts_dir, fetch
 from rerank_proxy.engine.loading.sources.source import locate
 from rerank_proxy.settings import EngineSettings, ModelSettings
@@ -211,10 +213,28 @@ def test_where_packages_are_kept(
     assert default_artifacts_dir() == tmp_path / "home" / ".cache" / "rerank-proxy" / "models"
 
 
+def test_a_bar_is_drawn_on_a_terminal(
+    repository: Repository, kept: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    fetched(repository, kept)
+    assert f"fetching {NAME}.pt" in terminal.getvalue()
+    assert f"{len(PROGRAM) / 1e6:.1f}/{len(PROGRAM) / 1e6:.1f} MB" in terminal.getvalue()
+    assert "%" not in caplog.text
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_progress_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     now = 0.0
-    progress = Progress("m.pt", 0, 10_000, lambda: now)
+    progress = LoggedProgress("m.pt", 0, 10_000, lambda: now)
     for _ in range(100):
         progress.add(50)
     assert len(caplog.records) == 1 + 5, "each tenth"

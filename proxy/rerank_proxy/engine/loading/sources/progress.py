@@ -4,8 +4,9 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
 
 _log = logging.getLogger(__name__)
 
@@ -13,7 +14,48 @@ _EVERY_S: Final = 5.0
 _EVERY_PART: Final = 0.1
 
 
-class Progress:
+class Progress(Protocol):
+    """Is told how far a download is."""
+
+    def add(self, count: int) -> None:
+        """Count bytes that have come."""
+
+
+@contextmanager
+def shown(name: str, done: int, size: int) -> Iterator[Progress]:
+    """Show how far a download is until it ends: in a bar on a terminal, elsewhere in the log.
+
+    Args:
+        done: The bytes that are here already.
+        size: All bytes.
+    """
+    if not _on_terminal():
+        yield LoggedProgress(name, done, size)
+        return
+    # Imported here: a download is rare, and rich takes a tenth of a second.
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:
+        yield _Bar(bars, bars.add_task(f"fetching {name}", total=size, completed=done))
+
+
+class _Bar:
+    def __init__(self, bars: Any, task: Any) -> None:
+        self._bars = bars
+        self._task = task
+
+    def add(self, count: int) -> None:
+        self._bars.advance(self._task, count)
+
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+class LoggedProgress:
     """Logs from time to time how far a download is.
 
     Args:
@@ -46,7 +88,7 @@ def hub_progress(name: str) -> type[Any] | None:
     Args:
         name: Of what is downloaded.
     """
-    if sys.stderr is not None and sys.stderr.isatty():
+    if _on_terminal():
         return None
     from huggingface_hub.utils.tqdm import tqdm
 
@@ -57,7 +99,7 @@ def hub_progress(name: str) -> type[Any] | None:
 
         def __init__(self, *args: Any, **options: Any) -> None:
             self._counts = options.pop("name", None) == "huggingface_hub.snapshot_download"
-            self._progress: Progress | None = None
+            self._progress: LoggedProgress | None = None
             # Past the client's own class, whose bars count nothing once they are disabled.
             super(tqdm, self).__init__(*args, **{**options, "disable": False, "file": io.StringIO()})
 
@@ -67,7 +109,7 @@ def hub_progress(name: str) -> type[Any] | None:
             if not self._counts or not self.total or not n:
                 return
             if self._progress is None:
-                self._progress = Progress(name, 0, int(self.total))
+                self._progress = LoggedProgress(name, 0, int(self.total))
             self._progress.size = int(self.total)
             self._progress.add(int(n))
 

@@ -22,7 +22,7 @@ from rerank_proxy.engine.loading.packages import package as packages
 from rerank_proxy.engine.loading.packages.package import METADATA_SUFFIX, Metadata, Package
 from rerank_proxy.engine.loading.packages.vocabulary import MAX_VOCABULARY_BYTES
 from rerank_proxy.engine.loading.packages.writing import FILE_MODE
-from rerank_proxy.engine.loading.sources.progress import Progress
+from rerank_proxy.engine.loading.sources.progress import shown
 from rerank_proxy.files.atomic import remove_half_written, replace
 from rerank_proxy.http.connection_faults import connection_fault
 
@@ -178,8 +178,7 @@ class _Download:
         with self._get(name, start) as response:
             if start and response.status != 206:
                 start = 0  # It does not support ranges and begins anew.
-            with part.open("ab" if start else "wb") as file:
-                progress = Progress(name, start, size)
+            with part.open("ab" if start else "wb") as file, shown(name, start, size) as progress:
                 for piece in self._pieces(response, name, size - start):
                     file.write(piece)
                     progress.add(len(piece))
