@@ -5,9 +5,16 @@ The push profile draws few examples, always the same, so that a push cannot fail
 Elasticsearch.
 """
 
+import os
+
 import hypothesis
 import pytest
 from hypothesis import HealthCheck
+
+# Before torch is imported, here and in processes that tests start. Tiny models gain nothing from a second
+# thread; on a busy machine the threads wait for each other, spinning, for several times as long as they
+# compute. Engines set their own number for the threads that run models.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PUSH = "push"
 LONG = "long"
