@@ -12,7 +12,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 
-class LayerwiseConfig(PretrainedConfig):  # type: ignore[no-untyped-call]  # its metaclass has no types
+class LayerwiseConfig(PretrainedConfig):  # type: ignore[misc]  # whose types are not read
     model_type = "tiny-layerwise"
 
     def __init__(self, vocab_size: int = 1, layers: int = 4, start_layer: int = 2, **rest: Any) -> None:
@@ -24,7 +24,7 @@ class LayerwiseConfig(PretrainedConfig):  # type: ignore[no-untyped-call]  # its
         super().__init__(**rest)
 
 
-class LayerWiseMiniCPMForCausalLM(PreTrainedModel):  # type: ignore[no-untyped-call]  # as above
+class LayerWiseMiniCPMForCausalLM(PreTrainedModel):  # type: ignore[misc]  # as above
     config_class = LayerwiseConfig
 
     def __init__(self, config: LayerwiseConfig) -> None:
@@ -35,7 +35,7 @@ class LayerWiseMiniCPMForCausalLM(PreTrainedModel):  # type: ignore[no-untyped-c
         )
         heads = range(config.start_layer, config.num_hidden_layers + 1)
         self.lm_head = nn.ModuleList([nn.Linear(config.hidden_size, 1, bias=False) for _ in heads])
-        self.post_init()  # type: ignore[no-untyped-call]  # as above
+        self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
         return self.embeddings
