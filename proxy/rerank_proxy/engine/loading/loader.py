@@ -14,6 +14,7 @@ from rerank_proxy.concurrency.daemon_threads import run_in_daemon_thread
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine.errors import ModelFailedError, ModelLoadError
 from rerank_proxy.engine.hangs.watchdog import Watchdog
+from rerank_proxy.engine.host_memory import give_back_to_system
 from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, warm_up
 from rerank_proxy.observe.log import flattened
@@ -135,6 +136,7 @@ def _free() -> None:
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     if cuda is not None and cuda.is_available():
         cuda.empty_cache()
+    give_back_to_system()
 
 
 def _problem(settings: ModelSettings, error: Exception) -> str:
