@@ -5,13 +5,17 @@ import random
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.soak.builds import BROKEN, NO_TOKEN, STRICT
 from benchmarks.soak.calls import Around, Call, draw, fits, wrong_scores
-from benchmarks.soak.faults import POISON
-from benchmarks.soak.models import BROKEN, GUESTS, NO_TOKEN, PLUGIN, STRICT, World, make_world
-from benchmarks.soak.run import Soak, growth_mib
+from benchmarks.soak.faults import EXIT, POISON
+from benchmarks.soak.leftovers import Sample, growth, growths
+from benchmarks.soak.models import GUESTS, LOSING, PLUGIN, World, make_world
+from benchmarks.soak.run import Soak
 from rerank_proxy.engine import (
     DeadlineExceededError,
     DeadlineUnreachableError,
@@ -52,11 +56,35 @@ async def test_a_wrong_score_is_found(world: World) -> None:
     assert "and alone" in finding
 
 
-def test_memory_grows_along_the_line_that_fits_after_the_warm_up() -> None:
-    assert growth_mib([(0.0, 5.0)] * 7) is None
+def test_growth_is_along_the_line_that_fits_after_the_warm_up() -> None:
+    assert growth([(0.0, 5.0)] * 7) is None
     samples = [(float(at), 500.0 if at > 2 else 100.0 * at) for at in range(12)]
-    assert growth_mib(samples) == pytest.approx(0.0)
-    assert growth_mib([(at * 10.0, 100.0 + at) for at in range(30)]) == pytest.approx(19.0)
+    assert growth(samples) == pytest.approx(0.0)
+    assert growth([(at * 10.0, 100.0 + at) for at in range(30)]) == pytest.approx(19.0)
+
+
+def test_threads_and_files_may_not_become_more_after_the_warm_up() -> None:
+    samples = [Sample(at, 800.0, 170.0, 10**6, 6 + (at == 2), 9 + (at > 8)) for at in range(12)]
+    assert growths(samples[:7]) is None
+    assert {bound.what: grown for bound, grown in growths(samples) or ()} == pytest.approx(
+        {
+            "MiB in use": 0,
+            "blocks of Python objects": 0,
+            "MiB resident": 0,
+            "threads": -1,
+            "open files": 1,
+        }
+    )
+
+
+def test_what_is_in_use_is_measured() -> None:
+    before = Sample.now(0.0)
+    with open(__file__, "rb"):
+        kept = [b"x" * 200_000 for _ in range(100)]
+        more = Sample.now(1.0)
+    assert more.live_mib - before.live_mib > 0.9 * sum(map(len, kept)) / 2**20
+    assert more.files == before.files + 1
+    assert more.blocks > before.blocks
 
 
 def test_a_seed_repeats_its_calls(world: World) -> None:
@@ -77,6 +105,8 @@ def test_a_seed_repeats_its_calls(world: World) -> None:
         (Call(BROKEN, "", []), ModelFailedError("broken"), Around()),
         (Call(PLUGIN, "", [POISON[0]], poisoned=True), InferenceError("it failed"), Around()),
         (Call(STRICT, "", [NO_TOKEN], poisoned=True), InferenceError("it failed"), Around()),
+        (Call(LOSING, "", [EXIT], poisoned=True), InferenceError("it was lost"), Around()),
+        (Call(LOSING, "", []), InferenceError("it was lost"), Around(lost=True)),
         (Call("bert", "", []), EngineClosedError("closed"), Around(closed=True)),
     ],
 )
@@ -87,11 +117,17 @@ def test_an_error_fits_only_what_was_done_to_the_call(call: Call, error: Excepti
 
 
 def test_scores_are_compared_with_those_of_each_text_alone() -> None:
-    call = Call("m", "q", ["a", "b"])
-    world = World({}, ["a", "b"], {("m", "q", "a"): 1.0, ("m", "q", "b"): 2.0})
-    assert wrong_scores(call, Scores([1.0, 2.0], 1, 0), world) is None
-    assert "alone 2.0" in str(wrong_scores(call, Scores([1.0, 2.1]), world))
-    assert "alone 2.0" in str(wrong_scores(call, Scores([1.0, float("nan")]), world))
-    assert "1 scores for 2 texts" in str(wrong_scores(call, Scores([1.0]), world))
-    assert "3 were remembered" in str(wrong_scores(call, Scores([1.0, 2.0], 3), world))
-    assert "has none" in str(wrong_scores(replace(call, poisoned=True), Scores([1.0, 2.0]), world))
+    call, table = Call("m", "q", ["a", "b"]), {("m", "q", "a"): 1.0, ("m", "q", "b"): 2.0}
+    world = World({}, {}, ["a", "b"], table, Path())
+
+    def wrong(call: Call, *scores: Any) -> str:
+        return str(wrong_scores(call, Scores(*scores), world, Around()))
+
+    assert wrong_scores(call, Scores([1.0, 2.0], 1, 0), world, Around()) is None
+    assert "alone 2.0" in wrong(call, [1.0, 2.1])
+    assert "alone 2.0" in wrong(call, [1.0, float("nan")])
+    assert "1 scores for 2 texts" in wrong(call, [1.0])
+    assert "3 were remembered" in wrong(call, [1.0, 2.0], 3)
+    assert "has none" in wrong(replace(call, poisoned=True), [1.0, 2.0])
+    guest = replace(call, model=GUESTS[0])
+    assert wrong_scores(guest, Scores([1.0, 2.0]), world, Around(stands_for="m")) is None
