@@ -179,6 +179,16 @@ async def test_removing_ends_the_calls_of_the_model_alone(
         assert len((await other).values) == 60
 
 
+async def test_one_source_under_two_names(lazy: ModelSettings, clock: Clock, loads: Loads) -> None:
+    async with running({"m": lazy, "other": lazy}, clock) as engine:
+        await asyncio.gather(score(engine), score(engine, "other"))
+        calls = [engine.scores(name, "rivers", texts(200)) for name in ("m", "other") * 4]
+        async with asyncio.timeout(TIMEOUT_S):
+            first, *others = await asyncio.gather(*calls)
+        for each in others:
+            assert each.values == pytest.approx(first.values, abs=1e-5)
+
+
 async def test_removing_ends_what_waits_for_the_loading(
     lazy: ModelSettings, clock: Clock, loads: Loads
 ) -> None:

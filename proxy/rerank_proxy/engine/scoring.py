@@ -117,7 +117,7 @@ class Scoring:
             return
         for portion in _portions(texts, call.loaded.portion_texts):
             inputs = await self._inputs(call, portion)
-            call.size.guessed += self._guesses.guess_missing(call.loaded, inputs)
+            call.size.guessed += self._guesses.guess_missing(call.loaded, call.lane, inputs)
         self._scheduler.check_time(call.lane, call.size.guessed, call.deadline)
 
     async def _inputs(self, call: _Call, texts: Sequence[str]) -> Inputs:
@@ -137,7 +137,7 @@ class Scoring:
         cached = sum(key in outputs for key in inputs.text_keys)
         missing = {key: at for at, key in enumerate(inputs.keys) if key not in outputs}
         if missing:
-            guessed = self._guesses.guess_missing(call.loaded, inputs)
+            guessed = self._guesses.guess_missing(call.loaded, call.lane, inputs)
             self._scheduler.check_time(lane, guessed, call.deadline)
             outputs |= await self._run(call, inputs, missing, guessed)
         ordered = [outputs[key] for key in inputs.keys]
