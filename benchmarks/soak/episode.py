@@ -123,7 +123,7 @@ class Episode:
             await self._hang()
         await asyncio.gather(*calling)
         await self._end_disturbing(disturbing)
-        if self._ending == "idle":
+        if self._ending == "idle" and not self._record.findings:
             await self._check_idle()
         await self._engine.close()
         faults.RELEASE.set()

@@ -1,7 +1,7 @@
 """The models of a soak run, their texts, and the scores that each text gets alone."""
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -63,13 +63,18 @@ def size_of(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.glob("*.safetensors"))
 
 
-async def make_world(directory: Path, texts: int) -> World:
-    """Make the models below `directory`, and score each text alone."""
+async def make_world(directory: Path, texts: int, names: Collection[str] | None = None) -> World:
+    """Make the models below `directory`, and score each text alone.
+
+    Args:
+        names: The models that stay; None: all.
+    """
     faults.install(directory / "site")
     empty = directory / "plug-ins"
     empty.mkdir()
     plugins = {name: {"source": str(empty), "backend": faults.BACKEND} for name in FAULTY}
     models = {**builds.build_all(directory), **plugins}
+    models = {name: each for name, each in models.items() if names is None or name in names}
     guests = builds.build_guests(directory)
     known, coming = (
         {name: ModelSettings(**each, preload=False) for name, each in some.items()}

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rerank_proxy.engine import (
     Reservation,
     UnknownModelError,
 )
+from rerank_proxy.engine.loading import loader
 from rerank_proxy.engine.model import RETRY_AFTER_S
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
@@ -70,6 +72,30 @@ async def test_unloading_frees_the_memory(lazy: ModelSettings, clock: Clock, loa
         engine.remove("m")
         await engine._models._freeing.finish()
         assert len(loads.loaded) == 0
+
+
+async def test_the_memory_of_several_is_freed_at_once(
+    lazy: ModelSettings, clock: Clock, loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each collection of garbage stops all threads for a while."""
+    free, freed, busy = loader._free, [], threading.Event()
+
+    def count() -> None:
+        freed.append(len(loads.loaded))
+        free()
+
+    monkeypatch.setattr(loader, "_free", count)
+    async with running(dict.fromkeys("abc", lazy), clock) as engine:
+        for name in "abc":
+            await score(engine, name)
+        device = asyncio.create_task(engine._runner.on_device(busy.wait))
+        await asyncio.sleep(0)
+        for name in "abc":
+            engine.remove(name)
+        busy.set()
+        await device
+        await engine._models._freeing.finish()
+        assert (len(freed), len(loads.loaded)) == (1, 0)
 
 
 async def test_a_model_of_the_settings_stays(tiny_model: TinyModel, clock: Clock, loads: Loads) -> None:

@@ -65,8 +65,8 @@ class Scheduler:
         self._since_oldest_tokens = 0
         self._running = 0
         self._jobs: dict[tuple[Lane, bytes], Job] = {}
-        """By lane too: a model that is loaded again, or twice, has the keys of the first in a lane of its own,
-        and a request's jobs wait in its own lane alone."""
+        """By lane too: a model that is loaded again, or twice, has the same keys in another lane, and a
+        request's jobs wait in its own lane alone."""
         self._queued_tokens: dict[Lane, int] = {}
         self._queued_rows: dict[Lane, int] = {}
 
