@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 from rerank_proxy.concurrency.daemon_threads import run_in_daemon_thread
 from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.engine.backends.host_memory import give_back_to_system
 from rerank_proxy.engine.errors import ModelFailedError, ModelLoadError
 from rerank_proxy.engine.hangs.watchdog import Watchdog
-from rerank_proxy.engine.host_memory import give_back_to_system
 from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, warm_up
 from rerank_proxy.observe.log import flattened

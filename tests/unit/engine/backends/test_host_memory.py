@@ -6,7 +6,7 @@ import platform
 import pytest
 
 from benchmarks.memory import rss_mib
-from rerank_proxy.engine.host_memory import give_back_to_system
+from rerank_proxy.engine.backends.host_memory import give_back_to_system
 
 _BLOCK = 100_000
 """Bytes: too few for memory that the system gives for one block alone."""
