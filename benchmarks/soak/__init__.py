@@ -15,7 +15,7 @@ What has to hold:
 - After each episode nothing is queued or held, no worker is missing, and the closed engine has left no task
   and no thread behind.
 - After the warm-up neither memory nor threads nor open files become more (`leftovers.py`). Memory is what is
-  in use: what malloc and Python's allocator have given and not taken back, along a line through all episodes.
+  in use: what malloc has given and not taken back, and Python's objects, along a line through all episodes.
   Resident memory has a wide bound beside that, as allocators keep some of what is freed.
 
 `make soak` runs it for ten minutes, and ends with status 1 and the seed when something does not hold. The
