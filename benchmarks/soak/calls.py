@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.soak.faults import POISON
-from benchmarks.soak.models import BROKEN, GUESTS, NO_TOKEN, PLUGIN, QUERIES, STRICT, World
+from benchmarks.soak.builds import BROKEN, NO_TOKEN, STRICT
+from benchmarks.soak.faults import EXIT, POISON
+from benchmarks.soak.models import GUESTS, LOSING, PLUGIN, QUERIES, World
 from rerank_proxy.engine import (
     DeadlineExceededError,
     DeadlineUnreachableError,
@@ -52,29 +53,34 @@ class Around:
         removed: Its model was not there when it began, or was removed meanwhile.
         closed: The engine was closed, or about to be.
         crowded: Other calls were under way.
+        lost: A worker was lost with a batch of its model.
+        stands_for: What its model was, where that varies.
     """
 
     removed: bool = False
     closed: bool = False
     crowded: bool = False
+    lost: bool = False
+    stands_for: str | None = None
 
 
 def draw(rng: random.Random, world: World) -> Call:
     """Draw the next call of a caller."""
-    model = rng.choice(sorted(world.models))
+    model = rng.choice(world.callable)
     texts = rng.choices(world.texts, k=rng.choice([0, 1, 2, 5, 20, _MOST_TEXTS]))
     query = rng.choice(QUERIES)
     deadline_s = rng.uniform(0, _LONGEST_DEADLINE_S) if rng.random() < 0.15 else None
     cancel_s = rng.uniform(0, _LATEST_CANCEL_S) if rng.random() < 0.15 else None
-    poison = {PLUGIN: POISON, STRICT: (NO_TOKEN,)}.get(model, ())
+    poison = {PLUGIN: POISON, LOSING: (EXIT,), STRICT: (NO_TOKEN,)}.get(model, ())
     poisoned = bool(poison) and rng.random() < 0.15
     if poisoned:
         texts.insert(rng.randint(0, len(texts)), rng.choice(poison))
     return Call(model, query, texts, deadline_s, cancel_s, poisoned)
 
 
-def wrong_scores(call: Call, scores: Scores, world: World) -> str | None:
+def wrong_scores(call: Call, scores: Scores, world: World, around: Around) -> str | None:
     """Return what is wrong with the scores of a call; None if they are those of each text alone."""
+    model = around.stands_for or call.model
     if call.poisoned:
         return "it has scores although one of its texts has none"
     if len(scores.values) != len(call.texts):
@@ -82,7 +88,7 @@ def wrong_scores(call: Call, scores: Scores, world: World) -> str | None:
     if not (0 <= scores.cached <= len(call.texts) and 0 <= scores.truncated <= len(call.texts)):
         return f"of {len(call.texts)} texts {scores.cached} were remembered and {scores.truncated} truncated"
     for text, score in zip(call.texts, scores.values, strict=True):
-        alone = world.table[call.model, call.query, text]
+        alone = world.table[model, call.query, text]
         if not abs(score - alone) <= TOLERANCE * max(1.0, abs(alone)):
             return f"the text {text[:40]!r} has the score {score}, and alone {alone}"
     return None
@@ -100,7 +106,7 @@ def fits(call: Call, error: BaseException, around: Around) -> bool:
         case ModelFailedError():
             return call.model == BROKEN
         case InferenceError():
-            return call.poisoned
+            return call.poisoned or (call.model == LOSING and around.lost)
         case EngineClosedError():
             return around.closed
     return False

@@ -1,6 +1,7 @@
 """A backend of another package that fails at the texts that ask for it, installed as packages are."""
 
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Sequence
@@ -10,6 +11,14 @@ from typing import Any, Final
 BACKEND: Final = "soak"
 POISON: Final = ("raise", "nan", "few", "many")
 """Texts at which it fails, each in its own way."""
+
+EXIT: Final = "exit"
+"""A text at which the worker is lost that runs it, with the whole batch."""
+
+HANG: Final = "hang"
+"""A text at which it does not return before `RELEASE` is set."""
+
+RELEASE: Final = threading.Event()
 
 _MODULE: Final = "rerank_proxy_soak_backend"
 _BATCH_S: Final = 0.001
@@ -25,6 +34,10 @@ class Model:
 
     def score(self, query: str, texts: Sequence[str]) -> Sequence[float]:
         time.sleep(_BATCH_S)
+        if EXIT in texts:
+            sys.exit("it was asked to")
+        if HANG in texts:
+            RELEASE.wait()
         if "raise" in texts:
             raise RuntimeError("it was asked to")
         scores = [float("nan") if text == "nan" else score(query, text) for text in texts]

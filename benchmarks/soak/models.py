@@ -1,33 +1,30 @@
 """The models of a soak run, their texts, and the scores that each text gets alone."""
 
-import json
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-
-from benchmarks.soak import faults
+from benchmarks.soak import builds, faults
+from benchmarks.soak.builds import BROKEN
 from rerank_proxy.engine import Engine
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.support import tiny_models
 
 QUERIES: Final = ("who carries water to the sea?", "apple trees", "Brücke 北京 🙂", "")
-NO_TOKEN: Final = "ᚠᚢᚦ"
-"""A text that the tokenizer of `strict` has no tokens for."""
 
 PLUGIN: Final = "plug-in"
-STRICT: Final = "strict"
-BROKEN: Final = "broken"
+LOSING: Final = "losing"
+"""A model that loses the worker which runs it."""
+HANGING: Final = "hanging"
+"""A model that never returns; no caller draws it."""
+FAULTY: Final = (PLUGIN, LOSING, HANGING)
+"""Models of the backend that fails."""
 GUESTS: Final = ("guest-1", "guest-2")
-"""Models that come and go."""
-
-_STRICT_CHARACTERS: Final = sorted({*map(chr, range(33, 127)), *"äöüïéèçñßàâêôû—…北京東🙂"})
-_SPECIAL: Final = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
+"""Models that come and go, each time as one of several."""
 
 Table = Mapping[tuple[str, str, str], float]
 """Scores by model, query and text."""
@@ -35,17 +32,30 @@ Table = Mapping[tuple[str, str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What calls are drawn from."""
+    """What calls are drawn from.
+
+    Attributes:
+        models: By name, without the guests.
+        guests: What a guest may be, by a name that is in the table in the guest's place.
+        directory: Where there is room for files.
+    """
 
     models: Mapping[str, ModelSettings]
-    """By name; the guests are among them."""
+    guests: Mapping[str, ModelSettings]
     texts: Sequence[str]
     table: Table
+    directory: Path
+
+    @property
+    def callable(self) -> Sequence[str]:
+        """The models of calls."""
+        return sorted([*self.models.keys() - {HANGING}, *GUESTS])
 
     @property
     def weights_bytes(self) -> int:
         """The size of the largest weights on disk."""
-        return max(size_of(Path(each.source)) for each in self.models.values())
+        every = (*self.models.values(), *self.guests.values())
+        return max(size_of(Path(each.source)) for each in every)
 
 
 def size_of(directory: Path) -> int:
@@ -53,12 +63,25 @@ def size_of(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.glob("*.safetensors"))
 
 
-async def make_world(directory: Path, texts: int) -> World:
-    """Make the models below `directory`, and score each text alone."""
+async def make_world(directory: Path, texts: int, names: Collection[str] | None = None) -> World:
+    """Make the models below `directory`, and score each text alone.
+
+    Args:
+        names: The models that stay; None: all.
+    """
     faults.install(directory / "site")
-    known = {name: ModelSettings(**each, preload=False) for name, each in _settings(directory).items()}
+    empty = directory / "plug-ins"
+    empty.mkdir()
+    plugins = {name: {"source": str(empty), "backend": faults.BACKEND} for name in FAULTY}
+    models = {**builds.build_all(directory), **plugins}
+    models = {name: each for name, each in models.items() if names is None or name in names}
+    guests = builds.build_guests(directory)
+    known, coming = (
+        {name: ModelSettings(**each, preload=False) for name, each in some.items()}
+        for some in (models, guests)
+    )
     drawn = make_texts(texts)
-    return World(known, drawn, await _table(known, drawn))
+    return World(known, coming, drawn, await _table({**known, **coming}, drawn), directory)
 
 
 def make_texts(count: int) -> list[str]:
@@ -69,78 +92,18 @@ def make_texts(count: int) -> list[str]:
     return [*odd, *(" ".join(rng.choices(words, k=rng.randint(1, 60))) for _ in range(count - len(odd)))]
 
 
-def _settings(directory: Path) -> dict[str, dict[str, Any]]:
-    """Make the models, and return their settings by name."""
-    crosses = {name: directory / name for name in ("bert", "deberta-v2", "xlm-roberta", *GUESTS)}
-    for name, path in crosses.items():
-        tiny_models.build("distilbert" if name in GUESTS else name, path)
-    encoder = _with_pooling(tiny_models.build_encoder("mpnet", directory / "bi-encoder"))
-    broken = tiny_models.build("bert", directory / BROKEN)
-    weights = broken / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
-    sources = {**crosses, "bi-encoder": encoder, BROKEN: broken, STRICT: _build_strict(directory / STRICT)}
-    plugin = directory / PLUGIN
-    plugin.mkdir()
-    return {
-        **{name: {"source": str(path)} for name, path in sources.items()},
-        PLUGIN: {"source": str(plugin), "backend": faults.BACKEND},
-    }
-
-
-def _with_pooling(encoder: Path) -> Path:
-    """Make a bi-encoder of an encoder, with the files that sentence-transformers would write."""
-    pooling = encoder / "1_Pooling"
-    pooling.mkdir()
-    modules = [
-        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "name": "1", "path": pooling.name, "type": "sentence_transformers.models.Pooling"},
-    ]
-    (encoder / "modules.json").write_text(json.dumps(modules))
-    (pooling / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
-    return encoder
-
-
-def _build_strict(directory: Path) -> Path:
-    """Save a BERT whose tokenizer raises at characters that it does not know."""
-    pieces = [*_SPECIAL, *_STRICT_CHARACTERS, *("##" + character for character in _STRICT_CHARACTERS)]
-    vocabulary = {token: number for number, token in enumerate(pieces)}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, max_input_chars_per_word=1000))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
-    special = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-    family: Any = transformers.PreTrainedTokenizerFast
-    family(tokenizer_object=tokenizer, model_max_length=tiny_models.MAX_LENGTH, **special).save_pretrained(
-        directory
-    )
-    config = transformers.AutoConfig.for_model(
-        "bert",
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        initializer_range=0.2,
-        max_position_embeddings=tiny_models.MAX_LENGTH,
-        num_labels=1,
-    )
-    network: Any = transformers.AutoModelForSequenceClassification
-    network.from_config(config).save_pretrained(directory)
-    return directory
-
-
 async def _table(known: Mapping[str, ModelSettings], texts: Sequence[str]) -> Table:
     """Score each text alone, in an engine that remembers nothing."""
     table: dict[tuple[str, str, str], float] = {}
     async with running(known, EngineSettings(device="cpu", cache_bytes=0, offline=True)) as engine:
         for name in known:
-            if name in (PLUGIN, BROKEN):
+            if name in (*FAULTY, BROKEN):
                 continue
             for query in QUERIES:
                 for text in texts:
                     (table[name, query, text],) = (await engine.scores(name, query, [text])).values
-    for query in QUERIES:
-        table |= {(PLUGIN, query, text): faults.score(query, text) for text in texts}
+    for query, name in product(QUERIES, FAULTY):
+        table |= {(name, query, text): faults.score(query, text) for text in texts}
     return table
 
 

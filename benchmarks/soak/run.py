@@ -1,27 +1,22 @@
-"""Episode after episode, and the memory that they leave."""
+"""Episode after episode, and what they leave."""
 
 import asyncio
-import gc
+import logging
 import random
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from benchmarks.memory import rss_mib
-from benchmarks.soak.episode import Episode, Record
+from benchmarks.soak.episode import Ending, Episode, Record
+from benchmarks.soak.leftovers import Sample, growths
 from benchmarks.soak.models import World
 
-MOST_GROWTH_MIB: Final = 32.0
-"""By so much may memory seem to grow in a run after its warm-up: allocators keep some of what is freed."""
-
-_WARM_UP: Final = 1 / 3
-"""Part of the run in which memory may still grow."""
-
-_LEAST_SAMPLES: Final = 8
-_CLOSES: Final = 1 / 4
-"""Part of the episodes that end by closing the engine under its calls."""
+_ENDINGS: Final[dict[Ending, int]] = {"idle": 13, "closed": 5, "hung": 2}
+"""How often each is drawn, in 20 episodes."""
 
 _SHOWN_S: Final = 5.0
 
@@ -42,8 +37,8 @@ class Soak:
     calls: int
     show: Callable[[str], None] = print
     record: Record = field(default_factory=Record)
-    memory: list[tuple[float, float]] = field(default_factory=list)
-    """Seconds since the begin, and MiB, after each episode."""
+    samples: list[Sample] = field(default_factory=list)
+    """After each episode."""
 
     async def run(self, goes_on: Callable[[int], bool]) -> Sequence[str]:
         """Run episodes until something does not hold, or `goes_on`, given their number, returns false.
@@ -56,22 +51,23 @@ class Soak:
         showing = asyncio.create_task(self._progress(began))
         episodes = 0
         try:
-            while goes_on(episodes) and not self.record.findings:
-                await self._episode(episodes)
-                episodes += 1
-                self.memory.append((time.monotonic() - began, rss_mib() or 0.0))
+            with _counting_evictions(self.record.disturbances):
+                while goes_on(episodes) and not self.record.findings:
+                    await self._episode(episodes)
+                    episodes += 1
+                    self.samples.append(Sample.now(time.monotonic() - began))
         finally:
             showing.cancel()
         self._check_counts()
-        self._check_memory()
+        self._check_growth()
         self.show(f"{episodes} episodes, {self.record.line()}")
+        self.show("scored: " + ", ".join(f"{count} {name}" for name, count in self.record.scored.items()))
         return self.record.findings
 
     async def _episode(self, number: int) -> None:
         name = f"{self.seed}/{number}"
-        closes = random.Random(name).random() < _CLOSES
-        await Episode(name, self.world, self.record, closes=closes).run(self.callers, self.calls)
-        gc.collect()
+        (ending,) = random.Random(name).choices(list(_ENDINGS), list(_ENDINGS.values()))
+        await Episode(name, self.world, self.record, ending).run(self.callers, self.calls)
 
     async def _progress(self, began: float) -> None:
         while True:
@@ -90,31 +86,34 @@ class Soak:
         if ended != self.record.begun and not self.record.findings:
             self.record.findings.append(f"{self.record.begun} calls began, and {ended} ended")
 
-    def _check_memory(self) -> None:
-        growth = growth_mib(self.memory)
-        if growth is None:
-            self.show(f"too few episodes to tell whether memory grows: {len(self.memory)}")
-        else:
-            self.show(f"memory grew by {growth:.1f} MiB after the warm-up (at most {MOST_GROWTH_MIB:.0f})")
-            if growth > MOST_GROWTH_MIB:
-                self.record.findings.append(f"memory grew by {growth:.1f} MiB after the warm-up")
+    def _check_growth(self) -> None:
+        grown = growths(self.samples)
+        if grown is None:
+            self.show(f"too few episodes to tell whether anything grows: {len(self.samples)}")
+            return
+        for bound, growth in grown:
+            self.show(f"{growth:+.1f} {bound.what} after the warm-up (at most {bound.most:g})")
+            if growth > bound.most:
+                self.record.findings.append(f"{growth:+.1f} {bound.what} after the warm-up")
 
 
-def growth_mib(samples: Sequence[tuple[float, float]]) -> float | None:
-    """Return by how much memory grew along the line that fits best, without the warm-up.
+@contextmanager
+def _counting_evictions(counts: Counter[str]) -> Iterator[None]:
+    """Count the models that are unloaded within because others need their memory: the log alone tells."""
+    log = logging.getLogger("rerank_proxy.engine.model")
 
-    Args:
-        samples: Seconds and MiB.
+    def count(record: logging.LogRecord) -> bool:
+        counts["evictions"] += "(engine.model_memory)" in record.msg
+        return log.parent is None or log.parent.isEnabledFor(record.levelno)
 
-    Returns:
-        None if there are too few samples to tell.
-    """
-    if len(samples) < _LEAST_SAMPLES:
-        return None
-    steady = samples[int(_WARM_UP * len(samples)) :]
-    times, sizes = zip(*steady, strict=True)
-    slope, _ = statistics.linear_regression(times, sizes)
-    return float(slope * (times[-1] - times[0]))
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addFilter(count)
+    try:
+        yield
+    finally:
+        log.removeFilter(count)
+        log.setLevel(level)
 
 
 def until(minutes: float) -> Callable[[int], bool]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rerank_proxy.engine import (
     Reservation,
     UnknownModelError,
 )
+from rerank_proxy.engine.loading import loader
 from rerank_proxy.engine.model import RETRY_AFTER_S
 from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.conftest import TinyModel
@@ -70,6 +72,30 @@ async def test_unloading_frees_the_memory(lazy: ModelSettings, clock: Clock, loa
         engine.remove("m")
         await engine._models._freeing.finish()
         assert len(loads.loaded) == 0
+
+
+async def test_the_memory_of_several_is_freed_at_once(
+    lazy: ModelSettings, clock: Clock, loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each collection of garbage stops all threads for a while."""
+    free, freed, busy = loader._free, [], threading.Event()
+
+    def count() -> None:
+        freed.append(len(loads.loaded))
+        free()
+
+    monkeypatch.setattr(loader, "_free", count)
+    async with running(dict.fromkeys("abc", lazy), clock) as engine:
+        for name in "abc":
+            await score(engine, name)
+        device = asyncio.create_task(engine._runner.on_device(busy.wait))
+        await asyncio.sleep(0)
+        for name in "abc":
+            engine.remove(name)
+        busy.set()
+        await device
+        await engine._models._freeing.finish()
+        assert (len(freed), len(loads.loaded)) == (1, 0)
 
 
 async def test_a_model_of_the_settings_stays(tiny_model: TinyModel, clock: Clock, loads: Loads) -> None:
@@ -177,6 +203,16 @@ async def test_removing_ends_the_calls_of_the_model_alone(
         with pytest.raises(UnknownModelError, match=r"model \[m\] was removed"):
             await running_call
         assert len((await other).values) == 60
+
+
+async def test_one_source_under_two_names(lazy: ModelSettings, clock: Clock, loads: Loads) -> None:
+    async with running({"m": lazy, "other": lazy}, clock) as engine:
+        await asyncio.gather(score(engine), score(engine, "other"))
+        calls = [engine.scores(name, "rivers", texts(200)) for name in ("m", "other") * 4]
+        async with asyncio.timeout(TIMEOUT_S):
+            first, *others = await asyncio.gather(*calls)
+        for each in others:
+            assert each.values == pytest.approx(first.values, abs=1e-5)
 
 
 async def test_removing_ends_what_waits_for_the_loading(

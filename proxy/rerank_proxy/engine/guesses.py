@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rerank_proxy.engine.batching.cache import OutputCache
+from rerank_proxy.engine.batching.jobs import Lane
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.encoding.inputs import Inputs
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
@@ -57,11 +58,11 @@ class Guesses:
         beside = 0 if model.scorer.texts_at else len(query)
         return sum(min(longest, 1 + (beside + len(text)) / CHARACTERS_PER_TOKEN) for text in texts)
 
-    def guess_missing(self, model: LoadedModel, inputs: Inputs) -> float:
+    def guess_missing(self, model: LoadedModel, lane: Lane, inputs: Inputs) -> float:
         """Return the tokens of those whose outputs are neither remembered nor under way."""
         texts = dict(zip(inputs.text_keys, inputs.texts, strict=True))
-        missing = [text for key, text in texts.items() if not self._is_known(key)]
+        missing = [text for key, text in texts.items() if not self._is_known(lane, key)]
         return self.guess(model, inputs.query, missing)
 
-    def _is_known(self, key: bytes) -> bool:
-        return self._scheduler.has(key) or self._cache.get(key) is not None
+    def _is_known(self, lane: Lane, key: bytes) -> bool:
+        return self._scheduler.has(lane, key) or self._cache.get(key) is not None

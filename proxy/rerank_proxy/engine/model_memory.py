@@ -29,12 +29,19 @@ class Resident(Protocol):
 
 
 class Share:
-    """A part of the memory, to be given back. `leaves` says that it soon is."""
+    """A part of the memory, to be given back.
+
+    Attributes:
+        serves: Its model has been loaded, and is the one that serves: what can be unloaded. A model that is
+            loaded again has another share meanwhile, which does not.
+        leaves: It will be given back soon.
+    """
 
     def __init__(self, memory: "ModelMemory", owner: Resident, size_bytes: int) -> None:
         self._memory = memory
         self.owner = owner
         self.size_bytes = size_bytes
+        self.serves = False
         self.leaves = False
 
     def settle(self, size_bytes: int) -> None:
@@ -126,7 +133,7 @@ def _total(shares: list[Share]) -> int:
 
 
 def _is_evictable(share: Share) -> bool:
-    return share.owner.evictable
+    return share.serves and share.owner.evictable
 
 
 def _too_little(size_bytes: int, capacity_bytes: int, kept: list[Share]) -> str:

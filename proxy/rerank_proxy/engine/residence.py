@@ -19,6 +19,7 @@ class Residence:
         self.model = model
         self.lane = lane
         self._share = share
+        self._share.serves = True
         self._on_gone = on_gone
         self._uses = 0
         self.was_used = False

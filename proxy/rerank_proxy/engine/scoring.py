@@ -154,7 +154,7 @@ class Scoring:
             if shared is not None:
                 here = {key for key in inputs.keys if self._cache.get(key) is not None}
                 await self._found(shared, call, inputs, here)
-            call.size.guessed += self._guesses.guess_missing(call.loaded, inputs)
+            call.size.guessed += self._guesses.guess_missing(call.loaded, call.lane, inputs)
             keys.append(inputs.keys)
         return keys
 
@@ -177,7 +177,7 @@ class Scoring:
         cached = sum(key in outputs for key in inputs.text_keys)
         missing = {key: at for at, key in enumerate(inputs.keys) if key not in outputs}
         if missing:
-            guessed = self._guesses.guess_missing(call.loaded, inputs)
+            guessed = self._guesses.guess_missing(call.loaded, call.lane, inputs)
             self._scheduler.check_time(lane, guessed, call.deadline)
             run = await self._run(call, inputs, missing, guessed)
             if self._shared is not None:
@@ -204,9 +204,8 @@ class Scoring:
         self, shared: SharedCache, call: _Call, inputs: Inputs, outputs: Collection[bytes]
     ) -> dict[bytes, Output]:
         """Return the outputs that replicas share, of those inputs that are neither here nor under way."""
-        asked = [
-            key for key in dict.fromkeys(inputs.keys) if key not in outputs and not self._scheduler.has(key)
-        ]
+        unknown = [key for key in dict.fromkeys(inputs.keys) if key not in outputs]
+        asked = [key for key in unknown if not self._scheduler.has(call.lane, key)]
         return await shared.lookup(call.model.name, call.loaded.info, asked, call.patience)
 
     async def _run(

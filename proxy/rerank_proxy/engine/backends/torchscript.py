@@ -113,8 +113,8 @@ class TorchScriptBackend:
     @torch.inference_mode()
     def _run(self, ids: NDArray[np.int64], type_ids: NDArray[np.int64], mask: NDArray[np.bool_]) -> _Values:
         """Call the program with as many arguments as it takes, in the order that Elasticsearch uses."""
-        positions = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
-        given = (ids, mask.astype(np.int64), type_ids, np.ascontiguousarray(positions))
+        positions = np.tile(np.arange(ids.shape[1]), (len(ids), 1))
+        given = (ids, mask.astype(np.int64), type_ids, positions)
         arguments = [to_device(self._device, each) for each in given[: self._arguments]]
         # The optimiser takes many seconds for the second batch of a large model, and makes it hardly faster.
         with _jit.optimized_execution(False):

@@ -69,7 +69,9 @@ class Scheduler:
         """The same in the order in which they came."""
         self._since_oldest_tokens = 0.0
         self._running = 0
-        self._jobs: dict[bytes, Job] = {}
+        self._jobs: dict[tuple[Lane, bytes], Job] = {}
+        """By lane too: a model that is loaded again, or twice, has the same keys in another lane, and a
+        request's jobs wait in its own lane alone."""
         self._queued_tokens: dict[Lane, int] = {}
         self._queued_rows: dict[Lane, int] = {}
 
@@ -96,16 +98,16 @@ class Scheduler:
         return ScoringRequest(lane, on_end, deadline)
 
     def join(self, request: ScoringRequest, key: bytes) -> bool:
-        """Share the job that another request has under way for this key. Return whether there is one."""
-        job = self._jobs.get(key)
+        """Share the job that another request of the lane has under way. Return whether there is one."""
+        job = self._jobs.get((request.lane, key))
         if job is None:
             return False
         self._add(request, job)
         return True
 
-    def has(self, key: bytes) -> bool:
-        """Return whether a job of this key is under way."""
-        return key in self._jobs
+    def has(self, lane: Lane, key: bytes) -> bool:
+        """Return whether a job of this key is under way in the lane."""
+        return (lane, key) in self._jobs
 
     def submit(self, request: ScoringRequest, rows: Mapping[bytes, Row], later_tokens: int = 0) -> None:
         """Queue all of the rows or none. Share the jobs that others have queued meanwhile.
@@ -118,13 +120,13 @@ class Scheduler:
         """
         if request.ended:
             return  # A job that it shares has failed already.
-        own = {key: row for key, row in rows.items() if key not in self._jobs}
+        own = {key: row for key, row in rows.items() if not self.has(request.lane, key)}
         self._admit(request, sum(map(len, own.values())), later_tokens)
-        new = {key: Job(key, row, request.lane) for key, row in own.items()}
+        new = {(request.lane, key): Job(key, row, request.lane) for key, row in own.items()}
         self._jobs |= new
         self._count(request.lane, len(new), sum(job.tokens for job in new.values()))
         for key in rows:
-            self._add(request, self._jobs[key])
+            self._add(request, self._jobs[request.lane, key])
         waiting = [job for job in request.jobs.values() if job.state is JobState.QUEUED]
         request.queue = sorted(waiting, key=length)
         request.size_tokens = request.waiting_tokens = sum(job.tokens for job in waiting)
@@ -159,7 +161,7 @@ class Scheduler:
                 if job.state is JobState.QUEUED:
                     self._count(job.lane, -1, -job.tokens)
                 job.state = JobState.DROPPED
-                del self._jobs[job.key]
+                del self._jobs[job.lane, job.key]
 
     def check_time(self, lane: Lane, tokens: float, deadline: float | None) -> None:
         """Refuse a call with about so many tokens, all of which have to run, if its deadline is out of reach.
@@ -225,7 +227,7 @@ class Scheduler:
                 continue  # Given up while it ran.
             if isinstance(outcome, Output):
                 job.state, job.output = JobState.DONE, outcome
-                del self._jobs[job.key]
+                del self._jobs[job.lane, job.key]
                 self._advance(job)
             else:
                 self._fail(job, outcome)

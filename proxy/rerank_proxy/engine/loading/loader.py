@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from rerank_proxy.concurrency.daemon_threads import run_in_daemon_thread
 from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.engine.backends.host_memory import give_back_to_system
 from rerank_proxy.engine.errors import ModelFailedError, ModelLoadError
 from rerank_proxy.engine.hangs.watchdog import Watchdog
 from rerank_proxy.engine.loading.choose import load
@@ -56,6 +57,7 @@ class Loader:
         self._on_device = on_device
         self._watchdog = watchdog
         self._taking = BackgroundTasks()
+        self._free_waits = False
 
     async def load(self, name: str, settings: ModelSettings, take_memory: TakeMemory) -> WarmModel:
         """Load a model and warm it up.
@@ -84,8 +86,22 @@ class Loader:
         return WarmModel(loaded, time.monotonic() - started, pace_s)
 
     async def free(self) -> None:
-        """Give back the memory of models to which nothing refers any more."""
-        await self._on_device(_free)
+        """Give back the memory of models to which nothing refers any more.
+
+        Where that is still to begin for an earlier call, it is done for this one too: it takes tenths of a
+        second, in which the garbage collector stops all threads, and models often go several at a time.
+        """
+        if self._free_waits:
+            return
+        self._free_waits = True
+        try:
+            await self._on_device(self._free)
+        finally:
+            self._free_waits = False
+
+    def _free(self) -> None:
+        self._free_waits = False  # What is dropped from now on may come too late for the collector.
+        _free()
 
     def _for_threads(self, take_memory: TakeMemory) -> Callable[[int], None]:
         """Return a function for other threads that waits until the event loop has taken the memory."""
@@ -135,6 +151,7 @@ def _free() -> None:
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     if cuda is not None and cuda.is_available():
         cuda.empty_cache()
+    give_back_to_system()
 
 
 def _problem(settings: ModelSettings, error: Exception) -> str:

@@ -212,6 +212,21 @@ def test_a_key_under_way_is_shared() -> None:
     assert first.ends == second.ends == [None]
 
 
+def test_lanes_share_nothing() -> None:
+    """A model that is loaded again while its calls wait, or under two names, has the same keys twice."""
+    scheduler = Scheduler(10_000)
+    again = Lane("padded", SumBackend(), BUDGET)
+    first, second = call(scheduler, "a", [50, 50]), Caller(scheduler, "a", [50, 50], again)
+    assert not any(scheduler.join(second.request, key) for key in second.rows)
+    second.submit(scheduler)
+    batches = drain(scheduler)
+    assert sorted((len(jobs), {job.lane is again for job in jobs}) for jobs in batches) == [
+        (2, {False}),
+        (2, {True}),
+    ]
+    assert first.ends == second.ends == [None]
+
+
 def test_rows_queued_by_two_at_once_run_once() -> None:
     scheduler = Scheduler(10_000)
     first, second = call(scheduler, "a", [50, 50]), call(scheduler, "a", [50, 50])
