@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from rerank_proxy.concurrency.collection import no_collection
+from rerank_proxy.engine.backends.cpu import batch_threads
 from rerank_proxy.engine.backends.device import budget_tokens, choose
 from rerank_proxy.engine.encoding.scorers import Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
@@ -19,7 +20,8 @@ from rerank_proxy.engine.loading.building.dividing import division
 from rerank_proxy.engine.loading.building.late import PORTION_TEXTS as PORTION_OF_VECTORS
 from rerank_proxy.engine.loading.building.networks import build_network
 from rerank_proxy.engine.loading.building.scorer_choice import build_scorer
-from rerank_proxy.engine.loading.choosing.precision import choose_precision
+from rerank_proxy.engine.loading.choosing.other_libraries import with_other_libraries
+from rerank_proxy.engine.loading.choosing.precision import TORCH, choose_precision
 from rerank_proxy.engine.loading.choosing.ways import ways_to_run
 from rerank_proxy.engine.loading.loaded_model import PORTION_TEXTS, LoadedModel, portion_texts
 from rerank_proxy.engine.loading.reading import profile as profiles
@@ -99,14 +101,19 @@ def _loaded(
 
     network = build_network(profile, settings, model, tokenizer)
     probing = scorer(files)
-    ways = ways_to_run(network, place, tokenizer, probing)
-    precision, backend = choose_precision(settings.source, engine, ways, probing, files)
-    identity = hashlib.sha256(f"{files} {precision}".encode()).hexdigest()
+    ways = ways_to_run(network, place, tokenizer, probing, batch_threads(engine.threads, engine.workers))
+    if engine.precision == "auto" and place.type == "cpu":
+        ways = with_other_libraries(ways, network, tokenizer, profile, directory, engine, files)
+    chosen = choose_precision(settings.source, engine, ways, probing, files)
+    backend = chosen.backend
+    way = chosen.precision if chosen.library == TORCH else f"{chosen.precision} by {chosen.library}"
+    identity = hashlib.sha256(f"{files} {way}".encode()).hexdigest()
     info = {
         "kind": profile.kind,
-        "architecture": type(model).__name__,
+        "architecture": type(model).__name__ + ("" if chosen.library == TORCH else f" ({chosen.library})"),
+        "library": chosen.library,
         "device": str(place),
-        "precision": precision,
+        "precision": chosen.precision,
         "padded": str(backend.padded).lower(),
         "max_length": str(longest),
         "fingerprint": identity,
