@@ -20,6 +20,7 @@ from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.choosing import parity
+from rerank_proxy.engine.loading.choosing.other_libraries import OtherLibraries
 from rerank_proxy.engine.loading.choosing.parity import compare, overlap, spearman
 from rerank_proxy.engine.loading.choosing.probes import QUERIES, TEXTS
 from rerank_proxy.engine.rows import Batch, Row
@@ -38,6 +39,12 @@ REDUCED: dict[str, Callable[..., Any]] = {
     **{f"int8 {engine}": partial(Int8, engine=engine) for engine in ENGINES},
 }
 NEAR = {"bf16": 0.02, "fp16": 0.003}
+
+
+@pytest.fixture(autouse=True)
+def _only_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what `test_other_libraries.py` tests, which takes seconds."""
+    monkeypatch.setattr(OtherLibraries, "ways", lambda self: [])
 
 
 def layers(*sizes: int) -> list[nn.Linear]:
