@@ -137,7 +137,8 @@ class EngineSettings(Section):
         None,
         description="Arithmetic of a model's body. One below `fp32` is compared with it when a model is "
         "loaded, and refused where it changes the order of texts. `auto`: the fastest that does not, by "
-        "torch or another library, measured once for a model and machine. Absent: `fp32` on CPU, `fp16` on GPU.",
+        "torch or another library, measured once for a model and machine. Absent: `fp32` on CPU, `fp16` "
+        "on GPU.",
     )
     threads: int = Field(
         0,
