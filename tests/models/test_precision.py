@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
+from rerank_proxy.engine.backends.packed import reduced
 from rerank_proxy.engine.backends.packed.linear import FullPrecision
-from rerank_proxy.engine.backends.packed.reduced import BFloat16, Float16, Int8, running
+from rerank_proxy.engine.backends.packed.reduced import BFloat16, Float16, Int8, best_engine, running
 from rerank_proxy.engine.encoding.encode import gathered
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.choosing import parity
+from rerank_proxy.engine.loading.choosing.other_libraries import OtherLibraries
 from rerank_proxy.engine.loading.choosing.parity import compare, overlap, spearman
 from rerank_proxy.engine.loading.choosing.probes import QUERIES, TEXTS
 from rerank_proxy.engine.rows import Batch, Row
@@ -27,13 +29,22 @@ from tests.models.conftest import TinyModel
 from tests.models.samples import texts
 from tests.support.examples import examples
 
-ENGINES = [each for each in ("fbgemm", "onednn") if each in torch.backends.quantized.supported_engines]
+ENGINES = [
+    "onnxruntime",
+    *(each for each in ("fbgemm", "onednn") if each in torch.backends.quantized.supported_engines),
+]
 REDUCED: dict[str, Callable[..., Any]] = {
     "bf16": BFloat16,
     "fp16": Float16,
     **{f"int8 {engine}": partial(Int8, engine=engine) for engine in ENGINES},
 }
 NEAR = {"bf16": 0.02, "fp16": 0.003}
+
+
+@pytest.fixture(autouse=True)
+def _only_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what `test_other_libraries.py` tests, which takes seconds."""
+    monkeypatch.setattr(OtherLibraries, "ways", lambda self: [])
 
 
 def layers(*sizes: int) -> list[nn.Linear]:
@@ -92,6 +103,15 @@ def test_a_row_of_integers_does_not_depend_on_its_neighbours(
         with running(Batch(rows.ids[part], rows.type_ids[part], rows.lengths[at : at + 1])):
             alone = layer(values[part])
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-5 * 10.0**at)
+
+
+def test_onnx_runtime_multiplies_where_it_is_installed_and_a_batch_has_one_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert best_engine() == "onnxruntime"
+    assert best_engine(threads=2) in ENGINES[1:]
+    monkeypatch.setattr(reduced, "installed", lambda: False)
+    assert best_engine() in ENGINES[1:]
 
 
 def test_outputs_whose_weights_are_zero() -> None:

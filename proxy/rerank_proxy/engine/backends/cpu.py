@@ -44,6 +44,17 @@ def count_workers(workers: int, threads: int) -> int:
     return ceil(threads / ceil(threads / _MOST_WORKERS))
 
 
+def batch_threads(threads: int, workers: int) -> int:
+    """Return the CPU threads of one batch, at least 1.
+
+    Args:
+        threads: As the setting `engine.threads`.
+        workers: As the setting `engine.workers`.
+    """
+    together = threads or usable_cores()
+    return max(1, together // count_workers(workers, together))
+
+
 def sleep_while_waiting() -> None:
     """Let the threads of a matrix product sleep until the slowest is done.
 

@@ -31,7 +31,7 @@ class OnnxBackend:
     """A `Backend` over an ONNX file that takes rows padded on the right.
 
     Args:
-        session: As `open_session` returns it.
+        session: As `open_session` returns it, or `openvino.open_compiled`.
         head: The modules behind the transformer; None for a graph that gives logits itself.
         pad_id: The id of padding.
         type_ids: Give the model the segments of the rows, and not zeros, if it takes segments.

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from rerank_proxy.concurrency.collection import no_collection
+from rerank_proxy.engine.backends.cpu import batch_threads
 from rerank_proxy.engine.backends.device import budget_tokens, choose
 from rerank_proxy.engine.encoding.scorers import Scorer
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
@@ -18,9 +19,10 @@ from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION
 from rerank_proxy.engine.loading.building import plain
 from rerank_proxy.engine.loading.building.dividing import division
 from rerank_proxy.engine.loading.building.late import PORTION_TEXTS as PORTION_OF_VECTORS
-from rerank_proxy.engine.loading.building.networks import build_network
+from rerank_proxy.engine.loading.building.networks import Network, build_network
 from rerank_proxy.engine.loading.building.scorer_choice import build_scorer
-from rerank_proxy.engine.loading.choosing.precision import choose_precision
+from rerank_proxy.engine.loading.choosing.other_libraries import with_other_libraries
+from rerank_proxy.engine.loading.choosing.precision import TORCH, Chosen, Ways, choose_precision
 from rerank_proxy.engine.loading.choosing.ways import ways_to_run
 from rerank_proxy.engine.loading.loaded_model import PORTION_TEXTS, LoadedModel, portion_texts
 from rerank_proxy.engine.loading.reading import profile as profiles
@@ -90,41 +92,45 @@ def _loaded(
 
     network = build_network(profile, settings, model, tokenizer)
     probing = scorer(files)
-    ways = ways_to_run(network, places[0], tokenizer, probing)
-    precision, backend = choose_precision(settings.source, engine, ways, probing, files)
-    copies = [
-        ways_to_run(copy.deepcopy(network).cpu(), place, tokenizer, probing).build[precision]()
-        for place in places[1:]
-    ]
-    identity = hashlib.sha256(f"{files} {precision}".encode()).hexdigest()
-    info = {
-        **_about(profile, places, model, longest),
-        "precision": precision,
-        "padded": str(backend.padded).lower(),
-        "fingerprint": identity,
-    }
-    numbers = sum(each.numel() for each in (*network.parameters(), *network.buffers()))
+
+    def ways(network: Network, place: torch.device) -> Ways:
+        return ways_to_run(network, place, tokenizer, probing, batch_threads(engine.threads, engine.workers))
+
+    all_ways = ways(network, places[0])
+    if engine.precision == "auto" and places[0].type == "cpu":
+        all_ways = with_other_libraries(all_ways, network, tokenizer, profile, directory, engine, files)
+    chosen = choose_precision(settings.source, engine, all_ways, probing, files)
+    copies = [ways(copy.deepcopy(network).cpu(), place).build[chosen.precision]() for place in places[1:]]
+    identity = hashlib.sha256(f"{files} {chosen}".encode()).hexdigest()
+    info = {**_about(profile, places, model, chosen), "max_length": str(longest), "fingerprint": identity}
     divides = division(settings, longest)
     most_windows = 1 if divides is None else divides.most
     return LoadedModel(
         scorer(identity),
-        backend,
+        chosen.backend,
         budget_tokens(engine, places[0]),
         info,
         portion_texts(PORTION_TEXTS if profile.late is None else PORTION_OF_VECTORS, most_windows),
         most_windows,
         copies,
-        numbers * _number_bytes(engine, places),
+        _count_numbers(network) * _number_bytes(engine, places),
     )
 
 
-def _about(profile: Profile, places: Sequence[torch.device], model: Any, longest: int) -> dict[str, str]:
+def _about(profile: Profile, places: Sequence[torch.device], model: Any, chosen: Chosen) -> dict[str, str]:
+    by = "" if chosen.library == TORCH else f" ({chosen.library})"
     return {
         "kind": profile.kind,
-        "architecture": type(model).__name__,
+        "architecture": type(model).__name__ + by,
+        "library": chosen.library,
         "device": ", ".join(map(str, places)),
-        "max_length": str(longest),
+        "precision": chosen.precision,
+        "padded": str(chosen.backend.padded).lower(),
     }
+
+
+def _count_numbers(network: Network) -> int:
+    return sum(each.numel() for each in (*network.parameters(), *network.buffers()))
 
 
 def _run(settings: ModelSettings, longest: int) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from rerank_proxy.engine.backends.cpu import count_workers, usable_cores
+from rerank_proxy.engine.backends.cpu import batch_threads
 from rerank_proxy.engine.backends.onnx import OnnxBackend, open_session
 from rerank_proxy.engine.encoding.encode import (
     TemplatePairEncoder,
@@ -148,8 +148,7 @@ def _check_labels(profile: Profile, config: _Config) -> None:
 def _backend(
     profile: Profile, config: _Config, tokenizer: Tokenizer, path: Path, engine: EngineSettings
 ) -> OnnxBackend:
-    threads = engine.threads or usable_cores()
-    session = open_session(path, max(1, threads // count_workers(engine.workers, threads)))
+    session = open_session(path, batch_threads(engine.threads, engine.workers))
     head = build_array_head(profile.head) if profile.head else None
     type_ids = tokenizer.gives_type_ids and config.type_vocab_size != 1
     try:

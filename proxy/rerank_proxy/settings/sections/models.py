@@ -140,8 +140,9 @@ class EngineSettings(Section):
     precision: Literal["auto", "fp32", "int8", "bf16", "fp16"] | None = Field(
         None,
         description="Arithmetic of a model's body. One below `fp32` is compared with it when a model is "
-        "loaded, and refused where it changes the order of texts. `auto`: the fastest that does not, "
-        "measured once for a model and machine. Absent: `fp32` on CPU, `fp16` on GPU.",
+        "loaded, and refused where it changes the order of texts. `auto`: the fastest that does not, by "
+        "torch or another library, measured once for a model and machine. Absent: `fp32` on CPU, `fp16` "
+        "on GPU.",
     )
     threads: int = Field(
         0,
@@ -204,7 +205,7 @@ class EngineSettings(Section):
     artifacts_dir: Path | None = Field(
         None,
         description="Where packages from model repositories are kept, and what `precision: auto` has "
-        "measured. Absent: `rerank-proxy/models` in `XDG_CACHE_HOME`, or in `~/.cache`.",
+        "measured and exported. Absent: `rerank-proxy/models` in `XDG_CACHE_HOME`, or in `~/.cache`.",
     )
     offline: bool = Field(
         False,

@@ -6,9 +6,10 @@ the head stay in float32.
 
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from torch.nn import functional
 
 from rerank_proxy.engine.backends.cpu import has_vnni
 from rerank_proxy.engine.backends.packed.linear import FullPrecision
+from rerank_proxy.engine.backends.packed.onnx_product import OnnxProduct, installed
 from rerank_proxy.engine.rows import Batch
 
 _quantized: Any = torch.ops.quantized  # has no types
@@ -26,9 +28,8 @@ _engines: Any = torch.backends.quantized
 _packing = threading.Lock()
 """The engine is a global of torch."""
 
-_LARGEST_WEIGHT: Final = {"fbgemm": 64, "onednn": 127}
-_SHORTEST_RUN: Final = 16
-"""Tokens."""
+_SHORTEST_RUN: Final = {"fbgemm": 16, "onednn": 16, "onnxruntime": 6}
+"""Tokens of which the product in integers is faster."""
 
 _SMALLEST_SCALE: Final = 1e-30
 """Of an output whose weights are all zero."""
@@ -70,22 +71,27 @@ class Int8:
 
     A run is the query or the text of a row, so that the result of a row does not depend on its neighbours.
     The special tokens around and between them run in float32: their values are many times as large as those
-    of words, and would leave these few steps. They are few. Without VNNI, FBGEMM adds two products at 16
-    bits, for which its weights have seven bits.
+    of words, and would leave these few steps. They are few. Without VNNI, libraries add two products at 16
+    bits, for which weights have seven bits.
+
+    Args:
+        engine: The library that multiplies, see `best_engine`.
     """
 
     def __init__(self, *parts: nn.Linear, engine: str | None = None) -> None:
         engine = engine or best_engine()
+        self._shortest = _SHORTEST_RUN[engine]
         self._exact = FullPrecision(*parts)
-        self._packed = _pack(*self._exact.weights, engine)
+        self._product = _product(*self._exact.weights, engine)
 
     def __call__(self, values: Tensor) -> Tensor:
-        runs: _Runs | None = getattr(_batch, "runs", None)
+        runs = _runs(self._shortest)
         if runs is None or not runs.plain or len(values) != runs.tokens:  # such as the first tokens alone
             return self._exact(values)
+        values = values.contiguous()
         output = values.new_empty(len(values), len(self._exact.weights[0]))
         for start, end in runs.plain:
-            output[start:end] = _quantized.linear_dynamic(values[start:end], self._packed)
+            self._product(values[start:end], output[start:end])
         output[runs.special] = self._exact(values[runs.special])
         return output
 
@@ -101,10 +107,10 @@ class _Runs:
     """Positions of the other tokens."""
 
     @classmethod
-    def of(cls, batch: Batch) -> "_Runs":
+    def of(cls, batch: Batch, shortest: int) -> "_Runs":
         """Take the first and the last token of each row, and those equal to them, for special.
 
-        So are those of short runs, for which quantising costs more than it saves.
+        So are those of runs with fewer tokens than `shortest`, for which quantising costs more than it saves.
         """
         ends = np.cumsum(batch.lengths)
         firsts, lasts = batch.ids[ends - batch.lengths], batch.ids[ends - 1]
@@ -112,28 +118,42 @@ class _Runs:
         special |= batch.ids == np.repeat(lasts, batch.lengths)
         bounds = np.concatenate([[-1], np.flatnonzero(special), [batch.tokens]]).tolist()
         runs = [(start + 1, end) for start, end in pairwise(bounds)]
-        plain = [(start, end) for start, end in runs if end - start >= _SHORTEST_RUN]
+        plain = [(start, end) for start, end in runs if end - start >= shortest]
         for start, end in runs:
-            special[start:end] = end - start < _SHORTEST_RUN
+            special[start:end] = end - start < shortest
         return cls(batch.tokens, plain, torch.from_numpy(np.flatnonzero(special)))
 
 
 @contextmanager
 def running(batch: Batch) -> Iterator[None]:
     """Tell `Int8` on this thread what the tokens are that it is given: a linear layer sees values alone."""
-    _batch.runs = _Runs.of(batch)
+    _batch.runs = cache(lambda shortest: _Runs.of(batch, shortest))
     try:
         yield
     finally:
         del _batch.runs
 
 
-def best_engine() -> str:
-    """Return the library that is fastest here: oneDNN with VNNI or AMX, FBGEMM without.
+def _runs(shortest: int) -> _Runs | None:
+    """Return the runs of the batch that this thread is running; None if it runs none."""
+    of_batch: Callable[[int], _Runs] | None = getattr(_batch, "runs", None)
+    return None if of_batch is None else of_batch(shortest)
+
+
+def best_engine(threads: int = 1) -> str:
+    """Return the library that is fastest here.
+
+    ONNX Runtime is, where it is installed and a batch has one thread: more would be threads of its own for
+    each layer. Of those in torch, oneDNN is with VNNI or AMX, and FBGEMM without.
+
+    Args:
+        threads: Of a batch.
 
     Raises:
-        RuntimeError: torch has neither.
+        RuntimeError: There is none.
     """
+    if threads == 1 and installed():
+        return "onnxruntime"
     wanted = ("onednn", "fbgemm") if has_vnni() else ("fbgemm", "onednn")
     for engine in wanted:
         if engine in _engines.supported_engines:
@@ -141,8 +161,22 @@ def best_engine() -> str:
     raise RuntimeError("this torch has no library for quantised layers")
 
 
-def _pack(weight: Tensor, bias: Tensor | None, engine: str) -> Any:
-    scales = (weight.abs().amax(dim=1) / _LARGEST_WEIGHT[engine]).clamp(min=_SMALLEST_SCALE)
+def _product(weight: Tensor, bias: Tensor | None, engine: str) -> Callable[[Tensor, Tensor], None]:
+    """Return what writes a layer's outputs for its values, both of shape (tokens, …)."""
+    largest = 64 if engine == "fbgemm" or (engine == "onnxruntime" and not has_vnni()) else 127
+    scales = (weight.detach().abs().amax(dim=1) / largest).clamp(min=_SMALLEST_SCALE)
+    if engine == "onnxruntime":
+        steps = (weight.detach() / scales[:, None]).round().to(torch.int8)
+        return OnnxProduct(steps.numpy(), scales.numpy(), None if bias is None else bias.detach().numpy())
+    packed = _pack(weight, bias, scales, engine)
+
+    def multiply(values: Tensor, output: Tensor) -> None:
+        output.copy_(_quantized.linear_dynamic(values, packed))
+
+    return multiply
+
+
+def _pack(weight: Tensor, bias: Tensor | None, scales: Tensor, engine: str) -> Any:
     zeros = torch.zeros(len(scales), dtype=torch.int64)
     with _packing, warnings.catch_warnings():
         # Deprecated since torch 2.13, and without a successor for layers that are not compiled.

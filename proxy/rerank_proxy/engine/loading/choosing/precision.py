@@ -1,7 +1,8 @@
 """Choose the precision that a model runs in, and check that it keeps the model's order of texts.
 
-Every lower precision is compared with fp32 on the probes of `probes.py`. `auto` measures those that pass,
-once for a model and machine, and remembers the fastest in a small file.
+Every lower precision, and every other library than torch, is compared with torch's fp32 on the probes of
+`probes.py`. `auto` measures those that pass, once for a model and machine, and remembers the fastest in a
+small file.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
@@ -39,6 +41,35 @@ from rerank_proxy.settings import EngineSettings
 _log = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "int8", "bf16", "fp16"]
+TORCH: Final = "torch"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherWay:
+    """How a model can run on the CPU by another library than torch."""
+
+    library: str
+    precision: Precision
+    build_alone: Callable[[], Backend]
+    """Builds it for one thread and one batch at a time, as it is measured."""
+    build: Callable[[], Backend]
+    """Builds it for all workers."""
+
+    def __str__(self) -> str:
+        return f"{self.precision} by {self.library}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """How a model runs."""
+
+    backend: Backend
+    precision: Precision
+    library: str = TORCH
+
+    def __str__(self) -> str:
+        """Tell ways from one another whose outputs differ."""
+        return self.precision if self.library == TORCH else f"{self.precision} by {self.library}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +83,10 @@ class Ways:
     default: Precision = "fp32"
     clock: Callable[[], float] = time.thread_time
     """Tells what a batch costs, in seconds."""
+    others: Sequence[OtherWay] = ()
+    """What `auto` measures besides."""
+    drop_others: Callable[[], None] = lambda: None
+    """Removes what they have left on disk."""
 
 
 _FILE: Final = "precision.json"
@@ -67,12 +102,13 @@ class _Remembered(msgspec.Struct):
     """What `auto` has found for a model and machine."""
 
     precision: Precision
+    library: str = TORCH
 
 
 def choose_precision(
     source: str, engine: EngineSettings, ways: Ways, scorer: Scorer, fingerprint: str
-) -> tuple[Precision, Backend]:
-    """Return the precision of a model by the settings, and its backend.
+) -> Chosen:
+    """Return how a model runs by the settings.
 
     Args:
         source: Names the model in messages.
@@ -85,12 +121,12 @@ def choose_precision(
     chooser = _Chooser(source, scorer, ways)
     match engine.precision:
         case None:
-            return ways.default, ways.build[ways.default]()
+            return Chosen(ways.build[ways.default](), ways.default)
         case "auto":
             directory = engine.artifacts_dir or repository.default_artifacts_dir()
             return chooser.fastest(fingerprint, directory.expanduser())
         case precision:
-            return precision, chooser.checked(precision)
+            return Chosen(chooser.checked(precision), precision)
 
 
 class _Chooser:
@@ -109,7 +145,7 @@ class _Chooser:
             return self._ways.build["fp32"]()
         rows = probe_rows(self._scorer)
         expected = probe_scores(self._scorer, self._ways.build["fp32"](), rows)
-        backend, problem = self._tried(precision, rows, expected)
+        backend, problem = self._tried(precision, self._ways.build.get(precision), rows, expected)
         if backend is None:
             raise ModelLoadError(
                 f"[{self._source}] does not run with engine.precision [{precision}]: {problem}; set it to "
@@ -117,42 +153,68 @@ class _Chooser:
             )
         return backend
 
-    def fastest(self, fingerprint: str, directory: Path) -> tuple[Precision, Backend]:
-        """Return the fastest of the precisions that keep the order, and its backend.
+    def fastest(self, fingerprint: str, directory: Path) -> Chosen:
+        """Return the fastest of the ways that keep the order.
 
         Args:
             directory: Where it is remembered.
         """
         key = _key(fingerprint)
         known = _read(directory).get(key)
-        if known is not None and known.precision in self._ways.build:
-            return known.precision, self._ways.build[known.precision]()
-        precision, backend = self._measure()
-        _remember(directory, key, precision)
-        return precision, backend
+        chosen = None if known is None else self._again(known)
+        if chosen is None:
+            chosen = self._measure()
+            _remember(directory, key, _Remembered(chosen.precision, chosen.library))
+        return chosen
 
-    def _measure(self) -> tuple[Precision, Backend]:
+    def _again(self, known: _Remembered) -> Chosen | None:
+        """Build what was chosen before; None if that is no longer possible."""
+        for way in self._ways.others:
+            if (way.library, way.precision) == (known.library, known.precision):
+                try:
+                    return Chosen(way.build(), way.precision, way.library)
+                except Exception as error:  # The file that was made is damaged, or a library …
+                    _log.warning("[%s] does not run in %s any more: %s", self._source, way, error)
+        build = self._ways.build.get(known.precision) if known.library == TORCH else None
+        return None if build is None else Chosen(build(), known.precision)
+
+    def _measure(self) -> Chosen:
         rows = probe_rows(self._scorer)
         exact = self._ways.build["fp32"]()
         expected = probe_scores(self._scorer, exact, rows)
-        passed: dict[Precision, Backend] = {"fp32": exact}
-        for precision in self._ways.measured:
-            backend, problem = self._tried(precision, rows, expected)
+        passed: dict[str, Backend] = {"fp32": exact}
+        precisions = {str(each): self._ways.build.get(each) for each in self._ways.measured}
+        others = {str(way): way for way in self._ways.others}
+        for name, build in {
+            **precisions,
+            **{name: way.build_alone for name, way in others.items()},
+        }.items():
+            backend, problem = self._tried(name, build, rows, expected)
             if backend is None:
-                _log.info("[%s] does not run in %s: %s", self._source, precision, problem)
+                _log.info("[%s] does not run in %s: %s", self._source, name, problem)
             else:
-                passed[precision] = backend
-        seconds = _seconds(passed, _longest(rows), self._ways.clock)
+                passed[name] = backend
+        best = self._best(_seconds(passed, _longest(rows), self._ways.clock))
+        if best in others:
+            way = others[best]
+            return Chosen(way.build(), way.precision, way.library)
+        self._ways.drop_others()
+        return Chosen(passed[best], msgspec.convert(best, Precision))
+
+    def _best(self, seconds: Mapping[str, float]) -> str:
         best = min(seconds, key=lambda each: seconds[each] * (1 if each == "fp32" else _GAIN))
         told = ", ".join(f"{name} {seconds['fp32'] / spent:.2f}" for name, spent in seconds.items())
         _log.info("[%s] runs in %s, by speed relative to fp32: %s", self._source, best, told)
-        return best, passed[best]
+        return best
 
     def _tried(
-        self, precision: Precision, rows: Sequence[Sequence[Row]], expected: Sequence[Floats]
+        self,
+        name: str,
+        build: Callable[[], Backend] | None,
+        rows: Sequence[Sequence[Row]],
+        expected: Sequence[Floats],
     ) -> tuple[Backend | None, str]:
-        """Return the backend of a precision if it keeps the order; otherwise why it does not."""
-        build = self._ways.build.get(precision)
+        """Return the backend of a way if it keeps the order; otherwise why it does not."""
         if build is None:
             return None, "there is no such way to run this kind of model on this device"
         try:
@@ -166,7 +228,7 @@ class _Chooser:
                 f"its order is too different from that in fp32 ({parity}; at least {MIN_SPEARMAN} and "
                 f"{MIN_OVERLAP} are needed)"
             )
-        _log.info("[%s] in %s against fp32: %s", self._source, precision, parity)
+        _log.info("[%s] in %s against fp32: %s", self._source, name, parity)
         return backend, ""
 
 
@@ -183,17 +245,17 @@ def _longest(rows: Sequence[Sequence[Row]]) -> list[Row]:
 
 
 def _seconds(
-    backends: Mapping[Precision, Backend], rows: Sequence[Row], clock: Callable[[], float]
-) -> dict[Precision, float]:
+    backends: Mapping[str, Backend], rows: Sequence[Row], clock: Callable[[], float]
+) -> dict[str, float]:
     """Return what the rows cost each, on one thread of the processor: the least of some rounds in turn."""
-    spent: dict[Precision, list[float]] = {precision: [] for precision in backends}
+    spent: dict[str, list[float]] = {name: [] for name in backends}
     with _one_thread():
         for _ in range(_ROUNDS):
-            for precision, backend in backends.items():
+            for name, backend in backends.items():
                 started = clock()
                 run(backend, rows)
-                spent[precision].append(clock() - started)
-    return {precision: min(seconds) for precision, seconds in spent.items()}
+                spent[name].append(clock() - started)
+    return {name: min(seconds) for name, seconds in spent.items()}
 
 
 @contextmanager
@@ -207,8 +269,16 @@ def _one_thread() -> Iterator[None]:
 
 
 def _key(fingerprint: str) -> str:
-    machine = (processor_name(), sorted(flags()), torch.__version__, __version__)
+    libraries = [(name, _version(name)) for name in ("onnxruntime", "onnxscript", "openvino")]
+    machine = (processor_name(), sorted(flags()), torch.__version__, __version__, libraries)
     return hashlib.sha256(repr((fingerprint, machine)).encode()).hexdigest()
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _read(directory: Path) -> dict[str, _Remembered]:
@@ -220,9 +290,9 @@ def _read(directory: Path) -> dict[str, _Remembered]:
         return {}
 
 
-def _remember(directory: Path, key: str, precision: Precision) -> None:
+def _remember(directory: Path, key: str, chosen: _Remembered) -> None:
     kept = dict(list(_read(directory).items())[1 - _MOST_REMEMBERED :])
-    kept[key] = _Remembered(precision)
+    kept[key] = chosen
     try:
         directory.mkdir(parents=True, exist_ok=True)
         replace(directory / _FILE, msgspec.json.encode(kept))
