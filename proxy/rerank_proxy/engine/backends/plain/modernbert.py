@@ -23,7 +23,7 @@ from rerank_proxy.engine.backends.plain.parts import (
 Kind = Literal["full_attention", "sliding_attention"]
 
 _MOST_LAYERS: Final = 1000
-"""A config that says more is no real one: it would fill the memory with the names of its layers' kinds."""
+"""A config that says more is not taken: a list of the kinds of so many layers could fill the memory."""
 
 
 class ModernBertConfig(Config, frozen=True):
