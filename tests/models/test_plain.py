@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from transformers.models.deberta_v2 import modeling_deberta_v2
 
+from rerank_proxy.engine.backends.plain import deberta
 from rerank_proxy.engine.loading.building import plain as building
 from rerank_proxy.engine.loading.building.plain_families import FAMILIES, FIXED, WITHOUT_EFFECT
 from rerank_proxy.engine.loading.choose import load
@@ -66,6 +68,10 @@ def test_the_same_logits_on_padded_rows(
     directory = copytree(tiny_model(kind), tmp_path / "model")
     said = json.loads((directory / "config.json").read_bytes())
     changed(directory / "config.json", {key: each for key, each in VARIANTS[variant].items() if key in said})
+    same_logits(directory)
+
+
+def same_logits(directory: Path) -> None:
     own, read = plain(directory)
     family: Any = transformers.AutoModelForSequenceClassification
     model = family.from_pretrained(directory, dtype=torch.float32).eval()
@@ -82,6 +88,85 @@ def test_the_same_logits_on_padded_rows(
         assert np.ptp(expected.numpy()) > 1e-2
         pairs.pop("token_type_ids", None)
         np.testing.assert_allclose(own(**pairs).logits, model(**pairs).logits, rtol=0, atol=1e-5)
+
+
+MADE: dict[str, tuple[str, dict[str, Any]]] = {
+    "modernbert over the first token": ("modernbert", {"classifier_pooling": "cls"}),
+    "modernbert with biases": (
+        "modernbert",
+        {"norm_bias": True, "attention_bias": True, "mlp_bias": True, "classifier_bias": True},
+    ),
+    "modernbert with relu": ("modernbert", {"hidden_activation": "relu", "classifier_activation": "relu"}),
+    "modernbert, all global": ("modernbert", {"layer_types": ["full_attention"] * 4}),
+    "modernbert, all local": ("modernbert", {"layer_types": ["sliding_attention"] * 4, "norm_eps": 0.05}),
+    "modernbert with other angles": (
+        "modernbert",
+        {
+            "rope_parameters": {
+                "full_attention": {"rope_type": "default", "rope_theta": 50.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
+            }
+        },
+    ),
+    "deberta with own projections": ("deberta-v2", {"share_att_key": False}),
+    "deberta, contents to positions": ("deberta-v2", {"share_att_key": False, "pos_att_type": ["c2p"]}),
+    "deberta, positions to contents": ("deberta-v2", {"pos_att_type": "p2c"}),
+    "deberta, positions in a line": ("deberta-v2", {"pos_att_type": "p2c|c2p", "norm_rel_ebd": "none"}),
+    "deberta, contents alone": ("deberta-v2", {"pos_att_type": None}),
+    "deberta without buckets": ("deberta-v2", {"position_buckets": -1, "max_relative_positions": 20}),
+    "deberta with few buckets": ("deberta-v2", {"position_buckets": 5, "max_relative_positions": 11}),
+    "deberta with all embeddings": ("deberta-v2", {"position_biased_input": True, "type_vocab_size": 2}),
+    "deberta without relative positions": (
+        "deberta-v2",
+        {"relative_attention": False, "position_biased_input": True, "norm_rel_ebd": "none"},
+    ),
+    "deberta with another pooler": ("deberta-v2", {"pooler_hidden_act": "relu"}),
+}
+
+
+def made(kind: str, changes: dict[str, Any], source: Path, directory: Path) -> Path:
+    """Save the model of a directory with other settings, none of its weights being those of a start."""
+    copytree(source, directory)
+    config: Any = transformers.AutoConfig.from_pretrained(source, **changes)
+    torch.manual_seed(5)
+    family: Any = transformers.AutoModelForSequenceClassification
+    model = family.from_config(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.1)
+    model.save_pretrained(directory)
+    return directory
+
+
+@pytest.mark.parametrize("what", MADE)
+def test_the_same_logits_of_what_a_family_allows(tiny_model: TinyModel, tmp_path: Path, what: str) -> None:
+    kind, changes = MADE[what]
+    directory = made(kind, changes, tiny_model(kind), tmp_path / "model")
+    same_logits(directory)
+    settings = ModelSettings(source=str(directory))
+    loaded = load("m", settings, EngineSettings(device="cpu", precision="fp32", offline=True))
+    assert loaded.info["padded"] == "false"
+
+
+def test_modernbert_as_older_versions_of_transformers_write_it(tiny_model: TinyModel, tmp_path: Path) -> None:
+    directory = copytree(tiny_model("modernbert"), tmp_path / "model")
+    path = directory / "config.json"
+    said = json.loads(path.read_bytes())
+    for key in ("layer_types", "rope_parameters"):
+        del said[key]
+    said |= {"global_attn_every_n_layers": 2, "global_rope_theta": 50.0, "local_rope_theta": 20.0}
+    said |= {"layer_norm_eps": 1e-05, "position_embedding_type": "absolute", "reference_compile": True}
+    path.write_text(json.dumps(said))
+    same_logits(directory)
+
+
+@given(buckets=st.integers(2, 512), furthest=st.integers(4, 2048))
+@examples(1)
+def test_distances_have_the_buckets_of_transformers(buckets: int, furthest: int) -> None:
+    assume(buckets // 2 < furthest - 1)
+    distances = torch.arange(-2 * furthest, 2 * furthest)
+    expected = modeling_deberta_v2.make_log_bucket_position(distances, buckets, furthest).long()
+    assert torch.equal(deberta.bucket(distances, buckets, furthest), expected)
 
 
 @pytest.mark.parametrize("body", ["alone", "with what only pre-training uses"])
@@ -211,6 +296,45 @@ UNUSUAL = {
     ),
     "another size": weights(lambda tensors: tensors.update({"classifier.bias": torch.zeros(2)})),
 }
+
+
+ROPE = {"rope_type": "default", "rope_theta": 1e4}
+UNUSUAL_OF: dict[str, tuple[str, dict[str, Any]]] = {
+    "stretched positions": (
+        "modernbert",
+        {"rope_parameters": {"full_attention": {**ROPE, "rope_type": "linear", "factor": 2.0}}},
+    ),
+    "positions of a part of a head": (
+        "modernbert",
+        {"rope_parameters": {"full_attention": {**ROPE, "partial_rotary_factor": 0.5}}},
+    ),
+    "positions that are the same for all layers": ("modernbert", {"rope_parameters": ROPE}),
+    "angles that are no number": ("modernbert", {"rope_parameters": {"full_attention": {"rope_theta": "1"}}}),
+    "local positions that are not given": ("modernbert", {"local_rope_theta": None}),
+    "kinds of layers that are not known": ("modernbert", {"layer_types": ["chunked_attention"] * 4}),
+    "kinds of too few layers": ("modernbert", {"layer_types": ["full_attention"]}),
+    "a billion layers": ("modernbert", {"layer_types": [], "num_hidden_layers": 10**9}),
+    "no window": ("modernbert", {"local_attention": 1}),
+    "another pooling": ("modernbert", {"classifier_pooling": "max"}),
+    "another activation of the classifier": ("modernbert", {"classifier_activation": "silu"}),
+    "a convolution": ("deberta-v2", {"conv_kernel_size": 3}),
+    "products of positions": ("deberta-v2", {"pos_att_type": ["p2p"]}),
+    "heads of a size of their own": ("deberta-v2", {"attention_head_size": 16}),
+    "embeddings of a size of their own": ("deberta-v2", {"embedding_size": 16}),
+    "another norm of positions": ("deberta-v2", {"norm_rel_ebd": "rms"}),
+    "one bucket": ("deberta-v2", {"position_buckets": 1}),
+    "more buckets than distances": ("deberta-v2", {"position_buckets": 200}),
+    "a pooler of another size": ("deberta-v2", {"pooler_hidden_size": 16}),
+    "another activation of the pooler": ("deberta-v2", {"pooler_hidden_act": "tanh"}),
+}
+
+
+@pytest.mark.parametrize("what", UNUSUAL_OF)
+def test_what_a_family_does_not_know_is_left_to_transformers(tiny_model: TinyModel, what: str) -> None:
+    kind, changes = UNUSUAL_OF[what]
+    directory = tiny_model(kind)
+    said = json.loads((directory / "config.json").read_bytes())
+    assert building._config(profile.read(directory), FAMILIES[kind], {**said, **changes}) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)

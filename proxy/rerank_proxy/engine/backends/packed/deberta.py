@@ -22,6 +22,7 @@ from rerank_proxy.engine.backends.packed.body import Body, embedded
 from rerank_proxy.engine.backends.packed.layers import PostNorm
 from rerank_proxy.engine.backends.packed.layout import Group, Layout
 from rerank_proxy.engine.backends.packed.linear import Linears
+from rerank_proxy.engine.backends.plain.deberta import bucket
 
 _MOST_PRODUCTS: Final = 1 << 20
 """Products with positions that are in memory at a time, unless one head of one row has more: 4 MiB."""
@@ -101,12 +102,10 @@ class _Buckets:
         return layout.once(("distances", length), lambda: self._find(length, layout.device))
 
     def _find(self, length: int, device: torch.device) -> _Distances:
-        from transformers.models.deberta_v2 import modeling_deberta_v2 as reference
-
         distances = torch.arange(1 - length, length, device=device)
         if self._buckets > 0 and self._furthest > 0:
-            distances = reference.make_log_bucket_position(distances, self._buckets, self._furthest)
-        rows = (distances.long() + self.span).clamp_(0, 2 * self.span - 1)
+            distances = bucket(distances, self._buckets, self._furthest)
+        rows = (distances + self.span).clamp_(0, 2 * self.span - 1)
         turned = (2 * self.span - 1) - rows.flip(0)
         return _Distances(_places(rows), _places(turned))
 

@@ -82,11 +82,26 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor |
     """Return what each token gathers from its row. All have the shape (rows, tokens, hidden).
 
     Args:
-        mask: Fits (rows, heads, tokens, tokens): true where a token is seen, or numbers to add.
+        mask: That of `mix`.
     """
-    rows, tokens, _ = query.shape
-    query, key, value = (part.view(rows, tokens, heads, -1).transpose(1, 2) for part in (query, key, value))
-    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return mix(apart(query, heads), apart(key, heads), apart(value, heads), mask)
+
+
+def apart(values: Tensor, heads: int) -> Tensor:
+    """Return shape (rows, heads, tokens, size of a head) for shape (rows, tokens, hidden)."""
+    rows, tokens, _ = values.shape
+    return values.view(rows, tokens, heads, -1).transpose(1, 2)
+
+
+def mix(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:
+    """Return what each token gathers from its row, shape (rows, tokens, hidden), of what `apart` gives.
+
+    Args:
+        mask: Fits (rows, heads, tokens, tokens): true where a token is seen, or numbers to add.
+        scale: Of the products; None for 1 / √size.
+    """
+    rows, _, tokens, _ = query.shape
+    mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     return mixed.transpose(1, 2).reshape(rows, tokens, -1)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from torch import nn
 
-from rerank_proxy.engine.backends.plain import bert, distilbert, mpnet
+from rerank_proxy.engine.backends.plain import bert, deberta, distilbert, modernbert, mpnet
 from rerank_proxy.engine.backends.plain.parts import Config
 
 FIXED: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -128,6 +128,56 @@ FAMILIES: Final[Mapping[str, Family]] = {
         mpnet.MPNetForSequenceClassification,
         "mpnet",
         ("lm_head.",),
+    ),
+    "modernbert": Family(
+        "ModernBert",
+        modernbert.ModernBertConfig,
+        modernbert.ModernBertModel,
+        modernbert.ModernBertForSequenceClassification,
+        "model",
+        ("head.", "decoder."),
+        without_effect=frozenset(
+            {
+                "attention_dropout",
+                "decoder_bias",
+                "deterministic_flash_attn",
+                "embedding_dropout",
+                "initializer_cutoff_factor",
+                "layer_norm_eps",
+                "mlp_dropout",
+                "reference_compile",
+                "repad_logits_with_grad",
+                "sparse_pred_ignore_index",
+                "sparse_prediction",
+            }
+        ),
+    ),
+    "deberta-v2": Family(
+        "DebertaV2",
+        deberta.DebertaConfig,
+        deberta.DebertaV2Model,
+        deberta.DebertaV2ForSequenceClassification,
+        "deberta",
+        (
+            "cls.",
+            "lm_predictions.",
+            "mask_predictions.",
+            "embeddings.position_embeddings.",
+            "deberta.embeddings.position_embeddings.",
+        ),
+        {"conv_kernel_size": (0,)},
+        frozenset(
+            {
+                "cls_dropout",
+                "legacy",
+                "pooler_dropout",
+                "summary_activation",
+                "summary_first_dropout",
+                "summary_last_dropout",
+                "summary_type",
+                "summary_use_proj",
+            }
+        ),
     ),
 }
 """By the `model_type` of config.json."""
