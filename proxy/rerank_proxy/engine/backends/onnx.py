@@ -1,7 +1,6 @@
 """Run ONNX files with ONNX Runtime, on CPUs. Imports onnxruntime, and neither torch nor transformers."""
 
-import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rerank_proxy.engine.backends.array_head import Array, ArrayModule
+from rerank_proxy.engine.backends.host_memory import give_back_to_system
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.rows import Batch
 
@@ -66,7 +66,8 @@ class OnnxBackend:
         values: Array = np.asarray(output, np.float32)
         for module in self._head:
             values = module(values, mask)
-        _give_memory_back()
+        # The tensors of a batch are several times as large as a model. This takes a hundredth of its time.
+        give_back_to_system()
         return values
 
 
@@ -100,23 +101,6 @@ def open_session(path: Path, threads: int) -> Any:
     except Exception as error:  # It raises a dozen kinds of its own, for operators that it does not have …
         reason = " ".join(str(error).split())
         raise ModelLoadError(f"[{path}] cannot be loaded by ONNX Runtime ({reason})") from error
-
-
-def _trimmer() -> Callable[[int], int]:
-    """Return the function of the C library that gives freed memory back; one that does nothing elsewhere."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return trim if trim is not None else lambda pad: 0
-
-
-_trim: Final = _trimmer()
-
-
-def _give_memory_back() -> None:
-    """Give freed memory back to the system: the tensors of a batch are several times as large as a model.
-
-    It costs a hundredth of the time that a batch takes.
-    """
-    _trim(0)
 
 
 def _inputs(session: Any) -> dict[str, type[np.generic]]:

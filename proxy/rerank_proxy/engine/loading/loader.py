@@ -130,6 +130,7 @@ class Loader:
         # Hundreds of thousands of objects came with the libraries. They stay, and the garbage collector,
         # which stops all threads while it goes through them, need not do so again and again.
         gc.freeze()
+        give_back_to_system()  # what loading took beside the model
         return pace_s
 
 
