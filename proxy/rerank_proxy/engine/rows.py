@@ -131,7 +131,8 @@ class Output(NamedTuple):
     """The output for one input.
 
     float32 of shape (1,) for a logit, (dimensions,) for an embedding, (vectors, dimensions) for a vector of
-    each token. Of a text that is divided, the logits or embeddings of its windows: (windows, …).
+    each token, (terms, 2) for terms with their weights. Of a text that is divided, the logits, embeddings or
+    weights of its windows: (windows, …).
     """
 
     values: NDArray[np.float32]

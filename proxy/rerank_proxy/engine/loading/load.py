@@ -111,7 +111,10 @@ def _loaded(
         backend,
         budget_tokens(engine, places[0]),
         info,
-        portion_texts(PORTION_TEXTS if profile.late is None else PORTION_OF_VECTORS, most_windows),
+        portion_texts(
+            PORTION_TEXTS if profile.late is None and profile.sparse is None else PORTION_OF_VECTORS,
+            most_windows,
+        ),
         most_windows,
         copies,
         numbers * _number_bytes(engine, places),

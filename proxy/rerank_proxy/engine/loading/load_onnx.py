@@ -129,7 +129,8 @@ def _check_engine(settings: ModelSettings, engine: EngineSettings) -> None:
 
 def _check_kind(profile: Profile, settings: ModelSettings) -> None:
     formatted = profile.template is not None or profile.messages is not None
-    if profile.late is not None or profile.decision is not None or formatted:
+    special = (profile.late, profile.decision, profile.sparse)
+    if formatted or any(each is not None for each in special):
         raise ModelLoadError(
             f"[{settings.source}]: the backend [onnx] runs cross-encoders of plain pairs and bi-encoders, "
             "and this is neither; use the backend [torch]"

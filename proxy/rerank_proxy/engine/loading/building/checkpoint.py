@@ -154,6 +154,8 @@ def _family(config: Any, profile: Profile) -> Any:
         return transformers.AutoModelForSequenceClassification
     if profile.decision is not None:
         return transformers.AutoModelForCausalLM
+    if profile.sparse is not None:
+        return transformers.AutoModelForMaskedLM
     return transformers.AutoModelForTextEncoding if config.is_encoder_decoder else transformers.AutoModel
 
 

@@ -12,6 +12,7 @@ from rerank_proxy.engine.encoding.encode import (
     gathered,
 )
 from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
+from rerank_proxy.engine.encoding.sparse import SparseEncoder
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION, Truncation
 from rerank_proxy.engine.encoding.windows import Division, WindowPairEncoder, WindowTextEncoder
@@ -65,7 +66,15 @@ def build_scorer(
     if profile.late is not None:
         refuse_windows(settings, "is a late-interaction model, whose texts are cut")
         return late_scorer(profile, settings, tokenizer, max_length, position_limit(model), identity)
-    return _bi_encoder(profile, settings, tokenizer, max_length, divides, identity)
+    inputs = _bi_encoder(profile, settings, tokenizer, max_length, divides, identity)
+    if profile.sparse is None:
+        return inputs
+    if settings.truncate_dim is not None:
+        raise ModelLoadError(
+            f"[{settings.source}] is a sparse encoder, which is scored by all of its terms: remove its "
+            "[truncate_dim]"
+        )
+    return SparseEncoder(inputs, profile.similarity, settings.windows or "max")
 
 
 def _bi_encoder(

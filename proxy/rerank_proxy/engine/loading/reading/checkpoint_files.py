@@ -96,16 +96,27 @@ _MODULE_KEYS: Final[Mapping[str, Mapping[str, str]]] = {
         "false_token_id": "read",
         "module_input_name": "refused unless it is what the transformer gives",
     },
+    "SpladePooling": {
+        "pooling_strategy": "read",
+        "activation_function": "read",
+        "embedding_dimension": "ignored: the weights say it",
+        "word_embedding_dimension": "ignored: the weights say it",
+        "chunk_size": "ignored: it changes no weight",
+    },
 }
 
 FILES: Final = (
     CheckpointFile(
-        ("modules.json",), "strict", "which modules there are: Transformer, and those below behind it"
+        ("modules.json",),
+        "strict",
+        "which modules there are: Transformer (or "
+        "MLMTransformer, with SpladePooling), and those below behind it",
     ),
     CheckpointFile(
         ("config_sentence_transformers.json",),
         "read",
-        "`model_type`, `prompts`, `default_prompt_name`, `similarity_fn_name`, `truncate_dim`; an "
+        "`model_type`, `prompts`, `default_prompt_name`, `similarity_fn_name`, `truncate_dim`, "
+        "`max_active_dims`; an "
         "`activation_fn` other than the sigmoid or none is refused unless the model's `activation` is set, "
         "and so are `requirements` that are not met. `keep_in_fp32_modules` is ignored (the head always runs "
         "in float32), as are keys that sentence-transformers does not know, either",
