@@ -1,5 +1,6 @@
 """Sparse encoders (SPLADE) of all layouts agree with sentence-transformers, which loads all of them."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -9,15 +10,18 @@ from typing import Any, Final
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from sentence_transformers import SparseEncoder
 
 from rerank_proxy.engine import InputTooLargeError, ModelFailedError
 from rerank_proxy.engine.backends import sparse
+from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.export import export
 from tests.models.samples import LONG_QUERY, QUERIES, texts
 from tests.support import tiny_models
 from tests.support.engines import OnDisk, running
 from tests.support.tiny_models import CORPUS
-from tests.support.tiny_sparse import as_version_5, rewrite, save
+from tests.support.tiny_sparse import as_version_5, rewrite, save, save_with_static_queries
 
 TOLERANCE: Final = 1e-5
 """Relative to the largest score: sums over hundreds of terms."""
@@ -48,7 +52,7 @@ def plain(masked: Masked, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def references(model: SparseEncoder, queries: Sequence[str], documents: list[str]) -> np.ndarray[Any, Any]:
-    options = {"show_progress_bar": False, "convert_to_sparse_tensor": False}
+    options: Any = {"show_progress_bar": False, "convert_to_sparse_tensor": False}
     ours = model.encode_query(list(queries), **options)
     theirs = model.encode_document(documents, **options)
     expected: np.ndarray[Any, Any] = model.similarity(ours.double(), theirs.double()).numpy()
@@ -88,6 +92,20 @@ async def test_every_similarity(masked: Masked, tmp_path: Path, similarity: str)
 async def test_prompts(masked: Masked, tmp_path: Path) -> None:
     prompts = {"query": "ask: ", "document": "text: "}
     await agree(tmp_path, save(tmp_path, masked("bert"), prompts=prompts))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"max_active_dims": 4}, {"similarity_fn_name": "cosine", "prompts": {"query": "ask: "}}],
+    ids=["plain", "few terms", "prompt"],
+)
+async def test_queries_of_static_weights(masked: Masked, tmp_path: Path, options: dict[str, Any]) -> None:
+    await agree(tmp_path, save_with_static_queries(tmp_path, masked("distilbert"), **options))
+
+
+async def test_a_query_of_static_weights_that_is_also_a_text(masked: Masked, tmp_path: Path) -> None:
+    model = save_with_static_queries(tmp_path, masked("bert"))
+    await agree(tmp_path, model, [QUERIES[0], LONG_QUERY, *texts(12)])
 
 
 async def test_the_length_of_the_transformer(masked: Masked, tmp_path: Path) -> None:
@@ -173,6 +191,12 @@ async def test_texts_that_must_not_be_cut(plain: Path, rule: str) -> None:
         assert len((await engine.scores("m", "sea", ["tree"])).values) == 1
 
 
+def test_no_onnx_file_is_made(plain: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match="this is neither; use the backend"):
+        export(str(plain), tmp_path / "made", offline=True)
+    assert not list(tmp_path.iterdir())
+
+
 async def test_a_reduced_precision_keeps_the_order(plain: Path) -> None:
     documents = texts(24)
     async with running({"m": plain}) as engine:
@@ -224,6 +248,80 @@ REFUSED: Final[dict[str, tuple[Callable[[Path], None], str]]] = {
 async def test_what_is_not_understood_is_refused(plain: Path, tmp_path: Path, case: str) -> None:
     spoil, reason = REFUSED[case]
     directory = shutil.copytree(plain, tmp_path / "model")
+    spoil(directory)
+    async with running({"m": directory}) as engine:
+        with pytest.raises(ModelFailedError, match=re.escape(reason)):
+            await engine.scores("m", "a query", ["a text"])
+
+
+STATIC: Final = "query_0_SparseStaticEmbedding"
+
+REFUSED_ROUTES: Final[dict[str, tuple[Callable[[Path], None], str]]] = {
+    "no file": (lambda model: (model / "router_config.json").unlink(), "has no router_config.json"),
+    "another side": (
+        lambda model: rewrite(model / "router_config.json", structure={"query": [STATIC], "image": []}),
+        "has the routes [image, query]",
+    ),
+    "a key": (lambda model: rewrite(model / "router_config.json", gate=1), "says [gate], which is not"),
+    "mappings": (
+        lambda model: rewrite(model / "router_config.json", parameters={"route_mappings": {"a": "b"}}),
+        "says [parameters] [route_mappings]",
+    ),
+    "the same on both sides": (
+        lambda model: rewrite(
+            model / "router_config.json", structure={"query": [STATIC], "document": [STATIC]}
+        ),
+        "texts by [SparseStaticEmbedding]; supported are",
+    ),
+    "a module that is not there": (
+        lambda model: rewrite(model / "router_config.json", structure={"query": ["x"], "document": []}),
+        "names [x], and does not say what that is",
+    ),
+    "a path that leads out": (
+        lambda model: rewrite(
+            model / "router_config.json",
+            types={"/etc": "sentence_transformers.SparseStaticEmbedding", **types_of(model)},
+            structure={"query": ["/etc"], "document": [*types_of(model)][1:]},
+        ),
+        "leads out of the model's directory",
+    ),
+    "weights from elsewhere": (
+        lambda model: rewrite(model / STATIC / "config.json", path="idf.json"),
+        "names weights elsewhere ([path])",
+    ),
+    "no weights": (
+        lambda model: (model / STATIC / "model.safetensors").unlink(),
+        "has no weights of queries (model.safetensors)",
+    ),
+    "other weights": (
+        lambda model: save_file({"weight": torch.ones(7)}, model / STATIC / "model.safetensors"),
+        "has weights of the shape (7,) for queries",
+    ),
+    "no tokenizer": (
+        lambda model: (model / STATIC / "tokenizer.json").unlink(),
+        "has no tokenizer (tokenizer.json)",
+    ),
+}
+
+
+def types_of(model: Path) -> dict[str, str]:
+    types: dict[str, str] = json.loads((model / "router_config.json").read_text())["types"]
+    return types
+
+
+@pytest.fixture(scope="module")
+def routed(masked: Masked, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("routed")
+    save_with_static_queries(directory, masked("bert"))
+    return directory
+
+
+@pytest.mark.parametrize("case", REFUSED_ROUTES)
+async def test_what_is_not_understood_of_two_sides_is_refused(
+    routed: Path, tmp_path: Path, case: str
+) -> None:
+    spoil, reason = REFUSED_ROUTES[case]
+    directory = shutil.copytree(routed, tmp_path / "model")
     spoil(directory)
     async with running({"m": directory}) as engine:
         with pytest.raises(ModelFailedError, match=re.escape(reason)):

@@ -1,12 +1,14 @@
 """Tiny sparse encoders (SPLADE), saved as versions 5 and 6 of sentence-transformers save them."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from sentence_transformers import SparseEncoder
-from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sparse_encoder.modules import SpladePooling
+from sentence_transformers.base.modules import Router, Transformer
+from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
 
 
 def save(
@@ -34,10 +36,9 @@ def save(
     return model.eval()
 
 
-def rewrite(path: Path, **changes: Any) -> None:
-    """Change keys of a JSON object in a file, which need not be there."""
-    content = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**content, **changes}))
+def rewrite(file: Path, **changes: Any) -> None:
+    """Change keys of a JSON object in a file."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
 def as_version_5(directory: Path) -> None:
@@ -59,3 +60,17 @@ def as_version_5(directory: Path) -> None:
     config = json.loads(pooling.read_text())
     config["word_embedding_dimension"] = config.pop("embedding_dimension")
     pooling.write_text(json.dumps(config))
+
+
+def save_with_static_queries(directory: Path, masked: Path, **options: Any) -> SparseEncoder:
+    """Save a model in which each token of a query has a weight that is always the same."""
+    transformer = Transformer(str(masked), transformer_task="fill-mask")
+    torch.manual_seed(7)
+    weight = torch.rand(len(transformer.tokenizer)) * (torch.arange(len(transformer.tokenizer)) % 5 > 0)
+    router = Router.for_query_document(
+        [SparseStaticEmbedding(copy.deepcopy(transformer.tokenizer), weight)],
+        [transformer, SpladePooling("max", "log1p_relu")],
+    )
+    model = SparseEncoder(modules=[router], device="cpu", **options)
+    model.save(str(directory))
+    return model.eval()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rerank_proxy.engine.backends.device import memory_errors, to_device
 from rerank_proxy.engine.backends.packed import PackedTorchBackend
-from rerank_proxy.engine.rows import Batch, Values
+from rerank_proxy.engine.rows import STATIC, UNSCORED, Batch, Values
 
 MAX_TERMS: Final = 2**24
 """Up to here a float32 tells all integers apart."""
@@ -32,10 +32,18 @@ class Splade(nn.Module):
         sums: The weights that a term has at all tokens are summed up; otherwise the largest counts.
         logarithms: How often a weight is replaced by log(1 + weight).
         most_terms: So many terms of a text are kept, those with the largest weights; None: all.
+        static: The weights that tokens of queries have, (terms,); None where queries are as texts.
     """
 
     def __init__(
-        self, model: Any, decoder: nn.Linear, *, sums: bool, logarithms: int, most_terms: int | None
+        self,
+        model: Any,
+        decoder: nn.Linear,
+        *,
+        sums: bool,
+        logarithms: int,
+        most_terms: int | None,
+        static: NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -43,6 +51,7 @@ class Splade(nn.Module):
         self._sums = sums
         self._logarithms = logarithms
         self._most_terms = most_terms
+        self._static = static
 
     @property
     def terms(self) -> int:
@@ -50,8 +59,17 @@ class Splade(nn.Module):
         return self.decoder.out_features
 
     def untie(self) -> None:
-        """Give the decoder weights of its own, which then may be of another type than the embeddings."""
-        self.decoder.weight = nn.Parameter(self.decoder.weight.detach().clone(), requires_grad=False)
+        """Give the decoder weights of its own, so that those of the model may be of another type."""
+        for name, weights in tuple(self.decoder.named_parameters()):
+            setattr(self.decoder, name, nn.Parameter(weights.detach().clone(), requires_grad=False))
+
+    def static_weights(self, terms: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return these terms of a query with their weights, as `weights` does."""
+        assert self._static is not None
+        weights = self._static[terms]
+        kept = np.argsort(-np.abs(weights), kind="stable")[: self._most_terms]
+        kept = kept[weights[kept] != 0]
+        return np.stack([terms[kept].astype(np.float32), weights[kept]], axis=1)
 
     def weights(self, features: Tensor, lengths: NDArray[np.int64]) -> list[NDArray[np.float32]]:
         """Return the terms and weights of each row, shape (terms that have a weight, 2).
@@ -152,8 +170,21 @@ class SparseBackend:
         with memory_errors():
             return self._score(batch)
 
-    @torch.inference_mode()
     def _score(self, batch: Batch) -> list[NDArray[np.float32]]:
+        static = batch.sums(batch.marked(STATIC)) > 0
+        if not static.any():
+            return self._run(batch)
+        queries = batch.chosen(static)
+        ids = np.where(queries.marked(UNSCORED), -1, queries.ids)
+        of_queries = (
+            self._network.static_weights(row[row >= 0])
+            for row in np.split(ids, np.cumsum(queries.lengths)[:-1])
+        )
+        of_texts = iter([] if static.all() else self._run(batch.chosen(~static)))
+        return [next(of_queries if each else of_texts) for each in static.tolist()]
+
+    @torch.inference_mode()
+    def _run(self, batch: Batch) -> list[NDArray[np.float32]]:
         features = self._padded(batch) if self._packed is None else self._unpadded(self._packed, batch)
         return self._network.weights(features, batch.lengths)
 

@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rerank_proxy.concurrency.steps import Steps, run_at_once
+from rerank_proxy.engine.encoding.encode import Template, TextEncoder
 from rerank_proxy.engine.encoding.scorers import BiEncoder, Float32s, Similarity
+from rerank_proxy.engine.encoding.tokenizer import PlainTokenizer
+from rerank_proxy.engine.encoding.truncate import Truncation
 from rerank_proxy.engine.encoding.windows import Reduction, reduced
-from rerank_proxy.engine.rows import Output, Row
+from rerank_proxy.engine.rows import STATIC, UNSCORED, Output, Row
 
 _TERMS_OF_A_STEP: Final = 200_000
 """Terms of the texts of one step: one or two milliseconds. Fewer in all are not worth a change of threads."""
@@ -22,26 +25,68 @@ _SHORTEST: Final = 1e-12
 """A length by which is divided is at least this, as in sentence-transformers."""
 
 
+class StaticQueries:
+    """Encodes queries as the set of their tokens, each of which has a weight that is always the same.
+
+    Source: `SparseStaticEmbedding` of sentence-transformers.
+
+    Args:
+        lead: Put before each query.
+    """
+
+    def __init__(
+        self, tokenizer: PlainTokenizer, max_length: int, truncation: Truncation, lead: str = ""
+    ) -> None:
+        none = np.empty(0, np.int32)
+        bare = Template(none, none, none, (0, 0, 0, 0, 0))
+        self._texts = TextEncoder(tokenizer, bare, max_length, truncation, "query")
+        self._lead = lead
+
+    def encode(self, query: str) -> Iterator[list[Row]]:
+        """Yield one row, in one of several lists."""
+        for piece in self._texts.encode([self._lead + query]):
+            yield [_as_set(row) for row in piece]
+
+
+def _as_set(row: Row) -> Row:
+    """Return the row of a query's tokens: of none, one that does not count, as no row is empty."""
+    ids, mark = np.unique(row.ids), STATIC
+    if not len(ids):
+        ids, mark = np.zeros(1, np.int32), STATIC | UNSCORED
+    return Row(ids, np.zeros(len(ids), np.uint8), row.truncated, np.full(len(ids), mark, np.uint8))
+
+
 class SparseEncoder:
     """Encodes query and text apart, as a bi-encoder does; the score is the similarity of their weights.
 
     Args:
         inputs: Encodes both. Its own scores are not used.
         reduction: How one similarity is made of those of a text that is divided.
+        queries: Encodes queries, in place of `inputs`, which has to know them apart from texts.
     """
 
     texts_at = 1
 
-    def __init__(self, inputs: BiEncoder, similarity: Similarity, reduction: Reduction = "max") -> None:
+    def __init__(
+        self,
+        inputs: BiEncoder,
+        similarity: Similarity,
+        reduction: Reduction = "max",
+        queries: StaticQueries | None = None,
+    ) -> None:
         self._inputs = inputs
         self._similarity = similarity
         self._reduction = reduction
+        self._queries = queries
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         return self._inputs.keys(query, texts)
 
     def encode(self, query: str, texts: Sequence[str], positions: Sequence[int]) -> Iterator[list[Row]]:
-        return self._inputs.encode(query, texts, positions)
+        if self._queries is not None and 0 in positions:
+            yield from self._queries.encode(query)
+            positions = [at for at in positions if at]
+        yield from self._inputs.encode(query, texts, positions)
 
     def scores(self, outputs: Sequence[Output]) -> list[float] | Steps[list[float]]:
         query, *texts = (output.values for output in outputs)

@@ -1,15 +1,21 @@
 """Build the network of a sparse encoder (SPLADE): take the last layer off its transformer. Imports torch."""
 
+from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rerank_proxy.engine.backends.sparse import MAX_TERMS, Splade
 from rerank_proxy.engine.errors import ModelLoadError
+from rerank_proxy.engine.loading.reading.model_files import COPY_AGAIN
 from rerank_proxy.engine.loading.reading.sparse import Sparse
 from rerank_proxy.settings import ModelSettings
 
+_WEIGHTS: Final = "model.safetensors"
 _PROBE_TOKENS: Final = 8
 _TOLERANCE: Final = 1e-5
 """Largest difference that is rounding, relative to the logits."""
@@ -42,7 +48,23 @@ def build_splade(sparse: Sparse, settings: ModelSettings, model: Any) -> Splade:
         sums=sparse.strategy == "sum",
         logarithms=sparse.logarithms,
         most_terms=sparse.most_terms,
+        static=None if sparse.queries is None else _static_weights(sparse.queries, decoder.out_features),
     )
+
+
+def _static_weights(directory: Path, terms: int) -> NDArray[np.float32]:
+    try:
+        weights = load_file(directory / _WEIGHTS)["weight"].float().numpy()
+    except Exception as error:  # Damaged weights surface as errors of several kinds.
+        raise ModelLoadError(f"[{directory}] has no weights of queries ({_WEIGHTS}); {COPY_AGAIN}") from error
+    if weights.shape != (terms,):
+        raise ModelLoadError(
+            f"[{directory}] has weights of the shape {weights.shape} for queries, and texts have {terms} "
+            f"terms; they do not belong together: {COPY_AGAIN}"
+        )
+    if not np.isfinite(weights).all():
+        raise ModelLoadError(f"[{directory}] has weights of queries that are not finite; {COPY_AGAIN}")
+    return weights
 
 
 def _logits(model: Any, ids: Tensor) -> Tensor:

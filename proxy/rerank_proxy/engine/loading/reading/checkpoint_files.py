@@ -103,6 +103,10 @@ _MODULE_KEYS: Final[Mapping[str, Mapping[str, str]]] = {
         "word_embedding_dimension": "ignored: the weights say it",
         "chunk_size": "ignored: it changes no weight",
     },
+    "SparseStaticEmbedding": {
+        "frozen": "ignored: only in training",
+        "path": "refused unless null",
+    },
 }
 
 FILES: Final = (
@@ -137,7 +141,12 @@ FILES: Final = (
         for module, keys in _MODULE_KEYS.items()
     ),
     CheckpointFile(
-        ("N_Dense/model.safetensors", "N_Dense/pytorch_model.bin", "N_LayerNorm/model.safetensors"),
+        (
+            "N_Dense/model.safetensors",
+            "N_Dense/pytorch_model.bin",
+            "N_LayerNorm/model.safetensors",
+            "N_SparseStaticEmbedding/model.safetensors",
+        ),
         "read",
         "the weights of a module",
     ),
@@ -202,7 +211,15 @@ FILES: Final = (
         "an adapter, which has to be merged into the model",
     ),
     CheckpointFile(
-        ("router_config.json",), "refused", "models that take queries and texts apart (Router, Asym)"
+        ("router_config.json",),
+        "strict",
+        "which modules encode queries and which texts (Router, Asym): SparseStaticEmbedding, and a "
+        "transformer with SpladePooling; all others are refused",
+        {
+            "types": "read",
+            "structure": "read",
+            "parameters": "refused where they change the route of a query or text",
+        },
     ),
     CheckpointFile(("generation_config.json",), "ignored", "how to sample text, which no reranker does"),
     CheckpointFile(

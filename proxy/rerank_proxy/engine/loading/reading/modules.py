@@ -10,8 +10,15 @@ import msgspec
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.reading import late_interaction
 from rerank_proxy.engine.loading.reading.checkpoint_files import check_keys, check_names
-from rerank_proxy.engine.loading.reading.directory_check import check_inside, inspect_module, read_json
+from rerank_proxy.engine.loading.reading.directory_check import (
+    check_inside,
+    inspect,
+    inspect_module,
+    read_json,
+)
 from rerank_proxy.engine.loading.reading.late_interaction import Layout
+from rerank_proxy.engine.loading.reading.router import NAMES as ROUTERS
+from rerank_proxy.engine.loading.reading.router import read_router
 
 _Object = dict[str, Any]
 
@@ -29,6 +36,9 @@ SPLADE_POOLING: Final = "SpladePooling"
 
 _ALONE: Final = (LOGIT_SCORE, SPLADE_POOLING)
 """Modules beside which there is only a Transformer."""
+
+_STATIC: Final = "SparseStaticEmbedding"
+"""The module that gives each token of a query a weight that is always the same."""
 
 _TASKS: Final = {"Transformer": "feature-extraction", "MLMTransformer": "fill-mask"}
 """The first modules, and what each is for, unless its config says it."""
@@ -52,6 +62,8 @@ class Modules(NamedTuple):
     head: tuple[HeadModule, ...] = ()
     task: str = _TASKS["Transformer"]
     """What the transformer is for, unless its config says it."""
+    queries: Path | None = None
+    """The directory of a SparseStaticEmbedding, where one encodes the queries and the others only texts."""
 
 
 class _Module(msgspec.Struct):
@@ -71,7 +83,31 @@ def read_modules(directory: Path, layout: Layout | None) -> Modules:
         ModelLoadError: There are modules that are not known here, or not where they should be.
     """
     modules = read_json(directory / "modules.json", list[_Module])
-    return _split_modules(directory, modules, layout) if modules else Modules(directory)
+    if not modules:
+        return Modules(directory)
+    if len(modules) == 1 and layout is None and _class_name(directory, modules[0]) in ROUTERS:
+        return _routed(directory, directory / modules[0].path)
+    return _split_modules(directory, modules, layout)
+
+
+def _routed(directory: Path, path: Path) -> Modules:
+    """Return the modules of texts, and that of queries."""
+    check_inside(path, directory)
+    query, text = ([_Module(each.type, each.path) for each in side] for side in read_router(path))
+    names = [[_class_name(directory, each) for each in side] for side in (query, text)]
+    if names[0] != [_STATIC] or names[1][1:] != [SPLADE_POOLING]:
+        raise ModelLoadError(
+            f"[{path}] has queries encoded by [{', '.join(names[0])}] and texts by [{', '.join(names[1])}]; "
+            f"supported are {_STATIC}, and a transformer with {SPLADE_POOLING}"
+        )
+    static = path / query[0].path
+    check_inside(static, directory)
+    inspect(static, directory)
+    config = read_json(static / "config.json", _Object) or {}
+    check_keys(static / "config.json", f"N_{_STATIC}/config.json", config)
+    if config.get("path") is not None:
+        raise ModelLoadError(f"[{static}/config.json] names weights elsewhere ([path]); save them beside it")
+    return _split_modules(path, text, None)._replace(queries=static)
 
 
 def _split_modules(directory: Path, modules: "list[_Module]", layout: Layout | None) -> Modules:

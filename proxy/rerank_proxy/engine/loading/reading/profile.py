@@ -109,6 +109,7 @@ class _Files:
     config: _Config
     how: TransformerConfig
     weights: int
+    sparse: Sparse | None
 
     @property
     def architecture(self) -> str | None:
@@ -133,13 +134,15 @@ def read(directory: Path, settings: ModelSettings | None = None) -> Profile:
 def _read_files(directory: Path, layout: Layout | None, *, trusted: bool) -> _Files:
     library = read_json(directory / "config_sentence_transformers.json", _Library) or _Library()
     check_requirements(directory, library.requirements)
-    transformer, head, task = read_modules(directory, layout)
+    modules = read_modules(directory, layout)
+    transformer = modules.transformer
     config = read_json(transformer / "config.json", _Config)
     if config is None:
         raise ModelLoadError(f"[{transformer}] has no config.json: it is not the directory of a model")
     weights = inspect(transformer, directory, trusted=trusted)
-    how = transformer_config.read(transformer, task)
-    return _Files(directory, transformer, head, library, config, how, weights)
+    how = transformer_config.read(transformer, modules.task)
+    terms = sparse.read(directory, modules, how, library.model_type, library.max_active_dims)
+    return _Files(directory, transformer, modules.head, library, config, how, weights, terms)
 
 
 def _other(files: _Files, settings: ModelSettings) -> Profile:
@@ -150,7 +153,7 @@ def _other(files: _Files, settings: ModelSettings) -> Profile:
     saved = (directory / "modules.json").exists()
     formats = PairFormat.of(directory, files.transformer, how, settings, architecture or "", saved=saved)
     decision = read_decision(files.head, how, formats, architecture or "")
-    terms = sparse.read(directory, files.head, how, library.model_type, library.max_active_dims)
+    terms = files.sparse
     if terms is not None:
         kind: Kind = "sparse-encoder"
     else:

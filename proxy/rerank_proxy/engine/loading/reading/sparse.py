@@ -9,7 +9,7 @@ import msgspec
 
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.reading.model_files import COPY_AGAIN
-from rerank_proxy.engine.loading.reading.modules import SPLADE_POOLING, HeadModule
+from rerank_proxy.engine.loading.reading.modules import SPLADE_POOLING, Modules
 from rerank_proxy.engine.loading.reading.transformer_config import TransformerConfig
 
 Strategy = Literal["max", "sum"]
@@ -25,6 +25,8 @@ class Sparse:
     """How often a weight is replaced by log(1 + weight)."""
     most_terms: int | None
     """So many terms of a text are kept, those with the largest weights; None: all."""
+    queries: Path | None = None
+    """The directory of the weights and of the tokenizer of queries, if the transformer is for texts only."""
 
 
 class _SpladePooling(msgspec.Struct):
@@ -35,7 +37,7 @@ class _SpladePooling(msgspec.Struct):
 
 
 def read(
-    directory: Path, head: tuple[HeadModule, ...], how: TransformerConfig, model_type: str, most_terms: Any
+    directory: Path, modules: Modules, how: TransformerConfig, model_type: str, most_terms: Any
 ) -> Sparse | None:
     """Return how a sparse encoder pools; None for every other model.
 
@@ -46,7 +48,7 @@ def read(
     Raises:
         ModelLoadError: It says something that is not understood, or that does not go together.
     """
-    pools = [module.name for module in head] == [SPLADE_POOLING]
+    pools = [module.name for module in modules.head] == [SPLADE_POOLING]
     if pools != (how.task == "fill-mask"):
         without = "" if pools else "out"
         raise ModelLoadError(
@@ -60,7 +62,7 @@ def read(
             f"[{directory}] is a {model_type} model with {SPLADE_POOLING}, which is not supported; only a "
             "SparseEncoder has one"
         )
-    (module,) = head
+    (module,) = modules.head
     config = _config(module.directory / "config.json", module.config)
     if most_terms is not None and (type(most_terms) is not int or most_terms < 1):
         raise ModelLoadError(
@@ -68,7 +70,7 @@ def read(
             "terms; give one of 1 or more, or none"
         )
     logarithms = 2 if config.activation_function == "log1p_relu" else 1
-    return Sparse(config.pooling_strategy, logarithms, most_terms)
+    return Sparse(config.pooling_strategy, logarithms, most_terms, modules.queries)
 
 
 def _config(path: Path, content: Mapping[str, Any]) -> _SpladePooling:
