@@ -10,7 +10,8 @@ class Backend(Protocol):
 
     Implementations are `padded.PaddedTorchBackend`, `shared_prefix.SharedPrefixBackend`,
     `packed.PackedTorchBackend`, `vectors.VectorsBackend`, `sparse.SparseBackend`,
-    `torchscript.TorchScriptBackend`, `onnx.OnnxBackend`, and one for the models of plug-ins (`loading/plugins.py`).
+    `torchscript.TorchScriptBackend`, `onnx.OnnxBackend`, and one for the models of plug-ins
+    (`loading/plugins.py`).
     """
 
     @property
