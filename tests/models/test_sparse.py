@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from rerank_proxy.engine import InputTooLargeError, ModelFailedError
 from rerank_proxy.engine.backends import sparse
 from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.export import export
+from rerank_proxy.engine.loading.load import load_checkpoint
+from rerank_proxy.settings import EngineSettings, ModelSettings
 from tests.models.samples import LONG_QUERY, QUERIES, texts
 from tests.support import tiny_models
 from tests.support.engines import OnDisk, running
@@ -108,6 +111,17 @@ async def test_a_query_of_static_weights_that_is_also_a_text(masked: Masked, tmp
     await agree(tmp_path, model, [QUERIES[0], LONG_QUERY, *texts(12)])
 
 
+async def test_static_weights_beside_a_transformer_at_the_top(routed: Path, tmp_path: Path) -> None:
+    """So that other libraries find it: a module whose name is empty."""
+    directory = shutil.copytree(routed, tmp_path / "model")
+    (transformer,) = directory.glob("document_0_*")
+    for path in transformer.iterdir():
+        path.rename(directory / path.name)
+    router = directory / "router_config.json"
+    router.write_text(router.read_text().replace(f'"{transformer.name}"', '""'))
+    await agree(directory, SparseEncoder(str(directory), device="cpu"))
+
+
 async def test_the_length_of_the_transformer(masked: Masked, tmp_path: Path) -> None:
     await agree(tmp_path, save(tmp_path, masked("bert"), transformer={"max_seq_length": 12}))
 
@@ -116,6 +130,14 @@ async def test_the_layout_of_version_5(plain: Path, tmp_path: Path) -> None:
     directory = shutil.copytree(plain, tmp_path / "model")
     as_version_5(directory)
     await agree(directory, SparseEncoder(str(directory), device="cpu"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_transformers_run_without_padding(masked: Masked, tmp_path: Path, kind: str) -> None:
+    save(tmp_path, masked(kind))
+    settings = ModelSettings(source=str(tmp_path))
+    loaded = load_checkpoint(tmp_path, settings, EngineSettings(device="cpu"), nullcontext, lambda _: None)
+    assert (loaded.info["kind"], loaded.info["padded"]) == ("sparse-encoder", "false")
 
 
 @pytest.mark.parametrize("kind", ["bert", "modernbert"])
