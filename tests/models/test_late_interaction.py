@@ -436,3 +436,12 @@ async def test_a_colbert_without_its_projection(tmp_path: Path) -> None:
     del weights["linear.weight"]
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     await refused(tmp_path, r"without \[linear\.weight\]")
+
+
+async def test_a_reduced_precision_keeps_the_order(plain: Path) -> None:
+    async with running({"m": plain}) as engine:
+        exact = (await engine.scores("m", QUERIES[0], texts(24))).values
+    async with running({"m": plain}, precision="bf16") as engine:
+        reduced = (await engine.scores("m", QUERIES[0], texts(24))).values
+    assert reduced != exact
+    assert np.corrcoef(reduced, exact)[0, 1] > 0.99

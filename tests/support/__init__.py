@@ -28,6 +28,7 @@ Models
     tiny_models         complete models of transformers' own classes, tiny and random
     tiny_generating     generating rerankers, likewise, as they are published
     tiny_late           late-interaction models, likewise, in the layouts of three libraries
+    tiny_sparse         sparse encoders (SPLADE), likewise, in the layouts of old and new versions
     layerwise_model     the Python file of a layer-wise reranker
     packages            model packages of Elastic's and Eland's form, from those
     trained_models      uploads without a model in them

@@ -63,6 +63,12 @@ def build_encoder(kind: str, directory: Path) -> Path:
     return directory
 
 
+def build_masked(kind: str, directory: Path) -> Path:
+    """Build a `…ForMaskedLM`, which has a logit for each token of the vocabulary."""
+    _save(kind, directory, "MaskedLM", {})
+    return directory
+
+
 def _save(
     kind: str, directory: Path, task: str, extra: Mapping[str, Any], max_length: int = MAX_LENGTH
 ) -> None:
@@ -80,7 +86,7 @@ def _save(
     }
     if kind in COUNTING:
         special["pad_index"] = special["pad_token_id"]
-    family: Any = transformers.AutoModelForSequenceClassification if task else transformers.AutoModel
+    family: Any = getattr(transformers, f"AutoModelFor{task}" if task else "AutoModel")
     config = transformers.AutoConfig.for_model(
         kind, vocab_size=len(tokenizer), **{**sizes, **special, **own, **extra}
     )

@@ -19,8 +19,8 @@ A call of `Engine.scores` goes through these stages:
 6. **Run** (`batching/runner.py`): a batch goes to the worker with the least to do (`batching/places.py`).
    Each worker (`batching/worker.py`) lays the rows of its batches end to end as a `Batch` (`rows.py`), and
    has a `Backend` (`backends/protocol.py`) score them. Outputs are remembered.
-7. **Score** (`encoding/scorers.py`, `encoding/late_interaction.py`): from outputs to one relevance score per
-   text, in input order. What takes long is done in steps, on the threads that tokenise.
+7. **Score** (`scorers.py`, `late_interaction.py`, `sparse.py` of `encoding/`): from outputs to one relevance
+   score per text, in input order. What takes long is done in steps, on the threads that tokenise.
 
 Models are loaded in `loading/`: find or download the files, inspect them, build scorer and backend, run a
 first batch. `hangs/` watches loads, batches and tokenising.

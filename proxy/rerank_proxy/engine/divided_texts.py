@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from rerank_proxy.engine.batching.cache import OutputCache
-from rerank_proxy.engine.encoding.windows import window_key
+from rerank_proxy.engine.encoding.windows import stacked, window_key
 from rerank_proxy.engine.rows import Output, Row
 
 
@@ -43,7 +41,7 @@ class DividedTexts:
         known = {**self._outputs, **outputs}
         for key, windows in self._windows.items():
             of_text = [known.pop(each) for each in windows]
-            values = np.stack([output.values for output in of_text])
+            values = stacked([output.values for output in of_text])
             known[key] = Output(values, any(output.truncated for output in of_text))
             for each in windows:
                 self._cache.forget(each)

@@ -15,6 +15,9 @@ UNSEEN: Final = 1
 UNSCORED: Final = 2
 """A mark of a token: it has no vector in the output."""
 
+STATIC: Final = 4
+"""A mark of a token: it stands for itself, with a weight that is always the same, and no network sees it."""
+
 Values = NDArray[np.float32] | list[NDArray[np.float32]]
 """What a batch gives: shape (rows, outputs), or one array for each row where their shapes differ."""
 
@@ -61,6 +64,8 @@ class Batch:
     def of(cls, rows: Sequence[Row]) -> "Batch":
         """Lay rows end to end."""
         marks = [row.marks for row in rows if row.marks is not None]
+        if marks and len(marks) < len(rows):
+            marks = [np.zeros(len(row), np.uint8) if row.marks is None else row.marks for row in rows]
         return cls(
             np.concatenate([row.ids for row in rows], dtype=np.int64),
             np.concatenate([row.type_ids for row in rows], dtype=np.int64),
@@ -131,7 +136,8 @@ class Output(NamedTuple):
     """The output for one input.
 
     float32 of shape (1,) for a logit, (dimensions,) for an embedding, (vectors, dimensions) for a vector of
-    each token. Of a text that is divided, the logits or embeddings of its windows: (windows, …).
+    each token, (terms, 2) for terms with their weights. Of a text that is divided, the logits, embeddings or
+    weights of its windows: (windows, …).
     """
 
     values: NDArray[np.float32]

@@ -9,8 +9,9 @@ class Backend(Protocol):
     """A loaded model on its device.
 
     Implementations are `padded.PaddedTorchBackend`, `shared_prefix.SharedPrefixBackend`,
-    `packed.PackedTorchBackend`, `vectors.VectorsBackend`, `torchscript.TorchScriptBackend`,
-    `onnx.OnnxBackend`, and one for the models of plug-ins (`loading/plugins.py`).
+    `packed.PackedTorchBackend`, `vectors.VectorsBackend`, `sparse.SparseBackend`,
+    `torchscript.TorchScriptBackend`, `onnx.OnnxBackend`, and one for the models of plug-ins
+    (`loading/plugins.py`).
     """
 
     @property
@@ -26,7 +27,7 @@ class Backend(Protocol):
 
         Returns:
             Shape (rows, outputs): one logit per row, or one embedding; or an array of shape (vectors,
-            dimensions) for each row. Not checked for NaN.
+            dimensions), or (terms, 2), for each row. Not checked for NaN.
 
         Raises:
             OutOfDeviceMemoryError: Fewer rows in one batch may fit.

@@ -1,7 +1,8 @@
 """Scorers: from query and texts to the rows that a model has to run, and from its outputs to scores.
 
 Pure, without torch. A call has *inputs*, each with a key that names it for the cache: one per text for a
-cross-encoder, the query and one per text for a bi-encoder and for late interaction (`late_interaction.py`).
+cross-encoder, the query and one per text for a bi-encoder, for late interaction (`late_interaction.py`) and
+for a sparse encoder (`sparse.py`).
 """
 
 from collections.abc import Iterator, Sequence

@@ -151,6 +151,18 @@ def reduced(scores: NDArray[np.float32], counts: Sequence[int], reduction: Reduc
     return means
 
 
+def stacked(values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the outputs of a text's windows as one, shape (windows, …).
+
+    Those of a sparse encoder differ in length, and are filled up with zeros: terms of no weight.
+    """
+    longest = max(len(each) for each in values)
+    whole = np.zeros((len(values), longest, *values[0].shape[1:]), np.float32)
+    for window, each in zip(whole, values, strict=True):
+        window[: len(each)] = each
+    return whole
+
+
 def by_window(outputs: Sequence[Output]) -> tuple[NDArray[np.float32], list[int]]:
     """Return the values of all windows, shape (windows, …), and how many of them each output has."""
     values = [output.values if output.values.ndim > 1 else output.values[None] for output in outputs]

@@ -29,7 +29,7 @@ from rerank_proxy.engine.loading.building.checkpoint import (
 )
 from rerank_proxy.engine.loading.choosing.backend_choice import takes_type_ids
 from rerank_proxy.engine.loading.load import load_checkpoint
-from rerank_proxy.engine.loading.load_onnx import load_onnx
+from rerank_proxy.engine.loading.load_onnx import check_kind, load_onnx
 from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.loading.reading import profile as profiles
 from rerank_proxy.engine.loading.reading.onnx_file import PLACES
@@ -79,6 +79,7 @@ def export(source: str, out: Path | None, *, offline: bool) -> Path:
     _check_libraries()
     directory = resolve(source, None, offline=offline)
     profile = profiles.read(directory)
+    check_kind(profile, ModelSettings(source=source))
     relative = profile.directory.relative_to(directory)
     target = profile.directory / _DIRECTORY if out is None else out
     if target.exists():

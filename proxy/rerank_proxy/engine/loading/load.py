@@ -110,7 +110,10 @@ def _loaded(
         chosen.backend,
         budget_tokens(engine, places[0]),
         info,
-        portion_texts(PORTION_TEXTS if profile.late is None else PORTION_OF_VECTORS, most_windows),
+        portion_texts(
+            PORTION_TEXTS if profile.late is None and profile.sparse is None else PORTION_OF_VECTORS,
+            most_windows,
+        ),
         most_windows,
         copies,
         _count_numbers(network) * _number_bytes(engine, places),

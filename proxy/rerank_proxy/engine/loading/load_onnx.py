@@ -74,7 +74,7 @@ def load_onnx(directory: Path, settings: ModelSettings, engine: EngineSettings) 
     """
     _check_engine(settings, engine)
     profile = profiles.read(directory, settings)
-    _check_kind(profile, settings)
+    check_kind(profile, settings)
     config = read_json(profile.directory / "config.json", _Config) or _Config()
     path = _find(profile, directory, settings)
     files = onnx_file.inspect(path, directory)
@@ -127,9 +127,15 @@ def _check_engine(settings: ModelSettings, engine: EngineSettings) -> None:
         )
 
 
-def _check_kind(profile: Profile, settings: ModelSettings) -> None:
+def check_kind(profile: Profile, settings: ModelSettings) -> None:
+    """Refuse models and settings that the backend `onnx` does not run.
+
+    Raises:
+        ModelLoadError: They are such.
+    """
     formatted = profile.template is not None or profile.messages is not None
-    if profile.late is not None or profile.decision is not None or formatted:
+    special = (profile.late, profile.decision, profile.sparse)
+    if formatted or any(each is not None for each in special):
         raise ModelLoadError(
             f"[{settings.source}]: the backend [onnx] runs cross-encoders of plain pairs and bi-encoders, "
             "and this is neither; use the backend [torch]"

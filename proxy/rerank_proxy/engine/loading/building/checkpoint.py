@@ -4,6 +4,7 @@ Imports torch and transformers.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -91,6 +92,36 @@ def load_tokenizer(profile: Profile, model: Any) -> Tokenizer:
         ModelLoadError: There is none, it cannot pad, or it does not fit the transformer.
     """
     where = profile.directory
+    tokenizer = _read_tokenizer(where, profile)
+    if tokenizer.pad_token_id is None:
+        raise ModelLoadError(
+            f"[{where}]: its tokenizer has no padding token, so texts cannot run in one batch"
+        )
+    embeddings = model.get_input_embeddings().num_embeddings
+    _check_vocabulary(where, tokenizer, embeddings)
+    if profile.do_lower_case and tokenizer.is_fast:
+        put_in_lower_case(tokenizer.backend_tokenizer)
+    if model.config.pad_token_id is None or hasattr(model, "score"):
+        # Models that read the last token find it by this id, whatever their config.json says.
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return Tokenizer(tokenizer)
+
+
+def load_query_tokenizer(profile: Profile, where: Path, terms: int) -> Tokenizer:
+    """Load the tokenizer of queries that have static weights.
+
+    Args:
+        terms: How many of them there are.
+
+    Raises:
+        ModelLoadError: There is none, or it does not fit the weights.
+    """
+    tokenizer = _read_tokenizer(where, profile)
+    _check_vocabulary(where, tokenizer, terms)
+    return Tokenizer(tokenizer)
+
+
+def _read_tokenizer(where: Path, profile: Profile) -> Any:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **_local(profile))
     except Exception as error:  # Each tokenizer class fails in its own way on bad files.
@@ -99,22 +130,15 @@ def load_tokenizer(profile: Profile, model: Any) -> Tokenizer:
     if not any((where / name).is_file() for name in vocabularies):
         # transformers makes an empty tokenizer then.
         raise ModelLoadError(f"[{where}] has no tokenizer (tokenizer.json); {COPY_AGAIN}")
-    if tokenizer.pad_token_id is None:
-        raise ModelLoadError(
-            f"[{where}]: its tokenizer has no padding token, so texts cannot run in one batch"
-        )
-    embeddings = model.get_input_embeddings().num_embeddings
+    return tokenizer
+
+
+def _check_vocabulary(where: Path, tokenizer: Any, embeddings: int) -> None:
     if len(tokenizer) > embeddings:
         raise ModelLoadError(
             f"[{where}]: its tokenizer has {len(tokenizer)} tokens and its weights know {embeddings}; "
             f"they do not belong together: {COPY_AGAIN}"
         )
-    if profile.do_lower_case and tokenizer.is_fast:
-        put_in_lower_case(tokenizer.backend_tokenizer)
-    if model.config.pad_token_id is None or hasattr(model, "score"):
-        # Models that read the last token find it by this id, whatever their config.json says.
-        model.config.pad_token_id = tokenizer.pad_token_id
-    return Tokenizer(tokenizer)
 
 
 def first_line(error: Exception) -> str:
@@ -154,6 +178,8 @@ def _family(config: Any, profile: Profile) -> Any:
         return transformers.AutoModelForSequenceClassification
     if profile.decision is not None:
         return transformers.AutoModelForCausalLM
+    if profile.sparse is not None:
+        return transformers.AutoModelForMaskedLM
     return transformers.AutoModelForTextEncoding if config.is_encoder_decoder else transformers.AutoModel
 
 

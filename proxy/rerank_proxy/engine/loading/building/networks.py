@@ -8,13 +8,15 @@ from torch import Tensor, nn
 
 from rerank_proxy.engine.backends.generating import LayerHead, LogitHead
 from rerank_proxy.engine.backends.networks import Classifier, Encoder
+from rerank_proxy.engine.backends.sparse import Splade
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.loading.building.deciding import decide
 from rerank_proxy.engine.loading.building.head import build_head
+from rerank_proxy.engine.loading.building.splade import build_splade
 from rerank_proxy.engine.loading.reading.profile import Profile
 from rerank_proxy.settings import ModelSettings
 
-Network = Classifier | Encoder | LogitHead | LayerHead
+Network = Classifier | Encoder | LogitHead | LayerHead | Splade
 
 
 def build_network(profile: Profile, settings: ModelSettings, model: Any, tokenizer: Tokenizer) -> Network:
@@ -25,6 +27,8 @@ def build_network(profile: Profile, settings: ModelSettings, model: Any, tokeniz
     """
     if profile.decision is not None:
         return decide(profile, profile.decision, settings, model, tokenizer).eval()
+    if profile.sparse is not None:
+        return build_splade(profile.sparse, settings, model).eval()
     if profile.classifies:
         return Classifier(model).eval()
     return Encoder(model, build_head(profile.head)).eval()
@@ -33,6 +37,8 @@ def build_network(profile: Profile, settings: ModelSettings, model: Any, tokeniz
 def lowered(network: Network, kind: torch.dtype) -> Network:
     """Return a copy of a network whose body is in another type; its head stays in float32."""
     copied = copy.deepcopy(network)
+    if isinstance(copied, Splade):
+        copied.untie()
     copied.model.to(kind)
     if not isinstance(copied, Encoder):
         _head_in_float32(copied.model)

@@ -37,7 +37,8 @@ def load(profile: Profile) -> tuple[nn.Module, Tokenizer] | None:
         ModelLoadError: A file cannot be read.
     """
     formatted = profile.messages is not None or profile.template is not None
-    if profile.architecture is None or profile.late is not None or profile.decision is not None or formatted:
+    special = (profile.late, profile.decision, profile.sparse)
+    if profile.architecture is None or formatted or any(each is not None for each in special):
         return None
     said = read_json(profile.directory / "config.json", dict[str, Any]) or {}
     family = FAMILIES.get(str(said.get("model_type")))

@@ -1,6 +1,6 @@
 """Build what encodes texts for a model, and makes scores of its outputs."""
 
-from typing import Any
+from typing import Any, Final
 
 from rerank_proxy.engine.encoding.encode import (
     PairEncoder,
@@ -12,6 +12,7 @@ from rerank_proxy.engine.encoding.encode import (
     gathered,
 )
 from rerank_proxy.engine.encoding.scorers import BiEncoder, CrossEncoder, Scorer
+from rerank_proxy.engine.encoding.sparse import SparseEncoder, StaticQueries
 from rerank_proxy.engine.encoding.tokenizer import Tokenizer
 from rerank_proxy.engine.encoding.truncate import DEFAULT_TRUNCATION, Truncation
 from rerank_proxy.engine.encoding.windows import Division, WindowPairEncoder, WindowTextEncoder
@@ -26,7 +27,11 @@ from rerank_proxy.engine.loading.building.prompting import (
 from rerank_proxy.engine.loading.loaded_model import check_cross_encoder
 from rerank_proxy.engine.loading.reading.limits import position_limit
 from rerank_proxy.engine.loading.reading.profile import Profile
+from rerank_proxy.engine.loading.reading.sparse import Sparse
 from rerank_proxy.settings import ModelSettings
+
+_NO_LIMIT: Final = 1_000_000
+"""Tokens of a query of static weights whose tokenizer names no limit."""
 
 
 def build_scorer(
@@ -65,7 +70,29 @@ def build_scorer(
     if profile.late is not None:
         refuse_windows(settings, "is a late-interaction model, whose texts are cut")
         return late_scorer(profile, settings, tokenizer, max_length, position_limit(model), identity)
-    return _bi_encoder(profile, settings, tokenizer, max_length, divides, identity)
+    inputs = _bi_encoder(profile, settings, tokenizer, max_length, divides, identity)
+    return inputs if profile.sparse is None else _sparse(profile, profile.sparse, settings, model, inputs)
+
+
+def _sparse(
+    profile: Profile, sparse: Sparse, settings: ModelSettings, model: Any, inputs: BiEncoder
+) -> SparseEncoder:
+    if settings.truncate_dim is not None:
+        raise ModelLoadError(
+            f"[{settings.source}] is a sparse encoder, which is scored by all of its terms: remove its "
+            "[truncate_dim]"
+        )
+    queries = None
+    if sparse.queries is not None:
+        # Imported here, as in `load.py`. A sparse encoder is always loaded by it.
+        from rerank_proxy.engine.loading.building.checkpoint import load_query_tokenizer
+
+        terms = model.get_input_embeddings().num_embeddings
+        tokenizer = load_query_tokenizer(profile, sparse.queries, terms)
+        longest = min(settings.max_length or _NO_LIMIT, tokenizer.transformers.model_max_length, _NO_LIMIT)
+        truncation = settings.truncation or DEFAULT_TRUNCATION
+        queries = StaticQueries(tokenizer, longest, truncation, profile.query_prompt)
+    return SparseEncoder(inputs, profile.similarity, settings.windows or "max", queries)
 
 
 def _bi_encoder(
@@ -87,7 +114,8 @@ def _bi_encoder(
     if divides is not None:
         prompt = _prompt_ids(settings, profile, tokenizer, max_length)
         texts = WindowTextEncoder(tokenizer, template, max_length, divides, prompt)
-    elif truncation == "first":  # No other rule treats queries and texts differently.
+    elif truncation == "first" or (profile.sparse is not None and profile.sparse.queries is not None):
+        # No other rule treats queries and texts differently.
         texts = TextEncoder(tokenizer, template, max_length, truncation)
     return BiEncoder(
         identity,

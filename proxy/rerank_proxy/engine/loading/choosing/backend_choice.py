@@ -18,6 +18,7 @@ from rerank_proxy.engine.backends.packed import PackedTorchBackend, probe_tokens
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
 from rerank_proxy.engine.backends.protocol import Backend
 from rerank_proxy.engine.backends.shared_prefix import SharedPrefixBackend
+from rerank_proxy.engine.backends.sparse import TRANSFORMS, SparseBackend, Splade, dense
 from rerank_proxy.engine.backends.stateless import is_stateless
 from rerank_proxy.engine.backends.vectors import VectorsBackend
 from rerank_proxy.engine.encoding.encode import gathered
@@ -54,6 +55,8 @@ def choose_backend(network: Network, place: torch.device, tokenizer: Tokenizer, 
         return _fastest(
             vectors(), lambda: vectors(packed=PackedTorchBackend(network)), network, place, scorer
         )
+    if isinstance(network, Splade):
+        return _of_splade(network, place, pad_id, scorer, type_ids=type_ids)
     of_kind = partial(_of_kind, network=network, place=place, pad_id=pad_id, type_ids=type_ids)
     padded = of_kind(PaddedTorchBackend)
     if _is_decoder(network):
@@ -62,6 +65,24 @@ def choose_backend(network: Network, place: torch.device, tokenizer: Tokenizer, 
     if not isinstance(network, Classifier | Encoder):
         return padded
     return _fastest(padded, lambda: PackedTorchBackend(network), network, place, scorer)
+
+
+def _of_splade(
+    network: Splade, place: torch.device, pad_id: int, scorer: Scorer, *, type_ids: bool
+) -> Backend:
+    stateless = is_stateless(network.model.config)
+    backend = partial(SparseBackend, network, place, pad_id, type_ids=type_ids, stateless=stateless)
+    if network.model.config.model_type not in TRANSFORMS:
+        return backend()
+    body = Encoder(network.model, ())
+    return _fastest(
+        backend(),
+        lambda: backend(packed=PackedTorchBackend(body)),
+        body,
+        place,
+        scorer,
+        partial(dense, terms=network.terms),
+    )
 
 
 def _of_kind(
@@ -84,10 +105,14 @@ def _fastest(
     network: Classifier | Encoder,
     place: torch.device,
     scorer: Scorer,
+    comparable: Callable[[Values], Values] = lambda values: values,
 ) -> Backend:
     """Return a backend without padding, if there is one whose outputs are those of the general one.
 
     On CPUs it is always the faster one. On others that is measured.
+
+    Args:
+        comparable: Makes numbers of outputs that can be compared one by one.
     """
     model_type = network.model.config.model_type
     exact = next(network.model.parameters()).dtype == torch.float32
@@ -95,10 +120,15 @@ def _fastest(
         return padded
     rows = list(_probe_rows(scorer, probe_tokens(network)))
     batch = Batch.of(rows)
-    expected = [values for part in (rows[:-1], rows[-1:]) if part for values in padded.score(Batch.of(part))]
+    expected = [
+        values
+        for part in (rows[:-1], rows[-1:])
+        if part
+        for values in comparable(padded.score(Batch.of(part)))
+    ]
     try:
         packed = unpadded()
-        difference = _difference(packed.score(batch), expected)
+        difference = _difference(comparable(packed.score(batch)), expected)
     except Exception:  # A future transformers may build the type otherwise: slower then, but right.
         _log.warning("a %s model is not built as expected and runs with padding", model_type, exc_info=True)
         return padded

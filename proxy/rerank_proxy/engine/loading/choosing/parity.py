@@ -49,14 +49,12 @@ def probe_scores(scorer: Scorer, backend: Backend, rows: Sequence[Sequence[Row]]
     return [np.array(scorer.scores([Output(each, False) for each in run(backend, some)])) for some in rows]
 
 
-def run(backend: Backend, rows: Sequence[Row]) -> NDArray[np.float32]:
+def run(backend: Backend, rows: Sequence[Row]) -> list[NDArray[np.float32]]:
     """Run rows in batches of similar length, and return their outputs in the order of the rows."""
     order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
     outputs = [backend.score(Batch.of([rows[at] for at in some])) for some in _batches(order, rows)]
-    values = np.concatenate(outputs)
-    as_given = np.empty_like(values)
-    as_given[order] = values
-    return as_given
+    values = (row for output in outputs for row in output)
+    return [row for _, row in sorted(zip(order, values, strict=True), key=lambda placed: placed[0])]
 
 
 def compare(expected: Sequence[Floats], actual: Sequence[Floats]) -> Parity:

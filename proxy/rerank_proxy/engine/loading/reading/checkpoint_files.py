@@ -96,16 +96,31 @@ _MODULE_KEYS: Final[Mapping[str, Mapping[str, str]]] = {
         "false_token_id": "read",
         "module_input_name": "refused unless it is what the transformer gives",
     },
+    "SpladePooling": {
+        "pooling_strategy": "read",
+        "activation_function": "read",
+        "embedding_dimension": "ignored: the weights say it",
+        "word_embedding_dimension": "ignored: the weights say it",
+        "chunk_size": "ignored: it changes no weight",
+    },
+    "SparseStaticEmbedding": {
+        "frozen": "ignored: only in training",
+        "path": "refused unless null",
+    },
 }
 
 FILES: Final = (
     CheckpointFile(
-        ("modules.json",), "strict", "which modules there are: Transformer, and those below behind it"
+        ("modules.json",),
+        "strict",
+        "which modules there are: Transformer (or "
+        "MLMTransformer, with SpladePooling), and those below behind it",
     ),
     CheckpointFile(
         ("config_sentence_transformers.json",),
         "read",
-        "`model_type`, `prompts`, `default_prompt_name`, `similarity_fn_name`, `truncate_dim`; an "
+        "`model_type`, `prompts`, `default_prompt_name`, `similarity_fn_name`, `truncate_dim`, "
+        "`max_active_dims`; an "
         "`activation_fn` other than the sigmoid or none is refused unless the model's `activation` is set, "
         "and so are `requirements` that are not met. `keep_in_fp32_modules` is ignored (the head always runs "
         "in float32), as are keys that sentence-transformers does not know, either",
@@ -126,7 +141,12 @@ FILES: Final = (
         for module, keys in _MODULE_KEYS.items()
     ),
     CheckpointFile(
-        ("N_Dense/model.safetensors", "N_Dense/pytorch_model.bin", "N_LayerNorm/model.safetensors"),
+        (
+            "N_Dense/model.safetensors",
+            "N_Dense/pytorch_model.bin",
+            "N_LayerNorm/model.safetensors",
+            "N_SparseStaticEmbedding/model.safetensors",
+        ),
         "read",
         "the weights of a module",
     ),
@@ -191,7 +211,15 @@ FILES: Final = (
         "an adapter, which has to be merged into the model",
     ),
     CheckpointFile(
-        ("router_config.json",), "refused", "models that take queries and texts apart (Router, Asym)"
+        ("router_config.json",),
+        "strict",
+        "which modules encode queries and which texts (Router, Asym): SparseStaticEmbedding, and a "
+        "transformer with SpladePooling; all others are refused",
+        {
+            "types": "read",
+            "structure": "read",
+            "parameters": "refused where they change the route of a query or text",
+        },
     ),
     CheckpointFile(("generation_config.json",), "ignored", "how to sample text, which no reranker does"),
     CheckpointFile(

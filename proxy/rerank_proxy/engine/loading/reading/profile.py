@@ -2,20 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 import msgspec
 
 from rerank_proxy.engine.encoding.prompts import MAX_INSTRUCTION
 from rerank_proxy.engine.encoding.scorers import Similarity
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.engine.loading.reading import late_interaction, transformer_config
+from rerank_proxy.engine.loading.reading import late_interaction, sparse, transformer_config
 from rerank_proxy.engine.loading.reading.chat_template import Messages
 from rerank_proxy.engine.loading.reading.directory_check import inspect, read_json
 from rerank_proxy.engine.loading.reading.late_interaction import LateInteraction, Layout
 from rerank_proxy.engine.loading.reading.modules import HeadModule, read_modules
 from rerank_proxy.engine.loading.reading.pair_format import Decision, PairFormat, read_decision
 from rerank_proxy.engine.loading.reading.requirements import check_requirements
+from rerank_proxy.engine.loading.reading.sparse import Sparse
 from rerank_proxy.engine.loading.reading.templates import TEMPLATES
 from rerank_proxy.engine.loading.reading.transformer_config import TransformerConfig
 from rerank_proxy.settings import ModelSettings
@@ -23,7 +24,10 @@ from rerank_proxy.settings.sections.models import PublishedTemplate
 
 _Object = dict[str, Any]
 
-Kind = Literal["cross-encoder", "bi-encoder", "late-interaction"]
+Kind = Literal["cross-encoder", "bi-encoder", "late-interaction", "sparse-encoder"]
+
+_APART: Final = ("bi-encoder", "sparse-encoder")
+"""Kinds that read query and text apart, both in the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Profile:
     """Of a bi-encoder's embeddings."""
     late: LateInteraction | None = None
     """Of a late-interaction model."""
+    sparse: Sparse | None = None
+    """Of a sparse encoder."""
     dimensions: int | None = None
     """How many of these are compared; None: all."""
     activation: str | None = None
@@ -73,6 +79,7 @@ class _Library(msgspec.Struct):
     default_prompt_name: str | None = None
     similarity_fn_name: str | None = None
     truncate_dim: int | None = None
+    max_active_dims: Any = None
     activation_fn: str | None = None
     requirements: Any = None
 
@@ -102,6 +109,7 @@ class _Files:
     config: _Config
     how: TransformerConfig
     weights: int
+    sparse: Sparse | None
 
     @property
     def architecture(self) -> str | None:
@@ -126,13 +134,15 @@ def read(directory: Path, settings: ModelSettings | None = None) -> Profile:
 def _read_files(directory: Path, layout: Layout | None, *, trusted: bool) -> _Files:
     library = read_json(directory / "config_sentence_transformers.json", _Library) or _Library()
     check_requirements(directory, library.requirements)
-    transformer, head = read_modules(directory, layout)
+    modules = read_modules(directory, layout)
+    transformer = modules.transformer
     config = read_json(transformer / "config.json", _Config)
     if config is None:
         raise ModelLoadError(f"[{transformer}] has no config.json: it is not the directory of a model")
     weights = inspect(transformer, directory, trusted=trusted)
-    how = transformer_config.read(transformer)
-    return _Files(directory, transformer, head, library, config, how, weights)
+    how = transformer_config.read(transformer, modules.task)
+    terms = sparse.read(directory, modules, how, library.model_type, library.max_active_dims)
+    return _Files(directory, transformer, modules.head, library, config, how, weights, terms)
 
 
 def _other(files: _Files, settings: ModelSettings) -> Profile:
@@ -143,7 +153,11 @@ def _other(files: _Files, settings: ModelSettings) -> Profile:
     saved = (directory / "modules.json").exists()
     formats = PairFormat.of(directory, files.transformer, how, settings, architecture or "", saved=saved)
     decision = read_decision(files.head, how, formats, architecture or "")
-    kind = "cross-encoder" if decision else _kind(directory, architecture, own_head, files.head, library)
+    terms = files.sparse
+    if terms is not None:
+        kind: Kind = "sparse-encoder"
+    else:
+        kind = "cross-encoder" if decision else _kind(directory, architecture, own_head, files.head, library)
     _check_format(files.transformer, kind, how, formats)
     query_prompt, text_prompt = _prompts(kind, library)
     return Profile(
@@ -159,8 +173,9 @@ def _other(files: _Files, settings: ModelSettings) -> Profile:
         do_lower_case=how.do_lower_case,
         query_prompt=query_prompt,
         text_prompt=text_prompt,
-        similarity=_similarity(directory, library),
-        dimensions=library.truncate_dim,
+        similarity=_similarity(directory, library, "cosine" if terms is None else "dot"),
+        sparse=terms,
+        dimensions=library.truncate_dim if terms is None else None,
         activation=library.activation_fn or _saved_activation(files.config),
         trusted=settings.trust_remote_code,
     )
@@ -193,12 +208,12 @@ def _saved_activation(config: _Config) -> str | None:
 
 
 def _check_format(directory: Path, kind: Kind, how: TransformerConfig, formats: PairFormat) -> None:
-    if kind == "bi-encoder" and formats.messages is not None:
+    if kind in _APART and formats.messages is not None:
         raise ModelLoadError(
-            f"[{directory}] formats its texts by a chat template, which is not supported for a bi-encoder; "
+            f"[{directory}] formats its texts by a chat template, which is not supported for a {kind}; "
             "give a model that reads plain text"
         )
-    if kind == "bi-encoder" and how.cuts_by_role:
+    if kind in _APART and how.cuts_by_role:
         raise ModelLoadError(
             f"[{directory}] cuts or fills queries otherwise than texts ([query_length], [document_length], "
             "[query_expansion]), which is not supported; give a model that does not"
@@ -225,8 +240,8 @@ def _kind(
 
 def _why_not(architecture: str | None, head: tuple[HeadModule, ...], model_type: str) -> str:
     wanted = (
-        "give a cross-encoder (…ForSequenceClassification with one label), or a bi-encoder or a "
-        "late-interaction model of sentence-transformers"
+        "give a cross-encoder (…ForSequenceClassification with one label), or a bi-encoder, a "
+        "sparse encoder (SPLADE) or a late-interaction model of sentence-transformers"
     )
     if model_type not in ("CrossEncoder", "SentenceTransformer"):
         return f"is a {model_type} model, whose scores are not supported; {wanted}"
@@ -242,8 +257,8 @@ def _why_not(architecture: str | None, head: tuple[HeadModule, ...], model_type:
     return f"is {architecture} without a scoring head and without modules.json; {wanted}"
 
 
-def _similarity(directory: Path, library: _Library) -> Similarity:
-    name = library.similarity_fn_name or "cosine"
+def _similarity(directory: Path, library: _Library, default: Similarity) -> Similarity:
+    name = library.similarity_fn_name or default
     for similarity in get_args(Similarity):
         if name == similarity:
             return cast("Similarity", similarity)

@@ -17,12 +17,13 @@ from rerank_proxy.engine.loading.reading.checkpoint_files import (
 )
 from rerank_proxy.engine.loading.reading.directory_check import read_json
 
-Task = Literal["feature-extraction", "sequence-classification", "text-generation"]
+Task = Literal["feature-extraction", "sequence-classification", "text-generation", "fill-mask"]
 
 _OUTPUTS: Final[Mapping[str, tuple[str, str]]] = {
     "feature-extraction": ("last_hidden_state", "token_embeddings"),
     "sequence-classification": ("logits", "scores"),
     "text-generation": ("logits", "causal_logits"),
+    "fill-mask": ("logits", "token_embeddings"),
 }
 """By task: what of the model's output is read, and the name that sentence-transformers gives it."""
 
@@ -57,7 +58,7 @@ class _Modality(msgspec.Struct):
 class _Content(msgspec.Struct):
     """The file, as far as it matters here. What is refused unless it is absent is checked by hand."""
 
-    transformer_task: str = "feature-extraction"
+    transformer_task: str | None = None
     modality_config: dict[str, _Modality] | None = None
     module_output_name: str | None = None
     processing_kwargs: dict[str, dict[str, Any]] | None = None
@@ -85,8 +86,11 @@ class TransformerConfig:
     """It cuts or fills queries otherwise than texts, which only bi-encoders do."""
 
 
-def read(directory: Path) -> TransformerConfig:
+def read(directory: Path, task: str = "feature-extraction") -> TransformerConfig:
     """Read the first file that says anything.
+
+    Args:
+        task: What the transformer is for, unless the file says it.
 
     Raises:
         ModelLoadError: It says something that is not understood.
@@ -99,19 +103,17 @@ def read(directory: Path) -> TransformerConfig:
             check_arguments(path, raw)
             content = read_json(path, _Content)
             assert content is not None
-            return _config(path, content)
-    return TransformerConfig()
+            return _config(path, content, content.transformer_task or task)
+    return TransformerConfig(task=task)
 
 
-def _config(path: Path, content: _Content) -> TransformerConfig:
-    if content.transformer_task not in _OUTPUTS:
+def _config(path: Path, content: _Content, task: str) -> TransformerConfig:
+    if task not in _OUTPUTS:
         known = ", ".join(_OUTPUTS)
-        raise ModelLoadError(
-            f"[{path}] says [transformer_task] [{content.transformer_task}]; supported are {known}"
-        )
+        raise ModelLoadError(f"[{path}] says [transformer_task] [{task}]; supported are {known}")
     if content.tokenizer_name_or_path is not None:
         raise ModelLoadError(f"[{path}] names a tokenizer from elsewhere; save it beside the model")
-    _check_modalities(path, content)
+    _check_modalities(path, content, task)
     options = content.processing_kwargs or {}
     limits = [_limit(path, options.get(bucket) or {}) for bucket in ("common", "text")]
     message = (content.modality_config or {}).get("message")
@@ -122,7 +124,7 @@ def _config(path: Path, content: _Content) -> TransformerConfig:
     by_role = (content.query_length, content.document_length, content.query_expansion)
     return TransformerConfig(
         path,
-        content.transformer_task,
+        task,
         None if message is None else Messages(_format(path, message), chat),
         min(numbers, default=None),
         bool(content.do_lower_case),
@@ -130,14 +132,14 @@ def _config(path: Path, content: _Content) -> TransformerConfig:
     )
 
 
-def _check_modalities(path: Path, content: _Content) -> None:
+def _check_modalities(path: Path, content: _Content, task: str) -> None:
     """Refuse a model that reads texts by another method than all others, or another of its outputs."""
     modalities = content.modality_config or {}
-    output, name = _OUTPUTS[content.transformer_task]
+    output, name = _OUTPUTS[task]
     if content.module_output_name not in (None, name):
         raise ModelLoadError(
             f"[{path}] says [module_output_name] [{content.module_output_name}], which is not supported; "
-            f"it is [{name}] for [{content.transformer_task}]"
+            f"it is [{name}] for [{task}]"
         )
     used = modalities.get("message") or modalities.get("text")
     if modalities and used is None:
