@@ -272,7 +272,7 @@ async def test_attack(tiny_model: TinyModel, tmp_path: Path, name: str) -> None:
 
 
 async def test_a_tokenizer_that_panics_while_it_is_loaded(tiny_model: TinyModel, tmp_path: Path) -> None:
-    model = Path(shutil.copytree(tiny_model("bert"), tmp_path / "model"))
+    model = Path(shutil.copytree(tiny_model("modernbert"), tmp_path / "model"))
     change(model / "tokenizer.json", normalizer={"type": "Precompiled", "precompiled_charsmap": ""})
     async with running({"m": model}) as engine:
         with pytest.raises(ModelFailedError, match="PanicException"):
