@@ -110,10 +110,7 @@ def _loaded(
         chosen.backend,
         budget_tokens(engine, places[0]),
         info,
-        portion_texts(
-            PORTION_TEXTS if profile.late is None and profile.sparse is None else PORTION_OF_VECTORS,
-            most_windows,
-        ),
+        portion_texts(_portion(profile), most_windows),
         most_windows,
         copies,
         _count_numbers(network) * _number_bytes(engine, places),
@@ -130,6 +127,11 @@ def _about(profile: Profile, places: Sequence[torch.device], model: Any, chosen:
         "precision": chosen.precision,
         "padded": str(chosen.backend.padded).lower(),
     }
+
+
+def _portion(profile: Profile) -> int:
+    gives_one_array = profile.late is None and profile.sparse is None
+    return PORTION_TEXTS if gives_one_array else PORTION_OF_VECTORS
 
 
 def _count_numbers(network: Network) -> int:

@@ -119,16 +119,11 @@ def _fastest(
     if not supports(network) or (place.type == "cpu" and not exact):
         return padded
     rows = list(_probe_rows(scorer, probe_tokens(network)))
-    batch = Batch.of(rows)
-    expected = [
-        values
-        for part in (rows[:-1], rows[-1:])
-        if part
-        for values in comparable(padded.score(Batch.of(part)))
-    ]
+    parts = [Batch.of(part) for part in (rows[:-1], rows[-1:]) if part]
+    expected = [values for part in parts for values in comparable(padded.score(part))]
     try:
         packed = unpadded()
-        difference = _difference(comparable(packed.score(batch)), expected)
+        difference = _difference(comparable(packed.score(Batch.of(rows))), expected)
     except Exception:  # A future transformers may build the type otherwise: slower then, but right.
         _log.warning("a %s model is not built as expected and runs with padding", model_type, exc_info=True)
         return padded
