@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-_COLOURS: Final = ("#d9480f", "#1c7ed6", "#2b8a3e", "#862e9c", "#5c940d", "#495057", "#c2255c")
+_COLOURS: Final = ("#d9480f", "#1c7ed6", "#2b8a3e", "#862e9c", "#5c940d", "#495057", "#c2255c", "#f59f00")
 _WIDTH: Final = 420
 _HEIGHT: Final = 300
 _LEFT: Final = 62

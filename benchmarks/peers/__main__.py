@@ -22,7 +22,7 @@ from benchmarks.peers.processes import ENVIRONMENT_OF, Peer, PeerError, start_al
 from benchmarks.peers.runners import LONGEST, RULES
 from rerank_proxy.engine.backends.cpu import usable_cores
 
-LARGEST_DIFFERENCE: Final = {"onnxruntime-int8": 10.0, "flashrank": 1e-2}
+LARGEST_DIFFERENCE: Final = {"engine-int8": 10.0, "onnxruntime-int8": 10.0, "flashrank": 1e-2}
 """Of a logit; of the others it is 1e-3. int8 is another precision, and FlashRank's sigmoid rounds."""
 
 

@@ -17,6 +17,7 @@ ENVIRONMENTS: Final = ROOT / "build" / "bench"
 
 ENVIRONMENT_OF: Final[Mapping[str, str | None]] = {
     "engine": None,
+    "engine-int8": None,
     "sentence-transformers": None,
     "onnxruntime": "onnx",
     "onnxruntime-int8": "onnx",

@@ -17,10 +17,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 RULES: Final = {
     "engine": "no padding",
+    "engine-int8": "no padding",
     "sentence-transformers": "sorted by characters, 32 texts to a batch, padded to its longest",
     "onnxruntime": "sorted by tokens, 2048 padded tokens to a batch",
     "onnxruntime-int8": "sorted by tokens, 2048 padded tokens to a batch",
@@ -48,18 +49,23 @@ def _in_turn(score: Callable[[str, Sequence[str]], list[float]]) -> Score:
     return scores
 
 
-async def engine(directory: Path, cores: int) -> Score:
-    from rerank_proxy.engine import Engine
-    from rerank_proxy.settings import EngineSettings, ModelSettings
+def _engine(precision: Literal["fp32", "int8"]) -> Callable[[Path, int], Awaitable[Score]]:
+    async def load(directory: Path, cores: int) -> Score:
+        from rerank_proxy.engine import Engine
+        from rerank_proxy.settings import EngineSettings, ModelSettings
 
-    settings = EngineSettings(device="cpu", precision="fp32", threads=cores, cache_bytes=0, offline=True)
-    running = Engine({"m": ModelSettings(source=str(directory), truncation="longest_first")}, settings)
-    await running.start()
+        settings = EngineSettings(
+            device="cpu", precision=precision, threads=cores, cache_bytes=0, offline=True
+        )
+        running = Engine({"m": ModelSettings(source=str(directory), truncation="longest_first")}, settings)
+        await running.start()
 
-    async def score(query: str, texts: Sequence[str]) -> list[float]:
-        return list((await running.scores("m", query, texts)).values)
+        async def score(query: str, texts: Sequence[str]) -> list[float]:
+            return list((await running.scores("m", query, texts)).values)
 
-    return score
+        return score
+
+    return load
 
 
 async def sentence_transformers(directory: Path, cores: int) -> Score:
@@ -179,7 +185,8 @@ async def infinity(directory: Path, cores: int) -> Score:
 
 
 LOADERS: Final[Mapping[str, tuple[Callable[[Path, int], Awaitable[Score]], str]]] = {
-    "engine": (engine, "torch"),
+    "engine": (_engine("fp32"), "torch"),
+    "engine-int8": (_engine("int8"), "torch"),
     "sentence-transformers": (sentence_transformers, "sentence-transformers"),
     "onnxruntime": (_onnxruntime(ONNX), "onnxruntime"),
     "onnxruntime-int8": (_onnxruntime(ONNX_INT8), "onnxruntime"),
