@@ -77,6 +77,10 @@ def inference_error(error: BaseException) -> InferenceError:
 
 def advice_for_numbers(precision: str) -> str:
     """Say what to do with a model whose outputs are not finite in this precision."""
-    if precision == "fp32":
-        return "its weights are probably damaged: copy the model again"
-    return "set engine.precision to fp32"
+    match precision:
+        case "fp32":
+            return "its weights are probably damaged: copy the model again"
+        case "int8" | "bf16" | "fp16":
+            return "set engine.precision to fp32"
+        case _:
+            return "ask those who made its backend"
