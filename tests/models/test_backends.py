@@ -11,6 +11,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from rerank_proxy.engine.backends.device import names_of
+from rerank_proxy.engine.backends.model_inputs import ModelInputs
 from rerank_proxy.engine.backends.networks import Classifier
 from rerank_proxy.engine.backends.packed import PackedTorchBackend, families
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
@@ -59,7 +60,7 @@ def test_an_encoder_whose_weights_were_merged_still_runs_the_general_way(tiny_mo
     assert isinstance(model.backend, PackedTorchBackend)
     network = model.backend._network
     assert isinstance(network, Classifier)
-    padded = PaddedTorchBackend(network, torch.device("cpu"), pad_id=1, type_ids=False)
+    padded = PaddedTorchBackend(network, ModelInputs(torch.device("cpu"), pad_id=1, type_ids=False))
     batch = Batch.of(rows(model))
     np.testing.assert_allclose(padded.score(batch), model.backend.score(batch), rtol=0, atol=TOLERANCE)
 

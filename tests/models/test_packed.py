@@ -11,6 +11,7 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank_proxy.engine.backends.model_inputs import ModelInputs
 from rerank_proxy.engine.backends.networks import Classifier, Encoder, Pooling
 from rerank_proxy.engine.backends.packed import MODEL_TYPES, PackedTorchBackend, probe_tokens, supports
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
@@ -96,7 +97,7 @@ def rows(lengths: list[int]) -> list[Row]:
 
 
 def alone(network: Classifier | Encoder, every: list[Row]) -> "np.ndarray[Any, Any]":
-    padded = PaddedTorchBackend(network, torch.device("cpu"), PADDING, type_ids=False)
+    padded = PaddedTorchBackend(network, ModelInputs(torch.device("cpu"), PADDING, type_ids=False))
     return np.concatenate([padded.score(Batch.of([row])) for row in every])
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,7 +53,7 @@ def test_outputs_are_those_of_whole_rows(tmp_path: Path, kind: str, task: Any) -
     loaded = load("m", ModelSettings(source=str(directory)), EngineSettings(device="cpu"))
     backend = loaded.backend
     assert type(backend) is SharedPrefixBackend
-    plain = PaddedTorchBackend(backend._network, torch.device("cpu"), backend._pad_id, type_ids=False)
+    plain = PaddedTorchBackend(backend._network, backend._inputs)
     documents = texts(12)
     encoded = [gathered(loaded.scorer.encode(query, documents, range(12))) for query in ("rivers", "a tree")]
     batch = Batch.of([row for pair in zip(*encoded, strict=True) for row in pair])

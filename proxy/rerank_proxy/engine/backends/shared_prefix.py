@@ -91,16 +91,16 @@ class SharedPrefixBackend(PaddedTorchBackend):
     @torch.inference_mode()
     def _behind(self, batch: Batch, prefix: int) -> NDArray[np.float32]:
         """Score rows that all begin with the same tokens."""
-        ids, _, mask = batch.padded(self._pad_id)
-        first = to_device(self._device, np.ascontiguousarray(ids[:1, :prefix]))
+        ids, _, mask = batch.padded(self._inputs.pad_id)
+        first = to_device(self._inputs.device, np.ascontiguousarray(ids[:1, :prefix]))
         cache = self._model.base_model(input_ids=first, use_cache=True).past_key_values
         inputs = {
-            "input_ids": to_device(self._device, np.ascontiguousarray(ids[:, prefix:])),
-            "attention_mask": to_device(self._device, mask).long(),
+            "input_ids": to_device(self._inputs.device, np.ascontiguousarray(ids[:, prefix:])),
+            "attention_mask": to_device(self._inputs.device, mask).long(),
             "past_key_values": _for_rows(cache, len(batch)),
             "use_cache": True,
         }
-        output = self._network(inputs, to_device(self._device, np.ascontiguousarray(mask[:, prefix:])))
+        output = self._network(inputs, to_device(self._inputs.device, np.ascontiguousarray(mask[:, prefix:])))
         values: NDArray[np.float32] = output.float().cpu().numpy()
         return values
 

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rerank_proxy.engine.backends.device import memory_errors, to_device
+from rerank_proxy.engine.backends.device import memory_errors
+from rerank_proxy.engine.backends.model_inputs import ModelInputs
 from rerank_proxy.engine.backends.packed import PackedTorchBackend
 from rerank_proxy.engine.rows import STATIC, UNSCORED, Batch, Values
 
@@ -138,28 +139,19 @@ class SparseBackend:
     """A `Backend` that gives each row the terms that it speaks of, and their weights.
 
     Args:
-        network: On `device`, in evaluation mode.
-        pad_id: As for `PaddedTorchBackend`.
-        type_ids: Give the model segment ids.
+        network: On the device of `inputs`, in evaluation mode.
         packed: Runs the transformer below the head of the same network.
-        stateless: As for `PaddedTorchBackend`.
     """
 
     def __init__(
         self,
         network: Splade,
-        device: torch.device,
-        pad_id: int,
-        *,
-        type_ids: bool,
+        inputs: ModelInputs,
         packed: PackedTorchBackend | None = None,
-        stateless: bool = False,
     ) -> None:
-        self.serial = device.type != "cpu" or not stateless
+        self.serial = inputs.serial
         self._network = network
-        self._device = device
-        self._pad_id = pad_id
-        self._type_ids = type_ids
+        self._inputs = inputs
         self._packed = packed
 
     @property
@@ -193,15 +185,9 @@ class SparseBackend:
         return TRANSFORMS[model.config.model_type](model, packed.hidden(batch))
 
     def _padded(self, batch: Batch) -> Tensor:
-        ids, type_ids, mask = batch.padded(self._pad_id)
-        device_mask = to_device(self._device, mask)
-        inputs = {"input_ids": to_device(self._device, ids)}
-        if not mask.all() or (ids == self._pad_id).any():
-            inputs["attention_mask"] = device_mask.long()
-        if self._type_ids:
-            inputs["token_type_ids"] = to_device(self._device, type_ids)
+        inputs, mask = self._inputs.padded(batch)
         features: Tensor = self._network.model(**inputs).logits
-        return features[device_mask]
+        return features[mask]
 
 
 def dense(values: Values, terms: int) -> NDArray[np.float32]:

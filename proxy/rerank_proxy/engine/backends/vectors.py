@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rerank_proxy.engine.backends.device import memory_errors, to_device
+from rerank_proxy.engine.backends.model_inputs import ModelInputs
 from rerank_proxy.engine.backends.networks import Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend
 from rerank_proxy.engine.rows import UNSCORED, UNSEEN, Batch, Values
@@ -21,28 +22,19 @@ class VectorsBackend:
     neither seen nor padding may depend on the padding, as in DeBERTa.
 
     Args:
-        network: Its head has no pooling; on `device`, in evaluation mode.
-        pad_id: As for `PaddedTorchBackend`.
-        type_ids: Give the model segment ids.
+        network: Its head has no pooling; on the device of `inputs`, in evaluation mode.
         packed: Runs the same network.
-        stateless: As for `PaddedTorchBackend`.
     """
 
     def __init__(
         self,
         network: Encoder,
-        device: torch.device,
-        pad_id: int,
-        *,
-        type_ids: bool,
+        inputs: ModelInputs,
         packed: PackedTorchBackend | None = None,
-        stateless: bool = False,
     ) -> None:
-        self.serial = device.type != "cpu" or not stateless
+        self.serial = inputs.serial
         self._network = network
-        self._device = device
-        self._pad_id = pad_id
-        self._type_ids = type_ids
+        self._inputs = inputs
         self._packed = packed
 
     @property
@@ -69,20 +61,13 @@ class VectorsBackend:
         return self._rows(self._packed.hidden(batch), batch)
 
     def _padded(self, batch: Batch) -> list[NDArray[np.float32]]:
-        ids, type_ids, mask = batch.padded(self._pad_id)
-        seen = mask.copy()
-        seen[mask] = ~batch.marked(UNSEEN)
-        inputs = {"input_ids": to_device(self._device, ids)}
-        if not seen.all() or (ids == self._pad_id).any():
-            inputs["attention_mask"] = to_device(self._device, seen).long()
-        if self._type_ids:
-            inputs["token_type_ids"] = to_device(self._device, type_ids)
+        inputs, mask = self._inputs.padded(batch)
         hidden: Tensor = self._network.model(**inputs).last_hidden_state
-        return self._rows(hidden[to_device(self._device, mask)], batch)
+        return self._rows(hidden[mask], batch)
 
     def _rows(self, hidden: Tensor, batch: Batch) -> list[NDArray[np.float32]]:
         """Return the vectors of each row. `hidden` has shape (tokens, hidden size)."""
         scored = ~batch.marked(UNSCORED)
-        kept = hidden if scored.all() else hidden[to_device(self._device, scored)]
+        kept = hidden if scored.all() else hidden[to_device(self._inputs.device, scored)]
         vectors = self._network.finish(kept, torch.ones(len(kept), dtype=torch.bool)).float().cpu().numpy()
         return np.split(vectors, np.cumsum(batch.sums(scored))[:-1])

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from rerank_proxy.engine.backends.generating import LogitHead
+from rerank_proxy.engine.backends.model_inputs import ModelInputs
 from rerank_proxy.engine.backends.networks import Classifier, Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend, probe_tokens, supports
 from rerank_proxy.engine.backends.padded import PaddedTorchBackend
@@ -47,17 +48,20 @@ _ROUGH_TOLERANCE: Final = 5e-2
 
 def choose_backend(network: Network, place: torch.device, tokenizer: Tokenizer, scorer: Scorer) -> Backend:
     """Return a backend for the network."""
-    pad_id: int = tokenizer.transformers.pad_token_id
-    type_ids = takes_type_ids(network.model, tokenizer)
+    inputs = ModelInputs(
+        place,
+        tokenizer.transformers.pad_token_id,
+        type_ids=takes_type_ids(network.model, tokenizer),
+        stateless=is_stateless(network.model.config),
+    )
     if isinstance(scorer, LateInteraction) and isinstance(network, Encoder):
-        stateless = is_stateless(network.model.config)
-        vectors = partial(VectorsBackend, network, place, pad_id, type_ids=type_ids, stateless=stateless)
+        vectors = partial(VectorsBackend, network, inputs)
         return _fastest(
             vectors(), lambda: vectors(packed=PackedTorchBackend(network)), network, place, scorer
         )
     if isinstance(network, Splade):
-        return _of_splade(network, place, pad_id, scorer, type_ids=type_ids)
-    of_kind = partial(_of_kind, network=network, place=place, pad_id=pad_id, type_ids=type_ids)
+        return _of_splade(network, inputs, scorer)
+    of_kind = partial(_of_kind, network=network, inputs=inputs)
     padded = of_kind(PaddedTorchBackend)
     if _is_decoder(network):
         shared = of_kind(SharedPrefixBackend)
@@ -67,11 +71,8 @@ def choose_backend(network: Network, place: torch.device, tokenizer: Tokenizer, 
     return _fastest(padded, lambda: PackedTorchBackend(network), network, place, scorer)
 
 
-def _of_splade(
-    network: Splade, place: torch.device, pad_id: int, scorer: Scorer, *, type_ids: bool
-) -> Backend:
-    stateless = is_stateless(network.model.config)
-    backend = partial(SparseBackend, network, place, pad_id, type_ids=type_ids, stateless=stateless)
+def _of_splade(network: Splade, inputs: ModelInputs, scorer: Scorer) -> Backend:
+    backend = partial(SparseBackend, network, inputs)
     if network.model.config.model_type not in TRANSFORMS:
         return backend()
     body = Encoder(network.model, ())
@@ -79,24 +80,14 @@ def _of_splade(
         backend(),
         lambda: backend(packed=PackedTorchBackend(body)),
         body,
-        place,
+        inputs.device,
         scorer,
         partial(dense, terms=network.terms),
     )
 
 
-def _of_kind(
-    kind: type[PaddedTorchBackend], *, network: Network, place: torch.device, pad_id: int, type_ids: bool
-) -> PaddedTorchBackend:
-    return kind(
-        network,
-        place,
-        pad_id,
-        type_ids=type_ids,
-        counted_id=_counted_id(network),
-        fills=not _reads_the_end(network),
-        stateless=is_stateless(network.model.config),
-    )
+def _of_kind(kind: type[PaddedTorchBackend], *, network: Network, inputs: ModelInputs) -> PaddedTorchBackend:
+    return kind(network, inputs, counted_id=_counted_id(network), fills=not _reads_the_end(network))
 
 
 def _fastest(
