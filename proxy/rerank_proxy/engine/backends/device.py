@@ -43,7 +43,7 @@ def names_of(setting: str) -> list[str]:
 def _meant(name: str) -> list[str]:
     if name == "auto":
         if not torch.cuda.is_available():
-            return ["mps" if torch.backends.mps.is_available() else "cpu"]
+            return ["cpu"]  # MPS lacks operations that some models need: it is for those who ask for it
         name = "cuda"
     gpus = torch.cuda.device_count() if name == "cuda" else 0
     return [f"cuda:{number}" for number in range(gpus)] if gpus > 1 else [name]

@@ -134,8 +134,8 @@ class EngineSettings(Section):
     device: Device = Field(
         "auto",
         description="`cpu`, `mps`, `cuda`, which is every GPU, or some of them (`cuda:1`, `cuda:0,cuda:2`). "
-        "Each GPU has its own copy of a model, and its batches run beside those of the others. `auto`: GPUs "
-        "if there are any.",
+        "Each GPU has its own copy of a model, and its batches run beside those of the others. `auto`: "
+        "GPUs of CUDA if there are any.",
     )
     precision: Literal["auto", "fp32", "int8", "bf16", "fp16"] | None = Field(
         None,
