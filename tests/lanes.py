@@ -16,8 +16,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-_BESIDE_THE_QUICK: Final = ("tests/live/test_cors.py", "tests/live/test_hangs.py", "tests/live/test_nodes.py")
-"""They share no Elasticsearch with other tests, and the live lane takes longer than the other."""
+_BESIDE_THE_QUICK: Final = ("tests/live/test_hangs.py",)
+"""It needs no Elasticsearch. With it both lanes take about as long."""
 LANES: Final = {
     "quick": ("tests/unit", "tests/models", "tests/edge", *_BESIDE_THE_QUICK),
     "live": ("tests/live", *(f"--ignore={file}" for file in _BESIDE_THE_QUICK)),
