@@ -32,12 +32,14 @@ class ModelInputs:
         Tokens that are marked `UNSEEN` are masked out, but are not padding. Both have shape (rows, tokens).
         """
         ids, type_ids, mask = batch.padded(self.pad_id)
-        inputs = {"input_ids": to_device(self.device, ids)}
-        seen = mask.copy()
-        seen[mask] = ~batch.marked(UNSEEN)
+        inputs, tokens = {"input_ids": to_device(self.device, ids)}, to_device(self.device, mask)
+        seen = mask
+        if batch.marks is not None:
+            seen = mask.copy()
+            seen[mask] = ~batch.marked(UNSEEN)
         if not seen.all() or (ids == self.pad_id).any():
             # Without a mask, attention takes its fastest path, and XLM masks what looks like padding.
-            inputs["attention_mask"] = to_device(self.device, seen).long()
+            inputs["attention_mask"] = (tokens if seen is mask else to_device(self.device, seen)).long()
         if self.type_ids:
             inputs["token_type_ids"] = to_device(self.device, type_ids)
-        return inputs, to_device(self.device, mask)
+        return inputs, tokens

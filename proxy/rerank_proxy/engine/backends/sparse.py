@@ -4,7 +4,7 @@ Source: `SpladePooling` of sentence-transformers; Formal and others, "SPLADE: Sp
 Model for First Stage Ranking" (2021), section 3, and "SPLADE v2" (2021) for the largest weight.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rerank_proxy.engine.backends.device import memory_errors
+from rerank_proxy.engine.backends.arrays import ArraysBackend
 from rerank_proxy.engine.backends.model_inputs import ModelInputs
 from rerank_proxy.engine.backends.packed import PackedTorchBackend
 from rerank_proxy.engine.rows import STATIC, UNSCORED, Batch, Values
@@ -135,7 +135,7 @@ class Splade(nn.Module):
         return np.split(pairs.cpu().numpy(), np.cumsum(counts)[:-1])
 
 
-class SparseBackend:
+class SparseBackend(ArraysBackend):
     """A `Backend` that gives each row the terms that it speaks of, and their weights.
 
     Args:
@@ -149,18 +149,8 @@ class SparseBackend:
         inputs: ModelInputs,
         packed: PackedTorchBackend | None = None,
     ) -> None:
-        self.serial = inputs.serial
+        super().__init__(inputs, packed)
         self._network = network
-        self._inputs = inputs
-        self._packed = packed
-
-    @property
-    def padded(self) -> bool:
-        return self._packed is None
-
-    def score(self, batch: Batch) -> Values:
-        with memory_errors():
-            return self._score(batch)
 
     def _score(self, batch: Batch) -> list[NDArray[np.float32]]:
         static = batch.sums(batch.marked(STATIC)) > 0
@@ -181,8 +171,10 @@ class SparseBackend:
         return self._network.weights(features, batch.lengths)
 
     def _unpadded(self, packed: PackedTorchBackend, batch: Batch) -> Tensor:
-        model = self._network.model
-        return TRANSFORMS[model.config.model_type](model, packed.hidden(batch))
+        model, features = self._network.model, packed.hidden(batch)
+        for name in TRANSFORMS[model.config.model_type]:
+            features = getattr(model, name)(features)
+        return features
 
     def _padded(self, batch: Batch) -> Tensor:
         inputs, mask = self._inputs.padded(batch)
@@ -198,37 +190,11 @@ def dense(values: Values, terms: int) -> NDArray[np.float32]:
     return weights
 
 
-def _of_bert(model: Any, hidden: Tensor) -> Tensor:
-    features: Tensor = model.cls(hidden)
-    return features
-
-
-def _of_roberta(model: Any, hidden: Tensor) -> Tensor:
-    features: Tensor = model.lm_head(hidden)
-    return features
-
-
-def _of_electra(model: Any, hidden: Tensor) -> Tensor:
-    features: Tensor = model.generator_predictions(hidden)
-    return features
-
-
-def _of_modernbert(model: Any, hidden: Tensor) -> Tensor:
-    features: Tensor = model.head(hidden)
-    return features
-
-
-def _of_distilbert(model: Any, hidden: Tensor) -> Tensor:
-    features: Tensor = model.vocab_layer_norm(model.activation(model.vocab_transform(hidden)))
-    return features
-
-
-TRANSFORMS: Final[Mapping[str, Callable[[Any, Tensor], Tensor]]] = {
-    "bert": _of_bert,
-    "deberta-v2": _of_bert,
-    "distilbert": _of_distilbert,
-    "electra": _of_electra,
-    "modernbert": _of_modernbert,
-    **dict.fromkeys(("camembert", "mpnet", "roberta", "xlm-roberta"), _of_roberta),
+TRANSFORMS: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("bert", "deberta-v2"), ("cls",)),
+    "distilbert": ("vocab_transform", "activation", "vocab_layer_norm"),
+    "electra": ("generator_predictions",),
+    "modernbert": ("head",),
+    **dict.fromkeys(("camembert", "mpnet", "roberta", "xlm-roberta"), ("lm_head",)),
 }
-"""What lies between transformer and decoder of a `…ForMaskedLM`, by the `model_type` of its config."""
+"""The modules between transformer and decoder of a `…ForMaskedLM`, by the `model_type` of its config."""

@@ -7,14 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rerank_proxy.engine.backends.device import memory_errors, to_device
+from rerank_proxy.engine.backends.arrays import ArraysBackend
+from rerank_proxy.engine.backends.device import to_device
 from rerank_proxy.engine.backends.model_inputs import ModelInputs
 from rerank_proxy.engine.backends.networks import Encoder
 from rerank_proxy.engine.backends.packed import PackedTorchBackend
-from rerank_proxy.engine.rows import UNSCORED, UNSEEN, Batch, Values
+from rerank_proxy.engine.rows import UNSCORED, UNSEEN, Batch
 
 
-class VectorsBackend:
+class VectorsBackend(ArraysBackend):
     """A `Backend` that gives each row the vectors of its tokens, without those marked `UNSCORED`.
 
     Rows without a token that is `UNSEEN`, which are those of texts, run without padding where `packed` is
@@ -32,18 +33,8 @@ class VectorsBackend:
         inputs: ModelInputs,
         packed: PackedTorchBackend | None = None,
     ) -> None:
-        self.serial = inputs.serial
+        super().__init__(inputs, packed)
         self._network = network
-        self._inputs = inputs
-        self._packed = packed
-
-    @property
-    def padded(self) -> bool:
-        return self._packed is None
-
-    def score(self, batch: Batch) -> Values:
-        with memory_errors():
-            return self._score(batch)
 
     @torch.inference_mode()
     def _score(self, batch: Batch) -> list[NDArray[np.float32]]:
