@@ -50,7 +50,7 @@ def check_named(settings: Settings) -> None:
         InvalidSettingsError: It lists everything that is wrong.
     """
     from rerank_proxy.inference.registry.keys import check_registry
-    from rerank_proxy.upstream.address import tls_context
+    from rerank_proxy.upstream.tls import tls_context
 
     checks: list[Callable[[], object]] = [
         lambda: tls_context(settings.upstream),

@@ -16,9 +16,9 @@ from rerank_proxy.settings.sections.relay import (
     AdminSettings,
     EdgeSettings,
     LifecycleSettings,
-    UpstreamSettings,
 )
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
+from rerank_proxy.settings.sections.upstream import UpstreamSettings
 from rerank_proxy.settings.values import REVEAL, SHORT_FORMS, Address, ListenAddress, expand
 
 

@@ -1,12 +1,10 @@
-"""The address of upstream, for the edge and the application alike: its `Host` and its certificate."""
+"""The address of upstream and its `Host`, for the edge and the application alike."""
 
 import ipaddress
-import ssl
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from rerank_proxy.settings import InvalidSettingsError, UpstreamSettings
+from rerank_proxy.settings import UpstreamSettings
 
 _PRIVATE_DOMAINS: Final = frozenset(
     {"localhost", "local", "internal", "svc", "lan", "home", "intranet", "corp", "private", "test"}
@@ -42,31 +40,3 @@ def _is_public_name(host: str) -> bool:
     except ValueError:
         return "." in host and host.rstrip(".").rpartition(".")[2] not in _PRIVATE_DOMAINS
     return False
-
-
-def tls_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
-    """Return how upstream's certificate is checked; None for plain HTTP.
-
-    Raises:
-        InvalidSettingsError: The certificate authorities cannot be read, whether they are needed or not.
-    """
-    if not settings.url.startswith("https:"):
-        if settings.ca_certs is not None:
-            _trusting(settings.ca_certs)
-        return None
-    context = _trusting(settings.ca_certs)
-    if not settings.verify_certs:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _trusting(ca_certs: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_certs)
-    except ssl.SSLError:
-        problem = "holds no certificates in PEM"
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-    raise InvalidSettingsError(f"[upstream.ca_certs]: {ca_certs}: {problem}")

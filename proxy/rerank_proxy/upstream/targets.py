@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from rerank_proxy.http.connection_faults import ConnectionFault
 from rerank_proxy.settings import UpstreamSettings
-from rerank_proxy.upstream.address import host_header, tls_context
+from rerank_proxy.upstream.address import host_header
+from rerank_proxy.upstream.tls import tls_context
 
 P = TypeVar("P", bound=asyncio.Protocol)
 

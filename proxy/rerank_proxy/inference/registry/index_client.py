@@ -10,8 +10,8 @@ from yarl import URL
 from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.observe.log import printable
 from rerank_proxy.settings import InvalidSettingsError, RegistrySettings, UpstreamSettings
-from rerank_proxy.upstream.address import tls_context
 from rerank_proxy.upstream.faults import disconnected_text, unreachable_text
+from rerank_proxy.upstream.tls import tls_context
 
 _JSON: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 """A media type that Elasticsearch 8 and 9 accept."""
