@@ -115,7 +115,14 @@ class Listener:
             self._resume()
 
     def close(self) -> None:
-        """Stop listening; accepted connections stay open. Calling it again does nothing."""
+        """Stop listening; accepted connections stay open. Calling it again does nothing.
+
+        Connections that wait in the system's queue are accepted first: to their clients they are open, and
+        the system would reset them.
+        """
+        if self._accepting:
+            for listener in self._sockets:
+                self._accept(listener, _BACKLOG)
         self._stop()
         if self._pause is not None:
             self._pause.cancel()
@@ -138,8 +145,8 @@ class Listener:
         for listener in self._sockets:
             self._loop.remove_reader(listener)
 
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_BATCH):
+    def _accept(self, listener: socket.socket, at_most: int = _BATCH) -> None:
+        for _ in range(at_most):
             if self._connections >= self._max_connections:
                 self._stop()
                 self._log_full()

@@ -5,11 +5,13 @@ started again.
 
 What happens on SIGTERM (or SIGINT), in this order:
 
-1. `/ready` says 503, so that load balancers send new traffic elsewhere. As they need a while to notice, the
-   port still accepts connections for `lifecycle.drain_delay_s`.
-2. The edge drains (`Edge.drain`). It closes its port and all idle connections, and every other connection
-   after the answer under way, whose head says `connection: close`. The application still runs, so that
-   reranked searches are finished as well. All this takes `lifecycle.shutdown_timeout_s` at most.
+1. `/ready` says 503, so that load balancers send new traffic elsewhere, and every answer says
+   `connection: close`, so that clients do. As they need a while to notice, the port still accepts connections
+   for `lifecycle.drain_delay_s`.
+2. The edge drains (`Edge.drain`). It closes its port, and every connection after the answer under way. An
+   idle connection is closed a second after step 1 began: until then its client may send one more request,
+   whose answer says that the connection closes. The application still runs, so that reranked searches are
+   finished as well. All this takes `lifecycle.shutdown_timeout_s` at most.
 3. The edge stops (`Edge.stop`). Requests that are not finished are cut off, and closing their connections
    cancels their searches in Elasticsearch and in the application.
 4. The application gets SIGTERM, closes its sockets, and then all else in the reverse order of its start
@@ -224,6 +226,7 @@ class Supervisor:
     async def _drain(self, edge: Edge, signals: "asyncio.Queue[signal.Signals]") -> int:
         """Finish what is under way, unless a further signal comes. Return the exit status."""
         self._draining = True
+        edge.announce_end()
         tasks = BackgroundTasks()
         finishing, interrupted = tasks.start(self._finish(edge)), tasks.start(signals.get())
         done, _ = await asyncio.wait({finishing, interrupted}, return_when=asyncio.FIRST_COMPLETED)

@@ -347,7 +347,8 @@ class TestStopping:
         await proxy.app()
         proxy.process.terminate()
         await until_not_ready(proxy)
-        assert (await proxy.ask(GET)).raw == OK
+        answer = await proxy.ask(GET)
+        assert (answer.body, answer.field("connection")) == (b"ok", "close")
         assert (await proxy.ask(SEARCH)).body == b"reranked"
         proxy.process.terminate()
         assert await proxy.exit_status() == 128 + signal.SIGTERM
