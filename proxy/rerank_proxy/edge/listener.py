@@ -114,6 +114,12 @@ class Listener:
         if not self._accepting and self._pause is None:
             self._resume()
 
+    def allow(self, max_connections: int) -> None:
+        """Change the most connections at a time. Those that are more already stay open."""
+        self._max_connections = max_connections
+        if not self._accepting and self._pause is None:
+            self._resume()
+
     def close(self) -> None:
         """Stop listening; accepted connections stay open. Calling it again does nothing.
 

@@ -8,7 +8,7 @@ from rerank_proxy.edge.answers import ARRIVAL_S
 from rerank_proxy.edge.connection import ClientConnection
 from rerank_proxy.edge.listener import Listener, address_of, bind
 from rerank_proxy.edge.shared import Shared
-from rerank_proxy.files.open_files import open_files, share
+from rerank_proxy.files.open_files import Shares, open_files, share
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.settings import Address, Settings
 from rerank_proxy.upstream.pool import Pool
@@ -62,8 +62,7 @@ class Edge:
             ListenError: The address cannot be listened on.
             InvalidSettingsError: The certificate authorities for upstream cannot be read.
         """
-        limits = self._settings.edge.max_connections, self._settings.upstream.max_idle_connections
-        shares = share(open_files(), *limits)
+        shares = self._shares()
         shared = Shared(
             loop=asyncio.get_running_loop(),
             settings=self._settings.edge,
@@ -113,6 +112,19 @@ class Edge:
             self._listener.connection_closed()
         if self._shared is not None and not self._shared.clients:
             self._last_client_left.set()
+
+    def use(self, settings: Settings) -> None:
+        """Use other limits, for connections and requests that come from now on."""
+        self._settings = settings
+        if self._listener is None or self._shared is None:
+            return
+        self._shared.settings = settings.edge
+        self.max_connections = self._shares().clients
+        self._listener.allow(self.max_connections)
+
+    def _shares(self) -> Shares:
+        settings = self._settings
+        return share(open_files(), settings.edge.max_connections, settings.upstream.max_idle_connections)
 
     def announce_end(self) -> None:
         """Have every answer from now on say that its connection closes. New connections are still accepted.
