@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,7 @@ class TestDrain:
         await busy.send(SEARCH)
         await asyncio.wait_for(arrived.wait(), TIMEOUT_S)
         await until_true(lambda: relay.metric("rerank_proxy_client_connections") == 3)
+        relay.edge.announce_end()
         draining = asyncio.create_task(relay.edge.drain(TIMEOUT_S))
         assert await idle.read_to_end() == b""
         assert await unused.read_to_end() == b""
@@ -98,6 +100,54 @@ class TestDrain:
         )
         await busy.close()
         assert await draining
+
+    async def test_clients_that_go_on_are_all_answered(self, start_relay: StartRelay) -> None:
+        """Each until an answer has told it that its connection closes."""
+        serve, _ = answering(OK)
+        relay = await start_relay(serve)
+        clients = [await relay.connect() for _ in range(20)]
+
+        async def ask(client: Wire, turns: int) -> int:
+            asked = 0
+            while True:
+                await client.send(GET)
+                asked += 1
+                if (await client.read_message()).field("connection") == "close":
+                    return asked
+                for _ in range(turns):  # so that each is idle at another moment
+                    await asyncio.sleep(0)
+
+        asking = asyncio.gather(*(ask(client, turns) for turns, client in enumerate(clients)))
+        await until_true(lambda: relay.metric("rerank_proxy_requests_total", code="200", kind="plain") > 60)
+        draining = asyncio.create_task(relay.edge.drain(TIMEOUT_S))
+        assert min(await asking) > 1
+        assert await draining
+
+    async def test_answers_say_that_the_end_is_near_before_the_port_is_closed(
+        self, start_relay: StartRelay
+    ) -> None:
+        serve, _ = answering(OK)
+        relay = await start_relay(serve)
+        relay.edge.announce_end()
+        for _ in range(2):
+            client = await relay.connect()
+            await client.send(GET)
+            assert (await client.read_message()).field("connection") == "close"
+            assert await client.read_to_end() == b""
+
+    async def test_connections_in_the_queue_are_accepted(self, start_relay: StartRelay) -> None:
+        """Their clients see an open connection and may have sent a request."""
+        serve, _ = answering(OK)
+        relay = await start_relay(serve)
+        where = (relay.edge.address.host, relay.edge.address.port)
+        with ExitStack() as stack:
+            waiting = [stack.enter_context(socket.create_connection(where)) for _ in range(100)]
+            for each in waiting:
+                each.sendall(GET)
+            assert await relay.edge.drain(TIMEOUT_S)
+            for each in waiting:
+                each.settimeout(TIMEOUT_S)
+                assert each.recv(1024).startswith(b"HTTP/1.1 200 OK\r\n")
 
     @pytest.mark.parametrize("turns", range(12))
     async def test_stops_while_connections_are_made(self, start_relay: StartRelay, turns: int) -> None:

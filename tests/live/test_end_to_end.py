@@ -177,6 +177,38 @@ def test_metrics_count_searches_batches_and_cache_hits(proxy: RunningProxy, film
     assert proxy.metric("rerank_proxy_engine_cache_hits_total", model="minilm") >= 10
 
 
+def test_endpoints_and_limits_change_while_it_runs(
+    elasticsearch: RunningElasticsearch, films: str, tmp_path: Path
+) -> None:
+    """By SIGHUP, after the file of settings has changed."""
+    config = tmp_path / "rerank-proxy.yaml"
+
+    def write(**settings: Any) -> None:
+        config.write_text(json.dumps({"models": {"minilm": str(MINILM)}, **settings}))
+
+    def read_again() -> None:
+        assert proxy.process is not None
+        os.kill(proxy.process.pid, signal.SIGHUP)
+
+    def status(inference_id: str, **options: Any) -> int:
+        body = reranked(inference_id=inference_id, **options)
+        return proxy.server.call("POST", f"/{films}/_search", body).status
+
+    write(endpoints={"first": "minilm"})
+    with RunningProxy(elasticsearch.url, options=["--config", str(config)]) as proxy:
+        proxy.wait_ready()
+        assert (status("first"), status("second")) == (200, 404)
+        write(endpoints={"second": "minilm"}, search={"max_rank_window_size": 20})
+        read_again()
+        until(lambda: status("second") == 200 or None, "the new endpoint")
+        assert status("first") == 404
+        assert status("second", rank_window_size=21) == 400
+        write(endpoints={"third": {"service": "none", "service_settings": {"a": 1}}})
+        read_again()
+        until(lambda: "unknown service [none]" in proxy.log() or None, "the fault in the log")
+        assert status("second") == 200
+
+
 class TestFailures:
     def test_plain_traffic_flows_while_the_model_loads_and_a_bad_model_is_named(
         self, elasticsearch: RunningElasticsearch, films: str, tmp_path: Path

@@ -3,12 +3,13 @@
 It begins like the real one, takes its orders, and serves both sockets. The file `pid`
 in the directory says that it serves, as whom, and with which orders. It answers a search (without a body)
 with `reranked`; one for `/slow/_search` only when the file `go` is there. With the file `broken` it ends at
-once.
+once. New settings are written to `reloaded.json`, or answered with the file `refusal.json`.
 """
 
 import asyncio
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -28,12 +29,13 @@ async def main(directory: Path) -> None:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(await answer(head))
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                writer.write(await answer(head, await reader.readexactly(int(length[1]) if length else 0)))
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
-    async def answer(head: bytes) -> bytes:
+    async def answer(head: bytes, sent: bytes) -> bytes:
         target = head.split(b" ")[1]
         status, body = b"200 OK", b"reranked"
         if target == b"/metrics":
@@ -43,6 +45,13 @@ async def main(directory: Path) -> None:
             value = json.loads(readiness.read_text()) if readiness.exists() else READY
             status = b"200 OK" if value["ready"] else b"503 Service Unavailable"
             body = json.dumps(value).encode()
+        elif target == b"/reload":
+            refusal = directory / "refusal.json"
+            if refusal.exists():
+                status, body = b"400 Bad Request", refusal.read_bytes()
+            else:
+                (directory / "reloaded.json").write_bytes(sent)
+                status, body = b"202 Accepted", b""
         elif target.startswith(b"/slow/_search"):
             (directory / "arrived").touch()
             while not (directory / "go").exists():  # noqa: ASYNC110  # another process makes it

@@ -56,7 +56,7 @@ def test_a_setting_is_one_field(tmp_path: Path) -> None:
     found = json.loads(run.stdout)
     assert [found[place] for place in ("default", "file", "environment", "option")] == [7, 8, 9, 10]
     assert found["page"] == (
-        "| `admin.new_limit` | `7` | What it limits. | "
+        "| `admin.new_limit` | `7` | What it limits. | no | "
         "`--admin-new-limit`<br>`RERANK_PROXY_ADMIN__NEW_LIMIT` |"
     )
 

@@ -51,14 +51,18 @@ class AsyncSearches:
     """
 
     def __init__(self, settings: AsyncSearchSettings, clock: Callable[[], int] = _epoch_ms) -> None:
-        self._max_searches = settings.max_searches
-        self._max_bytes = settings.max_bytes
-        self._max_keep_alive = int(settings.max_keep_alive_s * 1000)
+        self.use(settings)
         self._clock = clock
         self._searches: dict[str, AsyncSearch] = {}
         self._finished: dict[str, AsyncSearch] = {}  # and kept, the oldest first
         self._bytes = 0
         self._tasks = BackgroundTasks()
+
+    def use(self, settings: AsyncSearchSettings) -> None:
+        """Use other limits, for what is started, finished or extended from now on."""
+        self._max_searches = settings.max_searches
+        self._max_bytes = settings.max_bytes
+        self._max_keep_alive = int(settings.max_keep_alive_s * 1000)
 
     def start(
         self, owner: bytes, run: Callable[[], Coroutine[Any, Any, AsyncResult]], keep_alive_ms: int

@@ -1,25 +1,36 @@
 """The control socket, on which the supervisor asks how the application is, and has it load models again."""
 
 from pathlib import Path
+from typing import Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 
+from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.engine import Engine
 from rerank_proxy.http.quiet_server import QuietServer
+from rerank_proxy.settings import InvalidSettingsError, Settings
+
+_MAX_SETTINGS: Final = 64 * 1024 * 1024
+"""Bytes. They come from the supervisor, which has read them from a file."""
 
 
-async def serve_control(engine: Engine, registry: CollectorRegistry, path: str) -> QuietServer:
+async def serve_control(
+    engine: Engine, registry: CollectorRegistry, reloading: Reloading, path: str
+) -> QuietServer:
     """Serve the supervisor on a UNIX socket at `path`, until the server that is returned is stopped."""
-    app = application(engine, registry)
+    app = application(engine, registry, reloading)
     server = QuietServer(app, shutdown_timeout=1.0, handler_cancellation=True, keepalive_timeout=3600)
     await server.start()
     await server.listen(Path(path))
     return server
 
 
-def application(engine: Engine, registry: CollectorRegistry) -> web.Application:
-    """Return an application with `GET /ready`, `GET /metrics` and `POST /reload`."""
+def application(engine: Engine, registry: CollectorRegistry, reloading: Reloading) -> web.Application:
+    """Return an application with `GET /ready`, `GET /metrics`, and `POST /reload`, which takes the settings.
+
+    Settings that cannot be served are answered 400 with a list of what is wrong, and nothing changes.
+    """
 
     async def ready(request: web.Request) -> web.Response:
         statuses = engine.status()
@@ -35,10 +46,14 @@ def application(engine: Engine, registry: CollectorRegistry) -> web.Application:
         return web.Response(body=generate_latest(registry), content_type="text/plain", charset="utf-8")
 
     async def reload(request: web.Request) -> web.Response:
+        try:
+            reloading.apply(Settings.model_validate_json(await request.read()))
+        except InvalidSettingsError as failure:
+            return web.json_response({"faults": failure.faults}, status=400)
         engine.reload()
         return web.Response(status=202)
 
-    app = web.Application()
+    app = web.Application(client_max_size=_MAX_SETTINGS)
     app.router.add_get("/ready", ready)
     app.router.add_get("/metrics", metrics)
     app.router.add_post("/reload", reload)

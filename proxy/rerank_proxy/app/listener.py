@@ -18,6 +18,7 @@ from rerank_proxy.http.framing import Body, FramingError, SizedBody, request_bod
 from rerank_proxy.http.head import HeadError, RequestHead, parse_request
 from rerank_proxy.http.inbox import Inbox
 from rerank_proxy.http.messages import Request, Response
+from rerank_proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,10 @@ class Listener:
 
     def _connection(self) -> "_Connection":
         return _Connection(self, self._connections)
+
+    def use(self, settings: Settings) -> None:
+        """Use another time for the answers that are under way when it is closed."""
+        self._shutdown_timeout_s = settings.lifecycle.shutdown_timeout_s
 
     async def close(self) -> None:
         """Accept no more connections. Finish the answers under way, but cut off those that take too long."""

@@ -23,7 +23,7 @@ from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import Negotiated, negotiate
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import types_to_ask_for
-from rerank_proxy.settings import AsyncSearchSettings, EdgeSettings
+from rerank_proxy.settings import AsyncSearchSettings, EdgeSettings, Settings
 from rerank_proxy.upstream.abilities import EVALUATED, RetrieverSupport
 from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.headers import for_upstream
@@ -66,6 +66,11 @@ class App:
         self._other_route = Route(re.compile(".*"), OtherSearchApi(), metrics)
         self._support = support
         self._suggestions = Suggestions()
+
+    def use(self, settings: Settings) -> None:
+        """Use other limits, for requests that come from now on."""
+        self._edge = settings.edge
+        self._async_searches.use(settings.async_search)
 
     async def close(self) -> None:
         """End the asynchronous searches."""

@@ -20,10 +20,12 @@ from rerank_proxy.app.control import serve_control
 from rerank_proxy.app.ending import Ending, end_when_silent, end_within
 from rerank_proxy.app.listener import Listener
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics, UpstreamMetrics
+from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.app.server import App
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Engine
 from rerank_proxy.files.state import state_directory
+from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
 from rerank_proxy.inference.registry.opening import open_store
@@ -86,12 +88,15 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         await engine.start()
         cleanup.push_async_callback(engine.close)
         uploaded = await _uploaded_models(cleanup, settings, engine)
-        endpoints = await _endpoints(cleanup, settings, engine, uploaded, registry)
-        app = _app(cleanup, settings, endpoints, uploaded, registry)
-        control = await serve_control(engine, registry, control_socket)
+        reloading = Reloading()
+        endpoints = await _endpoints(cleanup, settings, engine, uploaded, registry, reloading)
+        app = _app(cleanup, settings, endpoints, uploaded, registry, reloading)
+        control = await serve_control(engine, registry, reloading, control_socket)
         cleanup.push_async_callback(control.stop)
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
         cleanup.push_async_callback(listener.close)
+        reloading.add(listener.use)
+        reloading.add(lambda new: configure(new.log_level))
         await listener.start(socket)
         gc.freeze()  # as the engine does when it has loaded a model
         await ending.asked.wait()
@@ -125,6 +130,7 @@ async def _endpoints(
     engine: Engine,
     uploaded: TrainedModels | None,
     registry: CollectorRegistry,
+    reloading: Reloading,
 ) -> Endpoints:
     remote = RemoteClient(settings.remote, registry)
     cleanup.push_async_callback(remote.close)
@@ -137,8 +143,12 @@ async def _endpoints(
         timeout_s=settings.search.timeout_s,
     )
     services = load_services(context)
-    preconfigured = preconfigured_endpoints(services, settings.endpoints, models)
-    endpoints = Endpoints(services, preconfigured, open_store(settings))
+
+    def preconfigured(of: Settings) -> list[EndpointConfig]:
+        return preconfigured_endpoints(services, of.endpoints, models)
+
+    endpoints = Endpoints(services, preconfigured(settings), open_store(settings))
+    reloading.add(lambda new: endpoints.use_preconfigured(preconfigured(new)))
     cleanup.push_async_callback(endpoints.close)
     await endpoints.start()
     return endpoints
@@ -150,6 +160,7 @@ def _app(
     endpoints: Endpoints,
     uploaded: TrainedModels | None,
     registry: CollectorRegistry,
+    reloading: Reloading,
 ) -> App:
     client = ElasticsearchClient(settings.upstream, settings.search, UpstreamMetrics(registry).sent_again)
     cleanup.push_async_callback(client.close)
@@ -159,15 +170,15 @@ def _app(
     cleanup.push_async_callback(executor.drain)
     support = _retriever_support(settings, probes, client)
     management = InferenceMetrics(registry)
+    reader = SearchReader(
+        (lambda: support.unknown) if support else frozenset, max_window=settings.search.max_rank_window_size
+    )
     app = App(
         executor,
         client,
         SearchMetrics(registry),
         settings.edge,
-        SearchReader(
-            (lambda: support.unknown) if support else frozenset,
-            max_window=settings.search.max_rank_window_size,
-        ),
+        reader,
         async_search=settings.async_search,
         support=support,
         other_routes=[
@@ -176,6 +187,10 @@ def _app(
         ],
     )
     cleanup.push_async_callback(app.close)
+    reloading.add(lambda new: client.use(new.search))
+    reloading.add(lambda new: executor.use(new.search))
+    reloading.add(lambda new: reader.use(new.search))
+    reloading.add(app.use)
     return app
 
 

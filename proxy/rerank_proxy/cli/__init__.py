@@ -17,6 +17,7 @@ from rerank_proxy.cli.options import (
     config_option,
     die,
     load_settings,
+    settings_reader,
 )
 from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.observe.log import configure, printable
@@ -90,14 +91,16 @@ def serve(**options: Any) -> None:
     Every option can also be given in the file of --config, and by the environment variable that is shown with
     it. The command line overrides the environment, and the environment overrides the file.
     """
-    settings = load_settings(**options)
+    read = settings_reader(**options)
+    with bad_settings_exit():
+        settings = read()
     with no_collection():
         from rerank_proxy.processes.supervisor import serve as run
 
     with bad_settings_exit():
         # Without what they name, the application would be restarted again and again.
         check_named(settings)
-        sys.exit(run(settings))
+        sys.exit(run(settings, read))
 
 
 @main.command()

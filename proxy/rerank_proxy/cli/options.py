@@ -31,6 +31,15 @@ config_option = click.option(
 def load_settings(
     config: Path | None, models: tuple[str, ...], endpoints: tuple[str, ...], **options: Any
 ) -> Settings:
+    """Read the settings, or exit with 2 and a line about each fault."""
+    with bad_settings_exit():
+        return settings_reader(config, models, endpoints, **options)()
+
+
+def settings_reader(
+    config: Path | None, models: tuple[str, ...], endpoints: tuple[str, ...], **options: Any
+) -> Callable[[], Settings]:
+    """Return what reads the settings, each time anew: from the file, the environment and the options."""
     overrides: dict[str, Any] = {}
     for name, value in options.items():
         if value is not None:
@@ -39,8 +48,7 @@ def load_settings(
         overrides["models"] = {k: {"source": v} for k, v in pairs_of("--model", models).items()}
     if endpoints:
         overrides["endpoints"] = {k: {"model": v} for k, v in pairs_of("--endpoint", endpoints).items()}
-    with bad_settings_exit():
-        return load(config, overrides)
+    return lambda: load(config, overrides)
 
 
 def check_named(settings: Settings) -> None:

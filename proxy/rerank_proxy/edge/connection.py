@@ -8,6 +8,7 @@ take to answer is not limited; connecting to it is, by `upstream.connect_timeout
 """
 
 import asyncio
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -256,8 +257,15 @@ class ClientConnection(asyncio.Protocol):
         self._transport.close()
 
     def close_if_idle(self) -> None:
-        if self._handler is None and not self._inbox and not self._closing:
+        """Close a connection without a request, unless one has arrived and was not read yet."""
+        if self._handler is None and not self._inbox and not self._closing and not self._has_input():
             self._close()
+
+    def _has_input(self) -> bool:
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        input_ = select.poll()
+        input_.register(sock.fileno(), select.POLLIN)
+        return bool(input_.poll(0))
 
     def abort(self) -> None:
         """Close immediately, cutting off a request under way."""

@@ -114,8 +114,21 @@ class Listener:
         if not self._accepting and self._pause is None:
             self._resume()
 
+    def allow(self, max_connections: int) -> None:
+        """Change the most connections at a time. Those that are more already stay open."""
+        self._max_connections = max_connections
+        if not self._accepting and self._pause is None:
+            self._resume()
+
     def close(self) -> None:
-        """Stop listening; accepted connections stay open. Calling it again does nothing."""
+        """Stop listening; accepted connections stay open. Calling it again does nothing.
+
+        Connections that wait in the system's queue are accepted first: to their clients they are open, and
+        the system would reset them.
+        """
+        if self._accepting:
+            for listener in self._sockets:
+                self._accept(listener, _BACKLOG)
         self._stop()
         if self._pause is not None:
             self._pause.cancel()
@@ -138,8 +151,8 @@ class Listener:
         for listener in self._sockets:
             self._loop.remove_reader(listener)
 
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_BATCH):
+    def _accept(self, listener: socket.socket, at_most: int = _BATCH) -> None:
+        for _ in range(at_most):
             if self._connections >= self._max_connections:
                 self._stop()
                 self._log_full()

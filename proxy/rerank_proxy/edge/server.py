@@ -1,19 +1,26 @@
 """The edge as a whole: it listens, relays, drains and stops."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 from rerank_proxy.edge.answers import ARRIVAL_S
 from rerank_proxy.edge.connection import ClientConnection
 from rerank_proxy.edge.listener import Listener, address_of, bind
 from rerank_proxy.edge.shared import Shared
-from rerank_proxy.files.open_files import open_files, share
+from rerank_proxy.files.open_files import Shares, open_files, share
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.settings import Address, Settings
 from rerank_proxy.upstream.pool import Pool
 from rerank_proxy.upstream.targets import TcpTarget, UnixTarget
 
 _SWEEP_S = 1.0
+_LAST_REQUEST_S = 1.0
+"""How long an idle connection is still served when the edge ends. A client that is about to send its next
+request then gets an answer, and is told there that the connection closes, where it would have got none.
+"""
+_CLOSE_AGAIN_S = 0.25
+"""How often connections that were not idle are looked at again."""
 
 
 class Edge:
@@ -39,6 +46,7 @@ class Edge:
         self._address: Address | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._last_client_left = asyncio.Event()
+        self._announced_at = 0.0
 
     @property
     def address(self) -> Address:
@@ -54,8 +62,7 @@ class Edge:
             ListenError: The address cannot be listened on.
             InvalidSettingsError: The certificate authorities for upstream cannot be read.
         """
-        limits = self._settings.edge.max_connections, self._settings.upstream.max_idle_connections
-        shares = share(open_files(), *limits)
+        shares = self._shares()
         shared = Shared(
             loop=asyncio.get_running_loop(),
             settings=self._settings.edge,
@@ -106,24 +113,62 @@ class Edge:
         if self._shared is not None and not self._shared.clients:
             self._last_client_left.set()
 
+    def use(self, settings: Settings) -> None:
+        """Use other limits, for connections and requests that come from now on."""
+        self._settings = settings
+        if self._listener is None or self._shared is None:
+            return
+        self._shared.settings = settings.edge
+        self.max_connections = self._shares().clients
+        self._listener.allow(self.max_connections)
+
+    def _shares(self) -> Shares:
+        settings = self._settings
+        return share(open_files(), settings.edge.max_connections, settings.upstream.max_idle_connections)
+
+    def announce_end(self) -> None:
+        """Have every answer from now on say that its connection closes. New connections are still accepted.
+
+        Calling it again does nothing.
+        """
+        if self._shared is not None and not self._shared.draining:
+            self._shared.draining = True
+            self._announced_at = self._shared.loop.time()
+
     async def drain(self, timeout_s: float) -> bool:
-        """Let requests under way finish. Close idle connections now, the others after their answers.
+        """Let requests under way finish, and accept no connection any more.
+
+        Connections are closed after their answers, and idle ones when the end was announced
+        `_LAST_REQUEST_S` seconds ago.
 
         Returns:
             Whether all were done within `timeout_s`. `stop` cuts off the others.
         """
         if self._listener is None or self._shared is None:
             return True
+        self.announce_end()
         self._listener.close()
         await self._listener.all_attached()
-        self._shared.draining = True
-        for client in list(self._shared.clients):
-            client.close_if_idle()
         try:
-            await asyncio.wait_for(self._all_clients_left(self._shared), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._end_clients(self._shared)
         except TimeoutError:
             return False
         return True
+
+    async def _end_clients(self, shared: Shared) -> None:
+        await self._all_left(shared, self._announced_at + _LAST_REQUEST_S - shared.loop.time())
+        while shared.clients:
+            for client in list(shared.clients):
+                client.close_if_idle()
+            await self._all_left(shared, _CLOSE_AGAIN_S)
+
+    async def _all_left(self, shared: Shared, within_s: float) -> None:
+        """Wait until no client is connected, but no longer than that time."""
+        self._last_client_left.clear()
+        if shared.clients:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._last_client_left.wait(), within_s)
 
     async def stop(self) -> None:
         """Stop immediately, cutting off requests under way."""
@@ -140,8 +185,3 @@ class Edge:
         await self._shared.upstream.close()
         await self._shared.app.close()
         self._listener = self._shared = None
-
-    async def _all_clients_left(self, shared: Shared) -> None:
-        while shared.clients:
-            self._last_client_left.clear()
-            await self._last_client_left.wait()

@@ -98,6 +98,11 @@ class Endpoints:
     async def start(self) -> None:
         await self._store.start(self._follow_store)
 
+    def use_preconfigured(self, preconfigured: Iterable[EndpointConfig]) -> None:
+        """Replace the preconfigured endpoints. Those that stay as they are stay open."""
+        self._preconfigured = {config.inference_id: config for config in preconfigured}
+        self._follow_store()
+
     async def close(self) -> None:
         await self._store.close()
         for endpoint in self._open.values():

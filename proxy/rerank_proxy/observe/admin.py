@@ -60,6 +60,10 @@ class Readiness(msgspec.Struct):
         return {"models": self.models, **missing}
 
 
+class _Refusal(msgspec.Struct):
+    faults: list[str]
+
+
 class AppControl:
     """A client of the application's control socket. The application may be absent at any time."""
 
@@ -70,18 +74,25 @@ class AppControl:
         """Return the status and body of the answer; None if the application does not answer."""
         return await self._ask("GET", path)
 
-    async def reload(self) -> bool:
-        """Have the application load its models again. Return whether it began to."""
-        answer = await self._ask("POST", "/reload")
-        return answer is not None and answer[0] == 202
+    async def reload(self, settings: bytes) -> list[str] | None:
+        """Have the application use other settings, and load its models again.
 
-    async def _ask(self, method: str, path: str) -> tuple[int, bytes] | None:
+        Returns:
+            What is wrong with the settings if it refuses them, which changes nothing; None if it does not
+            answer.
+        """
+        answer = await self._ask("POST", "/reload", settings)
+        if answer is None:
+            return None
+        return [] if answer[0] == 202 else msgspec.json.decode(answer[1], type=_Refusal).faults
+
+    async def _ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes] | None:
         connector = aiohttp.UnixConnector(path=str(self._socket), force_close=True)
         timeout = aiohttp.ClientTimeout(total=_APP_TIMEOUT_S)
         try:
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-                session.request(method, f"http://app{path}") as response,
+                session.request(method, f"http://app{path}", data=body or None) as response,
             ):
                 return response.status, await response.read()
         except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError

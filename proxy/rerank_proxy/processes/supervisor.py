@@ -5,11 +5,13 @@ started again.
 
 What happens on SIGTERM (or SIGINT), in this order:
 
-1. `/ready` says 503, so that load balancers send new traffic elsewhere. As they need a while to notice, the
-   port still accepts connections for `lifecycle.drain_delay_s`.
-2. The edge drains (`Edge.drain`). It closes its port and all idle connections, and every other connection
-   after the answer under way, whose head says `connection: close`. The application still runs, so that
-   reranked searches are finished as well. All this takes `lifecycle.shutdown_timeout_s` at most.
+1. `/ready` says 503, so that load balancers send new traffic elsewhere, and every answer says
+   `connection: close`, so that clients do. As they need a while to notice, the port still accepts connections
+   for `lifecycle.drain_delay_s`.
+2. The edge drains (`Edge.drain`). It closes its port, and every connection after the answer under way. An
+   idle connection is closed a second after step 1 began: until then its client may send one more request,
+   whose answer says that the connection closes. The application still runs, so that reranked searches are
+   finished as well. All this takes `lifecycle.shutdown_timeout_s` at most.
 3. The edge stops (`Edge.stop`). Requests that are not finished are cut off, and closing their connections
    cancels their searches in Elasticsearch and in the application.
 4. The application gets SIGTERM, closes its sockets, and then all else in the reverse order of its start
@@ -21,7 +23,8 @@ the exit status is 128 and the number of that signal. The child has a session of
 reaches this process alone, which then stops the child. If this process is killed, the child ends with it (see
 `startup.orders_of_parent`).
 
-SIGHUP has the application load its models again from their sources.
+SIGHUP has the settings read again (`processes.reloading`), and the application load its models again from
+their sources.
 """
 
 import asyncio
@@ -29,7 +32,7 @@ import logging
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -44,6 +47,7 @@ from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.log import configure, say
 from rerank_proxy.processes.child import Child
 from rerank_proxy.processes.loop import new_event_loop
+from rerank_proxy.processes.reloading import reloaded
 from rerank_proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -64,11 +68,15 @@ class StartError(Exception):
     """The proxy cannot start. The message is one line for people."""
 
 
-def serve(settings: Settings) -> int:
-    """Run until a signal asks to stop. Return the exit status."""
+def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
+    """Run until a signal asks to stop. Return the exit status.
+
+    Args:
+        read_again: Reads the settings when SIGHUP asks for it.
+    """
     configure(settings.log_level)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(Supervisor(settings).run())
+        return runner.run(Supervisor(settings, read_again).run())
 
 
 def restart_delay_s(quick_deaths: int) -> float:
@@ -89,10 +97,15 @@ class AppProcess:
         self._command = command
         self._sockets = (socket, control)
         self._metrics = metrics
-        paths = msgspec.json.encode({"socket": str(socket), "control": str(control)})
-        self._orders = b'{"settings":%b,%b\n' % (settings.dump_with_secrets().encode(), paths[1:])
         self._child: Child | None = None
         self._tasks = BackgroundTasks()
+        self.use(settings)
+
+    def use(self, settings: Settings) -> None:
+        """Start it with other settings, from the next time on."""
+        socket, control = map(str, self._sockets)
+        paths = msgspec.json.encode({"socket": socket, "control": control})
+        self._orders = b'{"settings":%b,%b\n' % (settings.dump_with_secrets().encode(), paths[1:])
 
     def start(self) -> None:
         self._tasks.start(self._keep_running())
@@ -144,13 +157,21 @@ class Supervisor:
     """Runs one proxy, from start to end.
 
     Args:
+        read_again: Reads the settings when SIGHUP asks for it.
         app_command: The command that starts the application's process.
     """
 
-    def __init__(self, settings: Settings, app_command: Sequence[str] = APP_COMMAND) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        read_again: Callable[[], Settings],
+        app_command: Sequence[str] = APP_COMMAND,
+    ) -> None:
         self._settings = settings
+        self._read_again = read_again
         self._app_command = app_command
         self._draining = False
+        self._reloading = asyncio.Lock()
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, then finish what is under way; a second signal stops immediately.
@@ -183,7 +204,7 @@ class Supervisor:
         signals = _catch_signals()
         reloads = BackgroundTasks()
         asyncio.get_running_loop().add_signal_handler(
-            signal.SIGHUP, lambda: reloads.start(_reload(app_control))
+            signal.SIGHUP, lambda: reloads.start(self._reload(edge, app, app_control))
         )
         try:
             await edge.start()
@@ -221,9 +242,19 @@ class Supervisor:
     def _not_ready(self) -> str | None:
         return "the proxy is stopping" if self._draining else None
 
+    async def _reload(self, edge: Edge, app: AppProcess, control: AppControl) -> None:
+        async with self._reloading:
+            settings = await reloaded(self._settings, self._read_again, control)
+            if settings is not None:
+                self._settings = settings
+                configure(settings.log_level)
+                edge.use(settings)
+                app.use(settings)
+
     async def _drain(self, edge: Edge, signals: "asyncio.Queue[signal.Signals]") -> int:
         """Finish what is under way, unless a further signal comes. Return the exit status."""
         self._draining = True
+        edge.announce_end()
         tasks = BackgroundTasks()
         finishing, interrupted = tasks.start(self._finish(edge)), tasks.start(signals.get())
         done, _ = await asyncio.wait({finishing, interrupted}, return_when=asyncio.FIRST_COMPLETED)
@@ -256,13 +287,6 @@ def _directory_for_sockets() -> OwnedDirectory:
         raise StartError(
             f"no directory for local sockets: {error.strerror}; set TMPDIR to a writable one"
         ) from None
-
-
-async def _reload(app: AppControl) -> None:
-    if await app.reload():
-        logger.info("SIGHUP: the models are loaded again, and serve until their successors are ready")
-    else:
-        logger.warning("SIGHUP: the reranking process does not answer: it is starting, or stopping")
 
 
 def _catch_signals() -> "asyncio.Queue[signal.Signals]":

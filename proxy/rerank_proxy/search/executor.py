@@ -21,6 +21,7 @@ from rerank_proxy.search.ranks.ranking import reaching, searched
 from rerank_proxy.search.run import AN_INNER_SEARCH, InnerBytes, Run, SearchAnswer
 from rerank_proxy.search.single_search import OneSearch, one_search, one_search_suffices
 from rerank_proxy.search.targets import target
+from rerank_proxy.settings import SearchSettings
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError, reading
 
 _NOTHING: Final = b'{"query":{"match_none":{}},"size":0}'
@@ -42,6 +43,12 @@ class Executor:
         self._bound_scores_by_timeout = bound_scores_by_timeout
         self._closing = BackgroundTasks()
         self._misspelt = MisspeltFields()
+
+    def use(self, search: SearchSettings) -> None:
+        """Use other settings, for searches that begin from now on."""
+        self._deadline_s = search.deadline_s
+        self._bound_scores_by_timeout = search.bound_scores_by_request_timeout
+        self._rank_phase.use(search)
 
     async def run(
         self, request: SearchRequest, upstream: Upstream, inner: InnerBytes | None = None

@@ -19,6 +19,7 @@ from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
 from rerank_proxy.search.retrievers.ports import Reranking
 from rerank_proxy.search.run import Run
 from rerank_proxy.search.upstream_endpoint import find_upstream
+from rerank_proxy.settings import SearchSettings
 from rerank_proxy.upstream.privileges import GET_ENDPOINT, DeniedError, Privileges
 
 
@@ -47,6 +48,10 @@ class RankPhase:
         self._timeout_s = timeout_s
         self._allow_failures = allow_failures
         self._chunked_characters = chunked_characters
+
+    def use(self, search: SearchSettings) -> None:
+        """Use another setting for failures, for windows that are reranked from now on."""
+        self._allow_failures = search.allow_rerank_failures
 
     async def rerank(self, run: Run, retriever: Reranking, window: Sequence[RankDoc]) -> list[RankDoc]:
         """Return the window, whose documents have their text, in its new order.

@@ -7,6 +7,7 @@ line, environment, file, default.
 
 from rerank_proxy.settings.environment import CONFIG_VARIABLE
 from rerank_proxy.settings.loading import load
+from rerank_proxy.settings.reloading import Reload, reload
 from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.rows import SettingRow, table
 from rerank_proxy.settings.sections.endpoints import EndpointSettings, RegistrySettings, RemoteSettings
@@ -26,6 +27,7 @@ __all__ = [
     "InvalidSettingsError",
     "ModelSettings",
     "RegistrySettings",
+    "Reload",
     "RemoteSettings",
     "SearchSettings",
     "SettingRow",
@@ -33,6 +35,7 @@ __all__ = [
     "TrainedModelsSettings",
     "UpstreamSettings",
     "load",
+    "reload",
     "table",
     "together",
 ]

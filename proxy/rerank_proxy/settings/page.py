@@ -54,11 +54,17 @@ any
 inner
   searches. Only a registry in upstream (`registry.store: index`) has an account.
 - Secrets have no option, because every user of a machine can read command lines. They are never shown.
+- On SIGHUP (`kill -HUP`) the settings are read again. Those with `yes` under SIGHUP then have their new
+  values, and the log names them; it also names those that are changed and take a restart. If anything is
+  wrong, the log says what, and nothing changes. The signal also has the
+  [models loaded again](operations.md#models).
 """
 
 _GENERAL: Final = "general"
-_HEAD: Final = "| Setting | Default | Meaning |\n| --- | --- | --- |"
-_HEAD_WITH_OPTION: Final = "| Setting | Default | Meaning | Option and variable |\n| --- | --- | --- | --- |"
+_HEAD: Final = "| Setting | Default | Meaning | SIGHUP |\n| --- | --- | --- | --- |"
+_HEAD_WITH_OPTION: Final = (
+    "| Setting | Default | Meaning | SIGHUP | Option and variable |\n| --- | --- | --- | --- | --- |"
+)
 
 
 def page() -> str:
@@ -85,7 +91,7 @@ def _table(rows: list[SettingRow]) -> Iterator[str]:
     per_entry = rows[0].per_entry
     yield _HEAD if per_entry else _HEAD_WITH_OPTION
     for row in rows:
-        cells = [f"`{row.key}`", _default(row), _meaning(row)]
+        cells = [f"`{row.key}`", _default(row), _meaning(row), "yes" if row.reloaded else "no"]
         if not per_entry:
             cells.append("<br>".join(f"`{name}`" for name in (row.option, row.environment) if name))
         escaped = (cell.replace("|", r"\|") for cell in cells)

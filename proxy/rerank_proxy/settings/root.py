@@ -19,7 +19,7 @@ from rerank_proxy.settings.sections.relay import (
 )
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
 from rerank_proxy.settings.sections.upstream import UpstreamSettings
-from rerank_proxy.settings.values import REVEAL, SHORT_FORMS, Address, ListenAddress, expand
+from rerank_proxy.settings.values import REVEAL, SHORT_FORMS, Address, ListenAddress, Reloaded, expand
 
 
 def _absent_models() -> dict[str, ModelSettings]:
@@ -45,7 +45,7 @@ class Settings(BaseModel):
     models: dict[str, Annotated[ModelSettings, expand("source")]] = Field(
         default_factory=_absent_models, description="Models on this machine, by names of your choice."
     )
-    endpoints: dict[str, Annotated[EndpointSettings, expand("model")]] = Field(
+    endpoints: Reloaded[dict[str, Annotated[EndpointSettings, expand("model")]]] = Field(
         default_factory=_absent_endpoints,
         description="Preconfigured inference endpoints, which no request can change, by `inference_id`. A "
         "search that names none uses `.rerank-v1-elasticsearch`.",
@@ -75,7 +75,7 @@ class Settings(BaseModel):
         description="The directory for everything that outlives the process, made when it is first needed. "
         "Absent: `rerank-proxy` in `$XDG_STATE_HOME`, or in `~/.local/state`.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Reloaded[Literal["debug", "info", "warning", "error"]] = Field(
         "info", description="The level of the log, which goes to standard error."
     )
 

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ByteSize, SecretStr
 
 from rerank_proxy.settings.root import Settings
-from rerank_proxy.settings.values import SHORT_FORMS
+from rerank_proxy.settings.values import RELOADED, SHORT_FORMS
 
 ENV_PREFIX = "RERANK_PROXY_"
 ENV_DELIMITER = "__"
@@ -26,6 +26,8 @@ class SettingRow:
     choice."""
     secret: bool = False
     """True for a setting that is never shown. It has no option, because every user can read command lines."""
+    reloaded: bool = False
+    """True for a setting that SIGHUP changes in a proxy that runs."""
 
     @property
     def key(self) -> str:
@@ -56,12 +58,15 @@ class SettingRow:
 
 def table() -> Iterator[SettingRow]:
     """Yield every setting, in the order of the fields of `Settings`."""
-    yield from _rows(Settings, (), False)
+    yield from _rows(Settings, ())
 
 
-def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Iterator[SettingRow]:
+def _rows(
+    model: type[BaseModel], path: tuple[str, ...], *, per_entry: bool = False, reloaded: bool = False
+) -> Iterator[SettingRow]:
     for name, field in model.model_fields.items():
         section = section_of(field.annotation)
+        with_section = reloaded or RELOADED in field.metadata
         if section is None:
             default = None if field.is_required() else field.get_default(call_default_factory=True)
             yield SettingRow(
@@ -71,11 +76,12 @@ def _rows(model: type[BaseModel], path: tuple[str, ...], per_entry: bool) -> Ite
                 field.is_required(),
                 per_entry,
                 holds_secret(field.annotation),
+                with_section,
             )
         elif get_origin(field.annotation) is dict:
-            yield from _rows(section, (*path, name, "NAME"), True)
+            yield from _rows(section, (*path, name, "NAME"), per_entry=True, reloaded=with_section)
         else:
-            yield from _rows(section, (*path, name), per_entry)
+            yield from _rows(section, (*path, name), per_entry=per_entry, reloaded=with_section)
 
 
 def known_keys(path: list[str]) -> list[str]:

@@ -179,6 +179,9 @@ def expand(key: str) -> BeforeValidator:
 
 
 ListenAddress = Annotated[Address, BeforeValidator(_parse_address), PlainSerializer(str)]
+RELOADED = "reloaded"
+"""Marks a setting that SIGHUP changes in a proxy that runs; all others take effect with a restart."""
+Reloaded = Annotated[T, RELOADED]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 HttpUrl = Annotated[str, AfterValidator(_check_upstream_url)]

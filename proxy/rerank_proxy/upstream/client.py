@@ -46,8 +46,7 @@ class ElasticsearchClient:
         self._own_host = own_host(upstream).decode()
         self._host = target.host_header
         self._callers = CallerDigests()
-        self._deadline_s = search.deadline_s
-        self._max_response = search.max_response
+        self.use(search)
         self._pool = Pool(
             target,
             connect_timeout_s=upstream.connect_timeout_s,
@@ -55,6 +54,11 @@ class ElasticsearchClient:
             max_idle=upstream.max_idle_connections,
         )
         self._repeated = repeated
+
+    def use(self, search: SearchSettings) -> None:
+        """Use other limits, for requests that begin from now on."""
+        self._deadline_s = search.deadline_s
+        self._max_response = search.max_response
 
     def for_caller(self, headers: CIMultiDict[str]) -> "CallerUpstream":
         """Return upstream as one caller sees it.

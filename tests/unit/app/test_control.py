@@ -9,13 +9,14 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from rerank_proxy.app.control import application
+from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.engine import Engine, ModelFailedError
 from rerank_proxy.observe.admin import Readiness
-from rerank_proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.settings import EngineSettings, InvalidSettingsError, ModelSettings, Settings, load
 
 
 async def readiness(engine: Engine) -> tuple[int, Readiness]:
-    async with TestClient(TestServer(application(engine, CollectorRegistry()))) as client:
+    async with TestClient(TestServer(application(engine, CollectorRegistry(), Reloading()))) as client:
         answer = await client.get("/ready")
         return answer.status, msgspec.json.decode(await answer.read(), type=Readiness)
 
@@ -51,11 +52,33 @@ async def test_models_are_loaded_again_when_the_supervisor_asks(tmp_path: Path) 
         with pytest.raises(ModelFailedError, match=r"no config\.json"):
             await engine.wait_ready("m")
         await asyncio.to_thread((tmp_path / "config.json").write_text, "{}")
-        async with TestClient(TestServer(application(engine, CollectorRegistry()))) as client:
-            answer = await client.post("/reload")
+        async with TestClient(TestServer(application(engine, CollectorRegistry(), Reloading()))) as client:
+            answer = await client.post("/reload", data=load(None, {}, {}).dump_with_secrets())
             assert answer.status == 202
         assert engine.status()["m"].state == "failed", "it says so until it is loaded"
         with pytest.raises(ModelFailedError, match="names no architecture"):
             await engine.wait_ready("m")
     finally:
         await engine.close()
+
+
+async def test_settings_are_used_or_refused_as_a_whole() -> None:
+    used: list[str] = []
+
+    def check(settings: Settings) -> None:
+        if settings.log_level == "error":
+            raise InvalidSettingsError("[a]: wrong", "[b]: wrong, too")
+
+    reloading = Reloading()
+    reloading.add(check)
+    reloading.add(lambda settings: used.append(settings.log_level))
+    server = TestServer(application(Engine({}, EngineSettings()), CollectorRegistry(), reloading))
+    async with TestClient(server) as client:
+        statuses = []
+        for level in ("debug", "error", "info"):
+            settings = load(None, {"log_level": level}, {})
+            answer = await client.post("/reload", data=settings.dump_with_secrets())
+            statuses.append(answer.status)
+            if answer.status == 400:
+                assert await answer.json() == {"faults": ["[a]: wrong", "[b]: wrong, too"]}
+    assert (statuses, used) == ([202, 400, 202], ["debug", "info"])

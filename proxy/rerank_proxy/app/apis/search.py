@@ -11,6 +11,7 @@ from rerank_proxy.search.language.request import SearchRequest, parse_search
 from rerank_proxy.search.language.windows import check_windows
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.search.run import SearchAnswer
+from rerank_proxy.settings import SearchSettings
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.source import parse
 
@@ -26,6 +27,10 @@ class SearchReader:
     def __init__(self, evaluated: Callable[[], Collection[str]] = frozenset, *, max_window: int = 0) -> None:
         self._evaluated = evaluated
         self._max_window = max_window
+
+    def use(self, search: SearchSettings) -> None:
+        """Use another bound for windows, for searches that are read from now on."""
+        self._max_window = search.max_rank_window_size
 
     def handles(self, body: bytes) -> bool:
         """Return whether a search with this body is evaluated here."""

@@ -2,7 +2,7 @@
 
 from pydantic import ByteSize, Field
 
-from rerank_proxy.settings.values import Address, Count, ListenAddress, Seconds, Section
+from rerank_proxy.settings.values import Address, Count, ListenAddress, Reloaded, Seconds, Section
 
 
 class AdminSettings(Section):
@@ -12,38 +12,38 @@ class AdminSettings(Section):
 
 
 class EdgeSettings(Section):
-    max_body: ByteSize = Field(
+    max_body: Reloaded[ByteSize] = Field(
         ByteSize(100 * 1024 * 1024),
         description="The largest search body that is buffered and inspected (Elasticsearch's own limit is "
         "100 MiB); a larger one is answered 413. Other bodies are streamed and have no limit here.",
     )
-    max_buffered: ByteSize = Field(
+    max_buffered: Reloaded[ByteSize] = Field(
         ByteSize(512 * 1024 * 1024),
         description="The most bytes of search bodies that are buffered at a time over all connections. "
         "Bodies that the application will decode count decoded. Beyond it searches are answered 429.",
     )
-    max_inflation: Count = Field(
+    max_inflation: Reloaded[Count] = Field(
         100,
         description="The most bytes that each byte of a compressed body for the application may decode to; "
         "1 MiB is always allowed, more than `max_body` never. A longer body is answered 413.",
     )
-    max_head: ByteSize = Field(
+    max_head: Reloaded[ByteSize] = Field(
         ByteSize(64 * 1024),
         description="The largest request line and headers together. Elasticsearch itself refuses more than "
         "16 KiB.",
     )
-    max_connections: Count = Field(
+    max_connections: Reloaded[Count] = Field(
         10_000, description="The most client connections at a time; further ones wait."
     )
 
 
 class LifecycleSettings(Section):
-    drain_delay_s: float = Field(
+    drain_delay_s: Reloaded[float] = Field(
         0.0,
         ge=0,
         description="Seconds between SIGTERM and closing the listener, in which `/ready` answers 503 and a "
         "load balancer can take the proxy out. 0 is right for a sidecar of the client.",
     )
-    shutdown_timeout_s: Seconds = Field(
+    shutdown_timeout_s: Reloaded[Seconds] = Field(
         20.0, description="Seconds that requests in progress may then take to finish."
     )
