@@ -20,7 +20,7 @@ def settings_of(arguments: list[str], environ: dict[str, str], monkeypatch: pyte
     """
     served: list[Settings] = []
 
-    def keep(settings: Settings, **_: Any) -> int:
+    def keep(settings: Settings, *_: Any) -> int:
         served.append(settings)
         return 0
 

@@ -162,7 +162,8 @@ def test_all_metrics_are_listed_and_no_others() -> None:
     with RunningProxy("http://127.0.0.1:9") as proxy:
         proxy.wait_ready()
         exposed = set(_metric_names(proxy.admin.call("GET", "/metrics").body.decode()))
-    assert "rerank_proxy_app_up" in exposed  # the edge's
+    assert "rerank_proxy_app_up" in exposed  # the supervisor's
+    assert "rerank_proxy_requests_total" in exposed  # the edge's
     assert "rerank_proxy_searches_total" in exposed  # the application's
     assert sorted(listed) == sorted(exposed)
 

@@ -1,7 +1,6 @@
 """The control socket, on which the supervisor asks how the application is, and has it load models again."""
 
 from pathlib import Path
-from typing import Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -10,9 +9,6 @@ from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.engine import Engine
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.settings import InvalidSettingsError, Settings
-
-_MAX_SETTINGS: Final = 64 * 1024 * 1024
-"""Bytes. They come from the supervisor, which has read them from a file."""
 
 
 async def serve_control(
@@ -53,7 +49,7 @@ def application(engine: Engine, registry: CollectorRegistry, reloading: Reloadin
         engine.reload()
         return web.Response(status=202)
 
-    app = web.Application(client_max_size=_MAX_SETTINGS)
+    app = web.Application(client_max_size=0)  # settings come from the supervisor
     app.router.add_get("/ready", ready)
     app.router.add_get("/metrics", metrics)
     app.router.add_post("/reload", reload)

@@ -30,8 +30,11 @@ class ListenError(Exception):
     """The address cannot be listened on. The message is one line for the operator."""
 
 
-def bind(address: Address) -> list[socket.socket]:
+def bind(address: Address, *, shared: bool = False) -> list[socket.socket]:
     """Listen on every address of the host's name, on the same port.
+
+    Args:
+        shared: Other processes of the same user may listen there, too (`SO_REUSEPORT`).
 
     Raises:
         ListenError: The port is taken, the address is not one of this machine, …
@@ -44,7 +47,7 @@ def bind(address: Address) -> list[socket.socket]:
             address.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
             try:
-                listener = _listen(family, kind, protocol, (where[0], port, *where[2:]))
+                listener = _listen(family, kind, protocol, (where[0], port, *where[2:]), shared=shared)
             except OSError as error:
                 if error.errno not in _ADDRESS_ABSENT:
                     raise
@@ -61,11 +64,15 @@ def bind(address: Address) -> list[socket.socket]:
     return sockets
 
 
-def _listen(family: int, kind: int, protocol: int, where: tuple[object, ...]) -> socket.socket:
+def _listen(
+    family: int, kind: int, protocol: int, where: tuple[object, ...], *, shared: bool
+) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setblocking(False)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(where)

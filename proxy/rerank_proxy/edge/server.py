@@ -72,7 +72,7 @@ class Edge:
             client_left=self._client_left,
             trained_models=self._settings.trained_models.upload,
         )
-        sockets = bind(self._settings.listen)
+        sockets = bind(self._settings.listen, shared=self._settings.edge.processes > 1)
         self._address = address_of(sockets)
         self.max_connections = shares.clients
         self._shared = shared

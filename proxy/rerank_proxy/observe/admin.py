@@ -1,26 +1,26 @@
 """Probes and metrics, on a separate port, since every path of the clients' port belongs to Elasticsearch.
 
 `/live`: the event loop is running. `/ready`: requests will be answered, including reranked searches.
-`/metrics`: the metrics of this process and of the application.
+`/metrics`: the metrics of this process, of the others that serve the port, and of the application.
 """
 
+import asyncio
 import socket
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import aiohttp
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from rerank_proxy.http.quiet_server import QuietServer
+from rerank_proxy.observe.adding import added
 from rerank_proxy.observe.bounded import BoundedConnections
+from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
+from rerank_proxy.observe.process_metrics import ProcessMetrics
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
-_APP_TIMEOUT_S = 2.0
-"""Seconds that the application has to answer: fewer than probes and scrapers usually wait."""
 _MAX_CONNECTIONS = 32
 _CONNECTION_S = 10.0
 """Seconds that a connection may last: probes and scrapers usually wait no longer."""
@@ -60,55 +60,28 @@ class Readiness(msgspec.Struct):
         return {"models": self.models, **missing}
 
 
-class _Refusal(msgspec.Struct):
-    faults: list[str]
-
-
-class AppControl:
-    """A client of the application's control socket. The application may be absent at any time."""
-
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
-
-    async def get(self, path: str) -> tuple[int, bytes] | None:
-        """Return the status and body of the answer; None if the application does not answer."""
-        return await self._ask("GET", path)
-
-    async def reload(self, settings: bytes) -> list[str] | None:
-        """Have the application use other settings, and load its models again.
-
-        Returns:
-            What is wrong with the settings if it refuses them, which changes nothing; None if it does not
-            answer.
-        """
-        answer = await self._ask("POST", "/reload", settings)
-        if answer is None:
-            return None
-        return [] if answer[0] == 202 else msgspec.json.decode(answer[1], type=_Refusal).faults
-
-    async def _ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes] | None:
-        connector = aiohttp.UnixConnector(path=str(self._socket), force_close=True)
-        timeout = aiohttp.ClientTimeout(total=_APP_TIMEOUT_S)
-        try:
-            async with (
-                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-                session.request(method, f"http://app{path}", data=body or None) as response,
-            ):
-                return response.status, await response.read()
-        except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
-            return None
-
-
 class Admin:
     """The admin listener.
 
     Args:
+        metrics: Those of this process.
+        edge: The metrics of the edge in this process.
+        other_edges: The processes that serve the clients' port beside this one.
         not_ready: Says in a few words why this process does not accept requests; None if it does.
     """
 
-    def __init__(self, app: AppControl, metrics: EdgeMetrics, not_ready: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        app: ControlClient,
+        metrics: ProcessMetrics,
+        edge: EdgeMetrics,
+        not_ready: Callable[[], str | None],
+        other_edges: Sequence[ControlClient] = (),
+    ) -> None:
         self._app = app
         self._metrics = metrics
+        self._edge = edge
+        self._other_edges = other_edges
         self._not_ready = not_ready
         self._server: QuietServer | None = None
 
@@ -139,11 +112,11 @@ class Admin:
         return _json(503, {"ready": False, "reason": reason, **app.body()})
 
     async def _render_metrics(self, request: web.Request) -> web.Response:
-        answer = await self._app.get("/metrics")
-        text = self._metrics.render()
-        if answer is not None and answer[0] == 200:
-            text += answer[1]
-        return web.Response(body=text, headers={"Content-Type": _TEXT_FORMAT})
+        app, *edges = await asyncio.gather(*map(_metrics_of, (self._app, *self._other_edges)))
+        edge = self._edge.render()
+        if edges:
+            edge = added([edge, *edges])
+        return web.Response(body=self._metrics.render() + edge + app, headers={"Content-Type": _TEXT_FORMAT})
 
 
 @web.middleware
@@ -152,6 +125,12 @@ async def _answer_once(request: web.Request, handler: Handler) -> web.StreamResp
     response = await handler(request)
     response.force_close()
     return response
+
+
+async def _metrics_of(process: ControlClient) -> bytes:
+    """Return the metrics of another process; nothing if it does not answer."""
+    answer = await process.get("/metrics")
+    return answer[1] if answer is not None and answer[0] == 200 else b""
 
 
 def _read_readiness(answer: tuple[int, bytes] | None) -> Readiness:

@@ -35,8 +35,6 @@ class EdgeMetrics(Collector):
         self._first_byte_counts = [0] * (len(_BUCKETS_S) + 1)
         self._first_byte_sum_s = 0.0
         self.retries = 0
-        self.app_restarts = 0
-        self.app_up = False
         self.client_connections: Callable[[], float] = _zero
         self.upstream_idle: Callable[[], float] = _zero
         self.upstream_busy: Callable[[], float] = _zero
@@ -69,12 +67,6 @@ class EdgeMetrics(Collector):
             "rerank_proxy_upstream_retries",
             "Requests sent again because a kept connection turned out to be closed.",
             self.retries,
-        )
-        yield CounterMetricFamily(
-            "rerank_proxy_app_restarts", "Times the reranking process was started again.", self.app_restarts
-        )
-        yield GaugeMetricFamily(
-            "rerank_proxy_app_up", "1 while the reranking process runs.", float(self.app_up)
         )
         yield GaugeMetricFamily(
             "rerank_proxy_client_connections", "Open connections of clients.", self.client_connections()

@@ -4,13 +4,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from rerank_proxy.observe.admin import AppControl
+from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.settings import InvalidSettingsError, Settings, reload
 
 logger = logging.getLogger(__name__)
 
 
-async def reloaded(running: Settings, read: Callable[[], Settings], control: AppControl) -> Settings | None:
+async def reloaded(
+    running: Settings, read: Callable[[], Settings], control: ControlClient
+) -> Settings | None:
     """Read the settings again and have the application use them. The log says what becomes of them.
 
     Returns:

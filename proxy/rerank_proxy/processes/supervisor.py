@@ -1,4 +1,6 @@
-"""Runs the proxy: the edge and the admin listener in this process, the application that reranks in a child.
+"""Runs the proxy: an edge and the admin listener in this process, the application that reranks in a child.
+
+Further edges, if the settings ask for any, are children as well (`processes.edges`).
 
 The child loads torch and models while the edge already relays. When it dies, plain traffic goes on and it is
 started again.
@@ -11,11 +13,12 @@ What happens on SIGTERM (or SIGINT), in this order:
 2. The edge drains (`Edge.drain`). It closes its port, and every connection after the answer under way. An
    idle connection is closed a second after step 1 began: until then its client may send one more request,
    whose answer says that the connection closes. The application still runs, so that reranked searches are
-   finished as well. All this takes `lifecycle.shutdown_timeout_s` at most.
+   finished as well. All this takes `lifecycle.shutdown_timeout_s` at most. The other edges have got SIGTERM
+   at the same time, and do the same.
 3. The edge stops (`Edge.stop`). Requests that are not finished are cut off, and closing their connections
    cancels their searches in Elasticsearch and in the application.
 4. The application gets SIGTERM, closes its sockets, and then all else in the reverse order of its start
-   (`app.serving.serve`). After `_APP_STOP_TIMEOUT_S` it is killed.
+   (`app.serving.serve`). After `_STOP_TIMEOUT_S` it is killed.
 5. The admin listener stops, and the process exits with status 0.
 
 A second signal during the steps 1 and 2 cuts them short, and step 4 kills the application without waiting;
@@ -33,22 +36,24 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
 
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.edge.listener import ListenError, address_of, bind
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
 from rerank_proxy.files.open_files import open_files, raise_limit
-from rerank_proxy.observe.admin import Admin, AppControl
-from rerank_proxy.observe.edge_metrics import EdgeMetrics
+from rerank_proxy.observe.admin import Admin
+from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.log import configure, say
-from rerank_proxy.processes.child import Child
+from rerank_proxy.observe.process_metrics import ProcessMetrics
+from rerank_proxy.processes.edges import OtherEdges, orders, share
+from rerank_proxy.processes.finishing import finish
+from rerank_proxy.processes.kept import KeptProcess
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.processes.reloading import reloaded
-from rerank_proxy.settings import Settings
+from rerank_proxy.settings import Address, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +63,7 @@ APP_COMMAND = (sys.executable, "-P", "-m", "rerank_proxy.app.process")
 _DIRECTORY_PREFIX = "rerank-proxy."
 _MAX_SOCKET_PATH = 107
 """Bytes of a UNIX socket's path, which the system limits (`sun_path`)."""
-_STEADY_S = 60.0
-"""An application that ran for so long had started well: its death does not repeat the one before."""
-_MAX_RESTART_DELAY_S = 10.0
-_APP_STOP_TIMEOUT_S = 5.0
+_STOP_TIMEOUT_S = 5.0
 
 
 class StartError(Exception):
@@ -77,80 +79,6 @@ def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     configure(settings.log_level)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(Supervisor(settings, read_again).run())
-
-
-def restart_delay_s(quick_deaths: int) -> float:
-    """Return how long to wait before a restart: not at all after the first death, then ever longer."""
-    return 0.0 if quick_deaths <= 1 else min(0.5 * 2.0 ** min(quick_deaths - 2, 10), _MAX_RESTART_DELAY_S)
-
-
-class AppProcess:
-    """Keeps the application running.
-
-    It gets its orders as one JSON line: `settings`, and the paths `socket` (searches) and `control`
-    (readiness, metrics).
-    """
-
-    def __init__(
-        self, command: Sequence[str], settings: Settings, socket: Path, control: Path, metrics: EdgeMetrics
-    ) -> None:
-        self._command = command
-        self._sockets = (socket, control)
-        self._metrics = metrics
-        self._child: Child | None = None
-        self._tasks = BackgroundTasks()
-        self.use(settings)
-
-    def use(self, settings: Settings) -> None:
-        """Start it with other settings, from the next time on."""
-        socket, control = map(str, self._sockets)
-        paths = msgspec.json.encode({"socket": socket, "control": control})
-        self._orders = b'{"settings":%b,%b\n' % (settings.dump_with_secrets().encode(), paths[1:])
-
-    def start(self) -> None:
-        self._tasks.start(self._keep_running())
-
-    async def stop(self, timeout_s: float) -> None:
-        """Stop it gracefully within the time, else by force."""
-        await self._tasks.cancel()
-        if self._child is not None:
-            await self._child.stop(timeout_s)
-            self._ended()
-
-    async def _keep_running(self) -> None:
-        loop = asyncio.get_running_loop()
-        quick_deaths = 0
-        while True:
-            began = loop.time()
-            how = await self._run_once()
-            quick_deaths = 1 if loop.time() - began >= _STEADY_S else quick_deaths + 1
-            delay_s = restart_delay_s(quick_deaths)
-            logger.error("the reranking process %s; it is started again in %g s", how, delay_s)
-            await asyncio.sleep(delay_s)
-            self._metrics.app_restarts += 1
-
-    async def _run_once(self) -> str:
-        """Start it and wait for its end. Return how it ended."""
-        try:
-            self._child = Child(self._command, self._orders)
-        except OSError as error:
-            return f"cannot be started ({self._command[0]}: {error.strerror})"
-        self._metrics.app_up = True
-        status = await self._child.wait()
-        self._ended()
-        return f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
-
-    def _ended(self) -> None:
-        self._metrics.app_up = False
-        for path in self._sockets:
-            path.unlink(missing_ok=True)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 class Supervisor:
@@ -188,46 +116,66 @@ class Supervisor:
             return 1
 
     async def _run_in(self, directory: Path) -> int:
-        socket, control = directory / "app.sock", directory / "control.sock"
-        length = len(str(control).encode())
-        if length > _MAX_SOCKET_PATH:
-            raise StartError(
-                f"the path of a local socket is too long ({length} bytes, at most {_MAX_SOCKET_PATH}): "
-                f"{control}; set TMPDIR to a shorter directory"
-            )
-        metrics = EdgeMetrics()
-        edge = Edge(self._settings, socket, metrics)
-        app_control = AppControl(control)
-        admin = Admin(app_control, metrics, self._not_ready)
-        app = AppProcess(self._app_command, self._settings, socket, control, metrics)
+        parts = self._parts(directory)
         stop_timeout_s = 0.0
         signals = _catch_signals()
         reloads = BackgroundTasks()
         asyncio.get_running_loop().add_signal_handler(
-            signal.SIGHUP, lambda: reloads.start(self._reload(edge, app, app_control))
+            signal.SIGHUP, lambda: reloads.start(self._reload(parts))
         )
         try:
-            await edge.start()
-            admin_sockets = bind(self._settings.admin.listen)
-            await admin.start(admin_sockets)
-            app.start()
-            say(
-                f"listening on {edge.address}, admin on {address_of(admin_sockets)}, "
-                f"upstream {self._settings.upstream.url}"
-            )
-            self._log_open_files(edge.max_connections)
+            await self._start(parts)
             await signals.get()
-            status = await self._drain(edge, signals)
-            stop_timeout_s = _APP_STOP_TIMEOUT_S if status == 0 else 0.0
+            status = await self._drain(parts, signals)
+            stop_timeout_s = _STOP_TIMEOUT_S if status == 0 else 0.0
             return status
         finally:
             await reloads.cancel()
-            await edge.stop()
-            await app.stop(stop_timeout_s)
-            await admin.stop()
+            await parts.edge.stop()
+            await parts.others.stop(stop_timeout_s)
+            await parts.app.stop(stop_timeout_s)
+            await parts.admin.stop()
+
+    def _parts(self, directory: Path) -> "_Parts":
+        socket, control = directory / "app.sock", directory / "control.sock"
+        metrics = ProcessMetrics()
+        edge = Edge(share(self._settings), socket)
+        others = OtherEdges(self._settings.edge.processes, socket, directory, metrics)
+        for each in (control, *others.sockets):
+            _check_length(each)
+        client = ControlClient(control)
+        return _Parts(
+            edge=edge,
+            others=others,
+            app=_app(self._app_command, self._settings, socket, control, metrics),
+            app_sockets=(socket, control),
+            control=client,
+            admin=Admin(client, metrics, edge.metrics, self._not_ready, others.controls),
+        )
+
+    async def _start(self, parts: "_Parts") -> None:
+        settings, edge = self._settings, parts.edge
+        if settings.edge.processes > 1:
+            _check_port(settings.listen)
+        await edge.start()
+        admin_sockets = bind(settings.admin.listen)
+        await parts.admin.start(admin_sockets)
+        parts.app.start()
+        parts.others.start(self._of_an_edge(edge))
+        say(
+            f"listening on {edge.address}, admin on {address_of(admin_sockets)}, "
+            f"upstream {settings.upstream.url}"
+        )
+        self._log_open_files(edge.max_connections)
+
+    def _of_an_edge(self, edge: Edge) -> Settings:
+        """Return the settings of each edge, which listens on the port that this process has."""
+        settings = share(self._settings)
+        listen = Address(settings.listen.host, edge.address.port)
+        return settings.model_copy(update={"listen": listen})
 
     def _log_open_files(self, max_connections: int) -> None:
-        files, wanted = open_files(), self._settings.edge.max_connections
+        files, wanted = open_files(), share(self._settings).edge.max_connections
         if max_connections < wanted:
             logger.warning(
                 "the limit of open files (%s) allows %d concurrent client connections, not the %d of "
@@ -242,21 +190,25 @@ class Supervisor:
     def _not_ready(self) -> str | None:
         return "the proxy is stopping" if self._draining else None
 
-    async def _reload(self, edge: Edge, app: AppProcess, control: AppControl) -> None:
+    async def _reload(self, parts: "_Parts") -> None:
         async with self._reloading:
-            settings = await reloaded(self._settings, self._read_again, control)
-            if settings is not None:
-                self._settings = settings
-                configure(settings.log_level)
-                edge.use(settings)
-                app.use(settings)
+            settings = await reloaded(self._settings, self._read_again, parts.control)
+            if settings is None:
+                return
+            self._settings = settings
+            configure(settings.log_level)
+            parts.app.orders = _app_orders(settings, *parts.app_sockets)
+            parts.edge.use(share(settings))
+            await parts.others.use(self._of_an_edge(parts.edge))
 
-    async def _drain(self, edge: Edge, signals: "asyncio.Queue[signal.Signals]") -> int:
+    async def _drain(self, parts: "_Parts", signals: "asyncio.Queue[signal.Signals]") -> int:
         """Finish what is under way, unless a further signal comes. Return the exit status."""
         self._draining = True
-        edge.announce_end()
+        lifecycle = self._settings.lifecycle
+        logger.info("stopping: requests under way may finish within %g s", lifecycle.shutdown_timeout_s)
+        parts.edge.announce_end()
         tasks = BackgroundTasks()
-        finishing, interrupted = tasks.start(self._finish(edge)), tasks.start(signals.get())
+        finishing, interrupted = tasks.start(self._finish(parts)), tasks.start(signals.get())
         done, _ = await asyncio.wait({finishing, interrupted}, return_when=asyncio.FIRST_COMPLETED)
         await tasks.cancel()
         if finishing in done:
@@ -266,15 +218,67 @@ class Supervisor:
         logger.warning("%s again: stopping immediately", number.name)
         return 128 + number
 
-    async def _finish(self, edge: Edge) -> None:
+    async def _finish(self, parts: "_Parts") -> None:
         lifecycle = self._settings.lifecycle
-        logger.info("stopping: requests under way may finish within %g s", lifecycle.shutdown_timeout_s)
-        await asyncio.sleep(lifecycle.drain_delay_s)  # the listener still accepts
-        if not await edge.drain(lifecycle.shutdown_timeout_s):
-            logger.warning(
-                "some requests were not finished within [lifecycle.shutdown_timeout_s: %gs] and are cut off",
-                lifecycle.shutdown_timeout_s,
-            )
+        others_s = lifecycle.drain_delay_s + lifecycle.shutdown_timeout_s + _STOP_TIMEOUT_S
+        await asyncio.gather(finish(parts.edge, lifecycle), parts.others.stop(others_s))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a supervisor runs.
+
+    Attributes:
+        app_sockets: For searches, and for control.
+        control: A client of the latter.
+    """
+
+    edge: Edge
+    others: OtherEdges
+    app: KeptProcess
+    app_sockets: tuple[Path, Path]
+    control: ControlClient
+    admin: Admin
+
+
+def _app(
+    command: Sequence[str], settings: Settings, socket: Path, control: Path, metrics: ProcessMetrics
+) -> KeptProcess:
+    def is_up(up: bool) -> None:
+        metrics.app_up = up
+
+    def restarted() -> None:
+        metrics.app_restarts += 1
+
+    return KeptProcess(
+        "the reranking process",
+        command,
+        _app_orders(settings, socket, control),
+        (socket, control),
+        on_start=lambda: is_up(True),
+        on_end=lambda: is_up(False),
+        on_restart=restarted,
+    )
+
+
+def _app_orders(settings: Settings, socket: Path, control: Path) -> bytes:
+    """Return what the application is told: its settings, and the paths for searches and for control."""
+    return orders(settings, socket=socket, control=control)
+
+
+def _check_port(address: Address) -> None:
+    """Raise `ListenError` if another proxy has the port, which the system would divide between both."""
+    for listener in bind(address):
+        listener.close()
+
+
+def _check_length(socket: Path) -> None:
+    length = len(str(socket).encode())
+    if length > _MAX_SOCKET_PATH:
+        raise StartError(
+            f"the path of a local socket is too long ({length} bytes, at most {_MAX_SOCKET_PATH}): "
+            f"{socket}; set TMPDIR to a shorter directory"
+        )
 
 
 def _directory_for_sockets() -> OwnedDirectory:

@@ -17,15 +17,11 @@ def test_counts() -> None:
         metrics.request("plain", 200)
     metrics.request("rerank", 503)
     metrics.retries = 2
-    metrics.app_restarts = 1
-    metrics.app_up = True
     metrics.client_connections = lambda: 7
     read = samples(metrics)
     assert read["rerank_proxy_requests_total", (("code", "200"), ("kind", "plain"))] == 3
     assert read["rerank_proxy_requests_total", (("code", "503"), ("kind", "rerank"))] == 1
     assert read["rerank_proxy_upstream_retries_total", ()] == 2
-    assert read["rerank_proxy_app_restarts_total", ()] == 1
-    assert read["rerank_proxy_app_up", ()] == 1
     assert read["rerank_proxy_client_connections", ()] == 7
     assert read["rerank_proxy_upstream_connections", (("state", "idle"),)] == 0
 

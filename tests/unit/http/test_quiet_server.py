@@ -17,8 +17,10 @@ from rerank_proxy.edge.listener import bind
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.engine import Engine
 from rerank_proxy.http.quiet_server import QuietServer
-from rerank_proxy.observe.admin import Admin, AppControl
+from rerank_proxy.observe.admin import Admin
+from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
+from rerank_proxy.observe.process_metrics import ProcessMetrics
 from rerank_proxy.settings import Address, load
 from tests.support.raw_http import TIMEOUT_S, Message, Wire
 
@@ -80,7 +82,7 @@ async def unix(path: Path) -> AsyncIterator[Wire]:
 
 @asynccontextmanager
 async def admin_port(directory: Path) -> AsyncIterator[Connect]:
-    admin = Admin(AppControl(directory / "no-application"), EdgeMetrics(), lambda: None)
+    admin = Admin(ControlClient(directory / "no-application"), ProcessMetrics(), EdgeMetrics(), lambda: None)
     sockets = bind(Address("127.0.0.1", 0))
     port = sockets[0].getsockname()[1]
     await admin.start(sockets)

@@ -9,120 +9,35 @@ import socket
 import stat
 import subprocess
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from asyncio.subprocess import PIPE
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-from rerank_proxy.processes.supervisor import Supervisor, restart_delay_s
+from rerank_proxy.processes.kept import restart_delay_s
+from rerank_proxy.processes.supervisor import Supervisor
 from rerank_proxy.settings import InvalidSettingsError, load
 from tests.support.processes import is_running, state
-from tests.support.raw_http import OK, TIMEOUT_S, Message, Wire, answering, connect, raw_server
+from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering, connect, raw_server
 from tests.support.waiting import until_true
-
-GET = b"GET /i/_doc/1 HTTP/1.1\r\n\r\n"
-SEARCH = b"GET /i/_search?source=text_similarity_reranker HTTP/1.1\r\n\r\n"
-SLOW_SEARCH = SEARCH.replace(b"/i/", b"/slow/")
-
-
-class Supervised:
-    """A running supervisor."""
-
-    def __init__(self, process: Process, directory: Path, ports: tuple[int, int]) -> None:
-        self.process = process
-        self.directory = directory
-        self.port, self.admin_port = ports
-
-    async def ask(self, request: bytes, port: int | None = None) -> Message:
-        async with connect(port or self.port) as wire:
-            await wire.send(request)
-            return await wire.read_message()
-
-    async def probe(self, path: str) -> tuple[int, Any]:
-        answer = await self.ask(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode(), self.admin_port)
-        return answer.status, json.loads(answer.body)
-
-    async def metrics(self) -> str:
-        return (await self.ask(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n", self.admin_port)).body.decode()
-
-    async def app(self, other_than: int = 0) -> dict[str, Any]:
-        """What the application's process says about itself, once it serves."""
-        written = self.directory / "pid"
-        await until_true(
-            lambda: written.exists() and json.loads(written.read_text())["pid"] != other_than, "app"
-        )
-        info: dict[str, Any] = json.loads(written.read_text())
-        return info
-
-    async def exit_status(self) -> int:
-        return await asyncio.wait_for(self.process.wait(), TIMEOUT_S)
-
-    async def logged(self, text: str) -> None:
-        """Wait until the log says it."""
-        assert self.process.stderr is not None
-        async with asyncio.timeout(TIMEOUT_S):
-            while text not in (line := (await self.process.stderr.readline()).decode()):
-                assert line, f"the log ended without {text!r}"
-
-
-class Supervise(Protocol):
-    def __call__(self, settings: Mapping[str, Any] | None = None) -> Awaitable[Supervised]: ...
-
-
-async def launch(directory: Path, settings: Mapping[str, Any], **environment: str) -> Process:
-    values = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **settings}
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.support.supervised", json.dumps(values), str(directory)),
-        stderr=PIPE,
-        env={**os.environ, **environment},
-        start_new_session=True,
-    )
-
-
-@pytest.fixture
-async def supervise(tmp_path: Path) -> AsyncIterator[Supervise]:
-    async with AsyncExitStack() as stack:
-        serve, _ = answering(OK)
-        upstream = await stack.enter_async_context(raw_server(serve))
-
-        async def start(settings: Mapping[str, Any] | None = None) -> Supervised:
-            (tmp_path / "tmp").mkdir(exist_ok=True)
-            settings = {"upstream": upstream.url, **(settings or {})}
-            process = await launch(tmp_path, settings, TMPDIR=str(tmp_path / "tmp"))
-            stack.push_async_callback(end, process)
-            assert process.stderr is not None
-            line = (await asyncio.wait_for(process.stderr.readline(), TIMEOUT_S)).decode()
-            match = re.fullmatch(
-                r"rerank-proxy: listening on 127\.0\.0\.1:(\d+), admin on 127\.0\.0\.1:(\d+), "
-                r"upstream (.*)\n",
-                line,
-            )
-            assert match is not None, line + (await process.stderr.read()).decode()
-            assert match[3] == settings["upstream"]
-            return Supervised(process, tmp_path, (int(match[1]), int(match[2])))
-
-        yield start
-
-
-async def until_not_ready(proxy: Supervised) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
-        while (await proxy.probe("/ready"))[0] == 200:
-            pass
+from tests.unit.processes.conftest import (
+    GET,
+    SEARCH,
+    SLOW_SEARCH,
+    Supervise,
+    Supervised,
+    end,
+    refused,
+    until_not_ready,
+)
 
 
 def two_free_ports() -> tuple[int, int]:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         return one.getsockname()[1], other.getsockname()[1]
-
-
-async def end(process: Process) -> None:
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
 
 
 async def test_everything_is_served(supervise: Supervise) -> None:
@@ -272,67 +187,6 @@ class TestSignals:
             assert (await busy.read_message()).body == b"reranked"
 
 
-class TestReload:
-    """SIGHUP, with settings that have changed."""
-
-    async def reload(self, proxy: Supervised, settings: Mapping[str, Any]) -> None:
-        await proxy.app()
-        (proxy.directory / "settings.json").write_text(json.dumps(settings))
-        proxy.process.send_signal(signal.SIGHUP)
-
-    async def longest_head(self, proxy: Supervised) -> int:
-        """Return the status of a request whose head has 2,000 bytes."""
-        return (await proxy.ask(GET.replace(b"\r\n\r\n", b"\r\nx: %b\r\n\r\n" % (b"x" * 2000)))).status
-
-    async def test_both_processes_use_new_values(self, supervise: Supervise) -> None:
-        proxy = await supervise()
-        assert await self.longest_head(proxy) == 200
-        changed = {"edge": {"max_head": "1KiB"}, "search": {"deadline_s": 7}, "engine": {"workers": 3}}
-        await self.reload(proxy, changed)
-        await proxy.logged("SIGHUP: in force from now on: [search.deadline_s], [edge.max_head]")
-        await proxy.logged("SIGHUP: changed only when the proxy is started again: [engine.workers]")
-        assert await self.longest_head(proxy) == 400
-        first = await proxy.app()
-        os.kill(first["pid"], signal.SIGKILL)
-        started_again = (await proxy.app(other_than=first["pid"]))["settings"]
-        told = json.loads((proxy.directory / "reloaded.json").read_text())
-        for settings in (told, started_again):
-            assert settings["search"]["deadline_s"] == 7
-            assert settings["engine"] == first["settings"]["engine"]
-
-    async def test_limit_of_connections(self, supervise: Supervise) -> None:
-        proxy = await supervise({"edge": {"max_connections": 1}})
-        async with connect(proxy.port) as one, connect(proxy.port) as waiting:
-            await one.send(GET)
-            assert (await one.read_message()).raw == OK
-            await waiting.send(GET)
-            await self.reload(proxy, {"edge": {"max_connections": 2}})
-            assert (await waiting.read_message()).raw == OK
-
-    async def test_settings_that_cannot_be_read_change_nothing(self, supervise: Supervise) -> None:
-        proxy = await supervise()
-        await self.reload(proxy, {"edge": {"max_head": "1KiB"}, "search": {"deadline_s": 0}})
-        await proxy.logged("SIGHUP: nothing is changed: [search.deadline_s]: must be greater than 0, not [0]")
-        assert await self.longest_head(proxy) == 200
-
-    async def test_settings_that_cannot_be_served_change_nothing(self, supervise: Supervise) -> None:
-        proxy = await supervise()
-        (proxy.directory / "refusal.json").write_text('{"faults": ["[endpoints.a]: no such service"]}')
-        await self.reload(proxy, {"edge": {"max_head": "1KiB"}})
-        await proxy.logged("SIGHUP: nothing is changed: [endpoints.a]: no such service")
-        assert await self.longest_head(proxy) == 200
-
-    async def test_application_that_does_not_answer(self, supervise: Supervise) -> None:
-        proxy = await supervise()
-        app = await proxy.app()
-        (proxy.directory / "broken").touch()
-        os.kill(app["pid"], signal.SIGKILL)
-        await proxy.logged("the reranking process was killed by SIGKILL")
-        await self.reload(proxy, {"edge": {"max_head": "1KiB"}})
-        await proxy.logged("SIGHUP: nothing is changed, because the reranking process does not answer")
-        assert await self.longest_head(proxy) == 200
-
-
 class TestLogIsLost:
     """The proxy goes on all the same; what starts it cannot read where it listens."""
 
@@ -441,18 +295,11 @@ class TestStopping:
 
 
 class TestCannotStart:
-    async def refused(self, tmp_path: Path, settings: Mapping[str, Any], **environment: str) -> str:
-        process = await launch(tmp_path, settings, **environment)
-        _, log = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
-        assert process.returncode == 1
-        assert not (tmp_path / "pid").exists()
-        return log.decode()
-
     @pytest.mark.parametrize("section", ["listen", "admin"])
     async def test_port_is_taken(self, tmp_path: Path, section: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"
-            log = await self.refused(tmp_path, {section: address})
+            log = await refused(tmp_path, {section: address})
         assert log == f"rerank-proxy: cannot listen on {address}: address already in use\n"
 
     async def test_certificates_cannot_be_read(self) -> None:
@@ -465,7 +312,7 @@ class TestCannotStart:
     async def test_socket_path_is_too_long(self, tmp_path: Path) -> None:
         deep = tmp_path / ("x" * 100)
         deep.mkdir()
-        log = await self.refused(tmp_path, {}, TMPDIR=str(deep))
+        log = await refused(tmp_path, {}, TMPDIR=str(deep))
         assert re.fullmatch(r"rerank-proxy: the path of a local socket is too long [^\n]+TMPDIR[^\n]+\n", log)
         assert list(deep.iterdir()) == []
 

@@ -12,6 +12,11 @@ class AdminSettings(Section):
 
 
 class EdgeSettings(Section):
+    processes: Count = Field(
+        1,
+        description="How many processes serve the clients' port, each with a share of the limits below and "
+        "of `upstream.max_idle_connections`. One uses at most one CPU core.",
+    )
     max_body: Reloaded[ByteSize] = Field(
         ByteSize(100 * 1024 * 1024),
         description="The largest search body that is buffered and inspected (Elasticsearch's own limit is "

@@ -1,0 +1,84 @@
+"""What the supervisor asks of the other processes of the proxy, over their control sockets."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from rerank_proxy.http.quiet_server import QuietServer
+from rerank_proxy.settings import Settings
+
+_TIMEOUT_S = 2.0
+"""Seconds that a process has to answer: fewer than probes and scrapers usually wait."""
+
+
+class _Refusal(msgspec.Struct):
+    faults: list[str]
+
+
+class ControlClient:
+    """A client of the control socket of another process of the proxy, which may be absent at any time."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def get(self, path: str) -> tuple[int, bytes] | None:
+        """Return the status and body of the answer; None if the process does not answer."""
+        return await self._ask("GET", path)
+
+    async def reload(self, settings: bytes) -> list[str] | None:
+        """Have the process use other settings, and the application load its models again.
+
+        Returns:
+            What is wrong with the settings if it refuses them, which changes nothing; None if it does not
+            answer.
+        """
+        answer = await self._ask("POST", "/reload", settings)
+        if answer is None:
+            return None
+        return [] if answer[0] == 202 else msgspec.json.decode(answer[1], type=_Refusal).faults
+
+    async def _ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes] | None:
+        connector = aiohttp.UnixConnector(path=str(self._socket), force_close=True)
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+                session.request(method, f"http://process{path}", data=body or None) as response,
+            ):
+                return response.status, await response.read()
+        except (aiohttp.ClientError, OSError):  # TimeoutError is an OSError
+            return None
+
+
+@asynccontextmanager
+async def serve_control(
+    path: Path, metrics: Callable[[], bytes], use: Callable[[Settings], None]
+) -> AsyncIterator[None]:
+    """Answer the supervisor on a UNIX socket at `path`.
+
+    Args:
+        metrics: Returns the metrics of this process in Prometheus' text format.
+        use: Uses other settings, which were checked.
+    """
+
+    async def get_metrics(request: web.Request) -> web.Response:
+        return web.Response(body=metrics(), content_type="text/plain", charset="utf-8")
+
+    async def reload(request: web.Request) -> web.Response:
+        use(Settings.model_validate_json(await request.read()))
+        return web.Response(status=202)
+
+    app = web.Application(client_max_size=0)  # the settings come from this user's own process
+    app.router.add_get("/metrics", get_metrics)
+    app.router.add_post("/reload", reload)
+    server = QuietServer(app, shutdown_timeout=1.0)
+    await server.start()
+    try:
+        await server.listen(path)
+        yield
+    finally:
+        await server.stop()

@@ -1,0 +1,43 @@
+"""The metrics of the supervisor: which of the other processes run."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+
+class ProcessMetrics(Collector):
+    """What the supervisor knows of its processes.
+
+    Attributes:
+        edges: The processes that serve the clients' port, this one included.
+    """
+
+    def __init__(self) -> None:
+        self.app_restarts = 0
+        self.app_up = False
+        self.edges = 1
+        self.edge_restarts = 0
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def render(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "rerank_proxy_app_restarts", "Times the reranking process was started again.", self.app_restarts
+        )
+        yield GaugeMetricFamily(
+            "rerank_proxy_app_up", "1 while the reranking process runs.", float(self.app_up)
+        )
+        yield GaugeMetricFamily(
+            "rerank_proxy_edge_processes", "Processes that serve the clients' port.", self.edges
+        )
+        yield CounterMetricFamily(
+            "rerank_proxy_edge_restarts",
+            "Times a process that serves the clients' port was started again.",
+            self.edge_restarts,
+        )

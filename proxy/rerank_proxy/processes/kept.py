@@ -1,0 +1,101 @@
+"""A process that is started again whenever it ends."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.processes.child import Child
+
+logger = logging.getLogger(__name__)
+
+_STEADY_S = 60.0
+"""A process that ran for so long had started well: its death does not repeat the one before."""
+_MAX_RESTART_DELAY_S = 10.0
+
+
+def restart_delay_s(quick_deaths: int) -> float:
+    """Return how long to wait before a restart: not at all after the first death, then ever longer."""
+    return 0.0 if quick_deaths <= 1 else min(0.5 * 2.0 ** min(quick_deaths - 2, 10), _MAX_RESTART_DELAY_S)
+
+
+class KeptProcess:
+    """Keeps a process running.
+
+    Args:
+        name: What the log calls it.
+        sockets: Those that it makes, which are removed when it has ended.
+        on_start: Called when it has been started, also again.
+        on_end: Called when it has ended.
+        on_restart: Called before it is started again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        orders: bytes,
+        sockets: Sequence[Path],
+        *,
+        on_start: Callable[[], None],
+        on_end: Callable[[], None],
+        on_restart: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._command = command
+        self._sockets = sockets
+        self._on_start = on_start
+        self._on_end = on_end
+        self._on_restart = on_restart
+        self._child: Child | None = None
+        self._tasks = BackgroundTasks()
+        self.orders = orders
+        """The line on its standard input; another one is given from the next start on."""
+
+    def start(self) -> None:
+        self._tasks.start(self._keep_running())
+
+    async def stop(self, timeout_s: float) -> None:
+        """Stop it gracefully within the time, else by force."""
+        await self._tasks.cancel()
+        if self._child is not None:
+            await self._child.stop(timeout_s)
+            self._ended()
+
+    async def _keep_running(self) -> None:
+        loop = asyncio.get_running_loop()
+        quick_deaths = 0
+        while True:
+            began = loop.time()
+            how = await self._run_once()
+            quick_deaths = 1 if loop.time() - began >= _STEADY_S else quick_deaths + 1
+            delay_s = restart_delay_s(quick_deaths)
+            logger.error("%s %s; it is started again in %g s", self._name, how, delay_s)
+            await asyncio.sleep(delay_s)
+            self._on_restart()
+
+    async def _run_once(self) -> str:
+        """Start it and wait for its end. Return how it ended."""
+        try:
+            self._child = Child(self._command, self.orders)
+        except OSError as error:
+            return f"cannot be started ({self._command[0]}: {error.strerror})"
+        self._on_start()
+        status = await self._child.wait()
+        self._ended()
+        return f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+
+    def _ended(self) -> None:
+        self._child = None
+        self._on_end()
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

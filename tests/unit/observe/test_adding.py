@@ -1,0 +1,54 @@
+"""The metrics of several processes as one."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from rerank_proxy.observe.adding import added
+from rerank_proxy.observe.edge_metrics import EdgeMetrics, RequestKind
+from tests.support.examples import examples
+
+KINDS: list[RequestKind] = ["plain", "search", "rerank"]
+REQUESTS = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from([200, 404])))
+TIMES = st.lists(st.sampled_from([0.0005, 0.25, 0.5, 8.0, 64.0]))
+
+Edge = tuple[Sequence[tuple[RequestKind, int]], Sequence[float], int]
+
+
+def edge_metrics(edges: Sequence[Edge]) -> bytes:
+    """Return the metrics of one edge that has seen all that several have."""
+    metrics = EdgeMetrics()
+    for requests, times, _ in edges:
+        for kind, status in requests:
+            metrics.request(kind, status)
+        for seconds in times:
+            metrics.first_byte(seconds)
+    metrics.client_connections = lambda: sum(connections for _, _, connections in edges)
+    return metrics.render()
+
+
+def samples(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): round(sample.value, 6)
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+@examples(0.5)
+@given(st.lists(st.tuples(REQUESTS, TIMES, st.integers(0, 9)), min_size=1, max_size=4))
+def test_several_edges_count_as_one(edges: list[Edge]) -> None:
+    assert samples(added([edge_metrics([edge]) for edge in edges])) == samples(edge_metrics(edges))
+
+
+def test_help_and_types_stay() -> None:
+    text = EdgeMetrics().render()
+    heads = [line for line in text.splitlines() if line.startswith(b"#")]
+    assert [line for line in added([text, text]).splitlines() if line.startswith(b"#")] == heads
+
+
+def test_process_that_does_not_answer() -> None:
+    text = edge_metrics([([("plain", 200)], [0.5], 3)])
+    assert samples(added([text, b""])) == samples(text)
