@@ -13,6 +13,7 @@ from rerank_proxy.settings.sections.endpoints import EndpointSettings, RegistryS
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
 from rerank_proxy.settings.sections.relay import EdgeSettings
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
+from rerank_proxy.settings.sections.tls import ListenerTlsSettings
 from rerank_proxy.settings.sections.upstream import UpstreamSettings
 from rerank_proxy.settings.values import Address, InvalidSettingsError, together
 
@@ -24,6 +25,7 @@ __all__ = [
     "EndpointSettings",
     "EngineSettings",
     "InvalidSettingsError",
+    "ListenerTlsSettings",
     "ModelSettings",
     "RegistrySettings",
     "RemoteSettings",
