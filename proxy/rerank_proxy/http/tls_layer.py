@@ -12,6 +12,7 @@ TLS.
 import asyncio
 import ssl
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final, cast
 
 HANDSHAKE_S: Final = 10.0
@@ -180,7 +181,7 @@ class TlsLayer(asyncio.Protocol):
             self._failure = failure
         self._raw.abort()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send."""
         if not data:
             return
@@ -196,10 +197,8 @@ class TlsLayer(asyncio.Protocol):
 
     def announce_end(self) -> None:
         """Send a `close_notify`."""
-        try:
+        with suppress(ssl.SSLError):  # usually that the other side's has not come yet
             self._tls.unwrap()
-        except ssl.SSLError:
-            pass  # usually that the other side's has not come yet
         self._flush()
 
     def _flush(self) -> None:
@@ -220,11 +219,13 @@ class TlsTransport(asyncio.Transport):
         self._raw = raw
         self._ended = False
         self.is_closed = False
-        self.write = layer.write  # type: ignore[method-assign]  # one call fewer for each piece
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         found = super().get_extra_info(name)
         return self._raw.get_extra_info(name, default) if found is None else found
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._layer.write(data)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         self._layer.write(b"".join(list_of_data))

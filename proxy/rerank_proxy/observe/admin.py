@@ -4,6 +4,7 @@
 `/metrics`: the metrics of this process and of the application.
 """
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -60,6 +61,10 @@ class Readiness(msgspec.Struct):
         return {"models": self.models, **missing}
 
 
+Connections = Callable[[], asyncio.Protocol]
+"""Makes the protocol of a new connection."""
+
+
 class AppControl:
     """A client of the application's control socket. The application may be absent at any time."""
 
@@ -101,15 +106,23 @@ class Admin:
         self._not_ready = not_ready
         self._server: QuietServer | None = None
 
-    async def start(self, sockets: Iterable[socket.socket]) -> None:
-        """Serve on sockets that are already listening."""
+    async def start(
+        self, sockets: Iterable[socket.socket], tls: Callable[[Connections], Connections] | None = None
+    ) -> None:
+        """Serve on sockets that are already listening.
+
+        Args:
+            tls: Puts TLS below the protocols of connections; None for plain HTTP.
+        """
         app = web.Application(middlewares=[_answer_once])
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._render_metrics)
         self._server = QuietServer(app, shutdown_timeout=1.0)
         await self._server.start()
-        connections = BoundedConnections(self._server.connection, _MAX_CONNECTIONS, _CONNECTION_S)
+        plain = self._server.connection
+        protocols = plain if tls is None else tls(plain)
+        connections = BoundedConnections(protocols, _MAX_CONNECTIONS, _CONNECTION_S)
         for listener in sockets:
             await self._server.listen(listener, connections)
 

@@ -41,6 +41,7 @@ class EdgeMetrics(Collector):
         self.upstream_idle: Callable[[], float] = _zero
         self.upstream_busy: Callable[[], float] = _zero
         self.buffered_bytes: Callable[[], float] = _zero
+        self.certificates: dict[str, Callable[[], float | None]] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -88,6 +89,19 @@ class EdgeMetrics(Collector):
         yield GaugeMetricFamily(
             "rerank_proxy_buffered_bytes", "Bytes of search bodies held in memory.", self.buffered_bytes()
         )
+
+        yield self._certificates()
+
+    def _certificates(self) -> GaugeMetricFamily:
+        ends = GaugeMetricFamily(
+            "rerank_proxy_certificate_not_after_seconds",
+            "UNIX time until which a certificate that the proxy shows is valid.",
+            labels=["of"],
+        )
+        for name, time in self.certificates.items():
+            if (at := time()) is not None:
+                ends.add_metric([name], at)
+        return ends
 
     def _first_byte(self) -> HistogramMetricFamily:
         cumulated = 0

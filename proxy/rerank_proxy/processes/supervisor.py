@@ -30,6 +30,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -39,12 +40,15 @@ from rerank_proxy.edge.listener import ListenError, address_of, bind
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
 from rerank_proxy.files.open_files import open_files, raise_limit
-from rerank_proxy.observe.admin import Admin, AppControl
+from rerank_proxy.observe.admin import Admin, AppControl, Connections
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.log import configure, say
 from rerank_proxy.processes.child import Child
 from rerank_proxy.processes.loop import new_event_loop
-from rerank_proxy.settings import Settings
+from rerank_proxy.settings import Address, ListenerTlsSettings, Settings
+from rerank_proxy.tls.handshakes import Handshakes
+from rerank_proxy.tls.listening import listener_tls
+from rerank_proxy.tls.owned import OwnedContext
 
 logger = logging.getLogger(__name__)
 
@@ -178,6 +182,7 @@ class Supervisor:
         edge = Edge(self._settings, socket, metrics)
         app_control = AppControl(control)
         admin = Admin(app_control, metrics, self._not_ready)
+        admin_tls = listener_tls(self._settings.admin.tls, "admin.tls")
         app = AppProcess(self._app_command, self._settings, socket, control, metrics)
         stop_timeout_s = 0.0
         signals = _catch_signals()
@@ -188,10 +193,14 @@ class Supervisor:
         try:
             await edge.start()
             admin_sockets = bind(self._settings.admin.listen)
-            await admin.start(admin_sockets)
+            await admin.start(admin_sockets, None if admin_tls is None else partial(_secured, admin_tls))
+            if admin_tls is not None:
+                metrics.certificates["admin"] = admin_tls.ends
+                admin_tls.follow()
             app.start()
             say(
-                f"listening on {edge.address}, admin on {address_of(admin_sockets)}, "
+                f"listening on {_shown(edge.address, self._settings.tls)}, "
+                f"admin on {_shown(address_of(admin_sockets), self._settings.admin.tls)}, "
                 f"upstream {self._settings.upstream.url}"
             )
             self._log_open_files(edge.max_connections)
@@ -204,6 +213,8 @@ class Supervisor:
             await edge.stop()
             await app.stop(stop_timeout_s)
             await admin.stop()
+            if admin_tls is not None:
+                await admin_tls.close()
 
     def _log_open_files(self, max_connections: int) -> None:
         files, wanted = open_files(), self._settings.edge.max_connections
@@ -244,6 +255,14 @@ class Supervisor:
                 "some requests were not finished within [lifecycle.shutdown_timeout_s: %gs] and are cut off",
                 lifecycle.shutdown_timeout_s,
             )
+
+
+def _shown(address: Address, tls: ListenerTlsSettings) -> str:
+    return str(address) if tls.cert is None else f"https://{address}"
+
+
+def _secured(tls: OwnedContext, connections: Connections) -> Connections:
+    return Handshakes(tls, connections).begin
 
 
 def _directory_for_sockets() -> OwnedDirectory:

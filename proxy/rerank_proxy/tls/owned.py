@@ -76,8 +76,7 @@ class OwnedContext:
     Args:
         files: What the context is made of.
         make: Makes it. Raises InvalidSettingsError if the files are unfit.
-        level: At which level of the log what happens to the files is told; above those for warnings if they
-            are told by another process.
+        quiet: Another owner tells the operator what happens to the same files.
 
     Raises:
         InvalidSettingsError: Nothing can be made of the files.
@@ -106,6 +105,10 @@ class OwnedContext:
     def certificate(self) -> "CertificateFacts | None":
         """The certificate that is shown to the other side."""
         return self._made.certificate
+
+    def ends(self) -> float | None:
+        """Return the UNIX time until which the certificate that is shown is valid; None if there is none."""
+        return None if self.certificate is None else self.certificate.ends.timestamp()
 
     def follow(self) -> None:
         """Look at the files every few seconds, until `close`."""

@@ -55,6 +55,9 @@ class ElasticsearchClient:
             max_idle=upstream.max_idle_connections,
         )
         self._repeated = repeated
+        self._tls = target.tls
+        if self._tls is not None:
+            self._tls.follow()
 
     def for_caller(self, headers: CIMultiDict[str]) -> "CallerUpstream":
         """Return upstream as one caller sees it.
@@ -121,6 +124,8 @@ class ElasticsearchClient:
         return illegal_argument(reason)
 
     async def close(self) -> None:
+        if self._tls is not None:
+            await self._tls.close()
         await self._pool.close()
 
 

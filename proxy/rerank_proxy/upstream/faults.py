@@ -12,6 +12,9 @@ _ADVICE: Final = {
     Kind.AUTHORITY: "name the authority that signed it with the setting [upstream.ca_certs]",
     Kind.HOST: "give [upstream.url] a host name that the certificate is for",
     Kind.TIME: "have it renewed, or put the clock of this machine right",
+    Kind.FINGERPRINT: "give [upstream.ca_fingerprint] that of its authority, if this is the right server",
+    Kind.CLIENT: "name one that it accepts with [upstream.client_cert] and [upstream.client_key]",
+    Kind.VERSION: "have it speak TLS 1.2 or newer, or lower [upstream.min_tls_version]",
     Kind.NO_TLS: "when it is meant to be plain HTTP, begin [upstream.url] with http://",
     Kind.OTHER: "check that it is running and that the setting [upstream.url] is right",
 }

@@ -51,6 +51,8 @@ def _owned(settings: UpstreamSettings, *, quiet: bool) -> OwnedContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if trusted is not None:
             trust(context, trusted, contents[trusted.setting])
+            # What is named is trusted, be it an authority below another one or the server's own certificate.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if not settings.verify_certs or (settings.ca_fingerprint is not None and trusted is None):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

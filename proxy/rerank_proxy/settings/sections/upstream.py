@@ -43,9 +43,9 @@ class UpstreamSettings(Section):
     )
     ca_fingerprint: Fingerprint | None = Field(
         None,
-        description="SHA-256 fingerprint, in hexadecimal with or without colons, of upstream's certificate or "
-        "of an authority in the chain that upstream shows, as Elasticsearch prints it at its first start. It "
-        "is trusted in place of the authorities of `ca_certs`, and host names are not compared; where "
+        description="SHA-256 fingerprint, in hexadecimal with or without colons, of upstream's certificate "
+        "or of an authority in the chain that upstream shows, as Elasticsearch prints it at its first start. "
+        "It is trusted in place of the authorities of `ca_certs`, and host names are not compared; where "
         "`ca_certs` is given too, both are checked.",
     )
     server_name: ServerName | None = Field(
