@@ -53,6 +53,10 @@ class Authority:
             directory, name, certificate.sign(self._key, hashes.SHA256()), self._key
         ).path
 
+    def client(self) -> ssl.SSLContext:
+        """Return the context of a client that trusts this authority."""
+        return ssl.create_default_context(cafile=self.path)
+
     def issue(
         self, name: str = "good", *, hosts: Sequence[str] = LOCAL, begins_days: int = -1, ends_days: int = 1
     ) -> Certificate:

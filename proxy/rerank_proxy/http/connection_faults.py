@@ -91,7 +91,7 @@ def refusal_after_handshake(error: BaseException | None) -> ConnectionFault | No
     looked at its certificate (RFC 8446 §2).
     """
     for each in (error, error and error.__cause__):
-        if isinstance(each, ssl.SSLError) and each.reason in _CLIENT:
+        if isinstance(each, ssl.SSLError) and _reason(each) in _CLIENT:
             return _of_tls(each)
     return None
 
@@ -119,16 +119,22 @@ def _of_tls(error: ssl.SSLError) -> ConnectionFault:
     failed = "the TLS handshake failed"
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return ConnectionFault(f"{failed}: it closed the connection")
-    if error.reason in _NO_TLS:
+    reason = _reason(error)
+    if reason in _NO_TLS:
         return ConnectionFault(f"{failed}: it does not speak TLS", Kind.NO_TLS)
-    if error.reason in _TOO_OLD:
+    if reason in _TOO_OLD:
         return ConnectionFault(
             f"{failed}: there is no version of TLS that both sides may speak", Kind.VERSION
         )
-    if error.reason in _CLIENT:
-        return ConnectionFault(f"{failed}: {_CLIENT[error.reason]}", Kind.CLIENT)
-    why = error.reason.replace("_", " ").lower() if error.reason else "for an unknown reason"
+    if reason in _CLIENT:
+        return ConnectionFault(f"{failed}: {_CLIENT[reason]}", Kind.CLIENT)
+    why = reason.replace("_", " ").lower() or "for an unknown reason"
     return ConnectionFault(f"{failed}: {why}")
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """Return OpenSSL's name of a fault; empty for those that Python raises itself."""
+    return getattr(error, "reason", None) or ""
 
 
 def _of_system(error: BaseException, limit: str | None) -> str:
