@@ -111,7 +111,7 @@ async def start_relay(app_socket: Path, hops: Hops | None) -> AsyncIterator[Star
         async def start(
             serve: Serve, settings: Mapping[str, Any] | None = None, *, app: Serve | None = None
         ) -> Relay:
-            upstream = await stack.enter_async_context(raw_server(serve, tls=hops and hops.server))
+            upstream = await stack.enter_async_context(raw_server(serve, tls=hops.server if hops else None))
             if app is not None:
                 await stack.enter_async_context(raw_server(app, path=app_socket))
             values: dict[str, Any] = {"listen": "127.0.0.1:0", "upstream": {"url": upstream.url}}
@@ -123,6 +123,6 @@ async def start_relay(app_socket: Path, hops: Hops | None) -> AsyncIterator[Star
             edge = Edge(load(None, values, {}), app_socket)
             await edge.start()
             stack.push_async_callback(edge.stop)
-            return Relay(edge, upstream, stack, hops and hops.client)
+            return Relay(edge, upstream, stack, hops.client if hops else None)
 
         yield start
