@@ -96,11 +96,6 @@ class Edge:
                 self.metrics.certificates[name] = context.ends
                 context.follow()
 
-    async def refresh_tls(self) -> None:
-        """Take over at once what has changed of the files for TLS."""
-        for context in self._contexts:
-            await context.refresh()
-
     def _observe(self, shared: Shared) -> None:
         self.metrics.client_connections = lambda: len(shared.clients)
         self.metrics.upstream_idle = lambda: shared.upstream.idle
