@@ -4,6 +4,7 @@ They read just enough of a message to know where it ends, by code that shares no
 """
 
 import asyncio
+import os
 import re
 import socket
 import ssl
@@ -54,6 +55,16 @@ class Wire:
     def socket(self) -> socket.socket:
         sock: socket.socket = self._writer.get_extra_info("socket")
         return sock
+
+    def end_without_notice(self) -> None:
+        """End what is sent below TLS, which does not tell of it."""
+        with socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno())) as below:
+            below.shutdown(socket.SHUT_WR)
+
+    @property
+    def tls(self) -> ssl.SSLObject:
+        tls: ssl.SSLObject = self._writer.get_extra_info("ssl_object")
+        return tls
 
     async def send(self, *pieces: bytes) -> None:
         """Send pieces; each leaves before the next one is written."""

@@ -1,8 +1,11 @@
 """Certificates, and servers on 127.0.0.1 whose TLS a client has to refuse."""
 
 import ipaddress
+import socket
 import ssl
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -113,6 +116,35 @@ class Authority:
             x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
         )
         return _write(self._directory, name, certificate.sign(self._key, hashes.SHA256()), key)
+
+
+@contextmanager
+def alerting_server(context: ssl.SSLContext) -> Iterator[int]:
+    """Serve on a free port, and yield it. Clients that are refused are told why, as asyncio does not, and can
+    read that: the connection is closed after them.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                tls = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                try:
+                    tls.do_handshake()
+                    tls.recv(65536)
+                    tls.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+                except OSError:
+                    pass
+                with suppress(OSError), socket.socket(fileno=tls.detach()) as refused:
+                    while refused.recv(65536):
+                        pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def fingerprint(path: Path) -> str:

@@ -19,6 +19,7 @@ from rerank_proxy.http.framing import Body, FramingError
 from rerank_proxy.http.head import RequestHead
 from rerank_proxy.observe.edge_metrics import CLIENT_CLOSED, RequestKind
 from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.faults import CLOSED
 from rerank_proxy.upstream.pool import Attempt
 from rerank_proxy.upstream.read_only import is_read_only
 from rerank_proxy.upstream.targets import TargetError
@@ -265,7 +266,7 @@ class Exchange:
         elif (refusal := refusal_after_handshake(error)) is not None:
             self.connect_failed(TargetError(refusal))
         else:
-            self._broken("closed the connection before it answered")
+            self._broken(CLOSED)
 
     def _relay_lost(self, *, in_order: bool) -> None:
         assert self._response is not None

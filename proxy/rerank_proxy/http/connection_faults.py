@@ -34,6 +34,7 @@ _CLIENT: Final = {
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that the client certificate has expired",
     "SSLV3_ALERT_CERTIFICATE_REVOKED": "it says that the client certificate is revoked",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept the client certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refuses what it was offered, or requires a client certificate",
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it does not accept the client certificate",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it requires a client certificate",
     "TLSV1_ALERT_ACCESS_DENIED": "it does not accept the client certificate",

@@ -20,6 +20,10 @@ _ADVICE: Final = {
 }
 
 
+CLOSED: Final = "closed the connection before it answered"
+"""What an Elasticsearch did that was reached and sent nothing."""
+
+
 def unreachable_text(url: str, fault: ConnectionFault) -> str:
     """Return one sentence: which address, what is wrong, what to do."""
     return f"cannot connect to Elasticsearch at [{url}]: {fault.words}; {_ADVICE[fault.kind]}"
@@ -34,6 +38,9 @@ def disconnected_text(url: str, what: str) -> str:
     between = "check its log, and what stands between it and the proxy"
     if url.startswith("http:"):
         between += "; when it expects TLS, begin [upstream.url] with https://"
+    elif what == CLOSED:
+        # With TLS 1.3 a refusal of the client's certificate may be lost with the connection.
+        between += "; when it requires a client certificate, name one with [upstream.client_cert]"
     return f"Elasticsearch at [{url}] {what}; {between}"
 
 

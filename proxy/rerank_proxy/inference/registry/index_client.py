@@ -10,7 +10,7 @@ from yarl import URL
 from rerank_proxy.http.connection_faults import connection_fault, refusal_after_handshake
 from rerank_proxy.observe.log import printable
 from rerank_proxy.settings import InvalidSettingsError, RegistrySettings, UpstreamSettings
-from rerank_proxy.upstream.faults import disconnected_text, unreachable_text
+from rerank_proxy.upstream.faults import CLOSED, disconnected_text, unreachable_text
 from rerank_proxy.upstream.tls import upstream_tls
 
 _JSON: Final = "application/vnd.elasticsearch+json; compatible-with=8"
@@ -166,7 +166,7 @@ def _did(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientPayloadError):
         return "broke off its answer"
     if isinstance(error, aiohttp.ClientConnectionError):
-        return "closed the connection before it answered"
+        return CLOSED
     return "sent a malformed answer"
 
 
