@@ -228,7 +228,7 @@ class TestUpstream:
                 await wire.send(GET)
                 assert (await wire.read_to_end()).endswith(b"\r\n\r\nhalf")
 
-    async def test_a_new_authority_is_no_outage(self, app_socket: Path, authority: Authority) -> None:
+    async def test_a_new_authority_is_taken_over(self, app_socket: Path, authority: Authority) -> None:
         """Who meets a certificate that is not trusted looks at the files at once."""
         serve, _ = answering(ONE_INFO)
         context = authority.issue().server()

@@ -23,7 +23,7 @@ _NOT_ANNOUNCED: Final = "the connection ended without a close_notify"
 
 
 class TlsLayer(asyncio.Protocol):
-    """Does the handshake, and then decrypts for `protocol`, which is told of the connection from then on.
+    """Does the handshake, and then decrypts for `protocol`, which gets the connection from then on.
 
     Args:
         context: With `server_side`, that of a server.

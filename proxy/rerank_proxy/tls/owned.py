@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 5.0
-"""Seconds between two looks at the files: a status of each."""
+"""Seconds between two checks of the files: a status of each."""
 _ATTEMPTS: Final = 3
 """How often files that change while they are read are read again at once."""
 
@@ -47,7 +47,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at the files has found.
+    """What was found in the files.
 
     Attributes:
         stamps: By which a change is noticed.

@@ -54,7 +54,7 @@ class NamedFile:
 
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
-    """What is told of a certificate.
+    """What the log and the metrics say about a certificate.
 
     Attributes:
         fingerprint: SHA-256, in hexadecimal digits.

@@ -3,8 +3,8 @@
 elasticsearch-py (`ssl_assert_fingerprint`) and go-elasticsearch (`CertificateFingerprint`) compare it with
 every certificate of the chain that the server shows, and elasticsearch-js (`caFingerprint`) with the last
 one; none compares host names or looks at authorities. All chains that these accept are accepted here too, if
-the certificates of the chain have signed one another: the certificate of an authority is no secret, and
-showing it proves nothing.
+the certificates of the chain have signed one another: the certificate of an authority is public, and showing
+it proves nothing.
 """
 
 import ssl

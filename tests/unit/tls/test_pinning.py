@@ -31,7 +31,7 @@ def test_the_authority_that_has_signed_it(authority: Authority) -> None:
 
 
 def test_an_authority_that_is_only_shown(authority: Authority, tmp_path: Path) -> None:
-    """Its certificate is no secret: anyone can put it behind a certificate of their own."""
+    """Its certificate is public: anyone can put it behind a certificate of their own."""
     stranger = Authority(tmp_path, "Stranger")
     impostor = Authority(tmp_path, "Test Authority of another")
     for forged in (stranger.issue("theirs"), impostor.issue("same"), self_signed(tmp_path)):
@@ -44,6 +44,6 @@ def test_a_certificate_of_a_server_signs_no_others(authority: Authority, tmp_pat
     assert not is_pinned([der(below.path), der(issued.path), der(authority.path)], authority.fingerprint)
 
 
-def test_what_is_no_certificate(authority: Authority) -> None:
+def test_what_cannot_be_read(authority: Authority) -> None:
     chain = [b"no", der(authority.path)]
     assert not is_pinned(chain, authority.fingerprint)
