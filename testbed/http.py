@@ -2,12 +2,13 @@
 
 import base64
 import json
+import ssl
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from testbed.errors import TestbedError
 
@@ -39,6 +40,8 @@ class Server:
 
     url: str
     authorization: str | None = None
+    tls: ssl.SSLContext | None = None
+    """How its certificate is checked; None: as the system does."""
 
     @classmethod
     def parse(cls, url: str) -> "Server":
@@ -87,13 +90,18 @@ class Server:
             )
         request = Request(self.url + path, data, sent, method=method)
         try:
-            with _opener.open(request, timeout=timeout_s) as response:
+            with self._opener().open(request, timeout=timeout_s) as response:
                 return _reply(response.status, response.headers.items(), response.read())
         except HTTPError as error:
             with error:
                 return _reply(error.code, error.headers.items(), error.read())
         except HTTPException as error:
             raise OSError(f"no valid HTTP answer: {error!r}") from error
+
+    def _opener(self) -> OpenerDirector:
+        if self.tls is None:
+            return _opener
+        return build_opener(ProxyHandler({}), HTTPSHandler(context=self.tls))
 
 
 def basic(user: str, password: str) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -48,6 +49,8 @@ class Node:
         users: Further users with their roles, all with the same password.
         settings: Further settings for `elasticsearch.yml`. `testbed.ranks: true` gives a node of version 9
             the retrievers that need a licence, as far as tests use them (`testbed/plugin/es9`).
+        files: Further files of the configuration, by their names.
+        tls: HTTP is served with TLS, as `settings` say; how its certificate is checked, and what is shown.
         timeout_s: How long the start may take.
     """
 
@@ -61,6 +64,8 @@ class Node:
         roles: Mapping[str, Any] | None = None,
         users: Mapping[str, Collection[str]] | None = None,
         settings: Mapping[str, str] | None = None,
+        files: Mapping[str, bytes] | None = None,
+        tls: ssl.SSLContext | None = None,
         timeout_s: float = 120.0,
         reporter: Reporter | None = None,
     ) -> None:
@@ -71,6 +76,8 @@ class Node:
         self._roles = roles or {}
         self._users = users or {}
         self._further = settings or {}
+        self._files = files or {}
+        self._tls = tls
         self._timeout_s = timeout_s
         self._reporter = reporter or Reporter()
         self._account = unprivileged_account()
@@ -130,6 +137,8 @@ class Node:
         config = directory / "config"
         shutil.copytree(self._distribution.home / "config", config)
         (config / "elasticsearch.yml").write_text(_yaml(self._settings(directory)), encoding="utf-8")
+        for name, content in self._files.items():
+            (config / name).write_bytes(content)
         if self._password is not None:
             self._write_accounts(config, self._password)
         give(directory, self._account)
@@ -213,7 +222,8 @@ class Node:
         if not ports.exists():
             return None
         authorization = None if self._password is None else basic("elastic", self._password)
-        server = Server(f"http://{ports.read_text().split()[0]}", authorization)
+        scheme = "http" if self._tls is None else "https"
+        server = Server(f"{scheme}://{ports.read_text().split()[0]}", authorization, self._tls)
         return server if is_healthy(server) else None
 
 

@@ -1,8 +1,10 @@
 """Fixtures of the tests that drive an edge over real sockets."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +14,16 @@ from rerank_proxy.edge.server import Edge
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.settings import load
 from tests.support.raw_http import RawServer, Serve, Wire, connect, raw_server
+from tests.support.tls import Authority
+
+BOTH_HOPS = ("test_backpressure", "test_faults", "test_messages", "test_transparency")
+"""Modules whose tests run over TCP, and over TLS on both sides of the relay."""
+
+TCP_ALONE = (
+    "test_dies_while_the_request_is_still_sent",
+    "test_that_closes_is_read_in_full_by_a_client_that_sends_on",
+)
+"""Tests whose clients send on after the other side's end, as asyncio's TLS does not."""
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -19,16 +31,25 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return {"uvloop": new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "start_relay" in metafunc.fixturenames and metafunc.module.__name__.endswith(BOTH_HOPS):
+        hops = ["tcp"] if metafunc.function.__name__ in TCP_ALONE else ["tcp", "tls"]
+        metafunc.parametrize("hops", hops, indirect=True)
+
+
 class Relay:
     """A running edge with the upstream behind it."""
 
-    def __init__(self, edge: Edge, upstream: RawServer, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, edge: Edge, upstream: RawServer, stack: AsyncExitStack, tls: ssl.SSLContext | None
+    ) -> None:
         self.edge = edge
         self.upstream = upstream
         self._stack = stack
+        self._tls = tls
 
     async def connect(self) -> Wire:
-        return await self._stack.enter_async_context(connect(self.edge.address.port))
+        return await self._stack.enter_async_context(connect(self.edge.address.port, tls=self._tls))
 
     def metric(self, name: str, **labels: str) -> float:
         """A sample of the edge's metrics; 0 when it was never counted."""
@@ -48,22 +69,60 @@ def app_socket(tmp_path: Path) -> Path:
     return tmp_path / "app.sock"
 
 
+@dataclass(frozen=True)
+class Hops:
+    """TLS on both sides of the relay.
+
+    Attributes:
+        server: What upstream shows.
+        client: How the clients check the relay.
+        settings: Those of the relay.
+    """
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+    settings: Mapping[str, Any]
+
+
+@pytest.fixture(scope="session")
+def tls_hops(tmp_path_factory: pytest.TempPathFactory) -> Hops:
+    authority = Authority(tmp_path_factory.mktemp("tls"))
+    shown = authority.issue()
+    settings = {
+        "tls": {"cert": str(shown.path), "key": str(shown.key_path)},
+        "upstream": {"ca_certs": str(authority.path)},
+    }
+    return Hops(shown.server(), authority.client(), settings)
+
+
 @pytest.fixture
-async def start_relay(app_socket: Path) -> AsyncIterator[StartRelay]:
+def hops(request: pytest.FixtureRequest) -> Hops | None:
+    """TLS on both sides, or None."""
+    if getattr(request, "param", "tcp") == "tcp":
+        return None
+    hops: Hops = request.getfixturevalue("tls_hops")
+    return hops
+
+
+@pytest.fixture
+async def start_relay(app_socket: Path, hops: Hops | None) -> AsyncIterator[StartRelay]:
     async with AsyncExitStack() as stack:
 
         async def start(
             serve: Serve, settings: Mapping[str, Any] | None = None, *, app: Serve | None = None
         ) -> Relay:
-            upstream = await stack.enter_async_context(raw_server(serve))
+            upstream = await stack.enter_async_context(raw_server(serve, tls=hops.server if hops else None))
             if app is not None:
                 await stack.enter_async_context(raw_server(app, path=app_socket))
             values: dict[str, Any] = {"listen": "127.0.0.1:0", "upstream": {"url": upstream.url}}
-            for section, value in (settings or {}).items():
-                values[section] = {**values.get(section, {}), **value} if isinstance(value, dict) else value
+            for given in (hops.settings if hops else {}, settings or {}):
+                for section, value in given.items():
+                    values[section] = (
+                        {**values.get(section, {}), **value} if isinstance(value, dict) else value
+                    )
             edge = Edge(load(None, values, {}), app_socket)
             await edge.start()
             stack.push_async_callback(edge.stop)
-            return Relay(edge, upstream, stack)
+            return Relay(edge, upstream, stack, hops.client if hops else None)
 
         yield start

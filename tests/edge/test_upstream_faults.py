@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import TLSVersion
 
 import pytest
 from multidict import CIMultiDict
@@ -20,7 +21,7 @@ from rerank_proxy.upstream.client import ElasticsearchClient
 from tests.edge.samples import GET
 from tests.support.raw_http import OK, Serve, Wire, answering, connect, raw_server
 from tests.support.stores import Watched, refusal
-from tests.support.tls import Authority, self_signed
+from tests.support.tls import Authority, alerting_server, self_signed
 
 CONNECT = "cannot connect to Elasticsearch at [URL]: "
 NOT_TRUSTED = f"{CONNECT}its certificate is not trusted: "
@@ -29,6 +30,9 @@ AUTHORITY = "; name the authority that signed it with the setting [upstream.ca_c
 HOST = "; give [upstream.url] a host name that the certificate is for"
 TIME = "; have it renewed, or put the clock of this machine right"
 RUNNING = "; check that it is running and that the setting [upstream.url] is right"
+CLIENT = "; name one that it accepts with [upstream.client_cert] and [upstream.client_key]"
+VERSION = "; have it speak TLS 1.2 or newer, or lower [upstream.min_tls_version]"
+PIN = "; give [upstream.ca_fingerprint] that of its authority, if this is the right server"
 LOOK = "; check its log, and what stands between it and the proxy"
 
 
@@ -191,14 +195,70 @@ async def test_the_words_are_the_same_everywhere(
         await check_words(app_socket, {"url": url, "ca_certs": str(place.authority.path)}, words)
 
 
-async def check_words(app_socket: Path, upstream: dict[str, str], words: str) -> None:
+async def test_another_fingerprint(app_socket: Path, place: Place) -> None:
+    async with raw_server(speak, tls=place.authority.issue().server()) as server:
+        upstream = {"url": f"https://127.0.0.1:{server.port}", "ca_fingerprint": "00" * 32}
+        why = "no certificate in its chain has the fingerprint that is set"
+        await check_words(app_socket, upstream, f"{NOT_TRUSTED}{why}{PIN}")
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        (TLSVersion.TLSv1_3, "it requires a client certificate"),
+        (TLSVersion.TLSv1_2, "it refuses what it was offered, or requires a client certificate"),
+    ],
+)
+async def test_a_client_certificate_is_required(
+    app_socket: Path, place: Place, version: TLSVersion, why: str
+) -> None:
+    server_tls = place.authority.issue().server(clients=place.authority, version=version)
+    with alerting_server(server_tls) as port:
+        upstream = {"url": f"https://127.0.0.1:{port}", "ca_certs": str(place.authority.path)}
+        await check_words(app_socket, upstream, f"{HANDSHAKE}{why}{CLIENT}", also_registry=False)
+
+
+async def test_a_client_certificate_of_a_stranger(app_socket: Path, place: Place) -> None:
+    shown = place.stranger.issue("client")
+    with alerting_server(place.authority.issue().server(clients=place.authority)) as port:
+        upstream = {
+            "url": f"https://127.0.0.1:{port}",
+            "ca_certs": str(place.authority.path),
+            "client_cert": str(shown.path),
+            "client_key": str(shown.key_path),
+        }
+        why = "it does not trust the authority of the client certificate"
+        await check_words(app_socket, upstream, f"{HANDSHAKE}{why}{CLIENT}", also_registry=False)
+
+
+async def test_a_version_that_is_too_old(app_socket: Path, place: Place) -> None:
+    with alerting_server(place.authority.issue().server(version=TLSVersion.TLSv1_2)) as port:
+        upstream = {
+            "url": f"https://127.0.0.1:{port}",
+            "ca_certs": str(place.authority.path),
+            "min_tls_version": "1.3",
+        }
+        why = "there is no version of TLS that both sides may speak"
+        await check_words(app_socket, upstream, f"{HANDSHAKE}{why}{VERSION}")
+
+
+async def check_words(
+    app_socket: Path, upstream: dict[str, str], words: str, *, also_registry: bool = True
+) -> None:
+    """Check what is said by each.
+
+    Args:
+        also_registry: Its library tells of what is wrong, too; of an alert after the handshake it may not.
+    """
     values = {"listen": "127.0.0.1:0", "upstream": upstream, "registry": {"store": "index"}}
     settings = load(None, values, {})
     expected = words.replace("URL", upstream["url"])
     assert await said_by_the_edge(settings, app_socket) == expected
     assert await said_of_a_search(settings) == expected
     in_registry = f"The registry of inference endpoints cannot be read: {expected}"
-    assert await said_of_the_registry(settings) == in_registry
+    if also_registry:
+        assert await said_of_the_registry(settings) == in_registry
     checked = await said_by_check(settings)
     assert checked["upstream   failed  "] == expected
-    assert checked["registry   failed  "] == f"{in_registry} [index rerank-proxy-endpoints]"
+    if also_registry:
+        assert checked["registry   failed  "] == f"{in_registry} [index rerank-proxy-endpoints]"

@@ -4,6 +4,7 @@ They read just enough of a message to know where it ends, by code that shares no
 """
 
 import asyncio
+import os
 import re
 import socket
 import ssl
@@ -54,6 +55,16 @@ class Wire:
     def socket(self) -> socket.socket:
         sock: socket.socket = self._writer.get_extra_info("socket")
         return sock
+
+    def end_without_notice(self) -> None:
+        """End what is sent below TLS, which does not tell of it."""
+        with socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno())) as below:
+            below.shutdown(socket.SHUT_WR)
+
+    @property
+    def tls(self) -> ssl.SSLObject:
+        tls: ssl.SSLObject = self._writer.get_extra_info("ssl_object")
+        return tls
 
     async def send(self, *pieces: bytes) -> None:
         """Send pieces; each leaves before the next one is written."""
@@ -111,7 +122,11 @@ class Wire:
         return True
 
     def end_sending(self) -> None:
-        self._writer.write_eof()
+        """End what is sent; over TLS that ends the connection, in order: asyncio has no other way."""
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+        else:
+            self._writer.close()
 
     def reset(self) -> None:
         """Close with a TCP reset."""
@@ -136,12 +151,13 @@ class RawServer:
     """
 
     port: int = 0
+    scheme: str = "http"
     wires: list[Wire] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 @asynccontextmanager
@@ -149,7 +165,7 @@ async def raw_server(
     serve: Serve, *, path: Path | None = None, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[RawServer]:
     """Serve on a free port of 127.0.0.1, or on a UNIX socket. Fails the test when `serve` failed."""
-    state = RawServer()
+    state = RawServer(scheme="http" if tls is None else "https")
     tasks: set[asyncio.Task[None]] = set()
 
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -160,6 +176,8 @@ async def raw_server(
         state.wires.append(wire)
         try:
             await serve(wire)
+            if tls is not None:
+                await wire.close()  # which announces the end; what is aborted has no end in order
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the other side may leave whenever it likes
         except asyncio.CancelledError:
@@ -202,8 +220,10 @@ def answering(*answers: bytes) -> tuple[Serve, list[Message]]:
 
 
 @asynccontextmanager
-async def connect(port: int, host: str = "127.0.0.1") -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port), TIMEOUT_S)
+async def connect(
+    port: int, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Wire]:
+    reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=tls), TIMEOUT_S)
     try:
         yield Wire(reader, writer)
     finally:

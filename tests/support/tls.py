@@ -1,17 +1,26 @@
 """Certificates, and servers on 127.0.0.1 whose TLS a client has to refuse."""
 
 import ipaddress
+import socket
 import ssl
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 
 LOCAL: Final = ("localhost", "127.0.0.1")
@@ -30,11 +39,28 @@ class Certificate:
     path: Path
     key_path: Path
 
-    def server(self) -> ssl.SSLContext:
-        """Return the context by which a server shows it."""
+    def server(
+        self, *, clients: "Authority | None" = None, version: ssl.TLSVersion | None = None
+    ) -> ssl.SSLContext:
+        """Return the context by which a server shows it.
+
+        Args:
+            clients: Whose certificates clients have to show.
+            version: The only one that is spoken.
+        """
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.path, self.key_path)
+        if clients is not None:
+            context.load_verify_locations(clients.path)
+            context.verify_mode = ssl.CERT_REQUIRED
+        if version is not None:
+            context.minimum_version = context.maximum_version = version
         return context
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the first certificate, in hexadecimal digits."""
+        return fingerprint(self.path)
 
 
 class Authority:
@@ -53,6 +79,28 @@ class Authority:
             directory, name, certificate.sign(self._key, hashes.SHA256()), self._key
         ).path
 
+    def client(self, shown: Certificate | None = None) -> ssl.SSLContext:
+        """Return the context of a client that trusts this authority, and may show a certificate."""
+        context = ssl.create_default_context(cafile=self.path)
+        if shown is not None:
+            context.load_cert_chain(shown.path, shown.key_path)
+        return context
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of its own certificate, in hexadecimal digits."""
+        return fingerprint(self.path)
+
+    def below(self, signer: Certificate) -> Certificate:
+        """Return a certificate that the key of a server's certificate has signed, as none may."""
+        certificate = x509.load_pem_x509_certificate(signer.path.read_bytes())
+        signing = load_pem_private_key(signer.key_path.read_bytes(), None)
+        assert isinstance(signing, ec.EllipticCurvePrivateKey)
+        key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+        times = (now - _DAY, now + _DAY)
+        signed = _builder(_named("below"), certificate.subject, key.public_key(), *times)
+        return _write(self._directory, "below", signed.sign(signing, hashes.SHA256()), key)
+
     def issue(
         self, name: str = "good", *, hosts: Sequence[str] = LOCAL, begins_days: int = -1, ends_days: int = 1
     ) -> Certificate:
@@ -68,6 +116,47 @@ class Authority:
             x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
         )
         return _write(self._directory, name, certificate.sign(self._key, hashes.SHA256()), key)
+
+
+@contextmanager
+def alerting_server(context: ssl.SSLContext) -> Iterator[int]:
+    """Serve on a free port, and yield it. Clients that are refused are told why, as asyncio does not, and can
+    read that: the connection is closed after them.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                tls = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                try:
+                    tls.do_handshake()
+                    tls.recv(65536)
+                    tls.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+                except OSError:
+                    pass
+                with suppress(OSError), socket.socket(fileno=tls.detach()) as refused:
+                    while refused.recv(65536):
+                        pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of the first certificate of a PEM file, in hexadecimal digits."""
+    pem = path.read_text().partition("-----END CERTIFICATE-----")
+    return sha256(ssl.PEM_cert_to_DER_cert(pem[0] + pem[1])).hexdigest()
+
+
+def with_authority(certificate: Certificate, authority: Authority) -> Certificate:
+    """Have a certificate's file hold that of an authority too, as servers show chains."""
+    certificate.path.write_bytes(certificate.path.read_bytes() + authority.path.read_bytes())
+    return certificate
 
 
 def self_signed(directory: Path) -> Certificate:

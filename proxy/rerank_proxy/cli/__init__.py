@@ -169,6 +169,31 @@ def export(model: str, out: Path | None, config: Path | None) -> None:
         die(str(failure), 1)
 
 
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    help="A host name or an address that clients connect to. Repeatable. [default: localhost, 127.0.0.1, "
+    "::1 and this machine's name]",
+)
+@click.option("--days", default=365, show_default=True, type=click.IntRange(1, 3650), help="How long valid.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+def certs(directory: Path, names: tuple[str, ...], days: int, overwrite: bool) -> None:
+    """Make a certificate authority and a certificate for development in DIRECTORY.
+
+    Prints the settings to serve https with them, and the fingerprint that Elasticsearch's clients take.
+    """
+    from rerank_proxy.cli.certs import default_names, make_certs
+
+    try:
+        for line in make_certs(directory, names or default_names(), days, overwrite=overwrite):
+            click.echo(printable(line))
+    except CommandError as failure:
+        die(str(failure), 1)
+
+
 def _lines(stream: Iterable[bytes]) -> Iterator[str]:
     for number, line in enumerate(stream):
         text = line.decode("utf-8" if number else "utf-8-sig", "replace").rstrip("\r\n")

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Final
 
 from multidict import CIMultiDict
@@ -15,7 +16,9 @@ from rerank_proxy.inference.local_models import LocalModels
 from rerank_proxy.inference.registry.opening import open_store, place, weaknesses
 from rerank_proxy.services.preconfigured import with_elastic_rerank
 from rerank_proxy.settings import Settings
+from rerank_proxy.tls.listening import listener_tls
 from rerank_proxy.upstream.client import ElasticsearchClient
+from rerank_proxy.upstream.tls import upstream_tls
 from rerank_proxy.xcontent.splicing import members
 
 _REGISTRY_LOG: Final = logging.getLogger("rerank_proxy.inference.registry")
@@ -25,6 +28,7 @@ async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
     """Try everything that serving needs, and say a line about each. Return whether everything works."""
     endpoints = with_elastic_rerank(settings.endpoints, LocalModels(settings.models))
     say(f"settings   ok      {_counted(settings.models, 'model')}, {_counted(endpoints, 'endpoint')}")
+    _report_certificates(settings, say)
     upstream_ok = await _check_upstream(settings, say)
     with _quiet(_REGISTRY_LOG):
         kept = await _check_registry(settings, say)
@@ -35,6 +39,25 @@ async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
         say(f"endpoint   {outcome}  {inference_id} is served by {by}")
     served_ok = bool(endpoints or kept is None or kept) or _report_no_endpoint(settings, say)
     return upstream_ok and kept is not None and not failed and served_ok
+
+
+def _report_certificates(settings: Settings, say: Callable[[str], None]) -> None:
+    """Say which certificates the proxy would show, and what is wrong with their times."""
+    shown = (
+        (listener_tls(settings.tls, "tls"), f"https on {settings.listen}"),
+        (listener_tls(settings.admin.tls, "admin.tls"), f"https on {settings.admin.listen}"),
+        (upstream_tls(settings.upstream), "shown to upstream"),
+    )
+    for context, where in shown:
+        certificate = None if context is None else context.certificate
+        if certificate is None:
+            continue
+        warning = certificate.warning(datetime.now(UTC))
+        if warning is not None:
+            say(f"tls        warning {warning}")
+        else:
+            until = f"valid until {certificate.ends:%Y-%m-%d}"
+            say(f"tls        ok      {where}: {certificate.file.path}, {until}, {certificate.fingerprint}")
 
 
 def _report_no_endpoint(settings: Settings, say: Callable[[str], None]) -> bool:

@@ -14,10 +14,12 @@ from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import Progress
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.answer_reader import AnswerError
+from rerank_proxy.http.connection_faults import refusal_after_handshake
 from rerank_proxy.http.framing import Body, FramingError
 from rerank_proxy.http.head import RequestHead
 from rerank_proxy.observe.edge_metrics import CLIENT_CLOSED, RequestKind
 from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.faults import CLOSED
 from rerank_proxy.upstream.pool import Attempt
 from rerank_proxy.upstream.read_only import is_read_only
 from rerank_proxy.upstream.targets import TargetError
@@ -261,8 +263,10 @@ class Exchange:
         elif connection is not None and connection.reused and self._may_retry():
             self._shared.metrics.retries += 1
             self._connect()
+        elif (refusal := refusal_after_handshake(error)) is not None:
+            self.connect_failed(TargetError(refusal))
         else:
-            self._broken("closed the connection before it answered")
+            self._broken(CLOSED)
 
     def _relay_lost(self, *, in_order: bool) -> None:
         assert self._response is not None

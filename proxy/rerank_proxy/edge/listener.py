@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.settings import Address
+from rerank_proxy.tls.handshakes import Handshakes
+from rerank_proxy.tls.owned import OwnedContext
 
 logger = logging.getLogger(__name__)
 
@@ -96,15 +98,22 @@ def _problem(error: OSError) -> str:
 
 
 class Listener:
-    """Hands accepted connections to protocols; beyond the limit they wait in the system's queue."""
+    """Hands accepted connections to protocols; beyond the limit they wait in the system's queue.
+
+    Args:
+        tls: What `https` is served with; None for plain HTTP. A connection counts from the beginning of its
+            handshake.
+    """
 
     def __init__(
         self,
         sockets: list[socket.socket],
         factory: Callable[[], asyncio.Protocol],
         max_connections: int,
+        tls: OwnedContext | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._handshakes = None if tls is None else Handshakes(tls, factory, self.connection_closed)
         self._sockets = sockets
         self._factory = factory
         self._max_connections = max_connections
@@ -144,8 +153,13 @@ class Listener:
         self._sockets = []
 
     async def all_attached(self) -> None:
-        """Wait until every connection that was accepted has reached its protocol."""
+        """Wait until every connection that was accepted has reached its protocol.
+
+        Those whose handshakes take much longer are aborted: no request has come on them.
+        """
         await self._attaching.finish()
+        if self._handshakes is not None:
+            await self._handshakes.finish()
 
     def _resume(self) -> None:
         self._pause = None
@@ -194,7 +208,8 @@ class Listener:
         self._attaching.start(self._make_protocol(sock))
 
     async def _make_protocol(self, sock: socket.socket) -> None:
+        factory = self._factory if self._handshakes is None else self._handshakes.begin
         try:
-            await self._loop.connect_accepted_socket(self._factory, sock)
+            await self._loop.connect_accepted_socket(factory, sock)
         except Exception:  # it never reached a protocol, which would tell of its end
             self.connection_closed()

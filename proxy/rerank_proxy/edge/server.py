@@ -11,6 +11,8 @@ from rerank_proxy.edge.shared import Shared
 from rerank_proxy.files.open_files import Shares, open_files, share
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.settings import Address, Settings
+from rerank_proxy.tls.listening import listener_tls
+from rerank_proxy.tls.owned import OwnedContext
 from rerank_proxy.upstream.pool import Pool
 from rerank_proxy.upstream.targets import TcpTarget, UnixTarget
 
@@ -47,6 +49,7 @@ class Edge:
         self._sweeper: asyncio.TimerHandle | None = None
         self._last_client_left = asyncio.Event()
         self._announced_at = 0.0
+        self._contexts: list[OwnedContext] = []
 
     @property
     def address(self) -> Address:
@@ -60,13 +63,15 @@ class Edge:
 
         Raises:
             ListenError: The address cannot be listened on.
-            InvalidSettingsError: The certificate authorities for upstream cannot be read.
+            InvalidSettingsError: The files for TLS are unfit.
         """
+        tls = listener_tls(self._settings.tls, "tls")
+        target = TcpTarget.from_settings(self._settings.upstream)
         shares = self._shares()
         shared = Shared(
             loop=asyncio.get_running_loop(),
             settings=self._settings.edge,
-            upstream=self._pool(TcpTarget.from_settings(self._settings.upstream), shares.idle),
+            upstream=self._pool(target, shares.idle),
             app=self._pool(UnixTarget(self._app_socket), shares.idle),
             metrics=self.metrics,
             client_left=self._client_left,
@@ -76,7 +81,8 @@ class Edge:
         self._address = address_of(sockets)
         self.max_connections = shares.clients
         self._shared = shared
-        self._listener = Listener(sockets, lambda: ClientConnection(shared), shares.clients)
+        self._listener = Listener(sockets, lambda: ClientConnection(shared), shares.clients, tls)
+        self._follow(tls, target.tls)
         self._observe(shared)
         self._sweep()
 
@@ -88,6 +94,14 @@ class Edge:
             idle_timeout_s=upstream.idle_timeout_s,
             max_idle=max_idle,
         )
+
+    def _follow(self, tls: OwnedContext | None, upstream: OwnedContext | None) -> None:
+        """Follow the files for TLS, and report until when their certificates are valid."""
+        for name, context in (("listener", tls), ("upstream_client", upstream)):
+            if context is not None:
+                self._contexts.append(context)
+                self.metrics.certificates[name] = context.ends
+                context.follow()
 
     def _observe(self, shared: Shared) -> None:
         self.metrics.client_connections = lambda: len(shared.clients)
@@ -182,6 +196,8 @@ class Edge:
             client.abort()
         await asyncio.sleep(0)  # the loop's next turn tells their handlers, which let go of upstream
         self._shared.threads.shutdown(wait=False, cancel_futures=True)
+        for context in self._contexts:
+            await context.close()
         await self._shared.upstream.close()
         await self._shared.app.close()
         self._listener = self._shared = None

@@ -25,6 +25,23 @@ _NO_TLS: Final = frozenset(
         "WRONG_VERSION_NUMBER",
     }
 )
+_NOT_PINNED: Final = -1
+_TOO_OLD: Final = frozenset(
+    {"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"}
+)
+_CLIENT: Final = {
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it requires a client certificate, or another one",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that the client certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it says that the client certificate is revoked",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept the client certificate",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refuses what it was offered, or requires a client certificate",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it does not accept the client certificate",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it requires a client certificate",
+    "TLSV1_ALERT_ACCESS_DENIED": "it does not accept the client certificate",
+    "TLSV1_ALERT_DECRYPT_ERROR": "it does not accept the client certificate",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not trust the authority of the client certificate",
+}
+"""What a server says to a client certificate, or to none, by OpenSSL's name of the alert."""
 _NUMBERED: Final = re.compile(r"\[Errno (\d+)\]")
 
 
@@ -34,6 +51,9 @@ class Kind(Enum):
     AUTHORITY = "the certificate is signed by no authority that is trusted"
     HOST = "the certificate is for another host"
     TIME = "the certificate is not valid today"
+    FINGERPRINT = "no certificate has the fingerprint that is set"
+    CLIENT = "the server wants another client certificate"
+    VERSION = "no version of TLS suits both sides"
     NO_TLS = "the server does not speak TLS"
     OTHER = "anything else"
 
@@ -65,6 +85,18 @@ def connection_fault(error: BaseException, limit: str | None = None) -> Connecti
     return ConnectionFault(_of_system(error, limit))
 
 
+def refusal_after_handshake(error: BaseException | None) -> ConnectionFault | None:
+    """Return the fault if a connection ended because the server did not like the client's certificate.
+
+    With TLS 1.3 a client has finished its handshake, and may have sent a request, before the server has
+    looked at its certificate (RFC 8446 §2).
+    """
+    for each in (error, error and error.__cause__):
+        if isinstance(each, ssl.SSLError) and _reason(each) in _CLIENT:
+            return _of_tls(each)
+    return None
+
+
 def _innermost(error: BaseException) -> BaseException:
     for name in _WRAPPED:
         wrapped = getattr(error, name, None)
@@ -79,6 +111,8 @@ def _of_certificate(error: ssl.SSLCertVerificationError) -> ConnectionFault:
         kind, why = Kind.HOST, "it is for another host"
     elif error.verify_code in _OTHER_TIME:
         kind = Kind.TIME
+    elif error.verify_code == _NOT_PINNED:
+        kind = Kind.FINGERPRINT
     return ConnectionFault(f"its certificate is not trusted: {why}", kind)
 
 
@@ -86,10 +120,22 @@ def _of_tls(error: ssl.SSLError) -> ConnectionFault:
     failed = "the TLS handshake failed"
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return ConnectionFault(f"{failed}: it closed the connection")
-    if error.reason in _NO_TLS:
+    reason = _reason(error)
+    if reason in _NO_TLS:
         return ConnectionFault(f"{failed}: it does not speak TLS", Kind.NO_TLS)
-    why = error.reason.replace("_", " ").lower() if error.reason else "for an unknown reason"
+    if reason in _TOO_OLD:
+        return ConnectionFault(
+            f"{failed}: there is no version of TLS that both sides may speak", Kind.VERSION
+        )
+    if reason in _CLIENT:
+        return ConnectionFault(f"{failed}: {_CLIENT[reason]}", Kind.CLIENT)
+    why = reason.replace("_", " ").lower() or "for an unknown reason"
     return ConnectionFault(f"{failed}: {why}")
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """Return OpenSSL's name of a fault; empty for those that Python raises itself."""
+    return getattr(error, "reason", None) or ""
 
 
 def _of_system(error: BaseException, limit: str | None) -> str:

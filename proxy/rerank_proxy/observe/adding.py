@@ -1,6 +1,6 @@
 """Adds up the metrics of several processes that do the same."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
@@ -10,19 +10,21 @@ from prometheus_client.registry import Collector
 _Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
-def added(texts: Sequence[bytes]) -> bytes:
+def added(texts: Sequence[bytes], lowest: Collection[str] = ()) -> bytes:
     """Return metrics in Prometheus' text format whose samples are the sums of those in `texts`.
 
-    Samples are the same if they have the same name and labels. Counters, histograms and the gauges of numbers
-    of things add up; for other gauges a sum has no meaning.
+    Samples belong together if they have the same name and labels.
+
+    Args:
+        lowest: Names of gauges of which the lowest counts, because a sum has no meaning.
     """
     registry = CollectorRegistry()
-    registry.register(_Sums(texts))
+    registry.register(_Sums(texts, lowest))
     return generate_latest(registry)
 
 
 class _Sums(Collector):
-    def __init__(self, texts: Sequence[bytes]) -> None:
+    def __init__(self, texts: Sequence[bytes], lowest: Collection[str]) -> None:
         families: dict[str, Metric] = {}
         self._values: dict[str, dict[_Key, float]] = {}
         for text in texts:
@@ -31,7 +33,12 @@ class _Sums(Collector):
                 values = self._values.setdefault(family.name, {})
                 for sample in family.samples:
                     key = (sample.name, tuple(sample.labels.items()))
-                    values[key] = values.get(key, 0.0) + sample.value
+                    if key not in values:
+                        values[key] = sample.value
+                    elif family.name in lowest:
+                        values[key] = min(values[key], sample.value)
+                    else:
+                        values[key] += sample.value
         self._families = families
 
     def collect(self) -> Iterator[Metric]:

@@ -17,7 +17,7 @@ from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.adding import added
 from rerank_proxy.observe.bounded import BoundedConnections
 from rerank_proxy.observe.control import ControlClient
-from rerank_proxy.observe.edge_metrics import EdgeMetrics
+from rerank_proxy.observe.edge_metrics import LOWEST_COUNTS, EdgeMetrics
 from rerank_proxy.observe.process_metrics import ProcessMetrics
 
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
@@ -60,6 +60,10 @@ class Readiness(msgspec.Struct):
         return {"models": self.models, **missing}
 
 
+Connections = Callable[[], asyncio.Protocol]
+"""Makes the protocol of a new connection."""
+
+
 class Admin:
     """The admin listener.
 
@@ -85,15 +89,23 @@ class Admin:
         self._not_ready = not_ready
         self._server: QuietServer | None = None
 
-    async def start(self, sockets: Iterable[socket.socket]) -> None:
-        """Serve on sockets that are already listening."""
+    async def start(
+        self, sockets: Iterable[socket.socket], tls: Callable[[Connections], Connections] | None = None
+    ) -> None:
+        """Serve on sockets that are already listening.
+
+        Args:
+            tls: Puts TLS below the protocols of connections; None for plain HTTP.
+        """
         app = web.Application(middlewares=[_answer_once])
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._render_metrics)
         self._server = QuietServer(app, shutdown_timeout=1.0)
         await self._server.start()
-        connections = BoundedConnections(self._server.connection, _MAX_CONNECTIONS, _CONNECTION_S)
+        plain = self._server.connection
+        protocols = plain if tls is None else tls(plain)
+        connections = BoundedConnections(protocols, _MAX_CONNECTIONS, _CONNECTION_S)
         for listener in sockets:
             await self._server.listen(listener, connections)
 
@@ -115,7 +127,7 @@ class Admin:
         app, *edges = await asyncio.gather(*map(_metrics_of, (self._app, *self._other_edges)))
         edge = self._edge.render()
         if edges:
-            edge = added([edge, *edges])
+            edge = added([edge, *edges], LOWEST_COUNTS)
         return web.Response(body=self._metrics.render() + edge + app, headers={"Content-Type": _TEXT_FORMAT})
 
 

@@ -23,6 +23,10 @@ CLIENT_CLOSED = 499
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
+LOWEST_COUNTS = frozenset({"rerank_proxy_certificate_not_after_seconds"})
+"""Gauges of which, out of those of several edges, the lowest counts and not the sum."""
+
+
 def _zero() -> float:
     return 0
 
@@ -39,6 +43,7 @@ class EdgeMetrics(Collector):
         self.upstream_idle: Callable[[], float] = _zero
         self.upstream_busy: Callable[[], float] = _zero
         self.buffered_bytes: Callable[[], float] = _zero
+        self.certificates: dict[str, Callable[[], float | None]] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -80,6 +85,19 @@ class EdgeMetrics(Collector):
         yield GaugeMetricFamily(
             "rerank_proxy_buffered_bytes", "Bytes of search bodies held in memory.", self.buffered_bytes()
         )
+
+        yield self._certificates()
+
+    def _certificates(self) -> GaugeMetricFamily:
+        ends = GaugeMetricFamily(
+            "rerank_proxy_certificate_not_after_seconds",
+            "UNIX time until which a certificate that the proxy shows is valid.",
+            labels=["of"],
+        )
+        for name, time in self.certificates.items():
+            if (at := time()) is not None:
+                ends.add_metric([name], at)
+        return ends
 
     def _first_byte(self) -> HistogramMetricFamily:
         cumulated = 0

@@ -37,6 +37,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rerank_proxy.concurrency.tasks import BackgroundTasks
@@ -44,7 +45,7 @@ from rerank_proxy.edge.listener import ListenError, address_of, bind
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
 from rerank_proxy.files.open_files import open_files, raise_limit
-from rerank_proxy.observe.admin import Admin
+from rerank_proxy.observe.admin import Admin, Connections
 from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.log import configure, say
 from rerank_proxy.observe.process_metrics import ProcessMetrics
@@ -53,7 +54,10 @@ from rerank_proxy.processes.finishing import finish
 from rerank_proxy.processes.kept import KeptProcess
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.processes.reloading import reloaded
-from rerank_proxy.settings import Address, Settings
+from rerank_proxy.settings import Address, ListenerTlsSettings, Settings
+from rerank_proxy.tls.handshakes import Handshakes
+from rerank_proxy.tls.listening import listener_tls
+from rerank_proxy.tls.owned import OwnedContext
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +139,8 @@ class Supervisor:
             await parts.others.stop(stop_timeout_s)
             await parts.app.stop(stop_timeout_s)
             await parts.admin.stop()
+            if parts.admin_tls is not None:
+                await parts.admin_tls.close()
 
     def _parts(self, directory: Path) -> "_Parts":
         socket, control = directory / "app.sock", directory / "control.sock"
@@ -151,6 +157,7 @@ class Supervisor:
             app_sockets=(socket, control),
             control=client,
             admin=Admin(client, metrics, edge.metrics, self._not_ready, others.controls),
+            admin_tls=listener_tls(self._settings.admin.tls, "admin.tls"),
         )
 
     async def _start(self, parts: "_Parts") -> None:
@@ -159,11 +166,16 @@ class Supervisor:
             _check_port(settings.listen)
         await edge.start()
         admin_sockets = bind(settings.admin.listen)
-        await parts.admin.start(admin_sockets)
+        admin_tls = parts.admin_tls
+        await parts.admin.start(admin_sockets, None if admin_tls is None else partial(_secured, admin_tls))
+        if admin_tls is not None:
+            edge.metrics.certificates["admin"] = admin_tls.ends
+            admin_tls.follow()
         parts.app.start()
         parts.others.start(self._of_an_edge(edge))
         say(
-            f"listening on {edge.address}, admin on {address_of(admin_sockets)}, "
+            f"listening on {_shown(edge.address, settings.tls)}, "
+            f"admin on {_shown(address_of(admin_sockets), settings.admin.tls)}, "
             f"upstream {settings.upstream.url}"
         )
         self._log_open_files(edge.max_connections)
@@ -239,6 +251,7 @@ class _Parts:
     app_sockets: tuple[Path, Path]
     control: ControlClient
     admin: Admin
+    admin_tls: OwnedContext | None
 
 
 def _app(
@@ -279,6 +292,14 @@ def _check_length(socket: Path) -> None:
             f"the path of a local socket is too long ({length} bytes, at most {_MAX_SOCKET_PATH}): "
             f"{socket}; set TMPDIR to a shorter directory"
         )
+
+
+def _shown(address: Address, tls: ListenerTlsSettings) -> str:
+    return str(address) if tls.cert is None else f"https://{address}"
+
+
+def _secured(tls: OwnedContext, connections: Connections) -> Connections:
+    return Handshakes(tls, connections).begin
 
 
 def _directory_for_sockets() -> OwnedDirectory:

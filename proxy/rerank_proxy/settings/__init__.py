@@ -14,6 +14,7 @@ from rerank_proxy.settings.sections.endpoints import EndpointSettings, RegistryS
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
 from rerank_proxy.settings.sections.relay import EdgeSettings, LifecycleSettings
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
+from rerank_proxy.settings.sections.tls import ListenerTlsSettings
 from rerank_proxy.settings.sections.upstream import UpstreamSettings
 from rerank_proxy.settings.values import Address, InvalidSettingsError, together
 
@@ -26,6 +27,7 @@ __all__ = [
     "EngineSettings",
     "InvalidSettingsError",
     "LifecycleSettings",
+    "ListenerTlsSettings",
     "ModelSettings",
     "RegistrySettings",
     "Reload",

@@ -18,6 +18,7 @@ from rerank_proxy.settings.sections.relay import (
     LifecycleSettings,
 )
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
+from rerank_proxy.settings.sections.tls import ListenerTlsSettings
 from rerank_proxy.settings.sections.upstream import UpstreamSettings
 from rerank_proxy.settings.values import REVEAL, SHORT_FORMS, Address, ListenAddress, Reloaded, expand
 
@@ -38,6 +39,9 @@ class Settings(BaseModel):
     listen: ListenAddress = Field(Address("127.0.0.1", 9201), description="Where clients connect.")
     admin: Annotated[AdminSettings, expand(SHORT_FORMS["admin"])] = Field(
         AdminSettings(), description="Probes and metrics, on a separate port."
+    )
+    tls: ListenerTlsSettings = Field(
+        ListenerTlsSettings(), description="TLS of the clients' listener; its files may change at any time."
     )
     upstream: Annotated[UpstreamSettings, expand(SHORT_FORMS["upstream"])] = Field(
         UpstreamSettings(), description="The Elasticsearch behind the proxy."

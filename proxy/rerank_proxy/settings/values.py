@@ -232,6 +232,15 @@ def _matching(pattern: str, expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _check_fingerprint(value: str) -> str:
+    digits = value.replace(":", "").lower()
+    if re.fullmatch(r"[0-9a-f]{64}", digits) is None:
+        raise ValueError("expected a SHA-256 fingerprint: 64 hexadecimal digits, with or without colons")
+    return digits
+
+
+Fingerprint = Annotated[str, AfterValidator(_check_fingerprint)]
+ServerName = Annotated[str, _matching(r"[^\s:/\[\]]{1,253}|[0-9a-fA-F:.]+", "a host name or an address")]
 Device = Annotated[
     str, _matching(r"\S+", "auto, cpu, mps, cuda, or cuda:NUMBER, several of these with commas between")
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rerank_proxy.http.answer_reader import AnswerError, AnswerReader, TooLargeError
+from rerank_proxy.http.connection_faults import refusal_after_handshake
 from rerank_proxy.upstream.connection import UpstreamConnection
 from rerank_proxy.upstream.pool import Attempt, Pool
 from rerank_proxy.upstream.targets import TargetError
@@ -87,6 +88,9 @@ class UpstreamCall:
         if repeated is not None and connection is not None and connection.reused and not self._reader.begun:
             repeated()
             self._attempt = self._pool.connect(self)
+            return
+        if not self._reader.begun and (refusal := refusal_after_handshake(error)) is not None:
+            self._fail(TargetError(refusal))
             return
         try:
             self._reader.ended(in_order=error is None)

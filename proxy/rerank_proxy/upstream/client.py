@@ -54,6 +54,9 @@ class ElasticsearchClient:
             max_idle=upstream.max_idle_connections,
         )
         self._repeated = repeated
+        self._tls = target.tls
+        if self._tls is not None:
+            self._tls.follow()
 
     def use(self, search: SearchSettings) -> None:
         """Use other limits, for requests that begin from now on."""
@@ -125,6 +128,8 @@ class ElasticsearchClient:
         return illegal_argument(reason)
 
     async def close(self) -> None:
+        if self._tls is not None:
+            await self._tls.close()
         await self._pool.close()
 
 

@@ -12,9 +12,16 @@ _ADVICE: Final = {
     Kind.AUTHORITY: "name the authority that signed it with the setting [upstream.ca_certs]",
     Kind.HOST: "give [upstream.url] a host name that the certificate is for",
     Kind.TIME: "have it renewed, or put the clock of this machine right",
+    Kind.FINGERPRINT: "give [upstream.ca_fingerprint] that of its authority, if this is the right server",
+    Kind.CLIENT: "name one that it accepts with [upstream.client_cert] and [upstream.client_key]",
+    Kind.VERSION: "have it speak TLS 1.2 or newer, or lower [upstream.min_tls_version]",
     Kind.NO_TLS: "when it is meant to be plain HTTP, begin [upstream.url] with http://",
     Kind.OTHER: "check that it is running and that the setting [upstream.url] is right",
 }
+
+
+CLOSED: Final = "closed the connection before it answered"
+"""What an Elasticsearch did that was reached and sent nothing."""
 
 
 def unreachable_text(url: str, fault: ConnectionFault) -> str:
@@ -31,6 +38,9 @@ def disconnected_text(url: str, what: str) -> str:
     between = "check its log, and what stands between it and the proxy"
     if url.startswith("http:"):
         between += "; when it expects TLS, begin [upstream.url] with https://"
+    elif what == CLOSED:
+        # With TLS 1.3 a refusal of the client's certificate may be lost with the connection.
+        between += "; when it requires a client certificate, name one with [upstream.client_cert]"
     return f"Elasticsearch at [{url}] {what}; {between}"
 
 

@@ -9,9 +9,11 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from rerank_proxy.http.connection_faults import ConnectionFault
+from rerank_proxy.http.tls_layer import TlsLayer
 from rerank_proxy.settings import UpstreamSettings
+from rerank_proxy.tls.owned import OwnedContext
 from rerank_proxy.upstream.address import host_header
-from rerank_proxy.upstream.tls import tls_context
+from rerank_proxy.upstream.tls import upstream_tls
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -32,20 +34,22 @@ class TcpTarget:
         name: What messages call it: its URL.
         host_header: What `Host` becomes on the way there; None keeps the client's.
         tls: None for plain HTTP.
+        server_name: What is asked for, and looked for in the certificate.
     """
 
     name: str
     host: str
     port: int
     host_header: bytes | None
-    tls: ssl.SSLContext | None
+    tls: OwnedContext | None
+    server_name: str
 
     @classmethod
     def from_settings(cls, settings: UpstreamSettings) -> "TcpTarget":
         """Return the target of `upstream.url`.
 
         Raises:
-            InvalidSettingsError: The certificate authorities cannot be read.
+            InvalidSettingsError: The files for TLS are unfit.
         """
         url = urlsplit(settings.url)
         return cls(
@@ -53,16 +57,48 @@ class TcpTarget:
             host=url.hostname or "",
             port=url.port or (443 if url.scheme == "https" else 80),
             host_header=host_header(settings),
-            tls=tls_context(settings),
+            tls=upstream_tls(settings),
+            server_name=settings.server_name or url.hostname or "",
         )
 
     async def open(self, factory: Callable[[], P]) -> P:
-        """Connect, and return the protocol that `factory` made for the connection."""
+        """Connect, and return the protocol that `factory` made for the connection.
+
+        A certificate that is not trusted may be one that was replaced a moment ago, and so may the one that
+        was shown: if the files have changed, it is tried again with what they hold now.
+        """
+        if self.tls is None:
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(factory, self.host, self.port)
+            return connection
+        try:
+            return await self._open_tls(factory, self.tls.current)
+        except ssl.SSLError:
+            if not await self.tls.refresh():
+                raise
+        return await self._open_tls(factory, self.tls.current)
+
+    async def _open_tls(self, factory: Callable[[], P], context: ssl.SSLContext) -> P:
         loop = asyncio.get_running_loop()
-        name = self.host if self.tls else None
-        _, connection = await loop.create_connection(
-            factory, self.host, self.port, ssl=self.tls, server_hostname=name
+        shaken: asyncio.Future[Exception | None] = loop.create_future()
+
+        def done(failure: Exception | None) -> None:
+            if not shaken.done():
+                shaken.set_result(failure)
+
+        connection = factory()
+        _, layer = await loop.create_connection(
+            lambda: TlsLayer(context, connection, server_hostname=self.server_name, done=done),
+            self.host,
+            self.port,
         )
+        try:
+            failure = await shaken
+        except asyncio.CancelledError:
+            layer.abandon()
+            raise
+        if failure is not None:
+            raise failure
         return connection
 
 

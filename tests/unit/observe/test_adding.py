@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from rerank_proxy.observe.adding import added
-from rerank_proxy.observe.edge_metrics import EdgeMetrics, RequestKind
+from rerank_proxy.observe.edge_metrics import LOWEST_COUNTS, EdgeMetrics, RequestKind
 from tests.support.examples import examples
 
 KINDS: list[RequestKind] = ["plain", "search", "rerank"]
@@ -47,6 +47,16 @@ def test_help_and_types_stay() -> None:
     text = EdgeMetrics().render()
     heads = [line for line in text.splitlines() if line.startswith(b"#")]
     assert [line for line in added([text, text]).splitlines() if line.startswith(b"#")] == heads
+
+
+def test_gauges_without_a_meaningful_sum() -> None:
+    texts = []
+    for end in (300, 200, 400):
+        metrics = EdgeMetrics()
+        metrics.certificates["listener"] = lambda end=end: end
+        texts.append(metrics.render())
+    key = ("rerank_proxy_certificate_not_after_seconds", frozenset({("of", "listener")}))
+    assert samples(added(texts, LOWEST_COUNTS))[key] == 200
 
 
 def test_process_that_does_not_answer() -> None:

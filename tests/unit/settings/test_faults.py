@@ -128,7 +128,7 @@ def test_errors_of_a_file_name_it(config: Path) -> None:
         (b"\xff\xfe\x00", ": is not UTF-8 text"),
         (b"models: 5", ": [models]: expected a mapping, not [5]"),
         (b"models: {1: x}", ": [models.1]: a name must be text; put it in quotes"),
-        (b"upstream: 5", ": [upstream]: expected a mapping of settings, not [5]"),
+        (b"edge: 5", ": [edge]: expected a mapping of settings, not [5]"),
     ],
 )
 def test_unreadable_files(config: Path, text: bytes, message: str) -> None:

@@ -184,6 +184,9 @@ def test_secrets_have_a_variable_and_no_option() -> None:
         "registry.password",
         "registry.api_key",
         "engine.shared_cache.password",
+        "tls.key_password",
+        "admin.tls.key_password",
+        "upstream.client_key_password",
     }
     for row in rows.values():
         assert row.option is None

@@ -60,10 +60,10 @@ def test_host_header_of_upstream(url: str, host_header: bytes) -> None:
 def test_tls_checks_certificates_unless_told_otherwise() -> None:
     checked = target("https://es").tls
     assert checked is not None
-    assert (checked.verify_mode, checked.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert (checked.current.verify_mode, checked.current.check_hostname) == (ssl.CERT_REQUIRED, True)
     unchecked = target("https://es", verify_certs=False).tls
     assert unchecked is not None
-    assert (unchecked.verify_mode, unchecked.check_hostname) == (ssl.CERT_NONE, False)
+    assert (unchecked.current.verify_mode, unchecked.current.check_hostname) == (ssl.CERT_NONE, False)
     assert target("http://es").tls is None
 
 

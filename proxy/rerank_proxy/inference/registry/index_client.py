@@ -7,11 +7,11 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from rerank_proxy.http.connection_faults import connection_fault
+from rerank_proxy.http.connection_faults import connection_fault, refusal_after_handshake
 from rerank_proxy.observe.log import printable
 from rerank_proxy.settings import InvalidSettingsError, RegistrySettings, UpstreamSettings
-from rerank_proxy.upstream.faults import disconnected_text, unreachable_text
-from rerank_proxy.upstream.tls import tls_context
+from rerank_proxy.upstream.faults import CLOSED, disconnected_text, unreachable_text
+from rerank_proxy.upstream.tls import upstream_tls
 
 _JSON: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 """A media type that Elasticsearch 8 and 9 accept."""
@@ -53,8 +53,7 @@ class IndexClient:
         """Prepare connections; called in an event loop.
 
         Raises:
-            InvalidSettingsError: The certificate authorities cannot be read, or the credentials cannot be
-                sent.
+            InvalidSettingsError: The files for TLS are unfit, or the credentials cannot be sent.
         """
         self._upstream: Final = upstream
         self._limit: Final = f"[upstream.connect_timeout_s: {upstream.connect_timeout_s:g}s]"
@@ -62,8 +61,10 @@ class IndexClient:
         headers = {"Accept": _JSON, "Accept-Encoding": "identity"}
         if (authorization := _authorization(registry)) is not None:
             headers["Authorization"] = authorization
+        self._tls: Final = upstream_tls(upstream, quiet=True)  # the searches' client tells of changes
+        if self._tls is not None:
+            self._tls.follow()
         self._session: Final = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls_context(upstream) or True),
             timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=upstream.connect_timeout_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
@@ -72,6 +73,8 @@ class IndexClient:
         )
 
     async def close(self) -> None:
+        if self._tls is not None:
+            await self._tls.close()
         await self._session.close()
 
     async def call(self, method: str, target: str, body: Any = None, *, answer: type[_Answer]) -> _Answer:
@@ -99,9 +102,7 @@ class IndexClient:
         data = None if body is None else msgspec.json.encode(body)
         headers = {} if data is None else {"Content-Type": _JSON}
         try:
-            async with self._session.request(
-                method, url, data=data, headers=headers, allow_redirects=False
-            ) as answer:
+            async with await self._request(method, url, data=data, headers=headers) as answer:
                 if not answer.ok:
                     raise _refusal(answer.status, await _read(answer, _MAX_REFUSAL))
                 if answer.headers.get("X-Elastic-Product") != "Elasticsearch" or answer.status >= 300:
@@ -113,10 +114,25 @@ class IndexClient:
         except TimeoutError:
             raise RefusedError(504, "", f"no answer within {_TIMEOUT_S:g} s") from None
         except aiohttp.ClientError as error:
+            if (refusal := refusal_after_handshake(error)) is not None:
+                raise RefusedError(502, UNREACHED, unreachable_text(self._upstream.url, refusal)) from None
             raise RefusedError(502, UNREACHED, disconnected_text(self._upstream.url, _did(error))) from None
         if len(content) > MAX_ANSWER:
             raise UnreadableError(f"takes more than {MAX_ANSWER} bytes")
         return content
+
+    async def _request(self, method: str, url: URL, **options: Any) -> aiohttp.ClientResponse:
+        """Send a request, and again if it met a certificate that newer files fit (see `TcpTarget.open`)."""
+        if self._tls is None:
+            return await self._session.request(method, url, allow_redirects=False, **options)
+        name = self._upstream.server_name
+        options |= {"allow_redirects": False, "server_hostname": name}
+        try:
+            return await self._session.request(method, url, ssl=self._tls.current, **options)
+        except (aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError):
+            if not await self._tls.refresh():
+                raise
+        return await self._session.request(method, url, ssl=self._tls.current, **options)
 
 
 async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
@@ -150,7 +166,7 @@ def _did(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientPayloadError):
         return "broke off its answer"
     if isinstance(error, aiohttp.ClientConnectionError):
-        return "closed the connection before it answered"
+        return CLOSED
     return "sent a malformed answer"
 
 

@@ -2,6 +2,7 @@
 
 from pydantic import ByteSize, Field
 
+from rerank_proxy.settings.sections.tls import ListenerTlsSettings
 from rerank_proxy.settings.values import Address, Count, ListenAddress, Reloaded, Seconds, Section
 
 
@@ -9,6 +10,7 @@ class AdminSettings(Section):
     listen: ListenAddress = Field(
         Address("127.0.0.1", 9202), description="Where `/live`, `/ready` and `/metrics` are served."
     )
+    tls: ListenerTlsSettings = Field(ListenerTlsSettings(), description="TLS of the admin listener.")
 
 
 class EdgeSettings(Section):

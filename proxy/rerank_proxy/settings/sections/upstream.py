@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from rerank_proxy.settings.values import Count, HttpUrl, Seconds, Section
+from rerank_proxy.settings.sections.tls import TlsVersion
+from rerank_proxy.settings.values import Count, Fingerprint, HttpUrl, Seconds, Secret, Section, ServerName
 
 
 class UpstreamSettings(Section):
@@ -27,4 +28,31 @@ class UpstreamSettings(Section):
     )
     max_idle_connections: Count = Field(
         256, description="The most unused connections to upstream that are kept open."
+    )
+    client_cert: Path | None = Field(
+        None,
+        description="PEM file of the certificate that the proxy shows to upstream, followed by those of the "
+        "authorities between it and the one that upstream trusts. Absent: it shows none.",
+    )
+    client_key: Path | None = Field(
+        None,
+        description="PEM file of the key of `client_cert`. Absent: the key is in the file `client_cert`.",
+    )
+    client_key_password: Secret | None = Field(
+        None, description="What decrypts the key of `client_cert`, if it is encrypted."
+    )
+    ca_fingerprint: Fingerprint | None = Field(
+        None,
+        description="SHA-256 fingerprint, in hexadecimal with or without colons, of upstream's certificate "
+        "or of an authority in the chain that upstream shows, as Elasticsearch prints it at its first start. "
+        "It is trusted in place of the authorities of `ca_certs`, and host names are not compared; where "
+        "`ca_certs` is given too, both are checked.",
+    )
+    server_name: ServerName | None = Field(
+        None,
+        description="The name to ask upstream for (SNI) and to look for in its certificate. Absent: the host "
+        "of `url`.",
+    )
+    min_tls_version: TlsVersion = Field(
+        "1.2", description="The oldest version of TLS that upstream may speak."
     )

@@ -1,0 +1,101 @@
+"""The handshakes that clients are in the middle of."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from rerank_proxy.http.tls_layer import HANDSHAKE_S, TlsLayer
+from rerank_proxy.observe.log_limiter import LogLimiter
+from rerank_proxy.tls.owned import OwnedContext
+
+logger = logging.getLogger(__name__)
+
+_LAST_S: Final = 1.0
+"""Seconds that handshakes have to end when the listener does."""
+_WORDS: Final = {
+    "HTTP_REQUEST": "it sends plain HTTP to a port with TLS",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS",
+    "NO_SHARED_CIPHER": "it shares no cipher with this proxy",
+    "UNSUPPORTED_PROTOCOL": "it speaks only versions of TLS that are too old",
+    "VERSION_TOO_LOW": "it speaks only versions of TLS that are too old",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate, which is required",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not trust the authority of the certificate of this proxy",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not trust the certificate of this proxy",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it does not trust the certificate of this proxy",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that the certificate of this proxy has expired",
+}
+
+
+class Handshakes:
+    """Makes a layer of TLS for each new connection, and forgets it when its protocol has it.
+
+    Args:
+        factory: Makes the protocol above TLS.
+        failed: Called for each connection that ends before its protocol was told of it.
+    """
+
+    def __init__(
+        self,
+        tls: OwnedContext,
+        factory: Callable[[], asyncio.Protocol],
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._tls: Final = tls
+        self._factory: Final = factory
+        self._failed: Final = failed
+        self._open: Final[dict[object, TlsLayer]] = {}
+        self._none_open: Final = asyncio.Event()
+        self._log: Final = LogLimiter()
+
+    def begin(self) -> TlsLayer:
+        """Return the protocol of a new connection, with the certificate of this moment."""
+        key = object()
+        layer = TlsLayer(
+            self._tls.current,
+            self._factory(),
+            server_side=True,
+            handshake_s=HANDSHAKE_S,
+            done=partial(self._done, key),
+        )
+        self._open[key] = layer
+        return layer
+
+    async def finish(self) -> None:
+        """Wait for the handshakes under way, but not long: those of clients that do nothing are aborted."""
+        self._none_open.clear()
+        if self._open:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._none_open.wait(), _LAST_S)
+        for layer in list(self._open.values()):
+            layer.abandon()
+        if self._open:
+            await self._none_open.wait()
+
+    def _done(self, key: object, failure: Exception | None) -> None:
+        del self._open[key]
+        if not self._open:
+            self._none_open.set()
+        if failure is None:
+            return
+        self._failed()
+        if isinstance(failure, ConnectionError | ssl.SSLEOFError):
+            return  # as load balancers do that look whether a port is open
+        words = _words(failure)
+        if self._log.admit(words) is not None:
+            logger.info("a client's TLS handshake failed: %s", words)
+
+
+def _words(failure: Exception) -> str:
+    if isinstance(failure, TimeoutError):
+        return f"it was not complete within {HANDSHAKE_S:g} s"
+    reason = getattr(failure, "reason", None)
+    if not isinstance(reason, str):
+        return "for an unknown reason"
+    words = _WORDS.get(reason, reason.replace("_", " ").lower())
+    detail = getattr(failure, "verify_message", None)
+    return f"{words}: {detail}" if detail else words

@@ -1,0 +1,339 @@
+"""TLS on both sides of the relay: handshakes, ends, and files that are replaced while requests run."""
+
+import asyncio
+import hashlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import elasticsearch
+import pytest
+from multidict import CIMultiDict
+
+from rerank_proxy.edge.server import Edge
+from rerank_proxy.inference.registry.index_client import IndexClient
+from rerank_proxy.settings import load
+from rerank_proxy.tls import handshakes, owned
+from rerank_proxy.upstream.client import ElasticsearchClient
+from tests.edge.samples import GET
+from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering, connect, raw_server
+from tests.support.tls import Authority, Certificate, with_authority
+from tests.support.waiting import until_true
+
+INFO = (
+    b"HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n"
+    b'content-length: 41\r\n\r\n{"version":{"number":"9.5.0"},"name":"n"}'
+)
+
+ONE_INFO = INFO.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owned, "POLL_S", 0.002)
+
+
+@asynccontextmanager
+async def running(app_socket: Path, url: str, **sections: Any) -> AsyncIterator[Edge]:
+    values: dict[str, Any] = {"listen": "127.0.0.1:0", "upstream": {"url": url}}
+    for name, value in sections.items():
+        values[name] = {**values.get(name, {}), **value}
+    edge = Edge(load(None, values, {}), app_socket)
+    await edge.start()
+    try:
+        yield edge
+    finally:
+        await edge.stop()
+
+
+def files(issued: Certificate, prefix: str = "") -> dict[str, str]:
+    return {f"{prefix}cert": str(issued.path), f"{prefix}key": str(issued.key_path)}
+
+
+def shown_to(wire: Wire) -> str:
+    tls: ssl.SSLObject = wire.tls
+    der = tls.getpeercert(binary_form=True)
+    assert der is not None
+    return hashlib.sha256(der).hexdigest()
+
+
+async def ask(wire: Wire) -> bytes:
+    await wire.send(GET)
+    return (await wire.read_message()).raw
+
+
+class TestListener:
+    @pytest.mark.usefixtures("polled")
+    async def test_a_new_certificate_is_shown_and_no_connection_is_dropped(
+        self, app_socket: Path, authority: Authority
+    ) -> None:
+        serve, _ = answering(OK)
+        issued = authority.issue()
+        first = issued.fingerprint
+        async with (
+            raw_server(serve) as upstream,
+            running(app_socket, upstream.url, tls=files(issued)) as edge,
+            connect(edge.address.port, tls=authority.client()) as old,
+        ):
+            assert await ask(old) == OK
+            second = authority.issue().fingerprint  # in the same files
+
+            async def shows() -> str:
+                async with connect(edge.address.port, tls=authority.client()) as new:
+                    assert await ask(old) == OK
+                    assert await ask(new) == OK
+                    return shown_to(new)
+
+            async with asyncio.timeout(TIMEOUT_S):
+                while await shows() != second:
+                    pass
+            assert await ask(old) == OK
+            assert shown_to(old) == first
+            ends = edge.metrics.registry.get_sample_value(
+                "rerank_proxy_certificate_not_after_seconds", {"of": "listener"}
+            )
+            assert ends == ssl.cert_time_to_seconds(old.tls.getpeercert()["notAfter"])  # type: ignore[index,arg-type]
+
+    async def test_alpn_is_http_1(self, app_socket: Path, authority: Authority) -> None:
+        client = authority.client()
+        client.set_alpn_protocols(["h2", "http/1.1"])
+        serve, _ = answering(OK)
+        async with (
+            raw_server(serve) as upstream,
+            running(app_socket, upstream.url, tls=files(authority.issue())) as edge,
+            connect(edge.address.port, tls=client) as wire,
+        ):
+            assert wire.tls.selected_alpn_protocol() == "http/1.1"
+            assert await ask(wire) == OK
+
+    @pytest.mark.parametrize("auth", ["optional", "required"])
+    async def test_client_certificates(self, app_socket: Path, authority: Authority, auth: str) -> None:
+        stranger = Authority(authority.path.parent, "Stranger")
+        settings = {**files(authority.issue()), "client_ca": str(authority.path), "client_auth": auth}
+        serve, requests = answering(OK)
+        sent = GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-Client-Cert: By=me\r\n\r\n")
+        async with raw_server(serve) as upstream, running(app_socket, upstream.url, tls=settings) as edge:
+
+            async def answer(shown: Certificate | None) -> bytes | None:
+                try:
+                    async with connect(edge.address.port, tls=authority.client(shown)) as wire:
+                        await wire.send(sent)
+                        return (await wire.read_message()).raw
+                except (OSError, asyncio.IncompleteReadError):
+                    return None
+
+            assert await answer(authority.issue("client")) == OK
+            assert await answer(stranger.issue("other")) is None
+            assert await answer(None) == (OK if auth == "optional" else None)
+        # Neither a certificate nor its absence leaves a trace.
+        assert {request.raw for request in requests} == {sent}
+
+    async def test_plain_http_gets_no_answer(self, app_socket: Path, authority: Authority) -> None:
+        """As Elasticsearch does it (`Netty4HttpServerTransport`): the connection is closed."""
+        serve, _ = answering(OK)
+        async with (
+            raw_server(serve) as upstream,
+            running(app_socket, upstream.url, tls=files(authority.issue())) as edge,
+        ):
+            async with connect(edge.address.port) as wire:
+                await wire.send(GET)
+                assert await wire.read_to_end() == b""
+            async with connect(edge.address.port, tls=authority.client()) as wire:
+                assert await ask(wire) == OK
+
+    async def test_a_handshake_counts_and_ends(
+        self, app_socket: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A client that does nothing takes the place of another for a bounded time."""
+        monkeypatch.setattr(handshakes, "HANDSHAKE_S", 0.05)
+        serve, _ = answering(OK)
+        async with (
+            raw_server(serve) as upstream,
+            running(
+                app_socket, upstream.url, tls=files(authority.issue()), edge={"max_connections": 1}
+            ) as edge,
+            connect(edge.address.port) as silent,
+        ):
+            await until_true(lambda: edge._listener is not None and edge._listener._connections == 1)
+            async with connect(edge.address.port, tls=authority.client()) as wire:
+                assert await silent.ended()
+                assert await ask(wire) == OK
+
+    async def test_the_edge_ends_while_a_handshake_is_under_way(
+        self, app_socket: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(handshakes, "_LAST_S", 0.01)
+        serve, _ = answering(OK)
+        async with (
+            raw_server(serve) as upstream,
+            running(app_socket, upstream.url, tls=files(authority.issue())) as edge,
+            connect(edge.address.port) as silent,
+        ):
+            await until_true(lambda: edge._listener is not None and edge._listener._connections == 1)
+            assert await edge.drain(TIMEOUT_S)
+            assert await silent.ended()
+
+    async def test_clients_pin_the_authority(self, app_socket: Path, authority: Authority) -> None:
+        serve, _ = answering(INFO)
+        issued = with_authority(authority.issue(), authority)
+
+        def info(url: str, pin: str) -> Any:
+            with elasticsearch.Elasticsearch(url, ssl_assert_fingerprint=pin) as client:
+                return client.info()["name"]
+
+        async with (
+            raw_server(serve) as upstream,
+            running(app_socket, upstream.url, tls=files(issued)) as edge,
+        ):
+            url = f"https://127.0.0.1:{edge.address.port}"
+            assert await asyncio.to_thread(info, url, authority.fingerprint) == "n"
+            assert await asyncio.to_thread(info, url, issued.fingerprint) == "n"
+            with pytest.raises(elasticsearch.ConnectionError):
+                await asyncio.to_thread(info, url, "00" * 32)
+
+
+class TestUpstream:
+    async def test_an_answer_that_ends_with_its_connection_needs_an_end_in_order(
+        self, app_socket: Path, authority: Authority
+    ) -> None:
+        """Without a `close_notify` it was cut short, by a fault or an attacker (RFC 8446 §6.1)."""
+        in_order = False
+
+        async def serve(wire: Wire) -> None:
+            await wire.read_message()
+            await wire.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+            if not in_order:
+                wire.end_without_notice()
+                await wire.ended()
+                raise ConnectionResetError  # so that the server does not announce the end after all
+
+        issued = authority.issue()
+        async with (
+            raw_server(serve, tls=issued.server()) as upstream,
+            running(app_socket, upstream.url, upstream={"ca_certs": str(authority.path)}) as edge,
+        ):
+            async with connect(edge.address.port) as wire:
+                await wire.send(GET)
+                with pytest.raises(ConnectionResetError):
+                    await wire.read_to_end()
+            in_order = True
+            async with connect(edge.address.port) as wire:
+                await wire.send(GET)
+                assert (await wire.read_to_end()).endswith(b"\r\n\r\nhalf")
+
+    async def test_a_new_authority_is_taken_over(self, app_socket: Path, authority: Authority) -> None:
+        """Who meets a certificate that is not trusted looks at the files at once."""
+        serve, _ = answering(ONE_INFO)
+        context = authority.issue().server()
+        async with AsyncExitStack() as stack:
+            upstream = await stack.enter_async_context(raw_server(serve, tls=context))
+            sections = {"url": upstream.url, "ca_certs": str(authority.path)}
+            values = {"listen": "127.0.0.1:0", "upstream": sections}
+            callers = await _callers(stack, values, app_socket)
+            for call in callers:
+                await call()
+            # As ECK does it: both are new at the same time, before any look at the files.
+            renewed = Authority(authority.path.parent)
+            assert renewed.path == authority.path
+            shown = renewed.issue("new").server()
+            context.sni_callback = lambda tls, _, __: setattr(tls, "context", shown)
+            for call in callers:
+                await call()
+
+    @pytest.mark.usefixtures("polled")
+    async def test_a_new_client_certificate_is_shown(self, app_socket: Path, authority: Authority) -> None:
+        seen = []
+
+        async def serve(wire: Wire) -> None:
+            await wire.read_message()
+            seen.append(shown_to(wire))
+            await wire.send(OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+
+        client = authority.issue("client")
+        server = authority.issue().server(clients=authority)
+        settings = {"ca_certs": str(authority.path), **files(client, "client_")}
+        async with (
+            raw_server(serve, tls=server) as upstream,
+            running(app_socket, upstream.url, upstream=settings) as edge,
+            connect(edge.address.port) as wire,
+        ):
+            await ask(wire)
+            assert seen == [client.fingerprint]
+            new = authority.issue("client").fingerprint
+            async with asyncio.timeout(TIMEOUT_S):
+                while seen[-1] != new:
+                    async with connect(edge.address.port) as again:
+                        await ask(again)
+
+    async def test_pinned_by_a_fingerprint(self, app_socket: Path, authority: Authority) -> None:
+        """Of the certificate or its authority, whatever the host is called."""
+        serve, _ = answering(INFO)
+        issued = with_authority(authority.issue(hosts=["es.example"]), authority)
+        pins = (
+            issued.fingerprint.upper(),
+            ":".join(authority.fingerprint[i : i + 2] for i in range(0, 64, 2)),
+        )
+        for pin in pins:
+            async with AsyncExitStack() as stack:
+                upstream = await stack.enter_async_context(raw_server(serve, tls=issued.server()))
+                values = {
+                    "listen": "127.0.0.1:0",
+                    "upstream": {"url": upstream.url, "ca_fingerprint": pin},
+                }
+                for call in await _callers(stack, values, app_socket):
+                    await call()
+
+    async def test_another_name(self, app_socket: Path, authority: Authority) -> None:
+        serve, _ = answering(INFO)
+        asked: list[str | None] = []
+        context = authority.issue(hosts=["es.example"]).server()
+        context.sni_callback = lambda _, name, __: asked.append(name)
+        async with AsyncExitStack() as stack:
+            upstream = await stack.enter_async_context(raw_server(serve, tls=context))
+            values = {
+                "listen": "127.0.0.1:0",
+                "upstream": {
+                    "url": upstream.url,
+                    "ca_certs": str(authority.path),
+                    "server_name": "es.example",
+                },
+            }
+            for call in await _callers(stack, values, app_socket):
+                await call()
+        assert set(asked) == {"es.example"}
+
+
+Call = Callable[[], Any]
+
+
+async def _callers(
+    stack: AsyncExitStack, values: dict[str, Any], app_socket: Path
+) -> tuple[Call, Call, Call]:
+    """All that connect to upstream: the edge, the searches, the registry. Each asks once for each call."""
+    settings = load(None, values, {})
+    edge = Edge(settings, app_socket)
+    await edge.start()
+    stack.push_async_callback(edge.stop)
+    search = ElasticsearchClient(settings.upstream, settings.search)
+    stack.push_async_callback(search.close)
+    registry = IndexClient(settings.upstream, settings.registry)
+    stack.push_async_callback(registry.close)
+
+    async def by_edge() -> None:
+        async with connect(edge.address.port) as wire:
+            assert (await ask(wire)).endswith(INFO.partition(b"\r\n\r\n")[2])
+
+    async def by_search() -> None:
+        assert (await search.request("GET", "/", b"", CIMultiDict())).status == 200
+
+    async def by_registry() -> None:
+        assert (await registry.call("GET", "", answer=dict))["name"] == "n"
+
+    return by_edge, by_search, by_registry
