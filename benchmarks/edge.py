@@ -53,7 +53,7 @@ def request(method: bytes, target: bytes, body: bytes = b"") -> bytes:
     return lines + b"\r\n" + body
 
 
-def search_body(size: int = 1024) -> bytes:
+def search_body(size: int) -> bytes:
     """Return a search of about that many bytes which names no retriever."""
     ids = b",".join(b"%d" % number for number in range(10_000, 10_000 + (size - len(_QUERY)) // 6))
     return _QUERY % ids
@@ -61,22 +61,35 @@ def search_body(size: int = 1024) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One kind of request, and how many of them are a round."""
+    """One kind of request, and how many of them are a round.
+
+    Attributes:
+        requests: They differ in target or length as those of clients do, and have answers of the same length.
+        rounds_of: The requests of a round, by the number of connections.
+    """
 
     name: str
-    request: bytes
+    requests: Sequence[bytes]
     rounds_of: Mapping[int, int]
 
     def loads(self) -> Iterator[Load]:
-        for connections, requests in self.rounds_of.items():
-            yield Load(self.request, requests, connections)
+        for connections, count in self.rounds_of.items():
+            yield Load(self.requests, count, connections)
 
 
 CASES: Final = (
-    Case("small GET", request(b"GET", b"/films/_doc/1"), {1: 5000, 32: 10000}),
-    Case("search", request(b"POST", b"/films/_search", search_body()), {1: 5000, 32: 10000}),
-    Case("10 MB body", request(b"POST", b"/films/_bulk", b"x" * LARGE_BYTES), {1: 10, 32: 32}),
-    Case("10 MB answer", request(b"GET", b"/large.json"), {1: 10, 32: 32}),
+    Case(
+        "small GET",
+        [request(b"GET", b"/films/_doc/%d" % number) for number in range(1000, 2000)],
+        {1: 5000, 32: 10000},
+    ),
+    Case(
+        "search",
+        [request(b"POST", b"/films/_search", search_body(size)) for size in range(724, 1324)],
+        {1: 5000, 32: 10000},
+    ),
+    Case("10 MB body", [request(b"POST", b"/films/_bulk", b"x" * LARGE_BYTES)], {1: 10, 32: 32}),
+    Case("10 MB answer", [request(b"GET", b"/large.json")], {1: 10, 32: 32}),
 )
 COLUMNS: Final = ("processor µs", "system", "to nginx", "p50 ms", "p99 ms", "added p50", "added p99")
 
@@ -119,11 +132,11 @@ def measure_once(contestant: Contestant, load: Load, figures: Figures, *, tls: b
     """Add a round to the figures of a server."""
     with warm(contestant.port, load, client_context() if tls else None) as clients:
         before, (user, system) = cpu_ms(contestant.pid), ticks(contestant.pid)
-        figures.times_s += clients.send(load.requests)
+        figures.times_s += clients.send(load.count)
         after, (user_after, system_after) = cpu_ms(contestant.pid), ticks(contestant.pid)
     if before is None or after is None:
         raise click.ClickException("this system does not show the processor time of processes")
-    figures.cpu_us.append(1000 * (after - before) / load.requests)
+    figures.cpu_us.append(1000 * (after - before) / load.count)
     figures.user += user_after - user
     figures.system += system_after - system
 

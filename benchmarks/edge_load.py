@@ -3,9 +3,10 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Final, cast
 
 from rerank_proxy.http.answer_reader import AnswerReader
@@ -20,13 +21,13 @@ class Load:
     """What is sent to a server.
 
     Attributes:
-        request: As bytes.
-        requests: How many are sent.
+        requests: They are sent in turn.
+        count: How many are sent.
         connections: How many they are divided among.
     """
 
-    request: bytes
-    requests: int
+    requests: Sequence[bytes]
+    count: int
     connections: int
 
 
@@ -41,13 +42,14 @@ def client_context() -> ssl.SSLContext:
 class Clients:
     """Connections that are open and have answered before."""
 
-    def __init__(self, runner: asyncio.Runner, clients: "list[_Client]") -> None:
+    def __init__(self, runner: asyncio.Runner, clients: "list[_Client]", requests: Sequence[bytes]) -> None:
         self._runner = runner
         self._clients = clients
+        self._requests = requests
 
-    def send(self, requests: int) -> list[float]:
+    def send(self, count: int) -> list[float]:
         """Send that many requests, and return the seconds of each until its answer was complete."""
-        return self._runner.run(_send(self._clients, requests))
+        return self._runner.run(_send(self._clients, self._requests, count))
 
 
 @contextmanager
@@ -55,21 +57,19 @@ def warm(port: int, load: Load, tls: ssl.SSLContext | None) -> Iterator[Clients]
     """Open the connections of a load, and send some requests on them."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         clients = runner.run(_connect(port, load, tls))
-        yield Clients(runner, clients)
+        yield Clients(runner, clients, load.requests)
         for client in clients:
             client.transport.abort()
 
 
 async def _connect(port: int, load: Load, tls: ssl.SSLContext | None) -> "list[_Client]":
     loop = asyncio.get_running_loop()
-    size = await _measure_answer(port, load.request, tls)
+    size = await _measure_answer(port, load.requests[0], tls)
     clients = []
     for _ in range(load.connections):
-        _, client = await loop.create_connection(
-            lambda: _Client(load.request, size), "127.0.0.1", port, ssl=tls
-        )
+        _, client = await loop.create_connection(lambda: _Client(size), "127.0.0.1", port, ssl=tls)
         clients.append(client)
-    await _send(clients, 2 * load.connections)
+    await _send(clients, load.requests, 2 * load.connections)
     return clients
 
 
@@ -91,26 +91,25 @@ async def _measure_answer(port: int, request: bytes, tls: ssl.SSLContext | None)
     return size
 
 
-async def _send(clients: "list[_Client]", requests: int) -> list[float]:
-    left = iter(range(requests))
+async def _send(clients: "list[_Client]", requests: Sequence[bytes], count: int) -> list[float]:
+    left = islice(cycle(requests), count)
     await asyncio.gather(*(client.send(left) for client in clients))
     return [seconds for client in clients for seconds in client.take_times()]
 
 
 class _Client(asyncio.BufferedProtocol):
-    """Sends its request again whenever the answer is complete."""
+    """Sends the next request whenever an answer is complete."""
 
     transport: asyncio.Transport
 
-    def __init__(self, request: bytes, answer_bytes: int) -> None:
-        self._request = request
+    def __init__(self, answer_bytes: int) -> None:
         self._answer_bytes = answer_bytes
         self._buffer = bytearray(_READ_BYTES)
         self._done = asyncio.get_running_loop().create_future()
         self._times: list[float] = []
         self._received = 0
         self._sent_at = 0.0
-        self._left: Iterator[int] = iter(())
+        self._left: Iterator[bytes] = iter(())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -119,7 +118,7 @@ class _Client(asyncio.BufferedProtocol):
         if not self._done.done():
             self._done.set_exception(exc or ConnectionError("the server has closed a connection"))
 
-    def send(self, left: Iterator[int]) -> asyncio.Future[None]:
+    def send(self, left: Iterator[bytes]) -> asyncio.Future[None]:
         """Send requests while there are any left."""
         self._left = left
         self._done = asyncio.get_running_loop().create_future()
@@ -141,8 +140,9 @@ class _Client(asyncio.BufferedProtocol):
             self._next()
 
     def _next(self) -> None:
-        if next(self._left, None) is None:
+        request = next(self._left, None)
+        if request is None:
             self._done.set_result(None)
         else:
             self._sent_at = time.perf_counter()
-            self.transport.write(self._request)
+            self.transport.write(request)

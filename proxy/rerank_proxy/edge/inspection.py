@@ -71,9 +71,9 @@ class BufferedRequest:
         self._scanner = self._new_scanner()
 
     def _new_scanner(self) -> Scanner:
-        content_type = self._request.field(b"content-type") or b""
         return Scanner(
-            is_template=is_search_template(self._request.target), is_cbor=b"cbor" in content_type.lower()
+            is_template=is_search_template(self._request.target),
+            is_cbor=b"cbor" in self._request.content_type,
         )
 
     def begin(self, data: bytes, start: int) -> int:
