@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-BENCHMARKS: Final = ("engine", "fairness", "gpu", "host", "peers", "search", "start")
+BENCHMARKS: Final = ("engine", "fairness", "gpu", "host", "peers", "search", "start", "edge")
 
 
 @click.command()

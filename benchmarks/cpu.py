@@ -16,6 +16,12 @@ def cpu_ms(pid: int) -> float | None:
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e6
 
 
+def ticks(pid: int) -> tuple[int, int]:
+    """Return the time that a process has run, as a user and in the system, in ticks of the system's clock."""
+    fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]), int(fields[12])
+
+
 def children(pid: int) -> list[int]:
     """Return the children of a process; an empty list if the system does not show them."""
     listed = _PROC / str(pid) / "task" / str(pid) / "children"

@@ -2,7 +2,8 @@
 
 Only the name is searched for: the application decides whether it is a retriever. The other way round nothing
 may be missed, so every spelling counts that Elasticsearch reads as the name: UTF-16 and UTF-32, escapes of
-JSON and YAML, strings of CBOR in chunks. Compression is undone before. (`find` takes half the time of `in`.)
+JSON and YAML, strings of CBOR in chunks. Compression is undone before. (`rfind` takes half the time of
+`find`, which takes half that of `in`.)
 """
 
 import re
@@ -104,23 +105,24 @@ class Scanner:
 
     @property
     def result(self) -> Detection:
-        """Return what was detected in the pieces so far."""
-        self._search()
+        """Return what was detected, after the last piece."""
+        self._search(is_last=True)
         if self._found:
             return Detection.FOUND
         possible = self._has_id or self._has_unknown or (self._has_retriever and self._has_fusion)
         return Detection.POSSIBLE if possible else Detection.ABSENT
 
-    def _search(self) -> None:
-        if self._text.find(b"\\") >= 0:
+    def _search(self, *, is_last: bool = False) -> None:
+        if self._text.rfind(b"\\") >= 0:
             self._text = bytearray(_join.sub(_joined, self._text))
         text = _without_zeros(self._text)
         holds = _finder(text)
         self._found = self._found or holds(WORD) or (self._is_cbor and _has_word_in_chunks(self._text))
         self._has_retriever = self._has_retriever or holds(_RETRIEVER)
-        self._has_fusion = self._has_fusion or any(map(holds, _FUSIONS))
+        if self._has_retriever or not is_last:  # a fusion matters beside a retriever alone
+            self._has_fusion = self._has_fusion or any(map(holds, _FUSIONS))
+            self._has_unknown = self._has_unknown or bool(unknown_retrievers(text))
         self._has_id = self._has_id or (self._is_template and holds(_ID))
-        self._has_unknown = self._has_unknown or bool(unknown_retrievers(text))
         del self._text[:-_KEPT]
 
 
@@ -136,18 +138,19 @@ def unknown_retrievers(text: bytes | bytearray) -> frozenset[str]:
 
     Only the plain spelling is searched for: what is missed gets an answer without a suggestion.
     """
-    if text.find(b'"retriever"') < 0:
+    if text.rfind(b'"retriever"') < 0:
         return frozenset()
     return frozenset(name.decode() for name in _unknown.findall(text))
 
 
 def _finder(text: bytes | bytearray) -> Callable[[bytes], bool]:
     """Return a function that searches `text` for a word, with and without escapes."""
-    return partial(_matches if _has_escapes(text) else _holds, text)
+    has_escapes = text.rfind(b"\\") >= 0 and _has_escapes(text)
+    return partial(_matches if has_escapes else _holds, text)
 
 
 def _holds(text: bytes | bytearray, word: bytes) -> bool:
-    return text.find(word) >= 0 and _matches(text, word)
+    return text.rfind(word) >= 0 and _matches(text, word)
 
 
 def _matches(text: bytes | bytearray, word: bytes) -> bool:
@@ -158,7 +161,7 @@ def _without_zeros(text: bytes | bytearray) -> bytes | bytearray:
     """Return the ASCII characters of a text in UTF-8, if it is in UTF-16 or UTF-32: these have zeros beside
     each.
     """
-    return text if text.find(b"\0") < 0 else text.replace(b"\0", b"")
+    return text if text.rfind(b"\0") < 0 else text.replace(b"\0", b"")
 
 
 def _joined(join: re.Match[bytes]) -> bytes:

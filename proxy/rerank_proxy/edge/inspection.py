@@ -71,9 +71,9 @@ class BufferedRequest:
         self._scanner = self._new_scanner()
 
     def _new_scanner(self) -> Scanner:
-        content_type = self._request.field(b"content-type") or b""
         return Scanner(
-            is_template=is_search_template(self._request.target), is_cbor=b"cbor" in content_type.lower()
+            is_template=is_search_template(self._request.target),
+            is_cbor=b"cbor" in self._request.content_type,
         )
 
     def begin(self, data: bytes, start: int) -> int:
@@ -93,7 +93,7 @@ class BufferedRequest:
         assert self._body is not None
         if self._is_refused:
             return len(data)
-        parts: list[bytes] = []
+        parts: list[bytes] | None = [] if self._request.chunked else None
         try:
             end = self._body.feed(data, start, parts)
         except FramingError as problem:
@@ -107,8 +107,9 @@ class BufferedRequest:
             self._refuse(answers.too_much_buffered(self._shared.settings.max_buffered))
             return len(data)
         self._size += size
-        self._keep(data[start:end])
-        self._scan(parts)
+        piece = data[start:end]
+        self._keep(piece)
+        self._scan(piece if parts is None else b"".join(parts))
         self.reading = not self._body.done
         if self.reading:
             self._client.waiting_since = self._shared.loop.time()
@@ -136,12 +137,12 @@ class BufferedRequest:
             refusal = answers.origin_refused() if origin.refused else failure
             self._client.refuse(refusal, "search", self._request)
 
-    def _scan(self, parts: list[bytes]) -> None:
-        """Inspect the next parts of the content, unless they are compressed."""
+    def _scan(self, piece: bytes) -> None:
+        """Inspect the next piece of the content, unless it is compressed."""
         if self._is_compressed:
-            self._coded += sum(map(len, parts))
+            self._coded += len(piece)
         elif self._by_target is None:
-            self._scanner.feed(parts[0] if len(parts) == 1 else b"".join(parts))
+            self._scanner.feed(piece)
 
     def _inspect(self) -> None:
         """Decide who gets the complete request, on a thread where that takes long."""

@@ -82,7 +82,7 @@ def follows_up(method: bytes, target: bytes) -> bool:
 
 def is_search_template(target: bytes) -> bool:
     """Return whether a search endpoint renders a template first."""
-    return _TEMPLATE.match(target) is not None
+    return target.rfind(b"/template") >= 0 and _TEMPLATE.match(target) is not None
 
 
 def query_of(target: bytes) -> bytes:

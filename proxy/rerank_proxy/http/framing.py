@@ -68,7 +68,9 @@ class SizedBody:
         self.done = length == 0
 
     def feed(self, data: bytes, start: int = 0, payload: list[bytes] | None = None) -> int:
-        end = min(start + self._left, len(data))
+        end = start + self._left
+        if end > len(data):
+            end = len(data)
         self._left -= end - start
         self.done = self._left == 0
         if payload is not None:

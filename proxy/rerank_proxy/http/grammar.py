@@ -14,7 +14,7 @@ _REQUEST_LINE = rb"(" + TOKEN + rb") ([^\x00-\x20\x7f]++) HTTP/1\.([01])\r\n"
 _STATUS_LINE = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + FIELD_VALUE + rb")?\r\n"
 _FIELDS = rb"(?:" + FIELD_LINE + rb")*+\r\n"
 
-REQUEST = re.compile(_REQUEST_LINE + _FIELDS)
+FIELDS = re.compile(_FIELDS)
 RESPONSE = re.compile(_STATUS_LINE + _FIELDS)
 REQUEST_LINE = re.compile(_REQUEST_LINE)
 STATUS_LINE = re.compile(_STATUS_LINE)

@@ -314,3 +314,61 @@ def test_what_can_never_become_a_head(data: bytes, hopeless: bool) -> None:
 
 def test_a_line_end_that_was_cut_in_half_is_one() -> None:
     assert not cannot_begin_a_head(b"GET / HTTP/1.1\r\n", 15)
+
+
+class TestHeadsThatDifferInLittle:
+    """What was read is remembered without the length: no head may be taken for another."""
+
+    LENGTHS = (b"0", b"5", b" 17\t", b"123456789")
+
+    def test_requests_keep_their_length(self) -> None:
+        for length in self.LENGTHS:
+            fields = [b"Host: a", b"content-Length:" + length, b"Connection: keep-alive", b"x: y"]
+            head = request(b"POST / HTTP/1.1", *fields)
+            assert head.length == int(length)
+            assert head.forward(b"b") == (
+                b"POST / HTTP/1.1\r\nHost: b\r\ncontent-Length:%b\r\nx: y\r\n\r\n" % length
+            )
+            assert head.forward() == head.forward(b"a")
+
+    def test_answers_keep_their_length(self) -> None:
+        for length in self.LENGTHS:
+            for line, status in ((b"HTTP/1.1 200 OK", 200), (b"HTTP/1.1 404 Not Found", 404)):
+                head = response(line, b"content-length:" + length, b"Connection: keep-alive", b"x: y")
+                assert (head.status, head.length) == (status, int(length))
+                kept = b"%b\r\ncontent-length:%b\r\nx: y\r\n\r\n" % (line, length)
+                assert head.forward(close=False) == kept
+
+    def test_expectations_are_kept_for_one_target_and_not_for_another(self) -> None:
+        lines = (b"POST / HTTP/1.1", b"Expect: 100-continue", b"Content-Length: 5")
+        for _ in range(2):
+            head = request(*lines)
+            assert head.forward() == b"\r\n".join((*lines, b"", b""))
+            assert head.forward(expect=False) == b"\r\n".join((lines[0], lines[2], b"", b""))
+
+    def test_the_version_counts(self) -> None:
+        fields = (b"Expect: 100-continue", b"Content-Length: 5")
+        for version, is_new in ((b"1", True), (b"0", False)) * 2:
+            head = request(b"POST / HTTP/1." + version, *fields)
+            assert (head.http10, head.keep_alive, head.expects_continue) == (not is_new, is_new, is_new)
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            [b"Content-Length:"],
+            [b"Content-Length: "],
+            [b"Content-Length: 5", b"Content-Length:"],
+            [b"Content-Length:", b"Content-Length: 5"],
+            [b"Content-Length: 5", b"Content-Length: 5"],
+            [b"Content-Length: 5", b"Transfer-Encoding: chunked"],
+            [b"Transfer-Encoding: chunked", b"Content-Length: 5"],
+        ],
+    )
+    def test_a_good_length_does_not_vouch_for_bad_ones(self, lines: list[bytes]) -> None:
+        request(b"POST / HTTP/1.1", b"Content-Length: 5")
+        response(b"HTTP/1.1 200 OK", b"Content-Length: 5")
+        for _ in range(2):
+            with pytest.raises(HeadError):
+                request(b"POST / HTTP/1.1", *lines)
+            with pytest.raises(HeadError):
+                response(b"HTTP/1.1 200 OK", *lines)
