@@ -1,6 +1,7 @@
 """The metrics of several processes as one."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +54,7 @@ def test_gauges_without_a_meaningful_sum() -> None:
     texts = []
     for end in (300, 200, 400):
         metrics = EdgeMetrics()
-        metrics.certificates["listener"] = lambda end=end: end
+        metrics.certificates["listener"] = partial(float, end)
         texts.append(metrics.render())
     key = ("rerank_proxy_certificate_not_after_seconds", frozenset({("of", "listener")}))
     assert samples(added(texts, LOWEST_COUNTS))[key] == 200
