@@ -16,6 +16,8 @@ from rerank_proxy.inference.registry.opening import open_store, place, weaknesse
 from rerank_proxy.services.preconfigured import with_elastic_rerank
 from rerank_proxy.settings import Settings
 from rerank_proxy.upstream.client import ElasticsearchClient
+from rerank_proxy.upstream.names import resolved
+from rerank_proxy.upstream.targets import TcpTarget, node_targets
 from rerank_proxy.xcontent.splicing import members
 
 _REGISTRY_LOG: Final = logging.getLogger("rerank_proxy.inference.registry")
@@ -47,7 +49,13 @@ def _report_no_endpoint(settings: Settings, say: Callable[[str], None]) -> bool:
 
 
 async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> bool:
-    client = ElasticsearchClient(settings.upstream, settings.search)
+    """Try each node, since any of them may get a request. Return whether all work."""
+    nodes = await resolved(node_targets(settings.upstream), {})
+    return all([await _check_node(settings, node, say) for node in nodes])
+
+
+async def _check_node(settings: Settings, node: TcpTarget, say: Callable[[str], None]) -> bool:
+    client = ElasticsearchClient(settings.upstream, settings.search, node=node)
     try:
         reply = await client.request("GET", "/_cluster/health", b"", CIMultiDict())
     except ElasticsearchError as failure:
@@ -58,12 +66,12 @@ async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> boo
     product = {name.lower(): value for name, value in reply.headers}.get("x-elastic-product")
     if reply.status == 200 and product == "Elasticsearch":
         status = members(reply.body).get("status", b"").decode().strip('"')
-        say(f"upstream   ok      {settings.upstream.url}, cluster is {status}")
+        say(f"upstream   ok      {node.name}, cluster is {status}")
         return True
     if reply.status in (401, 403):
-        say(f"upstream   ok      {settings.upstream.url}, requires credentials, which clients send")
+        say(f"upstream   ok      {node.name}, requires credentials, which clients send")
         return True
-    say(f"upstream   failed  {settings.upstream.url} answered {reply.status}, but not as Elasticsearch does")
+    say(f"upstream   failed  {node.name} answered {reply.status}, but not as Elasticsearch does")
     return False
 
 

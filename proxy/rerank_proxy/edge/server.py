@@ -1,6 +1,7 @@
 """The edge as a whole: it listens, relays, drains and stops."""
 
 import asyncio
+import logging
 from pathlib import Path
 
 from rerank_proxy.edge.answers import ARRIVAL_S
@@ -10,8 +11,12 @@ from rerank_proxy.edge.shared import Shared
 from rerank_proxy.files.open_files import open_files, share
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.settings import Address, Settings
+from rerank_proxy.upstream.keeper import kept_pool
+from rerank_proxy.upstream.node import node_states
 from rerank_proxy.upstream.pool import Pool
-from rerank_proxy.upstream.targets import TcpTarget, UnixTarget
+from rerank_proxy.upstream.targets import UnixTarget
+
+logger = logging.getLogger(__name__)
 
 _SWEEP_S = 1.0
 
@@ -59,8 +64,13 @@ class Edge:
         shared = Shared(
             loop=asyncio.get_running_loop(),
             settings=self._settings.edge,
-            upstream=self._pool(TcpTarget.from_settings(self._settings.upstream), shares.idle),
-            app=self._pool(UnixTarget(self._app_socket), shares.idle),
+            upstream=kept_pool(
+                self._settings.upstream,
+                idle_timeout_s=self._settings.upstream.idle_timeout_s,
+                max_idle=shares.idle,
+                log=logger,
+            ),
+            app=self._app_pool(shares.idle),
             metrics=self.metrics,
             client_left=self._client_left,
             trained_models=self._settings.trained_models.upload,
@@ -73,10 +83,10 @@ class Edge:
         self._observe(shared)
         self._sweep()
 
-    def _pool(self, target: TcpTarget | UnixTarget, max_idle: int) -> Pool:
+    def _app_pool(self, max_idle: int) -> Pool:
         upstream = self._settings.upstream
         return Pool(
-            target,
+            UnixTarget(self._app_socket),
             connect_timeout_s=upstream.connect_timeout_s,
             idle_timeout_s=upstream.idle_timeout_s,
             max_idle=max_idle,
@@ -86,6 +96,7 @@ class Edge:
         self.metrics.client_connections = lambda: len(shared.clients)
         self.metrics.upstream_idle = lambda: shared.upstream.idle
         self.metrics.upstream_busy = lambda: shared.upstream.busy
+        self.metrics.nodes = lambda: node_states(shared.upstream.nodes, shared.loop.time())
         self.metrics.buffered_bytes = lambda: shared.buffered
 
     def _sweep(self) -> None:

@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from rerank_proxy.observe.nodes import NodeState, node_metrics
+
 RequestKind = Literal["plain", "search", "rerank"]
 """The kind of a request: forwarded without inspection; inspected and forwarded; answered by the
 application."""
@@ -25,6 +27,10 @@ _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 
 def _zero() -> float:
     return 0
+
+
+def _no_nodes() -> list[NodeState]:
+    return []
 
 
 class EdgeMetrics(Collector):
@@ -41,6 +47,7 @@ class EdgeMetrics(Collector):
         self.upstream_idle: Callable[[], float] = _zero
         self.upstream_busy: Callable[[], float] = _zero
         self.buffered_bytes: Callable[[], float] = _zero
+        self.nodes: Callable[[], list[NodeState]] = _no_nodes
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -67,7 +74,7 @@ class EdgeMetrics(Collector):
         yield self._first_byte()
         yield CounterMetricFamily(
             "rerank_proxy_upstream_retries",
-            "Requests sent again because a kept connection turned out to be closed.",
+            "Requests sent again because their connection was closed before a byte of an answer came.",
             self.retries,
         )
         yield CounterMetricFamily(
@@ -85,6 +92,7 @@ class EdgeMetrics(Collector):
         connections.add_metric(["idle"], self.upstream_idle())
         connections.add_metric(["busy"], self.upstream_busy())
         yield connections
+        yield from node_metrics(self.nodes())
         yield GaugeMetricFamily(
             "rerank_proxy_buffered_bytes", "Bytes of search bodies held in memory.", self.buffered_bytes()
         )

@@ -192,7 +192,7 @@ class Supervisor:
             app.start()
             say(
                 f"listening on {edge.address}, admin on {address_of(admin_sockets)}, "
-                f"upstream {self._settings.upstream.url}"
+                f"upstream {', '.join(self._settings.upstream.node_urls)}"
             )
             self._log_open_files(edge.max_connections)
             await signals.get()

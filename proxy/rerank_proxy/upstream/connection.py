@@ -5,6 +5,8 @@ import select
 import socket
 from typing import Protocol, cast
 
+from rerank_proxy.upstream.targets import Target
+
 
 class Receiver(Protocol):
     """Uses a connection while it has a request under way."""
@@ -25,7 +27,13 @@ class Receiver(Protocol):
 
 
 class Owner(Protocol):
-    """Keeps a connection while no request is under way."""
+    """Keeps a connection while no request is under way.
+
+    Attributes:
+        target: Where its connections lead to.
+    """
+
+    target: Target
 
     def opened(self, connection: "UpstreamConnection") -> None:
         """Take note of a new connection."""
@@ -35,12 +43,17 @@ class Owner(Protocol):
         """Take note that a connection is closed."""
         ...
 
+    def release(self, connection: "UpstreamConnection") -> None:
+        """Take back a connection whose last answer was read to its end."""
+        ...
+
 
 class UpstreamConnection(asyncio.Protocol):
     """One connection. It belongs to its receiver while that has a request under way, else to its owner.
 
     Attributes:
         blocked: The target reads more slowly than it is sent to.
+        owner: The node that it leads to.
         idle_since: Loop time since when it is idle.
         reading_paused: What the target sends is left with the system.
         reused: A request was sent on it before.
@@ -48,9 +61,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_input",
-        "_owner",
         "blocked",
         "idle_since",
+        "owner",
         "reading_paused",
         "receiver",
         "reused",
@@ -61,7 +74,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, owner: Owner) -> None:
         self._input = select.poll()
-        self._owner = owner
+        self.owner = owner
         self.receiver: Receiver | None = None
         self.reading_paused = False
         self.reused = False
@@ -76,7 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._input.register(sock.fileno(), select.POLLIN)
-        self._owner.opened(self)
+        self.owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
         if self.receiver is None:
@@ -85,7 +98,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.receiver.response_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._owner.forget(self)
+        self.owner.forget(self)
         if self.receiver is not None:
             receiver, self.receiver = self.receiver, None
             receiver.upstream_lost(exc)

@@ -12,7 +12,7 @@ def tls_context(settings: UpstreamSettings) -> ssl.SSLContext | None:
     Raises:
         InvalidSettingsError: The certificate authorities cannot be read, whether they are needed or not.
     """
-    if not settings.url.startswith("https:"):
+    if not settings.node_urls[0].startswith("https:"):
         if settings.ca_certs is not None:
             _trusting(settings.ca_certs)
         return None

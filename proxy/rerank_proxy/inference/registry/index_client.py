@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from rerank_proxy.http.connection_faults import connection_fault
+from rerank_proxy.http.connection_faults import ConnectionFault, connection_fault
 from rerank_proxy.observe.log import printable
 from rerank_proxy.settings import InvalidSettingsError, RegistrySettings, UpstreamSettings
 from rerank_proxy.upstream.faults import disconnected_text, unreachable_text
@@ -56,9 +56,9 @@ class IndexClient:
             InvalidSettingsError: The certificate authorities cannot be read, or the credentials cannot be
                 sent.
         """
-        self._upstream: Final = upstream
         self._limit: Final = f"[upstream.connect_timeout_s: {upstream.connect_timeout_s:g}s]"
-        self._base: Final = f"{upstream.url}/{registry.index}"
+        self._index: Final = registry.index
+        self._nodes = list(upstream.node_urls)  # the one that was reached last comes first
         headers = {"Accept": _JSON, "Accept-Encoding": "identity"}
         if (authorization := _authorization(registry)) is not None:
             headers["Authorization"] = authorization
@@ -95,8 +95,31 @@ class IndexClient:
             raise _not_elasticsearch() from None
 
     async def _exchange(self, method: str, target: str, body: Any) -> bytes:
-        url = URL(f"{self._base}/{target}" if target else self._base, encoded=True)
+        path = f"/{self._index}/{target}" if target else f"/{self._index}"
         data = None if body is None else msgspec.json.encode(body)
+        unreached: list[tuple[str, ConnectionFault]] = []
+        for node in list(self._nodes):
+            try:
+                content = await self._exchange_with(node, method, URL(node + path, encoded=True), data)
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                unreached.append((node, connection_fault(error, self._limit)))  # nothing was sent
+            else:
+                self._prefer(node)
+                return content
+        (first, fault), *others = unreached
+        words = unreachable_text(first, fault, [node for node, _ in others])
+        raise RefusedError(502, UNREACHED, words)
+
+    def _prefer(self, node: str) -> None:
+        if node != self._nodes[0]:
+            self._nodes.sort(key=lambda each: each != node)
+
+    async def _exchange_with(self, node: str, method: str, url: URL, data: bytes | None) -> bytes:
+        """Send a request to a node, and return the body of its answer.
+
+        Raises:
+            aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError: It cannot be reached.
+        """
         headers = {} if data is None else {"Content-Type": _JSON}
         try:
             async with self._session.request(
@@ -107,13 +130,12 @@ class IndexClient:
                 if answer.headers.get("X-Elastic-Product") != "Elasticsearch" or answer.status >= 300:
                     raise _not_elasticsearch()
                 content = await _read(answer, MAX_ANSWER + 1)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            fault = connection_fault(error, self._limit)
-            raise RefusedError(502, UNREACHED, unreachable_text(self._upstream.url, fault)) from None
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise
         except TimeoutError:
             raise RefusedError(504, "", f"no answer within {_TIMEOUT_S:g} s") from None
         except aiohttp.ClientError as error:
-            raise RefusedError(502, UNREACHED, disconnected_text(self._upstream.url, _did(error))) from None
+            raise RefusedError(502, UNREACHED, disconnected_text(node, _did(error))) from None
         if len(content) > MAX_ANSWER:
             raise UnreadableError(f"takes more than {MAX_ANSWER} bytes")
         return content
