@@ -142,9 +142,9 @@ def _check_upstream_urls(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must not be empty")
     if len(value) > MAX_NODES:
-        raise ValueError(f"must not hold more than {MAX_NODES} URLs")
+        raise ValueError(f"holds {len(value)} URLs; at most {MAX_NODES} can be used")
     if len({urlsplit(url).scheme for url in value}) > 1:
-        raise ValueError("must all begin with http:// or all with https://: the settings of TLS are for all")
+        raise ValueError("mixes http:// and https://, but the settings of TLS are for all: give one scheme")
     twice = sorted({url for url in value if value.count(url) > 1})
     if twice:
         raise ValueError(f"names [{twice[0]}] twice")
