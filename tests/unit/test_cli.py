@@ -385,6 +385,16 @@ class TestCheck:
         assert result.exit_code == exit_code
         assert result.stdout.splitlines()[1:2] == [line.replace("URL", url)]
 
+    def test_each_node_has_a_line(self, upstream: Callable[..., str]) -> None:
+        urls = [upstream(), "http://127.0.0.1:1", upstream(status=401), upstream(product="other")]
+        result = run("check", "--upstream-urls", ",".join(urls))
+        assert result.exit_code == 1
+        first, second, third, fourth = result.stdout.splitlines()[1:5]
+        assert first == f"upstream   ok      {urls[0]}, cluster is green"
+        assert second.startswith(f"upstream   failed  cannot connect to Elasticsearch at [{urls[1]}]: ")
+        assert third == f"upstream   ok      {urls[2]}, requires credentials, which clients send"
+        assert fourth == f"upstream   failed  {urls[3]} answered 200, but not as Elasticsearch does"
+
     def test_a_registry_that_cannot_be_read(self, tmp_path: Path, upstream: Callable[..., str]) -> None:
         state = tmp_path / "state"
         state.mkdir()

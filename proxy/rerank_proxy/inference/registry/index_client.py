@@ -16,6 +16,8 @@ from rerank_proxy.upstream.tls import tls_context
 _JSON: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 """A media type that Elasticsearch 8 and 9 accept."""
 _TIMEOUT_S: Final = 10.0
+_NEXT_NODE_S: Final = 1.0
+"""Seconds after which the next node is tried in place of one that does not answer."""
 MAX_ANSWER: Final = 8 * 2**20
 NO_ELASTICSEARCH: Final = "no_elasticsearch"
 """The type of a refusal for an answer that is not Elasticsearch's."""
@@ -56,15 +58,18 @@ class IndexClient:
             InvalidSettingsError: The certificate authorities cannot be read, or the credentials cannot be
                 sent.
         """
-        self._limit: Final = f"[upstream.connect_timeout_s: {upstream.connect_timeout_s:g}s]"
+        connect_s = upstream.connect_timeout_s
+        self._limit = f"[upstream.connect_timeout_s: {connect_s:g}s]"
         self._index: Final = registry.index
         self._nodes = list(upstream.node_urls)  # the one that was reached last comes first
+        if len(self._nodes) > 1 and connect_s > _NEXT_NODE_S:
+            connect_s, self._limit = _NEXT_NODE_S, f"{_NEXT_NODE_S:g} s"
         headers = {"Accept": _JSON, "Accept-Encoding": "identity"}
         if (authorization := _authorization(registry)) is not None:
             headers["Authorization"] = authorization
         self._session: Final = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls_context(upstream) or True),
-            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=upstream.connect_timeout_s),
+            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=connect_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
             auto_decompress=False,
