@@ -3,9 +3,16 @@
 import asyncio
 import select
 import socket
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from rerank_proxy.upstream.targets import Target
+
+_KEEP_ALIVE: Final = [
+    (getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)  # not every system has them all
+]
+"""A connection is probed after 30 seconds of silence, and lost after three probes without an answer."""
 
 
 class Receiver(Protocol):
@@ -84,10 +91,13 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         sock: socket.socket = transport.get_extra_info("socket")
-        # Requests may run for hours without a byte: without probes a middlebox drops the silent connection.
+        # Requests may run for hours without a byte: without probes a middlebox drops the silent connection,
+        # and a machine that is gone would be waited for as long.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option, value in _KEEP_ALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
         self._input.register(sock.fileno(), select.POLLIN)
         self.owner.opened(self)
 

@@ -26,8 +26,8 @@ async def resolved(
     for target in targets:
         if target.may_have_several_addresses and (found := await _addresses(target)):
             known[target] = [target] if len(found) == 1 else [target.at(address) for address in found]
-    nodes = (node for target in targets for node in known.get(target, [target]))
-    return list(islice(dict.fromkeys(nodes), MAX_NODES))
+    nodes = {node.address: node for target in targets for node in known.get(target, [target])}
+    return list(islice(nodes.values(), MAX_NODES))
 
 
 async def _addresses(target: TcpTarget) -> list[str]:

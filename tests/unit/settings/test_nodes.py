@@ -112,6 +112,6 @@ def test_cloud_ids_that_are_given_out(port: str) -> None:
 @pytest.mark.parametrize(
     "decoded", ["", "$a$b", "found.io", "a:b:c$d", "found.io/x$a", "found.io$a/b", "x$a b"]
 )
-def test_what_is_no_cloud_id(decoded: str) -> None:
+def test_what_is_not_a_cloud_id(decoded: str) -> None:
     with pytest.raises(ValueError, match=r"Cloud ID|no Elasticsearch"):
         url_of_cloud_id(cloud_id(decoded))

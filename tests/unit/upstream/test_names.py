@@ -43,6 +43,15 @@ async def test_a_name_without_addresses_stays_a_node() -> None:
     assert tuple(await resolved(absent, {})) == absent
 
 
+async def test_two_names_of_one_machine_are_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def same(target: TcpTarget) -> list[str]:
+        return ["10.0.0.1", "10.0.0.2"]
+
+    monkeypatch.setattr(names, "_addresses", same)
+    nodes = await resolved(targets("http://a:9200", "http://b:9200"), {})
+    assert [node.address for node in nodes] == ["10.0.0.1:9200", "10.0.0.2:9200"]
+
+
 @given(st.integers(2, 3 * MAX_NODES))
 async def test_no_more_than_can_be_shown(count: int) -> None:
     async def many(target: TcpTarget) -> list[str]:
