@@ -27,6 +27,7 @@ from tests.support.raw_http import (
     raw_server,
     unconnectable,
 )
+from tests.support.tls import Authority
 from tests.support.waiting import until_true
 
 REFUSED: Final = "http://127.0.0.1:1"
@@ -224,6 +225,17 @@ class TestNodeFails:
         said = [record.getMessage() for record in caplog.records if gone.url in record.getMessage()]
         assert len(said) == 2
         assert said[1] == f"Elasticsearch at [{gone.url}] can be reached again"
+
+    async def test_one_with_a_wrong_certificate_is_left_out(self, tmp_path: Path) -> None:
+        authority, stranger = Authority(tmp_path), Authority(tmp_path, "Stranger")
+        good, bad = authority.issue().server(), stranger.issue("theirs").server()
+        async with raw_server(named(b"a"), tls=good) as right, raw_server(named(b"b"), tls=bad) as wrong:
+            urls = [server.url.replace("http:", "https:") for server in (right, wrong)]
+            async with fleet(tmp_path, *urls, ca_certs=str(authority.path)) as started:
+                assert {(await started.ask(BULK)).body for _ in range(4)} == {b"a"}
+                reasons = [node.health.reason for node in started.nodes]
+        assert reasons[0] == ""
+        assert "its certificate is not trusted" in reasons[1]
 
     async def test_what_it_answers_does_not_leave_it_out(self, tmp_path: Path) -> None:
         unavailable = b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n"
