@@ -197,6 +197,10 @@ SHORT_FORMS = {"admin": "listen", "upstream": "url"}
 """Sections that may be given by their most important key alone, with that key."""
 
 
+RIVALS = {"upstream": frozenset({"url", "urls", "cloud_id"})}
+"""Keys of a section of which one is given: the one of a later source takes the place of an earlier one's."""
+
+
 def expand(key: str) -> BeforeValidator:
     """Allow a section to be given by one key alone: ``upstream: URL`` for ``upstream: {url: URL}``."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+from rerank_proxy.concurrency.tasks import side_by_side
 from rerank_proxy.settings.values import MAX_NODES
 from rerank_proxy.upstream.targets import TcpTarget
 
@@ -23,8 +24,10 @@ async def resolved(
         known: The nodes that were found behind each target; updated. They count where a name cannot be
             resolved now.
     """
-    for target in targets:
-        if target.may_have_several_addresses and (found := await _addresses(target)):
+    named = [target for target in targets if target.may_have_several_addresses]
+    answers = await side_by_side(_addresses(target) for target in named)
+    for target, found in zip(named, answers, strict=True):
+        if found:
             known[target] = [target] if len(found) == 1 else [target.at(address) for address in found]
     nodes = {node.address: node for target in targets for node in known.get(target, [target])}
     return list(islice(nodes.values(), MAX_NODES))

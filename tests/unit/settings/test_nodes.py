@@ -1,6 +1,7 @@
 """The nodes of upstream in the settings: one of three ways to give them."""
 
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,20 @@ def test_each_way() -> None:
 def test_they_travel_to_the_other_process(upstream: Any) -> None:
     settings = load(overrides={"upstream": upstream}, environ={})
     assert Settings.model_validate_json(settings.dump_with_secrets()) == settings
+
+
+def test_a_later_source_decides_which_way(tmp_path: Path) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("upstream: {urls: [http://a, http://b], connect_timeout_s: 3}")
+    short = tmp_path / "short.yaml"
+    short.write_text("upstream: http://a")
+    environ = {"RERANK_PROXY_UPSTREAM__CLOUD_ID": CLOUD}
+    for file in (config, short):
+        assert load(file, {"upstream": "http://c"}, {}).upstream.node_urls == ("http://c",)
+        assert load(file, {"upstream": {"urls": "http://c,http://d"}}, {}).upstream.urls is not None
+        assert load(file, {}, environ).upstream.cloud_id == CLOUD
+        assert load(file, {"upstream": "http://c"}, environ).upstream.node_urls == ("http://c",)
+    assert load(config, {}, environ).upstream.connect_timeout_s == 3
 
 
 ONE = "[upstream]: give one of `url`, `urls` and `cloud_id`"
