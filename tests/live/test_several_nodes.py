@@ -230,7 +230,8 @@ def test_a_node_that_dies_costs_clients_nothing(cluster: Cluster, proxy: Running
         load.wait_for_more()
         assert proxy.readiness()["ready"] is True
         (dead,) = [each for each in proxy.readiness()["upstream"] if each["node"] == names[0]]
-        assert (dead["up"], dead["reason"]) == (False, "connection refused")
+        assert dead["up"] is False
+        assert dead["reason"].startswith("connection re")  # fused, or reset by the system as it dies
         cluster.restart(0)
         until(lambda: True if is_up(0) else None, "the node is used again")
         wait_for_copies(cluster.master.server)

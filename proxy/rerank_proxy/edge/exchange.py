@@ -108,19 +108,14 @@ class Exchange:
 
     def _forward(self, chunks: list[bytes]) -> None:
         self._chunks = chunks
-        node = None if self._pool.alone else self._own_node()
+        node = None
+        if not self._pool.alone and is_node_local(self._request.target):
+            node = self._client.node = self._pool.keep(self._client.node)
         connection = self._pool.acquire(node)
         if connection is not None:
             self._send(connection)
         else:
             self._connect(first=node)
-
-    def _own_node(self) -> Node | None:
-        """Return the client's node for a request that its node answers about itself; None for all others."""
-        if not is_node_local(self._request.target):
-            return None
-        node = self._client.node = self._pool.keep(self._client.node)
-        return node
 
     def _connect(self, first: Node | None = None, last: Owner | None = None) -> None:
         self._progress.on_answer(states.CONNECT)
@@ -296,9 +291,9 @@ class Exchange:
     def _may_retry(self, lost: UpstreamConnection) -> bool:
         """Return whether the request can be sent again, once: to another node, or on a new connection.
 
-        A kept connection may have been closed just before the request was sent on it, and a node may have
-        gone while it carried the request out. These cannot be told apart, so only what merely reads is sent
-        again. What the application answers may have been scored by a vendor who is paid for it.
+        A kept connection may have been closed before the request came, and a node may have gone while it
+        carried the request out. These cannot be told apart, so only what merely reads is sent again. What
+        the application answers may have been scored by a vendor who is paid for it.
         """
         return (
             (lost.reused or not self._pool.alone)

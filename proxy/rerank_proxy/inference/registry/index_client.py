@@ -105,12 +105,9 @@ class IndexClient:
         unreached: list[tuple[str, ConnectionFault]] = []
         for node in list(self._nodes):
             try:
-                content = await self._exchange_with(node, method, URL(node + path, encoded=True), data)
+                return await self._exchange_with(node, method, URL(node + path, encoded=True), data)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 unreached.append((node, connection_fault(error, self._limit)))  # nothing was sent
-            else:
-                self._prefer(node)
-                return content
         (first, fault), *others = unreached
         words = unreachable_text(first, fault, [node for node, _ in others])
         raise RefusedError(502, UNREACHED, words)
@@ -130,6 +127,7 @@ class IndexClient:
             async with self._session.request(
                 method, url, data=data, headers=headers, allow_redirects=False
             ) as answer:
+                self._prefer(node)
                 if not answer.ok:
                     raise _refusal(answer.status, await _read(answer, _MAX_REFUSAL))
                 if answer.headers.get("X-Elastic-Product") != "Elasticsearch" or answer.status >= 300:
