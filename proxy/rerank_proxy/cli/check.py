@@ -51,10 +51,18 @@ def _report_no_endpoint(settings: Settings, say: Callable[[str], None]) -> bool:
 async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> bool:
     """Try each node, since any of them may get a request. Return whether all work."""
     nodes = await resolved(node_targets(settings.upstream), {})
-    return all([await _check_node(settings, node, say) for node in nodes])
+    clusters: set[str] = set()
+    works = [await _check_node(settings, node, clusters, say) for node in nodes]
+    if len(clusters) > 1:
+        say(f"upstream   failed  the nodes belong to several clusters: {', '.join(sorted(clusters))}")
+        return False
+    return all(works)
 
 
-async def _check_node(settings: Settings, node: TcpTarget, say: Callable[[str], None]) -> bool:
+async def _check_node(
+    settings: Settings, node: TcpTarget, clusters: set[str], say: Callable[[str], None]
+) -> bool:
+    """Try a node, and add the name of its cluster to `clusters`. Return whether it works."""
     client = ElasticsearchClient(settings.upstream, settings.search, node=node)
     try:
         reply = await client.request("GET", "/_cluster/health", b"", CIMultiDict())
@@ -65,7 +73,10 @@ async def _check_node(settings: Settings, node: TcpTarget, say: Callable[[str], 
         await client.close()
     product = {name.lower(): value for name, value in reply.headers}.get("x-elastic-product")
     if reply.status == 200 and product == "Elasticsearch":
-        status = members(reply.body).get("status", b"").decode().strip('"')
+        health = members(reply.body)
+        status = health.get("status", b"").decode().strip('"')
+        if "cluster_name" in health:
+            clusters.add(health["cluster_name"].decode().strip('"'))
         say(f"upstream   ok      {node.name}, cluster is {status}")
         return True
     if reply.status in (401, 403):
