@@ -122,6 +122,16 @@ class Node:
         elif self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
 
+    def kill(self) -> None:
+        """Send SIGKILL to the server, to simulate a crash."""
+        assert self._process is not None
+        self._process.kill()
+
+    def transport_address(self) -> str:
+        """Return `HOST:PORT` where other nodes reach a node that was started."""
+        assert self.directory is not None
+        return (self.directory / "logs" / "transport.ports").read_text().split()[0]
+
     def __enter__(self) -> RunningElasticsearch:
         return self.start()
 

@@ -23,7 +23,7 @@ class RunningProxy:
     """A proxy; a context manager. It is stopped when the block or this process ends.
 
     Args:
-        upstream: The URL of its Elasticsearch.
+        upstream: The URL of its Elasticsearch, or those of several nodes.
         models: The source of each model by name.
         endpoints: The model of each endpoint id.
         state_dir: Its state directory; None for one that is removed with it.
@@ -41,7 +41,7 @@ class RunningProxy:
 
     def __init__(
         self,
-        upstream: str,
+        upstream: str | Sequence[str],
         *,
         models: Mapping[str, str | Path] | None = None,
         endpoints: Mapping[str, str] | None = None,
@@ -51,7 +51,11 @@ class RunningProxy:
         admin: str = "127.0.0.1:0",
         reporter: Reporter | None = None,
     ) -> None:
-        self._command = [sys.executable, "-m", "rerank_proxy", "serve", "--upstream", upstream]
+        self._command = [sys.executable, "-m", "rerank_proxy", "serve"]
+        if isinstance(upstream, str):
+            self._command += ["--upstream", upstream]
+        else:
+            self._command += ["--upstream-urls", ",".join(upstream)]
         self._command += ["--listen", listen, "--admin", admin, *options]
         for name, source in (models or {}).items():
             self._command += ["--model", f"{name}={source}"]

@@ -124,7 +124,10 @@ class TestPool:
         assert state is not None
         (ours,) = state.clients
         assert isinstance(ours, ClientConnection)
-        transports = [ours._transport, *(idle.transport for idle in state.upstream._idle)]
+        transports = [
+            ours._transport,
+            *(idle.transport for node in state.upstream.nodes for idle in node.idle),
+        ]
         for transport in transports:
             sock: socket.socket = transport.get_extra_info("socket")
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -162,9 +162,14 @@ class RawServer:
 
 @asynccontextmanager
 async def raw_server(
-    serve: Serve, *, path: Path | None = None, tls: ssl.SSLContext | None = None
+    serve: Serve,
+    *,
+    path: Path | None = None,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[RawServer]:
-    """Serve on a free port of 127.0.0.1, or on a UNIX socket. Fails the test when `serve` failed."""
+    """Serve on a TCP port (0: a free one), or on a UNIX socket. Fails the test when `serve` failed."""
     state = RawServer(scheme="http" if tls is None else "https")
     tasks: set[asyncio.Task[None]] = set()
 
@@ -189,7 +194,7 @@ async def raw_server(
             writer.transport.abort()
 
     if path is None:
-        server = await asyncio.start_server(run, "127.0.0.1", 0, ssl=tls)
+        server = await asyncio.start_server(run, host, port, ssl=tls)
         state.port = server.sockets[0].getsockname()[1]
     else:
         server = await asyncio.start_unix_server(run, str(path))

@@ -241,13 +241,14 @@ class Upstream(BaseHTTPRequestHandler):
 
     status = 200
     product = "Elasticsearch"
+    health = b'{"status":"green"}'
 
     def do_GET(self) -> None:
         self.send_response(self.status)
         self.send_header("X-elastic-product", self.product)
-        self.send_header("content-length", "18")
+        self.send_header("content-length", str(len(self.health)))
         self.end_headers()
-        self.wfile.write(b'{"status":"green"}')
+        self.wfile.write(self.health)
 
     def log_message(self, *_: Any) -> None:
         """Nothing."""
@@ -384,6 +385,25 @@ class TestCheck:
         result = run("check", "--upstream", url)
         assert result.exit_code == exit_code
         assert result.stdout.splitlines()[1:2] == [line.replace("URL", url)]
+
+    def test_each_node_has_a_line(self, upstream: Callable[..., str]) -> None:
+        urls = [upstream(), "http://127.0.0.1:1", upstream(status=401), upstream(product="other")]
+        result = run("check", "--upstream-urls", ",".join(urls))
+        assert result.exit_code == 1
+        first, second, third, fourth = result.stdout.splitlines()[1:5]
+        assert first == f"upstream   ok      {urls[0]}, cluster is green"
+        assert second.startswith(f"upstream   failed  cannot connect to Elasticsearch at [{urls[1]}]: ")
+        assert third == f"upstream   ok      {urls[2]}, requires credentials, which clients send"
+        assert fourth == f"upstream   failed  {urls[3]} answered 200, but not as Elasticsearch does"
+
+    def test_nodes_of_several_clusters(self, upstream: Callable[..., str]) -> None:
+        bodies = [b'{"cluster_name":"%b","status":"green"}' % name for name in (b"films", b"books")]
+        urls = [upstream(health=body) for body in bodies]
+        result = run("check", "--upstream-urls", ",".join(urls))
+        assert result.exit_code == 1
+        assert result.stdout.splitlines()[3] == (
+            "upstream   failed  the nodes belong to several clusters: books, films"
+        )
 
     def test_a_registry_that_cannot_be_read(self, tmp_path: Path, upstream: Callable[..., str]) -> None:
         state = tmp_path / "state"

@@ -18,6 +18,8 @@ from rerank_proxy.services.preconfigured import with_elastic_rerank
 from rerank_proxy.settings import Settings
 from rerank_proxy.tls.listening import listener_tls
 from rerank_proxy.upstream.client import ElasticsearchClient
+from rerank_proxy.upstream.names import resolved
+from rerank_proxy.upstream.targets import TcpTarget, node_targets
 from rerank_proxy.upstream.tls import upstream_tls
 from rerank_proxy.xcontent.splicing import members
 
@@ -70,7 +72,21 @@ def _report_no_endpoint(settings: Settings, say: Callable[[str], None]) -> bool:
 
 
 async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> bool:
-    client = ElasticsearchClient(settings.upstream, settings.search)
+    """Try each node, since any of them may get a request. Return whether all work."""
+    nodes = await resolved(node_targets(settings.upstream), {})
+    clusters: set[str] = set()
+    works = [await _check_node(settings, node, clusters, say) for node in nodes]
+    if len(clusters) > 1:
+        say(f"upstream   failed  the nodes belong to several clusters: {', '.join(sorted(clusters))}")
+        return False
+    return all(works)
+
+
+async def _check_node(
+    settings: Settings, node: TcpTarget, clusters: set[str], say: Callable[[str], None]
+) -> bool:
+    """Try a node, and add the name of its cluster to `clusters`. Return whether it works."""
+    client = ElasticsearchClient(settings.upstream, settings.search, node=node)
     try:
         reply = await client.request("GET", "/_cluster/health", b"", CIMultiDict())
     except ElasticsearchError as failure:
@@ -80,13 +96,16 @@ async def _check_upstream(settings: Settings, say: Callable[[str], None]) -> boo
         await client.close()
     product = {name.lower(): value for name, value in reply.headers}.get("x-elastic-product")
     if reply.status == 200 and product == "Elasticsearch":
-        status = members(reply.body).get("status", b"").decode().strip('"')
-        say(f"upstream   ok      {settings.upstream.url}, cluster is {status}")
+        health = members(reply.body)
+        status = health.get("status", b"").decode().strip('"')
+        if "cluster_name" in health:
+            clusters.add(health["cluster_name"].decode().strip('"'))
+        say(f"upstream   ok      {node.name}, cluster is {status}")
         return True
     if reply.status in (401, 403):
-        say(f"upstream   ok      {settings.upstream.url}, requires credentials, which clients send")
+        say(f"upstream   ok      {node.name}, requires credentials, which clients send")
         return True
-    say(f"upstream   failed  {settings.upstream.url} answered {reply.status}, but not as Elasticsearch does")
+    say(f"upstream   failed  {node.name} answered {reply.status}, but not as Elasticsearch does")
     return False
 
 

@@ -96,11 +96,11 @@ def timed_out(what: str) -> ElasticsearchError:
     return error(408, "timeout_exception", f"the {what} did not arrive within {ARRIVAL_S:g} s")
 
 
-def unreachable(target: Target, problem: TargetError) -> ElasticsearchError:
+def unreachable(problem: TargetError) -> ElasticsearchError:
     """Return the error for a target that cannot be connected to."""
-    if isinstance(target, UnixTarget):
+    if isinstance(problem.target, UnixTarget):
         return _app_unavailable()
-    return faults.unreachable(target.name, problem.fault)
+    return faults.unreachable(problem.target.name, problem.fault, [each.name for each in problem.others])
 
 
 def disconnected(target: Target, what: str) -> ElasticsearchError:

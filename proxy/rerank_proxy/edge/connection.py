@@ -25,6 +25,7 @@ from rerank_proxy.http.framing import request_body
 from rerank_proxy.http.head import HeadError, RequestHead, parse_request
 from rerank_proxy.http.inbox import HeadTooLongError, Inbox
 from rerank_proxy.observe.edge_metrics import RequestKind
+from rerank_proxy.upstream.node import Node
 
 MAX_PIPELINED = 64 * 1024
 """Bytes of further requests that are read while one is under way; the last read may exceed it."""
@@ -47,6 +48,7 @@ class ClientConnection(asyncio.Protocol):
     write: Callable[[bytes], None]
     blocked = False
     waiting_since: float | None = None
+    node: Node | None = None
     _handler: Handler | None = None
     _paused = 0
     _closing = False

@@ -15,7 +15,7 @@ from rerank_proxy.http.answer_reader import AnswerHeads
 from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
 from rerank_proxy.upstream.connection import UpstreamConnection
 from rerank_proxy.upstream.pool import Attempt, Pool
-from rerank_proxy.upstream.targets import TargetError
+from rerank_proxy.upstream.targets import Target, TargetError
 
 MAX_KEPT: Final = 256
 """Origins whose answers are remembered."""
@@ -91,15 +91,18 @@ class Origins:
         origin = request.field(b"origin")
         if not origin:
             return None
-        host = self._upstream.target.host_header or request.field(b"host") or b""
+        host = self._upstream.nodes[0].target.host_header or request.field(b"host") or b""
         return None if len(origin) + len(host) > MAX_ORIGIN else (origin, host)
 
     def _ask(self, key: _Key, *, with_origin: bool) -> None:
         origin, host = key
-        lines = [b"OPTIONS / HTTP/1.1", b"Host: " + host]
-        if with_origin:
-            lines.append(b"Origin: " + origin)
-        head = b"\r\n".join(lines) + b"\r\n\r\n"
+
+        def head(target: Target) -> bytes:
+            lines = [b"OPTIONS / HTTP/1.1", b"Host: " + (target.host_header or host)]
+            if with_origin:
+                lines.append(b"Origin: " + origin)
+            return b"\r\n".join(lines) + b"\r\n\r\n"
+
         done = self._answered if with_origin else self._answered_without_origin
         _Question(self._loop, self._upstream, head, lambda answer: done(key, answer)).ask()
 
@@ -135,6 +138,7 @@ class _Question:
     """Sends one request without a body, and reads the head of its answer.
 
     Args:
+        request: Returns what to send to a node.
         done: Called once, with the head, or with None if there is no answer.
     """
 
@@ -147,7 +151,7 @@ class _Question:
         self,
         loop: asyncio.AbstractEventLoop,
         pool: Pool,
-        request: bytes,
+        request: Callable[[Target], bytes],
         done: Callable[[ResponseHead | None], None],
     ) -> None:
         self._loop = loop
@@ -171,7 +175,7 @@ class _Question:
         self._attempt = None
         self._connection = connection
         connection.receiver = self
-        connection.transport.write(self._request)
+        connection.transport.write(self._request(connection.owner.target))
 
     def connect_failed(self, error: TargetError) -> None:
         self._attempt = None
@@ -209,7 +213,7 @@ class _Question:
         connection, self._connection = self._connection, None
         if connection is not None:
             if head is not None and head.keep_alive and head.length == 0 and not self._heads:
-                self._pool.release(connection)
+                connection.owner.release(connection)
             else:
                 connection.abort()
         self._done(head)

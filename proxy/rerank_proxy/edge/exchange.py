@@ -18,8 +18,10 @@ from rerank_proxy.http.connection_faults import refusal_after_handshake
 from rerank_proxy.http.framing import Body, FramingError
 from rerank_proxy.http.head import RequestHead
 from rerank_proxy.observe.edge_metrics import CLIENT_CLOSED, RequestKind
-from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.connection import Owner, UpstreamConnection
 from rerank_proxy.upstream.faults import CLOSED
+from rerank_proxy.upstream.node import Node
+from rerank_proxy.upstream.node_local import is_node_local
 from rerank_proxy.upstream.pool import Attempt
 from rerank_proxy.upstream.read_only import is_read_only
 from rerank_proxy.upstream.targets import TargetError
@@ -45,6 +47,7 @@ class Exchange:
     _sent_at = 0.0
     _attempt: Attempt | None = None
     _connection: UpstreamConnection | None = None
+    _is_retried = False
     _response: ResponseRelay | None = None
 
     def __init__(
@@ -107,17 +110,20 @@ class Exchange:
 
     def _forward(self, chunks: list[bytes]) -> None:
         self._chunks = chunks
-        connection = self._pool.acquire()
+        node = None
+        if not self._pool.alone and is_node_local(self._request.target):
+            node = self._client.node = self._pool.keep(self._client.node)
+        connection = self._pool.acquire(node)
         if connection is not None:
             self._send(connection)
         else:
-            self._connect()
+            self._connect(first=node)
 
-    def _connect(self) -> None:
+    def _connect(self, first: Node | None = None, last: Owner | None = None) -> None:
         self._progress.on_answer(states.CONNECT)
         if self.reading:
             self._client.pause_reading_for_upstream()
-        self._attempt = self._pool.connect(self)
+        self._attempt = self._pool.connect(self, first, last)
 
     def connected(self, connection: UpstreamConnection) -> None:
         self._attempt = None
@@ -129,7 +135,7 @@ class Exchange:
         if self._does_without_application():
             self._decline()
         else:
-            self._fail(answers.unreachable(self._pool.target, error))
+            self._fail(answers.unreachable(error))
 
     def _send(self, connection: UpstreamConnection) -> None:
         self._progress.on_answer(states.SEND)
@@ -141,7 +147,7 @@ class Exchange:
         if self._client.blocked:  # by an earlier answer
             connection.pause_reading()
         # A search is sent when its body is here, so its client's wait for `100 Continue` is over.
-        head = self._request.forward(self._pool.target.host_header, expect=self._kind == "plain")
+        head = self._request.forward(connection.owner.target.host_header, expect=self._kind == "plain")
         self._sent_at = perf_counter()
         if not chunks:
             connection.transport.write(head)
@@ -177,7 +183,7 @@ class Exchange:
         try:
             response.received(data)
         except AnswerError as problem:
-            self._broken(str(problem))
+            self._broken(str(problem), self._connection)
             return
         answer = self._progress.answer
         if answer is states.COMPLETE:
@@ -247,7 +253,7 @@ class Exchange:
         if connection is None:
             return
         if reusable:
-            self._pool.release(connection)
+            connection.owner.release(connection)
         else:
             connection.abort()
 
@@ -260,13 +266,14 @@ class Exchange:
             self._end_with_target()
         elif self._progress.answer is states.RELAYING:
             self._relay_lost(in_order=error is None)
-        elif connection is not None and connection.reused and self._may_retry():
+        elif connection is not None and self._may_retry(connection):
+            self._is_retried = True
             self._shared.metrics.retries += 1
-            self._connect()
-        elif (refusal := refusal_after_handshake(error)) is not None:
-            self.connect_failed(TargetError(refusal))
+            self._connect(last=connection.owner)
+        elif connection is not None and (refusal := refusal_after_handshake(error)) is not None:
+            self.connect_failed(TargetError(refusal, connection.owner.target))
         else:
-            self._broken(CLOSED)
+            self._broken(CLOSED, connection)
 
     def _relay_lost(self, *, in_order: bool) -> None:
         assert self._response is not None
@@ -285,28 +292,31 @@ class Exchange:
             self._progress.target_gone()
             self._answered_early()
 
-    def _may_retry(self) -> bool:
-        """Return whether the request can be sent again: once, because the new connection is not a kept one.
+    def _may_retry(self, lost: UpstreamConnection) -> bool:
+        """Return whether the request can be sent again, once: to another node, or on a new connection.
 
-        A kept connection may have been closed just before the request was sent on it. That cannot be told
-        from a request that was carried out, so only what merely reads is sent again. What the application
-        answers may have been scored by a vendor who is paid for it.
+        A kept connection may have been closed before the request came, and a node may have gone while it
+        carried the request out. These cannot be told apart, so only what merely reads is sent again. What
+        the application answers may have been scored by a vendor who is paid for it.
         """
         return (
-            self._progress.answer is states.WAITING
+            (lost.reused or not self._pool.alone)
+            and not self._is_retried
+            and self._progress.answer is states.WAITING
             and self._pool is self._shared.upstream
             and self._chunks is not None
             and is_read_only(self._request.method, self._request.target)
         )
 
-    def _broken(self, what: str) -> None:
+    def _broken(self, what: str, connection: UpstreamConnection | None) -> None:
         """Cut short, replace, or ask upstream for an answer that is malformed or breaks off."""
         if self._progress.answer.sent_on:
             self._truncate()
         elif self._does_without_application():
             self._decline()
         else:
-            self._fail(answers.disconnected(self._pool.target, what))
+            assert connection is not None
+            self._fail(answers.disconnected(connection.owner.target, what))
 
     def _refuse_body(self, problem: FramingError) -> None:
         if self._progress.answer.sent_on:

@@ -9,6 +9,7 @@ from typing import Protocol
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.head import RequestHead
 from rerank_proxy.observe.edge_metrics import RequestKind
+from rerank_proxy.upstream.node import Node
 
 
 class Handler(Protocol):
@@ -51,11 +52,13 @@ class Client(Protocol):
         write: Sends bytes to the client; more than the buffer takes turn `blocked` on.
         blocked: The client reads more slowly than upstream answers.
         waiting_since: Loop time since when the rest of a head or of a search body is awaited, or None.
+        node: The node of its requests that a node answers about itself; None before the first one.
     """
 
     write: Callable[[bytes], None]
     blocked: bool
     waiting_since: float | None
+    node: Node | None
 
     def replace_handler(self, handler: Handler) -> None:
         """Have another handler go on with the request under way."""

@@ -1,6 +1,7 @@
 """The edge as a whole: it listens, relays, drains and stops."""
 
 import asyncio
+import logging
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +14,12 @@ from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.settings import Address, Settings
 from rerank_proxy.tls.listening import listener_tls
 from rerank_proxy.tls.owned import OwnedContext
+from rerank_proxy.upstream.keeper import kept_pool
+from rerank_proxy.upstream.node import node_states
 from rerank_proxy.upstream.pool import Pool
-from rerank_proxy.upstream.targets import TcpTarget, UnixTarget
+from rerank_proxy.upstream.targets import UnixTarget, node_targets
+
+logger = logging.getLogger(__name__)
 
 _SWEEP_S = 1.0
 _LAST_REQUEST_S = 1.0
@@ -49,7 +54,7 @@ class Edge:
         self._sweeper: asyncio.TimerHandle | None = None
         self._last_client_left = asyncio.Event()
         self._announced_at = 0.0
-        self._contexts: list[OwnedContext] = []
+        self._tls: OwnedContext | None = None
 
     @property
     def address(self) -> Address:
@@ -66,13 +71,19 @@ class Edge:
             InvalidSettingsError: The files for TLS are unfit.
         """
         tls = listener_tls(self._settings.tls, "tls")
-        target = TcpTarget.from_settings(self._settings.upstream)
+        targets = node_targets(self._settings.upstream)
         shares = self._shares()
         shared = Shared(
             loop=asyncio.get_running_loop(),
             settings=self._settings.edge,
-            upstream=self._pool(target, shares.idle),
-            app=self._pool(UnixTarget(self._app_socket), shares.idle),
+            upstream=kept_pool(
+                targets,
+                self._settings.upstream,
+                idle_timeout_s=self._settings.upstream.idle_timeout_s,
+                max_idle=shares.idle,
+                log=logger,
+            ),
+            app=self._app_pool(shares.idle),
             metrics=self.metrics,
             client_left=self._client_left,
             trained_models=self._settings.trained_models.upload,
@@ -82,31 +93,33 @@ class Edge:
         self.max_connections = shares.clients
         self._shared = shared
         self._listener = Listener(sockets, lambda: ClientConnection(shared), shares.clients, tls)
-        self._follow(tls, target.tls)
+        self._follow(tls, targets[0].tls)
         self._observe(shared)
         self._sweep()
 
-    def _pool(self, target: TcpTarget | UnixTarget, max_idle: int) -> Pool:
+    def _app_pool(self, max_idle: int) -> Pool:
         upstream = self._settings.upstream
         return Pool(
-            target,
+            UnixTarget(self._app_socket),
             connect_timeout_s=upstream.connect_timeout_s,
             idle_timeout_s=upstream.idle_timeout_s,
             max_idle=max_idle,
         )
 
     def _follow(self, tls: OwnedContext | None, upstream: OwnedContext | None) -> None:
-        """Follow the files for TLS, and report until when their certificates are valid."""
+        """Follow the listener's files for TLS, and report until when certificates are valid."""
         for name, context in (("listener", tls), ("upstream_client", upstream)):
             if context is not None:
-                self._contexts.append(context)
                 self.metrics.certificates[name] = context.ends
-                context.follow()
+        self._tls = tls
+        if tls is not None:
+            tls.follow()
 
     def _observe(self, shared: Shared) -> None:
         self.metrics.client_connections = lambda: len(shared.clients)
         self.metrics.upstream_idle = lambda: shared.upstream.idle
         self.metrics.upstream_busy = lambda: shared.upstream.busy
+        self.metrics.nodes = lambda: node_states(shared.upstream.nodes, shared.loop.time())
         self.metrics.buffered_bytes = lambda: shared.buffered
 
     def _sweep(self) -> None:
@@ -196,8 +209,8 @@ class Edge:
             client.abort()
         await asyncio.sleep(0)  # the loop's next turn tells their handlers, which let go of upstream
         self._shared.threads.shutdown(wait=False, cancel_futures=True)
-        for context in self._contexts:
-            await context.close()
+        if self._tls is not None:
+            await self._tls.close()
         await self._shared.upstream.close()
         await self._shared.app.close()
         self._listener = self._shared = None

@@ -119,9 +119,10 @@ class Admin:
     async def _ready(self, request: web.Request) -> web.Response:
         app = _read_readiness(await self._app.get("/ready"))
         reason = self._not_ready() or app.reason()
+        body = {**app.body(), "upstream": self._edge.nodes()}
         if reason is None:
-            return _json(200, {"ready": True, **app.body()})
-        return _json(503, {"ready": False, "reason": reason, **app.body()})
+            return _json(200, {"ready": True, **body})
+        return _json(503, {"ready": False, "reason": reason, **body})
 
     async def _render_metrics(self, request: web.Request) -> web.Response:
         app, *edges = await asyncio.gather(*map(_metrics_of, (self._app, *self._other_edges)))

@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from rerank_proxy.observe.nodes import NodeState, node_metrics
+
 RequestKind = Literal["plain", "search", "rerank"]
 """The kind of a request: forwarded without inspection; inspected and forwarded; answered by the
 application."""
@@ -23,12 +25,16 @@ CLIENT_CLOSED = 499
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
-LOWEST_COUNTS = frozenset({"rerank_proxy_certificate_not_after_seconds"})
+LOWEST_COUNTS = frozenset({"rerank_proxy_certificate_not_after_seconds", "rerank_proxy_upstream_node_up"})
 """Gauges of which, out of those of several edges, the lowest counts and not the sum."""
 
 
 def _zero() -> float:
     return 0
+
+
+def _no_nodes() -> list[NodeState]:
+    return []
 
 
 class EdgeMetrics(Collector):
@@ -44,6 +50,7 @@ class EdgeMetrics(Collector):
         self.upstream_busy: Callable[[], float] = _zero
         self.buffered_bytes: Callable[[], float] = _zero
         self.certificates: dict[str, Callable[[], float | None]] = {}
+        self.nodes: Callable[[], list[NodeState]] = _no_nodes
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -70,7 +77,7 @@ class EdgeMetrics(Collector):
         yield self._first_byte()
         yield CounterMetricFamily(
             "rerank_proxy_upstream_retries",
-            "Requests sent again because a kept connection turned out to be closed.",
+            "Requests sent again because their connection was closed before a byte of an answer came.",
             self.retries,
         )
         yield GaugeMetricFamily(
@@ -82,6 +89,7 @@ class EdgeMetrics(Collector):
         connections.add_metric(["idle"], self.upstream_idle())
         connections.add_metric(["busy"], self.upstream_busy())
         yield connections
+        yield from node_metrics(self.nodes())
         yield GaugeMetricFamily(
             "rerank_proxy_buffered_bytes", "Bytes of search bodies held in memory.", self.buffered_bytes()
         )

@@ -176,7 +176,7 @@ class Supervisor:
         say(
             f"listening on {_shown(edge.address, settings.tls)}, "
             f"admin on {_shown(address_of(admin_sockets), settings.admin.tls)}, "
-            f"upstream {settings.upstream.url}"
+            f"upstream {', '.join(settings.upstream.node_urls)}"
         )
         self._log_open_files(edge.max_connections)
 

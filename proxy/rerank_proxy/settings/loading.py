@@ -9,7 +9,7 @@ from typing import Any
 from rerank_proxy.settings.environment import Environment
 from rerank_proxy.settings.faults import faults_of
 from rerank_proxy.settings.root import Settings
-from rerank_proxy.settings.values import SHORT_FORMS, InvalidSettingsError
+from rerank_proxy.settings.values import RIVALS, SHORT_FORMS, InvalidSettingsError
 from rerank_proxy.settings.yaml_file import read_file
 
 
@@ -74,7 +74,7 @@ def _holds(values: object, key: Sequence[str]) -> bool:
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
-        below = merged.get(key)
+        below = _without_rivals(key, merged.get(key), value)
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             merged[key] = _merge(below, value)
         elif isinstance(value, Mapping) and isinstance(below, str) and key in SHORT_FORMS:
@@ -84,3 +84,20 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _without_rivals(section: str, below: object, over: object) -> object:
+    """Return an earlier source's section without the keys whose place a later source's keys take."""
+    rivals, given = RIVALS.get(section, frozenset()), _given(section, over)
+    if not rivals & given:
+        return below
+    if isinstance(below, Mapping):
+        return {key: value for key, value in below.items() if key in given or key not in rivals}
+    return {} if _given(section, below) - given else below
+
+
+def _given(section: str, value: object) -> set[str]:
+    """Return the keys of a section that a source gives, which may be the short form's alone."""
+    if isinstance(value, Mapping):
+        return {str(key) for key in value}
+    return {SHORT_FORMS[section]} if isinstance(value, str) and section in SHORT_FORMS else set()

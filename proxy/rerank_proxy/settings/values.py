@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from rerank_proxy.settings.cloud_id import url_of_cloud_id
+
 T = TypeVar("T")
 
 
@@ -132,6 +134,28 @@ def _check_upstream_url(value: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+MAX_NODES = 64
+"""The most nodes of upstream: each has connections, a line in `/ready` and samples of its own."""
+
+
+def _check_upstream_urls(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must not be empty")
+    if len(value) > MAX_NODES:
+        raise ValueError(f"holds {len(value)} URLs; at most {MAX_NODES} can be used")
+    if len({urlsplit(url).scheme for url in value}) > 1:
+        raise ValueError("mixes http:// and https://, but the settings of TLS are for all: give one scheme")
+    twice = sorted({url for url in value if value.count(url) > 1})
+    if twice:
+        raise ValueError(f"names [{twice[0]}] twice")
+    return value
+
+
+def _check_cloud_id(value: str) -> str:
+    url_of_cloud_id(value)
+    return value
+
+
 _KEY = re.compile(r"[A-Za-z0-9+/_-]{43}=?")
 """32 bytes in base64, in either alphabet."""
 REVEAL = "reveal"
@@ -171,6 +195,10 @@ def check_source(value: str) -> str:
 
 SHORT_FORMS = {"admin": "listen", "upstream": "url"}
 """Sections that may be given by their most important key alone, with that key."""
+
+
+RIVALS = {"upstream": frozenset({"url", "urls", "cloud_id"})}
+"""Keys of a section of which one is given: the one of a later source takes the place of an earlier one's."""
 
 
 def expand(key: str) -> BeforeValidator:
@@ -253,5 +281,7 @@ IndexName = Annotated[
     ),
 ]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+HttpUrls = Annotated[tuple[HttpUrl, ...], BeforeValidator(_words), AfterValidator(_check_upstream_urls)]
+CloudId = Annotated[str, AfterValidator(_check_cloud_id)]
 BaseUrls = Annotated[dict[str, Annotated[str, AfterValidator(_check_base_url)]], BeforeValidator(_pairs)]
 Counts = Annotated[dict[str, Count], BeforeValidator(_pairs)]

@@ -1,4 +1,4 @@
-"""The address of upstream and its `Host`, for the edge and the application alike."""
+"""The addresses of upstream's nodes and their `Host`, for the edge and the application alike."""
 
 import ipaddress
 from typing import Final
@@ -11,32 +11,44 @@ _PRIVATE_DOMAINS: Final = frozenset(
 )
 
 
-def host_header(settings: UpstreamSettings) -> bytes | None:
-    """Return what `Host` becomes on the way to upstream; None keeps the client's.
+def host_header(url: str, settings: UpstreamSettings) -> bytes | None:
+    """Return what `Host` becomes on the way to a node; None keeps the client's.
 
     Elasticsearch's same-origin test compares `Origin` with the client's `Host`; virtual hosting, as hosted
     clusters have it, needs the name of the URL.
     """
-    url = urlsplit(settings.url)
-    host = url.hostname or ""
-    hosted = url.scheme == "https" and _is_public_name(host)
-    if settings.host_header == "client" or (settings.host_header == "auto" and not hosted):
+    if settings.host_header == "client" or (settings.host_header == "auto" and not _hosted(url, settings)):
         return None
-    return own_host(settings)
+    return own_host(url)
 
 
-def own_host(settings: UpstreamSettings) -> bytes:
-    """Return the `Host` of upstream's own URL."""
-    url = urlsplit(settings.url)
-    host = url.hostname or ""
+def own_host(url: str) -> bytes:
+    """Return the `Host` of a node's own URL."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
     name = b"[%b]" % host.encode() if ":" in host else host.encode("idna")
-    return name if url.port is None else b"%b:%d" % (name, url.port)
+    return name if parts.port is None else b"%b:%d" % (name, parts.port)
+
+
+def is_address(host: str) -> bool:
+    """Return whether a host is an IP address, and not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _hosted(url: str, settings: UpstreamSettings) -> bool:
+    """Return whether a URL leads to a hosted cluster: a Cloud ID's, or one with `https` and a public name."""
+    parts = urlsplit(url)
+    return settings.cloud_id is not None or (
+        parts.scheme == "https" and _is_public_name(parts.hostname or "")
+    )
 
 
 def _is_public_name(host: str) -> bool:
     """Return whether a name has dots and is in no domain that is private by custom, such as `….svc`."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return "." in host and host.rstrip(".").rpartition(".")[2] not in _PRIVATE_DOMAINS
-    return False
+    if is_address(host):
+        return False
+    return "." in host and host.rstrip(".").rpartition(".")[2] not in _PRIVATE_DOMAINS

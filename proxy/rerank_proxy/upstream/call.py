@@ -8,7 +8,7 @@ from rerank_proxy.http.answer_reader import AnswerError, AnswerReader, TooLargeE
 from rerank_proxy.http.connection_faults import refusal_after_handshake
 from rerank_proxy.upstream.connection import UpstreamConnection
 from rerank_proxy.upstream.pool import Attempt, Pool
-from rerank_proxy.upstream.targets import TargetError
+from rerank_proxy.upstream.targets import Target, TargetError
 
 
 class UpstreamFailedError(Exception):
@@ -18,16 +18,27 @@ class UpstreamFailedError(Exception):
 class UpstreamCall:
     """Sends a request, at most twice, and reads the answer.
 
-    A kept connection may have been closed just before it was used again, which cannot be told from a request
-    that was carried out. So the request is repeated once, on a new connection, and only if it may be and the
-    connection was a kept one that ended before the first byte of an answer.
+    A kept connection may have been closed just before it was used again, and a node may have gone, which
+    cannot be told from a request that was carried out. So the request is repeated once, on a new connection,
+    and only if it may be and the connection ended before the first byte of an answer: one that was kept, or
+    any where there is another node.
 
     Args:
+        request: Returns what to send to a node.
         repeated: Called when the request is sent again; None if it must not be.
+
+    Attributes:
+        asked: The node that was asked last.
     """
 
+    asked: Target
+
     def __init__(
-        self, pool: Pool, request: list[bytes], max_body: int, repeated: Callable[[], None] | None
+        self,
+        pool: Pool,
+        request: Callable[[Target], list[bytes]],
+        max_body: int,
+        repeated: Callable[[], None] | None,
     ) -> None:
         self._pool: Final = pool
         self._request: Final = request
@@ -58,8 +69,9 @@ class UpstreamCall:
 
     def _send(self, connection: UpstreamConnection) -> None:
         self._connection = connection
+        self.asked = connection.owner.target
         connection.receiver = self
-        connection.transport.writelines(self._request)
+        connection.transport.writelines(self._request(self.asked))
 
     # What the pool and the connection call
 
@@ -85,12 +97,13 @@ class UpstreamCall:
     def upstream_lost(self, error: Exception | None) -> None:
         connection, self._connection = self._connection, None
         repeated, self._repeated = self._repeated, None
-        if repeated is not None and connection is not None and connection.reused and not self._reader.begun:
+        if repeated is not None and connection is not None and self._may_repeat(connection):
             repeated()
-            self._attempt = self._pool.connect(self)
+            self._attempt = self._pool.connect(self, last=connection.owner)
             return
-        if not self._reader.begun and (refusal := refusal_after_handshake(error)) is not None:
-            self._fail(TargetError(refusal))
+        refusal = None if self._reader.begun else refusal_after_handshake(error)
+        if refusal is not None and connection is not None:
+            self._fail(TargetError(refusal, connection.owner.target))
             return
         try:
             self._reader.ended(in_order=error is None)
@@ -98,6 +111,9 @@ class UpstreamCall:
             self._fail(UpstreamFailedError(str(problem)))
         else:
             self._succeed()
+
+    def _may_repeat(self, lost: UpstreamConnection) -> bool:
+        return (lost.reused or not self._pool.alone) and not self._reader.begun
 
     def upstream_blocked(self) -> None:
         """Do nothing: the whole request is in memory already."""
@@ -109,7 +125,7 @@ class UpstreamCall:
         connection, self._connection = self._connection, None
         if connection is not None:
             if self._reader.reusable:
-                self._pool.release(connection)
+                connection.owner.release(connection)
             else:
                 connection.abort()
         if not self._answer.done():

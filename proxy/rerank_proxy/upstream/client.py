@@ -13,15 +13,14 @@ from rerank_proxy.http import codings
 from rerank_proxy.http.answer_reader import AnswerReader, TooLargeError
 from rerank_proxy.http.messages import fields_of, print_head
 from rerank_proxy.settings import SearchSettings, UpstreamSettings
-from rerank_proxy.upstream.address import own_host
 from rerank_proxy.upstream.call import UpstreamCall, UpstreamFailedError
 from rerank_proxy.upstream.callers import CallerDigests
 from rerank_proxy.upstream.faults import disconnected, unreachable
 from rerank_proxy.upstream.headers import for_bodiless, for_client
-from rerank_proxy.upstream.pool import Pool
+from rerank_proxy.upstream.keeper import kept_pool
 from rerank_proxy.upstream.protocol import Reply, TooLateError, shaped
 from rerank_proxy.upstream.read_only import is_read_only
-from rerank_proxy.upstream.targets import TargetError, TcpTarget
+from rerank_proxy.upstream.targets import Target, TargetError, TcpTarget, node_targets
 
 _IDLE_S: Final = 15.0
 _BODILESS: Final = frozenset({"DELETE", "GET"})
@@ -33,6 +32,7 @@ class ElasticsearchClient:
 
     Args:
         repeated: Called for each request that is sent a second time.
+        node: The only node to send requests to; None, to all of them.
     """
 
     def __init__(
@@ -40,23 +40,18 @@ class ElasticsearchClient:
         upstream: UpstreamSettings,
         search: SearchSettings,
         repeated: Callable[[], None] = lambda: None,
+        *,
+        node: TcpTarget | None = None,
     ) -> None:
-        target = TcpTarget.from_settings(upstream)
-        self._url = upstream.url
-        self._own_host = own_host(upstream).decode()
-        self._host = target.host_header
         self._callers = CallerDigests()
         self.use(search)
-        self._pool = Pool(
-            target,
-            connect_timeout_s=upstream.connect_timeout_s,
+        self._pool = kept_pool(
+            node_targets(upstream) if node is None else (node,),
+            upstream,
             idle_timeout_s=min(_IDLE_S, upstream.idle_timeout_s),
             max_idle=upstream.max_idle_connections,
         )
         self._repeated = repeated
-        self._tls = target.tls
-        if self._tls is not None:
-            self._tls.follow()
 
     def use(self, search: SearchSettings) -> None:
         """Use other limits, for requests that begin from now on."""
@@ -69,39 +64,47 @@ class ElasticsearchClient:
         Args:
             headers: As `for_upstream` makes them.
         """
-        if self._host is not None:
-            headers = headers.copy()
-            headers["Host"] = self._host.decode()
         return CallerUpstream(self, headers, self._callers.of(headers))
 
     async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
         """Send one request; see `rerank_proxy.upstream.protocol.Upstream`."""
         deadline = Deadline.of_setting("search.deadline_s", self._deadline_s)
+        call = self._call(method, target, body, headers)
         try:
             async with asyncio.timeout_at(deadline.at):
-                reader = await self._call(method, target, body, headers).answer()
+                reader = await call.answer()
                 reply = await self._reply(reader)
         except TimeoutError:
             raise TooLateError(method, target, deadline) from None
         except TargetError as failure:
-            raise unreachable(self._url, failure.fault) from None
+            others = [each.name for each in failure.others]
+            raise unreachable(failure.target.name, failure.fault, others) from None
         except UpstreamFailedError as failure:
-            raise disconnected(self._url, str(failure)) from None
+            raise disconnected(call.asked.name, str(failure)) from None
         except TooLargeError:
             raise self._too_large() from None
         return shaped(reply, method, target)
 
     def _call(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> UpstreamCall:
         verb, raw_target = method.encode("ascii"), target.encode("latin-1")
-        fields = list(headers.items())
-        if "Host" not in headers:
-            fields.insert(0, ("Host", self._own_host))
-        if body or method not in _BODILESS:
-            fields.append(("Content-Length", str(len(body))))
-        head = print_head(b"%b %b HTTP/1.1" % (verb, raw_target), fields)
+
+        def message(node: Target) -> list[bytes]:
+            fields = _fields(headers, node)
+            if body or method not in _BODILESS:
+                fields.append(("Content-Length", str(len(body))))
+            head = print_head(b"%b %b HTTP/1.1" % (verb, raw_target), fields)
+            return [head, body] if body else [head]
+
+        first = self._pool.nodes[0].target
+        printed = message(first)  # here, so that it fails before anything is sent
         self._pool.close_unused(asyncio.get_running_loop().time())
         repeated = self._repeated if _may_be_repeated(verb, raw_target) else None
-        return UpstreamCall(self._pool, [head, body] if body else [head], self._max_response, repeated)
+        return UpstreamCall(
+            self._pool,
+            lambda node: printed if node is first else message(node),
+            self._max_response,
+            repeated,
+        )
 
     async def _reply(self, reader: AnswerReader) -> Reply:
         assert reader.head is not None
@@ -128,9 +131,18 @@ class ElasticsearchClient:
         return illegal_argument(reason)
 
     async def close(self) -> None:
-        if self._tls is not None:
-            await self._tls.close()
         await self._pool.close()
+
+
+def _fields(headers: CIMultiDict[str], node: Target) -> list[tuple[str, str]]:
+    """Return the fields for a node, with its `Host` where it has to be the node's own."""
+    if node.host_header is not None and "Host" in headers:
+        headers = headers.copy()
+        headers["Host"] = node.host_header.decode()
+    fields = list(headers.items())
+    if "Host" not in headers and isinstance(node, TcpTarget):
+        fields.insert(0, ("Host", node.own_host.decode()))
+    return fields
 
 
 def _may_be_repeated(method: bytes, target: bytes) -> bool:

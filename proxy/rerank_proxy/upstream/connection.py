@@ -3,7 +3,16 @@
 import asyncio
 import select
 import socket
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
+
+from rerank_proxy.upstream.targets import Target
+
+_KEEP_ALIVE: Final = [
+    (getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)  # not every system has them all
+]
+"""A connection is probed after 30 seconds of silence, and lost after three probes without an answer."""
 
 
 class Receiver(Protocol):
@@ -25,7 +34,13 @@ class Receiver(Protocol):
 
 
 class Owner(Protocol):
-    """Keeps a connection while no request is under way."""
+    """Keeps a connection while no request is under way.
+
+    Attributes:
+        target: Where its connections lead to.
+    """
+
+    target: Target
 
     def opened(self, connection: "UpstreamConnection") -> None:
         """Take note of a new connection."""
@@ -35,12 +50,17 @@ class Owner(Protocol):
         """Take note that a connection is closed."""
         ...
 
+    def release(self, connection: "UpstreamConnection") -> None:
+        """Take back a connection whose last answer was read to its end."""
+        ...
+
 
 class UpstreamConnection(asyncio.Protocol):
     """One connection. It belongs to its receiver while that has a request under way, else to its owner.
 
     Attributes:
         blocked: The target reads more slowly than it is sent to.
+        owner: The node that it leads to.
         idle_since: Loop time since when it is idle.
         reading_paused: What the target sends is left with the system.
         reused: A request was sent on it before.
@@ -48,9 +68,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_input",
-        "_owner",
         "blocked",
         "idle_since",
+        "owner",
         "reading_paused",
         "receiver",
         "reused",
@@ -61,7 +81,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, owner: Owner) -> None:
         self._input = select.poll()
-        self._owner = owner
+        self.owner = owner
         self.receiver: Receiver | None = None
         self.reading_paused = False
         self.reused = False
@@ -71,12 +91,15 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         sock: socket.socket = transport.get_extra_info("socket")
-        # Requests may run for hours without a byte: without probes a middlebox drops the silent connection.
+        # Requests may run for hours without a byte: without probes a middlebox drops the silent connection,
+        # and a machine that is gone would be waited for as long.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option, value in _KEEP_ALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
         self._input.register(sock.fileno(), select.POLLIN)
-        self._owner.opened(self)
+        self.owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
         if self.receiver is None:
@@ -85,7 +108,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.receiver.response_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._owner.forget(self)
+        self.owner.forget(self)
         if self.receiver is not None:
             receiver, self.receiver = self.receiver, None
             receiver.upstream_lost(exc)

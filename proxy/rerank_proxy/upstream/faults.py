@@ -3,6 +3,7 @@
 The edge, the application and the registry of endpoints say the same.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from rerank_proxy.errors import ElasticsearchError, error
@@ -22,11 +23,19 @@ _ADVICE: Final = {
 
 CLOSED: Final = "closed the connection before it answered"
 """What an Elasticsearch did that was reached and sent nothing."""
+_MAX_OTHERS: Final = 5
 
 
-def unreachable_text(url: str, fault: ConnectionFault) -> str:
-    """Return one sentence: which address, what is wrong, what to do."""
-    return f"cannot connect to Elasticsearch at [{url}]: {fault.words}; {_ADVICE[fault.kind]}"
+def unreachable_text(url: str, fault: ConnectionFault, others: Sequence[str] = ()) -> str:
+    """Return one sentence: which address, what is wrong, what to do.
+
+    Args:
+        others: Further nodes that cannot be connected to.
+    """
+    nor = "".join(f", nor at [{each}]" for each in others[:_MAX_OTHERS])
+    if len(others) > _MAX_OTHERS:
+        nor += f", nor at {len(others) - _MAX_OTHERS} more nodes"
+    return f"cannot connect to Elasticsearch at [{url}]: {fault.words}{nor}; {_ADVICE[fault.kind]}"
 
 
 def disconnected_text(url: str, what: str) -> str:
@@ -44,8 +53,8 @@ def disconnected_text(url: str, what: str) -> str:
     return f"Elasticsearch at [{url}] {what}; {between}"
 
 
-def unreachable(url: str, fault: ConnectionFault) -> ElasticsearchError:
-    return error(502, "connect_transport_exception", unreachable_text(url, fault))
+def unreachable(url: str, fault: ConnectionFault, others: Sequence[str] = ()) -> ElasticsearchError:
+    return error(502, "connect_transport_exception", unreachable_text(url, fault, others))
 
 
 def disconnected(url: str, what: str) -> ElasticsearchError:

@@ -1,9 +1,9 @@
-"""Where connections lead to: upstream over TCP, or the application over its UNIX socket."""
+"""Where connections lead to: a node of upstream over TCP, or the application over its UNIX socket."""
 
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -12,27 +12,21 @@ from rerank_proxy.http.connection_faults import ConnectionFault
 from rerank_proxy.http.tls_layer import TlsLayer
 from rerank_proxy.settings import UpstreamSettings
 from rerank_proxy.tls.owned import OwnedContext
-from rerank_proxy.upstream.address import host_header
+from rerank_proxy.upstream.address import host_header, is_address, own_host
 from rerank_proxy.upstream.tls import upstream_tls
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
-class TargetError(Exception):
-    """A target cannot be connected to."""
-
-    def __init__(self, fault: ConnectionFault) -> None:
-        super().__init__(fault.words)
-        self.fault = fault
-
-
 @dataclass(frozen=True, slots=True)
 class TcpTarget:
-    """Upstream.
+    """A node of upstream.
 
     Attributes:
-        name: What messages call it: its URL.
+        name: What messages call it: its URL, and its address where the name of the URL has several.
+        host: The name or address that is connected to.
         host_header: What `Host` becomes on the way there; None keeps the client's.
+        own_host: The `Host` of its own URL.
         tls: None for plain HTTP.
         server_name: What is asked for, and looked for in the certificate.
     """
@@ -41,25 +35,22 @@ class TcpTarget:
     host: str
     port: int
     host_header: bytes | None
+    own_host: bytes
     tls: OwnedContext | None
     server_name: str
 
-    @classmethod
-    def from_settings(cls, settings: UpstreamSettings) -> "TcpTarget":
-        """Return the target of `upstream.url`.
+    @property
+    def address(self) -> str:
+        """Return `HOST:PORT`, by which metrics and `/ready` tell nodes apart."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-        Raises:
-            InvalidSettingsError: The files for TLS are unfit.
-        """
-        url = urlsplit(settings.url)
-        return cls(
-            name=settings.url,
-            host=url.hostname or "",
-            port=url.port or (443 if url.scheme == "https" else 80),
-            host_header=host_header(settings),
-            tls=upstream_tls(settings),
-            server_name=settings.server_name or url.hostname or "",
-        )
+    @property
+    def may_have_several_addresses(self) -> bool:
+        return not is_address(self.host)
+
+    def at(self, address: str) -> "TcpTarget":
+        """Return the node at one of the addresses of this one's name."""
+        return replace(self, name=f"{self.name} ({address})", host=address)
 
     async def open(self, factory: Callable[[], P]) -> P:
         """Connect, and return the protocol that `factory` made for the connection.
@@ -102,6 +93,30 @@ class TcpTarget:
         return connection
 
 
+def node_targets(settings: UpstreamSettings) -> tuple[TcpTarget, ...]:
+    """Return a target for each node in the settings.
+
+    Raises:
+        InvalidSettingsError: The files for TLS are unfit.
+    """
+    tls = upstream_tls(settings)
+    return tuple(_target(url, settings, tls) for url in settings.node_urls)
+
+
+def _target(url: str, settings: UpstreamSettings, tls: OwnedContext | None) -> TcpTarget:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return TcpTarget(
+        name=url,
+        host=host,
+        port=parts.port or (443 if parts.scheme == "https" else 80),
+        host_header=host_header(url, settings),
+        own_host=own_host(url),
+        tls=tls,
+        server_name=settings.server_name or host,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class UnixTarget:
     """The application on this machine."""
@@ -113,6 +128,10 @@ class UnixTarget:
     def name(self) -> str:
         return str(self.path)
 
+    @property
+    def address(self) -> str:
+        return str(self.path)
+
     async def open(self, factory: Callable[[], P]) -> P:
         """Connect, and return the protocol that `factory` made for the connection."""
         _, connection = await asyncio.get_running_loop().create_unix_connection(factory, str(self.path))
@@ -120,3 +139,17 @@ class UnixTarget:
 
 
 Target = TcpTarget | UnixTarget
+
+
+class TargetError(Exception):
+    """A target cannot be connected to.
+
+    Attributes:
+        others: Further targets that could not be connected to either.
+    """
+
+    def __init__(self, fault: ConnectionFault, target: Target, others: tuple[Target, ...] = ()) -> None:
+        super().__init__(fault.words)
+        self.fault = fault
+        self.target = target
+        self.others = others

@@ -17,7 +17,7 @@ def upstream_tls(settings: UpstreamSettings, *, quiet: bool = False) -> OwnedCon
     Raises:
         InvalidSettingsError: The files are unfit, whether they are needed or not.
     """
-    secure = settings.url.startswith("https:")
+    secure = settings.node_urls[0].startswith("https:")
     if settings.client_cert is None and settings.client_key is not None:
         raise InvalidSettingsError(
             "[upstream.client_key]: is of no use without a certificate: name one with [upstream.client_cert]"

@@ -122,7 +122,7 @@ def test_clients_reach_it_from_the_pod_only_and_the_kubelet_from_outside(
 
 
 def test_upstream_is_checked_and_models_come_from_the_volume_alone(settings: Settings) -> None:
-    assert settings.upstream.url.startswith("https://")
+    assert settings.upstream.node_urls[0].startswith("https://")
     assert settings.upstream.verify_certs
     assert settings.engine.offline
     assert ".rerank-v1-elasticsearch" in settings.endpoints

@@ -4,7 +4,7 @@ from pathlib import Path
 from rerank_proxy.edge import answers
 from rerank_proxy.http.connection_faults import ConnectionFault
 from rerank_proxy.settings import UpstreamSettings
-from rerank_proxy.upstream.targets import TargetError, TcpTarget, UnixTarget
+from rerank_proxy.upstream.targets import TargetError, UnixTarget, node_targets
 
 
 def split(answer: bytes) -> tuple[list[bytes], bytes]:
@@ -13,8 +13,8 @@ def split(answer: bytes) -> tuple[list[bytes], bytes]:
 
 
 def test_shape() -> None:
-    target = TcpTarget.from_settings(UpstreamSettings(url="http://es:9200"))
-    failure = answers.unreachable(target, TargetError(ConnectionFault("connection refused")))
+    (target,) = node_targets(UpstreamSettings(url="http://es:9200"))
+    failure = answers.unreachable(TargetError(ConnectionFault("connection refused"), target))
     lines, body = split(answers.render(failure, close=False, opaque_id=b"abc"))
     assert lines == [
         b"HTTP/1.1 502 Bad Gateway",
@@ -47,7 +47,7 @@ def test_too_long_a_body_is_answered_like_elasticsearch_without_one() -> None:
 def test_an_absent_application_may_be_asked_again_soon() -> None:
     target = UnixTarget(Path("/secret/app.sock"))
     for failure in (
-        answers.unreachable(target, TargetError(ConnectionFault("x"))),
+        answers.unreachable(TargetError(ConnectionFault("x"), target)),
         answers.disconnected(target, "y"),
     ):
         lines, body = split(answers.render(failure, close=False))

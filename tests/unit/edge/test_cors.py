@@ -95,9 +95,9 @@ async def test_those_who_come_meanwhile_wait_for_the_same_answer() -> None:
     second.data_received(search())
     assert taken(relay.at_upstream) == QUESTION
     assert not relay.at_app.written
-    app, at_app = UpstreamConnection(relay.shared.app), MemoryTransport()
+    app, at_app = UpstreamConnection(relay.shared.app.nodes[0]), MemoryTransport()
     app.connection_made(at_app)
-    relay.shared.app.release(app)
+    app.owner.release(app)
     relay.upstream.data_received(ALLOWED)
     assert taken(relay.at_app) == taken(at_app) == search()
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from rerank_proxy.http.connection_faults import ConnectionFault
-from rerank_proxy.upstream.connection import UpstreamConnection
+from rerank_proxy.upstream.connection import Owner, UpstreamConnection
+from rerank_proxy.upstream.node import Node
 from rerank_proxy.upstream.pool import Attempt, Pool, Waiter
 from rerank_proxy.upstream.targets import TargetError, UnixTarget
 from tests.support.memory_transport import MemoryTransport
@@ -20,17 +21,18 @@ UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
 PASS = b"HTTP/1.1 421 x\r\nx-rerank-proxy: pass\r\ncontent-length: 0\r\n\r\n"
 RERANKED = sized(b'{"retriever":{"text_similarity_reranker":{}}}', b"POST /_search HTTP/1.1")
 FUSED = sized(b'{"retriever":{"rrf":{}}}', b"POST /_search HTTP/1.1")
-FAULT = TargetError(ConnectionFault("no connection"))
+ABSENT = UnixTarget(Path("/absent"))
+FAULT = TargetError(ConnectionFault("no connection"), ABSENT)
 
 
 class ManualPool(Pool):
     """Makes new connections when the dialogue says so."""
 
     def __init__(self) -> None:
-        super().__init__(UnixTarget(Path("/absent")), connect_timeout_s=1, idle_timeout_s=60, max_idle=9)
+        super().__init__(ABSENT, connect_timeout_s=1, idle_timeout_s=60, max_idle=9)
         self.waiter: Waiter | None = None
 
-    def connect(self, waiter: Waiter) -> Attempt:
+    def connect(self, waiter: Waiter, first: Node | None = None, last: Owner | None = None) -> Attempt:
         self.waiter = waiter
         return Attempt(self, waiter)
 
@@ -99,7 +101,7 @@ class Dialogue:
     def target_connects(self, who: str = "upstream") -> "Dialogue":
         """Complete a new connection, which takes the place of the one before."""
         pool = self._pools[who]
-        connection, transport = UpstreamConnection(pool), MemoryTransport()
+        connection, transport = UpstreamConnection(pool.nodes[0]), MemoryTransport()
         connection.connection_made(transport)
         self._connections[who], self._transports[who] = connection, transport
         self._waiter(who).connected(connection)

@@ -52,9 +52,9 @@ class Relay:
 
     @staticmethod
     def _connected(pool: Pool) -> tuple[UpstreamConnection, MemoryTransport]:
-        connection, transport = UpstreamConnection(pool), MemoryTransport()
+        connection, transport = UpstreamConnection(pool.nodes[0]), MemoryTransport()
         connection.connection_made(transport)
-        pool.release(connection)
+        connection.owner.release(connection)
         return connection, transport
 
 

@@ -84,7 +84,10 @@ async def test_plain_traffic_needs_no_application(supervise: Supervise, tmp_path
     assert (await proxy.ask(SEARCH)).status == 503
     assert await proxy.probe("/live") == (200, {"live": True})
     reason = "the reranking process is starting or restarting"
-    assert await proxy.probe("/ready") == (503, {"ready": False, "reason": reason, "models": {}})
+    status, body = await proxy.probe("/ready")
+    (node,) = body.pop("upstream")
+    assert (status, body) == (503, {"ready": False, "reason": reason, "models": {}})
+    assert (node["up"], node["failures"]) == (True, 0)
     assert "rerank_proxy_requests_total" in await proxy.metrics()
     await proxy.logged("ended with status 3")
     (tmp_path / "broken").unlink()

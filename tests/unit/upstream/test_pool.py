@@ -17,7 +17,7 @@ async def connected(pool: Pool) -> tuple[UpstreamConnection, socket.socket]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     _, connection = await asyncio.get_running_loop().create_unix_connection(
-        lambda: UpstreamConnection(pool), sock=ours
+        lambda: UpstreamConnection(pool.nodes[0]), sock=ours
     )
     return connection, theirs
 
@@ -31,8 +31,8 @@ async def test_newest_first() -> None:
     first, one = await connected(pool)
     second, other = await connected(pool)
     with one, other:
-        pool.release(first)
-        pool.release(second)
+        first.owner.release(first)
+        second.owner.release(second)
         assert (pool.idle, pool.busy) == (2, 0)
         assert pool.acquire() is second
         assert (pool.idle, pool.busy) == (1, 1)
@@ -48,7 +48,7 @@ async def test_a_connection_that_ended_is_not_used_even_before_the_loop_knows(ev
     pool = make_pool()
     connection, theirs = await connected(pool)
     with theirs:
-        pool.release(connection)
+        connection.owner.release(connection)
         if event == "end":
             theirs.shutdown(socket.SHUT_WR)
         else:
@@ -63,11 +63,11 @@ async def test_no_more_are_kept_than_set_and_none_after_the_end() -> None:
     second, other = await connected(pool)
     third, another = await connected(pool)
     with one, other, another:
-        pool.release(first)
-        pool.release(second)
+        first.owner.release(first)
+        second.owner.release(second)
         assert pool.idle == 1
         await pool.close()
-        pool.release(third)
+        third.owner.release(third)
         assert (pool.idle, pool.busy) == (0, 0)
 
 
@@ -76,9 +76,9 @@ async def test_unused_ones_are_closed_oldest_first() -> None:
     first, one = await connected(pool)
     second, other = await connected(pool)
     with one, other:
-        pool.release(first)
+        first.owner.release(first)
         first.idle_since = 100.0
-        pool.release(second)
+        second.owner.release(second)
         second.idle_since = 130.0
         pool.close_unused(159.9)
         assert pool.idle == 2

@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 
 from rerank_proxy.settings import InvalidSettingsError, UpstreamSettings
-from rerank_proxy.upstream.targets import TcpTarget
+from rerank_proxy.upstream.targets import TcpTarget, node_targets
 
 
 def target(url: str, **settings: object) -> TcpTarget:
-    return TcpTarget.from_settings(UpstreamSettings.model_validate({"url": url, **settings}))
+    (only,) = node_targets(UpstreamSettings.model_validate({"url": url, **settings}))
+    return only
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from rerank_proxy.http.connection_faults import connection_fault, refusal_after_handshake
+from rerank_proxy.http.connection_faults import ConnectionFault, connection_fault, refusal_after_handshake
 from rerank_proxy.observe.log import printable
 from rerank_proxy.settings import InvalidSettingsError, RegistrySettings, UpstreamSettings
 from rerank_proxy.upstream.faults import CLOSED, disconnected_text, unreachable_text
@@ -16,6 +16,8 @@ from rerank_proxy.upstream.tls import upstream_tls
 _JSON: Final = "application/vnd.elasticsearch+json; compatible-with=8"
 """A media type that Elasticsearch 8 and 9 accept."""
 _TIMEOUT_S: Final = 10.0
+_NEXT_NODE_S: Final = 1.0
+"""Seconds after which the next node is tried in place of one that does not answer."""
 MAX_ANSWER: Final = 8 * 2**20
 NO_ELASTICSEARCH: Final = "no_elasticsearch"
 """The type of a refusal for an answer that is not Elasticsearch's."""
@@ -55,9 +57,13 @@ class IndexClient:
         Raises:
             InvalidSettingsError: The files for TLS are unfit, or the credentials cannot be sent.
         """
-        self._upstream: Final = upstream
-        self._limit: Final = f"[upstream.connect_timeout_s: {upstream.connect_timeout_s:g}s]"
-        self._base: Final = f"{upstream.url}/{registry.index}"
+        connect_s = upstream.connect_timeout_s
+        self._limit = f"[upstream.connect_timeout_s: {connect_s:g}s]"
+        self._index: Final = registry.index
+        self._server_name: Final = upstream.server_name
+        self._nodes = list(upstream.node_urls)  # the one that was reached last comes first
+        if len(self._nodes) > 1 and connect_s > _NEXT_NODE_S:
+            connect_s, self._limit = _NEXT_NODE_S, f"{_NEXT_NODE_S:g} s"
         headers = {"Accept": _JSON, "Accept-Encoding": "identity"}
         if (authorization := _authorization(registry)) is not None:
             headers["Authorization"] = authorization
@@ -65,7 +71,7 @@ class IndexClient:
         if self._tls is not None:
             self._tls.follow()
         self._session: Final = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=upstream.connect_timeout_s),
+            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S, sock_connect=connect_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
             auto_decompress=False,
@@ -98,25 +104,45 @@ class IndexClient:
             raise _not_elasticsearch() from None
 
     async def _exchange(self, method: str, target: str, body: Any) -> bytes:
-        url = URL(f"{self._base}/{target}" if target else self._base, encoded=True)
+        path = f"/{self._index}/{target}" if target else f"/{self._index}"
         data = None if body is None else msgspec.json.encode(body)
+        unreached: list[tuple[str, ConnectionFault]] = []
+        for node in list(self._nodes):
+            try:
+                return await self._exchange_with(node, method, URL(node + path, encoded=True), data)
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                unreached.append((node, connection_fault(error, self._limit)))  # nothing was sent
+        (first, fault), *others = unreached
+        words = unreachable_text(first, fault, [node for node, _ in others])
+        raise RefusedError(502, UNREACHED, words)
+
+    def _prefer(self, node: str) -> None:
+        if node != self._nodes[0]:
+            self._nodes.sort(key=lambda each: each != node)
+
+    async def _exchange_with(self, node: str, method: str, url: URL, data: bytes | None) -> bytes:
+        """Send a request to a node, and return the body of its answer.
+
+        Raises:
+            aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError: It cannot be reached.
+        """
         headers = {} if data is None else {"Content-Type": _JSON}
         try:
             async with await self._request(method, url, data=data, headers=headers) as answer:
+                self._prefer(node)
                 if not answer.ok:
                     raise _refusal(answer.status, await _read(answer, _MAX_REFUSAL))
                 if answer.headers.get("X-Elastic-Product") != "Elasticsearch" or answer.status >= 300:
                     raise _not_elasticsearch()
                 content = await _read(answer, MAX_ANSWER + 1)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            fault = connection_fault(error, self._limit)
-            raise RefusedError(502, UNREACHED, unreachable_text(self._upstream.url, fault)) from None
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise
         except TimeoutError:
             raise RefusedError(504, "", f"no answer within {_TIMEOUT_S:g} s") from None
         except aiohttp.ClientError as error:
             if (refusal := refusal_after_handshake(error)) is not None:
-                raise RefusedError(502, UNREACHED, unreachable_text(self._upstream.url, refusal)) from None
-            raise RefusedError(502, UNREACHED, disconnected_text(self._upstream.url, _did(error))) from None
+                raise RefusedError(502, UNREACHED, unreachable_text(node, refusal)) from None
+            raise RefusedError(502, UNREACHED, disconnected_text(node, _did(error))) from None
         if len(content) > MAX_ANSWER:
             raise UnreadableError(f"takes more than {MAX_ANSWER} bytes")
         return content
@@ -125,7 +151,7 @@ class IndexClient:
         """Send a request, and again if it met a certificate that newer files fit (see `TcpTarget.open`)."""
         if self._tls is None:
             return await self._session.request(method, url, allow_redirects=False, **options)
-        name = self._upstream.server_name
+        name = self._server_name
         options |= {"allow_redirects": False, "server_hostname": name}
         try:
             return await self._session.request(method, url, ssl=self._tls.current, **options)

@@ -1,16 +1,39 @@
 """The section about the Elasticsearch behind the proxy."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from rerank_proxy.settings.cloud_id import url_of_cloud_id
 from rerank_proxy.settings.sections.tls import TlsVersion
-from rerank_proxy.settings.values import Count, Fingerprint, HttpUrl, Seconds, Secret, Section, ServerName
+from rerank_proxy.settings.values import (
+    CloudId,
+    Count,
+    Fingerprint,
+    HttpUrl,
+    HttpUrls,
+    Seconds,
+    Secret,
+    Section,
+    ServerName,
+)
 
 
 class UpstreamSettings(Section):
-    url: HttpUrl = Field("http://127.0.0.1:9200", description="The Elasticsearch that requests go to.")
+    url: HttpUrl | None = Field(
+        "http://127.0.0.1:9200",
+        description="The Elasticsearch that requests go to. If its host name has several addresses, each is "
+        "a node. Give one of `url`, `urls` and `cloud_id`.",
+    )
+    urls: HttpUrls | None = Field(
+        None,
+        description="In place of `url`: the URLs of several nodes of one cluster, all with the same scheme.",
+    )
+    cloud_id: CloudId | None = Field(
+        None, description="In place of `url`: the Cloud ID of a deployment in Elastic Cloud."
+    )
     ca_certs: Path | None = Field(
         None,
         description="PEM file of the certificate authorities to trust for `https`. Absent: those of the "
@@ -56,3 +79,24 @@ class UpstreamSettings(Section):
     min_tls_version: TlsVersion = Field(
         "1.2", description="The oldest version of TLS that upstream may speak."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_gives_way(cls, values: Any) -> Any:
+        """Leave out the default of `url` where nodes are given in another way."""
+        if isinstance(values, Mapping) and not (values.get("urls") is values.get("cloud_id") is None):
+            return {"url": None, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _one_way_to_give_nodes(self) -> "UpstreamSettings":
+        if sum(each is not None for each in (self.url, self.urls, self.cloud_id)) != 1:
+            raise ValueError("give one of `url`, `urls` and `cloud_id`")
+        return self
+
+    @property
+    def node_urls(self) -> tuple[str, ...]:
+        """Return the URLs of the nodes, whichever way they are given: one at least, with one scheme."""
+        if self.cloud_id is not None:
+            return (url_of_cloud_id(self.cloud_id),)
+        return self.urls or (self.url or "",)

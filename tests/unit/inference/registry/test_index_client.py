@@ -279,3 +279,33 @@ async def test_which_time_was_over() -> None:
         await client.close()
     assert raised.value.status == 502
     assert "no connection within [upstream.connect_timeout_s: 0.05s]" in str(raised.value)
+
+
+async def test_of_several_nodes_any_one_will_do() -> None:
+    """The one that was reached is asked first from then on; what was not sent may be sent again."""
+    asked = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.json_response({"asked": asked}, headers=PRODUCT)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    with unconnectable() as silent:
+        urls = ["http://127.0.0.1:1", f"http://127.0.0.1:{silent}", f"http://{host}:{port}"]
+        settings = load(None, {"upstream": {"urls": urls, "connect_timeout_s": 0.05}}, {})
+        client = IndexClient(settings.upstream, settings.registry)
+        for number in (1, 2, 3):
+            assert await client.call("PUT", "_doc/1", {}, answer=dict) == {"asked": number}
+        assert client._nodes[0] == urls[2]
+        await runner.cleanup()
+        with pytest.raises(RefusedError) as raised:
+            await client.call("GET", "", answer=dict)
+        await client.close()
+    assert raised.value.status == 502
+    assert all(f"[{url}]" in str(raised.value) for url in urls)
