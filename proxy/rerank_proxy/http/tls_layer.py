@@ -182,8 +182,8 @@ class TlsLayer(asyncio.Protocol):
         self._raw.abort()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and send."""
-        if not data:
+        """Encrypt and send; nothing after `close`, as transports of TCP have it."""
+        if not data or self._raw.is_closing():
             return
         try:
             sent = self._tls.write(data)

@@ -178,3 +178,15 @@ def test_a_server_of_another_name(contexts: Contexts, tmp_path: Path) -> None:
     layer.connection_lost(None)
     (failure,) = told
     assert isinstance(failure, ssl.SSLCertVerificationError)
+
+
+def test_what_is_written_after_the_end_does_not_cut_what_was_written_before(contexts: Contexts) -> None:
+    pair = Pair(contexts)
+    pair.pump()
+    _, server = pair.transports()
+    server.write(b"an answer")
+    server.close()
+    server.write(b"too late")
+    pair.pump()
+    assert pair.ends[0].received == b"an answer"
+    assert pair.ends[0].eof
