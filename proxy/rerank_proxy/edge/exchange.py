@@ -8,6 +8,7 @@ from time import perf_counter
 
 from rerank_proxy.edge import answers, states
 from rerank_proxy.edge.cors import OriginAnswer
+from rerank_proxy.edge.node_addresses import NodesRelay
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.response import ResponseRelay
 from rerank_proxy.edge.shared import Shared
@@ -35,6 +36,7 @@ class Exchange:
         body: The framing of the request's body, for `begin`; None: there is no body, or `start` gets it.
         optional: The application can be done without.
         origin: What upstream answers to the request's origin, if it was asked.
+        address: What the addresses of nodes in the answer become, if it may hold some.
     """
 
     # Defaults of the class, so that an exchange sets only what becomes of it.
@@ -55,6 +57,7 @@ class Exchange:
         *,
         optional: bool = False,
         origin: OriginAnswer | None = None,
+        address: bytes | None = None,
     ) -> None:
         self._client = client
         self._shared = shared
@@ -63,6 +66,7 @@ class Exchange:
         self._pool = shared.app if kind == "rerank" else shared.upstream
         self._optional = optional
         self._asked_origin = origin
+        self._address = address
         self._body = body
         self._progress = Progress()
 
@@ -194,9 +198,11 @@ class Exchange:
             origin = self._asked_origin
         else:
             self._shared.metrics.first_byte(perf_counter() - self._sent_at)
-        self._response = ResponseRelay(
-            self._client, self._shared, self._request, self._progress, self._kind, origin
-        )
+        of_exchange = (self._client, self._shared, self._request, self._progress, self._kind, origin)
+        if self._address is None:
+            self._response = ResponseRelay(*of_exchange)
+        else:
+            self._response = NodesRelay(*of_exchange, address=self._address)
         return self._response
 
     def _answered_early(self) -> None:

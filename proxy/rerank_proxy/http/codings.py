@@ -1,13 +1,10 @@
 """Content codings of bodies on the wire."""
 
 import zlib
-from typing import Final
 
 from rerank_proxy.errors import error
 from rerank_proxy.http.inflate import CodingError, EndsTooEarlyError, decompress, is_compressed
-
-_GZIP: Final = 16 + zlib.MAX_WBITS
-_WINDOW_BITS: Final = {"gzip": _GZIP, "deflate": zlib.MAX_WBITS}
+from rerank_proxy.http.recoding import LEVEL, WINDOW_BITS
 
 
 def decode(body: bytes, coding: str | None, limit: int, *, of_request: bool = True) -> bytes:
@@ -58,6 +55,6 @@ def _quality(part: str) -> float:
 
 
 def encode(body: bytes, coding: str) -> bytes:
-    """Compress an answer of any size, at level 3, like Elasticsearch."""
-    encoder = zlib.compressobj(3, zlib.DEFLATED, _WINDOW_BITS[coding])
+    """Compress an answer of any size, at Elasticsearch's level."""
+    encoder = zlib.compressobj(LEVEL, zlib.DEFLATED, WINDOW_BITS[coding])
     return encoder.compress(body) + encoder.flush()
