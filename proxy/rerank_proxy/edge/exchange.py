@@ -13,6 +13,7 @@ from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.response import ResponseRelay
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import Progress
+from rerank_proxy.edge.undecodable import closed_without_answer
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.answer_reader import AnswerError
 from rerank_proxy.http.framing import Body, FramingError
@@ -267,8 +268,10 @@ class Exchange:
         elif connection is not None and connection.reused and self._may_retry():
             self._shared.metrics.retries += 1
             self._connect()
+        elif self._does_without_application():
+            self._decline()
         else:
-            self._broken("closed the connection before it answered")
+            self._fail(closed_without_answer(self._pool.target, self._request, self._chunks))
 
     def _relay_lost(self, *, in_order: bool) -> None:
         assert self._response is not None

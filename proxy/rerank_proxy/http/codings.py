@@ -2,7 +2,7 @@
 
 import zlib
 
-from rerank_proxy.errors import error
+from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.http.inflate import CodingError, EndsTooEarlyError, decompress, is_compressed
 from rerank_proxy.http.recoding import LEVEL, WINDOW_BITS
 
@@ -28,8 +28,14 @@ def decode(body: bytes, coding: str | None, limit: int, *, of_request: bool = Tr
                 raise error(413, "content_too_long_exception", reason)
     except CodingError as failure:
         if not (of_request and isinstance(failure, EndsTooEarlyError)):
-            raise error(400, "zip_exception", f"the [{coding}] body cannot be decoded: {failure}") from None
+            raise undecodable(name, failure) from None
     return bytes(decoded)
+
+
+def undecodable(coding: bytes, fault: CodingError) -> ElasticsearchError:
+    """Return the error for a request whose body does not have the coding that it claims."""
+    reason = f"the [{coding.decode('latin-1')}] body cannot be decoded: {fault}"
+    return error(400, "zip_exception", reason)
 
 
 def choose(accept_encoding: str) -> str | None:
