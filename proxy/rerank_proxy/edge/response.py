@@ -145,7 +145,7 @@ class ResponseRelay:
         if progress.request is not states.COMPLETE:
             progress.final_head(target_reads_on=head.keep_alive)
         discarding = progress.request is states.DISCARDING
-        self.reusable = head.keep_alive and not (body.until_close or discarding or request.http10)
+        self.reusable = head.allows_another and not (body.until_close or discarding or request.http10)
         self.closes_client = (
             body.until_close
             or self._dechunk
