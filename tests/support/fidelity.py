@@ -68,7 +68,7 @@ class Seen:
 def comparable(answer: Message) -> tuple[bytes, bytes]:
     """Return head and content of an answer, without what changes, its chunk sizes, and `connection`."""
     head = _CONNECTION.sub(b"", answer.head)
-    content = dechunked(answer.body) if _CHUNKED.search(head) else answer.body
+    content = dechunked(answer.body) if answer.body and _CHUNKED.search(head) else answer.body
     stable = content
     for changing in CHANGING:
         stable = changing.pattern.sub(rb"\1_", stable)
