@@ -29,15 +29,24 @@ CHANGING: Final = (
     Changing(
         _field(rb"took|took_in_millis|took_in_nanos|took_ms|\w*time_in_millis|\w*time_in_nanos"), "durations"
     ),
-    Changing(_field(rb"timestamp|uptime_in_millis|\w*_millis|\w*_nanos|current_time|now|time"), "the clock"),
+    Changing(
+        _field(rb"timestamp|creation_date|creation_date_string|\w*_millis|\w*_nanos|current_time|now|time"),
+        "the clock",
+    ),
     Changing(
         _field(rb"_version|_seq_no|version|state_uuid|_scroll_id|id|index_uuid|uuid"), "counters and ids"
+    ),
+    Changing(
+        re.compile(rb"([\"/\[])(?=[^\"/\]]*[A-Z])[A-Za-z0-9_-]{20,22}(?=[\"/\]])"),
+        "ids that Elasticsearch makes",
     ),
 )
 
 _PROBE: Final = b"HEAD / HTTP/1.1\r\nHost: h\r\nX-Opaque-Id: probe\r\n\r\n"
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 _CONNECTION: Final = re.compile(rb"\r\nconnection:[^\r]*", re.IGNORECASE)
+_LOCATION: Final = re.compile(rb"(\r\nLocation: [^\r]*/)[A-Za-z0-9_-]{20}(?=\r)")
+"""Of a document whose id Elasticsearch has made."""
 _LENGTH: Final = re.compile(rb"(\r\ncontent-length: *)([0-9]+)", re.IGNORECASE)
 
 
@@ -68,6 +77,7 @@ class Seen:
 def comparable(answer: Message) -> tuple[bytes, bytes]:
     """Return head and content of an answer, without what changes, its chunk sizes, and `connection`."""
     head = _CONNECTION.sub(b"", answer.head)
+    head = _LOCATION.sub(rb"\1_", head)
     content = dechunked(answer.body) if answer.body and _CHUNKED.search(head) else answer.body
     stable = content
     for changing in CHANGING:
