@@ -103,6 +103,29 @@ async def test_what_holds_no_addresses_or_cannot_be_read_stays(
     assert (await asked(await start_relay(serve))).raw == answer
 
 
+@pytest.mark.parametrize(
+    ("content_type", "before", "after"),
+    [
+        (
+            b"application/vnd.elasticsearch+yaml;compatible-with=9",
+            b'---\nnodes:\n  a:\n    http:\n      publish_address: "x:1"\n',
+            b'---\nnodes:\n  a:\n    http:\n      publish_address: "p:1"\n',
+        ),
+        (
+            b"application/cbor",
+            b"\xbf\x65nodes\xbf\x61a\xbf\x64http\xbf\x6fpublish_address\x63x:1\xff\xff\xff\xff",
+            b"\xbf\x65nodes\xbf\x61a\xbf\x64http\xbf\x6fpublish_address\x63p:1\xff\xff\xff\xff",
+        ),
+    ],
+)
+async def test_other_formats(
+    start_relay: StartRelay, content_type: bytes, before: bytes, after: bytes
+) -> None:
+    head = JSON.replace(b"application/json", content_type)
+    serve, _ = answering(sized(before, head=head))
+    assert (await asked(await start_relay(serve))).raw == sized(after, head=head)
+
+
 async def test_the_setting_switches_it_off(start_relay: StartRelay) -> None:
     serve, _ = answering(sized(BODY))
     relay = await start_relay(serve, {"edge": {"rewrite_node_addresses": False}})

@@ -42,6 +42,25 @@ def test_only_the_addresses_differ(
     assert int(proxied.headers.get("content-length", len(proxied.body))) == len(proxied.body)
 
 
+@pytest.mark.parametrize("name", ["yaml", "cbor"])
+def test_only_the_addresses_differ_in_other_formats(
+    elasticsearch: RunningElasticsearch, proxy: RunningProxy, name: str
+) -> None:
+    direct, proxied = (
+        server.call("GET", f"/_nodes?format={name}").body for server in (elasticsearch.server, proxy.server)
+    )
+    there, here = (server.url.removeprefix("http://") for server in (elasticsearch.server, proxy.server))
+    written = (lambda text: b'"%b"' % text) if name == "yaml" else in_cbor
+    assert direct.count(written(there.encode())) == 2
+    expected = direct.replace(written(there.encode()), written(here.encode()))
+    assert proxied == expected
+
+
+def in_cbor(text: bytes) -> bytes:
+    """Return a short text."""
+    return bytes((0x60 + len(text),)) + text
+
+
 @pytest.mark.parametrize("target", ["/_cluster/state", "/_cat/nodes?format=json", "/_nodes/stats/http"])
 def test_other_answers_name_no_address_that_clients_would_go_to(
     elasticsearch: RunningElasticsearch, target: str

@@ -6,10 +6,13 @@ compressed answer is decoded on the way and compressed again.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from rerank_proxy.edge import states
+from rerank_proxy.edge.addresses.cbor import CborRewriter
 from rerank_proxy.edge.addresses.json import JsonRewriter
+from rerank_proxy.edge.addresses.yaml import YamlRewriter
 from rerank_proxy.edge.cors import OriginAnswer
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.response import ResponseRelay
@@ -31,7 +34,12 @@ _HOST: Final = re.compile(
     rb"([A-Za-z0-9_-][A-Za-z0-9._-]{0,252}|\[[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,40}\])(?::([0-9]{1,5}))?"
 )
 _LENGTH: Final = re.compile(rb"\r\n(content-length:[\t ]*)[^\r]*", re.IGNORECASE)
-_REWRITERS: Final = {Format.JSON: JsonRewriter}
+_REWRITERS: Final[Mapping[Format | None, Callable[[bytes], Transformation]]] = {
+    Format.JSON: JsonRewriter,
+    Format.YAML: YamlRewriter,
+    Format.CBOR: CborRewriter,
+}
+"""Smile refers back to names, and no client sniffs in it."""
 
 
 def public_address(request: RequestHead, own: Address, *, secure: bool) -> bytes:

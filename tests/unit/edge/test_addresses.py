@@ -1,7 +1,7 @@
 """The addresses of nodes in `_nodes`: they alone are replaced, however the text is cut into pieces."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rerank_proxy.edge.addresses.json import JsonRewriter
 from rerank_proxy.edge.addresses.place import LONGEST
+from rerank_proxy.http.recoding import Transformation
 from tests.support.examples import examples
 
 NEW = b"proxy.example:9201"
@@ -63,8 +64,8 @@ def pair(value: Any, space: str = "") -> Pair:
     return Pair(b"".join(before for before, _ in parts), b"".join(after for _, after in parts))
 
 
-def rewritten(text: bytes, cuts: list[int]) -> bytes:
-    rewriter = JsonRewriter(NEW)
+def rewritten(text: bytes, cuts: list[int], new: Callable[[bytes], Transformation] = JsonRewriter) -> bytes:
+    rewriter = new(NEW)
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     pieces = [rewriter.feed(text[a:b]) for a, b in pairwise(edges)]
     return b"".join([*pieces, rewriter.end()])

@@ -1,6 +1,6 @@
 """Where a text stands, as far as it matters for the HTTP addresses of nodes."""
 
-from typing import Final, Protocol
+from typing import Final
 
 _ON_THE_WAY: Final = (b"nodes", None, b"http")
 """The names of the objects that lead to the addresses; None stands for the id of a node."""
@@ -11,18 +11,6 @@ _HTTP: Final = len(_ON_THE_WAY) + 1
 
 LONGEST: Final = 1024
 """Bytes of the longest token that is looked at; no name on the way and no address is as long."""
-
-
-class Rewriter(Protocol):
-    """Rewrites one text."""
-
-    def feed(self, data: bytes) -> bytes:
-        """Take the next piece, and return what can be sent on by now."""
-        ...
-
-    def end(self) -> bytes:
-        """Return the rest: the text is complete."""
-        ...
 
 
 class Place:
