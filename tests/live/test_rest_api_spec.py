@@ -116,7 +116,7 @@ async def test_every_api_answers_the_same(
             passes.append(await answers(urlsplit(url).port or 0, asked, host))
     differences = []
     for request, direct, proxied in zip(asked, *passes, strict=True):
-        if _compared(request, direct) != _compared(request, proxied):
+        if direct != proxied and _compared(request, direct) != _compared(request, proxied):
             differences.append(f"{request}\n{direct}\n{proxied}")
     assert not differences, f"{len(differences)} of {len(asked)}:\n\n" + "\n\n".join(differences[:10])
     assert len(asked) > 1000
