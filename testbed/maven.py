@@ -20,6 +20,8 @@ from testbed.releases import Release
 _GOAL = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 """`dependency:copy`, in a pinned version so that every machine runs the same."""
 
+_SPEC_VERSION = "9.3.0"
+_SPEC_SHA256 = "db9bfe5cd6b281a93d8dd264fecaa4aea9e0fdc6d1804a2dee37752737ad9ac2"
 _STALLED_S = 180.0
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -34,7 +36,8 @@ def obtain(release: Release, jdk: Jdk, mvn: str, cache: Path, reporter: Reporter
     def fill(directory: Path) -> None:
         archive = directory / f"elasticsearch-{release.version}.zip"
         with reporter.step(f"Getting Elasticsearch {release.version} with Maven") as step:
-            _copy(release, jdk, mvn, directory, step)
+            name = f"Elasticsearch {release.version}"
+            _copy(_artifact(release), name, jdk, mvn, directory, step)
         check_digest(archive, "sha256", release.zip_sha256)
         with reporter.step(f"Unpacking Elasticsearch {release.version}, compiling its test plugin"):
             unpack_zip(archive, directory)
@@ -46,21 +49,44 @@ def obtain(release: Release, jdk: Jdk, mvn: str, cache: Path, reporter: Reporter
     return Distribution(release.version, home, jdk.home, f"the minimal distribution from Maven, on {jdk}")
 
 
-def copy_command(release: Release, mvn: str, directory: Path) -> list[str]:
+def obtain_rest_api_spec(jdk: Jdk, mvn: str, cache: Path, reporter: Reporter) -> Path:
+    """Fetch and check the archive that describes every API of Elasticsearch, unless the cache has it.
+
+    It is not published for every release. Other releases answer what they do not know by an error.
+
+    Raises:
+        TestbedError: Maven cannot fetch it, or it is another file than expected.
+    """
+    name = f"rest-api-spec-{_SPEC_VERSION}"
+
+    def fill(directory: Path) -> None:
+        with reporter.step(f"Getting {name} with Maven") as step:
+            _copy(f"org.elasticsearch:rest-api-spec:{_SPEC_VERSION}:jar", name, jdk, mvn, directory, step)
+        check_digest(directory / f"{name}.jar", "sha256", _SPEC_SHA256)
+
+    return cached_directory(cache / "elasticsearch" / name, fill, reporter) / f"{name}.jar"
+
+
+def _artifact(release: Release) -> str:
+    return f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{release.version}:zip"
+
+
+def copy_command(artifact: str, mvn: str, directory: Path) -> list[str]:
     # Without --batch-mode, which would switch off Maven's progress, which is read below.
     return [
         mvn,
         _GOAL,
-        f"-Dartifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:{release.version}:zip",
+        f"-Dartifact={artifact}",
         f"-DoutputDirectory={directory}",
         "-Dstyle.color=never",
     ]
 
 
-def _copy(release: Release, jdk: Jdk, mvn: str, directory: Path, step: Step) -> None:
+def _copy(artifact: str, name: str, jdk: Jdk, mvn: str, directory: Path, step: Step) -> None:
+    """Fetch an artifact, which messages call `name`."""
     said: deque[str] = deque(maxlen=30)
     maven = subprocess.Popen(
-        copy_command(release, mvn, directory),
+        copy_command(artifact, mvn, directory),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -81,7 +107,7 @@ def _copy(release: Release, jdk: Jdk, mvn: str, directory: Path, step: Step) -> 
         errors = [line.removeprefix("[ERROR] ") for line in said if line.startswith("[ERROR] ")]
         reason = errors[0] if errors else f"exit status {status}"
         raise TestbedError(
-            f"Maven cannot get Elasticsearch {release.version}: check the network and Maven's own settings, "
+            f"Maven cannot get {name}: check the network and Maven's own settings, "
             f"or set ES_URL to a running Elasticsearch ({reason[:300]})",
             "\n".join(errors[1:] or said),
         )

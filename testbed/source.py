@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from testbed import docker, download, maven
@@ -150,6 +151,19 @@ def _by_maven(environ: Mapping[str, str]) -> list[Source]:
     jdks, account = find_jdks(environ), unprivileged_account()
     fitting = [(release, best_jdk(jdks, release, account)) for release in RELEASES]
     return [_minimal(release, jdk, mvn, environ) for release, jdk in fitting if jdk is not None]
+
+
+def rest_api_spec(reporter: Reporter, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the archive that describes every API of Elasticsearch, fetched with Maven unless it is here.
+
+    Raises:
+        TestbedError: There is neither it nor a Maven with a JDK, or it cannot be fetched.
+    """
+    mvn = shutil.which("mvn", path=environ.get("PATH", os.defpath))
+    jdk = best_jdk(find_jdks(environ), RELEASES[0], unprivileged_account())
+    if mvn is None or jdk is None:
+        raise TestbedError("the descriptions of Elasticsearch's APIs need Maven and a JDK (21 or newer)")
+    return maven.obtain_rest_api_spec(jdk, mvn, cache_directory(environ), reporter)
 
 
 def _minimal(release: Release, jdk: Jdk, mvn: str, environ: Mapping[str, str]) -> Source:

@@ -51,6 +51,25 @@ class TestKeepAlive:
             assert (await client.read_message()).raw == OK
         assert len(relay.upstream.wires) == 2
 
+    async def test_upstream_that_refused_a_head_is_asked_nothing_more(self, start_relay: StartRelay) -> None:
+        """Elasticsearch keeps such a connection open, and reads nothing more."""
+
+        async def serve(wire: Wire) -> None:
+            request = await wire.read_message()
+            if b"X-Long" not in request.head:
+                await wire.send(OK)
+                return
+            await wire.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}")
+            await wire.ended()
+
+        relay = await start_relay(serve)
+        client = await relay.connect()
+        await client.send(b"GET / HTTP/1.1\r\nX-Long: x\r\n\r\n")
+        assert (await client.read_message()).status == 400
+        for asking in (client, await relay.connect()):
+            await asking.send(b"GET / HTTP/1.1\r\n\r\n")
+            assert (await asking.read_message()).raw == OK
+
     async def test_answer_until_close(self, start_relay: StartRelay) -> None:
         async def serve(wire: Wire) -> None:
             await wire.read_message()

@@ -5,8 +5,9 @@ import zlib
 
 import pytest
 
+from rerank_proxy.http.answer_reader import MAX_HEADS
 from tests.edge.conftest import StartRelay
-from tests.support.raw_http import OK, answering
+from tests.support.raw_http import OK, Wire, answering
 
 TARGETS = [
     b"/%3Clogs-%7Bnow%2Fd%7D%3E/_doc/1",
@@ -165,6 +166,63 @@ async def test_big_bodies_stream_both_ways(start_relay: StartRelay) -> None:
     await client.send(sent + big)
     assert (await client.read_message()).raw == answer
     assert requests[0].raw == sent + big
+
+
+@pytest.mark.parametrize("path", [b"/i/_doc", b"/i/_search"])
+async def test_every_byte_by_itself_both_ways(start_relay: StartRelay, path: bytes) -> None:
+    """Chunks of one byte, and each byte of heads and framing in a piece of its own."""
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in b'{"a":"b"}') + b"0\r\nX-Trailer: t\r\n\r\n"
+    answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunks
+    sent = b"POST %b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" % path + chunks
+    requests: list[bytes] = []
+
+    async def serve(wire: Wire) -> None:
+        while True:
+            requests.append((await wire.read_message()).raw)
+            await wire.send(*(b"%c" % byte for byte in answer))
+
+    client = await (await start_relay(serve)).connect()
+    for _ in range(2):
+        await client.send(*(b"%c" % byte for byte in sent))
+        assert (await client.read_message()).raw == answer
+    assert requests == [sent, sent]
+
+
+async def test_answers_before_the_answer(start_relay: StartRelay) -> None:
+    interim = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nX: 1\r\n\r\n"
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLink: </b>\r\n\r\nHTTP/1.1 199\r\n\r\n"
+    )
+    serve, _ = answering(interim + OK)
+    client = await (await start_relay(serve)).connect()
+    for _ in range(2):
+        await client.send(b"GET / HTTP/1.1\r\n\r\n")
+        assert await client.read(len(interim + OK)) == interim + OK
+
+
+@pytest.mark.parametrize("fields", [1, 2000])
+async def test_a_long_head_of_an_answer(start_relay: StartRelay, fields: int) -> None:
+    lines = b"Warning: %b\r\n" % (b"w" * ((MAX_HEADS - 200) // fields - 11)) * fields
+    answer = b"HTTP/1.1 200 OK\r\n%bcontent-length: 2\r\n\r\nok" % lines
+    assert len(answer) > MAX_HEADS * 0.9
+    serve, _ = answering(answer)
+    client = await (await start_relay(serve)).connect()
+    await client.send(b"GET / HTTP/1.1\r\n\r\n")
+    assert await client.read(len(answer)) == answer
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
+async def test_a_head_of_megabytes_is_upstreams_fault(start_relay: StartRelay, end: bytes) -> None:
+    async def serve(wire: Wire) -> None:
+        await wire.read_message()
+        await wire.send(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 16 * 1024 * 1024 + end)
+        await wire.ended()
+
+    client = await (await start_relay(serve)).connect()
+    await client.send(b"GET / HTTP/1.1\r\n\r\n")
+    answer = await client.read_message()
+    assert answer.status == 502
+    assert b"malformed answer" in answer.body
 
 
 class TestHost:

@@ -2,6 +2,8 @@
 
 Servers and clients
     raw_http            servers and clients of bytes, for what goes over the wire
+    fidelity            what a client sees of a request, directly and through the proxy
+    rest_api_spec       requests for every API of Elasticsearch, from its own descriptions
     memory_transport    a transport without a network: the test cuts the bytes and slows a side down
     tls                 certificates, and servers whose TLS a client has to refuse
     relay               a relay in front of a real Elasticsearch that answers what the test's one lacks

@@ -17,14 +17,16 @@ from typing import cast
 from rerank_proxy.edge import answers
 from rerank_proxy.edge.exchange import Exchange
 from rerank_proxy.edge.inspection import BufferedRequest
+from rerank_proxy.edge.node_addresses import public_address
 from rerank_proxy.edge.ports import Handler
-from rerank_proxy.edge.router import is_for_application
+from rerank_proxy.edge.router import is_for_application, is_more_than_relayed, names_node_addresses
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.http.framing import request_body
+from rerank_proxy.http.framing import Body, request_body
 from rerank_proxy.http.head import HeadError, RequestHead, parse_request
 from rerank_proxy.http.inbox import HeadTooLongError, Inbox
 from rerank_proxy.observe.edge_metrics import RequestKind
+from rerank_proxy.settings import Address
 from rerank_proxy.upstream.node import Node
 
 MAX_PIPELINED = 64 * 1024
@@ -141,13 +143,10 @@ class ClientConnection(asyncio.Protocol):
             return
         body = request_body(request)
         handler: Handler
-        is_inspected = is_for_application(
-            request.method, request.target, trained_models=self._shared.trained_models
-        )
-        if is_inspected and not request.expects_other:
-            handler = BufferedRequest(self, self._shared, request, body)
-        else:
+        if not is_more_than_relayed(request.target):
             handler = Exchange(self, self._shared, request, "plain", body)
+        else:
+            handler = self._special_handler(request, body)
         self._handler = handler
         inbox = self._inbox
         inbox.at = handler.begin(inbox.block, inbox.at)
@@ -156,6 +155,27 @@ class ClientConnection(asyncio.Protocol):
             return
         while self._handler is not None and self._handler.reading and inbox.next_block():
             inbox.at = self._handler.body_received(inbox.block, 0)
+
+    def _special_handler(self, request: RequestHead, body: Body | None) -> Handler:
+        shared = self._shared
+        is_inspected = is_for_application(
+            request.method, request.target, trained_models=shared.trained_models
+        )
+        if is_inspected and not request.expects_other:
+            return BufferedRequest(self, shared, request, body)
+        address = None
+        if shared.settings.rewrite_node_addresses and names_node_addresses(request.method, request.target):
+            address = self._public_address(request)
+        return Exchange(self, shared, request, "plain", body, address=address)
+
+    def _public_address(self, request: RequestHead) -> bytes:
+        """Return where the client can reach the proxy again."""
+        if self._shared.settings.public_address is not None:
+            return str(self._shared.settings.public_address).encode()
+        host, port = self._transport.get_extra_info("sockname")[:2]
+        secure = self._transport.get_extra_info("ssl_object") is not None
+        secure = secure or request.field(b"x-forwarded-proto") == b"https"
+        return public_address(request, Address(host, port), secure=secure)
 
     def replace_handler(self, handler: Handler) -> None:
         self._handler = handler

@@ -8,10 +8,12 @@ from time import perf_counter
 
 from rerank_proxy.edge import answers, states
 from rerank_proxy.edge.cors import OriginAnswer
+from rerank_proxy.edge.node_addresses import NodesRelay
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.response import ResponseRelay
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import Progress
+from rerank_proxy.edge.undecodable import closed_without_answer
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.answer_reader import AnswerError
 from rerank_proxy.http.connection_faults import refusal_after_handshake
@@ -19,7 +21,6 @@ from rerank_proxy.http.framing import Body, FramingError
 from rerank_proxy.http.head import RequestHead
 from rerank_proxy.observe.edge_metrics import CLIENT_CLOSED, RequestKind
 from rerank_proxy.upstream.connection import Owner, UpstreamConnection
-from rerank_proxy.upstream.faults import CLOSED
 from rerank_proxy.upstream.node import Node
 from rerank_proxy.upstream.node_local import is_node_local
 from rerank_proxy.upstream.pool import Attempt
@@ -39,6 +40,7 @@ class Exchange:
         body: The framing of the request's body, for `begin`; None: there is no body, or `start` gets it.
         optional: The application can be done without.
         origin: What upstream answers to the request's origin, if it was asked.
+        address: What the addresses of nodes in the answer become, if it may hold some.
     """
 
     # Defaults of the class, so that an exchange sets only what becomes of it.
@@ -60,6 +62,7 @@ class Exchange:
         *,
         optional: bool = False,
         origin: OriginAnswer | None = None,
+        address: bytes | None = None,
     ) -> None:
         self._client = client
         self._shared = shared
@@ -68,6 +71,7 @@ class Exchange:
         self._pool = shared.app if kind == "rerank" else shared.upstream
         self._optional = optional
         self._asked_origin = origin
+        self._address = address
         self._body = body
         self._progress = Progress()
 
@@ -202,9 +206,11 @@ class Exchange:
             origin = self._asked_origin
         else:
             self._shared.metrics.first_byte(perf_counter() - self._sent_at)
-        self._response = ResponseRelay(
-            self._client, self._shared, self._request, self._progress, self._kind, origin
-        )
+        of_exchange = (self._client, self._shared, self._request, self._progress, self._kind, origin)
+        if self._address is None:
+            self._response = ResponseRelay(*of_exchange)
+        else:
+            self._response = NodesRelay(*of_exchange, address=self._address)
         return self._response
 
     def _answered_early(self) -> None:
@@ -262,18 +268,21 @@ class Exchange:
     def upstream_lost(self, error: Exception | None) -> None:
         """Take note that the connection is closed; `error` is None when the other side ended it in order."""
         connection, self._connection = self._connection, None
+        assert connection is not None
         if self._progress.answer is states.COMPLETE:
             self._end_with_target()
         elif self._progress.answer is states.RELAYING:
             self._relay_lost(in_order=error is None)
-        elif connection is not None and self._may_retry(connection):
+        elif self._may_retry(connection):
             self._is_retried = True
             self._shared.metrics.retries += 1
             self._connect(last=connection.owner)
-        elif connection is not None and (refusal := refusal_after_handshake(error)) is not None:
+        elif (refusal := refusal_after_handshake(error)) is not None:
             self.connect_failed(TargetError(refusal, connection.owner.target))
+        elif self._does_without_application():
+            self._decline()
         else:
-            self._broken(CLOSED, connection)
+            self._fail(closed_without_answer(connection.owner.target, self._request, self._chunks))
 
     def _relay_lost(self, *, in_order: bool) -> None:
         assert self._response is not None

@@ -126,6 +126,10 @@ class ResponseRelay:
         )
         if self._origin is not None and (fields := self._origin.fields_beside(head)):
             forwarded = forwarded[:-2] + fields + b"\r\n"
+        self._begin(head, forwarded, body, data, end)
+
+    def _begin(self, head: ResponseHead, forwarded: bytes, body: Body, data: bytes, end: int) -> None:
+        """Send on the head, as `forwarded`, and what came of the body behind its `end`."""
         if forwarded is head.raw:
             self._relay(body, data, end, end - len(forwarded))
         else:
@@ -141,7 +145,7 @@ class ResponseRelay:
         if progress.request is not states.COMPLETE:
             progress.final_head(target_reads_on=head.keep_alive)
         discarding = progress.request is states.DISCARDING
-        self.reusable = head.keep_alive and not (body.until_close or discarding or request.http10)
+        self.reusable = head.allows_another and not (body.until_close or discarding or request.http10)
         self.closes_client = (
             body.until_close
             or self._dechunk
@@ -171,7 +175,11 @@ class ResponseRelay:
             piece = data[kept:end]
         if piece:
             self._client.write(piece)
-        if end < len(data):
+        self._follow(body, is_last=end == len(data))
+
+    def _follow(self, body: Body, *, is_last: bool) -> None:
+        """Advance the answer. `is_last`: nothing has come behind its body."""
+        if not is_last:
             self.reusable = False  # more than upstream announced: its next answer would begin with it
         progress = self._progress
         if body.done:

@@ -23,9 +23,12 @@ _INFERENCE = re.compile(
     rb"/?_inference(?:/(?!%b)(?:(text_embedding|sparse_embedding|embedding|completion|chat_completion)/)?"
     rb"|[?#]|\Z)" % OTHER_INFERENCE_NAMES.encode()
 )
-_may_be_for_application = re.compile(rb"_(?:m?search|async_search|inference|ml/)").search
-"""Finds what is in every target of the application, so that one quick search answers for most of the traffic.
+is_more_than_relayed = re.compile(rb"_(?:m?search|async_search|inference|ml/|nodes)").search
+"""Finds what is in every target that the functions below may answer True for, so that one quick search
+answers for most of the traffic.
 """
+_NODES = re.compile(rb"/?_nodes(?!/++(?:[^/?#]*+/++)?(?:stats|usage|hot_?threads)(?:[/?#]|\Z))(?:[/?#]|\Z)")
+"""`_nodes`, its nodes and metrics, but for the other APIs below it (`RestNodesInfoAction`)."""
 _TRAINED_MODELS = re.compile(rb"/?_ml/trained_models(?:[/?#]|\Z)")
 
 
@@ -35,13 +38,20 @@ def is_for_application(method: bytes, target: bytes, *, trained_models: bool) ->
     Args:
         trained_models: Whether clients may upload models.
     """
-    if not _may_be_for_application(target):
-        return False
     return (
         is_search(method, target)
         or is_inference(method, target)
         or (trained_models and is_trained_models(method, target))
     )
+
+
+def names_node_addresses(method: bytes, target: bytes) -> bool:
+    """Return whether the answer may name the addresses at which the nodes speak HTTP.
+
+    Of all APIs this is `_nodes` alone. `_cluster/state` knows transport addresses, and `_cat/nodes`, whose
+    column `http_address` is for people, is not read by clients that sniff.
+    """
+    return method == b"GET" and _NODES.match(target) is not None
 
 
 def is_trained_models(method: bytes, target: bytes) -> bool:

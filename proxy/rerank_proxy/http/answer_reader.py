@@ -123,7 +123,7 @@ class AnswerReader:
     def _begin_body(self, head: ResponseHead, data: bytes) -> None:
         self.head = head
         self._body = response_body(head)
-        self.reusable = head.keep_alive and not self._body.until_close
+        self.reusable = head.allows_another and not self._body.until_close
         self._read_body(self._body, data)
 
     def _read_body(self, body: Body, data: bytes) -> None:

@@ -1,13 +1,10 @@
 """Content codings of bodies on the wire."""
 
 import zlib
-from typing import Final
 
-from rerank_proxy.errors import error
+from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.http.inflate import CodingError, EndsTooEarlyError, decompress, is_compressed
-
-_GZIP: Final = 16 + zlib.MAX_WBITS
-_WINDOW_BITS: Final = {"gzip": _GZIP, "deflate": zlib.MAX_WBITS}
+from rerank_proxy.http.recoding import LEVEL, WINDOW_BITS
 
 
 def decode(body: bytes, coding: str | None, limit: int, *, of_request: bool = True) -> bytes:
@@ -31,8 +28,14 @@ def decode(body: bytes, coding: str | None, limit: int, *, of_request: bool = Tr
                 raise error(413, "content_too_long_exception", reason)
     except CodingError as failure:
         if not (of_request and isinstance(failure, EndsTooEarlyError)):
-            raise error(400, "zip_exception", f"the [{coding}] body cannot be decoded: {failure}") from None
+            raise undecodable(name, failure) from None
     return bytes(decoded)
+
+
+def undecodable(coding: bytes, fault: CodingError) -> ElasticsearchError:
+    """Return the error for a request whose body does not have the coding that it claims."""
+    reason = f"the [{coding.decode('latin-1')}] body cannot be decoded: {fault}"
+    return error(400, "zip_exception", reason)
 
 
 def choose(accept_encoding: str) -> str | None:
@@ -58,6 +61,6 @@ def _quality(part: str) -> float:
 
 
 def encode(body: bytes, coding: str) -> bytes:
-    """Compress an answer of any size, at level 3, like Elasticsearch."""
-    encoder = zlib.compressobj(3, zlib.DEFLATED, _WINDOW_BITS[coding])
+    """Compress an answer of any size, at Elasticsearch's level."""
+    encoder = zlib.compressobj(LEVEL, zlib.DEFLATED, WINDOW_BITS[coding])
     return encoder.compress(body) + encoder.flush()

@@ -119,6 +119,15 @@ class ResponseHead(Head):
         self.chunked = fields.chunked
         self.keep_alive = fields.keep_alive
 
+    @property
+    def allows_another(self) -> bool:
+        """Return whether its connection may be used for another request, as far as the head tells.
+
+        Elasticsearch answers 400 to a head that its parser refuses, one of more than 16 KiB for example. It
+        then keeps the connection open, but reads nothing more.
+        """
+        return self.keep_alive and self.status != 400
+
     def forward(self, *, close: bool, announce: bool = True, dechunk: bool = False) -> bytes:
         """Return the head to send on: the same bytes without hop-by-hop lines.
 

@@ -84,6 +84,8 @@ def _gzip(content: Iterable[bytes]) -> Generator[bytes, None, bool]:
         at = 0
         while at < len(rest) and not (step == _FIRST_STEP and len(rest) - at < _GZIP_HEADER):
             part = rest[at : at + step]
+            if step == _FIRST_STEP:
+                part = _with_magic(part)
             yield from _steps(decoder, part)
             at += len(part) - len(decoder.unused_data)
             step = min(2 * step, STEP)
@@ -93,6 +95,11 @@ def _gzip(content: Iterable[bytes]) -> Generator[bytes, None, bool]:
                 step = _FIRST_STEP
         rest = rest[at:]
     return is_complete
+
+
+def _with_magic(beginning: bytes) -> bytes:
+    """Return the beginning of a member with the second byte that zlib expects; Netty does not look at it."""
+    return beginning[:1] + b"\x8b" + beginning[2:]
 
 
 def _deflate(content: Iterable[bytes]) -> Generator[bytes, None, bool]:

@@ -81,7 +81,7 @@ def parse_json(text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A TCP address to listen on. ``port`` 0 stands for any free port."""
+    """A TCP address. To listen on, ``port`` 0 stands for any free one."""
 
     host: str
     port: int
@@ -98,6 +98,15 @@ def _parse_address(value: object) -> Address:
     if match is None or int(match[3]) > 65535:
         raise ValueError("expected HOST:PORT, for example 127.0.0.1:9201")
     return Address(match[1] or match[2] or "0.0.0.0", int(match[3]))
+
+
+def _parse_public_address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([\w][\w.-]*)):([1-9]\d{0,4})", str(value), re.ASCII)
+    if match is None or int(match[3]) > 65535:
+        raise ValueError("expected HOST:PORT, for example search.example.com:9200")
+    return Address(match[1] or match[2], int(match[3]))
 
 
 def _split(url: str, expected: str) -> SplitResult:
@@ -207,6 +216,8 @@ def expand(key: str) -> BeforeValidator:
 
 
 ListenAddress = Annotated[Address, BeforeValidator(_parse_address), PlainSerializer(str)]
+PublicAddress = Annotated[Address, BeforeValidator(_parse_public_address), PlainSerializer(str)]
+"""Where others connect to, unlike an address to listen on."""
 RELOADED = "reloaded"
 """Marks a setting that SIGHUP changes in a proxy that runs; all others take effect with a restart."""
 Reloaded = Annotated[T, RELOADED]

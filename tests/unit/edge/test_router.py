@@ -5,8 +5,10 @@ from rerank_proxy.edge.router import (
     follows_up,
     is_for_application,
     is_inference,
+    is_more_than_relayed,
     is_other_inference,
     is_search,
+    names_node_addresses,
     query_of,
 )
 
@@ -196,3 +198,11 @@ def test_trained_models_where_clients_may_upload_them(target: bytes) -> None:
         assert not is_for_application(method, target, trained_models=False)
     assert not is_for_application(b"OPTIONS", target, trained_models=True)
     assert not is_for_application(b"GET", target.replace(b"trained", b"strained"), trained_models=True)
+
+
+def test_only_nodes_that_are_got_name_addresses() -> None:
+    assert names_node_addresses(b"GET", b"/_nodes")
+    assert is_more_than_relayed(b"/_nodes")
+    assert not names_node_addresses(b"POST", b"/_nodes/reload_secure_settings")
+    assert not names_node_addresses(b"GET", b"/_node")
+    assert not is_more_than_relayed(b"/i/_doc/1")

@@ -20,6 +20,15 @@ def test_bad_addresses(listen: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "address",
+    ["9201", "host", "host:0", "host:65536", ":9201", "::1:80", "a b:1", 'a"b:1', "é:1", "", "-a:1"],
+)
+def test_bad_public_addresses(address: str) -> None:
+    message = "[edge.public_address]: expected HOST:PORT, for example search.example.com:9200"
+    assert refusal({"edge": {"public_address": address}}).startswith(message)
+
+
+@pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"lisen": "x"}, "[lisen]: unknown setting, did you mean [listen]?"),

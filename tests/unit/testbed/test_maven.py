@@ -32,12 +32,9 @@ def test_reads_progress(line: str, expected: tuple[int, int] | None) -> None:
 
 
 def test_names_the_artifact(tmp_path: Path) -> None:
-    command = maven.copy_command(_RELEASE, "/opt/mvn", tmp_path)
+    command = maven.copy_command("group:name:1:zip", "/opt/mvn", tmp_path)
     assert command[0] == "/opt/mvn"
-    assert (
-        "-Dartifact=org.elasticsearch.distribution.integ-test-zip:elasticsearch:"
-        f"{_RELEASE.version}:zip" in command
-    )
+    assert "-Dartifact=group:name:1:zip" in command
     assert f"-DoutputDirectory={tmp_path}" in command
 
 

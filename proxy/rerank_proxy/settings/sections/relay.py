@@ -3,7 +3,15 @@
 from pydantic import ByteSize, Field
 
 from rerank_proxy.settings.sections.tls import ListenerTlsSettings
-from rerank_proxy.settings.values import Address, Count, ListenAddress, Reloaded, Seconds, Section
+from rerank_proxy.settings.values import (
+    Address,
+    Count,
+    ListenAddress,
+    PublicAddress,
+    Reloaded,
+    Seconds,
+    Section,
+)
 
 
 class AdminSettings(Section):
@@ -41,6 +49,16 @@ class EdgeSettings(Section):
     )
     max_connections: Reloaded[Count] = Field(
         10_000, description="The most client connections at a time; further ones wait."
+    )
+    rewrite_node_addresses: bool = Field(
+        True,
+        description="Name the proxy's address where `_nodes` would name those of the nodes, so that clients "
+        "that sniff stay with the proxy.",
+    )
+    public_address: PublicAddress | None = Field(
+        None,
+        description="That address, as `HOST:PORT`. Absent: the one by which the client reached the proxy, as "
+        "its `Host` says.",
     )
 
 
