@@ -5,6 +5,7 @@ Servers and clients
     memory_transport    a transport without a network: the test cuts the bytes and slows a side down
     tls                 certificates, and servers whose TLS a client has to refuse
     relay               a relay in front of a real Elasticsearch that answers what the test's one lacks
+    fault_hop           a hop that does to one exchange what a fault says, and counts what it passes on
     templates           such a relay that renders search templates
     accounts            users and roles of an Elasticsearch with security
     client_headers      the headers by which the official clients negotiate formats
@@ -47,6 +48,7 @@ Searches
     snappy              bodies in Snappy's framing
 
 Of the suite itself
+    left_behind         what the proxy's parts hold, before and after
     examples            how many examples a property draws
     waiting             waiting for what has no event
     processes           whether other processes run
