@@ -46,7 +46,7 @@ CUT_SHORT = (
     Fault("answer", "all but a byte", "end"),
     Fault("answer", "within the body", "garbage"),
 )
-"""A plain answer has begun by then; of that of a search that is evaluated here, the client has nothing yet."""
+"""A plain answer has begun by then. Of that of a search evaluated here, the client has nothing yet."""
 HARMLESS = (
     Fault("answer", "none", "trickle"),
     Fault("answer", "all", "end"),
