@@ -104,17 +104,18 @@ def test_a_large_bulk(
     index = make_index(mappings={"enabled": False})
     lines = b'{"index":{}}\n{"text":"%b"}\n' % (b"x" * 99_970)
     body = lines * (LARGE // len(lines))
-    with edge_process(elasticsearch.url, tmp_path) as edge:
-        with socket.create_connection(("127.0.0.1", edge.port), timeout=TIMEOUT_S) as client:
-            edge.forget_peak()
-            before = edge.memory()
-            head = (
-                f"POST /{index}/_bulk?filter_path=errors HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}"
-            )
-            client.sendall(head.encode() + b"\r\nContent-Type: application/x-ndjson\r\n\r\n" + body)
-            answer = read_head(client)
-            assert answer.startswith(b"HTTP/1.1 200 OK")
-            drop_body(client, answer)
-            assert edge.memory("VmHWM") - before < MOST_MIB
+    address = f"POST /{index}/_bulk?filter_path=errors HTTP/1.1\r\nHost: a\r\n".encode()
+    headers = b"Content-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with (
+        edge_process(elasticsearch.url, tmp_path) as edge,
+        socket.create_connection(("127.0.0.1", edge.port), timeout=TIMEOUT_S) as client,
+    ):
+        edge.forget_peak()
+        before = edge.memory()
+        client.sendall(address + headers + body)
+        answer = read_head(client)
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        drop_body(client, answer)
+        assert edge.memory("VmHWM") - before < MOST_MIB
     elasticsearch.server.call("POST", f"/{index}/_refresh")
     assert elasticsearch.server.call("GET", f"/{index}/_count").json()["count"] == LARGE // len(lines)
