@@ -86,13 +86,11 @@ class Proxied:
         """
         await self.left.settled()
         struck = self.hop.struck
-        opened = [each for each in self.hop.exchanges if each.passed and each.call.endswith("/_pit")]
-        if struck in opened or (
-            struck and struck.call == "DELETE /_pit" and not self.hop.passed(struck.call)
-        ):
-            for each in opened:
-                if each.call != "DELETE /_pit" and each.answer is not None:
-                    self.server.call("DELETE", "/_pit", {"id": json.loads(each.answer.content)["id"]})
+        if struck is None or not struck.call.endswith("/_pit"):
+            return
+        if struck.call != "DELETE /_pit" or not self.hop.passed(struck.call):
+            for opened in self.hop.points_in_time():
+                self.server.call("DELETE", "/_pit", {"id": opened})
 
 
 @asynccontextmanager

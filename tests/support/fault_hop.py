@@ -5,6 +5,7 @@ whole before they go on, so it is meant for small ones.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -80,11 +81,11 @@ class FaultHop:
         struck: The exchange that the fault befell.
     """
 
-    upstream: tuple[str, int]
     port: int = 0
     exchanges: list[Exchange] = field(default_factory=list)
     stalled: asyncio.Event = field(default_factory=asyncio.Event)
     struck: Exchange | None = None
+    _upstream: tuple[str, int] = ("", 0)
     _fault: tuple[int, Fault] | None = None
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -105,6 +106,14 @@ class FaultHop:
         """Return how many such requests were sent on since `arm`."""
         return sum(each.passed and each.call == call for each in self.exchanges)
 
+    def points_in_time(self) -> list[str]:
+        """Return the ids of those that were opened since `arm`, also where the answer was lost."""
+        return [
+            json.loads(each.answer.content)["id"]
+            for each in self.exchanges
+            if each.answer is not None and each.call.startswith("POST ") and each.call.endswith("/_pit")
+        ]
+
     async def listen(self) -> None:
         """Take connections, as at first or again after `refuse`."""
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
@@ -114,6 +123,11 @@ class FaultHop:
         """Take no connections any more. Those that are open stay so."""
         assert self._server is not None
         self._server.close()
+
+    def lead_to(self, url: str) -> None:
+        """Connect to the HTTP server at `url` from now on."""
+        parts = urlsplit(url)
+        self._upstream = parts.hostname or "", parts.port or 80
 
     def drop(self) -> None:
         """Reset all connections, as when what is behind the hop dies."""
@@ -206,14 +220,14 @@ class FaultHop:
         raise ConnectionResetError
 
     async def _connect(self) -> Wire:
-        return Wire(*await asyncio.wait_for(asyncio.open_connection(*self.upstream), TIMEOUT_S))
+        return Wire(*await asyncio.wait_for(asyncio.open_connection(*self._upstream), TIMEOUT_S))
 
 
 @asynccontextmanager
 async def fault_hop(url: str) -> AsyncIterator[FaultHop]:
     """Serve in front of the HTTP server at `url`."""
-    parts = urlsplit(url)
-    hop = FaultHop((parts.hostname or "", parts.port or 80))
+    hop = FaultHop()
+    hop.lead_to(url)
     await hop.listen()
     try:
         yield hop
