@@ -13,7 +13,7 @@ from testbed.node import Node
 from testbed.source import Unpacked
 from tests.live.conftest import MakeIndex
 from tests.support.fault_hop import fault_hop
-from tests.support.left_behind import LeftBehind
+from tests.support.left_behind import open_contexts
 from tests.support.search_app import TWO_STAGES, Answer, search_app
 from tests.support.searches import reranking
 
@@ -32,22 +32,19 @@ def check_that_it_is_missing(answer: Answer) -> None:
 async def test_it_is_closed_meanwhile(elasticsearch: RunningElasticsearch, make_index: MakeIndex) -> None:
     index = make_index({"text": f"crime {n}"} for n in range(1, 5))
     async with fault_hop(elasticsearch.url) as hop, search_app(hop.url) as app:
-        await app.search(index, TWO_RERANKERS, TWO_STAGES)
-        left = await LeftBehind(elasticsearch.server).begin()
+        before = open_contexts(elasticsearch.server)
 
         async def close() -> None:
             for opened in hop.points_in_time():
                 elasticsearch.server.call("DELETE", "/_pit", {"id": opened})
 
-        await app.executor.drain()
-        hop.arm()
         app.engine.before = close
         check_that_it_is_missing(await app.search(index, TWO_RERANKERS, TWO_STAGES))
         app.engine.before = None
         await app.executor.drain()
         assert (await app.search(index, TWO_RERANKERS, TWO_STAGES)).ids == ["3", "2", "1", "0"]
         await app.executor.drain()
-        await left.assert_nothing()
+        assert open_contexts(elasticsearch.server) == before
 
 
 @pytest.fixture

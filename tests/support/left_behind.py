@@ -66,7 +66,7 @@ class LeftBehind:
         self._edges = list(_live(Shared))
 
     async def begin(self) -> "LeftBehind":
-        """Take what is held now for what may be held."""
+        """Take what is held now, when no request is under way, for what may be held."""
         self._close_idle()
         await asyncio.sleep(0)  # the loop's next turn closes their sockets
         self._before = self._held()
@@ -97,14 +97,17 @@ class LeftBehind:
         )
 
     def _contexts(self) -> int:
-        if self._server is None:
-            return 0
-        stats = self._server.call("GET", "/_nodes/stats/indices/search").json()
-        return sum(node["indices"]["search"]["open_contexts"] for node in stats["nodes"].values())
+        return 0 if self._server is None else open_contexts(self._server)
 
     def _close_idle(self) -> None:
         for pool in self._pools:
             pool.close_unused(math.inf)
+
+
+def open_contexts(server: Server) -> int:
+    """Return how many search contexts are open in an Elasticsearch, those of points in time included."""
+    stats = server.call("GET", "/_nodes/stats/indices/search").json()
+    return sum(node["indices"]["search"]["open_contexts"] for node in stats["nodes"].values())
 
 
 @contextmanager
