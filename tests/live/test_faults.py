@@ -53,6 +53,7 @@ HARMLESS = (
     Fault("answer", "all", "reset"),
 )
 """All of the answer comes."""
+EACH = (*BEFORE_AN_ANSWER, *BROKEN, *CUT_SHORT, *HARMLESS)
 STALLS = (
     Fault("request", "all", "stall"),
     Fault("answer", "within the head", "stall"),
@@ -114,6 +115,12 @@ async def faulty(
         await left.assert_nothing()
 
 
+@pytest.fixture
+def faults(pytestconfig: pytest.Config) -> tuple[Fault, ...]:
+    """Return all in the long profile, else every second one: there are some of each sort."""
+    return EACH if pytestconfig.getoption("long") else EACH[::2]
+
+
 @pytest.fixture(autouse=True)
 def without_objects() -> Iterator[None]:
     with records_without_objects():
@@ -167,13 +174,18 @@ def check_error(answer: Message, status: int, hop: FaultHop) -> None:
 @pytest.mark.parametrize("kept", [True, False], ids=["kept connection", "new connection"])
 @pytest.mark.parametrize("kind", PLAIN)
 async def test_plain(
-    elasticsearch: RunningElasticsearch, crimes: str, tmp_path: Path, kind: str, kept: bool
+    elasticsearch: RunningElasticsearch,
+    crimes: str,
+    tmp_path: Path,
+    faults: tuple[Fault, ...],
+    kind: str,
+    kept: bool,
 ) -> None:
     request = PLAIN[kind](crimes)
     async with faulty(elasticsearch, elasticsearch.url, tmp_path) as proxied:
         direct = await proxied.ask(request)
         assert direct is not None
-        for fault in (*BEFORE_AN_ANSWER, *BROKEN, *CUT_SHORT, *HARMLESS):
+        for fault in faults:
             await proxied.settled()
             if kept:
                 await proxied.ask(document(crimes))
@@ -219,7 +231,9 @@ def fails(call: str, fault: Fault, kept: bool) -> bool:
 
 
 @pytest.mark.parametrize("kind", RERANKED)
-async def test_reranked(elasticsearch: RunningElasticsearch, crimes: str, tmp_path: Path, kind: str) -> None:
+async def test_reranked(
+    elasticsearch: RunningElasticsearch, crimes: str, tmp_path: Path, faults: tuple[Fault, ...], kind: str
+) -> None:
     request = RERANKED[kind](crimes)
     async with (
         with_templates(elasticsearch.url) as templates,
@@ -232,7 +246,7 @@ async def test_reranked(elasticsearch: RunningElasticsearch, crimes: str, tmp_pa
         await proxied.settled()
         calls = [exchange.call for exchange in proxied.hop.exchanges]
         cases = [(0, False), *((number, True) for number in range(len(calls)))]
-        for fault in (*BEFORE_AN_ANSWER, *BROKEN, *CUT_SHORT, *HARMLESS):
+        for fault in faults:
             for number, kept in cases:
                 if kept:
                     await proxied.ask(request)
