@@ -7,6 +7,8 @@ Servers and clients
     memory_transport    a transport without a network: the test cuts the bytes and slows a side down
     tls                 certificates, and servers whose TLS a client has to refuse
     relay               a relay in front of a real Elasticsearch that answers what the test's one lacks
+    fault_hop           a hop that does to one exchange what a fault says, and counts what it passes on
+    bulk_upstream       an upstream for large bodies, which costs nothing itself
     templates           such a relay that renders search templates
     accounts            users and roles of an Elasticsearch with security
     client_headers      the headers by which the official clients negotiate formats
@@ -20,6 +22,7 @@ The proxy, in parts
     proxied             edge and application in front of an Elasticsearch, in the test's process
     app_double          a process in the application's place
     supervised          a supervisor, with that process
+    edge_process        an edge in a process of its own, and what it takes
     endpoints           inference endpoints over a given engine, without a store
     valkey              a real Valkey, and a server that misbehaves in its place
     stores              stores of endpoints, and waiting for what other processes do to them
@@ -49,6 +52,7 @@ Searches
     snappy              bodies in Snappy's framing
 
 Of the suite itself
+    left_behind         what the proxy's parts hold, before and after
     examples            how many examples a property draws
     waiting             waiting for what has no event
     processes           whether other processes run

@@ -17,20 +17,29 @@ from rerank_proxy.settings import load
 from rerank_proxy.trained_models.service import TrainedModels
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.trained_models import UpstreamModels
-from tests.support.search_app import search_app
+from tests.support.search_app import SearchApp, search_app
 
 
 @asynccontextmanager
 async def proxied(
     url: str, directory: Path, models: TrainedModels | None = None, **search: Any
 ) -> AsyncIterator[Edge]:
-    """Serve in front of the Elasticsearch at `url`.
+    """Serve in front of the Elasticsearch at `url`; yields the edge.
 
     Args:
         directory: Where the application's socket may lie.
         models: Those that clients upload; None: they may not.
         search: As of `search_app`.
     """
+    async with proxied_parts(url, directory, models, **search) as (edge, _):
+        yield edge
+
+
+@asynccontextmanager
+async def proxied_parts(
+    url: str, directory: Path, models: TrainedModels | None = None, **search: Any
+) -> AsyncIterator[tuple[Edge, SearchApp]]:
+    """Serve likewise; yields the edge and the application."""
     more: Sequence[Route] = ()
     probes = BackgroundTasks()
     if models is not None:
@@ -47,7 +56,7 @@ async def proxied(
         edge = Edge(load(None, settings, {}), directory / "app.sock")
         await edge.start()
         try:
-            yield edge
+            yield edge, app
         finally:
             await edge.stop()
             await listener.close()

@@ -39,6 +39,17 @@ class Message:
     def status(self) -> int:
         return int(self.head.split(b" ", 2)[1])
 
+    @property
+    def content(self) -> bytes:
+        """The body without its chunk framing."""
+        if self.field("transfer-encoding") != "chunked":
+            return self.body
+        content, rest = b"", self.body
+        while size := int(rest[: rest.index(b"\r\n")], 16):
+            start = rest.index(b"\r\n") + 2
+            content, rest = content + rest[start : start + size], rest[start + size + 2 :]
+        return content
+
     def field(self, name: str) -> str | None:
         match = re.search(rb"\r\n(?i:%b): *([^\r]*)" % re.escape(name.encode()), self.head)
         return match[1].decode("latin-1") if match else None
@@ -87,16 +98,18 @@ class Wire:
     async def read_message(self, *, has_body: bool = True) -> Message:
         """Return a message; a response to `HEAD` has no body."""
         head = await self.read_head()
+        return Message(head, await self.read_body(head) if has_body else b"")
+
+    async def read_body(self, head: bytes) -> bytes:
+        """Return the body behind a head, with its chunk framing."""
         length = re.search(rb"\r\n(?i:content-length): *(\d+)", head)
-        if not has_body or re.match(rb"HTTP/1\.. (1..|204|304)", head):
-            body = b""
-        elif re.search(rb"\r\n(?i:transfer-encoding: *chunked)", head):
-            body = await self._read_chunks()
-        elif length:
-            body = await self.read(int(length[1]))
-        else:
-            body = await self.read_to_end() if head.startswith(b"HTTP") else b""
-        return Message(head, body)
+        if re.match(rb"HTTP/1\.. (1..|204|304)", head):
+            return b""
+        if re.search(rb"\r\n(?i:transfer-encoding: *chunked)", head):
+            return await self._read_chunks()
+        if length:
+            return await self.read(int(length[1]))
+        return await self.read_to_end() if head.startswith(b"HTTP") else b""
 
     async def _read_chunks(self) -> bytes:
         raw = b""
@@ -120,6 +133,10 @@ class Wire:
         with suppress(ConnectionResetError, BrokenPipeError):
             await self.read_to_end()
         return True
+
+    async def ends_next(self) -> None:
+        """Wait for the end of a side that has nothing to say before it; raise ConnectionError for a reset."""
+        assert await self._reader.read(1) == b"", "it went on without an answer"
 
     def end_sending(self) -> None:
         """End what is sent; over TLS that ends the connection, in order: asyncio has no other way."""

@@ -36,7 +36,11 @@ async def relay(url: str, own: Mapping[tuple[str, str], Handler]) -> AsyncIterat
     app.router.add_route("*", "/{path:.*}", forward)
     runner = web.AppRunner(app, auto_decompress=False)
     await runner.setup()
-    async with aiohttp.ClientSession(skip_auto_headers=_NOT_TO_BE_ADDED, auto_decompress=False) as session:
+    # Nothing is kept, so that tests can count what is open.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(
+        connector=connector, skip_auto_headers=_NOT_TO_BE_ADDED, auto_decompress=False
+    ) as session:
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             host, port = runner.addresses[0][:2]

@@ -121,7 +121,7 @@ class AsyncSearches:
     def progress(self, search: AsyncSearch) -> SearchProgress:
         """Return the state of the search, with its id if it is kept."""
         search_id = search.id if search.kept else None
-        took = self._clock() - search.started
+        took = max(0, self._clock() - search.started)  # the clock may have been put back
         return SearchProgress(search_id, search.started, search.expires, took, search.result)
 
     async def wait(self, search: AsyncSearch, timeout_ms: int) -> None:

@@ -105,6 +105,13 @@ async def test_a_result_is_there_when_the_search_has_ended(start: Start, clock: 
     assert store.progress(search).result == completed(b"x" * 10, [])
 
 
+async def test_a_clock_that_is_put_back_gives_no_negative_time(start: Start, clock: Clock) -> None:
+    store = start()
+    search = await kept(store, Held())
+    clock.now -= MINUTE
+    assert store.progress(search).took == 0
+
+
 async def test_waiting_ends_with_its_time_and_leaves_the_search_alone(start: Start) -> None:
     store, run = start(), Held()
     search = await kept(store, run)

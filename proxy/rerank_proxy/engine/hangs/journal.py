@@ -17,6 +17,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from rerank_proxy.observe.log_limiter import LogLimiter
+
 _log = logging.getLogger(__name__)
 
 Activity = Literal["load", "batch", "tokenising"]
@@ -68,6 +70,7 @@ class Journal:
 
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._warnings: Final = LogLimiter(clock=clock)
         self._lock = threading.Lock()
         self._file = None if path is None else os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._length = 0
@@ -158,7 +161,8 @@ class Journal:
         try:
             os.pwrite(self._file, content, 0)
         except OSError as error:
-            _log.warning("what the engine is doing cannot be recorded: %s", error.strerror)
+            if self._warnings.admit(error.errno) is not None:  # a full disk would be told twice a batch
+                _log.warning("what the engine is doing cannot be recorded: %s", error.strerror)
 
 
 _DIED: Final = {

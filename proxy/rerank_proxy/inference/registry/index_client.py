@@ -11,6 +11,7 @@ from rerank_proxy.http.connection_faults import ConnectionFault, connection_faul
 from rerank_proxy.observe.log import printable
 from rerank_proxy.settings import InvalidSettingsError, RegistrySettings, UpstreamSettings
 from rerank_proxy.upstream.faults import CLOSED, disconnected_text, unreachable_text
+from rerank_proxy.upstream.read_only import is_read_only
 from rerank_proxy.upstream.tls import upstream_tls
 
 _JSON: Final = "application/vnd.elasticsearch+json; compatible-with=8"
@@ -76,6 +77,7 @@ class IndexClient:
             headers=headers,
             auto_decompress=False,
             trust_env=False,
+            middlewares=(_repeat_reads_alone,),
         )
 
     async def close(self) -> None:
@@ -159,6 +161,27 @@ class IndexClient:
             if not await self._tls.refresh():
                 raise
         return await self._session.request(method, url, ssl=self._tls.current, **options)
+
+
+async def _repeat_reads_alone(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send a request again, once, when its connection was lost and it only reads.
+
+    A kept connection may have been closed just before it was used. aiohttp would repeat `PUT` and `DELETE`
+    too, which may have been carried out: the second would find the endpoint created, or changed. It repeats
+    nothing that fails with the error raised here.
+    """
+    path = request.url.raw_path.encode("ascii")
+    for may_be_repeated in (is_read_only(request.method.encode("ascii"), path), False):
+        try:
+            return await send(request)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            if not may_be_repeated:
+                raise aiohttp.ClientConnectionError(str(error)) from None
+    raise AssertionError("the second attempt is the last")
 
 
 async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -1,0 +1,30 @@
+"""Which code asks for the time of day: what waits or expires must not, since that clock may jump."""
+
+import ast
+from collections.abc import Iterator
+
+from tests.support.project import ROOT
+
+PACKAGE = ROOT / "proxy" / "rerank_proxy"
+TIME_OF_DAY = {
+    "app/async_searches.py": "the start and expiration that Elasticsearch's API shows; a timer ends them",
+    "inference/remote/clock.py": "`Retry-After` may be a date; tokens of vendors expire at one",
+    "trained_models/catalogue.py": "when a model was created",
+}
+WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime", "ctime"}
+
+
+def asked() -> Iterator[str]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr in WALL_CLOCKS
+                and isinstance(node.value, ast.Name)
+                and node.value.id in ("time", "datetime", "date")
+            ):
+                yield path.relative_to(PACKAGE).as_posix()
+
+
+def test_only_what_is_shown_follows_the_time_of_day() -> None:
+    assert set(asked()) == TIME_OF_DAY.keys()
