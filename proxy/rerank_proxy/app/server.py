@@ -43,7 +43,7 @@ class App:
 
     Args:
         edge: Its limits for decoded bodies.
-        support: Which retrievers upstream knows; None: it knows all but the reranker.
+        support: Which retrievers upstream evaluates; None: all but the reranker.
         other_routes: Those beside searches.
     """
 
@@ -132,7 +132,7 @@ class App:
         )
 
     async def _find_out_about_retrievers(self, context: RequestContext) -> None:
-        """Find out whether upstream knows the retrievers that the body may hold."""
+        """Find out whether upstream evaluates the retrievers that the body may hold."""
         if self._support is None:
             return
         names = await offload(answer_size(context.body), types_to_ask_for, context.body, EVALUATED)

@@ -165,7 +165,7 @@ def _app(
         SearchMetrics(registry),
         settings.edge,
         SearchReader(
-            (lambda: support.unknown) if support else frozenset,
+            (lambda: support.unavailable) if support else frozenset,
             max_window=settings.search.max_rank_window_size,
         ),
         async_search=settings.async_search,
@@ -197,7 +197,7 @@ def _retriever_support(
     settings: Settings, probes: BackgroundTasks, client: ElasticsearchClient
 ) -> RetrieverSupport | None:
     """Return what will be known of upstream's retrievers; None if that makes no difference."""
-    if not settings.search.evaluate_unknown_retrievers:
+    if not settings.search.evaluate_unavailable_retrievers:
         return None
     support = RetrieverSupport(probes)
     support.probe(client.for_caller(for_upstream(())))

@@ -11,6 +11,7 @@ import msgspec
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.errors import Cause, ElasticsearchError, encode, status_error
 
+_LICENCE: Final = b'"license.expired.feature"'
 _NO_HANDLER: Final = (b"no handler found for uri [", b"Incorrect HTTP method for uri [")
 _MISREAD: Final = (
     ElasticsearchError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError,
@@ -52,6 +53,13 @@ class Reply:
     def has_no_handler(self) -> bool:
         """Return whether this Elasticsearch does not have the API at all (``RestController``)."""
         return self.status in (400, 405) and any(words in self.body for words in _NO_HANDLER)
+
+    @property
+    def is_of_licence(self) -> bool:
+        """Return whether Elasticsearch refused for its licence, which the member of this name tells; it is there
+        with every licence that does not suffice, expired or not (``LicenseUtils#newComplianceException``).
+        """
+        return self.status == 403 and _LICENCE in self.body
 
 
 class UpstreamRefusedError(Exception):

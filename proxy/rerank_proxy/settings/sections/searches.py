@@ -29,7 +29,7 @@ class SearchSettings(Section):
         "search if upstream has security, as native does. `false`: the privileges for its inner searches "
         "are enough.",
     )
-    evaluate_unknown_retrievers: bool = Field(
+    evaluate_unavailable_retrievers: bool = Field(
         True,
         description="Evaluate `rrf`, `linear` and `pinned` without a reranker here too if upstream does "
         "not know them.",
