@@ -6,6 +6,7 @@ Servers and clients
     tls                 certificates, and servers whose TLS a client has to refuse
     relay               a relay in front of a real Elasticsearch that answers what the test's one lacks
     templates           such a relay that renders search templates
+    basic_licence       such a relay that refuses what a Basic licence does not allow
     accounts            users and roles of an Elasticsearch with security
     client_headers      the headers by which the official clients negotiate formats
     vendors             the vendors' servers, strict about their wire; bytes of any kind instead

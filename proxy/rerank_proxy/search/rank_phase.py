@@ -18,6 +18,7 @@ from rerank_proxy.search.failures import RankPhaseError
 from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
 from rerank_proxy.search.retrievers.ports import Reranking
 from rerank_proxy.search.run import Run
+from rerank_proxy.search.unlicensed_endpoints import UnlicensedEndpoints
 from rerank_proxy.search.upstream_endpoint import find_upstream
 from rerank_proxy.upstream.privileges import GET_ENDPOINT, DeniedError, Privileges
 
@@ -47,6 +48,7 @@ class RankPhase:
         self._timeout_s = timeout_s
         self._allow_failures = allow_failures
         self._chunked_characters = chunked_characters
+        self._unlicensed = UnlicensedEndpoints()
 
     async def rerank(self, run: Run, retriever: Reranking, window: Sequence[RankDoc]) -> list[RankDoc]:
         """Return the window, whose documents have their text, in its new order.
@@ -61,6 +63,7 @@ class RankPhase:
                 run.windows[retriever.inference_id] = endpoint.window_words
                 ranked, outcome = await self._rank(endpoint, retriever, window, deadline)
         except (InferenceFailedError, DeniedError) as failure:
+            self._unlicensed.log(retriever.inference_id, failure.cause)
             allowed = retriever.allow_rerank_failures
             if not (self._allow_failures if allowed is None else allowed):
                 raise RankPhaseError(failure) from failure

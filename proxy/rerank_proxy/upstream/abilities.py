@@ -1,9 +1,9 @@
 """What upstream can do: which APIs it has, and which retrievers it knows and its licence allows.
 
-That depends on upstream's version, plugins and licence, so it has to be probed, and again now and then. A request
-waits for an answer only while there is none yet: later probes run in the background, and meanwhile the last
-answer holds. After an upgrade or a change of the licence that may be an old one for a while: what upstream
-could not do is then still done here, and what it could is refused by it.
+That depends on upstream's version, plugins and licence, so it has to be probed, and again now and then. A
+request waits for an answer only while there is none yet: later probes run in the background, and meanwhile
+the last answer holds. After an upgrade or a change of the licence that may be an old one for a while: what
+upstream could not do is then still done here, and what it could is refused by it.
 
 The proxy has no credentials of its own, and an upstream with security tells nothing to a client that it does
 not know. So a probe is sent with the headers of the caller whose request needs the answer; only at the

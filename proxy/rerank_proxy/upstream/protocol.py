@@ -11,7 +11,11 @@ import msgspec
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.errors import Cause, ElasticsearchError, encode, status_error
 
-_LICENCE: Final = b'"license.expired.feature"'
+UNLICENSED_FEATURE: Final = "license.expired.feature"
+"""A member of the errors that Elasticsearch answers with when its licence does not suffice, be it expired or
+not (``LicenseUtils#newComplianceException``).
+"""
+_LICENCE: Final = b'"%b"' % UNLICENSED_FEATURE.encode()
 _NO_HANDLER: Final = (b"no handler found for uri [", b"Incorrect HTTP method for uri [")
 _MISREAD: Final = (
     ElasticsearchError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError,
@@ -56,9 +60,7 @@ class Reply:
 
     @property
     def is_of_licence(self) -> bool:
-        """Return whether Elasticsearch refused for its licence, which the member of this name tells; it is there
-        with every licence that does not suffice, expired or not (``LicenseUtils#newComplianceException``).
-        """
+        """Return whether Elasticsearch refused because its licence does not suffice."""
         return self.status == 403 and _LICENCE in self.body
 
 
