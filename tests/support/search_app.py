@@ -201,6 +201,7 @@ async def search_app(
         endpoints,
         limits.timeout_s,
         allow_failures=limits.allow_rerank_failures,
+        show_counts=limits.show_counts,
         privileges=Privileges() if limits.check_privileges else None,
     )
     executor = Executor(

@@ -24,6 +24,7 @@ from rerank_proxy.http.negotiation import Negotiated, negotiate
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import types_to_ask_for
 from rerank_proxy.settings import AsyncSearchSettings, EdgeSettings
+from rerank_proxy.upstream import callers
 from rerank_proxy.upstream.abilities import EVALUATED, RetrieverSupport
 from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.headers import for_upstream
@@ -102,6 +103,7 @@ class App:
             return await responder.fail(internal_error())
 
     async def _answer(self, route: Route, context: RequestContext, responder: Responder) -> Response:
+        callers.enter(lambda: context.upstream().caller)
         await self._find_out_about_retrievers(context)
         answer = await route.api.answer(context) or await self._suggestions.completed(context)
         return passed_on(route.counter) if answer is None else await responder.answer(answer)

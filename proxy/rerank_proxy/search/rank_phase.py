@@ -31,6 +31,8 @@ class RankPhase:
         allow_failures: What holds for a reranker without `allow_rerank_failures`: whether the window keeps
             its first-stage order when scoring fails.
         chunked_characters: How many characters of a text are split into chunks.
+        show_counts: Whether clients are told how many texts were scored, how many scores were in the cache,
+            and how long it took.
         privileges: Asked whether the caller may read the endpoint, as native asks; None: not checked.
     """
 
@@ -41,6 +43,7 @@ class RankPhase:
         *,
         allow_failures: bool,
         chunked_characters: int = MAX_CHARACTERS,
+        show_counts: bool = True,
         privileges: Privileges | None = None,
     ) -> None:
         self._endpoints = endpoints
@@ -48,6 +51,7 @@ class RankPhase:
         self._timeout_s = timeout_s
         self._allow_failures = allow_failures
         self._chunked_characters = chunked_characters
+        self._show_counts = show_counts
         self._unlicensed = UnlicensedEndpoints()
 
     async def rerank(self, run: Run, retriever: Reranking, window: Sequence[RankDoc]) -> list[RankDoc]:
@@ -76,7 +80,8 @@ class RankPhase:
         """Record a reranker whose compound child found nothing. Its search ranks nothing, so that native does
         not look up the endpoint (``CompoundRetrieverBuilder#createSearchSourceBuilder``).
         """
-        run.outcomes.append(Applied(retriever.inference_id, "none", 0, 0, 0, 0, 0.0, retriever.field))
+        nothing = Applied(retriever.inference_id, "none", 0, 0, 0, 0, 0.0, retriever.field, self._show_counts)
+        run.outcomes.append(nothing)
 
     async def _endpoint(self, run: Run, retriever: Reranking) -> Endpoint:
         """Return the endpoint, which is looked up even where there is nothing to score."""
@@ -110,6 +115,7 @@ class RankPhase:
             truncated=scores.truncated,
             ms=(time.perf_counter() - began) * 1000,
             field=retriever.field,
+            counted=self._show_counts,
         )
         return rank(docs, scores.values, retriever.min_score), outcome
 

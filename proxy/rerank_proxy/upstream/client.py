@@ -33,6 +33,7 @@ class ElasticsearchClient:
 
     Args:
         repeated: Called for each request that is sent a second time.
+        callers: Tells callers apart; None: as this process alone does.
     """
 
     def __init__(
@@ -40,12 +41,13 @@ class ElasticsearchClient:
         upstream: UpstreamSettings,
         search: SearchSettings,
         repeated: Callable[[], None] = lambda: None,
+        callers: CallerDigests | None = None,
     ) -> None:
         target = TcpTarget.from_settings(upstream)
         self._url = upstream.url
         self._own_host = own_host(upstream).decode()
         self._host = target.host_header
-        self._callers = CallerDigests()
+        self._callers = callers or CallerDigests()
         self._deadline_s = search.deadline_s
         self._max_response = search.max_response
         self._pool = Pool(

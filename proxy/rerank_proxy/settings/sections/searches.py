@@ -40,6 +40,12 @@ class SearchSettings(Section):
         "(`chunk_rescorer`, `long_document_strategy: chunk`). A text that is cut counts as `truncated` in "
         "`X-Rerank`.",
     )
+    show_counts: bool = Field(
+        True,
+        description="Tell clients in `X-Rerank` and in profiles how many texts were scored, how many scores "
+        "were in the cache, and how long it took. `false`: only the outcome, the endpoint and the model. "
+        "Metrics count in any case.",
+    )
     max_rank_window_size: int = Field(
         0,
         ge=0,
