@@ -7,6 +7,7 @@ Servers and clients
     relay               a relay in front of a real Elasticsearch that answers what the test's one lacks
     templates           such a relay that renders search templates
     basic_licence       such a relay that refuses what a Basic licence does not allow
+    recording           such a relay that notes what passes, and with which headers
     accounts            users and roles of an Elasticsearch with security
     client_headers      the headers by which the official clients negotiate formats
     vendors             the vendors' servers, strict about their wire; bytes of any kind instead

@@ -10,7 +10,7 @@ from typing import Final
 from rerank_proxy.http.negotiation import is_refusal
 from rerank_proxy.upstream.protocol import Upstream, UpstreamRefusedError
 
-_IDENTITY: Final = ("authorization", "es-security-runas-user")
+_IDENTITY: Final = ("authorization", "es-secondary-authorization", "es-security-runas-user")
 """The headers by which Elasticsearch knows a caller."""
 
 

@@ -29,6 +29,7 @@ def test_others_are_others() -> None:
         [BASIC, ("es-security-runas-user", "a")],
         [BASIC, ("es-security-runas-user", "b")],
         [("es-security-runas-user", "a")],
+        [BASIC, ("es-secondary-authorization", "Basic x")],
         [BASIC, ("Authorization", "Basic x")],
         [("Authorization", "Basic x"), BASIC],
         [("Authorization", "Basic \udce9")],
