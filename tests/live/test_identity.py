@@ -1,11 +1,11 @@
-"""Whatever the proxy asks Elasticsearch for a caller, it asks with that caller's identity, and with no other's.
+"""Whatever the proxy asks Elasticsearch for a caller, it asks with that caller's identity and no other's.
 
-Two callers send the same request at the same time, and a relay notes every request that reaches Elasticsearch.
+Callers send the same request at the same time, and a relay notes every request that reaches Elasticsearch.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 

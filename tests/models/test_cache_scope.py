@@ -77,9 +77,7 @@ async def test_who_gets_what_was_scored(
 
 
 @pytest.mark.parametrize(("scope", "ran"), [("shared", 12), ("caller", 24), ("none", 24)])
-async def test_none_waits_for_what_another_has_under_way(
-    tiny_model: TinyModel, scope: str, ran: int
-) -> None:
+async def test_none_waits_for_what_another_has_under_way(tiny_model: TinyModel, scope: str, ran: int) -> None:
     """It would be done sooner than what it asks for takes."""
     async with asked(tiny_model, cache_scope=scope) as engine:
         await asyncio.gather(engine.scores(ALICE), engine.scores(BOB))  # each in a task of its own

@@ -41,10 +41,8 @@ def account(server: Server, user: str) -> Server:
     return Server(server.url, basic(user, PASSWORD))
 
 
-SERVICE: Final = (
-    "Bearer " + base64.b64encode(b"\0\1\0\1" + f"{SERVICE_TOKEN}:{PASSWORD}".encode()).decode()
-)
-"""The `Authorization` of a service account (``ServiceAccountToken``), which may read none of the tests' indices.
+SERVICE: Final = "Bearer " + base64.b64encode(b"\0\1\0\1" + f"{SERVICE_TOKEN}:{PASSWORD}".encode()).decode()
+"""The `Authorization` of a service account (``ServiceAccountToken``), which may read no index of tests.
 
 API keys cannot be made here: their index needs an analyzer that the minimal distribution lacks.
 """

@@ -58,7 +58,7 @@ async def test_the_current_caller_is_that_of_the_task_and_of_those_it_starts() -
     async def started() -> bytes:
         return current()
 
-    assert await asyncio.gather(seen(b"a"), seen(b"b")) == [(b"a", b"a"), (b"b", b"b")]
+    assert [*await asyncio.gather(seen(b"a"), seen(b"b"))] == [(b"a", b"a"), (b"b", b"b")]
     assert current() == b""
 
 
