@@ -8,7 +8,8 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from rerank_proxy.app.responses import PASS_HEADER
+from rerank_proxy.http import handover
+from rerank_proxy.upstream import abilities
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.basic_licence import DEFAULTS, EVALUATED, BasicLicence, with_basic_licence
@@ -59,7 +60,7 @@ def lines(*bodies: JSON) -> bytes:
 
 
 def is_upstreams(answer: Answer) -> bool:
-    return answer.status == 421 and answer.headers[PASS_HEADER] == "pass"
+    return answer.status == 421 and answer.headers[handover.HEADER] in (handover.PASS, handover.TRY)
 
 
 class TestSearches:
@@ -136,6 +137,31 @@ async def test_through_the_edge_only_what_is_refused_is_kept_from_upstream(
         )
         plain, outcome = await ask({"query": {"match_all": {}}})
         assert (len(plain["hits"]["hits"]), outcome) == (3, None)
+
+
+async def test_a_licence_that_ends_is_noticed_by_the_search_that_it_would_have_refused(
+    basic: BasicLicence, index: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abilities, "_LOOKED_AT_AGAIN_S", 0.0)
+    basic.licensed = True
+    async with proxied(basic.url, tmp_path) as edge, aiohttp.ClientSession() as session:
+
+        async def ask(api: str, data: bytes) -> tuple[int, str | None]:
+            url, headers = f"http://{edge.address}/{index}/{api}", {"Content-Type": "application/json"}
+            async with session.post(url, data=data, headers=headers) as answer:
+                return answer.status, answer.headers.get("X-Rerank")
+
+        fused = json.dumps({"retriever": RRF}).encode()
+        assert await ask("_search", fused) == (200, None)
+        basic.licensed = False
+        assert await ask("_search", fused) == (200, "evaluated; retrievers=rrf")
+        many = lines({"retriever": LINEAR})
+        basic.licensed = True
+        assert await ask("_msearch", many) == (200, None)
+        basic.licensed = False
+        assert await ask("_msearch", many) == (200, "evaluated; item=0; retrievers=linear")
+        rule = json.dumps({"retriever": {"rule": {**RULE["rule"], "retriever": RRF}}}).encode()
+        assert await ask("_search", rule) == (403, None)
 
 
 class TestEndpoints:

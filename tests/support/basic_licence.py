@@ -85,11 +85,11 @@ class BasicLicence:
         return self._parsed(await request.read())
 
     async def multi_search(self, request: web.Request) -> web.Response | None:
-        """Refuse all searches if one cannot be parsed."""
+        """Refuse all searches if one cannot be parsed; what is evaluated stands for the whole answer."""
         self.asked.append(f"{request.method} {request.path}")
         for body in (await request.read()).split(b"\n")[1::2]:
-            if (refusal := self._parsed(body)) is not None:
-                return refusal
+            if (answer := self._parsed(body)) is not None:
+                return answer
         return None
 
     def _parsed(self, body: bytes) -> web.Response | None:

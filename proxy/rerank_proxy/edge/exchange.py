@@ -13,6 +13,7 @@ from rerank_proxy.edge.response import ResponseRelay
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import Progress
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.http import handover
 from rerank_proxy.http.answer_reader import AnswerError
 from rerank_proxy.http.framing import Body, FramingError
 from rerank_proxy.http.head import RequestHead
@@ -22,6 +23,8 @@ from rerank_proxy.upstream.pool import Attempt
 from rerank_proxy.upstream.read_only import is_read_only
 from rerank_proxy.upstream.targets import TargetError
 
+_TRY = handover.TRY.encode()
+_REFUSED = f"{handover.HEADER}: {handover.REFUSED}\r\n\r\n".encode()
 _JOIN_BYTES = 16 * 1024
 """Up to here copying a body behind its head is cheaper than a second buffer to write."""
 
@@ -29,7 +32,8 @@ _JOIN_BYTES = 16 * 1024
 class Exchange:
     """Forwards one request and relays the answer, both as they come.
 
-    A search for the application goes there first and, when the application declines it, upstream.
+    A search for the application goes there first and, when the application declines it, upstream; and back
+    if the application wants to look at a refusal of upstream's.
 
     Args:
         body: The framing of the request's body, for `begin`; None: there is no body, or `start` gets it.
@@ -44,6 +48,8 @@ class Exchange:
     _attempt: Attempt | None = None
     _connection: UpstreamConnection | None = None
     _response: ResponseRelay | None = None
+    _watched = False  # the application wants to look again at what upstream answers with 403
+    _refused = False  # upstream did so, and the application is asked again
 
     def __init__(
         self,
@@ -140,6 +146,8 @@ class Exchange:
             connection.pause_reading()
         # A search is sent when its body is here, so its client's wait for `100 Continue` is over.
         head = self._request.forward(self._pool.target.host_header, expect=self._kind == "plain")
+        if self._refused:
+            head = head[:-2] + _REFUSED
         self._sent_at = perf_counter()
         if not chunks:
             connection.transport.write(head)
@@ -184,7 +192,7 @@ class Exchange:
             else:
                 self._answered_early()
         elif answer is states.DECLINED:
-            self._pass_upstream(reusable=response.reusable)
+            self._turn(reusable=response.reusable, watched=response.declined == _TRY)
         elif answer is states.RELAYING and self._chunks is not None:
             self._forget_request()
 
@@ -195,7 +203,7 @@ class Exchange:
         else:
             self._shared.metrics.first_byte(perf_counter() - self._sent_at)
         self._response = ResponseRelay(
-            self._client, self._shared, self._request, self._progress, self._kind, origin
+            self._client, self._shared, self._request, self._progress, self._kind, origin, self._watched
         )
         return self._response
 
@@ -219,13 +227,15 @@ class Exchange:
 
     def _decline(self) -> None:
         self._progress.on_answer(states.DECLINE)
-        self._pass_upstream(reusable=False)
+        self._turn(reusable=False)
 
-    def _pass_upstream(self, *, reusable: bool) -> None:
-        """Send the request upstream, untouched: the application declined it."""
+    def _turn(self, *, reusable: bool, watched: bool = False) -> None:
+        """Send the request, untouched, to the other target: this one declined or refused it."""
         self._part_with_connection(reusable=reusable)
-        self._kind = "search"
-        self._pool = self._shared.upstream
+        self._refused = self._kind != "rerank"
+        self._kind = "rerank" if self._refused else "search"
+        self._pool = self._shared.app if self._refused else self._shared.upstream
+        self._watched = watched
         self._response = None
         self._forward(self._chunks or [])
 

@@ -32,7 +32,9 @@ _API_HOLDS_S: Final = 60.0
 and until that is noticed searches are refused: so retrievers are probed more often than upgrades would need.
 """
 _FIRST_ANSWER_S: Final = 5.0
-"""Seconds that a request waits at most for the first answer."""
+"""Seconds that a request waits at most for an answer, if it waits."""
+_LOOKED_AT_AGAIN_S: Final = 1.0
+"""Seconds after which an answer that upstream seems to contradict is asked for again."""
 
 
 class Ability:
@@ -76,6 +78,13 @@ class Ability:
         elif self._clock() - self._answered_at > self._holds_s:
             self.probe(upstream)
         return self.known
+
+    async def look_again(self, upstream: Upstream) -> None:
+        """Wait for a new answer, unless the last one has just come."""
+        if self.known is None or self._clock() - self._answered_at > _LOOKED_AT_AGAIN_S:
+            self.probe(upstream)
+            assert self._running is not None
+            await asyncio.wait([self._running], timeout=_FIRST_ANSWER_S)
 
     def probe(self, upstream: Upstream) -> None:
         """Probe upstream in the background, unless a probe runs."""
@@ -155,6 +164,10 @@ class RetrieverSupport:
     async def find_out(self, names: Iterable[str], upstream: Upstream) -> None:
         """Find out about each of these retrievers; see `Ability.find_out`."""
         await side_by_side(self._evaluates[name].find_out(upstream) for name in names)
+
+    async def look_again(self, names: Iterable[str], upstream: Upstream) -> None:
+        """Find out about each of these retrievers anew: upstream has refused a search with them."""
+        await side_by_side(self._evaluates[name].look_again(upstream) for name in names)
 
 
 async def _has_api(probe: str, upstream: Upstream) -> bool | None:

@@ -100,6 +100,19 @@ async def test_what_the_licence_does_not_allow_is_unavailable_until_it_does() ->
     assert asking.asked == ["rrf"] * 3
 
 
+async def test_what_upstream_has_refused_is_asked_for_again_at_once() -> None:
+    asking = Asking()
+    asking.answer = KNOWN
+    await asking.find_out()
+    asking.answer = unlicensed("Reciprocal Rank Fusion (RRF)")
+    await asking.support.look_again(["rrf"], asking.upstream)
+    assert asking.support.unavailable == frozenset()  # that was not a second ago
+    asking.now = 1.1
+    await asking.support.look_again(["rrf"], asking.upstream)
+    assert asking.support.unavailable == {"rrf"}
+    assert asking.asked == ["rrf", "rrf"]
+
+
 async def test_an_answer_holds_for_half_a_minute_and_the_old_one_until_there_is_a_new_one() -> None:
     asking = Asking()
     await asking.find_out()
