@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from rerank_proxy.settings import EndpointSettings
 from testbed import RunningElasticsearch
+from testbed.proxy import RunningProxy
 from tests.live.conftest import MakeIndex
 from tests.support import tiny_models
 from tests.support.endpoints import MemoryStore, local_endpoints
@@ -83,6 +84,25 @@ async def test_calls_and_asynchronous_searches_are_their_callers_too(serve: Serv
         assert (cached(begun), ran()) == (0, 6)
         assert (await app.call("POST", target, body, headers=BOB)).status == 200
         assert ran() == 6
+
+
+def test_the_whole_proxy_tells_callers_apart(
+    elasticsearch: RunningElasticsearch, index: str, model: Path
+) -> None:
+    """By its settings: the process that reranks has them, and the callers of requests."""
+    running_proxy = RunningProxy(
+        elasticsearch.url,
+        models={"m": str(model)},
+        endpoints={ENDPOINT: "m"},
+        options=["--engine-cache-scope", "caller"],
+    )
+    with running_proxy as proxy:
+        proxy.wait_ready()
+        told = [
+            proxy.server.call("POST", f"/{index}/_search", reranking(ALL), headers=caller).headers["x-rerank"]
+            for caller in (ALICE, ALICE, BOB)
+        ]
+    assert [each.partition("cached=")[2][0] for each in told] == ["0", "3", "0"]
 
 
 async def test_counts_can_be_left_out(serve: Serve, index: str) -> None:
