@@ -1,5 +1,7 @@
 """Start a distribution as a single node on free ports, and reliably stop it."""
 
+import base64
+import hashlib
 import json
 import os
 import shutil
@@ -33,6 +35,9 @@ _REMEDIES = (
     ),
 )
 
+SERVICE_TOKEN = "elastic/kibana/testbed"
+"""The name of the token of a service account that an Elasticsearch with security has."""
+
 
 class Node:
     """An Elasticsearch in a temporary directory; a context manager.
@@ -46,7 +51,7 @@ class Node:
         heap_mb: The size of the Java heap.
         password: Switches security on, and is the password of the user `elastic`; None leaves security off.
         roles: Further roles, as in `PUT /_security/role/{name}`.
-        users: Further users with their roles, all with the same password.
+        users: Further users with their roles, all with the same password. `SERVICE_TOKEN` has it too.
         settings: Further settings for `elasticsearch.yml`. `testbed.ranks: true` gives a node of version 9
             the retrievers that need a licence, as far as tests use them (`testbed/plugin/es9`).
         files: Further files of the configuration, by their names.
@@ -177,6 +182,7 @@ class Node:
         )
         lines = [f"{role}:{name}\n" for name, roles in self._users.items() for role in roles]
         (config / "users_roles").write_text("".join(lines), encoding="utf-8")
+        (config / "service_tokens").write_text(f"{SERVICE_TOKEN}:{_hashed(password)}\n", encoding="utf-8")
 
     def _readable_home(self, directory: Path) -> Path:
         """Return the distribution, or a copy if the server's account cannot enter it (a checkout below
@@ -235,6 +241,13 @@ class Node:
         scheme = "http" if self._tls is None else "https"
         server = Server(f"{scheme}://{ports.read_text().split()[0]}", authorization, self._tls)
         return server if is_healthy(server) else None
+
+
+def _hashed(secret: str) -> str:
+    """Return a hash of the form that tokens of service accounts must have (``Hasher#PBKDF2``)."""
+    salt, rounds = os.urandom(32), 10_000
+    digest = hashlib.pbkdf2_hmac("sha512", secret.encode(), salt, rounds, 32)
+    return f"{{PBKDF2}}{rounds}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
 def _yaml(settings: Mapping[str, str]) -> str:

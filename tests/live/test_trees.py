@@ -160,7 +160,7 @@ class TestWithoutAReranker:
         assert sum("filter_path" in target for target in app.upstream.sent) == 1
 
     async def test_it_can_be_switched_off(self, elasticsearch: RunningElasticsearch, index: str) -> None:
-        async with search_app(elasticsearch.url, evaluate_unknown_retrievers=False) as app:
+        async with search_app(elasticsearch.url, evaluate_unavailable_retrievers=False) as app:
             assert (await app.search(index, {"retriever": rrf(UP, DOWN)})).status == 421
 
     async def test_what_upstream_knows_is_left_to_it(self, app: SearchApp, index: str) -> None:

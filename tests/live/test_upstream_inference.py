@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 from aiohttp import web
 
-from rerank_proxy.app.responses import PASS_HEADER
+from rerank_proxy.http import handover
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
 from tests.support.relay import relay
@@ -105,7 +105,7 @@ async def app(elasticsearch: RunningElasticsearch, theirs: Licensed) -> AsyncIte
 
 def is_upstreams(answer: Answer) -> bool:
     """Tell whether the edge is to send the request upstream as it came."""
-    return answer.status == 421 and answer.headers[PASS_HEADER] == "pass" and not answer.body
+    return answer.status == 421 and answer.headers[handover.HEADER] == "pass" and not answer.body
 
 
 def ids(answer: Answer) -> list[str]:

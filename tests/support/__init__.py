@@ -10,6 +10,8 @@ Servers and clients
     fault_hop           a hop that does to one exchange what a fault says, and counts what it passes on
     bulk_upstream       an upstream for large bodies, which costs nothing itself
     templates           such a relay that renders search templates
+    basic_licence       such a relay that refuses what a Basic licence does not allow
+    recording           such a relay that notes what passes, and with which headers
     accounts            users and roles of an Elasticsearch with security
     client_headers      the headers by which the official clients negotiate formats
     vendors             the vendors' servers, strict about their wire; bytes of any kind instead

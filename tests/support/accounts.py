@@ -1,9 +1,11 @@
 """Accounts of an Elasticsearch with security: each has one right, or none."""
 
+import base64
 from typing import Any, Final
 
 from testbed import Server
 from testbed.http import basic
+from testbed.node import SERVICE_TOKEN
 
 PASSWORD: Final = "kept secret"
 
@@ -20,6 +22,10 @@ ROLES: Final[dict[str, Any]] = {
     "registry": {"indices": [{"names": [f"{REGISTRY}*"], "privileges": ["read", "write", "create_index"]}]},
     "registry_reader": {"indices": [{"names": [f"{REGISTRY}*"], "privileges": ["read"]}]},
     "impersonator": {"run_as": ["manage_inference"]},
+    "some_documents": {
+        "cluster": ["monitor_inference"],
+        "indices": [{"names": ["*"], "privileges": ["read"], "query": {"match_all": {}}}],
+    },
 }
 
 USERS: Final[dict[str, list[str]]] = {
@@ -33,3 +39,10 @@ USERS: Final[dict[str, list[str]]] = {
 def account(server: Server, user: str) -> Server:
     """Return the server, spoken to as one of `USERS`."""
     return Server(server.url, basic(user, PASSWORD))
+
+
+SERVICE: Final = "Bearer " + base64.b64encode(b"\0\1\0\1" + f"{SERVICE_TOKEN}:{PASSWORD}".encode()).decode()
+"""The `Authorization` of a service account (``ServiceAccountToken``), which may read no index of tests.
+
+API keys cannot be made here: their index needs an analyzer that the minimal distribution lacks.
+"""

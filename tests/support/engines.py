@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from rerank_proxy.engine import Engine
 from rerank_proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.upstream import callers
 
 OnDisk = Path | Mapping[str, Any]
 """A model's directory, or its settings."""
@@ -18,9 +19,12 @@ OnDisk = Path | Mapping[str, Any]
 async def running(
     models: Mapping[str, OnDisk], registry: CollectorRegistry | None = None, **settings: Any
 ) -> AsyncIterator[Engine]:
-    """Run an engine; the keyword arguments are its settings."""
+    """Run an engine; the keyword arguments are its settings. Callers are those of requests."""
     engine = Engine(
-        {name: _settings(model) for name, model in models.items()}, EngineSettings(**settings), registry
+        {name: _settings(model) for name, model in models.items()},
+        EngineSettings(**settings),
+        registry,
+        caller=callers.current,
     )
     await engine.start()
     try:

@@ -7,7 +7,8 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.Response | None]]
+"""Answers a request, or returns None to have the real Elasticsearch answer it."""
 
 _OF_THE_MESSAGE: Final = ("content-length", "transfer-encoding")
 _NOT_TO_BE_ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -30,9 +31,16 @@ async def relay(url: str, own: Mapping[tuple[str, str], Handler]) -> AsyncIterat
             kept = {n: v for n, v in answer.headers.items() if n.lower() not in _OF_THE_MESSAGE}
             return web.Response(status=answer.status, body=await answer.read(), headers=kept)
 
+    def forwarding(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def answer(request: web.Request) -> web.Response:
+            own_answer = await handler(request)
+            return await forward(request) if own_answer is None else own_answer
+
+        return answer
+
     app = web.Application()
     for (method, path), handler in own.items():
-        app.router.add_route(method, path, handler)
+        app.router.add_route(method, path, forwarding(handler))
     app.router.add_route("*", "/{path:.*}", forward)
     runner = web.AppRunner(app, auto_decompress=False)
     await runner.setup()

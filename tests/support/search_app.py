@@ -201,13 +201,14 @@ async def search_app(
         endpoints,
         limits.timeout_s,
         allow_failures=limits.allow_rerank_failures,
+        show_counts=limits.show_counts,
         privileges=Privileges() if limits.check_privileges else None,
     )
     executor = Executor(
         scorer, limits.deadline_s, bound_scores_by_timeout=limits.bound_scores_by_request_timeout
     )
     probes = BackgroundTasks()
-    support = RetrieverSupport(probes) if limits.evaluate_unknown_retrievers and not evaluate else None
+    support = RetrieverSupport(probes) if limits.evaluate_unavailable_retrievers and not evaluate else None
     inference = InferenceApi(endpoints, UpstreamInference(probes))
     registry = CollectorRegistry()
     app = App(
@@ -216,7 +217,7 @@ async def search_app(
         SearchMetrics(registry),
         settings.edge,
         SearchReader(
-            lambda: support.unknown if support else evaluate, max_window=limits.max_rank_window_size
+            lambda: support.unavailable if support else evaluate, max_window=limits.max_rank_window_size
         ),
         async_search=settings.async_search,
         support=support,

@@ -151,6 +151,7 @@ class EngineSettings
     queue_bytes
     text_characters
     cache_bytes
+    cache_scope
     shared_cache
     idle_unload_s
     model_memory

@@ -9,14 +9,13 @@ from rerank_proxy.app.apis.context import ApiAnswer
 from rerank_proxy.app.metrics import RequestCounter
 from rerank_proxy.app.response_format import PLAIN_JSON, ResponseFormat
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.http import handover
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import is_refusal
 from rerank_proxy.observe.outcome import HEADER
 from rerank_proxy.upstream.headers import of_own_answer
 from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.xcontent.splicing import Printer
-
-PASS_HEADER: Final = "x-rerank-proxy"
 
 _UNRECOGNIZED: Final = re.compile(rb"request \[/_m?search\](?= contains (?:unrecognized )?parameter)")
 _UNAUTHENTICATED: Final = re.compile(
@@ -25,10 +24,14 @@ _UNAUTHENTICATED: Final = re.compile(
 """The request at the end of a reason: the name of the caller before it may hold any text."""
 
 
-def passed_on(counter: RequestCounter) -> Response:
-    """Hand the request back to the edge, which sends it upstream as it came."""
+def passed_on(counter: RequestCounter, how: str = handover.PASS) -> Response:
+    """Hand the request back to the edge, which sends it upstream as it came.
+
+    Args:
+        how: One of the words of `handover`.
+    """
     counter.passed_on()
-    return Response(421, [(PASS_HEADER, "pass")])
+    return Response(421, [(handover.HEADER, how)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from rerank_proxy.app.responses import Responder, passed_on
 from rerank_proxy.app.suggestions import Suggestions
 from rerank_proxy.concurrency.offload import INLINE_BYTES, answer_size, offload
 from rerank_proxy.errors import ElasticsearchError, internal_error
-from rerank_proxy.http import codings
+from rerank_proxy.http import codings, handover
 from rerank_proxy.http.inflate import decoded_limit
 from rerank_proxy.http.media_types import Format, format_of
 from rerank_proxy.http.messages import Request, Response
@@ -24,6 +24,7 @@ from rerank_proxy.http.negotiation import Negotiated, negotiate
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import types_to_ask_for
 from rerank_proxy.settings import AsyncSearchSettings, EdgeSettings, Settings
+from rerank_proxy.upstream import callers
 from rerank_proxy.upstream.abilities import EVALUATED, RetrieverSupport
 from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.headers import for_upstream
@@ -43,7 +44,7 @@ class App:
 
     Args:
         edge: Its limits for decoded bodies.
-        support: Which retrievers upstream knows; None: it knows all but the reranker.
+        support: Which retrievers upstream evaluates; None: all but the reranker.
         other_routes: Those beside searches.
     """
 
@@ -107,9 +108,12 @@ class App:
             return await responder.fail(internal_error())
 
     async def _answer(self, route: Route, context: RequestContext, responder: Responder) -> Response:
-        await self._find_out_about_retrievers(context)
+        callers.enter(lambda: context.upstream().caller)
+        may_be_refused = await self._find_out_about_retrievers(context)
         answer = await route.api.answer(context) or await self._suggestions.completed(context)
-        return passed_on(route.counter) if answer is None else await responder.answer(answer)
+        if answer is None:
+            return passed_on(route.counter, handover.TRY if may_be_refused else handover.PASS)
+        return await responder.answer(answer)
 
     def _context(
         self,
@@ -136,13 +140,23 @@ class App:
             upstream=upstream,
         )
 
-    async def _find_out_about_retrievers(self, context: RequestContext) -> None:
-        """Find out whether upstream knows the retrievers that the body may hold."""
+    async def _find_out_about_retrievers(self, context: RequestContext) -> bool:
+        """Find out whether upstream evaluates the retrievers that the body may hold.
+
+        Returns:
+            Whether that may have changed once upstream refuses them, and is to be found out then.
+        """
         if self._support is None:
-            return
+            return False
         names = await offload(answer_size(context.body), types_to_ask_for, context.body, EVALUATED)
-        if names:
+        if not names:
+            return False
+        was_refused = context.headers.get(handover.HEADER) == handover.REFUSED
+        if was_refused:
+            await self._support.look_again(names, context.upstream())
+        else:
             await self._support.find_out(names, context.upstream())
+        return not was_refused
 
     def _route(self, path: str) -> tuple[Route, Mapping[str, str]]:
         for route in self._routes:

@@ -39,10 +39,11 @@ from rerank_proxy.services.built_in import load_services
 from rerank_proxy.services.elasticsearch import ElasticsearchService
 from rerank_proxy.services.local_ranker import MODEL_ID
 from rerank_proxy.services.preconfigured import preconfigured_endpoints
-from rerank_proxy.settings import InvalidSettingsError, Settings
+from rerank_proxy.settings import EngineSettings, InvalidSettingsError, Settings
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import EngineModels
 from rerank_proxy.trained_models.service import TrainedModels
+from rerank_proxy.upstream import callers
 from rerank_proxy.upstream.abilities import RetrieverSupport
 from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.headers import for_upstream
@@ -84,7 +85,14 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
     async with AsyncExitStack() as cleanup:
         # The journal lies beside the sockets: only the next process of the same supervisor reads it.
         journal = Path(control_socket).with_name(_JOURNAL)
-        engine = Engine(settings.models, settings.engine, registry, journal=journal, on_hang=ending.hung)
+        engine = Engine(
+            settings.models,
+            settings.engine,
+            registry,
+            journal=journal,
+            on_hang=ending.hung,
+            caller=callers.current,
+        )
         await engine.start()
         cleanup.push_async_callback(engine.close)
         uploaded = await _uploaded_models(cleanup, settings, engine)
@@ -162,7 +170,12 @@ def _app(
     registry: CollectorRegistry,
     reloading: Reloading,
 ) -> App:
-    client = ElasticsearchClient(settings.upstream, settings.search, UpstreamMetrics(registry).sent_again)
+    client = ElasticsearchClient(
+        settings.upstream,
+        settings.search,
+        UpstreamMetrics(registry).sent_again,
+        callers.CallerDigests(_secret_of_replicas(settings.engine)),
+    )
     cleanup.push_async_callback(client.close)
     probes, privileges = BackgroundTasks(), Privileges()
     cleanup.push_async_callback(probes.cancel)
@@ -171,7 +184,8 @@ def _app(
     support = _retriever_support(settings, probes, client)
     management = InferenceMetrics(registry)
     reader = SearchReader(
-        (lambda: support.unknown) if support else frozenset, max_window=settings.search.max_rank_window_size
+        (lambda: support.unavailable) if support else frozenset,
+        max_window=settings.search.max_rank_window_size,
     )
     app = App(
         executor,
@@ -194,6 +208,25 @@ def _app(
     return app
 
 
+def _secret_of_replicas(engine: EngineSettings) -> bytes | None:
+    """Return what all replicas make digests of callers with; None if none but this process needs these.
+
+    Raises:
+        InvalidSettingsError: The file with the password cannot be read.
+    """
+    shared = engine.shared_cache
+    if engine.cache_scope != "caller" or shared.url is None:
+        return None
+    if shared.password_file is None:
+        return None if shared.password is None else shared.password.get_secret_value().encode()
+    try:
+        return shared.password_file.expanduser().read_bytes().strip()
+    except OSError as failure:
+        raise InvalidSettingsError(
+            f"[engine.shared_cache.password_file]: {shared.password_file} cannot be read: {failure.strerror}"
+        ) from None
+
+
 def _executor(settings: Settings, endpoints: Endpoints, privileges: Privileges) -> Executor:
     search = settings.search
     rank_phase = RankPhase(
@@ -201,6 +234,7 @@ def _executor(settings: Settings, endpoints: Endpoints, privileges: Privileges) 
         search.timeout_s,
         allow_failures=search.allow_rerank_failures,
         chunked_characters=search.chunked_characters,
+        show_counts=search.show_counts,
         privileges=privileges if search.check_privileges else None,
     )
     return Executor(
@@ -212,7 +246,7 @@ def _retriever_support(
     settings: Settings, probes: BackgroundTasks, client: ElasticsearchClient
 ) -> RetrieverSupport | None:
     """Return what will be known of upstream's retrievers; None if that makes no difference."""
-    if not settings.search.evaluate_unknown_retrievers:
+    if not settings.search.evaluate_unavailable_retrievers:
         return None
     support = RetrieverSupport(probes)
     support.probe(client.for_caller(for_upstream(())))

@@ -65,7 +65,7 @@ class Detection(Enum):
     FOUND = "the name of the reranker is in the body"
     ABSENT = "upstream can answer the request by itself"
     POSSIBLE = "the application has to decide"
-    """For retrievers that are evaluated here where upstream does not know them, unknown names of retrievers,
+    """For retrievers that are evaluated here where upstream does not do it, unknown names of retrievers,
     and stored templates. If the application is down, such a request goes upstream.
     """
 

@@ -34,12 +34,8 @@ _JOIN_BYTES = 16 * 1024
 class Exchange:
     """Forwards one request and relays the answer, both as they come.
 
-    A search for the application goes there first and, when the application declines it, upstream.
-
     Args:
         body: The framing of the request's body, for `begin`; None: there is no body, or `start` gets it.
-        optional: The application can be done without.
-        origin: What upstream answers to the request's origin, if it was asked.
         address: What the addresses of nodes in the answer become, if it may hold some.
     """
 
@@ -60,17 +56,13 @@ class Exchange:
         kind: RequestKind,
         body: Body | None = None,
         *,
-        optional: bool = False,
-        origin: OriginAnswer | None = None,
         address: bytes | None = None,
     ) -> None:
         self._client = client
         self._shared = shared
         self._request = request
         self._kind: RequestKind = kind
-        self._pool = shared.app if kind == "rerank" else shared.upstream
-        self._optional = optional
-        self._asked_origin = origin
+        self._pool = shared.upstream
         self._address = address
         self._body = body
         self._progress = Progress()
@@ -136,9 +128,7 @@ class Exchange:
 
     def connect_failed(self, error: TargetError) -> None:
         self._attempt = None
-        if self._does_without_application():
-            self._decline()
-        else:
+        if not self._goes_elsewhere():
             self._fail(answers.unreachable(error))
 
     def _send(self, connection: UpstreamConnection) -> None:
@@ -150,8 +140,7 @@ class Exchange:
             self._chunks = None  # what streams past is not kept
         if self._client.blocked:  # by an earlier answer
             connection.pause_reading()
-        # A search is sent when its body is here, so its client's wait for `100 Continue` is over.
-        head = self._request.forward(connection.owner.target.host_header, expect=self._kind == "plain")
+        head = self._head(connection.owner.target.host_header)
         self._sent_at = perf_counter()
         if not chunks:
             connection.transport.write(head)
@@ -159,6 +148,14 @@ class Exchange:
             connection.transport.write(head + chunks[0])
         else:
             connection.transport.writelines([head, *chunks])
+
+    def _head(self, host: bytes | None) -> bytes:
+        """Return the head to send.
+
+        Args:
+            host: What `Host` becomes; None keeps the client's.
+        """
+        return self._request.forward(host)
 
     def body_received(self, data: bytes, start: int) -> int:
         assert self._body is not None
@@ -196,22 +193,25 @@ class Exchange:
             else:
                 self._answered_early()
         elif answer is states.DECLINED:
-            self._pass_upstream(reusable=response.reusable)
+            self._declined(response)
         elif answer is states.RELAYING and self._chunks is not None:
             self._forget_request()
 
     def _begin_response(self) -> ResponseRelay:
-        origin = None
-        if self._kind == "rerank":
-            origin = self._asked_origin
-        else:
+        if self._kind != "rerank":
             self._shared.metrics.first_byte(perf_counter() - self._sent_at)
-        of_exchange = (self._client, self._shared, self._request, self._progress, self._kind, origin)
-        if self._address is None:
-            self._response = ResponseRelay(*of_exchange)
-        else:
-            self._response = NodesRelay(*of_exchange, address=self._address)
+        self._response = self._new_response()
         return self._response
+
+    def _new_response(self) -> ResponseRelay:
+        of_exchange = (self._client, self._shared, self._request, self._progress, self._kind, None)
+        if self._address is None:
+            return ResponseRelay(*of_exchange)
+        return NodesRelay(*of_exchange, address=self._address)
+
+    def _declined(self, response: ResponseRelay) -> None:
+        """Send the request elsewhere: its target has declined it, which only a search's may do."""
+        raise AssertionError("only the target of a search declines")
 
     def _answered_early(self) -> None:
         """Finish an exchange whose answer is complete before its request, unless the target reads on."""
@@ -231,28 +231,14 @@ class Exchange:
         self._shared.metrics.request(self._kind, response.status)
         self._client.request_done(self._request, close=response.closes_client)
 
-    def _decline(self) -> None:
-        self._progress.on_answer(states.DECLINE)
-        self._pass_upstream(reusable=False)
-
-    def _pass_upstream(self, *, reusable: bool) -> None:
-        """Send the request upstream, untouched: the application declined it."""
-        self._part_with_connection(reusable=reusable)
-        self._kind = "search"
-        self._pool = self._shared.upstream
-        self._response = None
-        self._forward(self._chunks or [])
-
     @property
     def _origin(self) -> OriginAnswer:
         """Return what upstream answers to the request's origin, as far as that is known by now."""
-        if self._asked_origin is not None:
-            return self._asked_origin
         return self._shared.origins.known(self._request)
 
-    def _does_without_application(self) -> bool:
-        """Return whether upstream can be asked in place of the application, and may know the answer."""
-        return self._optional and self._pool is self._shared.app and self._chunks is not None
+    def _goes_elsewhere(self) -> bool:
+        """Send the request elsewhere if it can be answered there, and return whether it can."""
+        return False
 
     def _part_with_connection(self, *, reusable: bool) -> None:
         connection, self._connection = self._connection, None
@@ -279,9 +265,7 @@ class Exchange:
             self._connect(last=connection.owner)
         elif (refusal := refusal_after_handshake(error)) is not None:
             self.connect_failed(TargetError(refusal, connection.owner.target))
-        elif self._does_without_application():
-            self._decline()
-        else:
+        elif not self._goes_elsewhere():
             self._fail(closed_without_answer(connection.owner.target, self._request, self._chunks))
 
     def _relay_lost(self, *, in_order: bool) -> None:
@@ -321,9 +305,7 @@ class Exchange:
         """Cut short, replace, or ask upstream for an answer that is malformed or breaks off."""
         if self._progress.answer.sent_on:
             self._truncate()
-        elif self._does_without_application():
-            self._decline()
-        else:
+        elif not self._goes_elsewhere():
             assert connection is not None
             self._fail(answers.disconnected(connection.owner.target, what))
 

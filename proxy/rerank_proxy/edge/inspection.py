@@ -8,7 +8,6 @@ from typing import NamedTuple
 from rerank_proxy.edge import answers
 from rerank_proxy.edge.cors import OriginAnswer
 from rerank_proxy.edge.detection import Detection, Scanner, find_in_query
-from rerank_proxy.edge.exchange import Exchange
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.router import (
     follows_up,
@@ -18,6 +17,7 @@ from rerank_proxy.edge.router import (
     is_trained_models,
     query_of,
 )
+from rerank_proxy.edge.search_exchange import SearchExchange
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.framing import Body, FramingError, content
@@ -48,7 +48,7 @@ class _Inspected(NamedTuple):
 
 
 class BufferedRequest:
-    """Holds and inspects the body, and becomes an `Exchange` with upstream or with the application.
+    """Holds and inspects the body, and becomes a `SearchExchange` with upstream or with the application.
 
     A plain body is inspected piece by piece while it comes, a compressed one when it is complete.
     """
@@ -232,7 +232,9 @@ class BufferedRequest:
             detection = Detection.ABSENT  # upstream refuses it, whatever is in it
         kind: RequestKind = "search" if detection is Detection.ABSENT else "rerank"
         optional = detection is Detection.POSSIBLE
-        exchange = Exchange(self._client, self._shared, self._request, kind, optional=optional, origin=origin)
+        exchange = SearchExchange(
+            self._client, self._shared, self._request, kind, optional=optional, origin=origin
+        )
         self._client.replace_handler(exchange)
         exchange.start(self._chunks, self._size)
 

@@ -5,10 +5,14 @@ from rerank_proxy.edge.cors import OriginAnswer
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import Progress
+from rerank_proxy.http import handover
 from rerank_proxy.http.answer_reader import AnswerError, AnswerHeads
 from rerank_proxy.http.framing import Body, ChunkedBody, FramingError, response_body
 from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
 from rerank_proxy.observe.edge_metrics import RequestKind
+
+_HANDOVER = handover.HEADER.encode()
+_DECLINES = (handover.PASS.encode(), handover.TRY.encode())
 
 
 class ResponseRelay:
@@ -20,8 +24,10 @@ class ResponseRelay:
         progress: The states of the exchange, of which this advances the answer's.
         kind: To which target the request was sent, and whether its body was buffered.
         origin: What upstream answers to the request's origin, if the answer has to carry it.
+        watched: A 403 of upstream's is the application's to look at.
 
     Attributes:
+        declined: What the application said when it handed the request back; None if it did not.
         status: That of the final head; 0 before it.
         reusable: The target's connection can be used again after the answer.
         closes_client: The client's connection ends with the answer.
@@ -37,7 +43,9 @@ class ResponseRelay:
         "_progress",
         "_request",
         "_shared",
+        "_watched",
         "closes_client",
+        "declined",
         "reusable",
         "status",
     )
@@ -50,6 +58,7 @@ class ResponseRelay:
         progress: Progress,
         kind: RequestKind,
         origin: OriginAnswer | None,
+        watched: bool = False,
     ) -> None:
         self._client = client
         self._shared = shared
@@ -60,6 +69,8 @@ class ResponseRelay:
         self._heads = AnswerHeads()
         self._body: Body | None = None
         self._dechunk = False
+        self._watched = watched
+        self.declined: bytes | None = None
         self.status = 0
         self.reusable = False
         self.closes_client = False
@@ -114,7 +125,9 @@ class ResponseRelay:
 
     def _final_head_received(self, head: ResponseHead, data: bytes, end: int) -> None:
         """Relay the head, which ends at `end` in `data`, and the part of the body behind it."""
-        if head.status == 421 and self._kind == "rerank" and head.field(b"x-rerank-proxy") == b"pass":
+        if head.status == 421 and self._kind == "rerank":
+            self.declined = head.field(_HANDOVER)
+        if self.declined in _DECLINES or (head.status == 403 and self._watched):
             self.reusable = head.keep_alive and head.length == 0 and end == len(data)
             self._progress.on_answer(states.DECLINE)
             return

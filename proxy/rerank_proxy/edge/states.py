@@ -25,7 +25,8 @@ one piece skips `HEADS`, one that comes in one piece as a whole skips `RELAYING`
 
 - the retry: `CONNECT` leads from `WAITING` back to `CONNECTING`;
 - the application that declines a request: `DECLINE` leads from `CONNECTING`, `WAITING` and `HEADS` to
-  `DECLINED`, where the same begins again with upstream;
+  `DECLINED`, where the same begins again with upstream; likewise back to the application, if upstream refuses
+  what that wants to look at again;
 - an error of the edge's: `REPLACE` leads from every state up to `HEADS` to `REPLACED`;
 - an answer that breaks off: `CUT` leads from `RELAYING` and `COMPLETE` to `TRUNCATED`;
 - a client that leaves: `CLOSE` leads to `CLOSED`.
@@ -95,7 +96,7 @@ HEADS: Final = State("HEADS", "the answer has begun, and its final head was not 
 RELAYING: Final = State(
     "RELAYING", "the final head was sent on, and a part of the body is still to come", sent_on=True
 )
-DECLINED: Final = State("DECLINED", "the application handed the request back, or can be done without")
+DECLINED: Final = State("DECLINED", "the application, or upstream, leaves the request to the other one")
 REPLACED: Final = State("REPLACED", "the edge answered in the target's place")
 TRUNCATED: Final = State("TRUNCATED", "the client got a part and was disconnected")
 
@@ -111,7 +112,7 @@ CONNECT: Final = Event("CONNECT", "a new connection is asked for")
 SEND: Final = Event("SEND", "the request is sent on a connection")
 BYTES: Final = Event("BYTES", "bytes came before the final head was complete")
 HEAD: Final = Event("HEAD", "the final head is sent on")
-DECLINE: Final = Event("DECLINE", "the application hands the request back, or fails and can be done without")
+DECLINE: Final = Event("DECLINE", "the request goes to the other target after all")
 REPLACE: Final = Event("REPLACE", "the edge answers with an error")
 CUT: Final = Event("CUT", "the answer cannot be completed, or its request is malformed")
 

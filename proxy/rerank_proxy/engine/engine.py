@@ -17,6 +17,7 @@ from rerank_proxy.engine.batching.places import Places
 from rerank_proxy.engine.batching.runner import Runner, WorkerStatus
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.batching.worker import ThreadWorker
+from rerank_proxy.engine.cache_scope import Namespaces
 from rerank_proxy.engine.encoding.tokenizing import TokenizingThreads
 from rerank_proxy.engine.errors import DeadlineExceededError, EngineClosedError
 from rerank_proxy.engine.hangs.journal import Journal
@@ -30,6 +31,7 @@ from rerank_proxy.engine.reservations import Reservation
 from rerank_proxy.engine.scoring import Scores, Scoring
 from rerank_proxy.engine.shared_cache.opening import open_shared_cache
 from rerank_proxy.settings import EngineSettings, ModelSettings
+from rerank_proxy.settings.sections.shared_cache import SharedCacheSettings
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Engine:
             does not load, or not immediately, the model that took this one down.
         on_hang: Called with the reason when something never returns. From then on no call succeeds, and only
             the end of the process helps.
+        caller: Returns a digest of the credentials of the current call's caller, for `cache_scope: caller`.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         journal: Path | None = None,
         on_hang: Callable[[str], None] = lambda reason: None,
+        caller: Callable[[], bytes] = lambda: b"",
     ) -> None:
         self._on_hang = on_hang
         self._hang: Hang | None = None
@@ -63,8 +67,10 @@ class Engine:
         self._journal = Journal(journal)
         self._watchdog = Watchdog(settings, self._journal)
         metrics = EngineMetrics(registry)
-        cache = OutputCache(settings.cache_bytes)
-        self._shared = open_shared_cache(settings.shared_cache, cache.put, metrics, registry)
+        remembers = settings.cache_scope != "none"
+        cache = OutputCache(settings.cache_bytes if remembers else 0)
+        shared_cache = settings.shared_cache if remembers else SharedCacheSettings()
+        self._shared = open_shared_cache(shared_cache, cache.put, metrics, registry)
         threads = settings.threads or usable_cores()
         places = Places(count_workers(settings.workers, threads), threads)
         self._scheduler = Scheduler(settings.queue_tokens, _now, side_by_side=len(places))
@@ -77,7 +83,14 @@ class Engine:
         )
         self._tokenizing = TokenizingThreads(self._watchdog)
         self._scoring = Scoring(
-            settings, cache, self._scheduler, self._runner, self._tokenizing, metrics, self._shared
+            settings,
+            cache,
+            self._scheduler,
+            self._runner,
+            self._tokenizing,
+            metrics,
+            Namespaces(settings.cache_scope, caller),
+            self._shared,
         )
         loader = Loader(settings, self._runner.on_device, self._watchdog)
         memory = ModelMemory(settings.model_memory)

@@ -13,6 +13,7 @@ from rerank_proxy.engine.batching.cache import OutputCache
 from rerank_proxy.engine.batching.jobs import Lane
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
+from rerank_proxy.engine.cache_scope import Namespaces
 from rerank_proxy.engine.divided_texts import DividedTexts
 from rerank_proxy.engine.encoding.inputs import Inputs
 from rerank_proxy.engine.encoding.scorers import Scorer, instructed
@@ -68,6 +69,7 @@ class _Call:
     scorer: Scorer
     query: str
     deadline: float | None
+    namespace: bytes
     size: CallSize = field(default_factory=CallSize)
     patience: Patience = field(default_factory=Patience)
 
@@ -83,6 +85,7 @@ class Scoring:
         runner: Runner,
         tokenizing: TokenizingThreads,
         metrics: EngineMetrics,
+        namespaces: Namespaces,
         shared: SharedCache | None = None,
     ) -> None:
         self._text_characters = settings.text_characters
@@ -93,6 +96,7 @@ class Scoring:
         self._runner = runner
         self._tokenizing = tokenizing
         self._metrics = metrics
+        self._namespaces = namespaces
         self._shared = shared
 
     async def scores(
@@ -114,7 +118,7 @@ class Scoring:
         with self._rejections_counted(model.name), self._memory.holding(query, texts):
             async with model.ready() as (loaded, lane):
                 scorer = loaded.scorer if instruction is None else instructed(loaded.scorer, instruction)
-                call = _Call(model, loaded, lane, scorer, query, deadline)
+                call = _Call(model, loaded, lane, scorer, query, deadline, self._namespaces.of_call())
                 if len(texts) <= loaded.portion_texts:
                     return await self._score(call, texts)
                 portions = [*_portions(texts, loaded.portion_texts)]
@@ -160,7 +164,7 @@ class Scoring:
 
     async def _inputs(self, call: _Call, texts: Sequence[str], known_keys: Sequence[bytes] = ()) -> Inputs:
         """Prepare inputs, few ones at once: if they are remembered, their scores need no other thread."""
-        steps = Inputs.of(call.scorer, call.query, texts, self._text_characters, known_keys)
+        steps = Inputs.of(call.scorer, call.query, texts, self._text_characters, known_keys, call.namespace)
         if len(texts) <= _FEW_TEXTS and sum(map(len, texts)) <= _FEW_CHARACTERS:
             await asyncio.sleep(0)  # Calls one after the other must not keep the event loop to themselves.
             return run_at_once(steps)

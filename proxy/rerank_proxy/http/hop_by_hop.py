@@ -31,6 +31,7 @@ FIELDS: Final = {
     "content-encoding": Rule.MESSAGE,
     "accept-encoding": Rule.MESSAGE,
     "expect": Rule.MESSAGE,
+    "x-rerank-proxy": Rule.MESSAGE,  # see `http/handover.py`
 }
 """By name, in lower case."""
 

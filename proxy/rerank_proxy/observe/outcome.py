@@ -27,6 +27,7 @@ class Applied:
         cached: The number of those whose score or embedding was in the cache.
         truncated: The number of those whose text or query was cut to the model's limit.
         ms: Milliseconds that scoring took.
+        counted: Whether clients are shown the numbers.
     """
 
     endpoint: str
@@ -37,6 +38,7 @@ class Applied:
     truncated: int
     ms: float
     field: str
+    counted: bool = True
     word: ClassVar[Word] = "applied"
 
     @property
@@ -50,9 +52,11 @@ class Applied:
 
     def header(self) -> str:
         hint = f"no_text_in={_token(self.field)}; " if self.has_no_text else ""
+        who = f"{self.word}; endpoint={_token(self.endpoint)}; model={_token(self.model)}"
+        if not self.counted:
+            return f"{who}; {hint}".removesuffix("; ")
         return (
-            f"{self.word}; endpoint={_token(self.endpoint)}; model={_token(self.model)}; "
-            f"window={self.window}; scored={self.scored}; {hint}cached={self.cached}; "
+            f"{who}; window={self.window}; scored={self.scored}; {hint}cached={self.cached}; "
             f"truncated={self.truncated}; ms={self.ms:.1f}"
         )
 
@@ -60,6 +64,8 @@ class Applied:
         """Return the outcome for the `profile` section of the answer."""
         shown = asdict(self)
         field = shown.pop("field")
+        if not shown.pop("counted"):
+            shown = {name: shown[name] for name in ("endpoint", "model")}
         return {"outcome": self.word, **shown, **({"no_text_in": field} if self.has_no_text else {})}
 
 

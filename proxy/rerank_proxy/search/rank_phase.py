@@ -18,6 +18,7 @@ from rerank_proxy.search.failures import RankPhaseError
 from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
 from rerank_proxy.search.retrievers.ports import Reranking
 from rerank_proxy.search.run import Run
+from rerank_proxy.search.unlicensed_endpoints import UnlicensedEndpoints
 from rerank_proxy.search.upstream_endpoint import find_upstream
 from rerank_proxy.settings import SearchSettings
 from rerank_proxy.upstream.privileges import GET_ENDPOINT, DeniedError, Privileges
@@ -31,6 +32,8 @@ class RankPhase:
         allow_failures: What holds for a reranker without `allow_rerank_failures`: whether the window keeps
             its first-stage order when scoring fails.
         chunked_characters: How many characters of a text are split into chunks.
+        show_counts: Whether clients are told how many texts were scored, how many scores were in the cache,
+            and how long it took.
         privileges: Asked whether the caller may read the endpoint, as native asks; None: not checked.
     """
 
@@ -41,6 +44,7 @@ class RankPhase:
         *,
         allow_failures: bool,
         chunked_characters: int = MAX_CHARACTERS,
+        show_counts: bool = True,
         privileges: Privileges | None = None,
     ) -> None:
         self._endpoints = endpoints
@@ -48,6 +52,8 @@ class RankPhase:
         self._timeout_s = timeout_s
         self._allow_failures = allow_failures
         self._chunked_characters = chunked_characters
+        self._show_counts = show_counts
+        self._unlicensed = UnlicensedEndpoints()
 
     def use(self, search: SearchSettings) -> None:
         """Use another setting for failures, for windows that are reranked from now on."""
@@ -66,6 +72,7 @@ class RankPhase:
                 run.windows[retriever.inference_id] = endpoint.window_words
                 ranked, outcome = await self._rank(endpoint, retriever, window, deadline)
         except (InferenceFailedError, DeniedError) as failure:
+            self._unlicensed.log(retriever.inference_id, failure.cause)
             allowed = retriever.allow_rerank_failures
             if not (self._allow_failures if allowed is None else allowed):
                 raise RankPhaseError(failure) from failure
@@ -78,7 +85,8 @@ class RankPhase:
         """Record a reranker whose compound child found nothing. Its search ranks nothing, so that native does
         not look up the endpoint (``CompoundRetrieverBuilder#createSearchSourceBuilder``).
         """
-        run.outcomes.append(Applied(retriever.inference_id, "none", 0, 0, 0, 0, 0.0, retriever.field))
+        nothing = Applied(retriever.inference_id, "none", 0, 0, 0, 0, 0.0, retriever.field, self._show_counts)
+        run.outcomes.append(nothing)
 
     async def _endpoint(self, run: Run, retriever: Reranking) -> Endpoint:
         """Return the endpoint, which is looked up even where there is nothing to score."""
@@ -112,6 +120,7 @@ class RankPhase:
             truncated=scores.truncated,
             ms=(time.perf_counter() - began) * 1000,
             field=retriever.field,
+            counted=self._show_counts,
         )
         return rank(docs, scores.values, retriever.min_score), outcome
 

@@ -1,9 +1,9 @@
-"""What upstream can do: which APIs and which retrievers it has.
+"""What upstream can do: which APIs it has, and which retrievers it knows and its licence allows.
 
-That depends on upstream's version and plugins, so it has to be probed, and again now and then. A request
-waits for an answer only while there is none yet: later probes run in the background, and meanwhile the last
-answer holds. After an upgrade that may be an old one for a while: what upstream could not do is then
-still done here.
+That depends on upstream's version, plugins and licence, so it has to be probed, and again now and then. A
+request waits for an answer only while there is none yet: later probes run in the background, and meanwhile
+the last answer holds. After an upgrade or a change of the licence that may be an old one for a while: what
+upstream could not do is then still done here, and what it could is refused by it.
 
 The proxy has no credentials of its own, and an upstream with security tells nothing to a client that it does
 not know. So a probe is sent with the headers of the caller whose request needs the answer; only at the
@@ -26,11 +26,15 @@ from rerank_proxy.upstream.protocol import Reply, Upstream
 EVALUATED: Final = ("linear", "pinned", "rrf")
 """The retrievers that can be evaluated here from ordinary searches alone."""
 
-_RETRIEVERS_HOLD_S: Final = 600.0
+_RETRIEVERS_HOLD_S: Final = 30.0
 _API_HOLDS_S: Final = 60.0
-"""Seconds that an answer holds before it is asked for again."""
+"""Seconds that an answer holds before it is asked for again. A licence can end at any time, as a trial does,
+and until that is noticed searches are refused: so retrievers are probed more often than upgrades would need.
+"""
 _FIRST_ANSWER_S: Final = 5.0
-"""Seconds that a request waits at most for the first answer."""
+"""Seconds that a request waits at most for an answer, if it waits."""
+_LOOKED_AT_AGAIN_S: Final = 1.0
+"""Seconds after which an answer that upstream seems to contradict is asked for again."""
 
 
 class Ability:
@@ -74,6 +78,13 @@ class Ability:
         elif self._clock() - self._answered_at > self._holds_s:
             self.probe(upstream)
         return self.known
+
+    async def look_again(self, upstream: Upstream) -> None:
+        """Wait for a new answer, unless the last one has just come."""
+        if self.known is None or self._clock() - self._answered_at > _LOOKED_AT_AGAIN_S:
+            self.probe(upstream)
+            assert self._running is not None
+            await asyncio.wait([self._running], timeout=_FIRST_ANSWER_S)
 
     def probe(self, upstream: Upstream) -> None:
         """Probe upstream in the background, unless a probe runs."""
@@ -124,21 +135,22 @@ class UpstreamApi:
 
 
 class RetrieverSupport:
-    """Which of the retrievers that can be evaluated here upstream does not know.
+    """Which of the retrievers that can be evaluated here upstream does not evaluate.
 
-    A missing licence is something else: upstream then knows the retriever and refuses it, in its own words.
+    It does not know them, or its licence does not allow them: with a Basic one, it refuses `rrf` and `linear`
+    before it reads them, and evaluates `pinned`.
     """
 
     def __init__(self, background: BackgroundTasks, clock: Callable[[], float] = time.monotonic) -> None:
-        self._knows = {
-            name: Ability(partial(_knows_retriever, name), _RETRIEVERS_HOLD_S, background, clock)
+        self._evaluates = {
+            name: Ability(partial(_evaluates, name), _RETRIEVERS_HOLD_S, background, clock)
             for name in EVALUATED
         }
 
     @property
-    def unknown(self) -> frozenset[str]:
-        """Return the retrievers that upstream has said it does not know."""
-        return frozenset(name for name, ability in self._knows.items() if ability.known is False)
+    def unavailable(self) -> frozenset[str]:
+        """Return the retrievers that upstream has said it does not know, or is not licensed for."""
+        return frozenset(name for name, ability in self._evaluates.items() if ability.known is False)
 
     def probe(self, upstream: Upstream) -> None:
         """Probe upstream for all retrievers in the background.
@@ -146,12 +158,16 @@ class RetrieverSupport:
         Done at the start, without credentials: an upstream without security tells everyone, and so no search
         has to wait.
         """
-        for ability in self._knows.values():
+        for ability in self._evaluates.values():
             ability.probe(upstream)
 
     async def find_out(self, names: Iterable[str], upstream: Upstream) -> None:
         """Find out about each of these retrievers; see `Ability.find_out`."""
-        await side_by_side(self._knows[name].find_out(upstream) for name in names)
+        await side_by_side(self._evaluates[name].find_out(upstream) for name in names)
+
+    async def look_again(self, names: Iterable[str], upstream: Upstream) -> None:
+        """Find out about each of these retrievers anew: upstream has refused a search with them."""
+        await side_by_side(self._evaluates[name].look_again(upstream) for name in names)
 
 
 async def _has_api(probe: str, upstream: Upstream) -> bool | None:
@@ -162,13 +178,13 @@ async def _has_api(probe: str, upstream: Upstream) -> bool | None:
     return False if reply.status == 404 or reply.has_no_handler else None
 
 
-async def _knows_retriever(name: str, upstream: Upstream) -> bool | None:
-    """Ask for an empty retriever: where it is known that is an error too, and nothing is searched."""
+async def _evaluates(name: str, upstream: Upstream) -> bool | None:
+    """Ask for an empty retriever: where it is known and allowed that is an error too: nothing is searched."""
     body = json.dumps({"retriever": {name: {}}}).encode()
     reply = await upstream.request("POST", "/_search?filter_path=error.reason", body)
     if reply.status not in (200, 400, 403):  # others tell nothing of it, as that the caller is not known
         return None
-    return not _says_unknown(reply, name)
+    return not (reply.is_of_licence or _says_unknown(reply, name))
 
 
 def _says_unknown(reply: Reply, name: str) -> bool:

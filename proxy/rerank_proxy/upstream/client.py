@@ -32,6 +32,7 @@ class ElasticsearchClient:
 
     Args:
         repeated: Called for each request that is sent a second time.
+        callers: Tells callers apart; None: as this process alone does.
         node: The only node to send requests to; None, to all of them.
     """
 
@@ -40,10 +41,11 @@ class ElasticsearchClient:
         upstream: UpstreamSettings,
         search: SearchSettings,
         repeated: Callable[[], None] = lambda: None,
+        callers: CallerDigests | None = None,
         *,
         node: TcpTarget | None = None,
     ) -> None:
-        self._callers = CallerDigests()
+        self._callers = callers or CallerDigests()
         self.use(search)
         self._pool = kept_pool(
             node_targets(upstream) if node is None else (node,),

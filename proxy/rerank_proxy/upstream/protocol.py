@@ -11,6 +11,11 @@ import msgspec
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.errors import Cause, ElasticsearchError, encode, status_error
 
+UNLICENSED_FEATURE: Final = "license.expired.feature"
+"""A member of the errors that Elasticsearch answers with when its licence does not suffice, be it expired or
+not (``LicenseUtils#newComplianceException``).
+"""
+_LICENCE: Final = b'"%b"' % UNLICENSED_FEATURE.encode()
 _NO_HANDLER: Final = (b"no handler found for uri [", b"Incorrect HTTP method for uri [")
 _MISREAD: Final = (
     ElasticsearchError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError,
@@ -52,6 +57,11 @@ class Reply:
     def has_no_handler(self) -> bool:
         """Return whether this Elasticsearch does not have the API at all (``RestController``)."""
         return self.status in (400, 405) and any(words in self.body for words in _NO_HANDLER)
+
+    @property
+    def is_of_licence(self) -> bool:
+        """Return whether Elasticsearch refused because its licence does not suffice."""
+        return self.status == 403 and _LICENCE in self.body
 
 
 class UpstreamRefusedError(Exception):

@@ -16,6 +16,14 @@ def test_applied() -> None:
     )
 
 
+def test_without_counts() -> None:
+    outcome = Applied("e", "m", 10, 8, 3, 1, 12.345, "text", counted=False)
+    assert outcome.header() == "applied; endpoint=e; model=m"
+    assert outcome.profile() == {"outcome": "applied", "endpoint": "e", "model": "m"}
+    without_text = Applied("e", "m", 10, 0, 0, 0, 12.345, "text", counted=False)
+    assert without_text.header() == "applied; endpoint=e; model=m; no_text_in=text"
+
+
 def test_skipped() -> None:
     assert Skipped("x", "status_exception").header() == "skipped; endpoint=x; reason=status_exception"
 

@@ -312,3 +312,39 @@ class TestTheClientLeaves:
     async def test_during_the_request(self) -> None:
         talk = Dialogue().client(sized(b"12345", BULK)[:-3]).target(OK).client_leaves()
         talk.target_is("closed").counted("plain", 200)
+
+
+TRY = PASS.replace(b": pass", b": try")
+REFUSED = FUSED.replace(b"\r\n\r\n", b"\r\nx-rerank-proxy: refused\r\n\r\n")
+UNLICENSED = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno"
+
+
+class TestRefusals:
+    """Upstream may have lost the licence for what it had: the application wants to know."""
+
+    def refused(self, answer: bytes = TRY) -> Dialogue:
+        dialogue = Dialogue().client(FUSED).target_gets(FUSED, "application")
+        dialogue.target(answer, "application").target_gets(FUSED)
+        return dialogue.target(UNLICENSED)
+
+    async def test_the_application_may_answer_after_all(self) -> None:
+        dialogue = self.refused().client_gets(b"").target_gets(REFUSED, "application")
+        dialogue.target(OK, "application").client_gets(OK).counted("rerank", 200)
+
+    async def test_it_is_asked_once(self) -> None:
+        dialogue = self.refused().target_gets(REFUSED, "application").target(PASS, "application")
+        dialogue.target_connects().target_gets(FUSED).target(UNLICENSED)
+        dialogue.client_gets(UNLICENSED).counted("search", 403)
+
+    async def test_without_it_upstreams_refusal_stands(self) -> None:
+        dialogue = self.refused().target_gets(REFUSED, "application")
+        dialogue.target_closes(who="application").target_connects().target_gets(FUSED)
+        dialogue.target(UNLICENSED).client_gets(UNLICENSED).counted("search", 403)
+
+    async def test_other_answers_are_upstreams(self) -> None:
+        dialogue = Dialogue().client(FUSED).target_gets(FUSED, "application")
+        dialogue.target(TRY, "application").target_gets(FUSED)
+        dialogue.target(OK).client_gets(OK).counted("search", 200)
+
+    async def test_a_refusal_that_the_application_did_not_ask_for_is_passed_on(self) -> None:
+        self.refused(PASS).client_gets(UNLICENSED).counted("search", 403)

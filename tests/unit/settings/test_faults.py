@@ -424,3 +424,9 @@ def test_the_shared_cache_has_one_password() -> None:
     message = refusal({"engine": {"shared_cache": both}})
     assert "give either" in message
     assert "hidden" not in message
+
+
+def test_callers_are_told_apart_by_replicas_with_a_password() -> None:
+    url = {"url": "redis://127.0.0.1:6379"}
+    message = refusal({"engine": {"cache_scope": "caller", "shared_cache": url}})
+    assert "`cache_scope: caller` needs a password in `shared_cache`" in message

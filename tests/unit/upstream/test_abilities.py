@@ -22,7 +22,14 @@ def unknown(name: str) -> Reply:
     return refusal(f"unknown retriever [{name}] did you mean [knn]?")
 
 
-LICENCE: Final = refusal("current license is non-compliant for [Reciprocal Rank Fusion (RRF)]", 403)
+def unlicensed(feature: str) -> Reply:
+    """Return what Elasticsearch answers with a licence that does not suffice."""
+    reason = f"current license is non-compliant for [{feature}]"
+    cause = {"type": "security_exception", "reason": reason, "license.expired.feature": feature}
+    body = {"error": {"root_cause": [cause], **cause}, "status": 403}
+    return Reply(403, (), json.dumps(body, separators=(",", ":")).encode())
+
+
 KNOWN: Final = refusal("[rrf] must provide [retrievers] or [query]")
 
 
@@ -44,23 +51,23 @@ class Asking:
         return self.answer or unknown(next(iter(body["retriever"])))
 
     async def find_out(self, *names: str) -> frozenset[str]:
-        """Return which retrievers are unknown once a search with these, or with `rrf`, may go on."""
+        """Return which retrievers are unavailable once a search with these, or with `rrf`, may go on."""
         await self.support.find_out(names or ("rrf",), self.upstream)
-        return self.support.unknown
+        return self.support.unavailable
 
     async def next_answer(self) -> frozenset[str]:
         """Return the same once all probes have been answered."""
         await self.find_out()
         await self.probes.finish()
-        return self.support.unknown
+        return self.support.unavailable
 
     @property
     def asked(self) -> list[str]:
         return [next(iter(body["retriever"])) for _, _, body in self.upstream.sent]
 
 
-def test_nothing_is_unknown_before_it_was_asked_for() -> None:
-    assert RetrieverSupport(BackgroundTasks()).unknown == frozenset()
+def test_nothing_is_unavailable_before_it_was_asked_for() -> None:
+    assert RetrieverSupport(BackgroundTasks()).unavailable == frozenset()
 
 
 @pytest.mark.parametrize("name", EVALUATED)
@@ -82,13 +89,37 @@ async def test_a_search_without_any_asks_nothing() -> None:
     assert asking.asked == []
 
 
-async def test_an_answer_holds_for_ten_minutes_and_the_old_one_until_there_is_a_new_one() -> None:
+async def test_what_the_licence_does_not_allow_is_unavailable_until_it_does() -> None:
+    asking = Asking()
+    asking.answer = unlicensed("Reciprocal Rank Fusion (RRF)")
+    assert await asking.find_out() == {"rrf"}
+    asking.now, asking.answer = 30.1, KNOWN  # a trial begins
+    assert await asking.next_answer() == frozenset()
+    asking.now, asking.answer = 60.2, unlicensed("Reciprocal Rank Fusion (RRF)")  # and ends
+    assert await asking.next_answer() == {"rrf"}
+    assert asking.asked == ["rrf"] * 3
+
+
+async def test_what_upstream_has_refused_is_asked_for_again_at_once() -> None:
+    asking = Asking()
+    asking.answer = KNOWN
+    await asking.find_out()
+    asking.answer = unlicensed("Reciprocal Rank Fusion (RRF)")
+    await asking.support.look_again(["rrf"], asking.upstream)
+    assert asking.support.unavailable == frozenset()  # that was not a second ago
+    asking.now = 1.1
+    await asking.support.look_again(["rrf"], asking.upstream)
+    assert asking.support.unavailable == {"rrf"}
+    assert asking.asked == ["rrf", "rrf"]
+
+
+async def test_an_answer_holds_for_half_a_minute_and_the_old_one_until_there_is_a_new_one() -> None:
     asking = Asking()
     await asking.find_out()
-    asking.now = 600.0
+    asking.now = 30.0
     await asking.next_answer()
     assert asking.asked == ["rrf"]
-    asking.now = 600.1
+    asking.now = 30.1
     asking.answer = KNOWN  # it has been upgraded
     asking.may_answer.clear()
     for _ in range(2):
@@ -102,7 +133,7 @@ async def test_an_answer_holds_for_ten_minutes_and_the_old_one_until_there_is_a_
     "answer",
     [
         KNOWN,
-        LICENCE,  # which is told
+        refusal("action [indices:data/read/search] is unauthorized", 403),
         unknown("linear"),
         refusal("[1:2] unknown retriever"),
         refusal(None),

@@ -1,9 +1,11 @@
 """Callers are told apart by what they show Elasticsearch, of which nothing is kept."""
 
+import asyncio
+
 import pytest
 from multidict import CIMultiDict
 
-from rerank_proxy.upstream.callers import CallerDigests, authenticate
+from rerank_proxy.upstream.callers import CallerDigests, authenticate, current, enter
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 
 BASIC = ("Authorization", "Basic c2VjcmV0")
@@ -27,6 +29,7 @@ def test_others_are_others() -> None:
         [BASIC, ("es-security-runas-user", "a")],
         [BASIC, ("es-security-runas-user", "b")],
         [("es-security-runas-user", "a")],
+        [BASIC, ("es-secondary-authorization", "Basic x")],
         [BASIC, ("Authorization", "Basic x")],
         [("Authorization", "Basic x"), BASIC],
         [("Authorization", "Basic \udce9")],
@@ -38,6 +41,25 @@ def test_others_are_others() -> None:
 def test_digests_say_nothing_outside_of_their_process() -> None:
     headers = CIMultiDict([BASIC])
     assert CallerDigests().of(headers) != CallerDigests().of(headers)
+
+
+def test_digests_are_the_same_in_processes_with_the_same_secret() -> None:
+    headers = CIMultiDict([BASIC])
+    assert CallerDigests(b"a").of(headers) == CallerDigests(b"a").of(headers)
+    assert CallerDigests(b"a").of(headers) != CallerDigests(b"b").of(headers)
+
+
+async def test_the_current_caller_is_that_of_the_task_and_of_those_it_starts() -> None:
+    async def seen(caller: bytes) -> tuple[bytes, bytes]:
+        enter(lambda: caller)
+        await asyncio.sleep(0)
+        return current(), await asyncio.create_task(started())
+
+    async def started() -> bytes:
+        return current()
+
+    assert [*await asyncio.gather(seen(b"a"), seen(b"b"))] == [(b"a", b"a"), (b"b", b"b")]
+    assert current() == b""
 
 
 class Security:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
 
 from rerank_proxy.concurrency.steps import Steps
@@ -26,12 +27,19 @@ class Inputs:
 
     @classmethod
     def of(
-        cls, scorer: Scorer, query: str, texts: Sequence[str], limit: int, known_keys: Sequence[bytes] = ()
+        cls,
+        scorer: Scorer,
+        query: str,
+        texts: Sequence[str],
+        limit: int,
+        known_keys: Sequence[bytes] = (),
+        namespace: bytes = b"",
     ) -> "Steps[Inputs]":
         """Prepare the texts for a scorer, each up to `limit` characters.
 
         Args:
             known_keys: The keys of inputs that were prepared from the same before; none to compute them.
+            namespace: Part of all keys, unless it is empty; at most 64 bytes.
         """
         cut = len(texts) if len(query) > limit else sum(len(text) > limit for text in texts)
         query = _encodable(query[:limit])
@@ -41,7 +49,7 @@ class Inputs:
             portion = [_encodable(text[:limit]) for text in texts[start:end]]
             clean += portion
             if not known_keys:
-                keys += scorer.keys(query, portion)[scorer.texts_at if start else 0 :]
+                keys += _within(namespace, scorer.keys(query, portion)[scorer.texts_at if start else 0 :])
             yield
         return cls(scorer, query, clean, keys, cut)
 
@@ -49,6 +57,13 @@ class Inputs:
     def text_keys(self) -> list[bytes]:
         """The keys of the texts, without that of a query."""
         return self.keys[self.scorer.texts_at :]
+
+
+def _within(namespace: bytes, keys: list[bytes]) -> list[bytes]:
+    """Return the keys of the same inputs in a namespace."""
+    if not namespace:
+        return keys
+    return [blake2b(key, digest_size=len(key), key=namespace).digest() for key in keys]
 
 
 def _encodable(text: str) -> str:

@@ -11,11 +11,14 @@ from typing import Final
 from rerank_proxy.search.language.raw_tree import raw_retrievers
 from rerank_proxy.search.retrievers.text_similarity_reranker import TextSimilarityReranker
 from rerank_proxy.search.retrievers.types import COMPOUND_TYPES
+from rerank_proxy.upstream.abilities import EVALUATED
 from rerank_proxy.xcontent.faults import ParseError
 from rerank_proxy.xcontent.source import Node, parse, walk
 
 SIGNS: Final = (b"retriever", b"\\u")
 """Each body with a retriever has one of these: the word, or an escape sequence that may hide it."""
+
+_BY_SEARCHES: Final = frozenset((*EVALUATED, "rescorer"))
 
 
 def may_hold_retriever(body: bytes) -> bool:
@@ -37,15 +40,15 @@ def handles(body: bytes | Node, evaluated: Collection[str] = frozenset()) -> boo
     """Return whether a search is evaluated here.
 
     It is if its tree has a reranker. It also is if the tree has a retriever of the types `evaluated` and no
-    compound retriever of another type but `rescorer`.
+    compound retriever but those that can be evaluated here from ordinary searches.
 
     Args:
         body: The body of the search, as bytes or parsed.
-        evaluated: Types of retrievers that upstream does not know.
+        evaluated: Types of retrievers that upstream does not know or may not evaluate.
     """
     types = compound_types(body)
     return TextSimilarityReranker.TYPE in types or bool(
-        types.intersection(evaluated) and types.issubset({*evaluated, "rescorer"})
+        types.intersection(evaluated) and types <= _BY_SEARCHES
     )
 
 

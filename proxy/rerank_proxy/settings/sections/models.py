@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ByteSize, Field
+from pydantic import AfterValidator, ByteSize, Field, model_validator
 
 from rerank_proxy.settings.sections.shared_cache import SharedCacheSettings
 from rerank_proxy.settings.values import Count, Device, PackageName, Seconds, Section, check_source
@@ -179,6 +179,13 @@ class EngineSettings(Section):
         "each, and for models that encode texts alone their vectors. Filled only as far as it is used. "
         "0: no cache.",
     )
+    cache_scope: Literal["shared", "caller", "none"] = Field(
+        "shared",
+        description="Who gets scores that were computed before. `shared`: all callers, of whom one can learn "
+        "that another has scored the same text for the same query. `caller`: only requests with the same "
+        "credentials; those without any are one caller. `none`: each call is computed, in spite of "
+        "`cache_bytes` and `shared_cache`. See [security](security.md#what-the-cache-tells).",
+    )
     shared_cache: SharedCacheSettings = Field(
         SharedCacheSettings(), description="A second level of the cache, which replicas share."
     )
@@ -211,3 +218,13 @@ class EngineSettings(Section):
         False,
         description="Never contact a model hub or repository: what is needed must be in a local cache.",
     )
+
+    @model_validator(mode="after")
+    def _callers_told_apart(self) -> "EngineSettings":
+        shared = self.shared_cache
+        if self.cache_scope == "caller" and shared.url is not None and not shared.has_password:
+            raise ValueError(
+                "`cache_scope: caller` needs a password in `shared_cache`: replicas tell callers apart by "
+                "digests under a key that is made of it"
+            )
+        return self

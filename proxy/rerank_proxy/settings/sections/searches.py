@@ -29,7 +29,7 @@ class SearchSettings(Section):
         "search if upstream has security, as native does. `false`: the privileges for its inner searches "
         "are enough.",
     )
-    evaluate_unknown_retrievers: bool = Field(
+    evaluate_unavailable_retrievers: bool = Field(
         True,
         description="Evaluate `rrf`, `linear` and `pinned` without a reranker here too if upstream does "
         "not know them.",
@@ -39,6 +39,12 @@ class SearchSettings(Section):
         description="The most characters of a text, from its beginning, that are divided into chunks "
         "(`chunk_rescorer`, `long_document_strategy: chunk`). A text that is cut counts as `truncated` in "
         "`X-Rerank`.",
+    )
+    show_counts: bool = Field(
+        True,
+        description="Tell clients in `X-Rerank` and in profiles how many texts were scored, how many scores "
+        "were in the cache, and how long it took. `false`: only the outcome, the endpoint and the model. "
+        "Metrics count in any case.",
     )
     max_rank_window_size: Reloaded[int] = Field(
         0,

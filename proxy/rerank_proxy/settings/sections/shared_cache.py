@@ -63,10 +63,15 @@ class SharedCacheSettings(Section):
         "rerank-proxy", description="What all keys there begin with."
     )
 
+    @property
+    def has_password(self) -> bool:
+        """Return whether the server takes a password."""
+        return self.password is not None or self.password_file is not None
+
     @model_validator(mode="after")
     def _one_password(self) -> "SharedCacheSettings":
         if self.password is not None and self.password_file is not None:
             raise ValueError("give either `password` or `password_file`")
-        if self.username is not None and self.password is None and self.password_file is None:
+        if self.username is not None and not self.has_password:
             raise ValueError("`username` needs `password` or `password_file`")
         return self

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from rerank_proxy.concurrency.steps import run_at_once
 from rerank_proxy.engine.encoding import late_interaction
 from rerank_proxy.engine.encoding.encode import Template, TextEncoder
+from rerank_proxy.engine.encoding.inputs import Inputs
 from rerank_proxy.engine.encoding.late_interaction import LateInteraction, TokenEncoder, max_sim
 from rerank_proxy.engine.encoding.scorers import Float32s
 from rerank_proxy.engine.encoding.tokenizer import Ids, PlainTokenizer
@@ -93,3 +95,16 @@ def test_texts_and_queries_of_the_same_words_have_keys_of_their_own(scorer: Late
     query, text, same = scorer.keys("rivers", ["rivers", "rivers"])
     assert query != text == same
     assert scorer.keys("other", ["rivers"])[1] == text
+
+
+@given(st.lists(st.binary(min_size=1, max_size=3), min_size=1, max_size=4, unique=True))
+def test_namespaces_have_no_key_in_common(scorer: LateInteraction, namespaces: list[bytes]) -> None:
+    """Not even of texts, whose outputs depend on no query."""
+
+    def keys(namespace: bytes) -> list[bytes]:
+        return run_at_once(Inputs.of(scorer, "rivers", ["rivers", "lakes"], 100, namespace=namespace)).keys
+
+    given_keys = [keys(namespace) for namespace in (b"", *namespaces)]
+    assert len({key for each in given_keys for key in each}) == 3 * len(given_keys)
+    assert keys(namespaces[0]) == given_keys[1]
+    assert {len(key) for each in given_keys for key in each} == {16}

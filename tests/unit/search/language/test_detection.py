@@ -74,7 +74,7 @@ def test_a_fault_of_the_text_hides_what_follows_it(body: bytes, expected: set[st
         (rrf(STANDARD), ("rrf",), True),
         (rrf(STANDARD), ("linear",), False),
         (rrf(rescorer()), ("rrf",), True),
-        (rrf(pinned()), ("rrf",), False),
+        (rrf(pinned()), ("rrf",), True),
         (rule(rrf(STANDARD)), ("rrf",), False),
         (rescorer(), ("rrf",), False),
         (rescorer(), ("rescorer",), True),

@@ -169,7 +169,7 @@ def test_the_second_of_two_places_for_queries_is_refused(members: Any, refused: 
         (rrf(rescorer()), ("rrf",), True),
         (rescorer(), ("rrf",), False),
         (rule(rrf(STANDARD)), ("rrf",), False),
-        (linear(rrf(STANDARD), pinned()), ("rrf", "linear"), False),
+        (linear(rrf(STANDARD), pinned()), ("rrf", "linear"), True),
         (linear(rrf(STANDARD), pinned()), ("rrf", "linear", "pinned"), True),
         (STANDARD, ("rrf", "standard"), False),
         ({"unknown": {"retriever": rrf(STANDARD)}}, ("linear",), False),

@@ -1,0 +1,114 @@
+"""What `X-Rerank` tells one caller of what another has searched."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from rerank_proxy.settings import EndpointSettings
+from testbed import RunningElasticsearch
+from testbed.proxy import RunningProxy
+from tests.live.conftest import MakeIndex
+from tests.support import tiny_models
+from tests.support.endpoints import MemoryStore, local_endpoints
+from tests.support.engines import running
+from tests.support.search_app import ENDPOINT, Answer, SearchApp, search_app
+from tests.support.searches import reranking
+
+ALL: Final[dict[str, Any]] = {"standard": {"query": {"match_all": {}}}}
+ALICE, BOB = {"Authorization": "ApiKey YWxpY2U="}, {"Authorization": "ApiKey Ym9i"}
+
+Serve = Callable[..., AbstractAsyncContextManager[tuple[SearchApp, Callable[[], float]]]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_models.build("bert", tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture
+def serve(elasticsearch: RunningElasticsearch, model: Path) -> Serve:
+    """Serve a real model. Yields the application, and how many pairs the model has run."""
+
+    @asynccontextmanager
+    async def serving(scope: str, **search: Any) -> AsyncIterator[tuple[SearchApp, Callable[[], float]]]:
+        registry = CollectorRegistry()
+
+        def ran() -> float:
+            name = "rerank_proxy_engine_pairs_scored_total"
+            return registry.get_sample_value(name, {"model": "m"}) or 0
+
+        async with running({"m": model}, registry, cache_scope=scope) as engine:
+            settings = {ENDPOINT: EndpointSettings(model="m")}
+            endpoints = local_endpoints(settings, engine, store=MemoryStore())
+            async with search_app(elasticsearch.url, endpoints=endpoints, **search) as app:
+                yield app, ran
+
+    return serving
+
+
+@pytest.fixture
+def index(make_index: MakeIndex) -> str:
+    return make_index([{"text": f"a text of number {n}"} for n in range(3)])
+
+
+def cached(answer: Answer) -> int:
+    assert answer.status == 200, answer.body
+    return int(answer.headers["X-Rerank"].partition("cached=")[2].partition(";")[0])
+
+
+@pytest.mark.parametrize(("scope", "of_another", "ran_then"), [("shared", 3, 3), ("caller", 0, 6)])
+async def test_the_same_search_of_another_caller(
+    serve: Serve, index: str, scope: str, of_another: int, ran_then: int
+) -> None:
+    async with serve(scope) as (app, ran):
+        first = await app.search(index, reranking(ALL), headers=ALICE)
+        assert (cached(first), ran()) == (0, 3)
+        assert cached(await app.search(index, reranking(ALL), headers=ALICE)) == 3
+        other = await app.search(index, reranking(ALL), headers=BOB)
+        assert (cached(other), ran()) == (of_another, ran_then)
+        assert other.ids == first.ids
+
+
+async def test_calls_and_asynchronous_searches_are_their_callers_too(serve: Serve, index: str) -> None:
+    async with serve("caller") as (app, ran):
+        body = {"query": "a question", "input": [f"a text of number {n}" for n in range(3)]}
+        target = f"/_inference/rerank/{ENDPOINT}"
+        assert (await app.call("POST", target, body, headers=ALICE)).status == 200
+        begun = await app.call("POST", f"/{index}/_async_search", reranking(ALL), headers=ALICE)
+        assert (cached(begun), ran()) == (3, 3)
+        begun = await app.call("POST", f"/{index}/_async_search", reranking(ALL), headers=BOB)
+        assert (cached(begun), ran()) == (0, 6)
+        assert (await app.call("POST", target, body, headers=BOB)).status == 200
+        assert ran() == 6
+
+
+def test_the_whole_proxy_tells_callers_apart(
+    elasticsearch: RunningElasticsearch, index: str, model: Path
+) -> None:
+    """By its settings: the process that reranks has them, and the callers of requests."""
+    running_proxy = RunningProxy(
+        elasticsearch.url,
+        models={"m": str(model)},
+        endpoints={ENDPOINT: "m"},
+        options=["--engine-cache-scope", "caller"],
+    )
+    with running_proxy as proxy:
+        proxy.wait_ready()
+        told = [
+            proxy.server.call("POST", f"/{index}/_search", reranking(ALL), headers=caller).headers["x-rerank"]
+            for caller in (ALICE, ALICE, BOB)
+        ]
+    assert [each.partition("cached=")[2][0] for each in told] == ["0", "3", "0"]
+
+
+async def test_counts_can_be_left_out(serve: Serve, index: str) -> None:
+    async with serve("shared", show_counts=False) as (app, _):
+        answer = await app.search(index, {**reranking(ALL), "profile": True})
+        assert answer.headers["X-Rerank"] == f"applied; endpoint={ENDPOINT}; model=m"
+        assert answer.json()["profile"]["reranker"] == [
+            {"outcome": "applied", "endpoint": ENDPOINT, "model": "m"}
+        ]
