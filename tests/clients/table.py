@@ -1,0 +1,93 @@
+"""The clients whose programs are run, the steps of those programs, and what each has to report.
+
+docs/compatibility.md is made of this (`tests.clients.page`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+Mode = Literal["direct", "proxy"]
+
+STEPS: Final[Mapping[str, str]] = {
+    "info": "`GET /`, and the client's check that it speaks to Elasticsearch",
+    "index": "create an index, index a document",
+    "bulk": "`_bulk`, compressed with gzip",
+    "get": "get a document",
+    "search": "search by the typed API",
+    "reranked search": "search with a `text_similarity_reranker` by the typed API",
+    "msearch": "`_msearch`, one of its searches failing",
+    "reranked msearch": "the same, reranked",
+    "scroll": "scroll through all documents, and clear the scroll",
+    "point in time": "a point in time with `search_after`, from opening to closing",
+    "aggregation": "aggregations",
+    "async search": "reranked asynchronous search: submit, status, get, delete, get again",
+    "inference": "`_inference`: put, get, get all, update, rerank, delete, get again",
+    "errors": "400 and 404 of a search as the client's own exceptions",
+    "reranked errors": "the same of a reranked search",
+    "compression": "search with requests and answers compressed",
+    "reranked compression": "the same, reranked",
+    "sniffing": "sniff, stay at the address that was given, and search reranked",
+    "tls": "TLS, trusted by the fingerprint of the authority's certificate alone",
+    "concurrency": "100 reranked searches at once",
+}
+"""By name of a step of a program, what it is on the page; `tests/clients/programs/README.md` has the rest."""
+AT_THE_PROXY: Final = frozenset(
+    {
+        "reranked search",
+        "reranked msearch",
+        "async search",
+        "inference",
+        "reranked errors",
+        "reranked compression",
+    }
+)
+"""The steps that Elasticsearch without a licence for reranking cannot answer."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A version of a client.
+
+    Attributes:
+        title: Its name on the page, with what of it is used.
+        package: What it is installed as.
+        version: Of the package.
+        folder: Of its program in `tests/clients/programs`.
+        servers: Major versions of Elasticsearch that it is run against.
+        arguments: Of its program.
+        lacks: By step that its program leaves out, the reason.
+    """
+
+    title: str
+    package: str
+    version: str
+    folder: str
+    servers: tuple[int, ...]
+    arguments: tuple[str, ...] = ()
+    lacks: Mapping[str, str] = field(default_factory=dict)
+
+    def steps(self, mode: Mode, *, tls: bool) -> list[str]:
+        """Return the steps that its program has to report."""
+        return [
+            step
+            for step in STEPS
+            if step not in self.lacks
+            and (mode == "proxy" or step not in AT_THE_PROXY)
+            and (tls or step != "tls")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} {self.version}"
+
+
+def _each(version: str) -> tuple[int, ...]:
+    """Return the majors that a client is for: its own, and the next, which speaks the former's formats."""
+    return (8, 9) if version.startswith("8.") else (9,)
+
+
+def _clients(title: str, package: str, folder: str, *versions: str, **options: object) -> list[Client]:
+    return [
+        Client(title, package, version, folder, _each(version), **options)  # type: ignore[arg-type]
+        for version in versions
+    ]
