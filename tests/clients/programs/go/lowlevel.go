@@ -192,11 +192,16 @@ func (s lowLevelSteps) scroll() result {
 	return result{"count": count, "closed": read(clear(clear.WithScrollID(page.ScrollID))).Succeeded}
 }
 
+// Sends what the client's own methods take other arguments for in version 8 than in version 9.
+func (s lowLevelSteps) perform(method, path, body string) *answer {
+	request := must(http.NewRequest(method, path, strings.NewReader(body)))
+	request.Header.Set("Content-Type", "application/json")
+	response := must(s.client.Perform(request))
+	return read(&esapi.Response{StatusCode: response.StatusCode, Body: response.Body}, nil)
+}
+
 func (s lowLevelSteps) pointInTime() result {
-	// Not by the client's own method: the type of its second argument differs between version 8 and 9.
-	open := must(http.NewRequest(http.MethodPost, "/"+index+"/_pit?keep_alive=1m", nil))
-	opened := must(s.client.Perform(open))
-	id := read(&esapi.Response{StatusCode: opened.StatusCode, Body: opened.Body}, nil).ID
+	id := s.perform(http.MethodPost, "/"+index+"/_pit?keep_alive=1m", "").ID
 	search, after, count := s.client.Search, "", 0
 	for {
 		body := fmt.Sprintf(`{"size": 5, "pit": {"id": "%s"}, "sort": ["released"]%s}`, id, after)
@@ -207,8 +212,7 @@ func (s lowLevelSteps) pointInTime() result {
 		count += len(hits)
 		after = `, "search_after": ` + string(must(json.Marshal(hits[len(hits)-1].Sort)))
 	}
-	closing := s.client.ClosePointInTime
-	closed := read(closing(closing.WithBody(strings.NewReader(`{"id": "` + id + `"}`))))
+	closed := s.perform(http.MethodDelete, "/_pit", `{"id": "`+id+`"}`)
 	return result{"count": count, "closed": closed.Succeeded}
 }
 
