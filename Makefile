@@ -33,7 +33,11 @@ test-long: $(DEV_STAMP) ## all tests with many random examples, and more of them
 
 .PHONY: test-quick
 test-quick: $(DEV_STAMP) ## the tests that need no Elasticsearch
-	$(PYTHON_BIN) -m pytest --ignore=tests/live $(ARGS)
+	$(PYTHON_BIN) -m pytest --ignore=tests/live --ignore=tests/clients $(ARGS)
+
+.PHONY: clients
+clients: $(DEV_STAMP) ## programs of Elasticsearch's clients in their languages; NOTEBOOKS= a folder of some; ARGS=
+	$(if $(NOTEBOOKS),NOTEBOOKS="$(abspath $(NOTEBOOKS))") $(PYTHON_BIN) -m pytest tests/clients $(ARGS)
 
 .PHONY: differential
 differential: $(DEV_STAMP) ## random searches here and in Elasticsearch's own code, until they differ; EXAMPLES=

@@ -81,13 +81,28 @@ class Client:
         return f"{self.title} {self.version}"
 
 
-def _each(version: str) -> tuple[int, ...]:
-    """Return the majors that a client is for: its own, and the next, which speaks the former's formats."""
-    return (8, 9) if version.startswith("8.") else (9,)
+_GO: Final = "github.com/elastic/go-elasticsearch"
 
-
-def _clients(title: str, package: str, folder: str, *versions: str, **options: object) -> list[Client]:
-    return [
-        Client(title, package, version, folder, _each(version), **options)  # type: ignore[arg-type]
-        for version in versions
-    ]
+CLIENTS: Final = (
+    *(
+        Client(f"elasticsearch-py, {kind}", "elasticsearch", version, "python", servers, (kind,))
+        for version, servers in (("8.19.3", (8, 9)), ("9.5.1", (9,)))
+        for kind in ("sync", "async")
+    ),
+    *(
+        Client("@elastic/elasticsearch", "@elastic/elasticsearch", version, "javascript", servers)
+        for version, servers in (("8.19.2", (8, 9)), ("9.5.1", (9,)))
+    ),
+    *(
+        Client(
+            f"go-elasticsearch, {kind}",
+            "github.com/elastic/go-elasticsearch",
+            version,
+            "go",
+            servers,
+            (kind,),
+        )
+        for version, servers in (("8.19.7", (8, 9)), ("9.5.2", (9,)))
+        for kind in ("typed", "low-level")
+    ),
+)

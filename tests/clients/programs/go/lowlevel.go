@@ -257,18 +257,21 @@ func (s lowLevelSteps) asyncSearch() result {
 }
 
 func (s lowLevelSteps) inference() result {
-	name := index + "-endpoint"
-	put, get, update := s.client.InferencePut, s.client.InferenceGet, s.client.InferenceUpdate
-	made := read(put(name, put.WithTaskType("rerank"), put.WithBody(strings.NewReader(`{"service": "elasticsearch",
-		"service_settings": {"model_id": "minilm", "num_allocations": 1, "num_threads": 1}}`))))
+	name, get := index+"-endpoint", s.client.InferenceGet
+	// By requests: the methods take other arguments in version 8 than in version 9.
+	made := read(esapi.InferencePutRequest{InferenceID: name, TaskType: "rerank", Body: strings.NewReader(
+		`{"service": "elasticsearch",
+		"service_settings": {"model_id": "minilm", "num_allocations": 1, "num_threads": 1}}`)}.Do(all, s.client))
 	one, listed := read(get(get.WithInferenceID(name))), false
 	for _, each := range read(get()).Endpoints {
 		listed = listed || each.InferenceID == name
 	}
-	changed := read(update(name, update.WithBody(strings.NewReader(`{"service_settings": {"num_allocations": 2}}`))))
-	rank, positions := s.client.InferenceRerank, []int{}
-	ranked := read(rank(name, rank.WithBody(strings.NewReader(`{"query": "`+question+`",
-		"input": ["Two bakers fall in love.", "A cannibal helps to catch a killer."]}`))))
+	changed := read(esapi.InferenceUpdateRequest{InferenceID: name, Body: strings.NewReader(
+		`{"service_settings": {"num_allocations": 2}}`)}.Do(all, s.client))
+	ranked := read(esapi.InferenceRerankRequest{InferenceID: name, Body: strings.NewReader(
+		`{"query": "` + question + `",
+		"input": ["Two bakers fall in love.", "A cannibal helps to catch a killer."]}`)}.Do(all, s.client))
+	positions := []int{}
 	for _, each := range ranked.Rerank {
 		positions = append(positions, each.Index)
 	}

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import elasticsearch
@@ -22,7 +22,7 @@ RERANKED: dict[str, Any] = {
     }
 }
 AWAY = f"{INDEX}-missing"
-Step = Callable[[], Awaitable[dict[str, Any]]]
+Step = Callable[[], Coroutine[Any, Any, dict[str, Any]]]
 
 
 async def got(answer: Any) -> Any:
@@ -72,9 +72,7 @@ class Steps:
         return {"result": answer["result"]}
 
     async def bulk(self) -> dict[str, Any]:
-        lines = [
-            line for at, film in enumerate(films()) for line in ({"index": {"_id": str(at)}}, film)
-        ]
+        lines = [line for at, film in enumerate(films()) for line in ({"index": {"_id": str(at)}}, film)]
         client = self.connect(http_compress=True)
         answer = await got(client.bulk(index=INDEX, operations=lines, refresh=True))
         await got(client.close())
@@ -171,7 +169,9 @@ class Steps:
 
     async def reranked_errors(self) -> dict[str, Any]:
         wrong = {"text_similarity_reranker": {**RERANKED["text_similarity_reranker"], "inference_id": AWAY}}
-        missing = await refused(lambda: self.searching(retriever=wrong, query=None), elasticsearch.NotFoundError)
+        missing = await refused(
+            lambda: self.searching(retriever=wrong, query=None), elasticsearch.NotFoundError
+        )
         invalid = await refused(lambda: self.searching(reranked=True, size=21), elasticsearch.BadRequestError)
         return {"missing": missing, "invalid": invalid}
 
@@ -215,13 +215,14 @@ class Steps:
         return {"answers": len(answers), "distinct": len({tuple(ids(answer)) for answer in answers})}
 
     def all(self) -> dict[str, Step]:
-        plain = (self.info, self.index, self.bulk, self.get, self.search, self.msearch, self.scroll)
-        plain += (self.point_in_time, self.aggregation, self.errors, self.compression, self.sniffing)
-        plain += (self.concurrency,)
-        reranked = (self.reranked_search, self.reranked_msearch, self.async_search, self.inference)
-        reranked += (self.reranked_errors, self.reranked_compression)
-        tls = (self.tls,) if os.environ.get("TLS_URL") else ()
-        steps = (*plain, *(reranked if RERANK else ()), *tls)
+        steps: list[Step] = [self.info, self.index, self.bulk, self.get, self.search, self.msearch]
+        steps += [self.scroll, self.point_in_time, self.aggregation, self.errors, self.compression]
+        steps += [self.sniffing, self.concurrency]
+        if RERANK:
+            steps += [self.reranked_search, self.reranked_msearch, self.async_search, self.inference]
+            steps += [self.reranked_errors, self.reranked_compression]
+        if os.environ.get("TLS_URL"):
+            steps.append(self.tls)
         return {step.__name__.replace("_", " "): step for step in steps}
 
 
