@@ -3,7 +3,7 @@
 import json
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import pytest
@@ -31,7 +31,7 @@ def index(elasticsearch: RunningElasticsearch) -> Iterator[str]:
     elasticsearch.server.call("DELETE", f"/{name}?ignore_unavailable=true")
 
 
-def run(program: Installed, client: Client, environ: dict[str, str]) -> dict[str, Any]:
+def run(program: Installed, client: Client, environ: Mapping[str, str]) -> dict[str, Any]:
     """Run a program. Return its line for each step."""
     directory = program.environment.made()
     first, *others = program.command
@@ -59,17 +59,24 @@ def facts(elasticsearch: RunningElasticsearch, server: Server, index: str, mode:
 @pytest.mark.parametrize("mode", ["direct", "proxy"])
 @pytest.mark.parametrize("tested", CLIENTS, ids=str)
 def test_each_step(
-    tested: Client, mode: Mode, elasticsearch: RunningElasticsearch, proxy: RunningProxy, index: str
+    tested: Client,
+    mode: Mode,
+    elasticsearch: RunningElasticsearch,
+    proxy: RunningProxy,
+    secure: Mapping[str, str],
+    index: str,
 ) -> None:
     server = proxy.server if mode == "proxy" else elasticsearch.server
+    tls = secure if mode == "proxy" else {}
     environ = {
         "ES_URL": server.url,
         "INDEX": index,
         "FILMS": str(FILMS),
         "RERANK": "1" if mode == "proxy" else "",
+        **tls,
     }
     reported = run(installed(tested), tested, environ)
     known = facts(elasticsearch, server, index, mode)
-    steps = tested.steps(mode, tls=False)
+    steps = tested.steps(mode, tls=bool(tls))
     assert reported == {step: expected(step, known) for step in steps}
     assert mode == "direct" or known.best != known.plain

@@ -146,8 +146,9 @@ const reranked = {
 
   async 'async search' () {
     const searches = client.asyncSearch
+    // As a body: version 8 takes what it does not know, such as a retriever here, for the query string.
     let answer = await searches.submit({
-      index: INDEX, ...RERANKED, wait_for_completion_timeout: '0ms', keep_on_completion: true
+      index: INDEX, body: RERANKED, wait_for_completion_timeout: '0ms', keep_on_completion: true
     })
     const { id } = answer
     while (answer.is_running) answer = await searches.get({ id, wait_for_completion_timeout: '30s' })
