@@ -65,7 +65,7 @@ def secure(
     with running:
         running.wait_ready()
         yield {
-            "TLS_URL": running.server.url.replace("http://", "https://"),
+            "TLS_URL": running.server.url,
             "CA_FINGERPRINT": sha256(root.public_bytes(Encoding.DER)).hexdigest(),
         }
 
