@@ -76,6 +76,20 @@ def python_with_client(version: str) -> Environment:
     return Environment(f"elasticsearch-{version}", made_of, fill)
 
 
+def python_with(*requirements: str) -> Environment:
+    """Return an environment whose `bin/python` has these packages, and what they need.
+
+    Args:
+        requirements: With a version each; what they need has the newest versions that fit.
+    """
+
+    def fill(directory: Path) -> None:
+        install(uv(), "pip", "install", "--quiet", "--python", make_venv(directory), *requirements)
+
+    name = requirements[0].replace("==", "-")
+    return Environment(name, "\n".join((sys.version, *requirements)), fill)
+
+
 def make_venv(directory: Path) -> Path:
     """Make a virtual environment, which may be moved. Return its interpreter."""
     options = ("--quiet", "--allow-existing", "--relocatable")

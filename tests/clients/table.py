@@ -81,13 +81,39 @@ class Client:
         return f"{self.title} {self.version}"
 
 
+_BENEATH: Final = "is for the client beneath it"
+_DSL: Final = {
+    "info": _BENEATH,
+    "async search": _BENEATH,
+    "inference": _BENEATH,
+    "compression": _BENEATH,
+    "reranked compression": _BENEATH,
+    "sniffing": _BENEATH,
+    "tls": _BENEATH,
+    "concurrency": _BENEATH,
+}
+_LEAF_ONLY: Final = {"tls": "takes the fingerprint of the server's own certificate only"}
+_OLD_SNIFFER: Final = {"sniffing": "its sniffer is a package of its own"}
+_NO_FINGERPRINT: Final = {"tls": "takes the authority's certificate, and no fingerprint"}
+_NOT_OURS: Final = "OpenSearch has no such API"
+_OPENSEARCH: Final = {
+    "point in time": "opens them at a path of OpenSearch's own",
+    "async search": _NOT_OURS,
+    "inference": _NOT_OURS,
+    "tls": "takes no fingerprint",
+}
+_JAVA: Final = "co.elastic.clients:elasticsearch-java"
 _GO: Final = "github.com/elastic/go-elasticsearch"
 
 CLIENTS: Final = (
     *(
-        Client(f"elasticsearch-py, {kind}", "elasticsearch", version, "python", servers, (kind,))
+        Client(f"elasticsearch-py, {kind}", "elasticsearch", version, "python", servers, (kind,), lacks)
         for version, servers in (("8.19.3", (8, 9)), ("9.5.1", (9,)))
-        for kind in ("sync", "async")
+        for kind, lacks in (("sync", {}), ("async", _LEAF_ONLY))
+    ),
+    *(
+        Client("elasticsearch-py, dsl", "elasticsearch", version, "dsl", servers, (), _DSL)
+        for version, servers in (("8.19.3", (8, 9)), ("9.5.1", (9,)))
     ),
     *(
         Client("@elastic/elasticsearch", "@elastic/elasticsearch", version, "javascript", servers)
@@ -105,4 +131,10 @@ CLIENTS: Final = (
         for version, servers in (("8.19.7", (8, 9)), ("9.5.2", (9,)))
         for kind in ("typed", "low-level")
     ),
+    Client("elasticsearch-java over Rest5Client", _JAVA, "9.5.3", "java", (9,), ("rest5",)),
+    Client("elasticsearch-java over RestClient", _JAVA, "9.5.3", "java", (9,), ("rest",), _OLD_SNIFFER),
+    Client(
+        "the Rust crate elasticsearch", "elasticsearch", "9.1.0-alpha.1", "rust", (9,), (), _NO_FINGERPRINT
+    ),
+    Client("opensearch-py", "opensearch-py", "3.2.0", "opensearch", (8, 9), (), _OPENSEARCH),
 )
