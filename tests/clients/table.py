@@ -138,3 +138,60 @@ CLIENTS: Final = (
     ),
     Client("opensearch-py", "opensearch-py", "3.2.0", "opensearch", (8, 9), (), _OPENSEARCH),
 )
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool that uses a client, on the way there and back.
+
+    Attributes:
+        title: Its name on the page.
+        package, version: What it is installed as.
+        folder: Of its program in `tests/clients/programs`, or the test that runs it.
+        does: What it is seen to do.
+    """
+
+    title: str
+    package: str
+    version: str
+    folder: str
+    does: str
+
+
+TOOLS: Final = (
+    Tool(
+        "LangChain",
+        "langchain-elasticsearch",
+        "1.0.0",
+        "langchain",
+        "fill an `ElasticsearchStore`, search it, and search it reranked with `ElasticsearchRetriever`",
+    ),
+    Tool(
+        "Haystack",
+        "elasticsearch-haystack",
+        "7.1.0",
+        "haystack",
+        "fill an `ElasticsearchDocumentStore`, search it, and search it reranked with its client",
+    ),
+    Tool(
+        "LlamaIndex",
+        "llama-index-vector-stores-elasticsearch",
+        "0.7.0",
+        "llamaindex",
+        "fill an `ElasticsearchStore`, search it, and search it reranked with a `custom_query`",
+    ),
+    Tool(
+        "elasticdump",
+        "elasticdump",
+        "6.125.1",
+        "elasticdump",
+        "copy mapping and documents of an index through a file, then search the copy reranked",
+    ),
+    Tool(
+        "Eland",
+        "eland",
+        "9.2.0",
+        "tests/live/test_eland.py",
+        "upload a cross-encoder, and search reranked with it",
+    ),
+)
