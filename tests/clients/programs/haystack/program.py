@@ -1,4 +1,4 @@
-"""Films go into Haystack's store for Elasticsearch, are found by its retriever, and reranked by its client."""
+"""Films go into Haystack's store for Elasticsearch, and are found by its retriever and client."""
 
 import json
 import os

@@ -13,7 +13,7 @@ QUESTION = os.environ["QUESTION"]
 
 def reranked(body: dict[str, Any], question: str | None) -> dict[str, Any]:
     """Put a reranker in the place of the query that the store makes."""
-    reranker = {
+    reranker: dict[str, Any] = {
         "retriever": {"standard": {"query": {"match_all": {}}}},
         "field": "content",
         "inference_text": question,
@@ -30,7 +30,7 @@ def main() -> None:
         index_name=os.environ["INDEX"], es_url=os.environ["ES_URL"], retrieval_strategy=AsyncBM25Strategy()
     )
     store.add([TextNode(text=film["plot"], metadata={"title": film["title"]}) for film in films])
-    query = VectorStoreQuery(query_str="killer", similarity_top_k=5, mode=VectorStoreQueryMode.TEXT_SEARCH)
+    query = VectorStoreQuery(query_str="crime", similarity_top_k=5, mode=VectorStoreQueryMode.TEXT_SEARCH)
     words = store.query(query).nodes
     query.query_str = QUESTION
     best = store.query(query, custom_query=reranked).nodes or []
