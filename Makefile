@@ -59,8 +59,9 @@ format: $(DEV_STAMP) ## lay the code out, and fix what can be fixed
 	$(PYTHON_BIN) -m ruff format .
 
 .PHONY: docs
-docs: $(DEV_STAMP) ## docs/settings.md, from the table of settings
+docs: $(DEV_STAMP) ## docs/settings.md and docs/compatibility.md, from the tables of settings and clients
 	$(PYTHON_BIN) -m rerank_proxy.settings.page > docs/settings.md
+	$(PYTHON_BIN) -m tests.clients.page > docs/compatibility.md
 
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them

@@ -58,7 +58,7 @@ def found(server: Server, index: str, body: Mapping[str, Any]) -> Found:
 
 def expected(step: str, facts: Facts) -> dict[str, Any]:
     """Return what a program has to report of a step."""
-    return _RESULTS[step](facts)
+    return RESULTS[step](facts)
 
 
 def _released(facts: Facts) -> list[int]:
@@ -82,7 +82,7 @@ def _inference(facts: Facts) -> dict[str, Any]:
     }
 
 
-_RESULTS: Final[Mapping[str, Callable[[Facts], dict[str, Any]]]] = {
+RESULTS: Final[Mapping[str, Callable[[Facts], dict[str, Any]]]] = {
     "info": lambda facts: {"version": facts.version, "product": "Elasticsearch"},
     "index": lambda _: {"result": "created"},
     "bulk": lambda facts: {"errors": False, "items": len(facts.films)},

@@ -195,3 +195,22 @@ TOOLS: Final = (
         "upload a cross-encoder, and search reranked with it",
     ),
 )
+
+CANNOT_WORK: Final = (
+    (
+        "PKI realms",
+        "A client's certificate ends at the proxy: Elasticsearch does not see it.",
+        "Use API keys, tokens or passwords, which go along with each request.",
+    ),
+    (
+        "Clients that are configured by Cloud ID",
+        "A Cloud ID names Elastic's own host, to which the client connects.",
+        "Give the client the proxy's URL.",
+    ),
+    (
+        "IP filters of Elasticsearch",
+        "It sees the proxy's address, and trusts no `X-Forwarded-For`.",
+        "Filter in front of the proxy, and let only the proxy reach Elasticsearch.",
+    ),
+)
+"""What no proxy can do, why, and what to do instead."""
