@@ -12,19 +12,20 @@ What was run with the proxy, by the project's own tests. This page is made of th
 `tests/clients/table.py`, then `make docs`.
 """
 _CLIENTS: Final = """
-A program for each client, in its own language, takes these steps through the proxy; all but the reranked ones and
-`_inference` also at Elasticsearch itself. Each has to give what the same requests give without a client. `make clients`
-runs them; [tests/clients/programs](../tests/clients/programs/README.md) has the programs.
+A program for each client, in its own language, takes these steps through the proxy; all but the reranked
+ones and `_inference` also at Elasticsearch itself. Each has to give what the same requests give without a
+client. `make clients` runs them; [tests/clients/programs](../tests/clients/programs/README.md) has the
+programs.
 """
 _NOTEBOOKS: Final = """
-The code of notebooks about reranking runs as it is published, but for the URL and where models and data come from:
-`make clients NOTEBOOKS=directory` takes it from their texts.
+The code of notebooks about reranking runs as it is published, but for the URL and where models and data
+come from: `make clients NOTEBOOKS=directory` takes it from their texts.
 `tests/clients/programs/notebooks/stand_ins.py` lists what stands in for other services.
 """
 _DIFFERENCES: Final = """
-Requests that are not reranked, and their answers, go through as they are; what may differ is tested byte by byte, against
-the same requests sent to Elasticsearch directly. For reranked searches [native behaviour](native-behaviour.md) says where
-the proxy differs from Elasticsearch's own reranker, and [operations](operations.md#limits-today) lists the limits.
+Requests that are not reranked, and their answers, go through as they are. For reranked searches
+[native behaviour](native-behaviour.md) says where the proxy differs from Elasticsearch's own reranker, and
+[operations](operations.md#limits-today) lists the limits.
 """
 
 

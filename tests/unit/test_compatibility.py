@@ -16,6 +16,11 @@ def test_the_page_is_made_of_the_tables() -> None:
     assert read(ROOT / "docs" / "compatibility.md") == page(), "run `make docs`"
 
 
+def test_the_readme_states_which_versions_were_run() -> None:
+    versions = " and ".join(release.version for release in RELEASES)
+    assert f"It was run with Elasticsearch {versions}," in read(ROOT / "README.md")
+
+
 def test_each_step_is_described_and_has_a_result() -> None:
     described = re.findall(r"^\| `([a-z ]+)` \|", read(PROGRAMS / "README.md"), re.MULTILINE)
     assert described == list(STEPS)
