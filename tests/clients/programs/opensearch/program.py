@@ -10,6 +10,7 @@ import opensearchpy
 
 URL, INDEX, RERANK = os.environ["ES_URL"], os.environ["INDEX"], bool(os.environ.get("RERANK"))
 AWAY = f"{INDEX}-missing"
+TIMEOUT_S = 60
 CRIME = {"multi_match": {"query": "crime", "fields": ["plot", "genre"]}}
 PLAIN = {"size": 5, "query": CRIME}
 
@@ -25,7 +26,7 @@ def reranked(size: int = 5, **options: Any) -> dict[str, Any]:
 
 
 def connect(**options: Any) -> Any:
-    return opensearchpy.OpenSearch(URL, max_retries=0, timeout=60, **options)
+    return opensearchpy.OpenSearch(URL, max_retries=0, timeout=TIMEOUT_S, **options)
 
 
 CLIENT = connect()
