@@ -221,7 +221,8 @@ class Steps:
         if RERANK:
             steps += [self.reranked_search, self.reranked_msearch, self.async_search, self.inference]
             steps += [self.reranked_errors, self.reranked_compression]
-        if os.environ.get("TLS_URL"):
+        # The other kind compares a fingerprint with the server's own certificate only.
+        if os.environ.get("TLS_URL") and self.kind is elasticsearch.Elasticsearch:
             steps.append(self.tls)
         return {step.__name__.replace("_", " "): step for step in steps}
 
