@@ -33,7 +33,11 @@ test-long: $(DEV_STAMP) ## all tests with many random examples, and more of them
 
 .PHONY: test-quick
 test-quick: $(DEV_STAMP) ## the tests that need no Elasticsearch
-	$(PYTHON_BIN) -m pytest --ignore=tests/live $(ARGS)
+	$(PYTHON_BIN) -m pytest --ignore=tests/live --ignore=tests/clients $(ARGS)
+
+.PHONY: clients
+clients: $(DEV_STAMP) ## programs of Elasticsearch's clients in their languages; NOTEBOOKS= a folder of some; ARGS=
+	$(if $(NOTEBOOKS),NOTEBOOKS="$(abspath $(NOTEBOOKS))") $(PYTHON_BIN) -m pytest tests/clients $(ARGS)
 
 .PHONY: differential
 differential: $(DEV_STAMP) ## random searches here and in Elasticsearch's own code, until they differ; EXAMPLES=
@@ -55,8 +59,9 @@ format: $(DEV_STAMP) ## lay the code out, and fix what can be fixed
 	$(PYTHON_BIN) -m ruff format .
 
 .PHONY: docs
-docs: $(DEV_STAMP) ## docs/settings.md, from the table of settings
+docs: $(DEV_STAMP) ## docs/settings.md and docs/compatibility.md, from the tables of settings and clients
 	$(PYTHON_BIN) -m rerank_proxy.settings.page > docs/settings.md
+	$(PYTHON_BIN) -m tests.clients.page > docs/compatibility.md
 
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them

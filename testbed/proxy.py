@@ -82,7 +82,7 @@ class RunningProxy:
         except BaseException:
             self.stop()
             raise
-        self.server, self.admin = (Server(f"http://{match[group]}") for group in (1, 2))
+        self.server, self.admin = (Server(_url(match[group])) for group in (1, 2))
         return self
 
     def wait_ready(self, timeout_s: float = 120.0) -> None:
@@ -144,6 +144,11 @@ class RunningProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _url(shown: str) -> str:
+    """Return the URL of an address that the proxy says it listens on; of https it says so itself."""
+    return shown if "://" in shown else f"http://{shown}"
 
 
 def _last_line(log: str) -> str:

@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from testbed import Reporter
 from testbed.cache import cache_directory, cached_directory
 from tests.support.project import ROOT
@@ -62,7 +64,7 @@ def python_with_client(version: str) -> Environment:
     """
     locked = (ROOT / "requirements" / "constraints.txt").read_text(encoding="utf-8").splitlines()
     constraints = "\n".join(line for line in locked if not line.startswith("elastic"))
-    wanted = (f"elasticsearch=={version}", f"elastic-transport=={CLIENTS[version]}")
+    wanted = (f"elasticsearch=={version}", f"elastic-transport=={CLIENTS[version]}", "aiohttp")
 
     def fill(directory: Path) -> None:
         file = directory / "constraints.txt"
@@ -74,6 +76,20 @@ def python_with_client(version: str) -> Environment:
     return Environment(f"elasticsearch-{version}", made_of, fill)
 
 
+def python_with(*requirements: str) -> Environment:
+    """Return an environment whose `bin/python` has these packages, and what they need.
+
+    Args:
+        requirements: With a version each; what they need has the newest versions that fit.
+    """
+
+    def fill(directory: Path) -> None:
+        install(uv(), "pip", "install", "--quiet", "--python", make_venv(directory), *requirements)
+
+    name = requirements[0].replace("==", "-")
+    return Environment(name, "\n".join((sys.version, *requirements)), fill)
+
+
 def make_venv(directory: Path) -> Path:
     """Make a virtual environment, which may be moved. Return its interpreter."""
     options = ("--quiet", "--allow-existing", "--relocatable")
@@ -81,17 +97,39 @@ def make_venv(directory: Path) -> Path:
     return directory / "bin" / "python"
 
 
-def copy_of(source: Path, name: str, *commands: tuple[str | Path, ...]) -> Environment:
-    """Return an environment that holds a copy of a directory, in which commands have been run."""
+def copy_of(
+    source: Path,
+    name: str,
+    *commands: tuple[str | Path, ...],
+    replaced: tuple[str, str] | None = None,
+) -> Environment:
+    """Return an environment that holds a copy of a directory, in which commands have been run.
+
+    Args:
+        replaced: A text, and what stands in its place in all files of the copy.
+    """
     files = sorted(file for file in source.rglob("*") if file.is_file())
-    texts = (f"{file.relative_to(source)}\n{file.read_text(encoding='utf-8')}" for file in files)
+    old, new = replaced or ("", "")
+    contents = {
+        file.relative_to(source): file.read_text(encoding="utf-8").replace(old, new) for file in files
+    }
+    texts = (f"{file}\n{content}" for file, content in contents.items())
 
     def fill(directory: Path) -> None:
         shutil.copytree(source, directory, dirs_exist_ok=True)
+        for file, content in contents.items():
+            (directory / file).write_text(content, encoding="utf-8")
         for command in commands:
             install(*command, cwd=directory)
 
     return Environment(name, "\n".join((*texts, repr(commands))), fill)
+
+
+def needs(program: str) -> str:
+    """Return the name of a program that has to be installed; skip the test where it is not."""
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    return program
 
 
 def uv() -> Path:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import pytest
 from demo.films import EXPECTED_FIRST, INDEX
 from testbed import RunningElasticsearch
 from testbed.proxy import RunningProxy
-from tests.clients.environments import Environment, clean_environ, copy_of
+from tests.clients.environments import Environment, clean_environ, copy_of, needs
 from tests.live.conftest import MakeIndex
 from tests.support.pages import read
 from tests.support.project import ROOT
@@ -47,12 +46,6 @@ def check(output: str) -> None:
         titles = re.findall("|".join(re.escape(film["title"]) for film in FILMS), part)
         assert titles[0] == first
         assert len(titles) == 5
-
-
-def needs(program: str) -> str:
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is not installed")
-    return program
 
 
 def test_curl(arguments: tuple[str, str]) -> None:
