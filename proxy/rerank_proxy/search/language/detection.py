@@ -48,7 +48,7 @@ def handles(body: bytes | Node, evaluated: Collection[str] = frozenset()) -> boo
     """
     types = compound_types(body)
     return TextSimilarityReranker.TYPE in types or bool(
-        types.intersection(evaluated) and types <= _BY_SEARCHES
+        types.intersection(evaluated) and types <= _BY_SEARCHES.union(evaluated)
     )
 
 
