@@ -31,9 +31,9 @@ here, and nothing else; the clients and tools above work the same with all of it
 
 For reranked searches [native behaviour](native-behaviour.md) says where the proxy differs from
 Elasticsearch's own reranker, and [operations](operations.md#limits-today) lists the limits. The proxy's own
-errors have Elasticsearch's form and headers: JSON by the name that the client gives it, the product, the
-`X-Opaque-Id`; like Elasticsearch's, they name no product with 401 and 403, and have no body with 413 for a
-length that was announced.
+errors have Elasticsearch's form and headers: JSON by the name that the client gives it, `X-elastic-product`,
+and `X-Opaque-Id` unless the head cannot be read. Like Elasticsearch's, they do not name the product with 401
+and 403, and have no body with 413 for a length that was announced.
 """
 _FORMS: Final = """
 ### By the form of a request

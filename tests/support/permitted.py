@@ -144,7 +144,7 @@ GROUPS: Final = (
     Group(
         "What ends a connection",
         "After a head that is too long Elasticsearch reads nothing more on its connection; the proxy takes "
-        "another one, and the client's serves on. What follows `CONNECT` on a connection is no request.",
+        "another one, and the client's serves on. What comes after `CONNECT` is for a tunnel, and not read.",
         {
             "17,000 bytes of a field": _both("400", "400 open"),
             "CONNECT": _both("405 open", "405 closed"),
