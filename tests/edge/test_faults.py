@@ -26,7 +26,7 @@ class TestUpstreamFails:
                 await client.send(sent)
                 answer = await client.read_message()
                 assert answer.status == 502
-                assert answer.field("x-elastic-product") is None
+                assert answer.field("x-elastic-product") == "Elasticsearch"
                 error = json.loads(answer.body)
                 assert error["status"] == 502
                 assert f"[{url}]: connection refused" in error["error"]["reason"]

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tests.edge.conftest import StartRelay
+from tests.edge.samples import GET
 from tests.support.raw_http import OK, TIMEOUT_S, Message, Wire, answering
 
 PLAIN = b"GET /%d HTTP/1.1\r\n\r\n"
@@ -233,6 +234,37 @@ class TestExpect:
         assert (
             await client.read_to_end() == b"HTTP/1.1 401 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         )
+
+    @pytest.mark.parametrize("expectation", [b"100-continue", b"tea"])
+    @pytest.mark.parametrize("framing", [b"content-length: %d", b"transfer-encoding: chunked"])
+    async def test_a_body_that_upstream_takes_for_a_request_is_answered_to_no_client(
+        self, start_relay: StartRelay, expectation: bytes, framing: bytes
+    ) -> None:
+        """Elasticsearch 8 refuses an expectation as if the request had no body, and keeps its connection."""
+
+        async def serve(wire: Wire) -> None:
+            smuggled = b""
+            while True:
+                head = await wire.read_head()
+                if b"Expect" in head:
+                    await wire.send(b"HTTP/1.1 417 x\r\ncontent-length: 0\r\n\r\n")
+                elif b"/smuggled" in head:  # is answered late, when another request is there
+                    smuggled = b"HTTP/1.1 200 smuggled\r\ncontent-length: 0\r\n\r\n"
+                else:
+                    await wire.send(smuggled + OK)
+
+        relay = await start_relay(serve)
+        refused, other = await relay.connect(), await relay.connect()
+        body = b"GET /smuggled HTTP/1.1\r\n\r\n"
+        sized = framing % len(body) if b"%" in framing else framing
+        sent = b"PUT /i/_doc/1 HTTP/1.1\r\nExpect: %b\r\n%b\r\n\r\n" % (expectation, sized)
+        chunks = body if b"%" in framing else b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        await refused.send(sent + chunks)
+        assert (await refused.read_message()).status == 417
+        for client in (refused, other):
+            await client.send(GET)
+            assert (await client.read_message()).raw == OK
+        assert len(relay.upstream.wires) == 2
 
     async def test_another_interim_answer_does_not_tell_the_client_to_send(
         self, start_relay: StartRelay

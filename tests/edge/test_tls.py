@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,6 +28,11 @@ INFO = (
     b'content-length: 41\r\n\r\n{"version":{"number":"9.5.0"},"name":"n"}'
 )
 
+_NODES = b'{"nodes":{"a":{"roles":["data"],"version":"9.5.0","http":{"publish_address":"10.0.0.1:9200"}}}}'
+NODES = (
+    b"HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(_NODES), _NODES)
+)
 ONE_INFO = INFO.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
 
 
@@ -197,6 +203,62 @@ class TestListener:
             assert await asyncio.to_thread(info, url, issued.fingerprint) == "n"
             with pytest.raises(elasticsearch.ConnectionError):
                 await asyncio.to_thread(info, url, "00" * 32)
+
+
+class TestSniffing:
+    """Clients that look for the cluster's nodes, at an upstream on plain HTTP."""
+
+    @pytest.mark.parametrize(
+        ("host", "address"),
+        [
+            (b"Host: p\r\n", b"p:443"),
+            (b"Host: p:80\r\n", b"p:80"),
+            (b"Host: [::1]\r\n", b"[::1]:443"),
+            (b"Host: p\r\nX-Forwarded-Proto: http\r\n", b"p:443"),
+            (b"", b"127.0.0.1:%d"),
+        ],
+    )
+    async def test_the_address_is_that_of_https(
+        self, app_socket: Path, authority: Authority, host: bytes, address: bytes
+    ) -> None:
+        serve, _ = answering(NODES)
+        async with (
+            raw_server(serve) as upstream,
+            running(app_socket, upstream.url, tls=files(authority.issue())) as edge,
+            connect(edge.address.port, tls=authority.client()) as wire,
+        ):
+            await wire.send(b"GET /_nodes/http HTTP/1.1\r\n" + host + b"\r\n")
+            expected = address % edge.address.port if b"%" in address else address
+            nodes = json.loads((await wire.read_message()).body)["nodes"]
+            assert nodes["a"]["http"]["publish_address"] == expected.decode()
+
+    async def test_the_python_client_stays(self, app_socket: Path, authority: Authority) -> None:
+        def hosts_after_sniffing(url: str) -> list[str]:
+            options: dict[str, Any] = {
+                "ca_certs": str(authority.path),
+                "sniff_on_start": True,
+                "sniff_before_requests": True,
+                "min_delay_between_sniffing": 0,
+            }
+            with elasticsearch.Elasticsearch(url, **options) as client:
+                for _ in range(2):
+                    assert client.info()["name"] == "n"
+                return [node.base_url for node in client.transport.node_pool.all()]
+
+        lines: list[bytes] = []
+
+        async def serve(wire: Wire) -> None:
+            while True:
+                lines.append((await wire.read_message()).first_line)
+                await wire.send(NODES if b"/_nodes" in lines[-1] else INFO)
+
+        async with (
+            raw_server(serve) as upstream,
+            running(app_socket, upstream.url, tls=files(authority.issue())) as edge,
+        ):
+            url = f"https://127.0.0.1:{edge.address.port}"
+            assert await asyncio.to_thread(hosts_after_sniffing, url) == [url]
+        assert lines.count(b"GET /_nodes/_all/http HTTP/1.1") >= 2
 
 
 class TestUpstream:

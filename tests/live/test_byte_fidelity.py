@@ -5,18 +5,24 @@ bodies, and what becomes of the connection are the same, but for `PERMITTED`.
 """
 
 import gzip
+import ssl
 import uuid
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
 
+from rerank_proxy.edge.server import Edge
+from rerank_proxy.settings import load
 from testbed import RunningElasticsearch
 from testbed.proxy import RunningProxy
-from tests.support.fidelity import see
+from tests.support.fidelity import Seen, see
+from tests.support.permitted import PERMITTED, Difference
+from tests.support.tls import Authority
 
 QUERY: Final = b'{"query":{"match_all":{}},"size":0}'
 JSON: Final = b"Content-Type: application/json\r\n"
@@ -26,94 +32,11 @@ CHUNKS: Final = b"%x\r\n%b\r\n0\r\n\r\n" % (len(QUERY), QUERY)
 PACKED: Final = gzip.compress(QUERY, mtime=0)
 SEARCH: Final = b"POST /INDEX/_search HTTP/1.1"
 COUNT: Final = b"POST /INDEX/_count HTTP/1.1"
+DOCUMENT: Final = b"PUT /INDEX/_doc/1 HTTP/1.1"
+TOO_LONG: Final = JSON + b"Content-Length: 200000000\r\n"
 COUNTED: Final = b'{"query":{"match_all":{}}}'
 INFO: Final = b"GET / HTTP/1.1"
 EXPECT: Final = b"Host: h\r\nExpect: 100-continue\r\n"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What a client of the proxy sees in another way.
-
-    Attributes:
-        direct, proxied: The statuses, and what becomes of the connection, with the newest Elasticsearch. It
-            leaves some open on which it reads nothing any more: there the end is not told.
-    """
-
-    direct: str
-    proxied: str
-    reason: str
-
-
-STRICT: Final = (
-    "two readers of such a message may disagree about where it ends, which lets requests be smuggled past "
-    "one of them; the proxy refuses it and closes"
-)
-VERSION: Final = "what is not HTTP/1.0 or HTTP/1.1 is refused in HTTP/1.1"
-KEPT: Final = "the answer ends with the connection, which HTTP/1.0 can always tell"
-CORRUPT: Final = "Elasticsearch closes the connection; the client is told what is wrong with its body"
-
-PERMITTED: Final = {
-    "two hosts": Difference("200 open", "400 closed", STRICT),
-    "folded field": Difference("200 open", "400 closed", STRICT),
-    "two spaces in the request line": Difference("200 open", "400 closed", STRICT),
-    "content-length and chunks": Difference("400", "400 closed", STRICT),
-    "two equal lengths": Difference("400", "400 closed", STRICT),
-    "two lengths": Difference("400", "400 closed", STRICT),
-    "a list of lengths": Difference("closed", "400 closed", STRICT),
-    "length with a sign": Difference("400", "400 closed", STRICT),
-    "negative length": Difference("400", "400 closed", STRICT),
-    "length in hexadecimal": Difference("closed", "400 closed", STRICT),
-    "gzip as transfer coding": Difference("closed", "501 closed", STRICT),
-    "bare line feeds": Difference("400 closed", "400 closed", STRICT),
-    "a bare line feed": Difference("400", "400 closed", STRICT),
-    "space before the colon": Difference("400", "400 closed", STRICT),
-    "no colon": Difference("400", "400 closed", STRICT),
-    "NUL in a value": Difference("400", "400 closed", STRICT),
-    "17,000 bytes of a field": Difference(
-        "400",
-        "400 open",
-        "Elasticsearch reads nothing more on its connection; the proxy takes another",
-    ),
-    "protocol in small letters": Difference("200 open", "400 closed", VERSION),
-    "HTTP/1.2": Difference("400 closed", "400 closed", VERSION),
-    "HTTP/2.0": Difference("400 closed", "400 closed", VERSION),
-    "preface of HTTP/2": Difference("400 closed", "400 closed", VERSION),
-    "HTTP/0.9": Difference("400 closed", "400 closed", VERSION),
-    "CONNECT": Difference("405 open", "405 closed", "what follows it on the connection is no request"),
-    "HTTP/1.0 that keeps the connection": Difference("200 open", "200 closed", KEPT),
-    "HTTP/1.0 search": Difference(
-        "200 closed",
-        "200 closed",
-        "Elasticsearch sends chunks, which HTTP/1.0 does not have; the proxy does not",
-    ),
-    "HTTP/1.0 search that keeps the connection": Difference("200 open", "200 closed", KEPT),
-    "HTTP/1.0 that expects 100": Difference(
-        "100 200 closed", "200 closed", "HTTP/1.0 has no interim answers (RFC 9110 §10.1.1)"
-    ),
-    "search whose body did not wait for 100": Difference(
-        "100 200 open", "200 open", "the body is there, so nothing has to be continued (RFC 9110 §10.1.1)"
-    ),
-    "expects something else": Difference(
-        "417 closed", "417 open", "the connection that Elasticsearch closes is its own with the proxy"
-    ),
-    **{
-        f"{coding} {fault}": Difference("closed", "400 open", CORRUPT)
-        for coding, fault in [
-            ("gzip", "of another format"),
-            ("gzip", "with a bad method"),
-            ("gzip", "with reserved flags"),
-            ("gzip", "corrupt in the middle"),
-            ("gzip", "with a bad checksum"),
-            ("gzip", "with a bad length"),
-            ("gzip", "with much behind it"),
-            ("gzip", "with zeros behind it"),
-            ("deflate", "corrupt"),
-            ("snappy", "of another format"),
-        ]
-    },
-}
-"""By the name of the case."""
 
 
 @dataclass(frozen=True)
@@ -122,14 +45,20 @@ class Case:
 
     Attributes:
         bodies: Of each answer: whether it has a body.
+        is_cut: Its body is not sent, so that another request can follow only if none has to be.
     """
 
     pieces: tuple[bytes, ...]
     bodies: tuple[bool, ...] = (True,)
+    is_cut: bool = False
 
 
 def case(line: bytes, fields: bytes = b"Host: h\r\n", body: bytes = b"") -> Case:
     return Case((line + b"\r\n" + fields + b"\r\n" + body,), (not line.startswith(b"HEAD "),))
+
+
+def cut(line: bytes) -> Case:
+    return replace(case(line, TOO_LONG), is_cut=True)
 
 
 def got(target: bytes) -> Case:
@@ -252,8 +181,8 @@ CASES: Final = {
     "length in hexadecimal": case(SEARCH, JSON + b"Content-Length: 0x23\r\n", QUERY),
     "search by GET": case(b"GET /INDEX/_search HTTP/1.1", SIZED, QUERY),
     "HEAD with a body": case(b"HEAD /INDEX HTTP/1.1", SIZED, QUERY),
-    "too long": case(SEARCH, JSON + b"Content-Length: 200000000\r\n"),
-    "too long a document": case(b"PUT /INDEX/_doc/1 HTTP/1.1", JSON + b"Content-Length: 200000000\r\n"),
+    "too long": cut(SEARCH),
+    "too long a document": cut(DOCUMENT),
     "no content type": case(SEARCH, b"Content-Length: %d\r\n" % len(QUERY), QUERY),
     "another content type": case(SEARCH, SIZED.replace(b"application/json", b"text/plain"), QUERY),
     "two content types": case(SEARCH, JSON + SIZED, QUERY),
@@ -269,7 +198,8 @@ CASES: Final = {
     ),
     "search whose body did not wait for 100": case(SEARCH, EXPECT + SIZED, QUERY),
     "expects 100 without a body": case(INFO, EXPECT),
-    "expects 100 for too much": case(SEARCH, EXPECT + JSON + b"Content-Length: 200000000\r\n"),
+    "expects 100 for too much": case(SEARCH, EXPECT + TOO_LONG),
+    "expects 100 for too much of a document": case(DOCUMENT, EXPECT + TOO_LONG),
     "expects something else": case(SEARCH, b"Expect: 200-ok\r\n" + SIZED, QUERY),
     # Codings
     "gzip": coded(b"gzip", PACKED),
@@ -311,22 +241,125 @@ def index(elasticsearch: RunningElasticsearch) -> Iterator[bytes]:
     call("DELETE", f"/{name}")
 
 
+CORE: Final = (
+    *(f"method: {name.decode()}" for name in METHODS),
+    "target: bytes beyond ASCII",
+    "target: 60,000 bytes",
+    "HEAD that asks for gzip",
+    "each byte by itself",
+    "no colon",
+    "close",
+    "upgrade to h2c",
+    "upgrade to websocket",
+    "HTTP/1.0",
+    "HTTP/1.0 search",
+    "pipelined",
+    "trailers",
+    "chunks of one byte",
+    "two lengths",
+    "HEAD with a body",
+    "too long",
+    "too long a document",
+    "answer in gzip",
+    "expects 100",
+    "expects 100 without a body",
+    "expects something else",
+    "gzip corrupt in the middle",
+)
+"""The cases that also go through TLS."""
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+async def tls_port(
+    elasticsearch: RunningElasticsearch, authority: Authority, tmp_path: Path
+) -> AsyncIterator[int]:
+    """Serve with TLS in front of Elasticsearch."""
+    shown = authority.issue()
+    settings = {
+        "listen": "127.0.0.1:0",
+        "tls": {"cert": str(shown.path), "key": str(shown.key_path)},
+        "upstream": {"url": elasticsearch.url},
+    }
+    edge = Edge(load(None, settings, {}), tmp_path / "app.sock")
+    await edge.start()
+    yield edge.address.port
+    await edge.stop()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One case at one Elasticsearch."""
+
+    elasticsearch: RunningElasticsearch
+    index: bytes
+    case: Case
+    permitted: Difference | None
+
+    @classmethod
+    def of(cls, name: str, elasticsearch: RunningElasticsearch, index: bytes) -> "Comparison":
+        permitted = PERMITTED.get(name)
+        if permitted is not None and elasticsearch.major not in permitted.direct:
+            permitted = None
+        return cls(elasticsearch, index, CASES[name], permitted)
+
+    async def check(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Compare what comes from the proxy at a port with what Elasticsearch itself sends."""
+        direct = await self._see(port_of(self.elasticsearch.url), self._expected)
+        proxied = await self._see(port, None, tls)
+        if self.permitted is None:
+            assert proxied.comparable == direct.comparable
+            assert proxied.is_open == direct.is_open
+            return
+        assert (direct.summary, proxied.summary) == (self._expected, self.permitted.proxied)
+        assert (direct.comparable, direct.is_open) != (proxied.comparable, proxied.is_open)
+        if proxied.status == direct.status >= 400:
+            # In words of the proxy's, but as an error of Elasticsearch's.
+            assert fields_of(proxied) == fields_of(direct)
+
+    @property
+    def _expected(self) -> str | None:
+        return None if self.permitted is None else self.permitted.direct[self.elasticsearch.major]
+
+    async def _see(self, port: int, expected: str | None, tls: ssl.SSLContext | None = None) -> Seen:
+        sent = [piece.replace(b"INDEX", self.index) for piece in self.case.pieces]
+        asks_for_end = expected is None or expected.endswith(("open", "closed"))
+        return await see(
+            port, sent, self.case.bodies, reads_on=asks_for_end, is_cut=self.case.is_cut, tls=tls
+        )
+
+
+def port_of(url: str) -> int:
+    return urlsplit(url).port or 0
+
+
+def fields_of(seen: Seen) -> list[bytes]:
+    """Return the names in the head of the last answer.
+
+    Without `Allow`, for which one has to know the methods of each path.
+    """
+    names = (line.partition(b":")[0] for line in seen.answers[-1].head.split(b"\r\n")[1:] if line)
+    return [name for name in names if name not in (b"connection", b"Allow")]
+
+
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.every_version
 async def test_the_answer_is_elasticsearchs(
     elasticsearch: RunningElasticsearch, proxy: RunningProxy, index: bytes, name: str
 ) -> None:
-    sent = [piece.replace(b"INDEX", index) for piece in CASES[name].pieces]
-    permitted = PERMITTED.get(name)
-    reads_on = permitted is None or " " in permitted.direct or permitted.direct == "closed"
-    bodies = CASES[name].bodies
-    direct = await see(urlsplit(elasticsearch.url).port or 0, sent, bodies, reads_on=reads_on)
-    proxied = await see(urlsplit(proxy.server.url).port or 0, sent, bodies)
-    if permitted is not None:
-        assert (direct.summary, proxied.summary) == (permitted.direct, permitted.proxied)
-        assert (direct.comparable, direct.is_open) != (proxied.comparable, proxied.is_open)
-    else:
-        assert proxied.comparable == direct.comparable
-        assert proxied.is_open == direct.is_open
+    await Comparison.of(name, elasticsearch, index).check(port_of(proxy.server.url))
+
+
+@pytest.mark.parametrize("name", CORE)
+@pytest.mark.every_version
+async def test_the_answer_is_elasticsearchs_through_tls(
+    elasticsearch: RunningElasticsearch, tls_port: int, authority: Authority, index: bytes, name: str
+) -> None:
+    await Comparison.of(name, elasticsearch, index).check(tls_port, authority.client())
 
 
 def test_every_permitted_difference_is_a_case() -> None:

@@ -169,6 +169,17 @@ class TestSearches:
                     )
                     assert app.engine.asked == []
 
+    async def test_the_refusal_has_the_headers_of_elasticsearchs(
+        self, secured: RunningElasticsearch, index: str
+    ) -> None:
+        """These name no product: only who is let in is told what answers."""
+        headers = {"Authorization": basic("reader", PASSWORD), "Accept-Encoding": "identity"}
+        direct = Server(secured.url, headers["Authorization"]).call("PUT", "/privileges-none")
+        async with search_app(secured.url, check_privileges=True) as app:
+            ours = await app.search(index, reranking(), headers=headers)
+        assert (ours.status, direct.status) == (403, 403)
+        assert {name.lower() for name in ours.headers} == {name.lower() for name in direct.headers}
+
     async def test_a_reranker_may_do_without(self, secured: RunningElasticsearch, index: str) -> None:
         headers = {"Authorization": basic("reader", PASSWORD)}
         async with search_app(secured.url, check_privileges=True) as app:

@@ -3,6 +3,7 @@
 Servers and clients
     raw_http            servers and clients of bytes, for what goes over the wire
     fidelity            what a client sees of a request, directly and through the proxy
+    permitted           what of that may differ, and why
     rest_api_spec       requests for every API of Elasticsearch, from its own descriptions
     memory_transport    a transport without a network: the test cuts the bytes and slows a side down
     tls                 certificates, and servers whose TLS a client has to refuse

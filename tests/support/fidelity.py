@@ -6,6 +6,7 @@ comparison. What the proxy may change is the business of the tests.
 
 import asyncio
 import re
+import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,6 +64,11 @@ class Seen:
     is_open: bool | None
 
     @property
+    def status(self) -> int:
+        """That of the last answer; 0 without one."""
+        return self.answers[-1].status if self.answers else 0
+
+    @property
     def summary(self) -> str:
         """The statuses, and what became of the connection."""
         end = {True: ["open"], False: ["closed"], None: []}[self.is_open]
@@ -103,22 +109,31 @@ def dechunked(body: bytes) -> bytes:
 
 
 async def see(
-    port: int, pieces: Sequence[bytes], bodies: Sequence[bool] = (True,), *, reads_on: bool = True
+    port: int,
+    pieces: Sequence[bytes],
+    bodies: Sequence[bool] = (True,),
+    *,
+    reads_on: bool = True,
+    is_cut: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> Seen:
     """Send pieces on a new connection, and return what comes back.
 
     Args:
         bodies: An entry for each final answer that is expected: whether it has a body.
         reads_on: What becomes of the connection is asked for.
+        is_cut: A part of the request is not sent. Where the answer does not say that the connection closes,
+            that part may still be waited for, and the connection is asked for nothing.
+        tls: How the other side's certificate is checked.
     """
     answers: list[Message] = []
-    async with connect(port) as wire:
+    async with connect(port, tls=tls) as wire:
         with suppress(ConnectionError):  # it may be answered, and the connection closed, before all is sent
             await wire.send(*pieces)
         try:
             for has_body in bodies:
                 answers += await final_answer(wire, has_body=has_body)
-            if not reads_on:
+            if not reads_on or (is_cut and answers[-1].field("connection") != "close"):
                 return Seen(tuple(answers), is_open=None)
             await wire.send(_PROBE)
             probe = (await final_answer(wire, has_body=False))[-1]

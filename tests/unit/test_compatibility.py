@@ -8,7 +8,8 @@ from tests.clients.expected import RESULTS
 from tests.clients.installed import PROGRAMS
 from tests.clients.page import page
 from tests.clients.table import AT_THE_PROXY, CLIENTS, STEPS, TOOLS
-from tests.support.pages import read
+from tests.support.pages import defined_tests, read
+from tests.support.permitted import BY_DESIGN, GROUPS, PERMITTED
 from tests.support.project import ROOT
 
 
@@ -34,6 +35,20 @@ def test_clients_are_told_apart_and_leave_out_steps_that_there_are() -> None:
         assert client.lacks.keys() <= STEPS.keys()
         assert (PROGRAMS / client.folder).is_dir()
         assert set(client.servers) <= {int(release.version.partition(".")[0]) for release in RELEASES}
+
+
+def test_differences_are_told_apart_and_of_versions_that_were_run() -> None:
+    assert len(PERMITTED) == sum(len(group.differences) for group in GROUPS)
+    majors = {release.major for release in RELEASES}
+    for difference in PERMITTED.values():
+        assert difference.direct
+        assert difference.direct.keys() <= majors
+
+
+def test_each_difference_is_shown_by_a_test() -> None:
+    for difference in BY_DESIGN:
+        path, _, name = difference.test.partition("::")
+        assert name in defined_tests(ROOT / path), difference.test
 
 
 def test_tools_have_programs_in_the_versions_that_are_installed() -> None:

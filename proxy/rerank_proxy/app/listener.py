@@ -161,7 +161,7 @@ class _Connection(asyncio.Protocol):
         except Exception:
             # A defect must not reach the client as a closed connection or a bare text.
             logger.exception("a request failed with an internal error")
-            self._refuse(internal_error(), head.field(b"x-opaque-id"))
+            self._refuse(internal_error(), head)
             return
         finally:
             self.task = None
@@ -175,8 +175,8 @@ class _Connection(asyncio.Protocol):
         if self._inbox:
             self._read()
 
-    def _refuse(self, failure: ElasticsearchError, opaque_id: bytes | None = None) -> None:
-        self._transport.write(answers.render(failure, close=True, opaque_id=opaque_id))
+    def _refuse(self, failure: ElasticsearchError, request: RequestHead | None = None) -> None:
+        self._transport.write(answers.render(failure, close=True, request=request))
         self._transport.close()
 
     def finish(self) -> None:

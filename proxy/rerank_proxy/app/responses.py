@@ -79,7 +79,7 @@ class Responder:
     async def fail(self, failure: ElasticsearchError) -> Response:
         """Return the response to a request that failed here."""
         self.counter.refused(failure.status)
-        headers = [*of_own_answer(self.request.headers), *failure.headers()]
+        headers = [*of_own_answer(self.request.headers, failure.status), *failure.headers()]
         body = self.format.error(failure)
         try:
             return await self.format.response(failure.status, headers, body)

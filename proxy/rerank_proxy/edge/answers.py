@@ -1,8 +1,19 @@
-"""The answers that the edge itself gives, as bytes in Elasticsearch's format."""
+"""The answers that the edge itself gives, as bytes in Elasticsearch's format.
+
+They have the headers of Elasticsearch's own errors in its order, the product among them: clients and Kibana
+take an answer without it for that of some other server on the way. Like Elasticsearch's, those without a
+body (413, and a refused origin) have no more than a length.
+"""
+
+from typing import Any
 
 from rerank_proxy.errors import Cause, ElasticsearchError, encode, error, rejected
-from rerank_proxy.http.head import status_line
+from rerank_proxy.http.head import RequestHead, status_line
+from rerank_proxy.http.media_types import Format
+from rerank_proxy.http.messages import Request, to_bytes
+from rerank_proxy.http.negotiation import negotiate
 from rerank_proxy.upstream import faults
+from rerank_proxy.upstream.headers import of_own_answer
 from rerank_proxy.upstream.targets import Target, TargetError, UnixTarget
 
 ARRIVAL_S = 60.0
@@ -15,36 +26,54 @@ class _WithoutBodyError(ElasticsearchError):
     """An error that Elasticsearch answers without a body, and without the headers of one."""
 
 
+class _ShortError(ElasticsearchError):
+    """An error of Elasticsearch's dispatcher, which has a text in the place of exceptions."""
+
+    def body(self) -> dict[str, Any]:
+        return {"error": self.cause.reason, "status": self.status}
+
+
 def render(
-    failure: ElasticsearchError,
-    *,
-    close: bool,
-    head_only: bool = False,
-    opaque_id: bytes | None = None,
-    fields: bytes = b"",
+    failure: ElasticsearchError, *, close: bool, request: RequestHead | None = None, fields: bytes = b""
 ) -> bytes:
     """Return a complete answer.
 
     Args:
         close: The connection ends after the answer.
-        head_only: It answers `HEAD`, without a body.
-        opaque_id: The request's `X-Opaque-Id`, which Elasticsearch sends back.
+        request: What it answers; None for what could not be read.
         fields: Further lines of the head, with their line ends.
     """
-    body = b"" if isinstance(failure, _WithoutBodyError) else encode(failure.body())
     if isinstance(failure, _WithoutBodyError):
-        fields = b""  # as Elasticsearch does
-    lines = [status_line(failure.status)]
-    if opaque_id is not None:
-        lines.append(b"X-Opaque-Id: " + opaque_id)
+        return _printed(failure.status, [(b"content-length", b"0")], close=close)
+    body = encode(failure.body())
+    headers = Request.of(request, b"").headers if request is not None else {}
+    lines = [(name.encode(), to_bytes(value)) for name, value in of_own_answer(headers, failure.status)]
     if failure.status == 503:
-        lines.append(b"Retry-After: 1")
-    if body:
-        lines.append(b"content-type: application/json")
-    lines.append(b"content-length: %d" % len(body))
+        lines.append((b"Retry-After", b"1"))
+    lines += [
+        (b"content-type", _json_type(request).encode()),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    is_sent = request is None or request.method != b"HEAD"
+    return _printed(failure.status, lines, close=close, fields=fields) + (body if is_sent else b"")
+
+
+def _printed(status: int, lines: list[tuple[bytes, bytes]], *, close: bool, fields: bytes = b"") -> bytes:
     if close:
-        lines.append(b"connection: close")
-    return b"\r\n".join(lines) + b"\r\n" + fields + b"\r\n" + (b"" if head_only else body)
+        lines = [*lines, (b"connection", b"close")]
+    printed = b"".join(b"%b: %b\r\n" % line for line in lines)
+    return b"%b\r\n%b%b\r\n" % (status_line(status), printed, fields)
+
+
+def _json_type(request: RequestHead | None) -> str:
+    """Return the media type that the client gives JSON, for which it may ask by a vendor's name."""
+    if request is not None:
+        headers = Request.of(request, b"").headers
+        types = (headers.getall(name, []) for name in ("Accept", "Content-Type"))
+        chosen = negotiate(None, *types, has_body=False)
+        if chosen is not None and chosen.format is Format.JSON:
+            return chosen.content_type
+    return "application/json"
 
 
 def malformed(reason: str, status: int = 400) -> ElasticsearchError:
@@ -58,7 +87,8 @@ def head_too_long(limit: int) -> ElasticsearchError:
 
 
 def method_not_supported(method: str) -> ElasticsearchError:
-    return error(405, "illegal_argument_exception", f"Unexpected http method: {method}")
+    cause = Cause("illegal_argument_exception", f"Unexpected http method: {method}")
+    return _ShortError(405, cause)
 
 
 def body_too_long(limit: int) -> ElasticsearchError:

@@ -139,7 +139,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _start(self, request: RequestHead) -> None:
         if request.method == b"CONNECT":
-            self.refuse(answers.method_not_supported("CONNECT"))
+            self.refuse(answers.method_not_supported("CONNECT"), request=request)
             return
         body = request_body(request)
         handler: Handler
@@ -199,11 +199,8 @@ class ClientConnection(asyncio.Protocol):
     ) -> None:
         """Answer with an error, count it, and close: where the next request would begin is not known."""
         self._shared.metrics.request(kind, failure.status)
-        opaque_id, fields = None, b""
-        if request is not None:
-            opaque_id = request.field(b"x-opaque-id")
-            fields = self._shared.origins.known(request).fields
-        self.write(answers.render(failure, close=True, opaque_id=opaque_id, fields=fields))
+        fields = b"" if request is None else self._shared.origins.known(request).fields
+        self.write(answers.render(failure, close=True, request=request, fields=fields))
         self.linger()
 
     def _drop_handler(self) -> None:

@@ -325,15 +325,7 @@ class Exchange:
         self._progress.on_answer(states.REPLACE)
         self._shared.metrics.request(self._kind, failure.status)
         close = self.reading or not request.keep_alive or self._shared.draining
-        self._client.write(
-            answers.render(
-                failure,
-                close=close,
-                head_only=request.method == b"HEAD",
-                opaque_id=request.field(b"x-opaque-id"),
-                fields=self._origin.fields,
-            )
-        )
+        self._client.write(answers.render(failure, close=close, request=request, fields=self._origin.fields))
         if self.reading:
             self._progress.target_gone()
             self._client.linger()

@@ -43,6 +43,7 @@ class ResponseRelay:
         "_progress",
         "_request",
         "_shared",
+        "_was_continued",
         "_watched",
         "closes_client",
         "declined",
@@ -70,6 +71,7 @@ class ResponseRelay:
         self._body: Body | None = None
         self._dechunk = False
         self._watched = watched
+        self._was_continued = False
         self.declined: bytes | None = None
         self.status = 0
         self.reusable = False
@@ -118,6 +120,7 @@ class ResponseRelay:
 
     def _interim_head_received(self, head: ResponseHead) -> None:
         if head.status == 100:
+            self._was_continued = True
             self._progress.on_request(states.CONTINUE)
         # HTTP/1.0 has no interim answers, and a search already got its `100 Continue` from the edge.
         if not self._request.http10 and (head.status != 100 or self._kind == "plain"):
@@ -154,11 +157,14 @@ class ResponseRelay:
         self.status = head.status
         if request.http10:
             self._dechunk = isinstance(body, ChunkedBody)
+        unread = request.sets_condition and self._leaves_body_unread()
         # No connection is used again where a part of the request is left on it.
         if progress.request is not states.COMPLETE:
-            progress.final_head(target_reads_on=head.keep_alive)
+            progress.final_head(target_reads_on=head.keep_alive and not unread)
         discarding = progress.request is states.DISCARDING
-        self.reusable = head.allows_another and not (body.until_close or discarding or request.http10)
+        self.reusable = head.allows_another and not (
+            body.until_close or discarding or unread or request.http10
+        )
         self.closes_client = (
             body.until_close
             or self._dechunk
@@ -167,6 +173,16 @@ class ResponseRelay:
             or not request.keep_alive
             or self._shared.draining
         )
+
+    def _leaves_body_unread(self) -> bool:
+        """Return whether upstream may take the body for another request.
+
+        Elasticsearch 8 refuses an expectation (417), and what is too long to be expected (413), without
+        closing, and reads on as if no body belonged to the request. Whatever a client puts there would be
+        answered on the connection, and the answer be taken for that to the next client's request. Upstream
+        has told that it reads the body only by a `100 Continue`.
+        """
+        return self._kind == "plain" and not self._was_continued
 
     # The body
 

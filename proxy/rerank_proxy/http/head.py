@@ -94,6 +94,12 @@ class RequestHead(Head):
         self.expects_continue = fields.expects_continue and not self.http10
         self.keep_alive = fields.keep_alive and not self.http10
 
+    @property
+    def sets_condition(self) -> bool:
+        """Return whether it has a body that upstream reads only if it meets an expectation."""
+        expects = self.expects_continue or self.expects_other
+        return expects and (self.chunked or bool(self.length))
+
     def forward(self, host: bytes | None = None, *, expect: bool = True) -> bytes:
         """Return the head to send on: the same bytes without hop-by-hop lines.
 

@@ -58,13 +58,16 @@ def _json_beside(accepted: MediaType | None) -> str:
     )
 
 
-def of_own_answer(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+def of_own_answer(headers: Mapping[str, str], status: int = 200) -> list[tuple[str, str]]:
     """Return the headers of an answer that is made here, which are those of any answer of Elasticsearch's.
+
+    Who is not let in is not told the product (``RestResponse#filterHeaders``).
 
     Args:
         headers: The request's.
+        status: The answer's.
     """
-    own = [("X-elastic-product", "Elasticsearch")]
+    own = [] if status in (401, 403) else [("X-elastic-product", "Elasticsearch")]
     opaque_id = headers.get("X-Opaque-Id")
     if opaque_id is not None:
         own.insert(0, ("X-Opaque-Id", opaque_id))

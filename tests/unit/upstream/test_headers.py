@@ -101,6 +101,11 @@ def test_upstreams_headers_come_back() -> None:
     ]
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_is_not_let_in_is_not_told_the_product(status: int) -> None:
+    assert of_own_answer({"X-Opaque-Id": "a"}, status) == [("X-Opaque-Id", "a")]
+
+
 _NINE = "application/vnd.elasticsearch+json;compatible-with=9"
 
 

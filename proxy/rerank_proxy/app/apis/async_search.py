@@ -168,13 +168,14 @@ async def _find(context: RequestContext, searches: AsyncSearches) -> AsyncSearch
 
 
 def _reply(context: RequestContext, progress: SearchProgress, body: bytes) -> Reply:
-    headers = of_own_answer(context.headers)
+    status = 200 if progress.result is None else progress.result.status
+    headers = of_own_answer(context.headers, status)
     if progress.id is not None:
         headers.append(("X-Elasticsearch-Async-Id", progress.id))
     headers.append(("X-Elasticsearch-Async-Is-Running", "?1" if progress.result is None else "?0"))
     if progress.result is None:
-        return Reply(200, headers, body)
-    return Reply(progress.result.status, [*headers, *progress.result.headers], body)
+        return Reply(status, headers, body)
+    return Reply(status, [*headers, *progress.result.headers], body)
 
 
 def _layout(params: Params) -> dict[str, bool]:
