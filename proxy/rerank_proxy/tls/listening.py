@@ -46,11 +46,13 @@ def _owned(settings: ListenerTlsSettings, cert: Path, section: str) -> OwnedCont
     trusted = None if settings.client_ca is None else named("client_ca", settings.client_ca)
 
     def make(contents: Contents) -> Made:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         prepare(context, settings.min_version)
         certificate = shown.load(context, contents[shown.cert.setting], contents[shown.key.setting])
         if trusted is not None:
             trust(context, trusted, contents[trusted.setting])
+            # What is named is trusted, be it an authority below another one, in every version of Python.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             required = settings.client_auth == "required"
             context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
         return Made(context, certificate)

@@ -125,6 +125,14 @@ class OwnedContext:
             self._looking = self._tasks.start(self._refresh())
         return await asyncio.shield(self._looking)
 
+    async def differs_from(self, used: ssl.SSLContext) -> bool:
+        """Return whether another context is in force than one that has just failed, after a look at the files
+        if need be: of many connections that fail together, one alone finds that the files are new.
+        """
+        if self.current is used:
+            await self.refresh()
+        return self.current is not used
+
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(POLL_S)

@@ -62,10 +62,11 @@ class TcpTarget:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(factory, self.host, self.port)
             return connection
+        context = self.tls.current
         try:
-            return await self._open_tls(factory, self.tls.current)
+            return await self._open_tls(factory, context)
         except ssl.SSLError:
-            if not await self.tls.refresh():
+            if not await self.tls.differs_from(context):
                 raise
         return await self._open_tls(factory, self.tls.current)
 
@@ -113,7 +114,8 @@ def _target(url: str, settings: UpstreamSettings, tls: OwnedContext | None) -> T
         host_header=host_header(url, settings),
         own_host=own_host(url),
         tls=tls,
-        server_name=settings.server_name or host,
+        # As all clients have it: names in certificates do not end with the dot of the root.
+        server_name=(settings.server_name or host).removesuffix("."),
     )
 
 

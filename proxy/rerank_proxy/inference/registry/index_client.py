@@ -155,10 +155,11 @@ class IndexClient:
             return await self._session.request(method, url, allow_redirects=False, **options)
         name = self._server_name
         options |= {"allow_redirects": False, "server_hostname": name}
+        context = self._tls.current
         try:
-            return await self._session.request(method, url, ssl=self._tls.current, **options)
+            return await self._session.request(method, url, ssl=context, **options)
         except (aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError):
-            if not await self._tls.refresh():
+            if not await self._tls.differs_from(context):
                 raise
         return await self._session.request(method, url, ssl=self._tls.current, **options)
 
