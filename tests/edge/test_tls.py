@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -271,6 +272,31 @@ class TestUpstream:
                 while seen[-1] != new:
                     async with connect(edge.address.port) as again:
                         await ask(again)
+
+    @pytest.mark.usefixtures("polled")
+    async def test_of_all_that_follow_the_same_files_one_tells(
+        self, app_socket: Path, authority: Authority, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG, owned.logger.name)
+        values = {
+            "listen": "127.0.0.1:0",
+            "tls": files(authority.issue()),
+            "upstream": {"url": "https://127.0.0.1:9", "ca_certs": str(authority.path)},
+        }
+
+        def told(setting: str) -> list[int]:
+            start = f"new content of [{setting}]"
+            return [record.levelno for record in caplog.records if record.getMessage().startswith(start)]
+
+        async with AsyncExitStack() as stack:
+            await _callers(stack, values, app_socket)  # an edge, and what the application has
+            another = Edge(load(None, values, {}), app_socket, quiet=True)
+            await another.start()
+            stack.push_async_callback(another.stop)
+            Authority(authority.path.parent).issue()
+            await until_true(lambda: len(told("upstream.ca_certs")) == 4 and len(told("tls.cert")) == 2)
+        for setting in ("upstream.ca_certs", "tls.cert"):
+            assert told(setting).count(logging.INFO) == 1
 
     async def test_pinned_by_a_fingerprint(self, app_socket: Path, authority: Authority) -> None:
         """Of the certificate or its authority, whatever the host is called."""

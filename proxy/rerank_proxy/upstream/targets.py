@@ -94,13 +94,16 @@ class TcpTarget:
         return connection
 
 
-def node_targets(settings: UpstreamSettings) -> tuple[TcpTarget, ...]:
+def node_targets(settings: UpstreamSettings, *, quiet: bool = False) -> tuple[TcpTarget, ...]:
     """Return a target for each node in the settings.
+
+    Args:
+        quiet: Changes of the files for TLS are told by another process.
 
     Raises:
         InvalidSettingsError: The files for TLS are unfit.
     """
-    tls = upstream_tls(settings)
+    tls = upstream_tls(settings, quiet=quiet)
     return tuple(_target(url, settings, tls) for url in settings.node_urls)
 
 

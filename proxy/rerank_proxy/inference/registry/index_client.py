@@ -68,7 +68,7 @@ class IndexClient:
         headers = {"Accept": _JSON, "Accept-Encoding": "identity"}
         if (authorization := _authorization(registry)) is not None:
             headers["Authorization"] = authorization
-        self._tls: Final = upstream_tls(upstream, quiet=True)  # the searches' client tells of changes
+        self._tls: Final = upstream_tls(upstream, quiet=True)  # the edge tells of changes
         if self._tls is not None:
             self._tls.follow()
         self._session: Final = aiohttp.ClientSession(
