@@ -20,7 +20,7 @@ from rerank_proxy.tls import handshakes, owned
 from rerank_proxy.upstream.client import ElasticsearchClient
 from tests.edge.samples import GET
 from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering, connect, raw_server
-from tests.support.tls import Authority, Certificate, with_authority
+from tests.support.tls import Authority, Certificate, alerting_server, with_authority
 from tests.support.waiting import until_true
 
 INFO = (
@@ -272,6 +272,27 @@ class TestUpstream:
                 while seen[-1] != new:
                     async with connect(edge.address.port) as again:
                         await ask(again)
+
+    async def test_a_refused_client_certificate_has_the_files_read(
+        self, app_socket: Path, authority: Authority
+    ) -> None:
+        """With TLS 1.3 the refusal comes after the handshake, and a request may be on its way by then."""
+        client = authority.issue("client")
+        renewed = Authority(authority.path.parent, "Renewed")
+        with alerting_server(authority.issue().server(clients=renewed)) as port:
+            settings = {"ca_certs": str(authority.path), **files(client, "client_")}
+            async with running(app_socket, f"https://127.0.0.1:{port}", upstream=settings) as edge:
+                renewed.issue("client")  # in the same files
+                async with connect(edge.address.port) as wire:
+                    await wire.send(b"POST /i/_doc HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}")
+                    assert (await wire.read_message()).raw.endswith(b"ok")
+                assert edge.metrics.retries == 0  # none that could have been carried out
+                search = ElasticsearchClient(edge._settings.upstream, edge._settings.search)
+                authority.issue("client")
+                await search._pool.nodes[0].target.tls.refresh()  # type: ignore[union-attr]
+                renewed.issue("client")
+                assert (await search.request("POST", "/", b"{}", CIMultiDict())).body == b"ok"
+                await search.close()
 
     @pytest.mark.usefixtures("polled")
     async def test_of_all_that_follow_the_same_files_one_tells(

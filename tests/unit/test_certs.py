@@ -80,7 +80,7 @@ def test_faults_are_one_line(tmp_path: Path) -> None:
     ["", ".", "a..b", "a b", "-a", "a" * 64, ".".join(["a" * 60] * 5), "a\nb", "*", "a.*.b", "10.0.0.0/8",
      "es.example:9200", "https://es.example", "[::1]", "fe80::1%eth0"],
 )  # fmt: skip
-def test_what_is_no_name(tmp_path: Path, name: str) -> None:
+def test_bad_names(tmp_path: Path, name: str) -> None:
     """A certificate for it would fit no URL."""
     result = certs(tmp_path / "made", "--name", name)
     assert result.exit_code == 1

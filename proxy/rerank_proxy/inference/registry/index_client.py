@@ -142,7 +142,8 @@ class IndexClient:
         except TimeoutError:
             raise RefusedError(504, "", f"no answer within {_TIMEOUT_S:g} s") from None
         except aiohttp.ClientError as error:
-            if (refusal := refusal_after_handshake(error)) is not None:
+            if self._tls is not None and (refusal := refusal_after_handshake(error)) is not None:
+                self._tls.doubt()
                 raise RefusedError(502, UNREACHED, unreachable_text(node, refusal)) from None
             raise RefusedError(502, UNREACHED, disconnected_text(node, _did(error))) from None
         if len(content) > MAX_ANSWER:
@@ -155,7 +156,7 @@ class IndexClient:
             return await self._session.request(method, url, allow_redirects=False, **options)
         name = self._server_name
         options |= {"allow_redirects": False, "server_hostname": name}
-        context = self._tls.current
+        context = await self._tls.settled()
         try:
             return await self._session.request(method, url, ssl=context, **options)
         except (aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError):
