@@ -17,8 +17,8 @@ from tests.support.raw_http import RawServer, Serve, Wire, connect, raw_server
 from tests.support.tls import Authority
 
 BOTH_HOPS = ("test_backpressure", "test_faults", "test_messages", "test_transparency")
-"""Modules whose tests run over TCP, and over TLS on both sides of the relay: there over one kind of loop, except
-for backpressure, and over both with `--long`.
+"""Modules whose tests run over TCP, and over TLS on both sides of the relay: there over one kind of loop, but
+those of backpressure over both, and all with `--long`.
 """
 
 TCP_ALONE = (

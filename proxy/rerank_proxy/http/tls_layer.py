@@ -17,8 +17,10 @@ from typing import Any, Final, cast
 
 HANDSHAKE_S: Final = 10.0
 """Seconds that a client may take for its handshake."""
-_RECORDS: Final = 256 * 1024
-"""Bytes that are decrypted at a time; OpenSSL gives one record of at most 16 KiB for each call."""
+_RECORD: Final = 16 * 1024
+"""The most bytes of a record, which OpenSSL gives at a time. Where it is asked for more, memory for that is
+reserved and given back for each record, which takes several times as long as to decrypt it.
+"""
 _NOT_ANNOUNCED: Final = "the connection ended without a close_notify"
 
 
@@ -155,7 +157,7 @@ class TlsLayer(asyncio.Protocol):
         pieces, failure = [], None
         try:
             while self._incoming.pending or self._tls.pending():
-                piece = self._tls.read(_RECORDS)
+                piece = self._tls.read(_RECORD)
                 if not piece:
                     self._announced = True
                     break
