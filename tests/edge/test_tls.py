@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +15,7 @@ import pytest
 from multidict import CIMultiDict
 
 from rerank_proxy.edge.server import Edge
+from rerank_proxy.http import tls_layer
 from rerank_proxy.inference.registry.index_client import IndexClient
 from rerank_proxy.settings import load
 from rerank_proxy.tls import handshakes, owned
@@ -135,6 +137,28 @@ class TestListener:
             assert await answer(None) == (OK if auth == "optional" else None)
         # Neither a certificate nor its absence leaves a trace.
         assert {request.raw for request in requests} == {sent}
+
+    async def test_a_client_that_is_refused_learns_why(
+        self, app_socket: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whether or not it has sent a request by then, which would have the connection reset."""
+        monkeypatch.setattr(tls_layer, "_LINGER_S", TIMEOUT_S)
+        settings = {**files(authority.issue()), "client_ca": str(authority.path), "client_auth": "required"}
+        serve, _ = answering(OK)
+
+        def ask(port: int, pieces: int) -> None:
+            with (
+                socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as raw,
+                authority.client().wrap_socket(raw, server_hostname="localhost") as tls,
+            ):
+                for _ in range(pieces):
+                    tls.sendall(GET)
+                tls.recv(1)
+
+        async with raw_server(serve) as upstream, running(app_socket, upstream.url, tls=settings) as edge:
+            for pieces in (0, 1, 20):
+                with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
+                    await asyncio.to_thread(ask, edge.address.port, pieces)
 
     async def test_plain_http_gets_no_answer(self, app_socket: Path, authority: Authority) -> None:
         """As Elasticsearch does it (`Netty4HttpServerTransport`): the connection is closed."""
