@@ -17,7 +17,9 @@ from tests.support.raw_http import RawServer, Serve, Wire, connect, raw_server
 from tests.support.tls import Authority
 
 BOTH_HOPS = ("test_backpressure", "test_faults", "test_messages", "test_transparency")
-"""Modules whose tests run over TCP, and over TLS on both sides of the relay."""
+"""Modules whose tests run over TCP, and over TLS on both sides of the relay: there over one kind of loop, but
+those of backpressure over both, and all with `--long`.
+"""
 
 TCP_ALONE = (
     "test_dies_while_the_request_is_still_sent",
@@ -35,6 +37,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "start_relay" in metafunc.fixturenames and metafunc.module.__name__.endswith(BOTH_HOPS):
         hops = ["tcp"] if metafunc.function.__name__ in TCP_ALONE else ["tcp", "tls"]
         metafunc.parametrize("hops", hops, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run TLS over one kind of loop, except where transports differ: above them the layer is the same."""
+    left_out = [] if config.getoption("long") else [item for item in items if _is_left_out(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not _is_left_out(item)]
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    chosen = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return (
+        chosen.get("hops") == "tls"
+        and chosen.get("_asyncio_loop_factory") is not new_event_loop
+        and "test_backpressure" not in item.nodeid
+    )
 
 
 class Relay:

@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import json
+import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,13 +16,14 @@ import pytest
 from multidict import CIMultiDict
 
 from rerank_proxy.edge.server import Edge
+from rerank_proxy.http import tls_layer
 from rerank_proxy.inference.registry.index_client import IndexClient
 from rerank_proxy.settings import load
 from rerank_proxy.tls import handshakes, owned
 from rerank_proxy.upstream.client import ElasticsearchClient
 from tests.edge.samples import GET
 from tests.support.raw_http import OK, TIMEOUT_S, Wire, answering, connect, raw_server
-from tests.support.tls import Authority, Certificate, with_authority
+from tests.support.tls import Authority, Certificate, alerting_server, with_authority
 from tests.support.waiting import until_true
 
 INFO = (
@@ -140,6 +143,28 @@ class TestListener:
             assert await answer(None) == (OK if auth == "optional" else None)
         # Neither a certificate nor its absence leaves a trace.
         assert {request.raw for request in requests} == {sent}
+
+    async def test_a_client_that_is_refused_learns_why(
+        self, app_socket: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whether or not it has sent a request by then, which would have the connection reset."""
+        monkeypatch.setattr(tls_layer, "_LINGER_S", TIMEOUT_S)
+        settings = {**files(authority.issue()), "client_ca": str(authority.path), "client_auth": "required"}
+        serve, _ = answering(OK)
+
+        def ask(port: int, pieces: int) -> None:
+            with (
+                socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as raw,
+                authority.client().wrap_socket(raw, server_hostname="localhost") as tls,
+            ):
+                for _ in range(pieces):
+                    tls.sendall(GET)
+                tls.recv(1)
+
+        async with raw_server(serve) as upstream, running(app_socket, upstream.url, tls=settings) as edge:
+            for pieces in (0, 1, 20):
+                with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
+                    await asyncio.to_thread(ask, edge.address.port, pieces)
 
     async def test_plain_http_gets_no_answer(self, app_socket: Path, authority: Authority) -> None:
         """As Elasticsearch does it (`Netty4HttpServerTransport`): the connection is closed."""
@@ -306,8 +331,8 @@ class TestUpstream:
             assert renewed.path == authority.path
             shown = renewed.issue("new").server()
             context.sni_callback = lambda tls, _, __: setattr(tls, "context", shown)
-            for call in callers:
-                await call()
+            # Of many at a time, some fail when another has looked at the files already.
+            await asyncio.gather(*(call() for call in callers * 8))
 
     @pytest.mark.usefixtures("polled")
     async def test_a_new_client_certificate_is_shown(self, app_socket: Path, authority: Authority) -> None:
@@ -334,6 +359,52 @@ class TestUpstream:
                     async with connect(edge.address.port) as again:
                         await ask(again)
 
+    async def test_a_refused_client_certificate_has_the_files_read(
+        self, app_socket: Path, authority: Authority
+    ) -> None:
+        """With TLS 1.3 the refusal comes after the handshake, and a request may be on its way by then."""
+        client = authority.issue("client")
+        renewed = Authority(authority.path.parent, "Renewed")
+        with alerting_server(authority.issue().server(clients=renewed)) as port:
+            settings = {"ca_certs": str(authority.path), **files(client, "client_")}
+            async with running(app_socket, f"https://127.0.0.1:{port}", upstream=settings) as edge:
+                renewed.issue("client")  # in the same files
+                async with connect(edge.address.port) as wire:
+                    await wire.send(b"POST /i/_doc HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}")
+                    assert (await wire.read_message()).raw.endswith(b"ok")
+                assert edge.metrics.retries == 0  # none that could have been carried out
+                search = ElasticsearchClient(edge._settings.upstream, edge._settings.search)
+                authority.issue("client")
+                await search._pool.nodes[0].target.tls.refresh()  # type: ignore[union-attr]
+                renewed.issue("client")
+                assert (await search.request("POST", "/", b"{}", CIMultiDict())).body == b"ok"
+                await search.close()
+
+    @pytest.mark.usefixtures("polled")
+    async def test_of_all_that_follow_the_same_files_one_tells(
+        self, app_socket: Path, authority: Authority, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG, owned.logger.name)
+        values = {
+            "listen": "127.0.0.1:0",
+            "tls": files(authority.issue()),
+            "upstream": {"url": "https://127.0.0.1:9", "ca_certs": str(authority.path)},
+        }
+
+        def told(setting: str) -> list[int]:
+            start = f"new content of [{setting}]"
+            return [record.levelno for record in caplog.records if record.getMessage().startswith(start)]
+
+        async with AsyncExitStack() as stack:
+            await _callers(stack, values, app_socket)  # an edge, and what the application has
+            another = Edge(load(None, values, {}), app_socket, quiet=True)
+            await another.start()
+            stack.push_async_callback(another.stop)
+            Authority(authority.path.parent).issue()
+            await until_true(lambda: len(told("upstream.ca_certs")) == 4 and len(told("tls.cert")) == 2)
+        for setting in ("upstream.ca_certs", "tls.cert"):
+            assert told(setting).count(logging.INFO) == 1
+
     async def test_pinned_by_a_fingerprint(self, app_socket: Path, authority: Authority) -> None:
         """Of the certificate or its authority, whatever the host is called."""
         serve, _ = answering(INFO)
@@ -352,7 +423,8 @@ class TestUpstream:
                 for call in await _callers(stack, values, app_socket):
                     await call()
 
-    async def test_another_name(self, app_socket: Path, authority: Authority) -> None:
+    @pytest.mark.parametrize("name", ["es.example", "es.example."])
+    async def test_another_name(self, app_socket: Path, authority: Authority, name: str) -> None:
         serve, _ = answering(INFO)
         asked: list[str | None] = []
         context = authority.issue(hosts=["es.example"]).server()
@@ -364,7 +436,7 @@ class TestUpstream:
                 "upstream": {
                     "url": upstream.url,
                     "ca_certs": str(authority.path),
-                    "server_name": "es.example",
+                    "server_name": name,
                 },
             }
             for call in await _callers(stack, values, app_socket):

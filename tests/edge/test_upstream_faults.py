@@ -9,6 +9,7 @@ from pathlib import Path
 from ssl import TLSVersion
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from multidict import CIMultiDict
 
 from rerank_proxy.cli.check import run_checks
@@ -27,7 +28,8 @@ CONNECT = "cannot connect to Elasticsearch at [URL]: "
 NOT_TRUSTED = f"{CONNECT}its certificate is not trusted: "
 HANDSHAKE = f"{CONNECT}the TLS handshake failed: "
 AUTHORITY = "; name the authority that signed it with the setting [upstream.ca_certs]"
-HOST = "; give [upstream.url] a host name that the certificate is for"
+HOST = "; give [upstream.url], or [upstream.server_name], a host name that the certificate is for"
+UNFIT = "; have another one issued: for servers, with RSA keys of 2048 bits or more, and with SHA-256"
 TIME = "; have it renewed, or put the clock of this machine right"
 RUNNING = "; check that it is running and that the setting [upstream.url] is right"
 CLIENT = "; name one that it accepts with [upstream.client_cert] and [upstream.client_key]"
@@ -118,6 +120,12 @@ FAULTS: dict[str, tuple[Serve, MakeTls, str, str]] = {
         lambda place: place.authority.issue("young", begins_days=1, ends_days=3).server(),
         "https",
         f"{NOT_TRUSTED}certificate is not yet valid{TIME}",
+    ),
+    "for clients": (
+        speak,
+        lambda place: place.authority.issue("theirs", purpose=ExtendedKeyUsageOID.CLIENT_AUTH).server(),
+        "https",
+        f"{NOT_TRUSTED}unsuitable certificate purpose{UNFIT}",
     ),
     "hangs up on TLS": (
         hang_up,

@@ -102,19 +102,28 @@ class Authority:
         return _write(self._directory, "below", signed.sign(signing, hashes.SHA256()), key)
 
     def issue(
-        self, name: str = "good", *, hosts: Sequence[str] = LOCAL, begins_days: int = -1, ends_days: int = 1
+        self,
+        name: str = "good",
+        *,
+        hosts: Sequence[str] = LOCAL,
+        begins_days: int = -1,
+        ends_days: int = 1,
+        purpose: x509.ObjectIdentifier | None = None,
     ) -> Certificate:
         """Sign a certificate.
 
         Args:
             hosts: Names and addresses that it is for.
             begins_days, ends_days: When it is valid, from now on.
+            purpose: The only one that it is for.
         """
         key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
         times = (now + begins_days * _DAY, now + ends_days * _DAY)
         certificate = _builder(_named(name), self._name, key.public_key(), *times).add_extension(
             x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
         )
+        if purpose is not None:
+            certificate = certificate.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         return _write(self._directory, name, certificate.sign(self._key, hashes.SHA256()), key)
 
 

@@ -5,8 +5,10 @@ import ssl
 import stat
 from pathlib import Path
 
+import pytest
 import yaml
 from click.testing import CliRunner, Result
+from cryptography import x509
 
 from rerank_proxy.cli import main
 from rerank_proxy.settings import ListenerTlsSettings
@@ -20,7 +22,7 @@ def certs(*arguments: object) -> Result:
 
 
 def test_what_it_prints_serves_what_clients_trust(tmp_path: Path) -> None:
-    made = tmp_path / "made"
+    made = tmp_path / "a: b, {c} #d"  # which YAML would take for more than a name
     result = certs(made)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -71,3 +73,39 @@ def test_faults_are_one_line(tmp_path: Path) -> None:
         assert result.exit_code == status
         assert result.stderr.startswith("rerank-proxy: ")
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "a..b", "a b", "-a", "a" * 64, ".".join(["a" * 60] * 5), "a\nb", "*", "a.*.b", "10.0.0.0/8",
+     "es.example:9200", "https://es.example", "[::1]", "fe80::1%eth0"],
+)  # fmt: skip
+def test_bad_names(tmp_path: Path, name: str) -> None:
+    """A certificate for it would fit no URL."""
+    result = certs(tmp_path / "made", "--name", name)
+    assert result.exit_code == 1
+    assert "expected host names or addresses, without scheme, port and brackets" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "made").exists()
+
+
+def test_names(tmp_path: Path) -> None:
+    given = ["es.example.", "*.es.example", "bücher.example", "my_host", "10.0.0.1", "::1"]
+    assert certs(tmp_path, *(part for name in given for part in ("--name", name))).exit_code == 0
+    certificate = x509.load_pem_x509_certificate((tmp_path / "tls.crt").read_bytes())
+    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(name.value) for name in found] == [
+        "es.example", "*.es.example", "xn--bcher-kva.example", "my_host", "10.0.0.1", "::1",
+    ]  # fmt: skip
+
+
+def test_all_or_nothing(tmp_path: Path) -> None:
+    """An earlier certificate without its key would be of no use."""
+    assert certs(tmp_path).exit_code == 0
+    before = (tmp_path / "tls.crt").read_bytes()
+    (tmp_path / "tls.key").unlink()
+    (tmp_path / "tls.key").symlink_to(tmp_path / "absent" / "key")
+    refused = certs(tmp_path, "--overwrite")
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(f"rerank-proxy: {tmp_path}: tls.key: is a symbolic link")
+    assert (tmp_path / "tls.crt").read_bytes() == before

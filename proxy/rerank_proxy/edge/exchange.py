@@ -16,7 +16,7 @@ from rerank_proxy.edge.states import Progress
 from rerank_proxy.edge.undecodable import closed_without_answer
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.answer_reader import AnswerError
-from rerank_proxy.http.connection_faults import refusal_after_handshake
+from rerank_proxy.http.connection_faults import ConnectionFault, refusal_after_handshake
 from rerank_proxy.http.framing import Body, FramingError
 from rerank_proxy.http.head import RequestHead
 from rerank_proxy.observe.edge_metrics import CLIENT_CLOSED, RequestKind
@@ -264,9 +264,18 @@ class Exchange:
             self._shared.metrics.retries += 1
             self._connect(last=connection.owner)
         elif (refusal := refusal_after_handshake(error)) is not None:
-            self.connect_failed(TargetError(refusal, connection.owner.target))
+            self._identity_refused(refusal, connection)
         elif not self._goes_elsewhere():
             self._fail(closed_without_answer(connection.owner.target, self._request, self._chunks))
+
+    def _identity_refused(self, refusal: ConnectionFault, connection: UpstreamConnection) -> None:
+        """Send the request again, once: upstream read nothing of it, and a newer certificate may be there."""
+        is_unread = not connection.reused and self._progress.answer is states.WAITING
+        if is_unread and not self._is_retried and self._chunks is not None:
+            self._is_retried = True
+            self._connect()
+        else:
+            self.connect_failed(TargetError(refusal, connection.owner.target))
 
     def _relay_lost(self, *, in_order: bool) -> None:
         assert self._response is not None

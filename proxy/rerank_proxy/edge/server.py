@@ -35,6 +35,7 @@ class Edge:
 
     Args:
         app_socket: The application's UNIX socket; it need not exist yet.
+        quiet: Another process serves the same port, and tells what becomes of the files for TLS.
 
     Attributes:
         max_connections: The most concurrent client connections, once it is started: the setting, or fewer
@@ -44,10 +45,18 @@ class Edge:
 
     max_connections = 0
 
-    def __init__(self, settings: Settings, app_socket: Path, metrics: EdgeMetrics | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        app_socket: Path,
+        metrics: EdgeMetrics | None = None,
+        *,
+        quiet: bool = False,
+    ) -> None:
         self.metrics = metrics or EdgeMetrics()
         self._settings = settings
         self._app_socket = app_socket
+        self._quiet = quiet
         self._shared: Shared | None = None
         self._listener: Listener | None = None
         self._address: Address | None = None
@@ -70,8 +79,8 @@ class Edge:
             ListenError: The address cannot be listened on.
             InvalidSettingsError: The files for TLS are unfit.
         """
-        tls = listener_tls(self._settings.tls, "tls")
-        targets = node_targets(self._settings.upstream)
+        tls = listener_tls(self._settings.tls, "tls", quiet=self._quiet)
+        targets = node_targets(self._settings.upstream, quiet=self._quiet)
         shares = self._shares()
         shared = Shared(
             loop=asyncio.get_running_loop(),

@@ -16,6 +16,8 @@ _WRAPPED: Final = ("certificate_error", "os_error", "reason")
 """Attributes in which HTTP clients keep the error that they wrap."""
 _OTHER_HOST: Final = frozenset({62, 64})
 _OTHER_TIME: Final = frozenset({9, 10})
+_UNFIT: Final = frozenset({24, 25, 26, 66, 67, 68, 79})
+"""An authority that is none or is below too many, another purpose, weak keys and signatures."""
 _NO_TLS: Final = frozenset(
     {
         "HTTP_REQUEST",
@@ -51,6 +53,7 @@ class Kind(Enum):
     AUTHORITY = "the certificate is signed by no authority that is trusted"
     HOST = "the certificate is for another host"
     TIME = "the certificate is not valid today"
+    UNFIT = "the certificate, or one above it, may not be used for this"
     FINGERPRINT = "no certificate has the fingerprint that is set"
     CLIENT = "the server wants another client certificate"
     VERSION = "no version of TLS suits both sides"
@@ -111,6 +114,8 @@ def _of_certificate(error: ssl.SSLCertVerificationError) -> ConnectionFault:
         kind, why = Kind.HOST, "it is for another host"
     elif error.verify_code in _OTHER_TIME:
         kind = Kind.TIME
+    elif error.verify_code in _UNFIT:
+        kind = Kind.UNFIT
     elif error.verify_code == _NOT_PINNED:
         kind = Kind.FINGERPRINT
     return ConnectionFault(f"its certificate is not trusted: {why}", kind)

@@ -17,8 +17,12 @@ from typing import Any, Final, cast
 
 HANDSHAKE_S: Final = 10.0
 """Seconds that a client may take for its handshake."""
-_RECORDS: Final = 256 * 1024
-"""Bytes that are decrypted at a time; OpenSSL gives one record of at most 16 KiB for each call."""
+_LINGER_S: Final = 1.0
+"""Seconds that a client whose handshake has failed may take to close the connection."""
+_RECORD: Final = 16 * 1024
+"""The most bytes of a record, which OpenSSL gives at a time. Where it is asked for more, memory for that is
+reserved and given back for each record, which takes several times as long as to decrypt it.
+"""
 _NOT_ANNOUNCED: Final = "the connection ended without a close_notify"
 
 
@@ -79,12 +83,12 @@ class TlsLayer(asyncio.Protocol):
         self._shake_hands()
 
     def data_received(self, data: bytes) -> None:
-        self._incoming.write(data)
-        if self._transport is None:
-            if self._failure is None:
-                self._shake_hands()
-        else:
+        if self._transport is not None:
+            self._incoming.write(data)
             self._read(self._transport)
+        elif self._failure is None:
+            self._incoming.write(data)
+            self._shake_hands()
 
     def eof_received(self) -> bool:
         if self._transport is None:
@@ -141,8 +145,13 @@ class TlsLayer(asyncio.Protocol):
         self._failure = failure
         if isinstance(failure, TimeoutError):
             self._raw.abort()
-        else:
+        elif self._timer is None or self._raw.is_closing():
             self._raw.close()
+        else:
+            # Closing with unread input would reset the connection, and the client not learn why.
+            self._raw.write_eof()
+            self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(_LINGER_S, self._raw.abort)
 
     def abandon(self) -> None:
         """Close immediately, whether or not the handshake is complete."""
@@ -155,7 +164,7 @@ class TlsLayer(asyncio.Protocol):
         pieces, failure = [], None
         try:
             while self._incoming.pending or self._tls.pending():
-                piece = self._tls.read(_RECORDS)
+                piece = self._tls.read(_RECORD)
                 if not piece:
                     self._announced = True
                     break

@@ -37,7 +37,7 @@ def main() -> None:
 class _EdgeProcess:
     def __init__(self, settings: Settings, app_socket: Path) -> None:
         self._settings = settings
-        self._edge = Edge(settings, app_socket)
+        self._edge = Edge(settings, app_socket, quiet=True)
 
     async def serve(self, control: Path) -> None:
         """Serve until SIGTERM, and finish what is under way.

@@ -1,8 +1,10 @@
 """The types of settings, with their checks and messages."""
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -278,8 +280,21 @@ def _check_fingerprint(value: str) -> str:
     return digits
 
 
+def _check_server_name(value: str) -> str:
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(value))
+    name = value.removesuffix(".")
+    try:
+        is_name = re.fullmatch(r"[^\s:/\[\]]{1,253}", name) is not None and bool(name.encode("idna"))
+    except UnicodeError:
+        is_name = False
+    if not is_name:
+        raise ValueError("expected a host name or an address")
+    return name
+
+
 Fingerprint = Annotated[str, AfterValidator(_check_fingerprint)]
-ServerName = Annotated[str, _matching(r"[^\s:/\[\]]{1,253}|[0-9a-fA-F:.]+", "a host name or an address")]
+ServerName = Annotated[str, AfterValidator(_check_server_name)]
 Device = Annotated[
     str, _matching(r"\S+", "auto, cpu, mps, cuda, or cuda:NUMBER, several of these with commas between")
 ]

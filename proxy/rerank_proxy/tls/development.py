@@ -1,7 +1,9 @@
 """Make an authority and a certificate of a server for development, as PEM."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -15,6 +17,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _EARLIER: Final = timedelta(hours=1)
 """By which it is valid before it is made: clocks differ."""
+_DNS_NAME: Final = re.compile(r"(\*\.)?([0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?(\.(?!$)|$))+")
+_MAX_NAME: Final = 253
+_EXPECTED: Final = "expected host names or addresses, without scheme, port and brackets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ def make_development(names: Sequence[str], days: int) -> Development:
     Raises:
         ValueError: A name cannot be in a certificate.
     """
+    alternatives = x509.SubjectAlternativeName([_general(name) for name in names])
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority_name = _named("rerank-proxy development authority")
     authority = (
@@ -51,7 +57,7 @@ def make_development(names: Sequence[str], days: int) -> Development:
     certificate = (
         _builder(_named(names[0][:64]), authority_name, key.public_key(), days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+        .add_extension(alternatives, critical=False)
         .add_extension(_usage(sign=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(_identifier(key), critical=False)
@@ -74,10 +80,17 @@ def _named(name: str) -> x509.Name:
 
 
 def _general(name: str) -> x509.GeneralName:
+    if "%" not in name:  # the zone of an address is this machine's affair
+        with suppress(ValueError):
+            return x509.IPAddress(ipaddress.ip_address(name))
+    dns = name.removesuffix(".")
     try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name.encode("idna").decode() if not name.isascii() else name)
+        dns = dns if dns.isascii() else dns.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(_EXPECTED) from None
+    if len(dns) > _MAX_NAME or _DNS_NAME.fullmatch(dns) is None:
+        raise ValueError(_EXPECTED)
+    return x509.DNSName(dns)
 
 
 def _builder(

@@ -18,6 +18,9 @@ _LAST_S: Final = 1.0
 """Seconds that handshakes have to end when the listener does."""
 _WORDS: Final = {
     "HTTP_REQUEST": "it sends plain HTTP to a port with TLS",
+    "PACKET_LENGTH_TOO_LONG": "it does not speak TLS",
+    "RECORD_LAYER_FAILURE": "it does not speak TLS",
+    "UNKNOWN_PROTOCOL": "it does not speak TLS",
     "WRONG_VERSION_NUMBER": "it does not speak TLS",
     "NO_SHARED_CIPHER": "it shares no cipher with this proxy",
     "UNSUPPORTED_PROTOCOL": "it speaks only versions of TLS that are too old",

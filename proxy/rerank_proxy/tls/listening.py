@@ -10,11 +10,12 @@ from rerank_proxy.tls.owned import Contents, Made, OwnedContext
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-def listener_tls(settings: ListenerTlsSettings, section: str) -> OwnedContext | None:
+def listener_tls(settings: ListenerTlsSettings, section: str, *, quiet: bool = False) -> OwnedContext | None:
     """Return the context of a listener; None for plain HTTP.
 
     Args:
         section: The key of the settings: `tls` or `admin.tls`.
+        quiet: Changes of the files are told by another process.
 
     Raises:
         InvalidSettingsError: The files are unfit, or something is given without a certificate.
@@ -31,10 +32,10 @@ def listener_tls(settings: ListenerTlsSettings, section: str) -> OwnedContext | 
             f"[{section}.client_auth]: certificates of clients can be required only with those of their "
             f"authorities: name them with [{section}.client_ca]"
         )
-    return _owned(settings, settings.cert, section)
+    return _owned(settings, settings.cert, section, quiet=quiet)
 
 
-def _owned(settings: ListenerTlsSettings, cert: Path, section: str) -> OwnedContext:
+def _owned(settings: ListenerTlsSettings, cert: Path, section: str, *, quiet: bool) -> OwnedContext:
     # Imported here: a proxy without TLS does without what reads certificates.
     from rerank_proxy.tls.pem import NamedFile, identity, trust
 
@@ -46,16 +47,18 @@ def _owned(settings: ListenerTlsSettings, cert: Path, section: str) -> OwnedCont
     trusted = None if settings.client_ca is None else named("client_ca", settings.client_ca)
 
     def make(contents: Contents) -> Made:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         prepare(context, settings.min_version)
         certificate = shown.load(context, contents[shown.cert.setting], contents[shown.key.setting])
         if trusted is not None:
             trust(context, trusted, contents[trusted.setting])
+            # What is named is trusted, be it an authority below another one, in every version of Python.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             required = settings.client_auth == "required"
             context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
         return Made(context, certificate)
 
-    return OwnedContext([*shown.files, *([] if trusted is None else [trusted])], make)
+    return OwnedContext([*shown.files, *([] if trusted is None else [trusted])], make, quiet=quiet)
 
 
 def prepare(context: ssl.SSLContext, min_version: str) -> None:

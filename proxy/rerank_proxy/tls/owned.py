@@ -95,6 +95,7 @@ class OwnedContext:
         self._looking: asyncio.Task[bool] | None = None
         self._tasks: Final = BackgroundTasks()
         self._warned: str | None = None
+        self._is_doubted = False
 
     @property
     def current(self) -> ssl.SSLContext:
@@ -124,6 +125,25 @@ class OwnedContext:
         if self._looking is None or self._looking.done():
             self._looking = self._tasks.start(self._refresh())
         return await asyncio.shield(self._looking)
+
+    def doubt(self) -> None:
+        """Take note that the other side has refused the certificate: its successor may be there already."""
+        self._is_doubted = True
+
+    async def settled(self) -> ssl.SSLContext:
+        """Return the context for a new connection. Looks at the files before if there is doubt."""
+        if self._is_doubted:
+            await self.refresh()
+            self._is_doubted = False
+        return self.current
+
+    async def differs_from(self, used: ssl.SSLContext) -> bool:
+        """Return whether another context is in force than one that has just failed. It looks if not:
+        of many connections that fail together, one alone finds that the files are new.
+        """
+        if self.current is used:
+            await self.refresh()
+        return self.current is not used
 
     async def _follow(self) -> None:
         while True:

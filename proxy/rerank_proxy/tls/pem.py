@@ -101,7 +101,7 @@ def certificates(file: NamedFile, content: bytes) -> Sequence[x509.Certificate]:
     """
     try:
         return x509.load_pem_x509_certificates(content)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         damaged = b"-----BEGIN CERTIFICATE-----" in content
         problem = "holds a damaged certificate" if damaged else "holds no certificates in PEM"
         raise file.fault(problem) from None
@@ -168,8 +168,12 @@ class Identity:
             if encrypted:
                 raise self.key.fault(f"cannot be decrypted with [{self.password_setting}]") from None
             raise self.key.fault("holds a damaged private key") from None
+        try:
+            certified = certificate.public_key()
+        except (ValueError, UnsupportedAlgorithm):
+            raise self.cert.fault("the certificate has a key of an unknown kind") from None
         form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
+        if key.public_key().public_bytes(*form) != certified.public_bytes(*form):
             raise self.key.fault(f"is not the key of the certificate of [{self.cert.setting}]")
 
 

@@ -18,6 +18,16 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 NOT_PINNED: Final = -1
 """The `verify_code` of a chain without the fingerprint; those of OpenSSL are not negative."""
 _MAX_CHAIN: Final = 16
+_UNUSABLE: Final = (
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    ValueError,
+    TypeError,
+)
+"""What is raised for a certificate that has signed nothing, or that cannot be read."""
 
 
 class FingerprintError(ssl.SSLCertVerificationError):
@@ -61,7 +71,7 @@ def is_pinned(chain: Sequence[bytes], fingerprint: str) -> bool:
         return False
     try:
         certificates = [x509.load_der_x509_certificate(der) for der in chain[:_MAX_CHAIN]]
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return False
     return any(_fingerprint_of(each) == fingerprint for each in _signers(certificates))
 
@@ -84,7 +94,7 @@ def _has_signed(issuer: x509.Certificate, certificate: x509.Certificate) -> bool
         if not issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
             return False
         certificate.verify_directly_issued_by(issuer)
-    except (x509.ExtensionNotFound, InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+    except _UNUSABLE:
         return False
     return True
 

@@ -47,6 +47,7 @@ class UpstreamCall:
         self._attempt: Attempt | None = None
         self._connection: UpstreamConnection | None = None
         self._reader = AnswerReader(max_body)
+        self._is_refused = False
         self._answer: asyncio.Future[AnswerReader] = asyncio.get_running_loop().create_future()
 
     async def answer(self) -> AnswerReader:
@@ -103,6 +104,11 @@ class UpstreamCall:
             return
         refusal = None if self._reader.begun else refusal_after_handshake(error)
         if refusal is not None and connection is not None:
+            if not self._is_refused and not connection.reused:
+                # Nothing of the request was read, and there may be a newer certificate to show by now.
+                self._is_refused = True
+                self._attempt = self._pool.connect(self)
+                return
             self._fail(TargetError(refusal, connection.owner.target))
             return
         try:

@@ -48,7 +48,7 @@ class ElasticsearchClient:
         self._callers = callers or CallerDigests()
         self.use(search)
         self._pool = kept_pool(
-            node_targets(upstream) if node is None else (node,),
+            node_targets(upstream, quiet=True) if node is None else (node,),
             upstream,
             idle_timeout_s=min(_IDLE_S, upstream.idle_timeout_s),
             max_idle=upstream.max_idle_connections,

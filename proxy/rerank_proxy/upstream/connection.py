@@ -109,6 +109,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.owner.forget(self)
+        if exc is not None:
+            self.owner.target.lost(exc)
         if self.receiver is not None:
             receiver, self.receiver = self.receiver, None
             receiver.upstream_lost(exc)

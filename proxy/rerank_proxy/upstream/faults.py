@@ -11,8 +11,9 @@ from rerank_proxy.http.connection_faults import ConnectionFault, Kind
 
 _ADVICE: Final = {
     Kind.AUTHORITY: "name the authority that signed it with the setting [upstream.ca_certs]",
-    Kind.HOST: "give [upstream.url] a host name that the certificate is for",
+    Kind.HOST: "give [upstream.url], or [upstream.server_name], a host name that the certificate is for",
     Kind.TIME: "have it renewed, or put the clock of this machine right",
+    Kind.UNFIT: "have another one issued: for servers, with RSA keys of 2048 bits or more, and with SHA-256",
     Kind.FINGERPRINT: "give [upstream.ca_fingerprint] that of its authority, if this is the right server",
     Kind.CLIENT: "name one that it accepts with [upstream.client_cert] and [upstream.client_key]",
     Kind.VERSION: "have it speak TLS 1.2 or newer, or lower [upstream.min_tls_version]",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from rerank_proxy.http.connection_faults import ConnectionFault
+from rerank_proxy.http.connection_faults import ConnectionFault, refusal_after_handshake
 from rerank_proxy.http.tls_layer import TlsLayer
 from rerank_proxy.settings import UpstreamSettings
 from rerank_proxy.tls.owned import OwnedContext
@@ -62,12 +62,18 @@ class TcpTarget:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(factory, self.host, self.port)
             return connection
+        context = await self.tls.settled()
         try:
-            return await self._open_tls(factory, self.tls.current)
+            return await self._open_tls(factory, context)
         except ssl.SSLError:
-            if not await self.tls.refresh():
+            if not await self.tls.differs_from(context):
                 raise
         return await self._open_tls(factory, self.tls.current)
+
+    def lost(self, error: Exception | None) -> None:
+        """Take note of how a connection ended: the certificate that was shown may have been refused."""
+        if self.tls is not None and refusal_after_handshake(error) is not None:
+            self.tls.doubt()
 
     async def _open_tls(self, factory: Callable[[], P], context: ssl.SSLContext) -> P:
         loop = asyncio.get_running_loop()
@@ -93,13 +99,16 @@ class TcpTarget:
         return connection
 
 
-def node_targets(settings: UpstreamSettings) -> tuple[TcpTarget, ...]:
+def node_targets(settings: UpstreamSettings, *, quiet: bool = False) -> tuple[TcpTarget, ...]:
     """Return a target for each node in the settings.
+
+    Args:
+        quiet: Changes of the files for TLS are told by another process.
 
     Raises:
         InvalidSettingsError: The files for TLS are unfit.
     """
-    tls = upstream_tls(settings)
+    tls = upstream_tls(settings, quiet=quiet)
     return tuple(_target(url, settings, tls) for url in settings.node_urls)
 
 
@@ -113,7 +122,8 @@ def _target(url: str, settings: UpstreamSettings, tls: OwnedContext | None) -> T
         host_header=host_header(url, settings),
         own_host=own_host(url),
         tls=tls,
-        server_name=settings.server_name or host,
+        # As all clients have it: names in certificates do not end with the dot of the root.
+        server_name=(settings.server_name or host).removesuffix("."),
     )
 
 
@@ -131,6 +141,9 @@ class UnixTarget:
     @property
     def address(self) -> str:
         return str(self.path)
+
+    def lost(self, error: Exception | None) -> None:
+        """Do nothing: there is no TLS."""
 
     async def open(self, factory: Callable[[], P]) -> P:
         """Connect, and return the protocol that `factory` made for the connection."""

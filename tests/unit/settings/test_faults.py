@@ -12,6 +12,13 @@ from rerank_proxy.settings import InvalidSettingsError, load, table
 from tests.unit.settings.refusals import refusal
 
 
+@pytest.mark.parametrize("name", ["", ".", ".es", "a..b", "a b", "x" * 64, "es:9200", "[::1]"])
+def test_bad_server_names(name: str) -> None:
+    assert refusal({"upstream": {"server_name": name}}).startswith(
+        "[upstream.server_name]: expected a host name or an address"
+    )
+
+
 @pytest.mark.parametrize(
     "listen", ["9201", "host", "host:65536", "host:-1", "::1:80", "a b:1", "", 9201, None]
 )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,17 @@ async def test_a_new_pair_is_taken_over_once(authority: Authority, caplog: pytes
     (record,) = caplog.records
     assert "[tls.cert], [tls.key]" in record.getMessage()
     assert second.fingerprint in record.getMessage()
+
+
+async def test_of_many_that_fail_together_each_learns_of_the_new_files(authority: Authority) -> None:
+    issued = authority.issue()
+    owned = listening(issued.path, issued.key_path)
+    used = owned.current
+    assert not await owned.differs_from(used)
+    authority.issue()
+    assert await owned.differs_from(used)  # it looks
+    assert await owned.differs_from(used)  # another has looked
+    assert not await owned.differs_from(owned.current)
 
 
 async def test_a_pair_that_does_not_match_waits_for_its_other_half(
@@ -162,6 +174,14 @@ def test_a_client_authority_that_is_taken_out_is_trusted_no_more(
     assert look is not None
     assert owned._take(look)
     assert len(owned.current.get_ca_certs()) == 1
+
+
+def test_a_client_authority_may_be_below_another(authority: Authority) -> None:
+    """In the same way in all versions of Python, whose own contexts differ in what they check."""
+    shown = authority.issue()
+    context = listening(shown.path, shown.key_path, client_ca=authority.path).current
+    assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT  # which elasticsearch-certutil does not meet
 
 
 stamps = st.lists(st.none() | st.tuples(st.integers(), st.integers(), st.integers()), max_size=3)

@@ -1,5 +1,6 @@
 """What is wrong with a file is said of that file, and by the setting that names it."""
 
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +30,12 @@ def encrypt(issued: Certificate) -> None:
 
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"\n", b"\n!", 3))
+
+
+def patch(path: Path, before: bytes, after: bytes) -> None:
+    der = ssl.PEM_cert_to_DER_cert(path.read_text())
+    assert before in der
+    path.write_text(ssl.DER_cert_to_PEM_cert(der.replace(before, after)))
 
 
 def make_directory(path: Path) -> None:
@@ -61,6 +68,16 @@ FAULTS: dict[str, tuple[Callable[[Certificate], object], dict[str, str], str]] =
         lambda issued: cut(issued.path),
         {},
         "[tls.cert]: CERT: holds a damaged certificate",
+    ),
+    "a certificate of no version that there is": (
+        lambda issued: patch(issued.path, b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x03"),
+        {},
+        "[tls.cert]: CERT: holds a damaged certificate",
+    ),
+    "a certificate with another kind of key": (
+        lambda issued: patch(issued.path, b"\x06\x07*\x86H\xce=\x02\x01", b"\x06\x07*\x86H\xce=\x02\x09"),
+        {},
+        "[tls.cert]: CERT: the certificate has a key of an unknown kind",
     ),
     "a certificate for a key": (
         lambda issued: issued.key_path.write_bytes(issued.path.read_bytes()),

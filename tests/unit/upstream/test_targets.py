@@ -74,3 +74,8 @@ def test_unreadable_certificate_authorities(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("nothing")
     with pytest.raises(InvalidSettingsError, match=r"upstream\.ca_certs"):
         target("https://es", ca_certs=tmp_path / "bad.pem")
+
+
+def test_the_dot_of_the_root_is_not_part_of_the_name_in_certificates() -> None:
+    assert target("https://es.example.:9200").server_name == "es.example"
+    assert target("https://es:9200", server_name="node.example.").server_name == "node.example"

@@ -68,7 +68,7 @@ class IndexClient:
         headers = {"Accept": _JSON, "Accept-Encoding": "identity"}
         if (authorization := _authorization(registry)) is not None:
             headers["Authorization"] = authorization
-        self._tls: Final = upstream_tls(upstream, quiet=True)  # the searches' client tells of changes
+        self._tls: Final = upstream_tls(upstream, quiet=True)  # the edge tells of changes
         if self._tls is not None:
             self._tls.follow()
         self._session: Final = aiohttp.ClientSession(
@@ -142,7 +142,8 @@ class IndexClient:
         except TimeoutError:
             raise RefusedError(504, "", f"no answer within {_TIMEOUT_S:g} s") from None
         except aiohttp.ClientError as error:
-            if (refusal := refusal_after_handshake(error)) is not None:
+            if self._tls is not None and (refusal := refusal_after_handshake(error)) is not None:
+                self._tls.doubt()
                 raise RefusedError(502, UNREACHED, unreachable_text(node, refusal)) from None
             raise RefusedError(502, UNREACHED, disconnected_text(node, _did(error))) from None
         if len(content) > MAX_ANSWER:
@@ -155,10 +156,11 @@ class IndexClient:
             return await self._session.request(method, url, allow_redirects=False, **options)
         name = self._server_name
         options |= {"allow_redirects": False, "server_hostname": name}
+        context = await self._tls.settled()
         try:
-            return await self._session.request(method, url, ssl=self._tls.current, **options)
+            return await self._session.request(method, url, ssl=context, **options)
         except (aiohttp.ClientConnectorSSLError, aiohttp.ClientConnectorCertificateError):
-            if not await self._tls.refresh():
+            if not await self._tls.differs_from(context):
                 raise
         return await self._session.request(method, url, ssl=self._tls.current, **options)
 
