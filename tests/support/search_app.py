@@ -23,6 +23,7 @@ from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Scores
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.search.executor import Executor
+from rerank_proxy.search.own_points_in_time import OwnPointsInTime
 from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.settings import SearchSettings, Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
@@ -170,6 +171,7 @@ async def search_app(
     endpoints: Endpoints | None = None,
     max_inflation: int | None = None,
     more: Sequence[Route] = (),
+    points_in_time: OwnPointsInTime | None = None,
     **search: Any,
 ) -> AsyncIterator[SearchApp]:
     """Serve in front of the Elasticsearch at `url`.
@@ -180,6 +182,7 @@ async def search_app(
         endpoints: In place of one over `engine` and a store that is empty.
         max_inflation: The setting of that name.
         more: Routes beside those of searches and endpoints.
+        points_in_time: In place of the executor's own.
         search: Settings of that section. Privileges are not asked for unless these say so.
     """
     settings = Settings.model_validate(
@@ -205,7 +208,10 @@ async def search_app(
         privileges=Privileges() if limits.check_privileges else None,
     )
     executor = Executor(
-        scorer, limits.deadline_s, bound_scores_by_timeout=limits.bound_scores_by_request_timeout
+        scorer,
+        limits.deadline_s,
+        bound_scores_by_timeout=limits.bound_scores_by_request_timeout,
+        points_in_time=points_in_time,
     )
     probes = BackgroundTasks()
     support = RetrieverSupport(probes) if limits.evaluate_unavailable_retrievers and not evaluate else None
