@@ -144,7 +144,10 @@ class IndexClient:
         except aiohttp.ClientError as error:
             if (refusal := refusal_after_handshake(error)) is not None:
                 raise RefusedError(502, UNREACHED, unreachable_text(node, refusal)) from None
-            raise RefusedError(502, UNREACHED, disconnected_text(node, _did(error))) from None
+            text = disconnected_text(
+                node, _did(error), spoke_http=isinstance(error, aiohttp.ClientPayloadError)
+            )
+            raise RefusedError(502, UNREACHED, text) from None
         if len(content) > MAX_ANSWER:
             raise UnreadableError(f"takes more than {MAX_ANSWER} bytes")
         return content
