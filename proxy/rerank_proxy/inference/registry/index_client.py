@@ -44,6 +44,11 @@ class RefusedError(Exception):
         self.type = type_
         self.reason = printable(reason[:_MAX_REASON])
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Return whether upstream itself has not answered, so that it may have done what it was asked."""
+        return self.status == 504 or self.type in (UNREACHED, NO_ELASTICSEARCH)
+
 
 class UnreadableError(Exception):
     """An answer is larger, or nested more deeply, than can be read."""
