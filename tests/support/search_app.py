@@ -164,7 +164,7 @@ class SearchApp:
 
 @asynccontextmanager
 async def search_app(
-    url: str,
+    url: str | Sequence[str],
     *,
     evaluate: Collection[str] = (),
     top_n: int | None = None,
@@ -177,6 +177,7 @@ async def search_app(
     """Serve in front of the Elasticsearch at `url`.
 
     Args:
+        url: Or the URLs of several nodes.
         evaluate: Types of retrievers to be evaluated by the application, known to Elasticsearch or not.
         top_n: Of the endpoint.
         endpoints: In place of one over `engine` and a store that is empty.
@@ -187,7 +188,7 @@ async def search_app(
     """
     settings = Settings.model_validate(
         {
-            "upstream": url,
+            "upstream": url if isinstance(url, str) else {"urls": url},
             "models": {"numbers": "none"},
             "endpoints": {ENDPOINT: {"model": "numbers"}},
             "search": {"check_privileges": False, **search},
