@@ -51,6 +51,23 @@ async def hang_up(wire: Wire) -> None:
     await wire.read_some()
 
 
+async def break_off(wire: Wire) -> None:
+    """End within the body of an answer."""
+    await wire.read_some()
+    await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{")
+
+
+async def send_a_wrong_length(wire: Wire) -> None:
+    await wire.read_some()
+    await wire.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{")
+
+
+async def alert(wire: Wire) -> None:
+    """Answer as what expects TLS."""
+    await wire.read_some()
+    await wire.send(b"\x15\x03\x03\x00\x02\x02\x28")
+
+
 async def reset(wire: Wire) -> None:
     await wire.read_some()
     wire.reset()
@@ -270,3 +287,16 @@ async def check_words(
     assert checked["upstream   failed  "] == expected
     if also_registry:
         assert checked["registry   failed  "] == f"{in_registry} [index rerank-proxy-endpoints]"
+
+
+async def test_what_speaks_http_expects_no_tls(place: Place) -> None:
+    said = f"Elasticsearch at [URL] %s{LOOK}"
+    for serve, words in (
+        (break_off, said % "broke off its answer"),
+        (send_a_wrong_length, said % "sent a malformed answer: a chunk has no size"),
+        (alert, said % "broke off its answer" + "; when it expects TLS, begin [upstream.url] with https://"),
+    ):
+        async with raw_server(serve) as server:
+            url = f"http://127.0.0.1:{server.port}"
+            settings = load(None, {"upstream": {"url": url}}, {})
+            assert await said_of_a_search(settings) == words.replace("URL", url)

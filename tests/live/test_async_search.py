@@ -131,7 +131,7 @@ class TestCompleted:
         await app.executor.drain()
         assert app.upstream.sent[0] == "GET /_security/_authenticate"
         sent = " ".join(app.upstream.sent)
-        assert "/_pit?keep_alive=5m" in sent
+        assert "/_pit?keep_alive=60s" in sent
         for name in ("wait_for", "keep_on", "keep_alive=1d", "pretty"):
             assert name not in sent
         assert "typed_keys" in sent

@@ -1,5 +1,8 @@
 """What `X-Rerank` tells one caller of what another has searched."""
 
+import asyncio
+import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -84,6 +87,62 @@ async def test_calls_and_asynchronous_searches_are_their_callers_too(serve: Serv
         assert (cached(begun), ran()) == (0, 6)
         assert (await app.call("POST", target, body, headers=BOB)).status == 200
         assert ran() == 6
+
+
+CHUNKED: Final = {"size": 2, "chunking_settings": {"strategy": "word", "max_chunk_size": 10, "overlap": 1}}
+
+
+def many(*bodies: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(line).encode() + b"\n" for body in bodies for line in ({}, body))
+
+
+WAYS: Final[dict[str, tuple[str, dict[str, Any] | bytes]]] = {
+    "search": ("/{index}/_search", {**reranking(ALL), "profile": True}),
+    "chunks": ("/{index}/_search", {**reranking(ALL, chunk_rescorer=CHUNKED), "profile": True}),
+    "searches": ("/{index}/_msearch", many(reranking(ALL), {**reranking(ALL), "profile": True})),
+    "asynchronous": ("/{index}/_async_search?wait_for_completion_timeout=60s", reranking(ALL)),
+    "inference": (
+        f"/_inference/rerank/{ENDPOINT}",
+        {"query": "a question", "input": [f"a text of number {n}" for n in range(3)]},
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_callers_at_the_same_time_neither_wait_for_nor_count_each_other(
+    serve: Serve, make_index: MakeIndex, way: str
+) -> None:
+    """Whether one asks alone or with others, the model runs the same for each, and the same is told."""
+    index = make_index([{"text": f"a text of number {n}" + " and so on" * 8} for n in range(3)])
+    target, body = WAYS[way][0].format(index=index), WAYS[way][1]
+    callers = [{"Authorization": f"ApiKey {name}"} for name in ("YQ==", "Yg==", "Yw==")]
+
+    async with serve("caller") as (app, ran):
+
+        async def told(caller: dict[str, str]) -> tuple[str | None, list[Any]]:
+            answer = await app.call("POST", target, body, headers=caller)
+            assert answer.status == 200, answer.body
+            return without_times(answer.headers.get("X-Rerank")), counts(answer.json())
+
+        alone = await told(ALICE)
+        of_one = ran()
+        assert of_one > 0
+        assert await asyncio.gather(*map(told, callers)) == [alone] * len(callers)
+        assert ran() == of_one * (1 + len(callers))
+
+
+def without_times(outcome: str | None) -> str | None:
+    return None if outcome is None else re.sub(r" ms=[\d.]+", "", outcome)
+
+
+def counts(value: Any) -> list[Any]:
+    """Return what a profile tells of the cache, wherever it stands."""
+    if isinstance(value, list):
+        return [each for one in value for each in counts(one)]
+    if not isinstance(value, dict):
+        return []
+    here = [value["cached"]] if "cached" in value else []
+    return here + [each for one in value.values() for each in counts(one)]
 
 
 def test_the_whole_proxy_tells_callers_apart(

@@ -23,6 +23,7 @@ from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Scores
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.search.executor import Executor
+from rerank_proxy.search.own_points_in_time import OwnPointsInTime
 from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.settings import SearchSettings, Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
@@ -163,28 +164,31 @@ class SearchApp:
 
 @asynccontextmanager
 async def search_app(
-    url: str,
+    url: str | Sequence[str],
     *,
     evaluate: Collection[str] = (),
     top_n: int | None = None,
     endpoints: Endpoints | None = None,
     max_inflation: int | None = None,
     more: Sequence[Route] = (),
+    points_in_time: OwnPointsInTime | None = None,
     **search: Any,
 ) -> AsyncIterator[SearchApp]:
     """Serve in front of the Elasticsearch at `url`.
 
     Args:
+        url: Or the URLs of several nodes.
         evaluate: Types of retrievers to be evaluated by the application, known to Elasticsearch or not.
         top_n: Of the endpoint.
         endpoints: In place of one over `engine` and a store that is empty.
         max_inflation: The setting of that name.
         more: Routes beside those of searches and endpoints.
+        points_in_time: In place of the executor's own.
         search: Settings of that section. Privileges are not asked for unless these say so.
     """
     settings = Settings.model_validate(
         {
-            "upstream": url,
+            "upstream": url if isinstance(url, str) else {"urls": url},
             "models": {"numbers": "none"},
             "endpoints": {ENDPOINT: {"model": "numbers"}},
             "search": {"check_privileges": False, **search},
@@ -205,7 +209,10 @@ async def search_app(
         privileges=Privileges() if limits.check_privileges else None,
     )
     executor = Executor(
-        scorer, limits.deadline_s, bound_scores_by_timeout=limits.bound_scores_by_request_timeout
+        scorer,
+        limits.deadline_s,
+        bound_scores_by_timeout=limits.bound_scores_by_request_timeout,
+        points_in_time=points_in_time,
     )
     probes = BackgroundTasks()
     support = RetrieverSupport(probes) if limits.evaluate_unavailable_retrievers and not evaluate else None

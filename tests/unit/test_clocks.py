@@ -8,10 +8,10 @@ from tests.support.project import ROOT
 PACKAGE = ROOT / "proxy" / "rerank_proxy"
 TIME_OF_DAY = {
     "app/async_searches.py": "the start and expiration that Elasticsearch's API shows; a timer ends them",
-    "cli/check.py": "whether a certificate is valid today",
+    "cli/check.py": "whether a certificate expires soon",
     "inference/remote/clock.py": "`Retry-After` may be a date; tokens of vendors expire at one",
-    "tls/development.py": "from when until when a new certificate is valid",
-    "tls/owned.py": "whether a certificate is valid today, for the log",
+    "tls/development.py": "from when to when certificates for development are valid",
+    "tls/owned.py": "whether a certificate expires soon; the log says so",
     "trained_models/catalogue.py": "when a model was created",
 }
 WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime", "ctime"}

@@ -8,6 +8,7 @@ body (413, and a refused origin) have no more than a length.
 from typing import Any
 
 from rerank_proxy.errors import Cause, ElasticsearchError, encode, error, rejected
+from rerank_proxy.http.answer_reader import AnswerError
 from rerank_proxy.http.head import RequestHead, status_line
 from rerank_proxy.http.media_types import Format
 from rerank_proxy.http.messages import Request, to_bytes
@@ -134,10 +135,15 @@ def unreachable(problem: TargetError) -> ElasticsearchError:
 
 
 def disconnected(target: Target, what: str) -> ElasticsearchError:
-    """Return the error for a target that sent no valid answer. `what`: what it did instead."""
+    """Return the error for a target that sent nothing. `what`: what it did instead."""
+    return broken(target, AnswerError(what, has_head=False))
+
+
+def broken(target: Target, problem: AnswerError) -> ElasticsearchError:
+    """Return the error for a target that sent no valid answer."""
     if isinstance(target, UnixTarget):
         return _app_unavailable()
-    return faults.disconnected(target.name, what)
+    return faults.disconnected(target.name, str(problem), spoke_http=problem.has_head)
 
 
 def _app_unavailable() -> ElasticsearchError:

@@ -184,7 +184,7 @@ class Exchange:
         try:
             response.received(data)
         except AnswerError as problem:
-            self._broken(str(problem), self._connection)
+            self._broken(problem, self._connection)
             return
         answer = self._progress.answer
         if answer is states.COMPLETE:
@@ -310,13 +310,13 @@ class Exchange:
             and is_read_only(self._request.method, self._request.target)
         )
 
-    def _broken(self, what: str, connection: UpstreamConnection | None) -> None:
+    def _broken(self, problem: AnswerError, connection: UpstreamConnection | None) -> None:
         """Cut short, replace, or ask upstream for an answer that is malformed or breaks off."""
         if self._progress.answer.sent_on:
             self._truncate()
         elif not self._goes_elsewhere():
             assert connection is not None
-            self._fail(answers.disconnected(connection.owner.target, what))
+            self._fail(answers.broken(connection.owner.target, problem))
 
     def _refuse_body(self, problem: FramingError) -> None:
         if self._progress.answer.sent_on:

@@ -136,7 +136,7 @@ class NodesRelay(ResponseRelay):
             changed = change.feed(b"".join(content))
             return changed + change.end() if done else changed
         except CodingError as fault:
-            raise AnswerError(f"sent a corrupt answer: {fault}") from None
+            raise AnswerError(f"sent a corrupt answer: {fault}", has_head=True) from None
 
     def _send(self, content: bytes, *, done: bool) -> None:
         if self._held is not None:

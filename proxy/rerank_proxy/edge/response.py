@@ -6,7 +6,7 @@ from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import Progress
 from rerank_proxy.http import handover
-from rerank_proxy.http.answer_reader import AnswerError, AnswerHeads
+from rerank_proxy.http.answer_reader import AnswerError, AnswerHeads, malformed
 from rerank_proxy.http.framing import Body, ChunkedBody, FramingError, response_body
 from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
 from rerank_proxy.observe.edge_metrics import RequestKind
@@ -100,7 +100,7 @@ class ResponseRelay:
                     return
                 self._interim_head_received(head)
         except (HeadError, FramingError) as problem:
-            raise AnswerError(f"sent a malformed answer: {problem}") from None
+            raise malformed(problem) from None
         self._progress.on_answer(states.BYTES)
 
     def ended(self, *, in_order: bool) -> None:
@@ -113,7 +113,7 @@ class ResponseRelay:
             AnswerError: The answer is not complete.
         """
         if not in_order or self._body is None or not self._body.until_close:
-            raise AnswerError("broke off its answer")
+            raise AnswerError("broke off its answer", has_head=self._body is not None)
         self._progress.on_answer(states.END)
 
     # Heads

@@ -77,6 +77,7 @@ class Model:
         self._calls = 0
         self._last_used = clock()
         self._attempt: asyncio.Task[None] | None = None
+        self._again = False
         self._ready: Residence | None = None
         self._failure: EngineError | None = None
         self._failed_at = 0.0
@@ -153,9 +154,14 @@ class Model:
             self._attempt = asyncio.create_task(self._load(), name=f"engine-load-{self.name}")
 
     def reload(self) -> None:
-        """Load it again from its source. Calls are served by what is loaded until then, or if that fails."""
+        """Load it again from its source. Calls are served by what is loaded until then, or if that fails.
+
+        Where it is being loaded already, perhaps from older files, it is loaded once more after that.
+        """
         self.allow()
-        if self._attempt is None and self._end is None:
+        if self._attempt is not None:
+            self._again = True
+        elif self._end is None:
             self._attempt = asyncio.create_task(self._load(), name=f"engine-load-{self.name}")
 
     @asynccontextmanager
@@ -277,6 +283,9 @@ class Model:
                 share.give_back()
             self._attempt = None
             self._memory.changed()
+        if self._again:
+            self._again = False
+            self.reload()
 
     def _load_failed(self, failure: ModelFailedError) -> None:
         cause = failure.__cause__ or None

@@ -109,9 +109,9 @@ class Models:
         self._journal.forgive(name)
 
     def reload(self) -> None:
-        """Load the models that are loaded, or failed to be, again. They serve meanwhile."""
+        """Load all models but unloaded ones again. They serve meanwhile."""
         for model in self._models.values():
-            if model.status.state in ("ready", "failed"):
+            if model.status.state != "unloaded":
                 model.reload()
 
     def remove(self, name: str) -> None:

@@ -1,11 +1,23 @@
 """The directory of what outlives the process."""
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from rerank_proxy.files.regular import refuse_dead_links
 from rerank_proxy.settings import InvalidSettingsError, Settings
+
+_MAKE_ROOM: Final = "make room there; it is tried again with the next request"
+_LET_WRITE: Final = "let the account of the proxy write there, or name another directory with [state_dir]"
+_REMEDIES: Final = {
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EROFS: _LET_WRITE,
+    errno.EACCES: _LET_WRITE,
+    errno.EPERM: _LET_WRITE,
+}
 
 
 def state_directory(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
@@ -34,3 +46,14 @@ def make_private_directory(path: Path) -> None:
     refuse_dead_links(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=0o700, exist_ok=True)
+
+
+def unwritable_text(error: OSError, place: Path) -> str:
+    """Return for the log where something could not be written, what is wrong there, and what to do.
+
+    Args:
+        place: Where it is, if the error does not name a file.
+    """
+    remedy = _REMEDIES.get(error.errno or 0)
+    problem = f"{error.filename or place}: {error.strerror or error}"
+    return problem if remedy is None else f"{problem}; {remedy}"

@@ -11,7 +11,20 @@ MAX_HEADS = 256 * 1024
 
 
 class AnswerError(Exception):
-    """There is no valid answer. The message says in a few words what the other side did instead."""
+    """There is no valid answer. The message says in a few words what the other side did instead.
+
+    Attributes:
+        has_head: It began with a valid head, so the other side speaks HTTP.
+    """
+
+    def __init__(self, what: str, *, has_head: bool) -> None:
+        super().__init__(what)
+        self.has_head = has_head
+
+
+def malformed(problem: HeadError | FramingError) -> AnswerError:
+    """Return the error for an answer with a malformed head, or with one that fits no body."""
+    return AnswerError(f"sent a malformed answer: {problem}", has_head=isinstance(problem, FramingError))
 
 
 class TooLargeError(Exception):
@@ -93,7 +106,7 @@ class AnswerReader:
             else:
                 self._read_body(self._body, data)
         except (HeadError, FramingError) as problem:
-            raise AnswerError(f"sent a malformed answer: {problem}") from None
+            raise malformed(problem) from None
 
     def ended(self, *, in_order: bool = True) -> None:
         """Take note that the connection was closed.
@@ -107,9 +120,8 @@ class AnswerReader:
         if self._body is not None and self._body.until_close and in_order:
             self._body.done = True
         elif not self.done:
-            raise AnswerError(
-                "broke off its answer" if self.begun else "closed the connection before it answered"
-            )
+            what = "broke off its answer" if self.begun else "closed the connection before it answered"
+            raise AnswerError(what, has_head=self._body is not None)
 
     def _read_heads(self, data: bytes) -> None:
         """Read heads up to the final one, and the beginning of the body behind it."""

@@ -5,7 +5,6 @@ from typing import Final
 
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import answer_size, offload
-from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.search import targets
 from rerank_proxy.search.answer import reply
@@ -14,6 +13,7 @@ from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.inner.window import read_window
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.misspelt_fields import MisspeltFields
+from rerank_proxy.search.own_points_in_time import OwnPointsInTime
 from rerank_proxy.search.parse_faults import find_parse_fault, may_be_parse_fault
 from rerank_proxy.search.point_in_time import search_in_point_in_time
 from rerank_proxy.search.rank_phase import RankPhase
@@ -33,15 +33,21 @@ class Executor:
     Args:
         deadline_s: Seconds for the whole of one search.
         bound_scores_by_timeout: Whether a request's own `timeout` bounds the scoring, too.
+        points_in_time: Opens and closes those of searches that bring none.
     """
 
     def __init__(
-        self, rank_phase: RankPhase, deadline_s: float, *, bound_scores_by_timeout: bool = False
+        self,
+        rank_phase: RankPhase,
+        deadline_s: float,
+        *,
+        bound_scores_by_timeout: bool = False,
+        points_in_time: OwnPointsInTime | None = None,
     ) -> None:
         self._rank_phase = rank_phase
         self._deadline_s = deadline_s
         self._bound_scores_by_timeout = bound_scores_by_timeout
-        self._closing = BackgroundTasks()
+        self._points_in_time = points_in_time or OwnPointsInTime()
         self._misspelt = MisspeltFields()
 
     def use(self, search: SearchSettings) -> None:
@@ -77,7 +83,7 @@ class Executor:
 
     async def drain(self) -> None:
         """Wait for the points in time that are still being closed."""
-        await self._closing.finish()
+        await self._points_in_time.drain()
 
     def _begin(self, request: SearchRequest, upstream: Upstream, inner: InnerBytes) -> Run:
         """Return the state of a search that begins now, with deadlines for all of it and for its scores."""
@@ -94,7 +100,7 @@ class Executor:
             answer = await self._one_search(run, path)
             if answer is not None:
                 return answer
-        return await search_in_point_in_time(run, self._rank_phase, self._closing)
+        return await search_in_point_in_time(run, self._rank_phase, self._points_in_time)
 
     async def _one_search(self, run: Run, path: OneSearch) -> SearchAnswer | None:
         """Answer in one round trip. Return None if only a point in time gives native's answer."""

@@ -2,14 +2,11 @@
 documents.
 """
 
-import asyncio
 import json
-import logging
 from collections.abc import Set
 from typing import Final
 
 from rerank_proxy.concurrency.offload import answer_size, docs_size, offload
-from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.search import targets
 from rerank_proxy.search.answer import reply
 from rerank_proxy.search.answer.expanding import check_expanded, expansion_failures
@@ -18,38 +15,25 @@ from rerank_proxy.search.answer.profiling import profiled
 from rerank_proxy.search.evaluation import Evaluation
 from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.inner.window import search_answer
+from rerank_proxy.search.own_points_in_time import OwnPointsInTime
 from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.search.retrievers.retriever import EvaluatedRetriever
 from rerank_proxy.search.retrievers.simplified import Mappings, expanded
 from rerank_proxy.search.run import AN_INNER_SEARCH, InnerSearch, Run, SearchAnswer
 from rerank_proxy.search.targets import target
-from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError, reading
-from rerank_proxy.xcontent.splicing import Printer, members, text
+from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError, reading
+from rerank_proxy.xcontent.splicing import Printer
 
-logger = logging.getLogger(__name__)
-
-KEEP_ALIVE: Final = "5m"
-"""``search.default_keep_alive``, the keep-alive of the point in time that native opens itself."""
 _NOT_EXPENSIVE: Final = b"search.allow_expensive_queries"
 
 
-async def search_in_point_in_time(run: Run, rank_phase: RankPhase, closing: BackgroundTasks) -> SearchAnswer:
-    """Answer a search in the client's point in time, or in one that is opened for it.
-
-    Args:
-        closing: Runs the requests that close points in time, which the client does not wait for.
-    """
-    if "pit" in run.request.opaque_members:
-        return await _PointInTimeSearch(run, run.request.opaque_members["pit"], own_pit=False).answer(
-            rank_phase
-        )
-    opening = asyncio.create_task(_open(run))
-    try:
-        # Shielded: if the client leaves now, the point in time still has to be closed.
-        pit = await asyncio.shield(opening)
+async def search_in_point_in_time(run: Run, rank_phase: RankPhase, own: OwnPointsInTime) -> SearchAnswer:
+    """Answer a search in the client's point in time, or in one that is opened for it."""
+    pit = run.request.opaque_members.get("pit")
+    if pit is not None:
+        return await _PointInTimeSearch(run, pit, own_pit=False).answer(rank_phase)
+    async with own.opened(run) as pit:
         return await _PointInTimeSearch(run, pit, own_pit=True).answer(rank_phase)
-    finally:
-        closing.start(_close(run.upstream, opening))
 
 
 class _PointInTimeSearch:
@@ -145,27 +129,3 @@ def _inner_search(run: Run, passed_on: Set[str]) -> InnerSearch:
         return await run.send("POST", at, body)
 
     return search
-
-
-async def _open(run: Run) -> bytes:
-    """Open a point in time for the request's indices. Return the `pit` member for searches in it, as JSON."""
-    options = run.request.params.only(targets.OPENING)
-    query = f"keep_alive={KEEP_ALIVE}" + (f"&{options}" if options else "")
-    opened = await run.send("POST", target(run.request.index or "_all", "_pit", query), b"")
-    with reading(AN_INNER_SEARCH):
-        pit_id = Printer(pretty=False).value(text(members(opened.body)["id"]))
-    return b'{"id":%b,"keep_alive":"%b"}' % (pit_id, KEEP_ALIVE.encode())
-
-
-async def _close(upstream: Upstream, opening: asyncio.Task[bytes]) -> None:
-    """Close a point in time once it is open. Log a failure: it expires anyway."""
-    try:
-        pit = await opening
-    except Exception:  # of any kind: the search has reported it, and nothing is open
-        return
-    try:
-        await upstream.request("DELETE", "/_pit", b'{"id":' + members(pit)["id"] + b"}")
-    except (
-        Exception
-    ) as failure:  # of any kind: the answer does not depend on it, and the point in time expires
-        logger.warning("a point in time could not be closed and will expire in %s: %s", KEEP_ALIVE, failure)

@@ -15,6 +15,7 @@ from rerank_proxy.engine.errors import ModelLoadError
 from rerank_proxy.engine.loading.packages.vocabulary import Vocabulary
 from rerank_proxy.errors import status_error
 from rerank_proxy.files.names import without_directories
+from rerank_proxy.files.state import unwritable_text
 from rerank_proxy.settings import TrainedModelsSettings
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import ModelEngine
@@ -299,7 +300,7 @@ class Catalogue:
         try:
             return await asyncio.shield(self._tasks.start(work))
         except OSError as problem:
-            logger.exception("a model could not be saved")
+            logger.error("a model could not be saved: %s", unwritable_text(problem, self._directory.path))
             raise status_error(500, f"the model could not be saved: {problem.strerror}") from problem
 
 

@@ -46,7 +46,7 @@ class ModelDirectory:
     """The files of all models of one proxy."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._all_uploads = path / ".uploads"
         self._own_uploads: OwnedDirectory | None = None
         self._pending_deletions = path / ".trash"
@@ -59,11 +59,11 @@ class ModelDirectory:
         """
         # Another proxy may run on this directory: its uploads stay. Those of processes that have ended go.
         remove_leftovers(self._all_uploads, _UPLOADS_PREFIX)
-        remove_half_written(self._path / _DEPLOYMENTS)
+        remove_half_written(self.path / _DEPLOYMENTS)
         shutil.rmtree(self._pending_deletions, ignore_errors=True)
-        if not self._path.exists():  # it is made when there is something to keep in it
+        if not self.path.exists():  # it is made when there is something to keep in it
             return []
-        names = sorted(entry.name for entry in self._path.iterdir() if is_id(entry.name))
+        names = sorted(entry.name for entry in self.path.iterdir() if is_id(entry.name))
         return [config for name in names if (config := self._read(name)) is not None]
 
     def check(self, config: TrainedModelConfig) -> None:
@@ -83,7 +83,7 @@ class ModelDirectory:
 
     def package(self, model_id: str) -> Path:
         """Return the directory of a complete model, which is a package named after its id."""
-        return self._path / model_id
+        return self.path / model_id
 
     def begin(self, model_id: str, max_size: int) -> PartialDefinition:
         """Make a directory for an upload, without blocking for long."""
@@ -137,7 +137,7 @@ class ModelDirectory:
 
     def read_deployments(self) -> list[Deployment]:
         """Return the deployments that were started when the last process ended."""
-        path = self._path / _DEPLOYMENTS
+        path = self.path / _DEPLOYMENTS
         try:
             return msgspec.json.decode(path.read_bytes(), type=list[Deployment])
         except FileNotFoundError:
@@ -148,7 +148,7 @@ class ModelDirectory:
 
     def read_failures(self) -> dict[str, str]:
         """Return the models that must not be loaded, with the reason."""
-        path = self._path / _FAILED
+        path = self.path / _FAILED
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
         except FileNotFoundError:
@@ -158,13 +158,13 @@ class ModelDirectory:
             return {}
 
     def write_failures(self, failures: Mapping[str, str]) -> None:
-        self._make(self._path)
-        replace(self._path / _FAILED, msgspec.json.encode(failures))
+        self._make(self.path)
+        replace(self.path / _FAILED, msgspec.json.encode(failures))
 
     def write_deployments(self, deployments: Iterable[Deployment]) -> None:
-        self._make(self._path)
+        self._make(self.path)
         content = msgspec.json.encode([asdict(deployment) for deployment in deployments])
-        replace(self._path / _DEPLOYMENTS, content)
+        replace(self.path / _DEPLOYMENTS, content)
 
     @property
     def _uploads(self) -> Path:
@@ -174,8 +174,8 @@ class ModelDirectory:
 
     def _make(self, directory: Path) -> None:
         """Make a directory that other users cannot look into."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        make_private_directory(self._path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(self.path)
         directory.mkdir(exist_ok=True)
 
     def _read(self, model_id: str) -> TrainedModelConfig | None:

@@ -11,10 +11,6 @@ from rerank_proxy.upstream.pool import Attempt, Pool
 from rerank_proxy.upstream.targets import Target, TargetError
 
 
-class UpstreamFailedError(Exception):
-    """Upstream was asked and did not answer. The message says in a few words what it did instead."""
-
-
 class UpstreamCall:
     """Sends a request, at most twice, and reads the answer.
 
@@ -55,7 +51,7 @@ class UpstreamCall:
 
         Raises:
             TargetError: Upstream cannot be reached.
-            UpstreamFailedError: There is no answer.
+            AnswerError: There is no answer.
             TooLargeError: The answer is larger than it may be.
         """
         try:
@@ -87,9 +83,7 @@ class UpstreamCall:
     def response_received(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
-        except AnswerError as problem:
-            self._fail(UpstreamFailedError(str(problem)))
-        except TooLargeError as problem:
+        except (AnswerError, TooLargeError) as problem:
             self._fail(problem)
         else:
             if self._reader.done:
@@ -114,7 +108,7 @@ class UpstreamCall:
         try:
             self._reader.ended(in_order=error is None)
         except AnswerError as problem:
-            self._fail(UpstreamFailedError(str(problem)))
+            self._fail(problem)
         else:
             self._succeed()
 

@@ -10,10 +10,10 @@ from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import INLINE_BYTES, offload
 from rerank_proxy.errors import ElasticsearchError, illegal_argument
 from rerank_proxy.http import codings
-from rerank_proxy.http.answer_reader import AnswerReader, TooLargeError
+from rerank_proxy.http.answer_reader import AnswerError, AnswerReader, TooLargeError
 from rerank_proxy.http.messages import fields_of, print_head
 from rerank_proxy.settings import SearchSettings, UpstreamSettings
-from rerank_proxy.upstream.call import UpstreamCall, UpstreamFailedError
+from rerank_proxy.upstream.call import UpstreamCall
 from rerank_proxy.upstream.callers import CallerDigests
 from rerank_proxy.upstream.faults import disconnected, unreachable
 from rerank_proxy.upstream.headers import for_bodiless, for_client
@@ -81,8 +81,8 @@ class ElasticsearchClient:
         except TargetError as failure:
             others = [each.name for each in failure.others]
             raise unreachable(failure.target.name, failure.fault, others) from None
-        except UpstreamFailedError as failure:
-            raise disconnected(call.asked.name, str(failure)) from None
+        except AnswerError as failure:
+            raise disconnected(call.asked.name, str(failure), spoke_http=failure.has_head) from None
         except TooLargeError:
             raise self._too_large() from None
         return shaped(reply, method, target)
@@ -123,7 +123,7 @@ class ElasticsearchClient:
         except ElasticsearchError as failure:
             if failure.status == 413:
                 raise self._too_large() from None
-            raise UpstreamFailedError(f"sent a malformed answer: {failure}") from None
+            raise AnswerError(f"sent a malformed answer: {failure}", has_head=True) from None
 
     def _too_large(self) -> ElasticsearchError:
         reason = (

@@ -39,14 +39,15 @@ def unreachable_text(url: str, fault: ConnectionFault, others: Sequence[str] = (
     return f"cannot connect to Elasticsearch at [{url}]: {fault.words}{nor}; {_ADVICE[fault.kind]}"
 
 
-def disconnected_text(url: str, what: str) -> str:
+def disconnected_text(url: str, what: str, *, spoke_http: bool) -> str:
     """Return one sentence about an Elasticsearch that was reached.
 
     Args:
         what: What it did in place of answering.
+        spoke_http: A head of an answer came, so HTTP without TLS is what it expects.
     """
     between = "check its log, and what stands between it and the proxy"
-    if url.startswith("http:"):
+    if url.startswith("http:") and not spoke_http:
         between += "; when it expects TLS, begin [upstream.url] with https://"
     elif what == CLOSED:
         # With TLS 1.3 a refusal of the client's certificate may be lost with the connection.
@@ -58,5 +59,6 @@ def unreachable(url: str, fault: ConnectionFault, others: Sequence[str] = ()) ->
     return error(502, "connect_transport_exception", unreachable_text(url, fault, others))
 
 
-def disconnected(url: str, what: str) -> ElasticsearchError:
-    return error(502, "node_disconnected_exception", disconnected_text(url, what))
+def disconnected(url: str, what: str, *, spoke_http: bool) -> ElasticsearchError:
+    reason = disconnected_text(url, what, spoke_http=spoke_http)
+    return error(502, "node_disconnected_exception", reason)

@@ -386,7 +386,9 @@ async def test_a_directory_that_is_not_a_model_is_left_alone(
     assert (tmp_path / "stranger").exists()
 
 
-async def test_a_full_disk(models: TrainedModels, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk(
+    models: TrainedModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     await models.catalogue.create(config_of("mine"))
 
     def full(descriptor: int) -> None:
@@ -400,6 +402,13 @@ async def test_a_full_disk(models: TrainedModels, monkeypatch: pytest.MonkeyPatc
             "status_exception",
             "the model could not be saved: No space left on device",
         )
+    (record,) = caplog.records
+    assert record.exc_info is None
+    told = record.getMessage()
+    assert told.startswith(f"a model could not be saved: {tmp_path}")
+    assert told.endswith(
+        ": No space left on device; make room there; it is tried again with the next request"
+    )
     await models.catalogue.put_part("mine", part)
     await models.catalogue.put_vocabulary("mine", VOCABULARY)
     assert models.catalogue.is_complete("mine")

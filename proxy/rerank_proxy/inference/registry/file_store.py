@@ -1,6 +1,7 @@
 """Endpoints in a file of the state directory, for one proxy and what else runs on that directory."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -8,7 +9,7 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from rerank_proxy.files import atomic, regular
-from rerank_proxy.files.state import make_private_directory
+from rerank_proxy.files.state import make_private_directory, unwritable_text
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import not_found, status_error
 from rerank_proxy.inference.registry import content as contents
@@ -18,6 +19,8 @@ from rerank_proxy.inference.registry.following import FollowingStore
 from rerank_proxy.inference.registry.key_ring import KeyRing
 from rerank_proxy.inference.registry.keys import KEY_FILE, OwnKeys
 from rerank_proxy.inference.store import StoredEndpoint, already_exists, changed_meanwhile
+
+logger = logging.getLogger(__name__)
 
 FILE: Final = "endpoints.json"
 _MAX_FILE_BYTES: Final = 64 * 2**20
@@ -79,6 +82,10 @@ class FileStore(FollowingStore):
             try:
                 await asyncio.to_thread(self._change, change)
             except (OSError, ValueError, NotImplementedError) as error:
+                if isinstance(error, OSError) and not isinstance(error, Timeout):
+                    logger.error(
+                        "an inference endpoint could not be stored: %s", unwritable_text(error, self._path)
+                    )
                 raise status_error(
                     500,
                     f"Failed to store inference endpoint [{inference_id}]: the registry cannot be written: "

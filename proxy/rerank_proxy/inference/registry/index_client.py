@@ -44,6 +44,11 @@ class RefusedError(Exception):
         self.type = type_
         self.reason = printable(reason[:_MAX_REASON])
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Return whether upstream itself has not answered, so that it may have done what it was asked."""
+        return self.status == 504 or self.type in (UNREACHED, NO_ELASTICSEARCH)
+
 
 class UnreadableError(Exception):
     """An answer is larger, or nested more deeply, than can be read."""
@@ -145,7 +150,10 @@ class IndexClient:
             if self._tls is not None and (refusal := refusal_after_handshake(error)) is not None:
                 self._tls.doubt()
                 raise RefusedError(502, UNREACHED, unreachable_text(node, refusal)) from None
-            raise RefusedError(502, UNREACHED, disconnected_text(node, _did(error))) from None
+            text = disconnected_text(
+                node, _did(error), spoke_http=isinstance(error, aiohttp.ClientPayloadError)
+            )
+            raise RefusedError(502, UNREACHED, text) from None
         if len(content) > MAX_ANSWER:
             raise UnreadableError(f"takes more than {MAX_ANSWER} bytes")
         return content

@@ -82,7 +82,7 @@ class IndexStore(FollowingStore):
 
     async def create(self, config: EndpointConfig) -> None:
         inference_id, document = config.inference_id, self._document(config)
-        async with self._turn, self._writing(inference_id, already_exists):
+        async with self._turn, self._writing(inference_id, config, already_exists):
             await self._fetch_changes()
             self._refuse_loss(exists=self._exists)
             if self._exists:
@@ -98,14 +98,17 @@ class IndexStore(FollowingStore):
             )
 
     async def replace(self, config: EndpointConfig, version: Any) -> None:
-        await self._change("PUT", config.inference_id, version, self._document(config))
+        await self._change("PUT", config.inference_id, version, config)
 
     async def delete(self, inference_id: str, version: Any) -> None:
         await self._change("DELETE", inference_id, version, None)
 
-    async def _change(self, method: str, inference_id: str, version: Version, document: Any) -> None:
+    async def _change(
+        self, method: str, inference_id: str, version: Version, config: EndpointConfig | None
+    ) -> None:
+        document = None if config is None else self._document(config)
         condition = f"if_seq_no={version.seq_no}&if_primary_term={version.primary_term}"
-        async with self._turn, self._writing(inference_id, changed_meanwhile):
+        async with self._turn, self._writing(inference_id, config, changed_meanwhile):
             await self._fetch_changes()
             self._refuse_loss(exists=self._exists)
             if inference_id not in self._documents:
@@ -119,23 +122,42 @@ class IndexStore(FollowingStore):
 
     @asynccontextmanager
     async def _writing(
-        self, inference_id: str, conflict: Callable[[str], InferenceFailedError]
+        self,
+        inference_id: str,
+        config: EndpointConfig | None,
+        conflict: Callable[[str], InferenceFailedError],
     ) -> AsyncIterator[None]:
         """Tell clients why a write failed, and read what is stored now in any case.
 
+        If the answer to a write was lost, what is stored now tells whether it was carried out.
+
         Args:
+            config: What is to be stored; None: nothing.
             conflict: Returns the failure that a 409 means.
         """
+        unknown: InferenceFailedError | None = None
         try:
             yield
         except RefusedError as refusal:
             if refusal.status == 409:
                 raise conflict(inference_id) from None
-            raise self._not_stored(inference_id, *explain(refusal, self._index)) from None
+            failure = self._not_stored(inference_id, *explain(refusal, self._index))
+            if not refusal.is_unanswered:
+                raise failure from None
+            unknown = failure
         except UnreadableError as error:
             raise self._not_stored(inference_id, 502, f"upstream's answer {error}") from None
         finally:
             await self._read_back(inference_id)
+        if unknown is not None and not self._holds(inference_id, config):
+            raise unknown
+
+    def _holds(self, inference_id: str, config: EndpointConfig | None) -> bool:
+        """Return whether just this is stored under the id, as far as it could be read."""
+        if config is None:
+            return inference_id not in self._documents
+        stored = self.all().get(inference_id)
+        return stored is not None and stored.config == config
 
     def _not_stored(self, inference_id: str, status: int, problem: str) -> InferenceFailedError:
         return status_error(

@@ -231,19 +231,31 @@ def _no_rename(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("break_", "problem"),
+    ("break_", "problem", "remedy"),
     [
-        (_no_directory, "File exists"),
-        (_full_disk, "No space left on device"),
-        (_no_rename, "Read-only file system"),
+        (_no_directory, "File exists", ""),
+        (_full_disk, "No space left on device", "; make room there; it is tried again with the next request"),
+        (
+            _no_rename,
+            "Read-only file system",
+            "; let the account of the proxy write there, or name another directory with [state_dir]",
+        ),
     ],
 )
 async def test_a_place_that_cannot_be_written(
-    state: Path, monkeypatch: pytest.MonkeyPatch, break_: Break, problem: str
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    break_: Break,
+    problem: str,
+    remedy: str,
 ) -> None:
     break_(state, monkeypatch)
     async with open_file_store(state) as watched:
         failure = await refusal(watched.store.create(endpoint("a")))
+        told = caplog.records[-1].getMessage()
+        assert told.startswith(f"an inference endpoint could not be stored: {state.parent}")
+        assert told.endswith(f": {problem}{remedy}")
         assert (failure.status, failure.cause.type) == (500, "status_exception")
         assert failure.cause.reason.startswith(
             "Failed to store inference endpoint [a]: the registry cannot be written: "

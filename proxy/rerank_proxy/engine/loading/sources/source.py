@@ -84,7 +84,7 @@ def resolve(
     """
     path = Path(source).expanduser()
     if path.is_dir():
-        return path
+        return path.resolve()  # so that all files are of one version when a link is set to another meanwhile
     if path.exists():
         raise ModelLoadError(f"[{source}] is a file; give the directory that holds the model's config.json")
     if not _HUB_ID.fullmatch(source):
