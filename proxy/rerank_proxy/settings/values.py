@@ -109,6 +109,16 @@ def _parse_public_address(value: object) -> Address:
     return Address(match[1] or match[2], int(match[3]))
 
 
+def is_host(name: str) -> bool:
+    """Return whether a text can be the name of a host, with letters of any script, or an IPv6 address."""
+    if ":" in name:
+        return True
+    try:
+        return name.isprintable() and " " not in name and bool(name.encode("idna"))
+    except UnicodeError:  # an empty label, or one that is too long
+        return False
+
+
 def _split(url: str, expected: str) -> SplitResult:
     """Return the parts of a URL, which must have a host.
 
@@ -117,7 +127,7 @@ def _split(url: str, expected: str) -> SplitResult:
     """
     try:
         parts = urlsplit(url)
-        has_host = parts.scheme in ("http", "https") and bool(parts.hostname)
+        has_host = parts.scheme in ("http", "https") and is_host(parts.hostname or "")
     except ValueError:  # of an address in brackets
         has_host = False
     if not has_host:
@@ -278,8 +288,17 @@ def _check_fingerprint(value: str) -> str:
     return digits
 
 
+def _check_host(value: str) -> str:
+    if not is_host(value):
+        raise ValueError(f"expected {_SERVER_NAME}")
+    return value
+
+
 Fingerprint = Annotated[str, AfterValidator(_check_fingerprint)]
-ServerName = Annotated[str, _matching(r"[^\s:/\[\]]{1,253}|[0-9a-fA-F:.]+", "a host name or an address")]
+_SERVER_NAME = "a host name or an address"
+ServerName = Annotated[
+    str, _matching(r"[^\s:/\[\]]{1,253}|[0-9a-fA-F:.]+", _SERVER_NAME), AfterValidator(_check_host)
+]
 Device = Annotated[
     str, _matching(r"\S+", "auto, cpu, mps, cuda, or cuda:NUMBER, several of these with commas between")
 ]

@@ -80,7 +80,7 @@ class Node:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 connection = await self.target.open(lambda: UpstreamConnection(self))
-        except (OSError, UnicodeError) as error:  # TimeoutError and ssl.SSLError are OSErrors
+        except (OSError, ValueError) as error:  # as TimeoutError, ssl.SSLError and UnicodeError are
             raise TargetError(connection_fault(error, self._limit), self.target) from None
         finally:
             self.connecting -= 1
