@@ -26,7 +26,7 @@ INDEX: Final = "crimes"
 DOCUMENTS: Final = 30
 PLAIN: Final[dict[str, Any]] = {"query": {"match": {"text": "crime"}}, "size": DOCUMENTS}
 RERANKED: Final[dict[str, Any]] = {**reranking(), "size": 5}
-READS: Final = 40
+READS: Final = 12
 """So many answers of each kind are awaited before and after each change."""
 
 
@@ -51,7 +51,7 @@ def cluster() -> Iterator[Cluster]:
         ]
         reply = call("POST", f"/{INDEX}/_bulk?refresh=true", ("\n".join(lines) + "\n").encode())
         assert reply.json()["errors"] is False
-        wait_for_copies(running.master.server)
+        wait_for_copies(running.nodes[0].server)
         yield running
 
 
@@ -217,7 +217,7 @@ class Load:
 
 
 def test_a_node_that_dies_costs_clients_nothing(cluster: Cluster, proxy: RunningProxy) -> None:
-    """One is killed under load and started again, then the other is killed."""
+    """It is killed under load, started again, and killed again."""
     names = [urlsplit(node.url).netloc for node in cluster.nodes]
 
     def is_up(number: int) -> bool:
@@ -225,20 +225,20 @@ def test_a_node_that_dies_costs_clients_nothing(cluster: Cluster, proxy: Running
 
     with Load(proxy.server.url).running() as load:
         load.wait_for_more()
-        cluster.kill(0)
-        until(lambda: None if is_up(0) else True, "the node is left out")
+        cluster.kill(1)
+        until(lambda: None if is_up(1) else True, "the node is left out")
         load.wait_for_more()
         assert proxy.readiness()["ready"] is True
-        (dead,) = [each for each in proxy.readiness()["upstream"] if each["node"] == names[0]]
+        (dead,) = [each for each in proxy.readiness()["upstream"] if each["node"] == names[1]]
         assert dead["up"] is False
         assert dead["reason"].startswith("connection re")  # fused, or reset by the system as it dies
-        cluster.restart(0)
-        until(lambda: True if is_up(0) else None, "the node is used again")
-        wait_for_copies(cluster.master.server)
+        cluster.restart(1)
+        until(lambda: True if is_up(1) else None, "the node is used again")
+        wait_for_copies(cluster.nodes[0].server)
         load.wait_for_more()
-        assert searches_at(cluster.nodes[0].server) > 0
+        assert searches_at(cluster.nodes[1].server) > 0
         cluster.kill(1)
-        until(lambda: None if is_up(1) else True, "the other node is left out")
+        until(lambda: None if is_up(1) else True, "the node is left out again")
         load.wait_for_more()
     assert load.reads_failed() == []
     # A write that had been sent may have been carried out, so it is not sent again: its client is told.
@@ -248,6 +248,6 @@ def test_a_node_that_dies_costs_clients_nothing(cluster: Cluster, proxy: Running
     found = server.call("POST", f"/{INDEX}/_mget", {"ids": load.written}).json()["docs"]
     assert [each["_id"] for each in found if not each["found"]] == []
     log = proxy.log()
-    for name in names:
-        assert log.count(f"cannot connect to Elasticsearch at [http://{name}]: ") == 1
-    assert log.count(f"Elasticsearch at [http://{names[0]}] can be reached again") == 1
+    said = [log.count(f"cannot connect to Elasticsearch at [http://{name}]: ") for name in names]
+    assert said == [0, 2]
+    assert log.count(f"Elasticsearch at [http://{names[1]}] can be reached again") == 1
