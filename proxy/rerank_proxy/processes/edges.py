@@ -119,7 +119,9 @@ class OtherEdges:
 
 
 async def _tell(control: ControlClient, settings: bytes) -> None:
-    while await control.reload(settings) is None:
+    while True:
+        if await control.reload(settings) is not None:
+            return
         await asyncio.sleep(_TOLD_AGAIN_S)
 
 
@@ -131,9 +133,7 @@ async def _watch(kept: KeptProcess, control: ControlClient) -> None:
         await asyncio.sleep(_ASKED_EVERY_S)
         if await control.get("/live") is not None:
             answered_at = loop.time()
-        elif (
-            kept.started_at is not None and loop.time() - max(answered_at, kept.started_at) >= _STUCK_S
-        ):
+        elif kept.started_at is not None and loop.time() - max(answered_at, kept.started_at) >= _STUCK_S:
             logger.error("a process that serves clients has not answered for %g s, and is ended", _STUCK_S)
             kept.kill()
             answered_at = loop.time()

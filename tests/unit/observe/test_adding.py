@@ -66,7 +66,9 @@ def test_process_that_does_not_answer() -> None:
 
 
 def counters(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    return {key: value for key, value in samples(text).items() if key[0].endswith(("_total", "_bucket", "_count"))}
+    return {
+        key: value for key, value in samples(text).items() if key[0].endswith(("_total", "_bucket", "_count"))
+    }
 
 
 @examples(0.2)

@@ -41,6 +41,12 @@ async def other_edge(directory: Path, metrics: ProcessMetrics) -> AsyncIterator[
         await started.stop(TIMEOUT_S)
 
 
+async def until_it_answers(started: OtherEdges) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while await started.controls[0].get("/live") is None:
+            pass
+
+
 async def status_of_long_head(port: int) -> int:
     async with connect(port) as wire:
         await wire.send(LONG)
@@ -50,11 +56,10 @@ async def status_of_long_head(port: int) -> int:
 async def test_one_that_is_starting_has_new_settings_once_it_serves(tmp_path: Path) -> None:
     async with other_edge(tmp_path, ProcessMetrics()) as (started, port):
         await started.use(settings_of(port, "1KiB"))  # it has got the earlier ones already
+        await until_it_answers(started)
         async with asyncio.timeout(TIMEOUT_S):
-            while await started.controls[0].get("/live") is None:
-                await asyncio.sleep(0.01)
             while await status_of_long_head(port) != 400:
-                await asyncio.sleep(0.01)
+                pass
 
 
 async def test_one_that_is_stuck_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,16 +67,12 @@ async def test_one_that_is_stuck_is_started_again(tmp_path: Path, monkeypatch: p
     before = set(children(os.getpid()))
     metrics = ProcessMetrics()
     async with other_edge(tmp_path, metrics) as (started, port):
-        async with asyncio.timeout(TIMEOUT_S):
-            while await started.controls[0].get("/live") is None:
-                await asyncio.sleep(0.01)
+        await until_it_answers(started)
         monkeypatch.setattr(edges, "_STUCK_S", 0.5)
         (pid,) = set(children(os.getpid())) - before
         os.kill(pid, signal.SIGSTOP)
         await until_true(lambda: metrics.edge_restarts == 1, "its end")
         monkeypatch.setattr(edges, "_STUCK_S", 60.0)
         await until_true(lambda: bool(set(children(os.getpid())) - before - {pid}), "its successor")
-        async with asyncio.timeout(TIMEOUT_S):
-            while await started.controls[0].get("/live") is None:
-                await asyncio.sleep(0.01)
+        await until_it_answers(started)
         assert await status_of_long_head(port) == 502  # upstream is down, but it serves
