@@ -33,9 +33,7 @@ async def resolved(
     return list(islice(nodes.values(), MAX_NODES))
 
 
-def _in_order(
-    target: TcpTarget, found: Iterable[str], earlier: Iterable[TcpTarget]
-) -> list[TcpTarget]:
+def _in_order(target: TcpTarget, found: Iterable[str], earlier: Iterable[TcpTarget]) -> list[TcpTarget]:
     """Return the nodes at addresses, first those that were there before: name servers change the order, and
     of more than `MAX_NODES` others would be used each time.
     """
