@@ -26,9 +26,10 @@ HANGS: Final = ConnectionFault("takes requests and answers none")
 
 
 class Silence:
-    """How long nodes have not answered the requests that they have."""
+    """How long nodes have had requests without answering any. Clients that give up do not end it."""
 
     def __init__(self) -> None:
+        self._looked_at: float | None = None
         self._seen: dict[Node, tuple[int, float, float]] = {}
 
     def to_ask(self, nodes: tuple[Node, ...], now: float) -> list[Node]:
@@ -37,18 +38,20 @@ class Silence:
         Args:
             now: Seconds of the loop's clock.
         """
+        passed_s = 0.0 if self._looked_at is None else now - self._looked_at
+        self._looked_at = now
         due: list[Node] = []
         seen: dict[Node, tuple[int, float, float]] = {}
         for node in nodes:
-            if not node.busy or node.health.is_out:
-                continue
-            answers, since, wait = self._seen.get(node, (-1, now, SILENT_S))
+            answers, silent_s, wait_s = self._seen.get(node, (node.answers, 0.0, SILENT_S))
             if answers != node.answers:
-                since, wait = now, SILENT_S
-            elif now - since >= wait:
-                due.append(node)
-                since, wait = now, min(2 * wait, MOST_S)
-            seen[node] = node.answers, since, wait
+                silent_s, wait_s = 0.0, SILENT_S
+            elif node.busy and not node.health.is_out:
+                silent_s += passed_s
+                if silent_s >= wait_s:
+                    due.append(node)
+                    silent_s, wait_s = 0.0, min(2 * wait_s, MOST_S)
+            seen[node] = node.answers, silent_s, wait_s
         self._seen = seen
         return due
 
