@@ -1,5 +1,6 @@
-"""A cluster of several nodes on this machine, whose data nodes can be killed and started again."""
+"""A cluster of several nodes on this machine, of which one can be killed and started again."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import TracebackType
@@ -12,40 +13,35 @@ from testbed.progress import Reporter
 from testbed.running import RunningElasticsearch
 
 _HEAP_MB: Final = 256
-_MASTER: Final = "master"
+_FIRST: Final = "data-0"
 
 
 class Cluster:
-    """A node that only manages the cluster, and data nodes; a context manager.
+    """Nodes that all hold data, of which the first manages the cluster; a context manager.
 
-    Losing a data node leaves a cluster that works: the one that manages is never lost.
+    Losing any other node leaves a cluster that works.
 
     Args:
-        data_nodes: How many of those there are.
+        nodes: How many there are.
 
     Attributes:
-        nodes: The data nodes, by number.
+        nodes: The nodes, by number.
     """
 
     nodes: list[RunningElasticsearch]
 
-    def __init__(self, distribution: Distribution, *, data_nodes: int = 2) -> None:
+    def __init__(self, distribution: Distribution, *, nodes: int = 2) -> None:
         self._distribution = distribution
-        self._count = data_nodes
-        self._master = self._node(
-            _MASTER, {"node.roles": "master", "cluster.initial_master_nodes": _MASTER}, port=0
-        )
-        self._data: list[Node] = []
+        self._transport_port = _free_port()
+        self._started = [self._node(number) for number in range(nodes)]
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.master = stack.enter_context(self._master)
-            self._data = [self._data_node(number, 0) for number in range(self._count)]
-            for node in self._data:
+            for node in self._started:
                 stack.callback(node.stop)
-            with ThreadPoolExecutor(self._count) as threads:
-                self.nodes = list(threads.map(Node.start, self._data))
+            with ThreadPoolExecutor(len(self._started)) as threads:
+                self.nodes = list(threads.map(Node.start, self._started))
             self._stack = stack.pop_all()
         return self
 
@@ -55,26 +51,39 @@ class Cluster:
         self._stack.close()
 
     def kill(self, number: int) -> None:
-        """End a data node as a crash does."""
-        self._data[number].kill()
+        """End a node as a crash does."""
+        self._started[number].kill()
 
     def restart(self, number: int) -> None:
-        """Start a data node that was killed again, on its port and without its data."""
-        self._data[number].stop()
+        """Start a node that was killed again, on its port and without its data. Not the first one."""
+        self._started[number].stop()
         port = urlsplit(self.nodes[number].url).port or 0
-        node = self._data[number] = self._data_node(number, port)
+        node = self._started[number] = self._node(number, port)
         self._stack.callback(node.stop)
         self.nodes[number] = node.start()
 
-    def _data_node(self, number: int, port: int) -> Node:
-        joins = {"node.roles": "data,ingest", "discovery.seed_hosts": self._master.transport_address()}
-        return self._node(f"data-{number}", joins, port=port)
-
-    def _node(self, name: str, settings: dict[str, str], *, port: int) -> Node:
+    def _node(self, number: int, port: int = 0) -> Node:
+        """Return a node. They may start side by side: where the first one will be is known beforehand."""
+        if number == 0:
+            own = {
+                "node.roles": "master,data,ingest",
+                "cluster.initial_master_nodes": _FIRST,
+                "transport.port": str(self._transport_port),
+            }
+        else:
+            seed = f"127.0.0.1:{self._transport_port}"
+            own = {"node.roles": "data,ingest", "discovery.seed_hosts": seed}
         return Node(
             self._distribution,
             port=port,
             heap_mb=_HEAP_MB,
-            settings={"discovery.type": "multi-node", "node.name": name, **settings},
+            settings={"discovery.type": "multi-node", "node.name": f"data-{number}", **own},
             reporter=Reporter(),
         )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

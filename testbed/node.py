@@ -132,11 +132,6 @@ class Node:
         assert self._process is not None
         self._process.kill()
 
-    def transport_address(self) -> str:
-        """Return `HOST:PORT` where other nodes reach a node that was started."""
-        assert self.directory is not None
-        return (self.directory / "logs" / "transport.ports").read_text().split()[0]
-
     def __enter__(self) -> RunningElasticsearch:
         return self.start()
 

@@ -149,6 +149,20 @@ class TestDrain:
                 each.settimeout(TIMEOUT_S)
                 assert each.recv(1024).startswith(b"HTTP/1.1 200 OK\r\n")
 
+    async def test_one_that_was_opened_a_moment_ago_is_answered(self, start_relay: StartRelay) -> None:
+        """Long after the end was announced: while the port is open clients go on to connect."""
+        serve, _ = answering(OK)
+        relay = await start_relay(serve)
+        relay.edge.announce_end()
+        relay.edge._announced_at -= 60
+        client = await relay.connect()
+        draining = asyncio.create_task(relay.edge.drain(TIMEOUT_S))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        await client.send(GET)
+        assert (await client.read_message()).field("connection") == "close"
+        assert await draining
+
     @pytest.mark.parametrize("turns", range(12))
     async def test_stops_while_connections_are_made(self, start_relay: StartRelay, turns: int) -> None:
         serve, _ = answering(OK)

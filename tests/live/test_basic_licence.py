@@ -146,15 +146,17 @@ async def test_a_licence_that_ends_is_noticed_by_the_search_that_it_would_have_r
     basic.licensed = True
     async with proxied(basic.url, tmp_path) as edge, aiohttp.ClientSession() as session:
 
-        async def ask(api: str, data: bytes) -> tuple[int, str | None]:
-            url, headers = f"http://{edge.address}/{index}/{api}", {"Content-Type": "application/json"}
+        async def ask(api: str, data: bytes, **fields: str) -> tuple[int, str | None]:
+            url = f"http://{edge.address}/{index}/{api}"
+            headers = {"Content-Type": "application/json", **fields}
             async with session.post(url, data=data, headers=headers) as answer:
                 return answer.status, answer.headers.get("X-Rerank")
 
         fused = json.dumps({"retriever": RRF}).encode()
         assert await ask("_search", fused) == (200, None)
         basic.licensed = False
-        assert await ask("_search", fused) == (200, "evaluated; retrievers=rrf")
+        own = {"X-Rerank-Proxy": "a client's"}
+        assert await ask("_search", fused, **own) == (200, "evaluated; retrievers=rrf")
         many = lines({"retriever": LINEAR})
         basic.licensed = True
         assert await ask("_msearch", many) == (200, None)

@@ -54,6 +54,7 @@ class ClientConnection(asyncio.Protocol):
     _handler: Handler | None = None
     _paused = 0
     _closing = False
+    _opened_at = 0.0
     _linger_bytes = 0
     _linger_timer: asyncio.TimerHandle | None = None
 
@@ -66,6 +67,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self.write = self._transport.write
+        self._opened_at = self._shared.loop.time()
         self._shared.clients.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -275,9 +277,15 @@ class ClientConnection(asyncio.Protocol):
         self._closing = True
         self._transport.close()
 
-    def close_if_idle(self) -> None:
-        """Close a connection without a request, unless one has arrived and was not read yet."""
-        if self._handler is None and not self._inbox and not self._closing and not self._has_input():
+    def close_if_idle(self, opened_before: float) -> None:
+        """Close a connection without a request, unless one has arrived and was not read yet.
+
+        Args:
+            opened_before: Loop time; a younger connection stays open, since its first request is on its way.
+        """
+        if self._handler is not None or self._inbox or self._closing or self._opened_at > opened_before:
+            return
+        if not self._has_input():
             self._close()
 
     def _has_input(self) -> bool:

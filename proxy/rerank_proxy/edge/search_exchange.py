@@ -11,7 +11,7 @@ from rerank_proxy.http.head import RequestHead
 from rerank_proxy.observe.edge_metrics import RequestKind
 
 _TRY = handover.TRY.encode()
-_REFUSED = f"{handover.HEADER}: {handover.REFUSED}\r\n\r\n".encode()
+_REFUSED = f"\r\n{handover.HEADER}: {handover.REFUSED}\r\n".encode()
 
 
 class SearchExchange(Exchange):
@@ -28,6 +28,7 @@ class SearchExchange(Exchange):
 
     _watched = False  # the application wants to look again at what upstream answers with 403
     _refused = False  # upstream did so, and the application is asked again
+    _was_refused = False  # it was, and is not asked a third time, whatever it or the client's headers say
 
     def __init__(
         self,
@@ -48,7 +49,8 @@ class SearchExchange(Exchange):
     def _head(self, host: bytes | None) -> bytes:
         # The body is here, so the client's wait for `100 Continue` is over.
         head = self._request.forward(host, expect=False)
-        return head[:-2] + _REFUSED if self._refused else head
+        # Before the client's fields, of which one may have the same name: the first one counts.
+        return head.replace(b"\r\n", _REFUSED, 1) if self._refused else head
 
     def _new_response(self) -> ResponseRelay:
         origin = self._asked_origin if self._kind == "rerank" else None
@@ -71,9 +73,10 @@ class SearchExchange(Exchange):
         """Send the request, untouched, to the other target: this one declined or refused it."""
         self._part_with_connection(reusable=reusable)
         self._refused = self._kind != "rerank"
+        self._was_refused |= self._refused
         self._kind = "rerank" if self._refused else "search"
         self._pool = self._shared.app if self._refused else self._shared.upstream
-        self._watched = watched
+        self._watched = watched and not self._was_refused
         self._response = None
         self._forward(self._chunks or [])
 

@@ -174,8 +174,8 @@ class Edge:
     async def drain(self, timeout_s: float) -> bool:
         """Let requests under way finish, and accept no connection any more.
 
-        Connections are closed after their answers, and idle ones when the end was announced
-        `_LAST_REQUEST_S` seconds ago.
+        Connections are closed after their answers, and idle ones when the end was announced, and the
+        connection opened, `_LAST_REQUEST_S` seconds ago.
 
         Returns:
             Whether all were done within `timeout_s`. `stop` cuts off the others.
@@ -196,7 +196,7 @@ class Edge:
         await self._all_left(shared, self._announced_at + _LAST_REQUEST_S - shared.loop.time())
         while shared.clients:
             for client in list(shared.clients):
-                client.close_if_idle()
+                client.close_if_idle(opened_before=shared.loop.time() - _LAST_REQUEST_S)
             await self._all_left(shared, _CLOSE_AGAIN_S)
 
     async def _all_left(self, shared: Shared, within_s: float) -> None:

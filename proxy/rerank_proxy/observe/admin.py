@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from rerank_proxy.http.quiet_server import QuietServer
-from rerank_proxy.observe.adding import added
+from rerank_proxy.observe.adding import Lasting, added
 from rerank_proxy.observe.bounded import BoundedConnections
 from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.edge_metrics import LOWEST_COUNTS, EdgeMetrics
@@ -86,6 +86,7 @@ class Admin:
         self._metrics = metrics
         self._edge = edge
         self._other_edges = other_edges
+        self._lasting = [Lasting() for _ in other_edges]
         self._not_ready = not_ready
         self._server: QuietServer | None = None
 
@@ -128,7 +129,12 @@ class Admin:
         app, *edges = await asyncio.gather(*map(_metrics_of, (self._app, *self._other_edges)))
         edge = self._edge.render()
         if edges:
-            edge = added([edge, *edges], LOWEST_COUNTS)
+            others = (
+                text
+                for lasting, answer in zip(self._lasting, edges, strict=True)
+                for text in lasting.with_earlier(answer)
+            )
+            edge = added([edge, *others], LOWEST_COUNTS)
         return web.Response(body=self._metrics.render() + edge + app, headers={"Content-Type": _TEXT_FORMAT})
 
 

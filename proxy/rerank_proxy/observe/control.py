@@ -13,6 +13,9 @@ from rerank_proxy.settings import Settings
 
 _TIMEOUT_S = 2.0
 """Seconds that a process has to answer: fewer than probes and scrapers usually wait."""
+_RELOAD_TIMEOUT_S = 30.0
+"""Seconds that it has to take over settings: one that did so after it was given up would have other settings
+than the rest of the proxy."""
 
 
 class _Refusal(msgspec.Struct):
@@ -36,14 +39,22 @@ class ControlClient:
             What is wrong with the settings if it refuses them, which changes nothing; None if it does not
             answer.
         """
-        answer = await self._ask("POST", "/reload", settings)
+        answer = await self._ask("POST", "/reload", settings, _RELOAD_TIMEOUT_S)
         if answer is None:
             return None
-        return [] if answer[0] == 202 else msgspec.json.decode(answer[1], type=_Refusal).faults
+        status, body = answer
+        if status == 202:
+            return []
+        try:
+            return msgspec.json.decode(body, type=_Refusal).faults
+        except msgspec.DecodeError:
+            return [f"the process that had to take the settings over failed with status {status}"]
 
-    async def _ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes] | None:
+    async def _ask(
+        self, method: str, path: str, body: bytes = b"", timeout_s: float = _TIMEOUT_S
+    ) -> tuple[int, bytes] | None:
         connector = aiohttp.UnixConnector(path=str(self._socket), force_close=True)
-        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
@@ -65,6 +76,9 @@ async def serve_control(
         use: Uses other settings, which were checked.
     """
 
+    async def live(request: web.Request) -> web.Response:
+        return web.Response()
+
     async def get_metrics(request: web.Request) -> web.Response:
         return web.Response(body=metrics(), content_type="text/plain", charset="utf-8")
 
@@ -73,6 +87,7 @@ async def serve_control(
         return web.Response(status=202)
 
     app = web.Application(client_max_size=0)  # the settings come from this user's own process
+    app.router.add_get("/live", live)
     app.router.add_get("/metrics", get_metrics)
     app.router.add_post("/reload", reload)
     server = QuietServer(app, shutdown_timeout=1.0)

@@ -42,7 +42,7 @@ def node_metrics(states: Sequence[NodeState]) -> Iterator[Metric]:
         f"{_PREFIX}_connect_failures", "Attempts to connect to a node that failed.", labels=labels
     )
     left_out = CounterMetricFamily(
-        f"{_PREFIX}_left_out", "How often a node was left out because it could not be connected to.",
+        f"{_PREFIX}_left_out", "How often a node was left out because it could not be connected to, or hung.",
         labels=labels,
     )  # fmt: skip
     for state in states:

@@ -51,6 +51,11 @@ class Child:
             self._process.kill()
             await self.wait()
 
+    def kill(self) -> None:
+        """End it by force."""
+        if not self._ended.is_set():
+            self._process.kill()
+
     def _attend(self) -> None:
         """Write the orders, which may block until the child reads them, and wait for its end."""
         pipe = self._process.stdin

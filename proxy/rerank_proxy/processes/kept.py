@@ -30,6 +30,9 @@ class KeptProcess:
         on_start: Called when it has been started, also again.
         on_end: Called when it has ended.
         on_restart: Called before it is started again.
+
+    Attributes:
+        started_at: Loop time of the start of the process that runs; None, none does.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class KeptProcess:
         self._on_start = on_start
         self._on_end = on_end
         self._on_restart = on_restart
+        self.started_at: float | None = None
         self._child: Child | None = None
         self._tasks = BackgroundTasks()
         self.orders = orders
@@ -63,6 +67,11 @@ class KeptProcess:
         if self._child is not None:
             await self._child.stop(timeout_s)
             self._ended()
+
+    def kill(self) -> None:
+        """End it by force, so that it is started again."""
+        if self._child is not None:
+            self._child.kill()
 
     async def _keep_running(self) -> None:
         loop = asyncio.get_running_loop()
@@ -82,13 +91,14 @@ class KeptProcess:
             self._child = Child(self._command, self.orders)
         except OSError as error:
             return f"cannot be started ({self._command[0]}: {error.strerror})"
+        self.started_at = asyncio.get_running_loop().time()
         self._on_start()
         status = await self._child.wait()
         self._ended()
         return f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
 
     def _ended(self) -> None:
-        self._child = None
+        self._child = self.started_at = None
         self._on_end()
         for path in self._sockets:
             path.unlink(missing_ok=True)

@@ -104,6 +104,7 @@ class Supervisor:
         self._app_command = app_command
         self._draining = False
         self._reloading = asyncio.Lock()
+        self._reload_waits = False
 
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT, then finish what is under way; a second signal stops immediately.
@@ -203,7 +204,11 @@ class Supervisor:
         return "the proxy is stopping" if self._draining else None
 
     async def _reload(self, parts: "_Parts") -> None:
+        if self._reload_waits:  # and will read the settings of this moment
+            return
+        self._reload_waits = True
         async with self._reloading:
+            self._reload_waits = False
             settings = await reloaded(self._settings, self._read_again, parts.control)
             if settings is None:
                 return

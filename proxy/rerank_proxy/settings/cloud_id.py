@@ -33,7 +33,8 @@ def url_of_cloud_id(cloud_id: str) -> str:
 
 
 def _is_host(name: str) -> bool:
-    return bool(name) and all(each.isalnum() or each in ".-_" for each in name)
+    labels = name.split(".")
+    return all(0 < len(label) < 64 for label in labels) and all(c.isalnum() or c in ".-_" for c in name)
 
 
 def _is_port(text: str) -> bool:

@@ -111,6 +111,16 @@ def _parse_public_address(value: object) -> Address:
     return Address(match[1] or match[2], int(match[3]))
 
 
+def is_host(name: str) -> bool:
+    """Return whether a text can be the name of a host, with letters of any script, or an IPv6 address."""
+    if ":" in name:
+        return True
+    try:
+        return name.isprintable() and " " not in name and bool(name.encode("idna"))
+    except UnicodeError:  # an empty label, or one that is too long
+        return False
+
+
 def _split(url: str, expected: str) -> SplitResult:
     """Return the parts of a URL, which must have a host.
 
@@ -119,7 +129,7 @@ def _split(url: str, expected: str) -> SplitResult:
     """
     try:
         parts = urlsplit(url)
-        has_host = parts.scheme in ("http", "https") and bool(parts.hostname)
+        has_host = parts.scheme in ("http", "https") and is_host(parts.hostname or "")
     except ValueError:  # of an address in brackets
         has_host = False
     if not has_host:
@@ -284,11 +294,7 @@ def _check_server_name(value: str) -> str:
     with suppress(ValueError):
         return str(ipaddress.ip_address(value))
     name = value.removesuffix(".")
-    try:
-        is_name = re.fullmatch(r"[^\s:/\[\]]{1,253}", name) is not None and bool(name.encode("idna"))
-    except UnicodeError:
-        is_name = False
-    if not is_name:
+    if re.fullmatch(r"[^\s:/\[\]]{1,253}", name) is None or not is_host(name):
         raise ValueError("expected a host name or an address")
     return name
 

@@ -31,6 +31,9 @@ def read_file(path: Path) -> tuple[dict[str, Any], list[str]]:
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or "cannot be parsed"
         raise InvalidSettingsError(f"{where}: is not valid YAML: {problem}") from None
+    except ValueError as error:  # a value that looks like a date or a number, and is none
+        reason = str(error).partition(";")[0]
+        raise InvalidSettingsError(f"{path}: holds a value that cannot be read: {reason}") from None
     if values is None:
         return {}, []
     if not _is_section(values):

@@ -39,6 +39,11 @@ def unreachable_text(url: str, fault: ConnectionFault, others: Sequence[str] = (
     return f"cannot connect to Elasticsearch at [{url}]: {fault.words}{nor}; {_ADVICE[fault.kind]}"
 
 
+def silent_text(url: str, what: str) -> str:
+    """Return one sentence about an Elasticsearch that hangs."""
+    return f"Elasticsearch at [{url}] {what}; check its log, and that its machine runs"
+
+
 def disconnected_text(url: str, what: str, *, spoke_http: bool) -> str:
     """Return one sentence about an Elasticsearch that was reached.
 

@@ -1,8 +1,8 @@
 """Keeps the nodes of upstream: tries those that are left out, and follows the addresses of their names.
 
 A node that is left out gets no requests while another lives, so it is tried by connecting to it when it is
-due. The connection is kept for the next request. Nothing is sent: what makes a node be left out is that it
-cannot be connected to, and never what it answers.
+due. The connection is kept for the next request. What makes a node be left out is that it cannot be connected
+to, or does not answer at all (`upstream.silence`), and never what it answers.
 """
 
 import asyncio
@@ -13,10 +13,11 @@ from typing import Final
 
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.settings import UpstreamSettings
-from rerank_proxy.upstream.faults import unreachable_text
+from rerank_proxy.upstream.faults import silent_text, unreachable_text
 from rerank_proxy.upstream.names import resolved
 from rerank_proxy.upstream.node import Node
 from rerank_proxy.upstream.pool import Pool
+from rerank_proxy.upstream.silence import LOOKED_AT_EVERY_S, Silence
 from rerank_proxy.upstream.targets import TargetError, TcpTarget
 
 RESOLVED_EVERY_S: Final = 30.0
@@ -49,8 +50,11 @@ class Keeper:
         self._pool.watcher = self
         if self._tls is not None:
             self._tls.follow()
-        if any(target.may_have_several_addresses for target in self._targets):
+        by_name = any(target.may_have_several_addresses for target in self._targets)
+        if by_name:
             self._tasks.start(self._follow_names())
+        if by_name or len(self._targets) > 1:
+            self._tasks.start(self._notice_silence())
 
     # What the pool calls
 
@@ -70,7 +74,9 @@ class Keeper:
         if timer is not None:
             timer.cancel()
         elif self._log is not None:
-            self._log.warning("%s%s", unreachable_text(node.target.name, error.fault), self._meanwhile())
+            name, fault = node.target.name, error.fault
+            said = silent_text(name, fault.words) if node.hangs else unreachable_text(name, fault)
+            self._log.warning("%s%s", said, self._meanwhile())
         self._due[node] = self._loop.call_at(health.due_at, self._probe, node)
         self._resolve.set()
 
@@ -88,6 +94,14 @@ class Keeper:
 
     def _probe(self, node: Node) -> None:
         self._tasks.start(self._pool.probe(node))
+
+    async def _notice_silence(self) -> None:
+        silence = Silence()
+        while True:
+            await asyncio.sleep(LOOKED_AT_EVERY_S)
+            nodes = () if self._pool.alone else self._pool.nodes
+            for node in silence.to_ask(nodes, self._loop.time()):
+                self._tasks.start(self._pool.ask(node))
 
     # Names
 

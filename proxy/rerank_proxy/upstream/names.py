@@ -28,9 +28,17 @@ async def resolved(
     answers = await side_by_side(_addresses(target) for target in named)
     for target, found in zip(named, answers, strict=True):
         if found:
-            known[target] = [target] if len(found) == 1 else [target.at(address) for address in found]
+            known[target] = [target] if len(found) == 1 else _in_order(target, found, known.get(target, ()))
     nodes = {node.address: node for target in targets for node in known.get(target, [target])}
     return list(islice(nodes.values(), MAX_NODES))
+
+
+def _in_order(target: TcpTarget, found: Iterable[str], earlier: Iterable[TcpTarget]) -> list[TcpTarget]:
+    """Return the nodes at addresses, first those that were there before: name servers change the order, and
+    of more than `MAX_NODES` others would be used each time.
+    """
+    nodes = dict.fromkeys(target.at(address) for address in found)
+    return list(dict.fromkeys([*(node for node in earlier if node in nodes), *nodes]))
 
 
 async def _addresses(target: TcpTarget) -> list[str]:

@@ -25,11 +25,13 @@ class Node:
         idle: Connections without a request, oldest first.
         open: All connections.
         connecting: How many connections are being made.
+        answers: Counts answers that were read to their ends.
+        hangs: It takes requests, and has not answered one that was to find that out.
     """
 
     __slots__ = (
-        "_connect_timeout_s", "_idle_timeout_s", "_limit", "_loop", "connecting", "health", "idle",
-        "max_idle", "open", "target",
+        "_connect_timeout_s", "_idle_timeout_s", "_limit", "_loop", "answers", "connecting", "hangs",
+        "health", "idle", "max_idle", "open", "target",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +43,8 @@ class Node:
         self.idle: dict[UpstreamConnection, None] = {}
         self.open: set[UpstreamConnection] = set()
         self.connecting = 0
+        self.answers = 0
+        self.hangs = False
         self._connect_timeout_s = connect_timeout_s
         self._limit = f"[upstream.connect_timeout_s: {connect_timeout_s:g}s]"
         self._idle_timeout_s = idle_timeout_s
@@ -80,7 +84,7 @@ class Node:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 connection = await self.target.open(lambda: UpstreamConnection(self))
-        except (OSError, UnicodeError) as error:  # TimeoutError and ssl.SSLError are OSErrors
+        except (OSError, ValueError) as error:  # as TimeoutError, ssl.SSLError and UnicodeError are
             raise TargetError(connection_fault(error, self._limit), self.target) from None
         finally:
             self.connecting -= 1
@@ -91,6 +95,7 @@ class Node:
     def release(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose last answer was read to its end."""
         connection.receiver = None
+        self.answers += 1
         unusable = connection.blocked or connection.transport.is_closing()
         if unusable or len(self.idle) >= self.max_idle:
             connection.transport.abort()

@@ -17,6 +17,7 @@ from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.upstream.choice import in_order, least_busy
 from rerank_proxy.upstream.connection import Owner, UpstreamConnection
 from rerank_proxy.upstream.node import Node
+from rerank_proxy.upstream.silence import HANGS, answers
 from rerank_proxy.upstream.targets import Target, TargetError
 
 STALLED_S: Final = 0.5
@@ -233,12 +234,31 @@ class Pool:
             attempt.succeeded(connection)
 
     async def probe(self, node: Node) -> None:
-        """Connect to a node that is left out, and keep the connection for the next request."""
+        """Connect to a node that is left out, and keep the connection for the next request.
+
+        One that is left out because it hangs has to answer, too.
+        """
+        if node.hangs:
+            await self.ask(node)
+            return
         try:
             connection = await self._connect(node)
         except TargetError:
             return
         node.release(connection)
+
+    async def ask(self, node: Node) -> None:
+        """Leave a node out that does not answer, and take it back once it does."""
+        began = self._loop.time()
+        try:
+            connection = await self._connect(node)
+        except TargetError:
+            return
+        node.hangs = not await answers(connection)
+        if node.hangs:
+            self._failed(node, TargetError(HANGS, node.target), began)
+        else:
+            self._reached(node)
 
     async def _connect(self, node: Node) -> UpstreamConnection:
         """Make a connection, and take note of how that ended.
@@ -250,16 +270,23 @@ class Pool:
         try:
             connection = await node.connect()
         except TargetError as error:
-            node.health.failed(error.fault.words, began, self._loop.time(), random())  # no secret
-            self._sort()
-            if self.watcher is not None and not self._closed:
-                self.watcher.left_out(node, error)
+            self._failed(node, error, began)
             raise
+        if not node.hangs:
+            self._reached(node)
+        return connection
+
+    def _failed(self, node: Node, error: TargetError, began: float) -> None:
+        node.health.failed(error.fault.words, began, self._loop.time(), random())  # no secret
+        self._sort()
+        if self.watcher is not None and not self._closed:
+            self.watcher.left_out(node, error)
+
+    def _reached(self, node: Node) -> None:
         if node.health.reached(self._loop.time()):
             self._sort()
             if self.watcher is not None:
                 self.watcher.came_back(node)
-        return connection
 
     def abandoned(self, attempt: Attempt) -> None:
         """Go on with what an attempt still tries if its connections could be kept, else cancel it.

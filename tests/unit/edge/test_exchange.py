@@ -315,7 +315,7 @@ class TestTheClientLeaves:
 
 
 TRY = PASS.replace(b": pass", b": try")
-REFUSED = FUSED.replace(b"\r\n\r\n", b"\r\nx-rerank-proxy: refused\r\n\r\n")
+REFUSED = FUSED.replace(b"\r\n", b"\r\nx-rerank-proxy: refused\r\n", 1)
 UNLICENSED = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno"
 
 
@@ -333,6 +333,12 @@ class TestRefusals:
 
     async def test_it_is_asked_once(self) -> None:
         dialogue = self.refused().target_gets(REFUSED, "application").target(PASS, "application")
+        dialogue.target_connects().target_gets(FUSED).target(UNLICENSED)
+        dialogue.client_gets(UNLICENSED).counted("search", 403)
+
+    async def test_it_is_asked_once_whatever_it_says(self) -> None:
+        """No answer of the application's, and no header of the client's, makes both go on for ever."""
+        dialogue = self.refused().target_gets(REFUSED, "application").target(TRY, "application")
         dialogue.target_connects().target_gets(FUSED).target(UNLICENSED)
         dialogue.client_gets(UNLICENSED).counted("search", 403)
 

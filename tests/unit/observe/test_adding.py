@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from rerank_proxy.observe.adding import added
+from rerank_proxy.observe.adding import Lasting, added
 from rerank_proxy.observe.edge_metrics import LOWEST_COUNTS, EdgeMetrics, RequestKind
 from tests.support.examples import examples
 
@@ -63,3 +63,45 @@ def test_gauges_without_a_meaningful_sum() -> None:
 def test_process_that_does_not_answer() -> None:
     text = edge_metrics([([("plain", 200)], [0.5], 3)])
     assert samples(added([text, b""])) == samples(text)
+
+
+def counters(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        key: value for key, value in samples(text).items() if key[0].endswith(("_total", "_bucket", "_count"))
+    }
+
+
+@examples(0.2)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.tuples(REQUESTS, TIMES), min_size=1, max_size=2), st.booleans()), max_size=4
+    )
+)
+def test_what_has_been_counted_stays_when_a_process_is_started_again(
+    processes: list[tuple[list[tuple[Sequence[tuple[RequestKind, int]], Sequence[float]]], bool]],
+) -> None:
+    """One after the other, of which some do not answer for a while before they end."""
+    lasting = Lasting()
+    before: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+    for steps, falls_silent in processes:
+        seen: list[Edge] = []
+        for requests, times in steps:
+            seen.append((requests, times, 3))
+            after = counters(added(lasting.with_earlier(edge_metrics(seen))))
+            assert all(after[key] >= value for key, value in before.items())
+            before = after
+        if falls_silent:
+            assert counters(added(lasting.with_earlier(b""))) == before
+
+
+def test_sums_over_restarts() -> None:
+    lasting = Lasting()
+    key = ("rerank_proxy_requests_total", frozenset({("kind", "plain"), ("code", "200")}))
+    connections = ("rerank_proxy_client_connections", frozenset[tuple[str, str]]())
+    seen = []
+    for count in (3, 5, 2, None, 4, 1):
+        text = b"" if count is None else edge_metrics([([("plain", 200)] * count, [], 7)])
+        total = samples(added(lasting.with_earlier(text)))
+        seen.append(total[key])
+        assert total.get(connections) == (None if count is None else 7)
+    assert seen == [3, 5, 7, 7, 9, 10]

@@ -142,6 +142,8 @@ def test_errors_of_a_file_name_it(config: Path) -> None:
         (b"just text", ": expected a mapping of settings"),
         (b"1: 2", ": expected a mapping of settings"),
         (b"\xff\xfe\x00", ": is not UTF-8 text"),
+        (b"listen: 2024-13-01", ": holds a value that cannot be read: month must be"),
+        (b"edge: {max_head: " + b"9" * 6000 + b"}", ": holds a value that cannot be read: "),
         (b"models: 5", ": [models]: expected a mapping, not [5]"),
         (b"models: {1: x}", ": [models.1]: a name must be text; put it in quotes"),
         (b"edge: 5", ": [edge]: expected a mapping of settings, not [5]"),

@@ -95,6 +95,19 @@ def test_what_is_wrong(upstream: Any, message: str) -> None:
     assert refusal(overrides={"upstream": upstream}) == message
 
 
+@pytest.mark.parametrize("host", [".a", "a..b", "a b", "a\0b", "a" * 64, "é" * 60])
+def test_what_is_not_the_name_of_a_host(host: str) -> None:
+    """It would fail each attempt to connect, and not as a server that is down does."""
+    assert "expected http://HOST:PORT" in refusal(overrides={"upstream": f"https://{host}:9200"})
+    expected = "[upstream.server_name]: expected a host name or an address"
+    assert expected in refusal(overrides={"upstream": {"server_name": host}})
+
+
+@pytest.mark.parametrize("host", ["a", "a.", "under_score.a", "és.a", "10.0.0.1", "[::1]", "a" * 63])
+def test_names_of_hosts(host: str) -> None:
+    assert node_urls(f"https://{host}:9200") == (f"https://{host}:9200",)
+
+
 def test_credentials_in_one_of_them_are_not_shown() -> None:
     message = refusal(overrides={"upstream": {"urls": "http://a,http://elastic:s3cret@b"}})
     assert message.startswith("[upstream.urls.1]: must not hold credentials")
@@ -125,7 +138,7 @@ def test_cloud_ids_that_are_given_out(port: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "decoded", ["", "$a$b", "found.io", "a:b:c$d", "found.io/x$a", "found.io$a/b", "x$a b"]
+    "decoded", ["", "$a$b", "found.io", "a:b:c$d", "found.io/x$a", "found.io$a/b", "x$a b", "..$a", "x$a."]
 )
 def test_what_is_not_a_cloud_id(decoded: str) -> None:
     with pytest.raises(ValueError, match=r"Cloud ID|no Elasticsearch"):

@@ -1,6 +1,8 @@
 """The addresses behind names of nodes."""
 
 import socket
+from collections.abc import Sequence
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -63,3 +65,23 @@ async def test_no_more_than_can_be_shown(count: int) -> None:
     assert len(nodes) == min(count, MAX_NODES)
     assert nodes[1].name == "http://es:9200 (10.0.0.1)"
     assert (nodes[1].address, nodes[1].server_name) == ("10.0.0.1:9200", "es")
+
+
+@given(st.randoms(), st.integers(2, 2 * MAX_NODES), st.integers(0, 3))
+async def test_the_order_of_an_answer_changes_nothing(random: Random, count: int, gone: int) -> None:
+    """Those that are used stay while they are there, though there are more than can be used."""
+    addresses = [f"10.0.0.{number}" for number in range(count)]
+
+    async def shuffled(target: TcpTarget) -> list[str]:
+        random.shuffle(addresses)
+        return addresses.copy()
+
+    known: dict[TcpTarget, Sequence[TcpTarget]] = {}
+    asked = targets("http://es:9200")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(names, "_addresses", shuffled)
+        first = await resolved(asked, known)
+        assert await resolved(asked, known) == first
+        del addresses[: min(gone, count - 2)]
+        left = [node for node in first if node.host in addresses]
+        assert (await resolved(asked, known))[: len(left)] == left
