@@ -92,7 +92,16 @@ CASES: Final = (
     Case("10 MB body", [request(b"POST", b"/films/_bulk", b"x" * LARGE_BYTES)], {1: 10, 32: 32}),
     Case("10 MB answer", [request(b"GET", b"/large.json")], {1: 10, 32: 32}),
 )
-COLUMNS: Final = ("processor µs", "system", "to nginx", "to no log", "p50 ms", "p99 ms", "added p50", "added p99")
+COLUMNS: Final = (
+    "processor µs",
+    "system",
+    "to nginx",
+    "to no log",
+    "p50 ms",
+    "p99 ms",
+    "added p50",
+    "added p99",
+)
 
 
 @dataclass(slots=True)

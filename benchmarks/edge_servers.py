@@ -30,7 +30,7 @@ SMALL_ANSWER: Final = (
 SEARCH_ANSWER_BYTES: Final = 10 * 1024
 LARGE_BYTES: Final = 10 * 1024 * 1024
 
-# Both ends of nginx have their defaults, but for what would end connections, and where Debian's package differs.
+# Both ends of nginx have the defaults of Debian's package, but for what would end connections.
 _COMMON: Final = """
 worker_processes 1;
 daemon off;
@@ -181,9 +181,7 @@ def certificate_for(directory: Path) -> Certificate:
 
 
 @contextmanager
-def _nginx(
-    directory: Path, http: str, port: int, access_log: str = "off"
-) -> Iterator[GuardedProcess]:
+def _nginx(directory: Path, http: str, port: int, access_log: str = "off") -> Iterator[GuardedProcess]:
     configuration = directory / "nginx.conf"
     configuration.write_text(_COMMON.format(directory=directory, http=http, access_log=access_log))
     command = [str(nginx_path()), "-p", str(directory), "-c", str(configuration)]
