@@ -85,7 +85,7 @@ class Exchange:
             return len(data)
         if self._body.done:
             event = states.END
-        elif self._request.expects_continue and end == start:
+        elif self._request.fields.expects_continue and end == start:
             event = states.EXPECT
         else:
             event = states.BODY
@@ -106,10 +106,13 @@ class Exchange:
 
     def _forward(self, chunks: list[bytes]) -> None:
         self._chunks = chunks
-        node = None
-        if not self._pool.alone and is_node_local(self._request.target):
-            node = self._client.node = self._pool.keep(self._client.node)
-        connection = self._pool.acquire(node)
+        pool, node = self._pool, None
+        if pool.alone:
+            connection = pool.nodes[0].acquire()
+        else:
+            if is_node_local(self._request.target):
+                node = self._client.node = pool.keep(self._client.node)
+            connection = pool.acquire(node)
         if connection is not None:
             self._send(connection)
         else:
@@ -180,7 +183,11 @@ class Exchange:
     # The answer
 
     def response_received(self, data: bytes) -> None:
-        response = self._response or self._begin_response()
+        response = self._response
+        if response is None:
+            if self._kind != "rerank":
+                self._shared.metrics.first_byte(perf_counter() - self._sent_at)
+            response = self._response = self._new_response()
         try:
             response.received(data)
         except AnswerError as problem:
@@ -196,12 +203,6 @@ class Exchange:
             self._declined(response)
         elif answer is states.RELAYING and self._chunks is not None:
             self._forget_request()
-
-    def _begin_response(self) -> ResponseRelay:
-        if self._kind != "rerank":
-            self._shared.metrics.first_byte(perf_counter() - self._sent_at)
-        self._response = self._new_response()
-        return self._response
 
     def _new_response(self) -> ResponseRelay:
         of_exchange = (self._client, self._shared, self._request, self._progress, self._kind, None)

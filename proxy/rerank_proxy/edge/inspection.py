@@ -67,13 +67,13 @@ class BufferedRequest:
         self._body = body
         self._chunks: list[bytes] = []
         self._by_target = self._detect_in_target()
-        self._is_compressed = body is not None and is_compressed(request.coding)
+        self._is_compressed = body is not None and is_compressed(request.fields.coding)
         self._scanner = self._new_scanner()
 
     def _new_scanner(self) -> Scanner:
         return Scanner(
             is_template=is_search_template(self._request.target),
-            is_cbor=b"cbor" in self._request.content_type,
+            is_cbor=b"cbor" in self._request.fields.content_type,
         )
 
     def begin(self, data: bytes, start: int) -> int:
@@ -85,7 +85,7 @@ class BufferedRequest:
             self._inspect()
             return start
         end = self.body_received(data, start)
-        if self.reading and self._request.expects_continue:
+        if self.reading and self._request.fields.expects_continue:
             self._client.write(answers.CONTINUE)
         return end
 
@@ -149,7 +149,7 @@ class BufferedRequest:
         if not self._is_compressed:
             self._forward(self._by_target or self._scanner.result)
             return
-        is_snappy = self._request.coding == SNAPPY
+        is_snappy = self._request.fields.coding == SNAPPY
         if is_snappy and self._coded > MAX_SNAPPY_BYTES:
             self._refuse(answers.snappy_too_long(MAX_SNAPPY_BYTES))
             return
@@ -170,7 +170,7 @@ class BufferedRequest:
         decoded = 0
         pieces = content(self._chunks, chunked=self._request.chunked)
         with suppress(CodingError):  # the application or upstream refuses it
-            for piece in decompress(pieces, self._request.coding):
+            for piece in decompress(pieces, self._request.fields.coding):
                 decoded += len(piece)
                 if decoded > limit or self._gone:
                     break

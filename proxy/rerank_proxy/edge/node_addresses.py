@@ -84,7 +84,7 @@ class NodesRelay(ResponseRelay):
         address: What each address becomes.
     """
 
-    __slots__ = ("_address", "_change", "_head", "_held", "_in_chunks")
+    _may_change = True
 
     def __init__(
         self,

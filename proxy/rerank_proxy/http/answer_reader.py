@@ -1,6 +1,7 @@
 """Reading an answer from the pieces in which it arrives: its heads, and the answer as a whole."""
 
 from rerank_proxy.http.framing import Body, FramingError, response_body
+from rerank_proxy.http.grammar import END_OF_HEAD
 from rerank_proxy.http.head import HeadError, ResponseHead, parse_response
 from rerank_proxy.http.inbox import Inbox
 
@@ -16,6 +17,21 @@ class AnswerError(Exception):
 
 class TooLargeError(Exception):
     """The body of the answer is larger than it may be."""
+
+
+def whole_head(data: bytes) -> ResponseHead | None:
+    """Return the final head of an answer if the answer's first piece begins with it, and holds all of it.
+
+    Nearly all answers begin so. `AnswerHeads` reads the others, and those whose heads are too long.
+
+    Raises:
+        HeadError: It is malformed.
+    """
+    end = data.find(END_OF_HEAD, 0, MAX_HEADS)
+    if end < 0:
+        return None
+    head = parse_response(data[: end + len(END_OF_HEAD)])
+    return head if head.status >= 200 else None
 
 
 class AnswerHeads(Inbox):

@@ -63,7 +63,7 @@ class Node:
             connection, _ = idle.popitem()
             if connection.transport.is_closing():
                 continue
-            if connection.has_input():
+            if connection.input(0):
                 connection.abort()
                 continue
             connection.reused = True
