@@ -19,7 +19,7 @@ from rerank_proxy.edge.exchange import Exchange
 from rerank_proxy.edge.inspection import BufferedRequest
 from rerank_proxy.edge.node_addresses import public_address
 from rerank_proxy.edge.ports import Handler
-from rerank_proxy.edge.router import is_for_application, is_more_than_relayed, names_node_addresses
+from rerank_proxy.edge.router import is_more_than_relayed, route_of
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.framing import Body, request_body
@@ -156,13 +156,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _special_handler(self, request: RequestHead, body: Body | None) -> Handler:
         shared = self._shared
-        is_inspected = is_for_application(
-            request.method, request.target, trained_models=shared.trained_models
-        )
-        if is_inspected and not request.fields.expects_other:
-            return BufferedRequest(self, shared, request, body)
+        route = route_of(request.method, request.target, trained_models=shared.trained_models)
+        if route.is_inspected and not request.fields.expects_other:
+            return BufferedRequest(self, shared, request, route, body)
         address = None
-        if shared.settings.rewrite_node_addresses and names_node_addresses(request.method, request.target):
+        if route.names_addresses and shared.settings.rewrite_node_addresses:
             address = self._public_address(request)
         return Exchange(self, shared, request, "plain", body, address=address)
 

@@ -15,7 +15,7 @@ from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import Progress
 from rerank_proxy.edge.undecodable import closed_without_answer
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.http.answer_reader import AnswerError
+from rerank_proxy.http.answer_reader import AnswerError, whole_answer
 from rerank_proxy.http.connection_faults import refusal_after_handshake
 from rerank_proxy.http.framing import Body, FramingError
 from rerank_proxy.http.head import RequestHead
@@ -46,7 +46,9 @@ class Exchange:
     _attempt: Attempt | None = None
     _connection: UpstreamConnection | None = None
     _is_retried = False
+    _address: bytes | None = None
     _response: ResponseRelay | None = None
+    _is_relayed = True  # nothing in the answer's head or body is looked for
 
     def __init__(
         self,
@@ -63,7 +65,9 @@ class Exchange:
         self._request = request
         self._kind: RequestKind = kind
         self._pool = shared.upstream
-        self._address = address
+        if address is not None:
+            self._address = address
+            self._is_relayed = False
         self._body = body
         self._progress = Progress()
 
@@ -187,6 +191,11 @@ class Exchange:
         if response is None:
             if self._kind != "rerank":
                 self._shared.metrics.first_byte(perf_counter() - self._sent_at)
+            if self._goes_unchanged() and (head := whole_answer(data)) is not None:
+                self._client.write(data)
+                self._progress.on_answer(states.END)
+                self._part(head.status, reusable=True, close=False)
+                return
             response = self._response = self._new_response()
         try:
             response.received(data)
@@ -203,6 +212,17 @@ class Exchange:
             self._declined(response)
         elif answer is states.RELAYING and self._chunks is not None:
             self._forget_request()
+
+    def _goes_unchanged(self) -> bool:
+        """Return whether an answer that is sent on as it came leaves both connections open."""
+        request = self._request
+        return (
+            self._is_relayed
+            and request.fields.keep_alive
+            and request.method != b"HEAD"
+            and self._progress.request is states.COMPLETE
+            and not self._shared.draining
+        )
 
     def _new_response(self) -> ResponseRelay:
         of_exchange = (self._client, self._shared, self._request, self._progress, self._kind, None)
@@ -223,14 +243,22 @@ class Exchange:
         # Else `body_received` finishes.
 
     def _finish(self) -> None:
-        """Part with both connections: both messages are complete."""
         response = self._response
         assert response is not None
+        self._part(response.status, reusable=response.reusable, close=response.closes_client)
+
+    def _part(self, status: int, *, reusable: bool, close: bool) -> None:
+        """Part with both connections: both messages are complete.
+
+        Args:
+            reusable: The target's can be used again.
+            close: The client's is closed.
+        """
         if self._held:
             self._forget_request()
-        self._part_with_connection(reusable=response.reusable)
-        self._shared.metrics.request(self._kind, response.status)
-        self._client.request_done(self._request, close=response.closes_client)
+        self._part_with_connection(reusable=reusable)
+        self._shared.metrics.request(self._kind, status)
+        self._client.request_done(self._request, close=close)
 
     @property
     def _origin(self) -> OriginAnswer:

@@ -84,7 +84,6 @@ class NodesRelay(ResponseRelay):
         address: What each address becomes.
     """
 
-    _may_change = True
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import Progress
 from rerank_proxy.http import handover
-from rerank_proxy.http.answer_reader import AnswerError, AnswerHeads, whole_head
+from rerank_proxy.http.answer_reader import AnswerError, AnswerHeads
 from rerank_proxy.http.framing import Body, ChunkedBody, FramingError, response_body
 from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
 from rerank_proxy.observe.edge_metrics import RequestKind
@@ -34,7 +34,6 @@ class ResponseRelay:
     """
 
     # Defaults of the class, so that an answer sets only what becomes of it.
-    _may_change = False  # what the answer holds
     _heads: AnswerHeads | None = None
     _body: Body | None = None
     _dechunk = False
@@ -75,8 +74,6 @@ class ResponseRelay:
         try:
             if self._body is not None:
                 self._relay(self._body, data, 0, 0)
-            elif self._heads is None and (head := whole_head(data)) is not None:
-                self._final_head_received(head, data, len(head.raw))
             else:
                 self._read_heads(data)
         except (HeadError, FramingError) as problem:
@@ -125,12 +122,6 @@ class ResponseRelay:
             self.reusable = head.keep_alive and head.length == 0 and end == len(data)
             self._progress.on_answer(states.DECLINE)
             return
-        if head.length == len(data) - end and self._goes_as_it_came(head):
-            self.status = head.status
-            self.reusable = True
-            self._client.write(data[end - len(head.raw) :])
-            self._progress.on_answer(states.END)
-            return
         body = self._body = response_body(head, self._request.method)
         self._plan(head, body)
         # A client that asked to close the connection need not be told, and Elasticsearch does not.
@@ -140,22 +131,6 @@ class ResponseRelay:
         if self._origin is not None and (fields := self._origin.fields_beside(head)):
             forwarded = forwarded[:-2] + fields + b"\r\n"
         self._begin(head, forwarded, body, data, end)
-
-    def _goes_as_it_came(self, head: ResponseHead) -> bool:
-        """Return whether head and body are sent on as they are, and both connections go on behind them.
-
-        Nearly all answers do, and come as a whole: then there is nothing to plan and to follow.
-        """
-        request = self._request
-        return (
-            head.fields.ordinary
-            and request.fields.keep_alive
-            and request.method != b"HEAD"
-            and self._progress.request is states.COMPLETE
-            and self._origin is None
-            and not self._may_change
-            and not self._shared.draining
-        )
 
     def _begin(self, head: ResponseHead, forwarded: bytes, body: Body, data: bytes, end: int) -> None:
         """Send on the head, as `forwarded`, and what came of the body behind its `end`."""

@@ -19,19 +19,20 @@ class TooLargeError(Exception):
     """The body of the answer is larger than it may be."""
 
 
-def whole_head(data: bytes) -> ResponseHead | None:
-    """Return the final head of an answer if the answer's first piece begins with it, and holds all of it.
+def whole_answer(data: bytes) -> ResponseHead | None:
+    """Return the head of an answer that is complete in one piece, and goes on as it came; else None.
 
-    Nearly all answers begin so. `AnswerHeads` reads the others, and those whose heads are too long.
-
-    Raises:
-        HeadError: It is malformed.
+    Nearly all answers come so, unless they answer `HEAD`. `AnswerHeads` reads the others, and says what is
+    wrong with them.
     """
-    end = data.find(END_OF_HEAD, 0, MAX_HEADS)
-    if end < 0:
+    end = data.find(END_OF_HEAD, 0, MAX_HEADS) + len(END_OF_HEAD)
+    if end < len(END_OF_HEAD):
         return None
-    head = parse_response(data[: end + len(END_OF_HEAD)])
-    return head if head.status >= 200 else None
+    try:
+        head = parse_response(data[:end])
+    except HeadError:
+        return None
+    return head if head.fields.ordinary and head.length == len(data) - end else None
 
 
 class AnswerHeads(Inbox):
