@@ -48,18 +48,18 @@ class ClientConnection(asyncio.Protocol):
 
     _transport: asyncio.Transport
     write: Callable[[bytes], None]
-    blocked = False
-    waiting_since: float | None = None
     node: Node | None = None
-    _handler: Handler | None = None
-    _paused = 0
-    _closing = False
     _linger_bytes = 0
     _linger_timer: asyncio.TimerHandle | None = None
 
     def __init__(self, shared: Shared) -> None:
+        self.blocked = False
+        self.waiting_since: float | None = None
         self._shared = shared
         self._inbox = Inbox()
+        self._handler: Handler | None = None
+        self._paused = 0
+        self._closing = False
 
     # What the transport calls
 

@@ -39,16 +39,13 @@ class Exchange:
         address: What the addresses of nodes in the answer become, if it may hold some.
     """
 
-    # Defaults of the class, so that an exchange sets only what becomes of it.
+    # Defaults of the class, so that an exchange sets only what becomes of it. What is read of every exchange
+    # is set in any case: Python finds it faster.
     _chunks: list[bytes] | None = None  # what a second try would send; None: there can be none
-    _held = 0
     _sent_at = 0.0
     _attempt: Attempt | None = None
     _connection: UpstreamConnection | None = None
     _is_retried = False
-    _address: bytes | None = None
-    _response: ResponseRelay | None = None
-    _is_relayed = True  # nothing in the answer's head or body is looked for
 
     def __init__(
         self,
@@ -65,9 +62,10 @@ class Exchange:
         self._request = request
         self._kind: RequestKind = kind
         self._pool = shared.upstream
-        if address is not None:
-            self._address = address
-            self._is_relayed = False
+        self._address = address
+        self._is_relayed = address is None  # nothing in the answer's head or body is looked for
+        self._response: ResponseRelay | None = None
+        self._held = 0
         self._body = body
         self._progress = Progress()
 
@@ -191,11 +189,13 @@ class Exchange:
         if response is None:
             if self._kind != "rerank":
                 self._shared.metrics.first_byte(perf_counter() - self._sent_at)
-            if self._goes_unchanged() and (head := whole_answer(data)) is not None:
-                self._client.write(data)
-                self._progress.on_answer(states.END)
-                self._part(head.status, reusable=True, close=False)
-                return
+            if self._is_relayed and self._progress.request is states.COMPLETE and not self._shared.draining:
+                fields = whole_answer(data, self._request)
+                if fields is not None:
+                    self._client.write(data)
+                    self._progress.on_answer(states.END)
+                    self._part(fields.status, reusable=True, close=False)
+                    return
             response = self._response = self._new_response()
         try:
             response.received(data)
@@ -212,17 +212,6 @@ class Exchange:
             self._declined(response)
         elif answer is states.RELAYING and self._chunks is not None:
             self._forget_request()
-
-    def _goes_unchanged(self) -> bool:
-        """Return whether an answer that is sent on as it came leaves both connections open."""
-        request = self._request
-        return (
-            self._is_relayed
-            and request.fields.keep_alive
-            and request.method != b"HEAD"
-            and self._progress.request is states.COMPLETE
-            and not self._shared.draining
-        )
 
     def _new_response(self) -> ResponseRelay:
         of_exchange = (self._client, self._shared, self._request, self._progress, self._kind, None)
@@ -248,12 +237,7 @@ class Exchange:
         self._part(response.status, reusable=response.reusable, close=response.closes_client)
 
     def _part(self, status: int, *, reusable: bool, close: bool) -> None:
-        """Part with both connections: both messages are complete.
-
-        Args:
-            reusable: The target's can be used again.
-            close: The client's is closed.
-        """
+        """Part with both connections: both messages are complete."""
         if self._held:
             self._forget_request()
         self._part_with_connection(reusable=reusable)
@@ -354,14 +338,10 @@ class Exchange:
         self._progress.on_answer(states.REPLACE)
         self._shared.metrics.request(self._kind, failure.status)
         close = self.reading or not request.keep_alive or self._shared.draining
+        head_only, opaque_id = request.method == b"HEAD", request.field(b"x-opaque-id")
+        fields = self._origin.fields
         self._client.write(
-            answers.render(
-                failure,
-                close=close,
-                head_only=request.method == b"HEAD",
-                opaque_id=request.field(b"x-opaque-id"),
-                fields=self._origin.fields,
-            )
+            answers.render(failure, close=close, head_only=head_only, opaque_id=opaque_id, fields=fields)
         )
         if self.reading:
             self._progress.target_gone()

@@ -102,7 +102,10 @@ class BufferedRequest:
             return len(data)
         self._size += size
         piece = data[start:end]
-        self._keep(piece)
+        if self._chunks:
+            self._keep(piece)
+        else:
+            self._chunks.append(piece)
         self._scan(piece if parts is None else b"".join(parts))
         self.reading = not self._body.done
         if self.reading:
@@ -114,7 +117,7 @@ class BufferedRequest:
 
     def _keep(self, piece: bytes) -> None:
         # Small pieces are joined: each object costs tens of bytes that no limit counts.
-        if self._chunks and len(self._chunks[-1]) + len(piece) <= _JOIN_BYTES:
+        if len(self._chunks[-1]) + len(piece) <= _JOIN_BYTES:
             self._chunks[-1] += piece
         else:
             self._chunks.append(piece)

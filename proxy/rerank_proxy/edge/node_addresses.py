@@ -84,7 +84,6 @@ class NodesRelay(ResponseRelay):
         address: What each address becomes.
     """
 
-
     def __init__(
         self,
         client: Client,

@@ -70,9 +70,7 @@ def route_of(method: bytes, target: bytes, *, trained_models: bool) -> Route:
 def _route_of(method: bytes, target: bytes, trained_models: bool) -> Route:
     if not is_for_application(method, target, trained_models=trained_models):
         return Route(names_addresses=names_node_addresses(method, target))
-    return Route(
-        is_inspected=True, detection=_detect(method, target), is_template=is_search_template(target)
-    )
+    return Route(is_inspected=True, detection=_detect(method, target), is_template=is_search_template(target))
 
 
 _remembered = lru_cache(REMEMBERED)(_route_of)

@@ -70,12 +70,14 @@ class Fields:
 
     # Defaults of the class, so that an object sets only what differs from them.
     http10 = False
-    chunked = False
-    keep_alive = True
     _has_length = False
     _hop_lines = 0
     _last_hop_name = b""
     _options: Set[bytes] = frozenset()
+
+    def __init__(self) -> None:
+        self.chunked = False
+        self.keep_alive = True
 
     def _read_length(self) -> None:
         if self._has_length:
@@ -137,14 +139,13 @@ class RequestFields(Fields):
         expects_other: The client has an expectation that only upstream can answer.
     """
 
-    content_type = b""
-    coding = b""
-    expects_continue = False
-    expects_other = False
     _has_coding = False
     _has_host = False
 
     def __init__(self, raw: bytes) -> None:
+        super().__init__()
+        self.expects_continue = self.expects_other = False
+        self.content_type = self.coding = b""
         self._raw = raw
         self._forwarded: dict[tuple[bytes | None, bool], tuple[bytes, bytes]] = {}
         for name, value in _REQUEST_FIELDS.findall(raw.lower()):
@@ -224,6 +225,7 @@ class ResponseFields(Fields):
     """
 
     def __init__(self, raw: bytes, line: re.Match[bytes]) -> None:
+        super().__init__()
         minor, status = line.groups()
         self.status = int(status)
         self.http10 = minor == b"0"
@@ -268,28 +270,43 @@ def set_length_aside(head: bytes) -> tuple[bytes, bytes]:
     return head[:at] + head[end:], value
 
 
-def fields_of_request(raw: bytes) -> RequestFields | None:
-    """Return what the fields of a request say, or None if they are malformed.
+def fields_of_request(raw: bytes) -> tuple[RequestFields, bytes] | None:
+    """Return what the fields of a request say, and the value of its length; None if they are malformed.
 
     Args:
-        raw: What `RequestFields` takes.
+        raw: What `RequestFields` takes, but with the length.
 
     Raises:
         HeadError: They are ambiguous, or not supported.
     """
-    return _remembered_request(raw) if len(raw) <= MAX_REMEMBERED_BYTES else _read_request(raw)
+    known = _without_length.get(raw)
+    if known is not None:
+        return known, b""
+    rest, length = set_length_aside(raw)
+    if len(rest) > MAX_REMEMBERED_BYTES:
+        fields = _read_request(rest)
+    else:
+        fields = _remembered_request(rest)
+        if fields is not None and not length:
+            _remember_without_length(rest, fields)
+    return None if fields is None else (fields, length)
 
 
-def fields_of_response(raw: bytes) -> ResponseFields | None:
-    """Return what the head of an answer says, or None if it is malformed.
-
-    Args:
-        raw: What `ResponseFields` takes.
+def fields_of_response(head: bytes) -> tuple[ResponseFields, bytes] | None:
+    """Return what the head of an answer says, and the value of its length; None if it is malformed.
 
     Raises:
         HeadError: It is ambiguous, or not supported.
     """
-    return _remembered_response(raw) if len(raw) <= MAX_REMEMBERED_BYTES else _read_response(raw)
+    rest, length = set_length_aside(head)
+    fields = _remembered_response(rest) if len(rest) <= MAX_REMEMBERED_BYTES else _read_response(rest)
+    return None if fields is None else (fields, length)
+
+
+def _remember_without_length(raw: bytes, fields: RequestFields) -> None:
+    if len(_without_length) >= REMEMBERED:
+        del _without_length[next(iter(_without_length))]
+    _without_length[raw] = fields
 
 
 def _read_request(raw: bytes) -> RequestFields | None:
@@ -301,5 +318,7 @@ def _read_response(raw: bytes) -> ResponseFields | None:
     return ResponseFields(raw, line) if line is not None else None
 
 
+_without_length: Final[dict[bytes, RequestFields]] = {}
+"""Some of those remembered. Most requests have no body: theirs are found without a search for the length."""
 _remembered_request = lru_cache(REMEMBERED)(_read_request)
 _remembered_response = lru_cache(REMEMBERED)(_read_response)

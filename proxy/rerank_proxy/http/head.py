@@ -17,7 +17,6 @@ from rerank_proxy.http.fields import (
     ResponseFields,
     fields_of_request,
     fields_of_response,
-    set_length_aside,
 )
 
 __all__ = (
@@ -154,11 +153,10 @@ def parse_request(raw: bytes) -> RequestHead:
     line = grammar.REQUEST_LINE.match(raw)
     if line is None:
         raise HeadError(grammar.what_is_wrong(raw, grammar.REQUEST_LINE))
-    rest, length = set_length_aside(raw[line.end() - _END_OF_LINE :])
-    fields = fields_of_request(rest)
-    if fields is None:
+    read = fields_of_request(raw[line.end() - _END_OF_LINE :])
+    if read is None:
         raise HeadError(grammar.what_is_wrong(raw, grammar.REQUEST_LINE))
-    return RequestHead(raw, line, fields, length)
+    return RequestHead(raw, line, *read)
 
 
 def parse_response(raw: bytes) -> ResponseHead:
@@ -167,8 +165,7 @@ def parse_response(raw: bytes) -> ResponseHead:
     Raises:
         HeadError: It breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
     """
-    rest, length = set_length_aside(raw)
-    fields = fields_of_response(rest)
-    if fields is None:
+    read = fields_of_response(raw)
+    if read is None:
         raise HeadError(grammar.what_is_wrong(raw, grammar.STATUS_LINE))
-    return ResponseHead(raw, fields, length)
+    return ResponseHead(raw, *read)

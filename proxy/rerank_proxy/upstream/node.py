@@ -91,9 +91,9 @@ class Node:
     def release(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose last answer was read to its end."""
         connection.receiver = None
-        unusable = connection.blocked or connection.transport.is_closing()
-        if unusable or len(self.idle) >= self.max_idle:
-            connection.transport.abort()
+        transport = connection.transport
+        if connection.blocked or len(self.idle) >= self.max_idle or transport.is_closing():
+            transport.abort()
             return
         if connection.reading_paused:
             connection.resume_reading()
