@@ -1,8 +1,9 @@
 """Measure what the edge costs beside nginx: processor time of each request, and the latency it adds.
 
 The same requests go to the origin, to nginx in front of it, and to the proxy in front of it, in turn, so that
-noise affects all alike. The origin is an nginx, too, with answers that it has ready. Read the ratio: that of
-the processor time of the two processes, user and system, as the median of all rounds.
+noise affects all alike. nginx is there twice: as it is by default, and without its access log. The origin is
+an nginx, too, with answers that it has ready. Read the ratio: that of the processor time of the two
+processes, user and system, as the median of all rounds.
 """
 
 import tempfile
@@ -91,7 +92,16 @@ CASES: Final = (
     Case("10 MB body", [request(b"POST", b"/films/_bulk", b"x" * LARGE_BYTES)], {1: 10, 32: 32}),
     Case("10 MB answer", [request(b"GET", b"/large.json")], {1: 10, 32: 32}),
 )
-COLUMNS: Final = ("processor µs", "system", "to nginx", "p50 ms", "p99 ms", "added p50", "added p99")
+COLUMNS: Final = (
+    "processor µs",
+    "system",
+    "to nginx",
+    "to no log",
+    "p50 ms",
+    "p99 ms",
+    "added p50",
+    "added p99",
+)
 
 
 @dataclass(slots=True)
@@ -114,11 +124,14 @@ class Figures:
         times = sorted(self.times_s)
         return 1000 * times[int(quantile * (len(times) - 1))]
 
-    def row(self, direct: "Figures", nginx: "Figures") -> str:
-        ratios = [own / its for own, its in zip(self.cpu_us, nginx.cpu_us, strict=True)]
+    def ratio(self, to: "Figures") -> float:
+        return median(own / its for own, its in zip(self.cpu_us, to.cpu_us, strict=True))
+
+    def row(self, direct: "Figures", nginx: "Figures", no_log: "Figures") -> str:
         in_system = self.system / max(self.user + self.system, 1)
         p50, p99 = self.quantile_ms(0.5), self.quantile_ms(0.99)
-        cells = [f"{median(self.cpu_us):.1f}", f"{in_system:.0%}", f"{median(ratios):.2f}"]
+        cells = [f"{median(self.cpu_us):.1f}", f"{in_system:.0%}"]
+        cells += [f"{self.ratio(nginx):.2f}", f"{self.ratio(no_log):.2f}"]
         cells += [f"{p50:.3f}", f"{p99:.3f}"]
         cells += [f"{p50 - direct.quantile_ms(0.5):.3f}", f"{p99 - direct.quantile_ms(0.99):.3f}"]
         return row(cells)
@@ -143,13 +156,14 @@ def measure_once(contestant: Contestant, load: Load, figures: Figures, *, tls: b
 
 @contextmanager
 def contestants(origin_port: int, other: Path | None, *, tls: bool) -> Iterator[list[Contestant]]:
-    """Run all that is measured: first the origin with its own clients, then nginx, then the proxy."""
+    """Run all that is measured: the origin with its own clients, nginx with and without log, the proxy."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         certificate = certificate_for(directory / "certificate") if tls else None
         servers = [
             stack.enter_context(origin(directory / "direct", certificate)),
-            stack.enter_context(nginx_proxy(directory / "nginx", origin_port, certificate)),
+            stack.enter_context(nginx_proxy(directory / "nginx", origin_port, certificate, logs=True)),
+            stack.enter_context(nginx_proxy(directory / "no-log", origin_port, certificate, logs=False)),
             stack.enter_context(rerank_proxy("proxy", origin_port, certificate)),
         ]
         if other is not None:
@@ -163,10 +177,10 @@ def compare(servers: Sequence[Contestant], case: Case, load: Load, rounds: int, 
     for number in range(rounds):  # the other way round each time
         for each in servers if number % 2 else reversed(servers):
             measure_once(each, load, figures[each], tls=tls)
-    direct, nginx, *_ = figures.values()
+    direct, nginx, no_log, *_ = figures.values()
     for each, own in figures.items():
         what = f"{case.name}, {load.connections}{', TLS' if tls else ''}"
-        print(f"{what:22} {each.name:7} {own.row(direct, nginx)}", flush=True)
+        print(f"{what:22} {each.name:7} {own.row(direct, nginx, no_log)}", flush=True)
 
 
 @click.command()

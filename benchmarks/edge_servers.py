@@ -30,7 +30,7 @@ SMALL_ANSWER: Final = (
 SEARCH_ANSWER_BYTES: Final = 10 * 1024
 LARGE_BYTES: Final = 10 * 1024 * 1024
 
-# Both ends of nginx have their defaults, but for what would tell about the disk (logs), or end connections.
+# Both ends of nginx have the defaults of Debian's package, but for what would end connections.
 _COMMON: Final = """
 worker_processes 1;
 daemon off;
@@ -39,7 +39,9 @@ pid {directory}/pid;
 error_log {directory}/errors warn;
 events {{ worker_connections 1024; }}
 http {{
-    access_log off;
+    access_log {access_log};
+    sendfile on;
+    tcp_nopush on;
     client_max_body_size 0;
     keepalive_requests 1000000000;
     client_body_temp_path {directory}/body;
@@ -129,13 +131,19 @@ def origin(directory: Path, certificate: Certificate | None = None) -> Iterator[
 
 
 @contextmanager
-def nginx_proxy(directory: Path, origin_port: int, certificate: Certificate | None) -> Iterator[Contestant]:
-    """Run nginx as a proxy that keeps its connections to the origin."""
+def nginx_proxy(
+    directory: Path, origin_port: int, certificate: Certificate | None, *, logs: bool
+) -> Iterator[Contestant]:
+    """Run nginx as a proxy that keeps its connections to the origin.
+
+    Args:
+        logs: It writes its access log, as Debian's package and nginx itself have it by default.
+    """
     directory.mkdir()
     port = _free_port()
     http = _PROXY.format(listen=_listen(port, certificate), origin=origin_port)
-    with _nginx(directory, http, port) as process:
-        yield Contestant("nginx", port, process.pid)
+    with _nginx(directory, http, port, access_log=str(directory / "access") if logs else "off") as process:
+        yield Contestant("nginx" if logs else "no log", port, process.pid)
 
 
 @contextmanager
@@ -173,9 +181,9 @@ def certificate_for(directory: Path) -> Certificate:
 
 
 @contextmanager
-def _nginx(directory: Path, http: str, port: int) -> Iterator[GuardedProcess]:
+def _nginx(directory: Path, http: str, port: int, access_log: str = "off") -> Iterator[GuardedProcess]:
     configuration = directory / "nginx.conf"
-    configuration.write_text(_COMMON.format(directory=directory, http=http))
+    configuration.write_text(_COMMON.format(directory=directory, http=http, access_log=access_log))
     command = [str(nginx_path()), "-p", str(directory), "-c", str(configuration)]
     with GuardedProcess(command, log=directory / "log") as process:
         while not _accepts(port):

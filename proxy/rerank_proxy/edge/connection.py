@@ -19,7 +19,7 @@ from rerank_proxy.edge.exchange import Exchange
 from rerank_proxy.edge.inspection import BufferedRequest
 from rerank_proxy.edge.node_addresses import public_address
 from rerank_proxy.edge.ports import Handler
-from rerank_proxy.edge.router import is_for_application, is_more_than_relayed, names_node_addresses
+from rerank_proxy.edge.router import is_more_than_relayed, route_of
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.framing import Body, request_body
@@ -48,19 +48,19 @@ class ClientConnection(asyncio.Protocol):
 
     _transport: asyncio.Transport
     write: Callable[[bytes], None]
-    blocked = False
-    waiting_since: float | None = None
     node: Node | None = None
-    _handler: Handler | None = None
-    _paused = 0
-    _closing = False
     _opened_at = 0.0
     _linger_bytes = 0
     _linger_timer: asyncio.TimerHandle | None = None
 
     def __init__(self, shared: Shared) -> None:
+        self.blocked = False
+        self.waiting_since: float | None = None
         self._shared = shared
         self._inbox = Inbox()
+        self._handler: Handler | None = None
+        self._paused = 0
+        self._closing = False
 
     # What the transport calls
 
@@ -90,7 +90,11 @@ class ClientConnection(asyncio.Protocol):
         if self._closing:
             self._discard(data)
             return
-        if self._handler is not None and self._handler.reading:
+        if self._handler is None:
+            self._inbox.append(data)
+            self._next_request()
+            return
+        if self._handler.reading:
             used = self._handler.body_received(data, 0)
             if used == len(data) or self._closing:
                 return
@@ -115,29 +119,23 @@ class ClientConnection(asyncio.Protocol):
 
     def _next_request(self) -> None:
         """Start the next request of the inbox, if its head is complete."""
-        request = self._take_head()
-        if request is not None:
-            self._start(request)
-        if self._paused & _FOR_PIPELINE and len(self._inbox) < MAX_PIPELINED:
-            self._resume_reading(_FOR_PIPELINE)
-
-    def _take_head(self) -> RequestHead | None:
-        """Parse the next head. Return None if it is incomplete, or was refused."""
-        limit = self._shared.settings.max_head
-        self._inbox.skip_empty_lines()
+        inbox, limit = self._inbox, self._shared.settings.max_head
+        inbox.skip_empty_lines()
         try:
-            raw = self._inbox.take_head(limit)
-            if raw is not None:
-                self.waiting_since = None
-                return parse_request(raw)
+            raw = inbox.take_head(limit)
+            request = None if raw is None else parse_request(raw)
         except HeadTooLongError:
             self.refuse(answers.head_too_long(limit))
         except HeadError as problem:
             self.refuse(answers.malformed(problem.reason, problem.status))
         else:
-            if self._inbox and self.waiting_since is None:
+            if request is not None:
+                self.waiting_since = None
+                self._start(request)
+            elif inbox and self.waiting_since is None:
                 self.waiting_since = self._shared.loop.time()
-        return None
+        if self._paused & _FOR_PIPELINE and len(self._inbox) < MAX_PIPELINED:
+            self._resume_reading(_FOR_PIPELINE)
 
     def _start(self, request: RequestHead) -> None:
         if request.method == b"CONNECT":
@@ -160,13 +158,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _special_handler(self, request: RequestHead, body: Body | None) -> Handler:
         shared = self._shared
-        is_inspected = is_for_application(
-            request.method, request.target, trained_models=shared.trained_models
-        )
-        if is_inspected and not request.expects_other:
-            return BufferedRequest(self, shared, request, body)
+        route = route_of(request.method, request.target, trained_models=shared.trained_models)
+        if route.is_inspected and not request.fields.expects_other:
+            return BufferedRequest(self, shared, request, route, body)
         address = None
-        if shared.settings.rewrite_node_addresses and names_node_addresses(request.method, request.target):
+        if route.names_addresses and shared.settings.rewrite_node_addresses:
             address = self._public_address(request)
         return Exchange(self, shared, request, "plain", body, address=address)
 

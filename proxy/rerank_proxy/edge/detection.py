@@ -78,22 +78,12 @@ class Scanner:
         is_cbor: Its strings may come in chunks.
     """
 
-    __slots__ = (
-        "_found",
-        "_has_fusion",
-        "_has_id",
-        "_has_retriever",
-        "_has_unknown",
-        "_is_cbor",
-        "_is_template",
-        "_text",
-    )
+    _found = _has_retriever = _has_fusion = _has_id = _has_unknown = False
 
     def __init__(self, *, is_template: bool = False, is_cbor: bool = False) -> None:
         self._is_template = is_template
         self._is_cbor = is_cbor
         self._text = bytearray()
-        self._found = self._has_retriever = self._has_fusion = self._has_id = self._has_unknown = False
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece."""
@@ -106,11 +96,26 @@ class Scanner:
     @property
     def result(self) -> Detection:
         """Return what was detected, after the last piece."""
-        self._search(is_last=True)
+        if not self._is_harmless():
+            self._search(is_last=True)
         if self._found:
             return Detection.FOUND
         possible = self._has_id or self._has_unknown or (self._has_retriever and self._has_fusion)
         return Detection.POSSIBLE if possible else Detection.ABSENT
+
+    def _is_harmless(self) -> bool:
+        """Return whether what is left to search is plain text without a word that matters.
+
+        So it is with nearly all searches, which need no closer look.
+        """
+        text = self._text
+        return (
+            text.rfind(_RETRIEVER) < 0
+            and text.rfind(WORD) < 0
+            and text.rfind(b"\\") < 0
+            and text.rfind(b"\0") < 0
+            and not (self._has_retriever or self._is_template or self._is_cbor)
+        )
 
     def _search(self, *, is_last: bool = False) -> None:
         if self._text.rfind(b"\\") >= 0:

@@ -15,7 +15,7 @@ from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import Progress
 from rerank_proxy.edge.undecodable import closed_without_answer
 from rerank_proxy.errors import ElasticsearchError
-from rerank_proxy.http.answer_reader import AnswerError
+from rerank_proxy.http.answer_reader import AnswerError, whole_answer
 from rerank_proxy.http.connection_faults import ConnectionFault, refusal_after_handshake
 from rerank_proxy.http.framing import Body, FramingError
 from rerank_proxy.http.head import RequestHead
@@ -39,14 +39,13 @@ class Exchange:
         address: What the addresses of nodes in the answer become, if it may hold some.
     """
 
-    # Defaults of the class, so that an exchange sets only what becomes of it.
+    # Defaults of the class, so that an exchange sets only what becomes of it. What is read of every exchange
+    # is set in any case: Python finds it faster.
     _chunks: list[bytes] | None = None  # what a second try would send; None: there can be none
-    _held = 0
     _sent_at = 0.0
     _attempt: Attempt | None = None
     _connection: UpstreamConnection | None = None
     _is_retried = False
-    _response: ResponseRelay | None = None
 
     def __init__(
         self,
@@ -64,6 +63,9 @@ class Exchange:
         self._kind: RequestKind = kind
         self._pool = shared.upstream
         self._address = address
+        self._is_relayed = address is None  # nothing in the answer's head or body is looked for
+        self._response: ResponseRelay | None = None
+        self._held = 0
         self._body = body
         self._progress = Progress()
 
@@ -85,7 +87,7 @@ class Exchange:
             return len(data)
         if self._body.done:
             event = states.END
-        elif self._request.expects_continue and end == start:
+        elif self._request.fields.expects_continue and end == start:
             event = states.EXPECT
         else:
             event = states.BODY
@@ -106,10 +108,13 @@ class Exchange:
 
     def _forward(self, chunks: list[bytes]) -> None:
         self._chunks = chunks
-        node = None
-        if not self._pool.alone and is_node_local(self._request.target):
-            node = self._client.node = self._pool.keep(self._client.node)
-        connection = self._pool.acquire(node)
+        pool, node = self._pool, None
+        if pool.alone:
+            connection = pool.nodes[0].acquire()
+        else:
+            if is_node_local(self._request.target):
+                node = self._client.node = pool.keep(self._client.node)
+            connection = pool.acquire(node)
         if connection is not None:
             self._send(connection)
         else:
@@ -180,7 +185,18 @@ class Exchange:
     # The answer
 
     def response_received(self, data: bytes) -> None:
-        response = self._response or self._begin_response()
+        response = self._response
+        if response is None:
+            if self._kind != "rerank":
+                self._shared.metrics.first_byte(perf_counter() - self._sent_at)
+            if self._is_relayed and self._progress.request is states.COMPLETE and not self._shared.draining:
+                fields = whole_answer(data, self._request)
+                if fields is not None:
+                    self._client.write(data)
+                    self._progress.on_answer(states.END)
+                    self._part(fields.status, reusable=True, close=False)
+                    return
+            response = self._response = self._new_response()
         try:
             response.received(data)
         except AnswerError as problem:
@@ -196,12 +212,6 @@ class Exchange:
             self._declined(response)
         elif answer is states.RELAYING and self._chunks is not None:
             self._forget_request()
-
-    def _begin_response(self) -> ResponseRelay:
-        if self._kind != "rerank":
-            self._shared.metrics.first_byte(perf_counter() - self._sent_at)
-        self._response = self._new_response()
-        return self._response
 
     def _new_response(self) -> ResponseRelay:
         of_exchange = (self._client, self._shared, self._request, self._progress, self._kind, None)
@@ -222,14 +232,17 @@ class Exchange:
         # Else `body_received` finishes.
 
     def _finish(self) -> None:
-        """Part with both connections: both messages are complete."""
         response = self._response
         assert response is not None
+        self._part(response.status, reusable=response.reusable, close=response.closes_client)
+
+    def _part(self, status: int, *, reusable: bool, close: bool) -> None:
+        """Part with both connections: both messages are complete."""
         if self._held:
             self._forget_request()
-        self._part_with_connection(reusable=response.reusable)
-        self._shared.metrics.request(self._kind, response.status)
-        self._client.request_done(self._request, close=response.closes_client)
+        self._part_with_connection(reusable=reusable)
+        self._shared.metrics.request(self._kind, status)
+        self._client.request_done(self._request, close=close)
 
     @property
     def _origin(self) -> OriginAnswer:

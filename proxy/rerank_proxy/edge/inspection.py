@@ -7,16 +7,9 @@ from typing import NamedTuple
 
 from rerank_proxy.edge import answers
 from rerank_proxy.edge.cors import OriginAnswer
-from rerank_proxy.edge.detection import Detection, Scanner, find_in_query
+from rerank_proxy.edge.detection import Detection, Scanner
 from rerank_proxy.edge.ports import Client
-from rerank_proxy.edge.router import (
-    follows_up,
-    is_inference,
-    is_other_inference,
-    is_search_template,
-    is_trained_models,
-    query_of,
-)
+from rerank_proxy.edge.router import Route
 from rerank_proxy.edge.search_exchange import SearchExchange
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.errors import ElasticsearchError
@@ -60,20 +53,21 @@ class BufferedRequest:
     _is_refused = False
     _client_left = False
 
-    def __init__(self, client: Client, shared: Shared, request: RequestHead, body: Body | None) -> None:
+    def __init__(
+        self, client: Client, shared: Shared, request: RequestHead, route: Route, body: Body | None
+    ) -> None:
         self._client = client
         self._shared = shared
         self._request = request
         self._body = body
         self._chunks: list[bytes] = []
-        self._by_target = self._detect_in_target()
-        self._is_compressed = body is not None and is_compressed(request.coding)
+        self._route = route
+        self._is_compressed = body is not None and is_compressed(request.fields.coding)
         self._scanner = self._new_scanner()
 
     def _new_scanner(self) -> Scanner:
         return Scanner(
-            is_template=is_search_template(self._request.target),
-            is_cbor=b"cbor" in self._request.content_type,
+            is_template=self._route.is_template, is_cbor=b"cbor" in self._request.fields.content_type
         )
 
     def begin(self, data: bytes, start: int) -> int:
@@ -85,7 +79,7 @@ class BufferedRequest:
             self._inspect()
             return start
         end = self.body_received(data, start)
-        if self.reading and self._request.expects_continue:
+        if self.reading and self._request.fields.expects_continue:
             self._client.write(answers.CONTINUE)
         return end
 
@@ -108,7 +102,10 @@ class BufferedRequest:
             return len(data)
         self._size += size
         piece = data[start:end]
-        self._keep(piece)
+        if self._chunks:
+            self._keep(piece)
+        else:
+            self._chunks.append(piece)
         self._scan(piece if parts is None else b"".join(parts))
         self.reading = not self._body.done
         if self.reading:
@@ -120,7 +117,7 @@ class BufferedRequest:
 
     def _keep(self, piece: bytes) -> None:
         # Small pieces are joined: each object costs tens of bytes that no limit counts.
-        if self._chunks and len(self._chunks[-1]) + len(piece) <= _JOIN_BYTES:
+        if len(self._chunks[-1]) + len(piece) <= _JOIN_BYTES:
             self._chunks[-1] += piece
         else:
             self._chunks.append(piece)
@@ -141,15 +138,15 @@ class BufferedRequest:
         """Inspect the next piece of the content, unless it is compressed."""
         if self._is_compressed:
             self._coded += len(piece)
-        elif self._by_target is None:
+        elif self._route.detection is None:
             self._scanner.feed(piece)
 
     def _inspect(self) -> None:
         """Decide who gets the complete request, on a thread where that takes long."""
         if not self._is_compressed:
-            self._forward(self._by_target or self._scanner.result)
+            self._forward(self._route.detection or self._scanner.result)
             return
-        is_snappy = self._request.coding == SNAPPY
+        is_snappy = self._request.fields.coding == SNAPPY
         if is_snappy and self._coded > MAX_SNAPPY_BYTES:
             self._refuse(answers.snappy_too_long(MAX_SNAPPY_BYTES))
             return
@@ -170,13 +167,13 @@ class BufferedRequest:
         decoded = 0
         pieces = content(self._chunks, chunked=self._request.chunked)
         with suppress(CodingError):  # the application or upstream refuses it
-            for piece in decompress(pieces, self._request.coding):
+            for piece in decompress(pieces, self._request.fields.coding):
                 decoded += len(piece)
                 if decoded > limit or self._gone:
                     break
-                if self._by_target is None:
+                if self._route.detection is None:
                     scanner.feed(piece)
-        return _Inspected(self._by_target or scanner.result, decoded)
+        return _Inspected(self._route.detection or scanner.result, decoded)
 
     def _decoded(self, future: asyncio.Future[_Inspected], limit: int) -> None:
         if self._gone or future.cancelled():
@@ -184,7 +181,7 @@ class BufferedRequest:
         if (problem := future.exception()) is not None:
             # Out of memory, for example. The receiver knows what to answer.
             logger.error("a request body could not be inspected: %r", problem)
-            self._forward(self._by_target or Detection.ABSENT)
+            self._forward(self._route.detection or Detection.ABSENT)
         else:
             self._decide(future.result(), limit)
 
@@ -207,17 +204,6 @@ class BufferedRequest:
             return False
         self._size += more
         return True
-
-    def _detect_in_target(self) -> Detection | None:
-        """Return what the request line tells by itself, or None if it depends on the body."""
-        method, target = self._request.method, self._request.target
-        if is_trained_models(method, target):  # buffered only if the application may answer it
-            return Detection.FOUND
-        if is_inference(method, target):
-            return Detection.POSSIBLE if is_other_inference(target) else Detection.FOUND
-        if follows_up(method, target) or (b"?" in target and find_in_query(query_of(target))):
-            return Detection.FOUND
-        return None
 
     def _forward(self, detection: Detection) -> None:
         if detection is Detection.ABSENT:

@@ -84,8 +84,6 @@ class NodesRelay(ResponseRelay):
         address: What each address becomes.
     """
 
-    __slots__ = ("_address", "_change", "_head", "_held", "_in_chunks")
-
     def __init__(
         self,
         client: Client,

@@ -33,23 +33,15 @@ class ResponseRelay:
         closes_client: The client's connection ends with the answer.
     """
 
-    __slots__ = (
-        "_body",
-        "_client",
-        "_dechunk",
-        "_heads",
-        "_kind",
-        "_origin",
-        "_progress",
-        "_request",
-        "_shared",
-        "_was_continued",
-        "_watched",
-        "closes_client",
-        "declined",
-        "reusable",
-        "status",
-    )
+    # Defaults of the class, so that an answer sets only what becomes of it.
+    _heads: AnswerHeads | None = None
+    _body: Body | None = None
+    _dechunk = False
+    _was_continued = False
+    declined: bytes | None = None
+    status = 0
+    reusable = False
+    closes_client = False
 
     def __init__(
         self,
@@ -67,15 +59,7 @@ class ResponseRelay:
         self._progress = progress
         self._kind: RequestKind = kind
         self._origin = origin
-        self._heads = AnswerHeads()
-        self._body: Body | None = None
-        self._dechunk = False
         self._watched = watched
-        self._was_continued = False
-        self.declined: bytes | None = None
-        self.status = 0
-        self.reusable = False
-        self.closes_client = False
 
     @property
     def until_close(self) -> bool:
@@ -91,17 +75,10 @@ class ResponseRelay:
         try:
             if self._body is not None:
                 self._relay(self._body, data, 0, 0)
-                return
-            heads = self._heads
-            heads.append(data)
-            while head := heads.take():
-                if head.status >= 200:
-                    self._final_head_received(head, heads.block, heads.at)
-                    return
-                self._interim_head_received(head)
+            else:
+                self._read_heads(data)
         except (HeadError, FramingError) as problem:
             raise malformed(problem) from None
-        self._progress.on_answer(states.BYTES)
 
     def ended(self, *, in_order: bool) -> None:
         """Complete an answer that ends with its connection, which was closed.
@@ -117,6 +94,19 @@ class ResponseRelay:
         self._progress.on_answer(states.END)
 
     # Heads
+
+    def _read_heads(self, data: bytes) -> None:
+        """Read heads that come in pieces, or of which there are several."""
+        if self._heads is None:
+            self._heads = AnswerHeads()
+        heads = self._heads
+        heads.append(data)
+        while head := heads.take():
+            if head.status >= 200:
+                self._final_head_received(head, heads.block, heads.at)
+                return
+            self._interim_head_received(head)
+        self._progress.on_answer(states.BYTES)
 
     def _interim_head_received(self, head: ResponseHead) -> None:
         if head.status == 100:

@@ -7,8 +7,16 @@ missing: `//_search` is a search of all indices.
 """
 
 import re
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from rerank_proxy.async_search_id import names_kept_search
+from rerank_proxy.edge.detection import Detection, find_in_query
+
+REMEMBERED: Final = 256
+"""How many targets are remembered, most of them of searches."""
+MAX_REMEMBERED_BYTES: Final = 1024
+"""The most bytes of one of them."""
 
 _END = rb"/*+(?:[?#]|\Z)"
 _SEARCH = re.compile(rb"/?(?:[^/?#]*/)?(?:_m?search(?:/template)?|(_async_search))" + _END)
@@ -32,8 +40,54 @@ _NODES = re.compile(rb"/?_nodes(?!/++(?:[^/?#]*+/++)?(?:stats|usage|hot_?threads
 _TRAINED_MODELS = re.compile(rb"/?_ml/trained_models(?:[/?#]|\Z)")
 
 
+class Route(NamedTuple):
+    """The way of a request, as far as its first line tells.
+
+    Attributes:
+        is_inspected: The application may have to answer: the request is buffered until that is known.
+        detection: What the first line tells of such a request by itself; None if it depends on the body.
+        is_template: It renders a template first.
+        names_addresses: The answer may name the addresses at which the nodes speak HTTP.
+    """
+
+    is_inspected: bool = False
+    detection: Detection | None = None
+    is_template: bool = False
+    names_addresses: bool = False
+
+
+def route_of(method: bytes, target: bytes, *, trained_models: bool) -> Route:
+    """Return the way of a request that `is_more_than_relayed` may have to do more for than to relay it.
+
+    Args:
+        trained_models: Whether clients may upload models.
+    """
+    if len(target) <= MAX_REMEMBERED_BYTES:
+        return _remembered(method, target, trained_models)
+    return _route_of(method, target, trained_models)
+
+
+def _route_of(method: bytes, target: bytes, trained_models: bool) -> Route:
+    if not is_for_application(method, target, trained_models=trained_models):
+        return Route(names_addresses=names_node_addresses(method, target))
+    return Route(is_inspected=True, detection=_detect(method, target), is_template=is_search_template(target))
+
+
+_remembered = lru_cache(REMEMBERED)(_route_of)
+
+
+def _detect(method: bytes, target: bytes) -> Detection | None:
+    if is_trained_models(method, target):
+        return Detection.FOUND
+    if is_inference(method, target):
+        return Detection.POSSIBLE if is_other_inference(target) else Detection.FOUND
+    if follows_up(method, target) or (b"?" in target and find_in_query(query_of(target))):
+        return Detection.FOUND
+    return None
+
+
 def is_for_application(method: bytes, target: bytes, *, trained_models: bool) -> bool:
-    """Return whether the application may have to answer: then the request is buffered until that is known.
+    """Return whether the application may have to answer.
 
     Args:
         trained_models: Whether clients may upload models.

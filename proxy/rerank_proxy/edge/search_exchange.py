@@ -45,6 +45,7 @@ class SearchExchange(Exchange):
         self._asked_origin = origin
         if kind == "rerank":
             self._pool = shared.app
+            self._is_relayed = False
 
     def _head(self, host: bytes | None) -> bytes:
         # The body is here, so the client's wait for `100 Continue` is over.
@@ -77,6 +78,7 @@ class SearchExchange(Exchange):
         self._kind = "rerank" if self._refused else "search"
         self._pool = self._shared.app if self._refused else self._shared.upstream
         self._watched = watched and not self._was_refused
+        self._is_relayed = not (self._refused or self._watched)
         self._response = None
         self._forward(self._chunks or [])
 

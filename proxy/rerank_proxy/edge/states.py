@@ -172,11 +172,8 @@ class UnexpectedEventError(Exception):
 class Progress:
     """The states of one exchange."""
 
-    __slots__ = ("answer", "request")
-
-    def __init__(self) -> None:
-        self.request = IDLE
-        self.answer = IDLE
+    request = IDLE
+    answer = IDLE
 
     def on_request(self, event: Event) -> None:
         """Advance the request.

@@ -26,7 +26,7 @@ def closed_without_answer(
     Args:
         chunks: The body of the request as it was sent, if it is still there.
     """
-    if isinstance(target, UnixTarget) or not is_compressed(request.coding):
+    if isinstance(target, UnixTarget) or not is_compressed(request.fields.coding):
         return disconnected(target, CLOSED)
     what = f"{CLOSED}, as it does when it cannot decode the body of a request"
     return _fault_of(request, chunks or []) or disconnected(target, what)
@@ -38,16 +38,16 @@ def _fault_of(request: RequestHead, chunks: list[bytes]) -> ElasticsearchError |
     Returns:
         None for a valid one, and for one that is not there or too long to be decoded again.
     """
-    if sum(map(len, chunks)) > (MAX_CODED_SNAPPY if request.coding == SNAPPY else MAX_CODED):
+    if sum(map(len, chunks)) > (MAX_CODED_SNAPPY if request.fields.coding == SNAPPY else MAX_CODED):
         return None
     decoded = 0
     try:
-        for piece in decompress(content(chunks, chunked=request.chunked), request.coding):
+        for piece in decompress(content(chunks, chunked=request.chunked), request.fields.coding):
             decoded += len(piece)
             if decoded > MAX_DECODED:
                 return None
     except EndsTooEarlyError:
         return None
     except CodingError as fault:
-        return undecodable(request.coding, fault)
+        return undecodable(request.fields.coding, fault)
     return None

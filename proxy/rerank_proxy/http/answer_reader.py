@@ -1,7 +1,9 @@
 """Reading an answer from the pieces in which it arrives: its heads, and the answer as a whole."""
 
+from rerank_proxy.http.fields import ResponseFields, fields_of_response
 from rerank_proxy.http.framing import Body, FramingError, response_body
-from rerank_proxy.http.head import HeadError, ResponseHead, parse_response
+from rerank_proxy.http.grammar import END_OF_HEAD
+from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead, parse_response
 from rerank_proxy.http.inbox import Inbox
 
 MAX_HEADS = 256 * 1024
@@ -29,6 +31,30 @@ def malformed(problem: HeadError | FramingError) -> AnswerError:
 
 class TooLargeError(Exception):
     """The body of the answer is larger than it may be."""
+
+
+def whole_answer(data: bytes, request: RequestHead) -> ResponseFields | None:
+    """Return what the head of an answer says that came as a whole, goes on as it came and ends no connection.
+
+    Nearly all answers do. Of all others the result is None: `AnswerHeads` reads them, and says what is wrong.
+
+    Args:
+        data: The first piece of the answer.
+    """
+    asked = request.fields
+    if request.method == b"HEAD" or not asked.keep_alive or asked.expects_continue or asked.expects_other:
+        return None
+    end = data.find(END_OF_HEAD, 0, MAX_HEADS) + len(END_OF_HEAD)
+    if end < len(END_OF_HEAD):
+        return None
+    try:
+        read = fields_of_response(data[:end])
+    except HeadError:
+        return None
+    if read is None:
+        return None
+    fields, length = read
+    return fields if fields.ordinary and int(length) == len(data) - end else None
 
 
 class AnswerHeads(Inbox):

@@ -41,6 +41,9 @@ _CLOSE = {b"close"}
 _COVERED_OPTIONS = frozenset({b"close", *_HOP_NAMES})
 _NEVER_OPTIONS = frozenset({b"content-length", b"transfer-encoding", b"host"})
 _LENGTH = b"\r\ncontent-length:"
+_NOT_ORDINARY = (204, 304, 400)
+"""Statuses without a body, and that of Elasticsearch before it reads no more (`ResponseHead.allows_another`).
+"""
 
 
 class HeadError(Exception):
@@ -60,17 +63,21 @@ class Fields:
     """What the fields of a head say, but for the length of the body. Heads with the same bytes share it.
 
     Attributes:
+        http10: The sender speaks HTTP/1.0.
         chunked: The body is in chunks.
-        keep_alive: The sender allows a further message on its connection.
+        keep_alive: The sender allows a further message on its connection; never in HTTP/1.0.
     """
 
     # Defaults of the class, so that an object sets only what differs from them.
-    chunked = False
-    keep_alive = True
+    http10 = False
     _has_length = False
     _hop_lines = 0
     _last_hop_name = b""
     _options: Set[bytes] = frozenset()
+
+    def __init__(self) -> None:
+        self.chunked = False
+        self.keep_alive = True
 
     def _read_length(self) -> None:
         if self._has_length:
@@ -121,43 +128,59 @@ class RequestFields(Fields):
     """The fields of a request.
 
     Args:
-        raw: As received but without a length, with the line end before them and the empty line after them.
+        raw: As received but without a length, with the end of the request line before them, from the last
+            digit of its version on, and the empty line after them.
 
     Attributes:
         content_type: The first `Content-Type`, in lower case; empty when absent.
+        coding: The first `Content-Encoding`, in lower case, which alone counts in Elasticsearch; empty when
+            absent.
+        expects_continue: The client waits for `100 Continue` before it sends the body.
+        expects_other: The client has an expectation that only upstream can answer.
     """
 
-    content_type = b""
-    coding = b""
-    expects_continue = False
-    expects_other = False
     _has_coding = False
     _has_host = False
 
     def __init__(self, raw: bytes) -> None:
+        super().__init__()
+        self.expects_continue = self.expects_other = False
+        self.content_type = self.coding = b""
         self._raw = raw
         self._forwarded: dict[tuple[bytes | None, bool], tuple[bytes, bytes]] = {}
         for name, value in _REQUEST_FIELDS.findall(raw.lower()):
             self._read_field(name, value.rstrip(b"\t "))
         self._check_framing()
+        if raw.startswith(b"0"):
+            self._take_for_http10()
 
-    def forward(self, host: bytes | None, length: bytes, *, expect: bool) -> bytes:
-        """Return the fields to send on, in the form of `raw` and with a length; see `RequestHead.forward`."""
+    def _take_for_http10(self) -> None:
+        if self.chunked:
+            raise HeadError("Transfer-Encoding is not allowed in HTTP/1.0")
+        self.http10 = True
+        self.keep_alive = False
+        # A server must ignore it in HTTP/1.0 (RFC 9110 §10.1.1); upstream's reaction is relayed.
+        self.expects_continue = False
+
+    def forward(self, host: bytes | None, *, expect: bool) -> tuple[bytes, bytes]:
+        """Return the fields to send on, in the form of `raw`: what stands before the length, and behind it.
+
+        See `RequestHead.forward`.
+        """
         key = host, expect
         parts = self._forwarded.get(key)
         if parts is None:  # there are as many as there are hosts in the settings
             parts = self._forwarded[key] = self._forward(host, expect=expect)
-        return parts[0] + length + parts[1]
+        return parts
 
     def _forward(self, host: bytes | None, *, expect: bool) -> tuple[bytes, bytes]:
-        """Return what stands before the length, and behind it."""
         raw = self.without_hop_lines(self._raw)
-        if not expect:
+        if self.expects_continue and not expect:
             raw = grammar.without_lines(raw, _EXPECT_LINES)
         if host is not None and self._has_host:
             raw = _HOST_LINE.sub(lambda match: match[1] + b" " + host, raw, count=1)
         elif host is not None:
-            raw = b"\r\nHost: %b%b" % (host, raw)
+            raw = b"%b\r\nHost: %b%b" % (raw[:1], host, raw[1:])
         at = raw.lower().find(_LENGTH) + len(_LENGTH) if self._has_length else 0
         return raw[:at], raw[at:]
 
@@ -197,9 +220,12 @@ class ResponseFields(Fields):
     Attributes:
         http10: Upstream speaks HTTP/1.0.
         only_says_close: The one field of the connection says that it is closed.
+        ordinary: It is sent on as it came, a body of a known length follows unless the request is a `HEAD`,
+            and neither connection ends with it.
     """
 
     def __init__(self, raw: bytes, line: re.Match[bytes]) -> None:
+        super().__init__()
         minor, status = line.groups()
         self.status = int(status)
         self.http10 = minor == b"0"
@@ -209,6 +235,13 @@ class ResponseFields(Fields):
             self._read_field(name, value.rstrip(b"\t "))
         self._check_framing()
         self.only_says_close = self._hop_lines == 1 and self._options == _CLOSE
+        self.ordinary = (
+            self.keep_alive
+            and self._has_length
+            and not self._hop_lines
+            and self.status >= 200
+            and self.status not in _NOT_ORDINARY
+        )
 
     def _read_field(self, name: bytes, value: bytes) -> None:
         if name == b"content-length":
@@ -237,32 +270,47 @@ def set_length_aside(head: bytes) -> tuple[bytes, bytes]:
     return head[:at] + head[end:], value
 
 
-def fields_of_request(raw: bytes) -> RequestFields | None:
-    """Return what the fields of a request say, or None if they are malformed.
+def fields_of_request(raw: bytes) -> tuple[RequestFields, bytes] | None:
+    """Return what the fields of a request say, and the value of its length; None if they are malformed.
 
     Args:
-        raw: What `RequestFields` takes.
+        raw: What `RequestFields` takes, but with the length.
 
     Raises:
         HeadError: They are ambiguous, or not supported.
     """
-    return _remembered_request(raw) if len(raw) <= MAX_REMEMBERED_BYTES else _read_request(raw)
+    known = _without_length.get(raw)
+    if known is not None:
+        return known, b""
+    rest, length = set_length_aside(raw)
+    if len(rest) > MAX_REMEMBERED_BYTES:
+        fields = _read_request(rest)
+    else:
+        fields = _remembered_request(rest)
+        if fields is not None and not length:
+            _remember_without_length(rest, fields)
+    return None if fields is None else (fields, length)
 
 
-def fields_of_response(raw: bytes) -> ResponseFields | None:
-    """Return what the head of an answer says, or None if it is malformed.
-
-    Args:
-        raw: What `ResponseFields` takes.
+def fields_of_response(head: bytes) -> tuple[ResponseFields, bytes] | None:
+    """Return what the head of an answer says, and the value of its length; None if it is malformed.
 
     Raises:
         HeadError: It is ambiguous, or not supported.
     """
-    return _remembered_response(raw) if len(raw) <= MAX_REMEMBERED_BYTES else _read_response(raw)
+    rest, length = set_length_aside(head)
+    fields = _remembered_response(rest) if len(rest) <= MAX_REMEMBERED_BYTES else _read_response(rest)
+    return None if fields is None else (fields, length)
+
+
+def _remember_without_length(raw: bytes, fields: RequestFields) -> None:
+    if len(_without_length) >= REMEMBERED:
+        del _without_length[next(iter(_without_length))]
+    _without_length[raw] = fields
 
 
 def _read_request(raw: bytes) -> RequestFields | None:
-    return RequestFields(raw) if grammar.FIELDS.fullmatch(raw, 2) is not None else None
+    return RequestFields(raw) if grammar.FIELDS.fullmatch(raw, 3) is not None else None
 
 
 def _read_response(raw: bytes) -> ResponseFields | None:
@@ -270,5 +318,7 @@ def _read_response(raw: bytes) -> ResponseFields | None:
     return ResponseFields(raw, line) if line is not None else None
 
 
+_without_length: Final[dict[bytes, RequestFields]] = {}
+"""Some of those remembered. Most requests have no body: theirs are found without a search for the length."""
 _remembered_request = lru_cache(REMEMBERED)(_read_request)
 _remembered_response = lru_cache(REMEMBERED)(_read_response)

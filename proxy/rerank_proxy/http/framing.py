@@ -196,7 +196,7 @@ class ChunkedBody:
 
 def request_body(head: RequestHead) -> Body | None:
     """Return the framing of a request's body, or None for a request without one (RFC 9112 §6.3)."""
-    if head.chunked:
+    if head.fields.chunked:
         return ChunkedBody()
     return SizedBody(head.length) if head.length else None
 

@@ -9,7 +9,7 @@ FIELD_LINE = TOKEN + rb":" + FIELD_VALUE + rb"\r\n"
 END_OF_HEAD = b"\r\n\r\n"
 
 # Bytes from 0x80 are let through in a target, though no URI may hold them: Elasticsearch accepts them.
-_REQUEST_LINE = rb"(" + TOKEN + rb") ([^\x00-\x20\x7f]++) HTTP/1\.([01])\r\n"
+_REQUEST_LINE = rb"(" + TOKEN + rb") ([^\x00-\x20\x7f]++) HTTP/1\.[01]\r\n"
 # The reason phrase and, by custom, the space before it may be absent.
 _STATUS_LINE = rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + FIELD_VALUE + rb")?\r\n"
 _FIELDS = rb"(?:" + FIELD_LINE + rb")*+\r\n"

@@ -11,12 +11,12 @@ from http import HTTPStatus
 
 from rerank_proxy.http import grammar
 from rerank_proxy.http.fields import (
+    Fields,
     HeadError,
     RequestFields,
     ResponseFields,
     fields_of_request,
     fields_of_response,
-    set_length_aside,
 )
 
 __all__ = (
@@ -31,6 +31,9 @@ __all__ = (
 
 _TRANSFER_ENCODING_LINES = grammar.lines_of(b"transfer-encoding")
 
+_END_OF_LINE = len(b"1\r\n")
+"""What of a request line stands before its fields in `RequestFields`: the last digit of the version."""
+
 _PHRASES = {413: "Request Entity Too Large"}
 """Reason phrases of Elasticsearch that differ from those of some version of Python."""
 
@@ -40,14 +43,28 @@ class Head:
 
     Attributes:
         raw: The head as received, final empty line included.
-        http10: The sender speaks HTTP/1.0.
+        fields: What its fields say, but for the length. Other heads may share it.
         length: Body bytes, or None without `Content-Length`.
-        chunked: The body is in chunks.
-        keep_alive: The sender allows a further message on its connection.
     """
 
-    __slots__ = ("chunked", "http10", "keep_alive", "length", "raw")
+    __slots__ = ("fields", "length", "raw")
     raw: bytes
+    fields: Fields
+    length: int | None
+
+    # For what is said of the fields, the hot path asks these themselves, which costs no call.
+
+    @property
+    def http10(self) -> bool:
+        return self.fields.http10
+
+    @property
+    def chunked(self) -> bool:
+        return self.fields.chunked
+
+    @property
+    def keep_alive(self) -> bool:
+        return self.fields.keep_alive
 
     def field(self, name: bytes) -> bytes | None:
         """Return the value of the first field of this lower-case name, or None. Not for the hot path."""
@@ -59,46 +76,24 @@ class RequestHead(Head):
 
     Attributes:
         target: The request target as received.
-        expects_continue: The client waits for `100 Continue` before it sends the body.
-        expects_other: The client has an expectation that only upstream can answer.
-        coding: The first `Content-Encoding`, in lower case, which alone counts in Elasticsearch; empty when
-            absent.
-        content_type: The first `Content-Type`, in lower case; empty when absent.
     """
 
-    __slots__ = (
-        "_fields",
-        "_length",
-        "_line_end",
-        "coding",
-        "content_type",
-        "expects_continue",
-        "expects_other",
-        "method",
-        "target",
-    )
+    __slots__ = ("_length", "_line_end", "method", "target")
+    fields: RequestFields
 
     def __init__(self, raw: bytes, line: re.Match[bytes], fields: RequestFields, length: bytes) -> None:
         self.raw = raw
-        self._length = length
-        self._line_end = line.end() - 2
-        self._fields = fields
-        self.method, self.target, minor = line.groups()
-        self.http10 = minor == b"0"
+        self.fields = fields
+        self.method, self.target = line.groups()
         self.length = int(length) if length else None
-        self.chunked = fields.chunked
-        self.coding = fields.coding
-        self.content_type = fields.content_type
-        self.expects_other = fields.expects_other
-        # A server must ignore it in HTTP/1.0 (RFC 9110 §10.1.1); upstream's reaction is relayed.
-        self.expects_continue = fields.expects_continue and not self.http10
-        self.keep_alive = fields.keep_alive and not self.http10
+        self._length = length
+        self._line_end = line.end() - _END_OF_LINE
 
     @property
     def sets_condition(self) -> bool:
         """Return whether it has a body that upstream reads only if it meets an expectation."""
-        expects = self.expects_continue or self.expects_other
-        return expects and (self.chunked or bool(self.length))
+        fields = self.fields
+        return (fields.expects_continue or fields.expects_other) and (fields.chunked or bool(self.length))
 
     def forward(self, host: bytes | None = None, *, expect: bool = True) -> bytes:
         """Return the head to send on: the same bytes without hop-by-hop lines.
@@ -107,23 +102,21 @@ class RequestHead(Head):
             host: Replaces the value of `Host` (or adds the field); None keeps the client's.
             expect: Keep `Expect: 100-continue`.
         """
-        fields = self._fields.forward(host, self._length, expect=expect or not self.expects_continue)
-        return self.raw[: self._line_end] + fields
+        before, behind = self.fields.forward(host, expect=expect)
+        return self.raw[: self._line_end] + before + self._length + behind
 
 
 class ResponseHead(Head):
     """A status line and its fields."""
 
-    __slots__ = ("_fields", "status")
+    __slots__ = ("status",)
+    fields: ResponseFields
 
     def __init__(self, raw: bytes, fields: ResponseFields, length: bytes) -> None:
         self.raw = raw
-        self._fields = fields
+        self.fields = fields
         self.length = int(length) if length else None
         self.status = fields.status
-        self.http10 = fields.http10
-        self.chunked = fields.chunked
-        self.keep_alive = fields.keep_alive
 
     @property
     def allows_another(self) -> bool:
@@ -132,7 +125,7 @@ class ResponseHead(Head):
         Elasticsearch answers 400 to a head that its parser refuses, one of more than 16 KiB for example. It
         then keeps the connection open, but reads nothing more.
         """
-        return self.keep_alive and self.status != 400
+        return self.fields.keep_alive and self.status != 400
 
     def forward(self, *, close: bool, announce: bool = True, dechunk: bool = False) -> bytes:
         """Return the head to send on: the same bytes without hop-by-hop lines.
@@ -142,8 +135,8 @@ class ResponseHead(Head):
             announce: Say so in the head, even if upstream's did not.
             dechunk: The body is sent on without its chunk framing, and ends with the connection.
         """
-        says_close = close and self._fields.only_says_close
-        raw = self.raw if says_close else self._fields.without_hop_lines(self.raw)
+        says_close = close and self.fields.only_says_close
+        raw = self.raw if says_close else self.fields.without_hop_lines(self.raw)
         if dechunk:
             raw = grammar.without_lines(raw, _TRANSFER_ENCODING_LINES)
         if close and announce and not says_close:
@@ -166,14 +159,10 @@ def parse_request(raw: bytes) -> RequestHead:
     line = grammar.REQUEST_LINE.match(raw)
     if line is None:
         raise HeadError(grammar.what_is_wrong(raw, grammar.REQUEST_LINE))
-    rest, length = set_length_aside(raw[line.end() - 2 :])
-    fields = fields_of_request(rest)
-    if fields is None:
+    read = fields_of_request(raw[line.end() - _END_OF_LINE :])
+    if read is None:
         raise HeadError(grammar.what_is_wrong(raw, grammar.REQUEST_LINE))
-    head = RequestHead(raw, line, fields, length)
-    if head.chunked and head.http10:
-        raise HeadError("Transfer-Encoding is not allowed in HTTP/1.0")
-    return head
+    return RequestHead(raw, line, *read)
 
 
 def parse_response(raw: bytes) -> ResponseHead:
@@ -182,8 +171,7 @@ def parse_response(raw: bytes) -> ResponseHead:
     Raises:
         HeadError: It breaks RFC 9112, or its framing is ambiguous (§6.1, §6.3).
     """
-    rest, length = set_length_aside(raw)
-    fields = fields_of_response(rest)
-    if fields is None:
+    read = fields_of_response(raw)
+    if read is None:
         raise HeadError(grammar.what_is_wrong(raw, grammar.STATUS_LINE))
-    return ResponseHead(raw, fields, length)
+    return ResponseHead(raw, *read)

@@ -3,6 +3,7 @@
 import asyncio
 import select
 import socket
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from rerank_proxy.upstream.targets import Target
@@ -62,14 +63,17 @@ class UpstreamConnection(asyncio.Protocol):
         blocked: The target reads more slowly than it is sent to.
         owner: The node that it leads to.
         idle_since: Loop time since when it is idle.
+        input: Asks the system whether anything has arrived that the loop has not yet told of: `input(0)` is
+            empty if not. Input on an idle connection is usually its end: a request sent there would be lost,
+            and not every request may be sent again.
         reading_paused: What the target sends is left with the system.
         reused: A request was sent on it before.
     """
 
     __slots__ = (
-        "_input",
         "blocked",
         "idle_since",
+        "input",
         "owner",
         "reading_paused",
         "receiver",
@@ -78,9 +82,9 @@ class UpstreamConnection(asyncio.Protocol):
     )
 
     transport: asyncio.Transport
+    input: Callable[[int], list[tuple[int, int]]]
 
     def __init__(self, owner: Owner) -> None:
-        self._input = select.poll()
         self.owner = owner
         self.receiver: Receiver | None = None
         self.reading_paused = False
@@ -98,7 +102,9 @@ class UpstreamConnection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for option, value in _KEEP_ALIVE:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        self._input.register(sock.fileno(), select.POLLIN)
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLIN)
+        self.input = poll.poll
         self.owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -114,14 +120,6 @@ class UpstreamConnection(asyncio.Protocol):
         if self.receiver is not None:
             receiver, self.receiver = self.receiver, None
             receiver.upstream_lost(exc)
-
-    def has_input(self) -> bool:
-        """Ask the system whether anything has arrived that the loop has not yet told of.
-
-        Input on an idle connection is usually its end: a request sent there would be lost, and not every
-        request may be sent again.
-        """
-        return bool(self._input.poll(0))
 
     def pause_writing(self) -> None:
         self.blocked = True

@@ -67,7 +67,7 @@ class Node:
             connection, _ = idle.popitem()
             if connection.transport.is_closing():
                 continue
-            if connection.has_input():
+            if connection.input(0):
                 connection.abort()
                 continue
             connection.reused = True
@@ -96,9 +96,9 @@ class Node:
         """Take back a connection whose last answer was read to its end."""
         connection.receiver = None
         self.answers += 1
-        unusable = connection.blocked or connection.transport.is_closing()
-        if unusable or len(self.idle) >= self.max_idle:
-            connection.transport.abort()
+        transport = connection.transport
+        if connection.blocked or len(self.idle) >= self.max_idle or transport.is_closing():
+            transport.abort()
             return
         if connection.reading_paused:
             connection.resume_reading()

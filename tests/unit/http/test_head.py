@@ -101,23 +101,23 @@ class TestRequest:
 
     def test_expect_is_left_out_on_demand(self) -> None:
         head = request(b"PUT / HTTP/1.1", b"expect: 100-Continue", b"A: 1")
-        assert head.expects_continue
+        assert head.fields.expects_continue
         assert head.forward() == head.raw
         assert head.forward(expect=False) == b"PUT / HTTP/1.1\r\nA: 1\r\n\r\n"
 
     def test_another_expectation_does_not_wait_for_continue(self) -> None:
         head = request(b"PUT / HTTP/1.1", b"Expect: tea")
-        assert (head.expects_continue, head.expects_other) == (False, True)
+        assert (head.fields.expects_continue, head.fields.expects_other) == (False, True)
         assert b"Expect: tea" in head.forward(expect=False)
 
     def test_expect_means_nothing_in_http10(self) -> None:
-        assert not request(b"PUT / HTTP/1.0", b"Expect: 100-continue").expects_continue
+        assert not request(b"PUT / HTTP/1.0", b"Expect: 100-continue").fields.expects_continue
 
     def test_the_first_coding_counts(self) -> None:
-        assert request(b"PUT / HTTP/1.1", b"Content-Encoding: GZIP").coding == b"gzip"
+        assert request(b"PUT / HTTP/1.1", b"Content-Encoding: GZIP").fields.coding == b"gzip"
         twice = request(b"PUT / HTTP/1.1", b"Content-Encoding: gzip", b"content-encoding: br")
-        assert twice.coding == b"gzip"
-        assert not request(b"PUT / HTTP/1.1", b"Content-Encoding:", b"content-encoding: gzip").coding
+        assert twice.fields.coding == b"gzip"
+        assert not request(b"PUT / HTTP/1.1", b"Content-Encoding:", b"content-encoding: gzip").fields.coding
 
     def test_field_finds_the_first_of_any_case(self) -> None:
         head = request(b"GET / HTTP/1.1", b"X-opaque-ID:  A b ", b"x-opaque-id: c")
@@ -350,7 +350,11 @@ class TestHeadsThatDifferInLittle:
         fields = (b"Expect: 100-continue", b"Content-Length: 5")
         for version, is_new in ((b"1", True), (b"0", False)) * 2:
             head = request(b"POST / HTTP/1." + version, *fields)
-            assert (head.http10, head.keep_alive, head.expects_continue) == (not is_new, is_new, is_new)
+            assert (head.http10, head.keep_alive, head.fields.expects_continue) == (
+                not is_new,
+                is_new,
+                is_new,
+            )
 
     @pytest.mark.parametrize(
         "lines",
