@@ -123,7 +123,9 @@ async def test_no_answer_tells_what_serves_it(
     assert answer.first_line.startswith(b"HTTP/1.1 ") or b"HTTP/1.0" in sent
     if answer.status >= 400 and answer.body and b"/ready" not in sent:
         error = json.loads(answer.body)
-        assert (error["status"], list(error["error"]["root_cause"][0])) == (answer.status, ["type", "reason"])
+        assert error["status"] == answer.status
+        # Elasticsearch's dispatcher says a 405 in a text alone.
+        assert answer.status == 405 or list(error["error"]["root_cause"][0]) == ["type", "reason"]
 
 
 async def ask(app: web.Application, sent: bytes, path: Path) -> tuple[Message, bool]:
