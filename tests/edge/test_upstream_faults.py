@@ -35,6 +35,8 @@ RUNNING = "; check that it is running and that the setting [upstream.url] is rig
 CLIENT = "; name one that it accepts with [upstream.client_cert] and [upstream.client_key]"
 VERSION = "; have it speak TLS 1.2 or newer, or lower [upstream.min_tls_version]"
 PIN = "; give [upstream.ca_fingerprint] that of its authority, if this is the right server"
+MALFORMED = "sent a malformed answer: "
+EXPECTS_TLS = "; when it expects TLS, begin [upstream.url] with https://"
 LOOK = "; check its log, and what stands between it and the proxy"
 
 
@@ -57,9 +59,15 @@ async def break_off(wire: Wire) -> None:
     await wire.send(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{")
 
 
-async def send_a_wrong_length(wire: Wire) -> None:
+async def send_a_chunk_without_size(wire: Wire) -> None:
     await wire.read_some()
     await wire.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{")
+
+
+async def begin(wire: Wire) -> None:
+    """End within the head of an answer."""
+    await wire.read_some()
+    await wire.send(b"HTTP/1.1 200")
 
 
 async def alert(wire: Wire) -> None:
@@ -293,8 +301,9 @@ async def test_what_speaks_http_expects_no_tls(place: Place) -> None:
     said = f"Elasticsearch at [URL] %s{LOOK}"
     for serve, words in (
         (break_off, said % "broke off its answer"),
-        (send_a_wrong_length, said % "sent a malformed answer: a chunk has no size"),
-        (alert, said % "broke off its answer" + "; when it expects TLS, begin [upstream.url] with https://"),
+        (send_a_chunk_without_size, said % f"{MALFORMED}a chunk has no size"),
+        (alert, said % f"{MALFORMED}its head holds a control character, or half a line end" + EXPECTS_TLS),
+        (begin, said % "broke off its answer" + EXPECTS_TLS),
     ):
         async with raw_server(serve) as server:
             url = f"http://127.0.0.1:{server.port}"

@@ -88,9 +88,11 @@ async def test_a_node_that_dies_within_an_inner_search(
             await app.executor.drain()
             struck = [node.struck.call for node in nodes if node.struck is not None]
             if any(call.startswith("POST ") and call.endswith("/_pit") for call in struck):
-                assert answer.status == 502
-            elif len(struck) < 2:  # the other one may have been struck by the same request
+                assert answer.status == 502  # it may have been opened, and is not opened twice
+            elif len(struck) < 2:  # else the second try may have met the other node's death
                 assert ids(answer) == expected, struck
+            else:
+                assert answer.status in (200, 502)
 
 
 async def test_what_follows_meets_a_fault(elasticsearch: RunningElasticsearch, crimes: str) -> None:
@@ -98,13 +100,15 @@ async def test_what_follows_meets_a_fault(elasticsearch: RunningElasticsearch, c
     async with fault_hop(elasticsearch.url) as hop, search_app(hop.url) as app:
         answer = await submit(app, crimes, "")
         search = answer.headers["X-Elasticsearch-Async-Id"]
+        # Without security the question is answered 400, which ends a connection: then none is kept, on which
+        # it would be asked again.
+        assert (await app.call("GET", f"/_async_search/status/{search}")).status == 200
         for fault in FAULTS:
             for method, target in (
                 ("GET", f"/_async_search/{search}"),
                 ("GET", f"/_async_search/status/{search}"),
                 ("DELETE", f"/_async_search/{search}"),
             ):
-                await app.upstream.close()
                 hop.arm(fault)
                 check_unreached(await app.call(method, target), hop)
                 assert hop.struck is not None
