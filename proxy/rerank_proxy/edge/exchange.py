@@ -190,11 +190,11 @@ class Exchange:
             if self._kind != "rerank":
                 self._shared.metrics.first_byte(perf_counter() - self._sent_at)
             if self._is_relayed and self._progress.request is states.COMPLETE and not self._shared.draining:
-                fields = whole_answer(data, self._request)
-                if fields is not None:
-                    self._client.write(data)
+                answer = whole_answer(data, self._request)
+                if answer is not None:
+                    self._client.write(answer[1])
                     self._progress.on_answer(states.END)
-                    self._part(fields.status, reusable=True, close=False)
+                    self._part(answer[0], reusable=True, close=False)
                     return
             response = self._response = self._new_response()
         try:
@@ -202,15 +202,15 @@ class Exchange:
         except AnswerError as problem:
             self._broken(problem, self._connection)
             return
-        answer = self._progress.answer
-        if answer is states.COMPLETE:
+        state = self._progress.answer
+        if state is states.COMPLETE:
             if self._progress.request is states.COMPLETE:
                 self._finish()
             else:
                 self._answered_early()
-        elif answer is states.DECLINED:
+        elif state is states.DECLINED:
             self._declined(response)
-        elif answer is states.RELAYING and self._chunks is not None:
+        elif state is states.RELAYING and self._chunks is not None:
             self._forget_request()
 
     def _new_response(self) -> ResponseRelay:

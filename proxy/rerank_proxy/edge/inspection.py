@@ -87,7 +87,7 @@ class BufferedRequest:
         assert self._body is not None
         if self._is_refused:
             return len(data)
-        parts: list[bytes] | None = [] if self._request.chunked else None
+        parts: list[bytes] | None = [] if self._request.fields.chunked else None
         try:
             end = self._body.feed(data, start, parts)
         except FramingError as problem:

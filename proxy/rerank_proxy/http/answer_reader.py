@@ -1,6 +1,6 @@
 """Reading an answer from the pieces in which it arrives: its heads, and the answer as a whole."""
 
-from rerank_proxy.http.fields import ResponseFields, fields_of_response
+from rerank_proxy.http.fields import fields_of_response
 from rerank_proxy.http.framing import Body, FramingError, response_body
 from rerank_proxy.http.grammar import END_OF_HEAD
 from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead, parse_response
@@ -33,8 +33,8 @@ class TooLargeError(Exception):
     """The body of the answer is larger than it may be."""
 
 
-def whole_answer(data: bytes, request: RequestHead) -> ResponseFields | None:
-    """Return what the head of an answer says that came as a whole, goes on as it came and ends no connection.
+def whole_answer(data: bytes, request: RequestHead) -> tuple[int, bytes] | None:
+    """Return status and bytes to send on of an answer that came as a whole and ends no connection.
 
     Nearly all answers do. Of all others the result is None: `AnswerHeads` reads them, and says what is wrong.
 
@@ -54,7 +54,12 @@ def whole_answer(data: bytes, request: RequestHead) -> ResponseFields | None:
     if read is None:
         return None
     fields, length = read
-    return fields if fields.ordinary and int(length) == len(data) - end else None
+    if not fields.ordinary or int(length) != len(data) - end:
+        return None
+    if fields.sent_on is None:
+        return fields.status, data
+    before, behind = fields.sent_on
+    return fields.status, b"".join((before, length, behind, data[end:]))
 
 
 class AnswerHeads(Inbox):

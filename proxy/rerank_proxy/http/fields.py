@@ -112,6 +112,11 @@ class Fields:
         if self.chunked and self._has_length:
             raise HeadError("Transfer-Encoding is not allowed beside Content-Length")
 
+    def _around_length(self, raw: bytes) -> tuple[bytes, bytes]:
+        """Return what stands before the length, and behind it."""
+        at = raw.lower().find(_LENGTH) + len(_LENGTH) if self._has_length else 0
+        return raw[:at], raw[at:]
+
     def without_hop_lines(self, raw: bytes) -> bytes:
         """Return a head that has these fields without those of the connection."""
         if not self._hop_lines:
@@ -181,8 +186,7 @@ class RequestFields(Fields):
             raw = _HOST_LINE.sub(lambda match: match[1] + b" " + host, raw, count=1)
         elif host is not None:
             raw = b"%b\r\nHost: %b%b" % (raw[:1], host, raw[1:])
-        at = raw.lower().find(_LENGTH) + len(_LENGTH) if self._has_length else 0
-        return raw[:at], raw[at:]
+        return self._around_length(raw)
 
     def _read_field(self, name: bytes, value: bytes) -> None:
         if name == b"host":
@@ -220,9 +224,13 @@ class ResponseFields(Fields):
     Attributes:
         http10: Upstream speaks HTTP/1.0.
         only_says_close: The one field of the connection says that it is closed.
-        ordinary: It is sent on as it came, a body of a known length follows unless the request is a `HEAD`,
-            and neither connection ends with it.
+        ordinary: A body of a known length follows unless the request is a `HEAD`, and neither connection ends
+            with it.
+        sent_on: What is sent on of an ordinary head, without the lines of the connection: what stands before
+            the length, and behind it. None: it is sent on as it came.
     """
+
+    sent_on: tuple[bytes, bytes] | None = None
 
     def __init__(self, raw: bytes, line: re.Match[bytes]) -> None:
         super().__init__()
@@ -236,12 +244,10 @@ class ResponseFields(Fields):
         self._check_framing()
         self.only_says_close = self._hop_lines == 1 and self._options == _CLOSE
         self.ordinary = (
-            self.keep_alive
-            and self._has_length
-            and not self._hop_lines
-            and self.status >= 200
-            and self.status not in _NOT_ORDINARY
+            self.keep_alive and self._has_length and self.status >= 200 and self.status not in _NOT_ORDINARY
         )
+        if self.ordinary and self._hop_lines:
+            self.sent_on = self._around_length(self.without_hop_lines(raw))
 
     def _read_field(self, name: bytes, value: bytes) -> None:
         if name == b"content-length":
