@@ -2,8 +2,8 @@
 
 import pytest
 
-from rerank_proxy.http.answer_reader import AnswerError, AnswerHeads, AnswerReader
-from rerank_proxy.http.head import HeadError
+from rerank_proxy.http.answer_reader import AnswerError, AnswerHeads, AnswerReader, whole_answer
+from rerank_proxy.http.head import HeadError, parse_request
 
 EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -74,3 +74,44 @@ class TestReader:
         else:
             with pytest.raises(AnswerError, match="broke off"):
                 reader.ended(in_order=False)
+
+
+KEPT = b"HTTP/1.1 200 OK\r\nA: 1\r\nConnection: keep-alive\r\nContent-Length: 2\r\nb: 2\r\n\r\nok"
+
+
+def whole(answer: bytes, method: bytes = b"GET", fields: bytes = b"") -> tuple[int, bytes] | None:
+    return whole_answer(answer, parse_request(b"%b / HTTP/1.1\r\n%b\r\n" % (method, fields)))
+
+
+def test_a_whole_answer_goes_on_at_once() -> None:
+    for answer in (KEPT, KEPT.replace(b"ok", b"no")):
+        bare = answer.replace(b"Connection: keep-alive\r\n", b"")
+        assert whole(bare) == (200, bare)
+        assert whole(answer) == (200, bare)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        KEPT[:-1],
+        KEPT + b"x",
+        KEPT[:40],
+        KEPT.replace(b"keep-alive", b"close"),
+        KEPT.replace(b"1.1", b"1.0"),
+        KEPT.replace(b"200", b"204"),
+        KEPT.replace(b"200", b"304"),
+        KEPT.replace(b"200", b"400"),
+        KEPT.replace(b"200", b"103"),
+        KEPT.replace(b"Content-Length: 2\r\n", b""),
+        KEPT.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked"),
+        KEPT.replace(b": 2\r\nb", b": x\r\nb"),
+        KEPT.replace(b"A:", b"A :"),
+    ],
+)
+def test_other_answers_are_read_piece_by_piece(answer: bytes) -> None:
+    assert whole(answer) is None
+
+
+def test_nor_does_one_to_a_client_that_closes_or_gets_no_body() -> None:
+    assert whole(KEPT, b"HEAD") is None
+    assert whole(KEPT, b"GET", b"Connection: close\r\n") is None
