@@ -182,11 +182,8 @@ def _app(
     executor = _executor(settings, endpoints, privileges)
     cleanup.push_async_callback(executor.drain)
     support = _retriever_support(settings, probes, client)
+    reader = _reader(settings, support, reloading)
     management = InferenceMetrics(registry)
-    reader = SearchReader(
-        (lambda: support.unavailable) if support else frozenset,
-        max_window=settings.search.max_rank_window_size,
-    )
     app = App(
         executor,
         client,
@@ -203,7 +200,6 @@ def _app(
     cleanup.push_async_callback(app.close)
     reloading.add(lambda new: client.use(new.search))
     reloading.add(lambda new: executor.use(new.search))
-    reloading.add(lambda new: reader.use(new.search))
     reloading.add(app.use)
     return app
 
@@ -251,6 +247,13 @@ def _retriever_support(
     support = RetrieverSupport(probes)
     support.probe(client.for_caller(for_upstream(())))
     return support
+
+
+def _reader(settings: Settings, support: RetrieverSupport | None, reloading: Reloading) -> SearchReader:
+    evaluated = (lambda: support.unavailable) if support else frozenset
+    reader = SearchReader(evaluated, max_window=settings.search.max_rank_window_size)
+    reloading.add(lambda new: reader.use(new.search))
+    return reader
 
 
 def _inference_routes(

@@ -27,9 +27,6 @@ from rerank_proxy.upstream.pool import Attempt
 from rerank_proxy.upstream.read_only import is_read_only
 from rerank_proxy.upstream.targets import TargetError
 
-_JOIN_BYTES = 16 * 1024
-"""Up to here copying a body behind its head is cheaper than a second buffer to write."""
-
 
 class Exchange:
     """Forwards one request and relays the answer, both as they come.
@@ -147,12 +144,10 @@ class Exchange:
             connection.pause_reading()
         head = self._head(connection.owner.target.host_header)
         self._sent_at = perf_counter()
-        if not chunks:
-            connection.transport.write(head)
-        elif len(chunks) == 1 and len(chunks[0]) <= _JOIN_BYTES:
-            connection.transport.write(head + chunks[0])
+        if chunks:
+            connection.send(head, chunks)
         else:
-            connection.transport.writelines([head, *chunks])
+            connection.transport.write(head)
 
     def _head(self, host: bytes | None) -> bytes:
         """Return the head to send.

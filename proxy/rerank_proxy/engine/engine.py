@@ -67,9 +67,7 @@ class Engine:
         self._journal = Journal(journal)
         self._watchdog = Watchdog(settings, self._journal)
         metrics = EngineMetrics(registry)
-        remembers = settings.cache_scope != "none"
-        cache = OutputCache(settings.cache_bytes if remembers else 0)
-        shared_cache = settings.shared_cache if remembers else SharedCacheSettings()
+        cache, shared_cache = _caches(settings)
         self._shared = open_shared_cache(shared_cache, cache.put, metrics, registry)
         threads = settings.threads or usable_cores()
         places = Places(count_workers(settings.workers, threads), threads)
@@ -82,15 +80,9 @@ class Engine:
             lambda place: ThreadWorker(place, metrics, self._watchdog, threads, DeviceThreads(threads).use),
         )
         self._tokenizing = TokenizingThreads(self._watchdog)
+        spaces = Namespaces(settings.cache_scope, caller)
         self._scoring = Scoring(
-            settings,
-            cache,
-            self._scheduler,
-            self._runner,
-            self._tokenizing,
-            metrics,
-            Namespaces(settings.cache_scope, caller),
-            self._shared,
+            settings, cache, self._scheduler, self._runner, self._tokenizing, metrics, spaces, self._shared
         )
         loader = Loader(settings, self._runner.on_device, self._watchdog)
         memory = ModelMemory(settings.model_memory)
@@ -281,3 +273,12 @@ async def _in_time(model: Model, deadline: float | None) -> AsyncIterator[None]:
             raise
         doing = "still loading" if model.status.state == "loading" else "not done with the texts"
         raise DeadlineExceededError(f"model [{model.name}] was {doing} at the deadline") from None
+
+
+def _caches(settings: EngineSettings) -> tuple[OutputCache, SharedCacheSettings]:
+    """Return the cache of this process and the settings of the shared one: neither keeps anything where
+    nothing may be remembered.
+    """
+    if settings.cache_scope == "none":
+        return OutputCache(0), SharedCacheSettings()
+    return OutputCache(settings.cache_bytes), settings.shared_cache

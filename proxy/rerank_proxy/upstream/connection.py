@@ -15,6 +15,9 @@ _KEEP_ALIVE: Final = [
 ]
 """A connection is probed after 30 seconds of silence, and lost after three probes without an answer."""
 
+_JOIN_BYTES: Final = 16 * 1024
+"""Up to here copying a body behind its head is cheaper than a second buffer to write."""
+
 
 class Receiver(Protocol):
     """Uses a connection while it has a request under way."""
@@ -106,6 +109,13 @@ class UpstreamConnection(asyncio.Protocol):
         poll.register(sock.fileno(), select.POLLIN)
         self.input = poll.poll
         self.owner.opened(self)
+
+    def send(self, head: bytes, body: list[bytes]) -> None:
+        """Send a request, or its beginning. The body has one piece at least."""
+        if len(body) == 1 and len(body[0]) <= _JOIN_BYTES:
+            self.transport.write(head + body[0])
+        else:
+            self.transport.writelines([head, *body])
 
     def data_received(self, data: bytes) -> None:
         if self.receiver is None:
