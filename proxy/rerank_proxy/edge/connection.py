@@ -16,7 +16,7 @@ from typing import cast
 
 from rerank_proxy.edge import answers
 from rerank_proxy.edge.exchange import Exchange
-from rerank_proxy.edge.inspection import BufferedRequest
+from rerank_proxy.edge.inspection import BufferedRequest, is_seen_through
 from rerank_proxy.edge.node_addresses import public_address
 from rerank_proxy.edge.ports import Handler
 from rerank_proxy.edge.router import is_more_than_relayed, route_of
@@ -160,6 +160,9 @@ class ClientConnection(asyncio.Protocol):
         shared = self._shared
         route = route_of(request.method, request.target, trained_models=shared.trained_models)
         if route.is_inspected and not request.fields.expects_other:
+            inbox = self._inbox
+            if is_seen_through(request, route, shared.room(), inbox.block, inbox.at):
+                return Exchange(self, shared, request, "search", body)
             return BufferedRequest(self, shared, request, route, body)
         address = None
         if route.names_addresses and shared.settings.rewrite_node_addresses:

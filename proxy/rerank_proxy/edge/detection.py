@@ -108,14 +108,8 @@ class Scanner:
 
         So it is with nearly all searches, which need no closer look.
         """
-        text = self._text
-        return (
-            text.rfind(_RETRIEVER) < 0
-            and text.rfind(WORD) < 0
-            and text.rfind(b"\\") < 0
-            and text.rfind(b"\0") < 0
-            and not (self._has_retriever or self._is_template or self._is_cbor)
-        )
+        looks_closer = self._has_retriever or self._is_template or self._is_cbor
+        return not looks_closer and is_harmless(self._text, 0, len(self._text))
 
     def _search(self, *, is_last: bool = False) -> None:
         if self._text.rfind(b"\\") >= 0:
@@ -129,6 +123,20 @@ class Scanner:
             self._has_unknown = self._has_unknown or bool(unknown_retrievers(text))
         self._has_id = self._has_id or (self._is_template and holds(_ID))
         del self._text[:-_KEPT]
+
+
+def is_harmless(text: bytes | bytearray, start: int, end: int) -> bool:
+    """Return whether a part of a text is plain and holds no word that matters.
+
+    No spelling of such a word is without one of these: the word itself, a backslash, or a zero of UTF-16 and
+    UTF-32. Only templates and CBOR have further ones.
+    """
+    return (
+        text.rfind(_RETRIEVER, start, end) < 0
+        and text.rfind(WORD, start, end) < 0
+        and text.rfind(b"\\", start, end) < 0
+        and text.rfind(b"\0", start, end) < 0
+    )
 
 
 def find_in_query(query: bytes) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rerank_proxy.edge import answers
 from rerank_proxy.edge.cors import OriginAnswer
-from rerank_proxy.edge.detection import Detection, Scanner
+from rerank_proxy.edge.detection import Detection, Scanner, is_harmless
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.router import Route
 from rerank_proxy.edge.search_exchange import SearchExchange
@@ -31,6 +31,8 @@ MAX_SNAPPY_BYTES = 8 * 1024 * 1024
 """The most bytes of such a body, before decoding."""
 
 _JOIN_BYTES = 16 * 1024
+_SEEN_THROUGH_BYTES = 16 * 1024
+"""The longest body that is not counted as held, as little as the head before it."""
 
 
 class _Inspected(NamedTuple):
@@ -38,6 +40,28 @@ class _Inspected(NamedTuple):
 
     detection: Detection
     decoded: int
+
+
+def is_seen_through(request: RequestHead, route: Route, room: int, data: bytes, start: int) -> bool:
+    """Return whether a request that is to be inspected can be relayed like any other.
+
+    Nearly all searches can: they are short, are here as a whole, and hold nothing for the application.
+
+    Args:
+        room: The longest body that may be held.
+        data: What has come; the body begins at `start`.
+    """
+    fields = request.fields
+    length = 0 if request.length is None and not fields.chunked else request.length
+    return (
+        length is not None
+        and length <= min(room, _SEEN_THROUGH_BYTES)
+        and start + length <= len(data)
+        and route.detection is None
+        and not (route.is_template or fields.coding or fields.expects_continue)
+        and b"cbor" not in fields.content_type
+        and is_harmless(data, start, start + length)
+    )
 
 
 class BufferedRequest:

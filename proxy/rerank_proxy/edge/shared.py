@@ -50,6 +50,11 @@ class Shared:
     def __post_init__(self) -> None:
         self.origins = Origins(self.loop, self.upstream)
 
+    def room(self) -> int:
+        """Return how many bytes the body of one more search may have."""
+        settings = self.settings
+        return min(settings.max_body, settings.max_buffered - self.buffered)
+
     def reserve(self, size: int) -> bool:
         """Count `size` more bytes as held and return True, or return False if the limit allows no more."""
         if self.buffered + size > self.settings.max_buffered:
