@@ -66,7 +66,12 @@ class LeftBehind:
         self._edges = list(_live(Shared))
 
     async def begin(self) -> "LeftBehind":
-        """Take what is held now, when no request is under way, for what may be held."""
+        """Take what is held now, when no request is under way, for what may be held.
+
+        Objects that live now are set aside until `assert_nothing` has looked for new ones: the suite has so
+        many that each look would take a second.
+        """
+        gc.freeze()
         self._close_idle()
         await asyncio.sleep(0)  # the loop's next turn closes their sockets
         self._before = self._held()
@@ -87,6 +92,7 @@ class LeftBehind:
         await self.settled()
         await _until_equal(self._contexts, self._contexts_before)
         await _until_equal(_objects, self._objects_before)
+        gc.unfreeze()
 
     def _held(self) -> Held:
         return Held(

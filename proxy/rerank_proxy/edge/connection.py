@@ -276,16 +276,22 @@ class ClientConnection(asyncio.Protocol):
         self._closing = True
         self._transport.close()
 
-    def close_if_idle(self, opened_before: float) -> None:
+    def close_if_idle(self, before: float) -> None:
         """Close a connection without a request, unless one has arrived and was not read yet.
 
         Args:
-            opened_before: Loop time; a younger connection stays open, since its first request is on its way.
+            before: Loop time. A connection that was opened since then stays open, because its first request
+                is on its way, and so does one that was answered since then, whose client may still send.
         """
-        if self._handler is not None or self._inbox or self._closing or self._opened_at > opened_before:
-            return
-        if not self._has_input():
+        if self._linger_timer is not None:
+            began = self._linger_timer.when() - LINGER_S
+            if began <= before and not self._transport.get_write_buffer_size():
+                self._transport.abort()
+        elif self._is_idle() and self._opened_at <= before and not self._has_input():
             self._close()
+
+    def _is_idle(self) -> bool:
+        return self._handler is None and not self._inbox and not self._closing
 
     def _has_input(self) -> bool:
         sock: socket.socket = self._transport.get_extra_info("socket")

@@ -92,8 +92,8 @@ class Client(Protocol):
 class OpenConnection(Protocol):
     """A client's connection, as the edge as a whole needs it."""
 
-    def close_if_idle(self, opened_before: float) -> None:
-        """Close unless a request is under way, or the connection is younger than that loop time."""
+    def close_if_idle(self, before: float) -> None:
+        """Close unless a request is under way, or it was opened or answered since that loop time."""
         ...
 
     def give_up_waiting(self, before: float) -> None:

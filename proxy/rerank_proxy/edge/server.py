@@ -196,7 +196,7 @@ class Edge:
         await self._all_left(shared, self._announced_at + _LAST_REQUEST_S - shared.loop.time())
         while shared.clients:
             for client in list(shared.clients):
-                client.close_if_idle(opened_before=shared.loop.time() - _LAST_REQUEST_S)
+                client.close_if_idle(before=shared.loop.time() - _LAST_REQUEST_S)
             await self._all_left(shared, _CLOSE_AGAIN_S)
 
     async def _all_left(self, shared: Shared, within_s: float) -> None:
