@@ -17,8 +17,11 @@ from tests.support.raw_http import RawServer, Serve, Wire, connect, raw_server
 from tests.support.tls import Authority
 
 BOTH_HOPS = ("test_backpressure", "test_faults", "test_messages", "test_transparency")
-"""Modules whose tests run over TCP, and over TLS on both sides of the relay: there over one kind of loop, but
-those of backpressure over both, and all with `--long`.
+"""Modules whose tests run over TCP, and over TLS on both sides of the relay."""
+
+BOTH_LOOPS = ("test_backpressure", "test_client_faults", "test_faults", "test_listening")
+"""Modules whose tests run over both kinds of loop, because they are about what transports do. Over TLS only
+those of backpressure do. All run over both with `--long`.
 """
 
 TCP_ALONE = (
@@ -40,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run TLS over one kind of loop, except where transports differ: above them the layer is the same."""
+    """Run the tests over one kind of loop, except where transports matter: above them all is the same."""
     left_out = [] if config.getoption("long") else [item for item in items if _is_left_out(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -49,11 +52,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_left_out(item: pytest.Item) -> bool:
     chosen = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    return (
-        chosen.get("hops") == "tls"
-        and chosen.get("_asyncio_loop_factory") is not new_event_loop
-        and "test_backpressure" not in item.nodeid
-    )
+    if chosen.get("_asyncio_loop_factory", new_event_loop) is new_event_loop:
+        return False
+    both = BOTH_LOOPS[:1] if chosen.get("hops") == "tls" else BOTH_LOOPS
+    return not any(f"/{module}.py" in item.nodeid for module in both)
 
 
 class Relay:

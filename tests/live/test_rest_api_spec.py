@@ -41,6 +41,7 @@ OWN: Final = {
 
 CHANGING_BODIES: Final = {
     "cat.": "columns of a table that is filled with times, loads and counts",
+    "cluster.allocation_explain": "a shard is chosen at random",
     "cluster.stats": "memory and loads of the machine",
     "cluster.state": "versions of the state, which each request of the other side changes",
     "nodes.": "memory, loads, and the connections that are open",

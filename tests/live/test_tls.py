@@ -41,7 +41,9 @@ def _node(authority: Authority, shown: Certificate, client: Certificate) -> Node
     )
 
 
-async def test_certificates_of_both_sides_on_both_sides(tmp_path: Path) -> None:
+async def test_certificates_of_both_sides_on_both_sides(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.getoption("long"):
+        pytest.skip("it starts an Elasticsearch of its own: run this test with --long")
     authority = Authority(tmp_path)
     shown, client = with_authority(authority.issue(), authority), authority.issue("client")
     own = with_authority(authority.issue("proxy"), authority)
