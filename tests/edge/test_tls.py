@@ -108,7 +108,30 @@ class TestListener:
             ends = edge.metrics.registry.get_sample_value(
                 "rerank_proxy_certificate_not_after_seconds", {"of": "listener"}
             )
-            assert ends == ssl.cert_time_to_seconds(old.tls.getpeercert()["notAfter"])  # type: ignore[index,arg-type]
+            async with connect(edge.address.port, tls=authority.client()) as new:
+                assert ends == ssl.cert_time_to_seconds(new.tls.getpeercert()["notAfter"])  # type: ignore[index,arg-type]
+
+    async def test_sighup_has_a_new_certificate_looked_for(
+        self, app_socket: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(owned, "POLL_S", 3600)
+        serve, _ = answering(OK)
+        issued = authority.issue()
+        values = {"listen": "127.0.0.1:0", "tls": files(issued)}
+        async with (
+            raw_server(serve) as upstream,
+            running(app_socket, upstream.url, tls=files(issued)) as edge,
+        ):
+            second = authority.issue().fingerprint  # in the same files
+            edge.use(load(None, values, {}))
+
+            async def shown() -> str:
+                async with connect(edge.address.port, tls=authority.client()) as new:
+                    return shown_to(new)
+
+            async with asyncio.timeout(TIMEOUT_S):
+                while await shown() != second:
+                    pass
 
     async def test_alpn_is_http_1(self, app_socket: Path, authority: Authority) -> None:
         client = authority.client()

@@ -150,8 +150,10 @@ class Edge:
             self._last_client_left.set()
 
     def use(self, settings: Settings) -> None:
-        """Use other limits, for connections and requests that come from now on."""
+        """Use other limits from the next connection and request on, and look for a new certificate."""
         self._settings = settings
+        if self._tls is not None:
+            self._tls.look()
         if self._listener is None or self._shared is None:
             return
         self._shared.settings = settings.edge

@@ -210,6 +210,8 @@ class Supervisor:
         async with self._reloading:
             self._reload_waits = False
             settings = await reloaded(self._settings, self._read_again, parts.control)
+            if parts.admin_tls is not None:
+                parts.admin_tls.look()
             if settings is None:
                 return
             self._settings = settings

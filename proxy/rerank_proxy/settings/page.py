@@ -57,7 +57,8 @@ inner
 - On SIGHUP (`kill -HUP`) the settings are read again. Those with `yes` under SIGHUP then have their new
   values, and the log names them; it also names those that are changed and take a restart. If anything is
   wrong, the log says what, and nothing changes. The signal also has the
-  [models loaded again](operations.md#models).
+  [models loaded again](operations.md#models), and the files of the proxy's [certificates](operations.md#tls)
+  looked at, which happens every few seconds in any case.
 """
 
 _GENERAL: Final = "general"

@@ -122,9 +122,13 @@ class OwnedContext:
 
     async def refresh(self) -> bool:
         """Look at the files now. Return whether a new context is in force. Callers share one look."""
+        return await asyncio.shield(self.look())
+
+    def look(self) -> "asyncio.Task[bool]":
+        """Begin to look at the files, without waiting for what `refresh` returns."""
         if self._looking is None or self._looking.done():
             self._looking = self._tasks.start(self._refresh())
-        return await asyncio.shield(self._looking)
+        return self._looking
 
     def doubt(self) -> None:
         """Take note that the other side has refused the certificate: its successor may be there already."""
