@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from rerank_proxy.concurrency.deadline import Deadline
@@ -84,10 +84,8 @@ class OwnPointsInTime:
     async def _wait(self, seconds: float) -> None:
         self._waiting += 1
         try:
-            async with asyncio.timeout(seconds):
-                await self._ending.wait()
-        except TimeoutError:
-            pass
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), seconds)
         finally:
             self._waiting -= 1
 

@@ -35,7 +35,8 @@ class EdgeSettings(Section):
     max_buffered: Reloaded[ByteSize] = Field(
         ByteSize(512 * 1024 * 1024),
         description="The most bytes of search bodies that are buffered at a time over all connections. "
-        "Bodies that the application will decode count decoded. Beyond it searches are answered 429.",
+        "Bodies that the application will decode count decoded; those of up to 16 KiB that come as a whole "
+        "and hold nothing for it do not count. Beyond it searches are answered 429.",
     )
     max_inflation: Reloaded[Count] = Field(
         100,
