@@ -63,6 +63,10 @@ docs: $(DEV_STAMP) ## docs/settings.md and docs/compatibility.md, from the table
 	$(PYTHON_BIN) -m rerank_proxy.settings.page > docs/settings.md
 	$(PYTHON_BIN) -m tests.clients.page > docs/compatibility.md
 
+.PHONY: site
+site: $(DEV_STAMP) ## the documentation as a site in build/site, which is read without a server or a network
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build --quiet
+
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them
 	$(PYTHON_BIN) -m benchmarks $(ARGS)
