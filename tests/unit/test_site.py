@@ -118,6 +118,15 @@ def test_every_link_leads_to_a_place(site: Path, pages: dict[str, Seen]) -> None
                 assert unquote(parts.fragment) in target.anchors, f"{name}: {link}"
 
 
+def test_code_is_included(site: Path) -> None:
+    """What a page includes is there, without the marks around it."""
+    included = 0
+    for page in DOCS.glob("client*.md"):
+        included += len(re.findall(r"^--8<-- ", read(page), re.MULTILINE))
+        assert "8&lt;" not in read(site / page.with_suffix(".html").name)
+    assert included > 20
+
+
 def test_every_picture_says_what_it_shows(pages: dict[str, Seen]) -> None:
     assert sum(page.elements["img"] for page in pages.values()) >= 5
     assert not [name for name, page in pages.items() if page.silent_pictures]
