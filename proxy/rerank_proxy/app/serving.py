@@ -32,6 +32,7 @@ from rerank_proxy.inference.registry.opening import open_store
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
 from rerank_proxy.observe.log import configure
+from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
@@ -99,6 +100,10 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         reloading = Reloading()
         endpoints = await _endpoints(cleanup, settings, engine, uploaded, registry, reloading)
         app = _app(cleanup, settings, endpoints, uploaded, registry, reloading)
+        own = OwnProcess("app")
+        registry.register(own)
+        own.watch_loop()
+        cleanup.callback(own.close)
         control = await serve_control(engine, registry, reloading, control_socket)
         cleanup.push_async_callback(control.stop)
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)

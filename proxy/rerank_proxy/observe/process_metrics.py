@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from rerank_proxy.observe.build import versions
 
 
 class ProcessMetrics(Collector):
@@ -19,14 +20,11 @@ class ProcessMetrics(Collector):
         self.app_up = False
         self.edges = 1
         self.edge_restarts = 0
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-
-    def render(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
+        yield InfoMetricFamily(
+            "rerank_proxy_build", "The versions of the proxy, Python and libraries.", versions()
+        )
         yield CounterMetricFamily(
             "rerank_proxy_app_restarts", "Times the reranking process was started again.", self.app_restarts
         )
