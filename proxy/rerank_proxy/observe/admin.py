@@ -137,23 +137,29 @@ class Admin:
         return _json(200, {"live": True})
 
     async def _ready(self, request: web.Request) -> web.Response:
-        app = _read_readiness(await self._app.get("/ready"))
-        reason = self._not_ready() or app.reason()
+        app, reason = await self._state()
         body = {**app.body(), "upstream": self._edge.nodes()}
         if reason is None:
             return _json(200, {"ready": True, **body})
         return _json(503, {"ready": False, "reason": reason, **body})
 
+    async def _state(self) -> tuple[Readiness, str | None]:
+        """Return the state of the application, and why the proxy is not ready; None if it is."""
+        app = _read_readiness(await self._app.get("/ready"))
+        return app, self._not_ready() or app.reason()
+
     async def _render_metrics(self, request: web.Request) -> web.Response:
-        app, *edges = await asyncio.gather(*(each.metrics() for each in (self._app, *self._other_edges)))
-        others = (
+        others = asyncio.gather(*(each.metrics() for each in (self._app, *self._other_edges)))
+        (_, reason), (app, *edges) = await asyncio.gather(self._state(), others)
+        self._metrics.ready = reason is None
+        earlier = (
             group
             for lasting, answer in zip(self._lasting, edges, strict=True)
             for group in lasting.with_earlier(answer)
         )
         own = families(self._metrics, self._edge.registry)
         accept, coding = (_joined(request, name) for name in ("Accept", "Accept-Encoding"))
-        body, content_type = exposed(added([own, *others, app], LOWEST_COUNTS), accept)
+        body, content_type = exposed(added([own, *earlier, app], LOWEST_COUNTS), accept)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if (chosen := codings.choose(coding)) is not None:
             body = codings.encode(body, chosen)

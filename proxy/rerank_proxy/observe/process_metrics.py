@@ -13,9 +13,11 @@ class ProcessMetrics(Collector):
 
     Attributes:
         edges: The processes that serve the clients' port, this one included.
+        ready: What `/ready` answers.
     """
 
     def __init__(self) -> None:
+        self.ready = False
         self.app_restarts = 0
         self.app_up = False
         self.edges = 1
@@ -25,6 +27,7 @@ class ProcessMetrics(Collector):
         yield InfoMetricFamily(
             "rerank_proxy_build", "The versions of the proxy, Python and libraries.", versions()
         )
+        yield GaugeMetricFamily("rerank_proxy_ready", "1 while /ready answers 200.", float(self.ready))
         yield CounterMetricFamily(
             "rerank_proxy_app_restarts", "Times the reranking process was started again.", self.app_restarts
         )
