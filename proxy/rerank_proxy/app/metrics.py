@@ -15,8 +15,8 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 class RequestCounter(Protocol):
     """Counts requests by what became of them, each once."""
 
-    def answered(self, answer: ApiAnswer, seconds: float) -> None:
-        """Count a request that was answered here, after so many seconds."""
+    def answered(self, answer: ApiAnswer) -> None:
+        """Count a request that was answered here."""
 
     def refused(self, status: int) -> None:
         """Count a request that was answered with an error of this status."""
@@ -28,7 +28,7 @@ class RequestCounter(Protocol):
 class NotCounted:
     """Counts nothing: for requests about a search under way, which is counted when it ends."""
 
-    def answered(self, answer: ApiAnswer, seconds: float) -> None:
+    def answered(self, answer: ApiAnswer) -> None:
         """Count nothing."""
 
     def refused(self, status: int) -> None:
@@ -50,7 +50,7 @@ class InferenceMetrics:
             registry=registry,
         )
 
-    def answered(self, answer: ApiAnswer, seconds: float) -> None:
+    def answered(self, answer: ApiAnswer) -> None:
         if isinstance(answer, Reply) and answer.status >= 400:
             self.refused(answer.status)
         else:
@@ -95,29 +95,19 @@ class SearchMetrics:
             ["outcome"],
             registry=registry,
         )
-        self._upstream = Histogram(
-            "rerank_proxy_search_upstream_seconds",
-            "Seconds that a search waited for inner searches.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._rerank = Histogram(
-            "rerank_proxy_search_rerank_seconds",
-            "Seconds that a search waited for scores.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._own = Histogram(
-            "rerank_proxy_search_own_seconds",
-            "Seconds of a search in which it waited for neither upstream nor scores.",
+        self._stages = Histogram(
+            "rerank_proxy_search_stage_seconds",
+            "Seconds of an answered search by what it did or waited for: parse, upstream, tokenise, queue, "
+            "score, splice, own.",
+            ["stage"],
             buckets=_SECONDS,
             registry=registry,
         )
 
-    def answered(self, answer: ApiAnswer, seconds: float) -> None:
+    def answered(self, answer: ApiAnswer) -> None:
         """Count a search, or all those of a request; no other answer is that of a search that has ended."""
         if isinstance(answer, SearchAnswer):
-            self._ended(EndedSearch(200, seconds, answer.outcome, answer.timings))
+            self._ended(EndedSearch(200, answer.outcome, answer.timings))
         elif isinstance(answer, MultiAnswer):
             for search in answer.searches:
                 self._ended(search)
@@ -136,9 +126,8 @@ class SearchMetrics:
         for each in search.outcome.rerankers:
             has_no_text = isinstance(each, Applied) and each.has_no_text
             self._rerankers.labels("no_text" if has_no_text else each.word).inc()
-        self._upstream.observe(search.timings.upstream.seconds)
-        self._rerank.observe(search.timings.scores.seconds)
-        self._own.observe(max(0.0, search.seconds - search.timings.waiting.seconds))
+        for stage, seconds in search.timings.named().items():
+            self._stages.labels(stage).observe(seconds)
 
 
 def _refusal(status: int) -> str:

@@ -21,8 +21,12 @@ from rerank_proxy.http.inflate import decoded_limit
 from rerank_proxy.http.media_types import Format, format_of
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import Negotiated, negotiate
+from rerank_proxy.observe import stages
+from rerank_proxy.observe.stages import Activity
+from rerank_proxy.observe.trace_context import trace_id
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import types_to_ask_for
+from rerank_proxy.search.timings import Timings
 from rerank_proxy.settings import AsyncSearchSettings, EdgeSettings, Settings
 from rerank_proxy.upstream import callers
 from rerank_proxy.upstream.abilities import EVALUATED, RetrieverSupport
@@ -79,6 +83,7 @@ class App:
 
     async def handle(self, request: Request) -> Response:
         """Answer a request, or tell the edge to send it upstream as it is."""
+        stages.enter(Activity(Timings(), trace_id=trace_id(request.raw_headers)))
         if len(request.target) > _MAX_TARGET:
             return passed_on(self._other_route.counter)
         target = RequestTarget.of(request.target)
@@ -95,7 +100,10 @@ class App:
         format_ = ResponseFormat.of(negotiated, request.headers, params)
         responder = Responder(request, target.path, format_, route.counter)
         try:
-            read = await self._read(request, params.less(FORMAT_PARAMS), negotiated, in_lines=route.in_lines)
+            with stages.stage("parse"):
+                read = await self._read(
+                    request, params.less(FORMAT_PARAMS), negotiated, in_lines=route.in_lines
+                )
             context = self._context(request, target, path_params, read, negotiated)
             return await self._answer(route, context, responder)
         except UpstreamRefusedError as refused:
@@ -148,14 +156,16 @@ class App:
         """
         if self._support is None:
             return False
-        names = await offload(answer_size(context.body), types_to_ask_for, context.body, EVALUATED)
+        with stages.stage("parse"):
+            names = await offload(answer_size(context.body), types_to_ask_for, context.body, EVALUATED)
         if not names:
             return False
         was_refused = context.headers.get(handover.HEADER) == handover.REFUSED
-        if was_refused:
-            await self._support.look_again(names, context.upstream())
-        else:
-            await self._support.find_out(names, context.upstream())
+        with stages.stage("upstream"):
+            if was_refused:
+                await self._support.look_again(names, context.upstream())
+            else:
+                await self._support.find_out(names, context.upstream())
         return not was_refused
 
     def _route(self, path: str) -> tuple[Route, Mapping[str, str]]:

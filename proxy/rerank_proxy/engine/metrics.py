@@ -10,6 +10,8 @@ from prometheus_client.metrics import MetricWrapperBase
 _BATCH_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _TOKENIZE_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
+_QUEUE_BUCKETS_S: Final = (*_BATCH_BUCKETS_S, 30.0)
+
 
 class EngineMetrics:
     """Metrics of one engine, in a registry of its own unless one is given."""
@@ -22,6 +24,9 @@ class EngineMetrics:
         self.batch_tokens = self._counter("batch_tokens", "Tokens run, without padding.")
         self.padding_tokens = self._counter("padding_tokens", "Padding tokens run.")
         self.batch_seconds = self._histogram("batch_seconds", "Seconds one batch ran.", _BATCH_BUCKETS_S)
+        self.queue_seconds = self._histogram(
+            "queue_seconds", "Seconds that one call waited while none of its texts ran.", _QUEUE_BUCKETS_S
+        )
         self.tokenize_seconds = self._histogram(
             "tokenize_seconds", "Seconds to tokenise the texts of one call.", _TOKENIZE_BUCKETS_S
         )

@@ -13,6 +13,7 @@ from rerank_proxy.engine import Scores
 from rerank_proxy.inference.endpoints import Endpoint, Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, timed_out
 from rerank_proxy.inference.ranking import of_documents
+from rerank_proxy.observe import stages
 from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.failures import RankPhaseError
 from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
@@ -67,10 +68,9 @@ class RankPhase:
         """
         deadline = run.scores_by.or_sooner(Deadline.of_setting("search.timeout_s", self._timeout_s))
         try:
-            with run.timings.scoring():
-                endpoint = await self._endpoint(run, retriever)
-                run.windows[retriever.inference_id] = endpoint.window_words
-                ranked, outcome = await self._rank(endpoint, retriever, window, deadline)
+            endpoint = await self._endpoint(run, retriever)
+            run.windows[retriever.inference_id] = endpoint.window_words
+            ranked, outcome = await self._rank(endpoint, retriever, window, deadline)
         except (InferenceFailedError, DeniedError) as failure:
             self._unlicensed.log(retriever.inference_id, failure.cause)
             allowed = retriever.allow_rerank_failures
@@ -91,9 +91,10 @@ class RankPhase:
     async def _endpoint(self, run: Run, retriever: Reranking) -> Endpoint:
         """Return the endpoint, which is looked up even where there is nothing to score."""
         inference_id = retriever.inference_id
-        if self._privileges is not None:
-            await self._privileges.require(run.upstream, GET_ENDPOINT)
-        endpoint = await self._endpoints.find(inference_id)
+        with stages.stage("upstream"):
+            if self._privileges is not None:
+                await self._privileges.require(run.upstream, GET_ENDPOINT)
+            endpoint = await self._endpoints.find(inference_id)
         if endpoint is None:
             endpoint = await find_upstream(run, inference_id)
         if endpoint is None:
@@ -145,8 +146,9 @@ class RankPhase:
         query, default = retriever.inference_text[:most], default_chunking(endpoint.window_words)
         selector = ChunkSelector(retriever.chunk_rescorer, query, default)
         try:
-            async with asyncio.timeout_at(deadline.at):
-                return await LANE.run(_select(selector, texts, most))
+            with stages.stage("tokenise", "chunk"):
+                async with asyncio.timeout_at(deadline.at):
+                    return await LANE.run(_select(selector, texts, most))
         except TimeoutError:
             raise timed_out(retriever.inference_id, deadline, "the texts were not cut into chunks") from None
 

@@ -33,6 +33,7 @@ from rerank_proxy.inference.failures import InferenceFailedError, TimedOutError,
 from rerank_proxy.inference.local_models import NUMBER_AND_ADAPTIVE, threads_faults
 from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, of_documents, rank_texts
 from rerank_proxy.inference.service import Ranker, ServiceContext
+from rerank_proxy.observe import stages
 
 NUM_ALLOCATIONS: Final = "num_allocations"
 NUM_THREADS: Final = "num_threads"
@@ -107,8 +108,9 @@ class LocalRanker(Ranker):
         limit = self._context.chunked_characters
         steps = chunked(query[:limit], [text[:limit] for text in texts], self._settings.get(MAX_CHUNKS))
         try:
-            async with asyncio.timeout_at(deadline.at):
-                return await LANE.run(steps)
+            with stages.stage("tokenise", "chunk"):
+                async with asyncio.timeout_at(deadline.at):
+                    return await LANE.run(steps)
         except TimeoutError:
             raise timed_out(self._inference_id, deadline, "the texts were not cut into chunks") from None
 
