@@ -50,6 +50,9 @@ class App:
         edge: Its limits for decoded bodies.
         support: Which retrievers upstream evaluates; None: all but the reranker.
         other_routes: Those beside searches.
+
+    Attributes:
+        async_searches: Those that are kept.
     """
 
     def __init__(
@@ -66,8 +69,8 @@ class App:
     ) -> None:
         self._client = client
         self._edge = edge
-        self._async_searches = AsyncSearches(async_search)
-        self._routes = (*search_routes(executor, metrics, reader, self._async_searches), *other_routes)
+        self.async_searches = AsyncSearches(async_search)
+        self._routes = (*search_routes(executor, metrics, reader, self.async_searches), *other_routes)
         self._other_route = Route(re.compile(".*"), OtherSearchApi(), metrics)
         self._support = support
         self._suggestions = Suggestions()
@@ -75,11 +78,11 @@ class App:
     def use(self, settings: Settings) -> None:
         """Use other limits, for requests that come from now on."""
         self._edge = settings.edge
-        self._async_searches.use(settings.async_search)
+        self.async_searches.use(settings.async_search)
 
     async def close(self) -> None:
         """End the asynchronous searches."""
-        await self._async_searches.close()
+        await self.async_searches.close()
 
     async def handle(self, request: Request) -> Response:
         """Answer a request, or tell the edge to send it upstream as it is."""

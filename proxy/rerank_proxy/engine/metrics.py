@@ -49,6 +49,19 @@ class EngineMetrics:
         self._info = Info("rerank_proxy_engine_model", "What is loaded.", ["model"], registry=self._registry)
         self._all = [metric for metric in vars(self).values() if isinstance(metric, MetricWrapperBase)]
 
+        self._cache_bytes = Gauge(
+            "rerank_proxy_engine_cache_bytes",
+            "Bytes of remembered outputs.",
+            registry=self._registry,
+        )
+        self._cache_entries = Gauge(
+            "rerank_proxy_engine_cache_entries", "Remembered outputs.", registry=self._registry
+        )
+        self.cache_evictions = Counter(
+            "rerank_proxy_engine_cache_evictions",
+            "Remembered outputs that made room for others.",
+            registry=self._registry,
+        )
         self.workers = Gauge(
             "rerank_proxy_engine_workers", "Workers that run batches.", registry=self._registry
         )
@@ -86,6 +99,11 @@ class EngineMetrics:
         """Read the model's share of the queue whenever the metrics are read."""
         self.queued_tokens.labels(model).set_function(tokens)
         self.queued_rows.labels(model).set_function(rows)
+
+    def watch_cache(self, size_bytes: Callable[[], float], entries: Callable[[], float]) -> None:
+        """Read how full the cache is whenever the metrics are read."""
+        self._cache_bytes.set_function(size_bytes)
+        self._cache_entries.set_function(entries)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"rerank_proxy_engine_{name}", text, ["model"], registry=self._registry)

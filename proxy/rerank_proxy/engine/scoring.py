@@ -248,7 +248,7 @@ class Scoring:
 
     def _tell_run(self, call: _Call, request: ScoringRequest, submitted: float) -> None:
         times = run_times(submitted, stages.clock(), request.ran)
-        self._metrics.queue_seconds.labels(call.model.name).observe(times.waited_s)
+        self._metrics.queue_seconds.labels(call.model.name).observe(times.waited_s, stages.exemplar())
         times.tell({"rerank_proxy.model": call.model.name, "rerank_proxy.pairs": len(request.jobs)})
 
     async def _encode(self, model: Model, inputs: Inputs, positions: Sequence[int]) -> list[Row]:

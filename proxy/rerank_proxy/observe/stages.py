@@ -39,6 +39,13 @@ class Times(Protocol):
     def add(self, stage: Stage, began: float, ended: float) -> None:
         """Note that a stage was under way from one time to another, on `clock`."""
 
+    def miss(self, limit: str) -> None:
+        """Note that something was not done in time.
+
+        Args:
+            limit: The name of the limit.
+        """
+
 
 class Span(Protocol):
     """A span of a trace that is recorded. It ends once; what is said of it later is lost."""
@@ -108,6 +115,25 @@ def current() -> Activity:
 def enter(activity: Activity) -> None:
     """Make this the activity of this task, and of those that it starts from now on."""
     _current.set(activity)
+
+
+def miss(limit: str) -> None:
+    """Note that something of this activity was not done in time.
+
+    Args:
+        limit: The name of the limit.
+    """
+    activity = _current.get()
+    if activity.times is not None:
+        activity.times.miss(limit)
+    if activity.span is not None:
+        activity.span.event("deadline missed", {"rerank_proxy.limit": limit})
+
+
+def exemplar() -> dict[str, str] | None:
+    """Return what leads from a sample of a histogram to this activity's trace; None without one."""
+    trace = _current.get().trace_id
+    return None if trace is None else {"trace_id": trace}
 
 
 def note(stage: Stage, began: float, ended: float) -> None:

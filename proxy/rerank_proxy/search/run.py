@@ -130,6 +130,7 @@ class Run:
                 async with asyncio.timeout_at(deadline.at):
                     answer = await self.upstream.request(method, target, body)
         except TimeoutError:
+            stages.miss(deadline.name)
             raise TooLateError(method, target, deadline) from None
         if answer.status != 200:
             raise UpstreamRefusedError(answer)

@@ -23,6 +23,9 @@ class Timings:
     Args:
         clock: In seconds; that of `stages`.
         within: The timings of the request that the search is one of.
+
+    Attributes:
+        missed: The names of the limits of time that were reached.
     """
 
     def __init__(self, clock: Callable[[], float] = stages.clock, within: "Timings | None" = None) -> None:
@@ -32,6 +35,7 @@ class Timings:
         self._ended: float | None = None
         self._intervals: dict[Stage, list[_Interval]] = {stage: [] for stage in STAGES}
         self._unite_at = _MANY
+        self.missed: set[str] = set()
 
     @classmethod
     def of_task(cls) -> Self:
@@ -71,6 +75,12 @@ class Timings:
             self._unite_at = max(self._unite_at, 2 * len(united))
         if self._within is not None:
             self._within.add(stage, began, ended)
+
+    def miss(self, limit: str) -> None:
+        """Note that something was not done in time."""
+        self.missed.add(limit)
+        if self._within is not None:
+            self._within.miss(limit)
 
     def end(self) -> None:
         """Let the whole time end now, if it has not ended."""

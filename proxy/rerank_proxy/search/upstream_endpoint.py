@@ -13,6 +13,7 @@ from rerank_proxy.inference.configuration import RERANK, EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.failures import (
     InferenceFailedError,
+    because,
     illegal_state,
     status_error,
     timed_out,
@@ -104,6 +105,7 @@ def _scores(body: bytes, inference_id: str, texts: int) -> Scores:
 
 def _failure(reply: Reply) -> InferenceFailedError:
     try:
-        return InferenceFailedError(reply.status, cause_of(json.loads(reply.body)["error"]))
+        cause = cause_of(json.loads(reply.body)["error"])
+        return because("upstream_error", InferenceFailedError(reply.status, cause))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return illegal_state(f"upstream answered an inference with {reply.status}, and without an error")

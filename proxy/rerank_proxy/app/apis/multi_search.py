@@ -118,16 +118,18 @@ class MultiSearchRun:
         try:
             answer = await self._executor.run(search, upstream, inner)
         except UpstreamRefusedError as refused:
-            return replace(self._answered(refused.reply), search=EndedSearch(refused.reply.status))
+            ended = EndedSearch(refused.reply.status, timings=timings)
+            return replace(self._answered(refused.reply), search=ended)
         except ElasticsearchError as failure:
-            return self._failed(failure)
+            return self._failed(failure, timings)
         timings.end()
         warnings = [value for name, value in answer.headers if name.lower() == "warning"]
         ended = EndedSearch(200, answer.outcome, answer.timings)
         return _Answered(lines.answered_item(answer.body), ended, warnings)
 
-    def _failed(self, failure: ElasticsearchError) -> _Answered:
-        return _Answered(lines.failed_item(failure, self._printer), EndedSearch(failure.status))
+    def _failed(self, failure: ElasticsearchError, timings: Timings | None = None) -> _Answered:
+        ended = EndedSearch(failure.status, timings=timings)
+        return _Answered(lines.failed_item(failure, self._printer), ended)
 
     def _answered(self, reply: Reply) -> _Answered:
         if reply.status == 200:

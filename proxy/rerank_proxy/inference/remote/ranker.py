@@ -189,7 +189,9 @@ class RemoteRanker(Ranker):
         inference_id = self._config.inference_id
         url = self._vendor.shown(self._config, self._vendor.url(self._config))
         failure = timed_out(inference_id, deadline, f"[{url}] did not answer in time")
-        return RemoteFailedError(failure.status, failure.cause, outage=True) if outage else failure
+        if not outage:
+            return failure
+        return RemoteFailedError(failure.status, failure.cause, outage=True, why="deadline")
 
 
 def _with_texts(docs: Sequence[RankedDoc], request: RerankRequest) -> Sequence[RankedDoc]:
