@@ -108,21 +108,30 @@ SEARCHES: Final = (
           {rate("searches_total", by="outcome"): "{{outcome}}"}, fill=True),
     Panel("Rerankers by outcome", "no_text: none of the hits has text in the field that the reranker names.",
           "reqps", {rate("rerankers_total", by="outcome"): "{{outcome}}"}, fill=True),
+    Panel("Rerankers by endpoint", "Rerankers of answered searches by endpoint and model.", "reqps",
+          {rate("rerankers_total", by="endpoint, model"): "{{endpoint}} ({{model}})"}, fill=True),
     Panel("First-stage order and no text", "Shares of searches whose scoring failed, and of rerankers that "
           "found no text.", "percentunit", {
               share(rate("searches_total", 'outcome="skipped"'),
                     rate("searches_total", 'outcome=~"applied|skipped"')): "skipped",
               share(rate("rerankers_total", 'outcome="no_text"'), rate("rerankers_total")): "no_text"}),
+    Panel("First-stage order by reason", "Why searches keep their first-stage order.", "reqps",
+          {rate("searches_failed_open_total", by="reason"): "{{reason}}"}, fill=True),
+    Panel("Out of time", "Searches of which something was not done in time, by the limit that was reached.",
+          "reqps", {rate("searches_deadline_total", by="limit"): "{{limit}}"}, fill=True),
     Panel("Time of a search by stage, mean", "Where an answered search spends its time.", "s", {
-        f"{rate('search_upstream_seconds_sum')} / {rate('search_upstream_seconds_count')}": "upstream",
-        f"{rate('search_rerank_seconds_sum')} / {rate('search_rerank_seconds_count')}": "scores",
-        f"{rate('search_own_seconds_sum')} / {rate('search_own_seconds_count')}": "own"}, fill=True),
-    Panel("Time of a search by stage, p95", "One search in twenty spends more time in the stage.", "s", {
-        quantile(0.95, "search_upstream_seconds"): "upstream",
-        quantile(0.95, "search_rerank_seconds"): "scores",
-        quantile(0.95, "search_own_seconds"): "own"}),
+        f"{rate('search_stage_seconds_sum', by='stage')} / {rate('search_stage_seconds_count', by='stage')}":
+        "{{stage}}"}, fill=True),
+    Panel("Time of a search by stage, p95", "One search in twenty spends more time in the stage.", "s",
+          {quantile(0.95, "search_stage_seconds", by="stage"): "{{stage}}"}),
+    Panel("Time of a reranker, p95", "One reranker in twenty waits longer for its scores.", "s",
+          {quantile(0.95, "reranker_seconds", by="endpoint, model"): "{{endpoint}} ({{model}})"}),
     Panel("Inference API", "Requests of _inference and _ml/trained_models by outcome.", "reqps",
           {rate("inference_requests_total", by="outcome"): "{{outcome}}"}, fill=True),
+    Panel("Asynchronous searches", "Those that are kept: the limit is async_search.max_searches.", "short",
+          {f"sum by (state) ({metric('async_searches')})": "{{state}}"}, fill=True),
+    Panel("Asynchronous answers", "Bytes that are kept; the limit is async_search.max_bytes.", "bytes",
+          {f"sum by (instance) ({metric('async_search_bytes')})": "{{instance}}"}),
 )  # fmt: skip
 
 ENGINE: Final = (
@@ -130,6 +139,8 @@ ENGINE: Final = (
           "short", {f"sum by (model) ({metric('engine_queued_tokens')})": "{{model}}"}, fill=True),
     Panel("Queue, pairs", "Pairs of query and text that wait for the device.", "short",
           {f"sum by (model) ({metric('engine_queued_pairs')})": "{{model}}"}, fill=True),
+    Panel("Queue, p95", "One call in twenty waits longer while none of its texts runs.", "s",
+          {quantile(0.95, "engine_queue_seconds", by="model"): "{{model}}"}),
     Panel("Refused calls", "Calls that are refused: full queue, too long texts, or too late.", "reqps",
           {rate("engine_rejected_total", by="model"): "{{model}}"}),
     Panel("Pairs scored", "Pairs that models score in each second.", "ops",
@@ -156,6 +167,11 @@ CACHE: Final = (
     Panel("Cache hits", "Share of texts whose score was in the cache of the process.", "percentunit",
           {f"{rate('engine_cache_hits_total', by='model')} / ({rate('engine_cache_hits_total', by='model')}"
            f" + {rate('engine_cache_misses_total', by='model')})": "{{model}}"}),
+    Panel("Size of the cache", "Bytes of the cache; the limit is engine.cache_bytes.", "bytes",
+          {f"sum by (instance) ({metric('engine_cache_bytes')})": "{{instance}}"}),
+    Panel("Entries of the cache", "Outputs in the cache, and those that made room for others in an hour.",
+          "short", {f"sum({metric('engine_cache_entries')})": "entries",
+                    f"sum(increase({metric('engine_cache_evictions_total')}[1h]))": "evicted in 1 h"}),
     Panel("Shared cache hits", "Share of lookups in the shared cache that were found in time.", "percentunit",
           {f"{rate('engine_shared_cache_hits_total', by='model')}"
            f" / ({rate('engine_shared_cache_hits_total', by='model')}"

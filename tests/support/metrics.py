@@ -5,8 +5,9 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from typing import Final, cast
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -99,13 +100,6 @@ def _in_samples(row: Documented, family: Metric) -> Iterator[str]:
                 yield f"{label}={sample.labels[label]} that is not documented"
 
 
-def _with_a_registry(module: str) -> Iterator[Callable[[CollectorRegistry], object]]:
-    for each in vars(import_module(module)).values():
-        is_own = inspect.isclass(each) and each.__module__ == module
-        if is_own and "registry" in inspect.signature(each).parameters:
-            yield cast("Callable[[CollectorRegistry], object]", each)
-
-
 def declared_labels() -> dict[str, frozenset[str]]:
     """Return the labels of the metrics of all classes that take a registry, in modules named `metrics`.
 
@@ -114,7 +108,16 @@ def declared_labels() -> dict[str, frozenset[str]]:
     registry = CollectorRegistry()
     for module in pkgutil.walk_packages(rerank_proxy.__path__, "rerank_proxy."):
         if module.name.endswith(".metrics"):
-            for of_metrics in _with_a_registry(module.name):
-                of_metrics(registry)
+            for make in _makers(module.name):
+                make(registry=registry)
     metrics = [each for each in registry._collector_to_names if isinstance(each, MetricWrapperBase)]
     return {each._name: frozenset(each._labelnames) for each in metrics if each._type != "info"}
+
+
+def _makers(module: str) -> Iterator[Callable[..., object]]:
+    """Yield the classes that take a registry. What else they take are functions that read a gauge."""
+    for each in vars(import_module(module)).values():
+        is_own = inspect.isclass(each) and each.__module__ == module
+        if is_own and "registry" in (parameters := inspect.signature(each).parameters):
+            required = [name for name, of in parameters.items() if of.default is inspect.Parameter.empty]
+            yield partial(each, **dict.fromkeys({*required} - {"registry"}, float))
