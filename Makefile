@@ -61,9 +61,10 @@ format: $(DEV_STAMP) ## lay the code out, and fix what can be fixed
 	$(PYTHON_BIN) -m ruff format .
 
 .PHONY: docs
-docs: $(DEV_STAMP) ## docs/settings.md and docs/compatibility.md, from the tables of settings and clients
+docs: $(DEV_STAMP) ## docs/settings.md, docs/compatibility.md and the dashboard, from what they are made of
 	$(PYTHON_BIN) -m rerank_proxy.settings.page > docs/settings.md
 	$(PYTHON_BIN) -m tests.clients.page > docs/compatibility.md
+	$(PYTHON_BIN) -m deploy.monitoring.dashboard > deploy/monitoring/dashboard.json
 
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them
