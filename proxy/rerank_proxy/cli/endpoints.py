@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from rerank_proxy.cli.options import CommandError, config_option, die, load_settings, pairs_of
+from rerank_proxy.cli.options import CommandError, config_options, die, load_settings, pairs_of
 from rerank_proxy.observe.log import printable
 from rerank_proxy.processes.loop import new_event_loop
 
@@ -39,13 +39,14 @@ def _proxy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.option(
         "--url", help="The proxy's address. [default: http:// and `listen` of the settings]"
     )(command)
-    return config_option(command)
+    return config_options(command)
 
 
 def _run(
     work: Callable[..., Awaitable[Any]],
     *args: Any,
     config: Path | None,
+    secrets_dir: Path | None,
     url: str | None,
     user: str | None,
     api_key: str | None,
@@ -56,7 +57,11 @@ def _run(
 
     from rerank_proxy.cli.proxy_client import Proxy, url_of
 
-    address = url.rstrip("/") if url is not None else url_of(load_settings(config, (), ()).listen)
+    address = (
+        url.rstrip("/")
+        if url is not None
+        else url_of(load_settings(config=config, secrets_dir=secrets_dir).listen)
+    )
     proxy = Proxy(address, _authorization(user, api_key))
 
     async def awaited() -> Any:
