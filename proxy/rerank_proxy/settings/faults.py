@@ -11,10 +11,8 @@ from pydantic_core import ErrorDetails
 from rerank_proxy.settings.guesses import hint, hint_for_key
 from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.rows import is_secret
-from rerank_proxy.settings.values import SECRET, copied
+from rerank_proxy.settings.values import SECRET, copied, shortened
 
-_MAX_VALUE: Final = 200
-"""The most characters of a value that a message repeats."""
 _OF_A_NAME: Final = "[key]"
 """Ends the location of a problem with the name of an entry, rather than with the entry."""
 _WORDS: Final[Mapping[str, str]] = {
@@ -129,7 +127,7 @@ def _instead(value: Any) -> str:
     if not isinstance(value, str | int | float):
         return ""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return f", not [{text if len(text) <= _MAX_VALUE else text[:_MAX_VALUE] + '…'}]"
+    return f", not [{shortened(text)}]"
 
 
 def _unknown_models(values: Mapping[str, Any], subject: Subject) -> Iterator[str]:

@@ -141,7 +141,7 @@ def load_with_origins(
     unread = {key: f"{sources.subject(key)}: {problem}" for key, problem in read.faults}
     sources.secret_files.update(read.files)
     found = faults_of(read.values, sources.subject, _without(unread))
-    faults = [*sources.faults(), *unread.values(), *islice(found, MAX_FAULTS)]
+    faults = [*sources.faults(), *unread.values(), *islice(found, MAX_FAULTS + 1)]
     if len(faults) > MAX_FAULTS:
         faults = [*faults[:MAX_FAULTS], "there are further faults, which are told when these are mended"]
     if faults:

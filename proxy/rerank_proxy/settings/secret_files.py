@@ -8,7 +8,7 @@ from typing import Any
 from rerank_proxy.files.regular import UnfitFileError
 from rerank_proxy.files.secret_file import read_secret
 from rerank_proxy.settings.rows import table
-from rerank_proxy.settings.values import copied
+from rerank_proxy.settings.values import copied, shortened
 
 Key = tuple[str, ...]
 
@@ -63,6 +63,6 @@ def _fetch(done: Fetched, section: Key, values: dict[Any, Any], secret: str, fil
     try:
         values[secret] = read_secret(Path(path))
     except UnfitFileError as error:
-        done.faults.append(((*section, file), f"{path}: {error.problem}"))
+        done.faults.append(((*section, file), f"{shortened(str(path))}: {error.problem}"))
     else:
         done.files[*section, secret] = Path(path)

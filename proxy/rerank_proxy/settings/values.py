@@ -60,8 +60,15 @@ def given_twice(key: Sequence[str]) -> str:
     return f"[{'.'.join(key)}] is given twice"
 
 
+MAX_SHOWN = 200
+"""The most characters of a value that a message repeats."""
 MAX_DEPTH = 64
 """The most levels of lists and mappings in each other."""
+
+
+def shortened(text: str) -> str:
+    """Return a value as a message repeats it."""
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
 
 
 def copied(values: Mapping[Any, Any], depth: int = 8) -> dict[Any, Any]:
