@@ -103,6 +103,36 @@ def serve(**options: Any) -> None:
         sys.exit(run(settings, lambda: read().settings))
 
 
+@main.command("settings")
+@_settings_options
+@click.option("--changed", is_flag=True, help="Only those that differ from their defaults.")
+@click.option("--json", "form", flag_value="json", help="Print a JSON array.")
+@click.option("--yaml", "form", flag_value="yaml", help="Print a file that gives the same settings.")
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+def settings_(keys: tuple[str, ...], changed: bool, form: str | None, **options: Any) -> None:
+    """Show the value of each setting, and which file, variable or option gave it.
+
+    With KEY, such as upstream or upstream.url, only that setting or those of that section. Secrets are never
+    shown, only whether they are set. These are the settings of a proxy that is started with the same options
+    in the same environment; a running one is not asked.
+    """
+    with bad_settings_exit():
+        loaded = settings_reader(**options)()
+    from rerank_proxy.cli.output import print_json, print_table
+    from rerank_proxy.cli.settings import chosen, records_of, table_of, yaml_of
+    from rerank_proxy.settings.effective import effective
+
+    shown = chosen(effective(loaded), keys, changed=changed)
+    if keys and not shown and not changed:
+        die(f"there is no setting {', '.join(keys)}", 2)
+    if form == "json":
+        print_json(records_of(shown))
+    elif form == "yaml":
+        click.echo(yaml_of(shown), nl=False)
+    else:
+        print_table(table_of(shown))
+
+
 @main.command()
 @_settings_options
 def check(**options: Any) -> None:

@@ -1,9 +1,9 @@
 """Write `docs/settings.md` from the settings table: `make docs`."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from rerank_proxy.settings import SettingRow, Settings, table
 
@@ -37,13 +37,11 @@ endpoints:
 [config/rerank-proxy.yaml](../config/rerank-proxy.yaml) holds every setting, with comments.
 
 - Unknown keys, invalid values, and keys or variables that are given twice stop the program with exit code 2
-and
-  a line for each, which names the key and where it was given: `rerank-proxy.yaml:3:5: [upstream.ulr]: unknown
-  setting, did you mean [upstream.url]?`. `rerank-proxy check` reads the settings,
-  contacts upstream, loads the models, and reports on each.
+  and a line for each, which names the key and where it was given: `rerank-proxy.yaml:3:5: [upstream.ulr]:
+  unknown setting, did you mean [upstream.url]?`. `rerank-proxy check` reads the settings, contacts upstream,
+  loads the models, and reports on each.
 - Addresses are `HOST:PORT`. `0.0.0.0:9201` listens on all interfaces, `[::1]:9201` is IPv6, and port 0 means
-any
-  free port.
+  any free port.
 - Sizes take a unit: `100MiB`, `64KiB`, `1GB`. A plain number is in bytes. Durations are in seconds.
 - `admin`, `upstream`, a model and an endpoint can be given by their most important key alone:
   `upstream: https://localhost:9200`, `minilm: /models/minilm`.
@@ -53,8 +51,7 @@ any
 - An endpoint id is served by the model that it maps to and by no other. An id that is neither listed here nor
   created by a client is answered 404, as Elasticsearch answers for an endpoint that does not exist.
 - Searches need no credentials here: each request brings its caller's credentials, which go upstream with its
-inner
-  searches. Only a registry in upstream (`registry.store: index`) has an account.
+  inner searches. Only a registry in upstream (`registry.store: index`) has an account.
 - On SIGHUP (`kill -HUP`) the settings are read again. Those with `yes` under SIGHUP then have their new
   values, and the log names them; it also names those that are changed and take a restart. If anything is
   wrong, the log says what, and nothing changes. The signal also has the
@@ -136,23 +133,9 @@ def _default(row: SettingRow) -> str:
 
 
 def _meaning(row: SettingRow) -> str:
-    choices = _choices(row.path)
-    if not choices:
+    if not row.choices:
         return row.description
-    return f"{row.description} One of {', '.join(f'`{choice}`' for choice in choices)}."
-
-
-def _choices(path: tuple[str, ...]) -> list[str]:
-    """Return the values that a setting can take, if it takes one of a few."""
-    schema = Settings.model_json_schema()
-    node: Mapping[str, Any] = schema
-    for name in path:
-        properties = node.get("properties")
-        node = properties.get(name, {}) if properties else node["additionalProperties"]
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    choices: list[str] = node.get("enum", [])
-    return choices
+    return f"{row.description} One of {', '.join(f'`{choice}`' for choice in row.choices)}."
 
 
 if __name__ == "__main__":

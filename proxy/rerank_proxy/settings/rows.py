@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ByteSize, SecretStr
+from pydantic import BaseModel, ByteSize, SecretStr, TypeAdapter
 
 from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.values import RELOADED, SHORT_FORMS
@@ -34,6 +35,9 @@ class SettingRow:
     """The name of the secret in the same section whose file this setting names."""
     held: bool = True
     """False for the file of a secret that is read with the settings: they hold what is in it."""
+    choices: tuple[str, ...] = ()
+    """What the setting may be, if it is one of a few."""
+    is_path: bool = False
 
     @property
     def key(self) -> str:
@@ -42,13 +46,7 @@ class SettingRow:
     @property
     def default_text(self) -> str:
         """The default as it is written in the file."""
-        if isinstance(self.default, ByteSize):
-            return self.default.human_readable().replace(".0", "")
-        if isinstance(self.default, bool):
-            return str(self.default).lower()
-        if isinstance(self.default, tuple):
-            return ",".join(self.default)
-        return str(self.default)
+        return text_of(self.default)
 
     @property
     def environment(self) -> str | None:
@@ -60,6 +58,16 @@ class SettingRow:
             return None
         short = len(self.path) == 2 and SHORT_FORMS.get(self.path[0]) == self.path[1]
         return "--" + "-".join(self.path[:1] if short else self.path).replace("_", "-")
+
+
+def text_of(value: Any) -> str:
+    """Return the value of a setting as it is written in the file."""
+    if isinstance(value, ByteSize):
+        text = value.human_readable().replace(".0", "")
+        return text if TypeAdapter(ByteSize).validate_python(text) == value else str(int(value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def table() -> Iterator[SettingRow]:
@@ -83,6 +91,8 @@ def _rows(
                 holds_secret(field.annotation),
                 with_section,
                 _secret_of(model, name),
+                choices=tuple(_choices(field.annotation)),
+                is_path=Path in _types(field.annotation),
             )
             yield row
             if row.secret and name + FILE_SUFFIX not in model.model_fields:
@@ -112,7 +122,20 @@ def _file_row(secret: SettingRow) -> SettingRow:
         reloaded=secret.reloaded,
         file_of=name,
         held=False,
+        is_path=True,
     )
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _types(argument)
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    for each in _types(annotation):
+        if get_origin(each) is Literal:
+            yield from map(str, get_args(each))
 
 
 def known_keys(path: list[str]) -> list[str]:

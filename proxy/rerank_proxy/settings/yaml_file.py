@@ -43,8 +43,18 @@ _PLAIN: Final = {
     ),
     "merge": (r"<<\Z", "<"),
 }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a text in quotes if this module or another reader of YAML would take it for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 for _name, (_pattern, _first) in _PLAIN.items():
-    _Loader.add_implicit_resolver(_TAG + _name, re.compile(_pattern), list(_first))
+    for _either in (_Loader, _Dumper):
+        _either.add_implicit_resolver(_TAG + _name, re.compile(_pattern), list(_first))
 
 _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "str": str,
@@ -131,6 +141,11 @@ def read_file(path: Path) -> YamlFile:
         told = failure.problem or failure.context
         told = "a tab, where only blanks may stand" if told == _TAB else told
         raise InvalidSettingsError(f"{where}: is not valid YAML: {told}") from None
+
+
+def dump(values: Mapping[str, Any]) -> str:
+    """Return a file with these settings."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def _parsed(path: Path, text: str) -> YamlFile:
