@@ -1,6 +1,5 @@
 """What each setting is, and where it was given, without any secret."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,9 +8,9 @@ from pydantic import ByteSize, SecretStr
 
 from rerank_proxy.settings.loading import Loaded, Origin
 from rerank_proxy.settings.rows import SettingRow, table, text_of
+from rerank_proxy.settings.sensitive import may_be_secret
 
 HIDDEN: Final = "••••"
-_SECRET_NAME: Final = re.compile(r"key|secret|token|password|credential|auth|account|header", re.IGNORECASE)
 _REFERENCES: Final = ({"env"}, {"file"})
 
 
@@ -78,11 +77,6 @@ def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
     variable or a file is none.
     """
     return {name: _hidden(value) if may_be_secret(name) else _shown(value) for name, value in values.items()}
-
-
-def may_be_secret(name: str) -> bool:
-    """Tell whether a setting of a service may be a secret, by its name."""
-    return _SECRET_NAME.search(name) is not None and not name.endswith("_file")
 
 
 def _shown(value: Any) -> Any:
