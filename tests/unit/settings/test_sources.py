@@ -186,6 +186,7 @@ def test_secrets_have_a_variable_and_no_option() -> None:
         "engine.shared_cache.password",
         "tls.key_password",
         "admin.tls.key_password",
+        "admin.token",
         "upstream.client_key_password",
     }
     for row in rows.values():
