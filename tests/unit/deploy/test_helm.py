@@ -1,4 +1,4 @@
-"""The chart, rendered by Helm with many values, against the rules of all manifests and against what was asked for."""
+"""The chart, rendered by Helm with many values, against the rules of all manifests and what was asked."""
 
 import json
 import subprocess
@@ -173,7 +173,7 @@ def rendered_with(
     given: Mapping[str, Any], version: int = 4, kubernetes: str = "1.37", succeeds: bool = True
 ) -> str:
     """Render the chart as the release `search` of the namespace `apps`; or return why it cannot be."""
-    command = [
+    command: list[str | Path] = [
         helm(version),
         "template",
         "search",
@@ -387,7 +387,7 @@ def test_open_shift_chooses_the_user() -> None:
     context = pod_of("open-shift")["securityContext"]
     assert context["runAsNonRoot"] is True
     assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(context)
-    command = [
+    command: list[str | Path] = [
         helm(),
         "template",
         "search",
