@@ -137,19 +137,14 @@ def proxy_in(pod: Document) -> Document:
     return found
 
 
-def breaches(pod: Document, *, of_an_operator: bool = False) -> list[str]:
-    """Name what a pod has that the pod security standard `restricted`, or the project itself, forbids.
-
-    Args:
-        of_an_operator: The main container is the operator's, who also decides about the token.
-    """
+def breaches(pod: Document) -> list[str]:
+    """Name what a pod has that the pod security standard `restricted`, or the project itself, forbids."""
     found = [key for key in ("hostNetwork", "hostPID", "hostIPC", "hostUsers") if pod.get(key)]
     for volume in pod.get("volumes", []):
         found += [f"volume {volume['name']}: {key}" for key in set(volume) - {"name"} - _ALLOWED_VOLUMES]
-    if pod.get("automountServiceAccountToken") is not False and not of_an_operator:
+    if pod.get("automountServiceAccountToken") is not False:
         found.append("automountServiceAccountToken")
-    containers = [each for each in containers_of(pod) if not of_an_operator or each["name"] == "rerank-proxy"]
-    for container in containers:
+    for container in containers_of(pod):
         found += [f"{container['name']}: {what}" for what in _container_breaches(container, pod)]
     return found
 
@@ -213,6 +208,9 @@ class Proxy:
             for name, value in values.items()
             if name.startswith("RERANK_PROXY_") and name not in _NOT_SETTINGS
         }
+        if "RERANK_PROXY_SECRETS_DIR" in values:
+            secrets = _volumes(pod)[mounted[values["RERANK_PROXY_SECRETS_DIR"]]]
+            environ |= {f"RERANK_PROXY_{path.upper()}": "A" * 43 for path in _renamed(secrets)}
         return cls(pod, container, load(written, environ=environ))
 
     def check(self) -> None:
@@ -280,8 +278,7 @@ def check(manifest: Sequence[Document], directory: Path, since: str = VERSIONS[0
     for document in manifest:
         validate(document, since)
         for template in _templates(document):
-            operated = document["kind"] in ("Elasticsearch", "Kibana")
-            assert breaches(template["spec"], of_an_operator=operated) == []
+            assert breaches(template["spec"]) == []
             if "test" in document["metadata"].get("annotations", {}).get("helm.sh/hook", ""):
                 continue
             proxies.append(Proxy.of(template["spec"], manifest, directory))
@@ -295,6 +292,12 @@ def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
 
 def _volumes(pod: Document) -> dict[str, Document]:
     return {volume["name"]: volume for volume in pod.get("volumes", [])}
+
+
+def _renamed(volume: Document) -> list[str]:
+    """Return the files of a volume whose names are not those of the keys."""
+    sources = [source.get("secret", {}) for source in volume.get("projected", {}).get("sources", [])]
+    return [item["path"] for source in sources for item in source.get("items", [])]
 
 
 def _mounted(container: Document) -> dict[str, str]:
