@@ -59,7 +59,7 @@ def test_components_keep_to_them_one_by_one(component: str, tmp_path: Path) -> N
     assert len(check(with_components(tmp_path, component), tmp_path, since)) == 1
 
 
-def test_what_is_no_alternative_combines(tmp_path: Path) -> None:
+def test_components_combine(tmp_path: Path) -> None:
     alternatives = {
         "model-image",
         "model-download",
