@@ -1,202 +1,36 @@
 """The chart, rendered by Helm with many values, against the rules of all manifests and what was asked."""
 
 import json
-import subprocess
-import sys
-import tarfile
 from collections.abc import Mapping
-from functools import cache
-from hashlib import sha256
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any, Final
+from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]  # the package carries no types
 import pytest
-import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.support.deploy_files import CHART, made, values
+from tests.support.chart import (
+    ARCHIVE,
+    CHOICES,
+    CLAIM,
+    ECK,
+    MODEL,
+    MONITORS,
+    SECRET,
+    SETS,
+    SHA256,
+    URL,
+    deployment_of,
+    manifest_of,
+    pod_of,
+    rendered,
+    rendered_with,
+)
+from tests.support.deploy_files import CHART
+from tests.support.examples import examples
 from tests.support.kubernetes_tools import helm, run
-from tests.support.manifests import Document, check, documents, of_kind, only, pods, proxy_in, selects
-from tests.support.pages import read
-from tests.support.raw_http import TIMEOUT_S
-
-URL: Final = {"upstream": {"url": "https://es.example.com:9200"}}
-ECK: Final = {"upstream": {"eck": {"name": "my-cluster"}}}
-MODEL: Final = {
-    "models": {"reranker": {"source": "/models/my-model"}},
-    "endpoints": {".rerank-v1-elasticsearch": {"model": "reranker"}},
-}
-SECRET: Final = {"secrets": {"existingSecret": "rerank-proxy"}}
-SHA256: Final = "0" * 64
-CLAIM: Final = {"modelVolume": {"type": "claim", "claim": {"name": "reranker-models"}}}
-ARCHIVE: Final = {"url": "https://files.example.com/model.tar.gz", "sha256": SHA256}
-DOWNLOAD: Final = {"modelVolume": {"type": "download", "download": ARCHIVE}}
-
-SETS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "least": URL,
-    "eck": {
-        **ECK,
-        **MODEL,
-        **CLAIM,
-        "registry": {
-            "store": "index",
-            "username": "elastic",
-            "passwordSecret": {"name": "my-cluster-es-elastic-user"},
-        },
-    },
-    "another-namespace": {
-        "upstream": {
-            "eck": {"name": "logs", "namespace": "elastic"},
-            "caSecret": {"name": "logs-ca", "key": "tls.crt"},
-        }
-    },
-    "download": {**URL, **MODEL, **DOWNLOAD},
-    "made-claim": {
-        **URL,
-        **MODEL,
-        "modelVolume": {
-            "type": "claim",
-            "claim": {"create": "5Gi", "subPath": "rerankers", "storageClassName": "shared"},
-        },
-    },
-    "hub": {
-        **URL,
-        "models": {"reranker": "cross-encoder/ms-marco-MiniLM-L6-v2"},
-        "modelVolume": {"type": "hub"},
-    },
-    "hub-claim": {**URL, "modelVolume": {"type": "hub", "hub": {"claimName": "hub"}}},
-    "index": {**ECK, **SECRET, "registry": {"store": "index"}},
-    "tls": {
-        **ECK,
-        **SECRET,
-        "tls": {"secretName": "rerank-tls", "admin": True},
-        "podMonitor": {"enabled": True},
-        "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "caConfigMap": "rerank-ca"},
-    },
-    "routes": {
-        **URL,
-        "ingress": {
-            "enabled": True,
-            "host": "search.example.com",
-            "className": "nginx",
-            "tlsSecretName": "search-tls",
-            "annotations": {"a": "b"},
-        },
-        "httpRoute": {
-            "enabled": True,
-            "parentRefs": [{"name": "public", "namespace": "gateways"}],
-            "hostnames": ["search.example.com"],
-        },
-    },
-    "autoscaling": {**URL, "autoscaling": {"enabled": True, "queue": {"enabled": True}}},
-    "gpu": {
-        **URL,
-        "gpu": {"enabled": True, "runtimeClassName": "nvidia"},
-        "autoscaling": {
-            "enabled": True,
-            "minReplicas": 1,
-            "cpuUtilization": None,
-            "queue": {"enabled": True},
-        },
-    },
-    "keda": {**URL, "keda": {"enabled": True}},
-    "network-policy": {
-        **URL,
-        "networkPolicy": {
-            "enabled": True,
-            "vendors": True,
-            "upstream": [{"podSelector": {"matchLabels": {"a": "b"}}}],
-            "scrapers": [
-                {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-            ],
-            "extraEgress": [{"ports": [{"port": 4318}]}],
-        },
-    },
-    "closed": {**URL, "networkPolicy": {"enabled": True, "clients": []}},
-    "service-monitor": {
-        **URL,
-        **SECRET,
-        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-    },
-    "open-shift": {**URL, **MODEL, **DOWNLOAD, "openShift": "on"},
-    "service": {
-        **URL,
-        "service": {
-            "type": "LoadBalancer",
-            "nodePort": 30920,
-            "sessionAffinity": "ClientIP",
-            "loadBalancerSourceRanges": ["192.0.2.0/24"],
-            "annotations": {"a": "b"},
-        },
-    },
-    "more": {
-        **URL,
-        "nameOverride": "rerank",
-        "commonLabels": {"team": "search"},
-        "image": {"digest": f"sha256:{SHA256}"},
-        "extraArgs": ["--edge-processes=2"],
-        "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
-        "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
-        "podLabels": {"a": "b"},
-        "podAnnotations": {"c": "d"},
-        "extraVolumes": [{"name": "more", "emptyDir": {}}],
-        "priorityClassName": "high",
-        "extraVolumeMounts": [{"name": "more", "mountPath": "/more", "readOnly": True}],
-        "imagePullSecrets": [{"name": "registry"}],
-        "nodeSelector": {"disk": "fast"},
-        "tolerations": [{"key": "a", "operator": "Exists"}],
-        "affinity": {"podAntiAffinity": {}},
-        "serviceAccount": {"name": "reranker", "annotations": {"e": "f"}},
-        "replicaCount": 1,
-        "config": {"search": {"timeout_s": 5}, "upstream": {"connect_timeout_s": 3}},
-        "extraObjects": [
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {"name": "{{ .Release.Name }}-more"},
-                "data": {"a": "b"},
-            }
-        ],
-    },
-    "recreate": {**URL, "strategy": {"type": "Recreate"}, "serviceAccount": {"create": False}},
-}
-"""By a name, values that are given."""
-
-
-@cache
-def rendered(name: str, version: int = 4, kubernetes: str = "1.37") -> str:
-    return rendered_with(SETS[name], version, kubernetes)
-
-
-def rendered_with(
-    given: Mapping[str, Any], version: int = 4, kubernetes: str = "1.37", succeeds: bool = True
-) -> str:
-    """Render the chart as the release `search` of the namespace `apps`; or return why it cannot be."""
-    command: list[str | Path] = [
-        helm(version),
-        "template",
-        "search",
-        CHART,
-        "--namespace",
-        "apps",
-        "--kube-version",
-        kubernetes,
-    ]
-    return run(*command, "--values", "-", stdin=json.dumps(given), succeeds=succeeds)
-
-
-def manifest_of(name: str) -> list[Document]:
-    return documents(rendered(name))
-
-
-def deployment_of(name: str) -> Document:
-    return only(manifest_of(name), "Deployment")
-
-
-def pod_of(name: str) -> Document:
-    pod: Document = deployment_of(name)["spec"]["template"]["spec"]
-    return pod
+from tests.support.manifests import check, documents, of_kind, only, pods, proxy_in, selects, validate
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -212,59 +46,30 @@ def test_an_image_volume_is_for_kubernetes_from_1_33(tmp_path: Path) -> None:
     ]
 
 
+@given(
+    st.sampled_from([URL, ECK]),
+    st.fixed_dictionaries({}, optional={name: st.sampled_from(given) for name, given in CHOICES.items()}),
+    st.sampled_from(MONITORS),
+)
+@examples(0.4)
+def test_any_combination_keeps_to_them(
+    tmp_path: Path, upstream: dict[str, Any], chosen: dict[str, Any], monitor: dict[str, Any]
+) -> None:
+    check(documents(rendered_with({**SECRET, **MODEL, **CLAIM, **upstream, **chosen, **monitor})), tmp_path)
+
+
+def test_a_mistake_in_a_custom_resource_is_found() -> None:
+    monitor = only(manifest_of("service-monitor"), "ServiceMonitor")
+    mistakes: list[dict[str, Any]] = [{"endpoint": []}, {"endpoints": [{"interval": 30}]}]
+    for wrong in mistakes:
+        with pytest.raises(jsonschema.ValidationError):
+            validate({**monitor, "spec": {**monitor["spec"], **wrong}})
+
+
 @pytest.mark.parametrize("name", ["least", "eck", "more", "tls"])
 def test_helm_3_renders_the_same(name: str) -> None:
     theirs = documents(rendered(name, 3))
     assert sorted(map(repr, theirs)) == sorted(map(repr, manifest_of(name)))
-
-
-def test_lint_finds_nothing() -> None:
-    printed = run(helm(), "lint", "--strict", CHART, "--values", "-", stdin=json.dumps(URL))
-    assert "[WARNING]" not in printed
-
-
-def test_is_packaged_whole(tmp_path: Path) -> None:
-    run(helm(), "package", CHART, "--destination", tmp_path)
-    (package,) = tmp_path.iterdir()
-    with tarfile.open(package) as archive:
-        packed = {Path(name).relative_to(CHART.name).as_posix() for name in archive.getnames()}
-    assert packed == {file.relative_to(CHART).as_posix() for file in CHART.rglob("*") if file.is_file()}
-
-
-def test_its_version_is_the_projects() -> None:
-    project = (CHART / "../../../pyproject.toml").read_text(encoding="utf-8")
-    chart = yaml.safe_load(read(CHART / "Chart.yaml"))
-    assert f'version = "{chart["appVersion"]}"' in project
-
-
-def test_made_files_are_up_to_date() -> None:
-    for file, text in made().items():
-        assert read(file) == text, "run `make docs`"
-
-
-def test_every_value_says_what_it_means() -> None:
-    listed = list(values())
-    assert len(listed) > 100
-    assert [each.path for each in listed if not each.meaning] == []
-    defaults = yaml.safe_load(read(CHART / "values.yaml"))
-    for each in listed:
-        below = defaults
-        for key in each.path[:-1]:
-            below = below[key]
-        del below[each.path[-1]]
-    assert not _leaves(defaults), "these are in no table"
-
-
-def _leaves(values: Any) -> list[Any]:
-    return (
-        [leaf for each in values.values() for leaf in _leaves(each)] if isinstance(values, dict) else [values]
-    )
-
-
-def test_every_value_is_used() -> None:
-    templates = "".join(read(file) for file in (CHART / "templates").rglob("*.*"))
-    for *section, name in (each.path for each in values()):
-        assert f".{name}" in templates or f"toYaml .Values.{'.'.join(section)} " in templates, (section, name)
 
 
 @pytest.mark.parametrize(
@@ -407,53 +212,3 @@ def test_given_settings_replace_those_of_the_chart(tmp_path: Path) -> None:
     assert proxy.settings.upstream.connect_timeout_s == 3
     assert proxy.settings.upstream.url == URL["upstream"]["url"]
     assert proxy.container["image"] == f"rerank-proxy@sha256:{SHA256}"
-
-
-def scripts_of(name: str) -> dict[str, list[str]]:
-    """Return the arguments of the containers that run Python."""
-    found = {}
-    for pod in pods(manifest_of(name)):
-        for container in [*pod.get("initContainers", []), *pod["containers"]]:
-            if container.get("command") == ["python", "-c"]:
-                found[container["name"]] = container["args"]
-    return found
-
-
-@pytest.mark.parametrize("right", [True, False])
-def test_the_init_container_unpacks_only_what_has_its_checksum(tmp_path: Path, right: bool) -> None:
-    served, target = tmp_path / "served", tmp_path / "models"
-    served.mkdir()
-    target.mkdir()
-    (tmp_path / "config.json").write_text("{}")
-    with tarfile.open(served / "model.tar.gz", "w:gz") as archive:
-        archive.add(tmp_path / "config.json", "my-model/config.json")
-    checksum = sha256((served / "model.tar.gz").read_bytes()).hexdigest() if right else SHA256
-
-    class Files(SimpleHTTPRequestHandler):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args, directory=str(served))
-
-        def log_message(self, *args: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}/model.tar.gz"
-        script = scripts_of("download")["model"][0]
-        done = subprocess.run(
-            [sys.executable, "-c", script, url, checksum, target],
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        answered = subprocess.run(
-            [sys.executable, "-c", scripts_of("download")["test"][0], url], timeout=TIMEOUT_S, check=False
-        )
-        server.shutdown()
-        thread.join()
-    assert (done.returncode == 0) is right, done.stderr
-    assert (target / "my-model" / "config.json").exists() is right
-    assert right or "nothing is unpacked" in done.stderr
-    assert answered.returncode == 0
