@@ -1,4 +1,4 @@
-"""The documents say what is so: their links, commands, settings, searches, metrics and tests exist."""
+"""The documents say what is so: their links, commands, settings, searches and tests exist."""
 
 import ast
 import re
@@ -12,21 +12,19 @@ import click
 import msgspec
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from rerank_proxy.cli import main
 from rerank_proxy.search.language.request import parse_search
 from rerank_proxy.settings import Settings, load, table
 from rerank_proxy.settings import page as settings_page
 from rerank_proxy.xcontent.params import parse_params
-from testbed.proxy import RunningProxy
+from tests.support.metrics import documented
 from tests.support.pages import PAGES, defined_tests, named_tests, read, table_after
 from tests.support.project import ROOT
 
 _SHELL = ("sh", "bash", "console")
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-METRICS = ROOT / "docs" / "operations.md"
 PACKAGE = ROOT / "proxy" / "rerank_proxy"
 NO_SETTINGS = {"endpoints.json", "search.allow_expensive_queries", "search.default_keep_alive", "tls.crt"}
 """Names of files, and settings of Elasticsearch."""
@@ -194,34 +192,11 @@ def test_the_readme_shows_both_kinds_of_search() -> None:
 
 
 def test_metrics_in_the_text_exist() -> None:
-    listed = _listed_metrics()
+    listed = documented(read(ROOT / "docs" / "metrics.md"))
     for page in PAGES:
         for name in re.findall(r"`(rerank_proxy_\w+\*?)(?:\{[^`]*\})?`", read(page)):
             pattern = re.escape(name.removesuffix("*")) + (r"\w*" if name.endswith("*") else "")
             assert any(re.fullmatch(pattern, each) for each in listed), f"{page.name}: {name}"
-
-
-def _listed_metrics() -> list[str]:
-    return re.findall(r"`(rerank_proxy_\w+)`", table_after("metrics", METRICS))
-
-
-def test_all_metrics_are_listed_and_no_others() -> None:
-    """Those that a running proxy gives, in all of its processes."""
-    listed = _listed_metrics()
-    with RunningProxy("http://127.0.0.1:9") as proxy:
-        proxy.wait_ready()
-        exposed = set(_metric_names(proxy.admin.call("GET", "/metrics").body.decode()))
-    assert "rerank_proxy_app_up" in exposed  # the supervisor's
-    assert "rerank_proxy_requests_total" in exposed  # the edge's
-    assert "rerank_proxy_searches_total" in exposed  # the application's
-    assert sorted(listed) == sorted(exposed)
-
-
-def _metric_names(exposition: str) -> Iterator[str]:
-    for family in text_string_to_metric_families(exposition):
-        if not family.name.endswith("_created"):
-            suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
-            yield family.name + suffix
 
 
 def test_every_invariant_is_guarded_by_tests() -> None:

@@ -99,11 +99,13 @@ def test_elasticsearch_can_be_started_on_any_port(compose: dict[str, Any]) -> No
 
 
 def test_the_proxy_serves_what_is_published(service: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    environ = {"RERANK_PROXY_CONFIG": str(ROOT / "config" / "container.yaml")}
+    environ = {"RERANK_PROXY_CONFIG": str(ROOT / "config" / "container.yaml"), **service["environment"]}
     settings = settings_of(service["command"], environ, monkeypatch)
     assert settings.upstream.url == "http://elasticsearch:9200"
     assert settings.listen == Address("0.0.0.0", 9201)
     assert settings.admin.listen == Address("0.0.0.0", 9202)
+    assert settings.admin.open  # as the port is published to this machine alone
+    assert settings.admin.hosts == ("proxy",)
     assert service["ports"] == ["127.0.0.1:9201:9201", "127.0.0.1:9202:9202"]
     assert set(settings.endpoints) == {".rerank-v1-elasticsearch"}
 
@@ -118,11 +120,11 @@ def test_the_proxy_runs_with_least_rights(service: dict[str, Any]) -> None:
 
 
 def test_endpoints_that_clients_create_are_kept(compose: dict[str, Any], service: dict[str, Any]) -> None:
-    """In the state directory of the image."""
+    """In the state directory of the image, which is made inside the volume."""
     (volume,) = [mount.partition(":") for mount in service["volumes"] if mount.startswith("state:")]
     assert volume[0] in compose["volumes"]
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
-    assert f"RERANK_PROXY_STATE_DIR={volume[2]} " in dockerfile
+    assert f"RERANK_PROXY_STATE_DIR={volume[2]}/state " in dockerfile
 
 
 def test_the_proxy_is_healthy_when_it_is_ready(service: dict[str, Any]) -> None:
