@@ -69,7 +69,7 @@ docs: $(DEV_STAMP) ## what is made from tables: pages of settings and clients, t
 
 .PHONY: site
 site: $(DEV_STAMP) ## the documentation as a site in build/site, which is read without a server or a network
-	NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build
 
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them
