@@ -61,10 +61,15 @@ format: $(DEV_STAMP) ## lay the code out, and fix what can be fixed
 	$(PYTHON_BIN) -m ruff format .
 
 .PHONY: docs
-docs: $(DEV_STAMP) ## docs/settings.md, docs/compatibility.md and the dashboard, from what they are made of
+docs: $(DEV_STAMP) ## what is made from tables: pages of settings and clients, the dashboard, the chart's files
 	$(PYTHON_BIN) -m rerank_proxy.settings.page > docs/settings.md
 	$(PYTHON_BIN) -m tests.clients.page > docs/compatibility.md
 	$(PYTHON_BIN) -m deploy.monitoring.dashboard > deploy/monitoring/dashboard.json
+	$(PYTHON_BIN) -m tests.support.deploy_files
+
+.PHONY: site
+site: $(DEV_STAMP) ## the documentation as a site in build/site, which is read without a server or a network
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build --quiet
 
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them

@@ -54,7 +54,7 @@ from rerank_proxy.processes.edges import OtherEdges, orders, share
 from rerank_proxy.processes.finishing import finish
 from rerank_proxy.processes.kept import KeptProcess
 from rerank_proxy.processes.loop import new_event_loop
-from rerank_proxy.processes.reloading import reloaded
+from rerank_proxy.processes.reloading import reloaded, use_in
 from rerank_proxy.settings import Address, ListenerTlsSettings, Settings
 from rerank_proxy.tls.handshakes import Handshakes
 from rerank_proxy.tls.listening import listener_tls
@@ -173,7 +173,8 @@ class Supervisor:
         await edge.start()
         admin_sockets = bind(settings.admin.listen)
         admin_tls = parts.admin_tls
-        await parts.admin.start(admin_sockets, None if admin_tls is None else partial(_secured, admin_tls))
+        secured = None if admin_tls is None else partial(_secured, admin_tls)
+        await parts.admin.start(admin_sockets, settings.admin, secured)
         if admin_tls is not None:
             edge.metrics.certificates["admin"] = admin_tls.ends
             admin_tls.follow()
@@ -218,6 +219,7 @@ class Supervisor:
             settings = await reloaded(self._settings, self._read_again, parts.control)
             if parts.admin_tls is not None:
                 parts.admin_tls.look()
+            use_in(parts.admin, settings or self._settings)
             if settings is None:
                 return
             self._settings = settings

@@ -100,11 +100,13 @@ def test_elasticsearch_can_be_started_on_any_port(compose: dict[str, Any]) -> No
 
 
 def test_the_proxy_serves_what_is_published(service: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    environ = {"RERANK_PROXY_CONFIG": str(ROOT / "config" / "container.yaml")}
+    environ = {"RERANK_PROXY_CONFIG": str(ROOT / "config" / "container.yaml"), **service["environment"]}
     settings = settings_of(service["command"], environ, monkeypatch)
     assert settings.upstream.url == "http://elasticsearch:9200"
     assert settings.listen == Address("0.0.0.0", 9201)
     assert settings.admin.listen == Address("0.0.0.0", 9202)
+    assert settings.admin.open  # as the port is published to this machine alone
+    assert settings.admin.hosts == ("proxy",)
     assert service["ports"] == ["127.0.0.1:9201:9201", "127.0.0.1:9202:9202"]
     assert set(settings.endpoints) == {".rerank-v1-elasticsearch"}
 
