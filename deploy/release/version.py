@@ -19,6 +19,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PLACES: Final[Mapping[str, Sequence[str]]] = {
     "pyproject.toml": [r'^version = "([^"]+)"'],
     "proxy/rerank_proxy/__init__.py": [r'^__version__ = "([^"]+)"'],
+    "deploy/helm/rerank-proxy/Chart.yaml": [r'^version: "?([^"\s]+)"?', r'^appVersion: "?([^"\s]+)"?'],
 }
 """Files, and how the lines begin that have the version."""
 
