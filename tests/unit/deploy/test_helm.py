@@ -212,3 +212,26 @@ def test_given_settings_replace_those_of_the_chart(tmp_path: Path) -> None:
     assert proxy.settings.upstream.connect_timeout_s == 3
     assert proxy.settings.upstream.url == URL["upstream"]["url"]
     assert proxy.container["image"] == f"rerank-proxy@sha256:{SHA256}"
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "not_said"),
+    [
+        (URL, ["http://search-rerank-proxy.apps.svc:9200", "no inference endpoint", "admin__token"], []),
+        (
+            {**URL, **MODEL, **CLAIM, **SECRET},
+            ["helm test search"],
+            ["no inference endpoint", "admin__token"],
+        ),
+        (SETS["eck"], ["registry__key"], []),
+        (SETS["tls"], ["https://search-rerank-proxy.apps.svc:9200"], ["registry__key"]),
+    ],
+)
+def test_the_notes_say_what_is_missing(
+    values: Mapping[str, Any], said: list[str], not_said: list[str]
+) -> None:
+    options = ("--namespace", "apps", "--dry-run=client", "--values", "-")
+    printed = run(helm(), "install", "search", CHART, *options, stdin=json.dumps(values))
+    notes = printed.partition("NOTES:")[2]
+    assert [each for each in said if each not in notes] == []
+    assert [each for each in not_said if each in notes] == []
