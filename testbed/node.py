@@ -223,7 +223,7 @@ class Node:
             "ES_PATH_CONF": str(directory / "config"),
             "ES_TMPDIR": str(directory / "tmp"),
             "ES_JAVA_OPTS": " ".join(java).strip(),
-            # The tools that prepare a start live for a second: to compile well takes them longer than it saves.
+            # The tools that prepare a start live for a second: compiling well takes longer than it saves.
             "CLI_JAVA_OPTS": "-XX:TieredStopAtLevel=1",
         }
         if self._distribution.java_home is not None:

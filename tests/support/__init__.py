@@ -62,6 +62,8 @@ Kubernetes
 
 Of the suite itself
     left_behind         what the proxy's parts hold, before and after
+    promql              what expressions of Prometheus name, and promtool
+    metrics             metrics as scrapers read them, and the table that documents them
     examples            how many examples a property draws
     waiting             waiting for what has no event
     processes           whether other processes run

@@ -1,4 +1,4 @@
-"""The documents say what is so: their links, commands, settings, searches, metrics and tests exist."""
+"""The documents say what is so: their links, commands, settings, searches and tests exist."""
 
 import ast
 import re
@@ -11,14 +11,12 @@ import click
 import msgspec
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from rerank_proxy.cli import main
 from rerank_proxy.search.language.request import parse_search
 from rerank_proxy.settings import Settings, load
 from rerank_proxy.settings import page as settings_page
 from rerank_proxy.xcontent.params import parse_params
-from testbed.proxy import RunningProxy
 from tests.support.pages import PAGES, defined_tests, named_tests, read, table_after
 from tests.support.project import ROOT
 
@@ -154,25 +152,6 @@ def _check_search(index: str, body: bytes) -> None:
 def test_the_readme_shows_both_kinds_of_search() -> None:
     shown = [block for block in _blocks("python", "sh") if "text_similarity_reranker" in block.text]
     assert {block.language for block in shown if block.page.name == "README.md"} == {"python", "sh"}
-
-
-def test_all_metrics_are_listed_and_no_others() -> None:
-    """Those that a running proxy gives, in all of its processes."""
-    listed = re.findall(r"`(rerank_proxy_\w+)`", table_after("metrics", ROOT / "docs" / "operations.md"))
-    with RunningProxy("http://127.0.0.1:9") as proxy:
-        proxy.wait_ready()
-        exposed = set(_metric_names(proxy.admin.call("GET", "/metrics").body.decode()))
-    assert "rerank_proxy_app_up" in exposed  # the supervisor's
-    assert "rerank_proxy_requests_total" in exposed  # the edge's
-    assert "rerank_proxy_searches_total" in exposed  # the application's
-    assert sorted(listed) == sorted(exposed)
-
-
-def _metric_names(exposition: str) -> Iterator[str]:
-    for family in text_string_to_metric_families(exposition):
-        if not family.name.endswith("_created"):
-            suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
-            yield family.name + suffix
 
 
 def test_every_invariant_is_guarded_by_tests() -> None:

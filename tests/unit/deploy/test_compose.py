@@ -120,11 +120,11 @@ def test_the_proxy_runs_with_least_rights(service: dict[str, Any]) -> None:
 
 
 def test_endpoints_that_clients_create_are_kept(compose: dict[str, Any], service: dict[str, Any]) -> None:
-    """In the state directory of the image."""
+    """In the state directory of the image, which is made inside the volume."""
     (volume,) = [mount.partition(":") for mount in service["volumes"] if mount.startswith("state:")]
     assert volume[0] in compose["volumes"]
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
-    assert f"RERANK_PROXY_STATE_DIR={volume[2]} " in dockerfile
+    assert f"RERANK_PROXY_STATE_DIR={volume[2]}/state " in dockerfile
 
 
 def test_the_proxy_is_healthy_when_it_is_ready(service: dict[str, Any]) -> None:
