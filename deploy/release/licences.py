@@ -45,10 +45,6 @@ PERMISSIVE: Final = frozenset(
 """Ask for no more than that their text, or a notice, is passed on; it is, in `THIRD-PARTY.txt`."""
 
 EXCEPTIONS: Final[Mapping[str, tuple[str, str]]] = {
-    "certifi": (
-        "MPL-2.0",
-        "covers its own files, which are passed on unchanged; their source is in the package",
-    ),
     "tqdm": (
         "MPL-2.0",
         "covers its own files, which are passed on unchanged; their source is in the package",

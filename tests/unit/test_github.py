@@ -30,9 +30,12 @@ WRITES: Final = {
     ("release", "image"): {"packages", "id-token", "attestations"},
     ("release", "publish"): {"id-token"},
     ("release", "chart"): {"packages", "id-token", "attestations"},
+    ("release", "site"): {"pages", "id-token", "attestations"},
     ("release", "announce"): {"contents"},
     ("image", "build"): {"packages", "id-token", "attestations"},
     ("image", "tag"): {"packages", "id-token", "attestations"},
+    ("site", "build"): {"id-token", "attestations"},
+    ("site", "deploy"): {"pages", "id-token"},
 }
 """What a job may write, by workflow and job; all others nothing."""
 
