@@ -71,6 +71,10 @@ bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them
 soak: $(DEV_STAMP) ## random calls, cancels, deadlines and faults in the engine; MINUTES=10, SEED= repeats one, ARGS=
 	$(PYTHON_BIN) -m benchmarks.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(DEV_STAMP) ## ever other bytes to what reads them; MINUTES=2 for each target, TARGET= names one, ARGS=
+	$(PYTHON_BIN) -m tests.fuzz --minutes $(or $(MINUTES),2) $(if $(TARGET),--target $(TARGET)) $(ARGS)
+
 .PHONY: install
 install: $(DEV_STAMP) ## .venv with the project and all that developing it takes; PYTHON= names the interpreter
 
