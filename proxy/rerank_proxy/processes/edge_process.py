@@ -25,7 +25,8 @@ def main() -> None:
     prepare()
     orders: dict[str, Any] = msgspec.json.decode(orders_of_parent())
     settings = Settings.model_validate(orders["settings"])
-    configure(settings.log_level)
+    # The name of its socket is that of the process: `edge-1.sock` is that of `edge-1`.
+    configure(settings.log.level, settings.log.format, process=Path(orders["control"]).stem)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             runner.run(_EdgeProcess(settings, Path(orders["app"])).serve(Path(orders["control"])))
@@ -57,7 +58,7 @@ class _EdgeProcess:
 
     def _use(self, settings: Settings) -> None:
         self._settings = settings
-        configure(settings.log_level)
+        configure(settings.log.level, settings.log.format)
         self._edge.use(settings)
 
 

@@ -42,9 +42,16 @@ class Timings:
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._began = clock()
         self.upstream = Stopwatch(clock)
         self.scores = Stopwatch(clock)
         self.waiting = Stopwatch(clock)
+
+    def named(self) -> dict[str, float]:
+        """Return seconds by stage, `own` included: what is left of the whole time."""
+        own = max(0.0, self._clock() - self._began - self.waiting.seconds)
+        return {"upstream": self.upstream.seconds, "score": self.scores.seconds, "own": own}
 
     @contextmanager
     def searching(self) -> Iterator[None]:

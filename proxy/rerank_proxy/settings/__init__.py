@@ -11,6 +11,7 @@ from rerank_proxy.settings.reloading import Reload, reload
 from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.rows import SettingRow, table
 from rerank_proxy.settings.sections.endpoints import EndpointSettings, RegistrySettings, RemoteSettings
+from rerank_proxy.settings.sections.log import LogSettings
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
 from rerank_proxy.settings.sections.relay import EdgeSettings, LifecycleSettings
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
@@ -28,6 +29,7 @@ __all__ = [
     "InvalidSettingsError",
     "LifecycleSettings",
     "ListenerTlsSettings",
+    "LogSettings",
     "ModelSettings",
     "RegistrySettings",
     "Reload",

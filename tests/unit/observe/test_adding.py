@@ -23,7 +23,7 @@ def edge_metrics(edges: Sequence[Edge]) -> bytes:
     metrics = EdgeMetrics()
     for requests, times, _ in edges:
         for kind, status in requests:
-            metrics.request(kind, status)
+            metrics.request(kind, status, 0.01)
         for seconds in times:
             metrics.first_byte(seconds)
     metrics.client_connections = lambda: sum(connections for _, _, connections in edges)
