@@ -98,7 +98,7 @@ class Edge:
             app=self._app_pool(shares.idle),
             metrics=self.metrics,
             client_left=self._client_left,
-            access=AccessLog(self._settings.log),
+            access=AccessLog(self._settings.log, asyncio.get_running_loop()),
             trained_models=self._settings.trained_models.upload,
         )
         sockets = bind(self._settings.listen, shared=self._settings.edge.processes > 1)
@@ -225,6 +225,8 @@ class Edge:
         for client in list(self._shared.clients):
             client.abort()
         await asyncio.sleep(0)  # the loop's next turn tells their handlers, which let go of upstream
+        if self._shared.access is not None:
+            self._shared.access.flush()
         self._shared.threads.shutdown(wait=False, cancel_futures=True)
         if self._tls is not None:
             await self._tls.close()

@@ -4,16 +4,21 @@ Nothing in it is secret: of the target, the values of the query string and what 
 out. Every value that a client sends is bounded and escaped.
 """
 
+import asyncio
+import os
 import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
+import msgspec
+
+from rerank_proxy import __version__
 from rerank_proxy.observe import request_id
-from rerank_proxy.observe.events import ACCESS
-from rerank_proxy.observe.log import form, stamp, write_lines
+from rerank_proxy.observe.events import ACCESS, ECS_VERSION, SERVICE
+from rerank_proxy.observe.log import form, write_lines
 from rerank_proxy.observe.log_lines import printable, short
 from rerank_proxy.settings import LogSettings
 
@@ -24,12 +29,17 @@ MAX_OUTCOME: Final = 1024
 HIDDEN: Final = "*"
 """What stands for the value of a parameter."""
 
+FLUSHED_AFTER_S: Final = 0.1
+"""Lines are written together after so long: each by itself would wake the thread that writes."""
+_FLUSHED_AT: Final = 64 * 1024
+"""Characters that are written at once."""
+
 _USER_INFO: Final = re.compile(rb"((?:[a-zA-Z][a-zA-Z0-9+.-]*+:)?//)[^/?#]*@")
+_VALUE: Final = re.compile(r"=[^&]*")
 _NS: Final = 10**9
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(msgspec.Struct, frozen=True):
     """A request that has ended.
 
     Attributes:
@@ -71,21 +81,20 @@ class Access:
 
 def shown_target(target: bytes) -> tuple[str, str]:
     """Return the path of a target, and its query string with the names of the parameters alone."""
-    target = _USER_INFO.sub(rb"\1", target[: MAX_PATH + 4 * MAX_QUERY], count=1)
-    path, _, query = target.partition(b"#")[0].partition(b"?")
-    shown = short(path.decode("utf-8", "backslashreplace"), MAX_PATH)
-    if not query:
-        return shown, ""
-    pairs = (pair.partition("=") for pair in query.decode("utf-8", "backslashreplace").split("&"))
-    return shown, short(
-        "&".join(f"{name}={HIDDEN}" if equals else name for name, equals, _ in pairs), MAX_QUERY
-    )
+    target = target[: MAX_PATH + 4 * MAX_QUERY]
+    if b"@" in target:
+        target = _USER_INFO.sub(rb"\1", target, count=1)
+    if b"#" in target:
+        target = target.partition(b"#")[0]
+    path, _, query = target.decode("utf-8", "backslashreplace").partition("?")
+    return short(path, MAX_PATH), short(_VALUE.sub(f"={HIDDEN}", query), MAX_QUERY) if query else ""
 
 
 class AccessLog:
     """Writes the lines of one process.
 
     Args:
+        loop: Its lines wait a moment for others; None, each is written at once.
         write: Takes whole lines.
         clock: UNIX time, in seconds.
     """
@@ -93,11 +102,16 @@ class AccessLog:
     def __init__(
         self,
         settings: LogSettings,
+        loop: asyncio.AbstractEventLoop | None = None,
         write: Callable[[str], None] = write_lines,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._loop = loop
         self._write = write
         self._clock = clock
+        self._waiting: list[str] = []
+        self._waiting_characters = 0
+        self._timer: asyncio.TimerHandle | None = None
         self.use(settings)
 
     def use(self, settings: LogSettings) -> None:
@@ -129,8 +143,28 @@ class AccessLog:
         if not notable and self._sample < 1 and not self._is_drawn(access):
             return
         at = self._clock()
-        text = _json(access, at) if form.is_json else _text(access, at)
-        self._write(f"{text}\n")
+        self._put(_json(access, at) if form.is_json else _text(access, at))
+
+    def _put(self, line: str) -> None:
+        if self._loop is None:
+            self._write(f"{line}\n")
+            return
+        self._waiting.append(line)
+        self._waiting_characters += len(line)
+        if self._waiting_characters >= _FLUSHED_AT:
+            self.flush()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(FLUSHED_AFTER_S, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._waiting, self._waiting_characters = self._waiting, [], 0
+        if waiting:
+            waiting.append("")
+            self._write("\n".join(waiting))
 
     def _is_excluded(self, target: bytes) -> bool:
         path = target.partition(b"?")[0]
@@ -146,84 +180,152 @@ def level(access: Access) -> str:
     return "warning" if access.has_failed else "info"
 
 
+@lru_cache(2)
+def _local_second(second: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+
+
+@lru_cache(2)
+def _utc_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
 def _text(access: Access, at: float) -> str:
     path, query = shown_target(access.target)
-    target = f"{path}?{query}" if query else path
-    line = f"{access.method} {target}" if access.method else "-"
-    pairs = [
-        ("time", f"{access.seconds:.3f}"),
-        *((stage, f"{seconds:.3f}") for stage, seconds in (access.times or {}).items()),
-        ("in", str(access.received)),
-        ("out", str(access.sent)),
-        ("kind", access.kind),
+    line = "-" if access.method is None else f"{access.method} {path}{'?' if query else ''}{query}"
+    words = [
+        f"{_local_second(int(at))},{int(at * 1000) % 1000:03d} {level(access).upper()} access: "
+        f"{access.client or '-'} {_quoted(line)} {access.status} time={access.seconds:.3f}"
+    ]
+    if access.times:
+        words += [f"{stage}={seconds:.3f}" for stage, seconds in access.times.items()]
+    words.append(f"in={access.received} out={access.sent} kind={access.kind}")
+    for name, value in (
         ("node", access.node),
         ("id", access.request_id),
         ("trace", access.trace_id),
         ("ended", access.ended),
         ("reason", access.reason),
-    ]
-    words = [f"{name}={value}" for name, value in pairs if value is not None]
-    quoted = [("opaque", access.opaque_id), ("rerank", access.outcome)]
-    words += [f"{name}={_quoted(value)}" for name, value in quoted if value is not None]
-    return (
-        f"{stamp(at)} {level(access).upper()} access: {access.client or '-'} {_quoted(line)} "
-        f"{access.status} {' '.join(words)}"
-    )
+    ):
+        if value is not None:
+            words.append(f"{name}={value}")
+    if access.opaque_id is not None:
+        words.append(f"opaque={_quoted(access.opaque_id)}")
+    if access.outcome is not None:
+        words.append(f"rerank={_quoted(access.outcome)}")
+    return " ".join(words)
 
 
 def _quoted(text: str) -> str:
-    return '"' + printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if '"' in text or "\\" in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{printable(text)}"'
+
+
+class _Event(msgspec.Struct):
+    outcome: str
+    duration: int
+    dataset: str = ACCESS
+    kind: str = "event"
+    category: tuple[str, ...] = ("web",)
+    type: tuple[str, ...] = ("access",)
+
+
+class _Request(msgspec.Struct, omit_defaults=True):
+    method: str | None
+    id: str | None
+    bytes: int
+
+
+class _Response(msgspec.Struct):
+    status_code: int
+    bytes: int
+
+
+class _Http(msgspec.Struct):
+    request: _Request
+    response: _Response
+    version: str
+
+
+class _Url(msgspec.Struct, omit_defaults=True):
+    path: str | None = None
+    query: str | None = None
+
+
+class _Ip(msgspec.Struct):
+    ip: str
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+class _Type(msgspec.Struct):
+    type: str
+
+
+class _Own(msgspec.Struct, omit_defaults=True):
+    kind: str
+    node: str | None = None
+    ended: str | None = None
+    opaque_id: str | None = None
+    outcome: str | None = None
+    times: dict[str, float] | None = None
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    """What is known of a request by the names of the Elastic Common Schema; what is not there is left out."""
+
+    message: str
+    event: _Event
+    http: _Http
+    rerank_proxy: _Own
+    url: _Url | None = None
+    source: _Ip | None = None
+    trace: _Id | None = None
+    error: _Type | None = None
+
+
+@lru_cache(2)
+def _same_in_all(process: str) -> str:
+    known = {
+        "ecs.version": ECS_VERSION,
+        "service": {"name": SERVICE, "version": __version__},
+        "process": {"name": process, "pid": os.getpid()},
+    }
+    return msgspec.json.encode(known)[1:-1].decode()
+
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def _json(access: Access, at: float) -> str:
-    from rerank_proxy.observe.log_json import line
-
-    return line(form.process, level(access), message(access), ACCESS, fields(access), at)
-
-
-def message(access: Access) -> str:
-    """Return a line in a few words, for people who read JSON."""
-    path, _ = shown_target(access.target)
-    return f"{access.method or '-'} {path} {access.status}".replace("  ", " ")
-
-
-def fields(access: Access) -> dict[str, Any]:
-    """Return what is known of a request by the names of the Elastic Common Schema."""
     path, query = shown_target(access.target)
-    request = {"method": access.method, "id": access.request_id, "bytes": access.received}
-    known = {
-        "event": {
-            "kind": "event",
-            "category": ["web"],
-            "type": ["access"],
-            "outcome": "failure" if access.status >= 400 or access.ended else "success",
-            "duration": int(access.seconds * _NS),
-        },
-        "http": {
-            "request": _given(request),
-            "response": {"status_code": access.status, "bytes": access.sent},
-            "version": "1.0" if access.http10 else "1.1",
-        },
-        "url": _given({"path": path or None, "query": query or None}),
-        "source": _given({"ip": access.client}),
-        "trace": _given({"id": access.trace_id}),
-        "error": _given({"type": access.reason}),
-        "rerank_proxy": _given(
-            {
-                "kind": access.kind,
-                "node": access.node,
-                "ended": access.ended,
-                "opaque_id": access.opaque_id,
-                "outcome": access.outcome,
-                "times": {name: round(each, 6) for name, each in access.times.items()}
-                if access.times
-                else None,
-            }
+    has_failed = access.status >= 400 or access.ended is not None
+    line = _Line(
+        f"{access.method} {path} {access.status}" if access.method is not None else f"- {access.status}",
+        _Event("failure" if has_failed else "success", int(access.seconds * _NS)),
+        _Http(
+            _Request(access.method, access.request_id, access.received),
+            _Response(access.status, access.sent),
+            "1.0" if access.http10 else "1.1",
         ),
-    }
-    return _given(known)
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is not there."""
-    return {name: value for name, value in values.items() if value is not None and value != {}}
+        _Own(
+            access.kind,
+            access.node,
+            access.ended,
+            access.opaque_id,
+            access.outcome,
+            {name: round(each, 6) for name, each in access.times.items()} if access.times else None,
+        ),
+        _Url(path, query or None) if path else None,
+        None if access.client is None else _Ip(access.client),
+        None if access.trace_id is None else _Id(access.trace_id),
+        None if access.reason is None else _Type(access.reason),
+    )
+    # The rest is the same in every line.
+    return (
+        f'{{"@timestamp":"{_utc_second(int(at))}.{int(at * 1000) % 1000:03d}Z",'
+        f'"log":{{"level":"{level(access)}"}},{_same_in_all(form.process)},{_encode(line)[1:].decode()}'
+    )

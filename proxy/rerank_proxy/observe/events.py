@@ -5,6 +5,10 @@ from typing import Any, Final, Literal
 NAMESPACE: Final = "rerank_proxy"
 """What the names of fields begin with that the Elastic Common Schema does not have."""
 
+SERVICE: Final = "rerank-proxy"
+ECS_VERSION: Final = "1.6.0"
+"""Of the Elastic Common Schema, as the library has it that formats records."""
+
 LOG: Final = f"{NAMESPACE}.log"
 ACCESS: Final = f"{NAMESPACE}.access"
 SLOW: Final = f"{NAMESPACE}.slow"

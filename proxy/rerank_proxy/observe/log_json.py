@@ -16,12 +16,8 @@ from ecs_logging import StdlibFormatter
 
 from rerank_proxy import __version__
 from rerank_proxy.observe import request_id
-from rerank_proxy.observe.events import LOG, NAMESPACE
+from rerank_proxy.observe.events import ECS_VERSION, LOG, NAMESPACE, SERVICE
 from rerank_proxy.observe.log_lines import message_of, one_line, short, traceback_lines
-
-SERVICE: Final = "rerank-proxy"
-ECS_VERSION: Final = "1.6.0"
-"""As the formatter of the library has it."""
 
 _MAX_ITEMS: Final = 64
 _OURS: Final = ("event.", f"{NAMESPACE}.", "error.", "http.", "process.", "trace.", "url.", "user.")
