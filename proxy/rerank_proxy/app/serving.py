@@ -34,6 +34,7 @@ from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
 from rerank_proxy.observe.log import configure
 from rerank_proxy.processes.loop import new_event_loop
+from rerank_proxy.processes.startup import log_to
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.services.built_in import load_services
@@ -61,9 +62,11 @@ def run(orders: bytes) -> None:
     """Serve until the supervisor says stop.
 
     Args:
-        orders: JSON with `settings`, and the paths `socket` (searches) and `control` (readiness, metrics).
+        orders: JSON with `settings`, the descriptor of the `log`, and the paths `socket` (searches) and
+            `control` (readiness, metrics).
     """
     decoded: dict[str, Any] = msgspec.json.decode(orders)
+    log_to(decoded.get("log"))
     settings = Settings.model_validate(decoded["settings"])
     configure(settings.log.level, settings.log.format, process="app")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

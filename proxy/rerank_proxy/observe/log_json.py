@@ -8,7 +8,7 @@ import logging
 import os
 import reprlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -38,24 +38,26 @@ class EcsFormatter(StdlibFormatter):
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        # The library adds fields to the record, which other handlers have, too.
+        # The library adds fields to the record, which other handlers have, too. It refuses a record whose
+        # fields take the place of its own, as those about another process do.
         plain = copy.copy(record)
-        plain.__dict__ = {
-            name: value
-            for name, value in record.__dict__.items()
-            if name in self._LOGRECORD_DICT or name.startswith(_OURS)
-        }
+        known = record.__dict__.items()
+        plain.__dict__ = {name: value for name, value in known if name in self._LOGRECORD_DICT}
         plain.msg, plain.args = one_line(message_of(record)), None
         plain.processName = self._process
-        return encoded({**service(), **self.format_to_ecs(plain)})
+        fields = {**service(), **self.format_to_ecs(plain)}
+        for name, value in known:
+            if name.startswith(_OURS):
+                _put(fields, name.split("."), bounded(value))
+        if record.exc_info or record.stack_info:
+            _put(fields, ["error", "stack_trace"], "\n".join(traceback_lines(record)))
+        return encoded(fields)
 
     def format_to_ecs(self, record: logging.LogRecord) -> dict[str, Any]:
         fields: dict[str, Any] = bounded(super().format_to_ecs(record))
-        fields.setdefault("event", {}).setdefault("dataset", LOG)
+        _put(fields, ["event", "dataset"], LOG)
         if (current := request_id.current.get()) is not None:
-            fields.setdefault("http", {}).setdefault("request", {}).setdefault("id", current)
-        if record.exc_info or record.stack_info:
-            fields.setdefault("error", {})["stack_trace"] = "\n".join(traceback_lines(record))
+            _put(fields, ["http", "request", "id"], current)
         return fields
 
     def _record_error_message(self, record: logging.LogRecord) -> str | None:
@@ -68,6 +70,17 @@ class EcsFormatter(StdlibFormatter):
     def _record_error_stack_trace(self, record: logging.LogRecord) -> str | None:
         """Leave it out here: the library shows neither causes nor notes of an exception."""
         return None
+
+
+def _put(fields: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Put a value at a path, whatever is there."""
+    *above, last = path
+    for name in above:
+        inner = fields.get(name)
+        if not isinstance(inner, dict):
+            inner = fields[name] = {}
+        fields = inner
+    fields[last] = value
 
 
 def service() -> dict[str, Any]:

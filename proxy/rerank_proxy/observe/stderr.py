@@ -59,6 +59,10 @@ class LossyStderr(io.TextIOBase):
             self._append(piece)
         return len(text)
 
+    def redirect(self, descriptor: int) -> None:
+        """Write to another descriptor from now on, also what still waits."""
+        self._descriptor = descriptor
+
     def writable(self) -> bool:
         return True
 
@@ -87,7 +91,8 @@ class LossyStderr(io.TextIOBase):
 
     def _write_all(self) -> None:
         while True:
-            _write(self._descriptor, self._next())
+            piece = self._next()
+            _write(self._descriptor, piece)  # which may have changed meanwhile
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()

@@ -17,13 +17,14 @@ from rerank_proxy.observe.control import serve_control
 from rerank_proxy.observe.log import configure, say
 from rerank_proxy.processes.finishing import finish
 from rerank_proxy.processes.loop import new_event_loop
-from rerank_proxy.processes.startup import orders_of_parent, prepare
+from rerank_proxy.processes.startup import log_to, orders_of_parent, prepare
 from rerank_proxy.settings import Settings
 
 
 def main() -> None:
     prepare()
     orders: dict[str, Any] = msgspec.json.decode(orders_of_parent())
+    log_to(orders.get("log"))
     settings = Settings.model_validate(orders["settings"])
     # The name of its socket is that of the process: `edge-1.sock` is that of `edge-1`.
     configure(settings.log.level, settings.log.format, process=Path(orders["control"]).stem)

@@ -272,6 +272,7 @@ def _app(
 
     return KeptProcess(
         "the reranking process",
+        "app",
         command,
         _app_orders(settings, socket, control),
         (socket, control),

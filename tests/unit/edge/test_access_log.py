@@ -329,5 +329,3 @@ async def test_no_line_holds_what_is_secret(is_json: bool, monkeypatch: pytest.M
         lines += relay.lines
     assert len(lines) == 4
     assert not [line for line in lines if MARK.decode() in line]
-
-
