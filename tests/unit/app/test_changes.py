@@ -38,8 +38,6 @@ def known(**caller: object) -> Reply:
 
 
 NO_HANDLER = Reply(400, (), b'{"error":"no handler found for uri [/_security/_authenticate]"}')
-    400, (), b'{"error":"no handler found for uri [/_security/_authenticate] and method [GET]"}'
-)
 UNNAMED = "a caller whom upstream did not name"
 
 

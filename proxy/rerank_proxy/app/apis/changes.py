@@ -33,7 +33,7 @@ class Who(NamedTuple):
     Attributes:
         words: For a sentence.
         user: None if it has no name.
-        api_key: The id of the API key that it came with, which is no secret.
+        api_key: The id of the API key that it came with, which may be shown.
     """
 
     words: str
