@@ -152,10 +152,11 @@ def test_the_example_of_a_slow_search(
 ) -> None:
     times = {"upstream": 0.4, "score": 2.05, "own": 0.05}
     monkeypatch.setattr(Timings, "named", lambda self: times)
+    monkeypatch.setattr(Timings, "seconds", 2.5)
     slow = SlowLog(LogSettings(slow_warn_s=1), NotCounted())
     slow.begin("/films/_search", b"{}")
     outcome = Applied("e", "minilm", 90, 80, 7, 3, 2049.2, "text", rank_window_size=100)
-    slow.answered(SearchAnswer(b"{}", (), outcome, Timings()), 2.5)
+    slow.answered(SearchAnswer(b"{}", (), outcome, Timings()))
     token = request_id.current.set("8b5e0b2f77c14d0c9d0bb7d2d3a1f4c6")
     try:
         line = Formatter().format(caplog.records[0])

@@ -2,9 +2,8 @@
 
 import logging
 import re
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from rerank_proxy.app.apis.context import ApiAnswer, MultiAnswer
@@ -14,10 +13,12 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http import handover
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import is_refusal
+from rerank_proxy.observe import stages
 from rerank_proxy.observe.events import event
 from rerank_proxy.observe.log_limiter import LogLimiter
 from rerank_proxy.observe.outcome import HEADER
 from rerank_proxy.search.run import SearchAnswer
+from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.headers import of_own_answer
 from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.xcontent.splicing import Printer
@@ -56,12 +57,14 @@ class Responder:
     path: str
     format: ResponseFormat
     counter: RequestCounter
-    began: float = field(default_factory=time.perf_counter)
 
     async def answer(self, answer: ApiAnswer) -> Response:
         """Return the response with an API's answer."""
-        response = await self._printed(answer)
-        self.counter.answered(answer, time.perf_counter() - self.began)  # now that it can be written
+        with stages.stage("splice"):
+            response = await self._printed(answer)
+        if isinstance(answer, SearchAnswer):
+            answer.timings.end()
+        self.counter.answered(answer)  # now that it can be written
         times = _times(answer) if self._is_asked else None
         if not times:
             return response
@@ -109,14 +112,8 @@ class Responder:
 
 
 def _times(answer: ApiAnswer) -> Mapping[str, float]:
-    """Return the seconds of each stage of a search; of several, of the one that took longest."""
-    if isinstance(answer, SearchAnswer):
-        return answer.timings.named()
-    if isinstance(answer, MultiAnswer):
-        longest = max(answer.searches, key=lambda each: each.seconds, default=None)
-        if longest is not None and longest.timings is not None:
-            return longest.timings.named()
-    return {}
+    """Return the seconds of each stage of a search, or of all those of a request."""
+    return Timings.of_task().named() if isinstance(answer, SearchAnswer | MultiAnswer) else {}
 
 
 def _log_failure(failure: ElasticsearchError) -> None:

@@ -50,12 +50,12 @@ class SlowLog:
         if self._settings.slow_s is not None:
             _current.set(_Request(path, body[:MAX_SOURCE] if self._settings.slow_source else b""))
 
-    def answered(self, answer: ApiAnswer, seconds: float) -> None:
-        self._counter.answered(answer, seconds)
+    def answered(self, answer: ApiAnswer) -> None:
+        self._counter.answered(answer)
         if self._settings.slow_s is None:
             return
         if isinstance(answer, SearchAnswer):
-            self._ended(EndedSearch(200, seconds, answer.outcome, answer.timings))
+            self._ended(EndedSearch(200, answer.outcome, answer.timings))
         elif isinstance(answer, MultiAnswer):
             for search in answer.searches:
                 self._ended(search)
@@ -67,8 +67,11 @@ class SlowLog:
         self._counter.passed_on()
 
     def _ended(self, search: EndedSearch) -> None:
-        level = self._level(search.seconds)
-        if level is None or search.outcome is None or search.timings is None:
+        if search.outcome is None or search.timings is None:
+            return
+        took_s = search.timings.seconds
+        level = self._level(took_s)
+        if level is None:
             return
         times = search.timings.named()
         rerankers = [_shown(each) for each in search.outcome.rerankers[:_MAX_RERANKERS]]
@@ -77,7 +80,7 @@ class SlowLog:
         logger.log(
             level,
             "a search took %.3f s (%s): %s %s%s",
-            search.seconds,
+            took_s,
             ", ".join(f"{stage} {seconds:.3f}" for stage, seconds in times.items()),
             short(request.path),
             "; ".join(_worded(each) for each in rerankers) or search.outcome.word,
@@ -85,7 +88,7 @@ class SlowLog:
             extra={
                 **event("slow-search", "web", times=_rounded(times), rerankers=rerankers, source=source),
                 "event.dataset": SLOW,
-                "event.duration": int(search.seconds * _NS),
+                "event.duration": int(took_s * _NS),
                 "url.path": short(request.path),
             },
         )

@@ -45,6 +45,11 @@ class Sent:
         return target.address if isinstance(target, TcpTarget) else None
 
     @property
+    def status(self) -> int:
+        """Return the status that the client got from the target; 0 before that."""
+        return 0 if self._response is None else self._response.status
+
+    @property
     def told(self) -> Told | None:
         return None if self._response is None else self._response.told
 

@@ -37,7 +37,7 @@ class Exchange(Sent):
         address: What the addresses of nodes in the answer become, if it may hold some.
     """
 
-    # Defaults. What is read of every exchange is set in any case: Python finds it faster.
+    # Defaults of the class; what is read of every exchange is set in any case: Python finds it faster.
     _chunks: list[bytes] | None = None  # what a second try would send; None: there can be none
     _attempt: Attempt | None = None
     _connection: UpstreamConnection | None = None
@@ -65,11 +65,11 @@ class Exchange(Sent):
         self._body = body
         self._progress = Progress()
 
+    # The request
+
     @property
     def reading(self) -> bool:
         return self._progress.request.reading
-
-    # The request
 
     def begin(self, data: bytes, start: int) -> int:
         if self._body is None:
@@ -366,8 +366,7 @@ class Exchange(Sent):
 
     def _count(self, ended: str | None = None) -> None:
         """Tell the end of the request, with the status that the client got."""
-        status = 0 if self._response is None else self._response.status
-        self._client.finished(self._kind, status or CLIENT_CLOSED, self, ended)
+        self._client.finished(self._kind, self.status or CLIENT_CLOSED, self, ended)
 
     def _drop(self) -> None:
         """Release all that is held. Elasticsearch cancels a search whose connection closes."""

@@ -48,7 +48,8 @@ class Engine:
             does not load, or not immediately, the model that took this one down.
         on_hang: Called with the reason when something never returns. From then on no call succeeds, and only
             the end of the process helps.
-        caller: Returns a digest of the credentials of the current call's caller, for `cache_scope: caller`.
+        caller: Returns a digest of the credentials of the current call's caller, for `cache_scope: caller`
+            and `queue_share`.
     """
 
     def __init__(
@@ -67,11 +68,11 @@ class Engine:
         self._journal = Journal(journal)
         self._watchdog = Watchdog(settings, self._journal)
         metrics = EngineMetrics(registry)
-        cache, shared_cache = _caches(settings)
+        cache, shared_cache = _caches(settings, metrics)
         self._shared = open_shared_cache(shared_cache, cache.put, metrics, registry)
         threads = settings.threads or usable_cores()
         places = Places(count_workers(settings.workers, threads), threads)
-        self._scheduler = Scheduler(settings.queue_tokens, _now, side_by_side=len(places))
+        self._scheduler = Scheduler(settings.queue_tokens, _now, len(places), settings.queue_share)
         self._runner = Runner(
             self._scheduler,
             cache,
@@ -82,7 +83,15 @@ class Engine:
         self._tokenizing = TokenizingThreads(self._watchdog)
         spaces = Namespaces(settings.cache_scope, caller)
         self._scoring = Scoring(
-            settings, cache, self._scheduler, self._runner, self._tokenizing, metrics, spaces, self._shared
+            settings,
+            cache,
+            self._scheduler,
+            self._runner,
+            self._tokenizing,
+            metrics,
+            spaces,
+            caller,
+            self._shared,
         )
         loader = Loader(settings, self._runner.on_device, self._watchdog)
         memory = ModelMemory(settings.model_memory)
@@ -275,10 +284,12 @@ async def _in_time(model: Model, deadline: float | None) -> AsyncIterator[None]:
         raise DeadlineExceededError(f"model [{model.name}] was {doing} at the deadline") from None
 
 
-def _caches(settings: EngineSettings) -> tuple[OutputCache, SharedCacheSettings]:
+def _caches(settings: EngineSettings, metrics: EngineMetrics) -> tuple[OutputCache, SharedCacheSettings]:
     """Return the cache of this process and the settings of the shared one: neither keeps anything where
     nothing may be remembered.
     """
     if settings.cache_scope == "none":
         return OutputCache(0), SharedCacheSettings()
-    return OutputCache(settings.cache_bytes), settings.shared_cache
+    cache = OutputCache(settings.cache_bytes, metrics.cache_evictions.inc)
+    metrics.watch_cache(lambda: cache.size_bytes, lambda: len(cache))
+    return cache, settings.shared_cache

@@ -15,7 +15,7 @@ import msgspec
 from ecs_logging import StdlibFormatter
 
 from rerank_proxy import __version__
-from rerank_proxy.observe import request_id
+from rerank_proxy.observe import request_id, stages
 from rerank_proxy.observe.events import ECS_VERSION, LOG, NAMESPACE, SERVICE
 from rerank_proxy.observe.log_lines import message_of, one_line, short, traceback_lines
 
@@ -58,6 +58,8 @@ class EcsFormatter(StdlibFormatter):
         _put(fields, ["event", "dataset"], LOG)
         if (current := request_id.current.get()) is not None:
             _put(fields, ["http", "request", "id"], current)
+        if (trace_id := stages.current().trace_id) is not None:
+            _put(fields, ["trace", "id"], trace_id)
         return fields
 
     def _record_error_message(self, record: logging.LogRecord) -> str | None:

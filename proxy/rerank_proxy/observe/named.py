@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from rerank_proxy.observe import request_id
 from rerank_proxy.observe.log_lines import short
+from rerank_proxy.observe.trace_context import trace_id
 
 _FIELDS: Final = re.compile(rb"\n(x-request-id|x-opaque-id|traceparent):[\t ]*([^\r\n]*)", re.IGNORECASE)
 _TRACEPARENT: Final = re.compile(
@@ -37,15 +38,13 @@ def named(head: bytes) -> Named:
 
     A client sends most of its requests with the same fields.
     """
-    found: dict[bytes, bytes] = {}
-    for name, value in _FIELDS.findall(head):
-        found.setdefault(name.lower(), value.rstrip(b"\t "))
-    if not found:
+    fields = [(name.lower(), value.rstrip(b"\t ")) for name, value in _FIELDS.findall(head)]
+    if not fields:
         return _NOTHING
-    opaque_id = found.get(b"x-opaque-id")
-    trace = _TRACEPARENT.fullmatch(found.get(b"traceparent", b""))
+    first = dict(reversed(fields))
+    opaque_id = first.get(b"x-opaque-id")
     return Named(
-        request_id.valid(found.get(b"x-request-id")),
+        request_id.valid(first.get(b"x-request-id")),
         None if opaque_id is None else short(opaque_id.decode("utf-8", "backslashreplace")),
-        None if trace is None else trace[1].decode("ascii"),
+        trace_id(fields),
     )

@@ -8,6 +8,7 @@ import pytest
 from rerank_proxy.app.apis.context import EndedSearch, MultiAnswer
 from rerank_proxy.app.metrics import NotCounted
 from rerank_proxy.app.slow_log import MAX_SOURCE, SlowLog
+from rerank_proxy.observe import stages
 from rerank_proxy.observe.log_json import EcsFormatter
 from rerank_proxy.observe.outcome import Applied, Evaluated, Outcome, Several, Skipped, Tree
 from rerank_proxy.search.run import SearchAnswer
@@ -22,10 +23,19 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [json.loads(EcsFormatter("app").format(record)) for record in caplog.records]
 
 
+def took(seconds: float) -> Timings:
+    """The timings of a search that took so long."""
+    now = stages.clock()
+    clock = iter([now - seconds, now, now])
+    timings = Timings(lambda: next(clock))
+    timings.end()
+    return timings
+
+
 def end(seconds: float, outcome: Outcome = APPLIED, path: str = "/films/_search", **settings: Any) -> None:
     slow = SlowLog(LogSettings(**settings), NotCounted())
     slow.begin(path, QUERY)
-    slow.answered(SearchAnswer(b"{}", (), outcome, Timings()), seconds)
+    slow.answered(SearchAnswer(b"{}", (), outcome, took(seconds)))
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +86,7 @@ def test_the_source_is_shown_where_it_is_asked_for_and_bounded(caplog: pytest.Lo
     assert lines(caplog)[0]["rerank_proxy"]["source"] == QUERY.decode()
     slow = SlowLog(LogSettings(slow_warn_s=1, slow_source=True), NotCounted())
     slow.begin("/" + "x" * 9999, b"y" * 99_999)
-    slow.answered(SearchAnswer(b"{}", (), APPLIED, Timings()), 9)
+    slow.answered(SearchAnswer(b"{}", (), APPLIED, took(9)))
     line = lines(caplog)[1]
     assert len(line["rerank_proxy"]["source"]) <= MAX_SOURCE + 1
     assert len(line["url"]["path"]) < 300
@@ -88,10 +98,10 @@ def test_each_search_of_a_request_counts_by_itself(caplog: pytest.LogCaptureFixt
         Tree((APPLIED, Skipped("e", "x"))),
         Evaluated(("rrf",)),
     ]
-    searches = [EndedSearch(200, seconds, each, Timings()) for seconds, each in enumerate(outcomes, 1)]
-    failed = EndedSearch(429, 9.0)
+    searches = [EndedSearch(200, each, took(seconds)) for seconds, each in enumerate(outcomes, 1)]
+    failed = EndedSearch(429)
     slow = SlowLog(LogSettings(slow_info_s=2), NotCounted())
-    slow.answered(MultiAnswer(b"{}", (), Several({}), [*searches, failed]), 9)
+    slow.answered(MultiAnswer(b"{}", (), Several({}), [*searches, failed]))
     shown = [line["rerank_proxy"].get("rerankers") for line in lines(caplog)]
     assert [[each["outcome"] for each in rerankers or ()] for rerankers in shown] == [
         ["applied", "skipped"],

@@ -319,11 +319,8 @@ async def test_no_line_holds_what_is_secret(is_json: bool, monkeypatch: pytest.M
     ):
         filled = target.replace(b"%%b", b"y").replace(b"%b", MARK)
         relay = Observed()
-        head = b"Authorization: ApiKey %b\r\nCookie: %b\r\nes-secondary-authorization: %b\r\n" % (
-            MARK,
-            MARK,
-            MARK,
-        )
+        names = (b"Authorization", b"Cookie", b"es-secondary-authorization")
+        head = b"\r\n".join(b"%b: ApiKey %b" % (name, MARK) for name in names)
         relay.client.data_received(sized(MARK, b"POST %b HTTP/1.1\r\n%b" % (filled, head)))
         relay.upstream.data_received(OK.replace(b"ok", MARK[:2]))
         lines += relay.lines
