@@ -108,6 +108,17 @@ SETS: Final[Mapping[str, Mapping[str, Any]]] = {
         **SECRET,
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     },
+    "monitoring": {
+        **URL,
+        **SECRET,
+        "podMonitor": {"enabled": True},
+        "prometheusRule": {
+            "enabled": True,
+            "labels": {"a": "b"},
+            "runbooks": "https://wiki.example.com/runbooks",
+        },
+        "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Search"}},
+    },
     "open-shift": {**URL, **MODEL, **DOWNLOAD, "openShift": "on"},
     "service": {
         **URL,

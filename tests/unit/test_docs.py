@@ -3,10 +3,11 @@
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import click
 import msgspec
@@ -148,7 +149,9 @@ def test_bodies_are_json(block: Block) -> None:
 
 
 def test_settings_in_the_text_exist() -> None:
-    known = {row.key for row in table()}
+    """Also those of the chart, some of which have the same first word."""
+    values = yaml.safe_load(read(ROOT / "deploy" / "helm" / "rerank-proxy" / "values.yaml"))
+    known = {row.key for row in table()} | set(_keys(values))
     named = re.compile(r"`([a-z_]+(?:\.[A-Za-z_]+)+)(?:: [^`]*)?`")
     for page in set(PAGES) - {ARCHITECTURE, ROOT / "CHANGELOG.md"}:  # with Python's names, and former ones
         for name in named.findall(read(page)):
@@ -157,6 +160,14 @@ def test_settings_in_the_text_exist() -> None:
                 assert key in known or any(each.startswith(f"{key}.") for each in known), (
                     f"{page.name}: {name}"
                 )
+
+
+def _keys(values: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Find the keys of nested mappings, with dots between."""
+    for name, value in values.items():
+        yield before + name
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{before}{name}.")
 
 
 @pytest.mark.parametrize("block", _blocks("python"), ids=str)

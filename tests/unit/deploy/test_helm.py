@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # the package carries no types
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,10 +28,21 @@ from tests.support.chart import (
     rendered,
     rendered_with,
 )
-from tests.support.deploy_files import CHART
+from tests.support.deploy_files import CHART, MONITORING
 from tests.support.examples import examples
 from tests.support.kubernetes_tools import helm, run
-from tests.support.manifests import check, documents, of_kind, only, pods, proxy_in, selects, validate
+from tests.support.manifests import (
+    Document,
+    check,
+    documents,
+    of_kind,
+    only,
+    pods,
+    proxy_in,
+    selects,
+    validate,
+)
+from tests.support.pages import read
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -153,6 +165,27 @@ def test_prometheus_shows_the_token_of_the_secret(name: str, kind: str, field: s
     assert secret["secretName"] == "rerank-proxy"
 
 
+def test_alerts_and_dashboard_are_those_of_the_project() -> None:
+    manifest = manifest_of("monitoring")
+    dashboard = next(each for each in of_kind(manifest, "ConfigMap") if "rerank-proxy.json" in each["data"])
+    assert json.loads(dashboard["data"]["rerank-proxy.json"]) == json.loads(
+        read(MONITORING / "dashboard.json")
+    )
+    rules = only(manifest, "PrometheusRule")["spec"]
+    alerts = yaml.safe_load(read(MONITORING / "alerts.yaml"))
+    links = [rule["annotations"].pop("runbook_url") for rule in _alerts(rules)]
+    names = [rule["alert"].lower() for rule in _alerts(rules)]
+    assert links == [f"https://wiki.example.com/runbooks#{name}" for name in names]
+    for rule in _alerts(alerts):
+        del rule["annotations"]["runbook_url"]
+    assert rules == alerts
+    assert len(names) > 10
+
+
+def _alerts(rules: Document) -> list[Document]:
+    return [rule for group in rules["groups"] for rule in group["rules"] if "alert" in rule]
+
+
 def test_new_settings_replace_the_pods() -> None:
     checksums = {
         deployment_of(name)["spec"]["template"]["metadata"]["annotations"]["checksum/settings"]
@@ -212,3 +245,26 @@ def test_given_settings_replace_those_of_the_chart(tmp_path: Path) -> None:
     assert proxy.settings.upstream.connect_timeout_s == 3
     assert proxy.settings.upstream.url == URL["upstream"]["url"]
     assert proxy.container["image"] == f"rerank-proxy@sha256:{SHA256}"
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "not_said"),
+    [
+        (URL, ["http://search-rerank-proxy.apps.svc:9200", "no inference endpoint", "admin__token"], []),
+        (
+            {**URL, **MODEL, **CLAIM, **SECRET},
+            ["helm test search"],
+            ["no inference endpoint", "admin__token"],
+        ),
+        (SETS["eck"], ["registry__key"], []),
+        (SETS["tls"], ["https://search-rerank-proxy.apps.svc:9200"], ["registry__key"]),
+    ],
+)
+def test_the_notes_say_what_is_missing(
+    values: Mapping[str, Any], said: list[str], not_said: list[str]
+) -> None:
+    options = ("--namespace", "apps", "--dry-run=client", "--values", "-")
+    printed = run(helm(), "install", "search", CHART, *options, stdin=json.dumps(values))
+    notes = printed.partition("NOTES:")[2]
+    assert [each for each in said if each not in notes] == []
+    assert [each for each in not_said if each in notes] == []

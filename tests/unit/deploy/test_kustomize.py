@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 
 from rerank_proxy.settings import Address
 from tests.support.kubernetes_tools import kubectl, run
-from tests.support.manifests import Document, Proxy, check, documents, only, pods, proxy_in, selects
+from tests.support.manifests import Document, Proxy, check, documents, of_kind, only, pods, proxy_in, selects
+from tests.support.pages import read
 from tests.support.project import ROOT
 
 FOLDER: Final = ROOT / "deploy" / "kustomize"
@@ -115,6 +117,18 @@ def test_the_gateway_goes_to_the_cluster_of_eck(tmp_path: Path) -> None:
     assert settings.upstream.ca_certs == Path("/run/elasticsearch/ca.crt")
     assert settings.endpoints[".rerank-v1-elasticsearch"].model == "reranker"
     assert only(manifest, "HorizontalPodAutoscaler")["spec"]["metrics"][0]["type"] == "Resource"
+
+
+def test_alerts_and_dashboard_come_with_the_metrics() -> None:
+    manifest = overlay_of("gateway")
+    monitoring = ROOT / "deploy" / "monitoring"
+    assert only(manifest, "PrometheusRule")["spec"] == yaml.safe_load(read(monitoring / "alerts.yaml"))
+    (shown,) = [
+        each["data"] for each in of_kind(manifest, "ConfigMap") if "rerank-proxy.json" in each["data"]
+    ]
+    assert json.loads(shown["rerank-proxy.json"]) == json.loads(read(monitoring / "dashboard.json"))
+    (scraped,) = only(manifest, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert scraped["authorization"]["credentials"] == {"name": "rerank-proxy", "key": "admin__token"}
 
 
 def test_a_gpu_is_asked_for_and_its_taint_tolerated(tmp_path: Path) -> None:
