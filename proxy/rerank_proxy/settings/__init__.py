@@ -1,12 +1,12 @@
 """The settings: one table, from which everything about them is derived.
 
 Every setting is a field of a class in `sections`, or of the root of the table. The YAML file, the environment
-(``RERANK_PROXY_…``), the command line and ``docs/settings.md`` are derived from them. Precedence: command
-line, environment, file, default.
+(``RERANK_PROXY_…``), the command line and ``docs/settings.md`` are derived from them, and a setting for the
+file of each secret. Precedence: command line, environment, directory of secrets, file, default.
 """
 
-from rerank_proxy.settings.environment import CONFIG_VARIABLE
-from rerank_proxy.settings.loading import load
+from rerank_proxy.settings.loading import Loaded, Origin, load, load_with_origins
+from rerank_proxy.settings.named_values import CONFIG_VARIABLE, SECRETS_DIR_VARIABLE
 from rerank_proxy.settings.reloading import Reload, reload
 from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.rows import SettingRow, table
@@ -25,6 +25,7 @@ from rerank_proxy.settings.values import Address, InvalidSettingsError, together
 
 __all__ = [
     "CONFIG_VARIABLE",
+    "SECRETS_DIR_VARIABLE",
     "Address",
     "AdminSettings",
     "AsyncSearchSettings",
@@ -35,7 +36,9 @@ __all__ = [
     "InvalidSettingsError",
     "LifecycleSettings",
     "ListenerTlsSettings",
+    "Loaded",
     "ModelSettings",
+    "Origin",
     "RegistrySettings",
     "Reload",
     "RemoteSettings",
@@ -45,6 +48,7 @@ __all__ = [
     "TrainedModelsSettings",
     "UpstreamSettings",
     "load",
+    "load_with_origins",
     "reload",
     "table",
     "together",

@@ -3,7 +3,7 @@
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -60,11 +60,38 @@ def given_twice(key: Sequence[str]) -> str:
     return f"[{'.'.join(key)}] is given twice"
 
 
+MAX_SHOWN = 200
+"""The most characters of a value that a message repeats."""
+MAX_DEPTH = 64
+"""The most levels of lists and mappings in each other."""
+
+
+def shortened(text: str) -> str:
+    """Return a value as a message repeats it."""
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+
+
+def copied(values: Mapping[Any, Any], depth: int = 8) -> dict[Any, Any]:
+    """Return a copy that may be changed in its outer mappings, as deep as there are settings."""
+    return {
+        key: copied(value, depth - 1) if depth > 1 and isinstance(value, dict) else value
+        for key, value in values.items()
+    }
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    below = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_is_deeper(each, depth - 1) for each in below)
+
+
 def parse_json(text: str) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: It is not valid JSON, or an object has a key twice.
+        ValueError: It is not valid JSON, is nested more than `MAX_DEPTH` levels deep, or an object has a key
+            twice.
     """
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -76,9 +103,14 @@ def parse_json(text: str) -> Any:
         return read
 
     try:
-        return json.loads(text, object_pairs_hook=mapping)
-    except (json.JSONDecodeError, RecursionError) as error:
+        value = json.loads(text, object_pairs_hook=mapping)
+    except json.JSONDecodeError as error:
         raise ValueError(f"is not valid JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    if _is_deeper(value, MAX_DEPTH):
+        raise ValueError("is nested too deeply")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +262,7 @@ SHORT_FORMS = {"admin": "listen", "upstream": "url"}
 """Sections that may be given by their most important key alone, with that key."""
 
 
-RIVALS = {"upstream": frozenset({"url", "urls", "cloud_id"})}
+RIVALS: dict[str, frozenset[str]] = {"upstream": frozenset({"url", "urls", "cloud_id"})}
 """Keys of a section of which one is given: the one of a later source takes the place of an earlier one's."""
 
 

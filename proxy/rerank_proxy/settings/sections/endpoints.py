@@ -33,8 +33,8 @@ class EndpointSettings(Section):
     service_settings: dict[str, Any] = Field(
         default_factory=dict,
         repr=False,
-        description="The `service_settings` of `PUT _inference`. A secret may be `{env: NAME}` or `{file: "
-        "PATH}`.",
+        description="The `service_settings` of `PUT _inference`. A secret such as `api_key` may be `{env: "
+        "NAME}` or `{file: PATH}`, or be in the file that `api_key_file` names.",
     )
     task_settings: dict[str, Any] = Field(
         default_factory=dict, description="The `task_settings` of `PUT _inference`."
