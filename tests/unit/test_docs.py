@@ -200,6 +200,13 @@ def test_curl_searches_are_reranked(block: Block) -> None:
         _check_search(url.split("/")[-2], words[words.index("-d") + 1].encode())
 
 
+@pytest.mark.parametrize("block", _blocks("http"), ids=str)
+def test_searches_of_the_console_are_reranked(block: Block) -> None:
+    line, _, body = block.text.partition("\n")
+    if line.endswith("/_search"):
+        _check_search(line.split("/")[-2], body.encode())
+
+
 def _check_search(index: str, body: bytes) -> None:
     """It can be read, and is for the application if it has a reranker."""
     request = parse_search(index, parse_params(""), body)
