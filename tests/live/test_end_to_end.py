@@ -171,7 +171,7 @@ def test_metrics_count_searches_batches_and_cache_hits(proxy: RunningProxy, film
     for _ in range(2):
         proxy.server.call("POST", f"/{films}/_search", body)
     assert proxy.metric("rerank_proxy_searches_total", outcome="applied") >= 2
-    assert proxy.metric("rerank_proxy_search_rerank_seconds_count") >= 2
+    assert proxy.metric("rerank_proxy_search_stage_seconds_count", stage="score") >= 2
     assert proxy.metric("rerank_proxy_requests_total", kind="rerank", code="200") >= 2
     assert proxy.metric("rerank_proxy_engine_batches_total", model="minilm") >= 1
     assert proxy.metric("rerank_proxy_engine_cache_hits_total", model="minilm") >= 10

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from threading import Thread
@@ -18,6 +18,9 @@ from testbed import RunningElasticsearch
 from testbed.http import Reply
 from testbed.proxy import RunningProxy
 from tests.live.conftest import MakeIndex
+from tests.support.metrics import differences, documented, read_openmetrics
+from tests.support.pages import read
+from tests.support.project import ROOT
 from tests.support.retrievers import linear, pinned, rrf
 from tests.support.searches import RERANKER, STANDARD, reranking
 from tests.support.templates import Templates, with_templates
@@ -26,8 +29,8 @@ from tests.support.waiting import until
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 BROKEN: Final = "broken"
 """An endpoint whose model cannot be loaded."""
-TIMES: Final = ("upstream", "rerank", "own")
-"""Histograms of searches that were answered."""
+STAGES: Final = ("parse", "upstream", "tokenise", "queue", "score", "splice", "own")
+"""Of which each search that was answered has a time."""
 LONG: Final = "word " * 60_000
 """A text for which there is no room in `engine.queue_bytes`."""
 
@@ -111,16 +114,19 @@ def counted(proxy: RunningProxy) -> Counts:
     """Return the value of each sample that counts requests, searches, rerankers or calls."""
     text = proxy.admin.call("GET", "/metrics").body.decode()
     samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-    return {
-        " ".join([each.name.removeprefix("rerank_proxy_"), *_values(each.labels)]): each.value
-        for each in samples
-        if re.fullmatch(r"rerank_proxy_(\w+_total|search_\w+_seconds_count)", each.name)
-        and each.labels.get("model") != "gone"
-    }
+    counts: dict[str, float] = defaultdict(float)
+    for each in samples:
+        if re.fullmatch(r"rerank_proxy_(?!process_)(\w+_total|search_\w+_seconds_count)", each.name):
+            name = each.name.removeprefix("rerank_proxy_")
+            if name == "rerankers_total" or each.labels.get("model") != "gone":
+                counts[" ".join([name, *_values(name, each.labels)])] += each.value
+    return dict(counts)
 
 
-def _values(labels: Mapping[str, str]) -> list[str]:
-    return [value for _, value in sorted(labels.items())]
+def _values(name: str, labels: Mapping[str, str]) -> list[str]:
+    """Return the values of the labels, less those that are counted together here."""
+    together = {"rerankers_total": {"endpoint", "model"}, "searches_failed_open_total": {"reason"}}
+    return [value for label, value in sorted(labels.items()) if label not in together.get(name, ())]
 
 
 def became(before: Counts, after: Counts) -> Counts:
@@ -149,7 +155,9 @@ def requests(*kinds: tuple[str, int]) -> Counts:
 def searches(**outcomes: int) -> Counts:
     """Return the samples of so many searches of each outcome, with times for those that were answered."""
     answered = sum(outcomes.get(each, 0) for each in ("applied", "skipped", "evaluated"))
-    times = {f"search_{each}_seconds_count": answered for each in TIMES} if answered else {}
+    times = {f"search_stage_seconds_count {each}": answered for each in STAGES} if answered else {}
+    if skipped := outcomes.get("skipped", 0):
+        times["searches_failed_open_total"] = skipped
     return {**{f"searches_total {outcome}": number for outcome, number in outcomes.items()}, **times}
 
 
@@ -359,6 +367,13 @@ def test_each_kind_of_request(proxy: RunningProxy, client_of: Client, kind: str)
         client_of.replies
     )
     assert not [reply.headers["warning"] for reply in client_of.replies if "warning" in reply.headers]
+
+
+def test_what_is_told_after_all_of_these_is_documented(proxy: RunningProxy) -> None:
+    """Labels and their values, which most metrics only have when something has been counted."""
+    text = proxy.admin.call("GET", "/metrics", headers={"Accept": "application/openmetrics-text"}).body
+    rows = documented(read(ROOT / "docs" / "metrics.md"))
+    assert differences(rows, read_openmetrics(text.decode()), {}) == []
 
 
 def test_texts_that_are_remembered(proxy: RunningProxy, make_index: MakeIndex) -> None:

@@ -64,6 +64,21 @@ class AsyncSearches:
         self._max_bytes = settings.max_bytes
         self._max_keep_alive = int(settings.max_keep_alive_s * 1000)
 
+    @property
+    def running(self) -> int:
+        """How many have no result yet."""
+        return sum(search.result is None for search in self._searches.values())
+
+    @property
+    def finished(self) -> int:
+        """How many are kept with their result."""
+        return len(self._finished)
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of the results that are kept."""
+        return self._bytes
+
     def start(
         self, owner: bytes, run: Callable[[], Coroutine[Any, Any, AsyncResult]], keep_alive_ms: int
     ) -> AsyncSearch:

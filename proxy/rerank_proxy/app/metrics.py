@@ -1,22 +1,30 @@
 """Metrics of requests that are answered here. Labels take few values: never an index, a path or a query."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from rerank_proxy.app.apis.context import ApiAnswer, EndedSearch, MultiAnswer
-from rerank_proxy.observe.outcome import Applied
+from rerank_proxy.app.endpoint_labels import EndpointLabels, Labels
+from rerank_proxy.observe import stages
+from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.run import SearchAnswer
+from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.protocol import Reply
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
+_OUTCOMES = ("applied", "no_text", "skipped")
+
+
 class RequestCounter(Protocol):
     """Counts requests by what became of them, each once."""
 
-    def answered(self, answer: ApiAnswer, seconds: float) -> None:
-        """Count a request that was answered here, after so many seconds."""
+    def answered(self, answer: ApiAnswer) -> None:
+        """Count a request that was answered here."""
 
     def refused(self, status: int) -> None:
         """Count a request that was answered with an error of this status."""
@@ -28,7 +36,7 @@ class RequestCounter(Protocol):
 class NotCounted:
     """Counts nothing: for requests about a search under way, which is counted when it ends."""
 
-    def answered(self, answer: ApiAnswer, seconds: float) -> None:
+    def answered(self, answer: ApiAnswer) -> None:
         """Count nothing."""
 
     def refused(self, status: int) -> None:
@@ -50,7 +58,7 @@ class InferenceMetrics:
             registry=registry,
         )
 
-    def answered(self, answer: ApiAnswer, seconds: float) -> None:
+    def answered(self, answer: ApiAnswer) -> None:
         if isinstance(answer, Reply) and answer.status >= 400:
             self.refused(answer.status)
         else:
@@ -92,54 +100,124 @@ class SearchMetrics:
             "rerank_proxy_rerankers",
             "Rerankers of answered searches by what became of them: applied, no_text (none of the hits has "
             "any), skipped.",
-            ["outcome"],
+            ["outcome", "endpoint", "model"],
             registry=registry,
         )
-        self._upstream = Histogram(
-            "rerank_proxy_search_upstream_seconds",
-            "Seconds that a search waited for inner searches.",
+        self._reranker_seconds = Histogram(
+            "rerank_proxy_reranker_seconds",
+            "Seconds until a reranker had its scores.",
+            ["endpoint", "model"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self._rerank = Histogram(
-            "rerank_proxy_search_rerank_seconds",
-            "Seconds that a search waited for scores.",
+        self._failed_open = Counter(
+            "rerank_proxy_searches_failed_open",
+            "Searches with a reranker that was skipped, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self._deadlines = Counter(
+            "rerank_proxy_searches_deadline",
+            "Searches of which something was not done in time, by the limit that was reached.",
+            ["limit"],
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "rerank_proxy_search_stage_seconds",
+            "Seconds of an answered search by what it did or waited for: parse, upstream, tokenise, queue, "
+            "score, splice, own.",
+            ["stage"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self._own = Histogram(
-            "rerank_proxy_search_own_seconds",
-            "Seconds of a search in which it waited for neither upstream nor scores.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
+        self._labels = EndpointLabels(self._forget)
 
-    def answered(self, answer: ApiAnswer, seconds: float) -> None:
+    def endpoint_gone(self, endpoint: str) -> None:
+        """Drop the series of an endpoint that was deleted."""
+        self._labels.gone(endpoint)
+
+    def answered(self, answer: ApiAnswer) -> None:
         """Count a search, or all those of a request; no other answer is that of a search that has ended."""
         if isinstance(answer, SearchAnswer):
-            self._ended(EndedSearch(200, seconds, answer.outcome, answer.timings))
+            self._ended(EndedSearch(200, answer.outcome, answer.timings))
         elif isinstance(answer, MultiAnswer):
             for search in answer.searches:
                 self._ended(search)
 
     def refused(self, status: int) -> None:
-        self._searches.labels(_refusal(status)).inc()
+        self._failed(status, stages.current().times)
 
     def passed_on(self) -> None:
         self._searches.labels("passed").inc()
 
+    def _failed(self, status: int, timings: object) -> None:
+        self._searches.labels(_refusal(status)).inc()
+        if isinstance(timings, Timings):
+            self._count_deadlines(timings)
+
     def _ended(self, search: EndedSearch) -> None:
         if search.outcome is None or search.timings is None:
-            self.refused(search.status)
+            self._failed(search.status, search.timings)
             return
+        exemplar = stages.exemplar()
         self._searches.labels(search.outcome.word).inc()
         for each in search.outcome.rerankers:
-            has_no_text = isinstance(each, Applied) and each.has_no_text
-            self._rerankers.labels("no_text" if has_no_text else each.word).inc()
-        self._upstream.observe(search.timings.upstream.seconds)
-        self._rerank.observe(search.timings.scores.seconds)
-        self._own.observe(max(0.0, search.seconds - search.timings.waiting.seconds))
+            self._count_reranker(each, exemplar)
+        for why in {each.why for each in search.outcome.rerankers if isinstance(each, Skipped)}:
+            self._failed_open.labels(why).inc()
+        self._count_deadlines(search.timings)
+        for stage, seconds in search.timings.named().items():
+            self._stages.labels(stage).observe(seconds, exemplar)
+
+    def _count_reranker(self, reranker: Applied | Skipped, exemplar: dict[str, str] | None) -> None:
+        labels = self._labels.of(reranker)
+        has_no_text = isinstance(reranker, Applied) and reranker.has_no_text
+        self._rerankers.labels("no_text" if has_no_text else reranker.word, *labels).inc()
+        if isinstance(reranker, Applied) and reranker.scored:
+            self._reranker_seconds.labels(*labels).observe(reranker.ms / 1000, exemplar)
+
+    def _count_deadlines(self, timings: Timings) -> None:
+        for limit in timings.missed:
+            self._deadlines.labels(limit).inc()
+
+    def _forget(self, labels: Labels) -> None:
+        for outcome in _OUTCOMES:
+            with suppress(KeyError):
+                self._rerankers.remove(outcome, *labels)
+        with suppress(KeyError):
+            self._reranker_seconds.remove(*labels)
 
 
 def _refusal(status: int) -> str:
     return "rejected" if status < 500 else "failed"
+
+
+class AsyncSearchMetrics:
+    """Shows the asynchronous searches that are kept.
+
+    Args:
+        running, finished: Return how many there are.
+        size_bytes: Returns the bytes of the answers that are kept.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        running: Callable[[], float],
+        finished: Callable[[], float],
+        size_bytes: Callable[[], float],
+    ) -> None:
+        searches = Gauge(
+            "rerank_proxy_async_searches",
+            "Asynchronous searches that are kept, by state: running, finished.",
+            ["state"],
+            registry=registry,
+        )
+        searches.labels("running").set_function(running)
+        searches.labels("finished").set_function(finished)
+        kept = Gauge(
+            "rerank_proxy_async_search_bytes",
+            "Bytes of the answers of asynchronous searches that are kept.",
+            registry=registry,
+        )
+        kept.set_function(size_bytes)

@@ -1,8 +1,7 @@
 """Responses to one request: printed in the client's format, and counted, each once."""
 
 import re
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from rerank_proxy.app.apis.context import ApiAnswer
@@ -12,7 +11,9 @@ from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http import handover
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import is_refusal
+from rerank_proxy.observe import stages
 from rerank_proxy.observe.outcome import HEADER
+from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.upstream.headers import of_own_answer
 from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.xcontent.splicing import Printer
@@ -48,12 +49,14 @@ class Responder:
     path: str
     format: ResponseFormat
     counter: RequestCounter
-    began: float = field(default_factory=time.perf_counter)
 
     async def answer(self, answer: ApiAnswer) -> Response:
         """Return the response with an API's answer."""
-        response = await self._printed(answer)
-        self.counter.answered(answer, time.perf_counter() - self.began)  # now that it can be written
+        with stages.stage("splice"):
+            response = await self._printed(answer)
+        if isinstance(answer, SearchAnswer):
+            answer.timings.end()
+        self.counter.answered(answer)  # now that it can be written
         return response
 
     async def _printed(self, answer: ApiAnswer) -> Response:

@@ -21,8 +21,12 @@ from rerank_proxy.http.inflate import decoded_limit
 from rerank_proxy.http.media_types import Format, format_of
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import Negotiated, negotiate
+from rerank_proxy.observe import stages
+from rerank_proxy.observe.stages import Activity
+from rerank_proxy.observe.trace_context import trace_id
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import types_to_ask_for
+from rerank_proxy.search.timings import Timings
 from rerank_proxy.settings import AsyncSearchSettings, EdgeSettings, Settings
 from rerank_proxy.upstream import callers
 from rerank_proxy.upstream.abilities import EVALUATED, RetrieverSupport
@@ -46,6 +50,9 @@ class App:
         edge: Its limits for decoded bodies.
         support: Which retrievers upstream evaluates; None: all but the reranker.
         other_routes: Those beside searches.
+
+    Attributes:
+        async_searches: Those that are kept.
     """
 
     def __init__(
@@ -62,8 +69,8 @@ class App:
     ) -> None:
         self._client = client
         self._edge = edge
-        self._async_searches = AsyncSearches(async_search)
-        self._routes = (*search_routes(executor, metrics, reader, self._async_searches), *other_routes)
+        self.async_searches = AsyncSearches(async_search)
+        self._routes = (*search_routes(executor, metrics, reader, self.async_searches), *other_routes)
         self._other_route = Route(re.compile(".*"), OtherSearchApi(), metrics)
         self._support = support
         self._suggestions = Suggestions()
@@ -71,14 +78,15 @@ class App:
     def use(self, settings: Settings) -> None:
         """Use other limits, for requests that come from now on."""
         self._edge = settings.edge
-        self._async_searches.use(settings.async_search)
+        self.async_searches.use(settings.async_search)
 
     async def close(self) -> None:
         """End the asynchronous searches."""
-        await self._async_searches.close()
+        await self.async_searches.close()
 
     async def handle(self, request: Request) -> Response:
         """Answer a request, or tell the edge to send it upstream as it is."""
+        stages.enter(Activity(Timings(), trace_id=trace_id(request.raw_headers)))
         if len(request.target) > _MAX_TARGET:
             return passed_on(self._other_route.counter)
         target = RequestTarget.of(request.target)
@@ -95,7 +103,10 @@ class App:
         format_ = ResponseFormat.of(negotiated, request.headers, params)
         responder = Responder(request, target.path, format_, route.counter)
         try:
-            read = await self._read(request, params.less(FORMAT_PARAMS), negotiated, in_lines=route.in_lines)
+            with stages.stage("parse"):
+                read = await self._read(
+                    request, params.less(FORMAT_PARAMS), negotiated, in_lines=route.in_lines
+                )
             context = self._context(request, target, path_params, read, negotiated)
             return await self._answer(route, context, responder)
         except UpstreamRefusedError as refused:
@@ -148,14 +159,16 @@ class App:
         """
         if self._support is None:
             return False
-        names = await offload(answer_size(context.body), types_to_ask_for, context.body, EVALUATED)
+        with stages.stage("parse"):
+            names = await offload(answer_size(context.body), types_to_ask_for, context.body, EVALUATED)
         if not names:
             return False
         was_refused = context.headers.get(handover.HEADER) == handover.REFUSED
-        if was_refused:
-            await self._support.look_again(names, context.upstream())
-        else:
-            await self._support.find_out(names, context.upstream())
+        with stages.stage("upstream"):
+            if was_refused:
+                await self._support.look_again(names, context.upstream())
+            else:
+                await self._support.find_out(names, context.upstream())
         return not was_refused
 
     def _route(self, path: str) -> tuple[Route, Mapping[str, str]]:

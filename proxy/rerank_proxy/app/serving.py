@@ -19,7 +19,7 @@ from rerank_proxy.app.apis.trained_models import TrainedModelsApi
 from rerank_proxy.app.control import serve_control
 from rerank_proxy.app.ending import Ending, end_when_silent, end_within
 from rerank_proxy.app.listener import Listener
-from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics, UpstreamMetrics
+from rerank_proxy.app.metrics import AsyncSearchMetrics, InferenceMetrics, SearchMetrics, UpstreamMetrics
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.app.server import App
 from rerank_proxy.concurrency.tasks import BackgroundTasks
@@ -32,6 +32,7 @@ from rerank_proxy.inference.registry.opening import open_store
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
 from rerank_proxy.observe.log import configure
+from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
@@ -97,8 +98,13 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         cleanup.push_async_callback(engine.close)
         uploaded = await _uploaded_models(cleanup, settings, engine)
         reloading = Reloading()
-        endpoints = await _endpoints(cleanup, settings, engine, uploaded, registry, reloading)
-        app = _app(cleanup, settings, endpoints, uploaded, registry, reloading)
+        searches = SearchMetrics(registry)
+        endpoints = await _endpoints(cleanup, settings, engine, uploaded, registry, reloading, searches)
+        app = _app(cleanup, settings, endpoints, uploaded, registry, reloading, searches)
+        own = OwnProcess("app")
+        registry.register(own)
+        own.watch_loop()
+        cleanup.callback(own.close)
         control = await serve_control(engine, registry, reloading, control_socket)
         cleanup.push_async_callback(control.stop)
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
@@ -139,6 +145,7 @@ async def _endpoints(
     uploaded: TrainedModels | None,
     registry: CollectorRegistry,
     reloading: Reloading,
+    searches: SearchMetrics,
 ) -> Endpoints:
     remote = RemoteClient(settings.remote, registry)
     cleanup.push_async_callback(remote.close)
@@ -155,7 +162,7 @@ async def _endpoints(
     def preconfigured(of: Settings) -> list[EndpointConfig]:
         return preconfigured_endpoints(services, of.endpoints, models)
 
-    endpoints = Endpoints(services, preconfigured(settings), open_store(settings))
+    endpoints = Endpoints(services, preconfigured(settings), open_store(settings), searches.endpoint_gone)
     reloading.add(lambda new: endpoints.use_preconfigured(preconfigured(new)))
     cleanup.push_async_callback(endpoints.close)
     await endpoints.start()
@@ -169,6 +176,7 @@ def _app(
     uploaded: TrainedModels | None,
     registry: CollectorRegistry,
     reloading: Reloading,
+    searches: SearchMetrics,
 ) -> App:
     client = ElasticsearchClient(
         settings.upstream,
@@ -187,7 +195,7 @@ def _app(
     app = App(
         executor,
         client,
-        SearchMetrics(registry),
+        searches,
         settings.edge,
         reader,
         async_search=settings.async_search,
@@ -197,6 +205,8 @@ def _app(
             *_model_routes(settings, endpoints, uploaded, privileges, probes, management),
         ],
     )
+    kept = app.async_searches
+    AsyncSearchMetrics(registry, lambda: kept.running, lambda: kept.finished, lambda: kept.size_bytes)
     cleanup.push_async_callback(app.close)
     reloading.add(lambda new: client.use(new.search))
     reloading.add(lambda new: executor.use(new.search))

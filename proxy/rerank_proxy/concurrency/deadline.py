@@ -31,6 +31,11 @@ class Deadline:
         limit = f"[timeout: {timeout}]" + (" of the request" if given else ", which a request may set,")
         return cls(deadline_in(timeout.nanos / 1e9), str(timeout), limit)
 
+    @property
+    def name(self) -> str:
+        """Return the name of what sets it, a setting or the `timeout` of a request."""
+        return self.limit[1:].partition(":")[0]
+
     def or_sooner(self, other: "Deadline") -> "Deadline":
         """Return the earlier of the two."""
         return other if other.at < self.at else self

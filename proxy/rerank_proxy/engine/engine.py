@@ -67,7 +67,7 @@ class Engine:
         self._journal = Journal(journal)
         self._watchdog = Watchdog(settings, self._journal)
         metrics = EngineMetrics(registry)
-        cache, shared_cache = _caches(settings)
+        cache, shared_cache = _caches(settings, metrics)
         self._shared = open_shared_cache(shared_cache, cache.put, metrics, registry)
         threads = settings.threads or usable_cores()
         places = Places(count_workers(settings.workers, threads), threads)
@@ -275,10 +275,12 @@ async def _in_time(model: Model, deadline: float | None) -> AsyncIterator[None]:
         raise DeadlineExceededError(f"model [{model.name}] was {doing} at the deadline") from None
 
 
-def _caches(settings: EngineSettings) -> tuple[OutputCache, SharedCacheSettings]:
+def _caches(settings: EngineSettings, metrics: EngineMetrics) -> tuple[OutputCache, SharedCacheSettings]:
     """Return the cache of this process and the settings of the shared one: neither keeps anything where
     nothing may be remembered.
     """
     if settings.cache_scope == "none":
         return OutputCache(0), SharedCacheSettings()
-    return OutputCache(settings.cache_bytes), settings.shared_cache
+    cache = OutputCache(settings.cache_bytes, metrics.cache_evictions.inc)
+    metrics.watch_cache(lambda: cache.size_bytes, lambda: len(cache))
+    return cache, settings.shared_cache

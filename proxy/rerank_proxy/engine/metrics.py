@@ -10,6 +10,8 @@ from prometheus_client.metrics import MetricWrapperBase
 _BATCH_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _TOKENIZE_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
+_QUEUE_BUCKETS_S: Final = (*_BATCH_BUCKETS_S, 30.0)
+
 
 class EngineMetrics:
     """Metrics of one engine, in a registry of its own unless one is given."""
@@ -22,6 +24,9 @@ class EngineMetrics:
         self.batch_tokens = self._counter("batch_tokens", "Tokens run, without padding.")
         self.padding_tokens = self._counter("padding_tokens", "Padding tokens run.")
         self.batch_seconds = self._histogram("batch_seconds", "Seconds one batch ran.", _BATCH_BUCKETS_S)
+        self.queue_seconds = self._histogram(
+            "queue_seconds", "Seconds that one call waited while none of its texts ran.", _QUEUE_BUCKETS_S
+        )
         self.tokenize_seconds = self._histogram(
             "tokenize_seconds", "Seconds to tokenise the texts of one call.", _TOKENIZE_BUCKETS_S
         )
@@ -44,6 +49,19 @@ class EngineMetrics:
         self._info = Info("rerank_proxy_engine_model", "What is loaded.", ["model"], registry=self._registry)
         self._all = [metric for metric in vars(self).values() if isinstance(metric, MetricWrapperBase)]
 
+        self._cache_bytes = Gauge(
+            "rerank_proxy_engine_cache_bytes",
+            "Bytes of remembered outputs.",
+            registry=self._registry,
+        )
+        self._cache_entries = Gauge(
+            "rerank_proxy_engine_cache_entries", "Remembered outputs.", registry=self._registry
+        )
+        self.cache_evictions = Counter(
+            "rerank_proxy_engine_cache_evictions",
+            "Remembered outputs that made room for others.",
+            registry=self._registry,
+        )
         self.workers = Gauge(
             "rerank_proxy_engine_workers", "Workers that run batches.", registry=self._registry
         )
@@ -81,6 +99,11 @@ class EngineMetrics:
         """Read the model's share of the queue whenever the metrics are read."""
         self.queued_tokens.labels(model).set_function(tokens)
         self.queued_rows.labels(model).set_function(rows)
+
+    def watch_cache(self, size_bytes: Callable[[], float], entries: Callable[[], float]) -> None:
+        """Read how full the cache is whenever the metrics are read."""
+        self._cache_bytes.set_function(size_bytes)
+        self._cache_entries.set_function(entries)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"rerank_proxy_engine_{name}", text, ["model"], registry=self._registry)

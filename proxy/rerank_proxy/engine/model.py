@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -18,6 +18,7 @@ from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.model_memory import ModelMemory, Share
 from rerank_proxy.engine.reservations import Reservation, Reservations
 from rerank_proxy.engine.residence import Residence
+from rerank_proxy.observe import stages
 from rerank_proxy.settings import ModelSettings
 
 _log = logging.getLogger(__name__)
@@ -177,7 +178,8 @@ class Model:
             if self._clock() - self._failed_at >= RETRY_AFTER_S:
                 self.begin()
             raise fresh(self._failure)
-        residence = await self.loaded()
+        with stages.stage("queue", "load") if self._ready is None else nullcontext():
+            residence = await self.loaded()
         with residence.in_use():
             self._memory.changed()
             yield residence.model, residence.lane

@@ -1,7 +1,6 @@
 """Score the texts of calls: take remembered outputs, share what other calls have under way, run the rest."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Final, TypeVar
 from rerank_proxy.concurrency.steps import Steps, run_at_once
 from rerank_proxy.concurrency.tasks import side_by_side
 from rerank_proxy.engine.batching.cache import OutputCache
-from rerank_proxy.engine.batching.jobs import Lane
+from rerank_proxy.engine.batching.jobs import Lane, ScoringRequest
 from rerank_proxy.engine.batching.runner import Runner
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.cache_scope import Namespaces
@@ -29,8 +28,10 @@ from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.model import Model
 from rerank_proxy.engine.rows import Output, Row, tokens_of
+from rerank_proxy.engine.run_times import run_times
 from rerank_proxy.engine.shared_cache.shared_cache import Patience, SharedCache
 from rerank_proxy.engine.text_memory import TextMemory
+from rerank_proxy.observe import stages
 from rerank_proxy.settings import EngineSettings
 
 _P = TypeVar("_P")
@@ -168,7 +169,8 @@ class Scoring:
         if len(texts) <= _FEW_TEXTS and sum(map(len, texts)) <= _FEW_CHARACTERS:
             await asyncio.sleep(0)  # Calls one after the other must not keep the event loop to themselves.
             return run_at_once(steps)
-        return await self._tokenised(call.model, steps)
+        with stages.stage("tokenise"):
+            return await self._tokenised(call.model, steps)
 
     async def _score(self, call: _Call, texts: Sequence[str], known_keys: Sequence[bytes] = ()) -> Scores:
         if not texts:
@@ -194,7 +196,10 @@ class Scoring:
 
     async def _scored(self, model: Model, scorer: Scorer, outputs: Sequence[Output]) -> list[float]:
         scores = scorer.scores(outputs)
-        return scores if isinstance(scores, list) else await self._tokenised(model, scores)
+        if isinstance(scores, list):
+            return scores
+        with stages.stage("score", "compare"):
+            return await self._tokenised(model, scores)
 
     def _remembered(self, lane: Lane, inputs: Inputs) -> dict[bytes, Output]:
         found = {key: self._cache.get(key) for key in inputs.keys}
@@ -210,13 +215,15 @@ class Scoring:
         """Return the outputs that replicas share, of those inputs that are neither here nor under way."""
         unknown = [key for key in dict.fromkeys(inputs.keys) if key not in outputs]
         asked = [key for key in unknown if not self._scheduler.has(call.lane, key)]
-        return await shared.lookup(call.model.name, call.loaded.info, asked, call.patience)
+        with stages.stage("score", "shared cache"):
+            return await shared.lookup(call.model.name, call.loaded.info, asked, call.patience)
 
     async def _run(
         self, call: _Call, inputs: Inputs, missing: Mapping[bytes, int], guessed: float
     ) -> dict[bytes, Output]:
         """Return the outputs of the inputs at the given positions, by key. Each runs once for all calls."""
         ending = _Ending()
+        submitted: float | None = None
         request = self._scheduler.open(call.lane, ending.end, call.deadline)
         try:
             own = {key: at for key, at in missing.items() if not self._scheduler.join(request, key)}
@@ -229,17 +236,28 @@ class Scoring:
             rows = {key: row for key, row in rows.items() if key not in outputs}
             divided = DividedTexts(rows, self._cache)
             self._scheduler.submit(request, divided.rows, later_tokens)
+            submitted = stages.clock()
             self._runner.wake()
             await ending.wait()
         finally:
             self._scheduler.cancel(request)
+            if submitted is not None and request.jobs:
+                self._tell_run(call, request, submitted)
         done = {key: job.output for key, job in request.jobs.items() if job.output is not None}
         return outputs | divided.joined(done)
 
+    def _tell_run(self, call: _Call, request: ScoringRequest, submitted: float) -> None:
+        times = run_times(submitted, stages.clock(), request.ran)
+        self._metrics.queue_seconds.labels(call.model.name).observe(times.waited_s, stages.exemplar())
+        times.tell({"rerank_proxy.model": call.model.name, "rerank_proxy.pairs": len(request.jobs)})
+
     async def _encode(self, model: Model, inputs: Inputs, positions: Sequence[int]) -> list[Row]:
-        started = time.perf_counter()
-        rows = await self._tokenised(model, self._rows(inputs, positions))
-        self._metrics.tokenize_seconds.labels(model.name).observe(time.perf_counter() - started)
+        started = stages.clock()
+        with stages.stage("tokenise", "tokenise") as block:
+            rows = await self._tokenised(model, self._rows(inputs, positions))
+            if block.span is not None:
+                block.span.set({"rerank_proxy.model": model.name, "rerank_proxy.texts": len(positions)})
+        self._metrics.tokenize_seconds.labels(model.name).observe(stages.clock() - started)
         return rows
 
     def _rows(self, inputs: Inputs, positions: Sequence[int]) -> Steps[list[Row]]:

@@ -1,7 +1,7 @@
 """The inference endpoints of this proxy: preconfigured ones of the settings, and those in a store."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,11 +83,17 @@ class Endpoints:
     Args:
         services: By name.
         preconfigured: Endpoints that no request can change.
+        gone: Called with the id of each endpoint that is there no longer.
     """
 
     def __init__(
-        self, services: Mapping[str, Service], preconfigured: Iterable[EndpointConfig], store: EndpointStore
+        self,
+        services: Mapping[str, Service],
+        preconfigured: Iterable[EndpointConfig],
+        store: EndpointStore,
+        gone: Callable[[str], None] = lambda inference_id: None,
     ) -> None:
+        self._gone = gone
         self.services = services
         self._preconfigured = {config.inference_id: config for config in preconfigured}
         self._store = store
@@ -205,6 +211,8 @@ class Endpoints:
             if stored is None or stored.config != endpoint.config:
                 del self._open[inference_id]
                 self._retire(endpoint)
+            if stored is None:
+                self._gone(inference_id)
         for inference_id, stored in wanted.items():
             if inference_id not in self._open:
                 self._open[inference_id] = self._opened(stored)

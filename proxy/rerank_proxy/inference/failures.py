@@ -1,14 +1,59 @@
 """Failures of inference, in Elasticsearch's words."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal, TypeVar
 
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.errors import Cause, ElasticsearchError
+from rerank_proxy.observe import stages
+
+Why = Literal[
+    "queue_full",
+    "too_late",
+    "deadline",
+    "model_failed",
+    "vendor_error",
+    "breaker_open",
+    "rate_limit",
+    "upstream_error",
+    "not_found",
+    "denied",
+    "other",
+]
+"""Why a window keeps its first-stage order, as metrics count it:
+
+- `queue_full`: there is no room for its texts;
+- `too_late`: the deadline was out of reach, which was told at once;
+- `deadline`: the time was over;
+- `model_failed`: a model of this machine cannot be loaded, or failed;
+- `vendor_error`: a remote service did not answer, or with an error;
+- `breaker_open`: it was not called, because its calls kept failing;
+- `rate_limit`: the endpoint's own limit, or the service's (429);
+- `upstream_error`: Elasticsearch refused an inference by an endpoint of its own;
+- `not_found`: the endpoint does not exist;
+- `denied`: the caller may not use it;
+- `other`: a setting or a text that the endpoint does not take, for example.
+"""
+
+
+_Failure = TypeVar("_Failure", bound="InferenceFailedError")
 
 
 class InferenceFailedError(ElasticsearchError):
     """There is no such endpoint, or its model or service did not answer, or not with what was asked for."""
+
+    _why: Why = "other"
+
+
+def why(failure: InferenceFailedError) -> Why:
+    """Return why there are no scores, as metrics count it."""
+    return failure._why
+
+
+def because(why: Why, failure: _Failure) -> _Failure:
+    """Say of a failure why there are no scores, as metrics count it, and return it."""
+    failure._why = why
+    return failure
 
 
 class TimedOutError(InferenceFailedError):
@@ -29,7 +74,8 @@ def timed_out(inference_id: str, deadline: Deadline, what: str) -> TimedOutError
     """
     reason = f"Request timed out after [{deadline.time}] for inference id [{inference_id}]"
     inner = Cause("timeout_exception", deadline.missed(what))
-    return TimedOutError(429, Cause("status_exception", reason, caused_by=inner))
+    stages.miss(deadline.name)
+    return because("deadline", TimedOutError(429, Cause("status_exception", reason, caused_by=inner)))
 
 
 def illegal_state(reason: str) -> InferenceFailedError:
@@ -40,7 +86,7 @@ def illegal_state(reason: str) -> InferenceFailedError:
 def not_found(inference_id: str) -> InferenceFailedError:
     """Return the failure of a call to an endpoint that does not exist."""
     reason = f"Inference endpoint not found [{inference_id}]"
-    return InferenceFailedError(404, Cause("resource_not_found_exception", reason))
+    return because("not_found", InferenceFailedError(404, Cause("resource_not_found_exception", reason)))
 
 
 def wrong_task_type(task_type: str, requested: str = "rerank") -> InferenceFailedError:

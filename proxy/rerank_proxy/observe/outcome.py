@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
 HEADER: Final = "X-Rerank"
@@ -11,6 +11,9 @@ _LONGEST_LIST: Final = 4096
 """Bytes; many clients accept no more than 8 KiB of headers altogether."""
 _UNSAFE = re.compile(r"[^\x21-\x2b\x2d-\x3a\x3c-\x7e]")
 """Matches characters that would end a value or are not allowed in a header: separators, blanks, non-ASCII."""
+
+NOT_LOOKED_UP: Final = "none"
+"""Stands for the model of an endpoint that was not looked up."""
 
 Word = Literal["applied", "skipped", "evaluated"]
 """The outcome in a word, with which the header begins and by which metrics are labelled."""
@@ -71,10 +74,18 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """The answer is in first-stage order, because reranking failed and the request allows that."""
+    """The answer is in first-stage order, because reranking failed and the request allows that.
+
+    Attributes:
+        reason: For the client: the type of the exception.
+        model: That of the endpoint, where it was found.
+        why: For metrics: one of few words.
+    """
 
     endpoint: str
     reason: str
+    model: str | None = field(default=None, compare=False)
+    why: str = field(default="other", compare=False)
     word: ClassVar[Word] = "skipped"
 
     @property
@@ -86,7 +97,7 @@ class Skipped:
 
     def profile(self) -> dict[str, Any]:
         """Return the outcome for the `profile` section of the answer."""
-        return {"outcome": self.word, **asdict(self)}
+        return {"outcome": self.word, "endpoint": self.endpoint, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Final
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.offload import answer_size, offload
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.observe import stages
 from rerank_proxy.search import targets
 from rerank_proxy.search.answer import reply
 from rerank_proxy.search.failures import RankPhaseError, children_failed, may_be_due_to_fields, search_failure
@@ -128,7 +129,8 @@ class Executor:
             return None
         with reading(AN_INNER_SEARCH):
             size = answer_size(answer.body)
-            body = await offload(size, reply.from_window, request, window, ranked, run.took_ms)
+            with stages.stage("splice", "splice"):
+                body = await offload(size, reply.from_window, request, window, ranked, run.took_ms)
         return run.answer(body, answer)
 
 
@@ -140,7 +142,7 @@ async def _check_parameters(run: Run) -> None:
     params = run.request.params
     if not targets.SEARCH.issuperset(params):
         query = params.without(targets.NOT_IN_POINT_IN_TIME)
-        await run.ask("POST", target(None, "_search", query), _NOTHING)
+        await run.send("POST", target(None, "_search", query), _NOTHING)
 
 
 async def _parse_fault(run: Run, refusal: Reply) -> ElasticsearchError | UpstreamRefusedError | None:
@@ -148,9 +150,10 @@ async def _parse_fault(run: Run, refusal: Reply) -> ElasticsearchError | Upstrea
     if not may_be_parse_fault(refusal):
         return None
     request = run.request
+    formatting = request.params.only(targets.RESPONSE_FORMAT)
     try:
-        async with asyncio.timeout_at(run.deadline.at):
-            formatting = request.params.only(targets.RESPONSE_FORMAT)
-            return await find_parse_fault(request.body, run.upstream, formatting)
+        with stages.stage("upstream"):
+            async with asyncio.timeout_at(run.deadline.at):
+                return await find_parse_fault(request.body, run.upstream, formatting)
     except (TimeoutError, ElasticsearchError):  # upstream has said what is wrong, if not where
         return None

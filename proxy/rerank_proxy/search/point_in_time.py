@@ -7,6 +7,7 @@ from collections.abc import Set
 from typing import Final
 
 from rerank_proxy.concurrency.offload import answer_size, docs_size, offload
+from rerank_proxy.observe import stages
 from rerank_proxy.search import targets
 from rerank_proxy.search.answer import reply
 from rerank_proxy.search.answer.expanding import check_expanded, expansion_failures
@@ -63,7 +64,8 @@ class _PointInTimeSearch:
             body = await self._described(last.body, root, final)
         with reading(AN_INNER_SEARCH):
             size, own_pit = answer_size(body), self._own_pit
-            body = await offload(size, reply.from_final, body, run.took_ms, own_pit=own_pit)
+            with stages.stage("splice", "splice"):
+                body = await offload(size, reply.from_final, body, run.took_ms, own_pit=own_pit)
         return run.answer(body, last)
 
     async def _mappings(self) -> Mappings:
@@ -108,7 +110,8 @@ class _PointInTimeSearch:
             top, printer = await offload(answer_size(answer), search_answer, answer), Printer.like(answer)
             if request.asks("profile"):
                 size = answer_size(top["profile"]) + docs_size(root.docs)
-                top["profile"] = await offload(size, profiled, top["profile"], root, run, printer)
+                with stages.stage("splice"):
+                    top["profile"] = await offload(size, profiled, top["profile"], root, run, printer)
         if request.asks("explain"):
             top["hits"] = await with_explanations(
                 top["hits"], root, run, self._pit, self._search, printer, final

@@ -11,9 +11,11 @@ from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine import Scores
 from rerank_proxy.inference.endpoints import Endpoint, Endpoints
-from rerank_proxy.inference.failures import InferenceFailedError, not_found, timed_out
+from rerank_proxy.inference.failures import InferenceFailedError, not_found, timed_out, why
 from rerank_proxy.inference.ranking import of_documents
-from rerank_proxy.observe.outcome import Applied, Skipped
+from rerank_proxy.observe import stages
+from rerank_proxy.observe.outcome import NOT_LOOKED_UP, Applied, Skipped
+from rerank_proxy.observe.stages import Span
 from rerank_proxy.search.failures import RankPhaseError
 from rerank_proxy.search.ranks.ranking import RankDoc, keep_order, rank
 from rerank_proxy.search.retrievers.ports import Reranking
@@ -66,34 +68,46 @@ class RankPhase:
             RankPhaseError: There are no scores, and the reranker must have them.
         """
         deadline = run.scores_by.or_sooner(Deadline.of_setting("search.timeout_s", self._timeout_s))
-        try:
-            with run.timings.scoring():
+        with stages.stage(None, "rerank") as block:
+            model: str | None = None
+            try:
                 endpoint = await self._endpoint(run, retriever)
+                model = endpoint.model
                 run.windows[retriever.inference_id] = endpoint.window_words
                 ranked, outcome = await self._rank(endpoint, retriever, window, deadline)
-        except (InferenceFailedError, DeniedError) as failure:
-            self._unlicensed.log(retriever.inference_id, failure.cause)
-            allowed = retriever.allow_rerank_failures
-            if not (self._allow_failures if allowed is None else allowed):
-                raise RankPhaseError(failure) from failure
-            run.outcomes.append(Skipped(retriever.inference_id, failure.cause.type))
-            return keep_order(window, collapsed=retriever.child_collapses)
-        run.outcomes.append(outcome)
-        return ranked
+            except (InferenceFailedError, DeniedError) as failure:
+                reason = why(failure) if isinstance(failure, InferenceFailedError) else "denied"
+                allowed = self._allows_failures(retriever)
+                _describe_failure(block.span, retriever.inference_id, model, reason, allowed=allowed)
+                self._unlicensed.log(retriever.inference_id, failure.cause)
+                if not allowed:
+                    raise RankPhaseError(failure) from failure
+                run.outcomes.append(Skipped(retriever.inference_id, failure.cause.type, model, reason))
+                return keep_order(window, collapsed=retriever.child_collapses)
+            _describe(block.span, outcome)
+            run.outcomes.append(outcome)
+            return ranked
+
+    def _allows_failures(self, retriever: Reranking) -> bool:
+        own = retriever.allow_rerank_failures
+        return self._allow_failures if own is None else own
 
     def pass_over(self, run: Run, retriever: Reranking) -> None:
         """Record a reranker whose compound child found nothing. Its search ranks nothing, so that native does
         not look up the endpoint (``CompoundRetrieverBuilder#createSearchSourceBuilder``).
         """
-        nothing = Applied(retriever.inference_id, "none", 0, 0, 0, 0, 0.0, retriever.field, self._show_counts)
+        nothing = Applied(
+            retriever.inference_id, NOT_LOOKED_UP, 0, 0, 0, 0, 0.0, retriever.field, self._show_counts
+        )
         run.outcomes.append(nothing)
 
     async def _endpoint(self, run: Run, retriever: Reranking) -> Endpoint:
         """Return the endpoint, which is looked up even where there is nothing to score."""
         inference_id = retriever.inference_id
-        if self._privileges is not None:
-            await self._privileges.require(run.upstream, GET_ENDPOINT)
-        endpoint = await self._endpoints.find(inference_id)
+        with stages.stage("upstream"):
+            if self._privileges is not None:
+                await self._privileges.require(run.upstream, GET_ENDPOINT)
+            endpoint = await self._endpoints.find(inference_id)
         if endpoint is None:
             endpoint = await find_upstream(run, inference_id)
         if endpoint is None:
@@ -145,10 +159,37 @@ class RankPhase:
         query, default = retriever.inference_text[:most], default_chunking(endpoint.window_words)
         selector = ChunkSelector(retriever.chunk_rescorer, query, default)
         try:
-            async with asyncio.timeout_at(deadline.at):
-                return await LANE.run(_select(selector, texts, most))
+            with stages.stage("tokenise", "chunk"):
+                async with asyncio.timeout_at(deadline.at):
+                    return await LANE.run(_select(selector, texts, most))
         except TimeoutError:
             raise timed_out(retriever.inference_id, deadline, "the texts were not cut into chunks") from None
+
+
+def _describe(span: Span | None, outcome: Applied) -> None:
+    if span is not None:
+        span.set(
+            {
+                "rerank_proxy.endpoint": outcome.endpoint,
+                "rerank_proxy.model": outcome.model,
+                "rerank_proxy.window": outcome.window,
+                "rerank_proxy.scored": outcome.scored,
+                "rerank_proxy.cached": outcome.cached,
+                "rerank_proxy.truncated": outcome.truncated,
+            }
+        )
+
+
+def _describe_failure(
+    span: Span | None, endpoint: str, model: str | None, why: str, *, allowed: bool
+) -> None:
+    """Mark the span of a rank phase without scores; where that is allowed, the order is the first stage's."""
+    if span is None:
+        return
+    span.set({"rerank_proxy.endpoint": endpoint, **({} if model is None else {"rerank_proxy.model": model})})
+    span.fail(why)
+    if allowed:
+        span.event("first-stage order kept", {"rerank_proxy.reason": why})
 
 
 def _select(selector: ChunkSelector, texts: Sequence[str], most: int) -> Steps[list[list[str]]]:

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.errors import illegal_argument
+from rerank_proxy.observe import stages
 from rerank_proxy.observe.outcome import Applied, Outcome, Skipped, of_tree
+from rerank_proxy.observe.stages import Stage
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.timings import Timings
@@ -87,7 +89,7 @@ class Run:
     deadline: Deadline
     scores_by: Deadline
     started: float = field(default_factory=time.perf_counter)
-    timings: Timings = field(default_factory=Timings)
+    timings: Timings = field(default_factory=Timings.of_task)
     warnings: dict[str, None] = field(default_factory=dict)
     windows: dict[str, int] = field(default_factory=dict)
     outcomes: list[Applied | Skipped] = field(default_factory=list)
@@ -109,27 +111,26 @@ class Run:
         types = [each.TYPE for each in tree if isinstance(each, CompoundRetriever)]
         return SearchAnswer(body, headers, of_tree(types, self.outcomes), self.timings)
 
-    async def send(self, method: str, target: str, body: bytes) -> Reply:
-        """Send a request upstream that is part of searching, and count its time as such. Return the answer.
+    async def send(
+        self, method: str, target: str, body: bytes, by: Deadline | None = None, stage: Stage = "upstream"
+    ) -> Reply:
+        """Send a request upstream. Return the answer.
+
+        Args:
+            by: A deadline that is sooner than the search's.
+            stage: What its time counts as.
 
         Raises:
             UpstreamRefusedError: Upstream answered with another status than 200.
             ElasticsearchError: 504, the deadline is over.
         """
-        with self.timings.searching():
-            return await self.ask(method, target, body)
-
-    async def ask(self, method: str, target: str, body: bytes, by: Deadline | None = None) -> Reply:
-        """Send a request upstream without counting its time. Return the answer, or raise as `send` does.
-
-        Args:
-            by: A deadline that is sooner than the search's.
-        """
         deadline = by or self.deadline
         try:
-            async with asyncio.timeout_at(deadline.at):
-                answer = await self.upstream.request(method, target, body)
+            with stages.stage(stage):
+                async with asyncio.timeout_at(deadline.at):
+                    answer = await self.upstream.request(method, target, body)
         except TimeoutError:
+            stages.miss(deadline.name)
             raise TooLateError(method, target, deadline) from None
         if answer.status != 200:
             raise UpstreamRefusedError(answer)

@@ -13,6 +13,7 @@ from rerank_proxy.inference.configuration import RERANK, EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoint
 from rerank_proxy.inference.failures import (
     InferenceFailedError,
+    because,
     illegal_state,
     status_error,
     timed_out,
@@ -42,7 +43,7 @@ async def find_upstream(run: Run, inference_id: str) -> Endpoint | None:
     """
     path = quote(inference_id, safe="", errors="replace")  # which Java makes of an unpaired surrogate
     try:
-        reply = await run.ask("GET", f"/_inference/{path}", b"")
+        reply = await run.send("GET", f"/_inference/{path}", b"")
     except UpstreamRefusedError as refused:
         if refused.reply.status in _HAS_NONE:
             return None
@@ -79,7 +80,9 @@ class UpstreamRanker(Ranker):
         """Return upstream's scores, or raise its own error."""
         body = json.dumps({"query": query, "input": list(texts)}).encode()
         try:
-            reply = await self._run.ask("POST", f"/_inference/{RERANK}/{self._path}", body, deadline)
+            reply = await self._run.send(
+                "POST", f"/_inference/{RERANK}/{self._path}", body, deadline, stage="score"
+            )
         except TooLateError:
             raise timed_out(self._inference_id, deadline, "upstream did not answer in time") from None
         except UpstreamRefusedError as refused:
@@ -102,6 +105,7 @@ def _scores(body: bytes, inference_id: str, texts: int) -> Scores:
 
 def _failure(reply: Reply) -> InferenceFailedError:
     try:
-        return InferenceFailedError(reply.status, cause_of(json.loads(reply.body)["error"]))
+        cause = cause_of(json.loads(reply.body)["error"])
+        return because("upstream_error", InferenceFailedError(reply.status, cause))
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return illegal_state(f"upstream answered an inference with {reply.status}, and without an error")

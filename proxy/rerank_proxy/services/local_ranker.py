@@ -16,6 +16,7 @@ from rerank_proxy.concurrency.offload import docs_size, offload
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine import (
     DeadlineExceededError,
+    DeadlineUnreachableError,
     EngineClosedError,
     EngineError,
     InputTooLargeError,
@@ -29,10 +30,17 @@ from rerank_proxy.engine import (
 from rerank_proxy.errors import Cause, validation_error
 from rerank_proxy.files.names import without_directories
 from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.inference.failures import InferenceFailedError, TimedOutError, status_error, timed_out
+from rerank_proxy.inference.failures import (
+    InferenceFailedError,
+    TimedOutError,
+    because,
+    status_error,
+    timed_out,
+)
 from rerank_proxy.inference.local_models import NUMBER_AND_ADAPTIVE, threads_faults
 from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, of_documents, rank_texts
 from rerank_proxy.inference.service import Ranker, ServiceContext
+from rerank_proxy.observe import stages
 
 NUM_ALLOCATIONS: Final = "num_allocations"
 NUM_THREADS: Final = "num_threads"
@@ -107,8 +115,9 @@ class LocalRanker(Ranker):
         limit = self._context.chunked_characters
         steps = chunked(query[:limit], [text[:limit] for text in texts], self._settings.get(MAX_CHUNKS))
         try:
-            async with asyncio.timeout_at(deadline.at):
-                return await LANE.run(steps)
+            with stages.stage("tokenise", "chunk"):
+                async with asyncio.timeout_at(deadline.at):
+                    return await LANE.run(steps)
         except TimeoutError:
             raise timed_out(self._inference_id, deadline, "the texts were not cut into chunks") from None
 
@@ -152,14 +161,12 @@ class LocalRanker(Ranker):
     def _known(self) -> str:
         name = self._context.models.find(self.model)
         if name is None:
-            raise InferenceFailedError(
-                404,
-                Cause(
-                    "resource_not_found_exception",
-                    f"No known trained model with model_id [{self.model}] for inference endpoint "
-                    f"[{self._inference_id}]: it was removed from the settings, or deleted",
-                ),
+            reason = (
+                f"No known trained model with model_id [{self.model}] for inference endpoint "
+                f"[{self._inference_id}]: it was removed from the settings, or deleted"
             )
+            failure = InferenceFailedError(404, Cause("resource_not_found_exception", reason))
+            raise because("model_failed", failure)
         return name
 
     @contextmanager
@@ -176,22 +183,28 @@ class LocalRanker(Ranker):
             raise timed_out(self._inference_id, deadline, told) from None
         except QueueFullError as failure:
             cause = Cause("es_rejected_execution_exception", str(failure))
-            raise InferenceFailedError(429, cause, failure.retry_after_s) from None
+            refused = InferenceFailedError(429, cause, failure.retry_after_s)
+            if not isinstance(failure, DeadlineUnreachableError):
+                raise because("queue_full", refused) from None
+            stages.miss(deadline.name)
+            raise because("too_late", refused) from None
         except (InputTooLargeError, NoInstructionError) as failure:
             raise status_error(400, str(failure)) from None
         except ModelFailedError as failure:
-            raise status_error(
-                500,
+            reason = (
                 f"Model [{self.model}] of inference endpoint [{self._inference_id}] could not be loaded: "
-                f"{without_directories(str(failure))}",
-            ) from None
+                f"{without_directories(str(failure))}"
+            )
+            raise because("model_failed", status_error(500, reason)) from None
         except UnknownModelError as failure:
-            raise InferenceFailedError(404, Cause("resource_not_found_exception", str(failure))) from None
+            cause = Cause("resource_not_found_exception", str(failure))
+            raise because("model_failed", InferenceFailedError(404, cause)) from None
         except EngineClosedError as failure:
-            raise status_error(503, f"Inference with model [{self.model}] failed: {failure}") from None
+            reason = f"Inference with model [{self.model}] failed: {failure}"
+            raise because("model_failed", status_error(503, reason)) from None
         except EngineError as failure:
-            told = without_directories(str(failure))
-            raise status_error(500, f"Inference with model [{self.model}] failed: {told}") from failure
+            reason = f"Inference with model [{self.model}] failed: {without_directories(str(failure))}"
+            raise because("model_failed", status_error(500, reason)) from failure
 
 
 def chunked(query: str, texts: Sequence[str], most: int | None) -> Steps[list[list[str]]]:

@@ -12,7 +12,7 @@ from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.rows import SettingRow, table
 from rerank_proxy.settings.sections.endpoints import EndpointSettings, RegistrySettings, RemoteSettings
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
-from rerank_proxy.settings.sections.relay import EdgeSettings, LifecycleSettings
+from rerank_proxy.settings.sections.relay import AdminSettings, EdgeSettings, LifecycleSettings
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
 from rerank_proxy.settings.sections.tls import ListenerTlsSettings
 from rerank_proxy.settings.sections.upstream import UpstreamSettings
@@ -22,6 +22,7 @@ __all__ = [
     "CONFIG_VARIABLE",
     "SECRETS_DIR_VARIABLE",
     "Address",
+    "AdminSettings",
     "AsyncSearchSettings",
     "EdgeSettings",
     "EndpointSettings",

@@ -211,6 +211,7 @@ def _check_cloud_id(value: str) -> str:
 
 _KEY = re.compile(r"[A-Za-z0-9+/_-]{43}=?")
 """32 bytes in base64, in either alphabet."""
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,1024}={0,2}")
 REVEAL = "reveal"
 
 
@@ -223,6 +224,17 @@ def _check_not_empty(value: SecretStr) -> SecretStr:
 def _check_key(value: SecretStr) -> SecretStr:
     if not _KEY.fullmatch(value.get_secret_value()):
         reason = "expected 32 random bytes in base64, as `openssl rand -base64 32` prints them"
+        raise PydanticCustomError(SECRET, reason)
+    return value
+
+
+def check_bearer_token(value: SecretStr) -> SecretStr:
+    """Check that a token can stand in a header (RFC 6750, section 2.1) and cannot be guessed."""
+    if not _BEARER_TOKEN.fullmatch(value.get_secret_value()):
+        reason = (
+            "expected 16 to 1024 letters, digits and -._~+/, with = only at the end, as `openssl rand "
+            "-base64 32` prints them"
+        )
         raise PydanticCustomError(SECRET, reason)
     return value
 
@@ -271,6 +283,7 @@ HttpUrl = Annotated[str, AfterValidator(_check_upstream_url)]
 Secret = Annotated[SecretStr, AfterValidator(_check_not_empty), PlainSerializer(_dump_secret)]
 """Never shown, neither in a repr nor in a dump nor in an error."""
 SecretKey = Annotated[Secret, AfterValidator(_check_key)]
+BearerToken = Annotated[Secret, AfterValidator(check_bearer_token)]
 
 
 class Section(BaseModel):

@@ -12,6 +12,7 @@ from rerank_proxy.errors import ElasticsearchError, illegal_argument
 from rerank_proxy.http import codings
 from rerank_proxy.http.answer_reader import AnswerError, AnswerReader, TooLargeError
 from rerank_proxy.http.messages import fields_of, print_head
+from rerank_proxy.observe import stages
 from rerank_proxy.settings import SearchSettings, UpstreamSettings
 from rerank_proxy.upstream.call import UpstreamCall
 from rerank_proxy.upstream.callers import CallerDigests
@@ -77,6 +78,7 @@ class ElasticsearchClient:
                 reader = await call.answer()
                 reply = await self._reply(reader)
         except TimeoutError:
+            stages.miss(deadline.name)
             raise TooLateError(method, target, deadline) from None
         except TargetError as failure:
             others = [each.name for each in failure.others]

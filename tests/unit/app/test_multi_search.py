@@ -92,7 +92,7 @@ async def test_each_item_is_counted_and_answered_in_its_place() -> None:
         ("Warning", "of a search"),
     ]
     registry = CollectorRegistry()
-    SearchMetrics(registry).answered(answer, 1.0)
+    SearchMetrics(registry).answered(answer)
     # Whether a template that could not be rendered would have reranked cannot be known.
     for outcome, number in (("applied", 1), ("skipped", 1), ("rejected", 2), ("failed", 1)):
         counted = registry.get_sample_value("rerank_proxy_searches_total", {"outcome": outcome})

@@ -223,11 +223,3 @@ class TestDeadline:
     async def test_of_the_settings_where_that_is(self) -> None:
         """Counted from the moment when the scores are asked for."""
         assert 1000 <= await self.given(scores_in=1e8, timeout_s=1000) < 1e6
-
-
-async def test_the_time_for_scores_is_counted_also_when_they_fail() -> None:
-    phase = Phase()
-    phase.engine.failure = QueueFullError("full")
-    with pytest.raises(RankPhaseError):
-        await phase.rerank("a 1")
-    assert phase.run.timings.scores.seconds > 0

@@ -5,7 +5,6 @@ Elasticsearch could not run such a search, so it is run and kept here. Other sea
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from rerank_proxy.app.async_searches import AsyncSearch, AsyncSearches
 from rerank_proxy.app.metrics import SearchMetrics
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError, internal_error, validation_error
+from rerank_proxy.observe import stages
 from rerank_proxy.observe.outcome import HEADER
 from rerank_proxy.search.answer.async_response import (
     AsyncResult,
@@ -29,6 +29,7 @@ from rerank_proxy.search.answer.async_response import (
 )
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.request import SearchRequest
+from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.callers import authenticate
 from rerank_proxy.upstream.headers import of_own_answer
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError
@@ -67,9 +68,10 @@ class SubmitAsyncSearch:
             return None
         params = context.params
         kept = tuple(pair for pair in params.pairs if pair[0] not in _NOT_OF_THE_SEARCH)
-        request = await offload(
-            len(context.body), self._reader.read, context.index, Params(kept), context.body
-        )
+        with stages.stage("parse", "parse"):
+            request = await offload(
+                len(context.body), self._reader.read, context.index, Params(kept), context.body
+            )
         if request is None:
             return None
         context.refuse_smile()
@@ -99,7 +101,7 @@ class SubmitAsyncSearch:
         self, request: SearchRequest, upstream: Upstream
     ) -> Callable[[], Coroutine[Any, Any, AsyncResult]]:
         async def run() -> AsyncResult:
-            began = time.perf_counter()
+            timings = Timings.of_what_goes_on()
             try:
                 answer = await self._executor.run(request, upstream)
             except UpstreamRefusedError as refusal:
@@ -111,7 +113,8 @@ class SubmitAsyncSearch:
                 logger.exception("an asynchronous search failed with an internal error")
                 result = failed(internal_error())
             else:
-                self._metrics.answered(answer, time.perf_counter() - began)
+                timings.end()
+                self._metrics.answered(answer)
                 warnings = [(name, value) for name, value in answer.headers if name.lower() == "warning"]
                 return completed(answer.body, [*warnings, (HEADER, answer.outcome.header())])
             self._metrics.refused(result.status)

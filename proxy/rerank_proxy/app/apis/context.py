@@ -72,7 +72,6 @@ class EndedSearch:
     """
 
     status: int
-    seconds: float = 0.0
     outcome: Outcome | None = None
     timings: Timings | None = None
 

@@ -8,6 +8,7 @@ from rerank_proxy.app.apis.multi_search import MultiSearchRun, ReadItem, max_con
 from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.observe import stages
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import may_hold_retriever
 from rerank_proxy.search.language.request import SearchRequest
@@ -29,7 +30,8 @@ class MultiSearchApi:
         self._reader = reader
 
     async def answer(self, context: RequestContext) -> MultiAnswer | None:
-        read = await offload(len(context.body), self._read, context) if context.has_json_body else None
+        with stages.stage("parse", "parse"):
+            read = await offload(len(context.body), self._read, context) if context.has_json_body else None
         if read is None:
             return None
         items, read_items, dangling, terminated = read
@@ -115,7 +117,8 @@ async def _with_parse_fault(
     for at, item in enumerate(read_items):
         if not isinstance(item, SearchRequest):
             continue
-        fault = await find_parse_fault(item.body, upstream, layout)
+        with stages.stage("upstream"):
+            fault = await find_parse_fault(item.body, upstream, layout)
         if isinstance(fault, UpstreamRefusedError):
             raise fault
         if fault is not None:
@@ -137,6 +140,7 @@ async def _check(
     if searches is None:
         raise first_fault(own)
     query = lines.shared_query(context.params)
-    answer = await context.upstream().request("POST", f"/_msearch?{query}", searches)
+    with stages.stage("upstream"):
+        answer = await context.upstream().request("POST", f"/_msearch?{query}", searches)
     told = await offload(len(answer.body), resolve, answer, own)
     raise UpstreamRefusedError(told) if isinstance(told, Reply) else told

@@ -19,6 +19,7 @@ from rerank_proxy.search.msearch import lines
 from rerank_proxy.search.msearch.coalescing import CoalescedRequestError, CoalescedUpstream, Coalescer
 from rerank_proxy.search.msearch.lines import Item
 from rerank_proxy.search.run import InnerBytes
+from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params
 from rerank_proxy.xcontent.splicing import Printer
@@ -113,20 +114,22 @@ class MultiSearchRun:
     async def _search(
         self, search: SearchRequest, upstream: CoalescedUpstream, inner: InnerBytes
     ) -> _Answered:
-        began = time.perf_counter()
+        timings = Timings.of_part()
         try:
             answer = await self._executor.run(search, upstream, inner)
         except UpstreamRefusedError as refused:
-            return replace(self._answered(refused.reply), search=EndedSearch(refused.reply.status))
+            ended = EndedSearch(refused.reply.status, timings=timings)
+            return replace(self._answered(refused.reply), search=ended)
         except ElasticsearchError as failure:
-            return self._failed(failure)
-        seconds = time.perf_counter() - began
+            return self._failed(failure, timings)
+        timings.end()
         warnings = [value for name, value in answer.headers if name.lower() == "warning"]
-        ended = EndedSearch(200, seconds, answer.outcome, answer.timings)
+        ended = EndedSearch(200, answer.outcome, answer.timings)
         return _Answered(lines.answered_item(answer.body), ended, warnings)
 
-    def _failed(self, failure: ElasticsearchError) -> _Answered:
-        return _Answered(lines.failed_item(failure, self._printer), EndedSearch(failure.status))
+    def _failed(self, failure: ElasticsearchError, timings: Timings | None = None) -> _Answered:
+        ended = EndedSearch(failure.status, timings=timings)
+        return _Answered(lines.failed_item(failure, self._printer), ended)
 
     def _answered(self, reply: Reply) -> _Answered:
         if reply.status == 200:

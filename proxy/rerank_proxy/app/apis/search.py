@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError, unsupported
+from rerank_proxy.observe import stages
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import handles, holds_reranker
 from rerank_proxy.search.language.request import SearchRequest, parse_search
@@ -58,9 +59,10 @@ class SearchApi:
     async def answer(self, context: RequestContext) -> SearchAnswer | None:
         if not context.has_json_body:
             return None
-        search = await offload(
-            len(context.body), self._reader.read, context.index, context.params, context.body
-        )
+        with stages.stage("parse", "parse"):
+            search = await offload(
+                len(context.body), self._reader.read, context.index, context.params, context.body
+            )
         if search is None:
             return None
         context.refuse_smile()

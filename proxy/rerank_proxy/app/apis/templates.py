@@ -11,6 +11,7 @@ from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.concurrency.tasks import side_by_side
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.observe import stages
 from rerank_proxy.search import templates
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.detection import may_hold_retriever
@@ -47,7 +48,8 @@ class SearchTemplateApi:
         body = templates.rendered_body(await _render(upstream, context.body))
         if body is None or not may_hold_retriever(body):
             return None
-        search = await offload(len(body) + len(context.body), self._read, context, body)
+        with stages.stage("parse", "parse"):
+            search = await offload(len(body) + len(context.body), self._read, context, body)
         if search is None:
             return None
         context.refuse_smile()
@@ -78,7 +80,8 @@ class MultiSearchTemplateApi:
         upstream, items = context.upstream(), request.items
         rendered = await _render_all(upstream, items)
         size = len(context.body) + sum(len(reply.body) for reply in rendered)
-        read_items = await offload(size, self._read_all, items, rendered, context.params)
+        with stages.stage("parse", "parse"):
+            read_items = await offload(size, self._read_all, items, rendered, context.params)
         if all(isinstance(item, Item | Reply) for item in read_items):
             return None
         context.refuse_smile()
@@ -137,4 +140,5 @@ async def _render_all(upstream: Upstream, items: Sequence[Item]) -> list[Reply]:
 
 
 async def _render(upstream: Upstream, body: bytes) -> Reply:
-    return await upstream.request("POST", "/_render/template", body)
+    with stages.stage("upstream"):
+        return await upstream.request("POST", "/_render/template", body)

@@ -1,5 +1,6 @@
 """Remember the outputs of models by what went in."""
 
+from collections.abc import Callable
 from typing import Final
 
 from cachetools import LRUCache
@@ -14,10 +15,14 @@ Measured with tracemalloc in CPython 3.11: 391 to 435 bytes.
 
 
 class OutputCache:
-    """The most recently used outputs, in at most `max_bytes` of memory. Has digests for texts."""
+    """The most recently used outputs, in at most `max_bytes` of memory. Has digests for texts.
 
-    def __init__(self, max_bytes: int) -> None:
-        self._outputs: LRUCache[bytes, Output] = LRUCache(max_bytes, getsizeof=_size_bytes)
+    Args:
+        evicted: Called for each output that makes room for another.
+    """
+
+    def __init__(self, max_bytes: int, evicted: Callable[[], None] = lambda: None) -> None:
+        self._outputs = _Outputs(max_bytes, evicted)
 
     def get(self, key: bytes) -> Output | None:
         """Return a remembered output."""
@@ -36,6 +41,21 @@ class OutputCache:
     def size_bytes(self) -> int:
         """How many bytes are in use."""
         return int(self._outputs.currsize)
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+
+class _Outputs(LRUCache[bytes, Output]):
+    """Tells of each output that makes room for another."""
+
+    def __init__(self, max_bytes: int, evicted: Callable[[], None]) -> None:
+        super().__init__(max_bytes, getsizeof=_size_bytes)
+        self._evicted = evicted
+
+    def popitem(self) -> tuple[bytes, Output]:
+        self._evicted()
+        return super().popitem()
 
 
 def _size_bytes(output: Output) -> int:

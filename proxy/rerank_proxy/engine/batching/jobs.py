@@ -65,6 +65,8 @@ class Job:
     state: JobState = JobState.QUEUED
     requests: list["ScoringRequest"] = field(default_factory=list)
     output: Output | None = None
+    began: float | None = None
+    """When the batch that runs it began, in seconds on `stages.clock`."""
     tokens: int = field(init=False)
     """Of the row. They are asked for often: counting them each time took a fifth of the queue's time."""
 
@@ -91,6 +93,8 @@ class ScoringRequest:
     jobs: dict[bytes, Job] = field(default_factory=dict)
     queue: list[Job] = field(default_factory=list)
     """The jobs that may still wait, shortest first. One that is shared may have been taken already."""
+    ran: list[tuple[float, float]] = field(default_factory=list)
+    """When batches with jobs of it ran, as begin and end in seconds on `stages.clock`."""
     unfinished: int = 0
     submitted: bool = False
     ended: bool = False

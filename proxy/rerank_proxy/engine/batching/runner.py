@@ -18,6 +18,7 @@ from rerank_proxy.engine.batching.worker import NotBegunError, Outcome, Worker
 from rerank_proxy.engine.errors import EngineClosedError, InferenceError, inference_error
 from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.rows import Output
+from rerank_proxy.observe import stages
 
 _log = logging.getLogger(__name__)
 
@@ -153,6 +154,7 @@ class Runner:
             self._finish(jobs, outcomes)
 
     def _finish(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+        _note_run(jobs)
         for job, outcome in outcomes:
             if isinstance(outcome, Output):
                 self._cache.put(job.key, outcome)
@@ -184,3 +186,12 @@ class Runner:
             self._places.fill(place)
             self.wake()
         self._metrics.workers.set(len(self._workers))
+
+
+def _note_run(jobs: Sequence[Job]) -> None:
+    """Tell the requests of a batch when it ran; it ends now."""
+    began = next((job.began for job in jobs if job.began is not None), None)
+    if began is not None:
+        ran = (began, stages.clock())
+        for request in {request for job in jobs for request in job.requests}:
+            request.ran.append(ran)

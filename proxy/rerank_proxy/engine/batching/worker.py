@@ -21,6 +21,7 @@ from rerank_proxy.engine.errors import (
 from rerank_proxy.engine.hangs.watchdog import Watchdog
 from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.rows import Batch, Output, Values
+from rerank_proxy.observe import stages
 
 _log = logging.getLogger(__name__)
 
@@ -110,6 +111,9 @@ class ThreadWorker:
             live = [job for job in jobs if job.state is JobState.TAKEN]
             if not live:
                 return []
+            began = stages.clock()
+            for job in live:
+                job.began = began
             self._use_threads(threads)
             pace_s = lane.pace_s * max(1.0, self._threads / threads)
             return self._score_apart(lane, pace_s, live, Batch.of([job.row for job in live]))

@@ -66,7 +66,7 @@ class CircuitBreaker:
                 f"Inference endpoint [{inference_id}] is not called at present: its last [{self._failures}] "
                 f"calls failed. It will be tried again {when}"
             )
-            raise RemoteFailedError(400, Cause("status_exception", reason))
+            raise RemoteFailedError(400, Cause("status_exception", reason), why="breaker_open")
         self._trying = True
 
     def _failed(self) -> None:

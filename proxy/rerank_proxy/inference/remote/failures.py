@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Final
 
 from rerank_proxy.errors import Cause
-from rerank_proxy.inference.failures import InferenceFailedError, status_error
+from rerank_proxy.inference.failures import InferenceFailedError, Why, because, status_error
 
 _KNOWN: Final = frozenset(status.value for status in HTTPStatus)
 _PREFIXES: Final = {
@@ -33,8 +33,10 @@ class RemoteFailedError(InferenceFailedError):
         transient: bool = False,
         outage: bool = False,
         retry_after_s: float | None = None,
+        why: Why = "vendor_error",
     ) -> None:
         super().__init__(status, cause, retry_after_s)
+        because(why, self)
         self.transient = transient
         self.outage = outage
 
@@ -63,6 +65,7 @@ def refused(
         transient=outage or status == 429,
         outage=outage,
         retry_after_s=retry_after_s,
+        why="rate_limit" if status == 429 else "vendor_error",
     )
 
 

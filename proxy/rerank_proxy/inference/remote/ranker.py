@@ -22,6 +22,7 @@ from rerank_proxy.inference.remote.sending import call_vendor
 from rerank_proxy.inference.remote.shapes import MalformedAnswerError
 from rerank_proxy.inference.remote.vendor import Vendor
 from rerank_proxy.inference.service import RATE_LIMIT, Ranker
+from rerank_proxy.observe import stages
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +111,12 @@ class RemoteRanker(Ranker):
         gate = asyncio.Semaphore(self._client.settings.parallel_calls)
 
         async def one(batch: RerankRequest) -> list[RankedDoc]:
-            async with gate:
+            with stages.stage("queue"):
+                await gate.acquire()
+            try:
                 return await self._retried(batch, deadline)
+            finally:
+                gate.release()
 
         try:
             async with asyncio.timeout_at(deadline.at):
@@ -148,7 +153,13 @@ class RemoteRanker(Ranker):
         inference_id = self._config.inference_id
         limit = self._config.service_settings.get(RATE_LIMIT)
         if limit is not None:
-            await self._rate_limit.acquire(inference_id, limit["requests_per_minute"], deadline)
+            with stages.stage("queue", "queue"):
+                await self._rate_limit.acquire(inference_id, limit["requests_per_minute"], deadline)
+        with stages.stage("score"):
+            return await self._called(batch, deadline)
+
+    async def _called(self, batch: RerankRequest, deadline: Deadline) -> list[RankedDoc]:
+        inference_id = self._config.inference_id
         call = await self._call(batch, deadline)
         bounds = answer_limit(call, len(batch.texts), self._client.settings.max_answer)
         answer = await call_vendor(self._client, self._vendor, self._config, call, bounds)
@@ -178,7 +189,9 @@ class RemoteRanker(Ranker):
         inference_id = self._config.inference_id
         url = self._vendor.shown(self._config, self._vendor.url(self._config))
         failure = timed_out(inference_id, deadline, f"[{url}] did not answer in time")
-        return RemoteFailedError(failure.status, failure.cause, outage=True) if outage else failure
+        if not outage:
+            return failure
+        return RemoteFailedError(failure.status, failure.cause, outage=True, why="deadline")
 
 
 def _with_texts(docs: Sequence[RankedDoc], request: RerankRequest) -> Sequence[RankedDoc]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.errors import Cause
-from rerank_proxy.inference.failures import InferenceFailedError
+from rerank_proxy.inference.failures import InferenceFailedError, because
 from rerank_proxy.inference.remote.clock import Clock
 
 _MINUTE_S: Final = 60.0
@@ -65,4 +65,5 @@ class RateLimit:
 
 def _rejected(limit: str) -> InferenceFailedError:
     reason = f"Rejected by the rate limit of {limit}. Raise [rate_limit.requests_per_minute], or send less"
-    return InferenceFailedError(429, Cause("es_rejected_execution_exception", reason))
+    failure = InferenceFailedError(429, Cause("es_rejected_execution_exception", reason))
+    return because("rate_limit", failure)

@@ -8,6 +8,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from rerank_proxy.inference.remote.clock import Clock, seconds_of
 from rerank_proxy.inference.remote.failures import RemoteFailedError
+from rerank_proxy.observe import stages
 from rerank_proxy.settings import RemoteSettings
 
 T = TypeVar("T")
@@ -39,9 +40,13 @@ class Retries:
             wait=self._wait,
             stop=lambda state: self._clock.now() + state.upcoming_sleep >= last_start,
             before_sleep=lambda state: retried(),
-            sleep=self._clock.sleep,
+            sleep=self._sleep,
             reraise=True,
         )(as_coroutine)
+
+    async def _sleep(self, seconds: float) -> None:
+        with stages.stage("score"):
+            await self._clock.sleep(seconds)
 
     def _wait(self, state: RetryCallState) -> float:
         """Return seconds to wait, half of them random, so that calls which failed together are spread out."""

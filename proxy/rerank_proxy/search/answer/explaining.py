@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from rerank_proxy.concurrency.offload import docs_size, offload
 from rerank_proxy.concurrency.tasks import side_by_side
+from rerank_proxy.observe import stages
 from rerank_proxy.search.answer import rank_docs
 from rerank_proxy.search.inner import bodies
 from rerank_proxy.search.ranks.ranking import RankDoc
@@ -56,7 +57,8 @@ async def with_explanations(
     tree = await _explain_leaves(root, explain)
     with reading(AN_INNER_SEARCH):
         page = [*zip(keys, shown, strict=True)]
-        outer["hits"] = await offload(len(hits), _explain_hits, tree, boosts, page, run.windows, printer)
+        with stages.stage("splice"):
+            outer["hits"] = await offload(len(hits), _explain_hits, tree, boosts, page, run.windows, printer)
     return printer.object(outer, 1)
 
 

@@ -1,0 +1,204 @@
+"""What is done for a request, stage by stage: each part says what it does and when, and knows no listener.
+
+The activity of a request belongs to its task and to the tasks that this one starts. Without one, as outside
+of requests, nothing is noted. Stages are disjoint within one task, and those of several tasks may overlap.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Literal, Protocol
+
+Stage = Literal["parse", "upstream", "tokenise", "queue", "score", "splice"]
+"""What a reranked search spends its time with:
+
+- `parse`: reading the request, until it is known what is searched for;
+- `upstream`: requests to Elasticsearch, inferences excepted;
+- `tokenise`: cutting texts into chunks and tokens;
+- `queue`: waiting for the model to be loaded, for a worker while none runs a text of the call, or for the
+  rate limit of a remote service;
+- `score`: the model, a lookup in the shared cache, calls of a remote service with their retries, or
+  inferences by Elasticsearch;
+- `splice`: writing the answer.
+"""
+STAGES: Final[tuple[Stage, ...]] = ("parse", "upstream", "tokenise", "queue", "score", "splice")
+
+Attribute = str | int | float | bool
+Attributes = Mapping[str, Attribute]
+
+clock: Final = time.perf_counter
+"""Tells the times of stages, in seconds."""
+
+
+class Times(Protocol):
+    """Takes note of when stages were under way."""
+
+    def add(self, stage: Stage, began: float, ended: float) -> None:
+        """Note that a stage was under way from one time to another, on `clock`."""
+
+    def miss(self, limit: str) -> None:
+        """Note that something was not done in time.
+
+        Args:
+            limit: The name of the limit.
+        """
+
+
+class Span(Protocol):
+    """A span of a trace that is recorded. It ends once; what is said of it later is lost."""
+
+    def child(
+        self,
+        name: str,
+        began: float | None = None,
+        attributes: Attributes | None = None,
+        *,
+        is_client: bool = False,
+    ) -> "Span":
+        """Return a further span within this one.
+
+        Args:
+            began: On `clock`; None for now.
+            is_client: Whether it is a request to another server.
+        """
+
+    def set(self, attributes: Attributes) -> None:
+        """Add attributes."""
+
+    def event(self, name: str, attributes: Attributes | None = None) -> None:
+        """Note that something happened now."""
+
+    def fail(self, kind: str, told: str | None = None) -> None:
+        """Mark the span as that of a failure.
+
+        Args:
+            kind: The type of the failure, one of few.
+            told: For people, without anything secret.
+        """
+
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers by which another server continues the trace from here."""
+
+    def end(self, ended: float | None = None) -> None:
+        """End the span.
+
+        Args:
+            ended: On `clock`; None for now.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What is being done, and what hears of its stages.
+
+    Attributes:
+        trace_id: That of the client's trace, or else of the proxy's own; None without one.
+    """
+
+    times: Times | None = None
+    span: Span | None = None
+    trace_id: str | None = None
+
+
+_IDLE: Final = Activity()
+_current: Final[ContextVar[Activity]] = ContextVar("activity", default=_IDLE)
+
+
+def current() -> Activity:
+    """Return the activity of this task."""
+    return _current.get()
+
+
+def enter(activity: Activity) -> None:
+    """Make this the activity of this task, and of those that it starts from now on."""
+    _current.set(activity)
+
+
+def miss(limit: str) -> None:
+    """Note that something of this activity was not done in time.
+
+    Args:
+        limit: The name of the limit.
+    """
+    activity = _current.get()
+    if activity.times is not None:
+        activity.times.miss(limit)
+    if activity.span is not None:
+        activity.span.event("deadline missed", {"rerank_proxy.limit": limit})
+
+
+def exemplar() -> dict[str, str] | None:
+    """Return what leads from a sample of a histogram to this activity's trace; None without one."""
+    trace = _current.get().trace_id
+    return None if trace is None else {"trace_id": trace}
+
+
+def note(stage: Stage, began: float, ended: float) -> None:
+    """Note a stage that is over, without a span."""
+    times = _current.get().times
+    if times is not None:
+        times.add(stage, began, ended)
+
+
+def stage(name: Stage | None, span: str | None = None) -> "Block":
+    """Return a context for one stage.
+
+    Args:
+        name: None for a part that belongs to no stage, or to those within it.
+        span: The name of its span; None for a stage without a span of its own.
+    """
+    return Block(name, span)
+
+
+def request_to(title: str) -> "Block":
+    """Return a context for a request to another server, whose time belongs to the stage around it.
+
+    Args:
+        title: The name of its span.
+    """
+    return Block(None, title, is_client=True)
+
+
+class Block:
+    """A stage that is under way while the block is entered.
+
+    Attributes:
+        span: Its span, inside of the block; None where none is recorded.
+    """
+
+    def __init__(self, name: Stage | None, title: str | None, *, is_client: bool = False) -> None:
+        self.span: Span | None = None
+        self._name = name
+        self._title = title
+        self._is_client = is_client
+        self._times: Times | None = None
+        self._began = 0.0
+        self._outer: Token[Activity] | None = None
+
+    def __enter__(self) -> "Block":
+        activity = _current.get()
+        self._times = activity.times
+        self._began = clock()
+        if activity.span is not None and self._title is not None:
+            self.span = activity.span.child(self._title, self._began, is_client=self._is_client)
+            self._outer = _current.set(Activity(activity.times, self.span, activity.trace_id))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        ended = clock()
+        if self._name is not None and self._times is not None:
+            self._times.add(self._name, self._began, ended)
+        if self.span is not None:
+            if kind is not None:
+                self.span.fail("cancelled" if issubclass(kind, asyncio.CancelledError) else kind.__name__)
+            self.span.end(ended)
+        if self._outer is not None:
+            _current.reset(self._outer)
