@@ -67,6 +67,10 @@ docs: $(DEV_STAMP) ## what is made from tables: pages of settings and clients, t
 	$(PYTHON_BIN) -m deploy.monitoring.dashboard > deploy/monitoring/dashboard.json
 	$(PYTHON_BIN) -m tests.support.deploy_files
 
+.PHONY: site
+site: $(DEV_STAMP) ## the documentation as a site in build/site, which is read without a server or a network
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build --quiet
+
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them
 	$(PYTHON_BIN) -m benchmarks $(ARGS)

@@ -1,7 +1,6 @@
 """Metrics as scrapers read them, and as docs/metrics.md documents them."""
 
 import inspect
-import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-import rerank_proxy
+from tests.support.project import ROOT
 
 __all__ = ["Documented", "declared_labels", "differences", "documented", "read_openmetrics", "read_text"]
 
@@ -106,10 +105,10 @@ def declared_labels() -> dict[str, frozenset[str]]:
     They are known before there is a sample. Those of `Info`, which come with their values, are left out.
     """
     registry = CollectorRegistry()
-    for module in pkgutil.walk_packages(rerank_proxy.__path__, "rerank_proxy."):
-        if module.name.endswith(".metrics"):
-            for make in _makers(module.name):
-                make(registry=registry)
+    for path in sorted((ROOT / "proxy").rglob("metrics.py")):
+        module = ".".join(path.relative_to(ROOT / "proxy").with_suffix("").parts)
+        for make in _makers(module):
+            make(registry=registry)
     metrics = [each for each in registry._collector_to_names if isinstance(each, MetricWrapperBase)]
     return {each._name: frozenset(each._labelnames) for each in metrics if each._type != "info"}
 

@@ -20,6 +20,7 @@ from tests.support.metrics import (
 )
 from tests.support.pages import read
 from tests.support.project import ROOT
+from tests.support.promql import run_promtool
 from tests.support.searches import RERANKER
 
 SEARCH = b'{"retriever":{"%b":{}}}' % RERANKER.encode()
@@ -66,6 +67,11 @@ def test_both_formats_tell_the_same(answers: tuple[str, str]) -> None:
         for read in (read_text(text), read_openmetrics(openmetrics))
     ]
     assert told[0] == told[1]
+
+
+def test_promtool_has_no_complaint(answers: tuple[str, str]) -> None:
+    """About names, types, help texts and units."""
+    assert run_promtool("check", "metrics", stdin=answers[0].encode()) == ""
 
 
 def test_all_processes_tell_what_they_take(exposed: list[Metric]) -> None:

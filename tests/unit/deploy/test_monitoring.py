@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ PARTS: Final = ("What it means", "What to look at", "What to do")
 """Of each runbook."""
 
 
+@cache
 def rules() -> list[dict[str, Any]]:
     return [rule for group in yaml.safe_load(read(ALERTS))["groups"] for rule in group["rules"]]
 
@@ -32,6 +34,7 @@ def alerts() -> list[dict[str, Any]]:
     return [rule for rule in rules() if "alert" in rule]
 
 
+@cache
 def recorded() -> dict[str, set[str]]:
     return {rule["record"]: labels_of(rule["expr"], METRICS) for rule in rules() if "record" in rule}
 

@@ -19,7 +19,7 @@ from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.exposition import OPENMETRICS
 from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.observe.process_metrics import ProcessMetrics
-from rerank_proxy.settings import Address
+from rerank_proxy.settings import Address, AdminSettings
 from tests.support.metrics import read_openmetrics, read_text
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -38,7 +38,7 @@ async def session(tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
     sockets = tmp_path / "edge-1.sock", tmp_path / "app.sock"
     admin = Admin(ControlClient(sockets[1]), ProcessMetrics(), own, lambda: None, [ControlClient(sockets[0])])
     listeners = bind(Address("127.0.0.1", 0))
-    await admin.start(listeners)
+    await admin.start(listeners, AdminSettings())
     async with (
         serve_control(sockets[0], other.registry, lambda _: None),
         serve_control(sockets[1], app, lambda _: None),
