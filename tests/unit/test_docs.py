@@ -27,8 +27,17 @@ _SHELL = ("sh", "bash", "console")
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PACKAGE = ROOT / "proxy" / "rerank_proxy"
-NO_SETTINGS = {"endpoints.json", "search.allow_expensive_queries", "search.default_keep_alive", "tls.crt"}
-"""Names of files, and settings of Elasticsearch."""
+NO_SETTINGS = {
+    "endpoints.json",
+    "log.logger",
+    "log.origin.file.line",
+    "log.origin.file.name",
+    "log.origin.function",
+    "search.allow_expensive_queries",
+    "search.default_keep_alive",
+    "tls.crt",
+}
+"""Names of files, fields of lines of the log, and settings of Elasticsearch."""
 
 
 @dataclass(frozen=True)
