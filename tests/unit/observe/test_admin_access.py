@@ -76,7 +76,7 @@ def headers(host: str, shown: list[str], page: Mapping[str, str]) -> "CIMultiDic
 
 
 def expected(bound: str, token: str | None, opened: bool, names: bool, request: tuple[str, str, str]) -> int:
-    """Return the status that the table of docs/operations.md says, 200 for all that is asked for."""
+    """Return the status that the table of docs/probes.md says, 200 for all that is asked for."""
     shown, host, page = request
     if not PAGES[page][1]:
         return 403
