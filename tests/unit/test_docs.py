@@ -220,7 +220,7 @@ def test_the_readme_shows_both_kinds_of_search() -> None:
 
 def test_metrics_in_the_text_exist() -> None:
     listed = documented(read(ROOT / "docs" / "metrics.md"))
-    for page in PAGES:
+    for page in set(PAGES) - {ROOT / "CHANGELOG.md"}:  # with former names
         for name in re.findall(r"`(rerank_proxy_\w+\*?)(?:\{[^`]*\})?`", read(page)):
             pattern = re.escape(name.removesuffix("*")) + (r"\w*" if name.endswith("*") else "")
             assert any(re.fullmatch(pattern, each) for each in listed), f"{page.name}: {name}"

@@ -29,6 +29,7 @@ from rerank_proxy.files.state import state_directory
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
+from rerank_proxy.inference.metrics import EndpointMetrics
 from rerank_proxy.inference.registry.opening import open_store
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
@@ -168,6 +169,12 @@ async def _endpoints(
         return preconfigured_endpoints(services, of.endpoints, models)
 
     endpoints = Endpoints(services, preconfigured(settings), open_store(settings), searches.endpoint_gone)
+    EndpointMetrics(
+        registry,
+        lambda: endpoints.readable,
+        usable=lambda: endpoints.count(usable=True),
+        unusable=lambda: endpoints.count(usable=False),
+    )
     reloading.add(lambda new: endpoints.use_preconfigured(preconfigured(new)))
     cleanup.push_async_callback(endpoints.close)
     await endpoints.start()
