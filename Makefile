@@ -95,6 +95,10 @@ sbom: $(DEV_STAMP) ## build/sbom with the bill of materials and the licences of 
 	    --requirement pyproject.toml $(IMAGE_EXTRAS:%=--extra %)
 	$(PYTHON_BIN) -m deploy.release.licences --python build/runtime/bin/python build/sbom
 
+.PHONY: fuzz
+fuzz: $(DEV_STAMP) ## ever other bytes to what reads them; MINUTES=2 for each target, TARGET= names one, ARGS=
+	$(PYTHON_BIN) -m tests.fuzz --minutes $(or $(MINUTES),2) $(if $(TARGET),--target $(TARGET)) $(ARGS)
+
 .PHONY: install
 install: $(DEV_STAMP) ## .venv with the project and all that developing it takes; PYTHON= names the interpreter
 

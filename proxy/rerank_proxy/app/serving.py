@@ -32,6 +32,7 @@ from rerank_proxy.inference.metrics import EndpointMetrics
 from rerank_proxy.inference.registry.opening import open_store
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
+from rerank_proxy.inference.write_limits import WriteLimits
 from rerank_proxy.observe.log import configure
 from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.processes.loop import new_event_loop
@@ -208,7 +209,7 @@ def _app(
         async_search=settings.async_search,
         support=support,
         other_routes=[
-            *_inference_routes(settings, endpoints, privileges, probes, management),
+            *_inference_routes(settings, endpoints, privileges, probes, management, reloading),
             *_model_routes(settings, endpoints, uploaded, privileges, probes, management),
         ],
     )
@@ -279,9 +280,12 @@ def _inference_routes(
     privileges: Privileges,
     probes: BackgroundTasks,
     metrics: InferenceMetrics,
+    reloading: Reloading,
 ) -> Sequence[Route]:
+    limits = WriteLimits(settings.inference)
+    reloading.add(lambda new: limits.use(new.inference))
     check_new = not settings.inference.skip_validate_and_start
-    api = InferenceApi(endpoints, UpstreamInference(probes), check_new=check_new)
+    api = InferenceApi(endpoints, UpstreamInference(probes), limits, check_new=check_new)
     return inference_routes(api, privileges, metrics)
 
 

@@ -129,6 +129,11 @@ class Endpoints:
         """Return the number of endpoints that can, or that cannot, be called."""
         return sum(isinstance(each.ranker, _Broken) is not usable for each in self._open.values())
 
+    @property
+    def stored(self) -> int:
+        """How many endpoints clients have, as was read last."""
+        return len(self._store.all())
+
     async def find(self, inference_id: str) -> Endpoint | None:
         """Return an endpoint, also one that another proxy has just created; None where there is none."""
         endpoint = self._open.get(inference_id)

@@ -10,7 +10,12 @@ from rerank_proxy.settings.named_values import CONFIG_VARIABLE, SECRETS_DIR_VARI
 from rerank_proxy.settings.reloading import Reload, reload
 from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.rows import SettingRow, table
-from rerank_proxy.settings.sections.endpoints import EndpointSettings, RegistrySettings, RemoteSettings
+from rerank_proxy.settings.sections.endpoints import (
+    EndpointSettings,
+    InferenceSettings,
+    RegistrySettings,
+    RemoteSettings,
+)
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
 from rerank_proxy.settings.sections.relay import AdminSettings, EdgeSettings, LifecycleSettings
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
@@ -27,6 +32,7 @@ __all__ = [
     "EdgeSettings",
     "EndpointSettings",
     "EngineSettings",
+    "InferenceSettings",
     "InvalidSettingsError",
     "LifecycleSettings",
     "ListenerTlsSettings",
