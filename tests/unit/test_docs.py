@@ -27,8 +27,17 @@ _SHELL = ("sh", "bash", "console")
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PACKAGE = ROOT / "proxy" / "rerank_proxy"
-NO_SETTINGS = {"endpoints.json", "search.allow_expensive_queries", "search.default_keep_alive", "tls.crt"}
-"""Names of files, and settings of Elasticsearch."""
+NO_SETTINGS = {
+    "endpoints.json",
+    "log.logger",
+    "log.origin.file.line",
+    "log.origin.file.name",
+    "log.origin.function",
+    "search.allow_expensive_queries",
+    "search.default_keep_alive",
+    "tls.crt",
+}
+"""Names of files, fields of lines of the log, and settings of Elasticsearch."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +198,13 @@ def test_curl_searches_are_reranked(block: Block) -> None:
             continue
         (url,) = urls
         _check_search(url.split("/")[-2], words[words.index("-d") + 1].encode())
+
+
+@pytest.mark.parametrize("block", _blocks("http"), ids=str)
+def test_searches_of_the_console_are_reranked(block: Block) -> None:
+    line, _, body = block.text.partition("\n")
+    if line.endswith("/_search"):
+        _check_search(line.split("/")[-2], body.encode())
 
 
 def _check_search(index: str, body: bytes) -> None:

@@ -81,7 +81,7 @@ def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     Args:
         read_again: Reads the settings when SIGHUP asks for it.
     """
-    configure(settings.log_level)
+    configure(settings.log.level, settings.log.format, process="supervisor")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(Supervisor(settings, read_again).run())
 
@@ -223,7 +223,7 @@ class Supervisor:
             if settings is None:
                 return
             self._settings = settings
-            configure(settings.log_level)
+            configure(settings.log.level, settings.log.format)
             parts.app.orders = _app_orders(settings, *parts.app_sockets)
             parts.edge.use(share(settings))
             await parts.others.use(self._of_an_edge(parts.edge))
@@ -281,6 +281,7 @@ def _app(
 
     return KeptProcess(
         "the reranking process",
+        "app",
         command,
         _app_orders(settings, socket, control),
         (socket, control),

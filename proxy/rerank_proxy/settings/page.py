@@ -21,6 +21,8 @@ Every setting below can be given in several places. The first of these that has 
 4. the file that `--config` or `RERANK_PROXY_CONFIG` names;
 5. the default.
 
+[`rerank-proxy settings`](command-line.md#rerank-proxy-settings) shows the value of each, and its source.
+
 A file nests the keys at their dots:
 
 ```yaml
