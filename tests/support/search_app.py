@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import pytest
@@ -32,6 +32,9 @@ from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.protocol import Reply
 from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
+
+if TYPE_CHECKING:
+    from rerank_proxy.tracing.tracer import Tracer
 
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 TWO_STAGES: Final = "search_type=query_then_fetch"
@@ -172,6 +175,7 @@ async def search_app(
     max_inflation: int | None = None,
     more: Sequence[Route] = (),
     points_in_time: OwnPointsInTime | None = None,
+    tracer: "Tracer | None" = None,
     **search: Any,
 ) -> AsyncIterator[SearchApp]:
     """Serve in front of the Elasticsearch at `url`.
@@ -184,6 +188,7 @@ async def search_app(
         max_inflation: The setting of that name.
         more: Routes beside those of searches and endpoints.
         points_in_time: In place of the executor's own.
+        tracer: Records spans.
         search: Settings of that section. Privileges are not asked for unless these say so.
     """
     settings = Settings.model_validate(
@@ -229,6 +234,7 @@ async def search_app(
         async_search=settings.async_search,
         support=support,
         other_routes=(*inference_routes(inference, Privileges(), InferenceMetrics(registry)), *more),
+        tracer=tracer,
     )
     listener = Listener(app.handle, shutdown_timeout_s=10)
     try:

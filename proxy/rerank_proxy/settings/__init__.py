@@ -15,6 +15,7 @@ from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings,
 from rerank_proxy.settings.sections.relay import EdgeSettings, LifecycleSettings
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
 from rerank_proxy.settings.sections.tls import ListenerTlsSettings
+from rerank_proxy.settings.sections.tracing import TracingSettings
 from rerank_proxy.settings.sections.upstream import UpstreamSettings
 from rerank_proxy.settings.values import Address, InvalidSettingsError, together
 
@@ -35,6 +36,7 @@ __all__ = [
     "SearchSettings",
     "SettingRow",
     "Settings",
+    "TracingSettings",
     "TrainedModelsSettings",
     "UpstreamSettings",
     "load",

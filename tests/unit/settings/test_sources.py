@@ -185,6 +185,7 @@ def test_secrets_have_a_variable_and_no_option() -> None:
         "registry.api_key",
         "engine.shared_cache.password",
         "tls.key_password",
+        "tracing.headers",
         "admin.tls.key_password",
         "upstream.client_key_password",
     }
