@@ -3,6 +3,8 @@
 PYTHON_BIN := .venv/bin/python
 DEMO_STAMP := .venv/.installed-demo
 DEV_STAMP  := .venv/.installed-dev
+RELEASE_STAMP := .venv/.installed-release
+IMAGE_EXTRAS = $(shell sed -n 's/^ARG EXTRAS="\(.*\)"/\1/p' deploy/Dockerfile)
 LOCKED     := pyproject.toml requirements/constraints.txt requirements/uv.txt requirements/install.sh
 
 export PYTHON
@@ -59,9 +61,15 @@ format: $(DEV_STAMP) ## lay the code out, and fix what can be fixed
 	$(PYTHON_BIN) -m ruff format .
 
 .PHONY: docs
-docs: $(DEV_STAMP) ## docs/settings.md and docs/compatibility.md, from the tables of settings and clients
+docs: $(DEV_STAMP) ## what is made from tables: pages of settings and clients, the dashboard, the chart's files
 	$(PYTHON_BIN) -m rerank_proxy.settings.page > docs/settings.md
 	$(PYTHON_BIN) -m tests.clients.page > docs/compatibility.md
+	$(PYTHON_BIN) -m deploy.monitoring.dashboard > deploy/monitoring/dashboard.json
+	$(PYTHON_BIN) -m tests.support.deploy_files
+
+.PHONY: site
+site: $(DEV_STAMP) ## the documentation as a site in build/site, which is read without a server or a network
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build
 
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them
@@ -70,6 +78,26 @@ bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them
 .PHONY: soak
 soak: $(DEV_STAMP) ## random calls, cancels, deadlines and faults in the engine; MINUTES=10, SEED= repeats one, ARGS=
 	$(PYTHON_BIN) -m benchmarks.soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+.PHONY: dist
+dist: $(RELEASE_STAMP) ## dist/ with the source distribution and the wheel, checked; REPOSITORY= its address
+	$(PYTHON_BIN) -m deploy.release.distributions $(if $(REPOSITORY),--repository $(REPOSITORY))
+
+.PHONY: smoke
+smoke: $(RELEASE_STAMP) ## the wheel of dist/ in new environments, on Python 3.11 to 3.13; PYTHONS= other ones
+	$(PYTHON_BIN) -m deploy.release.smoke $(foreach version,$(PYTHONS),--python $(version))
+
+.PHONY: sbom
+sbom: $(DEV_STAMP) ## build/sbom with the bill of materials and the licences of what the image has
+	rm -rf build/runtime
+	.venv/bin/uv venv --quiet --python $(PYTHON_BIN) build/runtime
+	.venv/bin/uv pip install --quiet --python build/runtime --constraints requirements/constraints.txt \
+	    --requirement pyproject.toml $(IMAGE_EXTRAS:%=--extra %)
+	$(PYTHON_BIN) -m deploy.release.licences --python build/runtime/bin/python build/sbom
+
+.PHONY: fuzz
+fuzz: $(DEV_STAMP) ## ever other bytes to what reads them; MINUTES=2 for each target, TARGET= names one, ARGS=
+	$(PYTHON_BIN) -m tests.fuzz --minutes $(or $(MINUTES),2) $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
 .PHONY: install
 install: $(DEV_STAMP) ## .venv with the project and all that developing it takes; PYTHON= names the interpreter
@@ -80,10 +108,13 @@ $(DEMO_STAMP): $(LOCKED)
 $(DEV_STAMP): $(LOCKED)
 	@requirements/install.sh dev
 
+$(RELEASE_STAMP): $(LOCKED)
+	@requirements/install.sh release
+
 .PHONY: lock
 lock: ## renew requirements/constraints.txt from pyproject.toml; UPGRADE=1 takes newer versions too
 	@requirements/install.sh
-	.venv/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+	.venv/bin/uv pip compile pyproject.toml --group dev --group release --universal --python-version 3.11 \
 	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet \
 	    $(if $(UPGRADE),--upgrade) --output-file requirements/constraints.txt
 

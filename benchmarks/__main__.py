@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-BENCHMARKS: Final = ("engine", "fairness", "gpu", "host", "peers", "search", "start", "edge")
+BENCHMARKS: Final = ("engine", "fairness", "gpu", "host", "peers", "search", "sizes", "start", "edge")
 
 
 @click.command()

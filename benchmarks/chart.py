@@ -76,7 +76,8 @@ def picture(charts: Sequence[Chart], note: str) -> str:
     parts.append(_text(30, height - 10, note, "start"))
     style = "text{font:12px sans-serif;fill:#343a40}"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}">'
-    body = "\n".join(parts)
+    title = f"<title>{escape('; '.join(chart.title for chart in charts))}</title>"
+    body = "\n".join([title, *parts])
     return f'{head}\n<style>{style}</style>\n<rect width="100%" height="100%" fill="#fff"/>\n{body}\n</svg>\n'
 
 

@@ -1,7 +1,6 @@
 """The servers of the benchmark of the edge: nginx as the origin, and nginx and the proxy in front of it."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -15,13 +14,11 @@ from unittest.mock import patch
 import click
 
 from rerank_proxy.settings import Settings
+from testbed.debian import debian_program
+from testbed.errors import TestbedError
 from testbed.process import GuardedProcess
 from testbed.proxy import RunningProxy
 from tests.support.tls import Authority, Certificate
-
-UNPACKED: Final = Path(".cache/nginx/usr/sbin/nginx")
-HOW_TO_GET_NGINX: Final = f"""nginx is missing. On Debian: `apt-get install nginx-light`, or unpack it here:
-    apt-get download nginx && dpkg -x nginx_*.deb {UNPACKED.parents[2]}"""
 
 SMALL_ANSWER: Final = (
     '{"_index":"films","_id":"1","_version":1,"_seq_no":0,"_primary_term":1,"found":true,'
@@ -102,10 +99,10 @@ def nginx_path() -> Path:
     Raises:
         click.ClickException: It is not there; the message says how to get it.
     """
-    found = shutil.which("nginx") or (str(UNPACKED.absolute()) if UNPACKED.exists() else None)
-    if found is None:
-        raise click.ClickException(HOW_TO_GET_NGINX)
-    return Path(found)
+    try:
+        return debian_program("nginx", "nginx")
+    except TestbedError as failure:
+        raise click.ClickException(str(failure)) from None
 
 
 def nginx_version() -> str:

@@ -2,7 +2,8 @@
 # Makes .venv and installs the project in it, with the versions of constraints.txt.
 #
 #   requirements/install.sh          only .venv, with uv
-#   requirements/install.sh GROUP    the project, with one of the dependency groups of pyproject.toml: demo, test, dev
+#   requirements/install.sh GROUP    the project, with one of the dependency groups of pyproject.toml: demo, test, dev,
+#                                    release
 #
 # PYTHON names the interpreter to use. Settings of uv are passed on. Without UV_TORCH_BACKEND, uv chooses the build of
 # PyTorch for this machine: without a GPU the one without CUDA, which is gigabytes smaller. Where that build cannot be

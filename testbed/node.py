@@ -223,6 +223,8 @@ class Node:
             "ES_PATH_CONF": str(directory / "config"),
             "ES_TMPDIR": str(directory / "tmp"),
             "ES_JAVA_OPTS": " ".join(java).strip(),
+            # The tools that prepare a start live for a second: compiling well takes longer than it saves.
+            "CLI_JAVA_OPTS": "-XX:TieredStopAtLevel=1",
         }
         if self._distribution.java_home is not None:
             environ["ES_JAVA_HOME"] = str(self._distribution.java_home)

@@ -30,6 +30,7 @@ class RunningProxy:
         options: Further options of the command line.
         listen: `HOST:PORT` for clients; port 0 for any free one.
         admin: `HOST:PORT` for probes and metrics; port 0 for any free one.
+        program: What is run; by default the proxy of this interpreter.
 
     Attributes:
         server: Where clients connect.
@@ -50,8 +51,9 @@ class RunningProxy:
         listen: str = "127.0.0.1:0",
         admin: str = "127.0.0.1:0",
         reporter: Reporter | None = None,
+        program: Sequence[str | Path] = (sys.executable, "-m", "rerank_proxy"),
     ) -> None:
-        self._command = [sys.executable, "-m", "rerank_proxy", "serve"]
+        self._command = [*map(str, program), "serve"]
         if isinstance(upstream, str):
             self._command += ["--upstream", upstream]
         else:

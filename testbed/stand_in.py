@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-_VERSION = "9.5.0"
+_ANSWERS = {
+    "/": {"version": {"number": "9.5.0"}, "tagline": "You Know, for Search"},
+    "/_cluster/health": {"cluster_name": "stand-in", "status": "green"},
+}
 
 
 @contextmanager
@@ -28,8 +31,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = self.path.partition("?")[0]
-        if self.command == "GET" and path == "/":
-            self._answer(200, {"version": {"number": _VERSION}, "tagline": "You Know, for Search"})
+        if self.command == "GET" and path in _ANSWERS:
+            self._answer(200, _ANSWERS[path])
         else:
             self._answer(400, {"error": f"no handler found for uri [{path}] and method [{self.command}]"})
 

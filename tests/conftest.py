@@ -5,6 +5,7 @@ The push profile draws few examples, always the same, so that a push cannot fail
 Elasticsearch.
 """
 
+import gc
 import os
 
 import hypothesis
@@ -68,3 +69,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_configure(config: pytest.Config) -> None:
     """Load the profile before any test is imported: decorators read it."""
     hypothesis.settings.load_profile(LONG if config.getoption("long") else PUSH)
+
+
+def pytest_collection_finish() -> None:
+    """Set aside what was imported and collected: no collection of garbage has to go through it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let the interpreter take down what was set aside, before libraries look for what is left of them."""
+    gc.unfreeze()

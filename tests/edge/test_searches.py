@@ -94,6 +94,8 @@ async def test_what_mentions_the_retriever_goes_to_the_application_as_it_came(
         post(OURS, b"/films/_bulk"),
         post(OURS, b"/films/_search").replace(b"POST", b"PUT", 1),
         post(OURS, b"/_search/scroll"),
+        post(b'{"query": "FROM films | RERANK \\"crime\\" ON plot"}', b"/_query"),
+        post(b'{"query": "FROM films | RERANK \\"crime\\" ON plot"}', b"/_query/async"),
         post(OURS, b"//films/_search"),
     ],
     ids=lambda sent: f"{sent[:28].decode()} {len(sent)}",

@@ -57,7 +57,7 @@ async def test_an_endpoints_life(app: SearchApp) -> None:
     listed = await endpoints(app, "list")
     assert listed.status == 0
     rows = [line.split() for line in listed.out.splitlines()]
-    assert [row[1] for row in rows if "numbers" in row] == [ENDPOINT, "mine"]
+    assert [row[0] for row in rows if "numbers" in row] == [ENDPOINT, "mine"]
     tried = await endpoints(app, "test", "mine", "--query", "which?", "the text 1", "the text 2")
     assert tried.status == 0
     assert tried.out.index("the text 2") < tried.out.index("the text 1")

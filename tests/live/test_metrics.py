@@ -18,6 +18,9 @@ from testbed import RunningElasticsearch
 from testbed.http import Reply
 from testbed.proxy import RunningProxy
 from tests.live.conftest import MakeIndex
+from tests.support.metrics import differences, documented, read_openmetrics
+from tests.support.pages import read
+from tests.support.project import ROOT
 from tests.support.retrievers import linear, pinned, rrf
 from tests.support.searches import RERANKER, STANDARD, reranking
 from tests.support.templates import Templates, with_templates
@@ -113,7 +116,7 @@ def counted(proxy: RunningProxy) -> Counts:
     samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
     counts: dict[str, float] = defaultdict(float)
     for each in samples:
-        if re.fullmatch(r"rerank_proxy_(\w+_total|search_\w+_seconds_count)", each.name):
+        if re.fullmatch(r"rerank_proxy_(?!process_)(\w+_total|search_\w+_seconds_count)", each.name):
             name = each.name.removeprefix("rerank_proxy_")
             if name == "rerankers_total" or each.labels.get("model") != "gone":
                 counts[" ".join([name, *_values(name, each.labels)])] += each.value
@@ -364,6 +367,13 @@ def test_each_kind_of_request(proxy: RunningProxy, client_of: Client, kind: str)
         client_of.replies
     )
     assert not [reply.headers["warning"] for reply in client_of.replies if "warning" in reply.headers]
+
+
+def test_what_is_told_after_all_of_these_is_documented(proxy: RunningProxy) -> None:
+    """Labels and their values, which most metrics only have when something has been counted."""
+    text = proxy.admin.call("GET", "/metrics", headers={"Accept": "application/openmetrics-text"}).body
+    rows = documented(read(ROOT / "docs" / "metrics.md"))
+    assert differences(rows, read_openmetrics(text.decode()), {}) == []
 
 
 def test_texts_that_are_remembered(proxy: RunningProxy, make_index: MakeIndex) -> None:

@@ -218,3 +218,31 @@ async def test_a_model_of_this_machine(
         preconfigured = await app.call("GET", "/_inference/rerank/_all")
         ids = [each["inference_id"] for each in preconfigured.json()["endpoints"]]
         assert (".rerank-v1-elasticsearch" in ids) == (model_id == ".rerank-v1")
+
+
+async def test_the_names_of_elastics_inference_service(
+    elasticsearch: RunningElasticsearch, index: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings of that section give a model of this machine and a vendor's the ids that searches name."""
+    section = PAGE.partition("### The names of Elastic's inference service")[2]
+    written = re.findall(r"^```yaml\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)[0]
+    monkeypatch.setenv("JINA_API_KEY", wires.KEY)
+    settings = Settings.model_validate(yaml.safe_load(written))
+    local, vendors = settings.endpoints
+    async with AsyncExitStack() as stack:
+        vendor = await stack.enter_async_context(serving(wires.JINA))
+        remote = RemoteSettings(
+            allowed_hosts=("vendors", "127.0.0.1"),
+            allow_private_addresses=True,
+            base_urls={"jinaai": vendor.url},
+        )
+        (name,) = settings.models
+        models = {name: {"source": build("xlm-roberta", tmp_path / "tiny")}}
+        engine = await stack.enter_async_context(running(models))
+        endpoints = await stack.enter_async_context(endpoints_over(engine, settings, remote))
+        app = await stack.enter_async_context(search_app(elasticsearch.url, endpoints=endpoints))
+        for inference_id, calls in ((local, 0), (vendors, 1)):
+            answer = await app.search(index, search_with(inference_id))
+            assert len(answer.hits) == len(TEXTS)
+            assert answer.headers["X-Rerank"].startswith(f"applied; endpoint={inference_id}; ")
+            assert len(vendor.seen) == calls

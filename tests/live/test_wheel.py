@@ -1,9 +1,10 @@
-"""The project as it is installed: its wheel, beside the package that has the name `proxy`."""
+"""The project as it is distributed and installed: all of it, and beside the package with the name `proxy`."""
 
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -11,24 +12,30 @@ from zipfile import ZipFile
 
 import pytest
 
+from deploy.release.distributions import export, members, tracked
 from rerank_proxy import __version__
 from tests.clients.environments import packages
-from tests.support.project import ROOT
 from tests.support.raw_http import TIMEOUT_S
-from tests.support.wheels import build_wheel
+from tests.support.wheels import build_source_distribution, build_wheel
 
 PROXY_PY: Final = "proxy.py==2.4.10"
 """A well-known proxy server in Python. Its top-level package is `proxy`."""
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = tmp_path_factory.mktemp("source")
-    shutil.copytree(
-        ROOT / "proxy", source / "proxy", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-    )
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+def distribution(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution."""
+    source = export(tmp_path_factory.mktemp("source"))
+    return build_source_distribution(source, tmp_path_factory.mktemp("distribution"))
+
+
+@pytest.fixture(scope="module")
+def wheel(distribution: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution."""
+    unpacked = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(distribution) as archive:
+        archive.extractall(unpacked, filter="data")
+    (source,) = unpacked.iterdir()
     return build_wheel(source, tmp_path_factory.mktemp("wheel"))
 
 
@@ -68,15 +75,19 @@ def output_of(site: Path, *command: str | Path) -> str:
     return ran.stdout
 
 
-def test_one_package_is_in_the_wheel(wheel: Path) -> None:
+def test_everything_is_in_the_source_distribution(distribution: Path) -> None:
+    """Tests, pages and examples too: whoever packages it for others can check it."""
+    assert members(distribution) == tracked()
+
+
+def test_the_package_and_nothing_else_is_in_the_wheel(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         (record,) = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
         recorded = [line.partition(",")[0] for line in archive.read(record).decode().splitlines()]
-    assert {name.partition("/")[0] for name in recorded} == {
-        "rerank_proxy",
-        f"rerank_proxy-{__version__}.dist-info",
-    }
-    assert "rerank_proxy/py.typed" in recorded
+    metadata = f"rerank_proxy-{__version__}.dist-info/"
+    package = [name for name in recorded if not name.startswith(metadata)]
+    assert sorted(f"proxy/{name}" for name in package) == [each for each in tracked() if each[:6] == "proxy/"]
+    assert "rerank_proxy/py.typed" in package
 
 
 def test_both_packages_are_imported_side_by_side(site: Path) -> None:
@@ -88,4 +99,4 @@ def test_both_packages_are_imported_side_by_side(site: Path) -> None:
 def test_both_programs_run(site: Path) -> None:
     assert __version__ in output_of(site, site / "bin" / "rerank-proxy", "--version")
     assert "serve" in output_of(site, site / "bin" / "rerank-proxy", "--help")
-    assert "rerank_proxy" not in output_of(site, site / "bin" / "proxy", "--help")
+    assert "rerank_proxy" not in output_of(site, sys.executable, site / "bin" / "proxy", "--help")

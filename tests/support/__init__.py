@@ -55,8 +55,16 @@ Searches
     chunks              the words of a text, read in one go
     snappy              bodies in Snappy's framing
 
+Kubernetes
+    kubernetes_tools    Helm, kubectl and the definitions of custom resources
+    manifests           what every manifest of deploy/ has to hold
+    chart               the Helm chart, rendered with sets of values that use all of it
+    deploy_files        the files of deploy/ that are made from others
+
 Of the suite itself
     left_behind         what the proxy's parts hold, before and after
+    promql              what expressions of Prometheus name, and promtool
+    metrics             metrics as scrapers read them, and the table that documents them
     examples            how many examples a property draws
     waiting             waiting for what has no event
     processes           whether other processes run

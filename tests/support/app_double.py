@@ -13,10 +13,13 @@ import re
 import sys
 from pathlib import Path
 
+from prometheus_client.core import GaugeMetricFamily
+
+from rerank_proxy.observe.families import packed
 from rerank_proxy.processes.startup import orders_of_parent, prepare
 
 READY = {"ready": True, "models": {"minilm": {"state": "ready", "detail": None}}}
-METRICS = b"# TYPE app_double gauge\napp_double 1.0\n"
+METRICS = packed([GaugeMetricFamily("app_double", "1", 1)])
 
 
 async def main(directory: Path) -> None:

@@ -92,7 +92,6 @@ class LeftBehind:
         await self.settled()
         await _until_equal(self._contexts, self._contexts_before)
         await _until_equal(_objects, self._objects_before)
-        gc.unfreeze()
 
     def _held(self) -> Held:
         return Held(

@@ -22,10 +22,11 @@ from rerank_proxy.app.server import App
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Scores
 from rerank_proxy.inference.endpoints import Endpoints
+from rerank_proxy.inference.write_limits import WriteLimits
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.own_points_in_time import OwnPointsInTime
 from rerank_proxy.search.rank_phase import RankPhase
-from rerank_proxy.settings import SearchSettings, Settings
+from rerank_proxy.settings import InferenceSettings, SearchSettings, Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
 from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.inference import UpstreamInference
@@ -176,6 +177,7 @@ async def search_app(
     more: Sequence[Route] = (),
     points_in_time: OwnPointsInTime | None = None,
     tracer: "Tracer | None" = None,
+    inference: Mapping[str, int] | None = None,
     **search: Any,
 ) -> AsyncIterator[SearchApp]:
     """Serve in front of the Elasticsearch at `url`.
@@ -189,6 +191,7 @@ async def search_app(
         more: Routes beside those of searches and endpoints.
         points_in_time: In place of the executor's own.
         tracer: Records spans.
+        inference: Settings of that section. Endpoints change as often as a test likes unless these say so.
         search: Settings of that section. Privileges are not asked for unless these say so.
     """
     settings = Settings.model_validate(
@@ -221,7 +224,8 @@ async def search_app(
     )
     probes = BackgroundTasks()
     support = RetrieverSupport(probes) if limits.evaluate_unavailable_retrievers and not evaluate else None
-    inference = InferenceApi(endpoints, UpstreamInference(probes))
+    writes = InferenceSettings(**{"max_writes_per_minute": 0, **(inference or {})})
+    inference_api = InferenceApi(endpoints, UpstreamInference(probes), WriteLimits(writes))
     registry = CollectorRegistry()
     app = App(
         executor,
@@ -233,7 +237,7 @@ async def search_app(
         ),
         async_search=settings.async_search,
         support=support,
-        other_routes=(*inference_routes(inference, Privileges(), InferenceMetrics(registry)), *more),
+        other_routes=(*inference_routes(inference_api, Privileges(), InferenceMetrics(registry)), *more),
         tracer=tracer,
     )
     listener = Listener(app.handle, shutdown_timeout_s=10)

@@ -128,8 +128,8 @@ def test_each_fault_has_a_line(tmp_path: Path, command: str) -> None:
     assert result.stderr.splitlines() == [
         "rerank-proxy: RERANK_PROXY_EDG__MAX_BODY: unknown variable, did you mean "
         "RERANK_PROXY_EDGE__MAX_BODY?",
-        f"rerank-proxy: {path}: [engine.threads]: expected a whole number, not [many]",
-        f"rerank-proxy: {path}: [lisen]: unknown setting, did you mean [listen]?",
+        f"rerank-proxy: {path}:2:10: [engine.threads]: expected a whole number, not [many]",
+        f"rerank-proxy: {path}:1:1: [lisen]: unknown setting, did you mean [listen]?",
     ]
     path.write_text(
         "upstream: {url: http://h, ca_certs: /absent.pem}\n"
@@ -153,7 +153,7 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
     path.write_text("listen: x\n")
     result = run("serve", environ={"RERANK_PROXY_CONFIG": str(path)})
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"rerank-proxy: {path}: [listen]: expected HOST:PORT")
+    assert result.stderr.startswith(f"rerank-proxy: {path}:1:1: [listen]: expected HOST:PORT")
 
 
 def test_it_is_a_module_as_well() -> None:
@@ -434,6 +434,28 @@ class TestCheck:
             NONE_YET,
         ]
         assert result.stderr == ""
+
+    @pytest.mark.parametrize(("mode", "warned"), [(0o440, False), (0o444, True), (0o460, True)])
+    def test_what_others_could_do_to_secrets_is_warned_of(
+        self, tmp_path: Path, upstream: Callable[..., str], mode: int, warned: bool
+    ) -> None:
+        """Kubernetes has its group read it."""
+        key, directory = tmp_path / "api-key", tmp_path / "secrets"
+        directory.mkdir()
+        for path in (key, directory / "registry__key"):
+            path.write_text("c2VjcmV0" * 5 + "abc=")
+            path.chmod(mode)
+        result = run(
+            "check",
+            "--upstream",
+            upstream(),
+            "--registry-api-key-file",
+            str(key),
+            environ={"RERANK_PROXY_SECRETS_DIR": str(directory)},
+        )
+        warnings = [line for line in result.stdout.splitlines() if line.startswith("settings   warning ")]
+        assert len(warnings) == (2 if warned else 0)
+        assert all("chmod go-rwx takes that back" in line for line in warnings)
 
     def test_secrets_are_not_shown(self, tmp_path: Path, upstream: Callable[..., str]) -> None:
         """Other users of the machine could see them in options."""

@@ -1,24 +1,25 @@
-"""The documents say what is so: their links, commands, settings, searches, metrics and tests exist."""
+"""The documents say what is so: their links, commands, settings, searches and tests exist."""
 
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
+from typing import Any
 
 import click
 import msgspec
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from rerank_proxy.cli import main
 from rerank_proxy.search.language.request import parse_search
-from rerank_proxy.settings import Settings, load
+from rerank_proxy.settings import Settings, load, table
 from rerank_proxy.settings import page as settings_page
 from rerank_proxy.xcontent.params import parse_params
-from testbed.proxy import RunningProxy
+from tests.support.metrics import documented
 from tests.support.pages import PAGES, defined_tests, named_tests, read, table_after
 from tests.support.project import ROOT
 
@@ -26,6 +27,17 @@ _SHELL = ("sh", "bash", "console")
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PACKAGE = ROOT / "proxy" / "rerank_proxy"
+NO_SETTINGS = {
+    "endpoints.json",
+    "inference.get",
+    "inference.inference",
+    "search.allow_expensive_queries",
+    "search.default_keep_alive",
+    "tls.crt",
+    "tracing.apm.agent.server_url",
+    "tracing.apm.enabled",
+}
+"""Names of files and of APIs, and settings of Elasticsearch."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +53,9 @@ class Block:
 
 
 def _blocks(*languages: str) -> list[Block]:
-    fence = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    found = [Block(page, *match) for page in PAGES for match in fence.findall(read(page))]
-    return [block for block in found if block.language in languages]
+    fence = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+    found = [(page, *match) for page in PAGES for match in fence.findall(read(page))]
+    return [Block(page, name, dedent(text)) for page, _, name, text in found if name in languages]
 
 
 def _commands(block: Block) -> Iterator[list[str]]:
@@ -94,6 +106,19 @@ def test_commands_are_real(block: Block) -> None:
             _check_rerank_proxy(words[1:])
 
 
+def test_commands_in_the_text_are_real() -> None:
+    """Command and options exist; values may be placeholders."""
+    for page in PAGES:
+        for words in map(str.split, re.findall(r"`rerank-proxy ([a-z][^`]*)`", read(page))):
+            command: click.Command = main
+            while isinstance(command, click.Group) and words and words[0].isalpha():
+                assert words[0] in command.commands, f"{page.name}: rerank-proxy {' '.join(words)}"
+                command = command.commands[words.pop(0)]
+            known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+            for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+                assert option in known, f"{page.name}: {command.name} {option}"
+
+
 def test_make_targets_in_the_text_are_real() -> None:
     for page in PAGES:
         for command in re.findall(r"`make ([^`]+)`", read(page)):
@@ -125,6 +150,35 @@ def test_settings_load(block: Block, tmp_path: Path) -> None:
     load(path, environ={})
 
 
+@pytest.mark.parametrize("block", _blocks("json", "http"), ids=str)
+def test_bodies_are_json(block: Block) -> None:
+    body = block.text.partition("\n")[2] if block.language == "http" else block.text
+    if body.strip():
+        msgspec.json.decode(body)
+
+
+def test_settings_in_the_text_exist() -> None:
+    """Also those of the chart, some of which have the same first word."""
+    values = yaml.safe_load(read(ROOT / "deploy" / "helm" / "rerank-proxy" / "values.yaml"))
+    known = {row.key for row in table()} | set(_keys(values))
+    named = re.compile(r"`([a-z_]+(?:\.[A-Za-z_]+)+)(?:: [^`]*)?`")
+    for page in set(PAGES) - {ARCHITECTURE, ROOT / "CHANGELOG.md"}:  # with Python's names, and former ones
+        for name in named.findall(read(page)):
+            key = re.sub(r"^(models|endpoints)\.\w+\.", r"\1.NAME.", name)
+            if key.partition(".")[0] in Settings.model_fields and key not in NO_SETTINGS:
+                assert key in known or any(each.startswith(f"{key}.") for each in known), (
+                    f"{page.name}: {name}"
+                )
+
+
+def _keys(values: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Find the keys of nested mappings, with dots between."""
+    for name, value in values.items():
+        yield before + name
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{before}{name}.")
+
+
 @pytest.mark.parametrize("block", _blocks("python"), ids=str)
 def test_python_searches_are_reranked(block: Block) -> None:
     searches = [
@@ -147,8 +201,9 @@ def test_curl_searches_are_reranked(block: Block) -> None:
 
 
 def _check_search(index: str, body: bytes) -> None:
+    """It can be read, and is for the application if it has a reranker."""
     request = parse_search(index, parse_params(""), body)
-    assert request is not None, body
+    assert (request is not None) == (b"text_similarity_reranker" in body), body
 
 
 def test_the_readme_shows_both_kinds_of_search() -> None:
@@ -156,23 +211,12 @@ def test_the_readme_shows_both_kinds_of_search() -> None:
     assert {block.language for block in shown if block.page.name == "README.md"} == {"python", "sh"}
 
 
-def test_all_metrics_are_listed_and_no_others() -> None:
-    """Those that a running proxy gives, in all of its processes."""
-    listed = re.findall(r"`(rerank_proxy_\w+)`", table_after("metrics", ROOT / "docs" / "operations.md"))
-    with RunningProxy("http://127.0.0.1:9") as proxy:
-        proxy.wait_ready()
-        exposed = set(_metric_names(proxy.admin.call("GET", "/metrics").body.decode()))
-    assert "rerank_proxy_app_up" in exposed  # the supervisor's
-    assert "rerank_proxy_requests_total" in exposed  # the edge's
-    assert "rerank_proxy_searches_total" in exposed  # the application's
-    assert sorted(listed) == sorted(exposed)
-
-
-def _metric_names(exposition: str) -> Iterator[str]:
-    for family in text_string_to_metric_families(exposition):
-        if not family.name.endswith("_created"):
-            suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
-            yield family.name + suffix
+def test_metrics_in_the_text_exist() -> None:
+    listed = documented(read(ROOT / "docs" / "metrics.md"))
+    for page in PAGES:
+        for name in re.findall(r"`(rerank_proxy_\w+\*?)(?:\{[^`]*\})?`", read(page)):
+            pattern = re.escape(name.removesuffix("*")) + (r"\w*" if name.endswith("*") else "")
+            assert any(re.fullmatch(pattern, each) for each in listed), f"{page.name}: {name}"
 
 
 def test_every_invariant_is_guarded_by_tests() -> None:

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.engine import Engine
 from rerank_proxy.http.quiet_server import QuietServer
+from rerank_proxy.observe.control import metrics_handler
 from rerank_proxy.settings import InvalidSettingsError, Settings
 
 
@@ -38,9 +39,6 @@ def application(engine: Engine, registry: CollectorRegistry, reloading: Reloadin
         body = {"ready": is_ready, "models": models, "missing_workers": workers.missing}
         return web.json_response(body, status=200 if is_ready else 503)
 
-    async def metrics(request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), content_type="text/plain", charset="utf-8")
-
     async def reload(request: web.Request) -> web.Response:
         try:
             reloading.apply(Settings.model_validate_json(await request.read()))
@@ -51,6 +49,6 @@ def application(engine: Engine, registry: CollectorRegistry, reloading: Reloadin
 
     app = web.Application(client_max_size=0)  # settings come from the supervisor
     app.router.add_get("/ready", ready)
-    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/metrics", metrics_handler(registry))
     app.router.add_post("/reload", reload)
     return app

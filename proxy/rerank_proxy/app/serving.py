@@ -31,7 +31,9 @@ from rerank_proxy.inference.local_models import LocalModels
 from rerank_proxy.inference.registry.opening import open_store
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
+from rerank_proxy.inference.write_limits import WriteLimits
 from rerank_proxy.observe.log import configure
+from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
@@ -111,6 +113,10 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         app = _app(cleanup, settings, endpoints, uploaded, registry, reloading, searches, tracer)
         if tracer is not None:
             reloading.add(lambda new: tracer.use(new.tracing))
+        own = OwnProcess("app")
+        registry.register(own)
+        own.watch_loop()
+        cleanup.callback(own.close)
         control = await serve_control(engine, registry, reloading, control_socket)
         cleanup.push_async_callback(control.stop)
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
@@ -208,7 +214,7 @@ def _app(
         async_search=settings.async_search,
         support=support,
         other_routes=[
-            *_inference_routes(settings, endpoints, privileges, probes, management),
+            *_inference_routes(settings, endpoints, privileges, probes, management, reloading),
             *_model_routes(settings, endpoints, uploaded, privileges, probes, management),
         ],
         tracer=tracer,
@@ -280,9 +286,12 @@ def _inference_routes(
     privileges: Privileges,
     probes: BackgroundTasks,
     metrics: InferenceMetrics,
+    reloading: Reloading,
 ) -> Sequence[Route]:
+    limits = WriteLimits(settings.inference)
+    reloading.add(lambda new: limits.use(new.inference))
     check_new = not settings.inference.skip_validate_and_start
-    api = InferenceApi(endpoints, UpstreamInference(probes), check_new=check_new)
+    api = InferenceApi(endpoints, UpstreamInference(probes), limits, check_new=check_new)
     return inference_routes(api, privileges, metrics)
 
 

@@ -14,7 +14,7 @@ from rerank_proxy.cli.options import (
     CommandError,
     bad_settings_exit,
     check_named,
-    config_option,
+    config_options,
     die,
     load_settings,
     settings_reader,
@@ -69,7 +69,7 @@ def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME=SOURCE",
         help="A model on this machine: a directory or a hub id. Repeatable.",
     )(command)
-    return config_option(command)
+    return config_options(command)
 
 
 def _option(row: SettingRow) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -93,14 +93,44 @@ def serve(**options: Any) -> None:
     """
     read = settings_reader(**options)
     with bad_settings_exit():
-        settings = read()
+        settings = read().settings
     with no_collection():
         from rerank_proxy.processes.supervisor import serve as run
 
     with bad_settings_exit():
         # Without what they name, the application would be restarted again and again.
         check_named(settings)
-        sys.exit(run(settings, read))
+        sys.exit(run(settings, lambda: read().settings))
+
+
+@main.command("settings")
+@_settings_options
+@click.option("--changed", is_flag=True, help="Only those that differ from their defaults.")
+@click.option("--json", "form", flag_value="json", help="Print a JSON array.")
+@click.option("--yaml", "form", flag_value="yaml", help="Print a file that gives the same settings.")
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+def settings_(keys: tuple[str, ...], changed: bool, form: str | None, **options: Any) -> None:
+    """Show the value of each setting, and which file, variable or option gave it.
+
+    With KEY, such as upstream or upstream.url, only that setting or those of that section. Secrets are never
+    shown, only whether they are set. These are the settings of a proxy that is started with the same options
+    in the same environment; a running one is not asked.
+    """
+    with bad_settings_exit():
+        loaded = settings_reader(**options)()
+    from rerank_proxy.cli.output import print_json, print_table
+    from rerank_proxy.cli.settings import chosen, records_of, table_of, yaml_of
+    from rerank_proxy.settings.effective import effective
+
+    shown = chosen(effective(loaded), keys, changed=changed)
+    if keys and not shown and not changed:
+        die(f"there is no setting {', '.join(keys)}", 2)
+    if form == "json":
+        print_json(records_of(shown))
+    elif form == "yaml":
+        click.echo(yaml_of(shown), nl=False)
+    else:
+        print_table(table_of(shown))
 
 
 @main.command()
@@ -110,21 +140,24 @@ def check(**options: Any) -> None:
 
     Exits with 0 if everything works, 1 if something does not, 2 if the settings cannot be read.
     """
-    settings = load_settings(**options)
+    with bad_settings_exit():
+        loaded = settings_reader(**options)()
     from rerank_proxy.cli.check import run_checks
 
     with bad_settings_exit(), asyncio.Runner(loop_factory=new_event_loop) as runner:
-        check_named(settings)
-        sys.exit(0 if runner.run(run_checks(settings, lambda line: click.echo(printable(line)))) else 1)
+        check_named(loaded.settings)
+        files = loaded.secret_files.values()
+        checks = run_checks(loaded.settings, lambda line: click.echo(printable(line)), files)
+        sys.exit(0 if runner.run(checks) else 1)
 
 
 @main.command()
 @click.option("--query", required=True, help="The query that the texts are scored for.")
 @click.option("--model", required=True, help="A directory, a hub id, or the name of a model in --config.")
-@config_option
+@config_options
 @click.option("--raw", is_flag=True, help="Print the model's raw scores instead of normalised ones.")
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
-def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[str, ...]) -> None:
+def rerank(query: str, model: str, raw: bool, texts: tuple[str, ...], **sources: Path | None) -> None:
     """Score texts, and print a line for each, best first: the score and the text, separated by a tab.
 
     Without TEXT, or with -, each line of standard input that is not blank is a text. Scores are normalised as
@@ -132,7 +165,7 @@ def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[
     """
     if texts in ((), ("-",)):
         texts = tuple(_lines(sys.stdin.buffer))
-    settings = load_settings(config, (), ())
+    settings = load_settings(**sources)
 
     def progress(line: str) -> None:
         if sys.stderr.isatty():
@@ -152,15 +185,15 @@ def rerank(query: str, model: str, config: Path | None, raw: bool, texts: tuple[
 @main.command()
 @click.argument("model")
 @click.argument("out", required=False, type=click.Path(path_type=Path))
-@config_option
-def export(model: str, out: Path | None, config: Path | None) -> None:
+@config_options
+def export(model: str, out: Path | None, **sources: Path | None) -> None:
     """Make the ONNX file of MODEL, a directory or a hub id, for models with the backend onnx.
 
     Without OUT, the file is put beside the model's weights, as onnx/model.onnx. With OUT, a new directory is
     made that has all that the backend needs, and no weights of torch. The file's scores are compared with
     torch's before it is there.
     """
-    settings = load_settings(config, (), ())
+    settings = load_settings(**sources)
     from rerank_proxy.cli.export import export_model
 
     try:

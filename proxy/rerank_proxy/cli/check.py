@@ -1,9 +1,10 @@
 """Run the command `check`."""
 
 import logging
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from multidict import CIMultiDict
@@ -11,6 +12,7 @@ from multidict import CIMultiDict
 from rerank_proxy.cli.models import engine_log_printed, score, with_progress
 from rerank_proxy.engine import Engine, EngineError
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.files.privacy import weaknesses as weaknesses_of_file
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.local_models import LocalModels
 from rerank_proxy.inference.registry.opening import open_store, place, weaknesses
@@ -23,13 +25,24 @@ from rerank_proxy.upstream.targets import TcpTarget, node_targets
 from rerank_proxy.upstream.tls import upstream_tls
 from rerank_proxy.xcontent.splicing import members
 
+_OPEN: Final = 0o027
+"""What the rights of a secret's file should not give. Its group may read it, as in Kubernetes (`fsGroup`)."""
 _REGISTRY_LOG: Final = logging.getLogger("rerank_proxy.inference.registry")
 
 
-async def run_checks(settings: Settings, say: Callable[[str], None]) -> bool:
-    """Try everything that serving needs, and say a line about each. Return whether everything works."""
+async def run_checks(
+    settings: Settings, say: Callable[[str], None], secret_files: Iterable[Path] = ()
+) -> bool:
+    """Try everything that serving needs, and say a line about each. Return whether everything works.
+
+    Args:
+        secret_files: The files from which secrets of the settings have been read.
+    """
     endpoints = with_elastic_rerank(settings.endpoints, LocalModels(settings.models))
     say(f"settings   ok      {_counted(settings.models, 'model')}, {_counted(endpoints, 'endpoint')}")
+    for path in sorted(set(secret_files)):
+        for weakness in weaknesses_of_file(path, _OPEN):
+            say(f"settings   warning {weakness}")
     _report_certificates(settings, say)
     upstream_ok = await _check_upstream(settings, say)
     with _quiet(_REGISTRY_LOG):

@@ -3,91 +3,114 @@
 import asyncio
 import json
 import os
-from base64 import b64encode
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
-from rerank_proxy.cli.options import CommandError, config_option, die, load_settings, pairs_of
+from rerank_proxy.cli.credentials import authorization, credential_options, refuse_secrets, tls_context
+from rerank_proxy.cli.options import CommandError, config_options, die, load_settings, pairs_of
+from rerank_proxy.files.regular import UnfitFileError
+from rerank_proxy.files.secret_file import read_secret
 from rerank_proxy.observe.log import printable
 from rerank_proxy.processes.loop import new_event_loop
+
+T = TypeVar("T")
 
 
 @click.group()
 def endpoints() -> None:
-    """List, put, delete and test the inference endpoints of a running proxy.
+    """List, get, put, delete and test the inference endpoints of a running proxy.
 
-    The commands are clients of the proxy at --url, or at the address where it listens according to --config.
-    Elasticsearch decides by the credentials whether they are allowed.
+    They are clients of the proxy at --url, or at the address where it listens according to --config.
+    Elasticsearch decides by the credentials whether they are allowed, and these are never taken from the
+    command line.
+
+    They exit with 0; with 1 if the proxy refuses, cannot be reached or has no such endpoint; with 2 if the
+    command is wrong.
     """
 
 
 def _proxy_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add options for the address of the proxy and for credentials."""
+    """Add options for the address of the proxy, for credentials, and for the form of the output."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+    command = credential_options(command)
     command = click.option(
-        "--api-key", envvar="ES_API_KEY", show_envvar=True, help="An API key of Elasticsearch."
+        "--url", metavar="URL", help="The proxy's address. [default: that of `listen` in the settings]"
     )(command)
-    command = click.option(
-        "--user",
-        envvar="ES_USER",
-        show_envvar=True,
-        metavar="NAME:PASSWORD",
-        help="A user of Elasticsearch.",
-    )(command)
-    command = click.option(
-        "--url", help="The proxy's address. [default: http:// and `listen` of the settings]"
-    )(command)
-    return config_option(command)
+    return config_options(command)
 
 
-def _run(
-    work: Callable[..., Awaitable[Any]],
-    *args: Any,
-    config: Path | None,
-    url: str | None,
-    user: str | None,
-    api_key: str | None,
-    **kwargs: Any,
-) -> None:
-    """Run `work` with the proxy and further arguments, and print the lines and tables that it returns."""
-    from rich.console import Console
+@dataclass(frozen=True)
+class _Call:
+    """How the proxy is called: the options of `_proxy_options`."""
 
-    from rerank_proxy.cli.proxy_client import Proxy, url_of
+    config: Path | None
+    secrets_dir: Path | None
+    url: str | None
+    user: str | None
+    password_file: Path | None
+    api_key_file: Path | None
+    ca_certs: Path | None
+    as_json: bool
 
-    address = url.rstrip("/") if url is not None else url_of(load_settings(config, (), ()).listen)
-    proxy = Proxy(address, _authorization(user, api_key))
+    def run(self, work: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
+        """Run `work` with the proxy and further arguments; exit with 1 if it fails."""
+        from rerank_proxy.cli.proxy_client import Proxy
 
-    async def awaited() -> Any:
-        return await work(proxy, *args, **kwargs)
-
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
-            shown = runner.run(awaited())
+            address = self._address()
+            credentials = authorization(self.user, self.password_file, self.api_key_file)
+            proxy = Proxy(
+                address, credentials, tls_context(self.ca_certs) if address.startswith("https:") else None
+            )
         except CommandError as failure:
-            die(str(failure), 1)
-    console = Console()
-    for each in shown if isinstance(shown, tuple) else (shown,):
-        if isinstance(each, str):
-            console.print(printable(each), markup=False, highlight=False, soft_wrap=True)
-        else:
-            console.print(each, markup=False, highlight=False)
+            die(str(failure), 2)
 
+        async def awaited() -> T:
+            return await work(proxy, *args, **kwargs)
 
-def _authorization(user: str | None, api_key: str | None) -> str | None:
-    if api_key is not None:
-        return f"ApiKey {api_key}"
-    return None if user is None else f"Basic {b64encode(user.encode()).decode()}"
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            try:
+                return runner.run(awaited())
+            except CommandError as failure:
+                die(str(failure), 1)
+
+    def _address(self) -> str:
+        from rerank_proxy.cli.proxy_client import url_of
+
+        if self.url is not None:
+            return self.url.rstrip("/")
+        settings = load_settings(config=self.config, secrets_dir=self.secrets_dir)
+        return url_of(settings.listen, https=settings.tls.cert is not None)
 
 
 @endpoints.command("list")
 @_proxy_options
 def list_(**proxy: Any) -> None:
     """Show all endpoints that rerank."""
-    from rerank_proxy.cli.proxy_client import list_endpoints
+    from rerank_proxy.cli.output import print_json, print_table
+    from rerank_proxy.cli.proxy_client import list_endpoints, table_of
 
-    _run(list_endpoints, **proxy)
+    call = _Call(**proxy)
+    found = call.run(list_endpoints)
+    if call.as_json:
+        print_json(found)
+    else:
+        print_table(table_of(found))
+
+
+@endpoints.command()
+@click.argument("inference_id")
+@_proxy_options
+def get(inference_id: str, **proxy: Any) -> None:
+    """Show the endpoint INFERENCE_ID with all its settings, as JSON."""
+    from rerank_proxy.cli.output import print_json
+    from rerank_proxy.cli.proxy_client import get_endpoint
+
+    print_json(_Call(**proxy).run(get_endpoint, inference_id))
 
 
 @endpoints.command()
@@ -101,6 +124,12 @@ def list_(**proxy: Any) -> None:
     help="One of service_settings, taken from an environment variable, which other users of this machine "
     "cannot see. Repeatable.",
 )
+@click.option(
+    "--secret-file",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="One of service_settings, taken from a file. Repeatable.",
+)
 @click.option("--task-setting", multiple=True, metavar="NAME=VALUE", help="One of task_settings. Repeatable.")
 @click.option("--body", type=click.File("rb"), help="A file with the body of a PUT _inference; - for stdin.")
 @_proxy_options
@@ -109,21 +138,25 @@ def put(
     service: str | None,
     setting: tuple[str, ...],
     secret: tuple[str, ...],
+    secret_file: tuple[str, ...],
     task_setting: tuple[str, ...],
     body: BinaryIO | None,
     **proxy: Any,
 ) -> None:
-    """Create the endpoint INFERENCE_ID. The proxy tries it before it keeps it.
+    """Create the endpoint INFERENCE_ID, and print it as the proxy keeps it. The proxy tries it first.
 
     \b
       rerank-proxy endpoints put my-cohere --service cohere \\
           --setting model_id=rerank-v3.5 --secret api_key=COHERE_API_KEY
     """
+    from rerank_proxy.cli.output import print_json, print_line
     from rerank_proxy.cli.proxy_client import put_endpoint, settings_of
 
     try:
         request = _json_of(body) if body is not None else {}
-        values = {**settings_of(setting), **_secrets(secret)}
+        given = settings_of(setting)
+        refuse_secrets("--setting", given)
+        values = {**given, **_secrets(secret), **_secrets_of_files(secret_file)}
         if service is not None:
             request["service"] = service
         if values:
@@ -132,8 +165,12 @@ def put(
             request["task_settings"] = {**request.get("task_settings", {}), **settings_of(task_setting)}
     except CommandError as failure:
         die(str(failure), 2)
-
-    _run(put_endpoint, inference_id, request, **proxy)
+    call = _Call(**proxy)
+    made = call.run(put_endpoint, inference_id, request)
+    if call.as_json:
+        print_json(made)
+    else:
+        print_line(json.dumps(made, ensure_ascii=False))
 
 
 def _json_of(file: BinaryIO) -> dict[str, Any]:
@@ -155,6 +192,16 @@ def _secrets(pairs: tuple[str, ...]) -> dict[str, str]:
     return secrets
 
 
+def _secrets_of_files(pairs: tuple[str, ...]) -> dict[str, str]:
+    secrets = {}
+    for name, path in pairs_of("--secret-file", pairs).items():
+        try:
+            secrets[name] = read_secret(Path(path))
+        except UnfitFileError as error:
+            die(f"--secret-file {name}={path}: {error.problem}", 2)
+    return secrets
+
+
 @endpoints.command()
 @click.argument("inference_id")
 @click.option("--force", is_flag=True, help="Delete it even if something refers to it.")
@@ -162,9 +209,17 @@ def _secrets(pairs: tuple[str, ...]) -> dict[str, str]:
 @_proxy_options
 def delete(inference_id: str, force: bool, dry_run: bool, **proxy: Any) -> None:
     """Delete the endpoint INFERENCE_ID."""
+    from rerank_proxy.cli.output import print_json, print_line
     from rerank_proxy.cli.proxy_client import delete_endpoint
 
-    _run(delete_endpoint, inference_id, force=force, dry_run=dry_run, **proxy)
+    call = _Call(**proxy)
+    answer = call.run(delete_endpoint, inference_id, force=force, dry_run=dry_run)
+    if call.as_json:
+        print_json(answer)
+    elif dry_run:
+        print_line(answer["error_message"] or f"nothing refers to {inference_id}: it can be deleted")
+    else:
+        print_line(f"deleted {inference_id}")
 
 
 @endpoints.command()
@@ -176,6 +231,22 @@ def delete(inference_id: str, force: bool, dry_run: bool, **proxy: Any) -> None:
 @_proxy_options
 def test(inference_id: str, query: str | None, texts: tuple[str, ...], **proxy: Any) -> None:
     """Call the endpoint INFERENCE_ID, and print the scores and the time it took."""
+    from rich.table import Table
+
+    from rerank_proxy.cli.output import print_json, print_line, print_table
     from rerank_proxy.cli.proxy_client import SAMPLE_QUERY, SAMPLE_TEXTS, try_endpoint
 
-    _run(try_endpoint, inference_id, query or SAMPLE_QUERY, texts or SAMPLE_TEXTS, **proxy)
+    call, query, texts = _Call(**proxy), query or SAMPLE_QUERY, texts or SAMPLE_TEXTS
+    tried = call.run(try_endpoint, inference_id, query, texts)
+    if call.as_json:
+        rows = [
+            {"index": place, "relevance_score": score, "text": texts[place]} for place, score in tried.scores
+        ]
+        print_json({"query": query, "rerank": rows, "took_ms": round(tried.took_ms, 1)})
+        return
+    print_line(f"query: {query}")
+    table = Table("relevance_score", "text")
+    for place, score in tried.scores:
+        table.add_row(str(score), printable(texts[place]))
+    print_table(table)
+    print_line(f"{len(texts)} texts in {tried.took_ms:.1f} ms")

@@ -10,7 +10,15 @@ from typing import Any, Final, NoReturn
 import click
 
 from rerank_proxy.observe.log import say
-from rerank_proxy.settings import CONFIG_VARIABLE, InvalidSettingsError, Settings, load, together
+from rerank_proxy.settings import (
+    CONFIG_VARIABLE,
+    SECRETS_DIR_VARIABLE,
+    InvalidSettingsError,
+    Loaded,
+    Settings,
+    load_with_origins,
+    together,
+)
 
 
 class CommandError(Exception):
@@ -20,26 +28,39 @@ class CommandError(Exception):
 SERVICE_PLUG_INS: Final = "rerank_proxy.services"
 """The entry points of services in other packages, as in `services.built_in`."""
 
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar=CONFIG_VARIABLE,
-    help=f"YAML file of settings. [env: {CONFIG_VARIABLE}]",
-)
+
+def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add options for where settings are."""
+    command = click.option(
+        "--secrets-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar=SECRETS_DIR_VARIABLE,
+        help="Directory of secrets, as Docker and Kubernetes mount them: a file for each, named as its "
+        f"variable or without RERANK_PROXY_, in either case. [env: {SECRETS_DIR_VARIABLE}]",
+    )(command)
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar=CONFIG_VARIABLE,
+        help=f"YAML file of settings. [env: {CONFIG_VARIABLE}]",
+    )(command)
 
 
-def load_settings(
-    config: Path | None, models: tuple[str, ...], endpoints: tuple[str, ...], **options: Any
-) -> Settings:
+def load_settings(**options: Any) -> Settings:
     """Read the settings, or exit with 2 and a line about each fault."""
     with bad_settings_exit():
-        return settings_reader(config, models, endpoints, **options)()
+        return settings_reader(**options)().settings
 
 
 def settings_reader(
-    config: Path | None, models: tuple[str, ...], endpoints: tuple[str, ...], **options: Any
-) -> Callable[[], Settings]:
-    """Return what reads the settings, each time anew: from the file, the environment and the options."""
+    config: Path | None,
+    secrets_dir: Path | None = None,
+    models: tuple[str, ...] = (),
+    endpoints: tuple[str, ...] = (),
+    **options: Any,
+) -> Callable[[], Loaded]:
+    """Return what reads the settings, each time anew: from the file, the
+    directory, the environment and the options."""
     overrides: dict[str, Any] = {}
     for name, value in options.items():
         if value is not None:
@@ -48,7 +69,7 @@ def settings_reader(
         overrides["models"] = {k: {"source": v} for k, v in pairs_of("--model", models).items()}
     if endpoints:
         overrides["endpoints"] = {k: {"model": v} for k, v in pairs_of("--endpoint", endpoints).items()}
-    return lambda: load(config, overrides)
+    return lambda: load_with_origins(config, overrides, secrets_dir=secrets_dir)
 
 
 def check_named(settings: Settings) -> None:
@@ -58,12 +79,14 @@ def check_named(settings: Settings) -> None:
         InvalidSettingsError: It lists everything that is wrong.
     """
     from rerank_proxy.inference.registry.keys import check_registry
+    from rerank_proxy.observe.admin_access import token_of
     from rerank_proxy.tls.listening import listener_tls
     from rerank_proxy.upstream.tls import upstream_tls
 
     checks: list[Callable[[], object]] = [
         lambda: listener_tls(settings.tls, "tls"),
         lambda: listener_tls(settings.admin.tls, "admin.tls"),
+        lambda: token_of(settings.admin),
         lambda: upstream_tls(settings.upstream),
         lambda: check_registry(settings),
     ]

@@ -1,6 +1,7 @@
 """A client of a running proxy, for the commands of `endpoints`."""
 
 import json
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,10 +32,12 @@ class Proxy:
 
     Attributes:
         authorization: The value of the `Authorization` header of requests.
+        tls: What verifies its certificate, for https.
     """
 
     url: str
     authorization: str | None = None
+    tls: ssl.SSLContext | None = None
 
     async def call(
         self,
@@ -53,7 +56,9 @@ class Proxy:
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-                session.request(method, self.url + path, json=body, params=params) as answer,
+                session.request(
+                    method, self.url + path, json=body, params=params, ssl=self.tls or True
+                ) as answer,
             ):
                 text = await answer.text()
         except TimeoutError:
@@ -71,58 +76,67 @@ class Proxy:
             ) from None
 
 
-def url_of(listen: Address) -> str:
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a call of an endpoint gave.
+
+    Attributes:
+        scores: The place of each text and its score, best first.
+    """
+
+    scores: Sequence[tuple[int, float]]
+    took_ms: float
+
+
+def url_of(listen: Address, *, https: bool) -> str:
     """Return the URL of a proxy that listens on an address."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)
-    return f"http://{Address(host, listen.port)}"
+    return f"{'https' if https else 'http'}://{Address(host, listen.port)}"
 
 
-async def list_endpoints(proxy: Proxy) -> Table:
-    """Return a row for each endpoint of the task type `rerank`."""
-    answer = await proxy.call("GET", "/_inference/rerank/_all")
+def _path(inference_id: str) -> str:
+    return f"/_inference/rerank/{quote(inference_id, safe='')}"
+
+
+async def list_endpoints(proxy: Proxy) -> Any:
+    """Return the endpoints of the task type `rerank`, as the proxy shows them."""
+    return (await proxy.call("GET", "/_inference/rerank/_all"))["endpoints"]
+
+
+def table_of(endpoints: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a row for each endpoint."""
     table = Table("inference_id", "service", "model_id", "service_settings", "task_settings")
-    for endpoint in answer["endpoints"]:
+    for endpoint in endpoints:
         settings = dict(endpoint["service_settings"])
         model = settings.pop("model_id", "")
-        task_settings = endpoint.get("task_settings", {})
-        cells = (
-            endpoint["inference_id"],
-            endpoint["service"],
-            model,
-            _compact(settings),
-            _compact(task_settings),
-        )
-        table.add_row(*map(printable, cells))
+        others = (_compact(settings), _compact(endpoint.get("task_settings", {})))
+        table.add_row(*map(printable, (endpoint["inference_id"], endpoint["service"], model, *others)))
     return table
 
 
-async def put_endpoint(proxy: Proxy, inference_id: str, body: Mapping[str, Any]) -> str:
-    """Create an endpoint, and return it in one line as the proxy keeps it."""
-    return _compact(await proxy.call("PUT", f"/_inference/rerank/{quote(inference_id, safe='')}", body))
+async def get_endpoint(proxy: Proxy, inference_id: str) -> Any:
+    """Return an endpoint as the proxy shows it."""
+    (endpoint,) = (await proxy.call("GET", _path(inference_id)))["endpoints"]
+    return endpoint
 
 
-async def delete_endpoint(proxy: Proxy, inference_id: str, *, force: bool, dry_run: bool) -> str:
-    """Delete an endpoint, and return a line about the result."""
+async def put_endpoint(proxy: Proxy, inference_id: str, body: Mapping[str, Any]) -> Any:
+    """Create an endpoint, and return it as the proxy keeps it."""
+    return await proxy.call("PUT", _path(inference_id), body)
+
+
+async def delete_endpoint(proxy: Proxy, inference_id: str, *, force: bool, dry_run: bool) -> Any:
+    """Delete an endpoint, and return the answer."""
     params = {name: "true" for name, wanted in (("force", force), ("dry_run", dry_run)) if wanted}
-    answer = await proxy.call("DELETE", f"/_inference/rerank/{quote(inference_id, safe='')}", params=params)
-    if dry_run:
-        return answer["error_message"] or f"nothing refers to {inference_id}: it can be deleted"
-    return f"deleted {inference_id}"
+    return await proxy.call("DELETE", _path(inference_id), params=params)
 
 
-async def try_endpoint(
-    proxy: Proxy, inference_id: str, query: str, texts: Sequence[str]
-) -> tuple[Table, str]:
-    """Call an endpoint. Return the texts with their scores, best first, and a line about the time it took."""
+async def try_endpoint(proxy: Proxy, inference_id: str, query: str, texts: Sequence[str]) -> Tried:
+    """Call an endpoint."""
     began = time.perf_counter()
-    answer = await proxy.call(
-        "POST", f"/_inference/rerank/{quote(inference_id, safe='')}", {"query": query, "input": [*texts]}
-    )
+    answer = await proxy.call("POST", _path(inference_id), {"query": query, "input": [*texts]})
     took_ms = (time.perf_counter() - began) * 1000
-    table = Table("relevance_score", "text", title=query, title_justify="left")
-    for doc in answer["rerank"]:
-        table.add_row(str(doc["relevance_score"]), printable(texts[doc["index"]]))
-    return table, f"{len(texts)} texts in {took_ms:.1f} ms"
+    return Tried([(doc["index"], doc["relevance_score"]) for doc in answer["rerank"]], took_ms)
 
 
 def settings_of(pairs: Sequence[str]) -> dict[str, Any]:

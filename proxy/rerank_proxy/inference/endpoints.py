@@ -120,6 +120,11 @@ class Endpoints:
         """Return the configurations of all endpoints, by ascending id."""
         return [self._open[inference_id].config for inference_id in sorted(self._open)]
 
+    @property
+    def stored(self) -> int:
+        """How many endpoints clients have, as was read last."""
+        return len(self._store.all())
+
     async def find(self, inference_id: str) -> Endpoint | None:
         """Return an endpoint, also one that another proxy has just created; None where there is none."""
         endpoint = self._open.get(inference_id)

@@ -3,7 +3,6 @@
 Messages are those of ``ServiceUtils`` and ``ValidationException``.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -11,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from rerank_proxy.inference.failures import InferenceFailedError, status_error
+from rerank_proxy.settings.sensitive import may_be_secret
 from rerank_proxy.xcontent.java_values import print_java
 
 SERVICE_SETTINGS: Final = "service_settings"
@@ -18,9 +18,6 @@ TASK_SETTINGS: Final = "task_settings"
 SECRET_SETTINGS: Final = "secret_settings"
 
 _INT_MAX: Final = 2**31 - 1
-_SENSITIVE: Final = re.compile(
-    "key|secret|token|passw|pwd|credential|account|auth|bearer|signature", re.IGNORECASE
-)
 _REDACTED: Final = "::es_redacted::"
 """The placeholder of Elasticsearch's audit log."""
 
@@ -187,7 +184,7 @@ def _redacted(value: Any) -> Any:
 
 
 def _is_secret(name: str, value: Any) -> bool:
-    return isinstance(value, str | dict | list) and _SENSITIVE.search(name) is not None
+    return isinstance(value, str | dict | list) and may_be_secret(name)
 
 
 def unknown_settings(values: Mapping[str, Any], service: str) -> InferenceFailedError:

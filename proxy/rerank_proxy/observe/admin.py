@@ -2,9 +2,14 @@
 
 `/live`: the event loop is running. `/ready`: requests will be answered, including reranked searches.
 `/metrics`: the metrics of this process, of the others that serve the port, and of the application.
+`/version`: the versions of the proxy, of Python, and of the libraries that run models. `/`: what is here.
+
+`admin_access` says who is answered what. A request for any path but the first two reaches its handler only if
+it may be answered everything.
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,18 +17,36 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from prometheus_client.core import Metric
 
+from rerank_proxy.http import codings
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.adding import Lasting, added
+from rerank_proxy.observe.admin_access import CHALLENGE, Access, access_of
 from rerank_proxy.observe.bounded import BoundedConnections
+from rerank_proxy.observe.build import versions
 from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.edge_metrics import LOWEST_COUNTS, EdgeMetrics
+from rerank_proxy.observe.exposition import exposed
+from rerank_proxy.observe.families import families
+from rerank_proxy.observe.log_limiter import LogLimiter
 from rerank_proxy.observe.process_metrics import ProcessMetrics
+from rerank_proxy.settings import AdminSettings
 
-_TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
+logger = logging.getLogger(__name__)
+
+_INDEX = """rerank-proxy
+
+/live     200 while the process runs
+/ready    200 while searches can be reranked, else 503; the body says what is missing
+/metrics  for Prometheus, in its text format or as OpenMetrics
+/version  the version of the proxy, and of what it uses
+"""
 _MAX_CONNECTIONS = 32
 _CONNECTION_S = 10.0
 """Seconds that a connection may last: probes and scrapers usually wait no longer."""
+_STATUS_PATHS = ("/live", "/ready")
+"""Paths whose status is for everyone."""
 
 
 class ModelState(msgspec.Struct):
@@ -89,16 +112,46 @@ class Admin:
         self._lasting = [Lasting() for _ in other_edges]
         self._not_ready = not_ready
         self._server: QuietServer | None = None
+        self._access = Access()
+        self._bound: list[str] = []
+        self._wrong_tokens = 0
+        self._limiter = LogLimiter()
+
+    def use(self, settings: AdminSettings) -> None:
+        """Follow these settings about who is answered what.
+
+        Raises:
+            InvalidSettingsError: The file with the token cannot be used; nothing changes.
+        """
+        access = access_of(settings, self._bound)
+        if access.closed and not self._access.closed:
+            logger.warning(
+                "[admin.listen] can be reached from other machines and there is no [admin.token]: /metrics "
+                "and the details of /ready are refused; set a token, or [admin.open: true]"
+            )
+        self._access = access
 
     async def start(
-        self, sockets: Iterable[socket.socket], tls: Callable[[Connections], Connections] | None = None
+        self,
+        sockets: Iterable[socket.socket],
+        settings: AdminSettings,
+        tls: Callable[[Connections], Connections] | None = None,
     ) -> None:
         """Serve on sockets that are already listening.
 
         Args:
+            settings: They say who is answered what.
             tls: Puts TLS below the protocols of connections; None for plain HTTP.
+
+        Raises:
+            InvalidSettingsError: The file with the token cannot be used.
         """
-        app = web.Application(middlewares=[_answer_once])
+        sockets = list(sockets)
+        self._bound = [listener.getsockname()[0] for listener in sockets]
+        self.use(settings)
+        app = web.Application(middlewares=[_answer_once, self._guard])
+        app.router.add_get("/", self._index)
+        app.router.add_get("/version", self._version)
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._render_metrics)
@@ -114,28 +167,63 @@ class Admin:
         if self._server is not None:
             await self._server.stop()
 
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse what is not for everyone; paths that do not exist, too, so that none can be found out."""
+        refusal = None if request.path in _STATUS_PATHS else self._access.refusal(request.headers)
+        if refusal is None:
+            return await handler(request)
+        response = _json(refusal.status, refusal.body())
+        if refusal.status == 401:
+            response.headers["WWW-Authenticate"] = CHALLENGE
+            self._log_wrong_token(request)
+        return response
+
+    def _log_wrong_token(self, request: web.Request) -> None:
+        if "Authorization" not in request.headers:
+            return
+        self._wrong_tokens += 1
+        if self._limiter.admit("token") is not None:
+            logger.warning(
+                "the admin port was asked with a wrong token, by %s; %d times since the start",
+                request.remote,
+                self._wrong_tokens,
+            )
+
+    async def _index(self, request: web.Request) -> web.Response:
+        return web.Response(text=_INDEX)
+
+    async def _version(self, request: web.Request) -> web.Response:
+        return _json(200, versions())
+
     async def _live(self, request: web.Request) -> web.Response:
         return _json(200, {"live": True})
 
     async def _ready(self, request: web.Request) -> web.Response:
+        app, reason = await self._state()
+        status = {"ready": reason is None}
+        code = 200 if reason is None else 503
+        refusal = self._access.refusal(request.headers)
+        if refusal is not None:
+            return _json(code, {**status, "details": refusal.cause.reason})
+        why = {} if reason is None else {"reason": reason}
+        return _json(code, {**status, **why, **app.body(), "upstream": self._edge.nodes()})
+
+    async def _state(self) -> tuple[Readiness, str | None]:
+        """Return the state of the application, and why the proxy is not ready; None if it is."""
         app = _read_readiness(await self._app.get("/ready"))
-        reason = self._not_ready() or app.reason()
-        body = {**app.body(), "upstream": self._edge.nodes()}
-        if reason is None:
-            return _json(200, {"ready": True, **body})
-        return _json(503, {"ready": False, "reason": reason, **body})
+        return app, self._not_ready() or app.reason()
 
     async def _render_metrics(self, request: web.Request) -> web.Response:
-        app, *edges = await asyncio.gather(*map(_metrics_of, (self._app, *self._other_edges)))
-        edge = self._edge.render()
-        if edges:
-            others = (
-                text
-                for lasting, answer in zip(self._lasting, edges, strict=True)
-                for text in lasting.with_earlier(answer)
-            )
-            edge = added([edge, *others], LOWEST_COUNTS)
-        return web.Response(body=self._metrics.render() + edge + app, headers={"Content-Type": _TEXT_FORMAT})
+        others = asyncio.gather(*(each.metrics() for each in (self._app, *self._other_edges)))
+        (_, reason), (app, *edges) = await asyncio.gather(self._state(), others)
+        self._metrics.ready = reason is None
+        groups: list[Sequence[Metric]] = [families(self._metrics, self._edge.registry), app]
+        for lasting, answer in zip(self._lasting, edges, strict=True):
+            groups += lasting.with_earlier(answer)
+        accepted = (_joined(request, name) for name in ("Accept", "Accept-Encoding"))
+        # Thousands of samples take some ten milliseconds, in which this process would relay nothing.
+        return await asyncio.to_thread(_sums, groups, *accepted)
 
 
 @web.middleware
@@ -146,10 +234,19 @@ async def _answer_once(request: web.Request, handler: Handler) -> web.StreamResp
     return response
 
 
-async def _metrics_of(process: ControlClient) -> bytes:
-    """Return the metrics of another process; nothing if it does not answer."""
-    answer = await process.get("/metrics")
-    return answer[1] if answer is not None and answer[0] == 200 else b""
+def _sums(groups: Sequence[Sequence[Metric]], accept: str, accept_encoding: str) -> web.Response:
+    """Return the answer with the sums of several processes, in the form that the scraper accepts."""
+    body, content_type = exposed(added(groups, LOWEST_COUNTS), accept)
+    headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+    if (coding := codings.choose(accept_encoding)) is not None:
+        body = codings.encode(body, coding)
+        headers["Content-Encoding"] = coding
+    return web.Response(body=body, headers=headers)
+
+
+def _joined(request: web.Request, header: str) -> str:
+    """Return the value of a header that may be there several times (RFC 9110, 5.3)."""
+    return ",".join(request.headers.getall(header, []))
 
 
 def _read_readiness(answer: tuple[int, bytes] | None) -> Readiness:

@@ -1,14 +1,17 @@
 """What the supervisor asks of the other processes of the proxy, over their control sockets."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import msgspec
 from aiohttp import web
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from rerank_proxy.http.quiet_server import QuietServer
+from rerank_proxy.observe.families import CONTENT_TYPE, families, packed, unpacked
 from rerank_proxy.settings import Settings
 
 _TIMEOUT_S = 2.0
@@ -31,6 +34,16 @@ class ControlClient:
     async def get(self, path: str) -> tuple[int, bytes] | None:
         """Return the status and body of the answer; None if the process does not answer."""
         return await self._ask("GET", path)
+
+    async def metrics(self) -> list[Metric]:
+        """Return the metrics of the process; none if it does not answer."""
+        answer = await self.get("/metrics")
+        if answer is None or answer[0] != 200:
+            return []
+        try:
+            return unpacked(answer[1])
+        except msgspec.DecodeError:
+            return []
 
     async def reload(self, settings: bytes) -> list[str] | None:
         """Have the process use other settings, and the application load its models again.
@@ -65,22 +78,28 @@ class ControlClient:
             return None
 
 
+def metrics_handler(metrics: Collector) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return what answers `ControlClient.metrics`."""
+
+    async def get_metrics(request: web.Request) -> web.Response:
+        return web.Response(body=packed(families(metrics)), content_type=CONTENT_TYPE)
+
+    return get_metrics
+
+
 @asynccontextmanager
 async def serve_control(
-    path: Path, metrics: Callable[[], bytes], use: Callable[[Settings], None]
+    path: Path, metrics: Collector, use: Callable[[Settings], None]
 ) -> AsyncIterator[None]:
     """Answer the supervisor on a UNIX socket at `path`.
 
     Args:
-        metrics: Returns the metrics of this process in Prometheus' text format.
+        metrics: Those of this process.
         use: Uses other settings, which were checked.
     """
 
     async def live(request: web.Request) -> web.Response:
         return web.Response()
-
-    async def get_metrics(request: web.Request) -> web.Response:
-        return web.Response(body=metrics(), content_type="text/plain", charset="utf-8")
 
     async def reload(request: web.Request) -> web.Response:
         use(Settings.model_validate_json(await request.read()))
@@ -88,7 +107,7 @@ async def serve_control(
 
     app = web.Application(client_max_size=0)  # the settings come from this user's own process
     app.router.add_get("/live", live)
-    app.router.add_get("/metrics", get_metrics)
+    app.router.add_get("/metrics", metrics_handler(metrics))
     app.router.add_post("/reload", reload)
     server = QuietServer(app, shutdown_timeout=1.0)
     await server.start()

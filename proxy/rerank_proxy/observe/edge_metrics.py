@@ -4,14 +4,16 @@ The edge runs on one thread and counts every request, so it counts in plain inte
 when they are scraped.
 """
 
+import time
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from rerank_proxy.observe.nodes import NodeState, node_metrics
 
@@ -23,7 +25,7 @@ CLIENT_CLOSED = 499
 """The status that is counted when a client leaves before its answer begins; the number is nginx's."""
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-
+_BOUNDS = (*map(str, _BUCKETS_S), "+Inf")
 
 LOWEST_COUNTS = frozenset({"rerank_proxy_certificate_not_after_seconds", "rerank_proxy_upstream_node_up"})
 """Gauges of which, out of those of several edges, the lowest counts and not the sum."""
@@ -37,13 +39,47 @@ def _no_nodes() -> list[NodeState]:
     return []
 
 
+class Durations:
+    """A histogram of seconds, with the latest trace in each bucket."""
+
+    __slots__ = ("_counts", "_exemplars", "_sum_s")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_BUCKETS_S) + 1)
+        self._sum_s = 0.0
+        self._exemplars: dict[int, tuple[str, float, float]] = {}
+
+    def observe(self, seconds: float, trace_id: str | None = None) -> None:
+        """Count something that took so long."""
+        bucket = bisect_left(_BUCKETS_S, seconds)
+        self._counts[bucket] += 1
+        self._sum_s += seconds
+        if trace_id is not None:
+            self._exemplars[bucket] = (trace_id, seconds, time.time())
+
+    def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
+        """Add the samples to a family."""
+        cumulated = 0
+        buckets: list[Any] = []
+        for number, (bound, count) in enumerate(zip(_BOUNDS, self._counts, strict=True)):
+            cumulated += count
+            buckets.append((bound, cumulated, self._exemplar(number)))
+        family.add_metric(labels, buckets, self._sum_s)
+
+    def _exemplar(self, bucket: int) -> Exemplar | None:
+        if bucket not in self._exemplars:
+            return None
+        trace_id, seconds, at = self._exemplars[bucket]
+        return Exemplar({"trace_id": trace_id}, seconds, at)
+
+
 class EdgeMetrics(Collector):
     """The counters of an edge. Gauges are read from their sources when they are scraped."""
 
     def __init__(self) -> None:
         self._requests: Counter[tuple[RequestKind, int]] = Counter()
-        self._first_byte_counts = [0] * (len(_BUCKETS_S) + 1)
-        self._first_byte_sum_s = 0.0
+        self._durations: defaultdict[tuple[RequestKind, int], Durations] = defaultdict(Durations)
+        self._first_byte = Durations()
         self.retries = 0
         self.client_connections: Callable[[], float] = _zero
         self.upstream_idle: Callable[[], float] = _zero
@@ -54,18 +90,26 @@ class EdgeMetrics(Collector):
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
-    def request(self, kind: RequestKind, status: int) -> None:
-        """Count a request that has been answered or given up."""
+    def request(
+        self,
+        kind: RequestKind,
+        status: int,
+        seconds: float | None = None,
+        trace_id: str | None = None,
+    ) -> None:
+        """Count a request that has been answered or given up.
+
+        Args:
+            seconds: How long it took, from the end of its head; None if that is not known.
+            trace_id: The trace that it belongs to, if that is kept.
+        """
         self._requests[kind, status] += 1
+        if seconds is not None:
+            self._durations[kind, status].observe(seconds, trace_id)
 
     def first_byte(self, seconds: float) -> None:
         """Count an answer of upstream that began `seconds` after the request was sent."""
-        self._first_byte_counts[bisect_left(_BUCKETS_S, seconds)] += 1
-        self._first_byte_sum_s += seconds
-
-    def render(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        self._first_byte.observe(seconds)
 
     def collect(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -74,7 +118,13 @@ class EdgeMetrics(Collector):
         for (kind, status), count in sorted(self._requests.items()):
             requests.add_metric([kind, str(status)], count)
         yield requests
-        yield self._first_byte()
+        yield self._request_seconds()
+        first_byte = HistogramMetricFamily(
+            "rerank_proxy_upstream_first_byte_seconds",
+            "Seconds from sending a request to Elasticsearch to the first byte of its answer.",
+        )
+        self._first_byte.add_to(first_byte, [])
+        yield first_byte
         yield CounterMetricFamily(
             "rerank_proxy_upstream_retries",
             "Requests sent again because their connection was closed before a byte of an answer came.",
@@ -102,20 +152,17 @@ class EdgeMetrics(Collector):
             "UNIX time until which a certificate that the proxy shows is valid.",
             labels=["of"],
         )
-        for name, time in self.certificates.items():
-            if (at := time()) is not None:
+        for name, end in self.certificates.items():
+            if (at := end()) is not None:
                 ends.add_metric([name], at)
         return ends
 
-    def _first_byte(self) -> HistogramMetricFamily:
-        cumulated = 0
-        buckets: list[tuple[str, float]] = []
-        for bound, count in zip((*_BUCKETS_S, float("inf")), self._first_byte_counts, strict=True):
-            cumulated += count
-            buckets.append(("+Inf" if bound == float("inf") else str(bound), cumulated))
-        return HistogramMetricFamily(
-            "rerank_proxy_upstream_first_byte_seconds",
-            "Seconds from sending a request to Elasticsearch to the first byte of its answer.",
-            buckets=buckets,
-            sum_value=self._first_byte_sum_s,
+    def _request_seconds(self) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(
+            "rerank_proxy_request_seconds",
+            "Seconds from the head of a client's request to the end of its answer, by kind and status.",
+            labels=["kind", "code"],
         )
+        for (kind, status), durations in sorted(self._durations.items()):
+            durations.add_to(family, [kind, str(status)])
+        return family

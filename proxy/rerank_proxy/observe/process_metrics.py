@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from rerank_proxy.observe.build import versions
 
 
 class ProcessMetrics(Collector):
@@ -12,21 +13,21 @@ class ProcessMetrics(Collector):
 
     Attributes:
         edges: The processes that serve the clients' port, this one included.
+        ready: What `/ready` answers.
     """
 
     def __init__(self) -> None:
+        self.ready = False
         self.app_restarts = 0
         self.app_up = False
         self.edges = 1
         self.edge_restarts = 0
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-
-    def render(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
+        yield InfoMetricFamily(
+            "rerank_proxy_build", "The versions of the proxy, Python and libraries.", versions()
+        )
+        yield GaugeMetricFamily("rerank_proxy_ready", "1 while /ready answers 200.", float(self.ready))
         yield CounterMetricFamily(
             "rerank_proxy_app_restarts", "Times the reranking process was started again.", self.app_restarts
         )

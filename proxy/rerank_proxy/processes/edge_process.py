@@ -15,6 +15,7 @@ from rerank_proxy.edge.listener import ListenError
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.observe.control import serve_control
 from rerank_proxy.observe.log import configure, say
+from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.processes.finishing import finish
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.processes.startup import orders_of_parent, prepare
@@ -43,16 +44,20 @@ class _EdgeProcess:
         """Serve until SIGTERM, and finish what is under way.
 
         Args:
-            control: Where the socket for the supervisor is made.
+            control: Where the socket for the supervisor is made. Its name is that of the process.
         """
         asked_to_end = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_end.set)
         await self._edge.start()
+        own = OwnProcess(control.stem)
+        self._edge.metrics.registry.register(own)
+        own.watch_loop()
         try:
-            async with serve_control(control, self._edge.metrics.render, self._use):
+            async with serve_control(control, self._edge.metrics.registry, self._use):
                 await asked_to_end.wait()
                 await finish(self._edge, self._settings.lifecycle)
         finally:
+            own.close()
             await self._edge.stop()
 
     def _use(self, settings: Settings) -> None:

@@ -65,7 +65,7 @@ class OtherEdges:
         self._kept: list[KeptProcess] = []
         self._watches = BackgroundTasks()
         self._telling = BackgroundTasks()
-        self.sockets = [directory / f"edge{number}.sock" for number in range(1, processes)]
+        self.sockets = [directory / f"edge-{number}.sock" for number in range(1, processes)]
         self.controls = [ControlClient(socket) for socket in self.sockets]
 
     def start(self, settings: Settings) -> None:

@@ -48,12 +48,13 @@ from rerank_proxy.files.open_files import open_files, raise_limit
 from rerank_proxy.observe.admin import Admin, Connections
 from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.log import configure, say
+from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.observe.process_metrics import ProcessMetrics
 from rerank_proxy.processes.edges import OtherEdges, orders, share
 from rerank_proxy.processes.finishing import finish
 from rerank_proxy.processes.kept import KeptProcess
 from rerank_proxy.processes.loop import new_event_loop
-from rerank_proxy.processes.reloading import reloaded
+from rerank_proxy.processes.reloading import reloaded, use_in
 from rerank_proxy.settings import Address, ListenerTlsSettings, Settings
 from rerank_proxy.tls.handshakes import Handshakes
 from rerank_proxy.tls.listening import listener_tls
@@ -135,6 +136,7 @@ class Supervisor:
             stop_timeout_s = _STOP_TIMEOUT_S if status == 0 else 0.0
             return status
         finally:
+            parts.own.close()
             await reloads.cancel()
             await parts.edge.stop()
             await parts.others.stop(stop_timeout_s)
@@ -147,6 +149,8 @@ class Supervisor:
         socket, control = directory / "app.sock", directory / "control.sock"
         metrics = ProcessMetrics()
         edge = Edge(share(self._settings), socket)
+        own = OwnProcess("supervisor")
+        edge.metrics.registry.register(own)
         others = OtherEdges(self._settings.edge.processes, socket, directory, metrics)
         for each in (control, *others.sockets):
             _check_length(each)
@@ -158,6 +162,7 @@ class Supervisor:
             app_sockets=(socket, control),
             control=client,
             admin=Admin(client, metrics, edge.metrics, self._not_ready, others.controls),
+            own=own,
             admin_tls=listener_tls(self._settings.admin.tls, "admin.tls"),
         )
 
@@ -168,10 +173,12 @@ class Supervisor:
         await edge.start()
         admin_sockets = bind(settings.admin.listen)
         admin_tls = parts.admin_tls
-        await parts.admin.start(admin_sockets, None if admin_tls is None else partial(_secured, admin_tls))
+        secured = None if admin_tls is None else partial(_secured, admin_tls)
+        await parts.admin.start(admin_sockets, settings.admin, secured)
         if admin_tls is not None:
             edge.metrics.certificates["admin"] = admin_tls.ends
             admin_tls.follow()
+        parts.own.watch_loop()
         parts.app.start()
         parts.others.start(self._of_an_edge(edge))
         say(
@@ -212,6 +219,7 @@ class Supervisor:
             settings = await reloaded(self._settings, self._read_again, parts.control)
             if parts.admin_tls is not None:
                 parts.admin_tls.look()
+            use_in(parts.admin, settings or self._settings)
             if settings is None:
                 return
             self._settings = settings
@@ -257,6 +265,7 @@ class _Parts:
     app: KeptProcess
     app_sockets: tuple[Path, Path]
     control: ControlClient
+    own: OwnProcess
     admin: Admin
     admin_tls: OwnedContext | None
 

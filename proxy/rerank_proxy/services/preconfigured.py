@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rerank_proxy.engine import Engine
+from rerank_proxy.files.regular import UnfitFileError
+from rerank_proxy.files.secret_file import read_secret
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import DEFAULT_ENDPOINT
 from rerank_proxy.inference.failures import InferenceFailedError
@@ -17,6 +19,7 @@ from rerank_proxy.inference.service import Service
 from rerank_proxy.services.built_in import PluginError, load_services
 from rerank_proxy.services.elasticsearch import settings_of_model
 from rerank_proxy.settings import EndpointSettings, InvalidSettingsError, Settings, together
+from rerank_proxy.settings.rows import FILE_SUFFIX
 
 
 def preconfigured_endpoints(
@@ -64,11 +67,20 @@ def _endpoint(
 
 
 def _with_secrets(service: Service, service_settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return the settings with the secrets that `{env: NAME}` and `{file: PATH}` stand for."""
+    """Return the settings with the secrets that `{env: NAME}`, `{file: PATH}` and `api_key_file: PATH` stand
+    for.
+    """
     values = dict(service_settings)
     for setting in service.settings_for(service_settings):
-        if setting.secret and setting.name in values:
-            values[setting.name] = _fetched(values[setting.name], f"{where}.{setting.name}")
+        if not setting.secret:
+            continue
+        name, file = setting.name, setting.name + FILE_SUFFIX
+        if file in values:
+            if name in values:
+                raise InvalidSettingsError(f"[{where}]: give either `{name}` or `{file}`")
+            values[name] = _of_file(values.pop(file), f"{where}.{file}")
+        elif name in values:
+            values[name] = _fetched(values[name], f"{where}.{name}")
     return values
 
 
@@ -76,16 +88,21 @@ def _fetched(value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         return value
     if list(value) == ["env"]:
-        if value["env"] not in os.environ:
+        if not isinstance(value["env"], str) or value["env"] not in os.environ:
             raise InvalidSettingsError(f"[{where}]: there is no environment variable {value['env']}")
         return os.environ[value["env"]]
     if list(value) == ["file"]:
-        try:
-            return Path(value["file"]).read_text(encoding="utf-8-sig").strip()
-        except (OSError, UnicodeDecodeError, TypeError) as failure:
-            reason = getattr(failure, "strerror", None) or "it is not UTF-8 text"
-            raise InvalidSettingsError(f"[{where}]: {value['file']} cannot be read: {reason}") from None
+        return _of_file(value["file"], where)
     return {name: _fetched(item, f"{where}.{name}") for name, item in value.items()}
+
+
+def _of_file(path: object, where: str) -> str:
+    if not isinstance(path, str) or not path:
+        raise InvalidSettingsError(f"[{where}]: expected a path")
+    try:
+        return read_secret(Path(path))
+    except UnfitFileError as error:
+        raise InvalidSettingsError(f"[{where}]: {path}: {error.problem}") from None
 
 
 def check_endpoints(settings: Settings) -> None:

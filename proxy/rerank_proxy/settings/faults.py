@@ -1,9 +1,8 @@
 """Describe everything that is wrong with settings, a line for each fault, in terms of what the user has
 written."""
 
-import copy
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -12,10 +11,8 @@ from pydantic_core import ErrorDetails
 from rerank_proxy.settings.guesses import hint, hint_for_key
 from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.rows import is_secret
-from rerank_proxy.settings.values import SECRET
+from rerank_proxy.settings.values import SECRET, copied, shortened
 
-_MAX_VALUE: Final = 200
-"""The most characters of a value that a message repeats."""
 _OF_A_NAME: Final = "[key]"
 """Ends the location of a problem with the name of an entry, rather than with the entry."""
 _WORDS: Final[Mapping[str, str]] = {
@@ -29,15 +26,16 @@ _WORDS: Final[Mapping[str, str]] = {
     "float_type": "expected a number",
     "greater_than": "must be greater than {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
     "int_from_float": "expected a whole number",
     "int_parsing": "expected a whole number",
     "int_parsing_size": "expected a smaller number",
     "int_type": "expected a whole number",
-    "less_than_equal": "must be at most {le:g}",
     "missing": "is required",
     "model_type": "expected a mapping of settings",
     "path_type": "expected a path",
     "string_too_long": "must have at most {max_length} characters",
+    "string_unicode": "expected text in UTF-8",
     "string_too_short": "must not be empty",
     "string_type": "expected text",
     "tuple_type": "expected a list",
@@ -48,14 +46,19 @@ Subject = Callable[[Sequence[str]], str]
 """Returns the subject of a message about a key: the key, and where it was given."""
 
 
-def faults_of(values: Mapping[str, Any], subject: Subject) -> Iterator[str]:
+def faults_of(
+    values: Mapping[str, Any], subject: Subject, but: Set[tuple[str, ...]] = frozenset()
+) -> Iterator[str]:
     """Yield a line for each fault.
 
     Faulty values are left out to find the faults of the rest, because some checks only run when everything
     below them is valid.
+
+    Args:
+        but: Keys whose faults are not told.
     """
-    rest = copy.deepcopy(dict(values))
-    reported: set[tuple[str, ...]] = set()
+    rest = copied(values)
+    reported = set(but)
     while problems := _problems(rest):
         for problem in problems:
             key = tuple(map(str, problem["loc"]))
@@ -126,7 +129,7 @@ def _instead(value: Any) -> str:
     if not isinstance(value, str | int | float):
         return ""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return f", not [{text if len(text) <= _MAX_VALUE else text[:_MAX_VALUE] + '…'}]"
+    return f", not [{shortened(text)}]"
 
 
 def _unknown_models(values: Mapping[str, Any], subject: Subject) -> Iterator[str]:

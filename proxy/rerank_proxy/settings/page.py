@@ -1,9 +1,9 @@
 """Write `docs/settings.md` from the settings table: `make docs`."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from rerank_proxy.settings import SettingRow, Settings, table
 
@@ -17,8 +17,9 @@ Every setting below can be given in several places. The first of these that has 
 1. the command line: `rerank-proxy serve --upstream https://localhost:9200`;
 2. the environment: `RERANK_PROXY_UPSTREAM__URL=https://localhost:9200`, with two underscores between the
    parts of a key;
-3. the file that `--config` or `RERANK_PROXY_CONFIG` names;
-4. the default.
+3. the [directory of secrets](#secrets) that `--secrets-dir` or `RERANK_PROXY_SECRETS_DIR` names;
+4. the file that `--config` or `RERANK_PROXY_CONFIG` names;
+5. the default.
 
 A file nests the keys at their dots:
 
@@ -36,12 +37,11 @@ endpoints:
 [config/rerank-proxy.yaml](../config/rerank-proxy.yaml) holds every setting, with comments.
 
 - Unknown keys, invalid values, and keys or variables that are given twice stop the program with exit code 2
-and
-  a line for each, which names the key and where it was given. `rerank-proxy check` reads the settings,
-  contacts upstream, loads the models, and reports on each.
+  and a line for each, which names the key and where it was given: `rerank-proxy.yaml:3:5: [upstream.ulr]:
+  unknown setting, did you mean [upstream.url]?`. `rerank-proxy check` reads the settings, contacts upstream,
+  loads the models, and reports on each.
 - Addresses are `HOST:PORT`. `0.0.0.0:9201` listens on all interfaces, `[::1]:9201` is IPv6, and port 0 means
-any
-  free port.
+  any free port.
 - Sizes take a unit: `100MiB`, `64KiB`, `1GB`. A plain number is in bytes. Durations are in seconds.
 - `admin`, `upstream`, a model and an endpoint can be given by their most important key alone:
   `upstream: https://localhost:9200`, `minilm: /models/minilm`.
@@ -51,14 +51,41 @@ any
 - An endpoint id is served by the model that it maps to and by no other. An id that is neither listed here nor
   created by a client is answered 404, as Elasticsearch answers for an endpoint that does not exist.
 - Searches need no credentials here: each request brings its caller's credentials, which go upstream with its
-inner
-  searches. Only a registry in upstream (`registry.store: index`) has an account.
-- Secrets have no option, because every user of a machine can read command lines. They are never shown.
+  inner searches. Only a registry in upstream (`registry.store: index`) has an account.
 - On SIGHUP (`kill -HUP`) the settings are read again. Those with `yes` under SIGHUP then have their new
   values, and the log names them; it also names those that are changed and take a restart. If anything is
   wrong, the log says what, and nothing changes. The signal also has the
   [models loaded again](operations.md#models), and the files of the proxy's [certificates](operations.md#tls)
   looked at, which happens every few seconds in any case.
+- The file is YAML 1.2 of at most 1 MiB. `yes`, `no`, `on` and `off` are true or false for settings that are,
+  and text for all others; `010` is ten. What an alias stands for counts at each place, up to 100,000 values.
+
+## Secrets
+
+No secret has an option, because every user of a machine can read command lines, and none is ever shown.
+There are four ways to give one, from the one that is recommended to those that are easy to get wrong:
+
+1. A file of its own, which the setting with `_file` names: `registry.api_key_file: /run/secrets/es-api-key`,
+   or `RERANK_PROXY_REGISTRY__API_KEY_FILE`. Every secret has such a setting. For secrets in
+   `service_settings` it is `api_key_file`, or `{file: PATH}` in their place.
+2. A directory of files, as Docker and Kubernetes mount secrets: `--secrets-dir /run/secrets`. Each file is
+   named as the variable of a setting, with or without `RERANK_PROXY_`, in either case: `registry__api_key`,
+   or `endpoints__my-cohere__service_settings__api_key`. Names that begin with a dot are skipped, and so are
+   names without two underscores, which may be there for others; any other name has to be that of a setting.
+   No directory is read unless it is named.
+3. An environment variable, such as `RERANK_PROXY_REGISTRY__API_KEY`, or `{env: NAME}` in `service_settings`.
+   Programs that the process starts see it, and so does everyone who may inspect the container.
+4. The settings file itself, if only the proxy may read it.
+
+A file holds one secret of at most 64 KiB in UTF-8. The line ends behind it are not part of it. One that is
+missing, empty or cannot be read is a fault, with a line that names the file. `rerank-proxy check` warns of
+files that every user of the machine may read; in Kubernetes, `defaultMode: 0440` with an `fsGroup` is
+enough.
+
+The files are read when the settings are: at the start and on SIGHUP. After a rotation, send SIGHUP:
+endpoints of the settings use their new secrets immediately, and the log names each setting whose new secret
+takes a restart. These settings are read more often: `engine.shared_cache.password_file`, for every
+connection. `registry.key_file` may hold [several keys](operations.md#endpoints-that-clients-create).
 """
 
 _GENERAL: Final = "general"
@@ -106,23 +133,9 @@ def _default(row: SettingRow) -> str:
 
 
 def _meaning(row: SettingRow) -> str:
-    choices = _choices(row.path)
-    if not choices:
+    if not row.choices:
         return row.description
-    return f"{row.description} One of {', '.join(f'`{choice}`' for choice in choices)}."
-
-
-def _choices(path: tuple[str, ...]) -> list[str]:
-    """Return the values that a setting can take, if it takes one of a few."""
-    schema = Settings.model_json_schema()
-    node: Mapping[str, Any] = schema
-    for name in path:
-        properties = node.get("properties")
-        node = properties[name] if properties else node["additionalProperties"]
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    choices: list[str] = node.get("enum", [])
-    return choices
+    return f"{row.description} One of {', '.join(f'`{choice}`' for choice in row.choices)}."
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def reload(running: Settings, read: Settings) -> Reload:
 
 def _keys() -> dict[tuple[str, ...], bool]:
     """Return each key and whether it is reloaded. A mapping with names of the user's choice is one key."""
-    return {row.path[:1] if row.per_entry else row.path: row.reloaded for row in table()}
+    return {row.path[:1] if row.per_entry else row.path: row.reloaded for row in table() if row.held}
 
 
 def _value(settings: BaseModel, key: tuple[str, ...]) -> Any:

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ByteSize, SecretStr
+from pydantic import BaseModel, ByteSize, SecretStr, TypeAdapter
 
 from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.values import RELOADED, SHORT_FORMS
 
 ENV_PREFIX = "RERANK_PROXY_"
 ENV_DELIMITER = "__"
+FILE_SUFFIX = "_file"
+"""With it, the name of a secret is that of the setting that names a file with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,13 @@ class SettingRow:
     """True for a setting that is never shown. It has no option, because every user can read command lines."""
     reloaded: bool = False
     """True for a setting that SIGHUP changes in a proxy that runs."""
+    file_of: str | None = None
+    """The name of the secret in the same section whose file this setting names."""
+    held: bool = True
+    """False for the file of a secret that is read with the settings: they hold what is in it."""
+    choices: tuple[str, ...] = ()
+    """What the setting may be, if it is one of a few."""
+    is_path: bool = False
 
     @property
     def key(self) -> str:
@@ -36,13 +46,7 @@ class SettingRow:
     @property
     def default_text(self) -> str:
         """The default as it is written in the file."""
-        if isinstance(self.default, ByteSize):
-            return self.default.human_readable().replace(".0", "")
-        if isinstance(self.default, bool):
-            return str(self.default).lower()
-        if isinstance(self.default, tuple):
-            return ",".join(self.default)
-        return str(self.default)
+        return text_of(self.default)
 
     @property
     def environment(self) -> str | None:
@@ -54,6 +58,16 @@ class SettingRow:
             return None
         short = len(self.path) == 2 and SHORT_FORMS.get(self.path[0]) == self.path[1]
         return "--" + "-".join(self.path[:1] if short else self.path).replace("_", "-")
+
+
+def text_of(value: Any) -> str:
+    """Return the value of a setting as it is written in the file."""
+    if isinstance(value, ByteSize):
+        text = value.human_readable().replace(".0", "")
+        return text if TypeAdapter(ByteSize).validate_python(text) == value else str(int(value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def table() -> Iterator[SettingRow]:
@@ -68,24 +82,67 @@ def _rows(
         section = section_of(field.annotation)
         with_section = reloaded or RELOADED in field.metadata
         if section is None:
-            default = None if field.is_required() else field.get_default(call_default_factory=True)
-            yield SettingRow(
+            row = SettingRow(
                 (*path, name),
                 field.description or "",
-                default,
+                None if field.is_required() else field.get_default(call_default_factory=True),
                 field.is_required(),
                 per_entry,
                 holds_secret(field.annotation),
                 with_section,
+                _secret_of(model, name),
+                choices=tuple(_choices(field.annotation)),
+                is_path=Path in _types(field.annotation),
             )
+            yield row
+            if row.secret and name + FILE_SUFFIX not in model.model_fields:
+                yield _file_row(row)
         elif get_origin(field.annotation) is dict:
             yield from _rows(section, (*path, name, "NAME"), per_entry=True, reloaded=with_section)
         else:
             yield from _rows(section, (*path, name), per_entry=per_entry, reloaded=with_section)
 
 
+def _secret_of(model: type[BaseModel], name: str) -> str | None:
+    """Return the secret whose file a setting names."""
+    secret = name.removesuffix(FILE_SUFFIX)
+    field = model.model_fields.get(secret) if secret != name else None
+    return secret if field is not None and holds_secret(field.annotation) else None
+
+
+def _file_row(secret: SettingRow) -> SettingRow:
+    """Return the setting that names the file of a secret: every secret has one."""
+    *section, name = secret.path
+    return SettingRow(
+        (*section, name + FILE_SUFFIX),
+        f"A file that holds `{name}`, in its place. It is read when the settings are.",
+        None,
+        required=False,
+        per_entry=secret.per_entry,
+        reloaded=secret.reloaded,
+        file_of=name,
+        held=False,
+        is_path=True,
+    )
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _types(argument)
+
+
+def _choices(annotation: Any) -> Iterator[str]:
+    for each in _types(annotation):
+        if get_origin(each) is Literal:
+            yield from map(str, get_args(each))
+
+
 def known_keys(path: list[str]) -> list[str]:
-    return list(model_at(path).model_fields)
+    fields = model_at(path).model_fields
+    secrets = [name for name, field in fields.items() if section_of(field.annotation) is None]
+    files = [name + FILE_SUFFIX for name in secrets if holds_secret(fields[name].annotation)]
+    return list(dict.fromkeys((*fields, *files)))
 
 
 def is_secret(path: list[str]) -> bool:

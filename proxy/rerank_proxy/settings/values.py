@@ -3,7 +3,7 @@
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -60,11 +60,38 @@ def given_twice(key: Sequence[str]) -> str:
     return f"[{'.'.join(key)}] is given twice"
 
 
+MAX_SHOWN = 200
+"""The most characters of a value that a message repeats."""
+MAX_DEPTH = 64
+"""The most levels of lists and mappings in each other."""
+
+
+def shortened(text: str) -> str:
+    """Return a value as a message repeats it."""
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+
+
+def copied(values: Mapping[Any, Any], depth: int = 8) -> dict[Any, Any]:
+    """Return a copy that may be changed in its outer mappings, as deep as there are settings."""
+    return {
+        key: copied(value, depth - 1) if depth > 1 and isinstance(value, dict) else value
+        for key, value in values.items()
+    }
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    below = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_is_deeper(each, depth - 1) for each in below)
+
+
 def parse_json(text: str) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: It is not valid JSON, or an object has a key twice.
+        ValueError: It is not valid JSON, is nested more than `MAX_DEPTH` levels deep, or an object has a key
+            twice.
     """
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -76,9 +103,14 @@ def parse_json(text: str) -> Any:
         return read
 
     try:
-        return json.loads(text, object_pairs_hook=mapping)
-    except (json.JSONDecodeError, RecursionError) as error:
+        value = json.loads(text, object_pairs_hook=mapping)
+    except json.JSONDecodeError as error:
         raise ValueError(f"is not valid JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    if _is_deeper(value, MAX_DEPTH):
+        raise ValueError("is nested too deeply")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +211,7 @@ def _check_cloud_id(value: str) -> str:
 
 _KEY = re.compile(r"[A-Za-z0-9+/_-]{43}=?")
 """32 bytes in base64, in either alphabet."""
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,1024}={0,2}")
 REVEAL = "reveal"
 
 
@@ -191,6 +224,17 @@ def _check_not_empty(value: SecretStr) -> SecretStr:
 def _check_key(value: SecretStr) -> SecretStr:
     if not _KEY.fullmatch(value.get_secret_value()):
         reason = "expected 32 random bytes in base64, as `openssl rand -base64 32` prints them"
+        raise PydanticCustomError(SECRET, reason)
+    return value
+
+
+def check_bearer_token(value: SecretStr) -> SecretStr:
+    """Check that a token can stand in a header (RFC 6750, section 2.1) and cannot be guessed."""
+    if not _BEARER_TOKEN.fullmatch(value.get_secret_value()):
+        reason = (
+            "expected 16 to 1024 letters, digits and -._~+/, with = only at the end, as `openssl rand "
+            "-base64 32` prints them"
+        )
         raise PydanticCustomError(SECRET, reason)
     return value
 
@@ -218,7 +262,7 @@ SHORT_FORMS = {"admin": "listen", "upstream": "url"}
 """Sections that may be given by their most important key alone, with that key."""
 
 
-RIVALS = {"upstream": frozenset({"url", "urls", "cloud_id"})}
+RIVALS: dict[str, frozenset[str]] = {"upstream": frozenset({"url", "urls", "cloud_id"})}
 """Keys of a section of which one is given: the one of a later source takes the place of an earlier one's."""
 
 
@@ -239,6 +283,7 @@ HttpUrl = Annotated[str, AfterValidator(_check_upstream_url)]
 Secret = Annotated[SecretStr, AfterValidator(_check_not_empty), PlainSerializer(_dump_secret)]
 """Never shown, neither in a repr nor in a dump nor in an error."""
 SecretKey = Annotated[Secret, AfterValidator(_check_key)]
+BearerToken = Annotated[Secret, AfterValidator(check_bearer_token)]
 
 
 class Section(BaseModel):

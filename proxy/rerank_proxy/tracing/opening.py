@@ -19,7 +19,7 @@ def open_tracer(settings: TracingSettings, registry: CollectorRegistry) -> "Trac
     """Return what traces requests; None if the settings name no collector.
 
     Raises:
-        InvalidSettingsError: The libraries are not installed, or a file cannot be read.
+        InvalidSettingsError: The libraries are not installed, or a file is missing.
     """
     metrics = SpanMetrics(registry)
     if settings.endpoint is None:
@@ -28,7 +28,7 @@ def open_tracer(settings: TracingSettings, registry: CollectorRegistry) -> "Trac
         raise InvalidSettingsError(f"[tracing.endpoint] needs Python packages of OpenTelemetry: {EXTRA}")
     if settings.ca_certs is not None and not settings.ca_certs.expanduser().is_file():
         raise InvalidSettingsError(f"[tracing.ca_certs]: {settings.ca_certs} is not a file")
-    headers = _headers(settings)
+    headers = {} if settings.headers is None else parse_headers(settings.headers.get_secret_value())
 
     from rerank_proxy.tracing.exporting import exporting
     from rerank_proxy.tracing.tracer import Tracer
@@ -42,19 +42,3 @@ def _is_installed() -> bool:
         return all(map(find_spec, ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")))
     except ModuleNotFoundError:  # a part of the name is missing
         return False
-
-
-def _headers(settings: TracingSettings) -> dict[str, str]:
-    if settings.headers is not None:
-        return parse_headers(settings.headers.get_secret_value())
-    file = settings.headers_file
-    if file is None:
-        return {}
-    try:
-        return parse_headers(file.expanduser().read_text("ascii"))
-    except OSError as failure:
-        reason = f"[tracing.headers_file]: {file} cannot be read: {failure.strerror}"
-    except ValueError as malformed:  # also of what is not ASCII, whose message would repeat it
-        what = "it is not ASCII" if isinstance(malformed, UnicodeDecodeError) else str(malformed)
-        reason = f"[tracing.headers_file]: {file}: {what}"
-    raise InvalidSettingsError(reason)

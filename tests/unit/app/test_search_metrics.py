@@ -111,8 +111,10 @@ def test_samples_lead_to_the_trace(trace: str | None) -> None:
 
 
 def test_each_stage_has_a_sample() -> None:
-    counted, timings = Counted(), Timings()
-    timings.add("score", 1, 3)
+    times = iter((100.0, 103.0))
+    counted, timings = Counted(), Timings(lambda: next(times))
+    timings.add("score", 100.0, 102.0)
+    timings.end()
     counted.count(applied(), timings=timings)
     for stage in (*STAGES, "own"):
         assert counted.value("search_stage_seconds_count", stage=stage) == 1

@@ -4,6 +4,8 @@ import ast
 import json
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -111,7 +113,8 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def test_python_is_one_that_the_project_supports() -> None:
-    (version,) = re.findall(r"PYTHON_VERSION=(3\.\d+)", FILE.read_text(encoding="utf-8"))
+    bases = {each.arguments for each in _instructions() if each.name == "FROM"}
+    (version,) = {match[1] for base in bases if (match := re.match(r"python:(3\.\d+)-slim-", base))}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     oldest = project["requires-python"].removeprefix(">=")
     assert _numbers(version) >= _numbers(oldest)
@@ -126,7 +129,7 @@ def test_it_runs_as_the_user_that_the_deployments_name() -> None:
     compose = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
     assert compose["services"]["proxy"]["user"] == user
     assert int(user.split(":")[0]) > 0
-    assert f"--uid {user.split(':')[0]}" in FILE.read_text(encoding="utf-8")
+    assert f"--uid {user.split(':')[0]} --gid {user.split(':')[1]}" in FILE.read_text(encoding="utf-8")
 
 
 def test_it_starts_a_script_of_the_project() -> None:
@@ -138,16 +141,78 @@ def test_it_starts_a_script_of_the_project() -> None:
 
 def test_the_settings_are_where_they_are_looked_for_and_fit_the_ports() -> None:
     copies = [(sources, target) for sources, target in _copied() if target.startswith("/")]
-    assert copies == [(["config/container.yaml"], _environment()["RERANK_PROXY_CONFIG"])]
+    assert (["config/container.yaml"], _environment()["RERANK_PROXY_CONFIG"]) in copies
     settings = load(ROOT / "config" / "container.yaml", environ={})
     assert _only("EXPOSE").split() == [str(settings.listen.port), str(settings.admin.listen.port)]
     assert settings.listen.host == settings.admin.listen.host == "0.0.0.0"
 
 
+def test_any_user_of_group_0_can_write_where_the_proxy_writes() -> None:
+    """OpenShift chooses the user. The proxy makes the state directory, for that user alone."""
+    environment = _environment()
+    state = PurePosixPath(environment["RERANK_PROXY_STATE_DIR"])
+    made = re.search(r"install --directory --owner=10001 --group=0 --mode=0770 (\S+) (\S+)", _only("RUN"))
+    assert made is not None
+    assert set(made.groups()) == {"/cache", str(state.parent)}
+    assert environment["LOGNAME"], "a user that /etc/passwd does not have needs a name for some libraries"
+
+
+def test_the_extras_are_real_and_each_layer_holds_one_thing() -> None:
+    """What changes with the code, what does not, and what is only looked at lie in layers of their own."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (extras,) = re.findall(r'^ARG EXTRAS="(.*)"', FILE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(extras.split()) <= set(project["optional-dependencies"])
+    copied = [each.arguments for each in _last_stage() if each.name == "COPY"]
+    stages = [arguments for arguments in copied if arguments.startswith("--from=")]
+    assert [arguments.split()[0] for arguments in stages] == [
+        "--from=dependencies",
+        "--from=dependencies",
+        "--from=project",
+    ]
+
+
+def test_files_keep_their_times() -> None:
+    """Byte code is only used for a source that has the time that it was compiled with."""
+    (installed,) = [each.arguments for each in _instructions() if "/installed" in each.arguments]
+    assert "cp --parents --preserve" in installed
+
+
+def test_the_labels_are_those_of_the_open_container_initiative() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', _only("LABEL")))
+    assert (labels["title"], labels["licenses"]) == (project["name"], project["license"])
+    arguments = {each.arguments.partition("=")[0] for each in _last_stage() if each.name == "ARG"}
+    used = {name for value in labels.values() for name in re.findall(r"\$\{(\w+)\}", value)}
+    assert used == arguments == {"VERSION", "REVISION", "CREATED", "SOURCE"}
+    assert {"version", "revision", "created", "source", "description", "documentation"} <= labels.keys()
+
+
+def test_licences_are_beside_what_they_are_for() -> None:
+    commands = [each.arguments for each in _instructions() if "deploy.release.licences" in each.arguments]
+    assert [command.split()[-2:] for command in commands] == [
+        ["/opt/rerank-proxy/bin/python", "/usr/share/doc/rerank-proxy"]
+    ]
+    assert (["LICENSE"], "/usr/share/doc/rerank-proxy/") in _copied()
+
+
+def test_nothing_installs_packages_in_the_image() -> None:
+    assert "pip uninstall --yes" in _only("RUN")
+    assert 'rm -r "${library}/ensurepip"' in _only("RUN")
+    assert not [
+        each for each in _last_stage() if "pip install" in each.arguments or "apt-get" in each.arguments
+    ]
+
+
+def test_hadolint_has_nothing_against_it() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    checked = subprocess.run([hadolint, FILE], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_only_tmp_and_the_state_directory_are_written_to() -> None:
     environment = _environment()
     state = state_directory(load(environ={"RERANK_PROXY_STATE_DIR": environment["RERANK_PROXY_STATE_DIR"]}))
-    assert f"--owner=10001 --group=10001 --mode=0700 {state}" in _only("RUN")
+    assert f"--owner=10001 --group=0 --mode=0770 /cache {state.parent} " in _only("RUN")
     for name in ("HOME", "TMPDIR", "HF_HOME"):
         assert PurePosixPath(environment[name]).is_relative_to("/tmp"), name
     assert environment["PYTHONDONTWRITEBYTECODE"] == "1"
@@ -170,10 +235,9 @@ def test_the_health_check_is_python_that_asks_the_admin_port() -> None:
 
 def test_every_download_is_held_to_a_version() -> None:
     installs = [each.arguments for each in _instructions() if "pip install" in each.arguments]
-    assert len(installs) == 3
+    held = r"--requirement requirements/uv\.txt|onstraints requirements/constraints\.txt"
+    assert len(installs) == 4
     for install in installs:
-        assert re.search(
-            r"--requirement requirements/uv\.txt|onstraints requirements/constraints\.txt", install
-        )
+        assert re.search(held, install)
     for line in (ROOT / "requirements" / "uv.txt").read_text(encoding="utf-8").splitlines():
         assert "==" in line, line

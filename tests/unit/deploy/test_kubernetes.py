@@ -1,55 +1,65 @@
-"""The sidecar's manifest, against the schemas of Kubernetes and against the settings in it."""
+"""The examples of deploy/kubernetes, against the rules of all manifests and against what each is for."""
 
 import copy
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import kubernetes_validate  # type: ignore[import-untyped]  # the package carries no types
 import pytest
 import yaml
 
-from rerank_proxy.settings import Address, Settings, load
+from rerank_proxy.settings import Address, load
+from tests.support.manifests import (
+    NEWEST,
+    VERSIONS,
+    Document,
+    Proxy,
+    breaches,
+    check,
+    documents,
+    of_kind,
+    only,
+    pods,
+    proxy_in,
+    selects,
+)
+from tests.support.pages import read
 from tests.support.project import ROOT
 
-MANIFEST = ROOT / "deploy" / "kubernetes" / "sidecar.yaml"
-VERSIONS = ["1.29", "1.33", kubernetes_validate.latest_version().rpartition(".")[0]]
-"""From the first with native sidecars on by default to the newest that the schemas are here for."""
+FOLDER: Final = ROOT / "deploy" / "kubernetes"
+MANIFESTS: Final = ["eck-elasticsearch", "eck-kibana", "sidecar"]
 
 
-@pytest.fixture
-def documents() -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(MANIFEST.read_text(encoding="utf-8")))
+def text_of(name: str) -> str:
+    return read(FOLDER / f"{name}.yaml")
 
 
-@pytest.fixture
-def pod(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = _one(documents, "Deployment")["spec"]["template"]["spec"]
-    return found
+def manifest_of(name: str) -> list[Document]:
+    return documents(text_of(name))
 
 
-@pytest.fixture
-def sidecar(pod: dict[str, Any]) -> dict[str, Any]:
-    (container,) = pod["initContainers"]
-    assert isinstance(container, dict)
-    return container
+def proxy_of(name: str, directory: Path) -> Proxy:
+    manifest = manifest_of(name)
+    (pod,) = pods(manifest)
+    return Proxy.of(pod, manifest, directory)
 
 
-@pytest.fixture
-def settings(documents: list[dict[str, Any]], tmp_path: Path) -> Settings:
-    path = tmp_path / "rerank-proxy.yaml"
-    path.write_text(_one(documents, "ConfigMap")["data"]["rerank-proxy.yaml"], encoding="utf-8")
-    return load(path, environ={})
+def test_each_file_is_checked() -> None:
+    named = {f"{name}.yaml" for name in (*MANIFESTS, "prometheus-adapter-values")}
+    assert named == {file.name for file in FOLDER.iterdir()}
 
 
-def _one(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    (found,) = [document for document in documents if document["kind"] == kind]
-    return found
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_keeps_to_the_rules_of_all_manifests(name: str, tmp_path: Path) -> None:
+    assert len(check(manifest_of(name), tmp_path)) == 1
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_is_valid(documents: list[dict[str, Any]], version: str) -> None:
-    for document in documents:
-        assert kubernetes_validate.validate(document, version, strict=True) == version
+def test_the_sidecar_is_valid_without_any_tool(version: str) -> None:
+    for document in manifest_of("sidecar"):
+        if document["kind"] != "PodMonitor":
+            assert kubernetes_validate.validate(document, version, strict=True) == version
 
 
 @pytest.mark.parametrize(
@@ -60,92 +70,143 @@ def test_is_valid(documents: list[dict[str, Any]], version: str) -> None:
         ({"resources": {"limits": ["2Gi"]}}, "2Gi"),
     ],
 )
-def test_the_check_finds_mistakes(
-    documents: list[dict[str, Any]], wrong: dict[str, Any], message: str
-) -> None:
-    broken = copy.deepcopy(_one(documents, "Deployment"))
+def test_the_check_finds_mistakes(wrong: dict[str, Any], message: str) -> None:
+    broken = copy.deepcopy(only(manifest_of("sidecar"), "Deployment"))
     broken["spec"]["template"]["spec"]["initContainers"][0].update(wrong)
     with pytest.raises(kubernetes_validate.ValidationError, match=message):
-        kubernetes_validate.validate(broken, VERSIONS[-1], strict=True)
+        kubernetes_validate.validate(broken, NEWEST, strict=True)
 
 
-def test_is_a_native_sidecar_with_least_rights(pod: dict[str, Any], sidecar: dict[str, Any]) -> None:
-    assert sidecar["restartPolicy"] == "Always"
-    assert pod["automountServiceAccountToken"] is False
-    assert sidecar["securityContext"] == {
-        "runAsNonRoot": True,
-        "runAsUser": 10001,
-        "runAsGroup": 10001,
-        "readOnlyRootFilesystem": True,
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    assert set(sidecar["resources"]["limits"]) >= {"cpu", "memory"}
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"hostNetwork": True}, "hostNetwork"),
+        ({"automountServiceAccountToken": True}, "automountServiceAccountToken"),
+        ({"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}, "volume host: hostPath"),
+        ({"securityContext": {"runAsUser": 0}}, ""),
+        ({"containers": [{"name": "bare"}]}, "bare: runAsNonRoot"),
+        ({"containers": [{"name": "bare"}]}, "bare: seccompProfile"),
+        ({"containers": [{"name": "bare"}]}, "bare: allowPrivilegeEscalation"),
+        ({"containers": [{"name": "bare"}]}, "bare: capabilities"),
+        ({"containers": [{"name": "bare"}]}, "bare: readOnlyRootFilesystem"),
+        ({"containers": [{"name": "bare"}]}, "bare: resources.limits.memory"),
+        ({"containers": [{"name": "bare", "ports": [{"hostPort": 1}]}]}, "bare: hostPort"),
+    ],
+)
+def test_breaches_of_the_standard_are_found(changed: dict[str, Any], found: str) -> None:
+    (pod,) = pods(manifest_of("sidecar"))
+    assert breaches(pod) == []
+    assert found in [*breaches({**pod, **changed}), ""]
 
 
-def test_volumes_exist_and_only_tmp_is_writable(pod: dict[str, Any], sidecar: dict[str, Any]) -> None:
-    volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    assert {mount["name"] for mount in sidecar["volumeMounts"]} == set(volumes)
-    writable = {
-        mount["mountPath"]: mount["name"] for mount in sidecar["volumeMounts"] if "readOnly" not in mount
-    }
-    assert list(writable) == ["/tmp"]
-    assert "sizeLimit" in volumes[writable["/tmp"]]["emptyDir"]
+def test_the_sidecar_starts_first_and_stops_last(tmp_path: Path) -> None:
+    proxy = proxy_of("sidecar", tmp_path)
+    assert proxy.pod["initContainers"] == [proxy.container]
+    assert proxy.container["restartPolicy"] == "Always"
+    assert proxy.settings.listen == Address("127.0.0.1", 9201)
+    (application,) = proxy.pod["containers"]
+    assert {"name": "ELASTICSEARCH_URL", "value": f"http://{proxy.settings.listen}"} in application["env"]
 
 
-def test_paths_in_the_settings_lie_in_mounted_volumes(
-    pod: dict[str, Any], sidecar: dict[str, Any], settings: Settings
-) -> None:
-    mounted = {Path(mount["mountPath"]): mount["name"] for mount in sidecar["volumeMounts"]}
-    ca_certs = settings.upstream.ca_certs
-    assert ca_certs is not None
-    (secret,) = [volume["secret"] for volume in pod["volumes"] if volume["name"] == mounted[ca_certs.parent]]
-    assert ca_certs.name in [item["path"] for item in secret["items"]]
-    for model in settings.models.values():
-        assert mounted[Path(model.source).parent] == "models"
-    assert Path("/etc/rerank-proxy") in mounted
-
-
-def test_clients_reach_it_from_the_pod_only_and_the_kubelet_from_outside(
-    pod: dict[str, Any], sidecar: dict[str, Any], settings: Settings
-) -> None:
-    assert settings.listen == Address("127.0.0.1", 9201)
-    assert settings.admin.listen.host == "0.0.0.0"
-    assert sidecar["ports"] == [{"name": "rerank-admin", "containerPort": settings.admin.listen.port}]
-    probes = {name: sidecar[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
-    assert {probe["port"] for probe in probes.values()} == {"rerank-admin"}
-    assert probes["readiness"]["path"] == "/ready"
-    assert probes["liveness"]["path"] == "/live"
-    (application,) = pod["containers"]
-    assert {"name": "ELASTICSEARCH_URL", "value": f"http://{settings.listen}"} in application["env"]
-
-
-def test_upstream_is_checked_and_models_come_from_the_volume_alone(settings: Settings) -> None:
-    assert settings.upstream.node_urls[0].startswith("https://")
-    assert settings.upstream.verify_certs
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_models_come_from_the_volume_alone(name: str, tmp_path: Path) -> None:
+    settings = proxy_of(name, tmp_path).settings
     assert settings.engine.offline
     assert ".rerank-v1-elasticsearch" in settings.endpoints
+    assert settings.upstream.node_urls[0].startswith("https://")
 
 
-def test_replicas_share_their_endpoints(sidecar: dict[str, Any], settings: Settings) -> None:
-    assert settings.registry.store == "index"
-    variables = {each["name"]: each["valueFrom"]["secretKeyRef"]["key"] for each in sidecar["env"]}
-    read = load(environ=dict.fromkeys(variables, "A" * 43)).registry
-    assert read.api_key is not None
-    assert read.key is not None
-    comment = MANIFEST.read_text(encoding="utf-8").partition("apiVersion")[0]
-    for key in variables.values():
-        assert f"--from-literal={key}=" in comment
-
-
-def test_stops_within_the_grace_period(pod: dict[str, Any], settings: Settings) -> None:
-    lifecycle = settings.lifecycle
-    needed_s = lifecycle.drain_delay_s + lifecycle.shutdown_timeout_s
-    assert needed_s < pod["terminationGracePeriodSeconds"]
-
-
-def test_buffers_fit_into_the_memory_limit(sidecar: dict[str, Any], settings: Settings) -> None:
-    limit = sidecar["resources"]["limits"]["memory"]
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_buffers_fit_into_the_memory_limit(name: str, tmp_path: Path) -> None:
+    proxy = proxy_of(name, tmp_path)
+    limit = proxy.container["resources"]["limits"]["memory"]
     assert limit.endswith("Gi")
-    assert settings.edge.max_buffered + settings.search.max_response < int(limit[:-2]) * 1024**3 / 4
+    buffered = proxy.settings.edge.max_buffered + proxy.settings.search.max_response
+    assert buffered < int(limit[:-2]) * 1024**3 / 4
+
+
+@pytest.mark.parametrize("name", ["sidecar", "eck-elasticsearch"])
+def test_replicas_share_their_endpoints_and_secrets_are_named_as_settings(name: str, tmp_path: Path) -> None:
+    proxy = proxy_of(name, tmp_path)
+    assert proxy.settings.registry.store == "index"
+    named = re.findall(r"from-literal=([a-z]+__[a-z_]+)=", text_of(name))
+    named += re.findall(r"path: ([a-z]+__[a-z_]+)\}", text_of(name))
+    written = tmp_path / "rerank-proxy.yaml"
+    read_with = load(written, environ={f"RERANK_PROXY_{key.upper()}": "A" * 43 for key in named})
+    assert read_with.registry.key is not None
+    assert read_with.admin.token is not None
+    assert read_with.registry.api_key is not None or read_with.registry.password is not None
+    assert {"name": "RERANK_PROXY_SECRETS_DIR", "value": "/run/secrets/rerank-proxy"} in proxy.container[
+        "env"
+    ]
+
+
+def test_prometheus_shows_the_token_and_finds_the_port(tmp_path: Path) -> None:
+    manifest = manifest_of("sidecar")
+    monitor = only(manifest, "PodMonitor")["spec"]
+    (scraped,) = monitor["podMetricsEndpoints"]
+    assert scraped["port"] in [port["name"] for port in proxy_of("sidecar", tmp_path).container["ports"]]
+    assert f"--from-literal={scraped['authorization']['credentials']['key']}=" in text_of("sidecar")
+    labels = only(manifest, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert selects(monitor["selector"]["matchLabels"], labels)
+
+
+class TestInElasticsearchsPods:
+    def test_a_second_service_leads_to_the_proxies(self, tmp_path: Path) -> None:
+        manifest = manifest_of("eck-elasticsearch")
+        cluster, service = only(manifest, "Elasticsearch"), only(manifest, "Service")
+        name = cluster["metadata"]["name"]
+        assert service["spec"]["selector"] == {"elasticsearch.k8s.elastic.co/cluster-name": name}
+        ports = {
+            port["name"]: port["containerPort"]
+            for port in proxy_of("eck-elasticsearch", tmp_path).container["ports"]
+        }
+        assert ports[service["spec"]["ports"][0]["targetPort"]] == 9201
+        alternative = cluster["spec"]["http"]["tls"]["selfSignedCertificate"]["subjectAltNames"]
+        assert {"dns": f"{service['metadata']['name']}.default.svc"} in alternative
+
+    def test_each_is_in_front_of_its_own_node_and_shows_its_certificate(self, tmp_path: Path) -> None:
+        settings = proxy_of("eck-elasticsearch", tmp_path).settings
+        assert settings.upstream.url == "https://127.0.0.1:9200"
+        assert settings.upstream.server_name == "my-cluster-es-http.default.svc"
+        assert settings.tls.cert is not None
+        assert settings.upstream.ca_certs is not None
+        assert settings.tls.cert.parent == settings.upstream.ca_certs.parent
+
+    def test_its_account_has_the_privileges_that_it_needs(self, tmp_path: Path) -> None:
+        manifest = manifest_of("eck-elasticsearch")
+        registry = proxy_of("eck-elasticsearch", tmp_path).settings.registry
+        assert registry.username is not None
+        roles = yaml.safe_load(only(manifest, "Secret")["stringData"]["roles.yml"])
+        privileges = roles["rerank_proxy"]
+        assert f"--from-literal=roles={next(iter(roles))}" in text_of("eck-elasticsearch")
+        assert privileges["indices"][0]["names"] == [registry.index]
+        documented = re.search(r'"privileges": (\[[^\]]+\])', read(ROOT / "docs" / "operations.md"))
+        assert documented is not None
+        assert privileges["indices"][0]["privileges"] == yaml.safe_load(documented[1])
+
+    def test_a_model_that_loads_takes_no_node_out_of_the_cluster(self) -> None:
+        (pod,) = pods(manifest_of("eck-elasticsearch"))
+        assert "readinessProbe" not in proxy_in(pod)
+
+
+def test_kibana_asks_the_proxy_in_its_pod(tmp_path: Path) -> None:
+    kibana = only(manifest_of("eck-kibana"), "Kibana")["spec"]
+    settings = proxy_of("eck-kibana", tmp_path).settings
+    assert kibana["config"]["elasticsearch.hosts"] == [f"http://{settings.listen}"]
+
+
+def test_the_adapter_serves_a_metric_of_the_proxy_by_its_own_name() -> None:
+    (rule,) = yaml.safe_load(text_of("prometheus-adapter-values"))["rules"]["custom"]
+    name = rule["name"]["as"]
+    assert rule["seriesQuery"].startswith(f"{name}{{")
+    pages = "".join(read(file) for file in (ROOT / "docs").glob("*.md"))
+    assert f"| `{name}` |" in pages
+
+
+def test_no_secret_is_in_an_example() -> None:
+    for name in MANIFESTS:
+        secrets = of_kind(manifest_of(name), "Secret")
+        assert all(
+            set(each.get("stringData", {})) <= {"roles.yml"} and "data" not in each for each in secrets
+        )

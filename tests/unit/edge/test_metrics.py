@@ -1,12 +1,11 @@
-from prometheus_client.parser import text_string_to_metric_families
-
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
+from rerank_proxy.observe.families import families
 
 
 def samples(metrics: EdgeMetrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(metrics.render().decode())
+        for family in families(metrics)
         for sample in family.samples
     }
 

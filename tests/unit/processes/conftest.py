@@ -35,11 +35,13 @@ class Supervised:
             return await wire.read_message()
 
     async def probe(self, path: str) -> tuple[int, Any]:
-        answer = await self.ask(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode(), self.admin_port)
+        answer = await self.ask(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(), self.admin_port)
         return answer.status, json.loads(answer.body)
 
     async def metrics(self) -> str:
-        return (await self.ask(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n", self.admin_port)).body.decode()
+        return (
+            await self.ask(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", self.admin_port)
+        ).body.decode()
 
     async def app(self, other_than: int = 0) -> dict[str, Any]:
         """What the application's process says about itself, once it serves."""

@@ -47,6 +47,25 @@ class TestReload:
             await self.reload(proxy, {"edge": {"max_connections": 2}})
             assert (await waiting.read_message()).raw == OK
 
+    async def test_the_admin_port_takes_a_new_token(self, supervise: Supervise) -> None:
+        first, second = "first-token-of-the-port", "second-token-of-the-port"
+        proxy = await supervise()
+        token = proxy.directory / "token"
+        token.write_text(first)
+        await self.reload(proxy, {"admin": {"listen": "127.0.0.1:0", "token_file": str(token)}})
+        await proxy.logged("SIGHUP: in force from now on: [admin.token_file]")
+        assert await self.metrics_status(proxy, second) == 401
+        assert await self.metrics_status(proxy, first) == 200
+        token.write_text(second)
+        proxy.process.send_signal(signal.SIGHUP)
+        await proxy.logged("SIGHUP: the models are loaded again")
+        assert await self.metrics_status(proxy, first) == 401
+        assert await self.metrics_status(proxy, second) == 200
+
+    async def metrics_status(self, proxy: Supervised, token: str) -> int:
+        asked = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+        return (await proxy.ask(asked.encode(), proxy.admin_port)).status
+
     async def test_settings_that_cannot_be_read_change_nothing(self, supervise: Supervise) -> None:
         proxy = await supervise()
         await self.reload(proxy, {"edge": {"max_head": "1KiB"}, "search": {"deadline_s": 0}})

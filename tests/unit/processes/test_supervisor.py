@@ -51,6 +51,7 @@ async def test_everything_is_served(supervise: Supervise) -> None:
     metrics = await proxy.metrics()
     assert 'rerank_proxy_requests_total{code="200",kind="rerank"} 1.0' in metrics
     assert "rerank_proxy_app_up 1.0" in metrics
+    assert "rerank_proxy_ready 1.0" in metrics
     assert "app_double 1.0" in metrics
     directory = Path(app["socket"]).parent
     assert directory.parent == proxy.directory / "tmp"
@@ -88,7 +89,7 @@ async def test_plain_traffic_needs_no_application(supervise: Supervise, tmp_path
     (node,) = body.pop("upstream")
     assert (status, body) == (503, {"ready": False, "reason": reason, "models": {}})
     assert (node["up"], node["failures"]) == (True, 0)
-    assert "rerank_proxy_requests_total" in await proxy.metrics()
+    assert "rerank_proxy_ready 0.0" in await proxy.metrics()
     await proxy.logged("ended with status 3")
     (tmp_path / "broken").unlink()
     await proxy.app()

@@ -58,6 +58,9 @@ def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("sk-123\n")
     (config,) = fixed(settings(with_key({"file": str(tmp_path / "key")})))
     assert config.secrets == {"api_key": "sk-123"}
+    named = {**COHERE["service_settings"], "api_key_file": str(tmp_path / "key")}
+    (config,) = fixed(settings({**COHERE, "service_settings": named}))
+    assert config.secrets == {"api_key": "sk-123"}
 
 
 def test_secrets_within_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +89,16 @@ def test_secrets_within_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             with_key({"file": "/not/there"}),
-            "[endpoints.mine.service_settings.api_key]: /not/there cannot be read: No such file or directory",
+            "[endpoints.mine.service_settings.api_key]: /not/there: cannot be read: No such file or "
+            "directory",
+        ),
+        (
+            with_key({"file": 5}),
+            "[endpoints.mine.service_settings.api_key]: expected a path",
+        ),
+        (
+            {**COHERE, "service_settings": {**with_key("k")["service_settings"], "api_key_file": "/f"}},
+            "[endpoints.mine.service_settings]: give either `api_key` or `api_key_file`",
         ),
         (
             COHERE,

@@ -13,9 +13,10 @@ def refusal(
     *,
     config: Path | None = None,
     environ: dict[str, str] | None = None,
+    secrets_dir: Path | None = None,
 ) -> str:
     with pytest.raises(InvalidSettingsError) as raised:
-        load(config, overrides, environ or {})
+        load(config, overrides, environ or {}, secrets_dir)
     message = str(raised.value)
     assert "\n" not in message
     return message

@@ -128,7 +128,7 @@ def test_a_secret_in_the_url_of_a_repository_is_not_repeated(url: str) -> None:
 
 def test_errors_of_a_file_name_it(config: Path) -> None:
     config.write_text("lisen: 127.0.0.1:1\n")
-    assert refusal(config=config) == f"{config}: [lisen]: unknown setting, did you mean [listen]?"
+    assert refusal(config=config) == f"{config}:1:1: [lisen]: unknown setting, did you mean [listen]?"
     config.write_text("listen: 127.0.0.1:1\n")
     assert refusal({"log_level": "x"}, config=config).startswith("[log_level]: ")  # not of the file
 
@@ -138,15 +138,15 @@ def test_errors_of_a_file_name_it(config: Path) -> None:
     [
         (b"listen: [", ":1:10: is not valid YAML: "),
         (b"a: b: c", ":1:5: is not valid YAML: "),
-        (b"- listen", ": expected a mapping of settings, such as `listen: 127.0.0.1:9201`"),
-        (b"just text", ": expected a mapping of settings"),
-        (b"1: 2", ": expected a mapping of settings"),
+        (b"\n - listen", ":2:2: expected a mapping of settings, such as `listen: 127.0.0.1:9201`"),
+        (b"just text", ":1:1: expected a mapping of settings"),
+        (b"1: 2", ":1:1: expected a mapping of settings"),
         (b"\xff\xfe\x00", ": is not UTF-8 text"),
-        (b"listen: 2024-13-01", ": holds a value that cannot be read: month must be"),
-        (b"edge: {max_head: " + b"9" * 6000 + b"}", ": holds a value that cannot be read: "),
-        (b"models: 5", ": [models]: expected a mapping, not [5]"),
-        (b"models: {1: x}", ": [models.1]: a name must be text; put it in quotes"),
-        (b"edge: 5", ": [edge]: expected a mapping of settings, not [5]"),
+        (b"listen: 2024-13-01", ":1:1: [listen]: expected HOST:PORT, for example 127.0.0.1:9201, not [2024"),
+        (b"edge: {max_head: " + b"9" * 6000 + b"}", ":1:18: holds what cannot be read as int"),
+        (b"models: 5", ":1:1: [models]: expected a mapping, not [5]"),
+        (b"models: {1: x}", ":1:10: [models.1]: a name must be text; put it in quotes"),
+        (b"edge: 5", ":1:1: [edge]: expected a mapping of settings, not [5]"),
     ],
 )
 def test_unreadable_files(config: Path, text: bytes, message: str) -> None:
@@ -179,25 +179,25 @@ def test_all_faults_are_told_at_once(config: Path) -> None:
         load(config, {"admin": "nowhere"}, environ)
     assert sorted(raised.value.faults) == sorted(
         [
-            f"{config}:7: [engine.threads] is given twice, first in line 5",
-            f"{config}:10: [models.minilm2.source] is given twice, first in line 10",
+            f"{config}:7:3: [engine.threads] is given twice, first in line 5",
+            f"{config}:10:24: [models.minilm2.source] is given twice, first in line 10",
             "RERANK_PROXY_LISTN: unknown variable, did you mean RERANK_PROXY_LISTEN?",
-            f"{config}: [listen]: expected HOST:PORT, for example 127.0.0.1:9201, not [nowhere]",
+            f"{config}:1:1: [listen]: expected HOST:PORT, for example 127.0.0.1:9201, not [nowhere]",
             "[admin.listen]: expected HOST:PORT, for example 127.0.0.1:9201, not [nowhere]",
-            f"{config}: [upstream.url]: expected http://HOST:PORT or https://HOST:PORT, not [http://[::]",
-            f"{config}: [upstream.ca_cert]: unknown setting, did you mean [upstream.ca_certs]?",
-            f"{config}: [models.minilm.max_length]: must be greater than 0, not [0]",
-            f"{config}: [endpoints.e.model]: no model [minlm] under [models], did you mean minilm?",
-            f"{config}: [endpoints.f]: give a `model`, or a `service` with its `service_settings`",
-            f"{config}: [engine.precision]: expected auto, fp32, int8, bf16 or fp16, not [flp32], did you "
-            "mean fp32?",
-            f"{config}: [registry.refresh_s]: must be greater than 0, not [0]",
-            f"{config}: [registry]: `username` and `password` go together",
+            f"{config}:3:12: [upstream.url]: expected http://HOST:PORT or https://HOST:PORT, not [http://[::]",
+            f"{config}:3:31: [upstream.ca_cert]: unknown setting, did you mean [upstream.ca_certs]?",
+            f"{config}:9:23: [models.minilm.max_length]: must be greater than 0, not [0]",
+            f"{config}:11:13: [endpoints.e.model]: no model [minlm] under [models], did you mean minilm?",
+            f"{config}:11:23: [endpoints.f]: give a `model`, or a `service` with its `service_settings`",
+            f"{config}:6:3: [engine.precision]: expected auto, fp32, int8, bf16 or fp16, not [flp32], did "
+            "you mean fp32?",
+            f"{config}:12:25: [registry.refresh_s]: must be greater than 0, not [0]",
+            f"{config}:12:1: [registry]: `username` and `password` go together",
             "RERANK_PROXY_SEARCH__TIMEOUT_S: must be greater than 0, not [-1]",
-            f"{config}: [edge]: expected a mapping of settings, but it has no value",
-            f"{config}: [log_level]: expected debug, info, warning or error, not [warn], did you mean "
+            f"{config}:13:1: [edge]: expected a mapping of settings, but it has no value",
+            f"{config}:14:1: [log_level]: expected debug, info, warning or error, not [warn], did you mean "
             "warning?",
-            f"{config}: [lisen]: unknown setting, did you mean [listen]?",
+            f"{config}:2:1: [lisen]: unknown setting, did you mean [listen]?",
         ]
     )
 
@@ -205,19 +205,19 @@ def test_all_faults_are_told_at_once(config: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
-        ("listen: :1\nlisten: :1\n", ["2: [listen] is given twice, first in line 1"]),
-        ("{listen: ':1', \"listen\": ':2'}", ["1: [listen] is given twice, first in line 1"]),
+        ("listen: :1\nlisten: :1\n", ["2:1: [listen] is given twice, first in line 1"]),
+        ("{listen: ':1', \"listen\": ':2'}", ["1:16: [listen] is given twice, first in line 1"]),
         (
             "listen: :1\n\nlisten: :1\nlisten: :1\n",
-            [f"{n}: [listen] is given twice, first in line 1" for n in (3, 4)],
+            [f"{n}:1: [listen] is given twice, first in line 1" for n in (3, 4)],
         ),
         (
             "endpoints: {e: {service_settings: {a: [{b: 1, b: 2}]}, service: s}}",
-            ["1: [endpoints.e.service_settings.a.b] is given twice, first in line 1"],
+            ["1:47: [endpoints.e.service_settings.a.b] is given twice, first in line 1"],
         ),
         (
             "models: {a: &x {source: s, source: t}, b: *x}",
-            ["1: [models.a.source] is given twice, first in line 1"],
+            ["1:28: [models.a.source] is given twice, first in line 1"],
         ),
         ("models: {a: &x {source: s}, b: {<<: *x, preload: no}, c: *x}", []),
         ("models: {'1': a, true: b}", []),
@@ -305,7 +305,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ({"RERANK_PROXY_MODELS": "nope"}, "RERANK_PROXY_MODELS: expected a mapping, not [nope]"),
         (
             {"RERANK_PROXY_ADMIN__LISTEN": "127.0.0.1:1", "RERANK_PROXY_ADMIN": "127.0.0.1:2"},
-            "RERANK_PROXY_ADMIN__LISTEN: its section is already given as a whole by the environment",
+            "RERANK_PROXY_ADMIN__LISTEN: its section is already given as a whole by RERANK_PROXY_ADMIN",
         ),
         (
             {"RERANK_PROXY_ENGINE__THREDS": "1"},

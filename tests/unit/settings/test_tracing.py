@@ -1,5 +1,7 @@
 """Where spans go, and with which headers; no message repeats a secret."""
 
+from pathlib import Path
+
 import pytest
 
 from rerank_proxy.settings import InvalidSettingsError, TracingSettings, load
@@ -51,7 +53,10 @@ def test_malformed_headers(text: str) -> None:
     assert "s3cret" not in str(refused_settings.value)
 
 
-def test_not_both_kinds_of_headers() -> None:
-    given = {"headers": "a=1", "headers_file": "h"}
-    with pytest.raises(InvalidSettingsError, match="either `headers` or `headers_file`"):
-        load(overrides={"tracing": given}, environ={})
+def test_headers_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "headers"
+    file.write_text("Authorization=Bearer%20s3cret\n", encoding="utf-8")
+    headers = load(overrides={"tracing": {"headers_file": str(file)}}, environ={}).tracing.headers
+    assert headers is not None
+    assert parse_headers(headers.get_secret_value()) == {"Authorization": "Bearer s3cret"}
+    assert "s3cret" not in repr(headers)

@@ -89,10 +89,9 @@ def counted(registry: CollectorRegistry, outcome: str) -> float:
     return registry.get_sample_value("rerank_proxy_spans_total", {"outcome": outcome}) or 0
 
 
-async def test_a_collector_takes_them(collector: Collector, tmp_path: Path) -> None:
-    registry, headers = CollectorRegistry(), tmp_path / "headers"
-    headers.write_text("Authorization=Bearer%20token,X-Tenant=a\n")
-    tracer = opened(registry, endpoint=collector.url, service_name="mine", headers_file=headers)
+async def test_a_collector_takes_them(collector: Collector) -> None:
+    registry, headers = CollectorRegistry(), "Authorization=Bearer%20token,X-Tenant=a"
+    tracer = opened(registry, endpoint=collector.url, service_name="mine", headers=headers)
     trace(tracer)
     await tracer.close(LATE_S)
     ((path, sent, request),) = collector.taken
@@ -167,19 +166,6 @@ def test_the_libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "find_spec", lambda name: None)
     with pytest.raises(InvalidSettingsError, match=r"pip install 'rerank-proxy\[tracing\]'"):
         opened(CollectorRegistry(), endpoint="http://c:4318")
-
-
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [(None, "cannot be read"), ("secret", "expected NAME=VALUE"), ("a=sécret", "it is not ASCII")],
-)
-def test_a_bad_file_of_headers(tmp_path: Path, content: str | None, fault: str) -> None:
-    file = tmp_path / "headers"
-    if content is not None:
-        file.write_text(content, encoding="utf-8")
-    with pytest.raises(InvalidSettingsError, match=fault) as refused:
-        opened(CollectorRegistry(), endpoint="http://c:4318", headers_file=file)
-    assert "cret" not in str(refused.value)
 
 
 def test_authorities_that_are_missing(tmp_path: Path) -> None:

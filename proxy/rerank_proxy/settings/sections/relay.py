@@ -1,16 +1,20 @@
 """The sections about relaying: listeners, limits, and stopping."""
 
-from pydantic import ByteSize, Field
+from pathlib import Path
+
+from pydantic import ByteSize, Field, model_validator
 
 from rerank_proxy.settings.sections.tls import ListenerTlsSettings
 from rerank_proxy.settings.values import (
     Address,
+    BearerToken,
     Count,
     ListenAddress,
     PublicAddress,
     Reloaded,
     Seconds,
     Section,
+    Words,
 )
 
 
@@ -19,6 +23,30 @@ class AdminSettings(Section):
         Address("127.0.0.1", 9202), description="Where `/live`, `/ready` and `/metrics` are served."
     )
     tls: ListenerTlsSettings = Field(ListenerTlsSettings(), description="TLS of the admin listener.")
+    token: Reloaded[BearerToken | None] = Field(
+        None,
+        description="What `Authorization: Bearer` has to show for everything but the status of `/live` and "
+        "`/ready`: at least 16 letters, digits and `-._~+/`, `=` at the end. Absent: nothing need be shown.",
+    )
+    token_file: Reloaded[Path | None] = Field(
+        None, description="A file with the token, in place of `token`, read again on SIGHUP."
+    )
+    open: Reloaded[bool] = Field(
+        False,
+        description="Answer everything without a token also where `listen` is not a loopback address. "
+        "`false`: without a token, such a listener answers the status of `/live` and `/ready` alone.",
+    )
+    hosts: Reloaded[Words] = Field(
+        (),
+        description="Names by which the admin port may be addressed, besides addresses and `localhost`. They "
+        "are checked where no token is needed: always on a loopback address, elsewhere if any are given.",
+    )
+
+    @model_validator(mode="after")
+    def _one_token(self) -> "AdminSettings":
+        if self.token is not None and self.token_file is not None:
+            raise ValueError("give either `token` or `token_file`")
+        return self
 
 
 class EdgeSettings(Section):

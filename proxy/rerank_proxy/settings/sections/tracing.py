@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
 from rerank_proxy.settings.values import SECRET, Reloaded, Secret, Section
@@ -77,17 +77,8 @@ class TracingSettings(Section):
         description="Headers for `endpoint`, such as `Authorization=Bearer%20TOKEN`: `NAME=VALUE`, several "
         "with commas, values percent-encoded where need be.",
     )
-    headers_file: Path | None = Field(
-        None, description="A file with the headers, in place of `headers`, read at the start."
-    )
     ca_certs: Path | None = Field(
         None,
         description="PEM file of the certificate authorities to trust for `endpoint`. Absent: those that "
         "the Python package certifi brings.",
     )
-
-    @model_validator(mode="after")
-    def _one_kind_of_headers(self) -> "TracingSettings":
-        if self.headers is not None and self.headers_file is not None:
-            raise ValueError("give either `headers` or `headers_file`")
-        return self

@@ -25,6 +25,7 @@ func crime() *types.Query {
 	return &types.Query{MultiMatch: &types.MultiMatchQuery{Query: "crime", Fields: []string{"plot", "genre"}}}
 }
 
+// --8<-- [start:reranking]
 // Returns the retriever, with an endpoint unless that is empty.
 func reranking(endpoint string) *types.RetrieverContainer {
 	reranker := &types.TextSimilarityReranker{
@@ -38,6 +39,7 @@ func reranking(endpoint string) *types.RetrieverContainer {
 	}
 	return &types.RetrieverContainer{TextSimilarityReranker: reranker}
 }
+// --8<-- [end:reranking]
 
 func plainly(size int) *search.Request { return &search.Request{Query: crime(), Size: &size} }
 
@@ -128,10 +130,12 @@ func (s typedSteps) get() result {
 	return result{"title": film.Title}
 }
 
+// --8<-- [start:search]
 func (s typedSteps) search(request *search.Request) result {
 	answer := must(s.client.Search().Index(index).Request(request).Do(all))
 	return result{"ids": ids(answer.Hits.Hits), "total": answer.Hits.Total.Value}
 }
+// --8<-- [end:search]
 
 func (s typedSteps) found(request *search.Request) []string {
 	return ids(must(s.client.Search().Index(index).Request(request).Do(all)).Hits.Hits)
@@ -206,6 +210,7 @@ func (s typedSteps) sniffing() result {
 	return result{"stays": seen.stayed(), "ids": ids(answer.Hits.Hits)}
 }
 
+// --8<-- [start:async-search]
 func (s typedSteps) asyncSearch() result {
 	// `submit.Request` has no field for a retriever.
 	body := string(must(json.Marshal(reranked(5))))
@@ -226,7 +231,9 @@ func (s typedSteps) asyncSearch() result {
 		"after":   refused(after)[0],
 	}
 }
+// --8<-- [end:async-search]
 
+// --8<-- [start:inference]
 func (s typedSteps) inference() result {
 	name, api := index+"-endpoint", s.client.Inference
 	made := must(api.Put(name).TaskType("rerank").Service("elasticsearch").ServiceSettings(
@@ -266,13 +273,16 @@ func (s typedSteps) ranked(name string) []types.RankedDocument {
 	check(json.NewDecoder(raw.Body).Decode(&answer))
 	return answer.Rerank
 }
+// --8<-- [end:inference]
 
 func (s typedSteps) tls() result {
+	// --8<-- [start:tls]
 	secure := func(fingerprint string) *elasticsearch.TypedClient {
 		config := configured(os.Getenv("TLS_URL"))
 		config.CertificateFingerprint = fingerprint
 		return must(elasticsearch.NewTypedClient(config))
 	}
+	// --8<-- [end:tls]
 	answer := must(secure(os.Getenv("CA_FINGERPRINT")).Search().Index(index).Request(best()).Do(all))
 	_, err := secure(strings.Repeat("00", 32)).Info().Do(all)
 	return result{"ids": ids(answer.Hits.Hits), "refused": err != nil}

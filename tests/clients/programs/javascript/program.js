@@ -144,6 +144,7 @@ const reranked = {
 
   'reranked msearch': () => msearch(RERANKED),
 
+  // --8<-- [start:async-search]
   async 'async search' () {
     const searches = client.asyncSearch
     // As a body: version 8 takes what it does not know, such as a retriever here, for the query string.
@@ -157,7 +158,9 @@ const reranked = {
     const [after] = await refused(() => searches.get({ id }))
     return { ids: ids(answer.response), status, deleted, after }
   },
+  // --8<-- [end:async-search]
 
+  // --8<-- [start:inference]
   async inference () {
     const { inference } = client
     const inferenceId = `${INDEX}-endpoint`
@@ -188,6 +191,7 @@ const reranked = {
       after
     }
   },
+  // --8<-- [end:inference]
 
   async 'reranked errors' () {
     const wrong = { text_similarity_reranker: { ...reranker, inference_id: AWAY } }
@@ -202,12 +206,14 @@ const reranked = {
 
 const tls = {
   async tls () {
+    // --8<-- [start:tls]
     const secure = fingerprint => connect({
       node: TLS_URL, caFingerprint: fingerprint, tls: { rejectUnauthorized: false }
     })
     const trusting = secure(CA_FINGERPRINT)
     const answer = await trusting.search({ index: INDEX, ...BEST })
     await trusting.close()
+    // --8<-- [end:tls]
     const other = secure('00'.repeat(32))
     try {
       await other.info()

@@ -91,11 +91,14 @@ class Steps:
     async def reranked_search(self) -> dict[str, Any]:
         return found(await got(self.searching(reranked=True)))
 
+    # --8<-- [start:msearch]
     async def msearch(self, what: Any = None) -> dict[str, Any]:
         body = {**(what or {"query": CRIME}), "size": 5}
         answer = await got(self.client.msearch(searches=[{"index": INDEX}, body, {"index": AWAY}, body]))
         first, second = answer["responses"]
         return {"ids": ids(first), "status": [first["status"], second["status"]]}
+
+    # --8<-- [end:msearch]
 
     async def reranked_msearch(self) -> dict[str, Any]:
         return await self.msearch({"retriever": RERANKED})
@@ -124,6 +127,7 @@ class Steps:
         answer = await got(self.client.search(index=INDEX, size=0, aggregations=wanted))
         return {name: answer["aggregations"][name]["value"] for name in wanted}
 
+    # --8<-- [start:async-search]
     async def async_search(self) -> dict[str, Any]:
         searches = self.client.async_search
         body = {"retriever": RERANKED, "size": 5}  # `submit` has no argument for a retriever
@@ -137,6 +141,9 @@ class Steps:
         after, _ = await refused(lambda: searches.get(id=search), elasticsearch.NotFoundError)
         return {"ids": ids(answer["response"]), "status": status, "deleted": deleted, "after": after}
 
+    # --8<-- [end:async-search]
+
+    # --8<-- [start:inference]
     async def inference(self) -> dict[str, Any]:
         api, name = self.client.inference, f"{INDEX}-endpoint"
         config = {
@@ -161,6 +168,8 @@ class Steps:
             "deleted": deleted["acknowledged"],
             "after": after,
         }
+
+    # --8<-- [end:inference]
 
     async def errors(self) -> dict[str, Any]:
         missing = await refused(lambda: self.searching(index=AWAY), elasticsearch.NotFoundError)
@@ -192,6 +201,7 @@ class Steps:
         await got(client.close())
         return {"stays": set(nodes) == {URL}, "ids": ids(answer)}
 
+    # --8<-- [start:tls]
     async def tls(self) -> dict[str, Any]:
         url, fingerprint = os.environ["TLS_URL"], os.environ["CA_FINGERPRINT"]
         client = self.connect(url, ssl_assert_fingerprint=fingerprint)
@@ -205,6 +215,8 @@ class Steps:
         finally:
             await got(other.close())
         return {"ids": ids(answer), "refused": False}
+
+    # --8<-- [end:tls]
 
     async def concurrency(self) -> dict[str, Any]:
         if self.kind is elasticsearch.Elasticsearch:

@@ -40,6 +40,7 @@ fn plain(size: u32) -> Value {
     json!({"size": size, "query": {"multi_match": {"query": "crime", "fields": ["plot", "genre"]}}})
 }
 
+// --8<-- [start:reranked]
 fn reranked(size: u32, endpoint: Option<&str>) -> Value {
     let mut reranker = json!({
         "retriever": {"standard": {"query": plain(0)["query"]}},
@@ -52,6 +53,7 @@ fn reranked(size: u32, endpoint: Option<&str>) -> Value {
     }
     json!({"size": size, "retriever": {"text_similarity_reranker": reranker}})
 }
+// --8<-- [end:reranked]
 
 /// Reads an answer, which may not be an error.
 async fn read(response: Response) -> Outcome {
@@ -132,10 +134,12 @@ impl Program {
         Ok(json!({"title": answer["_source"]["title"]}))
     }
 
+    // --8<-- [start:search]
     async fn search(&self, body: Value) -> Outcome {
         let answer = read(self.request(&self.client, &self.index, body).await?).await?;
         Ok(json!({"ids": ids(&answer), "total": answer["hits"]["total"]["value"]}))
     }
+    // --8<-- [end:search]
 
     async fn msearch(&self, body: Value) -> Outcome {
         let headers = [json!({"index": self.index}), json!({"index": self.away})];
@@ -236,6 +240,7 @@ impl Program {
         }))
     }
 
+    // --8<-- [start:inference]
     async fn inference(&self) -> Outcome {
         let (api, name) = (self.client.inference(), format!("{}-endpoint", self.index));
         let put = api.put(InferencePutParts::TaskTypeInferenceId("rerank", &name)).body(json!({
@@ -266,6 +271,7 @@ impl Program {
             "deleted": deleted["acknowledged"], "after": after[0],
         }))
     }
+    // --8<-- [end:inference]
 }
 
 async fn report(step: &str, run: impl Future<Output = Outcome>) {

@@ -113,6 +113,7 @@ public class Program {
         return new SearchRequest.Builder().index(INDEX).size(size).query(CRIME);
     }
 
+    // --8<-- [start:reranked]
     private static SearchRequest.Builder reranked(int size, String endpoint) {
         return new SearchRequest.Builder().index(INDEX).size(size).retriever(retriever -> retriever
                 .textSimilarityReranker(reranker -> reranker
@@ -122,6 +123,7 @@ public class Program {
                         .inferenceId(endpoint)
                         .rankWindowSize(20)));
     }
+    // --8<-- [end:reranked]
 
     private static SearchRequest.Builder best() {
         return RERANK ? reranked(5, null) : plainly(5);
@@ -258,6 +260,7 @@ public class Program {
         }
     }
 
+    // --8<-- [start:async-search]
     private Map<String, ?> asyncSearch() throws Exception {
         // The typed request has no retriever, and reading one from JSON knows it no better.
         var body = new StringWriter();
@@ -282,7 +285,9 @@ public class Program {
         return Map.of(
                 "ids", ids(answer.response().hits()), "status", status, "deleted", deleted, "after", after.get(0));
     }
+    // --8<-- [end:async-search]
 
+    // --8<-- [start:inference]
     private Map<String, ?> inference() throws Exception {
         var name = INDEX + "-endpoint";
         var api = client.inference();
@@ -310,6 +315,7 @@ public class Program {
                 "deleted", deleted,
                 "after", after.get(0));
     }
+    // --8<-- [end:inference]
 
     private Map<String, ?> tls() throws Exception {
         var trusted = TransportUtils.sslContextFromCaFingerprint(System.getenv("CA_FINGERPRINT"));

@@ -1,0 +1,1 @@
+../../../kustomize/components/model-download/download_model.py
