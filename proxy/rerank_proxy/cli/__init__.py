@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
@@ -11,24 +11,21 @@ import click
 
 from rerank_proxy import __version__
 from rerank_proxy.cli.endpoints import endpoints
-from rerank_proxy.cli.help import BASICS, Group, Option, first_sentence
+from rerank_proxy.cli.help import Group
 from rerank_proxy.cli.options import (
+    CONFIG_OPTIONS,
     CommandError,
-    SettingValue,
     bad_settings_exit,
     check_named,
-    config_options,
     die,
     load_settings,
     settings_reader,
 )
+from rerank_proxy.cli.settings_options import settings_options
 from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.observe.log import configure, printable
 from rerank_proxy.processes.loop import new_event_loop
-from rerank_proxy.settings import SettingRow, Settings, table
-from rerank_proxy.settings.values import SHORT_FORMS
 
-_BASIC_OPTIONS: Final = ("--log-level",)
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _EXAMPLES: Final = """
 Serve in front of your cluster, with a model from a directory or from the Hugging Face hub:
@@ -56,58 +53,7 @@ def main() -> None:
     """
 
 
-def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for every setting, in the order of the table."""
-    rows = [row for row in table() if row.option is not None]
-    for row in reversed([row for row in rows if _group(row) != BASICS]):
-        command = _option(row)(command)
-    command = click.option(
-        "--endpoint",
-        "endpoints",
-        cls=Option,
-        group=BASICS,
-        multiple=True,
-        metavar="ID=MODEL",
-        help="ID=MODEL: serve inference_id ID with a model of --model or of the file. Repeatable.",
-    )(command)
-    command = click.option(
-        "--model",
-        "models",
-        cls=Option,
-        group=BASICS,
-        multiple=True,
-        metavar="NAME=SOURCE",
-        help="NAME=SOURCE: a model on this machine, which is a directory or a hub id. Repeatable.",
-    )(command)
-    for row in reversed([row for row in rows if _group(row) == BASICS]):
-        command = _option(row)(command)
-    return config_options(command)
-
-
-def _option(row: SettingRow) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    default = "" if row.default is None else f" [default: {row.default_text}]"
-    return click.option(
-        row.option or "",
-        "__".join(row.path),
-        cls=Option,
-        group=_group(row),
-        type=SettingValue(row),
-        default=None,
-        metavar=row.path[-1].upper(),
-        help=f"{first_sentence(row.description)}.{default}",
-    )
-
-
-def _group(row: SettingRow) -> str:
-    """Return the group of an option: the basics, or the section of the setting."""
-    is_short = len(row.path) == 2 and SHORT_FORMS.get(row.path[0]) == row.path[1]
-    if len(row.path) == 1 or is_short or row.option in _BASIC_OPTIONS:
-        return BASICS
-    return f"{row.path[0]}: {first_sentence(Settings.model_fields[row.path[0]].description or '')}"
-
-
-@main.command(epilog=_EXAMPLES)
-@_settings_options
+@main.command(epilog=_EXAMPLES, params=settings_options())
 def serve(**options: Any) -> None:
     """Run the proxy.
 
@@ -131,8 +77,7 @@ def serve(**options: Any) -> None:
         sys.exit(run(settings, lambda: read().settings))
 
 
-@main.command("settings")
-@_settings_options
+@main.command("settings", params=settings_options())
 @click.option("--describe", is_flag=True, help="Tell what each is for, and where it can be given.")
 @click.option("--changed", is_flag=True, help="Only those that differ from their defaults.")
 @click.option("--json", "form", flag_value="json", help="Print a JSON array.")
@@ -164,8 +109,7 @@ def settings_(keys: tuple[str, ...], changed: bool, describe: bool, form: str | 
         print_table(table_of(shown))
 
 
-@main.command()
-@_settings_options
+@main.command(params=settings_options())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def check(as_json: bool, **options: Any) -> None:
     """Load the settings, contact upstream, load the models, and print a line about each.
@@ -194,10 +138,9 @@ def check(as_json: bool, **options: Any) -> None:
     sys.exit(0 if works else 1)
 
 
-@main.command()
+@main.command(params=[*CONFIG_OPTIONS])
 @click.option("--query", required=True, help="The query that the texts are scored for.")
 @click.option("--model", required=True, help="A directory, a hub id, or the name of a model in --config.")
-@config_options
 @click.option("--raw", is_flag=True, help="Print the model's raw scores instead of normalised ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
@@ -235,10 +178,9 @@ def rerank(
         click.echo(f"{each.score}\t{texts[each.index]}")
 
 
-@main.command()
+@main.command(params=[*CONFIG_OPTIONS])
 @click.argument("model")
 @click.argument("out", required=False, type=click.Path(path_type=Path))
-@config_options
 def export(model: str, out: Path | None, **sources: Path | None) -> None:
     """Make the ONNX file of MODEL, a directory or a hub id, for models with the backend onnx.
 

@@ -12,7 +12,7 @@ import click
 
 from rerank_proxy.cli.credentials import authorization, credential_options, refuse_secrets, tls_context
 from rerank_proxy.cli.help import Group
-from rerank_proxy.cli.options import CommandError, config_options, die, load_settings, pairs_of
+from rerank_proxy.cli.options import CONFIG_OPTIONS, CommandError, die, load_settings, pairs_of
 from rerank_proxy.files.regular import UnfitFileError
 from rerank_proxy.files.secret_file import read_secret
 from rerank_proxy.observe.log import printable
@@ -38,10 +38,9 @@ def _proxy_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add options for the address of the proxy, for credentials, and for the form of the output."""
     command = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
     command = credential_options(command)
-    command = click.option(
+    return click.option(
         "--url", metavar="URL", help="The proxy's address. [default: that of `listen` in the settings]"
     )(command)
-    return config_options(command)
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class _Call:
         return url_of(settings.listen, https=settings.tls.cert is not None)
 
 
-@endpoints.command("list")
+@endpoints.command("list", params=[*CONFIG_OPTIONS])
 @_proxy_options
 def list_(**proxy: Any) -> None:
     """Show all endpoints that rerank."""
@@ -103,7 +102,7 @@ def list_(**proxy: Any) -> None:
         print_table(table_of(found))
 
 
-@endpoints.command()
+@endpoints.command(params=[*CONFIG_OPTIONS])
 @click.argument("inference_id")
 @_proxy_options
 def get(inference_id: str, **proxy: Any) -> None:
@@ -114,7 +113,7 @@ def get(inference_id: str, **proxy: Any) -> None:
     print_json(_Call(**proxy).run(get_endpoint, inference_id))
 
 
-@endpoints.command()
+@endpoints.command(params=[*CONFIG_OPTIONS])
 @click.argument("inference_id")
 @click.option("--service", help="The service: elasticsearch, cohere, jinaai …")
 @click.option("--setting", multiple=True, metavar="NAME=VALUE", help="One of service_settings. Repeatable.")
@@ -203,7 +202,7 @@ def _secrets_of_files(pairs: tuple[str, ...]) -> dict[str, str]:
     return secrets
 
 
-@endpoints.command()
+@endpoints.command(params=[*CONFIG_OPTIONS])
 @click.argument("inference_id")
 @click.option("--force", is_flag=True, help="Delete it even if something refers to it.")
 @click.option("--dry-run", is_flag=True, help="Only say what refers to it.")
@@ -223,7 +222,7 @@ def delete(inference_id: str, force: bool, dry_run: bool, **proxy: Any) -> None:
         print_line(f"deleted {inference_id}")
 
 
-@endpoints.command()
+@endpoints.command(params=[*CONFIG_OPTIONS])
 @click.argument("inference_id")
 @click.option(
     "--query", help="The query that the texts are scored for. [default: a sample with sample texts]"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from rerank_proxy.cli.help import BASICS, Option
 from rerank_proxy.observe.log import say
@@ -17,7 +16,6 @@ from rerank_proxy.settings import (
     SECRETS_DIR_VARIABLE,
     InvalidSettingsError,
     Loaded,
-    SettingRow,
     Settings,
     load_with_origins,
     together,
@@ -32,41 +30,28 @@ SERVICE_PLUG_INS: Final = "rerank_proxy.services"
 """The entry points of services in other packages, as in `services.built_in`."""
 
 
-class SettingValue(click.types.StringParamType):
-    """The value of a setting, which the table checks with all others; shells complete choices and files."""
+def _config_options() -> list[click.Parameter]:
+    return [
+        Option(
+            ["--config"],
+            group=BASICS,
+            type=click.Path(path_type=Path, dir_okay=False),
+            envvar=CONFIG_VARIABLE,
+            help=f"YAML file of settings. [env: {CONFIG_VARIABLE}]",
+        ),
+        Option(
+            ["--secrets-dir"],
+            group=BASICS,
+            type=click.Path(path_type=Path, file_okay=False),
+            envvar=SECRETS_DIR_VARIABLE,
+            help="Directory of secrets, as Docker and Kubernetes mount them: a file for each, named as its "
+            f"variable or without RERANK_PROXY_, in either case. [env: {SECRETS_DIR_VARIABLE}]",
+        ),
+    ]
 
-    name = "value"
 
-    def __init__(self, row: SettingRow) -> None:
-        self._row = row
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        if self._row.is_path:
-            return [CompletionItem(incomplete, type="file")]
-        return [CompletionItem(choice) for choice in self._row.choices if choice.startswith(incomplete)]
-
-
-def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add options for where settings are."""
-    command = click.option(
-        "--secrets-dir",
-        cls=Option,
-        group=BASICS,
-        type=click.Path(path_type=Path, file_okay=False),
-        envvar=SECRETS_DIR_VARIABLE,
-        help="Directory of secrets, as Docker and Kubernetes mount them: a file for each, named as its "
-        f"variable or without RERANK_PROXY_, in either case. [env: {SECRETS_DIR_VARIABLE}]",
-    )(command)
-    return click.option(
-        "--config",
-        cls=Option,
-        group=BASICS,
-        type=click.Path(path_type=Path, dir_okay=False),
-        envvar=CONFIG_VARIABLE,
-        help=f"YAML file of settings. [env: {CONFIG_VARIABLE}]",
-    )(command)
+CONFIG_OPTIONS: Final = _config_options()
+"""The options for where settings are."""
 
 
 def load_settings(**options: Any) -> Settings:

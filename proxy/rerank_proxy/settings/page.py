@@ -79,6 +79,15 @@ There are four ways to give one, from the one that is recommended to those that 
    Programs that the process starts see it, and so does everyone who may inspect the container.
 4. The settings file itself, if only the proxy may read it.
 
+In Kubernetes, the keys of a Secret are the names of the files. With `stringData: {registry__api_key: …}`, a
+pod (`volumes`) and its container (the others) have
+
+```text
+volumes: [{name: secrets, secret: {secretName: rerank-proxy, defaultMode: 0440}}]
+volumeMounts: [{name: secrets, mountPath: /run/secrets/rerank-proxy, readOnly: true}]
+env: [{name: RERANK_PROXY_SECRETS_DIR, value: /run/secrets/rerank-proxy}]
+```
+
 A file holds one secret of at most 64 KiB in UTF-8. The line ends behind it are not part of it. One that is
 missing, empty or cannot be read is a fault, with a line that names the file. `rerank-proxy check` warns of
 files that every user of the machine may read; in Kubernetes, `defaultMode: 0440` with an `fsGroup` is

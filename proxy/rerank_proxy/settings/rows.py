@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -72,7 +73,12 @@ def text_of(value: Any) -> str:
 
 def table() -> Iterator[SettingRow]:
     """Yield every setting, in the order of the fields of `Settings`."""
-    yield from _rows(Settings, ())
+    yield from _table()
+
+
+@cache
+def _table() -> tuple[SettingRow, ...]:
+    return tuple(_rows(Settings, ()))
 
 
 def _rows(
