@@ -69,7 +69,7 @@ docs: $(DEV_STAMP) ## what is made from tables: pages of settings and clients, t
 
 .PHONY: site
 site: $(DEV_STAMP) ## the documentation as a site in build/site, which is read without a server or a network
-	NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build
 
 .PHONY: bench
 bench: $(DEV_STAMP) ## the benchmarks; ARGS= goes to them
@@ -94,6 +94,10 @@ sbom: $(DEV_STAMP) ## build/sbom with the bill of materials and the licences of 
 	.venv/bin/uv pip install --quiet --python build/runtime --constraints requirements/constraints.txt \
 	    --requirement pyproject.toml $(IMAGE_EXTRAS:%=--extra %)
 	$(PYTHON_BIN) -m deploy.release.licences --python build/runtime/bin/python build/sbom
+
+.PHONY: fuzz
+fuzz: $(DEV_STAMP) ## ever other bytes to what reads them; MINUTES=2 for each target, TARGET= names one, ARGS=
+	$(PYTHON_BIN) -m tests.fuzz --minutes $(or $(MINUTES),2) $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
 .PHONY: install
 install: $(DEV_STAMP) ## .venv with the project and all that developing it takes; PYTHON= names the interpreter

@@ -1,6 +1,7 @@
 """The example films, and the reference search over them."""
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -101,6 +102,16 @@ def search(server: Server, retriever: Mapping[str, Any]) -> Search:
 def warm_up(server: Server) -> None:
     """Run a first search, so that the warming up of the JVM and the model is not timed."""
     search(server, _WARM_UP)
+
+
+def curl_command(server: Server) -> str:
+    """Return a command that sends the reranked search to a server."""
+    user = " -u USER:PASSWORD" if server.authorization else ""
+    body = json.dumps({"_source": ["title"], "retriever": RERANKED})
+    return (
+        f"curl -s{user} {shlex.quote(f'{server.url}/{INDEX}/_search?pretty')} "
+        f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    )
 
 
 def _bulk_body(films: Iterable[Mapping[str, Any]]) -> bytes:

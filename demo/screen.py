@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from demo.films import INDEX, QUESTION, RERANKED, Film, Search
+from demo.films import INDEX, QUESTION, RERANKED, Film, Search, curl_command
 from demo.serving import ENDPOINT, MODEL_NAME, Serving
 from testbed import RunningElasticsearch
 
@@ -42,21 +42,12 @@ def show_comparison(console: Console, plain: Search, reranked: Search) -> None:
 
 def show_how_to_try(console: Console, elasticsearch: RunningElasticsearch, proxy: Serving) -> None:
     for title, lines in (
-        ("With curl", curl_command(proxy)),
+        ("With curl", curl_command(proxy.server)),
         ("With Python", python_command(elasticsearch, proxy)),
     ):
         console.print(f"\n[bold]{title}[/]")
         console.print(lines, highlight=False, markup=False, soft_wrap=True)
     console.print("\nServing until Ctrl-C.", highlight=False)
-
-
-def curl_command(proxy: Serving) -> str:
-    user = " -u USER:PASSWORD" if proxy.server.authorization else ""
-    body = json.dumps({"_source": ["title"], "retriever": RERANKED})
-    return (
-        f"curl -s{user} {shlex.quote(f'{proxy.server.url}/{INDEX}/_search?pretty')} "
-        f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
-    )
 
 
 def python_command(elasticsearch: RunningElasticsearch, proxy: Serving) -> str:

@@ -19,15 +19,16 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PLACES: Final[Mapping[str, Sequence[str]]] = {
     "pyproject.toml": [r'^version = "([^"]+)"'],
     "proxy/rerank_proxy/__init__.py": [r'^__version__ = "([^"]+)"'],
+    "deploy/helm/rerank-proxy/Chart.yaml": [r'^version: "?([^"\s]+)"?', r'^appVersion: "?([^"\s]+)"?'],
 }
 """Files, and how the lines begin that have the version."""
 
-IMAGE: Final = r"\brerank-proxy:(\d+\.\d+\.\d+\w*)"
-"""How an example of a deployment names the image."""
+IMAGE: Final = r"(?:\brerank-proxy:|\bnewTag: )(\d+\.\d+\.\d+)"
+"""How an example of a deployment names the image, with or without a suffix."""
 
 CHANGELOG: Final = "CHANGELOG.md"
 UNRELEASED: Final = "## Unreleased\n"
-_VERSION: Final = re.compile(r"\d+\.\d+\.\d+((a|b|rc)\d+)?")
+_VERSION: Final = re.compile(r"\d+\.\d+\.\d+")
 
 
 class VersionError(Exception):
@@ -97,7 +98,7 @@ def set_version(version: str, root: Path = ROOT) -> None:
         VersionError: It is not a version, or nothing is unreleased.
     """
     if not _VERSION.fullmatch(version):
-        raise VersionError(f"{version} is not a version such as 1.2.3 or 1.2.3rc1")
+        raise VersionError(f"{version} is not a version such as 1.2.3")
     changes = (root / CHANGELOG).read_text(encoding="utf-8")
     if UNRELEASED not in changes:
         raise VersionError(f"{CHANGELOG} has no section `{UNRELEASED.strip()}`")

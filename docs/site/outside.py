@@ -22,6 +22,7 @@ TAKEN: Final = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "reporting.md",
     "benchmarks/README.md": "benchmarks.md",
+    "deploy/helm/rerank-proxy/README.md": "helm-chart.md",
     "examples/README.md": "examples.md",
     "tests/clients/programs/README.md": "client-programs.md",
 }

@@ -13,8 +13,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from demo.films import EXPECTED_FIRST, INDEX
+from demo.films import EXPECTED_FIRST, INDEX, remove_films
+from demo.load import main
 from testbed import RunningElasticsearch
 from tests.support.raw_http import TIMEOUT_S
 
@@ -97,6 +99,18 @@ def test_what_it_offers_to_try_works_until_ctrl_c(
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", ports[0])) != 0
     assert elasticsearch.server.call("HEAD", f"/{INDEX}").status == 404
+
+
+def test_the_films_can_be_loaded_alone(elasticsearch: RunningElasticsearch) -> None:
+    """As compose.yaml does it, in a container whose packages are those of the project."""
+    try:
+        loaded = CliRunner().invoke(main, [elasticsearch.url, "http://localhost:9201"])
+        assert loaded.exit_code == 0, loaded.output
+        count = elasticsearch.server.call("GET", f"/{INDEX}/_count").json()["count"]
+        assert loaded.output.startswith(f"{count} films are in the index {INDEX}.")
+        assert f"curl -s 'http://localhost:9201/{INDEX}/_search?pretty'" in loaded.output
+    finally:
+        remove_films(elasticsearch.server)
 
 
 def _run(command: str) -> str:

@@ -57,6 +57,19 @@ def test_python(arguments: tuple[str, str]) -> None:
     check(run(sys.executable, "search.py", *arguments, cwd=EXAMPLES / "python"))
 
 
+def test_evaluation(arguments: tuple[str, str], tmp_path: Path) -> None:
+    """The film that the question means is not the first by words, and is with the reranker."""
+    url, index = arguments
+    (at,) = (at for at, film in enumerate(FILMS) if film["title"] == EXPECTED_FIRST)
+    judgement = {"query": "the story of a cannibal", "grades": {str(at): 1}}
+    (tmp_path / "judgements.jsonl").write_text(json.dumps(judgement) + "\n")
+    program = EXAMPLES / "python" / "evaluate.py"
+    output = run(sys.executable, program, "judgements.jsonl", url, index, "plot", cwd=tmp_path)
+    plain, reranked = map(float, re.findall(r"nDCG@10 ([\d.]+)", output))
+    assert plain < reranked == 1
+    assert output.endswith("better for 1 queries, worse for 0, of 1\n")
+
+
 def test_javascript(arguments: tuple[str, str]) -> None:
     install = (needs("npm"), "install", "--no-audit", "--no-fund", "--no-package-lock")
     made = copy_of(EXAMPLES / "javascript", "example-javascript", install).made()

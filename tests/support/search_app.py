@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import pytest
@@ -22,16 +22,20 @@ from rerank_proxy.app.server import App
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Scores
 from rerank_proxy.inference.endpoints import Endpoints
+from rerank_proxy.inference.write_limits import WriteLimits
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.own_points_in_time import OwnPointsInTime
 from rerank_proxy.search.rank_phase import RankPhase
-from rerank_proxy.settings import SearchSettings, Settings
+from rerank_proxy.settings import InferenceSettings, SearchSettings, Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
 from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.protocol import Reply
 from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
+
+if TYPE_CHECKING:
+    from rerank_proxy.tracing.tracer import Tracer
 
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 TWO_STAGES: Final = "search_type=query_then_fetch"
@@ -172,6 +176,8 @@ async def search_app(
     max_inflation: int | None = None,
     more: Sequence[Route] = (),
     points_in_time: OwnPointsInTime | None = None,
+    tracer: "Tracer | None" = None,
+    inference: Mapping[str, int] | None = None,
     **search: Any,
 ) -> AsyncIterator[SearchApp]:
     """Serve in front of the Elasticsearch at `url`.
@@ -184,6 +190,8 @@ async def search_app(
         max_inflation: The setting of that name.
         more: Routes beside those of searches and endpoints.
         points_in_time: In place of the executor's own.
+        tracer: Records spans.
+        inference: Settings of that section. Endpoints change as often as a test likes unless these say so.
         search: Settings of that section. Privileges are not asked for unless these say so.
     """
     settings = Settings.model_validate(
@@ -216,7 +224,8 @@ async def search_app(
     )
     probes = BackgroundTasks()
     support = RetrieverSupport(probes) if limits.evaluate_unavailable_retrievers and not evaluate else None
-    inference = InferenceApi(endpoints, UpstreamInference(probes))
+    writes = InferenceSettings(**{"max_writes_per_minute": 0, **(inference or {})})
+    inference_api = InferenceApi(endpoints, UpstreamInference(probes), WriteLimits(writes))
     registry = CollectorRegistry()
     app = App(
         executor,
@@ -228,7 +237,8 @@ async def search_app(
         ),
         async_search=settings.async_search,
         support=support,
-        other_routes=(*inference_routes(inference, Privileges(), InferenceMetrics(registry)), *more),
+        other_routes=(*inference_routes(inference_api, Privileges(), InferenceMetrics(registry)), *more),
+        tracer=tracer,
     )
     listener = Listener(app.handle, shutdown_timeout_s=10)
     try:

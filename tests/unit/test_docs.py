@@ -25,11 +25,23 @@ from tests.support.project import ROOT
 
 _SHELL = ("sh", "bash", "console")
 
-CHART = ROOT / "deploy" / "helm" / "rerank-proxy"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PACKAGE = ROOT / "proxy" / "rerank_proxy"
-NO_SETTINGS = {"endpoints.json", "search.allow_expensive_queries", "search.default_keep_alive", "tls.crt"}
-"""Names of files, and settings of Elasticsearch."""
+NO_SETTINGS = {
+    "endpoints.json",
+    "inference.get",
+    "inference.inference",
+    "log.logger",
+    "log.origin.file.line",
+    "log.origin.file.name",
+    "log.origin.function",
+    "search.allow_expensive_queries",
+    "search.default_keep_alive",
+    "tls.crt",
+    "tracing.apm.agent.server_url",
+    "tracing.apm.enabled",
+}
+"""Names of files, APIs and fields of lines of the log, and settings of Elasticsearch."""
 
 
 @dataclass(frozen=True)
@@ -150,23 +162,25 @@ def test_bodies_are_json(block: Block) -> None:
 
 
 def test_settings_in_the_text_exist() -> None:
-    known = {row.key for row in table()}
-    values = set(_paths(yaml.safe_load(read(CHART / "values.yaml"))))
+    """Also those of the chart, some of which have the same first word."""
+    values = yaml.safe_load(read(ROOT / "deploy" / "helm" / "rerank-proxy" / "values.yaml"))
+    known = {row.key for row in table()} | set(_keys(values))
     named = re.compile(r"`([a-z_]+(?:\.[A-Za-z_]+)+)(?:: [^`]*)?`")
     for page in set(PAGES) - {ARCHITECTURE, ROOT / "CHANGELOG.md"}:  # with Python's names, and former ones
         for name in named.findall(read(page)):
             key = re.sub(r"^(models|endpoints)\.\w+\.", r"\1.NAME.", name)
             if key.partition(".")[0] in Settings.model_fields and key not in NO_SETTINGS:
-                of_chart = page.name == "kubernetes.md" and key in values
-                is_known = key in known or any(each.startswith(f"{key}.") for each in known)
-                assert is_known or of_chart, f"{page.name}: {name}"
+                assert key in known or any(each.startswith(f"{key}.") for each in known), (
+                    f"{page.name}: {name}"
+                )
 
 
-def _paths(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        yield f"{above}{key}"
+def _keys(values: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Find the keys of nested mappings, with dots between."""
+    for name, value in values.items():
+        yield before + name
         if isinstance(value, Mapping):
-            yield from _paths(value, f"{above}{key}.")
+            yield from _keys(value, f"{before}{name}.")
 
 
 @pytest.mark.parametrize("block", _blocks("python"), ids=str)
@@ -190,6 +204,13 @@ def test_curl_searches_are_reranked(block: Block) -> None:
         _check_search(url.split("/")[-2], words[words.index("-d") + 1].encode())
 
 
+@pytest.mark.parametrize("block", _blocks("http"), ids=str)
+def test_searches_of_the_console_are_reranked(block: Block) -> None:
+    line, _, body = block.text.partition("\n")
+    if line.endswith("/_search"):
+        _check_search(line.split("/")[-2], body.encode())
+
+
 def _check_search(index: str, body: bytes) -> None:
     """It can be read, and is for the application if it has a reranker."""
     request = parse_search(index, parse_params(""), body)
@@ -203,7 +224,7 @@ def test_the_readme_shows_both_kinds_of_search() -> None:
 
 def test_metrics_in_the_text_exist() -> None:
     listed = documented(read(ROOT / "docs" / "metrics.md"))
-    for page in PAGES:
+    for page in set(PAGES) - {ROOT / "CHANGELOG.md"}:  # with former names
         for name in re.findall(r"`(rerank_proxy_\w+\*?)(?:\{[^`]*\})?`", read(page)):
             pattern = re.escape(name.removesuffix("*")) + (r"\w*" if name.endswith("*") else "")
             assert any(re.fullmatch(pattern, each) for each in listed), f"{page.name}: {name}"

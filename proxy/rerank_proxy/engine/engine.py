@@ -48,7 +48,8 @@ class Engine:
             does not load, or not immediately, the model that took this one down.
         on_hang: Called with the reason when something never returns. From then on no call succeeds, and only
             the end of the process helps.
-        caller: Returns a digest of the credentials of the current call's caller, for `cache_scope: caller`.
+        caller: Returns a digest of the credentials of the current call's caller, for `cache_scope: caller`
+            and `queue_share`.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Engine:
         self._shared = open_shared_cache(shared_cache, cache.put, metrics, registry)
         threads = settings.threads or usable_cores()
         places = Places(count_workers(settings.workers, threads), threads)
-        self._scheduler = Scheduler(settings.queue_tokens, _now, side_by_side=len(places))
+        self._scheduler = Scheduler(settings.queue_tokens, _now, len(places), settings.queue_share)
         self._runner = Runner(
             self._scheduler,
             cache,
@@ -82,7 +83,15 @@ class Engine:
         self._tokenizing = TokenizingThreads(self._watchdog)
         spaces = Namespaces(settings.cache_scope, caller)
         self._scoring = Scoring(
-            settings, cache, self._scheduler, self._runner, self._tokenizing, metrics, spaces, self._shared
+            settings,
+            cache,
+            self._scheduler,
+            self._runner,
+            self._tokenizing,
+            metrics,
+            spaces,
+            caller,
+            self._shared,
         )
         loader = Loader(settings, self._runner.on_device, self._watchdog)
         memory = ModelMemory(settings.model_memory)

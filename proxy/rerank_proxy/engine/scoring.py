@@ -71,6 +71,7 @@ class _Call:
     query: str
     deadline: float | None
     namespace: bytes
+    caller: bytes
     size: CallSize = field(default_factory=CallSize)
     patience: Patience = field(default_factory=Patience)
 
@@ -87,10 +88,11 @@ class Scoring:
         tokenizing: TokenizingThreads,
         metrics: EngineMetrics,
         namespaces: Namespaces,
+        caller: Callable[[], bytes],
         shared: SharedCache | None = None,
     ) -> None:
         self._text_characters = settings.text_characters
-        self._memory = TextMemory(settings.queue_bytes, scheduler.wait_s)
+        self._memory = TextMemory(settings.queue_bytes, scheduler.wait_s, settings.queue_share)
         self._cache = cache
         self._guesses = Guesses(cache, scheduler)
         self._scheduler = scheduler
@@ -98,6 +100,7 @@ class Scoring:
         self._tokenizing = tokenizing
         self._metrics = metrics
         self._namespaces = namespaces
+        self._caller = caller if settings.queue_share < 1 else lambda: b""
         self._shared = shared
 
     async def scores(
@@ -116,10 +119,12 @@ class Scoring:
         Raises:
             EngineError: As `Engine.scores`, but for the deadline that has passed.
         """
-        with self._rejections_counted(model.name), self._memory.holding(query, texts):
+        caller = self._caller()
+        with self._rejections_counted(model.name), self._memory.holding(query, texts, caller):
             async with model.ready() as (loaded, lane):
                 scorer = loaded.scorer if instruction is None else instructed(loaded.scorer, instruction)
-                call = _Call(model, loaded, lane, scorer, query, deadline, self._namespaces.of_call())
+                namespace = self._namespaces.of_call()
+                call = _Call(model, loaded, lane, scorer, query, deadline, namespace, caller)
                 if len(texts) <= loaded.portion_texts:
                     return await self._score(call, texts)
                 portions = [*_portions(texts, loaded.portion_texts)]
@@ -136,13 +141,16 @@ class Scoring:
             return keys
         keys = await self._guess_missing(call, portions, keys)
         try:
-            self._scheduler.check_time(call.lane, call.size.guessed, call.deadline)
+            self._check_time(call)
         except DeadlineUnreachableError:
             if self._shared is None:
                 raise
             await self._guess_missing(call, portions, keys, self._shared)
-            self._scheduler.check_time(call.lane, call.size.guessed, call.deadline)
+            self._check_time(call)
         return keys
+
+    def _check_time(self, call: _Call) -> None:
+        self._scheduler.check_time(call.lane, call.size.guessed, call.deadline, call.caller)
 
     async def _guess_missing(
         self,
@@ -184,7 +192,7 @@ class Scoring:
         missing = {key: at for at, key in enumerate(inputs.keys) if key not in outputs}
         if missing:
             guessed = self._guesses.guess_missing(call.loaded, call.lane, inputs)
-            self._scheduler.check_time(lane, guessed, call.deadline)
+            self._scheduler.check_time(lane, guessed, call.deadline, call.caller)
             run = await self._run(call, inputs, missing, guessed)
             if self._shared is not None:
                 self._shared.remember(call.loaded.info, run)
@@ -224,7 +232,7 @@ class Scoring:
         """Return the outputs of the inputs at the given positions, by key. Each runs once for all calls."""
         ending = _Ending()
         submitted: float | None = None
-        request = self._scheduler.open(call.lane, ending.end, call.deadline)
+        request = self._scheduler.open(call.lane, ending.end, call.deadline, call.caller)
         try:
             own = {key: at for key, at in missing.items() if not self._scheduler.join(request, key)}
             encoded = await self._encode(call.model, inputs, list(own.values())) if own else []

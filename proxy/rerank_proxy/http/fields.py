@@ -33,6 +33,7 @@ _REQUEST_FIELDS = grammar.lines_of(
 _RESPONSE_FIELDS = grammar.lines_of(b"content-length", b"transfer-encoding", *_HOP_NAMES)
 _HOP_LINES = grammar.lines_of(*_HOP_NAMES)
 _EXPECT_LINES = grammar.lines_of(b"expect")
+_CODING_WITH_TAB = re.compile(rb"\r\ntransfer-encoding:[^\r]*\t")
 _HOST_LINE = re.compile(rb"(\r\n(?i:host):)[^\r]*")
 
 # 18 digits are beyond any body, and fit the 64-bit integers of any parser upstream.
@@ -108,9 +109,12 @@ class Fields:
         if not options.isdisjoint(_NEVER_OPTIONS):
             raise HeadError("Connection lists a field that every recipient needs")
 
-    def _check_framing(self) -> None:
+    def _check_framing(self, raw: bytes) -> None:
         if self.chunked and self._has_length:
             raise HeadError("Transfer-Encoding is not allowed beside Content-Length")
+        # It is white space like any other, but llhttp reads [chunked] and a tab as another coding.
+        if self.chunked and _CODING_WITH_TAB.search(raw.lower()):
+            raise HeadError("Transfer-Encoding holds a tab, which recipients read differently")
 
     def _around_length(self, raw: bytes) -> tuple[bytes, bytes]:
         """Return what stands before the length, and behind it."""
@@ -155,9 +159,14 @@ class RequestFields(Fields):
         self._forwarded: dict[tuple[bytes | None, bool], tuple[bytes, bytes]] = {}
         for name, value in _REQUEST_FIELDS.findall(raw.lower()):
             self._read_field(name, value.rstrip(b"\t "))
-        self._check_framing()
+        self._check_framing(raw)
         if raw.startswith(b"0"):
             self._take_for_http10()
+
+    @property
+    def raw(self) -> bytes:
+        """The fields as received, without the length; the same object for all heads that share it."""
+        return self._raw
 
     def _take_for_http10(self) -> None:
         if self.chunked:
@@ -241,7 +250,7 @@ class ResponseFields(Fields):
             self.keep_alive = False
         for name, value in _RESPONSE_FIELDS.findall(raw.lower()):
             self._read_field(name, value.rstrip(b"\t "))
-        self._check_framing()
+        self._check_framing(raw)
         self.only_says_close = self._hop_lines == 1 and self._options == _CLOSE
         self.ordinary = (
             self.keep_alive and self._has_length and self.status >= 200 and self.status not in _NOT_ORDINARY

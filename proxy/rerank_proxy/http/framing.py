@@ -175,6 +175,8 @@ class ChunkedBody:
             raise FramingError("a chunk is longer than its size says")
         if self._expected == _SIZE and line[:1] not in _HEX_DIGITS:
             raise FramingError("a chunk has no size")
+        if b"\r" in line[:-1]:
+            raise FramingError("a line of its chunk framing has no end")
 
     def _take_size(self, line: bytes) -> None:
         match = _CHUNK_LINE.fullmatch(line)

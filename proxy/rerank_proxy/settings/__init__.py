@@ -10,11 +10,18 @@ from rerank_proxy.settings.named_values import CONFIG_VARIABLE, SECRETS_DIR_VARI
 from rerank_proxy.settings.reloading import Reload, reload
 from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.rows import SettingRow, table
-from rerank_proxy.settings.sections.endpoints import EndpointSettings, RegistrySettings, RemoteSettings
+from rerank_proxy.settings.sections.endpoints import (
+    EndpointSettings,
+    InferenceSettings,
+    RegistrySettings,
+    RemoteSettings,
+)
+from rerank_proxy.settings.sections.log import LogSettings
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
 from rerank_proxy.settings.sections.relay import AdminSettings, EdgeSettings, LifecycleSettings
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
 from rerank_proxy.settings.sections.tls import ListenerTlsSettings
+from rerank_proxy.settings.sections.tracing import TracingSettings
 from rerank_proxy.settings.sections.upstream import UpstreamSettings
 from rerank_proxy.settings.values import Address, InvalidSettingsError, together
 
@@ -27,10 +34,12 @@ __all__ = [
     "EdgeSettings",
     "EndpointSettings",
     "EngineSettings",
+    "InferenceSettings",
     "InvalidSettingsError",
     "LifecycleSettings",
     "ListenerTlsSettings",
     "Loaded",
+    "LogSettings",
     "ModelSettings",
     "Origin",
     "RegistrySettings",
@@ -39,6 +48,7 @@ __all__ = [
     "SearchSettings",
     "SettingRow",
     "Settings",
+    "TracingSettings",
     "TrainedModelsSettings",
     "UpstreamSettings",
     "load",

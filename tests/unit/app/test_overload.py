@@ -24,8 +24,11 @@ ASYNC: Final = "/_async_search?wait_for_completion_timeout=5s"
 async def answer(request: web.Request) -> web.Response:
     if request.path.endswith("/_pit"):
         return web.json_response({"id": "p"})
-    if request.path.startswith("/_security"):
-        error = {"type": "illegal_argument_exception", "reason": "no handler found for uri [/_security"}
+    if request.path.startswith(("/_inference", "/_ingest", "/_security")):
+        error = {
+            "type": "illegal_argument_exception",
+            "reason": f"no handler found for uri [{request.path}] and method [{request.method}]",
+        }
         return web.json_response({"error": error, "status": 400}, status=400)
     body = await request.text()
     found = {**FOUND, "hits": {"total": {"value": 2, "relation": "eq"}, "max_score": 2.0, "hits": HITS}}
@@ -122,3 +125,30 @@ class TestWindows:
         assert refused.status == 400
         error: dict[str, Any] = refused.json()["error"]
         return error
+
+
+class TestChangesOfEndpoints:
+    """`inference.max_endpoints` and `inference.max_writes_per_minute`."""
+
+    NEW: Final = {
+        "service": "elasticsearch",
+        "service_settings": {"model_id": "numbers", "num_threads": 1, "num_allocations": 1},
+    }
+
+    async def test_too_many_in_a_minute_are_refused_and_nothing_is_tried(self) -> None:
+        async with serving(inference={"max_writes_per_minute": 4}) as app:
+            made = [await app.call("PUT", f"/_inference/rerank/e{at}", self.NEW) for at in range(3)]
+            assert [each.status for each in made] == [200, 200, 429]
+            assert made[2].cause["type"] == "es_rejected_execution_exception"
+            assert 0 < int(made[2].headers["Retry-After"]) <= 60
+            assert (await app.call("GET", "/_inference/rerank/e2")).status == 404
+            assert (await app.call("DELETE", "/_inference/rerank/e1")).status == 429
+            assert (await app.call("GET", "/_inference/rerank/e1")).status == 200
+
+    async def test_there_are_so_many_and_no_more(self) -> None:
+        async with serving(inference={"max_endpoints": 1}) as app:
+            made = [await app.call("PUT", f"/_inference/rerank/e{at}", self.NEW) for at in range(2)]
+            assert [each.status for each in made] == [200, 400]
+            assert "[inference.max_endpoints: 1]" in made[1].cause["reason"]
+            assert (await app.call("DELETE", "/_inference/rerank/e0")).status == 200
+            assert (await app.call("PUT", "/_inference/rerank/e1", self.NEW)).status == 200

@@ -26,9 +26,10 @@ from rerank_proxy.app.server import App
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Scores
 from rerank_proxy.http.messages import Request, Response
+from rerank_proxy.inference.write_limits import WriteLimits
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
-from rerank_proxy.settings import Settings
+from rerank_proxy.settings import InferenceSettings, Settings
 from rerank_proxy.upstream.abilities import RetrieverSupport
 from rerank_proxy.upstream.client import ElasticsearchClient
 from rerank_proxy.upstream.inference import UpstreamInference
@@ -203,7 +204,9 @@ async def make_proxy() -> AsyncIterator[MakeProxy]:
         executor = Executor(RankPhase(endpoints, 60, allow_failures=False, privileges=Privileges()), 60)
         registry = CollectorRegistry()
         probes = BackgroundTasks()
-        inference = InferenceApi(endpoints, UpstreamInference(probes), check_new=False)
+        inference = InferenceApi(
+            endpoints, UpstreamInference(probes), WriteLimits(InferenceSettings()), check_new=False
+        )
         app = App(
             executor,
             client,

@@ -4,8 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +13,10 @@ from rerank_proxy.settings import Address
 from testbed.releases import RELEASES
 from tests.support.project import ROOT, settings_of
 from tests.support.raw_http import TIMEOUT_S
+from tests.support.schemas import faults
 
 FILE = ROOT / "compose.yaml"
+DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 _VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 
@@ -44,23 +44,15 @@ def service(defaults: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _check(compose: dict[str, Any], directory: Path) -> str:
-    """What the Compose specification's JSON schema, which check-jsonschema brings along, has against it."""
-    file = directory / "compose.yaml"
-    file.write_text(yaml.safe_dump(compose), encoding="utf-8")
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
-    checked = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    return "" if checked.returncode == 0 else checked.stdout + checked.stderr
+def test_follows_the_specification(defaults: dict[str, Any]) -> None:
+    assert not faults(defaults, "compose-spec")
 
 
-def test_follows_the_specification(defaults: dict[str, Any], tmp_path: Path) -> None:
-    assert not _check(defaults, tmp_path)
-
-
-def test_the_check_finds_a_misspelt_key(defaults: dict[str, Any], tmp_path: Path) -> None:
+def test_the_check_finds_a_misspelt_key(defaults: dict[str, Any]) -> None:
     service = defaults["services"]["proxy"]
     service["readonly"] = service.pop("read_only")
-    assert "'readonly' was unexpected" in _check(defaults, tmp_path)
+    (fault,) = faults(defaults, "compose-spec")
+    assert "'readonly' was unexpected" in fault
 
 
 def _compose_plugin() -> str | None:
@@ -132,6 +124,75 @@ def test_the_proxy_is_healthy_when_it_is_ready(service: dict[str, Any]) -> None:
     assert (kind, python, option) == ("CMD", "python", "-c")
     compile(script, "healthcheck", "exec")
     assert "http://127.0.0.1:9202/ready" in script
+
+
+def test_profiles_are_what_the_file_says(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert {name: each.get("profiles", []) for name, each in services.items()} == {
+        "elasticsearch": [],
+        "proxy": [],
+        "proxy-gpu": ["gpu"],
+        "demo": ["demo"],
+        "prometheus": ["monitoring"],
+        "grafana": ["monitoring"],
+    }
+    comment = FILE.read_text(encoding="utf-8").partition("\nname:")[0]
+    for command in ("up --build --wait proxy-gpu", "--profile monitoring up", "run --rm demo"):
+        assert f"docker compose {command}" in comment
+
+
+def test_the_gpu_is_given_to_what_is_otherwise_the_same(compose: dict[str, Any]) -> None:
+    proxy, gpu = compose["services"]["proxy"], compose["services"]["proxy-gpu"]
+    different = {key for key in gpu if gpu[key] != proxy.get(key)}
+    assert different == {"profiles", "image", "build", "networks", "deploy"}
+    (backend,) = re.findall(r"TORCH_BACKEND=(cu\d+)", DOCKERFILE.read_text(encoding="utf-8"))
+    assert gpu["build"]["args"]["TORCH_BACKEND"] == backend
+    (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert gpu["networks"]["default"]["aliases"] == ["proxy"]
+
+
+def test_prometheus_asks_the_proxy_and_grafana_asks_prometheus(compose: dict[str, Any]) -> None:
+    """By the names and ports of the services; what is mounted is there, where its program looks for it."""
+    services = compose["services"]
+    monitoring = ROOT / "deploy" / "monitoring"
+    scraped = yaml.safe_load((monitoring / "prometheus.yml").read_text(encoding="utf-8"))
+    (job,) = scraped["scrape_configs"]
+    assert job["static_configs"] == [{"targets": ["proxy:9202"]}]
+    mounted = dict(mount.split(":")[:2] for mount in services["prometheus"]["volumes"])
+    assert "--config.file=/etc/prometheus/prometheus.yml" in services["prometheus"]["command"]
+    assert mounted["./deploy/monitoring/prometheus.yml"] == "/etc/prometheus/prometheus.yml"
+    assert scraped["rule_files"] == ["alerts.yaml"]
+    assert mounted["./deploy/monitoring/alerts.yaml"] == "/etc/prometheus/alerts.yaml"
+
+    mounted = dict(mount.split(":")[:2] for mount in services["grafana"]["volumes"])
+    provisioning = monitoring / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "rerank-proxy.yaml").read_text())["providers"]
+    folder = provider["options"]["path"]
+    assert mounted["./deploy/monitoring/dashboard.json"] == f"{folder}/dashboard.json"
+    assert mounted["./deploy/monitoring/grafana/provisioning"] == "/etc/grafana/provisioning"
+
+
+def test_what_is_mounted_is_there(compose: dict[str, Any]) -> None:
+    mounts = [mount for each in compose["services"].values() for mount in each.get("volumes", [])]
+    own = {mount.partition(":")[0] for mount in mounts if mount.startswith("./")}
+    assert len(own) == 6
+    assert all((ROOT / path).exists() for path in own)
+
+
+def test_only_this_machine_reaches_the_ports_and_nothing_gains_rights(compose: dict[str, Any]) -> None:
+    for name, each in compose["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in each.get("ports", [])), name
+        if name != "elasticsearch":
+            assert each["cap_drop"] == ["ALL"], name
+            assert each["security_opt"] == ["no-new-privileges:true"], name
+
+
+def test_no_image_is_of_any_version(compose: dict[str, Any]) -> None:
+    for name, each in compose["services"].items():
+        assert "build" in each or re.search(r":(v?\d+\.\d+\.\d+|\$\{\w+:-[\d.]+\})$", each["image"]), name
 
 
 def test_the_documented_variables_are_those_of_the_file() -> None:

@@ -29,17 +29,19 @@ def test_every_place_has_the_same_version() -> None:
     assert {place.partition(":")[0] for place in found} >= {
         "pyproject.toml",
         "proxy/rerank_proxy/__init__.py",
+        "deploy/helm/rerank-proxy/Chart.yaml",
         "deploy/kubernetes/sidecar.yaml",
+        "deploy/kustomize/overlays/gateway/kustomization.yaml",
     }
 
 
 def test_one_command_sets_it(copy: Path) -> None:
     places = len(versions(copy))
-    main(["set", "12.3.4rc1"], copy)
-    assert list(versions(copy).values()) == ["12.3.4rc1"] * places
+    main(["set", "12.3.4"], copy)
+    assert list(versions(copy).values()) == ["12.3.4"] * places
     assert "## Unreleased" not in read(copy / CHANGELOG)
-    check("v12.3.4rc1", copy)
-    assert notes("12.3.4rc1", copy).count("\n- ") > 70
+    check("v12.3.4", copy)
+    assert notes("12.3.4", copy).count("\n- ") > 70
 
 
 @pytest.mark.parametrize("tag", ["v99.0.0", current(), f"v{current()}"])
@@ -48,7 +50,7 @@ def test_a_tag_of_another_version_or_without_a_section_is_refused(copy: Path, ta
         check(tag, copy)
 
 
-@pytest.mark.parametrize("version", ["1.2", "v1.2.3", "1.2.3-rc1", "latest"])
+@pytest.mark.parametrize("version", ["1.2", "v1.2.3", "1.2.3rc1", "latest"])
 def test_what_is_not_a_version_is_not_set(copy: Path, version: str) -> None:
     with pytest.raises(SystemExit, match=re.escape(f"{version} is not a version such as")):
         main(["set", version], copy)

@@ -213,3 +213,9 @@ def test_how_a_response_is_delimited(
     body = response_body(parse_response(b"HTTP/1.1 %d x\r\n%b\r\n" % (status, fields)), method)
     assert body.done if expected is None else type(body) is expected
     assert body.until_close is (expected is BodyUntilClose)
+
+
+@pytest.mark.parametrize("line", [b"3\rx", b"0\r\n\rx", b"0\r\nX: \rx", b"3;a\r3"])
+def test_a_line_without_an_end_is_refused_before_the_rest_comes(line: bytes) -> None:
+    with pytest.raises(FramingError):
+        ChunkedBody().feed(line)

@@ -169,6 +169,8 @@ class TestRequest:
             (b"Connection: content-length", b"Content-Length: 1"),
             (b"Connection: close, Transfer-Encoding",),
             (b"Connection: host",),
+            (b"Transfer-Encoding: chunked\t",),
+            (b"transfer-encoding:\tchunked",),
         ],
     )
     def test_ambiguous_framing_is_refused(self, lines: tuple[bytes, ...]) -> None:

@@ -35,6 +35,8 @@ from rerank_proxy.inference.requests import (
 from rerank_proxy.inference.service import Service
 from rerank_proxy.inference.service_settings import unknown_settings
 from rerank_proxy.inference.store import already_exists
+from rerank_proxy.inference.write_limits import WriteLimits
+from rerank_proxy.upstream import callers
 from rerank_proxy.upstream.inference import UpstreamInference, references, referring_pipelines
 from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.xcontent.java_numbers import print_float
@@ -60,6 +62,9 @@ class Target:
         self.inference_id = second or first
         self.task_type = task_type_of(first) if second else ANY
 
+    def __str__(self) -> str:
+        return self.inference_id
+
     def matches(self, task_type: str) -> bool:
         return self.task_type in (ANY, task_type)
 
@@ -72,12 +77,21 @@ class InferenceApi:
 
     Args:
         upstream: The API of the same name that upstream may have.
+        limits: How many endpoints there may be, and how often they may change.
         check_new: Whether a new or changed endpoint is tried before it is kept.
     """
 
-    def __init__(self, endpoints: Endpoints, upstream: UpstreamInference, *, check_new: bool = True) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        upstream: UpstreamInference,
+        limits: WriteLimits,
+        *,
+        check_new: bool = True,
+    ) -> None:
         self._endpoints = endpoints
         self._upstream = upstream
+        self._limits = limits
         self._check_new = check_new
 
     async def read(self, context: RequestContext, target: Target) -> Reply | None:
@@ -133,6 +147,8 @@ class InferenceApi:
         config = await offload(len(context.body), _parse, service, inference_id, request)
         if await self._upstream.has(context.upstream(), inference_id):
             raise already_exists(inference_id)
+        self._limits.check_number(self._endpoints.stored)
+        self._limits.admit(callers.current())
         await self._endpoints.create(config, timeout.deadline(), check=self._check_new)
         return json_reply(context, config.document())
 
@@ -165,6 +181,7 @@ class InferenceApi:
             request.service_settings,
             request.task_settings,
         )
+        self._limits.admit(callers.current())
         await self._endpoints.replace(config, timeout.deadline(), check=self._check_new)
         return json_reply(context, config.document())
 
@@ -203,6 +220,7 @@ class InferenceApi:
                 )
             # As in Elasticsearch it is there again right away, made from its defaults.
         else:
+            self._limits.admit(callers.current())
             await self._endpoints.delete(inference_id)
         return json_reply(context, {"acknowledged": True, "pipelines": [], "indexes": []})
 

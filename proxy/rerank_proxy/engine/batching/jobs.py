@@ -62,6 +62,8 @@ class Job:
     key: bytes
     row: Row
     lane: Lane
+    caller: bytes = b""
+    """Of the request that brought it."""
     state: JobState = JobState.QUEUED
     requests: list["ScoringRequest"] = field(default_factory=list)
     output: Output | None = None
@@ -82,6 +84,8 @@ class ScoringRequest:
     on_end: Callable[[EngineError | None], None]
     deadline: float | None = None
     """On the scheduler's clock, in seconds."""
+    caller: bytes = b""
+    """Whose it is: callers have equal parts of the device."""
     size_tokens: int = 0
     """Tokens that waited when it was submitted."""
     waiting_tokens: int = 0

@@ -1,5 +1,8 @@
 """What a call is told that the queue does not take."""
 
+from collections.abc import Callable
+
+from rerank_proxy.engine.batching.room import Refusal, Room
 from rerank_proxy.engine.errors import DeadlineUnreachableError, QueueFullError
 
 
@@ -11,13 +14,29 @@ def too_large(tokens: int, capacity_tokens: int) -> QueueFullError:
     )
 
 
-def full(waiting_tokens: int, capacity_tokens: int, retry_after_s: float) -> QueueFullError:
-    """Return the error of a call for which there is no room now."""
-    return QueueFullError(
-        f"the queue is full: {waiting_tokens} of {capacity_tokens} tokens (engine.queue_tokens) wait; "
-        "try again later",
-        retry_after_s,
-    )
+def check_room(room: Room, caller: bytes, tokens: int, wait_s: Callable[[int], float]) -> None:
+    """Check that a caller may queue so many tokens now.
+
+    Args:
+        wait_s: Returns in how many seconds so many tokens have probably run.
+
+    Raises:
+        QueueFullError: There is no room; the message says whose limit was reached.
+    """
+    match room.refusal(caller, tokens):
+        case Refusal.OF_CALLER:
+            raise QueueFullError(
+                f"the queue holds {room.held_by(caller)} tokens of this caller, and others wait: one caller "
+                f"may have {room.limit} of {room.capacity} tokens then (engine.queue_share); send fewer "
+                "searches at a time, or try again later",
+                wait_s(tokens),
+            )
+        case Refusal.OF_ALL:
+            raise QueueFullError(
+                f"the queue is full: {room.held} of {room.capacity} tokens (engine.queue_tokens) wait; "
+                "try again later",
+                wait_s(max(1, room.held + tokens - room.capacity)),
+            )
 
 
 def unreachable(tokens: float, own_s: float, ahead_s: float, left_s: float) -> DeadlineUnreachableError:

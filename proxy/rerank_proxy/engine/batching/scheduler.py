@@ -1,12 +1,13 @@
 """The queue in front of one device. Pure logic on one thread: no I/O, no model, and no clock of its own.
 
-A request holds the rows of one call. The request leads the next batch that would end first if all had equal
-shares of the device (`shares.py`, which says how long each has to wait at most): small ones overtake large
-ones, yet none has to wait longer than with equal shares, but for the batches that run already. A batch is a
-small part of the request that leads it (`batch_builder.limit_tokens`), so that a small request soon has its
-turn. With ever more small ones, equal shares would become as good as none, so the oldest request has a part
-of the device in any case. A batch that its request cannot fill is filled up with rows of others of about the
-same size, as far as that costs little padding.
+A request holds the rows of one call. The request leads the next batch that would end first if all callers had
+equal shares of the device, and all requests of a caller equal shares of its own (`callers.py`; `shares.py`
+says how long each has to wait at most): small ones overtake large ones, yet none has to wait longer than with
+equal shares, but for the batches that run already. A batch is a small part of the request that leads it
+(`batch_builder.limit_tokens`), so that a small request soon has its turn. With ever more small ones, equal
+shares would become as good as none, so the oldest request has a part of the device in any case. A batch that
+its request cannot fill is filled up with rows of others of about the same size, as far as that costs little
+padding.
 
 Several batches may run at the same time. Those that a large request begins with are of different sizes, so
 that they do not all end at the same time, and a small request that comes then soon has its turn.
@@ -15,16 +16,16 @@ A request that cannot be done by its deadline is refused, or given up, before wo
 """
 
 import time
-from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 from typing import Final
 
 from rerank_proxy.engine.batching.batch_builder import BatchBuilder, enough_tokens, first_part, limit_tokens
-from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, ScoringRequest, fair_end, length
-from rerank_proxy.engine.batching.refusals import full, too_large, unreachable
-from rerank_proxy.engine.batching.shares import EqualShares
+from rerank_proxy.engine.batching.callers import Turns
+from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, ScoringRequest, length
+from rerank_proxy.engine.batching.refusals import check_room, too_large, unreachable
+from rerank_proxy.engine.batching.room import Room
 from rerank_proxy.engine.errors import DeadlineUnreachableError, EngineError, QueueFullError
 from rerank_proxy.engine.rows import Output, Row
 
@@ -54,17 +55,20 @@ class Scheduler:
         capacity_tokens: Tokens that may wait.
         clock: Tells the time, in seconds, that deadlines refer to.
         side_by_side: How many batches run at the same time.
+        share: The part of the capacity that one caller may have while others wait.
     """
 
     def __init__(
-        self, capacity_tokens: int, clock: Callable[[], float] = time.monotonic, side_by_side: int = 1
+        self,
+        capacity_tokens: int,
+        clock: Callable[[], float] = time.monotonic,
+        side_by_side: int = 1,
+        share: float = 1.0,
     ) -> None:
         self.side_by_side = side_by_side
-        self._capacity_tokens = capacity_tokens
+        self._room = Room(capacity_tokens, share)
         self._clock = clock
-        self._shares = EqualShares()
-        self._waiting: list[ScoringRequest] = []
-        """In the order of their turns. One of which nothing waits any more may still be among them."""
+        self._turns = Turns()
         self._arrivals: OrderedDict[ScoringRequest, None] = OrderedDict()
         """The same in the order in which they came."""
         self._since_oldest_tokens = 0.0
@@ -86,16 +90,19 @@ class Scheduler:
         return self._queued_rows
 
     def open(
-        self, lane: Lane, on_end: Callable[[EngineError | None], None], deadline: float | None = None
+        self,
+        lane: Lane,
+        on_end: Callable[[EngineError | None], None],
+        deadline: float | None = None,
+        caller: bytes = b"",
     ) -> ScoringRequest:
         """Return a new request without jobs: `join` and `submit` give it some, `cancel` gives it up.
 
         Raises:
             QueueFullError: The queue is full already.
         """
-        if self._waiting_tokens() >= self._capacity_tokens:
-            raise self._overload(1)
-        return ScoringRequest(lane, on_end, deadline)
+        check_room(self._room, caller, 1, self.wait_s)
+        return ScoringRequest(lane, on_end, deadline, caller)
 
     def join(self, request: ScoringRequest, key: bytes) -> bool:
         """Share the job that another request of the lane has under way. Return whether there is one."""
@@ -122,9 +129,9 @@ class Scheduler:
             return  # A job that it shares has failed already.
         own = {key: row for key, row in rows.items() if not self.has(request.lane, key)}
         self._admit(request, sum(map(len, own.values())), later_tokens)
-        new = {(request.lane, key): Job(key, row, request.lane) for key, row in own.items()}
+        new = {(request.lane, key): Job(key, row, request.lane, request.caller) for key, row in own.items()}
         self._jobs |= new
-        self._count(request.lane, len(new), sum(job.tokens for job in new.values()))
+        self._count(request.lane, new.values())
         for key in rows:
             self._add(request, self._jobs[request.lane, key])
         waiting = [job for job in request.jobs.values() if job.state is JobState.QUEUED]
@@ -134,8 +141,7 @@ class Scheduler:
         if request.unfinished == 0:
             request.end(None)
         elif request.queue:
-            request.fair_end = self._shares.enter(request.lane.work(request.size_tokens))
-            insort(self._waiting, request, key=fair_end)
+            self._turns.enter(request, request.lane.work(request.size_tokens))
             self._arrivals[request] = None
 
     def check_size(self, tokens: int) -> None:
@@ -144,14 +150,14 @@ class Scheduler:
         Raises:
             QueueFullError: There are so many.
         """
-        if tokens > self._capacity_tokens:
-            raise too_large(tokens, self._capacity_tokens)
+        if tokens > self._room.capacity:
+            raise too_large(tokens, self._room.capacity)
 
     def cancel(self, request: ScoringRequest) -> None:
         """Drop the jobs that only this request waits for. `on_end` is not called any more."""
         request.ended = True
         if request.submitted and request.waiting_tokens > 0:
-            self._shares.leave(request.fair_end)
+            self._turns.give_up(request)
         self._leave_queue(request)
         request.queue.clear()
         for job in request.jobs.values():
@@ -159,11 +165,11 @@ class Scheduler:
                 job.requests.remove(request)
             if not job.requests and job.state in (JobState.QUEUED, JobState.TAKEN):
                 if job.state is JobState.QUEUED:
-                    self._count(job.lane, -1, -job.tokens)
+                    self._count(job.lane, [job], -1)
                 job.state = JobState.DROPPED
                 del self._jobs[job.lane, job.key]
 
-    def check_time(self, lane: Lane, tokens: float, deadline: float | None) -> None:
+    def check_time(self, lane: Lane, tokens: float, deadline: float | None, caller: bytes = b"") -> None:
         """Refuse a call with about so many tokens, all of which have to run, if its deadline is out of reach.
 
         Raises:
@@ -171,7 +177,7 @@ class Scheduler:
         """
         if deadline is None or not lane.pace.known:
             return
-        ahead_s = self._ahead_s(lane, tokens)
+        ahead_s = self._ahead_s(lane, tokens, caller)
         own_s = self._run_s(lane, tokens)
         left_s = deadline - self._clock()
         if ahead_s + own_s > DEADLINE_MARGIN * left_s:
@@ -183,7 +189,7 @@ class Scheduler:
         Args:
             tokens: None for half of them.
         """
-        waiting = self._waiting_tokens()
+        waiting = self._room.held
         all_s = sum(self._run_s(lane, queued) for lane, queued in self._queued_tokens.items() if queued)
         return all_s * (0.5 if tokens is None else min(1.0, tokens / max(1, waiting)))
 
@@ -205,7 +211,7 @@ class Scheduler:
         lead, overdue = self._next_lead(budgets)
         if lead is None:
             if not self._arrivals:
-                self._shares.clear()
+                self._turns.clear()
             return []
         lane = lead.lane
         builder = BatchBuilder(lane, min(self._limit_tokens(lead), budgets[lane]))
@@ -216,7 +222,7 @@ class Scheduler:
             self._since_oldest_tokens -= (1 / OLDEST_SHARE - 1) * tokens
         else:
             self._since_oldest_tokens += tokens
-            self._shares.serve(lane.work(tokens))
+            self._turns.serve(lane.work(tokens))
         return builder.jobs
 
     def finish(self, outcomes: Sequence[tuple[Job, Output | EngineError]]) -> None:
@@ -257,11 +263,11 @@ class Scheduler:
 
     def _admit(self, request: ScoringRequest, tokens: int, later_tokens: int) -> None:
         try:
-            if tokens and self._waiting_tokens() + tokens > self._capacity_tokens:
+            if tokens:
                 self.check_size(tokens)
-                raise self._overload(tokens)
+                check_room(self._room, request.caller, tokens, self.wait_s)
             if tokens + later_tokens:
-                self.check_time(request.lane, tokens + later_tokens, request.deadline)
+                self.check_time(request.lane, tokens + later_tokens, request.deadline, request.caller)
         except QueueFullError:
             self.cancel(request)
             raise
@@ -280,7 +286,7 @@ class Scheduler:
         oldest = self._first(self._arrivals, budgets) if any(budgets.values()) else None
         if oldest is None:
             return None, False
-        lead = self._first(self._waiting, budgets)
+        lead = self._first(self._turns, budgets)
         if lead is oldest:
             self._since_oldest_tokens = min(0, self._since_oldest_tokens)
             return lead, False
@@ -294,7 +300,7 @@ class Scheduler:
         lane, others = lead.lane, [*self._others(lead)]
         tokens = lead.waiting_tokens + sum(other.waiting_tokens for other in others)
         enough = part_tokens(lane, tokens)
-        if self._waiting[-1].size_tokens > FILL_RATIO * lead.size_tokens:
+        if self._turns.largest_last_tokens > FILL_RATIO * lead.size_tokens:
             enough = min(enough, enough_tokens(lane, tokens))
         for request in (lead, *others):
             if builder.full or (builder.jobs and builder.cost_tokens >= enough):
@@ -325,16 +331,11 @@ class Scheduler:
 
     def _leave_queue(self, request: ScoringRequest) -> None:
         self._arrivals.pop(request, None)
-        at = bisect_left(self._waiting, request.fair_end, key=fair_end)
-        while at < len(self._waiting) and self._waiting[at].fair_end == request.fair_end:
-            if self._waiting[at] is request:
-                del self._waiting[at]
-                return
-            at += 1
+        self._turns.remove(request)
 
     def _others(self, lead: ScoringRequest) -> Iterator[ScoringRequest]:
         """Yield the requests that may fill up a batch, in the order of their turns."""
-        for request in tuple(self._waiting):
+        for request in self._turns:
             if request is lead or request.lane is not lead.lane or not request.has_waiting():
                 continue
             if request.size_tokens > FILL_RATIO * lead.size_tokens:
@@ -367,13 +368,10 @@ class Scheduler:
         side_by_side = lane.most_workers(self.side_by_side)
         return lane.pace.seconds(tokens, limit_tokens(lane, ceil(tokens), side_by_side)) / side_by_side
 
-    def _ahead_s(self, lane: Lane, tokens: float) -> float:
+    def _ahead_s(self, lane: Lane, tokens: float, caller: bytes) -> float:
         """Return how long the requests run that have their turns before one with so many tokens."""
-        end = self._shares.end_of(lane.work(ceil(tokens)))
         ahead: dict[Lane, int] = {}
-        for request in self._waiting:
-            if request.fair_end > end:
-                break
+        for request in self._turns.ahead_of(caller, lane.work(ceil(tokens))):
             ahead[request.lane] = ahead.get(request.lane, 0) + request.waiting_tokens
         # A row that several requests wait for runs once.
         return sum(
@@ -383,18 +381,13 @@ class Scheduler:
 
     def _move(self, request: ScoringRequest, builder: BatchBuilder) -> None:
         taken = builder.take(request)
-        self._count(request.lane, -len(taken), -sum(job.tokens for job in taken))
+        self._count(request.lane, taken, -1)
         for job in taken:
             for each in job.requests:
                 each.waiting_tokens -= job.tokens
 
-    def _waiting_tokens(self) -> int:
-        return sum(self._queued_tokens.values())
-
-    def _count(self, lane: Lane, rows: int, tokens: int) -> None:
-        self._queued_rows[lane] = self._queued_rows.get(lane, 0) + rows
+    def _count(self, lane: Lane, jobs: Collection[Job], sign: int = 1) -> None:
+        """Count jobs of a lane that wait from now on, or, with a negative sign, no longer."""
+        tokens = self._room.add_all((job.caller, sign * job.tokens) for job in jobs)
+        self._queued_rows[lane] = self._queued_rows.get(lane, 0) + sign * len(jobs)
         self._queued_tokens[lane] = self._queued_tokens.get(lane, 0) + tokens
-
-    def _overload(self, tokens: int) -> QueueFullError:
-        waiting, capacity = self._waiting_tokens(), self._capacity_tokens
-        return full(waiting, capacity, self.wait_s(waiting + tokens - capacity))

@@ -25,7 +25,8 @@ runs. Let H be the request and those that have their turns before it.
    when it came (b), and a W-th of the above; and it takes b.
 """
 
-from heapq import heapify, heappop, heappush
+from bisect import bisect_left, insort
+from collections.abc import Callable
 
 
 class EqualShares:
@@ -37,11 +38,20 @@ class EqualShares:
     def __init__(self) -> None:
         self._clock = 0.0
         self._ends: list[float] = []
+        """Of those that have not ended here, the next one first."""
+        self._sum = 0.0
+        """Of the ends."""
+
+    @property
+    def left(self) -> float:
+        """The work that is left to do here."""
+        return self._sum - len(self._ends) * self._clock if self._ends else 0.0
 
     def enter(self, work: float) -> float:
         """Add a request with so much work. Return its end on this clock, by which requests are ordered."""
         end = self.end_of(work)
-        heappush(self._ends, end)
+        insort(self._ends, end)
+        self._sum += end
         return end
 
     def end_of(self, work: float) -> float:
@@ -50,9 +60,10 @@ class EqualShares:
 
     def leave(self, end: float) -> None:
         """Remove a request that is given up, if it has not ended here already."""
-        if end in self._ends:
-            self._ends.remove(end)
-            heapify(self._ends)
+        at = bisect_left(self._ends, end)
+        if at < len(self._ends) and self._ends[at] == end:
+            del self._ends[at]
+            self._sum -= end
 
     def serve(self, work: float) -> None:
         """Let the device do so much work, of which all that are here have equal shares."""
@@ -62,9 +73,37 @@ class EqualShares:
                 self._clock += work / len(self._ends)
                 return
             work -= until_next
-            self._clock = heappop(self._ends)
+            self._clock = self._ends.pop(0)
+            self._sum -= self._clock
+
+    def finish(self) -> None:
+        """Let the device do all the work that is left here."""
+        if self._ends:
+            self._clock = self._ends[-1]
+            self._ends.clear()
+            self._sum = 0.0
+
+    def work_until(self) -> Callable[[float], float]:
+        """Return a function that tells how much work has to be done here until an end.
+
+        It is to be called with ends in ascending order. For an end that is past it tells how long, as a
+        negative number.
+        """
+        ends, clock = tuple(self._ends), self._clock
+        at, before = 0, 0.0
+
+        def work_until(end: float) -> float:
+            nonlocal at, before
+            if end <= clock:
+                return end - clock
+            while at < len(ends) and ends[at] <= end:
+                before += ends[at] - clock
+                at += 1
+            return before + (len(ends) - at) * (end - clock)
+
+        return work_until
 
     def clear(self) -> None:
         """Begin anew: nothing waits any more."""
-        self._clock = 0.0
+        self._clock = self._sum = 0.0
         self._ends.clear()

@@ -11,6 +11,7 @@ from rerank_proxy.settings.values import (
     Count,
     Counts,
     IndexName,
+    Reloaded,
     Seconds,
     Secret,
     SecretKey,
@@ -53,6 +54,17 @@ class InferenceSettings(Section):
         False,
         description="Keep new and changed inference endpoints without trying them, like Elasticsearch's "
         "`xpack.inference.skip_validate_and_start`.",
+    )
+    max_endpoints: Reloaded[Count] = Field(
+        1000,
+        description="The most inference endpoints that clients may have in the registry; a further one is "
+        "answered 400.",
+    )
+    max_writes_per_minute: Reloaded[int] = Field(
+        120,
+        ge=0,
+        description="How often clients may create, change or delete inference endpoints in a minute, each of "
+        "them half as often; beyond it they are answered 429. 0: as often as they like.",
     )
 
 

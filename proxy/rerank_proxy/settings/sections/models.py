@@ -168,6 +168,14 @@ class EngineSettings(Section):
         description="The most memory for the texts of all calls in progress; beyond it searches are "
         "answered 429.",
     )
+    queue_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="The part of `queue_tokens` and of `queue_bytes` that one caller may have while others "
+        "wait; beyond it its searches are answered 429. Callers, by their credentials, share the device "
+        "equally. 1: callers are not told apart.",
+    )
     text_characters: Count = Field(
         250_000,
         description="The most characters of a query or a text that are given to a model, from its "

@@ -30,6 +30,7 @@ class SimulatedCall:
     deadline_s: float | None = None
     cancelled_s: float | None = None
     name: str = ""
+    caller: bytes = b""
     request: ScoringRequest | None = None
     ends: list[tuple[float, EngineError | None]] = field(default_factory=list)
     refusal: QueueFullError | None = None
@@ -97,7 +98,7 @@ class Simulation:
         deadline = None if call.deadline_s is None else self.now_s + call.deadline_s
         rows = {f"{call.name} {at}".encode(): row(length, at) for at, length in enumerate(call.lengths)}
         call.request = self.scheduler.open(
-            self.lane, lambda error: call.ends.append((self.now_s, error)), deadline
+            self.lane, lambda error: call.ends.append((self.now_s, error)), deadline, call.caller
         )
         try:
             self.scheduler.submit(call.request, rows)
