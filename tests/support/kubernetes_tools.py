@@ -223,5 +223,6 @@ def _fetch(*command: str | Path, **environ: str) -> str:
         command, env={**clean_environ(), **environ}, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise CannotBeFetchedError(f"{command[0]} failed: {' '.join((done.stderr or done.stdout).split())[-200:]}")
+        said = " ".join((done.stderr or done.stdout).split())
+        raise CannotBeFetchedError(f"{command[0]} failed: {said[-200:]}")
     return done.stdout
