@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -68,6 +68,7 @@ _MODULES: Final = {
 """By module and version: its checksum as in go.sum, and the files with definitions that are used."""
 
 Schema = Mapping[str, Any]
+Fill = Callable[[Path], None]
 
 
 class CannotBeFetchedError(Exception):
@@ -101,10 +102,8 @@ def run(*command: str | Path, stdin: str = "", succeeds: bool = True) -> str:
 @cache
 def custom_schemas() -> Mapping[tuple[str, str], Schema]:
     """Return the schemas of custom resources by `apiVersion` and `kind`; skip the test without them."""
-    try:
-        file = _fetched(f"definitions-{_digest(read(Path(__file__)))}", _fill_definitions) / "schemas.json"
-    except CannotBeFetchedError as reason:
-        pytest.skip(str(reason))
+    made_of = read(Path(__file__))
+    file = _here("definitions", made_of, _fill_definitions) / "schemas.json"
     listed = msgspec.json.decode(file.read_bytes(), type=list[tuple[str, str, dict[str, Any]]])
     return {(version, kind): schema for version, kind, schema in listed}
 
@@ -112,18 +111,25 @@ def custom_schemas() -> Mapping[tuple[str, str], Schema]:
 def _binary(name: str) -> Path:
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         pytest.skip(f"{name} is packaged for Linux on x86-64 only")
+    made_of = read(_REQUIREMENTS) + repr(_BINARIES)
+    return _here("binaries", made_of, _fill_binaries) / name
+
+
+def _here(name: str, made_of: str, fill: Fill) -> Path:
+    """Return a directory of the cache; skip the test where it cannot be filled."""
+    outcome = _fetched(f"{name}-{sha256(made_of.encode()).hexdigest()[:12]}", fill)
+    if isinstance(outcome, CannotBeFetchedError):
+        pytest.skip(str(outcome))
+    return outcome
+
+
+@cache
+def _fetched(name: str, fill: Fill) -> Path | CannotBeFetchedError:
+    """Fill a directory of the cache, or find out why not: once, since that may take long."""
     try:
-        return _fetched(f"binaries-{_digest(read(_REQUIREMENTS) + repr(_BINARIES))}", _fill_binaries) / name
+        return cached_directory(cache_directory() / "kubernetes" / name, fill, Reporter())
     except CannotBeFetchedError as reason:
-        pytest.skip(str(reason))
-
-
-def _fetched(name: str, fill: Any) -> Path:
-    return cached_directory(cache_directory() / "kubernetes" / name, fill, Reporter())
-
-
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:12]
+        return reason
 
 
 def _fill_binaries(directory: Path) -> None:
@@ -217,5 +223,6 @@ def _fetch(*command: str | Path, **environ: str) -> str:
         command, env={**clean_environ(), **environ}, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise CannotBeFetchedError(f"{Path(command[0]).name} failed: {done.stderr.strip()[-300:]}")
+        said = " ".join((done.stderr or done.stdout).split())
+        raise CannotBeFetchedError(f"{command[0]} failed: {said[-200:]}")
     return done.stdout

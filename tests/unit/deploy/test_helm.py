@@ -63,7 +63,7 @@ def test_an_image_volume_is_for_kubernetes_from_1_33(tmp_path: Path) -> None:
     st.fixed_dictionaries({}, optional={name: st.sampled_from(given) for name, given in CHOICES.items()}),
     st.sampled_from(MONITORS),
 )
-@examples(0.4)
+@examples(0.2)
 def test_any_combination_keeps_to_them(
     tmp_path: Path, upstream: dict[str, Any], chosen: dict[str, Any], monitor: dict[str, Any]
 ) -> None:

@@ -1,6 +1,7 @@
 """The files of the chart: what is made of its values, what is packaged, and what its pods run."""
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -13,11 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.chart import SHA256, URL, manifest_of
+from tests.support.chart import SHA256, URL, manifest_of, rendered_with
 from tests.support.deploy_files import CHART, made, values
 from tests.support.kubernetes_tools import helm, run
 from tests.support.manifests import pods
 from tests.support.pages import read
+from tests.support.project import ROOT
 from tests.support.raw_http import TIMEOUT_S
 
 
@@ -32,6 +34,16 @@ def test_is_packaged_whole(tmp_path: Path) -> None:
     with tarfile.open(package) as archive:
         packed = {Path(name).relative_to(CHART.name).as_posix() for name in archive.getnames()}
     assert packed == {file.relative_to(CHART).as_posix() for file in CHART.rglob("*") if file.is_file()}
+
+
+def test_values_that_are_shown_render() -> None:
+    """Those of the page and of the README; JSON is YAML too."""
+    shown = re.findall(r"```yml\n(.*?)```", read(ROOT / "docs" / "kubernetes.md"), re.DOTALL)
+    shown += re.findall(r"```json\n(.*?)```", read(CHART / "README.md"), re.DOTALL)
+    values = [each for each in map(yaml.safe_load, shown) if "upstream" in each]
+    assert len(values) == 2
+    for each in values:
+        assert "kind: Deployment" in rendered_with(each)
 
 
 def test_its_version_is_the_projects() -> None:
@@ -90,6 +102,8 @@ def test_the_init_container_unpacks_only_what_has_its_checksum(tmp_path: Path, r
         archive.add(tmp_path / "config.json", "my-model/config.json")
     checksum = sha256((served / "model.tar.gz").read_bytes()).hexdigest() if right else SHA256
 
+    scripts = scripts_of("download")
+
     class Files(SimpleHTTPRequestHandler):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args, directory=str(served))
@@ -98,23 +112,19 @@ def test_the_init_container_unpacks_only_what_has_its_checksum(tmp_path: Path, r
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/model.tar.gz"
-        script = scripts_of("download")["model"][0]
-        done = subprocess.run(
-            [sys.executable, "-c", script, url, checksum, target],
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        answered = subprocess.run(
-            [sys.executable, "-c", scripts_of("download")["test"][0], url], timeout=TIMEOUT_S, check=False
-        )
+        done = _python(scripts["model"][0], url, checksum, str(target))
+        answered = _python(scripts["test"][0], url)
         server.shutdown()
         thread.join()
     assert (done.returncode == 0) is right, done.stderr
     assert (target / "my-model" / "config.json").exists() is right
     assert right or "nothing is unpacked" in done.stderr
     assert answered.returncode == 0
+
+
+def _python(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)

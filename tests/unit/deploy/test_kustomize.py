@@ -20,6 +20,8 @@ OVERLAYS: Final = sorted(path.name for path in (FOLDER / "overlays").iterdir())
 COMPONENTS: Final = sorted(path.name for path in (FOLDER / "components").iterdir())
 FOR_OTHERS: Final = "sidecar"
 """The component that is not for the gateway."""
+ALTERNATIVES: Final = ("model-image", "model-download", "hub-cache", "hpa-queue", "keda", "openshift")
+"""Components that do not go with all others."""
 
 
 @cache
@@ -55,23 +57,15 @@ def test_overlays_keep_to_the_rules_of_all_manifests(name: str, tmp_path: Path) 
     assert proxy.container["image"].startswith("registry.example.com/rerank-proxy:")
 
 
-@pytest.mark.parametrize("component", [name for name in COMPONENTS if name != FOR_OTHERS])
-def test_components_keep_to_them_one_by_one(component: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("component", ALTERNATIVES)
+def test_alternatives_keep_to_them_one_by_one(component: str, tmp_path: Path) -> None:
     since = "1.33" if component == "model-image" else "1.29"
     assert len(check(with_components(tmp_path, component), tmp_path, since)) == 1
 
 
-def test_components_combine(tmp_path: Path) -> None:
-    alternatives = {
-        "model-image",
-        "model-download",
-        "hub-cache",
-        "hpa-queue",
-        "keda",
-        "openshift",
-        FOR_OTHERS,
-    }
-    manifest = with_components(tmp_path, *(name for name in COMPONENTS if name not in alternatives))
+def test_all_others_keep_to_them_together(tmp_path: Path) -> None:
+    others = [name for name in COMPONENTS if name not in {*ALTERNATIVES, FOR_OTHERS}]
+    manifest = with_components(tmp_path, *others)
     assert len(check(manifest, tmp_path)) == 1
 
 
