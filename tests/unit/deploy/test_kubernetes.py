@@ -180,7 +180,7 @@ class TestInElasticsearchsPods:
         privileges = roles["rerank_proxy"]
         assert f"--from-literal=roles={next(iter(roles))}" in text_of("eck-elasticsearch")
         assert privileges["indices"][0]["names"] == [registry.index]
-        documented = re.search(r'"privileges": (\[[^\]]+\])', read(ROOT / "docs" / "operations.md"))
+        documented = re.search(r'"privileges": (\[[^\]]+\])', read(ROOT / "docs" / "endpoints.md"))
         assert documented is not None
         assert privileges["indices"][0]["privileges"] == yaml.safe_load(documented[1])
 
