@@ -225,6 +225,7 @@ class Supervisor:
             self._settings = settings
             configure(settings.log.level, settings.log.format)
             parts.app.orders = _app_orders(settings, *parts.app_sockets)
+            parts.admin.use(settings.admin)
             parts.edge.use(share(settings))
             await parts.others.use(self._of_an_edge(parts.edge))
 

@@ -58,7 +58,7 @@ class TestReload:
         assert await self.metrics_status(proxy, first) == 200
         token.write_text(second)
         proxy.process.send_signal(signal.SIGHUP)
-        await proxy.logged("SIGHUP: the models are loaded again")
+        await proxy.logged("SIGHUP: in force from now on: [admin.token]")
         assert await self.metrics_status(proxy, first) == 401
         assert await self.metrics_status(proxy, second) == 200
 
