@@ -34,6 +34,7 @@ Issues = "{repository}/issues"
 Source = "{repository}"
 """
 _LINK: Final = re.compile(r"\]\((?![a-z]+:|#)([^)\s]+)\)")
+_PICTURE: Final = re.compile(r"(!\[[^\]]*)\]\((?![a-z]+:)([^)\s]+)\)")
 _GENERATED: Final = re.compile(r"(^|/)(PKG-INFO|setup\.cfg|[^/]+\.egg-info/.*)$")
 
 
@@ -67,8 +68,8 @@ def name_repository(source: Path, repository: str) -> None:
     project, page = source / "pyproject.toml", source / "README.md"
     text = project.read_text(encoding="utf-8")
     project.write_text(text + URLS.format(repository=repository, version=version), encoding="utf-8")
-    linked = _LINK.sub(rf"]({repository}/blob/v{version}/\1)", page.read_text(encoding="utf-8"))
-    page.write_text(linked, encoding="utf-8")
+    shown = _PICTURE.sub(rf"\1]({repository}/raw/v{version}/\2)", page.read_text(encoding="utf-8"))
+    page.write_text(_LINK.sub(rf"]({repository}/blob/v{version}/\1)", shown), encoding="utf-8")
 
 
 def members(distribution: Path) -> list[str]:

@@ -25,7 +25,7 @@ from testbed.stand_in import running_upstream
 
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 CONSTRAINTS: Final = ROOT / "requirements" / "constraints.txt"
-EXTRAS: Final = "onnx,sagemaker,shared-cache"
+EXTRAS: Final = "onnx,sagemaker,shared-cache,tracing"
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 QUESTION: Final = "flesh-eating bad guy"
 TEXTS: Final = ("A family runs a small bakery by the sea.", "A cannibal helps to hunt a serial killer.")

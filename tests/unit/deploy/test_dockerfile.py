@@ -16,6 +16,7 @@ from zipfile import ZipFile
 import pytest
 import yaml
 
+from deploy.release.smoke import EXTRAS
 from rerank_proxy.files.state import state_directory
 from rerank_proxy.settings import load
 from tests.support.project import ROOT
@@ -162,6 +163,7 @@ def test_the_extras_are_real_and_each_layer_holds_one_thing() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (extras,) = re.findall(r'^ARG EXTRAS="(.*)"', FILE.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(extras.split()) <= set(project["optional-dependencies"])
+    assert extras.split() == EXTRAS.split(","), "what is smoke-tested is what the image has"
     copied = [each.arguments for each in _last_stage() if each.name == "COPY"]
     stages = [arguments for arguments in copied if arguments.startswith("--from=")]
     assert [arguments.split()[0] for arguments in stages] == [
