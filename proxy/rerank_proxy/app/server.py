@@ -10,9 +10,10 @@ from rerank_proxy.app.apis.routes import Route, search_routes
 from rerank_proxy.app.apis.search import OtherSearchApi, SearchReader
 from rerank_proxy.app.async_searches import AsyncSearches
 from rerank_proxy.app.formats.bodies import to_json
-from rerank_proxy.app.metrics import SearchMetrics
+from rerank_proxy.app.metrics import RequestCounter
 from rerank_proxy.app.response_format import FORMAT_PARAMS, ResponseFormat
 from rerank_proxy.app.responses import Responder, passed_on
+from rerank_proxy.app.slow_log import SlowLog
 from rerank_proxy.app.suggestions import Suggestions
 from rerank_proxy.app.traced import name_span, traced
 from rerank_proxy.concurrency.offload import INLINE_BYTES, answer_size, offload
@@ -22,7 +23,7 @@ from rerank_proxy.http.inflate import decoded_limit
 from rerank_proxy.http.media_types import Format, format_of
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import Negotiated, negotiate
-from rerank_proxy.observe import stages
+from rerank_proxy.observe import request_id, stages
 from rerank_proxy.observe.stages import Activity
 from rerank_proxy.observe.trace_context import trace_id
 from rerank_proxy.search.executor import Executor
@@ -54,6 +55,7 @@ class App:
         edge: Its limits for decoded bodies.
         support: Which retrievers upstream evaluates; None: all but the reranker.
         other_routes: Those beside searches.
+        slow_log: Is told which request a search belongs to; None, there is none.
         tracer: Records the spans of requests; None: there are none.
 
     Attributes:
@@ -64,13 +66,14 @@ class App:
         self,
         executor: Executor,
         client: ElasticsearchClient,
-        metrics: SearchMetrics,
+        metrics: RequestCounter,
         edge: EdgeSettings,
         reader: SearchReader,
         *,
         async_search: AsyncSearchSettings,
         support: RetrieverSupport | None = None,
         other_routes: Sequence[Route] = (),
+        slow_log: SlowLog | None = None,
         tracer: "Tracer | None" = None,
     ) -> None:
         self._tracer = tracer
@@ -81,11 +84,14 @@ class App:
         self._other_route = Route(re.compile(".*"), OtherSearchApi(), metrics)
         self._support = support
         self._suggestions = Suggestions()
+        self._slow_log = slow_log
 
     def use(self, settings: Settings) -> None:
         """Use other limits, for requests that come from now on."""
         self._edge = settings.edge
         self.async_searches.use(settings.async_search)
+        if self._slow_log is not None:
+            self._slow_log.use(settings.log)
 
     async def close(self) -> None:
         """End the asynchronous searches."""
@@ -135,6 +141,8 @@ class App:
             return await responder.fail(internal_error())
 
     async def _answer(self, route: Route, context: RequestContext, responder: Responder) -> Response:
+        if self._slow_log is not None:
+            self._slow_log.begin(context.path, context.body)
         callers.enter(lambda: context.upstream().caller)
         may_be_refused = await self._find_out_about_retrievers(context)
         answer = await route.api.answer(context) or await self._suggestions.completed(context)
@@ -152,6 +160,8 @@ class App:
     ) -> RequestContext:
         def upstream() -> Upstream:
             headers = for_upstream(request.raw_headers, negotiated.accepted, has_body=bool(request.body))
+            if (known := request_id.current.get()) is not None:
+                headers.setdefault(request_id.HEADER, known)
             return self._client.for_caller(headers)
 
         return RequestContext(

@@ -22,12 +22,14 @@ from rerank_proxy.app.listener import Listener
 from rerank_proxy.app.metrics import AsyncSearchMetrics, InferenceMetrics, SearchMetrics, UpstreamMetrics
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.app.server import App
+from rerank_proxy.app.slow_log import SlowLog
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Engine
 from rerank_proxy.files.state import state_directory
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
+from rerank_proxy.inference.metrics import EndpointMetrics
 from rerank_proxy.inference.registry.opening import open_store
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
@@ -35,6 +37,7 @@ from rerank_proxy.inference.write_limits import WriteLimits
 from rerank_proxy.observe.log import configure
 from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.processes.loop import new_event_loop
+from rerank_proxy.processes.startup import log_to
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.services.built_in import load_services
@@ -68,11 +71,13 @@ def run(orders: bytes) -> None:
     """Serve until the supervisor says stop.
 
     Args:
-        orders: JSON with `settings`, and the paths `socket` (searches) and `control` (readiness, metrics).
+        orders: JSON with `settings`, the descriptor of the `log`, and the paths `socket` (searches) and
+            `control` (readiness, metrics).
     """
     decoded: dict[str, Any] = msgspec.json.decode(orders)
+    log_to(decoded.get("log"))
     settings = Settings.model_validate(decoded["settings"])
-    configure(settings.log_level)
+    configure(settings.log.level, settings.log.format, process="app")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         status = runner.run(serve(settings, decoded["socket"], decoded["control"]))
     sys.exit(status)
@@ -122,7 +127,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
         cleanup.push_async_callback(listener.close)
         reloading.add(listener.use)
-        reloading.add(lambda new: configure(new.log_level))
+        reloading.add(lambda new: configure(new.log.level, new.log.format))
         await listener.start(socket)
         gc.freeze()  # as the engine does when it has loaded a model
         await ending.asked.wait()
@@ -175,6 +180,12 @@ async def _endpoints(
         return preconfigured_endpoints(services, of.endpoints, models)
 
     endpoints = Endpoints(services, preconfigured(settings), open_store(settings), searches.endpoint_gone)
+    EndpointMetrics(
+        registry,
+        lambda: endpoints.readable,
+        usable=lambda: endpoints.count(usable=True),
+        unusable=lambda: endpoints.count(usable=False),
+    )
     reloading.add(lambda new: endpoints.use_preconfigured(preconfigured(new)))
     cleanup.push_async_callback(endpoints.close)
     await endpoints.start()
@@ -205,14 +216,16 @@ def _app(
     support = _retriever_support(settings, probes, client)
     reader = _reader(settings, support, reloading)
     management = InferenceMetrics(registry)
+    slow_log = SlowLog(settings.log, searches)
     app = App(
         executor,
         client,
-        searches,
+        slow_log,
         settings.edge,
         reader,
         async_search=settings.async_search,
         support=support,
+        slow_log=slow_log,
         other_routes=[
             *_inference_routes(settings, endpoints, privileges, probes, management, reloading),
             *_model_routes(settings, endpoints, uploaded, privileges, probes, management),

@@ -4,8 +4,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from rerank_proxy.observe.admin import Admin
 from rerank_proxy.observe.control import ControlClient
+from rerank_proxy.observe.events import event
 from rerank_proxy.settings import InvalidSettingsError, Settings, reload
 
 logger = logging.getLogger(__name__)
@@ -36,24 +36,20 @@ async def reloaded(
         return None
     logger.info("SIGHUP: the models are loaded again, and serve until their successors are ready")
     if outcome.changed:
-        logger.info("SIGHUP: in force from now on: %s", _listed(outcome.changed))
+        logger.info(
+            "SIGHUP: in force from now on: %s",
+            _listed(outcome.changed),
+            extra=event("settings-reloaded", "configuration", settings=outcome.changed),
+        )
     if outcome.left:
         logger.warning("SIGHUP: changed only when the proxy is started again: %s", _listed(outcome.left))
     return outcome.settings
 
 
-def use_in(admin: Admin, settings: Settings) -> None:
-    """Have the admin listener follow the settings; the log says if it cannot."""
-    try:
-        admin.use(settings.admin)
-    except InvalidSettingsError as failure:  # the file with the token has changed since it was checked
-        for fault in failure.faults:
-            logger.error("SIGHUP: the admin port keeps its token: %s", fault)
-
-
 def _log_faults(faults: Iterable[str]) -> None:
     for fault in faults:
-        logger.error("SIGHUP: nothing is changed: %s", fault)
+        fields = event("settings-refused", "configuration", failed=True)
+        logger.error("SIGHUP: nothing is changed: %s", fault, extra=fields)
 
 
 def _listed(keys: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from rerank_proxy.settings.sections.endpoints import (
     RegistrySettings,
     RemoteSettings,
 )
+from rerank_proxy.settings.sections.log import LogSettings
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
 from rerank_proxy.settings.sections.relay import AdminSettings, EdgeSettings, LifecycleSettings
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
@@ -38,6 +39,7 @@ __all__ = [
     "LifecycleSettings",
     "ListenerTlsSettings",
     "Loaded",
+    "LogSettings",
     "ModelSettings",
     "Origin",
     "RegistrySettings",

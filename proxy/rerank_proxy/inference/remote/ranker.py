@@ -23,6 +23,7 @@ from rerank_proxy.inference.remote.shapes import MalformedAnswerError
 from rerank_proxy.inference.remote.vendor import Vendor
 from rerank_proxy.inference.service import RATE_LIMIT, Ranker
 from rerank_proxy.observe import stages
+from rerank_proxy.observe.events import event
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,14 @@ class RemoteRanker(Ranker):
     def _breaker_changed(self, by: int) -> None:
         self._client.metrics.paused.labels(self._vendor.name).inc(by)
         what = "is open: its calls fail without being sent" if by > 0 else "is closed: it is called again"
-        logger.warning("the circuit breaker of inference endpoint [%s] %s", self._config.inference_id, what)
+        inference_id = self._config.inference_id
+        action = "breaker-opened" if by > 0 else "breaker-closed"
+        logger.warning(
+            "the circuit breaker of inference endpoint [%s] %s",
+            inference_id,
+            what,
+            extra=event(action, "network", failed=by > 0, endpoint=inference_id),
+        )
 
     async def _ask(self, request: RerankRequest, deadline: Deadline) -> list[_Batch]:
         if not request.texts:
