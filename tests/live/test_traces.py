@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from rerank_proxy.http import handover
 from rerank_proxy.settings import EndpointSettings
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
@@ -211,6 +212,17 @@ async def test_the_clients_trace_is_continued(live: Traced) -> None:
     (passed,) = live.upstream.passed
     assert passed.headers["traceparent"] == f"00-{TRACE}-{id_of(search):016x}-01"
     assert passed.headers["tracestate"] == "vendor=1,other=2"
+
+
+async def test_the_edge_alone_learns_the_id_of_the_trace(live: Traced) -> None:
+    """For its access log: the client may not have begun the trace."""
+    for headers in ({}, {handover.REQUEST_ID: "of-the-edge"}):
+        answer = await live.app.search(live.films, reranking(), headers=headers)
+        live.taken()
+        trace = named(live.spans, "parse").get_span_context()
+        assert trace is not None
+        told = answer.headers.get(handover.TRACE)
+        assert told == (f"{trace.trace_id:032x}" if headers else None)
 
 
 async def test_one_that_is_not_recorded_goes_through(live: Traced) -> None:

@@ -103,9 +103,7 @@ class App:
         if self._tracer is None:
             return await self._handled(request)
         with traced(self._tracer, request) as traced_request:
-            response = await self._handled(request)
-            traced_request.answered(response)
-        return response
+            return traced_request.answered(await self._handled(request))
 
     async def _handled(self, request: Request) -> Response:
         if len(request.target) > _MAX_TARGET:

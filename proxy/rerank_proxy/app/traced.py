@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rerank_proxy.http import handover
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.observe import stages
 from rerank_proxy.observe.stages import Activity
@@ -17,19 +19,31 @@ _PASSED_ON = 421
 
 
 class TracedRequest:
-    """A request whose span is recorded, unless `span` is None."""
+    """A request whose span is recorded, unless `span` is None.
 
-    def __init__(self, span: "RecordedSpan | None") -> None:
+    Args:
+        tells: Whether it is the edge that asks, which takes out what is told to it alone.
+    """
+
+    def __init__(self, span: "RecordedSpan | None", *, tells: bool) -> None:
         self.span = span
         self.is_passed_on = False
+        self._tells = tells
 
-    def answered(self, response: Response) -> None:
-        """Take note of the answer. A request that goes upstream as it came has no span."""
+    def answered(self, response: Response) -> Response:
+        """Take note of the answer, and return it with the id of the trace, for the edge.
+
+        A request that goes upstream as it came has no span.
+        """
         self.is_passed_on = response.status == _PASSED_ON
-        if self.span is not None:
-            self.span.set({"http.response.status_code": response.status})
-            if response.status >= 500:  # what is below is the client's failure, and not this server's
-                self.span.fail(str(response.status))
+        if self.span is None or self.is_passed_on:
+            return response
+        self.span.set({"http.response.status_code": response.status})
+        if response.status >= 500:  # what is below is the client's failure, and not this server's
+            self.span.fail(str(response.status))
+        if not self._tells:
+            return response
+        return replace(response, headers=[(handover.TRACE, self.span.trace_id), *response.headers])
 
 
 @contextmanager
@@ -39,7 +53,7 @@ def traced(tracer: "Tracer", request: Request) -> Iterator[TracedRequest]:
     method = request.method
     attributes = {"http.request.method": method, "url.scheme": "http"}
     span = tracer.begin(method, request.raw_headers, stages.clock(), attributes)
-    traced_request = TracedRequest(span)
+    traced_request = TracedRequest(span, tells=handover.REQUEST_ID in request.headers)
     if span is None:
         yield traced_request
         return

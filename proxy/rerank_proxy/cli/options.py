@@ -88,6 +88,7 @@ def check_named(settings: Settings) -> None:
     """
     from rerank_proxy.inference.registry.keys import check_registry
     from rerank_proxy.tls.listening import listener_tls
+    from rerank_proxy.tracing.opening import check_tracing
     from rerank_proxy.upstream.tls import upstream_tls
 
     checks: list[Callable[[], object]] = [
@@ -95,6 +96,7 @@ def check_named(settings: Settings) -> None:
         lambda: listener_tls(settings.admin.tls, "admin.tls"),
         lambda: upstream_tls(settings.upstream),
         lambda: check_registry(settings),
+        lambda: check_tracing(settings.tracing),
     ]
     if _need_services(settings):
         # Imported here: it brings along all that an application has, half a second of processor time and the

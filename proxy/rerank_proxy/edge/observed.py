@@ -79,5 +79,5 @@ class ObservedConnection(ClientConnection):
             times=by.times(),
             request_id=by.request_id or given or request_id.new(),
             opaque_id=None if names is None else names.opaque_id,
-            trace_id=None if names is None else names.trace_id,
+            trace_id=(told and told.trace_id) or (names and names.trace_id),
         )

@@ -11,6 +11,8 @@ from rerank_proxy.observe.outcome import HEADER
 _OUTCOME: Final = HEADER.lower().encode()
 _TIMES: Final = handover.TIMES.encode()
 _REASON: Final = handover.REASON.encode()
+_TRACE: Final = handover.TRACE.encode()
+_TRACE_ID: Final = re.compile(rb"[0-9a-f]{32}")
 _PREFIX: Final = handover.HEADER.encode()
 _LINES: Final = re.compile(rb"(?im)^%b[a-z-]*:[^\r]*\r\n" % _PREFIX)
 
@@ -22,11 +24,13 @@ class Told(NamedTuple):
         outcome: The `X-Rerank`, which clients get, too.
         reason: The type of the error that it answers with.
         times: Seconds by stage.
+        trace_id: Of the trace that it records.
     """
 
     outcome: str | None
     reason: str | None
     times: dict[str, float]
+    trace_id: str | None = None
 
 
 def told(head: bytes) -> Told:
@@ -36,6 +40,7 @@ def told(head: bytes) -> Told:
         None if outcome is None else short(outcome.decode("ascii", "backslashreplace"), MAX_OUTCOME),
         None if reason is None else short(reason.decode("ascii", "backslashreplace")),
         handover.read_times((grammar.field_of(head, _TIMES) or b"").decode("ascii", "replace")),
+        trace.decode() if (trace := grammar.field_of(head, _TRACE)) and _TRACE_ID.fullmatch(trace) else None,
     )
 
 

@@ -26,6 +26,8 @@ TIMES: Final = f"{HEADER}-times"
 """Of an answer: the seconds of each stage, as `STAGE=SECONDS` with commas between."""
 REASON: Final = f"{HEADER}-reason"
 """Of an answer that is an error of the application's: its type."""
+TRACE: Final = f"{HEADER}-trace"
+"""Of an answer: the id of its trace, where that is recorded; the client may not have begun one."""
 
 _MAX_STAGES: Final = 16
 

@@ -36,6 +36,7 @@ FIELDS: Final = {
     handover.HEADER: Rule.MESSAGE,
     handover.REQUEST_ID: Rule.MESSAGE,
     handover.TIMES: Rule.MESSAGE,
+    handover.TRACE: Rule.MESSAGE,
     handover.REASON: Rule.MESSAGE,
 }
 """By name, in lower case."""

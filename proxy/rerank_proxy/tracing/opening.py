@@ -19,15 +19,12 @@ def open_tracer(settings: TracingSettings, registry: CollectorRegistry) -> "Trac
     """Return what traces requests; None if the settings name no collector.
 
     Raises:
-        InvalidSettingsError: The libraries are not installed, or a file is missing.
+        InvalidSettingsError: As `check_tracing`.
     """
     metrics = SpanMetrics(registry)
     if settings.endpoint is None:
         return None
-    if not _is_installed():
-        raise InvalidSettingsError(f"[tracing.endpoint] needs Python packages of OpenTelemetry: {EXTRA}")
-    if settings.ca_certs is not None and not settings.ca_certs.expanduser().is_file():
-        raise InvalidSettingsError(f"[tracing.ca_certs]: {settings.ca_certs} is not a file")
+    check_tracing(settings)
     headers = {} if settings.headers is None else parse_headers(settings.headers.get_secret_value())
 
     from rerank_proxy.tracing.exporting import exporting
@@ -35,6 +32,20 @@ def open_tracer(settings: TracingSettings, registry: CollectorRegistry) -> "Trac
 
     ca_certs = None if settings.ca_certs is None else str(settings.ca_certs.expanduser())
     return Tracer(settings, exporting(settings.endpoint, headers, ca_certs, metrics))
+
+
+def check_tracing(settings: TracingSettings) -> None:
+    """Check that what the settings need is there.
+
+    Raises:
+        InvalidSettingsError: The libraries are not installed, or a file is missing.
+    """
+    if settings.endpoint is None:
+        return
+    if not _is_installed():
+        raise InvalidSettingsError(f"[tracing.endpoint] needs Python packages of OpenTelemetry: {EXTRA}")
+    if settings.ca_certs is not None and not settings.ca_certs.expanduser().is_file():
+        raise InvalidSettingsError(f"[tracing.ca_certs]: {settings.ca_certs} is not a file")
 
 
 def _is_installed() -> bool:

@@ -103,6 +103,16 @@ async def test_a_reranked_search_tells_where_its_time_went_and_clients_do_not_se
     assert relay.at_upstream.request_ids == []
 
 
+@pytest.mark.parametrize(("told", "expected"), [(TRACE, TRACE), ("no id", None)])
+async def test_the_application_tells_the_trace_that_it_records(told: str, expected: str | None) -> None:
+    relay = Observed()
+    relay.client.data_received(RERANK)
+    trace = b"\r\n%b: %b\r\n" % (handover.TRACE.encode(), told.encode())
+    relay.app.data_received(RERANKED.replace(b"\r\n", trace, 1))
+    assert relay.line().get("trace", {}).get("id") == expected
+    assert handover.HEADER.encode() not in bytes(relay.at_client.written)
+
+
 async def test_the_application_learns_the_id_that_the_client_gave() -> None:
     relay = Observed()
     relay.client.data_received(RERANK.replace(b"\r\n", b"\r\nx-request-id: abc-1\r\n", 1))

@@ -15,8 +15,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from prometheus_client import CollectorRegistry
 
+from rerank_proxy.cli.options import check_named
 from rerank_proxy.observe import stages
-from rerank_proxy.settings import InvalidSettingsError, TracingSettings
+from rerank_proxy.settings import InvalidSettingsError, Settings, TracingSettings
 from rerank_proxy.tracing import opening
 from rerank_proxy.tracing.exporting import BoundedProcessor
 from rerank_proxy.tracing.metrics import SpanMetrics
@@ -166,6 +167,12 @@ def test_the_libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "find_spec", lambda name: None)
     with pytest.raises(InvalidSettingsError, match=r"pip install 'rerank-proxy\[tracing\]'"):
         opened(CollectorRegistry(), endpoint="http://c:4318")
+
+
+def test_faults_are_told_before_anything_is_started(tmp_path: Path) -> None:
+    tracing = {"endpoint": "https://c:4318", "ca_certs": str(tmp_path / "none")}
+    with pytest.raises(InvalidSettingsError, match=r"\[tracing.ca_certs\]"):
+        check_named(Settings.model_validate({"tracing": tracing}))
 
 
 def test_authorities_that_are_missing(tmp_path: Path) -> None:
