@@ -34,6 +34,7 @@ from rerank_proxy.engine.loading.loaded_model import LoadedModel
 from rerank_proxy.engine.loading.reading import profile as profiles
 from rerank_proxy.engine.loading.reading.onnx_file import PLACES
 from rerank_proxy.engine.loading.reading.profile import Profile
+from rerank_proxy.engine.loading.sources.offline import restrain_libraries
 from rerank_proxy.engine.loading.sources.source import resolve
 from rerank_proxy.engine.rows import Batch
 from rerank_proxy.settings import EngineSettings, ModelSettings
@@ -76,6 +77,7 @@ def export(source: str, out: Path | None, *, offline: bool) -> Path:
     Raises:
         ModelLoadError: It cannot be exported, or the file's outputs differ. Nothing is written.
     """
+    restrain_libraries(offline=offline)
     _check_libraries()
     directory = resolve(source, None, offline=offline)
     profile = profiles.read(directory)

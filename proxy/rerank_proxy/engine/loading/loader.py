@@ -17,6 +17,7 @@ from rerank_proxy.engine.errors import ModelFailedError, ModelLoadError
 from rerank_proxy.engine.hangs.watchdog import Watchdog
 from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, warm_up
+from rerank_proxy.engine.loading.sources.offline import restrain_libraries
 from rerank_proxy.observe.log import flattened
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
@@ -53,6 +54,7 @@ class Loader:
     """Loads models for one device."""
 
     def __init__(self, settings: EngineSettings, on_device: OnDevice, watchdog: Watchdog) -> None:
+        restrain_libraries(offline=settings.offline)
         self._settings = settings
         self._on_device = on_device
         self._watchdog = watchdog
