@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from multidict import CIMultiDict
 
+from rerank_proxy.app.apis.changes import Who, named
 from rerank_proxy.settings import SearchSettings, UpstreamSettings
 from rerank_proxy.upstream import privileges
 from rerank_proxy.upstream.client import ElasticsearchClient
@@ -23,7 +24,8 @@ from rerank_proxy.upstream.privileges import (
 from rerank_proxy.upstream.protocol import UpstreamRefusedError
 from testbed import RunningElasticsearch, Server
 from testbed.http import basic
-from tests.support.accounts import PASSWORD, account
+from testbed.node import SERVICE_TOKEN
+from tests.support.accounts import PASSWORD, SERVICE, account
 from tests.support.search_app import search_app
 from tests.support.searches import reranking
 
@@ -45,6 +47,10 @@ class Asking:
             sent["Authorization"] = authorization
         sent["Content-Type"] = "application/json"
         await self._privileges.require(self._client.for_caller(sent), action)
+
+    async def who(self, authorization: str | None) -> Who:
+        sent = CIMultiDict({} if authorization is None else {"Authorization": authorization})
+        return await named(self._client.for_caller(sent))
 
     async def may(self, action: Action, authorization: str) -> bool:
         try:
@@ -137,10 +143,18 @@ async def test_the_privileges_that_grant_an_action_are_named_as_elasticsearch_na
         assert granted == {action for action in ACTIONS if privilege in action.granted_by}
 
 
+async def test_a_line_about_a_change_names_its_caller(asking: Asking) -> None:
+    user = await asking.who(basic("two_roles", PASSWORD))
+    assert (user.words, user.user, user.api_key) == ("user [two_roles]", "two_roles", None)
+    assert (await asking.who(SERVICE)).user == SERVICE_TOKEN.rpartition("/")[0]
+    assert (await asking.who(basic("two_roles", "wrong"))).user is None
+
+
 async def test_without_security_every_caller_may_do_everything(elasticsearch: RunningElasticsearch) -> None:
     asking = Asking(elasticsearch.url)
     for action in ACTIONS:
         await asking.require(action, None)
+    assert (await asking.who(None)).words == "a caller without a name: upstream has no security"
     await asking.close()
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 TIMEOUT_S = 300.0
 """For anything that must happen. It is spent only by a test that fails, and no machine is as slow."""
 
+_REQUEST_ID = re.compile(rb"x-rerank-proxy-request-id: [^\r]*\r\n")
+
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -156,6 +158,13 @@ class Wire:
             await asyncio.wait_for(self._writer.wait_closed(), TIMEOUT_S)
 
 
+class ApplicationWire(Wire):
+    """What the application gets from the edge, less the ids of requests, which are new each time."""
+
+    async def read_head(self) -> bytes:
+        return _REQUEST_ID.sub(b"", await super().read_head())
+
+
 Serve = Callable[[Wire], Awaitable[None]]
 
 
@@ -186,7 +195,10 @@ async def raw_server(
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> AsyncIterator[RawServer]:
-    """Serve on a TCP port (0: a free one), or on a UNIX socket. Fails the test when `serve` failed."""
+    """Serve on a TCP port (0: a free one), or as the application on a UNIX socket.
+
+    Fails the test when `serve` failed.
+    """
     state = RawServer(scheme="http" if tls is None else "https")
     tasks: set[asyncio.Task[None]] = set()
 
@@ -194,7 +206,7 @@ async def raw_server(
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        wire = Wire(reader, writer)
+        wire = Wire(reader, writer) if path is None else ApplicationWire(reader, writer)
         state.wires.append(wire)
         try:
             await serve(wire)

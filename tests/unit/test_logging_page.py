@@ -24,6 +24,8 @@ from tests.support.project import ROOT
 
 PAGE = (ROOT / "docs" / "logging.md").read_text(encoding="utf-8")
 SOURCES = [file.read_text(encoding="utf-8") for file in sorted((ROOT / "proxy").rglob("*.py"))]
+EVENTFUL = [text for text in SOURCES if re.search(r"observe\.events import .*\bevent\b", text)]
+"""The sources that write events."""
 AT = 1795810530.25
 FULL = Access(
     kind="rerank",
@@ -66,8 +68,7 @@ def leaves(fields: dict[str, Any], above: str = "") -> Iterator[str]:
 @cache
 def events() -> list[ast.Call]:
     """The calls of `event` in the sources."""
-    importing = [text for text in SOURCES if re.search(r"observe\.events import .*\bevent\b", text)]
-    trees = map(ast.parse, importing)
+    trees = map(ast.parse, EVENTFUL)
     nodes = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
     return [node for node in nodes if isinstance(node.func, ast.Name) and node.func.id == "event"]
 
@@ -81,7 +82,7 @@ def fields_of_events() -> set[str]:
         if argument.arg not in (None, "failed")
     }
     beside = re.compile(r"\"((?:process|user|error|http|url|event)\.[a-z_.]+)\"(?=[\]:])")
-    return named | {found for text in SOURCES for found in beside.findall(text)}
+    return named | {found for text in EVENTFUL for found in beside.findall(text)}
 
 
 def access_line(access: Access, *, is_json: bool) -> str:

@@ -148,8 +148,8 @@ class Formatter(logging.Formatter):
         record.message = message_of(record)
         record.asctime = self.formatTime(record)
         first = one_line(self.formatMessage(record))
-        if (current := request_id.current.get()) is not None:
-            first += f" [request {current}]"
+        if ids := request_id.of_record(record):
+            first += f" [request {', '.join(ids)}]"
         return "\n".join([first, *(_INDENT + line for line in traceback_lines(record))])
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (the name is logging's)

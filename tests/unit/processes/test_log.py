@@ -20,7 +20,7 @@ REQUESTS = [
 ]
 
 
-async def test_every_line_is_json_whatever_happens_and_none_holds_a_secret(supervise: Supervise) -> None:
+async def test_every_line_is_json_with_crashes_and_none_holds_a_secret(supervise: Supervise) -> None:
     settings = {
         "edge": {"processes": 2},
         "log": {"level": "debug", "format": "json", "access": "all"},

@@ -1,6 +1,6 @@
 """What waits in the queue: rows to run (jobs), the requests that wait for them, and the lanes of models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from operator import attrgetter
@@ -10,6 +10,7 @@ from rerank_proxy.engine.backends.protocol import Backend
 from rerank_proxy.engine.batching.pace import Pace
 from rerank_proxy.engine.errors import EngineError
 from rerank_proxy.engine.rows import Output, Row
+from rerank_proxy.observe import request_id
 
 _USUAL_PACE_S: Final = 1e-4
 
@@ -86,6 +87,8 @@ class ScoringRequest:
     """On the scheduler's clock, in seconds."""
     caller: bytes = b""
     """Whose it is: callers have equal parts of the device."""
+    request_id: str | None = field(default_factory=request_id.current.get)
+    """Of the client's request that it is for."""
     size_tokens: int = 0
     """Tokens that waited when it was submitted."""
     waiting_tokens: int = 0
@@ -123,3 +126,8 @@ length: Final = attrgetter("tokens")
 def fair_end(request: ScoringRequest) -> float:
     """Return what requests are ordered by."""
     return request.fair_end
+
+
+def about(jobs: Iterable[Job]) -> dict[str, list[str]]:
+    """Return the fields of a record of the log about jobs: for which requests they are."""
+    return request_id.about(request.request_id for job in jobs for request in job.requests)

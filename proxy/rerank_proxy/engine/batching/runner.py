@@ -11,14 +11,14 @@ from typing import Final, TypeVar
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.concurrency.timers import Timers
 from rerank_proxy.engine.batching.cache import OutputCache
-from rerank_proxy.engine.batching.jobs import Job, JobState, Lane
+from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, about
 from rerank_proxy.engine.batching.places import Placed, Places
 from rerank_proxy.engine.batching.scheduler import Scheduler
 from rerank_proxy.engine.batching.worker import NotBegunError, Outcome, Worker
 from rerank_proxy.engine.errors import EngineClosedError, InferenceError, inference_error
 from rerank_proxy.engine.metrics import EngineMetrics
 from rerank_proxy.engine.rows import Output
-from rerank_proxy.observe import stages
+from rerank_proxy.observe import request_id, stages
 
 _log = logging.getLogger(__name__)
 
@@ -142,12 +142,14 @@ class Runner:
 
     async def _run(self, placed: Placed, jobs: list[Job]) -> None:
         worker = self._workers[placed.place]
+        request_id.current.set(None)  # a batch is for several requests, not for that which woke the queue
         try:
             outcomes = await worker.run(placed.lane, jobs, placed.threads)
         except NotBegunError:
             self._returned.append(jobs)
         except Exception as error:  # A bug here must not leave callers waiting for ever.
-            _log.exception("model [%s]: a worker was lost with a batch", placed.lane.model)
+            model = placed.lane.model
+            _log.exception("model [%s]: a worker was lost with a batch", model, extra=about(jobs))
             self._finish(jobs, [(job, inference_error(error)) for job in jobs])
             self._replace(placed.place, worker)
         else:

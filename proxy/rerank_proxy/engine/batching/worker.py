@@ -10,7 +10,7 @@ import numpy as np
 
 from rerank_proxy.concurrency.daemon_threads import DaemonThread
 from rerank_proxy.engine.backends.protocol import Backend
-from rerank_proxy.engine.batching.jobs import Job, JobState, Lane
+from rerank_proxy.engine.batching.jobs import Job, JobState, Lane, about
 from rerank_proxy.engine.errors import (
     EngineError,
     InferenceError,
@@ -135,7 +135,10 @@ class ThreadWorker:
             except Exception as error:  # Any exception of a model fails its rows, never the worker.
                 failed += 1
                 if failed == 1:
-                    _log.exception("model [%s]: a batch of %d rows failed", lane.model, len(batch))
+                    rows = len(batch)
+                    _log.exception(
+                        "model [%s]: a batch of %d rows failed", lane.model, rows, extra=about(jobs)
+                    )
                     self._metrics.failed_batches.labels(lane.model).inc()
                 if len(jobs) == 1 or failed >= _MOST_FAILURES:
                     outcomes += [(job, inference_error(error)) for job in jobs]

@@ -1,12 +1,14 @@
 """Threads on which the texts of calls are tokenised: in turns, and watched."""
 
 import logging
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.concurrency.turns import ClosedError, Turns
 from rerank_proxy.engine.errors import EngineClosedError, EngineError, inference_error
 from rerank_proxy.engine.hangs.watchdog import Watchdog
+from rerank_proxy.observe import request_id
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +33,8 @@ class TokenizingThreads:
             EngineClosedError: `close` was called.
         """
         try:
-            return await self._turns.run(self._watched(model, steps))
+            about = request_id.about([request_id.current.get()])  # a thread does the steps
+            return await self._turns.run(self._watched(model, steps, about))
         except ClosedError:
             raise EngineClosedError("the engine was closed") from None
 
@@ -39,7 +42,7 @@ class TokenizingThreads:
         """End all calls. Does not wait for tokenizers, which may never return."""
         self._turns.close()
 
-    def _watched(self, model: str, steps: Steps[_T]) -> Steps[_T]:
+    def _watched(self, model: str, steps: Steps[_T], about: Mapping[str, object]) -> Steps[_T]:
         """Do the steps, each of them watched."""
         while True:
             try:
@@ -51,6 +54,6 @@ class TokenizingThreads:
             except EngineError:
                 raise
             except BaseException as error:  # Tokenizers fail in their own ways; those in Rust may panic.
-                _log.exception("model [%s]: the texts of a call cannot be tokenised", model)
+                _log.exception("model [%s]: the texts of a call cannot be tokenised", model, extra=about)
                 raise inference_error(error) from None
             yield
