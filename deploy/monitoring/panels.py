@@ -128,6 +128,9 @@ SEARCHES: Final = (
           {quantile(0.95, "reranker_seconds", by="endpoint, model"): "{{endpoint}} ({{model}})"}),
     Panel("Inference API", "Requests of _inference and _ml/trained_models by outcome.", "reqps",
           {rate("inference_requests_total", by="outcome"): "{{outcome}}"}, fill=True),
+    Panel("Endpoints", "Inference endpoints, and proxies that cannot read their registry.", "short", {
+        f"sum by (state) ({metric('inference_endpoints')})": "{{state}}",
+        f"sum(1 - {metric('registry_readable')})": "registries not readable"}),
     Panel("Asynchronous searches", "Those that are kept: the limit is async_search.max_searches.", "short",
           {f"sum by (state) ({metric('async_searches')})": "{{state}}"}, fill=True),
     Panel("Asynchronous answers", "Bytes that are kept; the limit is async_search.max_bytes.", "bytes",
@@ -212,6 +215,8 @@ REMOTE: Final = (
               rate("remote_resent_total", by="service"): "{{service}} sent again"}, 6),
     Panel("Open circuits", "Endpoints whose calls are paused because they kept failing.", "short",
           {f"sum by (service) ({metric('remote_paused_endpoints')})": "{{service}}"}, 6, thresholds=(1, 2)),
+    Panel("Spans", "Spans for the collector of traces. Those that failed or were dropped are lost.", "ops",
+          {rate("spans_total", by="outcome"): "{{outcome}}"}, 6, fill=True),
 )  # fmt: skip
 
 ELASTICSEARCH: Final = (

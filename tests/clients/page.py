@@ -30,7 +30,7 @@ API of Elasticsearch and more than a hundred odd requests both ways, and compare
 here, and nothing else; the clients and tools above work the same with all of it.
 
 For reranked searches [native behaviour](native-behaviour.md) says where the proxy differs from
-Elasticsearch's own reranker, and [operations](operations.md#limits-today) lists the limits. The proxy's own
+Elasticsearch's own reranker, and [limits](limits.md) has the limits. The proxy's own
 errors have Elasticsearch's form and headers: JSON by the name that the client gives it, `X-elastic-product`,
 and `X-Opaque-Id` unless the head cannot be read. Like Elasticsearch's, they do not name the product with 401
 and 403, and have no body with 413 for a length that was announced.

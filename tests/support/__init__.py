@@ -27,6 +27,7 @@ The proxy, in parts
     app_double          a process in the application's place
     supervised          a supervisor, with that process
     edge_process        an edge in a process of its own, and what it takes
+    traces              a tracer whose spans stay in memory, and the trees that they form
     endpoints           inference endpoints over a given engine, without a store
     valkey              a real Valkey, and a server that misbehaves in its place
     stores              stores of endpoints, and waiting for what other processes do to them
@@ -71,6 +72,7 @@ Of the suite itself
     processor_time      processor time, in seconds of an ordinary machine
     loop_time           how long an event loop is held, in that time
     pages               the project's pages of Markdown
+    schemas             JSON schemas of files that other programs read
     wheels              the project's wheel, built as `pip` builds it
     project             the project's files
 """

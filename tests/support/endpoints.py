@@ -50,6 +50,8 @@ class Limited(ElasticsearchService):
 class MemoryStore:
     """A store in memory."""
 
+    readable = True
+
     def __init__(self) -> None:
         self._kept: dict[str, StoredEndpoint] = {}
         self._changed: Callable[[], None] = lambda: None

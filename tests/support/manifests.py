@@ -5,10 +5,11 @@ their operators; pods against the pod security standard `restricted`; the proxy'
 command line, settings and volumes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
 from typing import Any, Final
 
 import jsonschema  # type: ignore[import-untyped]  # the package carries no types
@@ -16,7 +17,7 @@ import kubernetes_validate.utils  # type: ignore[import-untyped]  # the package 
 import yaml
 
 from rerank_proxy.cli import main
-from rerank_proxy.settings import Settings, load
+from rerank_proxy.settings import CONFIG_VARIABLE, SECRETS_DIR_VARIABLE, Settings, load
 from tests.support.kubernetes_tools import custom_schemas
 
 Document = dict[str, Any]
@@ -45,7 +46,6 @@ _ALLOWED_VOLUMES: Final = frozenset(
     )
 )
 _OF_THE_IMAGE: Final = "/etc/rerank-proxy/rerank-proxy.yaml"
-_NOT_SETTINGS: Final = frozenset({"RERANK_PROXY_CONFIG", "RERANK_PROXY_SECRETS_DIR"})
 _ECK_VOLUMES: Final = frozenset({"elastic-internal-http-certificates"})
 """Volumes that ECK adds to the pods of Elasticsearch."""
 
@@ -194,7 +194,7 @@ class Proxy:
         container = proxy_in(pod)
         values = {each["name"]: each.get("value") for each in container.get("env", [])}
         mounted = _mounted(container)
-        file = PurePosixPath(values.get("RERANK_PROXY_CONFIG", _OF_THE_IMAGE))
+        file = PurePosixPath(values.get(CONFIG_VARIABLE, _OF_THE_IMAGE))
         volume = _volumes(pod)[mounted[str(file.parent)]]
         config = next(
             each
@@ -206,12 +206,13 @@ class Proxy:
         environ = {
             name: "A" * 43 if value is None else value  # a secret, which may be a key
             for name, value in values.items()
-            if name.startswith("RERANK_PROXY_") and name not in _NOT_SETTINGS
+            if name.startswith("RERANK_PROXY_")
         }
-        if "RERANK_PROXY_SECRETS_DIR" in values:
-            secrets = _volumes(pod)[mounted[values["RERANK_PROXY_SECRETS_DIR"]]]
-            environ |= {f"RERANK_PROXY_{path.upper()}": "A" * 43 for path in _renamed(secrets)}
-        return cls(pod, container, load(written, environ=environ))
+        secrets = None
+        if SECRETS_DIR_VARIABLE in values:
+            secret = _volumes(pod)[mounted[values[SECRETS_DIR_VARIABLE]]]
+            secrets = write_secrets(directory, _renamed(secret))
+        return cls(pod, container, load(written, environ=environ, secrets_dir=secrets))
 
     def check(self) -> None:
         """Hold the container against its settings, volumes and command line."""
@@ -284,6 +285,18 @@ def check(manifest: Sequence[Document], directory: Path, since: str = VERSIONS[0
             proxies.append(Proxy.of(template["spec"], manifest, directory))
             proxies[-1].check()
     return proxies
+
+
+def write_secrets(directory: Path, names: Iterable[str]) -> Path:
+    """Make a directory as a Secret with these keys is mounted, and return it."""
+    secrets = Path(mkdtemp(dir=directory))
+    version = secrets / "..2026_11_27"
+    version.mkdir()
+    (secrets / "..data").symlink_to(version.name)
+    for name in names:
+        (version / name).write_text("A" * 43 + "=\n", encoding="utf-8")  # may be a key
+        (secrets / name).symlink_to(f"..data/{name}")
+    return secrets
 
 
 def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:

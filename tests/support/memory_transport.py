@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+import re
 import socket
 from collections.abc import Iterable
 from typing import Any
 
+from rerank_proxy.http import handover
+
 _READ_END, _WRITE_END = os.pipe()
+_REQUEST_ID = re.compile(rb"%b: ([^\r]*)\r\n" % handover.REQUEST_ID.encode())
 
 
 class _Socket:
@@ -22,9 +26,10 @@ class _Socket:
 
 
 class MemoryTransport(asyncio.Transport):
-    """Keeps what is written to it.
+    """Keeps what is written to it, less the ids of requests, which are new each time.
 
     Attributes:
+        request_ids: These ids.
         ended: `write_eof` was called.
         reading: False while the protocol wants to get nothing.
         unsent: What `get_write_buffer_size` says, once each; then 0.
@@ -33,6 +38,7 @@ class MemoryTransport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = bytearray()
+        self.request_ids: list[bytes] = []
         self.ended = False
         self.reading = True
         self.unsent: list[int] = []
@@ -41,7 +47,8 @@ class MemoryTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self._closing, "written after its end"
         assert not self.ended, "written after `write_eof`"
-        self.written += data
+        self.request_ids += _REQUEST_ID.findall(data)
+        self.written += _REQUEST_ID.sub(b"", data)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         for data in list_of_data:

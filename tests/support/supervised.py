@@ -25,8 +25,9 @@ def read(values: str, directory: Path) -> Settings:
 
 if __name__ == "__main__":
     prepare()
-    configure("info")
     reader = partial(read, sys.argv[1], Path(sys.argv[2]))
     command = (sys.executable, "-m", "tests.support.app_double", sys.argv[2])
+    settings = reader()
+    configure(settings.log.level, settings.log.format, process="supervisor")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        sys.exit(runner.run(Supervisor(reader(), reader, command).run()))
+        sys.exit(runner.run(Supervisor(settings, reader, command).run()))

@@ -1,6 +1,7 @@
 """The command line: its options are the table of settings, its errors are one line on standard error."""
 
 import asyncio
+import json
 import logging
 import os
 import subprocess
@@ -17,10 +18,11 @@ from click.testing import CliRunner, Result
 from rerank_proxy import __version__
 from rerank_proxy.cli import main, models
 from rerank_proxy.cli.check import run_checks
+from rerank_proxy.cli.help import first_sentence
 from rerank_proxy.engine.loading import loader
 from rerank_proxy.search.ranks.scores import normalize
+from rerank_proxy.settings import SettingRow, table
 from rerank_proxy.settings import load as load_settings
-from rerank_proxy.settings import table
 from tests.support.raw_http import TIMEOUT_S
 from tests.support.stores import endpoint, open_file_store
 from tests.support.tiny_models import build
@@ -37,11 +39,16 @@ def test_help_mentions_every_setting(command: str) -> None:
     text = " ".join(result.stdout.split())
     for row in table():
         if row.option is not None:
-            assert f"{row.option} {row.path[-1].upper()}" in text
-            assert f"env: {row.environment}]" in text
-            assert " ".join(row.description.split()) in text
-    for option in ("--config", "--model", "--endpoint", "RERANK_PROXY_CONFIG"):
+            assert f"{row.option} {row.path[-1].upper()} {first_sentence(row.description)}." in text
+    for option in ("--config", "--model", "--endpoint", "RERANK_PROXY_CONFIG", "RERANK_PROXY_SECRETS_DIR"):
         assert option in text
+
+
+@pytest.mark.parametrize("row", [row for row in table() if not row.per_entry], ids=lambda row: row.key)
+def test_all_about_a_setting_is_told(row: SettingRow) -> None:
+    text = " ".join(run("settings", "--describe", row.key).stdout.split())
+    for each in (row.description, row.option, row.environment, row.key):
+        assert each is None or " ".join(each.split()) in text
 
 
 def test_help_of_the_whole() -> None:
@@ -158,14 +165,17 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
 
 def test_it_is_a_module_as_well() -> None:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RERANK_PROXY_")}
-    command: list[Any] = [sys.executable, "-m", "rerank_proxy", "serve", "--listen", "x"]
+    command: list[Any] = [sys.executable, "-X", "importtime", "-m", "rerank_proxy", "serve", "--listen", "x"]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environ, timeout=TIMEOUT_S, check=False
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("rerank-proxy: [listen]: expected HOST:PORT")
-    assert done.stderr.count("\n") == 1
+    (fault,) = [line for line in done.stderr.splitlines() if not line.startswith("import time: ")]
+    assert fault.startswith("rerank-proxy: [listen]: expected HOST:PORT")
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "click" in imported
+    assert not imported & {"rich", "rich_click", "torch", "transformers"}  # which take their time
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +231,12 @@ class TestRerank:
         assert [
             text for _, text in scored(CliRunner().invoke(main, command, input=b"\xef\xbb\xbfone\n"))
         ] == ["one"]
+
+    def test_json(self, model: Path) -> None:
+        command = ("rerank", "--query", "water", "--model", str(model))
+        printed = json.loads(run(*command, "--json", *TEXTS).stdout)
+        assert [(row["score"], row["text"]) for row in printed] == scored(run(*command, *TEXTS))
+        assert all(TEXTS[row["index"]] == row["text"] for row in printed)
 
     def test_a_model_of_the_settings(self, model: Path, tmp_path: Path) -> None:
         config = tmp_path / "settings.yaml"
@@ -292,6 +308,22 @@ class TestCheck:
         assert tiny.startswith(f"model      ok      tiny: {model} (")
         assert endpoint == "endpoint   ok      mine is served by model tiny"
         assert result.stderr == ""
+
+    def test_json(self, model: Path, upstream: Callable[..., str]) -> None:
+        url = upstream(status=500)
+        result = run("check", "--upstream", url, "--model", f"tiny={model}", "--endpoint", "e=tiny", "--json")
+        assert (result.exit_code, result.stderr) == (1, "")
+        printed = json.loads(result.stdout)
+        assert printed["ok"] is False
+        assert [(each["about"], each["outcome"]) for each in printed["checks"]] == [
+            ("settings", "ok"),
+            ("upstream", "failed"),
+            ("registry", "ok"),
+            ("model", "ok"),
+            ("endpoint", "ok"),
+        ]
+        assert printed["checks"][1]["text"] == f"{url} answered 500, but not as Elasticsearch does"
+        assert printed["versions"].keys() >= {"python", "torch", "transformers"}
 
     def test_a_model_that_will_not_load(self, tmp_path: Path, upstream: Callable[..., str]) -> None:
         arguments = ["--upstream", upstream(), "--model", f"bad={tmp_path}/none", "--endpoint", "mine=bad"]

@@ -24,6 +24,8 @@ _ANSWERS_S: Final = 4.0
 _LEAST_SILENCE_S: Final = 10.0
 """Seconds; importing torch on a busy machine may hold the GIL for a while."""
 
+_STDERR: Final = 2
+"""Where the supervisor reads it; the log goes another way."""
 _BEATS: Final = 20
 """Signs of life that the event loop gives in the longest silence that is allowed."""
 
@@ -67,5 +69,5 @@ def end_when_silent(seconds: float) -> None:
     then, so this is done in C.
     """
     seconds = max(seconds, _LEAST_SILENCE_S)
-    faulthandler.dump_traceback_later(seconds, exit=True)
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
     asyncio.get_running_loop().call_later(seconds / _BEATS, end_when_silent, seconds)

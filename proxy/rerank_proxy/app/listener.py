@@ -14,10 +14,12 @@ from typing import Final, cast
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.edge import answers
 from rerank_proxy.errors import ElasticsearchError, internal_error
+from rerank_proxy.http import handover
 from rerank_proxy.http.framing import Body, FramingError, SizedBody, request_body
 from rerank_proxy.http.head import HeadError, RequestHead, parse_request
 from rerank_proxy.http.inbox import Inbox
 from rerank_proxy.http.messages import Request, Response
+from rerank_proxy.observe import request_id
 from rerank_proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -155,6 +157,7 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self, request: Request, head: RequestHead) -> None:
         close = not head.keep_alive
+        request_id.current.set(request.headers.get(handover.REQUEST_ID))
         try:
             response = await self._listener.handle(request)
             printed = response.printed(close=close or self._listener.closing)

@@ -1,10 +1,12 @@
 """Responses to one request: printed in the client's format, and counted, each once."""
 
+import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from rerank_proxy.app.apis.context import ApiAnswer
+from rerank_proxy.app.apis.context import ApiAnswer, MultiAnswer
 from rerank_proxy.app.metrics import RequestCounter
 from rerank_proxy.app.response_format import PLAIN_JSON, ResponseFormat
 from rerank_proxy.errors import ElasticsearchError
@@ -12,12 +14,18 @@ from rerank_proxy.http import handover
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import is_refusal
 from rerank_proxy.observe import stages
+from rerank_proxy.observe.events import event
+from rerank_proxy.observe.log_limiter import LogLimiter
 from rerank_proxy.observe.outcome import HEADER
 from rerank_proxy.search.run import SearchAnswer
+from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.headers import of_own_answer
 from rerank_proxy.upstream.protocol import Reply
 from rerank_proxy.xcontent.splicing import Printer
 
+logger = logging.getLogger(__name__)
+
+_FAILURES: Final = LogLimiter()
 _UNRECOGNIZED: Final = re.compile(rb"request \[/_m?search\](?= contains (?:unrecognized )?parameter)")
 _UNAUTHENTICATED: Final = re.compile(
     rb'(?<= for REST request \[)(?:(?! for REST request \[|\]")[^"\\]|\\.)*+(?=\]")'
@@ -57,7 +65,16 @@ class Responder:
         if isinstance(answer, SearchAnswer):
             answer.timings.end()
         self.counter.answered(answer)  # now that it can be written
-        return response
+        times = _times(answer) if self._is_asked else None
+        if not times:
+            return response
+        told = (handover.TIMES, handover.print_times(times))
+        return replace(response, headers=[told, *response.headers])
+
+    @property
+    def _is_asked(self) -> bool:
+        """Return whether it is the edge that asks, which takes out what is told to it alone."""
+        return handover.REQUEST_ID in self.request.headers
 
     async def _printed(self, answer: ApiAnswer) -> Response:
         if isinstance(answer, Reply):
@@ -83,11 +100,40 @@ class Responder:
         """Return the response to a request that failed here."""
         self.counter.refused(failure.status)
         headers = [*of_own_answer(self.request.headers, failure.status), *failure.headers()]
+        if self._is_asked:
+            headers.insert(0, (handover.REASON, failure.cause.type))
+        if failure.status >= 500:
+            _log_failure(failure)
         body = self.format.error(failure)
         try:
             return await self.format.response(failure.status, headers, body)
         except ElasticsearchError:  # there is no writer for the format, which is the failure
             return await PLAIN_JSON.response(failure.status, headers, body)
+
+
+def _times(answer: ApiAnswer) -> Mapping[str, float]:
+    """Return the seconds of each stage of a search, or of all those of a request."""
+    return Timings.of_task().named() if isinstance(answer, SearchAnswer | MultiAnswer) else {}
+
+
+def _log_failure(failure: ElasticsearchError) -> None:
+    """Say that a request failed by no fault of the client's, once a minute for each type of error.
+
+    The reason is left out: that of another server may repeat texts that it was sent.
+    """
+    if (omitted := _FAILURES.admit((failure.status, failure.cause.type))) is not None:
+        more = f"; {omitted} other failures were not logged" if omitted else ""
+        logger.warning(
+            "a request failed with %d [%s]%s",
+            failure.status,
+            failure.cause.type,
+            more,
+            extra={
+                **event("request-failed", "web", failed=True),
+                "error.type": failure.cause.type,
+                "http.response.status_code": failure.status,
+            },
+        )
 
 
 def as_of_the_client(reply: Reply, path: str, target: str) -> Reply:

@@ -3,17 +3,19 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.app.apis.routes import Route, search_routes
 from rerank_proxy.app.apis.search import OtherSearchApi, SearchReader
 from rerank_proxy.app.async_searches import AsyncSearches
 from rerank_proxy.app.formats.bodies import to_json
-from rerank_proxy.app.metrics import SearchMetrics
+from rerank_proxy.app.metrics import RequestCounter
 from rerank_proxy.app.response_format import FORMAT_PARAMS, ResponseFormat
 from rerank_proxy.app.responses import Responder, passed_on
+from rerank_proxy.app.slow_log import SlowLog
 from rerank_proxy.app.suggestions import Suggestions
+from rerank_proxy.app.traced import name_span, traced
 from rerank_proxy.concurrency.offload import INLINE_BYTES, answer_size, offload
 from rerank_proxy.errors import ElasticsearchError, internal_error
 from rerank_proxy.http import codings, handover
@@ -21,7 +23,7 @@ from rerank_proxy.http.inflate import decoded_limit
 from rerank_proxy.http.media_types import Format, format_of
 from rerank_proxy.http.messages import Request, Response
 from rerank_proxy.http.negotiation import Negotiated, negotiate
-from rerank_proxy.observe import stages
+from rerank_proxy.observe import request_id, stages
 from rerank_proxy.observe.stages import Activity
 from rerank_proxy.observe.trace_context import trace_id
 from rerank_proxy.search.executor import Executor
@@ -35,6 +37,9 @@ from rerank_proxy.upstream.headers import for_upstream
 from rerank_proxy.upstream.protocol import Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params, parse_params
 from rerank_proxy.xcontent.target import RequestTarget
+
+if TYPE_CHECKING:
+    from rerank_proxy.tracing.tracer import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +55,8 @@ class App:
         edge: Its limits for decoded bodies.
         support: Which retrievers upstream evaluates; None: all but the reranker.
         other_routes: Those beside searches.
+        slow_log: Is told which request a search belongs to; None, there is none.
+        tracer: Records the spans of requests; None: there are none.
 
     Attributes:
         async_searches: Those that are kept.
@@ -59,14 +66,17 @@ class App:
         self,
         executor: Executor,
         client: ElasticsearchClient,
-        metrics: SearchMetrics,
+        metrics: RequestCounter,
         edge: EdgeSettings,
         reader: SearchReader,
         *,
         async_search: AsyncSearchSettings,
         support: RetrieverSupport | None = None,
         other_routes: Sequence[Route] = (),
+        slow_log: SlowLog | None = None,
+        tracer: "Tracer | None" = None,
     ) -> None:
+        self._tracer = tracer
         self._client = client
         self._edge = edge
         self.async_searches = AsyncSearches(async_search)
@@ -74,11 +84,14 @@ class App:
         self._other_route = Route(re.compile(".*"), OtherSearchApi(), metrics)
         self._support = support
         self._suggestions = Suggestions()
+        self._slow_log = slow_log
 
     def use(self, settings: Settings) -> None:
         """Use other limits, for requests that come from now on."""
         self._edge = settings.edge
         self.async_searches.use(settings.async_search)
+        if self._slow_log is not None:
+            self._slow_log.use(settings.log)
 
     async def close(self) -> None:
         """End the asynchronous searches."""
@@ -87,11 +100,20 @@ class App:
     async def handle(self, request: Request) -> Response:
         """Answer a request, or tell the edge to send it upstream as it is."""
         stages.enter(Activity(Timings(), trace_id=trace_id(request.raw_headers)))
+        if self._tracer is None:
+            return await self._handled(request)
+        with traced(self._tracer, request) as traced_request:
+            response = await self._handled(request)
+            traced_request.answered(response)
+        return response
+
+    async def _handled(self, request: Request) -> Response:
         if len(request.target) > _MAX_TARGET:
             return passed_on(self._other_route.counter)
         target = RequestTarget.of(request.target)
         params = parse_params(target.query)
         route, path_params = self._route(target.route)
+        name_span(request.method, target.route, path_params)
         negotiated = negotiate(
             params.get("format"),
             request.headers.getall("Accept", []),
@@ -119,6 +141,8 @@ class App:
             return await responder.fail(internal_error())
 
     async def _answer(self, route: Route, context: RequestContext, responder: Responder) -> Response:
+        if self._slow_log is not None:
+            self._slow_log.begin(context.path, context.body)
         callers.enter(lambda: context.upstream().caller)
         may_be_refused = await self._find_out_about_retrievers(context)
         answer = await route.api.answer(context) or await self._suggestions.completed(context)
@@ -136,6 +160,8 @@ class App:
     ) -> RequestContext:
         def upstream() -> Upstream:
             headers = for_upstream(request.raw_headers, negotiated.accepted, has_body=bool(request.body))
+            if (known := request_id.current.get()) is not None:
+                headers.setdefault(request_id.HEADER, known)
             return self._client.for_caller(headers)
 
         return RequestContext(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -22,12 +22,14 @@ from rerank_proxy.app.listener import Listener
 from rerank_proxy.app.metrics import AsyncSearchMetrics, InferenceMetrics, SearchMetrics, UpstreamMetrics
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.app.server import App
+from rerank_proxy.app.slow_log import SlowLog
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Engine
 from rerank_proxy.files.state import state_directory
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoints
 from rerank_proxy.inference.local_models import LocalModels
+from rerank_proxy.inference.metrics import EndpointMetrics
 from rerank_proxy.inference.registry.opening import open_store
 from rerank_proxy.inference.remote.client import RemoteClient
 from rerank_proxy.inference.remote.vendor import RemoteContext
@@ -35,6 +37,7 @@ from rerank_proxy.inference.write_limits import WriteLimits
 from rerank_proxy.observe.log import configure
 from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.processes.loop import new_event_loop
+from rerank_proxy.processes.startup import log_to
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.rank_phase import RankPhase
 from rerank_proxy.services.built_in import load_services
@@ -42,6 +45,7 @@ from rerank_proxy.services.elasticsearch import ElasticsearchService
 from rerank_proxy.services.local_ranker import MODEL_ID
 from rerank_proxy.services.preconfigured import preconfigured_endpoints
 from rerank_proxy.settings import EngineSettings, InvalidSettingsError, Settings
+from rerank_proxy.tracing.opening import open_tracer
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import EngineModels
 from rerank_proxy.trained_models.service import TrainedModels
@@ -53,7 +57,12 @@ from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.trained_models import UpstreamModels
 
+if TYPE_CHECKING:
+    from rerank_proxy.tracing.tracer import Tracer
+
 _JOURNAL: Final = "engine.json"
+_FLUSH_S: Final = 3.0
+"""Seconds for the spans that are not sent yet, when all answers are."""
 _CLEANUP_S: Final = 10.0
 """Seconds for all that is closed after the last answer."""
 
@@ -62,11 +71,13 @@ def run(orders: bytes) -> None:
     """Serve until the supervisor says stop.
 
     Args:
-        orders: JSON with `settings`, and the paths `socket` (searches) and `control` (readiness, metrics).
+        orders: JSON with `settings`, the descriptor of the `log`, and the paths `socket` (searches) and
+            `control` (readiness, metrics).
     """
     decoded: dict[str, Any] = msgspec.json.decode(orders)
+    log_to(decoded.get("log"))
     settings = Settings.model_validate(decoded["settings"])
-    configure(settings.log_level)
+    configure(settings.log.level, settings.log.format, process="app")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         status = runner.run(serve(settings, decoded["socket"], decoded["control"]))
     sys.exit(status)
@@ -100,8 +111,13 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         uploaded = await _uploaded_models(cleanup, settings, engine)
         reloading = Reloading()
         searches = SearchMetrics(registry)
+        tracer = open_tracer(settings.tracing, registry)
+        if tracer is not None:
+            cleanup.push_async_callback(tracer.close, _FLUSH_S)
         endpoints = await _endpoints(cleanup, settings, engine, uploaded, registry, reloading, searches)
-        app = _app(cleanup, settings, endpoints, uploaded, registry, reloading, searches)
+        app = _app(cleanup, settings, endpoints, uploaded, registry, reloading, searches, tracer)
+        if tracer is not None:
+            reloading.add(lambda new: tracer.use(new.tracing))
         own = OwnProcess("app")
         registry.register(own)
         own.watch_loop()
@@ -111,7 +127,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
         cleanup.push_async_callback(listener.close)
         reloading.add(listener.use)
-        reloading.add(lambda new: configure(new.log_level))
+        reloading.add(lambda new: configure(new.log.level, new.log.format))
         await listener.start(socket)
         gc.freeze()  # as the engine does when it has loaded a model
         await ending.asked.wait()
@@ -164,6 +180,12 @@ async def _endpoints(
         return preconfigured_endpoints(services, of.endpoints, models)
 
     endpoints = Endpoints(services, preconfigured(settings), open_store(settings), searches.endpoint_gone)
+    EndpointMetrics(
+        registry,
+        lambda: endpoints.readable,
+        usable=lambda: endpoints.count(usable=True),
+        unusable=lambda: endpoints.count(usable=False),
+    )
     reloading.add(lambda new: endpoints.use_preconfigured(preconfigured(new)))
     cleanup.push_async_callback(endpoints.close)
     await endpoints.start()
@@ -178,6 +200,7 @@ def _app(
     registry: CollectorRegistry,
     reloading: Reloading,
     searches: SearchMetrics,
+    tracer: "Tracer | None",
 ) -> App:
     client = ElasticsearchClient(
         settings.upstream,
@@ -193,18 +216,21 @@ def _app(
     support = _retriever_support(settings, probes, client)
     reader = _reader(settings, support, reloading)
     management = InferenceMetrics(registry)
+    slow_log = SlowLog(settings.log, searches)
     app = App(
         executor,
         client,
-        searches,
+        slow_log,
         settings.edge,
         reader,
         async_search=settings.async_search,
         support=support,
+        slow_log=slow_log,
         other_routes=[
             *_inference_routes(settings, endpoints, privileges, probes, management, reloading),
             *_model_routes(settings, endpoints, uploaded, privileges, probes, management),
         ],
+        tracer=tracer,
     )
     kept = app.async_searches
     AsyncSearchMetrics(registry, lambda: kept.running, lambda: kept.finished, lambda: kept.size_bytes)

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +11,10 @@ import click
 
 from rerank_proxy import __version__
 from rerank_proxy.cli.endpoints import endpoints
+from rerank_proxy.cli.help import BASICS, Group, Option, first_sentence
 from rerank_proxy.cli.options import (
     CommandError,
+    SettingValue,
     bad_settings_exit,
     check_named,
     config_options,
@@ -22,8 +25,10 @@ from rerank_proxy.cli.options import (
 from rerank_proxy.concurrency.collection import no_collection
 from rerank_proxy.observe.log import configure, printable
 from rerank_proxy.processes.loop import new_event_loop
-from rerank_proxy.settings import SettingRow, table
+from rerank_proxy.settings import SettingRow, Settings, table
+from rerank_proxy.settings.values import SHORT_FORMS
 
+_BASIC_OPTIONS: Final = ("--log-level",)
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _EXAMPLES: Final = """
 Serve in front of your cluster, with a model from a directory or from the Hugging Face hub:
@@ -41,7 +46,7 @@ Then point your clients at port 9201. The same with a file, which is checked fir
 """
 
 
-@click.group(context_settings=_CONTEXT, epilog=_EXAMPLES)
+@click.group(cls=Group, context_settings=_CONTEXT, epilog=_EXAMPLES)
 @click.version_option(__version__, prog_name="rerank-proxy")
 def main() -> None:
     """Serve Elasticsearch's semantic reranking, as a proxy in front of any Elasticsearch.
@@ -53,34 +58,52 @@ def main() -> None:
 
 def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for every setting, in the order of the table."""
-    for row in reversed([row for row in table() if row.option is not None]):
+    rows = [row for row in table() if row.option is not None]
+    for row in reversed([row for row in rows if _group(row) != BASICS]):
         command = _option(row)(command)
     command = click.option(
         "--endpoint",
         "endpoints",
+        cls=Option,
+        group=BASICS,
         multiple=True,
         metavar="ID=MODEL",
-        help="Serve inference_id ID with a model of --model or of the file. Repeatable.",
+        help="ID=MODEL: serve inference_id ID with a model of --model or of the file. Repeatable.",
     )(command)
     command = click.option(
         "--model",
         "models",
+        cls=Option,
+        group=BASICS,
         multiple=True,
         metavar="NAME=SOURCE",
-        help="A model on this machine: a directory or a hub id. Repeatable.",
+        help="NAME=SOURCE: a model on this machine, which is a directory or a hub id. Repeatable.",
     )(command)
+    for row in reversed([row for row in rows if _group(row) == BASICS]):
+        command = _option(row)(command)
     return config_options(command)
 
 
 def _option(row: SettingRow) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    default = "" if row.default is None else f"default: {row.default_text}; "
+    default = "" if row.default is None else f" [default: {row.default_text}]"
     return click.option(
         row.option or "",
         "__".join(row.path),
+        cls=Option,
+        group=_group(row),
+        type=SettingValue(row),
         default=None,
         metavar=row.path[-1].upper(),
-        help=f"{row.description} [{default}env: {row.environment}]",
+        help=f"{first_sentence(row.description)}.{default}",
     )
+
+
+def _group(row: SettingRow) -> str:
+    """Return the group of an option: the basics, or the section of the setting."""
+    is_short = len(row.path) == 2 and SHORT_FORMS.get(row.path[0]) == row.path[1]
+    if len(row.path) == 1 or is_short or row.option in _BASIC_OPTIONS:
+        return BASICS
+    return f"{row.path[0]}: {first_sentence(Settings.model_fields[row.path[0]].description or '')}"
 
 
 @main.command(epilog=_EXAMPLES)
@@ -88,8 +111,13 @@ def _option(row: SettingRow) -> Callable[[Callable[..., Any]], Callable[..., Any
 def serve(**options: Any) -> None:
     """Run the proxy.
 
-    Every option can also be given in the file of --config, and by the environment variable that is shown with
-    it. The command line overrides the environment, and the environment overrides the file.
+    Every option is a setting that the file of --config or an environment variable can give as well; secrets
+    have no option. The command line overrides the environment, and the environment overrides the file.
+
+    \b
+      rerank-proxy settings --describe upstream.url
+
+    tells what a setting is for, and where it can be given.
     """
     read = settings_reader(**options)
     with bad_settings_exit():
@@ -105,11 +133,12 @@ def serve(**options: Any) -> None:
 
 @main.command("settings")
 @_settings_options
+@click.option("--describe", is_flag=True, help="Tell what each is for, and where it can be given.")
 @click.option("--changed", is_flag=True, help="Only those that differ from their defaults.")
 @click.option("--json", "form", flag_value="json", help="Print a JSON array.")
 @click.option("--yaml", "form", flag_value="yaml", help="Print a file that gives the same settings.")
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
-def settings_(keys: tuple[str, ...], changed: bool, form: str | None, **options: Any) -> None:
+def settings_(keys: tuple[str, ...], changed: bool, describe: bool, form: str | None, **options: Any) -> None:
     """Show the value of each setting, and which file, variable or option gave it.
 
     With KEY, such as upstream or upstream.url, only that setting or those of that section. Secrets are never
@@ -119,13 +148,15 @@ def settings_(keys: tuple[str, ...], changed: bool, form: str | None, **options:
     with bad_settings_exit():
         loaded = settings_reader(**options)()
     from rerank_proxy.cli.output import print_json, print_table
-    from rerank_proxy.cli.settings import chosen, records_of, table_of, yaml_of
+    from rerank_proxy.cli.settings import chosen, description_of, records_of, table_of, yaml_of
     from rerank_proxy.settings.effective import effective
 
     shown = chosen(effective(loaded), keys, changed=changed)
     if keys and not shown and not changed:
         die(f"there is no setting {', '.join(keys)}", 2)
-    if form == "json":
+    if describe:
+        click.echo("\n\n".join(map(description_of, shown)))
+    elif form == "json":
         print_json(records_of(shown))
     elif form == "yaml":
         click.echo(yaml_of(shown), nl=False)
@@ -135,7 +166,8 @@ def settings_(keys: tuple[str, ...], changed: bool, form: str | None, **options:
 
 @main.command()
 @_settings_options
-def check(**options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def check(as_json: bool, **options: Any) -> None:
     """Load the settings, contact upstream, load the models, and print a line about each.
 
     Exits with 0 if everything works, 1 if something does not, 2 if the settings cannot be read.
@@ -143,12 +175,23 @@ def check(**options: Any) -> None:
     with bad_settings_exit():
         loaded = settings_reader(**options)()
     from rerank_proxy.cli.check import run_checks
+    from rerank_proxy.cli.report import Line, document
+
+    lines: list[Line] = []
+
+    def say(line: Line) -> None:
+        lines.append(line)
+        if not as_json:
+            click.echo(printable(line))
 
     with bad_settings_exit(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         check_named(loaded.settings)
-        files = loaded.secret_files.values()
-        checks = run_checks(loaded.settings, lambda line: click.echo(printable(line)), files)
-        sys.exit(0 if runner.run(checks) else 1)
+        works = runner.run(run_checks(loaded.settings, say, loaded.secret_files.values()))
+    if as_json:
+        from rerank_proxy.cli.output import print_json
+
+        print_json(document(lines, works=works))
+    sys.exit(0 if works else 1)
 
 
 @main.command()
@@ -156,8 +199,11 @@ def check(**options: Any) -> None:
 @click.option("--model", required=True, help="A directory, a hub id, or the name of a model in --config.")
 @config_options
 @click.option("--raw", is_flag=True, help="Print the model's raw scores instead of normalised ones.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.argument("texts", nargs=-1, metavar="[TEXT]... | -")
-def rerank(query: str, model: str, raw: bool, texts: tuple[str, ...], **sources: Path | None) -> None:
+def rerank(
+    query: str, model: str, raw: bool, as_json: bool, texts: tuple[str, ...], **sources: Path | None
+) -> None:
     """Score texts, and print a line for each, best first: the score and the text, separated by a tab.
 
     Without TEXT, or with -, each line of standard input that is not blank is a text. Scores are normalised as
@@ -176,10 +222,17 @@ def rerank(query: str, model: str, raw: bool, texts: tuple[str, ...], **sources:
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
-            for line in runner.run(rerank_texts(settings, model, query, texts, progress, raw=raw)):
-                click.echo(line)
+            scored = runner.run(rerank_texts(settings, model, query, texts, progress, raw=raw))
         except CommandError as failure:
             die(str(failure), 1)
+    if as_json:
+        from rerank_proxy.cli.output import print_json
+
+        rows = [(each.index, float(each.score), texts[each.index]) for each in scored]
+        print_json([{"index": place, "score": score, "text": text} for place, score, text in rows])
+        return
+    for each in scored:
+        click.echo(f"{each.score}\t{texts[each.index]}")
 
 
 @main.command()
@@ -213,7 +266,8 @@ def export(model: str, out: Path | None, **sources: Path | None) -> None:
 )
 @click.option("--days", default=365, show_default=True, type=click.IntRange(1, 3650), help="How long valid.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-def certs(directory: Path, names: tuple[str, ...], days: int, overwrite: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def certs(directory: Path, names: tuple[str, ...], days: int, overwrite: bool, as_json: bool) -> None:
     """Make a certificate authority and a certificate for development in DIRECTORY.
 
     Prints the settings to serve https with them, and the fingerprint that Elasticsearch's clients take.
@@ -221,10 +275,16 @@ def certs(directory: Path, names: tuple[str, ...], days: int, overwrite: bool) -
     from rerank_proxy.cli.certs import default_names, make_certs
 
     try:
-        for line in make_certs(directory, names or default_names(), days, overwrite=overwrite):
-            click.echo(printable(line))
+        made = make_certs(directory, names or default_names(), days, overwrite=overwrite)
     except CommandError as failure:
         die(str(failure), 1)
+    if as_json:
+        from rerank_proxy.cli.output import print_json
+
+        print_json(made.document())
+        return
+    for line in made.lines():
+        click.echo(printable(line))
 
 
 def _lines(stream: Iterable[bytes]) -> Iterator[str]:
@@ -240,4 +300,6 @@ main.add_command(endpoints)
 def run() -> None:
     """Run `rerank-proxy` as this process."""
     configure("warning")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # whatever the locale, no output ends in an error
     main(prog_name="rerank-proxy")

@@ -4,8 +4,9 @@ import json
 import re
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rerank_proxy.cli.options import CommandError
 from rerank_proxy.files.atomic import replace, target
@@ -25,8 +26,41 @@ def default_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys(("localhost", "127.0.0.1", "::1", socket.gethostname())))
 
 
-def make_certs(directory: Path, names: Sequence[str], days: int, *, overwrite: bool) -> Iterator[str]:
-    """Write an authority, a certificate and its key. Yield what to tell the user, line by line.
+@dataclass(frozen=True, slots=True)
+class Certs:
+    """What was made.
+
+    Attributes:
+        fingerprint: SHA-256 of the authority's certificate, in hexadecimal with colons.
+    """
+
+    authority: Path
+    certificate: Path
+    key: Path
+    names: Sequence[str]
+    days: int
+    fingerprint: str
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        files = {name: str(getattr(self, name).absolute()) for name in ("authority", "certificate", "key")}
+        return {**files, "names": list(self.names), "days": self.days, "fingerprint": self.fingerprint}
+
+    def lines(self) -> Iterator[str]:
+        """Yield what to tell people, line by line."""
+        yield from (f"wrote {path}" for path in (self.authority, self.certificate, self.key))
+        yield f"for {', '.join(self.names)}; valid for {self.days} days; for development, not for production"
+        yield ""
+        yield "Settings of the proxy:"
+        yield f"  tls: {{cert: {_yaml(self.certificate.absolute())}, key: {_yaml(self.key.absolute())}}}"
+        yield "Clients trust the file of the authority (ca_certs, cafile, CACert):"
+        yield f"  {self.authority.absolute()}"
+        yield "or its SHA-256 fingerprint (ssl_assert_fingerprint, caFingerprint, CertificateFingerprint):"
+        yield f"  {self.fingerprint}"
+
+
+def make_certs(directory: Path, names: Sequence[str], days: int, *, overwrite: bool) -> Certs:
+    """Write an authority, a certificate and its key.
 
     Raises:
         CommandError: A name is none, there are files already, or they cannot be written.
@@ -53,15 +87,8 @@ def make_certs(directory: Path, names: Sequence[str], days: int, *, overwrite: b
         raise CommandError(f"{directory}: cannot be written: {error.strerror}") from None
     except UnfitFileError as error:
         raise CommandError(f"{directory}: {error}") from None
-    yield from (f"wrote {path}" for path in paths)
-    yield f"for {', '.join(names)}; valid for {days} days; for development, not for production"
-    yield ""
-    yield "Settings of the proxy:"
-    yield f"  tls: {{cert: {_yaml(paths[1].absolute())}, key: {_yaml(paths[2].absolute())}}}"
-    yield "Clients trust the file of the authority (ca_certs, cafile, CACert):"
-    yield f"  {paths[0].absolute()}"
-    yield "or its SHA-256 fingerprint (ssl_assert_fingerprint, caFingerprint, CertificateFingerprint):"
-    yield f"  {colons(made.fingerprint)}"
+    authority, certificate, key = paths
+    return Certs(authority, certificate, key, names, days, colons(made.fingerprint))
 
 
 def _yaml(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 import click
 
 from rerank_proxy.cli.credentials import authorization, credential_options, refuse_secrets, tls_context
+from rerank_proxy.cli.help import Group
 from rerank_proxy.cli.options import CommandError, config_options, die, load_settings, pairs_of
 from rerank_proxy.files.regular import UnfitFileError
 from rerank_proxy.files.secret_file import read_secret
@@ -20,7 +21,7 @@ from rerank_proxy.processes.loop import new_event_loop
 T = TypeVar("T")
 
 
-@click.group()
+@click.group(cls=Group)
 def endpoints() -> None:
     """List, get, put, delete and test the inference endpoints of a running proxy.
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from rerank_proxy.cli.report import Line, Say
 from rerank_proxy.engine import Engine, Scores
 
 _LOAD_TIMEOUT_S: Final = 3600.0
@@ -22,13 +23,13 @@ _DOWNLOAD_LOGGERS: Final = (
 )
 
 
-async def with_progress(work: Coroutine[Any, Any, Scores], name: str, say: Callable[[str], None]) -> Scores:
+async def with_progress(work: Coroutine[Any, Any, Scores], name: str, say: Say) -> Scores:
     """Await `work`, and say from time to time that the model is still loading."""
     loop = asyncio.get_running_loop()
     began, task = loop.time(), loop.create_task(work)
     try:
         while not (await asyncio.wait({task}, timeout=PROGRESS_S))[0]:
-            say(f"model      loading {name}: for {loop.time() - began:.0f} s so far")
+            say(Line("model", "loading", f"{name}: for {loop.time() - began:.0f} s so far"))
         return await task
     finally:
         task.cancel()
@@ -37,19 +38,19 @@ async def with_progress(work: Coroutine[Any, Any, Scores], name: str, say: Calla
 class _EngineLogHandler(logging.Handler):
     """Prints the engine's log records about downloads, and its warnings. Failures are reported anyway."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Say) -> None:
         super().__init__(logging.INFO)
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno == logging.INFO and record.name in _DOWNLOAD_LOGGERS:
-            self._say(f"model      loading {record.getMessage()}")
+            self._say(Line("model", "loading", record.getMessage()))
         elif record.levelno == logging.WARNING:
-            self._say(f"model      warning {record.getMessage()}")
+            self._say(Line("model", "warning", record.getMessage()))
 
 
 @contextmanager
-def engine_log_printed(say: Callable[[str], None]) -> Iterator[None]:
+def engine_log_printed(say: Say) -> Iterator[None]:
     """Print lines from the log of the engine."""
     handler, level, propagate = _EngineLogHandler(say), _ENGINE_LOG.level, _ENGINE_LOG.propagate
     _ENGINE_LOG.addHandler(handler)

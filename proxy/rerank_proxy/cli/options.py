@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
+from rerank_proxy.cli.help import BASICS, Option
 from rerank_proxy.observe.log import say
 from rerank_proxy.settings import (
     CONFIG_VARIABLE,
     SECRETS_DIR_VARIABLE,
     InvalidSettingsError,
     Loaded,
+    SettingRow,
     Settings,
     load_with_origins,
     together,
@@ -29,10 +32,28 @@ SERVICE_PLUG_INS: Final = "rerank_proxy.services"
 """The entry points of services in other packages, as in `services.built_in`."""
 
 
+class SettingValue(click.types.StringParamType):
+    """The value of a setting, which the table checks with all others; shells complete choices and files."""
+
+    name = "value"
+
+    def __init__(self, row: SettingRow) -> None:
+        self._row = row
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        if self._row.is_path:
+            return [CompletionItem(incomplete, type="file")]
+        return [CompletionItem(choice) for choice in self._row.choices if choice.startswith(incomplete)]
+
+
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add options for where settings are."""
     command = click.option(
         "--secrets-dir",
+        cls=Option,
+        group=BASICS,
         type=click.Path(path_type=Path, file_okay=False),
         envvar=SECRETS_DIR_VARIABLE,
         help="Directory of secrets, as Docker and Kubernetes mount them: a file for each, named as its "
@@ -40,6 +61,8 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
     return click.option(
         "--config",
+        cls=Option,
+        group=BASICS,
         type=click.Path(path_type=Path, dir_okay=False),
         envvar=CONFIG_VARIABLE,
         help=f"YAML file of settings. [env: {CONFIG_VARIABLE}]",

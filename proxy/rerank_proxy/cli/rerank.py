@@ -1,21 +1,31 @@
 """Run the command `rerank`, which needs the engine and nothing of the proxy around it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from rerank_proxy.cli.models import engine_log_printed, score, with_progress
 from rerank_proxy.cli.options import CommandError
+from rerank_proxy.cli.report import Say
 from rerank_proxy.engine import Engine, EngineError
 from rerank_proxy.search.ranks.scores import MIN_VALUE, normalize
 from rerank_proxy.settings import ModelSettings, Settings
 from rerank_proxy.xcontent.java_numbers import print_float
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A text by its place, and its score as Elasticsearch prints it."""
+
+    index: int
+    score: str
+
+
 async def rerank_texts(
-    settings: Settings, model: str, query: str, texts: Sequence[str], say: Callable[[str], None], *, raw: bool
-) -> list[str]:
-    """Score texts, and return lines of score and text, best first.
+    settings: Settings, model: str, query: str, texts: Sequence[str], say: Say, *, raw: bool
+) -> list[Scored]:
+    """Score texts, and return them best first.
 
     Args:
         say: Called with lines about the progress of loading.
@@ -36,4 +46,4 @@ async def rerank_texts(
     scores = np.asarray(reranked.values, dtype=np.float32)
     shown = scores if raw else np.maximum(normalize(scores.tolist()), np.float32(MIN_VALUE))
     order = np.argsort(-scores, kind="stable")
-    return [f"{print_float(float(shown[place])).decode()}\t{texts[place]}" for place in order]
+    return [Scored(int(place), print_float(float(shown[place])).decode()) for place in order]

@@ -1,14 +1,17 @@
 """Run the command `settings`."""
 
 import json
+import textwrap
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 
 from rerank_proxy.observe.log import printable
 from rerank_proxy.settings.effective import HIDDEN, Effective
 from rerank_proxy.settings.yaml_file import dump
+
+_WIDTH: Final = 100
 
 
 def chosen(settings: Iterable[Effective], keys: tuple[str, ...], *, changed: bool) -> list[Effective]:
@@ -31,6 +34,24 @@ def table_of(settings: Iterable[Effective]) -> Table:
     for each in settings:
         table.add_row(*map(printable, (".".join(each.key), _text(each.value), place(each))))
     return table
+
+
+def description_of(setting: Effective) -> str:
+    """Return lines about a setting: what it is for, its default, and where it can be given."""
+    row = setting.row
+    ways = [name for name in (row.option, row.environment, ".".join(setting.key)) if name is not None]
+    lines = [
+        ".".join(setting.key),
+        *textwrap.wrap(row.description, _WIDTH, initial_indent="  ", subsequent_indent="  "),
+        f"  given by: {', '.join(ways)}",
+    ]
+    if row.choices:
+        lines.append(f"  one of: {', '.join(row.choices)}")
+    if not row.secret:
+        lines.append(f"  default: {'none' if row.default is None else row.default_text}")
+    lines.append(f"  changed by SIGHUP: {'yes' if row.reloaded else 'no'}")
+    lines.append(f"  now: {printable(_text(setting.value))}, from {printable(place(setting))}")
+    return "\n".join(lines)
 
 
 def place(setting: Effective) -> str:

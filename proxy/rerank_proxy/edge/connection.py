@@ -12,13 +12,15 @@ import select
 import socket
 import struct
 from collections.abc import Callable
+from time import perf_counter
 from typing import cast
 
 from rerank_proxy.edge import answers
+from rerank_proxy.edge.ended import Refused
 from rerank_proxy.edge.exchange import Exchange
 from rerank_proxy.edge.inspection import BufferedRequest, is_seen_through
 from rerank_proxy.edge.node_addresses import public_address
-from rerank_proxy.edge.ports import Handler
+from rerank_proxy.edge.ports import Ended, Handler
 from rerank_proxy.edge.router import is_more_than_relayed, route_of
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.errors import ElasticsearchError
@@ -26,6 +28,7 @@ from rerank_proxy.http.framing import Body, request_body
 from rerank_proxy.http.head import HeadError, RequestHead, parse_request
 from rerank_proxy.http.inbox import HeadTooLongError, Inbox
 from rerank_proxy.observe.edge_metrics import RequestKind
+from rerank_proxy.observe.named import named
 from rerank_proxy.settings import Address
 from rerank_proxy.upstream.node import Node
 
@@ -55,6 +58,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, shared: Shared) -> None:
         self.blocked = False
+        self.began = 0.0
         self.waiting_since: float | None = None
         self._shared = shared
         self._inbox = Inbox()
@@ -138,6 +142,7 @@ class ClientConnection(asyncio.Protocol):
             self._resume_reading(_FOR_PIPELINE)
 
     def _start(self, request: RequestHead) -> None:
+        self.began = perf_counter()
         if request.method == b"CONNECT":
             self.refuse(answers.method_not_supported("CONNECT"), request=request)
             return
@@ -199,10 +204,19 @@ class ClientConnection(asyncio.Protocol):
         self, failure: ElasticsearchError, kind: RequestKind = "plain", request: RequestHead | None = None
     ) -> None:
         """Answer with an error, count it, and close: where the next request would begin is not known."""
-        self._shared.metrics.request(kind, failure.status)
+        if request is None and self.waiting_since is not None:  # the head began then
+            self.began = perf_counter() - (self._shared.loop.time() - self.waiting_since)
         fields = b"" if request is None else self._shared.origins.known(request).fields
         self.write(answers.render(failure, close=True, request=request, fields=fields))
+        self.finished(kind, failure.status, Refused(request, failure.cause.type))
         self.linger()
+
+    def finished(self, kind: RequestKind, status: int, by: Ended, ended: str | None = None) -> float:
+        seconds = perf_counter() - self.began
+        request = by.request if kind == "rerank" else None
+        trace_id = None if request is None else named(request.fields.raw).trace_id
+        self._shared.metrics.request(kind, status, seconds, trace_id)
+        return seconds
 
     def _drop_handler(self) -> None:
         handler, self._handler = self._handler, None

@@ -8,6 +8,7 @@ from time import perf_counter
 
 from rerank_proxy.edge import answers, states
 from rerank_proxy.edge.cors import OriginAnswer
+from rerank_proxy.edge.ended import Sent
 from rerank_proxy.edge.node_addresses import NodesRelay
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.response import ResponseRelay
@@ -28,7 +29,7 @@ from rerank_proxy.upstream.read_only import is_read_only
 from rerank_proxy.upstream.targets import TargetError
 
 
-class Exchange:
+class Exchange(Sent):
     """Forwards one request and relays the answer, both as they come.
 
     Args:
@@ -36,10 +37,8 @@ class Exchange:
         address: What the addresses of nodes in the answer become, if it may hold some.
     """
 
-    # Defaults of the class, so that an exchange sets only what becomes of it. What is read of every exchange
-    # is set in any case: Python finds it faster.
+    # Defaults of the class; what is read of every exchange is set in any case: Python finds it faster.
     _chunks: list[bytes] | None = None  # what a second try would send; None: there can be none
-    _sent_at = 0.0
     _attempt: Attempt | None = None
     _connection: UpstreamConnection | None = None
     _is_retried = False
@@ -56,21 +55,21 @@ class Exchange:
     ) -> None:
         self._client = client
         self._shared = shared
-        self._request = request
+        self.request = request
         self._kind: RequestKind = kind
         self._pool = shared.upstream
         self._address = address
+        self._response = None
         self._is_relayed = address is None  # nothing in the answer's head or body is looked for
-        self._response: ResponseRelay | None = None
         self._held = 0
         self._body = body
         self._progress = Progress()
 
+    # The request
+
     @property
     def reading(self) -> bool:
         return self._progress.request.reading
-
-    # The request
 
     def begin(self, data: bytes, start: int) -> int:
         if self._body is None:
@@ -84,7 +83,7 @@ class Exchange:
             return len(data)
         if self._body.done:
             event = states.END
-        elif self._request.fields.expects_continue and end == start:
+        elif self.request.fields.expects_continue and end == start:
             event = states.EXPECT
         else:
             event = states.BODY
@@ -109,7 +108,7 @@ class Exchange:
         if pool.alone:
             connection = pool.nodes[0].acquire()
         else:
-            if is_node_local(self._request.target):
+            if is_node_local(self.request.target):
                 node = self._client.node = pool.keep(self._client.node)
             connection = pool.acquire(node)
         if connection is not None:
@@ -136,6 +135,7 @@ class Exchange:
     def _send(self, connection: UpstreamConnection) -> None:
         self._progress.on_answer(states.SEND)
         self._connection = connection
+        self._owner = connection.owner
         connection.receiver = self
         chunks = self._chunks or []
         if self._progress.request is not states.COMPLETE:
@@ -155,7 +155,7 @@ class Exchange:
         Args:
             host: What `Host` becomes; None keeps the client's.
         """
-        return self._request.forward(host)
+        return self.request.forward(host)
 
     def body_received(self, data: bytes, start: int) -> int:
         assert self._body is not None
@@ -185,7 +185,7 @@ class Exchange:
             if self._kind != "rerank":
                 self._shared.metrics.first_byte(perf_counter() - self._sent_at)
             if self._is_relayed and self._progress.request is states.COMPLETE and not self._shared.draining:
-                answer = whole_answer(data, self._request)
+                answer = whole_answer(data, self.request)
                 if answer is not None:
                     self._client.write(answer[1])
                     self._progress.on_answer(states.END)
@@ -209,7 +209,7 @@ class Exchange:
             self._forget_request()
 
     def _new_response(self) -> ResponseRelay:
-        of_exchange = (self._client, self._shared, self._request, self._progress, self._kind, None)
+        of_exchange = (self._client, self._shared, self.request, self._progress, self._kind, None)
         if self._address is None:
             return ResponseRelay(*of_exchange)
         return NodesRelay(*of_exchange, address=self._address)
@@ -236,13 +236,13 @@ class Exchange:
         if self._held:
             self._forget_request()
         self._part_with_connection(reusable=reusable)
-        self._shared.metrics.request(self._kind, status)
-        self._client.request_done(self._request, close=close)
+        self._client.finished(self._kind, status, self)
+        self._client.request_done(self.request, close=close)
 
     @property
     def _origin(self) -> OriginAnswer:
         """Return what upstream answers to the request's origin, as far as that is known by now."""
-        return self._shared.origins.known(self._request)
+        return self._shared.origins.known(self.request)
 
     def _goes_elsewhere(self) -> bool:
         """Send the request elsewhere if it can be answered there, and return whether it can."""
@@ -274,7 +274,7 @@ class Exchange:
         elif (refusal := refusal_after_handshake(error)) is not None:
             self._identity_refused(refusal, connection)
         elif not self._goes_elsewhere():
-            self._fail(closed_without_answer(connection.owner.target, self._request, self._chunks))
+            self._fail(closed_without_answer(connection.owner.target, self.request, self._chunks))
 
     def _identity_refused(self, refusal: ConnectionFault, connection: UpstreamConnection) -> None:
         """Send the request again, once: upstream read nothing of it, and a newer certificate may be there."""
@@ -315,7 +315,7 @@ class Exchange:
             and self._progress.answer is states.WAITING
             and self._pool is self._shared.upstream
             and self._chunks is not None
-            and is_read_only(self._request.method, self._request.target)
+            and is_read_only(self.request.method, self.request.target)
         )
 
     def _broken(self, problem: AnswerError, connection: UpstreamConnection | None) -> None:
@@ -333,16 +333,17 @@ class Exchange:
         self._drop()
         self._progress.on_request(states.CLOSE)
         self._progress.on_answer(states.REPLACE)
-        self._client.refuse(answers.malformed(f"the body: {problem}"), self._kind, self._request)
+        self._client.refuse(answers.malformed(f"the body: {problem}"), self._kind, self.request)
 
     def _fail(self, failure: ElasticsearchError) -> None:
         """Answer with an error in the target's place."""
-        request = self._request
+        request = self.request
         self._drop()
         self._progress.on_answer(states.REPLACE)
-        self._shared.metrics.request(self._kind, failure.status)
+        self.reason = failure.cause.type
         close = self.reading or not request.keep_alive or self._shared.draining
         self._client.write(answers.render(failure, close=close, request=request, fields=self._origin.fields))
+        self._client.finished(self._kind, failure.status, self)
         if self.reading:
             self._progress.target_gone()
             self._client.linger()
@@ -355,18 +356,17 @@ class Exchange:
         self._drop()
         self._progress.on_request(states.CLOSE)
         self._progress.on_answer(states.CUT)
-        self._count()
+        self._count("cut")
         self._client.truncate(reset=self._response.until_close)
 
     def client_lost(self) -> None:
         self._drop()
         self._progress.close()
-        self._count()
+        self._count("left")
 
-    def _count(self) -> None:
-        """Count the request, with the status that the client got."""
-        status = self._response.status if self._response is not None else 0
-        self._shared.metrics.request(self._kind, status or CLIENT_CLOSED)
+    def _count(self, ended: str | None = None) -> None:
+        """Tell the end of the request, with the status that the client got."""
+        self._client.finished(self._kind, self.status or CLIENT_CLOSED, self, ended)
 
     def _drop(self) -> None:
         """Release all that is held. Elasticsearch cancels a search whose connection closes."""
@@ -392,7 +392,7 @@ class Exchange:
             self._connection.resume_reading()
 
     def upstream_blocked(self) -> None:
-        # Once the request is complete the client is read on: that is how its leaving is noticed.
+        # Once the request is complete the client is read on, so that its leaving is noticed.
         if self.reading:
             self._client.pause_reading_for_upstream()
 

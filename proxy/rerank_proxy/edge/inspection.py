@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rerank_proxy.edge import answers
 from rerank_proxy.edge.cors import OriginAnswer
 from rerank_proxy.edge.detection import Detection, Scanner, is_harmless
+from rerank_proxy.edge.ended import Refused
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.router import Route
 from rerank_proxy.edge.search_exchange import SearchExchange
@@ -255,7 +256,7 @@ class BufferedRequest:
     def client_lost(self) -> None:
         self._client_left = True
         self._drop()
-        self._shared.metrics.request("search", CLIENT_CLOSED)
+        self._client.finished("search", CLIENT_CLOSED, Refused(self._request), "left")
 
     def _drop(self) -> None:
         self._gone = True

@@ -3,13 +3,43 @@
 Each part knows these protocols and not the classes behind them, so that imports point one way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from rerank_proxy.edge.told import Told
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.http.head import RequestHead
 from rerank_proxy.observe.edge_metrics import RequestKind
 from rerank_proxy.upstream.node import Node
+
+
+class Ended(Protocol):
+    """What has ended with a request, as far as its end is told.
+
+    Attributes:
+        request: None for a head that cannot be read.
+        node: The node that it was sent to last, as `HOST:PORT`; None if it was sent to none.
+        reason: The type of the error that the edge answered with; None if it did not.
+        request_id: The id that the application was told; None if it was not asked.
+    """
+
+    @property
+    def request(self) -> RequestHead | None: ...
+    @property
+    def node(self) -> str | None: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def request_id(self) -> str | None: ...
+
+    @property
+    def told(self) -> Told | None:
+        """Return what the application told of its answer; None if it gave none."""
+        ...
+
+    def times(self) -> Mapping[str, float]:
+        """Return the seconds of each stage that is known."""
+        ...
 
 
 class Handler(Protocol):
@@ -62,6 +92,21 @@ class Client(Protocol):
 
     def replace_handler(self, handler: Handler) -> None:
         """Have another handler go on with the request under way."""
+        ...
+
+    def finished(self, kind: RequestKind, status: int, by: Ended, ended: str | None = None) -> float:
+        """Tell the end of a request: it is counted, and may have a line in the access log.
+
+        Every request is told once, when its answer was written or given up. This is the one way by which
+        metrics and log learn of it.
+
+        Args:
+            status: That of the answer; `CLIENT_CLOSED` if it has not begun.
+            ended: `cut` or `left`, if the answer broke off or the client left; None if it is complete.
+
+        Returns:
+            The seconds that it took.
+        """
         ...
 
     def request_done(self, request: RequestHead, *, close: bool) -> None:

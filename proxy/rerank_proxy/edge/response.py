@@ -5,6 +5,7 @@ from rerank_proxy.edge.cors import OriginAnswer
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.edge.states import Progress
+from rerank_proxy.edge.told import Told, for_client, told
 from rerank_proxy.http import handover
 from rerank_proxy.http.answer_reader import AnswerError, AnswerHeads, malformed
 from rerank_proxy.http.framing import Body, ChunkedBody, FramingError, response_body
@@ -40,6 +41,7 @@ class ResponseRelay:
     _was_continued = False
     declined: bytes | None = None
     status = 0
+    _told_head: bytes | None = None
     reusable = False
     closes_client = False
 
@@ -65,6 +67,11 @@ class ResponseRelay:
     def until_close(self) -> bool:
         """Return whether only the end of its connection tells the client that the answer is complete."""
         return self._dechunk or (self._body is not None and self._body.until_close)
+
+    @property
+    def told(self) -> Told | None:
+        """Return what the application told of the answer; None if it is not the application's."""
+        return None if self._told_head is None else told(self._told_head)
 
     def received(self, data: bytes) -> None:
         """Send on the next piece; the states tell how far the answer is then.
@@ -130,6 +137,9 @@ class ResponseRelay:
         forwarded = head.forward(
             close=self.closes_client, announce=self._request.keep_alive, dechunk=self._dechunk
         )
+        if self._kind == "rerank":
+            self._told_head = head.raw
+            forwarded = for_client(forwarded)
         if self._origin is not None and (fields := self._origin.fields_beside(head)):
             forwarded = forwarded[:-2] + fields + b"\r\n"
         self._begin(head, forwarded, body, data, end)

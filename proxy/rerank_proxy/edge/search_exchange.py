@@ -8,9 +8,12 @@ from rerank_proxy.edge.response import ResponseRelay
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.http import handover
 from rerank_proxy.http.head import RequestHead
+from rerank_proxy.observe import request_id
 from rerank_proxy.observe.edge_metrics import RequestKind
+from rerank_proxy.observe.named import named
 
 _TRY = handover.TRY.encode()
+_REQUEST_ID = f"{handover.REQUEST_ID}: %b\r\n".encode()
 _REFUSED = f"\r\n{handover.HEADER}: {handover.REFUSED}\r\n".encode()
 
 
@@ -49,14 +52,19 @@ class SearchExchange(Exchange):
 
     def _head(self, host: bytes | None) -> bytes:
         # The body is here, so the client's wait for `100 Continue` is over.
-        head = self._request.forward(host, expect=False)
+        head = self.request.forward(host, expect=False)
+        if self._kind != "rerank":
+            return head
+        if self.request_id is None:
+            self.request_id = named(self.request.fields.raw).request_id or request_id.new()
         # Before the client's fields, of which one may have the same name: the first one counts.
-        return head.replace(b"\r\n", _REFUSED, 1) if self._refused else head
+        said = (_REFUSED if self._refused else b"\r\n") + _REQUEST_ID % self.request_id.encode()
+        return head.replace(b"\r\n", said, 1)
 
     def _new_response(self) -> ResponseRelay:
         origin = self._asked_origin if self._kind == "rerank" else None
         return ResponseRelay(
-            self._client, self._shared, self._request, self._progress, self._kind, origin, self._watched
+            self._client, self._shared, self.request, self._progress, self._kind, origin, self._watched
         )
 
     def _declined(self, response: ResponseRelay) -> None:

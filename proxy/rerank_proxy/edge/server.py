@@ -3,13 +3,16 @@
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from rerank_proxy.edge.answers import ARRIVAL_S
 from rerank_proxy.edge.connection import ClientConnection
 from rerank_proxy.edge.listener import Listener, address_of, bind
+from rerank_proxy.edge.observed import ObservedConnection
 from rerank_proxy.edge.shared import Shared
 from rerank_proxy.files.open_files import Shares, open_files, share
+from rerank_proxy.observe.access_log import AccessLog
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.settings import Address, Settings
 from rerank_proxy.tls.listening import listener_tls
@@ -95,13 +98,14 @@ class Edge:
             app=self._app_pool(shares.idle),
             metrics=self.metrics,
             client_left=self._client_left,
+            access=AccessLog(self._settings.log, asyncio.get_running_loop()),
             trained_models=self._settings.trained_models.upload,
         )
         sockets = bind(self._settings.listen, shared=self._settings.edge.processes > 1)
         self._address = address_of(sockets)
         self.max_connections = shares.clients
         self._shared = shared
-        self._listener = Listener(sockets, lambda: ClientConnection(shared), shares.clients, tls)
+        self._listener = Listener(sockets, partial(_connection, shared), shares.clients, tls)
         self._follow(tls, targets[0].tls)
         self._observe(shared)
         self._sweep()
@@ -157,6 +161,8 @@ class Edge:
         if self._listener is None or self._shared is None:
             return
         self._shared.settings = settings.edge
+        if self._shared.access is not None:
+            self._shared.access.use(settings.log)
         self.max_connections = self._shares().clients
         self._listener.allow(self.max_connections)
 
@@ -219,9 +225,17 @@ class Edge:
         for client in list(self._shared.clients):
             client.abort()
         await asyncio.sleep(0)  # the loop's next turn tells their handlers, which let go of upstream
+        if self._shared.access is not None:
+            self._shared.access.flush()
         self._shared.threads.shutdown(wait=False, cancel_futures=True)
         if self._tls is not None:
             await self._tls.close()
         await self._shared.upstream.close()
         await self._shared.app.close()
         self._listener = self._shared = None
+
+
+def _connection(shared: Shared) -> ClientConnection:
+    """Return the protocol of a new connection of a client."""
+    observed = shared.access is not None and shared.access.is_on
+    return ObservedConnection(shared) if observed else ClientConnection(shared)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rerank_proxy.edge.cors import Origins
 from rerank_proxy.edge.ports import OpenConnection
+from rerank_proxy.observe.access_log import AccessLog
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.settings import EdgeSettings
 from rerank_proxy.upstream.pool import Pool
@@ -27,6 +28,7 @@ class Shared:
         client_left: Called after a client's connection is closed.
         app: Connections to the application that reranks.
         origins: What upstream answers to the origins of requests (CORS).
+        access: Writes lines about requests; None, there are none.
         draining: The edge is stopping: answers close their connection.
         trained_models: Clients may upload models, so that the application answers the APIs for those.
         buffered: Bytes of search bodies held now, over all connections; of compressed ones that go to the
@@ -40,6 +42,7 @@ class Shared:
     app: Pool
     metrics: EdgeMetrics
     client_left: Callable[[], None]
+    access: AccessLog | None = None
     trained_models: bool = False
     draining: bool = False
     buffered: int = 0

@@ -19,6 +19,7 @@ from rerank_proxy.engine.model_memory import ModelMemory, Share
 from rerank_proxy.engine.reservations import Reservation, Reservations
 from rerank_proxy.engine.residence import Residence
 from rerank_proxy.observe import stages
+from rerank_proxy.observe.events import event
 from rerank_proxy.settings import ModelSettings
 
 _log = logging.getLogger(__name__)
@@ -214,12 +215,21 @@ class Model:
         if self._ready is None or self._calls or self.kept_loaded or self._clock() - self._last_used < idle_s:
             return
         self._unload()
-        _log.info("model [%s] was unloaded: no call used it for %.0f s", self.name, idle_s)
+        _log.info(
+            "model [%s] was unloaded: no call used it for %.0f s",
+            self.name,
+            idle_s,
+            extra=event("model-unloaded", "process", model=self.name),
+        )
 
     def evict(self) -> None:
         """Unload the model to make room for another. Calls under way are finished with it."""
         self._unload()
-        _log.info("model [%s] was unloaded: another one needs its memory (engine.model_memory)", self.name)
+        _log.info(
+            "model [%s] was unloaded: another one needs its memory (engine.model_memory)",
+            self.name,
+            extra=event("model-unloaded", "process", model=self.name),
+        )
 
     def close(self, error: EngineError) -> None:
         """Unload it for good. Calls that wait for it get the error; what runs is not waited for."""
@@ -291,14 +301,19 @@ class Model:
 
     def _load_failed(self, failure: ModelFailedError) -> None:
         cause = failure.__cause__ or None
+        fields = event("model-failed", "process", failed=True, model=self.name)
         if self._ready is not None:
             _log.error(
-                "model [%s] stays as it is: it cannot be loaded again: %s", self.name, failure, exc_info=cause
+                "model [%s] stays as it is: it cannot be loaded again: %s",
+                self.name,
+                failure,
+                exc_info=cause,
+                extra=fields,
             )
             return
         self._failure, self._failed_at = failure, self._clock()
         self._metrics.failed(self.name)
-        _log.error("model [%s] cannot be loaded: %s", self.name, failure, exc_info=cause)
+        _log.error("model [%s] cannot be loaded: %s", self.name, failure, exc_info=cause, extra=fields)
 
     def _loaded(self, warm: WarmModel, share: Share) -> None:
         model = warm.model
@@ -325,7 +340,8 @@ class Model:
             lambda: self._scheduler.queued_rows.get(lane, 0),
         )
         self._metrics.loaded(self.name, model.info, warm.load_s, share.size_bytes)
-        _log.info("model [%s] is ready: %s", self.name, self._detail)
+        fields = event("model-loaded", "process", model=self.name)
+        _log.info("model [%s] is ready: %s", self.name, self._detail, extra=fields)
         self._on_ready()
 
     def _gone(self, lane: Lane) -> None:

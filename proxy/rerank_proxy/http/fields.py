@@ -163,6 +163,11 @@ class RequestFields(Fields):
         if raw.startswith(b"0"):
             self._take_for_http10()
 
+    @property
+    def raw(self) -> bytes:
+        """The fields as received, without the length; the same object for all heads that share it."""
+        return self._raw
+
     def _take_for_http10(self) -> None:
         if self.chunked:
             raise HeadError("Transfer-Encoding is not allowed in HTTP/1.0")

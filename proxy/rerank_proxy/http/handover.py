@@ -1,5 +1,12 @@
-"""What edge and application say to each other about a request that the edge holds, in one header."""
+"""What edge and application say to each other about a request that the edge holds, in headers.
 
+All of their names begin with `HEADER`. What clients and upstream send by such names does not count: the edge
+puts its own lines before those of the client, the application drops those of upstream, and neither sends any
+on.
+"""
+
+from collections.abc import Mapping
+from math import isfinite
 from typing import Final
 
 HEADER: Final = "x-rerank-proxy"
@@ -12,3 +19,31 @@ longer have the licence that it had.
 """
 REFUSED: Final = "refused"
 """Of a request: upstream has answered 403 to it."""
+
+REQUEST_ID: Final = f"{HEADER}-request-id"
+"""Of a request: its id, by which the lines of the log about it are found."""
+TIMES: Final = f"{HEADER}-times"
+"""Of an answer: the seconds of each stage, as `STAGE=SECONDS` with commas between."""
+REASON: Final = f"{HEADER}-reason"
+"""Of an answer that is an error of the application's: its type."""
+
+_MAX_STAGES: Final = 16
+
+
+def print_times(times: Mapping[str, float]) -> str:
+    """Return the value of `TIMES`."""
+    return ",".join(f"{stage}={seconds:.6f}" for stage, seconds in times.items())
+
+
+def read_times(value: str) -> dict[str, float]:
+    """Return the seconds by stage in a value of `TIMES`; what cannot be read is left out."""
+    times: dict[str, float] = {}
+    for pair in value.split(",")[:_MAX_STAGES]:
+        stage, _, seconds = pair.partition("=")
+        try:
+            read = float(seconds)
+        except ValueError:
+            continue
+        if stage.isidentifier() and isfinite(read) and read >= 0:
+            times[stage] = read
+    return times

@@ -8,6 +8,8 @@ that `Connection` lists go along by neither rule.
 from enum import Enum
 from typing import Final
 
+from rerank_proxy.http import handover
+
 
 class Rule(Enum):
     """Who drops a field."""
@@ -31,7 +33,10 @@ FIELDS: Final = {
     "content-encoding": Rule.MESSAGE,
     "accept-encoding": Rule.MESSAGE,
     "expect": Rule.MESSAGE,
-    "x-rerank-proxy": Rule.MESSAGE,  # see `http/handover.py`
+    handover.HEADER: Rule.MESSAGE,
+    handover.REQUEST_ID: Rule.MESSAGE,
+    handover.TIMES: Rule.MESSAGE,
+    handover.REASON: Rule.MESSAGE,
 }
 """By name, in lower case."""
 

@@ -125,6 +125,15 @@ class Endpoints:
         """How many endpoints clients have, as was read last."""
         return len(self._store.all())
 
+    @property
+    def readable(self) -> bool:
+        """Return whether the store could be read the last time."""
+        return self._store.readable
+
+    def count(self, *, usable: bool) -> int:
+        """Return the number of endpoints that can, or that cannot, be called."""
+        return sum(isinstance(each.ranker, _Broken) is not usable for each in self._open.values())
+
     async def find(self, inference_id: str) -> Endpoint | None:
         """Return an endpoint, also one that another proxy has just created; None where there is none."""
         endpoint = self._open.get(inference_id)

@@ -29,6 +29,10 @@ class EndpointStore(Protocol):
     Once `create`, `replace` or `delete` has returned, `all` shows the change.
     """
 
+    @property
+    def readable(self) -> bool:
+        """Return whether it could be read the last time, with what had been read from it before."""
+
     async def start(self, changed: Callable[[], None]) -> None:
         """Read what is stored, and from then on follow what other processes change.
 
@@ -74,6 +78,8 @@ class EndpointStore(Protocol):
 
 class ReadOnlyStore:
     """Stores nothing: there are only preconfigured endpoints."""
+
+    readable = True
 
     async def start(self, changed: Callable[[], None]) -> None:
         """Do nothing: nothing changes."""

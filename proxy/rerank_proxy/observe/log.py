@@ -1,69 +1,102 @@
 """The log: lines on standard error, without bodies, queries or credentials.
 
 A record is one line, whatever it contains: ids, headers, file names and answers of other servers come from
-outside, and a line feed in one of them could forge a record. The traceback of a record follows it in indented
-lines; no record begins with a space.
+outside, and a line feed in one of them could forge a record. For people, the traceback of a record follows it
+in indented lines; no record begins with a space. As JSON it is a part of the record (`log_json`).
 """
 
 import logging
 import reprlib
 import sys
 import threading
-import traceback
+import time
 import warnings
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-MAX_LINE: Final = 4096
-"""The most characters of a line."""
-MAX_TRACEBACK: Final = 100
-"""The most lines of a traceback: the outermost and innermost frames are kept."""
+from rerank_proxy.observe import request_id
+from rerank_proxy.observe.events import LOG
+from rerank_proxy.observe.log_lines import (
+    MAX_LINE,
+    MAX_TRACEBACK,
+    exception_text,
+    flattened,
+    message_of,
+    one_line,
+    printable,
+    traceback_lines,
+)
+from rerank_proxy.observe.stderr import LossyStderr
+
+__all__ = [
+    "MAX_LINE",
+    "MAX_TRACEBACK",
+    "Formatter",
+    "adopt_libraries",
+    "configure",
+    "flattened",
+    "form",
+    "one_line",
+    "printable",
+    "say",
+    "stamp",
+    "write_lines",
+]
+
 _INDENT: Final = "    "
+_PREFIX: Final = "rerank-proxy: "
 
 logger = logging.getLogger(__name__)
 
 
-def printable(text: str) -> str:
-    """Return the text in one line that is safe to print on a terminal.
+class Form:
+    """How this process writes its log.
 
-    Unprintable characters are escaped as in Python: control characters, line separators, characters that
-        change
-    the direction of writing, and halves of surrogate pairs.
+    Attributes:
+        is_json: Each line is a JSON object.
+        process: The name of this process.
     """
-    return text if text.isprintable() else "".join(map(_readable, text))
+
+    def __init__(self) -> None:
+        self.is_json = False
+        self.process = "command"
 
 
-def flattened(text: str) -> str:
-    """Return the text in one line, with a single blank for each run of white space and unprintable
-    characters.
-    """
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
-
-
-def one_line(text: str) -> str:
-    """Return the text as `printable` does, but not longer than `MAX_LINE`."""
-    shown = printable(text[:MAX_LINE])[:MAX_LINE]
-    return shown if len(text) <= MAX_LINE else f"{shown} … ({len(text)} characters)"
-
-
-def _readable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+form: Final = Form()
+"""That of this process: one log, one form."""
 
 
 def say(message: str) -> None:
     """Print a message to the operator, whatever the level of the log."""
-    sys.stderr.write(f"rerank-proxy: {one_line(message)}\n")
+    write_lines(f"{_said(message)}\n")
     sys.stderr.flush()
 
 
-def configure(level: str) -> None:
-    """Set up logging for a process of the proxy: records, warnings and uncaught exceptions use
-    `Formatter`.
+def write_lines(text: str) -> None:
+    """Write lines that are complete and in the form of the log."""
+    sys.stderr.write(text)
+
+
+def _said(message: str, level: str = "info") -> str:
+    if not form.is_json:
+        return f"{_PREFIX}{one_line(message)}"
+    from rerank_proxy.observe.log_json import line
+
+    return line(form.process, level, one_line(message), LOG, {})
+
+
+def configure(level: str, format_: Literal["text", "json"] = "text", *, process: str | None = None) -> None:
+    """Set up logging for a process of the proxy: records, warnings and uncaught exceptions take its form.
+
+    Args:
+        process: The name of this process; None leaves it as it is.
     """
+    form.is_json = format_ == "json"
+    form.process = process or form.process
     root = logging.getLogger()
     for earlier in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
         root.removeHandler(earlier)
-    root.addHandler(_Handler())
+    root.addHandler(_Handler(_formatter()))
     root.setLevel(level.upper())
     for chatty in ("httpx", "urllib3", "filelock", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -72,7 +105,23 @@ def configure(level: str) -> None:
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
     sys.unraisablehook = _log_unraisable
+    if isinstance(sys.stderr, LossyStderr):
+        sys.stderr.dropped = _dropped
     adopt_libraries()
+
+
+def _formatter() -> logging.Formatter:
+    if not form.is_json:
+        return Formatter()
+    # Imported here, as what is not used is not to be in the memory of each process.
+    from rerank_proxy.observe.log_json import EcsFormatter
+
+    return EcsFormatter(form.process)
+
+
+def _dropped(lines: int) -> str:
+    message = f"{lines} lines of the log were dropped because it could not be written in time"
+    return f"{_said(message, 'warning')}\n"
 
 
 def adopt_libraries() -> None:
@@ -96,48 +145,32 @@ class Formatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        record.message = _message(record)
+        record.message = message_of(record)
         record.asctime = self.formatTime(record)
-        lines = [one_line(self.formatMessage(record))]
-        if record.exc_info:
-            lines += _continued(self.formatException(record.exc_info))
-        if record.stack_info:
-            lines += _continued(record.stack_info)
-        return "\n".join(lines)
+        first = one_line(self.formatMessage(record))
+        if (current := request_id.current.get()) is not None:
+            first += f" [request {current}]"
+        return "\n".join([first, *(_INDENT + line for line in traceback_lines(record))])
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (the name is logging's)
-        try:
-            return "".join(traceback.format_exception(*ei))
-        except Exception as error:  # raised by the exception's own methods
-            return f"{ei[0].__name__}, whose traceback cannot be shown: {type(error).__name__}"
+        return exception_text(ei)
+
+
+def stamp(at: float) -> str:
+    """Return a UNIX time as lines for people begin with it."""
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at))},{int(at * 1000) % 1000:03d}"
 
 
 class _Handler(logging.StreamHandler[Any]):
     """Writes to whatever is standard error at the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, formatter: logging.Formatter) -> None:
         logging.Handler.__init__(self)
-        self.setFormatter(Formatter())
+        self.setFormatter(formatter)
 
     @property
     def stream(self) -> Any:
         return sys.stderr
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except Exception:  # raised by an argument that does not fit, or by its own methods
-        return f"{reprlib.repr(record.msg)} % {reprlib.repr(record.args)}"
-
-
-def _continued(text: str) -> list[str]:
-    lines = text.rstrip("\n").split("\n")
-    left_out = len(lines) - MAX_TRACEBACK
-    if left_out > 0:
-        half = MAX_TRACEBACK // 2
-        lines[half : half + left_out] = [f"… ({left_out} lines)"]
-    return [_INDENT + one_line(line) for line in lines]
 
 
 def _format_warning(

@@ -31,6 +31,7 @@ class Applied:
         truncated: The number of those whose text or query was cut to the model's limit.
         ms: Milliseconds that scoring took.
         counted: Whether clients are shown the numbers.
+        rank_window_size: What the request asks for; the window may hold fewer.
     """
 
     endpoint: str
@@ -42,6 +43,7 @@ class Applied:
     ms: float
     field: str
     counted: bool = True
+    rank_window_size: int = 0
     word: ClassVar[Word] = "applied"
 
     @property
@@ -67,6 +69,7 @@ class Applied:
         """Return the outcome for the `profile` section of the answer."""
         shown = asdict(self)
         field = shown.pop("field")
+        del shown["rank_window_size"]
         if not shown.pop("counted"):
             shown = {name: shown[name] for name in ("endpoint", "model")}
         return {"outcome": self.word, **shown, **({"no_text_in": field} if self.has_no_text else {})}

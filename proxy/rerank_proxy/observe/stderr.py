@@ -10,10 +10,13 @@ import os
 import select
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 _STDERR: Final = 2
 _MAX_WAITING: Final = 1024 * 1024
+_AT_ONCE: Final = 64 * 1024
+"""The most bytes of several lines that are written by one call."""
 _LAST_WORDS_S: Final = 2.0
 """Seconds to write what is waiting when the process ends."""
 
@@ -25,6 +28,9 @@ class LossyStderr(io.TextIOBase):
         descriptor: The file descriptor to write to.
         max_waiting: The most bytes that may wait. Lines beyond that are dropped, and a later line counts
             them.
+
+    Attributes:
+        dropped: Returns that line, for their number.
     """
 
     encoding: str = "utf-8"
@@ -36,6 +42,7 @@ class LossyStderr(io.TextIOBase):
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._dropped = 0
+        self.dropped: Callable[[int], str] = _dropped_line
         self._changed = threading.Condition()
         self._writing = False
         threading.Thread(target=self._write_all, name="stderr", daemon=True).start()
@@ -51,6 +58,10 @@ class LossyStderr(io.TextIOBase):
                 self._append(self._dropped_notice())
             self._append(piece)
         return len(text)
+
+    def redirect(self, descriptor: int) -> None:
+        """Write to another descriptor from now on, also what still waits."""
+        self._descriptor = descriptor
 
     def writable(self) -> bool:
         return True
@@ -73,17 +84,15 @@ class LossyStderr(io.TextIOBase):
 
     def _dropped_notice(self) -> bytes:
         dropped, self._dropped = self._dropped, 0
-        return (
-            b"rerank-proxy: %d lines of the log were dropped because it could not be written in time\n"
-            % dropped
-        )
+        return self.dropped(dropped).encode(self.encoding, self.errors)
 
     def _is_empty(self) -> bool:
         return not self._waiting and not self._dropped
 
     def _write_all(self) -> None:
         while True:
-            _write(self._descriptor, self._next())
+            piece = self._next()
+            _write(self._descriptor, piece)  # which may have changed meanwhile
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()
@@ -94,9 +103,18 @@ class LossyStderr(io.TextIOBase):
             self._writing = True
             if not self._waiting:
                 return self._dropped_notice()
-            piece = self._waiting.popleft()
-            self._waiting_bytes -= len(piece)
-            return piece
+            pieces = [self._waiting.popleft()]
+            size = len(pieces[0])
+            # One call writes what has come together, as the lines of requests do.
+            while self._waiting and size + len(self._waiting[0]) <= _AT_ONCE:
+                pieces.append(self._waiting.popleft())
+                size += len(pieces[-1])
+            self._waiting_bytes -= size
+            return b"".join(pieces)
+
+
+def _dropped_line(lines: int) -> str:
+    return f"rerank-proxy: {lines} lines of the log were dropped because it could not be written in time\n"
 
 
 def _write(descriptor: int, piece: bytes) -> None:

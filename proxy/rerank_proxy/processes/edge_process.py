@@ -18,15 +18,17 @@ from rerank_proxy.observe.log import configure, say
 from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.processes.finishing import finish
 from rerank_proxy.processes.loop import new_event_loop
-from rerank_proxy.processes.startup import orders_of_parent, prepare
+from rerank_proxy.processes.startup import log_to, orders_of_parent, prepare
 from rerank_proxy.settings import Settings
 
 
 def main() -> None:
     prepare()
     orders: dict[str, Any] = msgspec.json.decode(orders_of_parent())
+    log_to(orders.get("log"))
     settings = Settings.model_validate(orders["settings"])
-    configure(settings.log_level)
+    # The name of its socket is that of the process: `edge-1.sock` is that of `edge-1`.
+    configure(settings.log.level, settings.log.format, process=Path(orders["control"]).stem)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             runner.run(_EdgeProcess(settings, Path(orders["app"])).serve(Path(orders["control"])))
@@ -62,7 +64,7 @@ class _EdgeProcess:
 
     def _use(self, settings: Settings) -> None:
         self._settings = settings
-        configure(settings.log_level)
+        configure(settings.log.level, settings.log.format)
         self._edge.use(settings)
 
 

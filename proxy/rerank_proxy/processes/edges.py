@@ -14,6 +14,7 @@ import msgspec
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.process_metrics import ProcessMetrics
+from rerank_proxy.processes.child_stderr import log_descriptor
 from rerank_proxy.processes.kept import KeptProcess
 from rerank_proxy.settings import Settings
 
@@ -77,6 +78,7 @@ class OtherEdges:
         for socket, control in zip(self.sockets, self.controls, strict=True):
             kept = KeptProcess(
                 "a process that serves clients",
+                socket.stem,
                 _COMMAND,
                 self._orders(settings, socket),
                 [socket],
@@ -140,6 +142,10 @@ async def _watch(kept: KeptProcess, control: ControlClient) -> None:
 
 
 def orders(settings: Settings, **paths: Path) -> bytes:
-    """Return the line that a process gets from the supervisor: its settings, and paths by name."""
+    """Return the line that a process gets from the supervisor: settings, where its log goes, and paths."""
     named = msgspec.json.encode({name: str(path) for name, path in paths.items()})
-    return b'{"settings":%b,%b\n' % (settings.dump_with_secrets().encode(), named[1:])
+    return b'{"settings":%b,"log":%d,%b\n' % (
+        settings.dump_with_secrets().encode(),
+        log_descriptor(),
+        named[1:],
+    )

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.observe.events import event
 from rerank_proxy.processes.child import Child
+from rerank_proxy.processes.child_stderr import ended
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,8 @@ class KeptProcess:
     """Keeps a process running.
 
     Args:
-        name: What the log calls it.
+        words: What the log calls it in a sentence.
+        name: What it calls itself in the log.
         sockets: Those that it makes, which are removed when it has ended.
         on_start: Called when it has been started, also again.
         on_end: Called when it has ended.
@@ -37,6 +40,7 @@ class KeptProcess:
 
     def __init__(
         self,
+        words: str,
         name: str,
         command: Sequence[str],
         orders: bytes,
@@ -46,6 +50,7 @@ class KeptProcess:
         on_end: Callable[[], None],
         on_restart: Callable[[], None],
     ) -> None:
+        self._words = words
         self._name = name
         self._command = command
         self._sockets = sockets
@@ -78,30 +83,48 @@ class KeptProcess:
         quick_deaths = 0
         while True:
             began = loop.time()
-            how = await self._run_once()
+            how, fields = await self._run_once()
             quick_deaths = 1 if loop.time() - began >= _STEADY_S else quick_deaths + 1
             delay_s = restart_delay_s(quick_deaths)
-            logger.error("%s %s; it is started again in %g s", self._name, how, delay_s)
+            again = f"it is started again in {delay_s:g} s{_hint(fields)}"
+            logger.error("%s %s; %s", self._words, how, again, extra=fields)
             await asyncio.sleep(delay_s)
             self._on_restart()
 
-    async def _run_once(self) -> str:
-        """Start it and wait for its end. Return how it ended."""
+    async def _run_once(self) -> tuple[str, Mapping[str, object]]:
+        """Start it and wait for its end. Return how it ended, in words and in fields."""
         try:
-            self._child = Child(self._command, self.orders)
+            child = self._child = Child(self._command, self.orders, self._name)
         except OSError as error:
-            return f"cannot be started ({self._command[0]}: {error.strerror})"
+            failed = event("process-not-started", "process", failed=True)
+            return f"cannot be started ({self._command[0]}: {error.strerror})", failed
         self.started_at = asyncio.get_running_loop().time()
         self._on_start()
-        status = await self._child.wait()
+        status = await child.wait()
         self._ended()
-        return f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+        return how_ended(status), ended(self._name, child.pid, status, await child.last_lines())
 
     def _ended(self) -> None:
         self._child = self.started_at = None
         self._on_end()
         for path in self._sockets:
             path.unlink(missing_ok=True)
+
+
+def how_ended(status: int) -> str:
+    """Say how a process ended.
+
+    Args:
+        status: Its exit status, or the negative number of the signal that ended it.
+    """
+    return f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+
+
+def _hint(fields: Mapping[str, object]) -> str:
+    """Return what may be behind the end of a process, for the end of a line."""
+    if fields.get("rerank_proxy.signal") != signal.SIGKILL:
+        return ""
+    return " (where memory is short, the system kills, too: its log says so, or `kubectl describe pod`)"
 
 
 def _signal_name(number: int) -> str:

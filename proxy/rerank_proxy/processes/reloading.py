@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from rerank_proxy.observe.control import ControlClient
+from rerank_proxy.observe.events import event
 from rerank_proxy.settings import InvalidSettingsError, Settings, reload
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,11 @@ async def reloaded(
         return None
     logger.info("SIGHUP: the models are loaded again, and serve until their successors are ready")
     if outcome.changed:
-        logger.info("SIGHUP: in force from now on: %s", _listed(outcome.changed))
+        logger.info(
+            "SIGHUP: in force from now on: %s",
+            _listed(outcome.changed),
+            extra=event("settings-reloaded", "configuration", settings=outcome.changed),
+        )
     if outcome.left:
         logger.warning("SIGHUP: changed only when the proxy is started again: %s", _listed(outcome.left))
     return outcome.settings
@@ -43,7 +48,8 @@ async def reloaded(
 
 def _log_faults(faults: Iterable[str]) -> None:
     for fault in faults:
-        logger.error("SIGHUP: nothing is changed: %s", fault)
+        fields = event("settings-refused", "configuration", failed=True)
+        logger.error("SIGHUP: nothing is changed: %s", fault, extra=fields)
 
 
 def _listed(keys: Iterable[str]) -> str:

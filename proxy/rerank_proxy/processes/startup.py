@@ -4,6 +4,7 @@ It imports a part of the standard library alone: until it has run, a signal can 
 """
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ that closes. The supervisor takes SIGHUP for something later.
 """
 _PR_SET_PDEATHSIG: Final = 1
 _STDIN: Final = 0
+_STDERR: Final = 2
 _STANDARD_STREAMS: Final = (0, 1, 2)
 
 
@@ -30,8 +32,19 @@ def prepare() -> None:
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     _open_standard_streams()
+    faulthandler.enable(_STDERR)  # a fault of native code leaves the stacks of all threads
     if not isinstance(sys.stderr, LossyStderr):
         sys.stderr = LossyStderr()
+
+
+def log_to(descriptor: int | None) -> None:
+    """Have the log go where that of the parent goes; what native code says still goes to standard error.
+
+    Args:
+        descriptor: None leaves the log at standard error.
+    """
+    if descriptor is not None and isinstance(sys.stderr, LossyStderr):
+        sys.stderr.redirect(descriptor)
 
 
 def _open_standard_streams() -> None:

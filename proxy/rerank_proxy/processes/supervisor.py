@@ -81,7 +81,7 @@ def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     Args:
         read_again: Reads the settings when SIGHUP asks for it.
     """
-    configure(settings.log_level)
+    configure(settings.log.level, settings.log.format, process="supervisor")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(Supervisor(settings, read_again).run())
 
@@ -221,8 +221,9 @@ class Supervisor:
                 parts.admin_tls.look()
             if settings is None:
                 return
+            parts.admin.use(settings.admin)
             self._settings = settings
-            configure(settings.log_level)
+            configure(settings.log.level, settings.log.format)
             parts.app.orders = _app_orders(settings, *parts.app_sockets)
             parts.admin.use(settings.admin)
             parts.edge.use(share(settings))
@@ -281,6 +282,7 @@ def _app(
 
     return KeptProcess(
         "the reranking process",
+        "app",
         command,
         _app_orders(settings, socket, control),
         (socket, control),

@@ -135,6 +135,7 @@ class RankPhase:
             ms=(time.perf_counter() - began) * 1000,
             field=retriever.field,
             counted=self._show_counts,
+            rank_window_size=retriever.rank_window_size,
         )
         return rank(docs, scores.values, retriever.min_score), outcome
 

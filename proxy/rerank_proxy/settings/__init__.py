@@ -16,10 +16,12 @@ from rerank_proxy.settings.sections.endpoints import (
     RegistrySettings,
     RemoteSettings,
 )
+from rerank_proxy.settings.sections.log import LogSettings
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
 from rerank_proxy.settings.sections.relay import AdminSettings, EdgeSettings, LifecycleSettings
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
 from rerank_proxy.settings.sections.tls import ListenerTlsSettings
+from rerank_proxy.settings.sections.tracing import TracingSettings
 from rerank_proxy.settings.sections.upstream import UpstreamSettings
 from rerank_proxy.settings.values import Address, InvalidSettingsError, together
 
@@ -37,6 +39,7 @@ __all__ = [
     "LifecycleSettings",
     "ListenerTlsSettings",
     "Loaded",
+    "LogSettings",
     "ModelSettings",
     "Origin",
     "RegistrySettings",
@@ -45,6 +48,7 @@ __all__ = [
     "SearchSettings",
     "SettingRow",
     "Settings",
+    "TracingSettings",
     "TrainedModelsSettings",
     "UpstreamSettings",
     "load",

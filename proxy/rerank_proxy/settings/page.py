@@ -21,6 +21,8 @@ Every setting below can be given in several places. The first of these that has 
 4. the file that `--config` or `RERANK_PROXY_CONFIG` names;
 5. the default.
 
+[`rerank-proxy settings`](command-line.md#rerank-proxy-settings) shows the value of each, and its source.
+
 A file nests the keys at their dots:
 
 ```yaml
@@ -55,7 +57,7 @@ endpoints:
 - On SIGHUP (`kill -HUP`) the settings are read again. Those with `yes` under SIGHUP then have their new
   values, and the log names them; it also names those that are changed and take a restart. If anything is
   wrong, the log says what, and nothing changes. The signal also has the
-  [models loaded again](operations.md#models), and the files of the proxy's [certificates](operations.md#tls)
+  [models loaded again](model-sources.md), and the files of the proxy's [certificates](tls.md#tls)
   looked at, which happens every few seconds in any case.
 - The file is YAML 1.2 of at most 1 MiB. `yes`, `no`, `on` and `off` are true or false for settings that are,
   and text for all others; `010` is ten. What an alias stands for counts at each place, up to 100,000 values.
@@ -85,7 +87,7 @@ enough.
 The files are read when the settings are: at the start and on SIGHUP. After a rotation, send SIGHUP:
 endpoints of the settings use their new secrets immediately, and the log names each setting whose new secret
 takes a restart. These settings are read more often: `engine.shared_cache.password_file`, for every
-connection. `registry.key_file` may hold [several keys](operations.md#endpoints-that-clients-create).
+connection. `registry.key_file` may hold [several keys](endpoints.md#endpoints-that-clients-create).
 """
 
 _GENERAL: Final = "general"

@@ -1,7 +1,7 @@
 """The root of the settings table."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,7 @@ from rerank_proxy.settings.sections.endpoints import (
     RegistrySettings,
     RemoteSettings,
 )
+from rerank_proxy.settings.sections.log import LogSettings
 from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings, TrainedModelsSettings
 from rerank_proxy.settings.sections.relay import (
     AdminSettings,
@@ -19,6 +20,7 @@ from rerank_proxy.settings.sections.relay import (
 )
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
 from rerank_proxy.settings.sections.tls import ListenerTlsSettings
+from rerank_proxy.settings.sections.tracing import TracingSettings
 from rerank_proxy.settings.sections.upstream import UpstreamSettings
 from rerank_proxy.settings.values import REVEAL, SHORT_FORMS, Address, ListenAddress, Reloaded, expand
 
@@ -73,14 +75,17 @@ class Settings(BaseModel):
     )
     engine: EngineSettings = Field(EngineSettings(), description="Inference on this machine.")
     edge: EdgeSettings = Field(EdgeSettings(), description="The process that relays bytes.")
+    tracing: TracingSettings = Field(
+        TracingSettings(), description="Spans of reranked searches, for a collector of OpenTelemetry."
+    )
     lifecycle: LifecycleSettings = Field(LifecycleSettings(), description="Stopping.")
     state_dir: Path | None = Field(
         None,
         description="The directory for everything that outlives the process, made when it is first needed. "
         "Absent: `rerank-proxy` in `$XDG_STATE_HOME`, or in `~/.local/state`.",
     )
-    log_level: Reloaded[Literal["debug", "info", "warning", "error"]] = Field(
-        "info", description="The level of the log, which goes to standard error."
+    log: LogSettings = Field(
+        LogSettings(), description="What the proxy says about itself; see [logging](logging.md)."
     )
 
     def dump_with_secrets(self) -> str:

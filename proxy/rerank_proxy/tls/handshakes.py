@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from rerank_proxy.http.tls_layer import HANDSHAKE_S, TlsLayer
+from rerank_proxy.observe.events import event
 from rerank_proxy.observe.log_limiter import LogLimiter
 from rerank_proxy.tls.owned import OwnedContext
 
@@ -90,7 +91,8 @@ class Handshakes:
             return  # as load balancers do that look whether a port is open
         words = _words(failure)
         if self._log.admit(words) is not None:
-            logger.info("a client's TLS handshake failed: %s", words)
+            fields = event("handshake-failed", "network", failed=True)
+            logger.info("a client's TLS handshake failed: %s", words, extra=fields)
 
 
 def _words(failure: Exception) -> str:

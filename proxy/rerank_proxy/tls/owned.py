@@ -12,11 +12,12 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rerank_proxy.concurrency.daemon_threads import run_in_daemon_thread
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.files.regular import Stamp, stamp
+from rerank_proxy.observe.events import event
 from rerank_proxy.settings import InvalidSettingsError
 
 if TYPE_CHECKING:
@@ -188,7 +189,11 @@ class OwnedContext:
         if look.made is None:
             self._last = replace(look, contents=before.contents)  # those in force
             if look.fault != before.fault:
-                self._tell(logging.ERROR, f"{look.fault}; what was read before stays in force")
+                self._tell(
+                    logging.ERROR,
+                    f"{look.fault}; what was read before stays in force",
+                    event("certificate-refused", "configuration", failed=True),
+                )
             return False
         settings = changed(before.contents, look.contents)
         if not settings:
@@ -197,7 +202,11 @@ class OwnedContext:
             return False
         self._made = look.made
         self._warned = None
-        self._tell(logging.INFO, _taken_over(settings, look.made.certificate))
+        self._tell(
+            logging.INFO,
+            _taken_over(settings, look.made.certificate),
+            event("certificate-taken-over", "configuration", settings=settings),
+        )
         return True
 
     def _warn_of_time(self) -> None:
@@ -206,8 +215,8 @@ class OwnedContext:
             self._tell(logging.WARNING, warning)
         self._warned = warning
 
-    def _tell(self, level: int, message: str) -> None:
-        logger.log(logging.DEBUG if self._quiet else level, "%s", message)
+    def _tell(self, level: int, message: str, fields: Mapping[str, Any] | None = None) -> None:
+        logger.log(logging.DEBUG if self._quiet else level, "%s", message, extra=fields)
 
 
 def _stamp_of(file: "NamedFile") -> Stamp | None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.observe.events import event
 from rerank_proxy.settings import UpstreamSettings
 from rerank_proxy.upstream.faults import silent_text, unreachable_text
 from rerank_proxy.upstream.names import resolved
@@ -76,7 +77,8 @@ class Keeper:
         elif self._log is not None:
             name, fault = node.target.name, error.fault
             said = silent_text(name, fault.words) if node.hangs else unreachable_text(name, fault)
-            self._log.warning("%s%s", said, self._meanwhile())
+            fields = event("upstream-left-out", "network", failed=True, node=node.target.name)
+            self._log.warning("%s%s", said, self._meanwhile(), extra=fields)
         self._due[node] = self._loop.call_at(health.due_at, self._probe, node)
         self._resolve.set()
 
@@ -85,7 +87,8 @@ class Keeper:
         if timer is not None:
             timer.cancel()
             if self._log is not None:
-                self._log.info("Elasticsearch at [%s] can be reached again", node.target.name)
+                fields = event("upstream-back", "network", node=node.target.name)
+                self._log.info("Elasticsearch at [%s] can be reached again", node.target.name, extra=fields)
 
     def _meanwhile(self) -> str:
         nodes = self._pool.nodes

@@ -66,17 +66,17 @@ async def test_settings_are_used_or_refused_as_a_whole() -> None:
     used: list[str] = []
 
     def check(settings: Settings) -> None:
-        if settings.log_level == "error":
+        if settings.log.level == "error":
             raise InvalidSettingsError("[a]: wrong", "[b]: wrong, too")
 
     reloading = Reloading()
     reloading.add(check)
-    reloading.add(lambda settings: used.append(settings.log_level))
+    reloading.add(lambda settings: used.append(settings.log.level))
     server = TestServer(application(Engine({}, EngineSettings()), CollectorRegistry(), reloading))
     async with TestClient(server) as client:
         statuses = []
         for level in ("debug", "error", "info"):
-            settings = load(None, {"log_level": level}, {})
+            settings = load(None, {"log": {"level": level}}, {})
             answer = await client.post("/reload", data=settings.dump_with_secrets())
             statuses.append(answer.status)
             if answer.status == 400:

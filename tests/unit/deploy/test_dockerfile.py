@@ -203,6 +203,25 @@ def test_nothing_installs_packages_in_the_image() -> None:
     ]
 
 
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_every_package_has_a_wheel_for_both_platforms(machine: str, pytestconfig: pytest.Config) -> None:
+    """In the locked version: nothing is compiled in the image, where no compiler is."""
+    if not pytestconfig.getoption("long"):
+        pytest.skip("asks the index of packages about each of them: --long does")
+    text = FILE.read_text(encoding="utf-8")
+    (extras,) = re.findall(r'^ARG EXTRAS="(.*)"', text, re.MULTILINE)
+    (python,) = re.findall(r"^FROM python:(3\.\d+)", text, re.MULTILINE)
+    options = ["--python-version", python, "--python-platform", f"{machine}-manylinux_2_28", "--no-build"]
+    options += [f"--extra={extra}" for extra in extras.split()]
+    uv = Path(sys.executable).with_name("uv")
+    command = [uv, "pip", "compile", "--constraints", "requirements/constraints.txt", *options]
+    resolved = subprocess.run(
+        [*command, "pyproject.toml"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert resolved.returncode == 0, resolved.stderr
+    assert "\ntorch==" in resolved.stdout
+
+
 def test_hadolint_has_nothing_against_it() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     checked = subprocess.run([hadolint, FILE], capture_output=True, text=True, check=False)

@@ -9,7 +9,7 @@ import kubernetes_validate  # type: ignore[import-untyped]  # the package carrie
 import pytest
 import yaml
 
-from rerank_proxy.settings import Address, load
+from rerank_proxy.settings import SECRETS_DIR_VARIABLE, Address, load
 from tests.support.manifests import (
     NEWEST,
     VERSIONS,
@@ -23,6 +23,7 @@ from tests.support.manifests import (
     pods,
     proxy_in,
     selects,
+    write_secrets,
 )
 from tests.support.pages import read
 from tests.support.project import ROOT
@@ -132,13 +133,11 @@ def test_replicas_share_their_endpoints_and_secrets_are_named_as_settings(name: 
     named = re.findall(r"from-literal=([a-z]+__[a-z_]+)=", text_of(name))
     named += re.findall(r"path: ([a-z]+__[a-z_]+)\}", text_of(name))
     written = tmp_path / "rerank-proxy.yaml"
-    read_with = load(written, environ={f"RERANK_PROXY_{key.upper()}": "A" * 43 for key in named})
+    read_with = load(written, environ={}, secrets_dir=write_secrets(tmp_path, named))
     assert read_with.registry.key is not None
     assert read_with.admin.token is not None
     assert read_with.registry.api_key is not None or read_with.registry.password is not None
-    assert {"name": "RERANK_PROXY_SECRETS_DIR", "value": "/run/secrets/rerank-proxy"} in proxy.container[
-        "env"
-    ]
+    assert {"name": SECRETS_DIR_VARIABLE, "value": "/run/secrets/rerank-proxy"} in proxy.container["env"]
 
 
 def test_prometheus_shows_the_token_and_finds_the_port(tmp_path: Path) -> None:
@@ -181,7 +180,7 @@ class TestInElasticsearchsPods:
         privileges = roles["rerank_proxy"]
         assert f"--from-literal=roles={next(iter(roles))}" in text_of("eck-elasticsearch")
         assert privileges["indices"][0]["names"] == [registry.index]
-        documented = re.search(r'"privileges": (\[[^\]]+\])', read(ROOT / "docs" / "operations.md"))
+        documented = re.search(r'"privileges": (\[[^\]]+\])', read(ROOT / "docs" / "endpoints.md"))
         assert documented is not None
         assert privileges["indices"][0]["privileges"] == yaml.safe_load(documented[1])
 

@@ -13,8 +13,8 @@ def samples(metrics: EdgeMetrics) -> dict[tuple[str, tuple[tuple[str, str], ...]
 def test_counts() -> None:
     metrics = EdgeMetrics()
     for _ in range(3):
-        metrics.request("plain", 200)
-    metrics.request("rerank", 503)
+        metrics.request("plain", 200, 0.002)
+    metrics.request("rerank", 503, 0.3)
     metrics.retries = 2
     metrics.client_connections = lambda: 7
     read = samples(metrics)
@@ -44,5 +44,5 @@ def test_buckets_add_up() -> None:
 
 def test_two_edges_do_not_share_numbers() -> None:
     first, second = EdgeMetrics(), EdgeMetrics()
-    first.request("plain", 200)
+    first.request("plain", 200, 0.002)
     assert not [key for key in samples(second) if key[0] == "rerank_proxy_requests_total"]

@@ -323,12 +323,14 @@ class TestStores:
         other = await endpoints.find("other")
         assert other is not None
         assert (await other.scores("q", ["a", "b"], LATE)).values == [1.0, 2.0]
+        assert (endpoints.count(usable=True), endpoints.count(usable=False)) == (1, 1)
 
     async def test_one_of_a_service_that_is_not_there(self) -> None:
         endpoints = Endpoints({}, [EndpointConfig("mine", "gone", {})], ReadOnlyStore())
         found = await endpoints.find("mine")
         assert found is not None
         assert (await failure(found)).cause.reason == "Unknown service [gone] for model [mine]"
+        assert (endpoints.count(usable=True), endpoints.count(usable=False)) == (0, 1)
 
 
 class Starting(Fake):

@@ -82,8 +82,8 @@ def test_bad_public_addresses(address: str) -> None:
             "[edge.max_body]: expected a size, such as 100MiB, not [big]",
         ),
         (
-            {"log_level": "loud"},
-            "[log_level]: expected debug, info, warning or error, not [loud]",
+            {"log": {"level": "loud"}},
+            "[log.level]: expected debug, info, warning or error, not [loud]",
         ),
         (
             {"upstream": "es:9200"},
@@ -130,7 +130,7 @@ def test_errors_of_a_file_name_it(config: Path) -> None:
     config.write_text("lisen: 127.0.0.1:1\n")
     assert refusal(config=config) == f"{config}:1:1: [lisen]: unknown setting, did you mean [listen]?"
     config.write_text("listen: 127.0.0.1:1\n")
-    assert refusal({"log_level": "x"}, config=config).startswith("[log_level]: ")  # not of the file
+    assert refusal({"log": {"level": "x"}}, config=config).startswith("[log.level]: ")  # not of the file
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ models:
 endpoints: {e: minlm, f: {}}
 registry: {username: u, refresh_s: 0}
 edge:
-log_level: warn
+log: {level: warn}
 """
 
 
@@ -195,7 +195,7 @@ def test_all_faults_are_told_at_once(config: Path) -> None:
             f"{config}:12:1: [registry]: `username` and `password` go together",
             "RERANK_PROXY_SEARCH__TIMEOUT_S: must be greater than 0, not [-1]",
             f"{config}:13:1: [edge]: expected a mapping of settings, but it has no value",
-            f"{config}:14:1: [log_level]: expected debug, info, warning or error, not [warn], did you mean "
+            f"{config}:14:7: [log.level]: expected debug, info, warning or error, not [warn], did you mean "
             "warning?",
             f"{config}:2:1: [lisen]: unknown setting, did you mean [listen]?",
         ]

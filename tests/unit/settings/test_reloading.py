@@ -26,13 +26,13 @@ def test_what_takes_a_restart_keeps_its_value() -> None:
             listen="127.0.0.1:1",
             edge={"max_head": "9KiB"},
             endpoints={"e": "m"},
-            log_level="debug",
+            log={"level": "debug"},
         ),
     )
-    assert outcome.changed == ("endpoints", "edge.max_head", "log_level")
+    assert outcome.changed == ("endpoints", "edge.max_head", "log.level")
     assert outcome.left == ("listen", "models")
     assert outcome.settings == read(
-        models={"m": "/m"}, edge={"max_head": "9KiB"}, endpoints={"e": "m"}, log_level="debug"
+        models={"m": "/m"}, edge={"max_head": "9KiB"}, endpoints={"e": "m"}, log={"level": "debug"}
     )
 
 

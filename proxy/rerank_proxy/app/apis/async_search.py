@@ -12,7 +12,7 @@ from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.app.apis.rest import check_params
 from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.async_searches import AsyncSearch, AsyncSearches
-from rerank_proxy.app.metrics import SearchMetrics
+from rerank_proxy.app.metrics import RequestCounter
 from rerank_proxy.concurrency.offload import offload
 from rerank_proxy.errors import ElasticsearchError, internal_error, validation_error
 from rerank_proxy.observe import stages
@@ -54,7 +54,7 @@ class SubmitAsyncSearch:
         self,
         searches: AsyncSearches,
         executor: Executor,
-        metrics: SearchMetrics,
+        metrics: RequestCounter,
         reader: SearchReader,
     ) -> None:
         self._searches = searches
@@ -103,7 +103,8 @@ class SubmitAsyncSearch:
         async def run() -> AsyncResult:
             timings = Timings.of_what_goes_on()
             try:
-                answer = await self._executor.run(request, upstream)
+                with stages.outliving("asynchronous search"):
+                    answer = await self._executor.run(request, upstream)
             except UpstreamRefusedError as refusal:
                 result = refused(refusal.reply)
             except ElasticsearchError as failure:

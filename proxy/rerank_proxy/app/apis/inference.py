@@ -62,6 +62,9 @@ class Target:
         self.inference_id = second or first
         self.task_type = task_type_of(first) if second else ANY
 
+    def __str__(self) -> str:
+        return self.inference_id
+
     def matches(self, task_type: str) -> bool:
         return self.task_type in (ANY, task_type)
 

@@ -6,6 +6,7 @@ They check who may call, their parameters and their body, and they print their a
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, Generic, TypeVar
 
+from rerank_proxy.app.apis import changes
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.errors import illegal_argument
 from rerank_proxy.upstream.headers import of_own_answer
@@ -28,7 +29,7 @@ class Operations(Generic[T]):
     Args:
         by_method: Operations by HTTP method, each with what Elasticsearch authorises; upstream answers other
             methods.
-        target: Returns what the path names; None if that is upstream's.
+        target: Returns what the path names, whose text is its name; None if that is upstream's.
     """
 
     def __init__(
@@ -50,7 +51,15 @@ class Operations(Generic[T]):
         operation, action = self._by_method[context.method]
         await self._privileges.require(context.upstream(), action)
         target = await self._target(context)
-        return None if target is None else await operation(context, target)
+        reply = None if target is None else await operation(context, target)
+        if reply is not None and changes.is_change(action) and is_done(context, reply):
+            await changes.tell(action, str(target), context.upstream())
+        return reply
+
+
+def is_done(context: RequestContext, reply: Reply) -> bool:
+    """Return whether what was asked for was done, and not only tried out."""
+    return reply.status < 300 and not context.params.flag("dry_run")
 
 
 def check_params(context: RequestContext, own: Collection[str]) -> None:

@@ -13,7 +13,7 @@ from rerank_proxy.app.apis.search import SearchApi, SearchReader
 from rerank_proxy.app.apis.templates import MultiSearchTemplateApi, SearchTemplateApi
 from rerank_proxy.app.apis.trained_models import TrainedModelsApi
 from rerank_proxy.app.async_searches import AsyncSearches
-from rerank_proxy.app.metrics import InferenceMetrics, NotCounted, RequestCounter, SearchMetrics
+from rerank_proxy.app.metrics import InferenceMetrics, NotCounted, RequestCounter
 from rerank_proxy.async_search_id import PATTERN
 from rerank_proxy.edge.router import OTHER_INFERENCE_NAMES
 from rerank_proxy.search.executor import Executor
@@ -107,7 +107,7 @@ def trained_model_routes(
 
 
 def search_routes(
-    executor: Executor, metrics: SearchMetrics, reader: SearchReader, searches: AsyncSearches
+    executor: Executor, metrics: RequestCounter, reader: SearchReader, searches: AsyncSearches
 ) -> Sequence[Route]:
     """Return the routes of the APIs that may hold a retriever, and of those that follow up on it."""
 

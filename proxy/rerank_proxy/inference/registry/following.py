@@ -58,6 +58,10 @@ class FollowingStore(ABC):
     async def close(self) -> None:
         await self._polling.cancel()
 
+    @property
+    def readable(self) -> bool:
+        return self._failure is None and not self._lost
+
     def all(self) -> Mapping[str, StoredEndpoint]:
         return self._endpoints
 

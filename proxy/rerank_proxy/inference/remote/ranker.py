@@ -23,6 +23,7 @@ from rerank_proxy.inference.remote.shapes import MalformedAnswerError
 from rerank_proxy.inference.remote.vendor import Vendor
 from rerank_proxy.inference.service import RATE_LIMIT, Ranker
 from rerank_proxy.observe import stages
+from rerank_proxy.observe.events import event
 
 logger = logging.getLogger(__name__)
 
@@ -78,13 +79,29 @@ class RemoteRanker(Ranker):
     def _breaker_changed(self, by: int) -> None:
         self._client.metrics.paused.labels(self._vendor.name).inc(by)
         what = "is open: its calls fail without being sent" if by > 0 else "is closed: it is called again"
-        logger.warning("the circuit breaker of inference endpoint [%s] %s", self._config.inference_id, what)
+        inference_id = self._config.inference_id
+        action = "breaker-opened" if by > 0 else "breaker-closed"
+        logger.warning(
+            "the circuit breaker of inference endpoint [%s] %s",
+            inference_id,
+            what,
+            extra=event(action, "network", failed=by > 0, endpoint=inference_id),
+        )
 
     async def _ask(self, request: RerankRequest, deadline: Deadline) -> list[_Batch]:
         if not request.texts:
             return []
         batches = self._batches(request)
-        with self._breaker.call(self._config.inference_id):
+        with stages.stage(None, "score") as block, self._breaker.call(self._config.inference_id):
+            if block.span is not None:
+                block.span.set(
+                    {
+                        "rerank_proxy.service": self._vendor.name,
+                        "rerank_proxy.model": self.model,
+                        "rerank_proxy.texts": len(request.texts),
+                        "rerank_proxy.calls": len(batches),
+                    }
+                )
             return list(zip(batches, await self._in_time(batches, deadline), strict=True))
 
     def _batches(self, request: RerankRequest) -> list[RerankRequest]:
@@ -153,8 +170,7 @@ class RemoteRanker(Ranker):
         inference_id = self._config.inference_id
         limit = self._config.service_settings.get(RATE_LIMIT)
         if limit is not None:
-            with stages.stage("queue", "queue"):
-                await self._rate_limit.acquire(inference_id, limit["requests_per_minute"], deadline)
+            await self._rate_limit.acquire(inference_id, limit["requests_per_minute"], deadline)
         with stages.stage("score"):
             return await self._called(batch, deadline)
 

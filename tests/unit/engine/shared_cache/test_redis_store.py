@@ -21,7 +21,7 @@ VALUES = {b"a\x00\r\n\xff": b"\r\n\x00", b"b": b""}
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    allowed = "on >secret ~* resetchannels -@all +mget +set +ping"  # as docs/operations.md says
+    allowed = "on >secret ~* resetchannels -@all +mget +set +ping"  # as docs/shared-cache.md says
     with valkey("--requirepass", "common", "--user", "proxy", *allowed.split()) as port:
         yield port
 

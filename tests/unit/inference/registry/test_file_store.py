@@ -248,11 +248,13 @@ class TestLoss:
                 )
             assert not file.exists()
             assert set(watched.configs) == {"a"}
+            assert not watched.store.readable
             (told,) = [record for record in caplog.records if record.levelno == logging.ERROR]
             assert told.getMessage() == f"{failure} [{file}]"
             file.write_bytes(kept)
             await watched.store.delete("a", watched.version("a"))
             assert watched.configs == {}
+            assert watched.store.readable
 
     async def test_that_another_process_deleted_some_is_told(
         self, state: Path, caplog: pytest.LogCaptureFixture

@@ -1,0 +1,94 @@
+"""Commands whose help has its options in groups.
+
+A terminal gets it from rich-click, which is only imported then: a proxy that starts does not pay for it.
+Everything else gets click's own form, which `grep` can read, and so does a terminal that is narrow or without
+colours.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+import click
+
+BASICS: Final = "Basics"
+OTHERS: Final = "Options"
+_WIDE: Final = 100
+"""Columns below which rich-click breaks names of options in two."""
+
+
+class Option(click.Option):
+    """An option that belongs to a group of the help."""
+
+    def __init__(self, *args: Any, group: str = OTHERS, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+def groups_of(command: click.Command, ctx: click.Context) -> dict[str, list[click.Parameter]]:
+    """Return the options of a command by their groups, in their order; those without one come last."""
+    groups: dict[str, list[click.Parameter]] = {}
+    others: list[click.Parameter] = []
+    for each in command.get_params(ctx):
+        if isinstance(each, click.Option) and not each.hidden:
+            group = each.group if isinstance(each, Option) else OTHERS
+            (others if group == OTHERS else groups.setdefault(group, [])).append(each)
+    return {**groups, OTHERS: others}
+
+
+class _Helpful(click.Command):
+    """Shows its help as the output can take it."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        if _is_plain():
+            return super().get_help(ctx)
+        from rerank_proxy.cli.rich_help import rich_help
+
+        groups = groups_of(self, ctx)
+        del groups[OTHERS]
+        return rich_help(self, ctx, groups)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for group, options in groups_of(self, ctx).items():
+            if records := [record for each in options if (record := each.get_help_record(ctx)) is not None]:
+                with formatter.section(group):
+                    formatter.write_dl(records)
+
+
+class Command(_Helpful):
+    """A command of `rerank-proxy`."""
+
+
+class Group(_Helpful, click.Group):
+    """A group of commands of `rerank-proxy`."""
+
+    command_class = Command
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+Group.group_class = Group
+
+
+def _is_plain() -> bool:
+    if not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
+        return True
+    return shutil.get_terminal_size().columns < _WIDE
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a description, without its full stop."""
+    return next(_sentences(text)).rstrip(".")
+
+
+def _sentences(text: str) -> Iterator[str]:
+    begin = 0
+    for place in range(len(text) - 2):
+        if text[place : place + 2] == ". " and not text[place + 2].islower():
+            yield text[begin : place + 1]
+            begin = place + 2
+    yield text[begin:]
