@@ -7,9 +7,11 @@ from unittest.mock import patch
 import pytest
 from prometheus_client import CollectorRegistry
 
-from rerank_proxy.engine import DeadlineUnreachableError, Engine
+from rerank_proxy.engine import DeadlineUnreachableError, Engine, QueueFullError
 from rerank_proxy.engine.batching.pace import Pace
+from rerank_proxy.upstream import callers
 from tests.models.conftest import TinyModel
+from tests.models.loads import Loads
 from tests.models.samples import texts
 from tests.models.test_engine import value
 from tests.support.engines import running
@@ -98,3 +100,26 @@ async def test_keys_are_computed_once(engine: Engine) -> None:
         ) as keys:
             await engine.scores("m", QUERY, [f"text {at}" for at in range(2_500)], soon())
     assert sum(len(call.args[2]) for call in keys.call_args_list) == 2_500
+
+
+async def score(engine: Engine, caller: bytes, characters: int) -> int:
+    callers.enter(lambda: caller)
+    return len((await engine.scores("m", QUERY, ["a" * characters])).values)
+
+
+async def test_one_caller_leaves_room_for_others(tiny_model: TinyModel, loads: Loads) -> None:
+    """All wait for the model, which is being loaded."""
+    loads.gate.clear()
+    async with running({"m": tiny_model("bert")}, queue_bytes=10_000, queue_share=0.5) as shared:
+        await loads.wait_for_one()
+        async with asyncio.TaskGroup() as tasks:
+            waiting = [
+                tasks.create_task(score(shared, caller, size))
+                for caller, size in ((b"one", 8_000), (b"other", 3_000))
+            ]
+            await asyncio.sleep(0)
+            with pytest.raises(QueueFullError, match="of this caller wait, and others wait"):
+                await asyncio.create_task(score(shared, b"one", 100))
+            loads.gate.set()
+        assert [task.result() for task in waiting] == [1, 1]
+        assert await asyncio.create_task(score(shared, b"one", 9_000)) == 1
