@@ -45,6 +45,10 @@ PERMISSIVE: Final = frozenset(
 """Ask for no more than that their text, or a notice, is passed on; it is, in `THIRD-PARTY.txt`."""
 
 EXCEPTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "certifi": (
+        "MPL-2.0",
+        "covers a list of authorities, which is passed on unchanged; its source is in the package",
+    ),
     "tqdm": (
         "MPL-2.0",
         "covers its own files, which are passed on unchanged; their source is in the package",
@@ -148,7 +152,8 @@ def _texts(distribution: Distribution) -> dict[str, str]:
 
 
 def expression(licence: str) -> str:
-    """Return a licence as an SPDX expression; of several classifiers all apply."""
+    """Return a licence as an SPDX expression; of several classifiers all apply, and a text has a title."""
+    licence = licence.strip().partition("\n")[0]
     if licence in SPDX:
         return SPDX[licence]
     return " AND ".join(SPDX.get(each.strip(), each.strip()) for each in licence.split(";"))

@@ -24,6 +24,7 @@ from tests.support.promql import run_promtool
 from tests.support.searches import RERANKER
 
 SEARCH = b'{"retriever":{"%b":{}}}' % RERANKER.encode()
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
 
@@ -37,7 +38,7 @@ def answers() -> Iterator[tuple[str, str]]:
     """What a proxy of three processes answers, in both formats, after some requests."""
     with RunningProxy("http://127.0.0.1:9", options=["--edge-processes", "2"]) as proxy:
         proxy.wait_ready()
-        json = {"Content-Type": "application/json"}
+        json = {"Content-Type": "application/json", "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
         statuses = [
             proxy.server.call("GET", "/_cluster/health").status,
             proxy.server.call("POST", "/films/_search", SEARCH, headers=json).status,
@@ -67,6 +68,14 @@ def test_both_formats_tell_the_same(answers: tuple[str, str]) -> None:
         for read in (read_text(text), read_openmetrics(openmetrics))
     ]
     assert told[0] == told[1]
+
+
+def test_exemplars_lead_to_traces(exposed: list[Metric]) -> None:
+    (seconds,) = (family for family in exposed if family.name == "rerank_proxy_request_seconds")
+    exemplars = [
+        (each.labels["kind"], each.exemplar.labels) for each in seconds.samples if each.exemplar is not None
+    ]
+    assert exemplars == [("rerank", {"trace_id": TRACE})]
 
 
 def test_promtool_has_no_complaint(answers: tuple[str, str]) -> None:

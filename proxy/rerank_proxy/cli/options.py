@@ -102,14 +102,12 @@ def check_named(settings: Settings) -> None:
         InvalidSettingsError: It lists everything that is wrong.
     """
     from rerank_proxy.inference.registry.keys import check_registry
-    from rerank_proxy.observe.admin_access import token_of
     from rerank_proxy.tls.listening import listener_tls
     from rerank_proxy.upstream.tls import upstream_tls
 
     checks: list[Callable[[], object]] = [
         lambda: listener_tls(settings.tls, "tls"),
         lambda: listener_tls(settings.admin.tls, "admin.tls"),
-        lambda: token_of(settings.admin),
         lambda: upstream_tls(settings.upstream),
         lambda: check_registry(settings),
     ]

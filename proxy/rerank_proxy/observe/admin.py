@@ -118,11 +118,7 @@ class Admin:
         self._limiter = LogLimiter()
 
     def use(self, settings: AdminSettings) -> None:
-        """Follow these settings about who is answered what.
-
-        Raises:
-            InvalidSettingsError: The file with the token cannot be used; nothing changes.
-        """
+        """Follow these settings about who is answered what."""
         access = access_of(settings, self._bound)
         if access.closed and not self._access.closed:
             logger.warning(
@@ -142,9 +138,6 @@ class Admin:
         Args:
             settings: They say who is answered what.
             tls: Puts TLS below the protocols of connections; None for plain HTTP.
-
-        Raises:
-            InvalidSettingsError: The file with the token cannot be used.
         """
         sockets = list(sockets)
         self._bound = [listener.getsockname()[0] for listener in sockets]

@@ -17,17 +17,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from pydantic import SecretStr
-
 from rerank_proxy.errors import ElasticsearchError, error
-from rerank_proxy.files.regular import UnfitFileError, read
-from rerank_proxy.settings import AdminSettings, InvalidSettingsError
-from rerank_proxy.settings.values import check_bearer_token
+from rerank_proxy.settings import AdminSettings
 
 CHALLENGE: Final = 'Bearer realm="rerank-proxy admin"'
 """The `WWW-Authenticate` of a 401 (RFC 6750, section 3)."""
 
-_MAX_TOKEN_BYTES: Final = 4096
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:/?#@\s]+))(?::\d{0,5})?")
 _FOREIGN_SITES: Final = ("cross-site", "same-site")
 
@@ -102,12 +97,9 @@ def access_of(settings: AdminSettings, bound: Iterable[str]) -> Access:
 
     Args:
         bound: The addresses that it listens on.
-
-    Raises:
-        InvalidSettingsError: The file with the token cannot be used.
     """
     return Access(
-        token=token_of(settings),
+        token=None if settings.token is None else settings.token.get_secret_value().encode(),
         loopback=all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in bound),
         open=settings.open,
         hosts=frozenset(host.lower().removesuffix(".") for host in settings.hosts),
@@ -135,34 +127,6 @@ def _is_cross_site(fields: Fields) -> bool:
 def _is_navigation(fields: Fields) -> bool:
     mode, target = fields.getall("Sec-Fetch-Mode", ()), fields.getall("Sec-Fetch-Dest", ())
     return list(mode) == ["navigate"] and list(target) == ["document"]
-
-
-def token_of(settings: AdminSettings) -> bytes | None:
-    """Return the token that the settings hold or name; None where they do neither.
-
-    Raises:
-        InvalidSettingsError: The file cannot be used. The message has nothing of its content.
-    """
-    if settings.token_file is None:
-        return None if settings.token is None else settings.token.get_secret_value().encode()
-    path = settings.token_file.expanduser()
-    try:
-        return _checked(read(path, _MAX_TOKEN_BYTES))
-    except OSError as failure:
-        problem = f"cannot be read: {failure.strerror}"
-    except UnfitFileError as failure:
-        problem = failure.problem
-    except ValueError as failure:  # PydanticCustomError is one
-        problem = str(failure)
-    raise InvalidSettingsError(f"[admin.token_file]: {path}: {problem}")
-
-
-def _checked(content: bytes) -> bytes:
-    try:
-        text = content.decode("ascii").strip()
-    except UnicodeDecodeError:
-        raise ValueError("is not text in ASCII") from None
-    return check_bearer_token(SecretStr(text)).get_secret_value().encode()
 
 
 def _forbidden(reason: str) -> ElasticsearchError:

@@ -6,8 +6,9 @@ when they are scraped.
 
 import time
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry
@@ -57,6 +58,10 @@ class Durations:
         if trace_id is not None:
             self._exemplars[bucket] = (trace_id, seconds, time.time())
 
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
     def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
         """Add the samples to a family."""
         cumulated = 0
@@ -77,8 +82,7 @@ class EdgeMetrics(Collector):
     """The counters of an edge. Gauges are read from their sources when they are scraped."""
 
     def __init__(self) -> None:
-        self._requests: Counter[tuple[RequestKind, int]] = Counter()
-        self._durations: defaultdict[tuple[RequestKind, int], Durations] = defaultdict(Durations)
+        self._requests: defaultdict[tuple[RequestKind, int], Durations] = defaultdict(Durations)
         self._first_byte = Durations()
         self.retries = 0
         self.client_connections: Callable[[], float] = _zero
@@ -90,22 +94,14 @@ class EdgeMetrics(Collector):
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
-    def request(
-        self,
-        kind: RequestKind,
-        status: int,
-        seconds: float | None = None,
-        trace_id: str | None = None,
-    ) -> None:
+    def request(self, kind: RequestKind, status: int, seconds: float, trace_id: str | None = None) -> None:
         """Count a request that has been answered or given up.
 
         Args:
-            seconds: How long it took, from the end of its head; None if that is not known.
-            trace_id: The trace that it belongs to, if that is kept.
+            seconds: What it took, from its head to the end of its answer.
+            trace_id: Of the trace it belongs to, if that is known.
         """
-        self._requests[kind, status] += 1
-        if seconds is not None:
-            self._durations[kind, status].observe(seconds, trace_id)
+        self._requests[kind, status].observe(seconds, trace_id)
 
     def first_byte(self, seconds: float) -> None:
         """Count an answer of upstream that began `seconds` after the request was sent."""
@@ -115,10 +111,16 @@ class EdgeMetrics(Collector):
         requests = CounterMetricFamily(
             "rerank_proxy_requests", "Client requests answered, by kind and status.", labels=["kind", "code"]
         )
-        for (kind, status), count in sorted(self._requests.items()):
-            requests.add_metric([kind, str(status)], count)
+        seconds = HistogramMetricFamily(
+            "rerank_proxy_request_seconds",
+            "Seconds from the head of a client's request to the end of its answer, by kind and status.",
+            labels=["kind", "code"],
+        )
+        for (kind, status), durations in sorted(self._requests.items(), key=itemgetter(0)):
+            requests.add_metric([kind, str(status)], durations.count)
+            durations.add_to(seconds, [kind, str(status)])
         yield requests
-        yield self._request_seconds()
+        yield seconds
         first_byte = HistogramMetricFamily(
             "rerank_proxy_upstream_first_byte_seconds",
             "Seconds from sending a request to Elasticsearch to the first byte of its answer.",
@@ -156,13 +158,3 @@ class EdgeMetrics(Collector):
             if (at := end()) is not None:
                 ends.add_metric([name], at)
         return ends
-
-    def _request_seconds(self) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(
-            "rerank_proxy_request_seconds",
-            "Seconds from the head of a client's request to the end of its answer, by kind and status.",
-            labels=["kind", "code"],
-        )
-        for (kind, status), durations in sorted(self._durations.items()):
-            durations.add_to(family, [kind, str(status)])
-        return family

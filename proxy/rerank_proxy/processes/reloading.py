@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from rerank_proxy.observe.admin import Admin
 from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.events import event
 from rerank_proxy.settings import InvalidSettingsError, Settings, reload
@@ -45,15 +44,6 @@ async def reloaded(
     if outcome.left:
         logger.warning("SIGHUP: changed only when the proxy is started again: %s", _listed(outcome.left))
     return outcome.settings
-
-
-def use_in(admin: Admin, settings: Settings) -> None:
-    """Have the admin listener follow the settings; the log says if it cannot."""
-    try:
-        admin.use(settings.admin)
-    except InvalidSettingsError as failure:  # the file with the token has changed since it was checked
-        for fault in failure.faults:
-            logger.error("SIGHUP: the admin port keeps its token: %s", fault)
 
 
 def _log_faults(faults: Iterable[str]) -> None:

@@ -54,7 +54,7 @@ from rerank_proxy.processes.edges import OtherEdges, orders, share
 from rerank_proxy.processes.finishing import finish
 from rerank_proxy.processes.kept import KeptProcess
 from rerank_proxy.processes.loop import new_event_loop
-from rerank_proxy.processes.reloading import reloaded, use_in
+from rerank_proxy.processes.reloading import reloaded
 from rerank_proxy.settings import Address, ListenerTlsSettings, Settings
 from rerank_proxy.tls.handshakes import Handshakes
 from rerank_proxy.tls.listening import listener_tls
@@ -219,12 +219,13 @@ class Supervisor:
             settings = await reloaded(self._settings, self._read_again, parts.control)
             if parts.admin_tls is not None:
                 parts.admin_tls.look()
-            use_in(parts.admin, settings or self._settings)
             if settings is None:
                 return
+            parts.admin.use(settings.admin)
             self._settings = settings
             configure(settings.log.level, settings.log.format)
             parts.app.orders = _app_orders(settings, *parts.app_sockets)
+            parts.admin.use(settings.admin)
             parts.edge.use(share(settings))
             await parts.others.use(self._of_an_edge(parts.edge))
 

@@ -228,7 +228,7 @@ def _check_key(value: SecretStr) -> SecretStr:
     return value
 
 
-def check_bearer_token(value: SecretStr) -> SecretStr:
+def _check_bearer_token(value: SecretStr) -> SecretStr:
     """Check that a token can stand in a header (RFC 6750, section 2.1) and cannot be guessed."""
     if not _BEARER_TOKEN.fullmatch(value.get_secret_value()):
         reason = (
@@ -283,7 +283,7 @@ HttpUrl = Annotated[str, AfterValidator(_check_upstream_url)]
 Secret = Annotated[SecretStr, AfterValidator(_check_not_empty), PlainSerializer(_dump_secret)]
 """Never shown, neither in a repr nor in a dump nor in an error."""
 SecretKey = Annotated[Secret, AfterValidator(_check_key)]
-BearerToken = Annotated[Secret, AfterValidator(check_bearer_token)]
+BearerToken = Annotated[Secret, AfterValidator(_check_bearer_token)]
 
 
 class Section(BaseModel):

@@ -70,6 +70,8 @@ def test_no_copyleft_stronger_than_that_of_files_is_agreed_to() -> None:
     [
         ("MIT", True),
         ("MIT License", True),
+        ("MIT License\n\nCopyright (c) 2022 …\n\nPermission is hereby granted …", True),
+        ("GNU GENERAL PUBLIC LICENSE\n\nMIT License", False),
         ("GPL-3.0-only", False),
         ("GPL-3.0-only OR MIT", True),
         ("GPL-3.0-only AND MIT", False),

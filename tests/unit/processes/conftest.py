@@ -100,10 +100,12 @@ async def supervise(tmp_path: Path) -> AsyncIterator[Supervise]:
             stack.push_async_callback(end, process)
             assert process.stderr is not None
             line = (await asyncio.wait_for(process.stderr.readline(), TIMEOUT_S)).decode()
+            is_json = settings.get("log", {}).get("format") == "json"
+            said = f"rerank-proxy: {json.loads(line)['message']}\n" if is_json else line
             match = re.fullmatch(
                 r"rerank-proxy: listening on 127\.0\.0\.1:(\d+), admin on 127\.0\.0\.1:(\d+), "
                 r"upstream (.*)\n",
-                line,
+                said,
             )
             assert match is not None, line + (await process.stderr.read()).decode()
             assert match[3] == settings["upstream"]

@@ -53,12 +53,12 @@ class TestReload:
         token = proxy.directory / "token"
         token.write_text(first)
         await self.reload(proxy, {"admin": {"listen": "127.0.0.1:0", "token_file": str(token)}})
-        await proxy.logged("SIGHUP: in force from now on: [admin.token_file]")
+        await proxy.logged("SIGHUP: in force from now on: [admin.token]")
         assert await self.metrics_status(proxy, second) == 401
         assert await self.metrics_status(proxy, first) == 200
         token.write_text(second)
         proxy.process.send_signal(signal.SIGHUP)
-        await proxy.logged("SIGHUP: the models are loaded again")
+        await proxy.logged("SIGHUP: in force from now on: [admin.token]")
         assert await self.metrics_status(proxy, first) == 401
         assert await self.metrics_status(proxy, second) == 200
 

@@ -1,8 +1,6 @@
 """The sections about relaying: listeners, limits, and stopping."""
 
-from pathlib import Path
-
-from pydantic import ByteSize, Field, model_validator
+from pydantic import ByteSize, Field
 
 from rerank_proxy.settings.sections.tls import ListenerTlsSettings
 from rerank_proxy.settings.values import (
@@ -28,9 +26,6 @@ class AdminSettings(Section):
         description="What `Authorization: Bearer` has to show for everything but the status of `/live` and "
         "`/ready`: at least 16 letters, digits and `-._~+/`, `=` at the end. Absent: nothing need be shown.",
     )
-    token_file: Reloaded[Path | None] = Field(
-        None, description="A file with the token, in place of `token`, read again on SIGHUP."
-    )
     open: Reloaded[bool] = Field(
         False,
         description="Answer everything without a token also where `listen` is not a loopback address. "
@@ -41,12 +36,6 @@ class AdminSettings(Section):
         description="Names by which the admin port may be addressed, besides addresses and `localhost`. They "
         "are checked where no token is needed: always on a loopback address, elsewhere if any are given.",
     )
-
-    @model_validator(mode="after")
-    def _one_token(self) -> "AdminSettings":
-        if self.token is not None and self.token_file is not None:
-            raise ValueError("give either `token` or `token_file`")
-        return self
 
 
 class EdgeSettings(Section):
