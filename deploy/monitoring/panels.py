@@ -215,6 +215,8 @@ REMOTE: Final = (
               rate("remote_resent_total", by="service"): "{{service}} sent again"}, 6),
     Panel("Open circuits", "Endpoints whose calls are paused because they kept failing.", "short",
           {f"sum by (service) ({metric('remote_paused_endpoints')})": "{{service}}"}, 6, thresholds=(1, 2)),
+    Panel("Spans", "Spans for the collector of traces. Those that failed or were dropped are lost.", "ops",
+          {rate("spans_total", by="outcome"): "{{outcome}}"}, 6, fill=True),
 )  # fmt: skip
 
 ELASTICSEARCH: Final = (

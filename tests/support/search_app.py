@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import pytest
@@ -33,6 +33,9 @@ from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.protocol import Reply
 from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
+
+if TYPE_CHECKING:
+    from rerank_proxy.tracing.tracer import Tracer
 
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 TWO_STAGES: Final = "search_type=query_then_fetch"
@@ -173,6 +176,7 @@ async def search_app(
     max_inflation: int | None = None,
     more: Sequence[Route] = (),
     points_in_time: OwnPointsInTime | None = None,
+    tracer: "Tracer | None" = None,
     inference: Mapping[str, int] | None = None,
     **search: Any,
 ) -> AsyncIterator[SearchApp]:
@@ -186,6 +190,7 @@ async def search_app(
         max_inflation: The setting of that name.
         more: Routes beside those of searches and endpoints.
         points_in_time: In place of the executor's own.
+        tracer: Records spans.
         inference: Settings of that section. Endpoints change as often as a test likes unless these say so.
         search: Settings of that section. Privileges are not asked for unless these say so.
     """
@@ -233,6 +238,7 @@ async def search_app(
         async_search=settings.async_search,
         support=support,
         other_routes=(*inference_routes(inference_api, Privileges(), InferenceMetrics(registry)), *more),
+        tracer=tracer,
     )
     listener = Listener(app.handle, shutdown_timeout_s=10)
     try:

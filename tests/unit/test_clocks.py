@@ -12,6 +12,7 @@ TIME_OF_DAY = {
     "inference/remote/clock.py": "`Retry-After` may be a date; tokens of vendors expire at one",
     "tls/development.py": "from when to when certificates for development are valid",
     "tls/owned.py": "whether a certificate expires soon; the log says so",
+    "tracing/trace.py": "when spans began and ended; their lengths are measured otherwise",
     "trained_models/catalogue.py": "when a model was created",
 }
 WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime", "ctime"}

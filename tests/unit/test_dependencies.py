@@ -22,6 +22,7 @@ ABOVE: Final = {
     "xcontent": SCORES | {"app", "cli", "edge", "processes", "upstream"},
     "observe": SCORES | {"app", "cli", "edge", "processes", "upstream"},
     "settings": SCORES | {"app", "cli", "edge", "processes", "upstream"},
+    "tracing": SCORES | {"app", "cli", "edge", "processes", "upstream", "http", "xcontent"},
     "tls": SCORES | {"app", "cli", "edge", "processes", "upstream", "chunks", "xcontent"},
     "upstream": SCORES | {"app", "cli", "edge", "processes"},
     "http": SCORES

@@ -29,6 +29,8 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PACKAGE = ROOT / "proxy" / "rerank_proxy"
 NO_SETTINGS = {
     "endpoints.json",
+    "inference.get",
+    "inference.inference",
     "log.logger",
     "log.origin.file.line",
     "log.origin.file.name",
@@ -36,8 +38,10 @@ NO_SETTINGS = {
     "search.allow_expensive_queries",
     "search.default_keep_alive",
     "tls.crt",
+    "tracing.apm.agent.server_url",
+    "tracing.apm.enabled",
 }
-"""Names of files, fields of lines of the log, and settings of Elasticsearch."""
+"""Names of files, APIs and fields of lines of the log, and settings of Elasticsearch."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rerank_proxy.app.apis.context import RequestContext
 from rerank_proxy.app.apis.routes import Route, search_routes
@@ -15,6 +15,7 @@ from rerank_proxy.app.response_format import FORMAT_PARAMS, ResponseFormat
 from rerank_proxy.app.responses import Responder, passed_on
 from rerank_proxy.app.slow_log import SlowLog
 from rerank_proxy.app.suggestions import Suggestions
+from rerank_proxy.app.traced import name_span, traced
 from rerank_proxy.concurrency.offload import INLINE_BYTES, answer_size, offload
 from rerank_proxy.errors import ElasticsearchError, internal_error
 from rerank_proxy.http import codings, handover
@@ -37,6 +38,9 @@ from rerank_proxy.upstream.protocol import Upstream, UpstreamRefusedError
 from rerank_proxy.xcontent.params import Params, parse_params
 from rerank_proxy.xcontent.target import RequestTarget
 
+if TYPE_CHECKING:
+    from rerank_proxy.tracing.tracer import Tracer
+
 logger = logging.getLogger(__name__)
 
 _MAX_TARGET: Final = 16 * 1024
@@ -52,6 +56,7 @@ class App:
         support: Which retrievers upstream evaluates; None: all but the reranker.
         other_routes: Those beside searches.
         slow_log: Is told which request a search belongs to; None, there is none.
+        tracer: Records the spans of requests; None: there are none.
 
     Attributes:
         async_searches: Those that are kept.
@@ -69,7 +74,9 @@ class App:
         support: RetrieverSupport | None = None,
         other_routes: Sequence[Route] = (),
         slow_log: SlowLog | None = None,
+        tracer: "Tracer | None" = None,
     ) -> None:
+        self._tracer = tracer
         self._client = client
         self._edge = edge
         self.async_searches = AsyncSearches(async_search)
@@ -93,11 +100,20 @@ class App:
     async def handle(self, request: Request) -> Response:
         """Answer a request, or tell the edge to send it upstream as it is."""
         stages.enter(Activity(Timings(), trace_id=trace_id(request.raw_headers)))
+        if self._tracer is None:
+            return await self._handled(request)
+        with traced(self._tracer, request) as traced_request:
+            response = await self._handled(request)
+            traced_request.answered(response)
+        return response
+
+    async def _handled(self, request: Request) -> Response:
         if len(request.target) > _MAX_TARGET:
             return passed_on(self._other_route.counter)
         target = RequestTarget.of(request.target)
         params = parse_params(target.query)
         route, path_params = self._route(target.route)
+        name_span(request.method, target.route, path_params)
         negotiated = negotiate(
             params.get("format"),
             request.headers.getall("Accept", []),

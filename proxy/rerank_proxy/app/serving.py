@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -45,6 +45,7 @@ from rerank_proxy.services.elasticsearch import ElasticsearchService
 from rerank_proxy.services.local_ranker import MODEL_ID
 from rerank_proxy.services.preconfigured import preconfigured_endpoints
 from rerank_proxy.settings import EngineSettings, InvalidSettingsError, Settings
+from rerank_proxy.tracing.opening import open_tracer
 from rerank_proxy.trained_models.directory import ModelDirectory
 from rerank_proxy.trained_models.engine_port import EngineModels
 from rerank_proxy.trained_models.service import TrainedModels
@@ -56,7 +57,12 @@ from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.trained_models import UpstreamModels
 
+if TYPE_CHECKING:
+    from rerank_proxy.tracing.tracer import Tracer
+
 _JOURNAL: Final = "engine.json"
+_FLUSH_S: Final = 3.0
+"""Seconds for the spans that are not sent yet, when all answers are."""
 _CLEANUP_S: Final = 10.0
 """Seconds for all that is closed after the last answer."""
 
@@ -105,8 +111,13 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         uploaded = await _uploaded_models(cleanup, settings, engine)
         reloading = Reloading()
         searches = SearchMetrics(registry)
+        tracer = open_tracer(settings.tracing, registry)
+        if tracer is not None:
+            cleanup.push_async_callback(tracer.close, _FLUSH_S)
         endpoints = await _endpoints(cleanup, settings, engine, uploaded, registry, reloading, searches)
-        app = _app(cleanup, settings, endpoints, uploaded, registry, reloading, searches)
+        app = _app(cleanup, settings, endpoints, uploaded, registry, reloading, searches, tracer)
+        if tracer is not None:
+            reloading.add(lambda new: tracer.use(new.tracing))
         own = OwnProcess("app")
         registry.register(own)
         own.watch_loop()
@@ -189,6 +200,7 @@ def _app(
     registry: CollectorRegistry,
     reloading: Reloading,
     searches: SearchMetrics,
+    tracer: "Tracer | None",
 ) -> App:
     client = ElasticsearchClient(
         settings.upstream,
@@ -218,6 +230,7 @@ def _app(
             *_inference_routes(settings, endpoints, privileges, probes, management, reloading),
             *_model_routes(settings, endpoints, uploaded, privileges, probes, management),
         ],
+        tracer=tracer,
     )
     kept = app.async_searches
     AsyncSearchMetrics(registry, lambda: kept.running, lambda: kept.finished, lambda: kept.size_bytes)

@@ -6,7 +6,8 @@ of requests, nothing is noted. Stages are disjoint within one task, and those of
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import TracebackType
@@ -65,18 +66,23 @@ class Span(Protocol):
             is_client: Whether it is a request to another server.
         """
 
+    def rename(self, name: str) -> None:
+        """Give the span another name."""
+
     def set(self, attributes: Attributes) -> None:
         """Add attributes."""
 
     def event(self, name: str, attributes: Attributes | None = None) -> None:
         """Note that something happened now."""
 
-    def fail(self, kind: str, told: str | None = None) -> None:
-        """Mark the span as that of a failure.
+    def separate(self, name: str) -> "Span":
+        """Return a span within this one that may outlive it."""
+
+    def fail(self, kind: str) -> None:
+        """Mark the span as that of a failure, unless it is one already.
 
         Args:
             kind: The type of the failure, one of few.
-            told: For people, without anything secret.
         """
 
     def headers(self) -> Mapping[str, str]:
@@ -162,6 +168,29 @@ def request_to(title: str) -> "Block":
     return Block(None, title, is_client=True)
 
 
+@contextmanager
+def outliving(name: str) -> Iterator[None]:
+    """Have the block's spans below one that may outlive that of the request."""
+    activity = _current.get()
+    if activity.span is None:
+        yield
+        return
+    span = activity.span.separate(name)
+    outer = _current.set(Activity(activity.times, span, activity.trace_id))
+    try:
+        yield
+    except BaseException as failure:
+        span.fail(_kind(type(failure)))
+        raise
+    finally:
+        span.end()
+        _current.reset(outer)
+
+
+def _kind(failure: type[BaseException]) -> str:
+    return "cancelled" if issubclass(failure, asyncio.CancelledError) else failure.__name__
+
+
 class Block:
     """A stage that is under way while the block is entered.
 
@@ -198,7 +227,7 @@ class Block:
             self._times.add(self._name, self._began, ended)
         if self.span is not None:
             if kind is not None:
-                self.span.fail("cancelled" if issubclass(kind, asyncio.CancelledError) else kind.__name__)
+                self.span.fail(_kind(kind))
             self.span.end(ended)
         if self._outer is not None:
             _current.reset(self._outer)

@@ -22,6 +22,7 @@ from rerank_proxy.inference.failures import (
 from rerank_proxy.inference.ranking import check_results, in_input_order
 from rerank_proxy.inference.remote.shapes import MalformedAnswerError, Shape
 from rerank_proxy.inference.service import Ranker
+from rerank_proxy.observe import stages
 from rerank_proxy.search.failures import cause_of
 from rerank_proxy.search.run import Run
 from rerank_proxy.upstream.protocol import Reply, TooLateError, UpstreamRefusedError, reading
@@ -80,9 +81,9 @@ class UpstreamRanker(Ranker):
         """Return upstream's scores, or raise its own error."""
         body = json.dumps({"query": query, "input": list(texts)}).encode()
         try:
-            reply = await self._run.send(
-                "POST", f"/_inference/{RERANK}/{self._path}", body, deadline, stage="score"
-            )
+            with stages.stage(None, "score"):
+                target = f"/_inference/{RERANK}/{self._path}"
+                reply = await self._run.send("POST", target, body, deadline, stage="score")
         except TooLateError:
             raise timed_out(self._inference_id, deadline, "upstream did not answer in time") from None
         except UpstreamRefusedError as refused:

@@ -21,6 +21,7 @@ from rerank_proxy.settings.sections.models import EngineSettings, ModelSettings,
 from rerank_proxy.settings.sections.relay import AdminSettings, EdgeSettings, LifecycleSettings
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
 from rerank_proxy.settings.sections.tls import ListenerTlsSettings
+from rerank_proxy.settings.sections.tracing import TracingSettings
 from rerank_proxy.settings.sections.upstream import UpstreamSettings
 from rerank_proxy.settings.values import Address, InvalidSettingsError, together
 
@@ -47,6 +48,7 @@ __all__ = [
     "SearchSettings",
     "SettingRow",
     "Settings",
+    "TracingSettings",
     "TrainedModelsSettings",
     "UpstreamSettings",
     "load",

@@ -34,6 +34,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "missing": "is required",
     "model_type": "expected a mapping of settings",
     "path_type": "expected a path",
+    "string_too_long": "must have at most {max_length} characters",
     "string_unicode": "expected text in UTF-8",
     "string_too_short": "must not be empty",
     "string_type": "expected text",

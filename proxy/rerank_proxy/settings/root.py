@@ -20,6 +20,7 @@ from rerank_proxy.settings.sections.relay import (
 )
 from rerank_proxy.settings.sections.searches import AsyncSearchSettings, SearchSettings
 from rerank_proxy.settings.sections.tls import ListenerTlsSettings
+from rerank_proxy.settings.sections.tracing import TracingSettings
 from rerank_proxy.settings.sections.upstream import UpstreamSettings
 from rerank_proxy.settings.values import REVEAL, SHORT_FORMS, Address, ListenAddress, Reloaded, expand
 
@@ -74,6 +75,9 @@ class Settings(BaseModel):
     )
     engine: EngineSettings = Field(EngineSettings(), description="Inference on this machine.")
     edge: EdgeSettings = Field(EdgeSettings(), description="The process that relays bytes.")
+    tracing: TracingSettings = Field(
+        TracingSettings(), description="Spans of reranked searches, for a collector of OpenTelemetry."
+    )
     lifecycle: LifecycleSettings = Field(LifecycleSettings(), description="Stopping.")
     state_dir: Path | None = Field(
         None,

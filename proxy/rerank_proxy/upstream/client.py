@@ -21,6 +21,7 @@ from rerank_proxy.upstream.headers import for_bodiless, for_client
 from rerank_proxy.upstream.keeper import kept_pool
 from rerank_proxy.upstream.protocol import Reply, TooLateError, shaped
 from rerank_proxy.upstream.read_only import is_read_only
+from rerank_proxy.upstream.spans import continued, describe, describe_answer
 from rerank_proxy.upstream.targets import Target, TargetError, TcpTarget, node_targets
 
 _IDLE_S: Final = 15.0
@@ -71,6 +72,15 @@ class ElasticsearchClient:
 
     async def request(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
         """Send one request; see `rerank_proxy.upstream.protocol.Upstream`."""
+        with stages.request_to("elasticsearch") as block:
+            if block.span is None:
+                return await self._answered(method, target, body, headers)
+            describe(block.span, method, target)
+            reply = await self._answered(method, target, body, continued(headers, block.span))
+            describe_answer(block.span, reply.status)
+            return reply
+
+    async def _answered(self, method: str, target: str, body: bytes, headers: CIMultiDict[str]) -> Reply:
         deadline = Deadline.of_setting("search.deadline_s", self._deadline_s)
         call = self._call(method, target, body, headers)
         try:

@@ -10,7 +10,16 @@ import pytest
 from rerank_proxy.chunks import ChunkRescorer, WordBoundaryChunkingSettings
 from rerank_proxy.chunks.settings import MAX_CHARACTERS
 from rerank_proxy.concurrency.deadline import Deadline
-from rerank_proxy.engine import QueueFullError
+from rerank_proxy.engine import (
+    DeadlineExceededError,
+    DeadlineUnreachableError,
+    EngineClosedError,
+    EngineError,
+    InferenceError,
+    InputTooLargeError,
+    ModelFailedError,
+    QueueFullError,
+)
 from rerank_proxy.observe.outcome import Applied, Skipped
 from rerank_proxy.search.failures import RankPhaseError
 from rerank_proxy.search.rank_phase import RankPhase
@@ -147,6 +156,33 @@ class TestChunks:
 
 
 class TestFailures:
+    @pytest.mark.parametrize(
+        ("failure", "why"),
+        [
+            (QueueFullError("full"), "queue_full"),
+            (DeadlineUnreachableError("late"), "too_late"),
+            (DeadlineExceededError("late"), "deadline"),
+            (ModelFailedError("gone"), "model_failed"),
+            (InferenceError("nan"), "model_failed"),
+            (EngineClosedError("closed"), "model_failed"),
+            (InputTooLargeError("long"), "other"),
+        ],
+    )
+    async def test_why(self, failure: EngineError, why: str) -> None:
+        phase = Phase(allow=True)
+        phase.engine.failure = failure
+        await phase.rerank("a 1")
+        assert isinstance(phase.outcome, Skipped)
+        assert (phase.outcome.why, phase.outcome.model) == (why, "numbers")
+        is_late = why in ("too_late", "deadline")
+        assert phase.run.timings.missed == ({"search.timeout_s"} if is_late else set())
+
+    async def test_why_an_endpoint_cannot_be_found(self) -> None:
+        phase = Phase(allow=True)
+        await phase.rerank("a 1", inference_id="gone")
+        assert isinstance(phase.outcome, Skipped)
+        assert (phase.outcome.why, phase.outcome.model) == ("not_found", None)
+
     @pytest.mark.parametrize(
         ("server_wide", "own", "allowed"),
         [

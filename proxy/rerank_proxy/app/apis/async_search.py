@@ -103,7 +103,8 @@ class SubmitAsyncSearch:
         async def run() -> AsyncResult:
             timings = Timings.of_what_goes_on()
             try:
-                answer = await self._executor.run(request, upstream)
+                with stages.outliving("asynchronous search"):
+                    answer = await self._executor.run(request, upstream)
             except UpstreamRefusedError as refusal:
                 result = refused(refusal.reply)
             except ElasticsearchError as failure:

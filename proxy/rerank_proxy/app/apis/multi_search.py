@@ -12,6 +12,7 @@ from rerank_proxy.app.apis.context import EndedSearch, MultiAnswer
 from rerank_proxy.concurrency.tasks import side_by_side
 from rerank_proxy.errors import ElasticsearchError, illegal_argument
 from rerank_proxy.http.negotiation import is_refusal
+from rerank_proxy.observe import stages
 from rerank_proxy.observe.outcome import Several
 from rerank_proxy.search.executor import Executor
 from rerank_proxy.search.language.request import SearchRequest
@@ -116,7 +117,8 @@ class MultiSearchRun:
     ) -> _Answered:
         timings = Timings.of_part()
         try:
-            answer = await self._executor.run(search, upstream, inner)
+            with stages.stage(None, "search"):
+                answer = await self._executor.run(search, upstream, inner)
         except UpstreamRefusedError as refused:
             ended = EndedSearch(refused.reply.status, timings=timings)
             return replace(self._answered(refused.reply), search=ended)

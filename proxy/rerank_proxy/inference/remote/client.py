@@ -3,6 +3,7 @@
 import codecs
 import hashlib
 import socket
+from contextlib import suppress
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -27,6 +28,8 @@ from rerank_proxy.inference.remote.metrics import RemoteMetrics, outcome
 from rerank_proxy.inference.remote.rate_limit import RateLimit
 from rerank_proxy.inference.remote.retries import Retries
 from rerank_proxy.inference.remote.tokens import TokenCache
+from rerank_proxy.observe import stages
+from rerank_proxy.observe.stages import Span
 from rerank_proxy.settings import RemoteSettings
 
 _MARKS: Final = (
@@ -98,6 +101,17 @@ class RemoteClient:
             UnusableAnswerError: The answer is larger than allowed, or coded.
         """
         check_headers(call.headers.items())
+        with stages.request_to("POST") as block:
+            if block.span is not None:
+                _describe(block.span, service, call)
+            answer = await self._counted(service, call, limit)
+            if block.span is not None:
+                block.span.set({"http.response.status_code": answer.status})
+                if answer.status >= 400:
+                    block.span.fail(str(answer.status))
+            return answer
+
+    async def _counted(self, service: str, call: HttpCall, limit: AnswerLimit) -> HttpAnswer:
         began = self.clock.now()
         became = "abandoned"
         try:
@@ -147,6 +161,18 @@ class RemoteClient:
         if session is None:
             session = self._sessions[keep] = open_session(self.settings, keep=keep)
         return session
+
+
+def _describe(span: Span, service: str, call: HttpCall) -> None:
+    """Say what is called: no more of the URL than its host, since paths and queries may hold secrets.
+
+    The service is not sent the trace: it is another's server, which has no use for it.
+    """
+    span.set({"http.request.method": "POST", "rerank_proxy.service": service})
+    with suppress(ValueError):
+        url = URL(call.url)
+        if url.host is not None and url.port is not None:
+            span.set({"server.address": url.host, "server.port": url.port})
 
 
 async def _read(answer: aiohttp.ClientResponse, measured: Measured, size: int) -> bytes | bytearray:

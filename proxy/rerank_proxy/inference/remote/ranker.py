@@ -92,7 +92,16 @@ class RemoteRanker(Ranker):
         if not request.texts:
             return []
         batches = self._batches(request)
-        with self._breaker.call(self._config.inference_id):
+        with stages.stage(None, "score") as block, self._breaker.call(self._config.inference_id):
+            if block.span is not None:
+                block.span.set(
+                    {
+                        "rerank_proxy.service": self._vendor.name,
+                        "rerank_proxy.model": self.model,
+                        "rerank_proxy.texts": len(request.texts),
+                        "rerank_proxy.calls": len(batches),
+                    }
+                )
             return list(zip(batches, await self._in_time(batches, deadline), strict=True))
 
     def _batches(self, request: RerankRequest) -> list[RerankRequest]:
@@ -161,8 +170,7 @@ class RemoteRanker(Ranker):
         inference_id = self._config.inference_id
         limit = self._config.service_settings.get(RATE_LIMIT)
         if limit is not None:
-            with stages.stage("queue", "queue"):
-                await self._rate_limit.acquire(inference_id, limit["requests_per_minute"], deadline)
+            await self._rate_limit.acquire(inference_id, limit["requests_per_minute"], deadline)
         with stages.stage("score"):
             return await self._called(batch, deadline)
 

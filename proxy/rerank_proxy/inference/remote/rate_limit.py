@@ -10,6 +10,7 @@ from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.errors import Cause
 from rerank_proxy.inference.failures import InferenceFailedError, because
 from rerank_proxy.inference.remote.clock import Clock
+from rerank_proxy.observe import stages
 
 _MINUTE_S: Final = 60.0
 
@@ -53,7 +54,8 @@ class RateLimit:
     async def _wait(self, seconds: float, interval: float) -> None:
         self._waiting += 1
         try:
-            await self._clock.sleep(seconds)
+            with stages.stage("queue", "queue"):
+                await self._clock.sleep(seconds)
         except BaseException:
             # Its place goes to the next caller.
             if self._full_at is not None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.errors import ElasticsearchError
+from rerank_proxy.observe import stages
 from rerank_proxy.search.msearch.lines import VALIDATION, Item, error_of, header_of, one_line, take_apart
 from rerank_proxy.upstream.protocol import Reply, Upstream, UpstreamRefusedError, reading
 from rerank_proxy.xcontent.splicing import members
@@ -63,6 +64,7 @@ class Coalescer:
         self.upstream = upstream
         self.last: Reply | None = None
         self.warnings: dict[str, None] = {}
+        self._activity = stages.current()
         self._target = f"/_msearch?{query}" if query else "/_msearch"
         self._apart = apart
         self._joined: set[CoalescedUpstream] = set()
@@ -114,6 +116,7 @@ class Coalescer:
             self._requests.start(self._run(searches))
 
     async def _run(self, searches: Sequence[_Waiting]) -> None:
+        stages.enter(self._activity)  # of the client's request, and of none of its searches
         try:
             await self._send(searches)
         except (UpstreamRefusedError, ElasticsearchError) as failure:
@@ -154,6 +157,7 @@ class Coalescer:
         return await asyncio.shield(shared.opening)
 
     async def _open(self, target: str) -> Reply:
+        stages.enter(self._activity)
         reply = None
         try:
             async with self._may_open:
@@ -188,7 +192,8 @@ class CoalescedUpstream:
     async def request(self, method: str, target: str, body: bytes) -> Reply:
         path = target.partition("?")[0]
         if method == "POST" and path.endswith("/_search"):
-            return await self._coalescer.search(self, Item(header_of(target), body))
+            with stages.stage(None, "coalesced search"):
+                return await self._coalescer.search(self, Item(header_of(target), body))
         if method == "POST" and path.endswith("/_pit"):
             return await self._coalescer.open_pit(target)
         if method == "DELETE" and path == "/_pit":

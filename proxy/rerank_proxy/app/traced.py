@@ -1,0 +1,71 @@
+"""The span of a request that is answered here: its server's part of a trace."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rerank_proxy.http.messages import Request, Response
+from rerank_proxy.observe import stages
+from rerank_proxy.observe.stages import Activity
+
+if TYPE_CHECKING:
+    from rerank_proxy.tracing.trace import RecordedSpan
+    from rerank_proxy.tracing.tracer import Tracer
+
+_PASSED_ON = 421
+
+
+class TracedRequest:
+    """A request whose span is recorded, unless `span` is None."""
+
+    def __init__(self, span: "RecordedSpan | None") -> None:
+        self.span = span
+        self.is_passed_on = False
+
+    def answered(self, response: Response) -> None:
+        """Take note of the answer. A request that goes upstream as it came has no span."""
+        self.is_passed_on = response.status == _PASSED_ON
+        if self.span is not None:
+            self.span.set({"http.response.status_code": response.status})
+            if response.status >= 500:  # what is below is the client's failure, and not this server's
+                self.span.fail(str(response.status))
+
+
+@contextmanager
+def traced(tracer: "Tracer", request: Request) -> Iterator[TracedRequest]:
+    """Record the block as the answering of a request: what is done in it has its spans below this one."""
+    activity = stages.current()
+    method = request.method
+    attributes = {"http.request.method": method, "url.scheme": "http"}
+    span = tracer.begin(method, request.raw_headers, stages.clock(), attributes)
+    traced_request = TracedRequest(span)
+    if span is None:
+        yield traced_request
+        return
+    stages.enter(Activity(activity.times, span, span.trace_id))
+    try:
+        yield traced_request
+    except asyncio.CancelledError:
+        span.fail("cancelled")  # the client has left
+        raise
+    finally:
+        if traced_request.is_passed_on:
+            span.drop()
+        else:
+            span.end()
+
+
+def name_span(method: str, path: str, path_params: Mapping[str, str]) -> None:
+    """Give the span of the request the name of its route, in which names stand for what a client chose.
+
+    Args:
+        path: As it came, without the query, which may hold a query text.
+    """
+    span = stages.current().span
+    if span is None:
+        return
+    names = {value: name for name, value in path_params.items()}
+    route = "/".join(f"{{{names[part]}}}" if part in names else part for part in path.split("/"))
+    span.set({"http.route": route, "url.path": path})
+    span.rename(f"{method} {route}")
