@@ -149,6 +149,7 @@ class EngineSettings
     budget_tokens
     queue_tokens
     queue_bytes
+    queue_share
     text_characters
     cache_bytes
     cache_scope
