@@ -8,9 +8,8 @@ from pathlib import Path
 
 from tests.support.project import ROOT
 
-PAGES = sorted(
-    page for folder in (".", "docs", "benchmarks", "examples") for page in (ROOT / folder).glob("*.md")
-)
+_FOLDERS = (".", "docs", "benchmarks", "deploy/helm/rerank-proxy", "examples", "tests/clients/programs")
+PAGES = sorted(page for folder in _FOLDERS for page in (ROOT / folder).glob("*.md"))
 
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::([\w:]+)`")
 

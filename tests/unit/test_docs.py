@@ -27,6 +27,15 @@ _SHELL = ("sh", "bash", "console")
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PACKAGE = ROOT / "proxy" / "rerank_proxy"
+FORMER = frozenset(
+    """
+    before-you-start-rerank-proxy-check probes models elastic-rerank-and-other-model-packages metrics
+    endpoints-that-clients-create elasticsearch-with-a-basic-licence what-happened-to-a-search-x-rerank
+    errors-and-remedies when-something-fails-in-between sizes shared-cache several-nodes
+    tls-and-authentication tls what-changes-for-clients stopping limits-today
+    """.split()  # noqa: SIM905
+)
+"""The sections that docs/operations.md had."""
 NO_SETTINGS = {
     "endpoints.json",
     "inference.get",
@@ -93,6 +102,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert file.exists(), target
         if anchor:
             assert anchor in _anchors(file), target
+
+
+def test_what_was_a_section_of_operations_leads_to_its_page() -> None:
+    """Links to the sections that the page once had still hold, and go on from there."""
+    page = ROOT / "docs" / "operations.md"
+    assert _anchors(page) >= FORMER
+    for section in re.split(r"^##+ ", read(page), flags=re.MULTILINE)[1:]:
+        assert re.search(r"^(?:- )?\[[^]]+\]\([\w-]+\.md", section, re.MULTILINE), section
 
 
 def _anchors(page: Path) -> set[str]:
