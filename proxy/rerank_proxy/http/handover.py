@@ -1,8 +1,8 @@
 """What edge and application say to each other about a request that the edge holds, in headers.
 
 All of their names begin with `HEADER`. What clients and upstream send by such names does not count: the edge
-puts its own lines before those of the client, the application drops those of upstream, and neither sends any
-on.
+leaves a client's out of what it asks the application, the application drops upstream's, and the edge takes
+the application's out of what the client gets.
 """
 
 from collections.abc import Mapping

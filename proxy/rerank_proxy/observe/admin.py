@@ -148,7 +148,8 @@ class Admin:
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._render_metrics)
-        self._server = QuietServer(app, shutdown_timeout=1.0)
+        # No body is read: none is of use, and of one that is malformed the library would log a traceback.
+        self._server = QuietServer(app, shutdown_timeout=1.0, lingering_time=0)
         await self._server.start()
         plain = self._server.connection
         protocols = plain if tls is None else tls(plain)
