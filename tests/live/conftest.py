@@ -32,6 +32,8 @@ ENDPOINT = ".rerank-v1-elasticsearch"
 """The endpoint of searches that name none; the shared proxy serves a model there."""
 VENDOR = "reranker.example.com"
 """A host that the shared proxy would call."""
+EVERY_ORIGIN = {"http.cors.enabled": "true", "http.cors.allow-origin": "*"}
+"""Settings of the node with security."""
 _FIXTURES = ("elasticsearch", "native", "secured")
 _CLIENT = "client"
 """The parameter of tests that are run with several versions of the official client."""
@@ -130,14 +132,17 @@ def elasticsearch(request: pytest.FixtureRequest) -> Iterator[RunningElasticsear
 def secured(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
     """Start a real Elasticsearch with security, and with the accounts of `tests.support.accounts`.
 
-    It is spoken to as `elastic`. Tests are skipped where the test bed does not start Elasticsearch itself.
+    It is spoken to as `elastic`, and allows every origin. Tests are skipped where the test bed does not start
+    Elasticsearch itself.
     """
     with ExitStack() as stack:
         try:
             source = choose(request.param)
             if not isinstance(source, Unpacked):
                 pytest.skip("Elasticsearch is not started by the test bed itself here")
-            node = Node(source.obtain(Reporter()), password=PASSWORD, roles=ROLES, users=USERS)
+            node = Node(
+                source.obtain(Reporter()), password=PASSWORD, roles=ROLES, users=USERS, settings=EVERY_ORIGIN
+            )
             with _shown(request.config):
                 running = stack.enter_context(node)
         except TestbedError as error:

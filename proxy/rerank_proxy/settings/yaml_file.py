@@ -30,7 +30,7 @@ _PROBLEMS: Final = {
     "second occurrence": "a name behind `&` that was given before; a text that begins so needs quotes",
 }
 _QUOTING: Final = {
-    "found undefined alias": "a name behind `*` that was not given before; a text that begins so needs quotes",
+    "found undefined alias": "a name behind `*` that was not given before; such a text needs quotes",
     "duplicate tag handle": "a `%TAG` that was given before",
     "found undefined tag handle": "a tag that is not known; a text that begins with `!` needs quotes",
 }
