@@ -179,7 +179,7 @@ class Admin:
         self._wrong_tokens += 1
         if self._limiter.admit("token") is not None:
             logger.warning(
-                "the admin port was asked with a wrong token, by %s; %d times since the start",
+                "the admin port was asked with a wrong token by %s; wrong tokens since the start: %d",
                 request.remote,
                 self._wrong_tokens,
             )
