@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from tests.support.pages import table_after
 from tests.support.project import ROOT
 
 SOURCES: Final = ROOT / "proxy"
@@ -16,8 +17,7 @@ SCORES: Final = {"search", "services", "inference", "engine", "trained_models"}
 
 def unknown() -> dict[str, set[str]]:
     """What each room knows nothing of, by the table of the page: those below it, and those that it names."""
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    table = page.partition("<!-- rooms")[2].partition("\n## ")[0]
+    table = table_after("rooms", ROOT / "docs" / "architecture.md")
     rows = re.findall(r"^\| (`.+?) \| .* \|(.*)\|$", table, re.MULTILINE)
     rooms = [re.findall(r"`(\w+)/`", names) for names, _ in rows]
     return {
