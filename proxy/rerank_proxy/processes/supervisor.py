@@ -70,6 +70,10 @@ _DIRECTORY_PREFIX = "rerank-proxy."
 _MAX_SOCKET_PATH = 107
 """Bytes of a UNIX socket's path, which the system limits (`sun_path`)."""
 _STOP_TIMEOUT_S = 5.0
+_APP_SILENT_S = 120.0
+"""The application is ended when it has not answered for so long after its first answer. What it does on its
+event loop takes a fraction of a second; how long it imports libraries before, nobody knows.
+"""
 
 
 class StartError(Exception):
@@ -181,6 +185,7 @@ class Supervisor:
             admin_tls.follow()
         parts.own.watch_loop()
         parts.app.start()
+        parts.app.watch(parts.control, "/ready", _APP_SILENT_S, from_start=False)
         parts.others.start(self._of_an_edge(edge))
         say(
             f"listening on {_shown(edge.address, settings.tls)}, "
