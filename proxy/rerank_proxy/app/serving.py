@@ -25,6 +25,8 @@ from rerank_proxy.app.server import App
 from rerank_proxy.app.slow_log import SlowLog
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Engine
+from rerank_proxy.files.regular import UnfitFileError
+from rerank_proxy.files.secret_file import read_secret
 from rerank_proxy.files.state import state_directory
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.endpoints import Endpoints
@@ -253,11 +255,9 @@ def _secret_of_replicas(engine: EngineSettings) -> bytes | None:
     if shared.password_file is None:
         return None if shared.password is None else shared.password.get_secret_value().encode()
     try:
-        return shared.password_file.expanduser().read_bytes().strip()
-    except OSError as failure:
-        raise InvalidSettingsError(
-            f"[engine.shared_cache.password_file]: {shared.password_file} cannot be read: {failure.strerror}"
-        ) from None
+        return read_secret(shared.password_file).encode()
+    except UnfitFileError as failure:
+        raise InvalidSettingsError(f"[engine.shared_cache.password_file]: {failure}") from None
 
 
 def _executor(settings: Settings, endpoints: Endpoints, privileges: Privileges) -> Executor:

@@ -37,7 +37,7 @@ MERGED_LAUGHS = "\n".join(
         ("[" * 5000, ": is nested too deeply"),
         ("a: 1\n\tb: 2", ":2:1: is not valid YAML: a tab, where only blanks may stand"),
         ("a: 1\nb: \x07", ":2:4: holds a character that YAML does not allow: U+0007"),
-        ("a: *b", ":1:4: is not valid YAML: a name behind `*` that was not given before; a text that begins"),
+        ("a: *b", ":1:4: is not valid YAML: a name behind `*` that was not given before; a text so begun"),
         ("a: [&b x, &b y]", ":1:11: is not valid YAML: a name behind `&` that was given before"),
         ("--- {}\n--- {}", ":2:1: is not valid YAML: but found another document"),
         ("a: !!python/object:os.x x", ":1:4: has a tag that settings do not have; a text that begins"),
