@@ -74,7 +74,7 @@ def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings of a service without the texts that may be secrets.
 
     What a service calls a secret is known to the service alone, which may be a plug-in: texts are shown under
-    names that are known to be harmless. A reference to a variable or a file is no secret.
+    names that are known to be harmless. A reference to a variable or a file is shown.
     """
     return {name: _shown(value) if is_harmless(name) else _hidden(value) for name, value in values.items()}
 

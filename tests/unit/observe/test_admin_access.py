@@ -183,7 +183,7 @@ async def test_the_token_opens_everything(tmp_path: Path, caplog: pytest.LogCapt
     assert once == "the admin port was asked with a wrong token, by 127.0.0.1; 1 times since the start"
 
 
-async def test_a_body_that_cannot_be_read_is_no_matter_for_the_log(
+async def test_a_body_that_cannot_be_read_leaves_nothing_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     head = b"GET /live HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n"

@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_read_does_not_hide_the_faults_of_other_sources(co
 
 
 @pytest.mark.parametrize("text", ["*geheim", "!geheim", "!geheim!x", "&geheim &x", "!<geheim> x", "@geheim"])
-def test_a_secret_that_is_no_text_without_quotes_is_not_told(config: Path, text: str) -> None:
+def test_a_secret_that_takes_quotes_and_has_none_is_not_told(config: Path, text: str) -> None:
     config.write_text(f"upstream:\n  url: http://127.0.0.1:9200\n  password: {text}\n")
     fault = refusal(config=config)
     assert f"{config}:3:" in fault
