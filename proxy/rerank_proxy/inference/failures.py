@@ -40,20 +40,24 @@ _Failure = TypeVar("_Failure", bound="InferenceFailedError")
 
 
 class InferenceFailedError(ElasticsearchError):
-    """There is no such endpoint, or its model or service did not answer, or not with what was asked for.
+    """There is no such endpoint, or its model or service did not answer, or not with what was asked for."""
 
-    Attributes:
-        words: What failed, in words for the log, which hold nothing that was sent or received; None, the
-            reason says enough.
-    """
-
-    words: str | None = None
+    _words: str | None = None
     _why: Why = "other"
 
 
 def why(failure: InferenceFailedError) -> Why:
     """Return why there are no scores, as metrics count it."""
     return failure._why
+
+
+def words_of(failure: InferenceFailedError) -> str | None:
+    """Return what failed, in words for the log, which hold nothing that was sent or received.
+
+    Returns:
+        None if the reason says enough.
+    """
+    return failure._words
 
 
 def because(why: Why, failure: _Failure) -> _Failure:

@@ -29,7 +29,7 @@ class RemoteFailedError(InferenceFailedError):
         transient: Whether another attempt may succeed.
         outage: Whether the service does not work at present, as opposed to refusing the call.
         retry_after_s: Seconds after which the service asks to be called again, where it does.
-        words: As in all failures of inference.
+        words: What failed, for the log; see `words_of`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class RemoteFailedError(InferenceFailedError):
     ) -> None:
         super().__init__(status, cause, retry_after_s)
         because(why, self)
-        self.words = words
+        self._words = words
         self.transient = transient
         self.outage = outage
 
