@@ -56,8 +56,7 @@ def refused(
     """Return the failure of a call whose answer is not a success.
 
     The client gets the same status where it is a known one from 400 to 499, and else 400, as in
-        Elasticsearch: one
-    of 500 and above would say that this server is broken.
+    Elasticsearch: one of 500 and above would say that this server is broken.
 
     Args:
         url: What was called, without anything secret.
