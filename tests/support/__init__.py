@@ -60,7 +60,6 @@ Kubernetes
     kubernetes_tools    Helm, kubectl and the definitions of custom resources
     manifests           what every manifest of deploy/ has to hold
     chart               the Helm chart, rendered with sets of values that use all of it
-    deploy_files        the files of deploy/ that are made from others
 
 Of the suite itself
     kept_indices        indices that tests take in turn

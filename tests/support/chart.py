@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.deploy_files import CHART
+from deploy.made_files import CHART
 from tests.support.kubernetes_tools import helm, run
 from tests.support.manifests import Document, documents, only
 

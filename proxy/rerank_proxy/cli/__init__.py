@@ -23,7 +23,8 @@ from rerank_proxy.cli.options import (
 )
 from rerank_proxy.cli.settings_options import settings_options
 from rerank_proxy.concurrency.collection import no_collection
-from rerank_proxy.observe.log import configure, printable
+from rerank_proxy.observe.log import configure
+from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
 
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,7 @@ from rerank_proxy.errors import Cause, fresh
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, status_error
 from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, check_results, check_scores
+from rerank_proxy.inference.reporting import Reporter
 from rerank_proxy.inference.service import Ranker, Service
 from rerank_proxy.inference.store import EndpointStore, StoredEndpoint, already_exists
 
@@ -20,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_ENDPOINT: Final = ".rerank-v1-elasticsearch"
 """The id that a retriever uses when it names none; preconfigured in Elasticsearch."""
+
+_REPORTER: Final = Reporter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +70,16 @@ class Endpoint:
         """
         if not texts:
             return Scores(())
-        scores = await self.ranker.scores(query, texts, deadline)
-        check_scores(scores, self.inference_id, len(texts))
+        with _REPORTER.around(self.inference_id, self.model):
+            scores = await self.ranker.scores(query, texts, deadline)
+            check_scores(scores, self.inference_id, len(texts))
         return scores
 
     async def rank(self, request: RerankRequest, deadline: Deadline) -> Sequence[RankedDoc]:
         """Return results as `Ranker.rank` does, checked."""
-        docs = await self.ranker.rank(request, deadline)
-        check_results(docs, self.inference_id, len(request.texts))
+        with _REPORTER.around(self.inference_id, self.model):
+            docs = await self.ranker.rank(request, deadline)
+            check_results(docs, self.inference_id, len(request.texts))
         return docs
 
 
@@ -145,10 +151,18 @@ class Endpoints:
     def is_preconfigured(self, inference_id: str) -> bool:
         return inference_id in self._preconfigured
 
-    async def create(self, config: EndpointConfig, deadline: Deadline, *, check: bool = True) -> None:
+    async def create(
+        self,
+        config: EndpointConfig,
+        deadline: Deadline,
+        until_stored: AbstractContextManager[None] | None = None,
+        *,
+        check: bool = True,
+    ) -> None:
         """Store a new endpoint that works.
 
         Args:
+            until_stored: Is entered until it is stored, or is not.
             check: Whether to try the endpoint before it is stored, and to start it afterwards.
 
         Raises:
@@ -156,12 +170,13 @@ class Endpoints:
                 status 408 it is stored: its model was not started in time.
         """
         inference_id = config.inference_id
-        if await self.find(inference_id) is not None:
-            raise already_exists(inference_id)
-        if check:
-            await self._try(config, deadline)
-        await self._store.create(config)
-        self._follow_store()
+        with until_stored or nullcontext():
+            if await self.find(inference_id) is not None:
+                raise already_exists(inference_id)
+            if check:
+                await self._try(config, deadline)
+            await self._store.create(config)
+            self._follow_store()
         if check:
             await self._start(inference_id, deadline)
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from rich.text import Text
 
+from rerank_proxy import __version__
 from rerank_proxy.cli import help as helping
 from rerank_proxy.cli import main
 from rerank_proxy.cli.help import BASICS, HELP_ALL, OTHERS, first_sentence, groups_of
@@ -99,6 +100,32 @@ def test_the_help_of_all_settings_fits_on_a_screen(monkeypatch: pytest.MonkeyPat
         assert "--engine-workers" not in text
         assert set(re.findall(r"^  ([a-z_]+)  ", text, re.MULTILINE)) == sections
         assert "rerank-proxy serve --upstream http://localhost:9200" in text
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_the_whole_help_mentions_every_setting(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--help-all"], terminal_width=200)  # breaks no name in two
+    assert result.exit_code == 0
+    text = " ".join(result.stdout.split())
+    for row in table():
+        if row.option is not None:
+            assert f"{row.option} {row.path[-1].upper()} {first_sentence(row.description)}." in text
+    for option in ("--config", "--model", "--endpoint", "RERANK_PROXY_CONFIG", "RERANK_PROXY_SECRETS_DIR"):
+        assert option in text
+
+
+def test_help_of_the_whole() -> None:
+    text = plain("rerank-proxy", "--help")
+    for command in ("serve", "check", "rerank"):
+        assert f"\n  {command} " in text
+    assert "rerank-proxy serve --upstream http://localhost:9200" in text
+    assert plain("rerank-proxy", "--version") == f"rerank-proxy, version {__version__}\n"
+
+
+def test_help_of_rerank() -> None:
+    text = plain("rerank-proxy rerank", "--help")
+    for option in ("--query", "--model", "--config", "--raw", "[TEXT]... | -"):
+        assert option in text
 
 
 def test_the_help_of_all_settings_needs_none_of_them() -> None:

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.made_files import CHART, MONITORING
 from tests.support.chart import (
     ARCHIVE,
     CHOICES,
@@ -28,7 +29,6 @@ from tests.support.chart import (
     rendered,
     rendered_with,
 )
-from tests.support.deploy_files import CHART, MONITORING
 from tests.support.examples import examples
 from tests.support.kubernetes_tools import helm, run
 from tests.support.manifests import (
