@@ -8,8 +8,9 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import elasticsearch
 import pytest
@@ -188,6 +189,7 @@ class TestListener:
             for pieces in (0, 1, 20):
                 with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
                     await asyncio.to_thread(ask, edge.address.port, pieces)
+            assert edge.metrics.handshakes["listener"]["no_client_certificate"] == 3
 
     async def test_plain_http_gets_no_answer(self, app_socket: Path, authority: Authority) -> None:
         """As Elasticsearch does it (`Netty4HttpServerTransport`): the connection is closed."""
@@ -201,6 +203,10 @@ class TestListener:
                 assert await wire.read_to_end() == b""
             async with connect(edge.address.port, tls=authority.client()) as wire:
                 assert await ask(wire) == OK
+            metric = "rerank_proxy_tls_handshakes_failed_total"
+            count = partial(edge.metrics.registry.get_sample_value, metric)
+            counts = {why: count({"of": "listener", "reason": why}) for why in get_args(handshakes.Why)}
+            assert counts == {**dict.fromkeys(counts, 0), "not_tls": 1}
 
     async def test_a_handshake_counts_and_ends(
         self, app_socket: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
@@ -219,6 +225,7 @@ class TestListener:
             async with connect(edge.address.port, tls=authority.client()) as wire:
                 assert await silent.ended()
                 assert await ask(wire) == OK
+            assert edge.metrics.handshakes["listener"]["timeout"] == 1
 
     async def test_the_edge_ends_while_a_handshake_is_under_way(
         self, app_socket: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import get_args
 
 import pytest
 from prometheus_client.core import Metric
@@ -9,6 +10,7 @@ from prometheus_client.core import Metric
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.families import families
 from rerank_proxy.observe.nodes import NodeState
+from rerank_proxy.tls.handshakes import Why
 from testbed.proxy import RunningProxy
 from tests.support.metrics import (
     Documented,
@@ -94,6 +96,7 @@ def test_labels_of_what_only_happens_at_times(rows: dict[str, Documented]) -> No
     metrics.request("rerank", 200, 0.1, "trace")
     for of in ("listener", "admin", "upstream_client"):
         metrics.certificates[of] = lambda: 1.0
+    metrics.handshakes = {of: dict.fromkeys(get_args(Why), 1) for of in ("listener", "admin")}
     metrics.nodes = lambda: [NodeState("127.0.0.1:9200", up=False, requests=0, failures=1, times_left_out=1)]
     exposed = families(metrics)
     assert all(family.samples for family in exposed)

@@ -204,8 +204,9 @@ class ClientConnection(asyncio.Protocol):
         self, failure: ElasticsearchError, kind: RequestKind = "plain", request: RequestHead | None = None
     ) -> None:
         """Answer with an error, count it, and close: where the next request would begin is not known."""
-        if request is None and self.waiting_since is not None:  # the head began then
-            self.began = perf_counter() - (self._shared.loop.time() - self.waiting_since)
+        if request is None:
+            waited_s = 0.0 if self.waiting_since is None else self._shared.loop.time() - self.waiting_since
+            self.began = perf_counter() - waited_s  # as the head did
         fields = b"" if request is None else self._shared.origins.known(request).fields
         self.write(answers.render(failure, close=True, request=request, fields=fields))
         self.finished(kind, failure.status, Refused(request, failure.cause.type))

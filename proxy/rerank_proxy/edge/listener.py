@@ -103,6 +103,9 @@ class Listener:
     Args:
         tls: What `https` is served with; None for plain HTTP. A connection counts from the beginning of its
             handshake.
+
+    Attributes:
+        handshakes: Those of `tls`; None without.
     """
 
     def __init__(
@@ -113,7 +116,7 @@ class Listener:
         tls: OwnedContext | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._handshakes = None if tls is None else Handshakes(tls, factory, self.connection_closed)
+        self.handshakes = None if tls is None else Handshakes(tls, factory, self.connection_closed)
         self._sockets = sockets
         self._factory = factory
         self._max_connections = max_connections
@@ -158,8 +161,8 @@ class Listener:
         Those whose handshakes take much longer are aborted: no request has come on them.
         """
         await self._attaching.finish()
-        if self._handshakes is not None:
-            await self._handshakes.finish()
+        if self.handshakes is not None:
+            await self.handshakes.finish()
 
     def _resume(self) -> None:
         self._pause = None
@@ -208,7 +211,7 @@ class Listener:
         self._attaching.start(self._make_protocol(sock))
 
     async def _make_protocol(self, sock: socket.socket) -> None:
-        factory = self._factory if self._handshakes is None else self._handshakes.begin
+        factory = self._factory if self.handshakes is None else self.handshakes.begin
         try:
             await self._loop.connect_accepted_socket(factory, sock)
         except Exception:  # it never reached a protocol, which would tell of its end

@@ -59,9 +59,11 @@ class ObservedConnection(ClientConnection):
         request, told = by.request, by.told
         names = None if request is None else named(request.fields.raw)
         given = None if names is None else names.request_id
-        received = self._received - len(self._inbox) - self._received_before
-        if request is not None and not request.chunked:
-            received = min(received, len(request.raw) + (request.length or 0))
+        received = self._received - self._received_before
+        if request is not None:  # else all of it belongs to a head that cannot be read
+            received -= len(self._inbox)
+            if not request.chunked:
+                received = min(received, len(request.raw) + (request.length or 0))
         return Access(
             kind=kind,
             status=status,

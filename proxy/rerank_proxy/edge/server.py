@@ -106,6 +106,8 @@ class Edge:
         self.max_connections = shares.clients
         self._shared = shared
         self._listener = Listener(sockets, partial(_connection, shared), shares.clients, tls)
+        if self._listener.handshakes is not None:
+            self.metrics.handshakes["listener"] = self._listener.handshakes.failures
         self._follow(tls, targets[0].tls)
         self._observe(shared)
         self._sweep()

@@ -11,6 +11,8 @@ from typing import Final
 
 HEADER: Final = "x-rerank-proxy"
 
+PASSED_ON: Final = 421
+"""The status of an answer of the application's that gives the request back to the edge."""
 PASS: Final = "pass"
 """Of an answer of the application's: the request is upstream's, as it came."""
 TRY: Final = "try"

@@ -14,6 +14,7 @@ from rerank_proxy.errors import Cause, fresh
 from rerank_proxy.inference.configuration import EndpointConfig
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, status_error
 from rerank_proxy.inference.ranking import RankedDoc, RerankRequest, check_results, check_scores
+from rerank_proxy.inference.reporting import Reporter
 from rerank_proxy.inference.service import Ranker, Service
 from rerank_proxy.inference.store import EndpointStore, StoredEndpoint, already_exists
 
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_ENDPOINT: Final = ".rerank-v1-elasticsearch"
 """The id that a retriever uses when it names none; preconfigured in Elasticsearch."""
+
+_REPORTER: Final = Reporter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,16 @@ class Endpoint:
         """
         if not texts:
             return Scores(())
-        scores = await self.ranker.scores(query, texts, deadline)
-        check_scores(scores, self.inference_id, len(texts))
+        with _REPORTER.around(self.inference_id, self.model):
+            scores = await self.ranker.scores(query, texts, deadline)
+            check_scores(scores, self.inference_id, len(texts))
         return scores
 
     async def rank(self, request: RerankRequest, deadline: Deadline) -> Sequence[RankedDoc]:
         """Return results as `Ranker.rank` does, checked."""
-        docs = await self.ranker.rank(request, deadline)
-        check_results(docs, self.inference_id, len(request.texts))
+        with _REPORTER.around(self.inference_id, self.model):
+            docs = await self.ranker.rank(request, deadline)
+            check_results(docs, self.inference_id, len(request.texts))
         return docs
 
 

@@ -40,8 +40,14 @@ _Failure = TypeVar("_Failure", bound="InferenceFailedError")
 
 
 class InferenceFailedError(ElasticsearchError):
-    """There is no such endpoint, or its model or service did not answer, or not with what was asked for."""
+    """There is no such endpoint, or its model or service did not answer, or not with what was asked for.
 
+    Attributes:
+        words: What failed, in words for the log, which hold nothing that was sent or received; None, the
+            reason says enough.
+    """
+
+    words: str | None = None
     _why: Why = "other"
 
 

@@ -83,6 +83,8 @@ class Readiness(msgspec.Struct):
         return {"models": self.models, **missing}
 
 
+_STANDS_STILL = "the reranking process runs, but does not answer; it is started again if that goes on"
+
 Connections = Callable[[], asyncio.Protocol]
 """Makes the protocol of a new connection."""
 
@@ -114,6 +116,8 @@ class Admin:
         self._server: QuietServer | None = None
         self._access = Access()
         self._bound: list[str] = []
+        self._answering: int | None = None
+        """The restarts before the process of the application that has answered last."""
         self._wrong_tokens = 0
         self._limiter = LogLimiter()
 
@@ -179,7 +183,7 @@ class Admin:
         self._wrong_tokens += 1
         if self._limiter.admit("token") is not None:
             logger.warning(
-                "the admin port was asked with a wrong token, by %s; %d times since the start",
+                "the admin port was asked with a wrong token by %s; wrong tokens since the start: %d",
                 request.remote,
                 self._wrong_tokens,
             )
@@ -205,8 +209,12 @@ class Admin:
 
     async def _state(self) -> tuple[Readiness, str | None]:
         """Return the state of the application, and why the proxy is not ready; None if it is."""
-        app = _read_readiness(await self._app.get("/ready"))
-        return app, self._not_ready() or app.reason()
+        answer = await self._app.get("/ready")
+        app, run = _read_readiness(answer), self._metrics.app_restarts
+        if answer is not None:
+            self._answering = run
+        stands_still = answer is None and self._metrics.app_up and self._answering == run
+        return app, self._not_ready() or (_STANDS_STILL if stands_still else app.reason())
 
     async def _render_metrics(self, request: web.Request) -> web.Response:
         others = asyncio.gather(*(each.metrics() for each in (self._app, *self._other_edges)))

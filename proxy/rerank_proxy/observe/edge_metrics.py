@@ -6,7 +6,7 @@ when they are scraped.
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -105,6 +105,7 @@ class EdgeMetrics(Collector):
         self.upstream_busy: Callable[[], float] = _zero
         self.buffered_bytes: Callable[[], float] = _zero
         self.certificates: dict[str, Callable[[], float | None]] = {}
+        self.handshakes: dict[str, Mapping[Any, int]] = {}
         self.nodes: Callable[[], list[NodeState]] = _no_nodes
         self.registry = CollectorRegistry()
         self.registry.register(self)
@@ -161,8 +162,19 @@ class EdgeMetrics(Collector):
         yield GaugeMetricFamily(
             "rerank_proxy_buffered_bytes", "Bytes of search bodies held in memory.", self.buffered_bytes()
         )
-
         yield self._certificates()
+        yield self._handshakes()
+
+    def _handshakes(self) -> CounterMetricFamily:
+        handshakes = CounterMetricFamily(
+            "rerank_proxy_tls_handshakes_failed",
+            "TLS handshakes of clients that failed, by what they connected to and why.",
+            labels=["of", "reason"],
+        )
+        for name, failures in self.handshakes.items():
+            for why, count in failures.items():
+                handshakes.add_metric([name, why], count)
+        return handshakes
 
     def _certificates(self) -> GaugeMetricFamily:
         ends = GaugeMetricFamily(

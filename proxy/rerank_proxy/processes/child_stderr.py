@@ -14,13 +14,16 @@ from functools import lru_cache
 from typing import IO, Final
 
 from rerank_proxy.observe.events import NAMESPACE, STDERR, event
-from rerank_proxy.observe.log_lines import one_line
+from rerank_proxy.observe.log import form
+from rerank_proxy.observe.log_lines import MAX_TRACEBACK, one_line
 
 logger = logging.getLogger(f"{NAMESPACE}.stderr")
 
 _STDERR: Final = 2
 LAST_LINES: Final = 60
 """How many lines are kept to say why a process ended: a fatal error of Python has some fifty."""
+_FATAL: Final = "Fatal Python error: "
+"""What the stacks begin with that a fault of native code leaves. Right after them the process ends."""
 MAX_BYTES: Final = 4096
 """The most bytes of a line; more is taken for the next one."""
 MOST: Final = 200
@@ -54,6 +57,7 @@ class ChildStderr:
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._since = clock()
         self._count = 0
+        self._is_fatal = False
         self._thread = threading.Thread(target=self._read, name=f"stderr-{process}", daemon=True)
         self._thread.start()
 
@@ -71,7 +75,8 @@ class ChildStderr:
     def _take(self, line: str) -> None:
         if not line:
             return
-        self._last.append(one_line(line))
+        if self._keep(line):
+            return
         now = self._clock()
         if now - self._since >= PERIOD_S:
             self._say_omitted()
@@ -79,6 +84,15 @@ class ChildStderr:
         self._count += 1
         if self._count <= MOST:
             self._log(line)
+
+    def _keep(self, line: str) -> bool:
+        """Keep a line to say why the process ended. Return whether it will be in that record alone."""
+        if line.startswith(_FATAL) and form.is_json:
+            self._last = deque(maxlen=MAX_TRACEBACK)
+            self._is_fatal = True
+        if not (self._is_fatal and len(self._last) == MAX_TRACEBACK):  # the first stacks, not the modules
+            self._last.append(one_line(line))
+        return self._is_fatal
 
     def _say_omitted(self) -> None:
         if self._count > MOST:

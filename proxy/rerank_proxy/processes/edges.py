@@ -4,7 +4,6 @@ The system divides new connections among them (`SO_REUSEPORT`), and each has its
 """
 
 import asyncio
-import logging
 import sys
 from pathlib import Path
 from typing import Final
@@ -18,10 +17,6 @@ from rerank_proxy.processes.child_stderr import log_descriptor
 from rerank_proxy.processes.kept import KeptProcess
 from rerank_proxy.settings import Settings
 
-logger = logging.getLogger(__name__)
-
-_ASKED_EVERY_S: Final = 5.0
-"""How often each process is asked whether it still runs its event loop."""
 _STUCK_S: Final = 30.0
 """A process that has not answered for so long is ended: the system goes on to give it connections."""
 _TOLD_AGAIN_S: Final = 0.5
@@ -64,7 +59,6 @@ class OtherEdges:
         self._app_socket = app_socket
         self._metrics = metrics
         self._kept: list[KeptProcess] = []
-        self._watches = BackgroundTasks()
         self._telling = BackgroundTasks()
         self.sockets = [directory / f"edge-{number}.sock" for number in range(1, processes)]
         self.controls = [ControlClient(socket) for socket in self.sockets]
@@ -88,7 +82,7 @@ class OtherEdges:
             )
             self._kept.append(kept)
             kept.start()
-            self._watches.start(_watch(kept, control))
+            kept.watch(control, "/live", _STUCK_S, from_start=True)
 
     async def use(self, settings: Settings) -> None:
         """Have them use other settings. One that is starting, perhaps with earlier ones, is told when it
@@ -103,7 +97,6 @@ class OtherEdges:
 
     async def stop(self, timeout_s: float) -> None:
         """Let them finish what is under way, but no longer than that time."""
-        await self._watches.cancel()
         await self._telling.cancel()
         await asyncio.gather(*(kept.stop(timeout_s) for kept in self._kept))
 
@@ -125,20 +118,6 @@ async def _tell(control: ControlClient, settings: bytes) -> None:
         if await control.reload(settings) is not None:
             return
         await asyncio.sleep(_TOLD_AGAIN_S)
-
-
-async def _watch(kept: KeptProcess, control: ControlClient) -> None:
-    """End the process, to have it started again, when it does not answer any more."""
-    loop = asyncio.get_running_loop()
-    answered_at = loop.time()
-    while True:
-        await asyncio.sleep(_ASKED_EVERY_S)
-        if await control.get("/live") is not None:
-            answered_at = loop.time()
-        elif kept.started_at is not None and loop.time() - max(answered_at, kept.started_at) >= _STUCK_S:
-            logger.error("a process that serves clients has not answered for %g s, and is ended", _STUCK_S)
-            kept.kill()
-            answered_at = loop.time()
 
 
 def orders(settings: Settings, **paths: Path) -> bytes:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rerank_proxy.concurrency.tasks import BackgroundTasks
+from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.events import event
+from rerank_proxy.processes.answering import end_when_silent
 from rerank_proxy.processes.child import Child
 from rerank_proxy.processes.child_stderr import ended
+from rerank_proxy.processes.memory_kills import memory_kills
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +62,17 @@ class KeptProcess:
         self._on_restart = on_restart
         self.started_at: float | None = None
         self._child: Child | None = None
+        self._killed_as: str | None = None
         self._tasks = BackgroundTasks()
         self.orders = orders
         """The line on its standard input; another one is given from the next start on."""
 
     def start(self) -> None:
         self._tasks.start(self._keep_running())
+
+    def watch(self, control: ControlClient, path: str, silent_s: float, *, from_start: bool) -> None:
+        """End it by force when it is silent, as `end_when_silent` says."""
+        self._tasks.start(end_when_silent(self, control, path, silent_s, from_start=from_start))
 
     async def stop(self, timeout_s: float) -> None:
         """Stop it gracefully within the time, else by force."""
@@ -73,9 +81,14 @@ class KeptProcess:
             await self._child.stop(timeout_s)
             self._ended()
 
-    def kill(self) -> None:
-        """End it by force, so that it is started again."""
+    def kill(self, why: str) -> None:
+        """End it by force, so that it is started again.
+
+        Args:
+            why: What it did or did not do, in words that follow "it".
+        """
         if self._child is not None:
+            self._killed_as = why
             self._child.kill()
 
     async def _keep_running(self) -> None:
@@ -86,13 +99,13 @@ class KeptProcess:
             how, fields = await self._run_once()
             quick_deaths = 1 if loop.time() - began >= _STEADY_S else quick_deaths + 1
             delay_s = restart_delay_s(quick_deaths)
-            again = f"it is started again in {delay_s:g} s{_hint(fields)}"
-            logger.error("%s %s; %s", self._words, how, again, extra=fields)
+            logger.error("%s %s; it is started again in %g s", self._words, how, delay_s, extra=fields)
             await asyncio.sleep(delay_s)
             self._on_restart()
 
     async def _run_once(self) -> tuple[str, Mapping[str, object]]:
         """Start it and wait for its end. Return how it ended, in words and in fields."""
+        kills, self._killed_as = memory_kills(), None
         try:
             child = self._child = Child(self._command, self.orders, self._name)
         except OSError as error:
@@ -102,7 +115,12 @@ class KeptProcess:
         self._on_start()
         status = await child.wait()
         self._ended()
-        return how_ended(status), ended(self._name, child.pid, status, await child.last_lines())
+        fields = ended(self._name, child.pid, status, await child.last_lines())
+        if self._killed_as is not None:
+            return f"was ended, as it {self._killed_as}", fields
+        if status == -signal.SIGKILL:
+            return f"{how_ended(status)} {who_killed(kills, memory_kills())}", fields
+        return how_ended(status), fields
 
     def _ended(self) -> None:
         self._child = self.started_at = None
@@ -120,11 +138,19 @@ def how_ended(status: int) -> str:
     return f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
 
 
-def _hint(fields: Mapping[str, object]) -> str:
-    """Return what may be behind the end of a process, for the end of a line."""
-    if fields.get("rerank_proxy.signal") != signal.SIGKILL:
-        return ""
-    return " (where memory is short, the system kills, too: its log says so, or `kubectl describe pod`)"
+def who_killed(before: int | None, after: int | None) -> str:
+    """Return what is known of who sent SIGKILL.
+
+    Args:
+        before: How many processes the kernel had killed for lack of memory when the process started; None, it
+            does not tell.
+        after: The same when the process had ended.
+    """
+    if before is None or after is None:
+        return "(where memory is short, the system kills, too: its log says so, or `kubectl describe pod`)"
+    if after > before:
+        return "by the kernel, because memory was short (oom_kill): raise the limit, or use smaller models"
+    return "by someone: the kernel has killed nothing here for lack of memory"
 
 
 def _signal_name(number: int) -> str:

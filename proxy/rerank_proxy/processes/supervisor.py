@@ -47,6 +47,7 @@ from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
 from rerank_proxy.files.open_files import open_files, raise_limit
 from rerank_proxy.observe.admin import Admin, Connections
 from rerank_proxy.observe.control import ControlClient
+from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.log import configure, say
 from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.observe.process_metrics import ProcessMetrics
@@ -69,6 +70,10 @@ _DIRECTORY_PREFIX = "rerank-proxy."
 _MAX_SOCKET_PATH = 107
 """Bytes of a UNIX socket's path, which the system limits (`sun_path`)."""
 _STOP_TIMEOUT_S = 5.0
+_APP_SILENT_S = 120.0
+"""The application is ended when it has not answered for so long after its first answer. What it does on its
+event loop takes a fraction of a second; how long it imports libraries before, nobody knows.
+"""
 
 
 class StartError(Exception):
@@ -173,13 +178,14 @@ class Supervisor:
         await edge.start()
         admin_sockets = bind(settings.admin.listen)
         admin_tls = parts.admin_tls
-        secured = None if admin_tls is None else partial(_secured, admin_tls)
+        secured = None if admin_tls is None else partial(_secured, admin_tls, edge.metrics)
         await parts.admin.start(admin_sockets, settings.admin, secured)
         if admin_tls is not None:
             edge.metrics.certificates["admin"] = admin_tls.ends
             admin_tls.follow()
         parts.own.watch_loop()
         parts.app.start()
+        parts.app.watch(parts.control, "/ready", _APP_SILENT_S, from_start=False)
         parts.others.start(self._of_an_edge(edge))
         say(
             f"listening on {_shown(edge.address, settings.tls)}, "
@@ -316,8 +322,10 @@ def _shown(address: Address, tls: ListenerTlsSettings) -> str:
     return str(address) if tls.cert is None else f"https://{address}"
 
 
-def _secured(tls: OwnedContext, connections: Connections) -> Connections:
-    return Handshakes(tls, connections).begin
+def _secured(tls: OwnedContext, metrics: EdgeMetrics, connections: Connections) -> Connections:
+    handshakes = Handshakes(tls, connections)
+    metrics.handshakes["admin"] = handshakes.failures
+    return handshakes.begin
 
 
 def _directory_for_sockets() -> OwnedDirectory:

@@ -27,10 +27,10 @@ _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = _TAG + "merge"
 _PROBLEMS: Final = {
     "found character '\\t' that cannot start any token": "a tab, where only blanks may stand",
-    "second occurrence": "a name behind `&` that was given before; a text so begun needs quotes",
+    "second occurrence": "a name behind `&` that was given before; such a text needs quotes",
 }
 _QUOTING: Final = {
-    "found undefined alias": "a name behind `*` that was not given before; a text so begun needs quotes",
+    "found undefined alias": "a name behind `*` that was not given before; such a text needs quotes",
     "duplicate tag handle": "a `%TAG` that was given before",
     "found undefined tag handle": "a tag that is not known; a text that begins with `!` needs quotes",
 }

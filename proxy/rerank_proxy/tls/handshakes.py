@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, Literal, get_args
 
 from rerank_proxy.http.tls_layer import HANDSHAKE_S, TlsLayer
 from rerank_proxy.observe.events import event
@@ -17,21 +17,52 @@ logger = logging.getLogger(__name__)
 
 _LAST_S: Final = 1.0
 """Seconds that handshakes have to end when the listener does."""
-_WORDS: Final = {
-    "HTTP_REQUEST": "it sends plain HTTP to a port with TLS",
-    "PACKET_LENGTH_TOO_LONG": "it does not speak TLS",
-    "RECORD_LAYER_FAILURE": "it does not speak TLS",
-    "UNKNOWN_PROTOCOL": "it does not speak TLS",
-    "WRONG_VERSION_NUMBER": "it does not speak TLS",
-    "NO_SHARED_CIPHER": "it shares no cipher with this proxy",
-    "UNSUPPORTED_PROTOCOL": "it speaks only versions of TLS that are too old",
-    "VERSION_TOO_LOW": "it speaks only versions of TLS that are too old",
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate, which is required",
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted",
-    "TLSV1_ALERT_UNKNOWN_CA": "it does not trust the authority of the certificate of this proxy",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not trust the certificate of this proxy",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "it does not trust the certificate of this proxy",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that the certificate of this proxy has expired",
+Why = Literal[
+    "timeout",
+    "closed",
+    "not_tls",
+    "no_common_version",
+    "no_client_certificate",
+    "client_certificate",
+    "not_trusted",
+    "other",
+]
+"""Why a handshake failed, as metrics count it:
+
+- `timeout`: it took too long;
+- `closed`: the client closed the connection in the middle of it, as looks at an open port do;
+- `not_tls`: what came is not TLS, but plain HTTP for example;
+- `no_common_version`: there is no version or cipher that both sides allow;
+- `no_client_certificate`: the client shows no certificate, and has to;
+- `client_certificate`: its certificate is not trusted, or has ended;
+- `not_trusted`: the client does not trust the certificate of this proxy;
+- `other`: anything else.
+"""
+
+_REASONS: Final[dict[str, tuple[Why, str]]] = {
+    "HTTP_REQUEST": ("not_tls", "it sends plain HTTP to a port with TLS"),
+    "PACKET_LENGTH_TOO_LONG": ("not_tls", "it does not speak TLS"),
+    "RECORD_LAYER_FAILURE": ("not_tls", "it does not speak TLS"),
+    "UNKNOWN_PROTOCOL": ("not_tls", "it does not speak TLS"),
+    "WRONG_VERSION_NUMBER": ("not_tls", "it does not speak TLS"),
+    "NO_SHARED_CIPHER": ("no_common_version", "it shares no cipher with this proxy"),
+    "UNSUPPORTED_PROTOCOL": ("no_common_version", "it speaks only versions of TLS that are too old"),
+    "VERSION_TOO_LOW": ("no_common_version", "it speaks only versions of TLS that are too old"),
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": (
+        "no_client_certificate",
+        "it shows no certificate, which is required",
+    ),
+    "CERTIFICATE_VERIFY_FAILED": ("client_certificate", "its certificate is not trusted"),
+    "TLSV1_ALERT_UNKNOWN_CA": (
+        "not_trusted",
+        "it does not trust the authority of the certificate of this proxy",
+    ),
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": ("not_trusted", "it does not trust the certificate of this proxy"),
+    "SSLV3_ALERT_BAD_CERTIFICATE": ("not_trusted", "it does not trust the certificate of this proxy"),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": (
+        "not_trusted",
+        "it says that the certificate of this proxy has expired",
+    ),
 }
 
 
@@ -41,6 +72,9 @@ class Handshakes:
     Args:
         factory: Makes the protocol above TLS.
         failed: Called for each connection that ends before its protocol was told of it.
+
+    Attributes:
+        failures: How many have failed, by the reason.
     """
 
     def __init__(
@@ -54,6 +88,7 @@ class Handshakes:
         self._failed: Final = failed
         self._open: Final[dict[object, TlsLayer]] = {}
         self._none_open: Final = asyncio.Event()
+        self.failures: Final[dict[Why, int]] = dict.fromkeys(get_args(Why), 0)
         self._log: Final = LogLimiter()
 
     def begin(self) -> TlsLayer:
@@ -86,21 +121,25 @@ class Handshakes:
             self._none_open.set()
         if failure is None:
             return
+        why, words = _reason(failure)
         self._failed()
-        if isinstance(failure, ConnectionError | ssl.SSLEOFError):
+        self.failures[why] += 1
+        if why == "closed":
             return  # as load balancers do that look whether a port is open
-        words = _words(failure)
         if self._log.admit(words) is not None:
             fields = event("handshake-failed", "network", failed=True)
             logger.info("a client's TLS handshake failed: %s", words, extra=fields)
 
 
-def _words(failure: Exception) -> str:
+def _reason(failure: Exception) -> tuple[Why, str]:
+    """Return why a handshake failed, as metrics count it and in words."""
     if isinstance(failure, TimeoutError):
-        return f"it was not complete within {HANDSHAKE_S:g} s"
+        return "timeout", f"it was not complete within {HANDSHAKE_S:g} s"
+    if isinstance(failure, ConnectionError | ssl.SSLEOFError):
+        return "closed", "the client closed the connection"
     reason = getattr(failure, "reason", None)
     if not isinstance(reason, str):
-        return "for an unknown reason"
-    words = _WORDS.get(reason, reason.replace("_", " ").lower())
+        return "other", "for an unknown reason"
+    why, words = _REASONS.get(reason, ("other", reason.replace("_", " ").lower()))
     detail = getattr(failure, "verify_message", None)
-    return f"{words}: {detail}" if detail else words
+    return why, f"{words}: {detail}" if detail else words

@@ -58,6 +58,15 @@ def test_every_setting_has_a_record() -> None:
     assert not [record for record in found.values() if record["changed"]]
 
 
+def test_all_about_each_setting_is_told() -> None:
+    rows = [row for row in table() if not row.per_entry]
+    told = run("--describe").stdout.strip().split("\n\n")
+    for row, text in zip(rows, told, strict=True):
+        words = " ".join(text.split())
+        for each in (row.description, row.option, row.environment, row.key):
+            assert each is None or " ".join(each.split()) in words
+
+
 def test_each_source_is_named(given_file: Path, tmp_path: Path) -> None:
     directory = tmp_path / "secrets"
     directory.mkdir()

@@ -8,14 +8,18 @@ import signal
 import sys
 import textwrap
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
+from rerank_proxy.observe.log import form
 from rerank_proxy.observe.log_json import EcsFormatter
+from rerank_proxy.observe.log_lines import MAX_TRACEBACK
 from rerank_proxy.processes import child_stderr
 from rerank_proxy.processes.child import Child
 from rerank_proxy.processes.child_stderr import LAST_LINES, MOST, ChildStderr, ended, log_descriptor
-from rerank_proxy.processes.kept import KeptProcess, how_ended
+from rerank_proxy.processes.kept import KeptProcess, how_ended, who_killed
+from rerank_proxy.processes.memory_kills import memory_kills
 from tests.support.raw_http import TIMEOUT_S
 from tests.support.waiting import until_true
 
@@ -106,10 +110,10 @@ async def test_a_kept_process_says_how_it_ended(
     await until_true(lambda: bool(said()), "said")
     await kept.stop(TIMEOUT_S)
     record = said()[0]
-    assert record.getMessage().startswith(
-        f"the process was killed by {number.name}; it is started again in 0 s"
-    )
-    assert ("memory is short" in record.getMessage()) == (number == signal.SIGKILL)
+    assert record.getMessage().startswith(f"the process was killed by {number.name}")
+    assert record.getMessage().endswith("; it is started again in 0 s")
+    killed = record.getMessage().partition("SIGKILL")[2]
+    assert ("memory" in killed) == (number == signal.SIGKILL)
     fields = json.loads(EcsFormatter("supervisor").format(record))
     assert (fields["event"]["action"], fields["event"]["outcome"]) == ("process-ended", "failure")
     assert fields["rerank_proxy"]["signal"] == int(number)
@@ -130,3 +134,41 @@ def test_a_process_that_says_too_much_is_cut_short(caplog: pytest.LogCaptureFixt
     assert len(caplog.messages) == MOST + 1
     assert caplog.messages[-1] == "app: 8 lines are left out"
     assert max(map(len, reader.last_lines())) <= child_stderr.MAX_BYTES
+
+
+def test_in_json_the_stacks_are_in_one_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(form, "is_json", True)
+    stacks = ["Fatal Python error: Aborted", *map(str, range(MAX_TRACEBACK + 5))]
+    reader = ChildStderr("app", 7, BytesIO("\n".join(["before", *stacks]).encode()))
+    assert reader.last_lines()[0] == stacks[0]
+    assert len(reader.last_lines()) == MAX_TRACEBACK
+    assert caplog.messages == ["app: before"]
+
+
+@pytest.mark.parametrize(
+    ("group", "file", "text"),
+    [
+        ("0::/a/b\n", "sys/fs/cgroup/a/b/memory.events", "oom 3\noom_kill 2\n"),
+        ("0::/of/the/host\n", "sys/fs/cgroup/memory.events", "oom_kill 2\noom_group_kill 0\n"),
+        ("4:cpu:/\n3:hugetlb,memory:/d\n0::/\n", "sys/fs/cgroup/memory/d/memory.oom_control", "oom_kill 2\n"),
+        ("3:memory:/d\n", "sys/fs/cgroup/memory/memory.oom_control", "under_oom 0\noom_kill 2\n"),
+        ("", "sys/fs/cgroup/memory.events", None),
+        ("junk\n\n0::/\n", "sys/fs/cgroup/memory.events", None),
+        ("0::/\n", "sys/fs/cgroup/memory.events", None),
+    ],
+)
+def test_kills_for_lack_of_memory_are_read(tmp_path: Path, group: str, file: str, text: str | None) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(group)
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text("oom_kill many\n" if text is None else text)
+    assert memory_kills(tmp_path) == (None if text is None else 2)
+
+
+def test_who_killed_is_said_as_far_as_it_is_known() -> None:
+    assert "by the kernel" in who_killed(1, 2)
+    assert "by someone" in who_killed(2, 2)
+    assert "kubectl describe pod" in who_killed(None, 2)
+    assert memory_kills(Path("/nowhere")) is None

@@ -10,13 +10,26 @@ from pathlib import Path
 import pytest
 
 from rerank_proxy.edge.listener import address_of, bind
+from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.process_metrics import ProcessMetrics
-from rerank_proxy.processes import edges
+from rerank_proxy.processes import answering
 from rerank_proxy.processes.edges import OtherEdges
 from rerank_proxy.settings import Address, Settings, load
 from tests.support.processes import children
 from tests.support.raw_http import TIMEOUT_S, connect
 from tests.support.waiting import until_true
+
+
+class Counted(ControlClient):
+    """Counts the answers that it has had."""
+
+    answers = 0
+
+    async def get(self, path: str) -> tuple[int, bytes] | None:
+        answer = await super().get(path)
+        self.answers += answer is not None
+        return answer
+
 
 LONG = b"GET / HTTP/1.1\r\nx: %b\r\n\r\n" % (b"x" * 2000)
 
@@ -62,17 +75,25 @@ async def test_one_that_is_starting_has_new_settings_once_it_serves(tmp_path: Pa
                 pass
 
 
-async def test_one_that_is_stuck_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edges, "_ASKED_EVERY_S", 0.02)
+async def test_one_that_is_stuck_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(answering, "ASKED_EVERY_S", 0.02)
     before = set(children(os.getpid()))
     metrics = ProcessMetrics()
     async with other_edge(tmp_path, metrics) as (started, port):
         await until_it_answers(started)
-        monkeypatch.setattr(edges, "_STUCK_S", 0.5)
+        (kept,) = started._kept
+        control = Counted(started.sockets[0])
+        kept.watch(control, "/live", 0.5, from_start=False)
+        await until_true(lambda: control.answers > 0, "an answer")
         (pid,) = set(children(os.getpid())) - before
         os.kill(pid, signal.SIGSTOP)
         await until_true(lambda: metrics.edge_restarts == 1, "its end")
-        monkeypatch.setattr(edges, "_STUCK_S", 60.0)
         await until_true(lambda: bool(set(children(os.getpid())) - before - {pid}), "its successor")
         await until_it_answers(started)
         assert await status_of_long_head(port) == 502  # upstream is down, but it serves
+    (said,) = caplog.messages
+    assert said.startswith(
+        "a process that serves clients was ended, as it had not answered for 0.5 s; it is "
+    )

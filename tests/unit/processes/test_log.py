@@ -48,4 +48,5 @@ async def test_every_line_is_json_with_crashes_and_none_holds_a_secret(supervise
         "app": signal.SIGSEGV,
         "edge-1": signal.SIGKILL,
     }
+    assert not [line for line in lines if line["event"]["dataset"] == "rerank_proxy.stderr"]
     assert "Segmentation fault" in ends["app"]["error"]["stack_trace"]

@@ -37,7 +37,7 @@ MERGED_LAUGHS = "\n".join(
         ("[" * 5000, ": is nested too deeply"),
         ("a: 1\n\tb: 2", ":2:1: is not valid YAML: a tab, where only blanks may stand"),
         ("a: 1\nb: \x07", ":2:4: holds a character that YAML does not allow: U+0007"),
-        ("a: *b", ":1:4: is not valid YAML: a name behind `*` that was not given before; a text so begun"),
+        ("a: *b", ":1:4: is not valid YAML: a name behind `*` that was not given before; such a text"),
         ("a: [&b x, &b y]", ":1:11: is not valid YAML: a name behind `&` that was given before"),
         ("--- {}\n--- {}", ":2:1: is not valid YAML: but found another document"),
         ("a: !!python/object:os.x x", ":1:4: has a tag that settings do not have; a text that begins"),
@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_read_does_not_hide_the_faults_of_other_sources(co
 
 
 @pytest.mark.parametrize("text", ["*geheim", "!geheim", "!geheim!x", "&geheim &x", "!<geheim> x", "@geheim"])
-def test_a_secret_that_takes_quotes_and_has_none_is_not_told(config: Path, text: str) -> None:
+def test_a_secret_that_needs_quotes_and_has_none_is_not_told(config: Path, text: str) -> None:
     config.write_text(f"upstream:\n  url: http://127.0.0.1:9200\n  password: {text}\n")
     fault = refusal(config=config)
     assert f"{config}:3:" in fault

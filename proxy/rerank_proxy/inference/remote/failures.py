@@ -15,6 +15,12 @@ _PREFIXES: Final = {
     429: "Received a rate limit status code",
 }
 
+_ADVICE: Final = {
+    401: ": are its credentials still valid?",
+    403: ": may its credentials use this model?",
+    404: ": are its URL and its model right?",
+}
+
 
 class RemoteFailedError(InferenceFailedError):
     """A call of a remote service failed.
@@ -23,6 +29,7 @@ class RemoteFailedError(InferenceFailedError):
         transient: Whether another attempt may succeed.
         outage: Whether the service does not work at present, as opposed to refusing the call.
         retry_after_s: Seconds after which the service asks to be called again, where it does.
+        words: As in all failures of inference.
     """
 
     def __init__(
@@ -34,9 +41,11 @@ class RemoteFailedError(InferenceFailedError):
         outage: bool = False,
         retry_after_s: float | None = None,
         why: Why = "vendor_error",
+        words: str | None = None,
     ) -> None:
         super().__init__(status, cause, retry_after_s)
         because(why, self)
+        self.words = words
         self.transient = transient
         self.outage = outage
 
@@ -66,6 +75,7 @@ def refused(
         outage=outage,
         retry_after_s=retry_after_s,
         why="rate_limit" if status == 429 else "vendor_error",
+        words=f"its service answers with status [{status}]{_ADVICE.get(status, '')}",
     )
 
 
@@ -90,7 +100,13 @@ def unreachable(inference_id: str, url: str, reason: str, *, transient: bool) ->
         transient: Whether nothing was sent, so that another attempt costs nothing.
     """
     text = f"Failed to send request from inference entity id [{inference_id}] to [{url}]: {reason}"
-    return RemoteFailedError(400, Cause("status_exception", text), transient=transient, outage=True)
+    return RemoteFailedError(
+        400,
+        Cause("status_exception", text),
+        transient=transient,
+        outage=True,
+        words=f"its service cannot be reached: {reason}",
+    )
 
 
 def not_allowed(inference_id: str, url: str, reason: str) -> InferenceFailedError:
@@ -110,7 +126,8 @@ def unusable(inference_id: str, reason: str, status: int = 200) -> RemoteFailedE
         f"Failed to read the answer to request from inference entity id [{inference_id}] status [{status}]: "
         f"{reason}"
     )
-    return RemoteFailedError(400, Cause("status_exception", text))
+    words = "the answer of its service cannot be read; clients are told what is wrong with it"
+    return RemoteFailedError(400, Cause("status_exception", text), words=words)
 
 
 def failed_validation(failure: InferenceFailedError) -> InferenceFailedError:
