@@ -65,7 +65,7 @@ docs: $(DEV_STAMP) ## what is made from tables: pages of settings and clients, t
 	$(PYTHON_BIN) -m rerank_proxy.settings.page > docs/settings.md
 	$(PYTHON_BIN) -m tests.clients.page > docs/compatibility.md
 	$(PYTHON_BIN) -m deploy.monitoring.dashboard > deploy/monitoring/dashboard.json
-	$(PYTHON_BIN) -m tests.support.deploy_files
+	$(PYTHON_BIN) -m deploy.made_files
 
 .PHONY: site
 site: $(DEV_STAMP) ## the documentation as a site in build/site, which is read without a server or a network

@@ -6,9 +6,7 @@ They are built from the files that git knows, with the time of the last commit, 
 the same bytes. The wheel is built from the source distribution, and has to equal the one that the files give
 directly.
 
-The source does not know where its repository is, as forks have others. With `--repository` its address goes
-into the metadata, and the links of the page lead there: an index of packages shows that page without the
-other files.
+With `--repository` they say where it is, by deploy/release/repository.py.
 """
 
 import argparse
@@ -22,19 +20,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from deploy.release.version import ROOT, current
+from deploy.release.repository import name_repository
+from deploy.release.version import ROOT
 
 CONSTRAINTS: Final = ROOT / "requirements" / "constraints.txt"
-URLS: Final = """
-[project.urls]
-Homepage = "{repository}"
-Documentation = "{repository}/tree/v{version}/docs"
-Changelog = "{repository}/blob/v{version}/CHANGELOG.md"
-Issues = "{repository}/issues"
-Source = "{repository}"
-"""
-_LINK: Final = re.compile(r"\]\((?![a-z]+:|#)([^)\s]+)\)")
-_PICTURE: Final = re.compile(r"(!\[[^\]]*)\]\((?![a-z]+:)([^)\s]+)\)")
 _GENERATED: Final = re.compile(r"(^|/)(PKG-INFO|setup\.cfg|[^/]+\.egg-info/.*)$")
 
 
@@ -43,14 +32,11 @@ class DistributionError(Exception):
 
 
 def tracked(root: Path = ROOT) -> list[str]:
-    """Return the files of the project: those that git knows or would add; of an unpacked distribution all."""
+    """Return the files of the project: those that git knows; of an unpacked distribution all."""
     if not (root / ".git").exists():
         files = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
         return sorted(file for file in files if "__pycache__" not in file and not _GENERATED.search(file))
-    options = ["--cached", "--others", "--exclude-standard", "-z"]
-    listed = subprocess.run(
-        ["git", "ls-files", *options], cwd=root, check=True, capture_output=True, text=True
-    )
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True, text=True)
     return sorted(file for file in listed.stdout.split("\0") if file and (root / file).exists())
 
 
@@ -60,16 +46,6 @@ def export(target: Path, root: Path = ROOT) -> Path:
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / file, target / file)
     return target
-
-
-def name_repository(source: Path, repository: str) -> None:
-    """Write the address of the repository into a copy of the project: the metadata, and links of the page."""
-    repository, version = repository.rstrip("/"), current(source)
-    project, page = source / "pyproject.toml", source / "README.md"
-    text = project.read_text(encoding="utf-8")
-    project.write_text(text + URLS.format(repository=repository, version=version), encoding="utf-8")
-    shown = _PICTURE.sub(rf"\1]({repository}/raw/v{version}/\2)", page.read_text(encoding="utf-8"))
-    page.write_text(_LINK.sub(rf"]({repository}/blob/v{version}/\1)", shown), encoding="utf-8")
 
 
 def members(distribution: Path) -> list[str]:

@@ -8,9 +8,7 @@ others run against the newest. `every_version("long")` does so in the long profi
 much, and where versions hardly differ. pytest orders the tests so that each version is started once, in turn.
 """
 
-import json
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
@@ -25,6 +23,7 @@ from testbed.proxy import RunningProxy
 from testbed.source import Unpacked
 from tests.clients.environments import Environment
 from tests.support.accounts import PASSWORD, ROLES, USERS
+from tests.support.kept_indices import KeptIndices
 
 # They live for minutes: to compile what is run often once more, better, takes longer than it saves.
 os.environ.setdefault("TESTBED_JAVA_OPTS", "-XX:TieredStopAtLevel=1")
@@ -33,6 +32,8 @@ ENDPOINT = ".rerank-v1-elasticsearch"
 """The endpoint of searches that name none; the shared proxy serves a model there."""
 VENDOR = "reranker.example.com"
 """A host that the shared proxy would call."""
+EVERY_ORIGIN = {"http.cors.enabled": "true", "http.cors.allow-origin": "*"}
+"""Settings of the node with security."""
 _FIXTURES = ("elasticsearch", "native", "secured")
 _CLIENT = "client"
 """The parameter of tests that are run with several versions of the official client."""
@@ -131,14 +132,17 @@ def elasticsearch(request: pytest.FixtureRequest) -> Iterator[RunningElasticsear
 def secured(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
     """Start a real Elasticsearch with security, and with the accounts of `tests.support.accounts`.
 
-    It is spoken to as `elastic`. Tests are skipped where the test bed does not start Elasticsearch itself.
+    It is spoken to as `elastic`, and allows every origin. Tests are skipped where the test bed does not start
+    Elasticsearch itself.
     """
     with ExitStack() as stack:
         try:
             source = choose(request.param)
             if not isinstance(source, Unpacked):
                 pytest.skip("Elasticsearch is not started by the test bed itself here")
-            node = Node(source.obtain(Reporter()), password=PASSWORD, roles=ROLES, users=USERS)
+            node = Node(
+                source.obtain(Reporter()), password=PASSWORD, roles=ROLES, users=USERS, settings=EVERY_ORIGIN
+            )
             with _shown(request.config):
                 running = stack.enter_context(node)
         except TestbedError as error:
@@ -216,10 +220,17 @@ class MakeIndex(Protocol):
     ) -> str: ...
 
 
+@pytest.fixture(scope="session")
+def kept_indices(elasticsearch: RunningElasticsearch) -> Iterator[KeptIndices]:
+    """Keep the indices that no test uses now."""
+    kept = KeptIndices(elasticsearch.server)
+    yield kept
+    kept.delete_all()
+
+
 @pytest.fixture
-def make_index(elasticsearch: RunningElasticsearch) -> Iterator[MakeIndex]:
-    """Make indices that are gone after the test."""
-    server = elasticsearch.server
+def make_index(kept_indices: KeptIndices) -> Iterator[MakeIndex]:
+    """Make indices of the test's own, or take those that a former one has left as they were."""
     made: list[str] = []
 
     def make(
@@ -228,22 +239,9 @@ def make_index(elasticsearch: RunningElasticsearch) -> Iterator[MakeIndex]:
         mappings: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> str:
-        name = f"test-{uuid.uuid4().hex[:12]}"
         body = {"settings": {"number_of_replicas": 0, **(settings or {})}, "mappings": mappings or {}}
-        reply = server.call("PUT", f"/{name}", body)
-        assert reply.status == 200, reply.body
-        made.append(name)
-        lines = [
-            json.dumps(line)
-            for number, document in enumerate(documents)
-            for line in ({"index": {"_id": str(number)}}, document)
-        ]
-        if lines:
-            reply = server.call("POST", f"/{name}/_bulk?refresh=true", ("\n".join(lines) + "\n").encode())
-            assert reply.status == 200, reply.body
-            assert reply.json()["errors"] is False, reply.body
-        return name
+        made.append(kept_indices.take(body, documents))
+        return made[-1]
 
     yield make
-    for name in made:
-        server.call("DELETE", f"/{name}")
+    kept_indices.give_back(made)

@@ -5,6 +5,7 @@ The nodes have settings of their own, and what they answer to a plain request is
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,17 +26,14 @@ from tests.support.searches import reranking
 
 GOOD: Final = "http://good.example:8080"
 BAD: Final = "http://bad.example"
-SETTINGS: Final = {
-    "some origins, with credentials": {
-        "http.cors.enabled": "true",
-        "http.cors.allow-origin": "/https?:\\/\\/good\\.example(:[0-9]+)?/",
-        "http.cors.allow-credentials": "true",
-        "http.cors.allow-headers": "X-Requested-With, Content-Type, Authorization",
-    },
-    "every origin, with security": {"http.cors.enabled": "true", "http.cors.allow-origin": "*"},
-    "no CORS": {},
+SOME_ORIGINS: Final = {
+    "http.cors.enabled": "true",
+    "http.cors.allow-origin": "/https?:\\/\\/good\\.example(:[0-9]+)?/",
+    "http.cors.allow-credentials": "true",
+    "http.cors.allow-headers": "X-Requested-With, Content-Type, Authorization",
 }
-INDEX: Final = "films"
+NODES: Final = ("some origins, with credentials", "every origin, with security", "no CORS")
+INDEX: Final = "films-of-other-origins"
 
 
 @dataclass(frozen=True)
@@ -53,25 +51,37 @@ class Upstream:
         return urlsplit(self.elasticsearch.url).port or 0
 
 
-@pytest.fixture(scope="module", params=SETTINGS)
-def upstream(request: pytest.FixtureRequest) -> Iterator[Upstream]:
-    """Start a node with settings about CORS; skip where the test bed does not start Elasticsearch itself."""
-    is_secured = "security" in request.param
+@pytest.fixture(scope="module", params=NODES)
+def upstream(
+    request: pytest.FixtureRequest, elasticsearch: RunningElasticsearch, secured: RunningElasticsearch
+) -> Iterator[Upstream]:
+    """Look at the nodes that other tests have, too, and at one with further settings about CORS."""
+    with ExitStack() as stack:
+        authorization = None
+        if request.param == "no CORS":
+            running = elasticsearch
+        elif request.param == "every origin, with security":
+            running = secured
+            authorization = basic("elastic", PASSWORD)
+        else:
+            running = stack.enter_context(node_with(SOME_ORIGINS))
+        for number in (1, 3, 2):
+            document = {"text": f"crime {number}"}
+            reply = running.server.call("PUT", f"/{INDEX}/_doc/{number}?refresh=true", document)
+            assert reply.status == 201, reply.body
+        stack.callback(running.server.call, "DELETE", f"/{INDEX}")
+        yield Upstream(running, authorization)
+
+
+@contextmanager
+def node_with(settings: Mapping[str, str]) -> Iterator[RunningElasticsearch]:
+    """Start a node; skip where the test bed does not start Elasticsearch itself."""
     try:
         source = sources()[0]
         if not isinstance(source, Unpacked):
             pytest.skip("Elasticsearch is not started by the test bed itself here")
-        node = Node(
-            source.obtain(Reporter()),
-            settings=SETTINGS[request.param],
-            password=PASSWORD if is_secured else None,
-        )
-        with node as running:
-            for number in (1, 3, 2):
-                document = {"text": f"crime {number}"}
-                reply = running.server.call("PUT", f"/{INDEX}/_doc/{number}?refresh=true", document)
-                assert reply.status == 201, reply.body
-            yield Upstream(running, basic("elastic", PASSWORD) if is_secured else None)
+        with Node(source.obtain(Reporter()), settings=settings) as running:
+            yield running
     except TestbedError as error:
         pytest.fail(error.report(), pytrace=False)
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pytest
+from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 
 from rerank_proxy.engine import Engine, Scores
@@ -39,7 +40,7 @@ class Asked:
         self._digests = digests
 
     async def scores(self, authorization: str, window: Sequence[str] = WINDOW) -> Scores:
-        callers.enter(lambda: self._digests.of({"Authorization": authorization}))
+        callers.enter(lambda: self._digests.of(CIMultiDict(Authorization=authorization)))
         return await self._engine.scores("m", QUERY, window)
 
     def count(self, name: str, **labels: str) -> int:

@@ -60,9 +60,9 @@ Kubernetes
     kubernetes_tools    Helm, kubectl and the definitions of custom resources
     manifests           what every manifest of deploy/ has to hold
     chart               the Helm chart, rendered with sets of values that use all of it
-    deploy_files        the files of deploy/ that are made from others
 
 Of the suite itself
+    kept_indices        indices that tests take in turn
     left_behind         what the proxy's parts hold, before and after
     promql              what expressions of Prometheus name, and promtool
     metrics             metrics as scrapers read them, and the table that documents them

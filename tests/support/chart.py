@@ -1,12 +1,13 @@
 """The chart, rendered with sets of values that use all of it."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.deploy_files import CHART
+from deploy.made_files import CHART
 from tests.support.kubernetes_tools import helm, run
 from tests.support.manifests import Document, documents, only
 
@@ -19,6 +20,7 @@ MODEL: Final = {
 SECRET: Final = {"secrets": {"existingSecret": "rerank-proxy"}}
 SHA256: Final = "0" * 64
 CLAIM: Final = {"modelVolume": {"type": "claim", "claim": {"name": "reranker-models"}}}
+CLOUD_ID: Final = f"search:{b64encode(b'eu.example.com:9243$elasticsearch').decode()}"
 ARCHIVE: Final = {"url": "https://files.example.com/model.tar.gz", "sha256": SHA256}
 DOWNLOAD: Final = {"modelVolume": {"type": "download", "download": ARCHIVE}}
 
@@ -106,7 +108,12 @@ SETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "service-monitor": {
         **URL,
         **SECRET,
-        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "serviceMonitor": {
+            "enabled": True,
+            "labels": {"release": "prometheus"},
+            "relabelings": [{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}],
+            "metricRelabelings": [{"sourceLabels": ["__name__"], "regex": "process_.*", "action": "drop"}],
+        },
     },
     "monitoring": {
         **URL,
@@ -126,9 +133,44 @@ SETS: Final[Mapping[str, Mapping[str, Any]]] = {
             "type": "LoadBalancer",
             "nodePort": 30920,
             "sessionAffinity": "ClientIP",
+            "sessionAffinityTimeoutSeconds": 600,
+            "ipFamilyPolicy": "SingleStack",
+            "ipFamilies": ["IPv6"],
+            "externalTrafficPolicy": "Local",
+            "loadBalancerClass": "example.com/internal",
             "loadBalancerSourceRanges": ["192.0.2.0/24"],
             "annotations": {"a": "b"},
+            "labels": {"c": "d"},
         },
+        "ipv6": True,
+    },
+    "odd-names": {
+        **URL,
+        **MODEL,
+        "nameOverride": "1" * 63,
+        "fullnameOverride": "a" * 63,
+        "commonLabels": {"app.kubernetes.io/name": "another", "number": "1"},
+        "podLabels": {"app.kubernetes.io/instance": "another", "number": "true"},
+        "podAnnotations": {"number": "0x1"},
+        "nodeSelector": {"gpu": "true"},
+        "priorityClassName": "1",
+        "schedulerName": "1e3",
+        "serviceAccount": {"name": "null"},
+        "secrets": {"existingSecret": "2024"},
+        "upstream": {**URL["upstream"], "caSecret": {"name": "007", "key": "12"}},
+        "tls": {"secretName": "1234"},
+        "registry": {"store": "index", "username": "1", "passwordSecret": {"name": "1", "key": "2"}},
+        "modelVolume": {"type": "claim", "claim": {"name": "1e3", "subPath": "2024"}},
+        "podMonitor": {"enabled": True, "labels": {"number": "1"}},
+    },
+    "cloud": {"config": {"upstream": {"cloud_id": CLOUD_ID}}, "networkPolicy": {"enabled": True}},
+    "tls-of-settings": {
+        **URL,
+        **SECRET,
+        "config": {"admin": {"tls": {"cert": "/tls/tls.crt"}}, "tls": {"cert": "/tls/tls.crt"}},
+        "extraVolumes": [{"name": "more", "secret": {"secretName": "more"}}],
+        "extraVolumeMounts": [{"name": "more", "mountPath": "/tls", "readOnly": True}],
+        "podMonitor": {"enabled": True},
     },
     "more": {
         **URL,
@@ -142,6 +184,12 @@ SETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "podAnnotations": {"c": "d"},
         "extraVolumes": [{"name": "more", "emptyDir": {}}],
         "priorityClassName": "high",
+        "schedulerName": "binpacking",
+        "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["es.example.com"]}],
+        "dnsPolicy": "None",
+        "dnsConfig": {"nameservers": ["192.0.2.2"], "options": [{"name": "ndots", "value": "1"}]},
+        "deploymentAnnotations": {"g": "h"},
+        "minReadySeconds": 5,
         "extraVolumeMounts": [{"name": "more", "mountPath": "/more", "readOnly": True}],
         "imagePullSecrets": [{"name": "registry"}],
         "nodeSelector": {"disk": "fast"},
@@ -169,7 +217,7 @@ CHOICES: Final[Mapping[str, list[Any]]] = {
     "registry": [{"store": "index"}],
     "gpu": [{"enabled": True, "count": 2}],
     "openShift": ["on", "off"],
-    "networkPolicy": [{"enabled": True}, SETS["network-policy"]["networkPolicy"]],
+    "networkPolicy": [{"enabled": True, "vendors": True}, SETS["network-policy"]["networkPolicy"]],
     "autoscaling": [{"enabled": True}, SETS["gpu"]["autoscaling"]],
     "ingress": [SETS["routes"]["ingress"]],
     "httpRoute": [SETS["routes"]["httpRoute"]],
@@ -188,13 +236,17 @@ def rendered(name: str, version: int = 4, kubernetes: str = "1.37") -> str:
 
 
 def rendered_with(
-    given: Mapping[str, Any], version: int = 4, kubernetes: str = "1.37", succeeds: bool = True
+    given: Mapping[str, Any],
+    version: int = 4,
+    kubernetes: str = "1.37",
+    succeeds: bool = True,
+    release: str = "search",
 ) -> str:
-    """Render the chart as the release `search` of the namespace `apps`; or return why it cannot be."""
+    """Render the chart as a release of the namespace `apps`; or return why it cannot be."""
     command: list[str | Path] = [
         helm(version),
         "template",
-        "search",
+        release,
         CHART,
         "--namespace",
         "apps",

@@ -46,6 +46,7 @@ _ALLOWED_VOLUMES: Final = frozenset(
     )
 )
 _OF_THE_IMAGE: Final = "/etc/rerank-proxy/rerank-proxy.yaml"
+_EVERYWHERE: Final = ("0.0.0.0", "::")
 _ECK_VOLUMES: Final = frozenset({"elastic-internal-http-certificates"})
 """Volumes that ECK adds to the pods of Elasticsearch."""
 
@@ -263,8 +264,8 @@ class Proxy:
             http = probe["httpGet"]
             assert (http["path"], ports[http["port"]]) == (path, admin.port)
             assert http.get("scheme", "HTTP") == ("HTTPS" if self.settings.admin.tls.cert else "HTTP")
-        assert admin.host == "0.0.0.0"
-        if self.settings.listen.host == "0.0.0.0":
+        assert admin.host in _EVERYWHERE
+        if self.settings.listen.host in _EVERYWHERE:
             assert self.settings.listen.port in ports.values()
 
 

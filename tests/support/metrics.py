@@ -104,12 +104,14 @@ def declared_labels() -> dict[str, frozenset[str]]:
 
     They are known before there is a sample. Those of `Info`, which come with their values, are left out.
     """
-    registry = CollectorRegistry()
+    metrics: list[MetricWrapperBase] = []
     for path in sorted((ROOT / "proxy").rglob("metrics.py")):
         module = ".".join(path.relative_to(ROOT / "proxy").with_suffix("").parts)
         for make in _makers(module):
+            registry = CollectorRegistry()  # for each: some classes are parts of others
             make(registry=registry)
-    metrics = [each for each in registry._collector_to_names if isinstance(each, MetricWrapperBase)]
+            made = registry._collector_to_names
+            metrics += [each for each in made if isinstance(each, MetricWrapperBase)]
     return {each._name: frozenset(each._labelnames) for each in metrics if each._type != "info"}
 
 

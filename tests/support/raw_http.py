@@ -255,9 +255,11 @@ def answering(*answers: bytes) -> tuple[Serve, list[Message]]:
 
 @asynccontextmanager
 async def connect(
-    port: int, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None
+    port: int, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None, source: str | None = None
 ) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.wait_for(asyncio.open_connection(host, port, ssl=tls), TIMEOUT_S)
+    own = None if source is None else (source, 0)
+    opening = asyncio.open_connection(host, port, ssl=tls, local_addr=own)
+    reader, writer = await asyncio.wait_for(opening, TIMEOUT_S)
     try:
         yield Wire(reader, writer)
     finally:

@@ -15,13 +15,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from rerank_proxy import __version__
 from rerank_proxy.cli import main, models
 from rerank_proxy.cli.check import run_checks
-from rerank_proxy.cli.help import first_sentence
 from rerank_proxy.engine.loading import loader
 from rerank_proxy.search.ranks.scores import normalize
-from rerank_proxy.settings import SettingRow, table
 from rerank_proxy.settings import load as load_settings
 from tests.support.raw_http import TIMEOUT_S
 from tests.support.stores import endpoint, open_file_store
@@ -30,40 +27,6 @@ from tests.support.tiny_models import build
 
 def run(*arguments: str, environ: dict[str, str] | None = None) -> Result:
     return CliRunner().invoke(main, list(arguments), env=environ)
-
-
-@pytest.mark.parametrize("command", ["serve", "check"])
-def test_help_mentions_every_setting(command: str) -> None:
-    result = CliRunner().invoke(main, [command, "--help"], terminal_width=200)  # which breaks no name in two
-    assert result.exit_code == 0
-    text = " ".join(result.stdout.split())
-    for row in table():
-        if row.option is not None:
-            assert f"{row.option} {row.path[-1].upper()} {first_sentence(row.description)}." in text
-    for option in ("--config", "--model", "--endpoint", "RERANK_PROXY_CONFIG", "RERANK_PROXY_SECRETS_DIR"):
-        assert option in text
-
-
-@pytest.mark.parametrize("row", [row for row in table() if not row.per_entry], ids=lambda row: row.key)
-def test_all_about_a_setting_is_told(row: SettingRow) -> None:
-    text = " ".join(run("settings", "--describe", row.key).stdout.split())
-    for each in (row.description, row.option, row.environment, row.key):
-        assert each is None or " ".join(each.split()) in text
-
-
-def test_help_of_the_whole() -> None:
-    result = run("--help")
-    assert result.exit_code == 0
-    for command in ("serve", "check", "rerank"):
-        assert f"\n  {command} " in result.stdout
-    assert "rerank-proxy serve --upstream http://localhost:9200" in result.stdout
-    assert run("--version").stdout == f"rerank-proxy, version {__version__}\n"
-
-
-def test_help_of_rerank() -> None:
-    text = run("rerank", "--help").stdout
-    for option in ("--query", "--model", "--config", "--raw", "[TEXT]... | -"):
-        assert option in text
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Asynchronous searches, which go on without the request that began them, and their results.
 
 They live in this process, bounded in number and bytes: each until its keep-alive has passed, and none longer
-than the process.
+than the process. Where there is no room, those of the caller who has the most give way: no caller can push
+out the results of another one, or keep it from searching.
 """
 
 import asyncio
 import hmac
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -90,7 +92,7 @@ class AsyncSearches:
         Raises:
             ElasticsearchError: 429, as many searches as may be are running.
         """
-        self._make_room()
+        self._make_room(owner)
         search_id, now = new_id(), self._clock()
         task = self._tasks.start(self._run(search_id, run))
         expires = now + self._limited(keep_alive_ms)
@@ -174,18 +176,31 @@ class AsyncSearches:
         self._bytes += search.result.size
         self._finished[search.id] = search
         while self._bytes > self._max_bytes:
-            self._drop_oldest()
+            sizes = Counter[bytes]()
+            for each in self._finished.values():
+                sizes[each.owner] += each.result.size if each.result is not None else 0
+            self.remove(self._oldest_of_most(sizes))
 
-    def _make_room(self) -> None:
+    def _make_room(self, owner: bytes) -> None:
         if len(self._searches) < self._max_searches:
             return
-        if not self._finished:
+        held = Counter(each.owner for each in self._searches.values())
+        if self._finished:
+            oldest = self._oldest_of_most(held)
+            if oldest.owner == owner or held[oldest.owner] > held[owner]:
+                self.remove(oldest)
+                return
+        # Of what one caller has, no more than its part counts against others.
+        part = self._max_searches // 2
+        of_others = sum(min(number, part) for each, number in held.items() if each != owner)
+        if held[owner] >= part or of_others + held[owner] >= self._max_searches:
             reason = f"all of [async_search.max_searches: {self._max_searches}] are running; try again later"
             raise rejected(reason)
-        self._drop_oldest()
 
-    def _drop_oldest(self) -> None:
-        self.remove(next(iter(self._finished.values())))
+    def _oldest_of_most(self, amounts: Counter[bytes]) -> AsyncSearch:
+        """Return the oldest finished search of the caller, of those with any, who has the most."""
+        most = max(amounts[search.owner] for search in self._finished.values())
+        return next(search for search in self._finished.values() if amounts[search.owner] == most)
 
     def _limited(self, keep_alive_ms: int) -> int:
         return min(keep_alive_ms, self._max_keep_alive)

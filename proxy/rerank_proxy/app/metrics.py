@@ -1,23 +1,20 @@
 """Metrics of requests that are answered here. Labels take few values: never an index, a path or a query."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from rerank_proxy.app.apis.context import ApiAnswer, EndedSearch, MultiAnswer
+from rerank_proxy.app.apis.context import ApiAnswer, EndedSearch, ended_searches
 from rerank_proxy.app.endpoint_labels import EndpointLabels, Labels
 from rerank_proxy.observe import stages
 from rerank_proxy.observe.outcome import Applied, Skipped
-from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.protocol import Reply
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-
-
-_OUTCOMES = ("applied", "no_text", "skipped")
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_OUTCOMES: Final = ("applied", "no_text", "skipped")
 
 
 class RequestCounter(Protocol):
@@ -85,17 +82,10 @@ class UpstreamMetrics:
         self._retries.inc()
 
 
-class SearchMetrics:
-    """Counts searches by what became of them, and where their time went."""
+class RerankerMetrics:
+    """Counts the rerankers of answered searches, by endpoint and model."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._searches = Counter(
-            "rerank_proxy_searches",
-            "Searches by what became of them: applied, skipped, evaluated, rejected (4xx), failed (5xx), "
-            "passed on.",
-            ["outcome"],
-            registry=registry,
-        )
         self._rerankers = Counter(
             "rerank_proxy_rerankers",
             "Rerankers of answered searches by what became of them: applied, no_text (none of the hits has "
@@ -103,11 +93,46 @@ class SearchMetrics:
             ["outcome", "endpoint", "model"],
             registry=registry,
         )
-        self._reranker_seconds = Histogram(
+        self._seconds = Histogram(
             "rerank_proxy_reranker_seconds",
             "Seconds until a reranker had its scores.",
             ["endpoint", "model"],
             buckets=_SECONDS,
+            registry=registry,
+        )
+        self._labels = EndpointLabels(self._forget)
+
+    def endpoint_gone(self, endpoint: str) -> None:
+        """Drop the series of an endpoint that was deleted."""
+        self._labels.gone(endpoint)
+
+    def count(self, rerankers: Sequence[Applied | Skipped], exemplar: dict[str, str] | None) -> None:
+        """Count the rerankers of a search."""
+        for each in rerankers:
+            labels = self._labels.of(each)
+            has_no_text = isinstance(each, Applied) and each.has_no_text
+            self._rerankers.labels("no_text" if has_no_text else each.word, *labels).inc()
+            if isinstance(each, Applied) and each.scored:
+                self._seconds.labels(*labels).observe(each.ms / 1000, exemplar)
+
+    def _forget(self, labels: Labels) -> None:
+        for outcome in _OUTCOMES:
+            with suppress(KeyError):
+                self._rerankers.remove(outcome, *labels)
+        with suppress(KeyError):
+            self._seconds.remove(*labels)
+
+
+class SearchMetrics:
+    """Counts searches by what became of them, and where their time went."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.rerankers = RerankerMetrics(registry)
+        self._searches = Counter(
+            "rerank_proxy_searches",
+            "Searches by what became of them: applied, skipped, evaluated, rejected (4xx), failed (5xx), "
+            "passed on.",
+            ["outcome"],
             registry=registry,
         )
         self._failed_open = Counter(
@@ -130,19 +155,11 @@ class SearchMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._labels = EndpointLabels(self._forget)
-
-    def endpoint_gone(self, endpoint: str) -> None:
-        """Drop the series of an endpoint that was deleted."""
-        self._labels.gone(endpoint)
 
     def answered(self, answer: ApiAnswer) -> None:
         """Count a search, or all those of a request; no other answer is that of a search that has ended."""
-        if isinstance(answer, SearchAnswer):
-            self._ended(EndedSearch(200, answer.outcome, answer.timings))
-        elif isinstance(answer, MultiAnswer):
-            for search in answer.searches:
-                self._ended(search)
+        for search in ended_searches(answer):
+            self._ended(search)
 
     def refused(self, status: int) -> None:
         self._failed(status, stages.current().times)
@@ -161,31 +178,16 @@ class SearchMetrics:
             return
         exemplar = stages.exemplar()
         self._searches.labels(search.outcome.word).inc()
-        for each in search.outcome.rerankers:
-            self._count_reranker(each, exemplar)
+        self.rerankers.count(search.outcome.rerankers, exemplar)
         for why in {each.why for each in search.outcome.rerankers if isinstance(each, Skipped)}:
             self._failed_open.labels(why).inc()
         self._count_deadlines(search.timings)
         for stage, seconds in search.timings.named().items():
             self._stages.labels(stage).observe(seconds, exemplar)
 
-    def _count_reranker(self, reranker: Applied | Skipped, exemplar: dict[str, str] | None) -> None:
-        labels = self._labels.of(reranker)
-        has_no_text = isinstance(reranker, Applied) and reranker.has_no_text
-        self._rerankers.labels("no_text" if has_no_text else reranker.word, *labels).inc()
-        if isinstance(reranker, Applied) and reranker.scored:
-            self._reranker_seconds.labels(*labels).observe(reranker.ms / 1000, exemplar)
-
     def _count_deadlines(self, timings: Timings) -> None:
         for limit in timings.missed:
             self._deadlines.labels(limit).inc()
-
-    def _forget(self, labels: Labels) -> None:
-        for outcome in _OUTCOMES:
-            with suppress(KeyError):
-                self._rerankers.remove(outcome, *labels)
-        with suppress(KeyError):
-            self._reranker_seconds.remove(*labels)
 
 
 def _refusal(status: int) -> str:

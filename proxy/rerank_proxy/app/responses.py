@@ -40,7 +40,7 @@ def passed_on(counter: RequestCounter, how: str = handover.PASS) -> Response:
         how: One of the words of `handover`.
     """
     counter.passed_on()
-    return Response(421, [(handover.HEADER, how)])
+    return Response(handover.PASSED_ON, [(handover.HEADER, how)])
 
 
 @dataclass(frozen=True, slots=True)

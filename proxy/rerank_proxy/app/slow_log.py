@@ -6,12 +6,11 @@ from contextvars import ContextVar
 from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
-from rerank_proxy.app.apis.context import ApiAnswer, EndedSearch, MultiAnswer
+from rerank_proxy.app.apis.context import ApiAnswer, EndedSearch, ended_searches
 from rerank_proxy.app.metrics import RequestCounter
 from rerank_proxy.observe.events import NAMESPACE, SLOW, event
 from rerank_proxy.observe.log_lines import short
 from rerank_proxy.observe.outcome import Applied, Skipped
-from rerank_proxy.search.run import SearchAnswer
 from rerank_proxy.settings import LogSettings
 
 logger = logging.getLogger(f"{NAMESPACE}.slow")
@@ -52,12 +51,8 @@ class SlowLog:
 
     def answered(self, answer: ApiAnswer) -> None:
         self._counter.answered(answer)
-        if self._settings.slow_s is None:
-            return
-        if isinstance(answer, SearchAnswer):
-            self._ended(EndedSearch(200, answer.outcome, answer.timings))
-        elif isinstance(answer, MultiAnswer):
-            for search in answer.searches:
+        if self._settings.slow_s is not None:
+            for search in ended_searches(answer):
                 self._ended(search)
 
     def refused(self, status: int) -> None:

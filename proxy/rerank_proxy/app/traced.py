@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from rerank_proxy.tracing.trace import RecordedSpan
     from rerank_proxy.tracing.tracer import Tracer
 
-_PASSED_ON = 421
-
 
 class TracedRequest:
     """A request whose span is recorded, unless `span` is None.
@@ -35,7 +33,7 @@ class TracedRequest:
 
         A request that goes upstream as it came has no span.
         """
-        self.is_passed_on = response.status == _PASSED_ON
+        self.is_passed_on = response.status == handover.PASSED_ON
         if self.span is None or self.is_passed_on:
             return response
         self.span.set({"http.response.status_code": response.status})

@@ -23,18 +23,20 @@ from rerank_proxy.cli.options import (
 )
 from rerank_proxy.cli.settings_options import settings_options
 from rerank_proxy.concurrency.collection import no_collection
-from rerank_proxy.observe.log import configure, printable
+from rerank_proxy.observe.log import configure
+from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
 
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-_EXAMPLES: Final = """
-Serve in front of your cluster, with a model from a directory or from the Hugging Face hub:
-
+_EXAMPLE: Final = """
 \b
   rerank-proxy serve --upstream http://localhost:9200 --listen 127.0.0.1:9201 \\
       --model minilm=/models/ms-marco-MiniLM-L-6-v2 \\
       --endpoint .rerank-v1-elasticsearch=minilm
-
+"""
+_EXAMPLES: Final = f"""
+Serve in front of your cluster, with a model from a directory or from the Hugging Face hub:
+{_EXAMPLE}
 Then point your clients at port 9201. The same with a file, which is checked first:
 
 \b
@@ -53,17 +55,14 @@ def main() -> None:
     """
 
 
-@main.command(epilog=_EXAMPLES, params=settings_options())
+@main.command(epilog=_EXAMPLE, params=settings_options())
 def serve(**options: Any) -> None:
     """Run the proxy.
 
-    Every option is a setting that the file of --config or an environment variable can give as well; secrets
-    have no option. The command line overrides the environment, and the environment overrides the file.
+    An option is a setting, which an environment variable or the file of --config can give as well: options
+    override variables, and variables the file. Secrets have no option.
 
-    \b
-      rerank-proxy settings --describe upstream.url
-
-    tells what a setting is for, and where it can be given.
+    "rerank-proxy settings --describe SECTION" tells what the settings of a section are for.
     """
     read = settings_reader(**options)
     with bad_settings_exit():

@@ -15,7 +15,7 @@ from rerank_proxy.cli.help import Group
 from rerank_proxy.cli.options import CONFIG_OPTIONS, CommandError, die, load_settings, pairs_of
 from rerank_proxy.files.regular import UnfitFileError
 from rerank_proxy.files.secret_file import read_secret
-from rerank_proxy.observe.log import printable
+from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
 
 T = TypeVar("T")

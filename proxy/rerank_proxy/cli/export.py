@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rerank_proxy.cli.options import CommandError
 from rerank_proxy.engine.errors import ModelLoadError
-from rerank_proxy.observe.log import flattened
+from rerank_proxy.observe.log_lines import flattened
 from rerank_proxy.settings import Settings
 
 

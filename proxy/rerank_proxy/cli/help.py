@@ -1,5 +1,8 @@
 """Commands whose help has its options in groups.
 
+Where the options of settings are among them, `--help` has the basics and the names of the sections, and
+`--help-all` has all.
+
 A terminal gets it from rich-click, which is only imported then: a proxy that starts does not pay for it.
 Everything else gets click's own form, which `grep` can read, and so does a terminal that is narrow or without
 colours.
@@ -15,6 +18,8 @@ import click
 
 BASICS: Final = "Basics"
 OTHERS: Final = "Options"
+_SHOWS_ALL: Final = f"{__name__}.all"
+"""The key in a context's `meta` that has the help show all options."""
 _WIDE: Final = 100
 """Columns below which rich-click breaks names of options in two."""
 
@@ -38,6 +43,23 @@ def groups_of(command: click.Command, ctx: click.Context) -> dict[str, list[clic
     return {**groups, OTHERS: others}
 
 
+def _show_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        ctx.meta[_SHOWS_ALL] = True
+        click.echo(ctx.get_help(), color=ctx.color)
+        ctx.exit()
+
+
+HELP_ALL: Final = Option(
+    ["--help-all"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_all,
+    help="Show the options of all sections, too, and exit.",
+)
+
+
 class _Helpful(click.Command):
     """Shows its help as the output can take it."""
 
@@ -46,15 +68,35 @@ class _Helpful(click.Command):
             return super().get_help(ctx)
         from rerank_proxy.cli.rich_help import rich_help
 
-        groups = groups_of(self, ctx)
-        del groups[OTHERS]
-        return rich_help(self, ctx, groups)
+        shown, sections = self._parted(ctx)
+        others = shown.pop(OTHERS)
+        after = ctx.make_formatter()  # click's, which leaves the lines of examples as they are
+        _name(sections, after)
+        self.format_epilog(ctx, after)
+        return rich_help(self, ctx, shown, others, after.getvalue())
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for group, options in groups_of(self, ctx).items():
+        shown, sections = self._parted(ctx)
+        for group, options in shown.items():
             if records := [record for each in options if (record := each.get_help_record(ctx)) is not None]:
                 with formatter.section(group):
                     formatter.write_dl(records)
+        _name(sections, formatter)
+
+    def _parted(self, ctx: click.Context) -> tuple[dict[str, list[click.Parameter]], list[str]]:
+        """Return the groups whose options are shown, and the names of all others."""
+        groups = groups_of(self, ctx)
+        if _SHOWS_ALL in ctx.meta:
+            return groups, []
+        shown = {name: options for name, options in groups.items() if name in (BASICS, OTHERS)}
+        return shown, [name for name in groups if name not in shown]
+
+
+def _name(sections: list[str], formatter: click.HelpFormatter) -> None:
+    rows = [(name, about) for name, _, about in (each.partition(": ") for each in sections)]
+    if rows:
+        with formatter.section("Sections of further options"):
+            formatter.write_dl(rows)
 
 
 class Command(_Helpful):

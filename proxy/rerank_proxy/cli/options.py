@@ -44,8 +44,7 @@ def _config_options() -> list[click.Parameter]:
             group=BASICS,
             type=click.Path(path_type=Path, file_okay=False),
             envvar=SECRETS_DIR_VARIABLE,
-            help="Directory of secrets, as Docker and Kubernetes mount them: a file for each, named as its "
-            f"variable or without RERANK_PROXY_, in either case. [env: {SECRETS_DIR_VARIABLE}]",
+            help=f"Directory with a file for each secret. [env: {SECRETS_DIR_VARIABLE}]",
         ),
     ]
 

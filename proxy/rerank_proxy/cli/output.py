@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from rerank_proxy.observe.log import printable
+from rerank_proxy.observe.log_lines import printable
 
 _UNBOUNDED = 1_000_000
 """Columns of an output that is not a terminal."""

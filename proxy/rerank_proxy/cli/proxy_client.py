@@ -13,7 +13,7 @@ from rich.table import Table
 
 from rerank_proxy.cli.options import CommandError
 from rerank_proxy.http.connection_faults import connection_fault
-from rerank_proxy.observe.log import printable
+from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.settings import Address
 
 _TIMEOUT_S: Final = 120.0

@@ -1,9 +1,10 @@
 """What `check` says: lines for people, of which programs get the parts."""
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any, Final
+
+from rerank_proxy.observe.build import installed
 
 _PACKAGES: Final = (
     "rerank-proxy",
@@ -48,15 +49,5 @@ def document(lines: list[Line], *, works: bool) -> dict[str, Any]:
             for each in lines
             if each.outcome != "loading"
         ],
-        "versions": {"python": python_version(), **_versions()},
+        "versions": {"python": python_version(), **installed(_PACKAGES)},
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # an extra, or the project run from its files
-            continue
-    return found

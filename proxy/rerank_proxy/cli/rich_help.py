@@ -11,12 +11,18 @@ _FEW = 1
 
 
 def rich_help(
-    command: click.Command, ctx: click.Context, groups: Mapping[str, Sequence[click.Parameter]]
+    command: click.Command,
+    ctx: click.Context,
+    groups: Mapping[str, Sequence[click.Parameter]],
+    others: Sequence[click.Parameter],
+    after: str,
 ) -> str:
     """Return the help of a command with colours, in panels of its groups of options.
 
     Args:
-        groups: The options of each; those that are in none get a panel of their own.
+        groups: The options of each.
+        others: Options that are in no group, which get a panel of their own.
+        after: What follows, as it is.
     """
     config = RichHelpConfiguration(
         theme="default-slim",
@@ -38,8 +44,7 @@ def rich_help(
         rich = RichGroup(name=command.name, commands=command.commands, context_settings=settings)
     else:
         rich = RichCommand(name=command.name, context_settings=settings)
-    rich.params, rich.help = command.params, command.help
-    shown = RichContext(rich, info_name=ctx.info_name, parent=ctx.parent, **settings)
-    epilog = ctx.make_formatter()  # click's, which leaves the lines of examples as they are
-    command.format_epilog(ctx, epilog)
-    return f"{rich.get_help(shown).rstrip()}\n{epilog.getvalue()}"
+    shown = {each for options in (*groups.values(), others) for each in options}
+    rich.params, rich.help = [each for each in command.params if each in shown], command.help
+    rich_ctx = RichContext(rich, info_name=ctx.info_name, parent=ctx.parent, **settings)
+    return f"{rich.get_help(rich_ctx).rstrip()}\n{after}"

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from rerank_proxy.observe.log import printable
+from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.settings.effective import HIDDEN, Effective
 from rerank_proxy.settings.yaml_file import dump
 

@@ -6,7 +6,7 @@ from typing import Final
 import click
 from click.shell_completion import CompletionItem
 
-from rerank_proxy.cli.help import BASICS, Option, first_sentence
+from rerank_proxy.cli.help import BASICS, HELP_ALL, Option, first_sentence
 from rerank_proxy.cli.options import CONFIG_OPTIONS
 from rerank_proxy.settings import SettingRow, Settings, table
 from rerank_proxy.settings.values import SHORT_FORMS
@@ -48,7 +48,7 @@ class SettingValue(click.types.StringParamType):
 
 def settings_options() -> list[click.Parameter]:
     """Return the options for where settings are, and one for every setting: the basics, then all others, in
-    the order of the table.
+    the order of the table; and the one that shows all of them.
     """
     return list(_options())
 
@@ -57,7 +57,8 @@ def settings_options() -> list[click.Parameter]:
 def _options() -> tuple[click.Parameter, ...]:
     made = [_option(row) for row in table() if row.option is not None]
     basics = [each for each in made if each.group == BASICS]
-    return (*CONFIG_OPTIONS, *basics, *_ENTRIES, *(each for each in made if each.group != BASICS))
+    rest = (each for each in made if each.group != BASICS)
+    return (*CONFIG_OPTIONS, *basics, *_ENTRIES, *rest, HELP_ALL)
 
 
 def _option(row: SettingRow) -> Option:

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from rerank_proxy.edge import answers, states
 from rerank_proxy.edge.cors import OriginAnswer
-from rerank_proxy.edge.ended import Sent
+from rerank_proxy.edge.holding import Holding
 from rerank_proxy.edge.node_addresses import NodesRelay
 from rerank_proxy.edge.ports import Client
 from rerank_proxy.edge.response import ResponseRelay
@@ -24,12 +24,11 @@ from rerank_proxy.observe.edge_metrics import CLIENT_CLOSED, RequestKind
 from rerank_proxy.upstream.connection import Owner, UpstreamConnection
 from rerank_proxy.upstream.node import Node
 from rerank_proxy.upstream.node_local import is_node_local
-from rerank_proxy.upstream.pool import Attempt
 from rerank_proxy.upstream.read_only import is_read_only
 from rerank_proxy.upstream.targets import TargetError
 
 
-class Exchange(Sent):
+class Exchange(Holding):
     """Forwards one request and relays the answer, both as they come.
 
     Args:
@@ -37,11 +36,7 @@ class Exchange(Sent):
         address: What the addresses of nodes in the answer become, if it may hold some.
     """
 
-    # Defaults of the class; what is read of every exchange is set in any case: Python finds it faster.
-    _chunks: list[bytes] | None = None  # what a second try would send; None: there can be none
-    _attempt: Attempt | None = None
-    _connection: UpstreamConnection | None = None
-    _is_retried = False
+    _is_retried = False  # a default of the class, as those of `Holding`
 
     def __init__(
         self,
@@ -66,10 +61,6 @@ class Exchange(Sent):
         self._progress = Progress()
 
     # The request
-
-    @property
-    def reading(self) -> bool:
-        return self._progress.request.reading
 
     def begin(self, data: bytes, start: int) -> int:
         if self._body is None:
@@ -248,15 +239,6 @@ class Exchange(Sent):
         """Send the request elsewhere if it can be answered there, and return whether it can."""
         return False
 
-    def _part_with_connection(self, *, reusable: bool) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        if reusable:
-            connection.owner.release(connection)
-        else:
-            connection.abort()
-
     # Faults
 
     def upstream_lost(self, error: Exception | None) -> None:
@@ -367,34 +349,3 @@ class Exchange(Sent):
     def _count(self, ended: str | None = None) -> None:
         """Tell the end of the request, with the status that the client got."""
         self._client.finished(self._kind, self.status or CLIENT_CLOSED, self, ended)
-
-    def _drop(self) -> None:
-        """Release all that is held. Elasticsearch cancels a search whose connection closes."""
-        self._forget_request()
-        if self._attempt is not None:
-            self._attempt.abandon()
-            self._attempt = None
-        self._part_with_connection(reusable=False)
-
-    def _forget_request(self) -> None:
-        self._chunks = None
-        self._shared.free(self._held)
-        self._held = 0
-
-    # Flow control
-
-    def client_blocked(self) -> None:
-        if self._connection is not None:
-            self._connection.pause_reading()
-
-    def client_unblocked(self) -> None:
-        if self._connection is not None:
-            self._connection.resume_reading()
-
-    def upstream_blocked(self) -> None:
-        # Once the request is complete the client is read on, so that its leaving is noticed.
-        if self.reading:
-            self._client.pause_reading_for_upstream()
-
-    def upstream_unblocked(self) -> None:
-        self._client.resume_reading_for_upstream()

@@ -13,6 +13,7 @@ from rerank_proxy.http.head import HeadError, RequestHead, ResponseHead
 from rerank_proxy.observe.edge_metrics import RequestKind
 
 _HANDOVER = handover.HEADER.encode()
+_PASSED_ON = handover.PASSED_ON
 _DECLINES = (handover.PASS.encode(), handover.TRY.encode())
 
 
@@ -125,7 +126,7 @@ class ResponseRelay:
 
     def _final_head_received(self, head: ResponseHead, data: bytes, end: int) -> None:
         """Relay the head, which ends at `end` in `data`, and the part of the body behind it."""
-        if head.status == 421 and self._kind == "rerank":
+        if head.status == _PASSED_ON and self._kind == "rerank":
             self.declined = head.field(_HANDOVER)
         if self.declined in _DECLINES or (head.status == 403 and self._watched):
             self.reusable = head.keep_alive and head.length == 0 and end == len(data)

@@ -70,16 +70,7 @@ class Engine:
         metrics = EngineMetrics(registry)
         cache, shared_cache = _caches(settings, metrics)
         self._shared = open_shared_cache(shared_cache, cache.put, metrics, registry)
-        threads = settings.threads or usable_cores()
-        places = Places(count_workers(settings.workers, threads), threads)
-        self._scheduler = Scheduler(settings.queue_tokens, _now, len(places), settings.queue_share)
-        self._runner = Runner(
-            self._scheduler,
-            cache,
-            metrics,
-            places,
-            lambda place: ThreadWorker(place, metrics, self._watchdog, threads, DeviceThreads(threads).use),
-        )
+        self._scheduler, self._runner = _device(settings, cache, metrics, self._watchdog)
         self._tokenizing = TokenizingThreads(self._watchdog)
         spaces = Namespaces(settings.cache_scope, caller)
         self._scoring = Scoring(
@@ -284,12 +275,29 @@ async def _in_time(model: Model, deadline: float | None) -> AsyncIterator[None]:
         raise DeadlineExceededError(f"model [{model.name}] was {doing} at the deadline") from None
 
 
+def _device(
+    settings: EngineSettings, cache: OutputCache, metrics: EngineMetrics, watchdog: Watchdog
+) -> tuple[Scheduler, Runner]:
+    """Return what decides which texts run next, and what runs them."""
+    threads = settings.threads or usable_cores()
+    places = Places(count_workers(settings.workers, threads), threads)
+    scheduler = Scheduler(settings.queue_tokens, _now, len(places), settings.queue_share)
+    runner = Runner(
+        scheduler,
+        cache,
+        metrics,
+        places,
+        lambda place: ThreadWorker(place, metrics, watchdog, threads, DeviceThreads(threads).use),
+    )
+    return scheduler, runner
+
+
 def _caches(settings: EngineSettings, metrics: EngineMetrics) -> tuple[OutputCache, SharedCacheSettings]:
     """Return the cache of this process and the settings of the shared one: neither keeps anything where
     nothing may be remembered.
     """
     if settings.cache_scope == "none":
         return OutputCache(0), SharedCacheSettings()
-    cache = OutputCache(settings.cache_bytes, metrics.cache_evictions.inc)
-    metrics.watch_cache(lambda: cache.size_bytes, lambda: len(cache))
+    cache = OutputCache(settings.cache_bytes, metrics.cache.evictions.inc)
+    metrics.cache.watch(lambda: cache.size_bytes, lambda: len(cache))
     return cache, settings.shared_cache

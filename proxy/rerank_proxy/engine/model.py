@@ -256,7 +256,7 @@ class Model:
     def _block(self, block: LoadBlock) -> None:
         self._failure, self._failed_at = ModelFailedError(block.reason), self._clock()
         self._not_before = self._failed_at + (math.inf if block.retry_in_s is None else block.retry_in_s)
-        self._metrics.failed(self.name)
+        self._metrics.models.failed(self.name)
 
     @property
     def _detail(self) -> str:
@@ -312,7 +312,7 @@ class Model:
             )
             return
         self._failure, self._failed_at = failure, self._clock()
-        self._metrics.failed(self.name)
+        self._metrics.models.failed(self.name)
         _log.error("model [%s] cannot be loaded: %s", self.name, failure, exc_info=cause, extra=fields)
 
     def _loaded(self, warm: WarmModel, share: Share) -> None:
@@ -334,12 +334,12 @@ class Model:
         self._last_used = self._clock()
         if earlier is not None:
             earlier.leave()
-        self._metrics.watch_queue(
+        self._metrics.calls.watch_queue(
             self.name,
             lambda: self._scheduler.queued_tokens.get(lane, 0),
             lambda: self._scheduler.queued_rows.get(lane, 0),
         )
-        self._metrics.loaded(self.name, model.info, warm.load_s, share.size_bytes)
+        self._metrics.models.loaded(self.name, model.info, warm.load_s, share.size_bytes)
         fields = event("model-loaded", "process", model=self.name)
         _log.info("model [%s] is ready: %s", self.name, self._detail, extra=fields)
         self._on_ready()

@@ -213,8 +213,8 @@ class Scoring:
         found = {key: self._cache.get(key) for key in inputs.keys}
         outputs = {key: output for key, output in found.items() if output is not None}
         hits = sum(key in outputs for key in inputs.text_keys)
-        self._metrics.cache_hits.labels(lane.model).inc(hits)
-        self._metrics.cache_misses.labels(lane.model).inc(len(inputs.text_keys) - hits)
+        self._metrics.cache.hits.labels(lane.model).inc(hits)
+        self._metrics.cache.misses.labels(lane.model).inc(len(inputs.text_keys) - hits)
         return outputs
 
     async def _found(
@@ -256,7 +256,7 @@ class Scoring:
 
     def _tell_run(self, call: _Call, request: ScoringRequest, submitted: float) -> None:
         times = run_times(submitted, stages.clock(), request.ran)
-        self._metrics.queue_seconds.labels(call.model.name).observe(times.waited_s, stages.exemplar())
+        self._metrics.calls.queue_seconds.labels(call.model.name).observe(times.waited_s, stages.exemplar())
         times.tell({"rerank_proxy.model": call.model.name, "rerank_proxy.pairs": len(request.jobs)})
 
     async def _encode(self, model: Model, inputs: Inputs, positions: Sequence[int]) -> list[Row]:
@@ -265,7 +265,7 @@ class Scoring:
             rows = await self._tokenised(model, self._rows(inputs, positions))
             if block.span is not None:
                 block.span.set({"rerank_proxy.model": model.name, "rerank_proxy.texts": len(positions)})
-        self._metrics.tokenize_seconds.labels(model.name).observe(stages.clock() - started)
+        self._metrics.calls.tokenize_seconds.labels(model.name).observe(stages.clock() - started)
         return rows
 
     def _rows(self, inputs: Inputs, positions: Sequence[int]) -> Steps[list[Row]]:
@@ -291,7 +291,7 @@ class Scoring:
         try:
             yield
         except QueueFullError:
-            self._metrics.rejected.labels(model).inc()
+            self._metrics.calls.rejected.labels(model).inc()
             raise
 
 

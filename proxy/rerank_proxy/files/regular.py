@@ -62,7 +62,7 @@ def read(path: Path, max_bytes: int) -> bytes:
     """
     with opened(path) as file:
         if os.fstat(file.fileno()).st_size <= max_bytes:
-            content = file.read(max_bytes + 1)  # it may be growing
+            content = file.read(max_bytes + 1) or b""  # it may be growing; one of /proc may have nothing yet
             if len(content) <= max_bytes:
                 return content
     raise TooLargeFileError(path, max_bytes)

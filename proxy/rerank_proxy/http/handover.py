@@ -1,8 +1,8 @@
 """What edge and application say to each other about a request that the edge holds, in headers.
 
 All of their names begin with `HEADER`. What clients and upstream send by such names does not count: the edge
-puts its own lines before those of the client, the application drops those of upstream, and neither sends any
-on.
+leaves a client's out of what it asks the application, the application drops upstream's, and the edge takes
+the application's out of what the client gets.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ from typing import Final
 
 HEADER: Final = "x-rerank-proxy"
 
+PASSED_ON: Final = 421
+"""The status of an answer of the application's that gives the request back to the edge."""
 PASS: Final = "pass"
 """Of an answer of the application's: the request is upstream's, as it came."""
 TRY: Final = "try"

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -150,10 +151,18 @@ class Endpoints:
     def is_preconfigured(self, inference_id: str) -> bool:
         return inference_id in self._preconfigured
 
-    async def create(self, config: EndpointConfig, deadline: Deadline, *, check: bool = True) -> None:
+    async def create(
+        self,
+        config: EndpointConfig,
+        deadline: Deadline,
+        until_stored: AbstractContextManager[None] | None = None,
+        *,
+        check: bool = True,
+    ) -> None:
         """Store a new endpoint that works.
 
         Args:
+            until_stored: Is entered until it is stored, or is not.
             check: Whether to try the endpoint before it is stored, and to start it afterwards.
 
         Raises:
@@ -161,12 +170,13 @@ class Endpoints:
                 status 408 it is stored: its model was not started in time.
         """
         inference_id = config.inference_id
-        if await self.find(inference_id) is not None:
-            raise already_exists(inference_id)
-        if check:
-            await self._try(config, deadline)
-        await self._store.create(config)
-        self._follow_store()
+        with until_stored or nullcontext():
+            if await self.find(inference_id) is not None:
+                raise already_exists(inference_id)
+            if check:
+                await self._try(config, deadline)
+            await self._store.create(config)
+            self._follow_store()
         if check:
             await self._start(inference_id, deadline)
 

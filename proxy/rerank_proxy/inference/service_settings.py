@@ -184,7 +184,8 @@ def _redacted(value: Any) -> Any:
 
 
 def _is_secret(name: str, value: Any) -> bool:
-    return isinstance(value, str | dict | list) and may_be_secret(name)
+    # Headers are told back to the client that sent them, as Elasticsearch does.
+    return isinstance(value, str | dict | list) and name != "headers" and may_be_secret(name)
 
 
 def unknown_settings(values: Mapping[str, Any], service: str) -> InferenceFailedError:

@@ -6,7 +6,8 @@ has a model loaded, and all proxies read it.
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import ceil
 from typing import Final
 
@@ -30,20 +31,30 @@ class WriteLimits:
         self._settings = settings
         self._clock = clock
         self._changes: deque[tuple[float, bytes]] = deque()
+        self._coming = 0
 
     def use(self, settings: InferenceSettings) -> None:
         """Follow other settings from now on."""
         self._settings = settings
 
     def check_number(self, endpoints: int) -> None:
-        """Check that there may be one more endpoint than there are.
+        """Check that there may be one more endpoint than there are, and than are about to be.
 
         Raises:
             InferenceFailedError: 400, there are as many as there may be.
         """
         most = self._settings.max_endpoints
-        if endpoints >= most:
-            raise _too_many(endpoints, most)
+        if endpoints + self._coming >= most:
+            raise _too_many(endpoints + self._coming, most)
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """Count an endpoint in while it is tried: all that are at the same time would pass for the last."""
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
 
     def admit(self, caller: bytes) -> None:
         """Count a change of a caller's.

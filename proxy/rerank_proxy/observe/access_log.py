@@ -20,6 +20,7 @@ from rerank_proxy.observe import request_id
 from rerank_proxy.observe.events import ACCESS, ECS_VERSION, SERVICE
 from rerank_proxy.observe.log import form, write_lines
 from rerank_proxy.observe.log_lines import printable, short
+from rerank_proxy.observe.log_times import local_time, utc_time
 from rerank_proxy.settings import LogSettings
 
 MAX_PATH: Final = 1024
@@ -180,21 +181,11 @@ def level(access: Access) -> str:
     return "warning" if access.has_failed else "info"
 
 
-@lru_cache(2)
-def _local_second(second: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-
-
-@lru_cache(2)
-def _utc_second(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
 def _text(access: Access, at: float) -> str:
     path, query = shown_target(access.target)
     line = "-" if access.method is None else f"{access.method} {path}{'?' if query else ''}{query}"
     words = [
-        f"{_local_second(int(at))},{int(at * 1000) % 1000:03d} {level(access).upper()} access: "
+        f"{local_time(at)} {level(access).upper()} access: "
         f"{access.client or '-'} {_quoted(line)} {access.status} time={access.seconds:.3f}"
     ]
     if access.times:
@@ -326,6 +317,6 @@ def _json(access: Access, at: float) -> str:
     )
     # The rest is the same in every line.
     return (
-        f'{{"@timestamp":"{_utc_second(int(at))}.{int(at * 1000) % 1000:03d}Z",'
+        f'{{"@timestamp":"{utc_time(at)}",'
         f'"log":{{"level":"{level(access)}"}},{_same_in_all(form.process)},{_encode(line)[1:].decode()}'
     )

@@ -152,7 +152,8 @@ class Admin:
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._render_metrics)
-        self._server = QuietServer(app, shutdown_timeout=1.0)
+        # No body is read: none is of use, and of one that is malformed the library would log a traceback.
+        self._server = QuietServer(app, shutdown_timeout=1.0, lingering_time=0)
         await self._server.start()
         plain = self._server.connection
         protocols = plain if tls is None else tls(plain)
@@ -182,7 +183,7 @@ class Admin:
         self._wrong_tokens += 1
         if self._limiter.admit("token") is not None:
             logger.warning(
-                "the admin port was asked with a wrong token, by %s; %d times since the start",
+                "the admin port was asked with a wrong token by %s; wrong tokens since the start: %d",
                 request.remote,
                 self._wrong_tokens,
             )

@@ -1,16 +1,21 @@
 """Limits on the connections of a port with few clients: their number, and the duration of each."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
-from typing import cast
+from typing import Any, NamedTuple, cast
+
+
+class _Open(NamedTuple):
+    address: str
+    timer: asyncio.TimerHandle
 
 
 class BoundedConnections:
     """A protocol factory around another one, which ends connections that are too many or too old.
 
-    A new connection never waits: the oldest one is closed, so that a client that opens many cannot keep a
-        probe
-    out.
+    A new connection never waits. Another one is closed for it: the oldest one of the address that has the
+    most, so that a client that opens many can neither keep a probe out nor cut it off.
 
     Args:
         factory: Makes the protocol that serves a connection.
@@ -22,23 +27,29 @@ class BoundedConnections:
         self._factory = factory
         self._most = most
         self._seconds = seconds
-        self._open: dict[asyncio.Transport, asyncio.TimerHandle] = {}  # oldest first
+        self._open: dict[asyncio.Transport, _Open] = {}  # oldest first
 
     def __call__(self) -> asyncio.Protocol:
         return _Bounded(self, self._factory())
 
     def opened(self, transport: asyncio.Transport) -> None:
         if len(self._open) >= self._most:
-            oldest = next(iter(self._open))
-            self.closed(oldest)
-            oldest.abort()
-        loop = asyncio.get_running_loop()
-        self._open[transport] = loop.call_later(self._seconds, transport.abort)
+            given_up = self._least_needed()
+            self.closed(given_up)
+            given_up.abort()
+        peer: Any = transport.get_extra_info("peername")
+        timer = asyncio.get_running_loop().call_later(self._seconds, transport.abort)
+        self._open[transport] = _Open(str(peer[0]) if isinstance(peer, tuple) else "", timer)
 
     def closed(self, transport: asyncio.Transport) -> None:
-        timer = self._open.pop(transport, None)
-        if timer is not None:
-            timer.cancel()
+        known = self._open.pop(transport, None)
+        if known is not None:
+            known.timer.cancel()
+
+    def _least_needed(self) -> asyncio.Transport:
+        numbers = Counter(each.address for each in self._open.values())
+        most = max(numbers.values())
+        return next(transport for transport, each in self._open.items() if numbers[each.address] == most)
 
 
 class _Bounded(asyncio.Protocol):

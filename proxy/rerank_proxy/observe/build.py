@@ -1,6 +1,7 @@
 """Which software this is: the proxy, Python, and the libraries that run models."""
 
 import platform
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -16,13 +17,15 @@ def versions() -> dict[str, str]:
 
     They are read from the packages' metadata: the process that asks imports none of the libraries.
     """
-    found = {"version": __version__, "python": platform.python_version()}
-    libraries = {name: _version(name) for name in _LIBRARIES}
-    return found | {name: number for name, number in libraries.items() if number is not None}
+    return {"version": __version__, "python": platform.python_version(), **installed(_LIBRARIES)}
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of packages by their names, without those that are not installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # an extra, or the project run from its files
+            continue
+    return found

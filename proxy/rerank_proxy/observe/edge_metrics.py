@@ -147,6 +147,9 @@ class EdgeMetrics(Collector):
             "rerank_proxy_buffered_bytes", "Bytes of search bodies held in memory.", self.buffered_bytes()
         )
         yield self._certificates()
+        yield self._handshakes()
+
+    def _handshakes(self) -> CounterMetricFamily:
         handshakes = CounterMetricFamily(
             "rerank_proxy_tls_handshakes_failed",
             "TLS handshakes of clients that failed, by what they connected to and why.",
@@ -155,7 +158,7 @@ class EdgeMetrics(Collector):
         for name, failures in self.handshakes.items():
             for why, count in failures.items():
                 handshakes.add_metric([name, why], count)
-        yield handshakes
+        return handshakes
 
     def _certificates(self) -> GaugeMetricFamily:
         ends = GaugeMetricFamily(

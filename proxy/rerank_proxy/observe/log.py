@@ -9,39 +9,15 @@ import logging
 import reprlib
 import sys
 import threading
-import time
 import warnings
 from types import TracebackType
 from typing import Any, Final, Literal
 
 from rerank_proxy.observe import request_id
 from rerank_proxy.observe.events import LOG
-from rerank_proxy.observe.log_lines import (
-    MAX_LINE,
-    MAX_TRACEBACK,
-    exception_text,
-    flattened,
-    message_of,
-    one_line,
-    printable,
-    traceback_lines,
-)
+from rerank_proxy.observe.log_lines import exception_text, message_of, one_line, traceback_lines
+from rerank_proxy.observe.log_times import local_time
 from rerank_proxy.observe.stderr import LossyStderr
-
-__all__ = [
-    "MAX_LINE",
-    "MAX_TRACEBACK",
-    "Formatter",
-    "adopt_libraries",
-    "configure",
-    "flattened",
-    "form",
-    "one_line",
-    "printable",
-    "say",
-    "stamp",
-    "write_lines",
-]
 
 _INDENT: Final = "    "
 _PREFIX: Final = "rerank-proxy: "
@@ -146,7 +122,7 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         record.message = message_of(record)
-        record.asctime = self.formatTime(record)
+        record.asctime = local_time(record.created)
         first = one_line(self.formatMessage(record))
         if ids := request_id.of_record(record):
             first += f" [request {', '.join(ids)}]"
@@ -154,11 +130,6 @@ class Formatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 (the name is logging's)
         return exception_text(ei)
-
-
-def stamp(at: float) -> str:
-    """Return a UNIX time as lines for people begin with it."""
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at))},{int(at * 1000) % 1000:03d}"
 
 
 class _Handler(logging.StreamHandler[Any]):

@@ -18,6 +18,7 @@ from rerank_proxy import __version__
 from rerank_proxy.observe import request_id, stages
 from rerank_proxy.observe.events import ECS_VERSION, LOG, NAMESPACE, SERVICE
 from rerank_proxy.observe.log_lines import message_of, one_line, short, traceback_lines
+from rerank_proxy.observe.log_times import utc_time
 
 _MAX_ITEMS: Final = 64
 _OURS: Final = ("event.", f"{NAMESPACE}.", "error.", "http.", "process.", "trace.", "url.", "user.")
@@ -100,7 +101,7 @@ def line(
         at: UNIX time; None for now.
     """
     own: dict[str, Any] = {
-        "@timestamp": timestamp(time.time() if at is None else at),
+        "@timestamp": utc_time(time.time() if at is None else at),
         "log": {"level": level},
         "message": message,
         "ecs.version": ECS_VERSION,
@@ -115,11 +116,6 @@ def line(
 def encoded(fields: Mapping[str, Any]) -> str:
     """Return an object as JSON in one line."""
     return msgspec.json.encode(fields).decode()
-
-
-def timestamp(at: float) -> str:
-    """Return a UNIX time as ECS writes it."""
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at * 1000) % 1000:03d}Z"
 
 
 def bounded(value: Any, depth: int = 6) -> Any:

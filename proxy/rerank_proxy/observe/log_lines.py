@@ -17,8 +17,7 @@ def printable(text: str) -> str:
     """Return the text in one line that is safe to print on a terminal.
 
     Unprintable characters are escaped as in Python: control characters, line separators, characters that
-        change
-    the direction of writing, and halves of surrogate pairs.
+    change the direction of writing, and halves of surrogate pairs.
     """
     return text if text.isprintable() else "".join(map(_readable, text))
 

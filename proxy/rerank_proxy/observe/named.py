@@ -9,9 +9,6 @@ from rerank_proxy.observe.log_lines import short
 from rerank_proxy.observe.trace_context import trace_id
 
 _FIELDS: Final = re.compile(rb"\n(x-request-id|x-opaque-id|traceparent):[\t ]*([^\r\n]*)", re.IGNORECASE)
-_TRACEPARENT: Final = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-)
 
 
 class Named(NamedTuple):
@@ -20,7 +17,7 @@ class Named(NamedTuple):
     Attributes:
         request_id: Its `X-Request-ID`, if it is valid.
         opaque_id: Its `X-Opaque-Id`, safe to be logged.
-        trace_id: Of its `traceparent`, if that is valid (W3C Trace Context, 3.2).
+        trace_id: Of its `traceparent`, if that is valid.
     """
 
     request_id: str | None = None
@@ -34,7 +31,8 @@ _REMEMBERED: Final = 256
 
 @lru_cache(_REMEMBERED)
 def named(head: bytes) -> Named:
-    """Return what the fields of a head say. Of one that is given more than once the first one counts.
+    """Return what the fields of a head say. Of one that is given more than once the first one counts, but a
+    `traceparent` that is given more than once says nothing.
 
     A client sends most of its requests with the same fields.
     """

@@ -18,7 +18,6 @@ _random: Final = Random()  # ids have to differ, not to be secret
 current: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 """That of the request that this task answers; None outside of requests."""
 
-
 FIELD: Final = "http.request.id"
 """What a record has that is about other requests than that of its task: their ids."""
 _MOST: Final = 16

@@ -8,7 +8,7 @@ from pydantic import ByteSize, SecretStr
 
 from rerank_proxy.settings.loading import Loaded, Origin
 from rerank_proxy.settings.rows import SettingRow, table, text_of
-from rerank_proxy.settings.sensitive import may_be_secret
+from rerank_proxy.settings.sensitive import is_harmless, may_hold_secret
 
 HIDDEN: Final = "••••"
 _REFERENCES: Final = ({"env"}, {"file"})
@@ -71,18 +71,20 @@ def _plain(value: Any) -> Any:
 
 
 def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of a service without the texts that may be secrets, by their names.
+    """Return settings of a service without the texts that may be secrets.
 
-    What a service calls a secret is known to the service alone, which may be a plug-in. A reference to a
-    variable or a file is none.
+    What a service calls a secret is known to the service alone, which may be a plug-in: texts are shown under
+    names that are known to be harmless. A reference to a variable or a file is shown.
     """
-    return {name: _hidden(value) if may_be_secret(name) else _shown(value) for name, value in values.items()}
+    return {name: _shown(value) if is_harmless(name) else _hidden(value) for name, value in values.items()}
 
 
 def _shown(value: Any) -> Any:
     if isinstance(value, Mapping):
         return without_secrets(value)
-    return [_shown(each) for each in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_shown(each) for each in value]
+    return HIDDEN if isinstance(value, SecretStr) or may_hold_secret(str(value)) else value
 
 
 def _hidden(value: Any) -> Any:
@@ -90,5 +92,6 @@ def _hidden(value: Any) -> Any:
         reference = set(value) in _REFERENCES
         return dict(value) if reference else {name: _hidden(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_hidden(each) for each in value]
+        items = [_hidden(each) for each in value]
+        return items if items == value else HIDDEN
     return HIDDEN if isinstance(value, str | SecretStr) else value

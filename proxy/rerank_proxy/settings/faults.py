@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from rerank_proxy.settings.guesses import hint, hint_for_key
 from rerank_proxy.settings.root import Settings
 from rerank_proxy.settings.rows import is_secret
+from rerank_proxy.settings.sensitive import may_hold_secret
 from rerank_proxy.settings.values import SECRET, copied, shortened
 
 _OF_A_NAME: Final = "[key]"
@@ -41,6 +42,9 @@ _WORDS: Final[Mapping[str, str]] = {
     "tuple_type": "expected a list",
 }
 """Messages by pydantic's types of problems."""
+
+_OF_MAPPINGS: Final = ("dict_type", "model_type")
+"""Types of problems that something else is in the place of a mapping: a text may be a secret out of it."""
 
 Subject = Callable[[Sequence[str]], str]
 """Returns the subject of a message about a key: the key, and where it was given."""
@@ -101,7 +105,10 @@ def _message(problem: ErrorDetails, key: Sequence[str], subject: Subject) -> str
     if key[-1] == _OF_A_NAME:
         return f"{subject(key[:-1])}: a name must be text; put it in quotes"
     text = _text(problem)
-    shown = text.startswith(("expected", "must")) and kind != SECRET and not is_secret(list(key))
+    may_be_secret = (
+        kind == SECRET or is_secret(list(key)) or (kind in _OF_MAPPINGS and isinstance(value, str))
+    )
+    shown = text.startswith(("expected", "must")) and not may_be_secret
     return f"{subject(key)}: {text}{_instead(value) if shown else ''}{_alternative(problem)}"
 
 
@@ -129,6 +136,8 @@ def _instead(value: Any) -> str:
     if not isinstance(value, str | int | float):
         return ""
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    if may_hold_secret(text):
+        return ""
     return f", not [{shortened(text)}]"
 
 

@@ -85,7 +85,7 @@ class Settings(BaseModel):
         "Absent: `rerank-proxy` in `$XDG_STATE_HOME`, or in `~/.local/state`.",
     )
     log: LogSettings = Field(
-        LogSettings(), description="What the proxy says about itself; see [logging](logging.md)."
+        LogSettings(), description="What the proxy says about itself. See [logging](logging.md)."
     )
 
     def dump_with_secrets(self) -> str:

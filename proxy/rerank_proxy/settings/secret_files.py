@@ -63,6 +63,11 @@ def _fetch(done: Fetched, section: Key, values: dict[Any, Any], secret: str, fil
     try:
         values[secret] = read_secret(Path(path))
     except UnfitFileError as error:
-        done.faults.append(((*section, file), f"{shortened(str(path))}: {error.problem}"))
+        done.faults.append(((*section, file), f"{_shown(str(path))}: {error.problem}"))
     else:
         done.files[*section, secret] = Path(path)
+
+
+def _shown(path: str) -> str:
+    """Return a path as a message shows it; not one that may be the secret itself, in its file's place."""
+    return shortened(path) if path.startswith(("/", "./", "../", "~")) else "the file that it names"

@@ -18,16 +18,40 @@ from rerank_proxy.settings.values import MAX_DEPTH, InvalidSettingsError, given_
 
 MAX_BYTES: Final = 1024 * 1024
 """The largest file."""
-MAX_VALUES: Final = 100_000
-"""The most values of a file. What an alias stands for counts at each place where it stands."""
+MAX_VALUES: Final = 20_000
+"""The most values of a file, names included. What an alias stands for counts at each place where it
+stands.
+"""
 _UNDER_WAY: Final = (0, 0)
 _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = _TAG + "merge"
-_TAB: Final = "found character '\\t' that cannot start any token"
+_PROBLEMS: Final = {
+    "found character '\\t' that cannot start any token": "a tab, where only blanks may stand",
+    "second occurrence": "a name behind `&` that was given before; such a text needs quotes",
+}
+_QUOTING: Final = {
+    "found undefined alias": "a name behind `*` that was not given before; such a text needs quotes",
+    "duplicate tag handle": "a `%TAG` that was given before",
+    "found undefined tag handle": "a tag that is not known; a text that begins with `!` needs quotes",
+}
+"""What is said in place of messages that begin so: they quote the file, of which any text may be a secret."""
+_TAG_PROBLEM: Final = "has a tag that settings do not have; a text that begins with `!` needs quotes"
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads the text; the scalars are read here, by their tags."""
+    """Reads the text; the scalars are read here, by their tags.
+
+    It counts the values while it reads them: of many short ones, a file takes ten seconds to read.
+    """
+
+    _values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise _UnfitError(self.get_mark(), f"has more than {MAX_VALUES} values")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -138,14 +162,19 @@ def read_file(path: Path) -> YamlFile:
     except yaml.MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        told = failure.problem or failure.context
-        told = "a tab, where only blanks may stand" if told == _TAB else told
-        raise InvalidSettingsError(f"{where}: is not valid YAML: {told}") from None
+        raise InvalidSettingsError(f"{where}: is not valid YAML: {_told(failure)}") from None
 
 
 def dump(values: Mapping[str, Any]) -> str:
     """Return a file with these settings."""
     return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _told(failure: yaml.MarkedYAMLError) -> str:
+    """Return what is wrong, without a piece of the file that is longer than a character."""
+    problem = str(failure.problem or failure.context)
+    quoting = (told for begin, told in _QUOTING.items() if problem.startswith(begin))
+    return _PROBLEMS.get(problem) or next(quoting, problem)
 
 
 def _parsed(path: Path, text: str) -> YamlFile:
@@ -208,7 +237,7 @@ def _value(node: yaml.Node, made: dict[int, Any]) -> Any:
     if id(node) not in made:
         kind = "map" if isinstance(node, yaml.MappingNode) else "seq"
         if node.tag != _TAG + kind:
-            raise _UnfitError(node.start_mark, f"has a tag that settings do not have: {node.tag}")
+            raise _UnfitError(node.start_mark, _TAG_PROBLEM)
         if isinstance(node, yaml.SequenceNode):
             made[id(node)] = [_value(each, made) for each in node.value]
         if isinstance(node, yaml.MappingNode):
@@ -221,7 +250,7 @@ def _scalar(node: yaml.Node) -> Any:
         raise _UnfitError(node.start_mark, "expected a name, which is text")
     kind = node.tag.removeprefix(_TAG)
     if kind not in _READERS:
-        raise _UnfitError(node.start_mark, f"has a tag that settings do not have: {node.tag}")
+        raise _UnfitError(node.start_mark, _TAG_PROBLEM)
     try:
         return _READERS[kind](node.value)
     except (ValueError, KeyError):  # more digits than Python reads, or a tag that does not fit

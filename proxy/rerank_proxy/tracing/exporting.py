@@ -1,14 +1,17 @@
 """Sends spans to a collector from a thread. A collector that is slow or gone costs spans, never a search."""
 
+import io
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import requests
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from requests.adapters import HTTPAdapter
 
 from rerank_proxy.tracing.metrics import SpanMetrics
 
@@ -20,6 +23,8 @@ _BATCH: Final = 512
 _EVERY_MS: Final = 1000
 _TIMEOUT_S: Final = 5.0
 """For one batch, retries included."""
+_MAX_ANSWER: Final = 64 * 1024
+"""Bytes of a collector's answer, of which only the status counts."""
 
 
 class BoundedProcessor(BatchSpanProcessor):
@@ -91,6 +96,27 @@ class _Watched(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
+class _Guarded(HTTPAdapter):
+    """Bounds an answer in size and time, and takes one that sends us elsewhere for a failure."""
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        until = time.monotonic() + _TIMEOUT_S
+        response = super().send(*args, **kwargs)
+        if 300 <= response.status_code < 400:
+            response.close()
+            raise requests.exceptions.RequestException("the collector is elsewhere")
+        left = _MAX_ANSWER
+        while left > 0 and time.monotonic() < until:
+            piece = response.raw.read1(left, decode_content=False)
+            if not piece:
+                break
+            left -= len(piece)
+        else:
+            response.close()  # else its connection can be used again
+        response.raw = io.BytesIO()  # what the library reads
+        return response
+
+
 def exporting(
     endpoint: str, headers: Mapping[str, str], ca_certs: str | None, metrics: SpanMetrics
 ) -> BoundedProcessor:
@@ -104,6 +130,8 @@ def exporting(
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     session = requests.Session()
     session.trust_env = False  # no proxy and no credentials but those of the settings
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _Guarded())
     exporter = OTLPSpanExporter(
         endpoint,
         certificate_file=ca_certs,

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from typing import Final
 
 from opentelemetry import trace as otel
@@ -14,6 +13,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, SamplingResul
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import Attributes as OtelAttributes
 
+from rerank_proxy import __version__
 from rerank_proxy.concurrency.daemon_threads import run_in_daemon_thread
 from rerank_proxy.observe.stages import Attributes
 from rerank_proxy.observe.trace_context import trace_id
@@ -36,15 +36,14 @@ class Tracer:
 
     def __init__(self, settings: TracingSettings, processor: SpanProcessor) -> None:
         self._sampler = _ChangingSampler(settings.sample_ratio)
-        package = version("rerank-proxy")
         self._provider = TracerProvider(
             sampler=self._sampler,
-            resource=Resource.create({"service.name": settings.service_name, "service.version": package}),
+            resource=Resource.create({"service.name": settings.service_name, "service.version": __version__}),
             shutdown_on_exit=False,
             span_limits=SpanLimits(max_span_attribute_length=_LONGEST, max_event_attributes=8),
         )
         self._provider.add_span_processor(processor)
-        self._tracer = self._provider.get_tracer("rerank_proxy", package)
+        self._tracer = self._provider.get_tracer("rerank_proxy", __version__)
 
     def use(self, settings: TracingSettings) -> None:
         """Record another part of the requests that begin from now on."""

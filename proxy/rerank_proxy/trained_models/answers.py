@@ -1,7 +1,6 @@
 """The answers of the APIs for trained models: objects in Elasticsearch's order of keys."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from rerank_proxy.trained_models.catalogue import Catalogue
@@ -9,6 +8,7 @@ from rerank_proxy.trained_models.deployment import Deployment
 from rerank_proxy.trained_models.deployments import NODE, Deployments
 from rerank_proxy.trained_models.model_config import TrainedModelConfig
 from rerank_proxy.xcontent.byte_size import parse_byte_size
+from rerank_proxy.xcontent.instants import iso_instant
 
 ACKNOWLEDGED: Final = {"acknowledged": True}
 STOPPED: Final = {"stopped": True}
@@ -56,7 +56,7 @@ def assignment(
             },
             "routing_table": {NODE: route},
             "assignment_state": state,
-            "start_time": _iso(deployment.start_time),
+            "start_time": iso_instant(deployment.start_time),
             "max_assigned_allocations": deployment.number_of_allocations,
             "adaptive_allocations": None if adaptive is None else adaptive.document(),
         }
@@ -166,9 +166,3 @@ def _node_stats(
             "number_of_allocations": deployment.number_of_allocations,
         }
     return {**shown, "peak_throughput_per_minute": 0, "throughput_last_minute": 0}
-
-
-def _iso(millis: int) -> str:
-    return (
-        datetime.fromtimestamp(millis / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )

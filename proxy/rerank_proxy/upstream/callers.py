@@ -1,18 +1,23 @@
 """Callers: told apart without keeping their secrets, and authenticated by upstream."""
 
+import binascii
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from hashlib import blake2b
 from typing import Final
 
+from multidict import CIMultiDict
+
 from rerank_proxy.http.negotiation import is_refusal
 from rerank_proxy.upstream.protocol import Upstream, UpstreamRefusedError
 
-_IDENTITY: Final = ("authorization", "es-secondary-authorization", "es-security-runas-user")
+_CREDENTIALS: Final = ("authorization", "es-secondary-authorization")
+_IDENTITY: Final = (*_CREDENTIALS, "es-security-runas-user")
 """The headers by which Elasticsearch knows a caller."""
-
+_IN_BASE64: Final = ("basic", "apikey")
+_GROUP: Final = 4  # characters of Base64
 
 _PURPOSE: Final = b"callers"
 _KEY_BYTES: Final = 32
@@ -50,15 +55,37 @@ class CallerDigests:
             else blake2b(secret, digest_size=_KEY_BYTES, person=_PURPOSE).digest()
         )
 
-    def of(self, headers: Mapping[str, str]) -> bytes:
+    def of(self, headers: CIMultiDict[str]) -> bytes:
         """Return the digest of a caller's credentials; that of all callers without any is the same.
 
+        Elasticsearch reads the same credentials in many spellings, none of which makes another caller.
+
         Args:
-            headers: Of a request, with repeats.
+            headers: Of a request.
         """
-        lines = [f"{name.lower()}:{value}" for name, value in headers.items() if name.lower() in _IDENTITY]
+        shown: dict[str, None] = {}  # Elasticsearch takes equal values of a header for one
+        for name in _IDENTITY:
+            for value in headers.getall(name, ()):
+                shown[f"{name}:{_plain(value) if name in _CREDENTIALS else value}"] = None
         # No value of a header holds a line end, so different lists are different texts.
-        return hmac.digest(self._key, "\n".join(lines).encode("utf-8", "surrogateescape"), "sha256")
+        return hmac.digest(self._key, "\n".join(shown).encode("utf-8", "surrogateescape"), "sha256")
+
+
+def _plain(credentials: str) -> str:
+    """Return credentials in one spelling: that of the scheme, of the blanks, and of Base64, in which several
+    texts stand for the same bytes.
+    """
+    scheme, _, shown = credentials.strip(" \t").partition(" ")
+    scheme, shown = scheme.lower(), shown.strip(" \t")
+    if scheme not in _IN_BASE64:
+        return f"{scheme} {shown}"
+    missing = -len(shown) % _GROUP
+    try:
+        if missing and "=" in shown:
+            raise ValueError
+        return f"{scheme}:{binascii.a2b_base64(shown + '=' * missing, strict_mode=True).hex()}"
+    except ValueError:  # Elasticsearch does not read it either
+        return f"{scheme} {shown}"
 
 
 async def authenticate(upstream: Upstream) -> None:

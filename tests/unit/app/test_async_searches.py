@@ -276,6 +276,35 @@ class TestBounds:
         store.remove(first)
         assert status_of(store, await kept(store, giving())) == 200
 
+    async def test_who_begins_many_pushes_out_no_results_of_others(self, start: Start) -> None:
+        store = start(max_searches=4)
+        yours = await kept(store, giving(), YOU)
+        mine = [await kept(store, giving(), ME) for _ in range(9)]
+        assert status_of(store, yours, YOU) == 200
+        assert [status_of(store, search) for search in mine[-3:]] == [200] * 3
+        running = [await kept(store, Held(), ME) for _ in range(3)]
+        with pytest.raises(ElasticsearchError):
+            store.start(ME, giving(), MINUTE)
+        assert status_of(store, yours, YOU) == 200
+        assert [status_of(store, search) for search in running] == [200] * 3
+
+    async def test_who_has_them_all_keeps_no_one_from_searching(self, start: Start) -> None:
+        store = start(max_searches=4)
+        for _ in range(4):
+            await kept(store, Held(), ME)
+        for _ in range(2):
+            await kept(store, Held(), YOU)
+        for owner in (ME, YOU, b"a third one"):
+            with pytest.raises(ElasticsearchError):
+                store.start(owner, giving(), MINUTE)
+
+    async def test_who_has_the_most_bytes_gives_way(self, start: Start) -> None:
+        store = start(max_bytes=100)
+        yours = await kept(store, giving(30), YOU)
+        mine, new = await kept(store, giving(60), ME), await kept(store, giving(40), ME)
+        assert [status_of(store, mine), status_of(store, new)] == [404, 200]
+        assert status_of(store, yours, YOU) == 200
+
     async def test_the_oldest_results_are_dropped_when_bytes_run_out(self, start: Start) -> None:
         store = start(max_bytes=100)
         old, middle = await kept(store, giving(40)), await kept(store, giving(60))

@@ -63,8 +63,8 @@ def test_they_stay_few() -> None:
         counted.count(applied(f"e{number}"))
     assert len(counted.series("rerankers")) == MOST + 1
     assert counted.value("rerankers_total", outcome="applied", endpoint=OTHER, model=OTHER) == 50
-    counted.metrics.endpoint_gone("e7")
-    counted.metrics.endpoint_gone("never there")
+    counted.metrics.rerankers.endpoint_gone("e7")
+    counted.metrics.rerankers.endpoint_gone("never there")
     for name in ("rerankers", "reranker_seconds"):
         assert ("e7", "m") not in counted.series(name)
     counted.count(applied("new"))

@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner
 from rich.text import Text
 
+from rerank_proxy import __version__
 from rerank_proxy.cli import help as helping
 from rerank_proxy.cli import main
-from rerank_proxy.cli.help import BASICS, OTHERS, first_sentence, groups_of
+from rerank_proxy.cli.help import BASICS, HELP_ALL, OTHERS, first_sentence, groups_of
 from rerank_proxy.settings import table
 from tests.support.raw_http import TIMEOUT_S
 from tests.unit.cli.test_page import COMMANDS
@@ -25,17 +26,21 @@ def context(name: str) -> click.Context:
     return click.Context(COMMANDS[name], info_name=name.split()[-1])
 
 
-def plain(name: str) -> str:
-    return CliRunner().invoke(main, [*name.split()[1:], "--help"], terminal_width=200).stdout
+def longest_help(name: str) -> str:
+    return "--help-all" if HELP_ALL in COMMANDS[name].params else "--help"
 
 
-def on_a_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def plain(name: str, option: str, width: int = 200) -> str:
+    return CliRunner().invoke(main, [*name.split()[1:], option], terminal_width=width).stdout
+
+
+def on_a_terminal(name: str, option: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(helping, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
-    return COMMANDS[name].get_help(context(name))
+    return CliRunner().invoke(main, [*name.split()[1:], option], color=True).stdout
 
 
 @pytest.mark.parametrize("command", ["serve", "check", "settings"])
@@ -64,7 +69,8 @@ def test_each_setting_is_in_the_group_of_its_section(command: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_shown_in_both_forms(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     command = COMMANDS[name]
-    colourless, coloured = plain(name), on_a_terminal(name, monkeypatch)
+    option = longest_help(name)
+    colourless, coloured = plain(name, option), on_a_terminal(name, option, monkeypatch)
     assert "\x1b[" not in colourless
     assert "\x1b[" in coloured
     shown = " ".join(Text.from_ansi(coloured).plain.split())
@@ -81,11 +87,58 @@ def test_every_option_is_shown_in_both_forms(name: str, monkeypatch: pytest.Monk
         assert f" {below} " in shown
 
 
+def test_the_help_of_all_settings_fits_on_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`serve --help` has the basics, and names the sections of all others."""
+    name = "rerank-proxy serve"
+    colourless, coloured = plain(name, "--help", 110), on_a_terminal(name, "--help", monkeypatch)
+    assert len(colourless.splitlines()) <= 50
+    shown = Text.from_ansi(coloured).plain
+    sections = {row.path[0] for row in table() if row.option is not None and len(row.path) > 1}
+    for text in (colourless, shown):
+        for option in ("--config", "--listen", "--upstream", "--model", "--help-all"):
+            assert re.search(rf"^\W+{option} ", text, re.MULTILINE), option
+        assert "--engine-workers" not in text
+        assert set(re.findall(r"^  ([a-z_]+)  ", text, re.MULTILINE)) == sections
+        assert "rerank-proxy serve --upstream http://localhost:9200" in text
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_the_whole_help_mentions_every_setting(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--help-all"], terminal_width=200)  # breaks no name in two
+    assert result.exit_code == 0
+    text = " ".join(result.stdout.split())
+    for row in table():
+        if row.option is not None:
+            assert f"{row.option} {row.path[-1].upper()} {first_sentence(row.description)}." in text
+    for option in ("--config", "--model", "--endpoint", "RERANK_PROXY_CONFIG", "RERANK_PROXY_SECRETS_DIR"):
+        assert option in text
+
+
+def test_help_of_the_whole() -> None:
+    text = plain("rerank-proxy", "--help")
+    for command in ("serve", "check", "rerank"):
+        assert f"\n  {command} " in text
+    assert "rerank-proxy serve --upstream http://localhost:9200" in text
+    assert plain("rerank-proxy", "--version") == f"rerank-proxy, version {__version__}\n"
+
+
+def test_help_of_rerank() -> None:
+    text = plain("rerank-proxy rerank", "--help")
+    for option in ("--query", "--model", "--config", "--raw", "[TEXT]... | -"):
+        assert option in text
+
+
+def test_the_help_of_all_settings_needs_none_of_them() -> None:
+    shown = CliRunner().invoke(main, ["serve", "--help-all", "--config", "/nowhere.yaml"])
+    assert shown.exit_code == 0
+    assert "--engine-workers" in shown.stdout
+
+
 @pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb"), ("COLUMNS", "80")])
 def test_terminals_that_get_the_plain_form(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
-    assert "\x1b[" in on_a_terminal("rerank-proxy", monkeypatch)
+    assert "\x1b[" in on_a_terminal("rerank-proxy", "--help", monkeypatch)
     monkeypatch.setenv(variable, value)
     assert "\x1b[" not in main.get_help(context("rerank-proxy"))
 

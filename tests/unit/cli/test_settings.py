@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from rerank_proxy.cli import main
 from rerank_proxy.cli.settings import yaml_of
+from rerank_proxy.services.built_in import load_services
 from rerank_proxy.settings import load, load_with_origins, table
 from rerank_proxy.settings.effective import HIDDEN, effective, without_secrets
+from rerank_proxy.settings.sensitive import is_harmless
 from tests.support.examples import examples
+from tests.support.remote import Remote
 
 FILE = """\
 upstream: http://es:9200
@@ -53,6 +56,15 @@ def test_every_setting_has_a_record() -> None:
     assert [*found] == [row.key for row in table() if not row.per_entry]
     assert {record["source"] for record in found.values()} == {"default"}
     assert not [record for record in found.values() if record["changed"]]
+
+
+def test_all_about_each_setting_is_told() -> None:
+    rows = [row for row in table() if not row.per_entry]
+    told = run("--describe").stdout.strip().split("\n\n")
+    for row, text in zip(rows, told, strict=True):
+        words = " ".join(text.split())
+        for each in (row.description, row.option, row.environment, row.key):
+            assert each is None or " ".join(each.split()) in words
 
 
 def test_each_source_is_named(given_file: Path, tmp_path: Path) -> None:
@@ -100,6 +112,33 @@ def test_secrets_are_not_shown(given_file: Path, form: tuple[str, ...]) -> None:
     if form == ("--json",):
         (password,) = [each for each in json.loads(result.stdout) if each["key"] == "registry.password"]
         assert (password["value"], password["set"], password["secret"]) == (None, True, True)
+
+
+@pytest.mark.parametrize(
+    "of_service",
+    [
+        {"pat": "s3cret"},
+        {"apikye": "s3cret"},
+        {"headers": {"X-Any": "s3cret"}},
+        {"url": "https://user:s3cret@vendor.example/v1"},
+        {"url": "https://vendor.example/v1?key=s3cret"},
+        {"query_parameters": [["key", "s3cret"]]},
+        {"request": '{"key": "s3cret"}'},
+        {"rate_limit": {"of": {"s3cret": ["s3cret"]}}},
+    ],
+)
+def test_texts_of_services_that_may_be_secrets_are_not_shown(of_service: dict[str, Any]) -> None:
+    values = {"endpoints": {"e": {"service": "plugged-in", "service_settings": of_service}}}
+    loaded = load_with_origins(None, values, {})
+    assert "'s3cret'" not in str(without_secrets(of_service)).replace("{'s3cret'", "")
+    assert ": s3cret" not in yaml_of(effective(loaded))
+
+
+def test_what_services_call_no_secret_is_shown() -> None:
+    for service in load_services(Remote().context).values():
+        texts = [each for each in service.settings_for({}) if each.kind.name in ("STRING", "URL")]
+        for setting in texts:
+            assert is_harmless(setting.name) != (setting.secret or setting.name == "request"), setting.name
 
 
 def test_the_table_has_a_line_for_each_and_cuts_nothing(given_file: Path) -> None:

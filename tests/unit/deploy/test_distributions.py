@@ -1,33 +1,28 @@
 """What a release says of its repository, whose address the source does not know."""
 
 import re
-import shutil
 import tomllib
 from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 
-from deploy.release.distributions import export, name_repository, tracked
+from deploy.release.distributions import export, tracked
+from deploy.release.repository import FOR_MAINTAINERS, PLACEHOLDER, name_repository
 from rerank_proxy import __version__
 from tests.support.pages import read
 from tests.support.project import ROOT
 
-REPOSITORY: Final = "https://git.example.org/search/rerank-proxy"
+REPOSITORY: Final = "https://git.example.org/Search/Rerank"
 
 
-@pytest.fixture
-def named(tmp_path: Path) -> Path:
-    """The files that change, with an address."""
-    for name in ("pyproject.toml", "README.md", "deploy", "proxy/rerank_proxy/__init__.py"):
-        target = tmp_path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, target)
-    name_repository(tmp_path, f"{REPOSITORY}/")
-    return tmp_path
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project with an address."""
+    copy = export(tmp_path_factory.mktemp("named"))
+    name_repository(copy, f"{REPOSITORY}/")
+    return copy
 
 
 def test_the_metadata_has_its_addresses(named: Path) -> None:
@@ -40,13 +35,43 @@ def test_the_metadata_has_its_addresses(named: Path) -> None:
 def test_every_link_of_the_page_leads_there(named: Path) -> None:
     """An index of packages shows the page without the other files; a picture has to come as it is."""
     before, after = (
-        re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", read(path / "README.md")) for path in (ROOT, named)
+        re.findall(r"(!\[[^\[\]]*)?\]\(([^)\s]+)\)", read(path / "README.md")) for path in (ROOT, named)
     )
     assert len(before) == len(after) > 20
     for (picture, old), (_, new) in zip(before, after, strict=True):
         kind = "raw" if picture else "blob"
         kept = re.match(r"[a-z]+:|#", old)
         assert new == (old if kept else f"{REPOSITORY}/{kind}/v{__version__}/{old}")
+
+
+def test_no_placeholder_is_left(named: Path) -> None:
+    files = [named / name for name in tracked(named)]
+    left = [file for file in files if PLACEHOLDER.encode() in file.read_bytes()]
+    outside = [named / name for name in (*FOR_MAINTAINERS, "tests")]
+    assert [file for file in left if not any(map(file.is_relative_to, outside))] == []
+    alerts = yaml.safe_load(read(named / "deploy" / "monitoring" / "alerts.yaml"))
+    links = {
+        rule["annotations"]["runbook_url"].partition("#")[0]
+        for group in alerts["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    assert links == {f"{REPOSITORY}/blob/v{__version__}/docs/runbooks.md"}
+    assert f"{REPOSITORY}/blob/v{__version__}/docs" in read(named / "deploy/monitoring/prometheusrule.yaml")
+
+
+def test_the_chart_runs_the_image_of_the_repository(named: Path) -> None:
+    """And its README says so; names of images are in lower case."""
+    chart = named / "deploy" / "helm" / "rerank-proxy"
+    assert yaml.safe_load(read(chart / "values.yaml"))["image"]["repository"] == "ghcr.io/search/rerank"
+    assert '| `image.repository` | `"ghcr.io/search/rerank"` |' in read(chart / "README.md")
+    assert "gh attestation verify oci://ghcr.io/search/rerank:" in read(named / "docs" / "image.md")
+
+
+def test_a_second_time_changes_nothing(named: Path) -> None:
+    before = {file: file.read_bytes() for file in (named / name for name in tracked(named))}
+    name_repository(named, "https://git.example.org/another/one")
+    assert {file: file.read_bytes() for file in before} == before
 
 
 def test_what_git_ignores_is_not_exported(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.made_files import CHART, MONITORING
 from tests.support.chart import (
     ARCHIVE,
     CHOICES,
@@ -28,7 +29,6 @@ from tests.support.chart import (
     rendered,
     rendered_with,
 )
-from tests.support.deploy_files import CHART, MONITORING
 from tests.support.examples import examples
 from tests.support.kubernetes_tools import helm, run
 from tests.support.manifests import (
@@ -78,7 +78,7 @@ def test_a_mistake_in_a_custom_resource_is_found() -> None:
             validate({**monitor, "spec": {**monitor["spec"], **wrong}})
 
 
-@pytest.mark.parametrize("name", ["least", "eck", "more", "tls"])
+@pytest.mark.parametrize("name", ["least", "eck", "more", "tls", "odd-names", "cloud"])
 def test_helm_3_renders_the_same(name: str) -> None:
     theirs = documents(rendered(name, 3))
     assert sorted(map(repr, theirs)) == sorted(map(repr, manifest_of(name)))
@@ -105,6 +105,19 @@ def test_helm_3_renders_the_same(name: str) -> None:
             "either serviceMonitor",
         ),
         ({**URL, "terminationGracePeriodSeconds": 30}, "terminationGracePeriodSeconds"),
+        ({**URL, "config": {"lifecycle": {"drain_delay_s": 30.5}}}, "terminationGracePeriodSeconds"),
+        ({**URL, "config": {"listen": "0.0.0.0:9300"}}, "config.listen has to end"),
+        ({**URL, "config": {"admin": "0.0.0.0:9300"}}, "config.admin.listen has to end"),
+        ({**URL, "config": {"upstream": {"urls": ["http://es:9200"]}}}, "one of config.upstream"),
+        ({**URL, "extraEnv": [{"name": "RERANK_PROXY_CONFIG", "value": "/a"}]}, "RERANK_PROXY_CONFIG"),
+        ({**URL, "extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}, "A is given"),
+        ({**URL, "fullnameOverride": "Search"}, "fullnameOverride"),
+        ({**URL, "fullnameOverride": "a" * 64}, "fullnameOverride"),
+        ({**URL, "podAnnotations": {"prometheus.io/port": 9202}}, "podAnnotations"),
+        ({**URL, "nodeSelector": {"gpu": True}}, "nodeSelector"),
+        ({**URL, "tolerations": '[{"key": "a"}]'}, "tolerations"),
+        ({**URL, "networkPolicy": {"enabled": True}, "modelVolume": {"type": "hub"}}, "keeps pods from"),
+        ({"existingConfig": "mine", "networkPolicy": {"enabled": True}}, "networkPolicy.upstreamPorts"),
         ({**URL, "ingress": {"enabled": True}}, "ingress.host"),
         ({**URL, "httpRoute": {"enabled": True}}, "httpRoute.parentRefs"),
     ],
@@ -208,6 +221,53 @@ def test_scales_by_processor_and_queue() -> None:
     )
 
 
+def test_values_that_look_like_numbers_stay_texts() -> None:
+    pod = pod_of("odd-names")
+    assert pod["serviceAccountName"] == "null"
+    assert [volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume] == [
+        "2024",
+        "007",
+        "1234",
+    ]
+    numbered = documents(rendered_with(SETS["odd-names"], release="1.23"))
+    for document in numbered:
+        labels = document["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "1.23"
+        assert max(map(len, labels.values())) <= 63
+    named = documents(rendered_with(URL, release="search.v2"))
+    assert {each["metadata"]["name"] for each in named} >= {"search-v2-rerank-proxy"}
+
+
+def test_given_labels_do_not_hide_the_pods() -> None:
+    deployment = deployment_of("odd-names")["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    assert selects(deployment["selector"]["matchLabels"], labels)
+    assert (labels["app.kubernetes.io/instance"], labels["number"]) == ("search", "true")
+
+
+@pytest.mark.parametrize(
+    ("given", "ports"),
+    [
+        (URL, [9200]),
+        (ECK, [9200]),
+        ({"upstream": {"url": "https://es.example.com"}}, [443]),
+        ({"upstream": {"url": "http://[2001:db8::1]/es"}}, [80]),
+        ({"config": {"upstream": {"urls": ["http://a:1", "http://b:2", "http://c:1"]}}}, [1, 2]),
+        (SETS["cloud"], [9243]),
+    ],
+)
+def test_the_policy_follows_the_url_of_elasticsearch(given: Mapping[str, Any], ports: list[int]) -> None:
+    policy = only(documents(rendered_with({**given, "networkPolicy": {"enabled": True}})), "NetworkPolicy")
+    assert policy["spec"]["egress"][1]["ports"] == [{"port": port, "protocol": "TCP"} for port in ports]
+
+
+def test_the_scheme_follows_the_settings() -> None:
+    manifest = manifest_of("tls-of-settings")
+    assert [port["name"] for port in only(manifest, "Service")["spec"]["ports"]] == ["https"]
+    (scraped,) = only(manifest, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert scraped["scheme"] == "https"
+
+
 def test_a_single_pod_may_be_evicted() -> None:
     assert of_kind(manifest_of("gpu"), "PodDisruptionBudget") == []
     assert of_kind(manifest_of("more"), "PodDisruptionBudget") == []
@@ -257,7 +317,10 @@ def test_given_settings_replace_those_of_the_chart(tmp_path: Path) -> None:
             ["no inference endpoint", "admin__token"],
         ),
         (SETS["eck"], ["registry__key"], []),
-        (SETS["tls"], ["https://search-rerank-proxy.apps.svc:9200"], ["registry__key"]),
+        (SETS["tls"], ["https://search-rerank-proxy.apps.svc:9200"], ["registry__key", "outside"]),
+        (SETS["routes"], ["https://search.example.com"], []),
+        (SETS["service"], ["kubectl get service search-rerank-proxy", "loadBalancer.ingress"], ["nodePort"]),
+        ({**URL, "service": {"type": "NodePort"}}, ["nodePort"], ["loadBalancer"]),
     ],
 )
 def test_the_notes_say_what_is_missing(

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.made_files import CHART, made, values
 from tests.support.chart import SHA256, URL, manifest_of, rendered_with
-from tests.support.deploy_files import CHART, made, values
 from tests.support.kubernetes_tools import helm, run
 from tests.support.manifests import pods
 from tests.support.pages import read

@@ -331,6 +331,13 @@ class TestRefusals:
         dialogue = self.refused().client_gets(b"").target_gets(REFUSED, "application")
         dialogue.target(OK, "application").client_gets(OK).counted("rerank", 200)
 
+    @pytest.mark.parametrize("name", [b"x-rerank-proxy", b"X-Rerank-Proxy", b"X-RERANK-PROXY-trace"])
+    async def test_a_client_cannot_speak_for_the_edge(self, name: bytes) -> None:
+        """The application would look for the licence again at each request."""
+        forged = FUSED.replace(b"\r\n", b"\r\n%b: refused\r\n" % name, 1)
+        talk = Dialogue().client(forged).target_gets(FUSED, "application")
+        talk.target(PASS, "application").target_gets(forged)  # upstream gets what the client sent
+
     async def test_it_is_asked_once(self) -> None:
         dialogue = self.refused().target_gets(REFUSED, "application").target(PASS, "application")
         dialogue.target_connects().target_gets(FUSED).target(UNLICENSED)

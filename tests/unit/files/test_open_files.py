@@ -48,7 +48,7 @@ class Starved:
 
     async def probe(self, path: str) -> Message:
         async with connect(self.admin_port) as wire:
-            await wire.send(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+            await wire.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             return await wire.read_message()
 
     async def is_live(self) -> bool:

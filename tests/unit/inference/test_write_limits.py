@@ -76,3 +76,13 @@ def test_the_number_of_endpoints_is_bounded_and_can_be_raised() -> None:
         some.check_number(2)
     some.use(InferenceSettings(max_endpoints=3))
     some.check_number(2)
+
+
+def test_those_that_are_still_tried_count() -> None:
+    """Else all that are made at the same time would pass for the last one."""
+    some = limits(Clock(), max_endpoints=2)
+    with some.coming(), pytest.raises(ElasticsearchError, match=r"there are \[2\]"):
+        some.check_number(1)
+    with suppress(KeyError), some.coming():
+        raise KeyError
+    some.check_number(1)

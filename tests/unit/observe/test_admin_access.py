@@ -20,6 +20,7 @@ from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.process_metrics import ProcessMetrics
 from rerank_proxy.settings import Address, AdminSettings, InvalidSettingsError, load
+from tests.support.raw_http import connect
 
 TOKEN = "dGhlIHRva2VuIG9mIHRoZSBhZG1pbiBwb3J0Cg=="
 BOUND = {"loopback": ["127.0.0.1", "::1"], "everywhere": ["0.0.0.0"], "both": ["127.0.0.1", "192.168.0.1"]}
@@ -179,7 +180,20 @@ async def test_the_token_opens_everything(tmp_path: Path, caplog: pytest.LogCapt
         assert "models" not in (await port.ask("/ready", TOKEN[:-2]))[2]
         assert (await port.ask("/ready", TOKEN))[2].keys() == {"ready", "reason", "models", "upstream"}
     (once,) = [record.getMessage() for record in caplog.records]
-    assert once == "the admin port was asked with a wrong token, by 127.0.0.1; 1 times since the start"
+    assert once == "the admin port was asked with a wrong token by 127.0.0.1; wrong tokens since the start: 1"
+
+
+async def test_a_body_that_cannot_be_read_leaves_no_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"GET /live HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n"
+    bodies = {b"Content-Encoding: gzip\r\nContent-Length: 3": b"abc", b"Transfer-Encoding: chunked": b"1\r\n"}
+    async with listener(tmp_path, "127.0.0.1", AdminSettings()) as port:
+        for fields, body in bodies.items():
+            async with connect(port.port) as wire:
+                await wire.send(head % fields + body)
+                assert (await wire.read_to_end()).startswith(b"HTTP/1.1 200 ")
+    assert not caplog.records
 
 
 async def test_another_token_takes_its_place(tmp_path: Path) -> None:

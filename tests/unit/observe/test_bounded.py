@@ -48,6 +48,15 @@ async def test_the_oldest_gives_way_to_a_new_one() -> None:
         assert [await says(wire, b"still here") for wire in wires[2:]] == [True] * 3
 
 
+async def test_who_opens_many_cuts_off_no_one_else() -> None:
+    async with echo(3, 3600) as port, AsyncExitStack() as stack:
+        probe = await stack.enter_async_context(connect(port, source="127.0.0.2"))
+        assert await says(probe, b"here")
+        for _ in range(9):
+            assert await says(await stack.enter_async_context(connect(port)), b"flood")
+        assert await says(probe, b"still here")
+
+
 async def test_those_that_ended_take_no_place() -> None:
     async with echo(2, 3600) as port, connect(port) as first:
         assert await says(first, b"here")

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rerank_proxy.observe.log import MAX_LINE, MAX_TRACEBACK, Formatter, adopt_libraries, one_line, printable
+from rerank_proxy.observe.log import Formatter, adopt_libraries
+from rerank_proxy.observe.log_lines import MAX_LINE, MAX_TRACEBACK, one_line, printable
 from tests.support.project import ROOT
 from tests.support.raw_http import TIMEOUT_S
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from rerank_proxy.observe import request_id
 from rerank_proxy.observe.events import event
-from rerank_proxy.observe.log_json import EcsFormatter, timestamp
+from rerank_proxy.observe.log_json import EcsFormatter
 from rerank_proxy.observe.log_lines import MAX_LINE, MAX_TRACEBACK
+from rerank_proxy.observe.log_times import utc_time
 from tests.support.project import ROOT
 from tests.support.raw_http import TIMEOUT_S
 from tests.unit.observe.test_log import BIDI, FORGED, ODD, PROGRAM, TEXT, HostileError, raised
@@ -139,7 +140,7 @@ async def test_the_id_of_a_request_is_in_the_lines_of_its_tasks_alone() -> None:
     ("at", "text"), [(0, "1970-01-01T00:00:00.000Z"), (1795810530.25, "2026-11-27T20:15:30.250Z")]
 )
 def test_times(at: float, text: str) -> None:
-    assert timestamp(at) == text
+    assert utc_time(at) == text
 
 
 def test_whatever_way_python_code_takes_it_is_json() -> None:

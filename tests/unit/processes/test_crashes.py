@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from rerank_proxy.observe.log import MAX_TRACEBACK, form
+from rerank_proxy.observe.log import form
 from rerank_proxy.observe.log_json import EcsFormatter
+from rerank_proxy.observe.log_lines import MAX_TRACEBACK
 from rerank_proxy.processes import child_stderr
 from rerank_proxy.processes.child import Child
 from rerank_proxy.processes.child_stderr import LAST_LINES, MOST, ChildStderr, ended, log_descriptor

@@ -91,6 +91,11 @@ class TestFile:
         config.write_text(f"registry:\n  username: u\n  password_file: {path}\n")
         assert refusal(config=config) == f"{config}:3:3: [registry.password_file]: {path}: {problem}"
 
+    @pytest.mark.parametrize("name", ["s3cret", "s3cret/of+base64=="])
+    def test_a_secret_in_the_place_of_its_file_is_not_shown(self, name: str) -> None:
+        message = "[registry.api_key_file]: the file that it names: cannot be read: No such file or directory"
+        assert refusal({"registry": {"api_key_file": name}}) == message
+
     @pytest.mark.parametrize("path", [5, "", ["a"], {"a": "b"}, True])
     def test_what_cannot_be_a_path(self, path: Any) -> None:
         message = "[registry.api_key_file]: expected a path"

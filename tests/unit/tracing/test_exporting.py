@@ -5,6 +5,7 @@ import gzip
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +38,7 @@ class Collector(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.taken: list[tuple[str, dict[str, str], ExportTraceServiceRequest]] = []
         self.status = 200
+        self.is_endless = False
         self.gate = threading.Event()
         self.gate.set()
 
@@ -55,8 +57,13 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.taken.append((self.path, headers, ExportTraceServiceRequest.FromString(body)))
         self.send_response(self.server.status)
-        self.send_header("Content-Length", "0")
+        self.send_header("Location", f"{self.server.url}/elsewhere")
+        if not self.server.is_endless:
+            self.send_header("Content-Length", "0")
         self.end_headers()
+        with suppress(ConnectionError):
+            while self.server.is_endless:
+                self.wfile.write(bytes(64 * 1024))
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -121,6 +128,26 @@ async def test_one_that_refuses_them(collector: Collector, caplog: pytest.LogCap
     assert counted(registry, "failed") == 4
     (record,) = caplog.records
     assert "spans are lost" in record.getMessage()
+
+
+async def test_one_that_sends_them_elsewhere(collector: Collector) -> None:
+    """What goes to a collector, credentials included, goes nowhere else, and is not counted as sent."""
+    collector.status = 307
+    registry = CollectorRegistry()
+    tracer = opened(registry, endpoint=collector.url, headers="X-Key=secret")
+    trace(tracer)
+    await tracer.close(LATE_S)
+    assert [path for path, _, _ in collector.taken] == ["/v1/traces"]
+    assert (counted(registry, "sent"), counted(registry, "failed")) == (0, 2)
+
+
+async def test_one_whose_answer_has_no_end(collector: Collector) -> None:
+    collector.is_endless = True
+    registry = CollectorRegistry()
+    tracer = opened(registry, endpoint=collector.url)
+    trace(tracer)
+    await tracer.close(LATE_S)
+    assert counted(registry, "sent") == 2
 
 
 async def test_one_that_never_answers_does_not_hold_up_the_end(collector: Collector) -> None:

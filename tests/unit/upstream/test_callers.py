@@ -19,6 +19,29 @@ def test_the_same_credentials_are_the_same_caller() -> None:
     assert callers.of(CIMultiDict()) == callers.of(CIMultiDict([("Host", "a")]))
 
 
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        [("Authorization", "bASIC c2VjcmV0")],
+        [("Authorization", "  Basic \t c2VjcmV0 ")],
+        [BASIC, BASIC],
+        [BASIC, ("authorization", "BASIC c2VjcmV0")],
+    ],
+)
+def test_another_spelling_is_no_other_caller(spelt: list[tuple[str, str]]) -> None:
+    """Else one caller had as many parts of the device as there are spellings."""
+    callers = CallerDigests()
+    assert callers.of(CIMultiDict(spelt)) == callers.of(CIMultiDict([BASIC]))
+
+
+def test_base64_and_the_order_of_headers_make_no_other_caller() -> None:
+    callers = CallerDigests()
+    key, user = ("Authorization", "ApiKey dTpwcA=="), ("es-security-runas-user", "a")
+    one = callers.of(CIMultiDict([key, user]))
+    for text in ("dTpwcA", "dTpwcB==", "dTpwcP"):
+        assert callers.of(CIMultiDict([user, (key[0], f"apikey {text}")])) == one
+
+
 def test_others_are_others() -> None:
     lists = [
         [],
@@ -30,6 +53,8 @@ def test_others_are_others() -> None:
         [BASIC, ("es-security-runas-user", "b")],
         [("es-security-runas-user", "a")],
         [BASIC, ("es-secondary-authorization", "Basic x")],
+        [("Authorization", BASIC[1].replace("Basic", "ApiKey"))],
+        [("Authorization", BASIC[1].replace("Basic", "Bearer"))],
         [BASIC, ("Authorization", "Basic x")],
         [("Authorization", "Basic x"), BASIC],
         [("Authorization", "Basic \udce9")],

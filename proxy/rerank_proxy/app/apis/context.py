@@ -65,7 +65,7 @@ class RequestContext:
 
 @dataclass(frozen=True, slots=True)
 class EndedSearch:
-    """One of the searches of a request, as metrics count it.
+    """A search that has ended, as metrics count it and the slow log tells it.
 
     Attributes:
         outcome: None when it failed.
@@ -91,6 +91,13 @@ class MultiAnswer:
 
 
 ApiAnswer = SearchAnswer | MultiAnswer | Reply
+
+
+def ended_searches(answer: ApiAnswer) -> Sequence[EndedSearch]:
+    """Return the searches that an answer ends; any but that of one search or of many ends none."""
+    if isinstance(answer, SearchAnswer):
+        return (EndedSearch(200, answer.outcome, answer.timings),)
+    return answer.searches if isinstance(answer, MultiAnswer) else ()
 
 
 class Api(Protocol):

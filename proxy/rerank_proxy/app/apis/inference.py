@@ -149,7 +149,8 @@ class InferenceApi:
             raise already_exists(inference_id)
         self._limits.check_number(self._endpoints.stored)
         self._limits.admit(callers.current())
-        await self._endpoints.create(config, timeout.deadline(), check=self._check_new)
+        until_stored = self._limits.coming()
+        await self._endpoints.create(config, timeout.deadline(), until_stored, check=self._check_new)
         return json_reply(context, config.document())
 
     async def update(self, context: RequestContext, target: Target) -> Reply | None:

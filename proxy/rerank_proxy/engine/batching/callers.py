@@ -95,19 +95,19 @@ class Turns:
 
     def serve(self, work: float) -> None:
         """Let the device do so much work, of which all callers that have any to do get equal parts."""
-        busy = [caller.shares for caller in self._callers.values() if caller.shares.left > 0]
-        while len(busy) > 1 and work > 0:
-            least = min(shares.left for shares in busy)
-            part = min(work / len(busy), least)
-            for shares in busy:
-                # Of what is left by the rounding of floats there would be no end.
-                shares.serve(part) if shares.left > part * (1 + 1e-9) else shares.finish()
-            work -= part * len(busy)
-            if part < least:
-                return
-            busy = [shares for shares in busy if shares.left > 0]
-        for shares in busy:
-            shares.serve(work)
+        busy = [(each.shares.left, each.shares) for each in self._callers.values() if each.shares.left > 0]
+        busy.sort(key=itemgetter(0))  # once, and no rounds: there may be thousands of callers
+        part = 0.0  # of each caller, if it has as much left
+        for number, (left, _) in enumerate(busy):
+            sharing = len(busy) - number
+            if sharing == 1 or work < (left - part) * sharing:
+                part += work / sharing
+                break
+            work -= (left - part) * sharing
+            part = left
+        for left, shares in busy:
+            # Of what is left by the rounding of floats there would be no end.
+            shares.serve(part) if left > part * (1 + 1e-9) else shares.finish()
         idle = [
             name for name, caller in self._callers.items() if not caller.waiting and caller.shares.left <= 0
         ]

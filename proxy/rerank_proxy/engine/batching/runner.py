@@ -172,7 +172,7 @@ class Runner:
             return  # It has been replaced, for an earlier batch.
         lost.close()
         del self._workers[place]
-        self._metrics.lost_workers.inc()
+        self._metrics.batches.lost_workers.inc()
         if self._open:
             self._fill(place)
 
@@ -187,7 +187,7 @@ class Runner:
         else:
             self._places.fill(place)
             self.wake()
-        self._metrics.workers.set(len(self._workers))
+        self._metrics.batches.workers.set(len(self._workers))
 
 
 def _note_run(jobs: Sequence[Job]) -> None:

@@ -139,7 +139,7 @@ class ThreadWorker:
                     _log.exception(
                         "model [%s]: a batch of %d rows failed", lane.model, rows, extra=about(jobs)
                     )
-                    self._metrics.failed_batches.labels(lane.model).inc()
+                    self._metrics.batches.failed.labels(lane.model).inc()
                 if len(jobs) == 1 or failed >= _MOST_FAILURES:
                     outcomes += [(job, inference_error(error)) for job in jobs]
                 else:
@@ -153,10 +153,10 @@ class ThreadWorker:
 
     def _observe(self, lane: Lane, jobs: Sequence[Job], batch: Batch, seconds: float) -> None:
         lane.pace.observe(batch.padded_tokens if lane.backend.padded else batch.tokens, seconds)
-        metrics, model = self._metrics, lane.model
-        metrics.batches.labels(model).inc()
-        metrics.batch_seconds.labels(model).observe(seconds)
-        metrics.batch_tokens.labels(model).inc(batch.tokens)
+        metrics, model = self._metrics.batches, lane.model
+        metrics.run.labels(model).inc()
+        metrics.seconds.labels(model).observe(seconds)
+        metrics.tokens.labels(model).inc(batch.tokens)
         if lane.backend.padded:
             metrics.padding_tokens.labels(model).inc(batch.padded_tokens - batch.tokens)
         metrics.scored.labels(model).inc(len(batch))

@@ -18,7 +18,7 @@ from rerank_proxy.engine.hangs.watchdog import Watchdog
 from rerank_proxy.engine.loading.choose import load
 from rerank_proxy.engine.loading.loaded_model import LoadedModel, warm_up
 from rerank_proxy.engine.loading.sources.offline import restrain_libraries
-from rerank_proxy.observe.log import flattened
+from rerank_proxy.observe.log_lines import flattened
 from rerank_proxy.settings import EngineSettings, ModelSettings
 
 _LONGEST_PROBLEM: Final = 1000

@@ -12,6 +12,7 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import ResponseError
 
 from rerank_proxy.engine.shared_cache.store import RefusedError
+from rerank_proxy.files.secret_file import read_secret
 from rerank_proxy.settings.sections.shared_cache import SharedCacheSettings
 
 _CONNECTIONS: Final = 32
@@ -60,7 +61,7 @@ class _Credentials(CredentialProvider):
         self._file = file
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        password = self._file.read_text(encoding="utf-8-sig").strip()
+        password = read_secret(self._file)
         return (password,) if self._username is None else (self._username, password)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
@@ -79,7 +80,7 @@ def _pool(settings: SharedCacheSettings) -> ConnectionPool:
         "socket_keepalive": True,
     }
     if settings.password_file is not None:
-        options["credential_provider"] = _Credentials(settings.username, settings.password_file.expanduser())
+        options["credential_provider"] = _Credentials(settings.username, settings.password_file)
     elif settings.password is not None:
         options["username"] = settings.username
         options["password"] = settings.password.get_secret_value()

@@ -133,8 +133,8 @@ class SharedCache:
         else:
             patience.spent = True
             self._came_late()
-        self._engine_metrics.shared_cache_hits.labels(model).inc(len(outputs))
-        self._engine_metrics.shared_cache_misses.labels(model).inc(len(keys) - len(outputs))
+        self._engine_metrics.cache.shared_hits.labels(model).inc(len(outputs))
+        self._engine_metrics.cache.shared_misses.labels(model).inc(len(keys) - len(outputs))
         return outputs
 
     def remember(self, info: Mapping[str, str], outputs: Mapping[bytes, Output]) -> None:

@@ -1,9 +1,10 @@
 """Tell one version of the software from another, as far as it decides what models give."""
 
 import hashlib
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
+
+from rerank_proxy.observe.build import installed
 
 _LIBRARIES: Final = ("numpy", "onnxruntime", "openvino", "tokenizers", "torch", "transformers")
 _ENGINE: Final = Path(__file__).parents[1]
@@ -18,11 +19,5 @@ def software() -> str:
     for path in sorted(_ENGINE.rglob("*.py")):
         digest.update(f"{path.relative_to(_ENGINE).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return " ".join([digest.hexdigest(), *(f"{name}={_version(name)}" for name in _LIBRARIES)])
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"
+    versions = installed(_LIBRARIES)
+    return " ".join([digest.hexdigest(), *(f"{name}={versions.get(name, 'none')}" for name in _LIBRARIES)])

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from rerank_proxy.observe.log import printable
+from rerank_proxy.observe.log_lines import printable
 
 _Revision = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 _MAX_DETAIL: Final = 200

@@ -8,7 +8,7 @@ import msgspec
 from yarl import URL
 
 from rerank_proxy.http.connection_faults import ConnectionFault, connection_fault, refusal_after_handshake
-from rerank_proxy.observe.log import printable
+from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.settings import InvalidSettingsError, RegistrySettings, UpstreamSettings
 from rerank_proxy.upstream.faults import CLOSED, disconnected_text, unreachable_text
 from rerank_proxy.upstream.read_only import is_read_only

@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 import msgspec
 
 from rerank_proxy.inference.configuration import EndpointConfig
-from rerank_proxy.observe.log import flattened
+from rerank_proxy.observe.log_lines import flattened
 
 _MAX_MESSAGE: Final = 1000
 _MAX_DEPTH: Final = 8

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.upstream.protocol import Reply
+from rerank_proxy.xcontent.instants import iso_instant
 from rerank_proxy.xcontent.pretty import pretty_print
 from rerank_proxy.xcontent.splicing import Printer, members
 
@@ -159,14 +159,9 @@ def _times(progress: SearchProgress, human: bool) -> dict[str, bytes]:
     printed: dict[str, bytes] = {}
     for name, millis in times.items():
         if human:
-            printed[name] = _json(_instant(millis))
+            printed[name] = _json(iso_instant(millis))
         printed[f"{name}_in_millis"] = _json(millis)
     return printed
-
-
-def _instant(millis: int) -> str:
-    moment = datetime.fromtimestamp(millis // 1000, UTC).replace(microsecond=millis % 1000 * 1000)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _partial_response(took: int, total_as_int: bool) -> bytes:

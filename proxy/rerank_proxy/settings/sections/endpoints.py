@@ -144,7 +144,7 @@ class RemoteSettings(Section):
         1000,
         ge=0,
         description="The most calls that may wait for the `rate_limit` of one account and model; beyond it "
-        "they are answered 429.",
+        "they are answered 429. Callers take turns, and one has at most half of the places if others wait.",
     )
     connect_timeout_s: Seconds = Field(10.0, description="Seconds to wait for a connection.")
     retry_initial_s: Seconds = Field(

@@ -8,7 +8,7 @@ from rerank_proxy.settings.values import Reloaded, Seconds, Section, Words
 
 
 def _off(value: object) -> object:
-    """Take YAML's `off`, which it reads as false, for the word."""
+    """Take false for the word `off`, which Helm and others that read YAML 1.1 make of it."""
     return "off" if value is False else value
 
 

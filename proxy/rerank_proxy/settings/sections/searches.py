@@ -61,11 +61,13 @@ class AsyncSearchSettings(Section):
     max_searches: Reloaded[Count] = Field(
         1000,
         description="The most asynchronous searches that are kept, including running ones. The oldest "
-        "finished one makes room for a new one; if all are running, the new one is answered 429.",
+        "finished one of the caller who has the most makes room for a new one. If all are running, the new "
+        "one is answered 429, unless its caller has less than half of them and another one more than half.",
     )
     max_bytes: Reloaded[ByteSize] = Field(
         ByteSize(256 * 1024 * 1024),
-        description="The most bytes of kept answers; beyond it the oldest are dropped.",
+        description="The most bytes of kept answers; beyond it the oldest of the caller who has the most are "
+        "dropped.",
     )
     max_keep_alive_s: Reloaded[Seconds] = Field(
         5 * 24 * 3600.0,

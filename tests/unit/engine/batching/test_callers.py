@@ -1,7 +1,7 @@
 """Several callers: none of them can have the device or the queue for itself, whatever it sends."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -47,6 +47,27 @@ def test_a_flood_hardly_delays_another_caller() -> None:
     alone = [SimulatedCall(call.lengths, call.at_s) for call in (*flood, small)]
     run(alone)
     assert alone[-1].took_s > 10 * small.took_s
+
+
+def test_a_batch_is_divided_among_thousands_of_callers_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In rounds, of which each ends one caller, 4,000 of them would hold the event loop for seconds."""
+    most, served = 300, 0
+    turns = Turns()
+    for number in range(most):
+        request = ScoringRequest(LANE, lambda _: None, None, str(number).encode())
+        turns.enter(request, 10.0 + number)
+        turns.remove(request)
+
+    def counted(shares: EqualShares, work: float, serve: Callable[..., None] = EqualShares.serve) -> None:
+        nonlocal served
+        served += 1
+        serve(shares, work)
+
+    monkeypatch.setattr(EqualShares, "serve", counted)
+    turns.serve(sum(range(most)) + 9.0 * most)
+    assert served <= most
+    turns.serve(most + 1.0)
+    assert not turns._callers
 
 
 @examples(4)

@@ -147,7 +147,7 @@ async def test_a_lost_worker_fails_its_batch_alone_and_is_replaced(office: Offic
     await settle()
     assert first.closed
     assert office.workers[0] is not first
-    assert office.metrics.lost_workers._value.get() == 1
+    assert office.metrics.batches.lost_workers._value.get() == 1
     ended = {number: office.ends[number] for number in numbers if office.ends[number]}
     assert len(ended) == 1
     ((number, (error,)),) = ended.items()
@@ -186,10 +186,10 @@ async def test_a_worker_that_cannot_be_had_is_missing_until_it_can(
     await asyncio.sleep(0)
     await asyncio.sleep(0)  # A lost worker is noticed, but not yet asked for again.
     assert office.runner.workers.missing == 1
-    assert office.metrics.workers._value.get() == 1
+    assert office.metrics.batches.workers._value.get() == 1
     await settle()
     assert office.runner.workers.missing == 0
-    assert office.metrics.workers._value.get() == 2
+    assert office.metrics.batches.workers._value.get() == 2
     number = office.submit([2])
     await settle()
     office.busy()[0].answer()
@@ -250,7 +250,7 @@ async def test_what_fails_beyond_the_model_ends_a_thread_and_not_the_engine() ->
         runner.wake()
         error = await ended
         assert (None if error is None else str(error)) == expected
-    assert metrics.lost_workers._value.get() == 1
+    assert metrics.batches.lost_workers._value.get() == 1
     await runner.close()
 
 

@@ -1,6 +1,7 @@
 """The store on a real Valkey."""
 
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from redis import exceptions
 
 from rerank_proxy.engine.shared_cache.redis_store import RedisStore
 from rerank_proxy.engine.shared_cache.store import RefusedError
+from rerank_proxy.files.regular import UnfitFileError
 from rerank_proxy.settings.sections.shared_cache import SharedCacheSettings
 from tests.support.tls import Authority
 from tests.support.valkey import CLOSES, behind_tls, misbehaving, valkey
@@ -52,6 +54,11 @@ async def test_the_file_of_the_password_may_be_replaced(port: int, tmp_path: Pat
     opened = RedisStore(settings)
     with pytest.raises(exceptions.AuthenticationError, match="invalid username-password"):
         await opened.connect()
+    file.unlink()
+    os.mkfifo(file)  # which holds up the event loop if it is waited for
+    with pytest.raises(UnfitFileError, match="password: is a named pipe"):
+        await opened.connect()
+    file.unlink()
     file.write_text("secret\n")
     await opened.connect()
     await opened.close()

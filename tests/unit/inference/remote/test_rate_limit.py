@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.inference.failures import InferenceFailedError
 from rerank_proxy.inference.remote.rate_limit import RateLimit
+from rerank_proxy.upstream import callers
 from tests.support.endpoints import LATE
 
 
@@ -107,3 +108,68 @@ async def test_endpoints_of_one_account_may_have_limits_of_their_own() -> None:
     await limit.acquire("slow", 1, LATE)
     await limit.acquire("fast", 60, LATE)
     assert clock.time == pytest.approx(1001)
+
+
+class TestCallers:
+    """One caller with many calls hardly delays another one."""
+
+    async def waiting(
+        self, limit: RateLimit, caller: bytes, gone: list[bytes], deadline: Deadline = LATE
+    ) -> asyncio.Task[None]:
+        async def call() -> None:
+            callers.enter(lambda: caller)
+            await limit.acquire("mine", 60, deadline)
+            gone.append(caller)
+
+        task = asyncio.create_task(call())
+        await asyncio.sleep(0)
+        return task
+
+    async def run(self, clock: Clock, tasks: list[asyncio.Task[None]]) -> None:
+        """Let a second pass at a time until all calls have ended."""
+        while not all(task.done() for task in tasks):
+            clock.time += 1.0
+            for sleep in clock.sleeping:
+                sleep.set_result(None)
+            clock.sleeping.clear()
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+    async def test_they_take_turns(self) -> None:
+        clock, gone = Clock(), list[bytes]()
+        limit = RateLimit(clock, 100)
+        for _ in range(60):
+            await limit.acquire("mine", 60, LATE)
+        clock.instant = False
+        tasks = [await self.waiting(limit, b"a", gone) for _ in range(10)]
+        tasks += [await self.waiting(limit, b"b", gone) for _ in range(2)]
+        tasks += [await self.waiting(limit, b"c", gone)]
+        await self.run(clock, tasks)
+        assert clock.time == 1013
+        assert b"".join(gone) == b"abcab" + b"a" * 8
+
+    async def test_one_leaves_places_to_others(self) -> None:
+        clock, gone = Clock(), list[bytes]()
+        limit = RateLimit(clock, 4)
+        for _ in range(60):
+            await limit.acquire("mine", 60, LATE)
+        clock.instant = False
+        tasks = [await self.waiting(limit, b"a", gone) for _ in range(5)]
+        tasks += [await self.waiting(limit, caller, gone) for caller in (b"b", b"c", b"a")]
+        await self.run(clock, tasks)
+        refused = [task.exception() is not None for task in tasks]
+        assert refused == [False] * 4 + [True, False, False, True]
+
+    async def test_who_is_put_off_for_too_long_is_told(self) -> None:
+        clock, gone = Clock(), list[bytes]()
+        limit = RateLimit(clock, 100)
+        for _ in range(60):
+            await limit.acquire("mine", 60, LATE)
+        clock.instant = False
+        soon = at(clock.time + 2.5)
+        tasks = [await self.waiting(limit, b"a", gone, soon) for _ in range(2)]
+        tasks += [await self.waiting(limit, b"b", gone) for _ in range(2)]
+        await self.run(clock, tasks)
+        assert b"".join(gone) == b"abb"
+        with pytest.raises(InferenceFailedError, match="could go in"):
+            await tasks[1]

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
@@ -36,6 +35,7 @@ from rerank_proxy.engine.loading.sources import repository
 from rerank_proxy.engine.rows import Row
 from rerank_proxy.files.atomic import replace
 from rerank_proxy.files.regular import UnfitFileError, read_if_exists
+from rerank_proxy.observe.build import installed
 from rerank_proxy.settings import EngineSettings
 
 _log = logging.getLogger(__name__)
@@ -269,16 +269,9 @@ def _one_thread() -> Iterator[None]:
 
 
 def _key(fingerprint: str) -> str:
-    libraries = [(name, _version(name)) for name in ("onnxruntime", "onnxscript", "openvino")]
+    libraries = installed(("onnxruntime", "onnxscript", "openvino"))
     machine = (processor_name(), sorted(flags()), torch.__version__, __version__, libraries)
     return hashlib.sha256(repr((fingerprint, machine)).encode()).hexdigest()
-
-
-def _version(library: str) -> str | None:
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        return None
 
 
 def _read(directory: Path) -> dict[str, _Remembered]:

@@ -1,4 +1,4 @@
-"""The files of deploy/ that are made from others: `python -m tests.support.deploy_files` writes them.
+"""The files of deploy/ that are made from others: `python -m deploy.made_files` writes them.
 
 The chart's README and schema follow from its values and their comments, the PrometheusRule of kustomize from
 the alerts: kustomize cannot make the one out of the other, as the chart does.
@@ -13,8 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.support.pages import read
-from tests.support.project import ROOT
+from deploy.release.version import ROOT
 
 CHART: Final = ROOT / "deploy" / "helm" / "rerank-proxy"
 MONITORING: Final = ROOT / "deploy" / "monitoring"
@@ -75,7 +74,7 @@ class Value:
 
 def values() -> Iterator[Value]:
     """Yield the chart's values in their order. A block of mappings without a comment is a section."""
-    text = read(CHART / "values.yaml")
+    text = _read(CHART / "values.yaml")
     defaults = yaml.safe_load(text)
     path: list[str] = []
     said: list[str] = []
@@ -98,6 +97,10 @@ def values() -> Iterator[Value]:
                 whole = tuple(path)
                 yield Value(whole, _get(defaults, whole), " ".join(said), schema)
             said, schema = [], {}
+
+
+def _read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def _get(values: Any, path: tuple[str, ...]) -> Any:
@@ -128,7 +131,7 @@ def _section() -> dict[str, Any]:
 
 def readme() -> str:
     """Return the README of the chart."""
-    chart = yaml.safe_load(read(CHART / "Chart.yaml"))
+    chart = yaml.safe_load(_read(CHART / "Chart.yaml"))
     rows = (
         f"| `{'.'.join(each.path)}` | `{json.dumps(each.default, ensure_ascii=False)}` | {each.meaning} |"
         for each in values()
@@ -148,7 +151,7 @@ def prometheus_rule() -> str:
         "kind": "PrometheusRule",
         "metadata": {"name": "rerank-proxy"},
     }
-    alerts = yaml.safe_load(read(MONITORING / "alerts.yaml"))
+    alerts = yaml.safe_load(_read(MONITORING / "alerts.yaml"))
     made = yaml.safe_dump({**head, "spec": alerts}, sort_keys=False, width=120, allow_unicode=True)
     return f"# Made by `make docs` from deploy/monitoring/alerts.yaml. Change it there.\n{made}"
 
