@@ -273,8 +273,6 @@ PROCESSES: Final = (
     Panel("Lost lines of the log", "Lines that could not be written: a full disk, or no reader.",
           "ops",
           {rate("log_lines_lost_total", by="instance, process"): "{{process}} of {{instance}}"}),
-    Panel("Handshakes that failed", "TLS handshakes of clients that failed, by reason.", "ops",
-          {rate("tls_handshakes_failed_total", by="of, reason"): "{{of}}: {{reason}}"}),
 )  # fmt: skip
 
 ROWS: Final[Mapping[str, Sequence[Panel]]] = {

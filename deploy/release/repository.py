@@ -19,8 +19,8 @@ from deploy.release.version import ROOT, current
 PLACEHOLDER: Final = "OWNER/REPOSITORY"
 NAMED_IN: Final = ("README.md", "deploy", "docs")
 """Files and directories that are for users."""
-FOR_MAINTAINERS: Final = ("docs/releasing.md", "deploy/release")
-"""What speaks of the placeholder itself."""
+FOR_MAINTAINERS: Final = ("docs/releasing.md", "deploy/release", "deploy/made_files.py")
+"""What speaks of the placeholder itself, or makes files with it."""
 
 URLS: Final = """
 [project.urls]
