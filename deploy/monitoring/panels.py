@@ -101,6 +101,8 @@ REQUESTS: Final = (
           {f"sum by (instance) ({metric('client_connections')})": "{{instance}}"}),
     Panel("Buffered bodies", "Bytes of search bodies in memory; the limit is edge.max_buffered.", "bytes",
           {f"sum by (instance) ({metric('buffered_bytes')})": "{{instance}}"}),
+    Panel("TLS handshakes that failed", "By port and reason. closed: looks at an open port end so, too.",
+          "ops", {rate("tls_handshakes_failed_total", by="of, reason"): "{{of}} {{reason}}"}),
 )  # fmt: skip
 
 SEARCHES: Final = (

@@ -13,7 +13,7 @@ TIME_OF_DAY = {
     "observe/access_log.py": "when a request ended, as its line says",
     "observe/edge_metrics.py": "when a request with an exemplar was counted",
     "observe/log_json.py": "when a line was made",
-    "observe/log_times.py": "as lines of the log show times",
+    "observe/log_times.py": "how a time is written in lines of the log",
     "tls/development.py": "from when to when certificates for development are valid",
     "tls/owned.py": "whether a certificate expires soon; the log says so",
     "tracing/trace.py": "when spans began and ended; their lengths are measured otherwise",

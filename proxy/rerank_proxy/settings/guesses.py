@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Final
 
 from rerank_proxy.settings.rows import SettingRow, known_keys, table
 
 _MOST = 3
 
-_RENAMED = {"engine.dtype": "engine.precision"}
+RENAMED: Final = {
+    "engine.dtype": "engine.precision",
+    "log_level": "log.level",
+    "search.upstream_timeout_s": "search.deadline_s",
+}
+"""What settings are called that had other names."""
 
 
 def hint(word: str, known: Iterable[str]) -> str:
@@ -21,7 +27,7 @@ def hint_for_key(key: Sequence[str]) -> str:
     *section, name = key
     siblings = known_keys(section)
     close = get_close_matches(name, siblings, n=1)
-    renamed = _RENAMED.get(".".join(key))
+    renamed = RENAMED.get(".".join(key))
     meant = [renamed] if renamed else [".".join((*section, each)) for each in close] or _elsewhere(name)
     if meant:
         return f", did you mean {' or '.join(f'[{each}]' for each in meant)}?"
