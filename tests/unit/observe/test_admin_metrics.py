@@ -130,3 +130,21 @@ async def test_index_names_what_is_there(session: aiohttp.ClientSession) -> None
     for path in paths:
         answer, _ = await get(session, path)
         assert answer.status in (200, 503), path
+
+
+async def test_an_application_that_stands_still_is_told_from_one_that_starts(tmp_path: Path) -> None:
+    """It has a process, which answered before."""
+    socket, metrics = tmp_path / "app.sock", ProcessMetrics()
+    metrics.app_up = True
+    admin = Admin(ControlClient(socket), metrics, EdgeMetrics(), lambda: None)
+
+    async def reason() -> str | None:
+        return (await admin._state())[1]
+
+    starts = await reason()
+    assert starts == "the reranking process is starting or restarting"
+    async with serve_control(socket, CollectorRegistry(), lambda _: None):
+        await reason()
+    assert (await reason() or "").startswith("the reranking process runs, but does not answer")
+    metrics.app_restarts += 1
+    assert await reason() == starts
