@@ -39,6 +39,9 @@ def read_environment(environ: Mapping[str, str]) -> NamedValues:
         if is_known(key):
             read.take(name, key, partial(str, text))
         else:
-            variables = [*_OF_SOURCES, *map(variable_of, known_keys())]
-            read.faults.append(f"{name}: unknown variable{hint(name, variables)}")
+            read.refuse(name, "unknown variable", partial(_guess, name))
     return read
+
+
+def _guess(name: str) -> str:
+    return hint(name, [*_OF_SOURCES, *map(variable_of, known_keys())])
