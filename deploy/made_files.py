@@ -32,6 +32,9 @@ _PAGE: Final = """# rerank-proxy
 helm install rerank-proxy deploy/helm/rerank-proxy --values my-values.yaml
 ```
 
+Releases publish it as `oci://ghcr.io/OWNER/REPOSITORY/charts/rerank-proxy`, with their image as
+`image.repository`.
+
 The least that `my-values.yaml` says is where Elasticsearch is, where the image is, and where a model
 comes from. For a cluster of ECK named `my-cluster` in the same namespace, and a claim that holds the
 model's directory:
@@ -121,7 +124,10 @@ def schema() -> dict[str, Any]:
             "type": _TYPES.get(type(value.default), "null"),
             **value.schema,
         }
-    root["properties"]["global"] = {"description": "What charts around this one share.", "type": "object"}
+    root["properties"] |= {
+        "global": {"description": "What charts around this one share.", "type": "object"},
+        "enabled": {"description": "The condition by which a chart takes this one in.", "type": "boolean"},
+    }
     return {"$schema": "http://json-schema.org/draft-07/schema#", **root}
 
 

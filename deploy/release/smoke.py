@@ -4,7 +4,7 @@
 
 For each interpreter that is on this machine it makes a new environment, with the versions of
 requirements/constraints.txt, and in it: says its version, scores texts, checks settings and a model, and
-serves in front of an upstream. It fails if none of the interpreters is there.
+serves in front of an upstream. It fails if none of the interpreters is there, or one that is named is not.
 """
 
 import argparse
@@ -143,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     versions = given.python or PYTHONS
     found = {version: python for version in versions if (python := find_interpreter(version))}
     for version in versions:
+        if version not in found and given.python:
+            sys.exit(f"Python {version} is not on this machine")
         if version not in found:
             print(f"Python {version} is not on this machine: not tried")
     if not found:

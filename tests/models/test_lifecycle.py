@@ -15,6 +15,7 @@ from rerank_proxy.engine import (
     ModelFailedError,
     Reservation,
     UnknownModelError,
+    model,
 )
 from rerank_proxy.engine.loading import loader
 from rerank_proxy.engine.model import RETRY_AFTER_S
@@ -23,6 +24,7 @@ from tests.models.conftest import TinyModel
 from tests.models.loads import IDLE_S, Clock, Loads, running, score, state
 from tests.models.samples import texts
 from tests.support.raw_http import TIMEOUT_S
+from tests.support.waiting import until_true
 
 
 async def test_without_preload_the_first_call_loads(lazy: ModelSettings, clock: Clock, loads: Loads) -> None:
@@ -253,6 +255,18 @@ async def test_a_failed_load_is_tried_again(
         await engine.wait_ready("m")
         await score(engine)
         assert loads.started == ["m", "m"]
+
+
+async def test_a_model_that_is_kept_loaded_is_tried_again_without_a_call(
+    tiny_model: TinyModel, tmp_path: Path, clock: Clock, loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What asks `/ready` before it sends searches would never send one."""
+    monkeypatch.setattr(model, "RETRY_AFTER_S", 0.01)
+    async with running({"m": ModelSettings(source=str(tmp_path))}, clock) as engine:
+        await until_true(lambda: len(loads.started) == 3)
+        assert state(engine) == "failed"
+        shutil.copytree(tiny_model("bert"), tmp_path, dirs_exist_ok=True)
+        await until_true(lambda: state(engine) == "ready")
 
 
 async def test_waiting_for_a_model_tries_to_load_it_again(

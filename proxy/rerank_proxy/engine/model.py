@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 RETRY_AFTER_S: Final = 30.0
 """Seconds before a call has a failed load tried again: each try reads gigabytes, calls come by the dozen."""
+_LONGEST_RETRY_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Model:
         pinned: bool,
         block: LoadBlock | None = None,
         on_ready: Callable[[], None] = lambda: None,
+        on_failed: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self._settings = settings
@@ -75,6 +77,8 @@ class Model:
         self._on_gone = on_gone
         self._pinned = pinned
         self._on_ready = on_ready
+        self._on_failed = on_failed
+        self._failed_times = 0
         self._reservations = Reservations()
         self._calls = 0
         self._last_used = clock()
@@ -143,6 +147,11 @@ class Model:
     def blocked_s(self) -> float:
         """The seconds during which `begin` does nothing."""
         return max(0.0, self._not_before - self._clock())
+
+    @property
+    def retry_s(self) -> float:
+        """The seconds after which a load that has failed again and again is tried once more."""
+        return min(RETRY_AFTER_S * 2.0 ** min(self._failed_times - 1, 10), _LONGEST_RETRY_S)
 
     def allow(self) -> None:
         """Let it be loaded although it was blocked: a client asks for it."""
@@ -312,8 +321,10 @@ class Model:
             )
             return
         self._failure, self._failed_at = failure, self._clock()
+        self._failed_times += 1
         self._metrics.models.failed(self.name)
         _log.error("model [%s] cannot be loaded: %s", self.name, failure, exc_info=cause, extra=fields)
+        self._on_failed()
 
     def _loaded(self, warm: WarmModel, share: Share) -> None:
         model = warm.model
@@ -329,7 +340,7 @@ class Model:
         if model.memory_bytes is not None:
             share.settle(model.memory_bytes)
         earlier, self._ready = self._ready, Residence(model, lane, share, lambda: self._gone(lane))
-        self._failure = None
+        self._failure, self._failed_times = None, 0
         self._load_s = warm.load_s
         self._last_used = self._clock()
         if earlier is not None:

@@ -186,6 +186,7 @@ class Models:
             pinned=pinned,
             block=block,
             on_ready=on_ready,
+            on_failed=lambda: self._begin_later(name),
         )
 
     def _load_block(self, name: str, *, trusted: bool) -> LoadBlock | None:
@@ -207,6 +208,15 @@ class Models:
         if 0 < wait_s < math.inf:
             self._timers.start(f"load {model.name}", wait_s, lambda: self._begin(model))
         model.begin()
+
+    def _begin_later(self, name: str) -> None:
+        """Load a model that is to be kept loaded once more: no call may come that would.
+
+        While it is not there, `/ready` answers 503, and what asks that sends no searches.
+        """
+        model = self._models.get(name)
+        if model is not None and model.kept_loaded and not self._closed:
+            self._timers.start(f"load {name}", model.retry_s, lambda: self._begin(model))
 
     def _free(self) -> None:
         if not self._closed:

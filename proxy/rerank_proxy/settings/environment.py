@@ -1,11 +1,11 @@
 """Read settings from the environment: `RERANK_PROXY_SECTION__KEY`; a mapping such as `models` is JSON."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from rerank_proxy.settings.guesses import hint
+from rerank_proxy.settings.guesses import RENAMED, hint
 from rerank_proxy.settings.named_values import (
     CONFIG_VARIABLE,
     SECRETS_DIR_VARIABLE,
@@ -39,9 +39,12 @@ def read_environment(environ: Mapping[str, str]) -> NamedValues:
         if is_known(key):
             read.take(name, key, partial(str, text))
         else:
-            read.refuse(name, "unknown variable", partial(_guess, name))
+            read.refuse(name, "unknown variable", partial(_hint, name, key))
     return read
 
 
-def _guess(name: str) -> str:
+def _hint(name: str, key: Sequence[str]) -> str:
+    renamed = RENAMED.get(".".join(key))
+    if renamed is not None:
+        return f", did you mean {variable_of(tuple(renamed.split('.')))}?"
     return hint(name, [*_OF_SOURCES, *map(variable_of, known_keys())])

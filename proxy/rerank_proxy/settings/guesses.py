@@ -12,7 +12,12 @@ _MOST_KNOWN: Final = 500
 """Names that are compared: a file may have thousands, and each comparison takes a while."""
 _LONGEST: Final = 64
 
-_RENAMED = {"engine.dtype": "engine.precision"}
+RENAMED: Final = {
+    "engine.dtype": "engine.precision",
+    "log_level": "log.level",
+    "search.upstream_timeout_s": "search.deadline_s",
+}
+"""What settings are called that had other names."""
 
 
 def hint(word: str, known: Iterable[str]) -> str:
@@ -33,7 +38,7 @@ def hint_for_key(key: Sequence[str]) -> str:
     *section, name = key
     siblings = known_keys(section)
     close = _close(name, siblings)
-    renamed = _RENAMED.get(".".join(key))
+    renamed = RENAMED.get(".".join(key))
     meant = [renamed] if renamed else [".".join((*section, each)) for each in close] or _elsewhere(name)
     if meant:
         return f", did you mean {' or '.join(f'[{each}]' for each in meant)}?"

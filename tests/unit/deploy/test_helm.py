@@ -98,6 +98,7 @@ def test_helm_3_renders_the_same(name: str) -> None:
         ({**URL, "modelVolume": {"type": "image"}}, "modelVolume.image.reference"),
         ({**URL, "modelVolume": {"type": "download", "download": {"url": ARCHIVE["url"]}}}, "sha256"),
         ({**URL, "autoscaling": {"enabled": True, "cpuUtilization": None}}, "needs a signal"),
+        ({**URL, "autoscaling": {"enabled": True, "minReplicas": 9}}, "more than autoscaling.maxReplicas"),
         ({**URL, "autoscaling": {"enabled": True}, "keda": {"enabled": True}}, "either autoscaling or keda"),
         ({**URL, "podMonitor": {"enabled": True}}, "needs a token"),
         (

@@ -36,6 +36,19 @@ def test_is_packaged_whole(tmp_path: Path) -> None:
     assert packed == {file.relative_to(CHART).as_posix() for file in CHART.rglob("*") if file.is_file()}
 
 
+def test_another_chart_may_contain_it(tmp_path: Path) -> None:
+    """By a condition, which is a value below this chart's name."""
+    dependency = {"name": CHART.name, "version": "*", "repository": "", "condition": "rerank-proxy.enabled"}
+    chart = {"apiVersion": "v2", "name": "search", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(json.dumps(chart))
+    (tmp_path / "charts").mkdir()
+    run(helm(), "package", CHART, "--destination", tmp_path / "charts")
+    for enabled in (True, False):
+        values = {"global": {"a": 1}, "rerank-proxy": {**URL, "enabled": enabled}}
+        options = ("template", "search", tmp_path, "--values", "-")
+        assert ("kind: Deployment" in run(helm(), *options, stdin=json.dumps(values))) is enabled
+
+
 def test_values_that_are_shown_render() -> None:
     """Those of the page and of the README; JSON is YAML too."""
     shown = re.findall(r"```yml\n(.*?)```", read(ROOT / "docs" / "kubernetes.md"), re.DOTALL)

@@ -1,5 +1,6 @@
 """Faults of settings: one line each, which names the key and its source, and shows no secret."""
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 
 from rerank_proxy.settings import InvalidSettingsError, load, table
 from rerank_proxy.settings.environment import read_environment
+from rerank_proxy.settings.guesses import RENAMED
+from tests.support.pages import read
+from tests.support.project import ROOT
 from tests.unit.settings.refusals import refusal
 
 
@@ -402,9 +406,16 @@ def test_errors_never_show_a_secret(registry: Any, message: str) -> None:
     assert not any(secret in refusal({"registry": registry}) for secret in ("s3cret", "12345", KEY))
 
 
-def test_the_new_name_of_a_renamed_setting() -> None:
-    message = refusal({"engine": {"dtype": "float32"}})
-    assert message == "[engine.dtype]: unknown setting, did you mean [engine.precision]?"
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_the_new_name_of_a_renamed_setting(old: str, new: str) -> None:
+    """In a file, in the environment, and in the changelog."""
+    *section, name = old.split(".")
+    message = refusal({section[0]: {name: "1"}} if section else {name: "1"})
+    assert message == f"[{old}]: unknown setting, did you mean [{new}]?"
+    before, now = (f"RERANK_PROXY_{each.upper().replace('.', '__')}" for each in (old, new))
+    assert refusal(environ={before: "1"}) == f"{before}: unknown variable, did you mean {now}?"
+    notes = read(ROOT / "CHANGELOG.md")
+    assert re.search(rf"^\| `{re.escape(old)}`.* \| `{re.escape(new)}`", notes, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,7 @@ capabilities: {drop: [ALL]}
 {{- $most := addf .lifecycle.drain_delay_s .lifecycle.shutdown_timeout_s }}
 {{- if le (float64 $.Values.terminationGracePeriodSeconds) $most }}{{ fail "terminationGracePeriodSeconds has to be more than the two of lifecycle together" }}{{ end }}
 {{- end }}
+{{- if and (or .Values.autoscaling.enabled .Values.keda.enabled) (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}{{ fail "autoscaling.minReplicas is more than autoscaling.maxReplicas" }}{{ end }}
 {{- $own := list "RERANK_PROXY_CONFIG" "RERANK_PROXY_STATE_DIR" "RERANK_PROXY_SECRETS_DIR" "RERANK_PROXY_REGISTRY__PASSWORD" "HF_HOME" }}
 {{- $names := list }}
 {{- range .Values.extraEnv }}
