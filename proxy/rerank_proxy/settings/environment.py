@@ -39,7 +39,7 @@ def read_environment(environ: Mapping[str, str]) -> NamedValues:
         if is_known(key):
             read.take(name, key, partial(str, text))
         else:
-            read.faults.append(f"{name}: unknown variable{_hint(name, key)}")
+            read.refuse(name, "unknown variable", partial(_hint, name, key))
     return read
 
 

@@ -43,6 +43,8 @@ _WORDS: Final[Mapping[str, str]] = {
 }
 """Messages by pydantic's types of problems."""
 
+_MOST_LISTED: Final = 20
+"""Names of models in a message."""
 _OF_MAPPINGS: Final = ("dict_type", "model_type")
 """Types of problems that something else is in the place of a mapping: a text may be a secret out of it."""
 
@@ -146,9 +148,11 @@ def _unknown_models(values: Mapping[str, Any], subject: Subject) -> Iterator[str
     if not isinstance(models, Mapping) or not isinstance(endpoints, Mapping):
         return
     known = list(map(str, models))
+    listed = ", ".join(sorted(known)[:_MOST_LISTED]) + (", …" if len(known) > _MOST_LISTED else "")
     for inference_id, endpoint in endpoints.items():
         model = endpoint.get("model") if isinstance(endpoint, Mapping) else endpoint
         if isinstance(model, str) and model and model not in known:
-            others = f"; known: {', '.join(sorted(known))}" if known else "; none is configured"
+            others = f"; known: {listed}" if known else "; none is configured"
             key = ("endpoints", str(inference_id), "model")
-            yield f"{subject(key)}: no model [{model}] under [models]{hint(model, known) or others}"
+            meant = hint(model, known) or others
+            yield f"{subject(key)}: no model [{shortened(model)}] under [models]{meant}"

@@ -13,6 +13,8 @@ CONFIG_VARIABLE: Final = ENV_PREFIX + "CONFIG"
 SECRETS_DIR_VARIABLE: Final = ENV_PREFIX + "SECRETS_DIR"
 """Names the directory of secrets if no option of the command line does."""
 
+_MOST_GUESSES: Final = 100
+
 Key = tuple[str, ...]
 
 
@@ -36,6 +38,14 @@ class NamedValues:
             if given == key[: len(given)] or key == given[: len(key)]:
                 return name
         return None
+
+    def refuse(self, name: str, problem: str, guess: Callable[[], str]) -> None:
+        """Add the fault of a name that is not known.
+
+        Args:
+            guess: Returns what may have been meant, which takes a while: only the first ones are guessed.
+        """
+        self.faults.append(f"{name}: {problem}{guess() if len(self.faults) < _MOST_GUESSES else ''}")
 
     def take(self, name: str, key: Key, text: Callable[[], str]) -> None:
         """Add a setting, or the fault that its name or its text has.

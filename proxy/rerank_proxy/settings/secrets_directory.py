@@ -50,9 +50,12 @@ def _take(read: NamedValues, path: Path) -> None:
     if is_known(key):
         read.take(str(path), key, partial(_content, path))
     elif name.startswith(ENV_PREFIX) or ENV_DELIMITER in name:
-        known = {variable_of(key).removeprefix(ENV_PREFIX).lower() for key in known_keys()}
-        guess = hint(name.removeprefix(ENV_PREFIX).lower(), known)
-        read.faults.append(f"{path}: is not named as a setting{guess}")
+        read.refuse(str(path), "is not named as a setting", partial(_guess, name))
+
+
+def _guess(name: str) -> str:
+    known = {variable_of(key).removeprefix(ENV_PREFIX).lower() for key in known_keys()}
+    return hint(name.removeprefix(ENV_PREFIX).lower(), known)
 
 
 def _content(path: Path) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.settings import InvalidSettingsError, load, table
+from rerank_proxy.settings.environment import read_environment
 from rerank_proxy.settings.guesses import RENAMED
 from tests.support.pages import read
 from tests.support.project import ROOT
@@ -450,3 +451,19 @@ def test_callers_are_told_apart_by_replicas_with_a_password() -> None:
     url = {"url": "redis://127.0.0.1:6379"}
     message = refusal({"engine": {"cache_scope": "caller", "shared_cache": url}})
     assert "`cache_scope: caller` needs a password in `shared_cache`" in message
+
+
+def test_a_message_does_not_list_thousands_of_models() -> None:
+    """Nor is a name compared with all of them, for each of a hundred faults."""
+    models = {f"model-{number}": {"source": "/m"} for number in range(1000)}
+    endpoints = {"near": {"model": "model-1x"}, "far": {"model": "?"}, "long": {"model": "m" * 1000}}
+    near, far, long = refusal({"models": models, "endpoints": endpoints}).split("; [")
+    assert near.endswith("did you mean model-1?")
+    assert far.endswith(", …")
+    assert max(map(len, (far, long))) < 500
+
+
+def test_only_so_many_names_are_guessed() -> None:
+    faults = read_environment({f"RERANK_PROXY_LISTN{number}": "x" for number in range(1000)}).faults
+    assert len(faults) == 1000
+    assert sum("did you mean RERANK_PROXY_LISTEN?" in fault for fault in faults) == 100
