@@ -19,8 +19,7 @@ def main(version: str | None, prepare: bool) -> None:
     """Obtain a real Elasticsearch and run it, empty and without security, until Ctrl-C.
 
     It comes from the first of these that is available: ES_URL (nothing is started then), a Docker engine,
-        Maven
-    with a JDK, Elastic's download. ES_SOURCE=docker, maven or download selects one of the last three.
+    Maven with a JDK, Elastic's download. ES_SOURCE=docker, maven or download selects one of the last three.
     Downloads are kept in .cache, or in TESTBED_CACHE.
     """
     end_on_signals()

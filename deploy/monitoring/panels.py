@@ -101,6 +101,8 @@ REQUESTS: Final = (
           {f"sum by (instance) ({metric('client_connections')})": "{{instance}}"}),
     Panel("Buffered bodies", "Bytes of search bodies in memory; the limit is edge.max_buffered.", "bytes",
           {f"sum by (instance) ({metric('buffered_bytes')})": "{{instance}}"}),
+    Panel("TLS handshakes that failed", "By port and reason. closed: looks at an open port end so, too.",
+          "ops", {rate("tls_handshakes_failed_total", by="of, reason"): "{{of}} {{reason}}"}),
 )  # fmt: skip
 
 SEARCHES: Final = (
@@ -268,6 +270,11 @@ PROCESSES: Final = (
     Panel("Certificates", "Time until the certificates that the proxy shows end.", "s",
           {f"min by (instance, of) ({metric('certificate_not_after_seconds')}) - time()":
            "{{of}} of {{instance}}"}),
+    Panel("Lost lines of the log", "Lines that could not be written: a full disk, or no reader.",
+          "ops",
+          {rate("log_lines_lost_total", by="instance, process"): "{{process}} of {{instance}}"}),
+    Panel("Handshakes that failed", "TLS handshakes of clients that failed, by reason.", "ops",
+          {rate("tls_handshakes_failed_total", by="of, reason"): "{{of}}: {{reason}}"}),
 )  # fmt: skip
 
 ROWS: Final[Mapping[str, Sequence[Panel]]] = {

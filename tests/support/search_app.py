@@ -19,6 +19,7 @@ from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.listener import Handle, Listener
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics
 from rerank_proxy.app.server import App
+from rerank_proxy.app.slow_log import SlowLog
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Scores
 from rerank_proxy.inference.endpoints import Endpoints
@@ -230,7 +231,7 @@ async def search_app(
     app = App(
         executor,
         upstream,
-        SearchMetrics(registry),
+        SlowLog(settings.log, SearchMetrics(registry)),
         settings.edge,
         SearchReader(
             lambda: support.unavailable if support else evaluate, max_window=limits.max_rank_window_size

@@ -3,11 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tests.support.raw_http import TIMEOUT_S
 
 T = TypeVar("T")
+
+_FIRST_PAUSE_S: Final = 0.001
+_LONGEST_PAUSE_S: Final = 0.02
 
 
 def until(attempt: Callable[[], T | None], what: str) -> T:
@@ -22,10 +25,16 @@ def until(attempt: Callable[[], T | None], what: str) -> T:
 
 
 async def until_true(condition: Callable[[], bool], what: str = "what was waited for") -> None:
-    """Let the event loop turn until something holds; there is nothing to wait on but time."""
+    """Let the event loop turn until something holds; there is nothing to wait on but time.
+
+    It is asked less often the longer it takes: what another process needs seconds for is not to be held up by
+    the questions.
+    """
+    pause_s = _FIRST_PAUSE_S
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            while not condition():  # noqa: ASYNC110  # see above
-                await asyncio.sleep(0.001)
+            while not condition():  # see above
+                await asyncio.sleep(pause_s)
+                pause_s = min(1.2 * pause_s, _LONGEST_PAUSE_S)
     except TimeoutError:
         raise AssertionError(f"not in time: {what}") from None

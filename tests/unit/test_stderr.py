@@ -52,6 +52,7 @@ def test_while_nothing_reads_it_a_bounded_part_waits_and_the_rest_is_counted() -
     dropped = f"{count - arrived} lines of the log were dropped"
     lost = f"rerank-proxy: {dropped} because it could not be written in time"
     assert lines == [line.rstrip()] * arrived + [lost, "later"]
+    assert stream.lost == count - arrived
 
 
 def test_one_that_does_not_wait_is_waited_for() -> None:
@@ -79,6 +80,7 @@ def test_one_that_fails_is_written_to_again(tmp_path: Path) -> None:
     stream = LossyStderr(descriptor)
     stream.write("lost\n")
     assert stream.drain(TIMEOUT_S)
+    assert stream.lost == 1
     with file.open("wb") as disk:
         os.dup2(disk.fileno(), descriptor)
     stream.write("kept\n")

@@ -62,7 +62,7 @@ def end_within(seconds: float, status: int) -> None:
     threading.Thread(target=end, name="last-resort", daemon=True).start()
 
 
-def end_when_silent(seconds: float) -> None:
+def end_when_stuck(seconds: float) -> None:
     """End the process when its event loop has not run for so long, with the threads' stacks on stderr.
 
     A model's program that never returns may hold the GIL, as it does while it is loaded. No Python code runs
@@ -70,4 +70,4 @@ def end_when_silent(seconds: float) -> None:
     """
     seconds = max(seconds, _LEAST_SILENCE_S)
     faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
-    asyncio.get_running_loop().call_later(seconds / _BEATS, end_when_silent, seconds)
+    asyncio.get_running_loop().call_later(seconds / _BEATS, end_when_stuck, seconds)

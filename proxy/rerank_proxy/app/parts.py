@@ -87,17 +87,15 @@ async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> A
     cleanup.push_async_callback(wiring.probes.cancel)
     executor = _executor(wiring, endpoints)
     support = _retriever_support(wiring, client)
-    slow_log = SlowLog(wiring.settings.log, searches)
     management = InferenceMetrics(wiring.registry)
     app = App(
         executor,
         client,
-        slow_log,
+        SlowLog(wiring.settings.log, searches),
         wiring.settings.edge,
         _reader(wiring, support),
         async_search=wiring.settings.async_search,
         support=support,
-        slow_log=slow_log,
         other_routes=[
             *_inference_routes(wiring, endpoints, management),
             *_model_routes(wiring, endpoints, uploaded, management),

@@ -10,7 +10,6 @@ from rerank_proxy.app.apis.routes import Route, search_routes
 from rerank_proxy.app.apis.search import OtherSearchApi, SearchReader
 from rerank_proxy.app.async_searches import AsyncSearches
 from rerank_proxy.app.formats.bodies import to_json
-from rerank_proxy.app.metrics import RequestCounter
 from rerank_proxy.app.response_format import FORMAT_PARAMS, ResponseFormat
 from rerank_proxy.app.responses import Responder, passed_on
 from rerank_proxy.app.slow_log import SlowLog
@@ -52,10 +51,10 @@ class App:
     """Handles the requests of all callers.
 
     Args:
+        slow_log: Counts searches, and writes lines about slow ones.
         edge: Its limits for decoded bodies.
         support: Which retrievers upstream evaluates; None: all but the reranker.
         other_routes: Those beside searches.
-        slow_log: Is told which request a search belongs to; None, there is none.
         tracer: Records the spans of requests; None: there are none.
 
     Attributes:
@@ -66,22 +65,21 @@ class App:
         self,
         executor: Executor,
         client: ElasticsearchClient,
-        metrics: RequestCounter,
+        slow_log: SlowLog,
         edge: EdgeSettings,
         reader: SearchReader,
         *,
         async_search: AsyncSearchSettings,
         support: RetrieverSupport | None = None,
         other_routes: Sequence[Route] = (),
-        slow_log: SlowLog | None = None,
         tracer: "Tracer | None" = None,
     ) -> None:
         self._tracer = tracer
         self._client = client
         self._edge = edge
         self.async_searches = AsyncSearches(async_search)
-        self._routes = (*search_routes(executor, metrics, reader, self.async_searches), *other_routes)
-        self._other_route = Route(re.compile(".*"), OtherSearchApi(), metrics)
+        self._routes = (*search_routes(executor, slow_log, reader, self.async_searches), *other_routes)
+        self._other_route = Route(re.compile(".*"), OtherSearchApi(), slow_log)
         self._support = support
         self._suggestions = Suggestions()
         self._slow_log = slow_log
@@ -90,8 +88,7 @@ class App:
         """Use other limits, for requests that come from now on."""
         self._edge = settings.edge
         self.async_searches.use(settings.async_search)
-        if self._slow_log is not None:
-            self._slow_log.use(settings.log)
+        self._slow_log.use(settings.log)
 
     async def close(self) -> None:
         """End the asynchronous searches."""
@@ -139,8 +136,7 @@ class App:
             return await responder.fail(internal_error())
 
     async def _answer(self, route: Route, context: RequestContext, responder: Responder) -> Response:
-        if self._slow_log is not None:
-            self._slow_log.begin(context.path, context.body)
+        self._slow_log.begin(context.path, context.body)
         callers.enter(lambda: context.upstream().caller)
         may_be_refused = await self._find_out_about_retrievers(context)
         answer = await route.api.answer(context) or await self._suggestions.completed(context)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from rerank_proxy.app.control import serve_control
-from rerank_proxy.app.ending import Ending, end_when_silent, end_within
+from rerank_proxy.app.ending import Ending, end_when_stuck, end_within
 from rerank_proxy.app.listener import Listener
 from rerank_proxy.app.parts import Wiring, make_app
 from rerank_proxy.engine import Engine
@@ -59,7 +59,7 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.asked.set)
-    end_when_silent(settings.engine.max_batch_s)
+    end_when_stuck(settings.engine.max_batch_s)
     async with AsyncExitStack() as cleanup:
         wiring = Wiring(settings, cleanup)
         # The journal lies beside the sockets: only the next process of the same supervisor reads it.

@@ -63,6 +63,12 @@ class TlsLayer(asyncio.Protocol):
         self._incoming: Final = ssl.MemoryBIO()
         self._outgoing: Final = ssl.MemoryBIO()
 
+    @property
+    def peer(self) -> str:
+        """Return the address of the other side, for people."""
+        peer: Any = self._raw.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else "an unknown address"
+
     # What the loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

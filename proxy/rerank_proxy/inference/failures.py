@@ -40,15 +40,10 @@ _Failure = TypeVar("_Failure", bound="InferenceFailedError")
 
 
 class InferenceFailedError(ElasticsearchError):
-    """There is no such endpoint, or its model or service did not answer, or not with what was asked for.
+    """There is no such endpoint, or its model or service did not answer, or not with what was asked for."""
 
-    Attributes:
-        words: What failed, in words for the log, which hold nothing that was sent or received; None, the
-            reason says enough.
-    """
-
-    words: str | None = None
     _why: Why = "other"
+    _words: str | None = None
 
 
 def why(failure: InferenceFailedError) -> Why:
@@ -59,6 +54,19 @@ def why(failure: InferenceFailedError) -> Why:
 def because(why: Why, failure: _Failure) -> _Failure:
     """Say of a failure why there are no scores, as metrics count it, and return it."""
     failure._why = why
+    return failure
+
+
+def log_words(failure: InferenceFailedError) -> str | None:
+    """Return what failed, in words for the log that hold nothing that was sent or received; None, why there
+    are no scores says enough.
+    """
+    return failure._words
+
+
+def in_log_words(words: str | None, failure: _Failure) -> _Failure:
+    """Say of a failure what failed, in words for the log, and return it."""
+    failure._words = words
     return failure
 
 

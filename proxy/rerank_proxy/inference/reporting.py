@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from rerank_proxy.inference.failures import InferenceFailedError, Why, why
+from rerank_proxy.inference.failures import InferenceFailedError, Why, log_words, why
 from rerank_proxy.observe.events import event
 from rerank_proxy.observe.log_limiter import LogLimiter
 
@@ -44,7 +44,7 @@ class Reporter:
 
     def _log(self, inference_id: str, model: str, failure: InferenceFailedError) -> None:
         reason = why(failure)
-        words = failure.words or _WORDS.get(reason)
+        words = log_words(failure) or _WORDS.get(reason)
         if words is None or (omitted := self._limiter.admit((inference_id, reason, words))) is None:
             return
         more = f" ([{omitted}] more were not logged)" if omitted else ""

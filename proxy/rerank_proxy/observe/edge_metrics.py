@@ -6,7 +6,6 @@ when they are scraped.
 
 import time
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any, Literal
@@ -24,6 +23,11 @@ application."""
 
 CLIENT_CLOSED = 499
 """The status that is counted when a client leaves before its answer begins; the number is nginx's."""
+
+MOST_STATUSES = 100
+"""Pairs of a kind and a status that are counted each by itself."""
+OTHER_STATUSES = 0
+"""Stands for all other statuses."""
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _BOUNDS = (*map(str, _BUCKETS_S), "+Inf")
@@ -78,11 +82,22 @@ class Durations:
         return Exemplar({"trace_id": trace_id}, seconds, at)
 
 
+class _ByStatus(dict[tuple[RequestKind, int], Durations]):
+    """Histograms by kind and status. The first statuses have their own, and all that come later one together:
+    whatever answers in upstream's place may invent any of 900.
+    """
+
+    def __missing__(self, key: tuple[RequestKind, int]) -> Durations:
+        if len(self) >= MOST_STATUSES:
+            key = (key[0], OTHER_STATUSES)
+        return self.setdefault(key, Durations())
+
+
 class EdgeMetrics(Collector):
     """The counters of an edge. Gauges are read from their sources when they are scraped."""
 
     def __init__(self) -> None:
-        self._requests: defaultdict[tuple[RequestKind, int], Durations] = defaultdict(Durations)
+        self._requests = _ByStatus()
         self._first_byte = Durations()
         self.retries = 0
         self.client_connections: Callable[[], float] = _zero
@@ -118,8 +133,9 @@ class EdgeMetrics(Collector):
             labels=["kind", "code"],
         )
         for (kind, status), durations in sorted(self._requests.items(), key=itemgetter(0)):
-            requests.add_metric([kind, str(status)], durations.count)
-            durations.add_to(seconds, [kind, str(status)])
+            labels = [kind, "other" if status == OTHER_STATUSES else str(status)]
+            requests.add_metric(labels, durations.count)
+            durations.add_to(seconds, labels)
         yield requests
         yield seconds
         first_byte = HistogramMetricFamily(

@@ -6,6 +6,7 @@ Each process tells this of itself, under its name in the label `process`.
 import asyncio
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,6 +16,8 @@ from prometheus_client import Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+
+from rerank_proxy.observe.stderr import LossyStderr
 
 _PREFIX: Final = "rerank_proxy_process"
 _LABEL: Final = "process"
@@ -70,6 +73,12 @@ class OwnProcess(Collector):
             ]
             yield metric
         yield from self._lag.collect()
+        if isinstance(sys.stderr, LossyStderr):
+            lost = CounterMetricFamily(
+                "rerank_proxy_log_lines_lost", "Lines of the log that could not be written.", labels=[_LABEL]
+            )
+            lost.add_metric([*self._labels.values()], sys.stderr.lost)
+            yield lost
 
 
 def _threads() -> Iterator[Metric]:

@@ -30,6 +30,7 @@ class LossyStderr(io.TextIOBase):
             them.
 
     Attributes:
+        lost: How many lines could not be written, or not in time.
         dropped: Returns that line, for their number.
     """
 
@@ -42,6 +43,7 @@ class LossyStderr(io.TextIOBase):
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._dropped = 0
+        self.lost = 0
         self.dropped: Callable[[int], str] = _dropped_line
         self._changed = threading.Condition()
         self._writing = False
@@ -53,6 +55,7 @@ class LossyStderr(io.TextIOBase):
         with self._changed:
             if self._waiting_bytes + len(piece) > self._max_waiting:
                 self._dropped += 1
+                self.lost += 1
                 return len(text)
             if self._dropped:
                 self._append(self._dropped_notice())
@@ -92,7 +95,7 @@ class LossyStderr(io.TextIOBase):
     def _write_all(self) -> None:
         while True:
             piece = self._next()
-            _write(self._descriptor, piece)  # which may have changed meanwhile
+            self.lost += _write(self._descriptor, piece)  # which may have changed meanwhile
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()
@@ -117,12 +120,13 @@ def _dropped_line(lines: int) -> str:
     return f"rerank-proxy: {lines} lines of the log were dropped because it could not be written in time\n"
 
 
-def _write(descriptor: int, piece: bytes) -> None:
-    """Write a piece, or drop it if it cannot be written."""
+def _write(descriptor: int, piece: bytes) -> int:
+    """Write a piece, or drop it if it cannot be written. Return the number of lines that were lost."""
     while piece:
         try:
             piece = piece[os.write(descriptor, piece) :]
         except BlockingIOError:  # Another process that shares the stream has made it so.
             select.select([], [descriptor], [])
         except OSError:
-            return
+            break
+    return piece.count(b"\n")

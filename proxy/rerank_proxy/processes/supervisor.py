@@ -72,7 +72,7 @@ _MAX_SOCKET_PATH = 107
 _STOP_TIMEOUT_S = 5.0
 _APP_SILENT_S = 120.0
 """The application is ended when it has not answered for so long after its first answer. What it does on its
-event loop takes a fraction of a second; how long it imports libraries before, nobody knows.
+event loop takes a fraction of a second; how long it imports libraries before cannot be known.
 """
 
 

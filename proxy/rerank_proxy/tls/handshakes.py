@@ -116,7 +116,7 @@ class Handshakes:
             await self._none_open.wait()
 
     def _done(self, key: object, failure: Exception | None) -> None:
-        del self._open[key]
+        layer = self._open.pop(key)
         if not self._open:
             self._none_open.set()
         if failure is None:
@@ -128,7 +128,7 @@ class Handshakes:
             return  # as load balancers do that look whether a port is open
         if self._log.admit(words) is not None:
             fields = event("handshake-failed", "network", failed=True)
-            logger.info("a client's TLS handshake failed: %s", words, extra=fields)
+            logger.info("the TLS handshake of a client at %s failed: %s", layer.peer, words, extra=fields)
 
 
 def _reason(failure: Exception) -> tuple[Why, str]:

@@ -23,6 +23,7 @@ from rerank_proxy.app.apis.routes import inference_routes
 from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics
 from rerank_proxy.app.server import App
+from rerank_proxy.app.slow_log import SlowLog
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Scores
 from rerank_proxy.http.messages import Request, Response
@@ -210,7 +211,7 @@ async def make_proxy() -> AsyncIterator[MakeProxy]:
         app = App(
             executor,
             client,
-            SearchMetrics(registry),
+            SlowLog(settings.log, SearchMetrics(registry)),
             settings.edge,
             SearchReader(lambda: {"rrf", "linear", "diversify"}),
             async_search=settings.async_search,

@@ -221,6 +221,23 @@ async def test_however_it_ends_it_has_one_line_and_is_counted(
     assert registry.get_sample_value("rerank_proxy_request_seconds_count", labels) == 1
 
 
+@pytest.mark.parametrize("head", [b"GET /x y HTTP/1.1\r\n\r\n", b"\x00\x01", b"GET /" + b"x" * 70_000])
+@pytest.mark.parametrize("earlier", [0, 1])
+async def test_a_head_that_cannot_be_read_counts_what_came_and_no_time(head: bytes, earlier: int) -> None:
+    relay = Observed()
+    if earlier:
+        relay.client.data_received(GET)
+        relay.upstream.data_received(OK)
+        relay.lines.clear()
+    began = relay.client.began
+    relay.client.data_received(head)
+    assert relay.client.began > began
+    line = relay.line()
+    assert facts(line)[:2] == (400, "plain")
+    assert line["http"]["request"]["bytes"] == len(head)
+    assert line["event"]["duration"] < 1e9
+
+
 async def test_requests_of_one_connection_are_told_apart() -> None:
     relay = Observed()
     post = sized(b"x" * 100, b"POST /i/_doc HTTP/1.1")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client.core import Metric
 
 from rerank_proxy.observe.adding import Lasting, added
-from rerank_proxy.observe.edge_metrics import LOWEST_COUNTS, EdgeMetrics, RequestKind
+from rerank_proxy.observe.edge_metrics import LOWEST_COUNTS, MOST_STATUSES, EdgeMetrics, RequestKind
 from rerank_proxy.observe.families import families, packed, unpacked
 from tests.support.examples import examples
 
@@ -132,3 +132,14 @@ def test_sums_over_restarts() -> None:
         seen.append(total[key])
         assert total.get(connections) == (None if count is None else 7)
     assert seen == [3, 5, 7, 7, 9, 10]
+
+
+def test_statuses_without_end_are_counted_together() -> None:
+    metrics = EdgeMetrics()
+    for status in range(100, 1000):
+        metrics.request("plain", status, 0.1)
+        metrics.request("plain", status, 0.1)
+    (requests,) = [each for each in metrics.collect() if each.name == "rerank_proxy_requests"]
+    values = {each.labels["code"]: each.value for each in requests.samples if each.name.endswith("_total")}
+    assert len(values) == MOST_STATUSES + 1
+    assert (values["100"], values["other"]) == (2, 2 * (900 - MOST_STATUSES))

@@ -5,6 +5,7 @@ import os
 import signal
 
 from tests.support.processes import children
+from tests.support.waiting import until_true
 from tests.unit.processes.conftest import Supervise
 from tests.unit.processes.test_edges import edges
 
@@ -33,8 +34,8 @@ async def test_every_line_is_json_with_crashes_and_none_holds_a_secret(supervise
     os.kill(app, signal.SIGSEGV)
     await proxy.app(other_than=app)
     os.kill(other, signal.SIGKILL)
-    while (await edges(proxy, 2)) == [own, other] or other in children(own):
-        pass
+    await until_true(lambda: other not in children(own), "the end of the edge")
+    await edges(proxy, 2)
     proxy.process.send_signal(signal.SIGTERM)
     _, written = await proxy.process.communicate()
     lines = [json.loads(line) for line in written.decode().splitlines()]

@@ -13,7 +13,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -145,19 +145,21 @@ async def test_what_a_killed_supervisor_leaves_is_removed_by_the_next_start(supe
     assert (await living.ask(SEARCH)).body == b"reranked"
 
 
+OTHERS: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
 class TestSignals:
-    @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
-    async def test_those_that_ask_for_something_else_end_nothing(
-        self, supervise: Supervise, number: signal.Signals
-    ) -> None:
+    async def test_those_that_ask_for_something_else_end_nothing(self, supervise: Supervise) -> None:
         """In all processes, while they serve and while they stop."""
         proxy = await supervise()
 
         def send() -> None:
-            os.killpg(proxy.process.pid, number)
-            os.kill(app["pid"], number)
+            for number in OTHERS:
+                os.killpg(proxy.process.pid, number)
+                os.kill(app["pid"], number)
 
-        os.killpg(proxy.process.pid, number)  # the application is starting
+        for number in OTHERS:
+            os.killpg(proxy.process.pid, number)  # the application is starting
         app = await proxy.app()
         async with connect(proxy.port) as busy:
             await busy.send(SLOW_SEARCH)

@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Final
 
 from rerank_proxy.errors import Cause
-from rerank_proxy.inference.failures import InferenceFailedError, Why, because, status_error
+from rerank_proxy.inference.failures import InferenceFailedError, Why, because, in_log_words, status_error
 
 _KNOWN: Final = frozenset(status.value for status in HTTPStatus)
 _PREFIXES: Final = {
@@ -29,7 +29,6 @@ class RemoteFailedError(InferenceFailedError):
         transient: Whether another attempt may succeed.
         outage: Whether the service does not work at present, as opposed to refusing the call.
         retry_after_s: Seconds after which the service asks to be called again, where it does.
-        words: As in all failures of inference.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class RemoteFailedError(InferenceFailedError):
     ) -> None:
         super().__init__(status, cause, retry_after_s)
         because(why, self)
-        self.words = words
+        in_log_words(words, self)
         self.transient = transient
         self.outage = outage
 

@@ -54,9 +54,7 @@ class Redaction:
 
     All other texts are made without secrets. A value is hidden where it stands by itself. One that is short,
     or merely a word, is not hidden: self-hosted servers are given placeholders (`none`, `token`, `unused`),
-    and
-        hiding
-    those would spoil the message and give them away.
+    and hiding those would spoil the message and give them away.
 
     Args:
         config: Whose secrets.
