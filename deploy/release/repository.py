@@ -77,7 +77,7 @@ def _files(source: Path) -> list[Path]:
     for name in NAMED_IN:
         here = source / name
         found += [here] if here.is_file() else sorted(here.rglob("*"))
-    kinds = {".md", ".yaml", ".yml", ".json", ".sh"}
+    kinds = {".md", ".yaml", ".yml", ".json", ".py", ".sh"}
     skipped = [source / name for name in FOR_MAINTAINERS]
     return [
         file

@@ -305,7 +305,8 @@ def test_given_settings_replace_those_of_the_chart(tmp_path: Path) -> None:
     assert proxy.settings.search.timeout_s == 5
     assert proxy.settings.upstream.connect_timeout_s == 3
     assert proxy.settings.upstream.url == URL["upstream"]["url"]
-    assert proxy.container["image"] == f"rerank-proxy@sha256:{SHA256}"
+    default = yaml.safe_load(read(CHART / "values.yaml"))["image"]["repository"]
+    assert proxy.container["image"] == f"{default}@sha256:{SHA256}"
 
 
 @pytest.mark.parametrize(
