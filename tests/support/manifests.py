@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
 from typing import Any, Final
 
-import jsonschema  # type: ignore[import-untyped]  # the package carries no types
-import kubernetes_validate.utils  # type: ignore[import-untyped]  # the package carries no types
+import jsonschema
+import kubernetes_validate.utils
 import yaml
 
 from rerank_proxy.cli import main

@@ -3,7 +3,7 @@
 from typing import Any
 
 from check_jsonschema.builtin_schemas import get_builtin_schema
-from jsonschema.validators import validator_for  # type: ignore[import-untyped]
+from jsonschema.validators import validator_for
 
 
 def faults(value: Any, schema: str) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]  # the package carries no types
+import jsonschema
 import pytest
 import yaml
 from hypothesis import given
