@@ -1,8 +1,8 @@
 """Run the whole suite as several pytest processes side by side: `python -m tests.lanes [OPTIONS OF PYTEST]`.
 
-The tests against a real Elasticsearch mostly wait, for it and for processes of the proxy; the others mostly
-compute. What each lane says is shown as if one had run after the other, then the slowest tests of all lanes
-and the last line of each.
+The tests against a real Elasticsearch mostly wait, for it and for processes of the proxy; those of models and
+the others mostly compute. What each lane says is shown as if one had run after the other, then the slowest
+tests of all lanes and the last line of each.
 """
 
 import subprocess
@@ -16,11 +16,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-_BESIDE_THE_QUICK: Final = ("tests/live/test_hangs.py",)
-"""It needs no Elasticsearch. With it both lanes take about as long."""
+_BESIDE_MODELS: Final = ("tests/live/test_hangs.py",)
+"""It needs no Elasticsearch, and waits for models."""
 LANES: Final = {
-    "quick": ("tests/unit", "tests/models", "tests/edge", *_BESIDE_THE_QUICK),
-    "live": ("tests/live", *(f"--ignore={file}" for file in _BESIDE_THE_QUICK)),
+    "quick": ("tests/unit", "tests/edge"),
+    "models": ("tests/models", *_BESIDE_MODELS),
+    "live": ("tests/live", *(f"--ignore={file}" for file in _BESIDE_MODELS)),
 }
 RESULTS: Final = Path("build/tests")
 """Has the log of each lane, and its results as JUnit XML."""

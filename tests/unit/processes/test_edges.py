@@ -79,7 +79,7 @@ async def test_one_that_is_killed_is_started_again(supervise: Supervise) -> None
     proxy = await supervise(THREE)
     first, second, third = await edges(proxy)
     os.kill(third, signal.SIGKILL)
-    await proxy.logged("a process that serves clients was killed by SIGKILL; it is started again in 0 s")
+    await proxy.logged("a process that serves clients was killed by SIGKILL")
     await until_true(lambda: not is_running(third))
     assert {first, second} < set(await edges(proxy))
     assert "rerank_proxy_edge_restarts_total 1.0" in await proxy.metrics()
