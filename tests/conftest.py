@@ -7,6 +7,9 @@ Elasticsearch.
 
 import gc
 import os
+from collections.abc import Generator
+from contextvars import copy_context
+from functools import partial
 
 import hypothesis
 import pytest
@@ -75,6 +78,13 @@ def pytest_collection_finish() -> None:
     """Set aside what was imported and collected: no collection of garbage has to go through it again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Run each test in a context of its own: what it enters there, another test does not meet."""
+    pyfuncitem.obj = partial(copy_context().run, pyfuncitem.obj)
+    return (yield)
 
 
 def pytest_unconfigure() -> None:
