@@ -4,11 +4,13 @@ Those of `secured` get one more, with security switched on, and those of `native
 which take a licence.
 
 `@pytest.mark.every_version` runs a test against each version of Elasticsearch that is to be had here, the
-others run against the newest. `every_version("long")` does so in the long profile alone: for tests that cost
+others run against the newest. On a push the older versions get every third of its cases, always the same, and
+no node with security. `every_version("long")` does so in the long profile alone: for tests that cost
 much, and where versions hardly differ. pytest orders the tests so that each version is started once, in turn.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
@@ -35,6 +37,8 @@ VENDOR = "reranker.example.com"
 EVERY_ORIGIN = {"http.cors.enabled": "true", "http.cors.allow-origin": "*"}
 """Settings of the node with security."""
 _FIXTURES = ("elasticsearch", "native", "secured")
+_SHARE_OF_CASES = 3
+"""One of so many cases is tried with older versions on a push."""
 _CLIENT = "client"
 """The parameter of tests that are run with several versions of the official client."""
 
@@ -50,22 +54,44 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if fixture not in metafunc.fixturenames:
             continue
         versions = _versions(metafunc.config)
-        if not _meets_every_version(metafunc):
+        if not _meets_every_version(metafunc) or (fixture == "secured" and not _is_long(metafunc.config)):
             versions = versions[:1]
         metafunc.parametrize(fixture, versions, indirect=True, scope="session")
 
 
 def _meets_every_version(metafunc: pytest.Metafunc) -> bool:
     marker = metafunc.definition.get_closest_marker("every_version")
-    return marker is not None and (not marker.args or bool(metafunc.config.getoption("long")))
+    return marker is not None and (not marker.args or _is_long(metafunc.config))
+
+
+def _is_long(config: pytest.Config) -> bool:
+    return bool(config.getoption("long"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what would put a client of one major version before an Elasticsearch of another."""
-    apart = [item for item in items if not _client_fits(item)]
+    """Leave out what would put a client of one major version before an Elasticsearch of another.
+
+    On a push leave out most of the cases for older versions, too.
+    """
+    apart = {item for item in items if not _client_fits(item)}
+    if not _is_long(config) and not config.getoption("--es-version"):
+        apart |= set(_spared(config, items))
     if apart:
-        config.hook.pytest_deselected(items=apart)
+        config.hook.pytest_deselected(items=[item for item in items if item in apart])
         items[:] = [item for item in items if item not in apart]
+
+
+def _spared(config: pytest.Config, items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
+    """Yield all but every third case of each test with an older version."""
+    newest, *_ = _versions(config)
+    seen: Counter[str] = Counter()
+    for item in items:
+        if (version := _version_of(item)) in (None, newest):
+            continue
+        test = f"{item.nodeid.partition('[')[0]} {version}"
+        if seen[test] % _SHARE_OF_CASES:
+            yield item
+        seen[test] += 1
 
 
 def _client_fits(item: pytest.Item) -> bool:

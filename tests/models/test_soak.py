@@ -45,7 +45,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def soak(world: World, shown: list[str]) -> Soak:
-    return Soak(world, seed=SEED, callers=12, calls=5, show=shown.append)
+    return Soak(world, seed=SEED, callers=10, calls=3, show=shown.append)
 
 
 async def test_everything_holds(world: World) -> None:
