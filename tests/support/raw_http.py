@@ -210,8 +210,7 @@ async def raw_server(
         state.wires.append(wire)
         try:
             await serve(wire)
-            if tls is not None:
-                await wire.close()  # which announces the end; what is aborted has no end in order
+            await wire.close()  # which sends what still waits, and announces the end
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # the other side may leave whenever it likes
         except asyncio.CancelledError:
