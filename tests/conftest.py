@@ -9,7 +9,7 @@ import gc
 import os
 from collections.abc import Generator
 from contextvars import copy_context
-from functools import partial
+from functools import wraps
 
 import hypothesis
 import pytest
@@ -83,8 +83,17 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Run each test in a context of its own: what it enters there, another test does not meet."""
-    pyfuncitem.obj = partial(copy_context().run, pyfuncitem.obj)
-    return (yield)
+    test = pyfuncitem.obj
+
+    @wraps(test)
+    def alone(*arguments: object, **more: object) -> object:
+        return copy_context().run(test, *arguments, **more)
+
+    pyfuncitem.obj = alone
+    try:
+        return (yield)
+    finally:
+        pyfuncitem.obj = test  # which reports look at
 
 
 def pytest_unconfigure() -> None:
