@@ -13,6 +13,7 @@ import pytest
 from rerank_proxy.edge.server import Edge
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.settings import load
+from rerank_proxy.tls import owned
 from tests.support.raw_http import RawServer, Serve, Wire, connect, raw_server
 from tests.support.tls import Authority
 
@@ -147,3 +148,14 @@ async def start_relay(app_socket: Path, hops: Hops | None) -> AsyncIterator[Star
             return Relay(edge, upstream, stack, hops.client if hops else None)
 
         yield start
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at files for TLS again at once."""
+    monkeypatch.setattr(owned, "POLL_S", 0.002)
