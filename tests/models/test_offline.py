@@ -5,10 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from testbed.proxy import RunningProxy
+from testbed.stand_in import running_upstream
 from tests.models.conftest import TinyModel
 from tests.support.connections import watched_connections
 from tests.support.raw_http import TIMEOUT_S
@@ -34,53 +31,15 @@ FOUND: Final = {
 RANKED: Final = {"results": [{"index": at, "relevance_score": at / 2} for at in range(2)]}
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Elasticsearch, and Jina AI."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path.startswith("/v1/rerank"):
-            self._answer(200, RANKED)
-        elif "_search" in self.path:
-            self._answer(200, FOUND)
-        elif self.path == "/":
-            self._answer(200, {"version": {"number": "9.5.0"}, "tagline": "You Know, for Search"})
-        else:
-            reason = f"no handler found for uri [{self.path}] and method [{self.command}]"
-            self._answer(
-                400, {"error": {"type": "illegal_argument_exception", "reason": reason}, "status": 400}
-            )
-
-    def do_GET(self) -> None:
-        self.do_POST()
-
-    def do_OPTIONS(self) -> None:
-        self.do_POST()
-
-    def _answer(self, status: int, body: object) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("X-elastic-product", "Elasticsearch")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *arguments: object) -> None:
-        """Log nothing."""
-
-
-@contextmanager
-def served() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+def told(path: str) -> object | None:
+    """Answer for Elasticsearch, and for Jina AI."""
+    if path.startswith("/v1/rerank"):
+        return RANKED
+    if "_search" in path:
+        return FOUND
+    if path == "/":
+        return {"version": {"number": "9.5.0"}, "tagline": "You Know, for Search"}
+    return None
 
 
 def address(url: str) -> tuple[str, int]:
@@ -123,7 +82,11 @@ def test_nothing_is_connected_to_but_what_the_settings_name(
 ) -> None:
     """From the start over loads, searches and a reload to the end, with the processes of the command line."""
     model = tiny_model("bert")
-    with served() as upstream, served() as vendor, watched_connections(tmp_path) as watched:
+    with (
+        running_upstream(told) as upstream,
+        running_upstream(told) as vendor,
+        watched_connections(tmp_path) as watched,
+    ):
         for name, value in watched.environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
@@ -179,7 +142,7 @@ def settled(proxy: RunningProxy) -> bool:
 
 
 def test_a_connection_elsewhere_would_be_seen(tmp_path: Path) -> None:
-    with served() as elsewhere, watched_connections(tmp_path) as watched:
+    with running_upstream(told) as elsewhere, watched_connections(tmp_path) as watched:
         code = f"import urllib.request; urllib.request.urlopen({elsewhere!r})"
         environment = {**os.environ, **watched.environment}
         for proxied in (True, False):
