@@ -5,7 +5,6 @@ the others mostly compute. What each lane says is shown as if one had run after 
 tests of all lanes and the last line of each.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -24,10 +23,6 @@ LANES: Final = {
     "models": ("tests/models", *_BESIDE_MODELS),
     "live": ("tests/live", *(f"--ignore={file}" for file in _BESIDE_MODELS)),
 }
-_LONGEST: Final = "live"
-"""It goes first where there is no room for all: the others can use every core when it has ended."""
-_LATER: Final = 10
-"""The nice value of the others."""
 RESULTS: Final = Path("build/tests")
 """Has the log of each lane, and its results as JUnit XML."""
 _SLOWEST: Final = 20
@@ -48,8 +43,6 @@ class Lane:
             self._process: Final = subprocess.Popen(
                 [*command, *options, *LANES[name]], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        if name != _LONGEST:
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, _LATER)
 
     def show(self, to: IO[bytes]) -> int:
         """Copy its log while it is written, to the end. Return the exit status."""
