@@ -68,8 +68,8 @@ class LeftBehind:
     async def begin(self) -> "LeftBehind":
         """Take what is held now, when no request is under way, for what may be held.
 
-        Objects that live now are set aside until `assert_nothing` has looked for new ones: the suite has so
-        many that each look would take a second.
+        Objects that live now are set aside for good: the suite has so many that each look for new ones would
+        take a second.
         """
         gc.freeze()
         self._close_idle()

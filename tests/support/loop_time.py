@@ -44,6 +44,5 @@ def longest_step() -> Iterator[LongestStep]:
             patch.setattr(asyncio.Handle, "_run", measured)
             yield longest
     finally:
-        gc.unfreeze()
         if longest.seconds >= _LITTLE_S:
             longest.seconds /= max(before, slowness())

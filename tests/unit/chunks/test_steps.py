@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -49,12 +49,10 @@ STRATEGIES: list[ChunkingSettings] = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def uncollected() -> Iterator[None]:
+def uncollected() -> None:
     """Keep the collector from going through what other tests have left."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.parametrize("chunking", STRATEGIES)
