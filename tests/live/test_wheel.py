@@ -76,7 +76,7 @@ def output_of(site: Path, *command: str | Path) -> str:
 
 
 def test_everything_is_in_the_source_distribution(distribution: Path) -> None:
-    """Tests, pages and examples too: whoever packages it for others can check it."""
+    """Tests, pages and examples too: a distribution that packages it can check it."""
     assert members(distribution) == tracked()
 
 

@@ -17,7 +17,7 @@ _MOST: Final = 6
 
 
 class KeptIndices:
-    """The indices of one Elasticsearch that nobody uses now."""
+    """The indices of one Elasticsearch that no test uses now."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -58,7 +58,7 @@ class KeptIndices:
             self._server.call("DELETE", f"/{oldest}")
 
     def delete_all(self) -> None:
-        """Delete what is kept: nobody comes back for it."""
+        """Delete what is kept, after the last test."""
         for name in self._free:
             self._server.call("DELETE", f"/{name}")
         self._free.clear()

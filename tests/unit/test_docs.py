@@ -27,14 +27,26 @@ _SHELL = ("sh", "bash", "console")
 
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PACKAGE = ROOT / "proxy" / "rerank_proxy"
-FORMER = frozenset(
-    """
-    before-you-start-rerank-proxy-check probes models elastic-rerank-and-other-model-packages metrics
-    endpoints-that-clients-create elasticsearch-with-a-basic-licence what-happened-to-a-search-x-rerank
-    errors-and-remedies when-something-fails-in-between sizes shared-cache several-nodes
-    tls-and-authentication tls what-changes-for-clients stopping limits-today
-    """.split()  # noqa: SIM905
-)
+FORMER = {
+    "before-you-start-rerank-proxy-check",
+    "probes",
+    "models",
+    "elastic-rerank-and-other-model-packages",
+    "metrics",
+    "endpoints-that-clients-create",
+    "elasticsearch-with-a-basic-licence",
+    "what-happened-to-a-search-x-rerank",
+    "errors-and-remedies",
+    "when-something-fails-in-between",
+    "sizes",
+    "shared-cache",
+    "several-nodes",
+    "tls-and-authentication",
+    "tls",
+    "what-changes-for-clients",
+    "stopping",
+    "limits-today",
+}
 """The sections that docs/operations.md had."""
 NO_SETTINGS = {
     "endpoints.json",

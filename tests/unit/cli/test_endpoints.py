@@ -63,7 +63,17 @@ def proxy() -> Iterator[Served]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_PUT = do_POST = do_DELETE = answer  # noqa: N815 (the names are http.server's)
+        def do_GET(self) -> None:
+            self.answer()
+
+        def do_PUT(self) -> None:
+            self.answer()
+
+        def do_POST(self) -> None:
+            self.answer()
+
+        def do_DELETE(self) -> None:
+            self.answer()
 
         def log_message(self, *_: Any) -> None:
             """Nothing."""
