@@ -75,7 +75,8 @@ async def visit(
         yield page
     finally:
         await context.close()
-    assert [line for line in said if not any(part in line for part in expected)] == []
+    unexpected = [line for line in said if not any(part in line for part in expected)]
+    assert not unexpected, f"a page may not do that: {unexpected}"
 
 
 async def violations(page: Page) -> list[str]:

@@ -74,9 +74,9 @@ function bar(kind, value, { lowest, highest }) {
   return element("span", { class: `bar-of ${kind}`, "aria-hidden": "true" }, fill);
 }
 
-function whyOutside({ score: value, doc }) {
-  if (value !== null && value !== undefined) return "score below the lowest";
-  return doc?.text ? "left out" : "no text in the field";
+function whyOutside({ doc }) {
+  if (doc?.dropped) return "score below the lowest";
+  return doc?.text === null ? "no text in the field" : "left out";
 }
 
 function otherFields(entry, field, words) {
