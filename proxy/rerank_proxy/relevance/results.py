@@ -109,8 +109,8 @@ class Results:
 
     @property
     def others(self) -> list[Result]:
-        """Those that have figures, without the baseline."""
-        return [each for each in self.all if each.has_figures and each is not self.baseline]
+        """Those that can be compared with the baseline: none if that has no figures."""
+        return [each for each in self.all if each.comparisons]
 
 
 def results_of(
