@@ -1,4 +1,6 @@
-"""What judges do: the lines of a judge's file, in the order of judging. The last line about a document counts."""
+"""What judges do: the lines of a judge's file, in the order of judging. The last line about a document
+counts.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

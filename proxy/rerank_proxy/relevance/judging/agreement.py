@@ -1,9 +1,9 @@
 """How far two judges agree about documents that both have graded.
 
-Cohen's kappa tells how much of the agreement is more than chance: 1 where they always agree, 0 where they agree
-as often as two who grade blindly with the same habits. The weighted forms count a difference of one grade for
-less than one of three: in proportion to it (linear), or to its square (quadratic). Cohen, "A coefficient of
-agreement for nominal scales" (1960), and "Weighted kappa" (1968).
+Cohen's kappa tells how much of the agreement is more than chance: 1 where they always agree, 0 where they
+agree as often as two who grade blindly with the same habits. The weighted forms count a difference of one
+grade for less than one of three: in proportion to it (linear), or to its square (quadratic). Cohen, "A
+coefficient of agreement for nominal scales" (1960), and "Weighted kappa" (1968).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +91,9 @@ def conflicts(judged: Mapping[str, Mapping[Pair, int | None]]) -> list[Conflict]
     """
     found = []
     for query, document in sorted({pair for grades in judged.values() for pair in grades}):
-        given = {name: grades[query, document] for name, grades in judged.items() if (query, document) in grades}
+        given = {
+            name: grades[query, document] for name, grades in judged.items() if (query, document) in grades
+        }
         if len(set(given.values())) > 1 or None in given.values():
             found.append(Conflict(query, document, given))
     return found

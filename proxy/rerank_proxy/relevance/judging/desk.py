@@ -75,7 +75,9 @@ class Desk:
         order = shuffled(self._pools[query], self._workspace.plan.seed, self._judge)
         return await self._shown(query, order, self._grades)
 
-    async def _shown(self, query: str, order: Sequence[str], grades: Mapping[Pair, int | None]) -> dict[str, Any]:
+    async def _shown(
+        self, query: str, order: Sequence[str], grades: Mapping[Pair, int | None]
+    ) -> dict[str, Any]:
         texts = await self._texts(order)
         return {
             "id": query,
@@ -101,7 +103,9 @@ class Desk:
             _apply(self._grades, act)
         return self._progress(query)
 
-    def _act(self, query: str, document: str, grade: int | None, *, unsure: bool, by: str | None = None) -> Act:
+    def _act(
+        self, query: str, document: str, grade: int | None, *, unsure: bool, by: str | None = None
+    ) -> Act:
         if document not in self._pools[query].documents:
             raise UnknownError(f"there is no document {document!r} in the pool of query {query!r}")
         if grade is not None and (unsure or not 0 <= grade <= self._workspace.plan.highest):
@@ -118,8 +122,7 @@ class Desk:
         found = [
             each
             for each in conflicts(judged)
-            if each.query in self._pools
-            and (self._judge in each.grades or each.query not in self._hand)
+            if each.query in self._pools and (self._judge in each.grades or each.query not in self._hand)
         ]
         return judged, found, grades_of(self._workspace.resolutions())
 

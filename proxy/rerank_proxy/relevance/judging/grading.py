@@ -1,8 +1,8 @@
 """From the scores of an endpoint to grades.
 
 A reranker's scores have no scale of their own: what 3.1 means depends on the model. Two ways are offered. By
-thresholds, which are stated: a text gets the highest grade whose threshold its score reaches. By shares of all
-scored texts: "the best 5 % get 3". Those need no knowledge of the model, and say nothing about how many
+thresholds, which are stated: a text gets the highest grade whose threshold its score reaches. By shares of
+all scored texts: "the best 5 % get 3". Those need no knowledge of the model, and say nothing about how many
 documents are relevant: that was put in.
 """
 

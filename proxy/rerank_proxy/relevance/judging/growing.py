@@ -1,7 +1,8 @@
 """Files of JSON lines that only grow.
 
 A line that a kill or a full disk has cut does not count: what reads leaves it out, and what writes removes it
-first, so that the next line does not grow onto it. Lines are flushed to the disk before they are called saved.
+first, so that the next line does not grow onto it. Lines are flushed to the disk before they are called
+saved.
 """
 
 import os

@@ -46,9 +46,7 @@ def pooled(query: str, text: str, found: Mapping[str, Sequence[str]], depth: int
         depth: How many of each system are taken.
     """
     taken = {name: {*ids[:depth]} for name, ids in found.items()}
-    others = {
-        name: {each for other, ids in taken.items() if other != name for each in ids} for name in taken
-    }
+    others = {name: {each for other, ids in taken.items() if other != name for each in ids} for name in taken}
     shares = {name: Share(len(ids), len(ids - others[name])) for name, ids in taken.items()}
     return Pooled(query, text, tuple(sorted(set().union(*taken.values()))), shares)
 
@@ -75,9 +73,7 @@ def dealt(queries: Sequence[str], judges: Sequence[str], shared: float, seed: in
     deck = sorted(queries)
     random.Random(f"{seed}\ndeal").shuffle(deck)
     common = floor(shared * len(deck) + 0.5)
-    hands = {
-        judge: deck[:common] + deck[common + place :: len(judges)] for place, judge in enumerate(judges)
-    }
+    hands = {judge: deck[:common] + deck[common + place :: len(judges)] for place, judge in enumerate(judges)}
     for judge, hand in hands.items():
         random.Random(f"{seed}\n{judge}").shuffle(hand)
     return hands

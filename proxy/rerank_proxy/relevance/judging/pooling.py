@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.growing import LineFile
 from rerank_proxy.relevance.judging.pool import Pooled, pooled
-from rerank_proxy.relevance.judging.workspace import Workspace
 from rerank_proxy.relevance.judging.workers import work_on
+from rerank_proxy.relevance.judging.workspace import Workspace
 from rerank_proxy.relevance.judgments import Query
 from rerank_proxy.relevance.searching import RefusedError, Searcher
-from rerank_proxy.relevance.templates import Template
+from rerank_proxy.relevance.systems import System
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Progress:
 async def make_pool(
     workspace: Workspace,
     queries: Mapping[str, Query],
-    systems: Sequence[Template],
+    systems: Sequence[System],
     searcher: Searcher,
     say: Callable[[Progress], None],
     workers: int,
@@ -34,12 +34,12 @@ async def make_pool(
     what is interrupted goes on where it was.
 
     Args:
-        systems: Their bodies have the query's place alone left to fill.
         say: Called at the beginning and after each query.
         workers: How many queries are under way at once.
 
     Raises:
-        RelevanceError: The server refuses a search or cannot be reached, the pool belongs to other queries, or
+        RelevanceError: The server refuses a search or cannot be reached, the pool belongs to other queries,
+        or
             it cannot be written.
     """
     with workspace.pool_file() as file:
@@ -69,19 +69,19 @@ def _missing(workspace: Workspace, queries: Mapping[str, Query], file: LineFile[
 
 
 async def _pooled(
-    workspace: Workspace, query: Query, systems: Sequence[Template], searcher: Searcher
+    workspace: Workspace, query: Query, systems: Sequence[System], searcher: Searcher
 ) -> Pooled:
     plan = workspace.plan
     found: dict[str, Sequence[str]] = {}
     for system in systems:
+        where = f"{system.name}, query {query.id}"
         try:
-            answer = await searcher.search(plan.index, _body(system, query.text, plan.depth))
+            answer = await searcher.search(plan.index, system.body(query.text, plan.depth))
         except RefusedError as error:
-            raise RelevanceError(f"{system.name}, query {query.id}: {searcher.url} {error}") from None
+            raise RelevanceError(f"{where}: {searcher.url} {error}") from None
+        skipped = next((each for each in answer.rerankings if each.outcome == "skipped"), None)
+        if skipped is not None:
+            reason = skipped.reason or "no reason is given"
+            raise RelevanceError(f"{where}: was not reranked: {reason}; the same command goes on from here")
         found[system.name] = [hit.id for hit in answer.hits]
     return pooled(query.id, query.text, found, plan.depth)
-
-
-def _body(system: Template, query: str, depth: int) -> dict[str, object]:
-    """Return the search for the ids of the first hits."""
-    return {**system.fill(query), "size": depth, "from": 0, "_source": False, "track_total_hits": False}

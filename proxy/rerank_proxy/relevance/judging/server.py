@@ -1,11 +1,10 @@
 """The page of a person at work, on an address of this machine.
 
 Who may use it: the window that shows a session (`sessions.py`), of a page of this very server (`Origin`,
-`Sec-Fetch-Site`), under a name that is this machine's (`Host`), as on the admin listener. The page and what it
-is made of hold nothing of anyone, and are for everyone.
+`Sec-Fetch-Site`), under a name that is this machine's (`Host`), as on the admin listener. The page and what
+it is made of hold nothing of anyone, and are for everyone.
 """
 
-import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -19,7 +18,6 @@ from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.admin_access import Access
 from rerank_proxy.observe.bounded import BoundedConnections
-from rerank_proxy.pages import assets
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.desk import Desk, UnknownError
 from rerank_proxy.relevance.judging.sessions import Sessions
@@ -37,7 +35,6 @@ _CONNECTION_S: Final = 120.0
 """Seconds that a connection may last: longer than a search for texts may take."""
 _ACCESS: Final = Access()
 _OPEN: Final = ("/", "/session")
-_STATE: Final = web.AppKey("state", bool)
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -174,10 +171,8 @@ class JudgingServer:
 
 
 async def _saved(request: web.Request, save: Callable[..., Awaitable[Any]]) -> web.StreamResponse:
-    """Save what a request says, even if the window is closed meanwhile."""
     said = await _read(request, Said)
-    saving = asyncio.ensure_future(save(said.query, said.document, said.grade, unsure=said.unsure))
-    return _json({"query": await asyncio.shield(saving)})
+    return _json({"query": await save(said.query, said.document, said.grade, unsure=said.unsure)})
 
 
 @web.middleware

@@ -1,10 +1,10 @@
 """Who may use the page of a person at work: the window that was opened with the address in the terminal.
 
-The server listens on 127.0.0.1, where every user and every web page of this machine can knock. The address that
-the terminal shows carries a key behind its `#`, which browsers send to no server. The page hands it over once and
-gets a session for it, which it keeps for its window alone and sends in a header. No cookie: browsers send those
-of 127.0.0.1 to every port, so to servers of other users as well. A key that was used is worth nothing; whoever
-reads it later, from a history of addresses for example, is refused.
+The server listens on 127.0.0.1, where every user and every web page of this machine can knock. The address
+that the terminal shows carries a key behind its `#`, which browsers send to no server. The page hands it over
+once and gets a session for it, which it keeps for its window alone and sends in a header. No cookie: browsers
+send those of 127.0.0.1 to every port, so to servers of other users as well. A key that was used is worth
+nothing; whoever reads it later, from a history of addresses for example, is refused.
 """
 
 import hmac

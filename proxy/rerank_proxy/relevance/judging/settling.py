@@ -1,8 +1,8 @@
 """One grade for each document, from what several judges said of it.
 
-What was decided between judges comes first, then persons, then endpoints. Where persons differ and nothing was
-decided, the chosen rule says what becomes of the document; without one it stays unjudged, which is not grade 0:
-measures count unjudged documents as not relevant, and can also leave them out.
+What was decided between judges comes first, then persons, then endpoints. Where persons differ and nothing
+was decided, the chosen rule says what becomes of the document; without one it stays unjudged, which is not
+grade 0: measures count unjudged documents as not relevant, and can also leave them out.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,8 +22,8 @@ class Settled:
     """What the judgments come to.
 
     Attributes:
-        grades: By the ids of query and document.
-        sources: Whose grade each is: the name of a person, `resolved`, several names with `+` between them, or
+        grades: By the ids of query and document. sources: Whose grade each is: the name of a person,
+        `resolved`, several names with `+` between them, or
             an endpoint's with `endpoint:` before it.
         open: How many documents persons grade differently, without a decision.
         unsure: How many have no grade because those who read them were not sure.

@@ -1,7 +1,7 @@
 """What a judge reads of documents: their chosen fields, as text, from the index.
 
-A document that has gone since the pool was made is said to be missing. What a field holds is whatever someone has
-indexed; it is text here and nothing else.
+A document that has gone since the pool was made is said to be missing. What a field holds is whatever someone
+has indexed; it is text here and nothing else.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

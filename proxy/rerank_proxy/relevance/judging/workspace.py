@@ -105,7 +105,9 @@ class Workspace:
         Raises:
             RelevanceError: There is no plan in it, or it is damaged.
         """
-        return cls(path, _read(path / "judging.json", Plan, f"make it with: rerank-proxy judge pool {path} …"))
+        return cls(
+            path, _read(path / "judging.json", Plan, f"make it with: rerank-proxy judge pool {path} …")
+        )
 
     @classmethod
     def made(cls, path: Path, plan: Plan) -> "Workspace":
@@ -172,7 +174,9 @@ class Workspace:
     def machine_file(self, name: str) -> LineFile[Act]:
         """Return an endpoint's file, to be opened for scoring."""
         return LineFile(
-            self.path / "endpoints" / f"{name}.jsonl", Act, f"{name} is being asked by another process already"
+            self.path / "endpoints" / f"{name}.jsonl",
+            Act,
+            f"{name} is being asked by another process already",
         )
 
     def persons(self) -> dict[str, list[Act]]:
@@ -285,4 +289,3 @@ def _difference(found: Plan, wanted: Plan) -> str:
 
 def _short(value: Any) -> str:
     return msgspec.json.encode(value).decode()[:200]
-

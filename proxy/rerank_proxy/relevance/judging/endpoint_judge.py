@@ -1,7 +1,8 @@
 """An endpoint as judge: it scores every document of the pool, and the scores become grades.
 
-A reranker gets the query and the texts of its documents. A chat model, by the service `custom`, gets one prompt
-for each document in the place of the query, and answers with the grade (docs/judging.md has such an endpoint).
+A reranker gets the query and the texts of its documents. A chat model, by the service `custom`, gets one
+prompt for each document in the place of the query, and answers with the grade (docs/judging.md has such an
+endpoint).
 """
 
 import asyncio
@@ -82,7 +83,8 @@ def prompt_of(text: str | None, scale: Sequence[str]) -> str:
 
 
 def filled(prompt: str, query: str, document: str) -> str:
-    """Return a prompt with a query and a document in their places. What they hold is not searched for places."""
+    """Return a prompt with a query and a document in their places. What they hold is not searched for places.
+    """
     parts = prompt.split(DOCUMENT_PLACE)
     return document.join(part.replace(QUERY_PLACE, query) for part in parts)
 
@@ -102,7 +104,9 @@ async def look_up(searcher: Searcher, endpoint: str) -> EndpointInfo:
         settings = found.get("service_settings", {})
         return EndpointInfo(found.get("service"), settings.get("model_id", settings.get("model")))
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise RelevanceError(f"{endpoint}: {searcher.url} does not say what it is: is it the proxy?") from None
+        raise RelevanceError(
+            f"{endpoint}: {searcher.url} does not say what it is: is it the proxy?"
+        ) from None
 
 
 class Asking:
@@ -137,11 +141,15 @@ class Asking:
             workers: How many calls are under way at once.
 
         Raises:
-            RelevanceError: The server cannot be reached, there is no such endpoint, the caller may not use it,
+            RelevanceError: The server cannot be reached, there is no such endpoint, the caller may not use
+            it,
                 or the file cannot be written.
         """
         known = scores_of(file.lines)
-        wanted = {name: [each for each in pool.documents if (name, each) not in known] for name, pool in pools.items()}
+        wanted = {
+            name: [each for each in pool.documents if (name, each) not in known]
+            for name, pool in pools.items()
+        }
         self._documents = sum(len(pool.documents) for pool in pools.values())
         self._done = self._documents - sum(map(len, wanted.values()))
         self._say(self._asked())
@@ -180,7 +188,9 @@ class Asking:
         if self._prompt is not None:
             query = filled(self._prompt, query, texts[names[0]])
         try:
-            answer = await self._searcher.post(_path(self._endpoint), {"query": query, "input": [*texts.values()]})
+            answer = await self._searcher.post(
+                _path(self._endpoint), {"query": query, "input": [*texts.values()]}
+            )
             return {names[row["index"]]: float(row["relevance_score"]) for row in answer["rerank"]}
         except RefusedError as error:
             if error.status in (401, 403, 404):
