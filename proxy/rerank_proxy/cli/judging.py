@@ -354,7 +354,7 @@ def write_command(directory: Path, out: Path, names: Sequence[str], undecided: s
             machines = {}
         settled = settle(
             person_grades(persons),
-            grades_of(workspace.resolutions()),
+            {} if names else grades_of(workspace.resolutions()),
             {name: grades for name, (_, grades) in machines.items()},
             cast("Rule", undecided),
         )

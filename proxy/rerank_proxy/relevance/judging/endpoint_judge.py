@@ -83,8 +83,7 @@ def prompt_of(text: str | None, scale: Sequence[str]) -> str:
 
 
 def filled(prompt: str, query: str, document: str) -> str:
-    """Return a prompt with a query and a document in their places. What they hold is not searched for places.
-    """
+    """Return a prompt with a query and a document in their places, which are not searched for further ones."""
     parts = prompt.split(DOCUMENT_PLACE)
     return document.join(part.replace(QUERY_PLACE, query) for part in parts)
 

@@ -52,8 +52,10 @@ def pooled(query: str, text: str, found: Mapping[str, Sequence[str]], depth: int
 
 
 def shuffled(pool: Pooled, seed: int, judge: str) -> list[str]:
-    """Return the documents in the order in which a judge sees them: always the same one for the same judge, and
-    another for the next, so that the same documents do not always come first, when judges are fresh.
+    """Return the documents in the order in which a judge sees them.
+
+    It is always the same for the same judge, and another for the next, so that the same documents do not
+    always come first, when judges are fresh.
     """
     documents = [*pool.documents]
     random.Random(f"{seed}\n{judge}\n{pool.query}").shuffle(documents)

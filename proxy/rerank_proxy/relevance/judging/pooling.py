@@ -62,8 +62,8 @@ def _missing(workspace: Workspace, queries: Mapping[str, Query], file: LineFile[
     for name, text in known.items():
         if name not in queries or queries[name].text != text:
             raise RelevanceError(
-                f"{workspace.path}: the pool has a query {name!r} that is not in the file, or reads otherwise "
-                "there; take the former file, or another directory"
+                f"{workspace.path}: the pool has a query {name!r} that is not in the file, or reads "
+                "otherwise there; take the former file, or another directory"
             )
     return [query for name, query in queries.items() if name not in known]
 

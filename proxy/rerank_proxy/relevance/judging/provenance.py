@@ -114,7 +114,7 @@ def _machine(name: str, machine: Machine, grades: int) -> dict[str, Any]:
         "prompt": machine.prompt,
         "scores_became_grades_by": {"way": machine.grading.way, "bounds": [*machine.grading.bounds]},
         "asked_at": machine.asked_at,
-        "not_for": f"evaluating {who}, or a model that was trained on its scores: it would be measured by itself",
+        "not_for": f"evaluating {who}, or a model trained on its scores: it would be measured by itself",
     }
 
 

@@ -18,6 +18,7 @@ from rerank_proxy.errors import ElasticsearchError, error
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.admin_access import Access
 from rerank_proxy.observe.bounded import BoundedConnections
+from rerank_proxy.pages import assets
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.desk import Desk, UnknownError
 from rerank_proxy.relevance.judging.sessions import Sessions
@@ -118,8 +119,8 @@ class JudgingServer:
             raise error(
                 403,
                 "security_exception",
-                "the request comes from a page of another site, or names a host that is neither an address nor "
-                "localhost",
+                "the request comes from a page of another site, or names a host that is neither an address "
+                "nor localhost",
             )
         if request.path not in _OPEN and not request.path.startswith("/pages/"):
             shown = request.headers.getall(SESSION, [])
@@ -133,10 +134,10 @@ class JudgingServer:
         return await handler(request)
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        return _static(request, "judge.html")
+        return assets.answer(request, "judge.html")
 
     async def _asset(self, request: web.Request) -> web.StreamResponse:
-        return _static(request, request.match_info["name"])
+        return assets.answer(request, request.match_info["name"])
 
     async def _open(self, request: web.Request) -> web.StreamResponse:
         given = await _read(request, Key)
@@ -202,8 +203,8 @@ async def _read(request: web.Request, kind: type[Any]) -> Any:
     Raises:
         ElasticsearchError: 415 or 400, it is not JSON of this kind.
     """
-    if request.content_type != "application/json":
-        raise error(415, "illegal_argument_exception", "expected a body of application/json")
+    if request.content_type != "application/json" or "Content-Encoding" in request.headers:
+        raise error(415, "illegal_argument_exception", "the body has to be plain [application/json]")
     try:
         return msgspec.json.decode(await request.read(), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
@@ -222,11 +223,5 @@ def _json(value: Any, status: int = 200) -> web.Response:
         body=msgspec.json.encode(value),
         status=status,
         content_type="application/json",
-        headers={
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-            "Cross-Origin-Resource-Policy": "same-origin",
-        },
+        headers={**assets.SAFE, "Cache-Control": "no-store"},
     )

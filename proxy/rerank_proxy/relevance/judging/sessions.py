@@ -49,7 +49,7 @@ class Sessions:
 
     def knows(self, session: str) -> bool:
         """Tell whether a session is open."""
-        return any([_equal(session, each) for each in self._sessions])
+        return sum(_equal(session, each) for each in self._sessions) > 0
 
 
 def _equal(one: str, other: str) -> bool:

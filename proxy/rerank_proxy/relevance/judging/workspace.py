@@ -239,15 +239,15 @@ def person_grades(persons: Mapping[str, list[Act]]) -> dict[str, dict[Pair, int 
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that cannot be the name of a file and of a column.
+    """Refuse a name of a judge that cannot be the name of a file and stand in a column.
 
     Raises:
-        RelevanceError: It is one.
+        RelevanceError: It cannot.
     """
     if _NAME.fullmatch(name) is None or name == RESOLVED:
         raise RelevanceError(
-            f"{name!r} cannot be the name of a judge: take up to 64 letters of a to z, digits, dots, dashes and "
-            f"underscores, and not {RESOLVED!r}"
+            f"{name!r} cannot be the name of a judge: take up to 64 letters of a to z, digits, dots, dashes "
+            f"and underscores, and not {RESOLVED!r}"
         )
 
 
