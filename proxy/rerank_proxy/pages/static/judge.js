@@ -21,6 +21,7 @@ const state = {
 };
 let loading = 0; // the newest load: what an older one brings is thrown away
 let saving = Promise.resolve(); // saves go out one after the other, in the order of judging
+let unsaved = 0; // saves that are under way or wait
 
 start();
 
@@ -65,8 +66,6 @@ function route() {
 /** Show a section: the person's queries, or those about which judges differ. */
 async function show(section, place = null) {
   state.section = section;
-  byId("to-judge").toggleAttribute("aria-current", section === "judge");
-  byId("to-compare").toggleAttribute("aria-current", section === "compare");
   for (const [id, name] of [["to-judge", "judge"], ["to-compare", "compare"]]) {
     if (name === section) byId(id).setAttribute("aria-current", "page");
     else byId(id).removeAttribute("aria-current");
@@ -152,6 +151,10 @@ function drawQuery() {
 /** Say something of a document: show it at once, and save it. */
 function say(number, said) {
   const entry = state.documents[number];
+  if (entry.missing && said !== "unsure") {
+    announce("This document is no longer in the index, and cannot be graded.");
+    return;
+  }
   const before = { grade: entry.grade, unsure: entry.unsure };
   const after = said === "unsure" ? { grade: null, unsure: true } : { grade: said, unsure: false };
   const query = state.queries[state.at];
@@ -170,14 +173,18 @@ function put(section, query, entry, after, before) {
   const documentId = entry.id;
   const task = async () => {
     try {
-      Object.assign(query, await save(SECTIONS[section].save, { query: query.id, document: documentId, ...after }));
+      const counted = await save(SECTIONS[section].save, { query: query.id, document: documentId, ...after });
+      if (unsaved === 1) Object.assign(query, counted); // else it is behind what is shown
     } catch (fault) {
       Object.assign(entry, before);
       entry.draw?.();
+      count(query);
       tell("A grade was not saved. Give it again.", `Document ${documentId} of the query “${query.text}”: ${fault.reason ?? fault}`);
     }
+    unsaved -= 1;
     drawQuery();
   };
+  unsaved += 1;
   saving = saving.then(task);
   drawQuery();
   return saving;
@@ -236,13 +243,14 @@ function showEnd() {
   const words = !judge
     ? "Documents that two people graded differently, or were not sure about, are decided here. Of your own queries only those are shown that you have judged."
     : left > 0 ? "You can stop here: everything is saved, and you go on where you were." : "Thank you. Everything is saved.";
-  byId("finished").replaceChildren(
+  const shown = [
     element("h2", {}, heading),
     element("p", { class: "quiet" }, words),
     left > 0 && element("button", { type: "button", class: "primary", on: { click: () => show(state.section) } }, "Go on"),
     judge && left === 0 && element("p", {}, "Write the grades with ", element("code", {}, "rerank-proxy judge write"), "."),
     judge && element("p", {}, element("a", { href: "#compare" }, "Compare with other judges")),
-  );
+  ];
+  byId("finished").replaceChildren(...shown.filter(Boolean));
   byId("finished").hidden = false;
   byId("finished").focus({ preventScroll: true });
   announce(heading);

@@ -30,7 +30,7 @@ function cardOf(pair) {
     { class: "card" },
     element("h2", {}, `${one} and ${other}`),
     element("p", { class: "quiet" }, sentence(pair)),
-    element(
+    element("div", { class: "compared" }, element(
       "dl",
       { class: "figures" },
       figure("Documents that both graded", String(pair.documents)),
@@ -39,8 +39,7 @@ function cardOf(pair) {
       figure("Weighted kappa (linear)", decimal(pair.linear)),
       figure("Kappa", decimal(pair.kappa)),
       figure("Kappa of 0 against the rest", decimal(pair.relevant)),
-    ),
-    element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Grades of ${one} and ${other}` }, matrix(pair)),
+    ), element("div", { class: "scroll" }, matrix(pair))),
   );
 }
 

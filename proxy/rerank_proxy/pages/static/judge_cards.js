@@ -16,6 +16,7 @@ export function card(entry, place, count, scale, onSay, onFocus) {
   const state = element("span", { class: "chip" });
   const meaning = element("p", { class: "meaning" });
   const buttons = scale.map((words, grade) => gradeButton(String(grade), `${grade}: ${words}`, grade, String(grade)));
+  for (const button of buttons) button.disabled = entry.missing;
   const unsure = gradeButton("Not sure", "I am not sure", "unsure", "s", element("kbd", {}, "s"));
   unsure.classList.add("unsure");
   const item = element(
@@ -60,7 +61,7 @@ export function card(entry, place, count, scale, onSay, onFocus) {
     }
     const words = saidOf(entry);
     item.classList.toggle("judged", words !== null);
-    state.textContent = words === null ? "not judged" : words;
+    state.textContent = words === null ? (entry.given ? "not decided" : "not judged") : words;
     state.className = words === null ? "chip" : entry.unsure ? "chip warning" : "chip good";
     meaning.textContent = entry.unsure ? "You can come back to it." : entry.grade === null ? "" : scale[entry.grade];
   }
@@ -74,7 +75,7 @@ function texts(entry) {
     return element(
       "p",
       { class: "message warning" },
-      "This document is no longer in the index. It was there when the queries were pooled. Leave it without a grade.",
+      "This document was in the index when the queries were pooled, and is no longer. It cannot be graded: go on with “Not sure”.",
     );
   }
   if (entry.fields.length === 0) {

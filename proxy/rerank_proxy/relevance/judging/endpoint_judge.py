@@ -83,7 +83,7 @@ def prompt_of(text: str | None, scale: Sequence[str]) -> str:
 
 
 def filled(prompt: str, query: str, document: str) -> str:
-    """Return a prompt with a query and a document in their places, which are not searched for further ones."""
+    """Return a prompt with query and document in their places. Neither is searched for further places."""
     parts = prompt.split(DOCUMENT_PLACE)
     return document.join(part.replace(QUERY_PLACE, query) for part in parts)
 

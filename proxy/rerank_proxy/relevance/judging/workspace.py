@@ -37,6 +37,7 @@ SCALE: Final = (
 RESOLVED: Final = "resolved"
 """The name in place of a judge's for what was decided between judges."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_POOL: Final = "pool.jsonl"
 _MAX_PLAN: Final = 1 << 20
 
 
@@ -111,13 +112,13 @@ class Workspace:
 
     @classmethod
     def made(cls, path: Path, plan: Plan) -> "Workspace":
-        """Write a plan, or go on with the same one.
+        """Write a plan, or go on with the same one. As long as nothing is pooled, another takes its place.
 
         Raises:
-            RelevanceError: Another plan is there, or it cannot be written.
+            RelevanceError: Something is pooled by another plan, or it cannot be written.
         """
         file = path / "judging.json"
-        if file.exists():
+        if read_lines(path / _POOL, Pooled):
             found = cls.opened(path).plan
             if found != plan:
                 raise RelevanceError(
@@ -130,7 +131,7 @@ class Workspace:
 
     def pool_file(self) -> LineFile[Pooled]:
         """Return the pool, to be opened for adding to it."""
-        return LineFile(self.path / "pool.jsonl", Pooled, f"{self.path} is being pooled by another process")
+        return LineFile(self.path / _POOL, Pooled, f"{self.path} is being pooled by another process")
 
     def pool(self) -> dict[str, Pooled]:
         """Return the pools by the ids of their queries.
@@ -138,13 +139,13 @@ class Workspace:
         Raises:
             RelevanceError: The file is damaged, or not all queries are there.
         """
-        pools = {pooled.query: pooled for pooled in read_lines(self.path / "pool.jsonl", Pooled)}
+        pools = {pooled.query: pooled for pooled in read_lines(self.path / _POOL, Pooled)}
         if len(pools) < self.plan.queries:
             raise RelevanceError(
                 f"{self.path}: {len(pools)} of {self.plan.queries} queries are pooled: run the same "
                 "rerank-proxy judge pool again, which does the others"
             )
-        return pools
+        return dict(sorted(pools.items()))
 
     def hand(self, judge: str) -> list[str]:
         """Return the ids of the queries that a person gets, in the order of judging.

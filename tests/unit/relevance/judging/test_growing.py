@@ -53,9 +53,7 @@ def test_only_one_process_has_a_file_open(tmp_path: Path) -> None:
         assert file.lines == []
 
 
-def test_what_cannot_be_written_whole_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_written_whole_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "anna.jsonl"
     first = Act("q", "1", grade=2)
 
@@ -74,7 +72,9 @@ def test_what_cannot_be_written_whole_is_not_written(
         assert file.lines == read_lines(path, Act) == [first]
 
 
-@pytest.mark.parametrize("line", ["{", '{"query": "q"}', '{"query": "q", "document": "d", "grade": "2"}', "[]"])
+@pytest.mark.parametrize(
+    "line", ["{", '{"query": "q"}', '{"query": "q", "document": "d", "grade": "2"}', "[]"]
+)
 def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "anna.jsonl"
     path.write_text(f'{{"query":"q","document":"d"}}\n\n{line}\n')
