@@ -3,7 +3,7 @@
 import { byId, element, setOptions } from "./dom.js";
 import * as catalogue from "./catalogue.js";
 import * as editor from "./editor.js";
-import { rerankers, simpleBody, withEndpoint } from "./bodies.js";
+import { simpleBody, withEndpoint } from "./bodies.js";
 
 const OTHER = "\u0000other";
 const VALUES = { field: "field", a: "a", b: "b", query: "query", words: "words", fields: "fields", minScore: "min-score", body: "body" };
@@ -121,11 +121,6 @@ export async function fillFields() {
     setOptions(byId("field"), wanted.field ? [{ value: wanted.field }] : []);
     return [fault];
   }
-}
-
-/** Return the field whose text a search scores. */
-export function scoredField(search) {
-  return rerankers(search)[0]?.field ?? "";
 }
 
 function index() {

@@ -2,7 +2,7 @@
 
 import { move } from "./comparison.js";
 import { element } from "./dom.js";
-import { excerpt, highlighted } from "./marks.js";
+import { excerpt, highlighted, pieces } from "./marks.js";
 import { counted, score, whole } from "./numbers.js";
 import { marked, seen } from "./seen.js";
 import { textOf, titleOf } from "./texts.js";
@@ -18,7 +18,7 @@ const SIGNS = { up: "▲", down: "▼", same: "=", new: "new", out: "out" };
 export function hitItem(entry, about) {
   const { column, field, words } = about;
   const ranked = column.key !== "plain";
-  const text = textOf(entry.hit, field) || (entry.doc?.text ?? "");
+  const short = excerpt(textOf(entry.hit, field) || (entry.doc?.text ?? ""), words, EXCERPT);
   return element(
     "li",
     { class: entry.place === null ? "hit outside" : "hit" },
@@ -27,8 +27,8 @@ export function hitItem(entry, about) {
       "div",
       { class: "what" },
       element("div", { class: "top" }, element("h4", {}, titleOf(entry.hit, entry.id)), ranked && badge(entry)),
-      ...scoresAndTexts(entry, about, element("p", { class: "excerpt" }, ...marked(excerpt(text, words, EXCERPT), words))),
-      ...(ranked ? [] : otherFields(entry, field, words)),
+      ...scoresAndTexts(entry, about, element("p", { class: "excerpt" }, ...marked(short, words))),
+      ...(ranked || pieces(short, words).some(({ matched }) => matched) ? [] : otherFields(entry, field, words)),
     ),
   );
 }
@@ -74,9 +74,9 @@ function bar(kind, value, { lowest, highest }) {
   return element("span", { class: `bar-of ${kind}`, "aria-hidden": "true" }, fill);
 }
 
-function whyOutside({ score: value, doc }) {
-  if (value !== null && value !== undefined) return "score below the lowest";
-  return doc?.text ? "left out" : "no text in the field";
+function whyOutside({ doc }) {
+  if (doc?.dropped) return "score below the lowest";
+  return doc?.text === null ? "no text in the field" : "left out";
 }
 
 function otherFields(entry, field, words) {

@@ -11,7 +11,7 @@ const NAMES = { up: "moved up", down: "moved down", same: "stayed", out: "left o
 /** Make the legend of the lines. */
 export function legend() {
   return Object.entries(NAMES).map(([kind, name]) =>
-    element("span", { class: "key" }, drawn("svg", { viewBox: "0 0 28 10", "aria-hidden": "true" }, ...stroke(kind, [1, 5], [27, 5])), name),
+    element("span", { class: "key" }, drawn("svg", { viewBox: "0 0 28 10", "aria-hidden": "true" }, ...stroke(kind, [2, 5], [24, 5])), name),
   );
 }
 

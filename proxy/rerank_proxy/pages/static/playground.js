@@ -1,25 +1,24 @@
 // The playground: searches as the form says, and shows what came of it.
 
-import { plainBody, readSearch, withEndpoint } from "./bodies.js";
+import { readSearch } from "./bodies.js";
 import { compare } from "./comparison.js";
-import { FORMS } from "./copies.js";
-import * as credentials from "./credentials.js";
-import { byId, element } from "./dom.js";
+import { address, findAddress, showCopies, start as startCopies } from "./copy_panel.js";
+import { byId } from "./dom.js";
 import * as editor from "./editor.js";
 import { Fault } from "./faults.js";
 import * as form from "./form.js";
 import { matchedWords } from "./marks.js";
 import { movesTable } from "./moves_table.js";
+import { start as startHistory } from "./history_panel.js";
 import * as notes from "./notes.js";
-import { ask, read } from "./requests.js";
+import { plan } from "./plan.js";
+import { ask } from "./requests.js";
 import { inWords, outcomeOf, showResults } from "./results.js";
 import { start as startSignIn } from "./sign_in.js";
 import * as state from "./state.js";
 import { waterfall } from "./waterfall.js";
 
 let running = null;
-let copied = null;
-let copiedForm = FORMS[0];
 
 function say(text) {
   byId("said").textContent = text;
@@ -77,21 +76,23 @@ async function search() {
 
 /** Send the searches one after the other, so that none waits for another's model and times can be compared. */
 async function run(current, wanted, signal) {
-  const path = `/${encodeURIComponent(current.index).replaceAll("%2C", ",")}/_search`;
-  const field = form.scoredField(wanted);
-  const fields = [...new Set([field, ...current.fields.split(",").map((each) => each.trim())])].filter(Boolean);
+  const { path, field, plain, sides } = plan(current, wanted);
   say("Searching …");
-  const plain = await ask("POST", path, plainBody(wanted, fields), { where: "The plain search", signal });
-  const sides = [];
-  for (const [key, endpoint] of [["a", current.a], ["b", current.b]]) {
-    if (key === "b" && endpoint === "") continue;
-    const title = endpoint || "As the body says";
-    const body = withEndpoint(wanted, endpoint);
-    const whole = await ask("POST", path, body, { where: `The search reranked by ${title}`, signal });
-    sides.push({ key, title, body, whole, answer: whole.body, record: whole.record ?? null, from: body.from ?? 0 });
+  const found = [];
+  const send = async (side) => {
+    const whole = await ask("POST", path, side.text, { where: `The search reranked by ${side.title}`, signal });
+    return { ...side, whole, answer: whole.body, record: whole.record ?? null, from: side.body.from ?? 0 };
+  };
+  let first;
+  try {
+    first = await ask("POST", path, plain, { where: "The plain search", signal });
+  } catch (fault) {
+    // What is wrong with it is told best of the search as it was written, with its lines and columns.
+    if (fault.status === 400) await send(sides[0]);
+    throw fault;
   }
-  if (sides.length === 2 && sides[0].title === sides[1].title) sides[1].title += " (again)";
-  show(current, field, plain, sides);
+  for (const side of sides) found.push(await send(side));
+  show(current, field, first, found);
 }
 
 function show(current, field, plain, sides) {
@@ -112,9 +113,7 @@ function show(current, field, plain, sides) {
     ]),
   );
   byId("times").hidden = false;
-  copied = { index: current.index, body: sides[0].body };
-  showCopy();
-  byId("copies").hidden = false;
+  showCopies({ index: current.index, body: sides[0].body });
   say(`Found. ${columns.slice(1).map(inWords).join(". ")}.`);
 }
 
@@ -153,64 +152,6 @@ function busy(is) {
   byId("search").setAttribute("aria-busy", String(is));
 }
 
-function showCopy() {
-  if (copied === null) return;
-  byId("forms").replaceChildren(
-    ...FORMS.map((each) =>
-      element(
-        "button",
-        {
-          type: "button",
-          "aria-pressed": String(each === copiedForm),
-          on: { click: () => ((copiedForm = each), showCopy(), focusForm()) },
-        },
-        each.name,
-      ),
-    ),
-  );
-  byId("copied").textContent = copiedForm.text({ ...copied, url: address(), kind: credentials.kind() });
-}
-
-function focusForm() {
-  byId("forms").querySelector('[aria-pressed="true"]').focus();
-}
-
-function address() {
-  return byId("url").value.trim().replace(/\/+$/, "") || `http://${location.hostname}:9201`;
-}
-
-async function copy() {
-  try {
-    await navigator.clipboard.writeText(byId("copied").textContent);
-    say(`${copiedForm.name} is copied.`);
-    byId("copy").textContent = "Copied";
-    setTimeout(() => (byId("copy").textContent = "Copy"), 1500);
-  } catch {
-    // Browsers give the clipboard to pages of this machine and of https alone.
-    getSelection().selectAllChildren(byId("copied"));
-    say("The text is selected: copy it with the keyboard.");
-  }
-}
-
-function showHistory() {
-  const earlier = state.remembered();
-  byId("earlier").replaceChildren(
-    ...(earlier.length === 0 ? [element("li", { class: "quiet" }, "None yet.")] : earlier.map(earlierItem)),
-  );
-  byId("clear-history").disabled = earlier.length === 0;
-  if (!byId("history").open) byId("history").showModal();
-}
-
-function earlierItem(past) {
-  const again = async () => {
-    byId("history").close();
-    await load(past);
-    search();
-  };
-  const sides = [past.a, past.b].filter(Boolean).join(" and ");
-  return element("li", {}, element("button", { type: "button", class: "plain", on: { click: again } }, element("span", {}, state.inWords(past)), element("span", { class: "small quiet" }, sides)));
-}
-
 async function load(past) {
   form.write(past);
   await fill();
@@ -223,17 +164,6 @@ async function fill() {
   else if (indices === 0) notes.show(notes.noIndex(address()));
   else if (endpoints === 0) notes.show(notes.noEndpoint());
   else if (byId("results").hidden) notes.show(notes.welcome());
-}
-
-async function showAddress() {
-  try {
-    const { clients } = await read("status.json");
-    if (clients?.url) byId("url").value = clients.url;
-  } catch (fault) {
-    if (!(fault instanceof Fault)) throw fault;
-    // The form says what is wrong: it asks the same port.
-  }
-  if (byId("url").value === "") byId("url").value = address();
 }
 
 function listen() {
@@ -257,14 +187,6 @@ function listen() {
     });
   }
   byId("body").addEventListener("input", () => (byId("body").dataset.written = "yes"));
-  byId("copy").addEventListener("click", copy);
-  byId("url").addEventListener("input", showCopy);
-  byId("open-history").addEventListener("click", showHistory);
-  byId("clear-history").addEventListener("click", () => {
-    state.forgetAll();
-    showHistory();
-  });
-  credentials.onChange(showCopy);
   addEventListener("hashchange", () => {
     const shared = state.fromFragment(location.hash);
     if (shared !== null) load(shared);
@@ -272,9 +194,14 @@ function listen() {
 }
 
 startSignIn(fill);
+startHistory(async (past) => {
+  await load(past);
+  search();
+});
+startCopies(say);
 listen();
 const shared = state.fromFragment(location.hash);
 form.write(shared ?? state.DEFAULTS);
-await showAddress();
+await findAddress();
 await fill();
 byId(shared?.query ? "go" : "query").focus();

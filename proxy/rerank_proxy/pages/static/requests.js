@@ -19,7 +19,7 @@ export async function read(path, signal = undefined) {
 }
 
 /**
- * Send a request to the proxy, as the visitor.
+ * Send a request to the proxy, as the visitor. body: JSON as text, which arrives as it is written; null for none.
  *
  * Returns `{status, headers, took_ms, body, record}`; throws a Fault for a status from 400 on. Of someone without
  * credentials Elasticsearch's are asked for, once.
@@ -45,7 +45,8 @@ async function sent(method, path, body, where, signal) {
     {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ method, path, body: body ?? null }),
+      // The text goes in as it stands, so that lines and columns in messages are those of who wrote it.
+      body: `{"method":${JSON.stringify(method)},"path":${JSON.stringify(path)},"body":${body ?? "null"}}`,
       signal,
     },
     where,

@@ -1,18 +1,23 @@
 // What a model saw of a text: the text, where it was cut, its chunks and their scores.
+//
+// A record counts characters as code points, and JavaScript's strings are of UTF-16: texts are cut as arrays of
+// code points.
 
 import { element } from "./dom.js";
 import { pieces } from "./marks.js";
 import { counted, score, whole } from "./numbers.js";
 
 /** Return the drawing of a document of a record. */
-export function seen(doc, words) {
+export function seen(recorded, words) {
+  const points = Array.from(recorded.text);
+  const doc = { ...recorded, length: points.length, part: (from, to) => points.slice(from, to).join("") };
   return element(
     "div",
     { class: "seen-text" },
     element("p", { class: "small quiet" }, sizes(doc)),
     doc.chunks?.length > 0 ? chunks(doc, words) : uncut(doc, words),
-    doc.text.length < doc.characters &&
-      element("p", { class: "small quiet" }, `Not shown here: ${counted(doc.characters - doc.text.length, "further character")}.`),
+    doc.length < doc.characters &&
+      element("p", { class: "small quiet" }, `Not shown here: ${counted(doc.characters - doc.length, "further character")}.`),
   );
 }
 
@@ -23,18 +28,18 @@ function sizes({ characters, tokens, cut_at: cut }) {
   return `The first ${whole(cut)} of ${all}${read}. The rest is beyond what the model takes.`;
 }
 
-function uncut({ text, cut_at: cut }, words) {
-  if (cut === null || cut === undefined || cut >= text.length) return element("p", {}, ...marked(text, words));
+function uncut({ part, length, cut_at: cut }, words) {
+  if (cut === null || cut === undefined || cut >= length) return element("p", {}, ...marked(part(), words));
   return element(
     "p",
     {},
-    ...marked(text.slice(0, cut), words),
+    ...marked(part(0, cut), words),
     element("span", { class: "cut-here" }, "cut here"),
-    element("del", {}, text.slice(cut)),
+    element("del", {}, part(cut)),
   );
 }
 
-function chunks({ text, chunks: all, cut_at: cut }, words) {
+function chunks({ part, length, chunks: all, cut_at: cut }, words) {
   const best = Math.max(...all.map((chunk) => chunk.score ?? -Infinity));
   const read = element(
     "ol",
@@ -47,12 +52,12 @@ function chunks({ text, chunks: all, cut_at: cut }, words) {
         "li",
         { class: counts ? "best" : null },
         element("p", { class: "small quiet" }, `${name}: ${points}`, counts && element("strong", {}, " – the best one counts")),
-        element("p", {}, ...marked(text.slice(chunk.start, chunk.end), words)),
+        element("p", {}, ...marked(part(chunk.start, chunk.end), words)),
       );
     }),
   );
-  if (cut === null || cut === undefined || cut >= text.length) return read;
-  return element("div", {}, read, element("p", {}, element("span", { class: "cut-here" }, "cut here"), element("del", {}, text.slice(cut))));
+  if (cut === null || cut === undefined || cut >= length) return read;
+  return element("div", {}, read, element("p", {}, element("span", { class: "cut-here" }, "cut here"), element("del", {}, part(cut))));
 }
 
 /** Return a text with its matched words marked. */

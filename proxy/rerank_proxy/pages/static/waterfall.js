@@ -73,7 +73,7 @@ function stageRow({ stage, label, start_ms: start, end_ms: end }, whole) {
     "tr",
     {},
     element("th", { scope: "row" }, stage),
-    element("td", { class: "about" }, label || MEANINGS[stage] || ""),
+    element("td", { class: "about" }, label && label !== stage ? label : (MEANINGS[stage] ?? "")),
     element("td", { class: "from number" }, milliseconds(start)),
     element("td", { class: "number" }, milliseconds(end - start)),
     element("td", { class: "chart" }, chart(stage, start, end, whole)),
