@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rerank_proxy.cli.credentials import authorization, tls_context
-from rerank_proxy.cli.options import CommandError, die, load_settings
+from rerank_proxy.cli.options import CommandError, die
 from rerank_proxy.cli.output import print_json, print_line, print_table
-from rerank_proxy.cli.proxy_client import url_of
+from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.files import regular
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
@@ -47,6 +46,19 @@ from rerank_proxy.relevance.systems import System, Wanted, systems_of
 
 _MAX_PROMPT: Final = 1 << 20
 _MAX_GRADES: Final = 10
+_OF_THE_PROXY: Final = (
+    "config",
+    "secrets_dir",
+    "url",
+    "user",
+    "password_file",
+    "api_key_file",
+    "ca_certs",
+)
+"""Options about the proxy, for every command that asks it."""
+_SCREENS: Final = 4
+"""Searches at once for the windows of a person."""
+_TIMEOUT_S: Final = 30.0
 _PATIENCE_S: Final = 15.0
 """How long a person waits for a busy server."""
 
@@ -60,28 +72,23 @@ def _failing() -> Iterator[None]:
         die(str(failure), 1)
 
 
-def _run(work: Callable[[Searcher], Awaitable[None]], options: Mapping[str, Any], **searching: Any) -> None:
+def _run(work: Callable[[Searcher], Awaitable[None]], options: Mapping[str, Any], **searching: float) -> None:
     """Do work with a client of the proxy that the options name."""
     try:
-        url = _address(options)
-        credentials = authorization(options["user"], options["password_file"], options["api_key_file"])
-        tls = tls_context(options["ca_certs"]) if url.startswith("https:") else None
+        proxy = {name: options[name] for name in _OF_THE_PROXY}
+        searcher = searcher_of(**proxy, concurrency=options.get("concurrency", _SCREENS), **searching)
     except CommandError as failure:
         die(str(failure), 2)
 
     async def with_searcher() -> None:
-        async with Searcher(url, credentials, tls, **searching) as searcher:
+        async with searcher:
             await work(searcher)
 
     with _failing(), asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(with_searcher())
-
-
-def _address(options: Mapping[str, Any]) -> str:
-    if options["url"] is not None:
-        return str(options["url"])
-    settings = load_settings(config=options["config"], secrets_dir=options["secrets_dir"])
-    return url_of(settings.listen, https=settings.tls.cert is not None)
+        try:
+            runner.run(with_searcher())
+        except KeyboardInterrupt:
+            die(f"stopped; the same command goes on in {options['directory']}", 130)
 
 
 @contextmanager
@@ -116,7 +123,7 @@ def pool_command(**options: Any) -> None:
             say = lambda each: moved(each.done, each.queries)  # noqa: E731
             await make_pool(workspace, queries, systems, searcher, say, options["concurrency"])
 
-    _run(work, options, concurrency=options["concurrency"])
+    _run(work, options)
     with _failing():
         _print_pool(workspace)
 
@@ -191,7 +198,7 @@ def open_command(**options: Any) -> None:
             finally:
                 await server.stop()
 
-    _run(work, options, concurrency=4, timeout_s=30.0, patience_s=_PATIENCE_S)
+    _run(work, options, timeout_s=_TIMEOUT_S, patience_s=_PATIENCE_S)
 
 
 def _announced() -> Callable[[str], None]:
@@ -243,7 +250,7 @@ def ask_command(**options: Any) -> None:
             asking = Asking(searcher, endpoint, prompt, _texts(searcher, workspace.plan), say)
             asked.append(await asking.run(pools, file, options["concurrency"]))
 
-    _run(work, options, concurrency=options["concurrency"])
+    _run(work, options)
     with _failing():
         _print_asked(workspace, name, asked[0])
 
