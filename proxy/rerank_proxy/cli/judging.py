@@ -22,7 +22,7 @@ from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging import provenance
-from rerank_proxy.relevance.judging.acts import grades_of, now
+from rerank_proxy.relevance.judging.acts import Act, grades_of, now
 from rerank_proxy.relevance.judging.desk import Desk, Texts, agreements
 from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, look_up, prompt_of
 from rerank_proxy.relevance.judging.grading import CHAT_THRESHOLDS, Grading, InvalidGradingError
@@ -56,6 +56,8 @@ _OF_THE_PROXY: Final = (
     "ca_certs",
 )
 """Options about the proxy, for every command that asks it."""
+_ENDPOINT: Final = "endpoint:"
+"""Stands before the name of a judge that is an endpoint."""
 _SCREENS: Final = 4
 """Searches at once for the windows of a person."""
 _TIMEOUT_S: Final = 30.0
@@ -72,7 +74,7 @@ def _failing() -> Iterator[None]:
         die(str(failure), 1)
 
 
-def _run(work: Callable[[Searcher], Awaitable[None]], options: Mapping[str, Any], **searching: float) -> None:
+def _run(work: Callable[[Searcher], Awaitable[None]], options: Mapping[str, Any], **searching: Any) -> None:
     """Do work with a client of the proxy that the options name."""
     try:
         proxy = {name: options[name] for name in _OF_THE_PROXY}
@@ -325,7 +327,7 @@ def agreement_command(directory: Path, *, as_json: bool) -> None:
         workspace = Workspace.opened(directory)
         judged: dict[str, Mapping[tuple[str, str], int | None]] = {**person_grades(workspace.persons())}
         for name, (_, grades) in workspace.machines().items():
-            judged[f"endpoint:{name}"] = grades
+            judged[f"{_ENDPOINT}{name}"] = grades
         found = agreements(judged, workspace.plan.highest)
     if as_json:
         print_json(found)
@@ -351,12 +353,7 @@ def write_command(directory: Path, out: Path, names: Sequence[str], undecided: s
         workspace = Workspace.opened(directory)
         persons, machines = workspace.persons(), workspace.machines()
         if names:
-            unknown = [name for name in names if name not in persons and name not in machines]
-            if unknown:
-                known = ", ".join([*persons, *machines]) or "none yet"
-                raise RelevanceError(f"{unknown[0]} has not judged in {directory}; those who have: {known}")
-            persons = {name: acts for name, acts in persons.items() if name in names}
-            machines = {name: each for name, each in machines.items() if name in names}
+            persons, machines = _chosen(directory, names, persons, machines)
         else:
             machines = {}
         settled = settle(
@@ -374,6 +371,26 @@ def write_command(directory: Path, out: Path, names: Sequence[str], undecided: s
         told = provenance.told(workspace, settled, persons, machines, datetime.now(UTC))
         beside = provenance.write(out, told)
     _print_written(out, beside, told)
+
+
+def _chosen(
+    directory: Path,
+    names: Sequence[str],
+    persons: Mapping[str, list[Act]],
+    machines: Mapping[str, tuple[Machine, dict[tuple[str, str], int]]],
+) -> tuple[dict[str, list[Act]], dict[str, tuple[Machine, dict[tuple[str, str], int]]]]:
+    """Return those of these names. An endpoint may be called as it is elsewhere: `endpoint:ID`."""
+    kept, asked = {}, {}
+    for given in names:
+        endpoint = machine_name(given.removeprefix(_ENDPOINT))
+        if given in persons:
+            kept[given] = persons[given]
+        elif endpoint in machines:
+            asked[endpoint] = machines[endpoint]
+        else:
+            known = ", ".join([*persons, *(f"{_ENDPOINT}{name}" for name in machines)]) or "none yet"
+            raise RelevanceError(f"{given} has not judged in {directory}; those who have: {known}")
+    return kept, asked
 
 
 def _by_query(
