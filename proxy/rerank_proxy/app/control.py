@@ -5,6 +5,7 @@ from pathlib import Path
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.engine import Engine
 from rerank_proxy.http.quiet_server import QuietServer
@@ -13,20 +14,23 @@ from rerank_proxy.settings import InvalidSettingsError, Settings
 
 
 async def serve_control(
-    engine: Engine, registry: CollectorRegistry, reloading: Reloading, path: str
+    engine: Engine, registry: CollectorRegistry, reloading: Reloading, recordings: Recordings, path: str
 ) -> QuietServer:
     """Serve the supervisor on a UNIX socket at `path`, until the server that is returned is stopped."""
-    app = application(engine, registry, reloading)
+    app = application(engine, registry, reloading, recordings)
     server = QuietServer(app, shutdown_timeout=1.0, handler_cancellation=True, keepalive_timeout=3600)
     await server.start()
     await server.listen(Path(path))
     return server
 
 
-def application(engine: Engine, registry: CollectorRegistry, reloading: Reloading) -> web.Application:
+def application(
+    engine: Engine, registry: CollectorRegistry, reloading: Reloading, recordings: Recordings
+) -> web.Application:
     """Return an application with `GET /ready`, `GET /metrics`, and `POST /reload`, which takes the settings.
 
     Settings that cannot be served are answered 400 with a list of what is wrong, and nothing changes.
+    `POST /recordings` gives a key, and `GET /recordings/KEY` what was recorded with it, once.
     """
 
     async def ready(request: web.Request) -> web.Response:
@@ -47,8 +51,19 @@ def application(engine: Engine, registry: CollectorRegistry, reloading: Reloadin
         engine.reload()
         return web.Response(status=202)
 
+    async def new_recording(request: web.Request) -> web.Response:
+        return web.json_response({"key": recordings.new_key()})
+
+    async def take_recording(request: web.Request) -> web.Response:
+        recorded = await recordings.take(request.match_info["key"])
+        if recorded is None:
+            return web.Response(status=404)
+        return web.Response(body=recorded, content_type="application/json")
+
     app = web.Application(client_max_size=0)  # settings come from the supervisor
     app.router.add_get("/ready", ready)
     app.router.add_get("/metrics", metrics_handler(registry))
     app.router.add_post("/reload", reload)
+    app.router.add_post("/recordings", new_recording)
+    app.router.add_get("/recordings/{key}", take_recording)
     return app

@@ -18,6 +18,7 @@ from rerank_proxy.app.metrics import (
     SearchMetrics,
     UpstreamMetrics,
 )
+from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.app.server import App
 from rerank_proxy.app.slow_log import SlowLog
@@ -73,8 +74,13 @@ class Wiring:
     privileges: Privileges = field(default_factory=Privileges)
 
 
-async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> App:
+async def make_app(
+    wiring: Wiring, engine: Engine, tracer: "Tracer | None", recordings: Recordings | None = None
+) -> App:
     """Make what answers requests, and start what it needs.
+
+    Args:
+        recordings: Records requests that show a key; None: none do.
 
     Raises:
         InvalidSettingsError: What the settings name cannot be used.
@@ -101,6 +107,7 @@ async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> A
             *_model_routes(wiring, endpoints, uploaded, management),
         ],
         tracer=tracer,
+        recordings=recordings,
     )
     kept = app.async_searches
     AsyncSearchMetrics(wiring.registry, lambda: kept.running, lambda: kept.finished, lambda: kept.size_bytes)

@@ -11,7 +11,9 @@ import click
 
 from rerank_proxy import __version__
 from rerank_proxy.cli.endpoints import endpoints
+from rerank_proxy.cli.evaluate import evaluate
 from rerank_proxy.cli.help import Group
+from rerank_proxy.cli.judge import judge
 from rerank_proxy.cli.options import (
     CONFIG_OPTIONS,
     CommandError,
@@ -236,6 +238,8 @@ def _lines(stream: Iterable[bytes]) -> Iterator[str]:
 
 
 main.add_command(endpoints)
+main.add_command(evaluate)
+main.add_command(judge)
 
 
 def run() -> None:

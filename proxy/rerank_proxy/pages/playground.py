@@ -31,8 +31,10 @@ MAX_ANSWER: Final = 16 * 1024 * 1024
 """Bytes of an answer to it."""
 MOST: Final = 8
 """Requests under way at a time."""
-_MORE_S: Final = 5.0
-"""Seconds beyond the longest search, for its answer to arrive."""
+_MORE_S: Final = 20.0
+"""Seconds beyond the longest search, for its answer to arrive and for what was recorded."""
+_RECORD_S: Final = 10.0
+"""Seconds for what was recorded: texts are tokenised once more, to tell what the model read of each."""
 _NOT_SHOWN: Final = frozenset({"connection", "content-length", "set-cookie", "transfer-encoding"})
 _DATA: Final = {**SAFE, "Cache-Control": "no-store"}
 
@@ -117,7 +119,7 @@ class Playground:
         return key
 
     async def _record(self, key: str) -> bytes:
-        answer = await self._app.get(f"/recordings/{key}")
+        answer = await self._app.get(f"/recordings/{key}", _RECORD_S)
         return answer[1] if answer is not None and answer[0] == 200 else b"null"
 
 

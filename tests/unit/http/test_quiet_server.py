@@ -12,6 +12,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from rerank_proxy.app import control
+from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.edge.listener import bind
 from rerank_proxy.edge.server import Edge
@@ -96,7 +97,9 @@ async def admin_port(directory: Path) -> AsyncIterator[Connect]:
 @asynccontextmanager
 async def control_socket(directory: Path) -> AsyncIterator[Connect]:
     engine = Engine({}, load(None, {}, {}).engine)
-    server = QuietServer(control.application(engine, CollectorRegistry(), Reloading()), shutdown_timeout=1)
+    server = QuietServer(
+        control.application(engine, CollectorRegistry(), Reloading(), Recordings()), shutdown_timeout=1
+    )
     await server.start()
     await server.listen(directory / "control.sock")
     yield lambda: unix(directory / "control.sock")
