@@ -11,6 +11,7 @@ import click
 
 from rerank_proxy import __version__
 from rerank_proxy.cli.endpoints import endpoints
+from rerank_proxy.cli.evaluate import evaluate
 from rerank_proxy.cli.help import Group
 from rerank_proxy.cli.options import (
     CONFIG_OPTIONS,
@@ -236,6 +237,7 @@ def _lines(stream: Iterable[bytes]) -> Iterator[str]:
 
 
 main.add_command(endpoints)
+main.add_command(evaluate)
 
 
 def run() -> None:

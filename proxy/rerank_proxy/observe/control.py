@@ -35,6 +35,10 @@ class ControlClient:
         """Return the status and body of the answer; None if the process does not answer."""
         return await self._ask("GET", path)
 
+    async def post(self, path: str) -> tuple[int, bytes] | None:
+        """Return the answer to a request without a body; None if the process does not answer."""
+        return await self._ask("POST", path)
+
     async def metrics(self) -> list[Metric]:
         """Return the metrics of the process; none if it does not answer."""
         answer = await self.get("/metrics")

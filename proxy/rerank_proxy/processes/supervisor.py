@@ -51,6 +51,8 @@ from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.log import configure, say
 from rerank_proxy.observe.own_process import OwnProcess
 from rerank_proxy.observe.process_metrics import ProcessMetrics
+from rerank_proxy.pages.playground import Playground
+from rerank_proxy.pages.routes import routes
 from rerank_proxy.processes.edges import OtherEdges, orders, share
 from rerank_proxy.processes.finishing import finish
 from rerank_proxy.processes.kept import KeptProcess
@@ -160,13 +162,14 @@ class Supervisor:
         for each in (control, *others.sockets):
             _check_length(each)
         client = ControlClient(control)
+        playground = Playground(client, edge.attach, lambda: self._settings)
         return _Parts(
             edge=edge,
             others=others,
             app=_app(self._app_command, self._settings, socket, control, metrics),
             app_sockets=(socket, control),
             control=client,
-            admin=Admin(client, metrics, edge.metrics, self._not_ready, others.controls),
+            admin=Admin(client, metrics, edge.metrics, self._not_ready, others.controls, routes(playground)),
             own=own,
             admin_tls=listener_tls(self._settings.admin.tls, "admin.tls"),
         )
