@@ -53,16 +53,29 @@ def _front_matter(outcome: Outcome) -> str:
 
 def _head(outcome: Outcome) -> str:
     mark = "" if outcome.assessment.better else "**Not shown to be better than what was there before.** "
-    return f"# {outcome.plan.name}\n\n{_HOW[outcome.choice.recipe]}\n\n{mark}{outcome.assessment.sentence()}\n"
+    return (
+        f"# {outcome.plan.name}\n\n{_HOW[outcome.choice.recipe]}\n\n{mark}{outcome.assessment.sentence()}\n"
+    )
 
 
 def _table(outcome: Outcome) -> str:
     assessment = outcome.assessment
-    order = [FIRST, BASE, *(name for name in assessment.figures if name not in (FIRST, BASE, TRAINED)), TRAINED]
-    lines = [f"| | {' | '.join(MEASURES)} | {MEASURE} of the trained model beside it | p |", "|---|--:|--:|--:|--:|"]
+    order = [
+        FIRST,
+        BASE,
+        *(name for name in assessment.figures if name not in (FIRST, BASE, TRAINED)),
+        TRAINED,
+    ]
+    lines = [
+        f"| | {' | '.join(MEASURES)} | {MEASURE} of the trained model beside it | p |",
+        "|---|--:|--:|--:|--:|",
+    ]
     for name in order:
         figures = assessment.figures[name]
-        cells = [f"{figures[each].mean:.3f} ({figures[each].low:.3f} to {figures[each].high:.3f})" for each in MEASURES]
+        cells = [
+            f"{figures[each].mean:.3f} ({figures[each].low:.3f} to {figures[each].high:.3f})"
+            for each in MEASURES
+        ]
         beside = assessment.comparisons.get(name)
         if beside is not None:
             cells.append(
@@ -108,9 +121,18 @@ def _use(outcome: Outcome) -> str:
     lines = ["## Use", ""]
     endpoint = plan.endpoint if outcome.choice.recipe == "fusion" and plan.endpoint else plan.name
     if outcome.choice.recipe != "fusion":
-        lines += ["```sh", f"rerank-proxy serve --model {plan.name}=DIRECTORY --endpoint {endpoint}={plan.name}", "```", ""]
+        lines += [
+            "```sh",
+            f"rerank-proxy serve --model {plan.name}=DIRECTORY --endpoint {endpoint}={plan.name}",
+            "```",
+            "",
+        ]
     weight = outcome.ready.weight
-    fused = f"adds the first stage's score with the weight {weight:g} and the model's with {1 - weight:g}, each scaled to 0 … 1" if weight else "takes the model's order alone"
+    fused = (
+        f"adds the first stage's score with the weight {weight:g} and the model's with {1 - weight:g}, each scaled to 0 … 1"
+        if weight
+        else "takes the model's order alone"
+    )
     lines += [
         f"`retriever.json` is the search that was measured: it {fused}, and asks the endpoint `{endpoint}`. "
         "`rerank-proxy evaluate --system retriever.json` measures it again.",

@@ -76,7 +76,9 @@ async def collect(
         texts.update(_texts(found.answer, asked.field))
         return found.hits
 
-    windows = await _each("searching", [lambda query=each: window(query) for each in queries.values()], progress)
+    windows = await _each(
+        "searching", [lambda query=each: window(query) for each in queries.values()], progress
+    )
     first = dict(zip(queries, windows, strict=True))
     judged = {name for grades in judgments.values() for name, grade in grades.items() if grade > 0}
     texts.update(await _texts_of(searcher, asked, sorted(judged - texts.keys()), progress))
@@ -103,7 +105,9 @@ async def _texts_of(
 
     parts = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
     found: dict[str, str] = {}
-    for each in await _each("reading judged texts", [lambda part=part: batch(part) for part in parts], progress):
+    for each in await _each(
+        "reading judged texts", [lambda part=part: batch(part) for part in parts], progress
+    ):
         found.update(each)
     return found
 

@@ -57,7 +57,9 @@ def learn(
 
         train(make, what, material, network, dev, folder, progress)
 
-    _stages(material, network, queries, teacher, stage, f"{digest_of(start)}:{schedule.seed}", schedule.seed, dev)
+    _stages(
+        material, network, queries, teacher, stage, f"{digest_of(start)}:{schedule.seed}", schedule.seed, dev
+    )
     return network
 
 

@@ -69,9 +69,7 @@ def fit(material: Material, queries: Sequence[str], model: Mapping[str, Mapping[
     return GRID[int(np.argmax(np.round(smooth, 6)))]
 
 
-def template_of(
-    first: Template, *, endpoint: str, field: str, window: int, weight: float
-) -> dict[str, Any]:
+def template_of(first: Template, *, endpoint: str, field: str, window: int, weight: float) -> dict[str, Any]:
     """Return the body of a search that ranks so, with `{{query}}` in it, for any query.
 
     A weight of 0 takes a reranker alone.

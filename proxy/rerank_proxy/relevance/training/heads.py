@@ -139,7 +139,12 @@ def embed(material: Material, base: Path, device: str, work: Path, progress: Pro
     digest = digest_of(base)
     queries, documents = list(material.queries), sorted(material.texts)
     of_queries = _encoded(
-        model.encode_query, [material.queries[name].text for name in queries], work, digest, "queries", progress
+        model.encode_query,
+        [material.queries[name].text for name in queries],
+        work,
+        digest,
+        "queries",
+        progress,
     )
     of_documents = _encoded(
         model.encode_document, [material.texts[name] for name in documents], work, digest, "texts", progress

@@ -134,7 +134,9 @@ def _set(
 ) -> None:
     network.model.load_state_dict(
         {
-            name: torch.lerp(start[name].to(value.device), value, share) if value.is_floating_point() else value
+            name: torch.lerp(start[name].to(value.device), value, share)
+            if value.is_floating_point()
+            else value
             for name, value in trained.items()
         }
     )

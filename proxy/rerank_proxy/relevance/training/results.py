@@ -30,7 +30,9 @@ def check_free(directory: Path, *, overwrite: bool) -> None:
         raise RelevanceError(f"--out {directory}: is a file")
     if directory.is_dir() and any(directory.iterdir()):
         if not overwrite:
-            raise RelevanceError(f"--out {directory}: is not empty; give --overwrite to replace what is in it")
+            raise RelevanceError(
+                f"--out {directory}: is not empty; give --overwrite to replace what is in it"
+            )
         if not (directory / FIGURES).is_file():
             raise RelevanceError(f"--out {directory}: holds something else than a model of this command")
 

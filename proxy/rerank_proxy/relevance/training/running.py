@@ -12,9 +12,9 @@ from rerank_proxy.relevance.training.assessing import BASE, FIRST, TRAINED, Asse
 from rerank_proxy.relevance.training.bases import Kind, kind_of
 from rerank_proxy.relevance.training.choice import Amount, Choice, Recipe, choose
 from rerank_proxy.relevance.training.collecting import Progress
+from rerank_proxy.relevance.training.fusing import fit
 from rerank_proxy.relevance.training.learning import Learn, Learned, Ready, Scores, with_weight
 from rerank_proxy.relevance.training.material import Material, reordered
-from rerank_proxy.relevance.training.fusing import fit
 from rerank_proxy.relevance.training.splitting import Part, folds, held_out
 
 FUSED: Final = "before, fused with the first stage"
@@ -110,7 +110,9 @@ def judged_by_teacher(material: Material) -> Judgments:
         window = [name for name in material.window(query) if name in scores]
         order = sorted(window, key=lambda name: -scores[name])
         tenth = max(3, len(order) // 10)
-        found[query] = {name: 3 if not place else 2 if place < 3 else 1 for place, name in enumerate(order[:tenth])}
+        found[query] = {
+            name: 3 if not place else 2 if place < 3 else 1 for place, name in enumerate(order[:tenth])
+        }
     return found
 
 
@@ -149,7 +151,9 @@ def _starts(
         base = plan.base
         embedded = heads.embed(material, base, plan.device, plan.work, progress)
         same = heads.unchanged(embedded, base)
-        return same, (lambda train: heads.learn(embedded, base, train)) if recipe == "head" else lambda train: same
+        return same, (
+            lambda train: heads.learn(embedded, base, train)
+        ) if recipe == "head" else lambda train: same
     from rerank_proxy.relevance.training.networks import BiEncoder, PairEncoder
 
     network: Learned = (BiEncoder if kind == "bi-encoder" else PairEncoder)(material, plan.base, plan.device)
@@ -172,9 +176,7 @@ def _told(learn: Learn, outer: int, progress: Progress) -> Learn:
     return told
 
 
-def _cross_fitted(
-    plan: Plan, material: Material, choice: Choice, before: Learned, learn: Learn
-) -> Outcome:
+def _cross_fitted(plan: Plan, material: Material, choice: Choice, before: Learned, learn: Learn) -> Outcome:
     """Measure each query with a model of the other folds, then train with all of them."""
     parts = folds(material.queries, plan.folds, plan.seed)
     runs: dict[str, dict[str, Any]] = {FIRST: {}, BASE: {}, TRAINED: {}}
@@ -194,9 +196,7 @@ def _cross_fitted(
     return Outcome(plan, material, choice, assessment, ready, parts, refitted=True)
 
 
-def _held_out(
-    plan: Plan, material: Material, choice: Choice, before: Learned, progress: Progress
-) -> Outcome:
+def _held_out(plan: Plan, material: Material, choice: Choice, before: Learned, progress: Progress) -> Outcome:
     """Train with a part of the queries, stop by another, and measure with the rest."""
     part = held_out(material.queries, plan.held_out, plan.seed)
     inner = held_out({name: material.queries[name] for name in part.train}, _DEV, plan.seed + 1)
@@ -213,9 +213,7 @@ def _held_out(
     return Outcome(plan, material, choice, assessment, ready, [part], refitted=False)
 
 
-def _trained(
-    plan: Plan, material: Material, recipe: Recipe, part: Part, progress: Progress
-) -> Learned:
+def _trained(plan: Plan, material: Material, recipe: Recipe, part: Part, progress: Progress) -> Learned:
     from rerank_proxy.relevance.training import bi_encoders, cross_encoders
     from rerank_proxy.relevance.training.trainers import Schedule
 
