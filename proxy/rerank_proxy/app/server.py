@@ -59,7 +59,7 @@ class App:
         other_routes: Those beside searches.
         tracer: Records the spans of requests; None: there are none.
         recordings: Records requests that show a key.
-        recent: Is told of each answer.
+        recent: Hears of each answer.
 
     Attributes:
         async_searches: Those that are kept.

@@ -31,7 +31,7 @@ def check(method: str, target: str) -> None:
     """Refuse a request that the playground has no need of.
 
     Raises:
-        ElasticsearchError: 400, it is no target; 403, it is not among those that are allowed.
+        ElasticsearchError: 400, it cannot be a target; 403, it is not among those that are allowed.
     """
     if len(target) > _MAX_TARGET or not _TARGET.fullmatch(target) or "#" in target:
         raise illegal_argument(
