@@ -22,7 +22,9 @@ _NARROW = 82
 def show_setup(console: Console, elasticsearch: RunningElasticsearch, proxy: Serving) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_row("Elasticsearch", f"{elasticsearch.version} at {elasticsearch.url}: {elasticsearch.origin}")
-    grid.add_row("rerank-proxy", f"at {proxy.server.url}; playground, probes and metrics at {proxy.admin.url}")
+    grid.add_row(
+        "rerank-proxy", f"at {proxy.server.url}; playground, probes and metrics at {proxy.admin.url}"
+    )
     grid.add_row(
         "model",
         f"{MODEL_NAME}, a small bi-encoder that is distributed as a Python package. The demo maps the "

@@ -98,7 +98,7 @@ def _down_to(height: float) -> dict[str, float]:
 def _write(name: str, png: bytes) -> None:
     target = PICTURES / f"{name}.webp"
     Image.open(io.BytesIO(png)).save(target, "WEBP", quality=_QUALITY, method=6)
-    print(f"{target}: {target.stat().st_size / 1000:.0f} kB")  # noqa: T201
+    print(f"{target}: {target.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
