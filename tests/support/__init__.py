@@ -72,8 +72,11 @@ Of the suite itself
     processes           whether other processes run
     processor_time      processor time, in seconds of an ordinary machine
     loop_time           how long an event loop is held, in that time
+    evaluations         evaluations whose answers are drawn at random
+    judged_index        a server that answers the searches of an evaluation, and fails as a test says
     pages               the project's pages of Markdown
     browser             Chromium, and what no page may do in it
+    judgings            directories of judgments, and the page of a person at work there
     schemas             JSON schemas of files that other programs read
     wheels              the project's wheel, built as `pip` builds it
     project             the project's files

@@ -187,8 +187,11 @@ class Admin:
         """Refuse what is not for everyone; paths that do not exist, too, so that none can be found out."""
         route = self._route(request)
         shell = route is not None and route.shell
+        searches = route is not None and route.searches
         refusal = (
-            None if request.path in _STATUS_PATHS else self._access.refusal(request.headers, shell=shell)
+            None
+            if request.path in _STATUS_PATHS
+            else self._access.refusal(request.headers, shell=shell, searches=searches)
         )
         if refusal is None:
             if route is not None and route.lasts_s is not None:

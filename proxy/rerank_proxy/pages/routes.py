@@ -27,5 +27,7 @@ def routes(playground: Playground, status: StatusData) -> Sequence[AdminRoute]:
         AdminRoute("GET", "/status", status_page, shell=True),
         AdminRoute("GET", "/pages/{name}", asset, shell=True),
         AdminRoute("GET", "/status.json", status.answer),
-        AdminRoute("POST", "/playground/request", playground.request, lasts_s=playground.lasts_s),
+        AdminRoute(
+            "POST", "/playground/request", playground.request, searches=True, lasts_s=playground.lasts_s
+        ),
     ]
