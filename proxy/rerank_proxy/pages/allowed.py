@@ -17,8 +17,8 @@ _ROUTES: Final = (
     (("GET",), rf"{_INDEX}/_mapping"),
     (("GET",), r"/_cat/indices(?:/[^/]+)?"),
     (("GET",), r"/_resolve/index/[^/]+"),
-    (("GET", "POST"), r"/_inference/rerank/[^/]+"),
-    (("GET",), r"/_inference/rerank"),
+    (_READ, r"/_inference/rerank/[^/_%][^/]*"),
+    (("GET",), r"/_inference/rerank(?:/_all)?"),
 )
 _COMPILED: Final = tuple((methods, re.compile(path)) for methods, path in _ROUTES)
 _SEARCH: Final = re.compile(rf"{_INDEX}/_m?search(?:/template)?")
