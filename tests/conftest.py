@@ -19,6 +19,8 @@ from hypothesis import HealthCheck
 # thread; on a busy machine the threads wait for each other, spinning, for several times as long as they
 # compute. Engines set their own number for the threads that run models.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nor do those threads spin while they wait: most of the processor time of tests of models went into that.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 PUSH = "push"
 LONG = "long"
