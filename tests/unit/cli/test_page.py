@@ -74,7 +74,7 @@ def test_options_of_settings_are_those_of_the_commands_that_it_names() -> None:
     assert "`serve`, `check` and `settings` also take every setting" in SECTIONS[""]
     reading = {name for name, command in COMMANDS.items() if "--config" in options(command)}
     assert reading == having | {
-        *(f"rerank-proxy {name}" for name in ("rerank", "export")),
+        *(f"rerank-proxy {name}" for name in ("rerank", "export", "evaluate")),
         *(name for name in COMMANDS if name.startswith(f"{SHARED} ")),
     }
 
