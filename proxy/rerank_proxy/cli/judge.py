@@ -152,7 +152,7 @@ def ask(**options: Any) -> None:
 @_JSON
 def agreement(directory: Path, as_json: bool) -> None:
     """Show how far the judges of DIR agree, about the documents that two of them have graded."""
-    from rerank_proxy.cli.judging import agreement_command
+    from rerank_proxy.cli.judged import agreement_command
 
     agreement_command(directory, as_json=as_json)
 
@@ -179,6 +179,6 @@ def write(directory: Path, out: Path, names: tuple[str, ...], undecided: str) ->
 
     Beside it comes a file that tells who has judged, when and how. What is not judged is not written.
     """
-    from rerank_proxy.cli.judging import write_command
+    from rerank_proxy.cli.judged import write_command
 
     write_command(directory, out, names, undecided)

@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,20 +14,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rerank_proxy.cli.options import CommandError, die
-from rerank_proxy.cli.output import print_json, print_line, print_table
+from rerank_proxy.cli.output import print_line, print_table
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.files import regular
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.judging import provenance
-from rerank_proxy.relevance.judging.acts import Act, grades_of, now
-from rerank_proxy.relevance.judging.desk import Desk, Texts, agreements
+from rerank_proxy.relevance.judging.acts import now
+from rerank_proxy.relevance.judging.desk import Desk, Texts
 from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, look_up, prompt_of
 from rerank_proxy.relevance.judging.grading import CHAT_THRESHOLDS, Grading, InvalidGradingError
 from rerank_proxy.relevance.judging.pooling import make_pool
 from rerank_proxy.relevance.judging.server import JudgingServer
-from rerank_proxy.relevance.judging.settling import Rule, Settled, settle
 from rerank_proxy.relevance.judging.texts import Document, body_of, documents_of
 from rerank_proxy.relevance.judging.workspace import (
     SCALE,
@@ -37,10 +34,9 @@ from rerank_proxy.relevance.judging.workspace import (
     Workspace,
     check_name,
     machine_name,
-    person_grades,
 )
 from rerank_proxy.relevance.judgments import Query
-from rerank_proxy.relevance.reading import read_queries, write_judgments
+from rerank_proxy.relevance.reading import read_queries
 from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.systems import System, Wanted, systems_of
 
@@ -56,8 +52,6 @@ _OF_THE_PROXY: Final = (
     "ca_certs",
 )
 """Options about the proxy, for every command that asks it."""
-_ENDPOINT: Final = "endpoint:"
-"""Stands before the name of a judge that is an endpoint."""
 _SCREENS: Final = 4
 """Searches at once for the windows of a person."""
 _TIMEOUT_S: Final = 30.0
@@ -66,7 +60,7 @@ _PATIENCE_S: Final = 15.0
 
 
 @contextmanager
-def _failing() -> Iterator[None]:
+def failing() -> Iterator[None]:
     """Exit with 1 and a line about what could not be done."""
     try:
         yield
@@ -86,7 +80,7 @@ def _run(work: Callable[[Searcher], Awaitable[None]], options: Mapping[str, Any]
         async with searcher:
             await work(searcher)
 
-    with _failing(), asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with failing(), asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             runner.run(with_searcher())
         except KeyboardInterrupt:
@@ -104,7 +98,7 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def pool_command(**options: Any) -> None:
     """Make the pool of a directory."""
-    with _failing():
+    with failing():
         queries = read_queries(options["queries"])
         systems = systems_of(
             Wanted(
@@ -126,7 +120,7 @@ def pool_command(**options: Any) -> None:
             await make_pool(workspace, queries, systems, searcher, say, options["concurrency"])
 
     _run(work, options)
-    with _failing():
+    with failing():
         _print_pool(workspace)
 
 
@@ -181,7 +175,7 @@ def _texts(searcher: Searcher, plan: Plan) -> Texts:
 def open_command(**options: Any) -> None:
     """Serve the page of a person until the process is told to stop."""
     name: str = options["name"]
-    with _failing():
+    with failing():
         workspace = Workspace.opened(options["directory"])
         check_name(name)
 
@@ -227,7 +221,7 @@ async def _told_to_stop() -> None:
 def ask_command(**options: Any) -> None:
     """Have an endpoint score what is pooled, and keep how its scores become grades."""
     endpoint: str = options["endpoint"]
-    with _failing():
+    with failing():
         workspace = Workspace.opened(options["directory"])
         pools = workspace.pool()
         grading = _grading(options, workspace.plan.highest)
@@ -253,7 +247,7 @@ def ask_command(**options: Any) -> None:
             asked.append(await asking.run(pools, file, options["concurrency"]))
 
     _run(work, options)
-    with _failing():
+    with failing():
         _print_asked(workspace, name, asked[0])
 
 
@@ -319,98 +313,3 @@ def _print_asked(workspace: Workspace, name: str, asked: Asked) -> None:
     print_line(f"do not use these judgments to evaluate {machine.model or machine.endpoint}")
     if asked.unclear and not asked.done:
         sys.exit(1)
-
-
-def agreement_command(directory: Path, *, as_json: bool) -> None:
-    """Show how far each two judges agree."""
-    with _failing():
-        workspace = Workspace.opened(directory)
-        judged: dict[str, Mapping[tuple[str, str], int | None]] = {**person_grades(workspace.persons())}
-        for name, (_, grades) in workspace.machines().items():
-            judged[f"{_ENDPOINT}{name}"] = grades
-        found = agreements(judged, workspace.plan.highest)
-    if as_json:
-        print_json(found)
-        return
-    if not found:
-        die("no two judges have graded the same document yet", 1)
-    names = ("documents", "equal", "kappa", "linear", "quadratic", "relevant")
-    table = Table("between", *names)
-    for each in found:
-        table.add_row(" and ".join(each["between"]), *(_shown(each[name]) for name in names))
-    print_table(table)
-
-
-def _shown(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
-
-
-def write_command(directory: Path, out: Path, names: Sequence[str], undecided: str) -> None:
-    """Write judgments, and beside them where they come from."""
-    with _failing():
-        workspace = Workspace.opened(directory)
-        persons, machines = workspace.persons(), workspace.machines()
-        if names:
-            persons, machines = _chosen(directory, names, persons, machines)
-        else:
-            machines = {}
-        settled = settle(
-            person_grades(persons),
-            {} if names else grades_of(workspace.resolutions()),
-            {name: grades for name, (_, grades) in machines.items()},
-            cast("Rule", undecided),
-        )
-        if not settled.grades:
-            raise RelevanceError(f"{directory}: there are no grades to write yet")
-        pools = workspace.pool()
-        queries = {name: Query(name, pool.text) for name, pool in pools.items()}
-        judgments, sources = _by_query(settled, queries)
-        write_judgments(out, judgments, queries=queries, sources=sources)
-        told = provenance.told(workspace, settled, persons, machines, datetime.now(UTC))
-        beside = provenance.write(out, told)
-    _print_written(out, beside, told)
-
-
-def _chosen(
-    directory: Path,
-    names: Sequence[str],
-    persons: Mapping[str, list[Act]],
-    machines: Mapping[str, tuple[Machine, dict[tuple[str, str], int]]],
-) -> tuple[dict[str, list[Act]], dict[str, tuple[Machine, dict[tuple[str, str], int]]]]:
-    """Return those of these names. An endpoint may be called as it is elsewhere: `endpoint:ID`."""
-    kept, asked = {}, {}
-    for given in names:
-        endpoint = machine_name(given.removeprefix(_ENDPOINT))
-        if given in persons:
-            kept[given] = persons[given]
-        elif endpoint in machines:
-            asked[endpoint] = machines[endpoint]
-        else:
-            known = ", ".join([*persons, *(f"{_ENDPOINT}{name}" for name in machines)]) or "none yet"
-            raise RelevanceError(f"{given} has not judged in {directory}; those who have: {known}")
-    return kept, asked
-
-
-def _by_query(
-    settled: Settled, queries: Mapping[str, Query]
-) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, str]]]:
-    """Return grades and their sources by query, in the order of the queries."""
-    grades: dict[str, dict[str, int]] = {}
-    sources: dict[str, dict[str, str]] = {}
-    for (query, document), grade in settled.grades.items():
-        grades.setdefault(query, {})[document] = grade
-        sources.setdefault(query, {})[document] = settled.sources[query, document]
-    return {query: grades[query] for query in queries if query in grades}, sources
-
-
-def _print_written(out: Path, beside: Path, told: Mapping[str, Any]) -> None:
-    counted = ", ".join(f"{count} of grade {grade}" for grade, count in told["grades"].items())
-    print_line(f"wrote {out}: {counted}; {told['unjudged']} of the pool are not judged")
-    if told["without_decision"]:
-        print_line(f"persons differ about {told['without_decision']}: decide in the browser, under Compare")
-    for each in told["judges"]:
-        if each["kind"] == "endpoint":
-            print_line(f"{each['grades']} are by {each['endpoint']}: not for {each['not_for']}")
-    print_line(f"wrote {beside}: who has judged, when and how")

@@ -84,7 +84,7 @@ class Conflict:
 
 def conflicts(judged: Mapping[str, Mapping[Pair, int | None]]) -> list[Conflict]:
     """Return the documents with different grades, and those about which a judge was not sure, in the order of
-    their ids. What one judge alone has seen is no conflict unless that one was not sure.
+    their ids. What one judge alone has graded is left out.
 
     Args:
         judged: By the names of the judges: grades, with None where they were not sure.

@@ -115,8 +115,8 @@ class Desk:
     def _others(self) -> tuple[dict[str, dict[Pair, int | None]], list[Conflict], dict[Pair, int | None]]:
         """Read what all judges have said by now, in what they differ, and what was decided.
 
-        A document that another has judged and this person has not yet is no conflict, so that the page does
-        not show a grade before this person has given one.
+        What others have judged and this person has not judged yet is left out, so that the page does not show
+        a grade before this person has given one.
         """
         judged = person_grades(self._workspace.persons())
         found = [

@@ -4,7 +4,7 @@ The server listens on 127.0.0.1, where every user and every web page of this mac
 that the terminal shows carries a key behind its `#`, which browsers send to no server. The page hands it over
 once and gets a session for it, which it keeps for its window alone and sends in a header. No cookie: browsers
 send those of 127.0.0.1 to every port, so to servers of other users as well. A key that was used is worth
-nothing; whoever reads it later, from a history of addresses for example, is refused.
+nothing; one who reads it later, from a history of addresses for example, is refused.
 """
 
 import hmac
