@@ -46,8 +46,8 @@ def kind_of(directory: Path) -> Kind:
     if any(str(name).endswith(_HEAD) for name in architectures):
         return "cross-encoder"
     raise RelevanceError(
-        f"--base {directory}: is neither a bi-encoder of sentence-transformers (modules.json with Pooling) nor "
-        f"a cross-encoder ({_HEAD}); only these are trained"
+        f"--base {directory}: is neither a bi-encoder of sentence-transformers (modules.json with Pooling) "
+        f"nor a cross-encoder ({_HEAD}); only these are trained"
     )
 
 

@@ -7,6 +7,7 @@ money and time: a run that was stopped asks for none of them again.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -76,9 +77,7 @@ async def collect(
         texts.update(_texts(found.answer, asked.field))
         return found.hits
 
-    windows = await _each(
-        "searching", [lambda query=each: window(query) for each in queries.values()], progress
-    )
+    windows = await _each("searching", [partial(window, each) for each in queries.values()], progress)
     first = dict(zip(queries, windows, strict=True))
     judged = {name for grades in judgments.values() for name, grade in grades.items() if grade > 0}
     texts.update(await _texts_of(searcher, asked, sorted(judged - texts.keys()), progress))
@@ -105,9 +104,7 @@ async def _texts_of(
 
     parts = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
     found: dict[str, str] = {}
-    for each in await _each(
-        "reading judged texts", [lambda part=part: batch(part) for part in parts], progress
-    ):
+    for each in await _each("reading judged texts", [partial(batch, part) for part in parts], progress):
         found.update(each)
     return found
 
@@ -132,7 +129,7 @@ async def _scores(
             scores.update(zip(part, values, strict=True))
         return scores
 
-    calls = [lambda query=each: of(query) for each in material.queries.values()]
+    calls = [partial(of, each) for each in material.queries.values()]
     return dict(zip(material.queries, await _each(f"scores of {endpoint}", calls, progress), strict=True))
 
 
