@@ -13,6 +13,7 @@ from rerank_proxy import __version__
 from rerank_proxy.cli.endpoints import endpoints
 from rerank_proxy.cli.evaluate import evaluate
 from rerank_proxy.cli.help import Group
+from rerank_proxy.cli.judge import judge
 from rerank_proxy.cli.options import (
     CONFIG_OPTIONS,
     CommandError,
@@ -239,6 +240,7 @@ def _lines(stream: Iterable[bytes]) -> Iterator[str]:
 
 main.add_command(endpoints)
 main.add_command(evaluate)
+main.add_command(judge)
 main.add_command(train)
 
 

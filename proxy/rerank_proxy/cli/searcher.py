@@ -17,8 +17,13 @@ def searcher_of(
     api_key_file: Path | None,
     ca_certs: Path | None,
     concurrency: int = 2,
+    timeout_s: float = 120.0,
+    patience_s: float = 300.0,
 ) -> Searcher:
     """Make a client of the proxy at an address, or where it listens according to the settings.
+
+    Args:
+        concurrency, timeout_s, patience_s: As of a `Searcher`.
 
     Raises:
         CommandError: The credentials or the certificates cannot be used.
@@ -30,4 +35,6 @@ def searcher_of(
         url = url_of(settings.listen, https=settings.tls.cert is not None)
     credentials = authorization(user, password_file, api_key_file)
     tls = tls_context(ca_certs) if url.startswith("https:") else None
-    return Searcher(url, credentials, tls, concurrency=concurrency)
+    return Searcher(
+        url, credentials, tls, concurrency=concurrency, timeout_s=timeout_s, patience_s=patience_s
+    )

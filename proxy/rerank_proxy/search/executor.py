@@ -125,7 +125,7 @@ class Executor:
             raise children_failed(reranker.TYPE, [(path.child.TYPE, failed)]) from refused
         ranked = searched(kept, len(kept))
         if not one_search_suffices(request, ranked):
-            run.outcomes.clear()
+            run.begin_again()
             return None
         with reading(AN_INNER_SEARCH):
             size = answer_size(answer.body)
