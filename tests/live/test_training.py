@@ -19,8 +19,8 @@ def judged(directory: Path) -> Path:
     lines = []
     for number, film in enumerate(FILMS):
         words = film["plot"].split()
-        for part in (words[:6], words[-6:]):
-            lines.append(json.dumps({"query": " ".join(part), "grades": {str(number): 1}}))
+        parts = (words[:6], words[-6:])
+        lines += [json.dumps({"query": " ".join(part), "grades": {str(number): 1}}) for part in parts]
     path = directory / "judged.jsonl"
     path.write_text("\n".join(lines))
     return path
@@ -42,7 +42,7 @@ def test_a_fusion(proxy: RunningProxy, make_index: MakeIndex, tmp_path: Path) ->
     for line in judged(tmp_path).read_text().splitlines():
         query = json.loads(line)["query"]
         answer = proxy.server.call("POST", f"/{index}/_search", {**template.fill(query), "size": WINDOW})
-        assert answer.header("x-rerank")
+        assert "x-rerank" in answer.headers
         found[query] = [hit["_id"] for hit in answer.json()["hits"]["hits"]]
     assert all(found.values())
 

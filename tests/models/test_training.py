@@ -1,4 +1,4 @@
-"""Trainings of tiny models: what is saved scores alike everywhere, and what does not help is not called better."""
+"""Trainings of tiny models: what is saved scores alike everywhere, and what does not help is not better."""
 
 from pathlib import Path
 from typing import Any

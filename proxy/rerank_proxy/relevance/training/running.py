@@ -9,7 +9,7 @@ from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judgments import Judgments, Run
 from rerank_proxy.relevance.templates import Template
 from rerank_proxy.relevance.training.assessing import BASE, FIRST, TRAINED, Assessment, assess
-from rerank_proxy.relevance.training.bases import Kind, kind_of
+from rerank_proxy.relevance.training.bases import Kind, kind_of, without_bars
 from rerank_proxy.relevance.training.choice import Amount, Choice, Recipe, choose
 from rerank_proxy.relevance.training.collecting import Progress
 from rerank_proxy.relevance.training.fusing import fit
@@ -145,6 +145,7 @@ def _starts(
             raise RelevanceError("a fusion takes the scores of a model: name it with --endpoint or --base")
         given = Given(material.base)
         return given, lambda train: given
+    without_bars()
     if recipe == "head" or (recipe == "fusion" and kind == "bi-encoder"):
         from rerank_proxy.relevance.training import heads
 

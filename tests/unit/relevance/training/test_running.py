@@ -23,7 +23,9 @@ def trained(made: Material, work: Path) -> Outcome:
 def with_base(made: Material, *, helpful: bool) -> Material:
     """Give the documents scores that know some of what is right, or nothing."""
     scores = {
-        query: {name: score * (place % 2) if helpful else 0.0 for place, (name, score) in enumerate(of.items())}
+        query: {
+            name: score * (place % 2) if helpful else 0.0 for place, (name, score) in enumerate(of.items())
+        }
         for query, of in teacher_of(made).items()
     }
     return Material(made.queries, made.judgments, made.first, made.texts, scores)
