@@ -66,19 +66,7 @@ async def collect(
     Raises:
         RelevanceError: The index or an endpoint does not answer, or no document has a text in the field.
     """
-    texts: dict[str, str] = {}
-
-    async def window(query: Query) -> Ranked:
-        body = {**asked.first.fill(query.text), "size": asked.window, **_fields(asked.field)}
-        try:
-            found = await searcher.search(asked.index, body)
-        except RefusedError as refused:
-            raise RelevanceError(f"the search for query {query.id}: {refused}") from None
-        texts.update(_texts(found.answer, asked.field))
-        return found.hits
-
-    windows = await _each("searching", [partial(window, each) for each in queries.values()], progress)
-    first = dict(zip(queries, windows, strict=True))
+    first, texts = await _windows(searcher, asked, queries, progress)
     judged = {name for grades in judgments.values() for name, grade in grades.items() if grade > 0}
     texts.update(await _texts_of(searcher, asked, sorted(judged - texts.keys()), progress))
     if not texts:
@@ -93,6 +81,25 @@ async def collect(
     return Material(
         queries, judgments, first, texts, scores.get(asked.base, {}), scores.get(asked.teacher, {})
     )
+
+
+async def _windows(
+    searcher: Searcher, asked: Asked, queries: Mapping[str, Query], progress: Progress
+) -> tuple[dict[str, Ranked], dict[str, str]]:
+    """Search for each query, and return what is found and its texts."""
+    texts: dict[str, str] = {}
+
+    async def window(query: Query) -> Ranked:
+        body = {**asked.first.fill(query.text), "size": asked.window, **_fields(asked.field)}
+        try:
+            found = await searcher.search(asked.index, body)
+        except RefusedError as refused:
+            raise RelevanceError(f"the search for query {query.id}: {refused}") from None
+        texts.update(_texts(found.answer, asked.field))
+        return found.hits
+
+    windows = await _each("searching", [partial(window, each) for each in queries.values()], progress)
+    return dict(zip(queries, windows, strict=True)), texts
 
 
 async def _texts_of(

@@ -130,6 +130,7 @@ def run(plan: Plan, material: Material, progress: Progress, say: Callable[[str],
     say(f"recipe {choice.recipe}: {choice.reason}")
     used = trainable(material)
     material = replace(material, queries={name: material.queries[name] for name in used})
+    plan.work.mkdir(parents=True, exist_ok=True)
     before, learn = _starts(plan, kind, choice.recipe, material, progress)
     if choice.recipe in ("fusion", "head"):
         return _cross_fitted(plan, material, choice, before, _told(learn, plan.folds, progress))
