@@ -192,7 +192,7 @@ def _cross_fitted(plan: Plan, material: Material, choice: Choice, before: Learne
             runs[FUSED].update(Ready(before, weight).run(material, part.held_out))
     every = list(material.queries)
     runs[FIRST].update(_of_first(material, every))
-    runs[BASE].update(_alone(before, every))
+    runs[BASE].update(_alone(material, before, every))
     assessment = _assessed(plan, material, runs)
     ready = with_weight(material, learn, every, plan.seed)
     return Outcome(plan, material, choice, assessment, ready, parts, refitted=True)
@@ -207,7 +207,7 @@ def _held_out(plan: Plan, material: Material, choice: Choice, before: Learned, p
     weight = fit(material, part.train, before.scores(part.train))
     runs: dict[str, Run] = {
         FIRST: _of_first(material, part.held_out),
-        BASE: _alone(before, part.held_out),
+        BASE: _alone(material, before, part.held_out),
         TRAINED: ready.run(material, part.held_out),
         FUSED: Ready(before, weight).run(material, part.held_out),
     }
@@ -244,8 +244,9 @@ def _of_first(material: Material, queries: Sequence[str]) -> Run:
     return {query: material.first[query] for query in queries}
 
 
-def _alone(model: Learned, queries: Sequence[str]) -> Run:
-    return {query: reordered(list(of), of) for query, of in model.scores(queries).items()}
+def _alone(material: Material, model: Learned, queries: Sequence[str]) -> Run:
+    """Rank windows by a model. An endpoint has also scored what is judged beyond them, which is not in them."""
+    return {query: reordered(material.window(query), of) for query, of in model.scores(queries).items()}
 
 
 def _assessed(plan: Plan, material: Material, runs: Mapping[str, Run]) -> Assessment:

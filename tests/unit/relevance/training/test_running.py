@@ -38,6 +38,16 @@ def test_every_query_is_measured_once_with_a_model_of_others(tmp_path: Path) -> 
     assert not any({*part.train} & {*part.held_out} for part in outcome.parts)
 
 
+def test_what_the_first_stage_does_not_find_is_not_measured(tmp_path: Path) -> None:
+    made = with_base(material(30), helpful=False)
+    beyond = {query: {**of, "beyond": 9.0} for query, of in made.base.items()}
+    judgments = {query: {**of, "beyond": 3} for query, of in made.judgments.items()}
+    texts = {**made.texts, "beyond": "found for no query"}
+    outcome = trained(Material(made.queries, judgments, made.first, texts, beyond), tmp_path)
+    for figures in outcome.assessment.figures.values():
+        assert figures["nDCG@10"].mean < 0.6
+
+
 def test_what_is_not_better_is_not_called_so(tmp_path: Path) -> None:
     outcome = trained(with_base(material(30), helpful=False), tmp_path)
     assert not outcome.assessment.better
