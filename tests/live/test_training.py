@@ -53,3 +53,17 @@ def test_an_index_without_such_a_field(proxy: RunningProxy, make_index: MakeInde
     result = CliRunner().invoke(main, ["train", *arguments])
     assert result.exit_code == 1
     assert "has a text in the field [absent]" in result.stderr
+
+
+def test_a_teacher_takes_the_place_of_judgments(
+    proxy: RunningProxy, make_index: MakeIndex, tmp_path: Path
+) -> None:
+    out = tmp_path / "taught"
+    arguments = ["--url", proxy.server.url, "--index", make_index(FILMS), "--field", "plot", "--window", "10"]
+    arguments += ["--queries", str(judged(tmp_path)), "--teacher", ENDPOINT, "--endpoint", ENDPOINT]
+    result = CliRunner().invoke(main, ["train", *arguments, "--out", str(out), "--json"])
+    assert result.exit_code in (0, 3), result.output
+    figures = json.loads(result.stdout)
+    assert figures["systems"]["before"]["nDCG@10"]["mean"] == 1, "a teacher agrees with itself"
+    assert not figures["better"]
+    assert "not of people's judgments" in (out / "README.md").read_text()
