@@ -44,6 +44,7 @@ Models
     layerwise_model     the Python file of a layer-wise reranker
     packages            model packages of Elastic's and Eland's form, from those
     trained_models      uploads without a model in them
+    trainings           material for trainings in miniature, in which there is something to learn
     engines             an engine for the length of a block
     hanging             models that never return
     attacks             what can be done to a model's directory to do harm
