@@ -13,10 +13,9 @@ from urllib.parse import quote
 
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import Act, now, scores_of
-from rerank_proxy.relevance.judging.desk import Texts
 from rerank_proxy.relevance.judging.growing import LineFile
 from rerank_proxy.relevance.judging.pool import Pooled
-from rerank_proxy.relevance.judging.texts import joined
+from rerank_proxy.relevance.judging.texts import Texts, joined
 from rerank_proxy.relevance.judging.workers import work_on
 from rerank_proxy.relevance.searching import RefusedError, Searcher
 
