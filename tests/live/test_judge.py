@@ -69,7 +69,8 @@ def test_from_queries_to_judgments(proxy: RunningProxy, make_index: MakeIndex, t
     before = (judging / "pool.jsonl").read_bytes()
     lines = before.splitlines(keepends=True)
     (judging / "pool.jsonl").write_bytes(b"".join(lines[:1]) + lines[1][:20])
-    assert "1 of 3 queries are pooled" in run("write", judging, tmp_path / "none").output
+    ask = ("ask", judging, "--by", ENDPOINT, "--url", proxy.server.url)
+    assert "1 of 3 queries are pooled" in run(*ask, "--chat").output
     works(*pool)
     assert sorted((judging / "pool.jsonl").read_bytes().splitlines(keepends=True)) == sorted(lines)
     other = run(*pool[:-1], 6)
@@ -79,7 +80,6 @@ def test_from_queries_to_judgments(proxy: RunningProxy, make_index: MakeIndex, t
     gone = next(iter(pools["1"].documents))
     with Elasticsearch(proxy.server.url) as client:
         client.delete(index=index, id=gone, refresh=True)
-    ask = ("ask", judging, "--by", ENDPOINT, "--url", proxy.server.url)
     missing = sum(gone in each.documents for each in pools.values())
     assert f"{missing} are no longer in the index" in works(*ask, "--quantiles", "0.5,0.7,0.9")
     assert "do not use these judgments to evaluate minilm" in works(*ask, "--thresholds=0,2,4")
