@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from testbed.chromium import chromium
 from testbed.errors import TestbedError
@@ -30,6 +30,7 @@ async def running_browser() -> AsyncIterator[Browser]:
         found = chromium()
     except TestbedError as failure:
         pytest.skip(str(failure))
+    expect.set_options(timeout=_TIMEOUT_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=str(found.program),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
@@ -18,10 +18,12 @@ from rerank_proxy.app.metrics import (
     SearchMetrics,
     UpstreamMetrics,
 )
+from rerank_proxy.app.recent import Recent
 from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.app.server import App
 from rerank_proxy.app.slow_log import SlowLog
+from rerank_proxy.app.status import Status
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Engine
 from rerank_proxy.files.regular import UnfitFileError
@@ -64,6 +66,8 @@ class Wiring:
     Attributes:
         cleanup: Closes the parts, those that were made last first.
         probes: Questions to upstream, which no request waits for.
+        recordings: Those of requests that show a key.
+        recent: What became of the last requests.
     """
 
     settings: Settings
@@ -72,15 +76,19 @@ class Wiring:
     reloading: Reloading = field(default_factory=Reloading)
     probes: BackgroundTasks = field(default_factory=BackgroundTasks)
     privileges: Privileges = field(default_factory=Privileges)
+    recordings: Recordings = field(default_factory=Recordings)
+    recent: Recent = field(default_factory=Recent)
 
 
-async def make_app(
-    wiring: Wiring, engine: Engine, tracer: "Tracer | None", recordings: Recordings | None = None
-) -> App:
+class Made(NamedTuple):
+    """The parts that are made: what answers requests, and what tells how all of it is."""
+
+    app: App
+    status: Status
+
+
+async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> Made:
     """Make what answers requests, and start what it needs.
-
-    Args:
-        recordings: Records requests that show a key; None: none do.
 
     Raises:
         InvalidSettingsError: What the settings name cannot be used.
@@ -107,13 +115,14 @@ async def make_app(
             *_model_routes(wiring, endpoints, uploaded, management),
         ],
         tracer=tracer,
-        recordings=recordings,
+        recordings=wiring.recordings,
+        recent=wiring.recent,
     )
     kept = app.async_searches
     AsyncSearchMetrics(wiring.registry, lambda: kept.running, lambda: kept.finished, lambda: kept.size_bytes)
     cleanup.push_async_callback(app.close)
     reloading.add(app.use)
-    return app
+    return Made(app, Status(engine, endpoints, wiring.recent))
 
 
 async def _uploaded_models(wiring: Wiring, engine: Engine) -> TrainedModels | None:

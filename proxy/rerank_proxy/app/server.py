@@ -10,6 +10,7 @@ from rerank_proxy.app.apis.routes import Route, search_routes
 from rerank_proxy.app.apis.search import OtherSearchApi, SearchReader
 from rerank_proxy.app.async_searches import AsyncSearches
 from rerank_proxy.app.formats.bodies import to_json
+from rerank_proxy.app.recent import Recent
 from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.response_format import FORMAT_PARAMS, ResponseFormat
 from rerank_proxy.app.responses import Responder, passed_on
@@ -58,6 +59,7 @@ class App:
         other_routes: Those beside searches.
         tracer: Records the spans of requests; None: there are none.
         recordings: Records requests that show a key.
+        recent: Is told of each answer.
 
     Attributes:
         async_searches: Those that are kept.
@@ -76,9 +78,11 @@ class App:
         other_routes: Sequence[Route] = (),
         tracer: "Tracer | None" = None,
         recordings: Recordings | None = None,
+        recent: Recent | None = None,
     ) -> None:
         self._tracer = tracer
         self._recordings = Recordings() if recordings is None else recordings
+        self._recent = Recent() if recent is None else recent
         self._client = client
         self._edge = edge
         self.async_searches = AsyncSearches(async_search)
@@ -100,7 +104,13 @@ class App:
 
     async def handle(self, request: Request) -> Response:
         """Answer a request, or tell the edge to send it upstream as it is."""
-        stages.enter(Activity(Timings(), trace_id=trace_id(request.raw_headers)))
+        timings = Timings()
+        stages.enter(Activity(timings, trace_id=trace_id(request.raw_headers)))
+        response = await self._recorded(request)
+        self._recent.add(request.target, response, timings.seconds)
+        return response
+
+    async def _recorded(self, request: Request) -> Response:
         key = request.headers.get(recording.HEADER) if len(self._recordings) else None
         recorder = None if key is None else self._recordings.begin(key)
         if key is None or recorder is None:
@@ -202,7 +212,7 @@ class App:
         if not names:
             return False
         was_refused = context.headers.get(handover.HEADER) == handover.REFUSED
-        with stages.stage("upstream"):
+        with stages.stage("upstream", label="find out about retrievers"):
             if was_refused:
                 await self._support.look_again(names, context.upstream())
             else:

@@ -22,7 +22,7 @@ from rerank_proxy.relevance.measures import checked
 from rerank_proxy.relevance.report.document import document_of
 from rerank_proxy.relevance.report.files import check_packages, write_report
 from rerank_proxy.relevance.report.tables import Column, columns_of, rows_of
-from rerank_proxy.relevance.report.words import findings_of, notes_of
+from rerank_proxy.relevance.report.words import headline_of, notes_of
 from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.statistics import SEED
 from rerank_proxy.relevance.systems import BM25, Wanted, systems_of
@@ -145,7 +145,7 @@ class Command:
             print_json(document_of(self.evaluation))
             return
         print_table(table_of(columns_of(self.evaluation), rows_of(self.evaluation)))
-        for line in (*findings_of(self.evaluation), *notes_of(self.evaluation)):
+        for line in (headline_of(self.evaluation), *notes_of(self.evaluation)):
             print_line(line)
         for file in made:
             print_line(f"wrote {file}")

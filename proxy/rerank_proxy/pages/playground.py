@@ -19,7 +19,7 @@ from rerank_proxy.http.messages import Response
 from rerank_proxy.observe import recording
 from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.pages import allowed
-from rerank_proxy.pages.assets import SAFE
+from rerank_proxy.pages.assets import DATA
 from rerank_proxy.pages.inward import Attach, ask
 from rerank_proxy.settings import Settings
 
@@ -36,7 +36,6 @@ _MORE_S: Final = 20.0
 _RECORD_S: Final = 10.0
 """Seconds for what was recorded: texts are tokenised once more, to tell what the model read of each."""
 _NOT_SHOWN: Final = frozenset({"connection", "content-length", "set-cookie", "transfer-encoding"})
-_DATA: Final = {**SAFE, "Cache-Control": "no-store"}
 
 
 class _Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,8 +79,8 @@ class Playground:
             finally:
                 self._under_way -= 1
         except ElasticsearchError as failure:
-            return web.json_response(body=encode(failure.body()), status=failure.status, headers=_DATA)
-        return web.json_response(body=body, headers=_DATA)
+            return web.Response(body=encode(failure.body()), status=failure.status, headers=DATA)
+        return web.Response(body=body, headers=DATA)
 
     async def _answered(self, request: web.Request) -> bytes:
         asked = _read(await _body(request))

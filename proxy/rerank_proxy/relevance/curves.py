@@ -31,7 +31,7 @@ class Curve:
 def curves_of(results: Results) -> list[Curve]:
     """Return a curve for each group that has several windows."""
     groups: dict[str, list[Result]] = {}
-    for each in results.all:
+    for each in results.all if results.baseline.has_figures else ():
         if each.has_figures and each.system.window is not None:
             groups.setdefault(each.system.group, []).append(each)
     return [_curve(name, found, results) for name, found in groups.items() if len(found) > 1]

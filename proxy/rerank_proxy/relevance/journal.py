@@ -42,7 +42,7 @@ class Answer:
 
     def values(self) -> dict[str, Any]:
         hits = [[hit.id, hit.score] for hit in self.hits]
-        return {"took_ms": round(self.took_ms, 3), "x_rerank": self.x_rerank, "hits": hits}
+        return {"took_ms": self.took_ms, "x_rerank": self.x_rerank, "hits": hits}
 
 
 def key_of(*asked: Any) -> str:

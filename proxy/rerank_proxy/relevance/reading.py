@@ -152,9 +152,8 @@ def _judgments(path: Path) -> Iterator[tuple[Line, str, dict[str, int]]]:
             continue
         if len(columns) != 3:
             columns = line.text.split()
-        if len(columns) == 4:
-            del columns[1]
-        if len(columns) != 3:
+            del columns[1:2]
+        if len(columns) != 3 or not all(columns):
             raise line.fault(
                 "expected `query iteration document grade` (TREC), or query, document and grade with tabs "
                 "between them (BEIR)"

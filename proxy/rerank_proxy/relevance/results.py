@@ -42,15 +42,14 @@ class Latency:
         client: As the client saw it.
         scores: Of that, for the scores, as `X-Rerank` says; None without a reranker.
         alone: Whether they were timed one at a time; otherwise beside others.
-        scored, cached: The number of scores of these searches, and of those that came from the cache.
-        left_out: How many were not counted, because some of their scores came from the cache.
+        from_cache: How many of them had scores, or vectors that scores are made of, from the cache.
+        left_out: How many were not counted for that reason.
     """
 
     client: Times
     scores: Times | None
     alone: bool
-    scored: int
-    cached: int
+    from_cache: int
     left_out: int
 
 
@@ -110,8 +109,8 @@ class Results:
 
     @property
     def others(self) -> list[Result]:
-        """Those that have figures, without the baseline."""
-        return [each for each in self.all if each.has_figures and each is not self.baseline]
+        """Those that can be compared with the baseline: none if that has no figures."""
+        return [each for each in self.all if each.comparisons]
 
 
 def results_of(
@@ -198,7 +197,7 @@ def latency_of(asked: Asked, *, cold: bool) -> Latency | None:
     Without timed ones, answers that an earlier run has kept count too: they were measured then.
     """
     answers = asked.timed or list(asked.answers.values())
-    counted = [each for each in answers if not cold or not _cached(each)]
+    counted = [each for each in answers if not cold or not _is_cached(each)]
     if not counted:
         return None
     entries = [rerankings(each.x_rerank) for each in counted]
@@ -207,14 +206,13 @@ def latency_of(asked: Asked, *, cold: bool) -> Latency | None:
         _times([each.took_ms for each in counted]),
         _times(scores) if scores else None,
         bool(asked.timed),
-        sum(each.scored or 0 for entry in entries for each in entry),
-        sum(map(_cached, counted)),
+        sum(map(_is_cached, counted)),
         len(answers) - len(counted),
     )
 
 
-def _cached(answer: Answer) -> int:
-    return sum(each.cached or 0 for each in rerankings(answer.x_rerank))
+def _is_cached(answer: Answer) -> bool:
+    return any(each.cached for each in rerankings(answer.x_rerank))
 
 
 def _times(milliseconds: Sequence[float]) -> Times:

@@ -124,7 +124,7 @@ class RankPhase:
     async def _endpoint(self, run: Run, retriever: Reranking) -> Endpoint:
         """Return the endpoint, which is looked up even where there is nothing to score."""
         inference_id = retriever.inference_id
-        with stages.stage("upstream"):
+        with stages.stage("upstream", label="find the endpoint"):
             if self._privileges is not None:
                 await self._privileges.require(run.upstream, GET_ENDPOINT)
             endpoint = await self._endpoints.find(inference_id)

@@ -5,7 +5,6 @@ for which the tokenizer tells where each token ends. This is done for recordings
 """
 
 from collections.abc import Sequence
-from difflib import SequenceMatcher
 from typing import Final
 
 import numpy as np
@@ -61,8 +60,9 @@ def _end_of(row: Row, view: View, text: str) -> int | None:
     if ends is None:
         return None
     ids, places = ends
-    last = row.windows[-1].ids.tolist()
-    kept = _divided_end(last, ids) if row.further else _end(last, ids)
+    kept = _end(row.ids.tolist(), ids)
+    if row.further and kept:
+        kept = kept if view.reach is None else view.reach(ids, kept)
     if kept == len(ids):  # it is the query that was cut
         return len(text)
     return min(max(places[kept - 1] - before, 0), len(text)) if kept else None
@@ -81,9 +81,3 @@ def _end(row: Sequence[int], text: Sequence[int]) -> int:
         if longest > _JOINED:
             break
     return longest
-
-
-def _divided_end(row: Sequence[int], text: Sequence[int]) -> int:
-    """Return behind which of the text's ids the longest run ends that both have in common."""
-    run = SequenceMatcher(None, row, text, autojunk=False).find_longest_match()
-    return run.b + run.size

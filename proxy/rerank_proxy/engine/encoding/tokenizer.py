@@ -1,7 +1,7 @@
 """Tokenise texts, and of long texts no more than matters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
@@ -113,11 +113,14 @@ class View:
     Attributes:
         lead: Put before it.
         strips: White space around both together is removed.
+        reach: Where a text is divided, returns how many of its ids the windows have, given the ids and how
+            many of them the first window has.
     """
 
     tokenizer: PlainTokenizer
     lead: str = ""
     strips: bool = False
+    reach: Callable[[Sequence[int], int], int] | None = None
 
     def whole(self, text: str) -> tuple[str, int]:
         """Return what is tokenised, and how many characters of it come before the text's own first one; fewer

@@ -7,6 +7,7 @@ import { Fault } from "./faults.js";
 import { read } from "./requests.js";
 
 const SHOWN_MS = 1500;
+const DEFAULT_PORT = 9201;
 let search = null;
 let form = FORMS[0];
 
@@ -26,19 +27,27 @@ export function showCopies(shown) {
 
 /** Return the address that clients send their searches to. */
 export function address() {
-  return byId("url").value.trim().replace(/\/+$/, "") || `http://${location.hostname}:9201`;
+  return byId("url").value.trim().replace(/\/+$/, "") || `http://${location.hostname}:${DEFAULT_PORT}`;
 }
 
 /** Ask the proxy for that address. */
 export async function findAddress() {
   try {
-    const { clients } = await read("status.json");
-    if (clients?.url) byId("url").value = clients.url;
+    byId("url").value = addressOf((await read("status.json")).settings ?? []);
   } catch (fault) {
     // The form says what is wrong: it asks the same port.
     if (!(fault instanceof Fault)) throw fault;
   }
   if (byId("url").value === "") byId("url").value = address();
+}
+
+/** Return the address that clients use, from the settings that differ from the default. */
+function addressOf(settings) {
+  const value = (name) => settings.find((setting) => setting.name === name)?.value;
+  const [, host, port] = /^(.*):(\d+)$/.exec(value("listen") ?? "") ?? [];
+  const scheme = value("tls.cert") ? "https" : "http";
+  const everywhere = host === undefined || ["", "0.0.0.0", "[::]"].includes(host);
+  return `${scheme}://${everywhere ? location.hostname : host}:${Number(port) || DEFAULT_PORT}`;
 }
 
 function draw() {

@@ -9,6 +9,7 @@ const OTHER = "\u0000other";
 const VALUES = { field: "field", a: "a", b: "b", query: "query", words: "words", fields: "fields", minScore: "min-score", body: "body" };
 let mode = "query";
 let wanted = {};
+let unread = null;
 
 /** Return what the form says, as `state.js` has it. */
 export function read() {
@@ -101,6 +102,11 @@ export async function fill() {
   return { indices: indices.length, endpoints: endpoints.length, faults };
 }
 
+/** Return why there is no list of fields; null where there is one. */
+export function fieldsFault() {
+  return unread;
+}
+
 /** Fill the list of fields, for the index that is chosen. Returns what could not be read. */
 export async function fillFields() {
   byId("other-index").hidden = byId("index").value !== OTHER;
@@ -116,8 +122,10 @@ export async function fillFields() {
     }
     setOptions(byId("field"), fields, field);
     wanted.field = "";
+    unread = null;
     return [];
   } catch (fault) {
+    unread = fault;
     setOptions(byId("field"), wanted.field ? [{ value: wanted.field }] : []);
     return [fault];
   }

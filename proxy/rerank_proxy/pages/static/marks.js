@@ -49,7 +49,7 @@ export function excerpt(text, words, length) {
   }
   if (first < length * 0.7) return `${text.slice(0, length)}…`;
   const from = text.lastIndexOf(" ", first - length * 0.3) + 1;
-  return `…${text.slice(from, from + length)}…`;
+  return `…${text.slice(from, from + length)}${from + length < text.length ? "…" : ""}`;
 }
 
 function bare(text) {

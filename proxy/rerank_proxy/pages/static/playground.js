@@ -29,7 +29,8 @@ function searchOf(current) {
   const lacking = form.missing(current);
   if (lacking !== null) {
     const [text, id] = lacking;
-    notes.show(notes.warning(text));
+    const fault = id === "field" ? form.fieldsFault() : null;
+    notes.show(fault === null ? notes.warning(text) : notes.faultNote(fault));
     say(text);
     byId(id).focus();
     return null;

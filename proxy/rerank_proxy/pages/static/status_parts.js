@@ -4,6 +4,7 @@ import { element } from "./dom.js";
 import { bytes, duration, milliseconds, whole } from "./numbers.js";
 
 const GOOD = new Set(["ready", "applied", "evaluated", "ok", "passed"]);
+const SHORT = new Set(["Precision", "Size", "Last used", "When", "What", "Status", "Took"]);
 const BAD = new Set(["failed", "error"]);
 const FIGURES = {
   queued_texts: "texts waiting",
@@ -90,7 +91,7 @@ function nodes(all) {
 }
 
 function details(more) {
-  const found = Object.entries(more).filter(([, value]) => ["string", "number"].includes(typeof value));
+  const found = Object.entries(more).filter(([, value]) => typeof value === "string" || (typeof value === "number" && value > 0));
   return found.length > 0 && element("span", { class: "detail" }, found.map(([name, value]) => `${name.replaceAll("_", " ")}: ${value}`).join(", "));
 }
 
@@ -143,7 +144,7 @@ function known(value, form) {
 }
 
 function chip(text, kind = GOOD.has(text) ? "good" : BAD.has(text) ? "fault" : text === "skipped" ? "warning" : "") {
-  return element("span", { class: `chip ${kind}` }, text ?? "–");
+  return text === null || text === undefined ? "–" : element("span", { class: `chip ${kind}` }, text);
 }
 
 /** Return a table; on a narrow screen each cell shows the name of its column. */
@@ -164,7 +165,7 @@ function table(names, rows) {
             const nothing = content === null || content === undefined || content === "";
             return element(
               at === 0 ? "th" : "td",
-              { scope: at === 0 ? "row" : null, "data-name": names[at], class: nothing ? "empty" : null },
+              { scope: at === 0 ? "row" : null, "data-name": names[at], class: nothing ? "empty" : SHORT.has(names[at]) ? "nowrap" : null },
               element("div", {}, ...(nothing ? ["–"] : [content].flat())),
             );
           }),

@@ -47,7 +47,7 @@ function scale(whole) {
 }
 
 function body({ title, took_ms: took, record }, whole) {
-  const stages = record?.stages ?? [];
+  const stages = grouped(record?.stages ?? []);
   const rows = stages.slice(0, AT_MOST).map((stage) => stageRow(stage, whole));
   if (stages.length > AT_MOST) {
     rows.push(element("tr", {}, element("td", { colspan: 5, class: "quiet" }, `${stages.length - AT_MOST} further stages are not shown.`)));
@@ -62,31 +62,45 @@ function body({ title, took_ms: took, record }, whole) {
       element("td", { class: "about" }),
       element("td", { class: "from" }),
       element("td", { class: "number" }, milliseconds(took)),
-      element("td", { class: "chart" }, chart("own", 0, took, whole)),
+      element("td", { class: "chart" }, chart("own", [[0, took]], whole)),
     ),
     ...rows,
   );
 }
 
-function stageRow({ stage, label, start_ms: start, end_ms: end }, whole) {
+/** Join what is done piece by piece: stages of one kind and label that follow each other have one row. */
+function grouped(stages) {
+  const groups = [];
+  for (const { stage, label, start_ms: start, end_ms: end } of stages) {
+    const last = groups.at(-1);
+    if (last?.stage === stage && last.label === label) last.spans.push([start, end]);
+    else groups.push({ stage, label, spans: [[start, end]] });
+  }
+  return groups;
+}
+
+function stageRow({ stage, label, spans }, whole) {
+  const took = spans.reduce((sum, [start, end]) => sum + end - start, 0);
   return element(
     "tr",
     {},
     element("th", { scope: "row" }, stage),
     element("td", { class: "about" }, label && label !== stage ? label : (MEANINGS[stage] ?? "")),
-    element("td", { class: "from number" }, milliseconds(start)),
-    element("td", { class: "number" }, milliseconds(end - start)),
-    element("td", { class: "chart" }, chart(stage, start, end, whole)),
+    element("td", { class: "from number" }, milliseconds(spans[0][0])),
+    element("td", { class: "number" }, milliseconds(took)),
+    element("td", { class: "chart" }, chart(stage, spans, whole)),
   );
 }
 
-function chart(stage, start, end, whole) {
+function chart(stage, spans, whole) {
   const share = (ms) => Math.min(100, (100 * ms) / whole);
-  const width = Math.max(0.4, share(end) - share(start));
   const known = Object.hasOwn(MEANINGS, stage) ? stage : "own";
   return drawn(
     "svg",
     { "aria-hidden": "true", width: "100%", height: 14 },
-    drawn("rect", { class: `stage ${known}`, x: `${Math.min(99.6, share(start))}%`, width: `${width}%`, y: 2, height: 10, rx: 2 }),
+    ...spans.map(([start, end]) => {
+      const width = Math.max(0.4, share(end) - share(start));
+      return drawn("rect", { class: `stage ${known}`, x: `${Math.min(99.6, share(start))}%`, width: `${width}%`, y: 2, height: 10, rx: 2 });
+    }),
   );
 }

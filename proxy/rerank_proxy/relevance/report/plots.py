@@ -85,9 +85,7 @@ def differences(results: Results) -> Plot:
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
         axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{value:+.2f}".replace("-", MINUS) if value else "0")
-        )
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
         axes.set_xlabel(f"difference of {measure} to {base}: better to the right")
         svg = svg_of(figure, "differences", f"Difference of {measure} to {base}, by system")
     parts = [f"{each.system.name} {signed(each.comparisons[results.first].difference)}" for each in shown]
@@ -211,9 +209,7 @@ def per_query(results: Results, shown: Result) -> Plot:
         axes.set_xlim(-0.8, len(ordered) - 0.2)
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
-        axes.yaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{value:+.2g}".replace("-", MINUS) if value else "0")
-        )
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
         axes.set_ylabel(f"difference of {measure}")
         axes.set_xlabel(f"{len(ordered)} queries, from the most improved to the most harmed")
         axes.text(
@@ -244,6 +240,11 @@ def per_query(results: Results, shown: Result) -> Plot:
         f"Better for {comparison.wins} queries, worse for {comparison.losses}, equal for {comparison.ties}."
     )
     return Plot("queries", caption, alternative, svg)
+
+
+def _tick(value: float) -> str:
+    """Write a mark of an axis of differences."""
+    return f"{value:+.3g}".replace("-", MINUS) if abs(value) > 1e-9 else "0"
 
 
 def _colour(result: Result, measure: str) -> str:

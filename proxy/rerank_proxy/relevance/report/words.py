@@ -1,6 +1,6 @@
 """What the figures mean, in plain words: findings first, then what a reader has to know to trust them."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from typing import Final
 
 from rerank_proxy.relevance.curves import curves_of
@@ -8,8 +8,12 @@ from rerank_proxy.relevance.evaluation import Evaluation
 from rerank_proxy.relevance.report.tables import interval, milliseconds, number, p_of, signed, title
 from rerank_proxy.relevance.results import ENOUGH, Result
 
+_EACH: Final = 3
+"""Up to so many systems that cannot be told from the baseline have a sentence each."""
 _FEW: Final = 50
+"""Queries below which an evaluation is said to have few."""
 _HOLES: Final = 0.8
+"""The share of the first hits that are judged below which a report says so."""
 
 
 def findings_of(evaluation: Evaluation) -> list[str]:
@@ -17,7 +21,13 @@ def findings_of(evaluation: Evaluation) -> list[str]:
     results = evaluation.results
     if not results.others:
         return []
-    found = [_finding(evaluation, each) for each in results.others]
+    told = [each for each in results.others if each.comparisons[results.first].significant]
+    untold = [each for each in results.others if each not in told]
+    found = [_finding(evaluation, each) for each in told]
+    if len(untold) > _EACH:
+        found.append(_untold(evaluation, untold))
+    else:
+        found += [_finding(evaluation, each) for each in untold]
     return [*_windows(evaluation), *found]
 
 
@@ -73,6 +83,15 @@ def _finding(evaluation: Evaluation, result: Result) -> str:
         )
     word = "better" if comparison.difference > 0 else "worse"
     return f"{result.system.name} is {word} than {base}: {values} ({details}; {counts})."
+
+
+def _untold(evaluation: Evaluation, untold: Sequence[Result]) -> str:
+    results = evaluation.results
+    each = (f"{one.system.name} ({signed(one.comparisons[results.first].difference)})" for one in untold)
+    return (
+        f"Whether these differ from {results.baseline.system.name} cannot be told from these queries: "
+        f"{', '.join(each)}."
+    )
 
 
 def _windows(evaluation: Evaluation) -> Iterator[str]:
@@ -211,13 +230,13 @@ def _about_times(evaluation: Evaluation) -> Iterator[str]:
             f"Times are of searches that ran up to {evaluation.plan.concurrency} at once, as this client saw "
             "them: --timed measures them one at a time."
         )
-    cached = sum(latency.cached for _, latency in latencies)
-    scored = sum(latency.scored for _, latency in latencies)
+    cached = sum(latency.from_cache for _, latency in latencies)
     if cached:
+        count = sum(latency.client.count for _, latency in latencies if latency.scores is not None)
         yield (
-            f"{cached} of {scored} scores of these searches came from the cache of the proxy, or from "
-            "vectors in it: without it they take longer. For times without a cache, let the proxy run with "
-            "engine.cache_bytes: 0."
+            f"{cached} of the {count} searches with a reranker had scores, or vectors that scores are made "
+            "of, from the proxy's cache: without it they take longer. To time them without, let the proxy "
+            "run with engine.cache_bytes: 0."
         )
     left_out = sum(latency.left_out for _, latency in latencies)
     if left_out:
