@@ -222,7 +222,7 @@ def proxy(elasticsearch: RunningElasticsearch) -> Iterator[RunningProxy]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Run a browser, which all tests of pages share; they take `pytest.mark.asyncio(loop_scope="session")`."""
+    """Run a browser, which all tests of pages share; they are marked with `asyncio(loop_scope="session")`."""
     async with running_browser() as running:
         yield running
 

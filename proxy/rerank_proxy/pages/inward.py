@@ -49,7 +49,10 @@ async def ask(
         writer.writelines([head, body])
         answer = AnswerReader(max_body)
         while not answer.done:
-            data = await reader.read(_CHUNK)
+            try:
+                data = await reader.read(_CHUNK)
+            except ConnectionError:  # the edge stops
+                data = b""
             if data:
                 answer.feed(data)
             else:
