@@ -91,6 +91,16 @@ def test_from_queries_to_judgments(proxy: RunningProxy, make_index: MakeIndex, t
     assert {line.split()[1] for line in written.read_text().splitlines()} == {f"endpoint:{ENDPOINT[1:]}"}
     documents = sum(len(each.documents) for each in pools.values())
     assert sum(map(len, read_judgments(written).values())) == documents - missing
+    evaluated = CliRunner().invoke(
+        main,
+        [
+            *("evaluate", "--queries", str(queries), "--judgments", str(written), "--index", index),
+            *("--url", proxy.server.url, "--field", "plot", "--endpoint", ENDPOINT),
+            *("--out", str(tmp_path / "evaluation")),
+        ],
+    )
+    assert evaluated.exit_code == 1
+    assert f"{ENDPOINT}: it, or its model, has made judgments of {written}" in evaluated.output
     told = json.loads((tmp_path / "qrels.txt.judged.json").read_text())
     assert told["unjudged"] == missing
     assert (told["judges"][0]["endpoint"], told["judges"][0]["model"]) == (ENDPOINT, "minilm")

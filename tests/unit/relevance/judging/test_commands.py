@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rerank_proxy.cli import main
+from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import Act
 from rerank_proxy.relevance.judging.grading import Grading
-from rerank_proxy.relevance.judging.provenance import place_of
+from rerank_proxy.relevance.judging.provenance import models_of, place_of
 from rerank_proxy.relevance.judging.workspace import Machine, Workspace
 from rerank_proxy.relevance.reading import read_judgments, read_queries
 from tests.support.judgings import made
@@ -85,6 +86,12 @@ def test_an_endpoint_is_marked_and_only_fills_what_no_person_has_read(
     (_, machine) = json.loads(place_of(out).read_text())["judges"]
     assert machine["scores_became_grades_by"] == {"way": "thresholds", "bounds": [0.0, 1.0, 3.0]}
     assert (machine["grades"], machine["endpoint"], machine["model"]) == (2, ".large", "rerank-v3.5")
+    assert models_of(out) == [".large", "rerank-v3.5"]
+    run("write", workspace.path, out, "--from", "anna")
+    assert models_of(out) == models_of(tmp_path / "of-others.txt") == []
+    place_of(out).write_text("{}")
+    with pytest.raises(RelevanceError, match=r"qrels\.txt\.judged\.json: is damaged"):
+        models_of(out)
 
 
 @pytest.mark.parametrize("suffix", ["txt", "tsv", "jsonl"])

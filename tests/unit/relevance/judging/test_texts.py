@@ -43,7 +43,11 @@ def test_a_long_text_is_shortened_and_its_length_is_said() -> None:
 
 
 def test_of_two_documents_with_one_id_the_first_counts() -> None:
-    hits = [{"_id": "1", "fields": {"t": ["first"]}}, {"_id": "1", "fields": {"t": ["second"]}}, {"_id": "2"}]
+    hits: list[dict[str, Any]] = [
+        {"_id": "1", "fields": {"t": ["first"]}},
+        {"_id": "1", "fields": {"t": ["second"]}},
+        {"_id": "2"},
+    ]
     found = documents_of(hits, ["t"])
     assert joined(found["1"]) == "first"
     assert found["2"] == []
