@@ -5,6 +5,7 @@ from pathlib import Path
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from rerank_proxy.app.clicks import ClicksApi
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.engine import Engine
 from rerank_proxy.http.quiet_server import QuietServer
@@ -13,18 +14,21 @@ from rerank_proxy.settings import InvalidSettingsError, Settings
 
 
 async def serve_control(
-    engine: Engine, registry: CollectorRegistry, reloading: Reloading, path: str
+    engine: Engine, registry: CollectorRegistry, reloading: Reloading, path: str, clicks: ClicksApi
 ) -> QuietServer:
     """Serve the supervisor on a UNIX socket at `path`, until the server that is returned is stopped."""
-    app = application(engine, registry, reloading)
+    app = application(engine, registry, reloading, clicks)
     server = QuietServer(app, shutdown_timeout=1.0, handler_cancellation=True, keepalive_timeout=3600)
     await server.start()
     await server.listen(Path(path))
     return server
 
 
-def application(engine: Engine, registry: CollectorRegistry, reloading: Reloading) -> web.Application:
-    """Return an application with `GET /ready`, `GET /metrics`, and `POST /reload`, which takes the settings.
+def application(
+    engine: Engine, registry: CollectorRegistry, reloading: Reloading, clicks: ClicksApi
+) -> web.Application:
+    """Return an application with `GET /ready`, `GET /metrics`, `POST /reload`, which takes the settings, and
+    `POST /clicks`.
 
     Settings that cannot be served are answered 400 with a list of what is wrong, and nothing changes.
     """
@@ -47,8 +51,13 @@ def application(engine: Engine, registry: CollectorRegistry, reloading: Reloadin
         engine.reload()
         return web.Response(status=202)
 
+    async def count_clicks(request: web.Request) -> web.Response:
+        status, body = clicks.answer(await request.read())
+        return web.json_response(body, status=status)
+
     app = web.Application(client_max_size=0)  # settings come from the supervisor
     app.router.add_get("/ready", ready)
     app.router.add_get("/metrics", metrics_handler(registry))
     app.router.add_post("/reload", reload)
+    app.router.add_post("/clicks", count_clicks)
     return app

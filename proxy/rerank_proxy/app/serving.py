@@ -64,9 +64,9 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         wiring = Wiring(settings, cleanup)
         # The journal lies beside the sockets: only the next process of the same supervisor reads it.
         engine = await _engine(wiring, Path(control_socket).with_name(_JOURNAL), ending)
-        app = await make_app(wiring, engine, _tracer(wiring))
+        app, clicks = await make_app(wiring, engine, _tracer(wiring))
         _watch_process(wiring)
-        control = await serve_control(engine, wiring.registry, wiring.reloading, control_socket)
+        control = await serve_control(engine, wiring.registry, wiring.reloading, control_socket, clicks)
         cleanup.push_async_callback(control.stop)
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)
         cleanup.push_async_callback(listener.close)

@@ -2,7 +2,8 @@
 
 `/live`: the event loop is running. `/ready`: requests will be answered, including reranked searches.
 `/metrics`: the metrics of this process, of the others that serve the port, and of the application.
-`/version`: the versions of the proxy, of Python, and of the libraries that run models. `/`: what is here.
+`/version`: the versions of the proxy, of Python, and of the libraries that run models. `/clicks`: takes what
+users clicked (`POST`). `/`: what is here.
 
 `admin_access` says who is answered what. A request for any path but the first two reaches its handler only if
 it may be answered everything.
@@ -23,6 +24,7 @@ from rerank_proxy.http import codings
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.adding import Lasting, added
 from rerank_proxy.observe.admin_access import CHALLENGE, Access, access_of
+from rerank_proxy.observe.admin_clicks import ClicksHandler
 from rerank_proxy.observe.bounded import BoundedConnections
 from rerank_proxy.observe.build import versions
 from rerank_proxy.observe.control import ControlClient
@@ -41,6 +43,7 @@ _INDEX = """rerank-proxy
 /ready    200 while searches can be reranked, else 503; the body says what is missing
 /metrics  for Prometheus, in its text format or as OpenMetrics
 /version  the version of the proxy, and of what it uses
+/clicks   POST: what users have clicked, if online.enabled is true
 """
 _MAX_CONNECTIONS = 32
 _CONNECTION_S = 10.0
@@ -152,7 +155,7 @@ class Admin:
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._render_metrics)
-        # No body is read: none is of use, and of one that is malformed the library would log a traceback.
+        app.router.add_post("/clicks", ClicksHandler(self._app).answer)
         self._server = QuietServer(app, shutdown_timeout=1.0, lingering_time=0)
         await self._server.start()
         plain = self._server.connection

@@ -10,6 +10,7 @@ from rerank_proxy.chunks.settings import MAX_CHARACTERS
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine import Scores
+from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.endpoints import Endpoint, Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, timed_out, why
 from rerank_proxy.inference.ranking import of_documents
@@ -24,6 +25,7 @@ from rerank_proxy.search.unlicensed_endpoints import UnlicensedEndpoints
 from rerank_proxy.search.upstream_endpoint import find_upstream
 from rerank_proxy.settings import SearchSettings
 from rerank_proxy.upstream.privileges import GET_ENDPOINT, DeniedError, Privileges
+from rerank_proxy.upstream.protocol import UpstreamRefusedError
 
 
 class RankPhase:
@@ -74,7 +76,7 @@ class RankPhase:
                 endpoint = await self._endpoint(run, retriever)
                 model = endpoint.model
                 run.windows[retriever.inference_id] = endpoint.window_words
-                ranked, outcome = await self._rank(endpoint, retriever, window, deadline)
+                ranked, outcome = await self._ranked(run, endpoint, retriever, window, deadline)
             except (InferenceFailedError, DeniedError) as failure:
                 reason = why(failure) if isinstance(failure, InferenceFailedError) else "denied"
                 allowed = self._allows_failures(retriever)
@@ -103,17 +105,60 @@ class RankPhase:
 
     async def _endpoint(self, run: Run, retriever: Reranking) -> Endpoint:
         """Return the endpoint, which is looked up even where there is nothing to score."""
-        inference_id = retriever.inference_id
         with stages.stage("upstream"):
             if self._privileges is not None:
                 await self._privileges.require(run.upstream, GET_ENDPOINT)
+        endpoint = await self._find(run, retriever.inference_id)
+        endpoint.check_window(retriever.rank_window_size)
+        return endpoint
+
+    async def _find(self, run: Run, inference_id: str) -> Endpoint:
+        with stages.stage("upstream"):
             endpoint = await self._endpoints.find(inference_id)
         if endpoint is None:
             endpoint = await find_upstream(run, inference_id)
         if endpoint is None:
             raise not_found(inference_id)
-        endpoint.check_window(retriever.rank_window_size)
         return endpoint
+
+    async def _ranked(
+        self,
+        run: Run,
+        endpoint: Endpoint,
+        retriever: Reranking,
+        window: Sequence[RankDoc],
+        deadline: Deadline,
+    ) -> tuple[list[RankDoc], Applied]:
+        """Rank a window, and have the trial of the search, if there is one, take part in its order."""
+        trial = run.trial
+        if trial is None:
+            return await self._rank(endpoint, retriever, window, deadline)
+        if trial.mode != "interleaved" or trial.against is None:
+            own, outcome = await self._rank(endpoint, retriever, window, deadline)
+            return [*trial.ranked(window, own)], outcome
+        other = asyncio.create_task(self._order_of(trial.against, run, retriever, window, deadline))
+        try:
+            own, outcome = await self._rank(endpoint, retriever, window, deadline)
+            return [*trial.ranked(window, own, await other)], outcome
+        finally:
+            other.cancel()
+
+    async def _order_of(
+        self,
+        inference_id: str,
+        run: Run,
+        retriever: Reranking,
+        window: Sequence[RankDoc],
+        deadline: Deadline,
+    ) -> list[RankDoc] | None:
+        """Return the window in the order of an endpoint that the caller did not name; None if it fails."""
+        try:
+            endpoint = await self._find(run, inference_id)
+            endpoint.check_window(retriever.rank_window_size)
+            ranked, _ = await self._rank(endpoint, retriever, window, deadline)
+        except (ElasticsearchError, UpstreamRefusedError):
+            return None
+        return ranked
 
     async def _rank(
         self,

@@ -13,10 +13,13 @@ from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.engine import Engine, ModelFailedError
 from rerank_proxy.observe.admin import Readiness
 from rerank_proxy.settings import EngineSettings, InvalidSettingsError, ModelSettings, Settings, load
+from tests.support.online import Online
 
 
 async def readiness(engine: Engine) -> tuple[int, Readiness]:
-    async with TestClient(TestServer(application(engine, CollectorRegistry(), Reloading()))) as client:
+    async with TestClient(
+        TestServer(application(engine, CollectorRegistry(), Reloading(), Online().clicks))
+    ) as client:
         answer = await client.get("/ready")
         return answer.status, msgspec.json.decode(await answer.read(), type=Readiness)
 
@@ -52,7 +55,9 @@ async def test_models_are_loaded_again_when_the_supervisor_asks(tmp_path: Path) 
         with pytest.raises(ModelFailedError, match=r"no config\.json"):
             await engine.wait_ready("m")
         await asyncio.to_thread((tmp_path / "config.json").write_text, "{}")
-        async with TestClient(TestServer(application(engine, CollectorRegistry(), Reloading()))) as client:
+        async with TestClient(
+            TestServer(application(engine, CollectorRegistry(), Reloading(), Online().clicks))
+        ) as client:
             answer = await client.post("/reload", data=load(None, {}, {}).dump_with_secrets())
             assert answer.status == 202
         assert engine.status()["m"].state == "failed", "it says so until it is loaded"
@@ -72,7 +77,9 @@ async def test_settings_are_used_or_refused_as_a_whole() -> None:
     reloading = Reloading()
     reloading.add(check)
     reloading.add(lambda settings: used.append(settings.log.level))
-    server = TestServer(application(Engine({}, EngineSettings()), CollectorRegistry(), reloading))
+    server = TestServer(
+        application(Engine({}, EngineSettings()), CollectorRegistry(), reloading, Online().clicks)
+    )
     async with TestClient(server) as client:
         statuses = []
         for level in ("debug", "error", "info"):

@@ -22,6 +22,7 @@ from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.process_metrics import ProcessMetrics
 from rerank_proxy.settings import Address, AdminSettings, load
+from tests.support.online import Online
 from tests.support.raw_http import TIMEOUT_S, Message, Wire
 
 Connect = Callable[[], AbstractAsyncContextManager[Wire]]
@@ -96,7 +97,8 @@ async def admin_port(directory: Path) -> AsyncIterator[Connect]:
 @asynccontextmanager
 async def control_socket(directory: Path) -> AsyncIterator[Connect]:
     engine = Engine({}, load(None, {}, {}).engine)
-    server = QuietServer(control.application(engine, CollectorRegistry(), Reloading()), shutdown_timeout=1)
+    app = control.application(engine, CollectorRegistry(), Reloading(), Online().clicks)
+    server = QuietServer(app, shutdown_timeout=1)
     await server.start()
     await server.listen(directory / "control.sock")
     yield lambda: unix(directory / "control.sock")
