@@ -2,8 +2,7 @@
 
 `/live`: the event loop is running. `/ready`: requests will be answered, including reranked searches.
 `/metrics`: the metrics of this process, of the others that serve the port, and of the application.
-`/version`: the versions of the proxy, of Python, and of the libraries that run models. `/clicks`: takes what
-users clicked (`POST`). `/`: what is here.
+`/version`: the versions of the proxy, of Python, and of the libraries that run models. `/`: what is here.
 
 `admin_access` says who is answered what. A request for any path but the first two reaches its handler only if
 it may be answered everything.
@@ -24,7 +23,7 @@ from rerank_proxy.http import codings
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.adding import Lasting, added
 from rerank_proxy.observe.admin_access import CHALLENGE, Access, access_of
-from rerank_proxy.observe.admin_clicks import ClicksHandler
+from rerank_proxy.observe.admin_routes import AdminRoute, takes_html
 from rerank_proxy.observe.bounded import BoundedConnections
 from rerank_proxy.observe.build import versions
 from rerank_proxy.observe.control import ControlClient
@@ -44,6 +43,8 @@ _INDEX = """rerank-proxy
 /metrics  for Prometheus, in its text format or as OpenMetrics
 /version  the version of the proxy, and of what it uses
 /clicks   POST: what users have clicked, if online.enabled is true
+
+In a browser, / is the playground, where searches are tried, and /status shows how the proxy is.
 """
 _MAX_CONNECTIONS = 32
 _CONNECTION_S = 10.0
@@ -100,6 +101,7 @@ class Admin:
         edge: The metrics of the edge in this process.
         other_edges: The processes that serve the clients' port beside this one.
         not_ready: Says in a few words why this process does not accept requests; None if it does.
+        routes: Further paths. One for `/` is for browsers: programs get the index.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Admin:
         edge: EdgeMetrics,
         not_ready: Callable[[], str | None],
         other_edges: Sequence[ControlClient] = (),
+        routes: Sequence[AdminRoute] = (),
     ) -> None:
         self._app = app
         self._metrics = metrics
@@ -117,6 +120,8 @@ class Admin:
         self._lasting = [Lasting() for _ in other_edges]
         self._not_ready = not_ready
         self._server: QuietServer | None = None
+        self._connections: BoundedConnections | None = None
+        self._routes = {(each.method, each.path): each for each in routes}
         self._access = Access()
         self._bound: list[str] = []
         self._answering: int | None = None
@@ -151,18 +156,21 @@ class Admin:
         self.use(settings)
         app = web.Application(middlewares=[_answer_once, self._guard])
         app.router.add_get("/", self._index)
+        for route in self._routes.values():
+            if route.path != "/":
+                app.router.add_route(route.method, route.path, route.handler)
         app.router.add_get("/version", self._version)
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._render_metrics)
-        app.router.add_post("/clicks", ClicksHandler(self._app).answer)
-        self._server = QuietServer(app, shutdown_timeout=1.0, lingering_time=0)
+        # No body is read but where a route wants it: of a malformed one the library would log a traceback.
+        self._server = QuietServer(app, shutdown_timeout=1.0, handler_cancellation=True, lingering_time=0)
         await self._server.start()
         plain = self._server.connection
         protocols = plain if tls is None else tls(plain)
-        connections = BoundedConnections(protocols, _MAX_CONNECTIONS, _CONNECTION_S)
+        self._connections = BoundedConnections(protocols, _MAX_CONNECTIONS, _CONNECTION_S)
         for listener in sockets:
-            await self._server.listen(listener, connections)
+            await self._server.listen(listener, self._connections)
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -171,14 +179,34 @@ class Admin:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse what is not for everyone; paths that do not exist, too, so that none can be found out."""
-        refusal = None if request.path in _STATUS_PATHS else self._access.refusal(request.headers)
+        route = self._route(request)
+        shell = route is not None and route.shell
+        refusal = (
+            None if request.path in _STATUS_PATHS else self._access.refusal(request.headers, shell=shell)
+        )
         if refusal is None:
+            if route is not None and route.lasts_s is not None:
+                self._let_last(request, route.lasts_s())
             return await handler(request)
         response = _json(refusal.status, refusal.body())
         if refusal.status == 401:
             response.headers["WWW-Authenticate"] = CHALLENGE
             self._log_wrong_token(request)
         return response
+
+    def _route(self, request: web.Request) -> AdminRoute | None:
+        """Return which of the further paths is asked for; None for one of the listener's own."""
+        resource = request.match_info.route.resource
+        if resource is None:
+            return None
+        if resource.canonical == "/" and not takes_html(request):
+            return None
+        method = "GET" if request.method == "HEAD" else request.method
+        return self._routes.get((method, resource.canonical))
+
+    def _let_last(self, request: web.Request, seconds: float) -> None:
+        if self._connections is not None and request.transport is not None:
+            self._connections.extend(request.transport, seconds)
 
     def _log_wrong_token(self, request: web.Request) -> None:
         if "Authorization" not in request.headers:
@@ -191,8 +219,9 @@ class Admin:
                 self._wrong_tokens,
             )
 
-    async def _index(self, request: web.Request) -> web.Response:
-        return web.Response(text=_INDEX)
+    async def _index(self, request: web.Request) -> web.StreamResponse:
+        page = self._route(request)
+        return web.Response(text=_INDEX) if page is None else await page.handler(request)
 
     async def _version(self, request: web.Request) -> web.Response:
         return _json(200, versions())

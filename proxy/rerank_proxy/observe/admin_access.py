@@ -54,12 +54,16 @@ class Access:
         """Return whether everyone is told no more than the status."""
         return self.token is None and not self.loopback and not self.open
 
-    def refusal(self, fields: Fields) -> ElasticsearchError | None:
-        """Return why a request is told the status alone; None if it is answered."""
+    def refusal(self, fields: Fields, *, shell: bool = False) -> ElasticsearchError | None:
+        """Return why a request is told the status alone; None if it is answered.
+
+        Args:
+            shell: It asks for a file of the pages, which takes no token: with one set, the page asks for it.
+        """
         if _is_cross_site(fields):
             return _forbidden("the request comes from a page of another site")
         if self.token is not None:
-            return None if self._shows_token(fields) else _UNAUTHORISED
+            return None if shell or self._shows_token(fields) else _UNAUTHORISED
         if self.closed:
             return _CLOSED
         if (self.loopback or self.hosts) and not self._knows_host(fields):

@@ -7,26 +7,23 @@ from typing import Final
 from aiohttp import web
 
 from rerank_proxy.errors import ElasticsearchError, encode, error
+from rerank_proxy.observe.admin_routes import AdminRoute
 from rerank_proxy.observe.control import ControlClient
 
 MAX_BODY: Final = 256 * 1024
 """Bytes of a body."""
 
 
-class ClicksHandler:
-    """Answers these requests.
+def clicks_route(app: ControlClient) -> AdminRoute:
+    """Return what answers these requests, with what the application says of their bodies.
 
     Args:
         app: The control socket of the application.
     """
 
-    def __init__(self, app: ControlClient) -> None:
-        self._app = app
-
-    async def answer(self, request: web.Request) -> web.Response:
-        """Answer one of them, with what the application says of its body."""
+    async def clicks(request: web.Request) -> web.Response:
         try:
-            answer = await self._app.post("/clicks", await _body(request))
+            answer = await app.post("/clicks", await _body(request))
             if answer is None:
                 raise error(503, "status_exception", "the reranking process does not answer: try again")
         except ElasticsearchError as failure:
@@ -35,6 +32,8 @@ class ClicksHandler:
         return web.Response(
             status=status, body=body, content_type="application/json", headers={"Cache-Control": "no-store"}
         )
+
+    return AdminRoute("POST", "/clicks", clicks)
 
 
 async def _body(request: web.Request) -> bytes:

@@ -35,8 +35,8 @@ class ControlClient:
         """Return the status and body of the answer; None if the process does not answer."""
         return await self._ask("GET", path)
 
-    async def post(self, path: str, body: bytes) -> tuple[int, bytes] | None:
-        """Send JSON. Return the status and body of the answer; None if the process does not answer."""
+    async def post(self, path: str, body: bytes = b"") -> tuple[int, bytes] | None:
+        """Return the status and body of the answer; None if the process does not answer."""
         return await self._ask("POST", path, body)
 
     async def metrics(self) -> list[Metric]:
