@@ -189,14 +189,14 @@ async def test_clicks_decide_between_the_orders(elasticsearch: RunningElasticsea
     online = Online(enabled=True, interleave_share=1.0)
     async with search_app(elasticsearch.url, online=online) as app:
         answers = [await app.search(index, search(), f"preference=user-{user}") for user in range(8)]
-    verdicts: list[str] = []
+    decisions: list[str] = []
     for answer in answers:
         clicked(online, answer, answer.ids[0])
-        verdicts.append("win" if answer.ids[0] == "1" else "loss")
+        decisions.append("win" if answer.ids[0] == "1" else "loss")
     online.memory.clear()
     compared = Compared("interleaved", ENDPOINT, "numbers")
-    assert online.counted.verdicts == {
-        (compared, verdict): verdicts.count(verdict) for verdict in {*verdicts}
+    assert online.counted.decisions == {
+        (compared, decision): decisions.count(decision) for decision in {*decisions}
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from rerank_proxy.app.clicks import ClicksApi
 from rerank_proxy.online.draws import Mode
-from rerank_proxy.online.memory import ClickMemory, ClickOutcome, Compared, Verdict
+from rerank_proxy.online.memory import ClickMemory, ClickOutcome, Compared, Decision
 from rerank_proxy.search.trials import ShadowOutcome, Trials
 from rerank_proxy.settings import OnlineSettings
 
@@ -21,7 +21,7 @@ class Counted:
         self.outcomes = Counter[ClickOutcome]()
         self.clicked = Counter[Compared]()
         self.ranks: dict[Compared, tuple[float, float]] = {}
-        self.verdicts = Counter[tuple[Compared, Verdict]]()
+        self.decisions = Counter[tuple[Compared, Decision]]()
         self.modes = Counter[Mode]()
         self.shadows = Counter[ShadowOutcome]()
 
@@ -37,8 +37,8 @@ class Counted:
         own = self.ranks.get(compared, (0.0, 0.0))
         self.ranks[compared] = own[0] + before, own[1] + after
 
-    def decided(self, compared: Compared, verdict: Verdict) -> None:
-        self.verdicts[compared, verdict] += 1
+    def decided(self, compared: Compared, decision: Decision) -> None:
+        self.decisions[compared, decision] += 1
 
     def search(self, mode: Mode) -> None:
         self.modes[mode] += 1

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from rerank_proxy.app.endpoint_labels import OTHER, EndpointLabels, Labels
 from rerank_proxy.online.draws import Mode
-from rerank_proxy.online.memory import ClickMemory, ClickOutcome, Compared, Verdict
+from rerank_proxy.online.memory import ClickMemory, ClickOutcome, Compared, Decision
 from rerank_proxy.search.trials import ShadowOutcome
 
 _FIRST_STAGE: Final = "first_stage"
@@ -96,13 +96,16 @@ class OnlineMetrics:
         self._reciprocal_ranks.labels("before", compared.mode, *labels).inc(before)
         self._reciprocal_ranks.labels("after", compared.mode, *labels).inc(after)
 
-    def decided(self, compared: Compared, verdict: Verdict) -> None:
+    def decided(self, compared: Compared, decision: Decision) -> None:
         labels = self._labels_of(compared)
         against = _FIRST_STAGE if compared.against is None else compared.against
         if labels[0] == OTHER:
             against = OTHER
-        self._against.add((labels, against))
-        self._interleavings.labels(verdict, *labels, against).inc()
+        if (labels, against) not in self._against:
+            self._against.add((labels, against))
+            for each in get_args(Decision):  # so that all are there, and can be subtracted
+                self._interleavings.labels(each, *labels, against)
+        self._interleavings.labels(decision, *labels, against).inc()
 
     def endpoint_gone(self, endpoint: str) -> None:
         """Drop the series of an endpoint that was deleted."""
@@ -118,8 +121,8 @@ class OnlineMetrics:
                 _remove(self._reciprocal_ranks, order, mode, *labels)
         for of, against in [each for each in self._against if each[0] == labels]:
             self._against.discard((of, against))
-            for verdict in get_args(Verdict):
-                _remove(self._interleavings, verdict, *labels, against)
+            for decision in get_args(Decision):
+                _remove(self._interleavings, decision, *labels, against)
 
 
 def _remove(counter: Counter, *labels: str) -> None:

@@ -31,7 +31,7 @@ ClickOutcome = Literal["counted", "duplicate", "not_shown", "late", Foreign]
 """What becomes of a click: it counts; the document was clicked before; the answer did not show it; the search
 is not remembered any more; or as `Foreign` has it."""
 
-Verdict = Literal["win", "tie", "loss"]
+Decision = Literal["win", "tie", "loss"]
 """What an interleaved search says of the reranker: its team has more clicks, as many, or fewer."""
 
 
@@ -85,7 +85,7 @@ class Counts(Protocol):
     def nearer(self, compared: Compared, before: float, after: float) -> None:
         """Add to the sums of reciprocal ranks, of each search that of its best clicked document."""
 
-    def decided(self, compared: Compared, verdict: Verdict) -> None:
+    def decided(self, compared: Compared, decision: Decision) -> None:
         """Count what the clicks of an interleaved search came to."""
 
 

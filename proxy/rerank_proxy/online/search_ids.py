@@ -40,7 +40,7 @@ class SearchIds:
         return urlsafe_b64encode(self._process + nonce + self._tag(nonce)).decode()
 
     def check(self, given: str) -> Foreign | None:
-        """Return why a text is no id that this process has given; None if it is one."""
+        """Return why a text is not an id that this process has given; None if it is one."""
         if len(given) != _LENGTH:
             return "unknown"
         try:

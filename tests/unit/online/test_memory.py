@@ -96,7 +96,7 @@ def test_an_index_tells_equal_ids_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("teams", "clicked", "verdict"),
+    ("teams", "clicked", "decision"),
     [
         (["own", "other", "own"], ["a"], "win"),
         (["own", "other", "own"], ["a", "b"], "tie"),
@@ -106,17 +106,17 @@ def test_an_index_tells_equal_ids_apart() -> None:
     ],
 )
 def test_the_clicks_of_a_search_decide_once_it_is_over(
-    teams: list[Team | None], clicked: list[str], verdict: str
+    teams: list[Team | None], clicked: list[str], decision: str
 ) -> None:
     memory = Memory()
     page = [Shown("f", id_, 1, 1, team) for id_, team in zip("abc", teams, strict=True)]
     id_ = memory.keep(INTERLEAVED, page)
     for each in clicked:
         memory.clicked(id_, each, each)
-    assert not memory.counted.verdicts, "there may be more"
+    assert not memory.counted.decisions, "there may be more"
     memory.now = 60
     memory.tidy()
-    assert memory.counted.verdicts == {(INTERLEAVED, verdict): 1}
+    assert memory.counted.decisions == {(INTERLEAVED, decision): 1}
 
 
 def test_searches_without_clicks_decide_nothing() -> None:
@@ -124,7 +124,7 @@ def test_searches_without_clicks_decide_nothing() -> None:
     memory.keep(INTERLEAVED)
     memory.clicked(memory.keep(RERANKED), "a")
     memory.clear()
-    assert not memory.counted.verdicts
+    assert not memory.counted.decisions
 
 
 def test_clicks_before_the_scores_count_with_them() -> None:
