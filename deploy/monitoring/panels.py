@@ -70,6 +70,9 @@ def _signs(window: str) -> str:
     return f"({wins} - {losses}) / sqrt({wins} + {losses})"
 
 
+_SCORED: Final = 'outcome=~"applied|interleaved|skipped"'
+"""Matches searches that are scored, or would have been."""
+
 UP_OR_DOWN: Final = {"1": ("up", "green"), "0": ("down", "red")}
 READY: Final = {"1": ("ready", "green"), "0": ("not ready", "red")}
 
@@ -85,7 +88,7 @@ OVERVIEW: Final = (
           {quantile(0.95, "request_seconds", 'kind="rerank"'): "p95"}, 4, "stat", thresholds=(2, 5)),
     Panel("First-stage order", "Share of searches that keep their first-stage order because scoring fails.",
           "percentunit", {share(rate("searches_total", 'outcome="skipped"'),
-                                rate("searches_total", 'outcome=~"applied|interleaved|skipped"')): "skipped"}, 4, "stat",
+                                rate("searches_total", _SCORED)): "skipped"}, 4, "stat",
           thresholds=(0.01, 0.05)),
     Panel("Nodes down", "Nodes of Elasticsearch that a proxy leaves out.", "short",
           {f"sum(1 - {metric('upstream_node_up')})": "nodes"}, 4, "stat", thresholds=(1, 2)),
@@ -125,7 +128,7 @@ SEARCHES: Final = (
     Panel("First-stage order and no text", "Shares of searches whose scoring failed, and of rerankers that "
           "found no text.", "percentunit", {
               share(rate("searches_total", 'outcome="skipped"'),
-                    rate("searches_total", 'outcome=~"applied|interleaved|skipped"')): "skipped",
+                    rate("searches_total", _SCORED)): "skipped",
               share(rate("rerankers_total", 'outcome="no_text"'), rate("rerankers_total")): "no_text"}),
     Panel("First-stage order by reason", "Why searches keep their first-stage order.", "reqps",
           {rate("searches_failed_open_total", by="reason"): "{{reason}}"}, fill=True),

@@ -42,9 +42,9 @@ _INDEX = """rerank-proxy
 /ready    200 while searches can be reranked, else 503; the body says what is missing
 /metrics  for Prometheus, in its text format or as OpenMetrics
 /version  the version of the proxy, and of what it uses
-/clicks   POST: what users have clicked, if online.enabled is true
 
 In a browser, / is the playground, where searches are tried, and /status shows how the proxy is.
+With online.enabled, POST /clicks takes what users have clicked.
 """
 _MAX_CONNECTIONS = 32
 _CONNECTION_S = 10.0
