@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from rerank_proxy.app.clicks import ClicksApi
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.engine import Engine
+from rerank_proxy.errors import encode
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.control import metrics_handler
 from rerank_proxy.settings import InvalidSettingsError, Settings
@@ -53,7 +54,7 @@ def application(
 
     async def count_clicks(request: web.Request) -> web.Response:
         status, body = clicks.answer(await request.read())
-        return web.json_response(body, status=status)
+        return web.Response(status=status, body=encode(body), content_type="application/json")
 
     app = web.Application(client_max_size=0)  # settings come from the supervisor
     app.router.add_get("/ready", ready)
