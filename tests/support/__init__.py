@@ -24,6 +24,7 @@ Servers and clients
 The proxy, in parts
     search_app          the application on a socket in front of an Elasticsearch; its scores are in the texts
     proxied             edge and application in front of an Elasticsearch, in the test's process
+    app_control         the application's control socket, without the rest of its process
     app_double          a process in the application's place
     supervised          a supervisor, with that process
     edge_process        an edge in a process of its own, and what it takes
@@ -72,7 +73,11 @@ Of the suite itself
     processes           whether other processes run
     processor_time      processor time, in seconds of an ordinary machine
     loop_time           how long an event loop is held, in that time
+    evaluations         evaluations whose answers are drawn at random
+    judged_index        a server that answers the searches of an evaluation, and fails as a test says
     pages               the project's pages of Markdown
+    browser             Chromium, and what no page may do in it
+    judgings            directories of judgments, and the page of a person at work there
     schemas             JSON schemas of files that other programs read
     wheels              the project's wheel, built as `pip` builds it
     project             the project's files

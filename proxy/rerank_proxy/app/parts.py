@@ -19,9 +19,12 @@ from rerank_proxy.app.metrics import (
     UpstreamMetrics,
 )
 from rerank_proxy.app.online_metrics import OnlineMetrics
+from rerank_proxy.app.recent import Recent
+from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.app.server import App
 from rerank_proxy.app.slow_log import SlowLog
+from rerank_proxy.app.status import Status
 from rerank_proxy.concurrency.tasks import BackgroundTasks
 from rerank_proxy.engine import Engine
 from rerank_proxy.files.regular import UnfitFileError
@@ -66,6 +69,8 @@ class Wiring:
     Attributes:
         cleanup: Closes the parts, those that were made last first.
         probes: Questions to upstream, which no request waits for.
+        recordings: Those of requests that show a key.
+        recent: What became of the last requests.
     """
 
     settings: Settings
@@ -74,16 +79,19 @@ class Wiring:
     reloading: Reloading = field(default_factory=Reloading)
     probes: BackgroundTasks = field(default_factory=BackgroundTasks)
     privileges: Privileges = field(default_factory=Privileges)
+    recordings: Recordings = field(default_factory=Recordings)
+    recent: Recent = field(default_factory=Recent)
 
 
-class Parts(NamedTuple):
-    """What answers clients, and what answers the admin listener about clicks."""
+class Made(NamedTuple):
+    """The parts that are made: what answers requests, what tells how all of it is, and what counts clicks."""
 
     app: App
+    status: Status
     clicks: ClicksApi
 
 
-async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> Parts:
+async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> Made:
     """Make what answers requests, and start what it needs.
 
     Raises:
@@ -112,12 +120,15 @@ async def make_app(wiring: Wiring, engine: Engine, tracer: "Tracer | None") -> P
             *_model_routes(wiring, endpoints, uploaded, management),
         ],
         tracer=tracer,
+        recordings=wiring.recordings,
+        recent=wiring.recent,
     )
     kept = app.async_searches
     AsyncSearchMetrics(wiring.registry, lambda: kept.running, lambda: kept.finished, lambda: kept.size_bytes)
     cleanup.push_async_callback(app.close)
     reloading.add(app.use)
-    return Parts(app, ClicksApi(online.memory, lambda: online.trials.is_on))
+    clicks = ClicksApi(online.memory, lambda: online.trials.is_on)
+    return Made(app, Status(engine, endpoints, wiring.recent), clicks)
 
 
 class _Online(NamedTuple):

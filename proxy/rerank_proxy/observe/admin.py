@@ -101,7 +101,6 @@ class Admin:
         edge: The metrics of the edge in this process.
         other_edges: The processes that serve the clients' port beside this one.
         not_ready: Says in a few words why this process does not accept requests; None if it does.
-        routes: Further paths. One for `/` is for browsers: programs get the index.
     """
 
     def __init__(
@@ -111,7 +110,6 @@ class Admin:
         edge: EdgeMetrics,
         not_ready: Callable[[], str | None],
         other_edges: Sequence[ControlClient] = (),
-        routes: Sequence[AdminRoute] = (),
     ) -> None:
         self._app = app
         self._metrics = metrics
@@ -121,13 +119,22 @@ class Admin:
         self._not_ready = not_ready
         self._server: QuietServer | None = None
         self._connections: BoundedConnections | None = None
-        self._routes = {(each.method, each.path): each for each in routes}
+        self._routes: dict[tuple[str, str], AdminRoute] = {}
         self._access = Access()
         self._bound: list[str] = []
         self._answering: int | None = None
         """The restarts before the process of the application that has answered last."""
         self._wrong_tokens = 0
         self._limiter = LogLimiter()
+
+    def add(self, routes: Iterable[AdminRoute]) -> None:
+        """Serve further paths, from the start on. One for `/` is for browsers: programs get the index."""
+        self._routes |= {(each.method, each.path): each for each in routes}
+
+    async def not_ready(self) -> str | None:
+        """Return why the proxy is not ready; None if it is."""
+        _, reason = await self._state()
+        return reason
 
     def use(self, settings: AdminSettings) -> None:
         """Follow these settings about who is answered what."""
@@ -181,8 +188,11 @@ class Admin:
         """Refuse what is not for everyone; paths that do not exist, too, so that none can be found out."""
         route = self._route(request)
         shell = route is not None and route.shell
+        searches = route is not None and route.searches
         refusal = (
-            None if request.path in _STATUS_PATHS else self._access.refusal(request.headers, shell=shell)
+            None
+            if request.path in _STATUS_PATHS
+            else self._access.refusal(request.headers, shell=shell, searches=searches)
         )
         if refusal is None:
             if route is not None and route.lasts_s is not None:

@@ -16,6 +16,7 @@ class AdminRoute:
     Attributes:
         shell: It is a file of the program and tells nothing of this proxy: it is answered without a token, so
             that a browser can show the page that asks for the token.
+        searches: It reaches Elasticsearch: it is answered only where `admin.playground` lets it.
         lasts_s: Seconds that a connection may last from the request on; None, as long as any other.
     """
 
@@ -23,6 +24,7 @@ class AdminRoute:
     path: str
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     shell: bool = False
+    searches: bool = False
     lasts_s: Callable[[], float] | None = None
 
 

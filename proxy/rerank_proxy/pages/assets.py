@@ -35,6 +35,8 @@ SAFE: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """Headers of every answer of the pages."""
+DATA: Final = {**SAFE, "Cache-Control": "no-store", "Content-Type": "application/json"}
+"""Those of an answer that is not a file."""
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",

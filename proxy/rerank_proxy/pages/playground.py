@@ -19,7 +19,7 @@ from rerank_proxy.http.messages import Response
 from rerank_proxy.observe import recording
 from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.pages import allowed
-from rerank_proxy.pages.assets import SAFE
+from rerank_proxy.pages.assets import DATA
 from rerank_proxy.pages.inward import Attach, ask
 from rerank_proxy.settings import Settings
 
@@ -31,10 +31,11 @@ MAX_ANSWER: Final = 16 * 1024 * 1024
 """Bytes of an answer to it."""
 MOST: Final = 8
 """Requests under way at a time."""
-_MORE_S: Final = 5.0
-"""Seconds beyond the longest search, for its answer to arrive."""
+_MORE_S: Final = 20.0
+"""Seconds beyond the longest search, for its answer to arrive and for what was recorded."""
+_RECORD_S: Final = 10.0
+"""Seconds for what was recorded: texts are tokenised once more, to tell what the model read of each."""
 _NOT_SHOWN: Final = frozenset({"connection", "content-length", "set-cookie", "transfer-encoding"})
-_DATA: Final = {**SAFE, "Cache-Control": "no-store"}
 
 
 class _Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,8 +79,8 @@ class Playground:
             finally:
                 self._under_way -= 1
         except ElasticsearchError as failure:
-            return web.json_response(body=encode(failure.body()), status=failure.status, headers=_DATA)
-        return web.json_response(body=body, headers=_DATA)
+            return web.Response(body=encode(failure.body()), status=failure.status, headers=DATA)
+        return web.Response(body=body, headers=DATA)
 
     async def _answered(self, request: web.Request) -> bytes:
         asked = _read(await _body(request))
@@ -117,7 +118,7 @@ class Playground:
         return key
 
     async def _record(self, key: str) -> bytes:
-        answer = await self._app.get(f"/recordings/{key}")
+        answer = await self._app.get(f"/recordings/{key}", _RECORD_S)
         return answer[1] if answer is not None and answer[0] == 200 else b"null"
 
 

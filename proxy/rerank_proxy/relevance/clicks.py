@@ -107,7 +107,12 @@ def _graded(worth: Mapping[str, float], highest: int) -> dict[str, int]:
     best = max(worth.values())
     if best <= 0:
         return dict.fromkeys(worth, 0)
-    return {name: -int(-value * highest / best // 1) for name, value in worth.items()}
+    return {name: _grade(value * highest / best) for name, value in worth.items()}
+
+
+def _grade(value: float) -> int:
+    """Round up, but not what is above a whole number by rounding alone."""
+    return max(1, math.ceil(round(value, 9))) if value > 0 else 0
 
 
 def click_of(line: Line, values: Mapping[str, Any]) -> Click:

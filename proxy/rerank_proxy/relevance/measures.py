@@ -73,7 +73,16 @@ def _measure(name: str) -> Any:
     try:
         measure = module.parse_measure(name)
         list(module.iter_calc([measure], {"q": {"d": 1}}, {"q": {"d": 1.0}}))
-    except (NameError, ValueError, SyntaxError, TypeError, AttributeError, RuntimeError):
+    except (
+        NameError,
+        ValueError,
+        SyntaxError,
+        TypeError,
+        LookupError,
+        AssertionError,
+        ArithmeticError,
+        RuntimeError,
+    ):
         raise RelevanceError(
             f"{name}: is not a measure of ir-measures; try nDCG@10, RR@10, R@100, AP, P@5 or Success@1 "
             "(upper and lower case count)"

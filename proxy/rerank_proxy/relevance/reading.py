@@ -78,19 +78,29 @@ def read_clicks(path: Path) -> list[Click]:
 
 
 def write_judgments(
-    path: Path, judgments: Judgments, *, queries: Mapping[str, Query] | None = None, form: Form | None = None
+    path: Path,
+    judgments: Judgments,
+    *,
+    queries: Mapping[str, Query] | None = None,
+    form: Form | None = None,
+    sources: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Write judgments, in the place of those of a former file.
 
     Args:
         queries: Texts of the queries, which JSON lines hold.
+        sources: Who has given each grade, for TREC's column of the iteration; it is 0 where nothing is said.
         form: Follows from the name of the file if it is not given: TREC's, unless it ends in .tsv or .jsonl.
 
     Raises:
         RelevanceError: The file cannot be written, or the form cannot hold an id.
     """
     chosen = form or _FORMS.get(path.suffix, "trec")
-    lines = _json_lines(judgments, queries or {}) if chosen == "jsonl" else _columns(path, judgments, chosen)
+    lines = (
+        _json_lines(judgments, queries or {})
+        if chosen == "jsonl"
+        else _columns(path, judgments, chosen, sources or {})
+    )
     try:
         replace(path, "".join(f"{line}\n" for line in lines).encode("utf-8"), 0o644)
     except UnfitFileError as error:
@@ -142,9 +152,8 @@ def _judgments(path: Path) -> Iterator[tuple[Line, str, dict[str, int]]]:
             continue
         if len(columns) != 3:
             columns = line.text.split()
-        if len(columns) == 4:
-            del columns[1]
-        if len(columns) != 3:
+            del columns[1:2]
+        if len(columns) != 3 or not all(columns):
             raise line.fault(
                 "expected `query iteration document grade` (TREC), or query, document and grade with tabs "
                 "between them (BEIR)"
@@ -193,13 +202,18 @@ def _json_lines(judgments: Judgments, queries: Mapping[str, Query]) -> Iterator[
         yield json.dumps(values, ensure_ascii=False)
 
 
-def _columns(path: Path, judgments: Judgments, form: Form) -> Iterator[str]:
+def _columns(
+    path: Path, judgments: Judgments, form: Form, sources: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
     if form == "beir":
         yield "\t".join(_BEIR_HEADER)
     for query, grades in judgments.items():
         for document, grade in grades.items():
             _check_separators(path, (query, document), form)
-            yield f"{query} 0 {document} {grade}" if form == "trec" else f"{query}\t{document}\t{grade}"
+            source = sources.get(query, {}).get(document, "0")
+            yield (
+                f"{query} {source} {document} {grade}" if form == "trec" else f"{query}\t{document}\t{grade}"
+            )
 
 
 def _check_separators(path: Path, ids: Iterable[str], form: Form) -> None:

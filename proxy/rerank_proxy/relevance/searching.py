@@ -176,7 +176,7 @@ class Searcher:
                     data += more
                 if len(data) > _MAX_ANSWER:
                     raise RefusedError(answer.status, f"with more than {_MAX_ANSWER} bytes")
-                took_ms = (time.perf_counter() - began) * 1000
+                took_ms = round((time.perf_counter() - began) * 1000, 3)
                 return answer.status, data.decode("utf-8", "replace"), answer.headers, took_ms
         except TimeoutError:
             raise RefusedError(504, f"no answer within {self._timeout_s:g} s") from None

@@ -86,7 +86,7 @@ class Executor:
         try:
             await _check_parameters(run)
             request.retriever.check_rewrite()
-            if self._trials is None or not self._trials.is_on:
+            if self._trials is None or not self._trials.is_on or run.recorded is not None:
                 answer = await self._search(run)
             else:
                 answer = await self._tried(self._trials, run, afterwards or upstream)
@@ -172,7 +172,7 @@ class Executor:
             raise children_failed(reranker.TYPE, [(path.child.TYPE, failed)]) from refused
         ranked = searched(kept, len(kept))
         if not one_search_suffices(request, ranked):
-            run.outcomes.clear()
+            run.begin_again()
             return None
         with reading(AN_INNER_SEARCH):
             size = answer_size(answer.body)

@@ -14,6 +14,7 @@ from rerank_proxy.observe.outcome import HEADER, Applied, Outcome, Skipped, of_t
 from rerank_proxy.observe.stages import Stage
 from rerank_proxy.online import search_ids
 from rerank_proxy.search.language.request import SearchRequest
+from rerank_proxy.search.recording import RecordedSearch, recorded_search
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.timings import Timings
 from rerank_proxy.search.trial import Trial
@@ -94,6 +95,7 @@ class Run:
         windows: How many words the models of endpoints read, by the ids of endpoints that were used.
         outcomes: One for each reranker, in the order in which they finished.
         trial: The part that the search takes in a comparison; None where clicks are not counted.
+        recorded: The recording of the search; None, there is none.
     """
 
     request: SearchRequest
@@ -107,6 +109,7 @@ class Run:
     windows: dict[str, int] = field(default_factory=dict)
     outcomes: list[Applied | Skipped] = field(default_factory=list)
     trial: Trial | None = None
+    recorded: RecordedSearch | None = field(default_factory=recorded_search)
 
     @property
     def took_ms(self) -> int:
@@ -123,16 +126,32 @@ class Run:
         headers += [("Warning", value) for value in self.warnings]
         tree = self.request.retriever.walk()
         types = [each.TYPE for each in tree if isinstance(each, CompoundRetriever)]
-        return SearchAnswer(body, headers, of_tree(types, self.outcomes), self.timings)
+        outcome = of_tree(types, self.outcomes)
+        if self.recorded is not None:
+            self.recorded.ended(outcome)
+        return SearchAnswer(body, headers, outcome, self.timings)
+
+    def begin_again(self) -> None:
+        """Forget what was ranked: the search is evaluated in another way."""
+        self.outcomes.clear()
+        if self.recorded is not None:
+            self.recorded.begin_again()
 
     async def send(
-        self, method: str, target: str, body: bytes, by: Deadline | None = None, stage: Stage = "upstream"
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        by: Deadline | None = None,
+        stage: Stage = "upstream",
+        label: str | None = None,
     ) -> Reply:
         """Send a request upstream. Return the answer.
 
         Args:
             by: A deadline that is sooner than the search's.
             stage: What its time counts as.
+            label: What a recording calls it; None, that follows from the target.
 
         Raises:
             UpstreamRefusedError: Upstream answered with another status than 200.
@@ -140,7 +159,7 @@ class Run:
         """
         deadline = by or self.deadline
         try:
-            with stages.stage(stage):
+            with stages.stage(stage, label=label or target):
                 async with asyncio.timeout_at(deadline.at):
                     answer = await self.upstream.request(method, target, body)
         except TimeoutError:

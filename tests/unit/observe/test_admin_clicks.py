@@ -8,10 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from prometheus_client import CollectorRegistry
 
-from rerank_proxy.app.control import application
-from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.edge.listener import address_of, bind
 from rerank_proxy.engine import Engine
 from rerank_proxy.http.quiet_server import QuietServer
@@ -22,6 +19,7 @@ from rerank_proxy.observe.edge_metrics import EdgeMetrics
 from rerank_proxy.observe.process_metrics import ProcessMetrics
 from rerank_proxy.online.memory import Compared, Shown
 from rerank_proxy.settings import Address, AdminSettings, EngineSettings
+from tests.support.app_control import control_app
 from tests.support.online import Online
 
 TOKEN = "token-of-the-admin-port"
@@ -35,11 +33,11 @@ async def admin_of(
     """An admin listener, and the control socket of an application, if there is one, that counts clicks."""
     socket = directory / "app.sock"
     client = ControlClient(socket)
-    admin = Admin(client, ProcessMetrics(), EdgeMetrics(), lambda: None, routes=[clicks_route(client)])
+    admin = Admin(client, ProcessMetrics(), EdgeMetrics(), lambda: None)
+    admin.add([clicks_route(client)])
     listeners = bind(Address("127.0.0.1", 0))
     await admin.start(listeners, AdminSettings.model_validate(settings))
-    clicks = (online or Online()).clicks
-    app = application(Engine({}, EngineSettings()), CollectorRegistry(), Reloading(), clicks)
+    app = control_app(Engine({}, EngineSettings()), clicks=(online or Online()).clicks)
     server = QuietServer(app, shutdown_timeout=1)
     await server.start()
     if online is not None:

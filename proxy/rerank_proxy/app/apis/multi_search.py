@@ -19,6 +19,7 @@ from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.msearch import lines
 from rerank_proxy.search.msearch.coalescing import CoalescedRequestError, CoalescedUpstream, Coalescer
 from rerank_proxy.search.msearch.lines import Item
+from rerank_proxy.search.recording import recorded_search
 from rerank_proxy.search.run import InnerBytes
 from rerank_proxy.search.timings import Timings
 from rerank_proxy.upstream.protocol import Reply, UpstreamRefusedError
@@ -82,7 +83,8 @@ class MultiSearchRun:
         try:
             for start in range(0, len(items), AT_ONCE):
                 some = items[start : start + AT_ONCE]
-                answered += await side_by_side(self._answer(item, inner) for item in some)
+                numbered = enumerate(some, start)
+                answered += await side_by_side(self._answer(at, item, inner) for at, item in numbered)
         except CoalescedRequestError as failed:
             raise failed.cause from failed
         finally:
@@ -94,7 +96,7 @@ class MultiSearchRun:
         ids = {at: each.search_id for at, each in enumerate(answered) if each.search_id is not None}
         return MultiAnswer(body, self._headers(answered), Several(outcomes), [*searches.values()], ids)
 
-    async def _answer(self, item: RenderedItem, inner: InnerBytes) -> _Answered:
+    async def _answer(self, at: int, item: RenderedItem, inner: InnerBytes) -> _Answered:
         if isinstance(item, ElasticsearchError):
             return self._failed(item)
         if isinstance(item, Reply):
@@ -102,7 +104,7 @@ class MultiSearchRun:
         if isinstance(item, Item):
             return await self._joined(lambda upstream: self._send_on(item, upstream))
         async with self._turn:
-            return await self._joined(lambda upstream: self._search(item, upstream, inner))
+            return await self._joined(lambda upstream: self._search(at, item, upstream, inner))
 
     async def _joined(self, run: Callable[[CoalescedUpstream], Awaitable[_Answered]]) -> _Answered:
         upstream = self._coalescer.join()
@@ -115,9 +117,10 @@ class MultiSearchRun:
         return self._answered(await upstream.search(item))
 
     async def _search(
-        self, search: SearchRequest, upstream: CoalescedUpstream, inner: InnerBytes
+        self, at: int, search: SearchRequest, upstream: CoalescedUpstream, inner: InnerBytes
     ) -> _Answered:
         timings = Timings.of_part()
+        recorded_search(at)
         try:
             with stages.stage(None, "search"):
                 answer = await self._executor.run(

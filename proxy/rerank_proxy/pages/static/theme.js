@@ -7,7 +7,7 @@
   const NAMES = { system: "as the system has it", light: "light", dark: "dark" };
   // A half-filled circle, a sun, a moon.
   const SHAPES = {
-    system: "M12 3a9 9 0 1 0 0 18Z M12 3a9 9 0 0 1 0 18",
+    system: "M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17Z M12 3.5v17 M14.5 4.5v15 M17 6v12 M19 8v8",
     light: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8Z M12 2v2 M12 20v2 M2 12h2 M20 12h2 M5 5l1.4 1.4 M17.6 17.6 19 19 M5 19l1.4-1.4 M17.6 6.4 19 5",
     dark: "M20 14.5A8.5 8.5 0 0 1 9.5 4 8.5 8.5 0 1 0 20 14.5Z",
   };
@@ -33,7 +33,7 @@
     svg.setAttribute("viewBox", "0 0 24 24");
     svg.setAttribute("aria-hidden", "true");
     path.setAttribute("d", SHAPES[theme]);
-    path.setAttribute("fill", theme === "system" ? "currentColor" : "none");
+    path.setAttribute("fill", "none");
     path.setAttribute("stroke", "currentColor");
     path.setAttribute("stroke-width", "2");
     path.setAttribute("stroke-linecap", "round");

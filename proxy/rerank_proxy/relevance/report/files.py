@@ -1,0 +1,42 @@
+"""Writes a report: `report.html`, `report.md` and `report.json`."""
+
+import json
+from pathlib import Path
+
+from rerank_proxy.files.atomic import replace
+from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.evaluation import Evaluation
+from rerank_proxy.relevance.measures import MISSING
+from rerank_proxy.relevance.report.document import document_of
+
+
+def check_packages() -> None:
+    """Check that what draws and writes a report is installed, before hours are spent on what it shows.
+
+    Raises:
+        RelevanceError: It is not.
+    """
+    from importlib.util import find_spec
+
+    if not all(map(find_spec, ("ir_measures", "jinja2", "matplotlib"))):
+        raise RelevanceError(f"an evaluation {MISSING}")
+
+
+def write_report(evaluation: Evaluation, directory: Path) -> list[Path]:
+    """Write the report in all forms, and return the files.
+
+    Raises:
+        OSError: One cannot be written.
+    """
+    document = document_of(evaluation)
+    from rerank_proxy.relevance.report.markdown import markdown_of
+    from rerank_proxy.relevance.report.page import page_of
+
+    made = {
+        "report.html": page_of(evaluation, document),
+        "report.md": markdown_of(evaluation, document),
+        "report.json": json.dumps(document, indent=1, ensure_ascii=False) + "\n",
+    }
+    for name, text in made.items():
+        replace(directory / name, text.encode("utf-8", "backslashreplace"), 0o644)
+    return [directory / name for name in made]
