@@ -3,18 +3,34 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 import pytest
 
+from rerank_proxy.engine import Scores
+from rerank_proxy.observe import stages
 from rerank_proxy.online.memory import Compared
 from rerank_proxy.online.search_ids import HEADER
+from rerank_proxy.search.language.request import parse_search
+from rerank_proxy.search.recording import Recording
+from rerank_proxy.settings import EndpointSettings
+from rerank_proxy.upstream.headers import for_upstream
+from rerank_proxy.xcontent.params import parse_params
 from testbed import RunningElasticsearch
 from tests.live.conftest import MakeIndex
+from tests.support.endpoints import MemoryStore, local_endpoints
 from tests.support.online import Online
 from tests.support.retrievers import rrf
-from tests.support.search_app import BOTH_PATHS, ENDPOINT, TWO_STAGES, Answer, search_app
+from tests.support.search_app import (
+    BOTH_PATHS,
+    ENDPOINT,
+    TWO_STAGES,
+    Answer,
+    NumberAtTheEnd,
+    search_app,
+)
 from tests.support.searches import reranking
 from tests.support.waiting import until_true
 
@@ -256,11 +272,52 @@ async def test_an_asynchronous_search_has_one(elasticsearch: RunningElasticsearc
     assert clicked(online, answer, "1") == {"counted": 1}
 
 
-async def test_two_endpoints_against_each_other(elasticsearch: RunningElasticsearch, index: str) -> None:
-    """The second one is not to be had: the answer is that of the one that the search names."""
-    online = Online(enabled=True, interleave_share=1.0, interleave_with="another")
+class Contrary(NumberAtTheEnd):
+    """Its second model ranks the other way round."""
+
+    async def scores(
+        self, model: str, query: str, texts: Sequence[str], deadline: float, *, instruction: str | None = None
+    ) -> Scores:
+        scored = await super().scores(model, query, texts, deadline, instruction=instruction)
+        return scored if model == "numbers" else replace(scored, values=[-each for each in scored.values])
+
+
+@BOTH_PATHS
+async def test_two_endpoints_against_each_other(
+    elasticsearch: RunningElasticsearch, index: str, path: str
+) -> None:
+    online = Online(enabled=True, interleave_share=1.0, interleave_with="contrary")
+    both = {ENDPOINT: EndpointSettings(model="numbers"), "contrary": EndpointSettings(model="contrary")}
+    endpoints = local_endpoints(both, Contrary(), 60.0, None, MemoryStore())
+    async with search_app(elasticsearch.url, online=online, endpoints=endpoints) as app:
+        answer = await app.search(index, search(), path)
+    assert sorted(answer.ids) == list("012345")
+    assert {*answer.ids[:2]} == {"1", "2"}, "the best of both"
+    assert answer.headers["X-Rerank"].endswith("; against=contrary")
+    clicked(online, answer, "1")
+    online.memory.clear()
+    compared = Compared("interleaved", ENDPOINT, "numbers", "contrary")
+    assert online.counted.decisions == {(compared, "win"): 1}
+
+
+async def test_without_the_other_endpoint_nothing_is_compared(
+    elasticsearch: RunningElasticsearch, index: str
+) -> None:
+    online = Online(enabled=True, interleave_share=1.0, interleave_with="there-is-none")
     async with search_app(elasticsearch.url, online=online) as app:
         answer = await app.search(index, search(), TWO_STAGES)
     assert answer.ids == RERANKED
     assert answer.headers["X-Rerank"].startswith("applied; ")
     assert online.counted.modes == {"reranked": 1}
+
+
+async def test_a_search_that_is_recorded_is_reranked(elasticsearch: RunningElasticsearch, index: str) -> None:
+    """The playground shows what the reranker does, and its clicks are no user's."""
+    online = Online(enabled=True, shadow_share=1.0)
+    async with search_app(elasticsearch.url, online=online) as app:
+        stages.enter(replace(stages.current(), recorder=Recording()))
+        request = parse_search(index, parse_params(""), json.dumps(search()).encode())
+        assert request is not None
+        answer = await app.executor.run(request, app.upstream.for_caller(for_upstream(())))
+    assert answer.outcome.word == "applied"
+    assert not online.counted.modes
