@@ -30,6 +30,7 @@ The proxy, in parts
     supervised          a supervisor, with that process
     edge_process        an edge in a process of its own, and what it takes
     traces              a tracer whose spans stay in memory, and the trees that they form
+    online              clicks and trials: their parts, and what is counted of them
     endpoints           inference endpoints over a given engine, without a store
     valkey              a real Valkey, and a server that misbehaves in its place
     stores              stores of endpoints, and waiting for what other processes do to them
