@@ -25,5 +25,11 @@ def control_app(
     """Return what the supervisor asks, over an engine and what else a test cares about."""
     status = Status(engine, endpoints or Endpoints({}, (), cast("Any", MemoryStore())), recent or Recent())
     return application(
-        Asked(engine, CollectorRegistry(), reloading or Reloading(), Recordings() if recordings is None else recordings, status)
+        Asked(
+            engine,
+            CollectorRegistry(),
+            reloading or Reloading(),
+            Recordings() if recordings is None else recordings,
+            status,
+        )
     )
