@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 from elasticsearch import Elasticsearch
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from testbed.proxy import RunningProxy
 from tests.live.conftest import ENDPOINT, MakeIndex
@@ -83,6 +83,37 @@ async def test_what_the_model_saw_and_where_the_time_went(
         assert "up 6 places, was 7" in (await row.all_inner_texts())[0]
         await searched(page)
         await expect(page.locator("[data-side=a] .facts")).to_contain_text("from the cache")
+
+
+async def test_a_text_that_is_cut_and_its_chunks(
+    browser: Browser, proxy: RunningProxy, make_index: MakeIndex
+) -> None:
+    """Outside of the Basic Multilingual Plane a character is two of JavaScript's units."""
+    text = "🐟 The committee spoke about the harvest and the price of salt. " * 40
+    whole = f"{text}A shark was seen near the beach."
+    index = make_index([{"plot": whole}])
+    search = shared(index, query="danger in the sea", words="committee", fields="plot", minScore="-1")
+    async with visit(browser, proxy.admin.url, search) as page:
+        await searched(page)
+        seen = page.locator(".seen-text")
+        await expect(page.locator(".see")).to_contain_text("The model saw ")
+        await page.click(".see")
+        await expect(seen.locator("del")).to_contain_text("A shark was seen near the beach.")
+        shown = await seen.locator("p").nth(1).text_content()
+        assert shown == whole.replace(await cut(seen), f"cut here{await cut(seen)}")
+        await page.check("#chunks")
+        await searched(page)
+        await expect(page.locator(".see")).to_contain_text("The model saw 3 chunks of the text")
+        await page.click(".see")
+        await expect(seen.locator(".best")).to_contain_text("the best one counts")
+        for chunk in await seen.locator("li p:last-child").all_text_contents():
+            assert chunk.strip() in whole
+            assert chunk.lstrip()[0] in "🐟A"
+
+
+async def cut(seen: Locator) -> str:
+    """Return the part of a text that the model did not read."""
+    return str(await seen.locator("del").text_content())
 
 
 async def test_two_endpoints_against_each_other(browser: Browser, proxy: RunningProxy, films: str) -> None:
