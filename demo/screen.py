@@ -52,7 +52,7 @@ def show_how_to_try(console: Console, elasticsearch: RunningElasticsearch, proxy
         console.print(lines, highlight=False, markup=False, soft_wrap=True)
     console.print("\n[bold]In a browser[/]")
     console.print(
-        f"{playground_address(proxy)}\nthe playground, with this search in it: plain and reranked side by side",
+        f"The playground, with this search in it:\n{playground_address(proxy)}",
         highlight=False,
         soft_wrap=True,
     )

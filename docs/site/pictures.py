@@ -23,8 +23,8 @@ from testbed.proxy import RunningProxy
 PICTURES: Final = Path(__file__).resolve().parents[1] / "pictures"
 ENDPOINT: Final = ".rerank-v1-elasticsearch"
 MODEL: Final = "models/all-MiniLM-L6-v2"
-_SIZE: Final = {"width": 1240, "height": 900}
-_SCALE: Final = 1.5
+_SIZE: Final = {"width": 1280, "height": 900}
+_SCALE: Final = 1.25
 _QUALITY: Final = 82
 
 
@@ -60,18 +60,23 @@ async def _pictures(admin: str) -> None:
 
 
 async def _playground(browser: Browser, admin: str) -> None:
-    search = {"index": INDEX, "field": "plot", "a": ENDPOINT, "words": "crime", "fields": "plot,genre"}
-    page = await _opened(browser, f"{admin}/#{urlencode({**search, 'query': 'a warm-up', 'size': 7})}")
+    search = {"index": INDEX, "field": "plot", "a": ENDPOINT, "fields": "plot,genre", "size": "6"}
+    page = await _opened(
+        browser, f"{admin}/#{urlencode({**search, 'query': 'small people in danger', 'words': 'adventure'})}"
+    )
     await page.click("#go")
     await page.wait_for_selector("#results:not([hidden])")
+    # Another question about other films, so that no score of the picture is cached.
     await page.fill("#query", QUESTION)
+    await page.fill("#words", "crime")
     await page.click("#go")
     await page.wait_for_selector("#said:has-text('Found')")
     await page.wait_for_function("document.querySelector('[data-side=a] h4')?.textContent.includes('Lambs')")
     await page.evaluate("document.activeElement.blur()")
+    await page.mouse.move(0, 0)
     end = await page.locator("#columns").bounding_box()
     assert end is not None
-    _write("playground", await page.screenshot(full_page=True, clip=_down_to(end["y"] + end["height"] + 20)))
+    _write("playground", await page.screenshot(full_page=True, clip=_down_to(end["y"] + end["height"] + 8)))
 
 
 async def _status(browser: Browser, admin: str) -> None:

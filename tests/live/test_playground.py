@@ -184,7 +184,7 @@ async def test_what_is_copied_works(
     assert capsys.readouterr().out.split()[1::2] == [hit["_id"] for hit in hits]
 
 
-async def test_nothing_found_and_a_search_that_is_no_search(
+async def test_nothing_found_and_what_cannot_be_searched_for(
     browser: Browser, proxy: RunningProxy, films: str
 ) -> None:
     async with visit(browser, proxy.admin.url, shared(films, words="zeppelin"), dark=True) as page:

@@ -35,6 +35,7 @@ from rerank_proxy.upstream.inference import UpstreamInference
 from rerank_proxy.upstream.privileges import Privileges
 from rerank_proxy.upstream.protocol import Reply
 from tests.support.endpoints import LoadedModels, MemoryStore, local_endpoints
+from tests.support.online import Online
 
 if TYPE_CHECKING:
     from rerank_proxy.tracing.tracer import Tracer
@@ -181,6 +182,7 @@ async def search_app(
     tracer: "Tracer | None" = None,
     inference: Mapping[str, int] | None = None,
     recordings: Recordings | None = None,
+    online: Online | None = None,
     **search: Any,
 ) -> AsyncIterator[SearchApp]:
     """Serve in front of the Elasticsearch at `url`.
@@ -196,6 +198,7 @@ async def search_app(
         tracer: Records spans.
         inference: Settings of that section. Endpoints change as often as a test likes unless these say so.
         recordings: Those of requests that show a key.
+        online: Counts clicks, and compares.
         search: Settings of that section. Privileges are not asked for unless these say so.
     """
     settings = Settings.model_validate(
@@ -225,6 +228,7 @@ async def search_app(
         limits.deadline_s,
         bound_scores_by_timeout=limits.bound_scores_by_request_timeout,
         points_in_time=points_in_time,
+        trials=None if online is None else online.trials,
     )
     probes = BackgroundTasks()
     support = RetrieverSupport(probes) if limits.evaluate_unavailable_retrievers and not evaluate else None
@@ -255,6 +259,8 @@ async def search_app(
     finally:
         await listener.close()
         await app.close()
+        if online is not None:
+            await online.trials.close()
         await executor.drain()
         await endpoints.close()
         await probes.cancel()

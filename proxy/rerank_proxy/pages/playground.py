@@ -99,7 +99,6 @@ class Playground:
         if key is not None:
             headers.append((recording.HEADER, key))
         began = time.perf_counter()
-        record = b"null"
         try:
             answer = await ask(self._attach, asked.method, asked.path, headers, body, MAX_ANSWER)
         except TooLargeError:
@@ -109,10 +108,8 @@ class Playground:
             ) from None
         except AnswerError as failure:
             raise status_error(502, f"the proxy {failure}") from None
-        finally:
-            took_ms = (time.perf_counter() - began) * 1000
-            if key is not None:
-                record = await self._record(key)
+        took_ms = (time.perf_counter() - began) * 1000
+        record = b"null" if key is None else await self._record(key)
         return await offload(len(answer.body), _written, answer, took_ms, record)
 
     async def _key(self) -> str | None:

@@ -141,7 +141,13 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
         async with searcher:
             state = await state_of(searcher, plan.index, endpoints)
             _refuse_judges(material, state)
-            absent = await missing(searcher, plan.index, judged_documents(material.paired.judgments))
+            judged = judged_documents(material.paired.judgments)
+            absent = await missing(searcher, plan.index, judged)
+            if len(absent) == len(judged):
+                raise RelevanceError(
+                    f"index {plan.index} holds none of the {len(judged)} judged documents: the ids of "
+                    f"judgments are those of documents (_id), and there is no {absent[0]}"
+                )
             asking = Asking(searcher, journal, plan.index, state, depth_of(plan.measures), plan.concurrency)
             done = progress.begin("Searching", len(queries) * len(plan.systems))
             asked = await asking.ask(plan.systems, queries, done)

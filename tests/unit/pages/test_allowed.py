@@ -45,6 +45,9 @@ REFUSED = (
     "/%2e%2e/_search",
     "/films/_search/extra",
     "/_inference/text_embedding/e5",
+    "/_inference/rerank/_update",
+    "/_inference/rerank/%5Fupdate",
+    "/_inference/rerank/minilm/_update",
     "/_cat/nodes",
     "/films/_search\r\nX: y",
     "/films/_search HTTP/1.1",
@@ -82,7 +85,14 @@ def test_no_other_method(target: str, method: str) -> None:
         check(method, target)
 
 
-@pytest.mark.parametrize("target", ["/_mapping", "/films/_mapping", "/_cat/indices", "/_resolve/index/x"])
+def test_an_endpoint_may_be_run() -> None:
+    check("POST", "/_inference/rerank/minilm")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/_inference/rerank/_all", "/_mapping", "/films/_mapping", "/_cat/indices", "/_resolve/index/x"],
+)
 def test_what_is_read_is_not_posted(target: str) -> None:
     with pytest.raises(ElasticsearchError):
         check("POST", target)

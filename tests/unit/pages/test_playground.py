@@ -83,7 +83,7 @@ async def test_neither_tls_nor_certificates_of_clients_are_in_its_way(tmp_path: 
 
 
 @pytest.mark.parametrize("body", [b"", b"no JSON", b'{"a":', b'{"a":1} x', b"\xff", b"[" * 5000])
-async def test_what_is_no_json_is_shown_as_text(tmp_path: Path, body: bytes) -> None:
+async def test_what_cannot_be_read_as_json_is_shown_as_text(tmp_path: Path, body: bytes) -> None:
     serve, _ = answering(b"HTTP/1.1 502 Bad\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
     async with served(tmp_path, serve) as pages:
         status, answer = await pages.ask(*SEARCH)
