@@ -127,6 +127,13 @@ _OPTIONS: Final[list[click.Parameter]] = [
         help="Of ir-measures; the first decides. Repeatable. [default: nDCG@10, RR@10 (MRR), R@10]",
     ),
     _measured(
+        "--unjudged",
+        type=click.Choice(["wrong", "leave-out"]),
+        default="wrong",
+        show_default=True,
+        help="What hits without a judgment count; left out, those below move up.",
+    ),
+    _measured(
         "--out",
         type=click.Path(path_type=Path, file_okay=False),
         default="evaluation",

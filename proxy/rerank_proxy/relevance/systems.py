@@ -27,6 +27,8 @@ from rerank_proxy.relevance.templates import (
 )
 
 BM25: Final = "bm25"
+DEFAULT_ENDPOINT: Final = ".rerank-v1-elasticsearch"
+"""What Elasticsearch takes for a reranker that names no endpoint."""
 MAX_SYSTEMS: Final = 100
 _DEFAULT_WINDOW: Final = 10
 """Elasticsearch's `rank_window_size` of a retriever that has none."""
@@ -63,9 +65,9 @@ class System:
         return {"size": most, "_source": False, **body}
 
     def endpoints(self) -> list[str]:
-        """Return the endpoints that its rerankers name."""
-        named = (each.get("inference_id") for each in rerankers_in(self.template.body))
-        return list(dict.fromkeys(str(each) for each in named if each is not None))
+        """Return the endpoints that its rerankers ask."""
+        named = (each.get("inference_id", DEFAULT_ENDPOINT) for each in rerankers_in(self.template.body))
+        return list(dict.fromkeys(map(str, named)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,3 +274,31 @@ async def test_nothing_that_answers(tmp_path: Path) -> None:
     async with Searcher("http://127.0.0.1:1") as searcher:
         with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:1 cannot be reached: "):
             await searcher.search("films", {})
+
+
+async def test_judgments_made_of_clicks_say_how(laboratory: Laboratory) -> None:
+    rows = [
+        "query\tdocument\tposition",
+        *(f"{query}\t{at % 5}\t{1 + at % 3}" for at, query in enumerate(QUERIES)),
+    ]
+    file = laboratory.directory / "clicks.tsv"
+    file.write_text("\n".join(["query\tdocument\tposition", *clicks]))
+    material = material_of(None, None, file, ClickModel(eta=0.5))
+    systems = systems_of(Wanted(["bm25:plot"], ["e"], "plot"))
+    plan = Plan(
+        "films",
+        systems,
+        ["nDCG@10"],
+        "bm25",
+        laboratory.directory / "out",
+        1,
+        0,
+        cold=False,
+        fresh=False,
+        seed=1,
+    )
+    made = await evaluate(plan, material, Searcher(laboratory.index.url), Silent())
+    notes = " ".join(notes_of(made))
+    assert "The judgments were made of 8 clicks. Each counts position^0.5 (at most 10)" in notes
+    assert "Clicks cannot tell whether a document that was never shown is good" in notes
+    assert document_of(made)["queries"]["clicks"]["eta"] == 0.5
