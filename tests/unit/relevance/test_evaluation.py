@@ -277,10 +277,7 @@ async def test_nothing_that_answers(tmp_path: Path) -> None:
 
 
 async def test_judgments_made_of_clicks_say_how(laboratory: Laboratory) -> None:
-    rows = [
-        "query\tdocument\tposition",
-        *(f"{query}\t{at % 5}\t{1 + at % 3}" for at, query in enumerate(QUERIES)),
-    ]
+    clicks = [f"{query}\t{at % 5}\t{1 + at % 3}" for at, query in enumerate(QUERIES)]
     file = laboratory.directory / "clicks.tsv"
     file.write_text("\n".join(["query\tdocument\tposition", *clicks]))
     material = material_of(None, None, file, ClickModel(eta=0.5))
