@@ -140,7 +140,7 @@ class EvaluateCommand:
         """Write the report's files, and print its tables.
 
         Raises:
-            OSError: A file cannot be written.
+            RelevanceError: A file cannot be written.
         """
         assert self.evaluation is not None, "run it first"
         document = document_of(self.evaluation)

@@ -41,7 +41,7 @@ class System:
     Attributes:
         name: Its own among the systems.
         group: The name of the systems that differ from it in the window alone.
-        window: The largest `rank_window_size` of its rerankers; None without a reranker.
+        window: What stands for `{{window}}`, or the largest window of its rerankers; None without both.
     """
 
     name: str
@@ -155,7 +155,7 @@ def _expanded(template: Template, windows: Sequence[int], endpoints: Mapping[str
         values = {ENDPOINT: endpoint, WINDOW: window}
         given = {name: value for name, value in values.items() if value is not None}
         name = group if window is None or len(windows) == 1 else f"{group}@{window}"
-        made.append(_system(template.with_values(name, given), group))
+        made.append(_system(template.with_values(name, given), group, window))
     return made
 
 
@@ -171,7 +171,12 @@ def _of_endpoints(endpoints: Mapping[str, str], wanted: Wanted) -> list[System]:
     return made
 
 
-def _system(template: Template, group: str) -> System:
+def _system(template: Template, group: str, window: int | None = None) -> System:
+    """Make a system.
+
+    Args:
+        window: What stands for `{{window}}`, wherever that is; otherwise the largest of its rerankers counts.
+    """
     windows = [each.get("rank_window_size", _DEFAULT_WINDOW) for each in rerankers_in(template.body)]
     numbers = [each for each in windows if isinstance(each, int)]
-    return System(template.name, group, max(numbers, default=None), template)
+    return System(template.name, group, window or max(numbers, default=None), template)
