@@ -238,18 +238,16 @@ async def test_two_evaluations_in_one_directory(laboratory: Laboratory) -> None:
 
 
 async def test_a_full_disk_is_said_and_what_was_answered_is_kept(laboratory: Laboratory) -> None:
-    """Of the file nothing more than two searches can be written: the limit is the process's own."""
-    await laboratory.run(queries=QUERIES[:1])
-    size = (laboratory.directory / "out" / FILE).stat().st_size
+    """No file can be larger than some of the answers: that limit is the process's own."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
         with pytest.raises(RelevanceError, match=r"answers\.jsonl: cannot be written: File too large"):
             await laboratory.run()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     resumed = await laboratory.run()
-    assert {each.asked.kept for each in resumed.results.all} == {1}
+    assert 2 < sum(each.asked.kept for each in resumed.results.all) < 2 * len(QUERIES)
 
 
 async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
