@@ -25,6 +25,7 @@ The proxy, in parts
     search_app          the application on a socket in front of an Elasticsearch; its scores are in the texts
     proxied             edge and application in front of an Elasticsearch, in the test's process
     app_control         the application's control socket, without the rest of its process
+    admin_pages         the admin listener with its pages, over an edge in the test's process
     app_double          a process in the application's place
     supervised          a supervisor, with that process
     edge_process        an edge in a process of its own, and what it takes
@@ -44,6 +45,7 @@ Models
     layerwise_model     the Python file of a layer-wise reranker
     packages            model packages of Elastic's and Eland's form, from those
     trained_models      uploads without a model in them
+    trainings           material for trainings in miniature, in which there is something to learn
     engines             an engine for the length of a block
     hanging             models that never return
     attacks             what can be done to a model's directory to do harm

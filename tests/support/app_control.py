@@ -32,7 +32,7 @@ def control_app(
             engine,
             CollectorRegistry(),
             reloading or Reloading(),
-            recordings or Recordings(),
+            Recordings() if recordings is None else recordings,
             status,
             clicks or Online().clicks,
         )

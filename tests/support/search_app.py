@@ -18,6 +18,7 @@ from rerank_proxy.app.apis.routes import Route, inference_routes
 from rerank_proxy.app.apis.search import SearchReader
 from rerank_proxy.app.listener import Handle, Listener
 from rerank_proxy.app.metrics import InferenceMetrics, SearchMetrics
+from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.server import App
 from rerank_proxy.app.slow_log import SlowLog
 from rerank_proxy.concurrency.tasks import BackgroundTasks
@@ -180,6 +181,7 @@ async def search_app(
     points_in_time: OwnPointsInTime | None = None,
     tracer: "Tracer | None" = None,
     inference: Mapping[str, int] | None = None,
+    recordings: Recordings | None = None,
     online: Online | None = None,
     **search: Any,
 ) -> AsyncIterator[SearchApp]:
@@ -195,6 +197,7 @@ async def search_app(
         points_in_time: In place of the executor's own.
         tracer: Records spans.
         inference: Settings of that section. Endpoints change as often as a test likes unless these say so.
+        recordings: Those of requests that show a key.
         online: Counts clicks, and compares.
         search: Settings of that section. Privileges are not asked for unless these say so.
     """
@@ -244,6 +247,7 @@ async def search_app(
         support=support,
         other_routes=(*inference_routes(inference_api, Privileges(), InferenceMetrics(registry)), *more),
         tracer=tracer,
+        recordings=recordings,
     )
     listener = Listener(app.handle, shutdown_timeout_s=10)
     try:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from rerank_proxy.cli.credentials import credential_options
-from rerank_proxy.cli.help import Option
+from rerank_proxy.cli.help import Command, Option
 from rerank_proxy.cli.options import CONFIG_OPTIONS, CommandError, die
 from rerank_proxy.processes.loop import new_event_loop
 
@@ -156,7 +156,7 @@ _OPTIONS: Final[list[click.Parameter]] = [
 ]
 
 
-@click.command(epilog=_EXAMPLE, params=[*CONFIG_OPTIONS, *_OPTIONS])
+@click.command(cls=Command, epilog=_EXAMPLE, params=[*CONFIG_OPTIONS, *_OPTIONS])
 @click.option("--url", metavar="URL", help="The proxy's address. [default: that of `listen` in the settings]")
 @credential_options
 def evaluate(**options: Any) -> None:
@@ -168,11 +168,11 @@ def evaluate(**options: Any) -> None:
     A run that was stopped goes on with the same command. Elasticsearch decides by the credentials what may be
     searched; they are never taken from the command line.
     """
-    from rerank_proxy.cli.evaluation import Command
+    from rerank_proxy.cli.evaluation import EvaluateCommand
     from rerank_proxy.relevance.errors import RelevanceError
 
     try:
-        command = Command.of(**options)
+        command = EvaluateCommand.of(**options)
     except (CommandError, RelevanceError) as failure:
         die(str(failure), 2)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

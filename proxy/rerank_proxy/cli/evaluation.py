@@ -22,7 +22,7 @@ from rerank_proxy.relevance.measures import checked
 from rerank_proxy.relevance.report.document import document_of
 from rerank_proxy.relevance.report.files import check_packages, write_report
 from rerank_proxy.relevance.report.tables import Column, columns_of, rows_of
-from rerank_proxy.relevance.report.words import headline_of, notes_of
+from rerank_proxy.relevance.report.words import headline_of, notes_of, windows_of
 from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.statistics import SEED
 from rerank_proxy.relevance.systems import BM25, Wanted, systems_of
@@ -59,7 +59,7 @@ class Bar:
 
 
 @dataclass
-class Command:
+class EvaluateCommand:
     """An evaluation that a command line asks for."""
 
     plan: Plan
@@ -95,7 +95,7 @@ class Command:
         seed: int | None,
         as_json: bool,
         **proxy: Any,
-    ) -> "Command":
+    ) -> "EvaluateCommand":
         """Make the plan, and read queries and judgments.
 
         Raises:
@@ -140,12 +140,14 @@ class Command:
             OSError: A file cannot be written.
         """
         assert self.evaluation is not None, "run it first"
-        made = write_report(self.evaluation, self.plan.directory)
+        document = document_of(self.evaluation)
+        made = write_report(self.evaluation, document, self.plan.directory)
         if self.as_json:
-            print_json(document_of(self.evaluation))
+            print_json(document)
             return
         print_table(table_of(columns_of(self.evaluation), rows_of(self.evaluation)))
-        for line in (headline_of(self.evaluation), *notes_of(self.evaluation)):
+        said = (headline_of(self.evaluation), *windows_of(self.evaluation), *notes_of(self.evaluation))
+        for line in said:
             print_line(line)
         for file in made:
             print_line(f"wrote {file}")

@@ -21,12 +21,12 @@ from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import now
-from rerank_proxy.relevance.judging.desk import Desk, Texts
+from rerank_proxy.relevance.judging.desk import Desk
 from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, look_up, prompt_of
 from rerank_proxy.relevance.judging.grading import CHAT_THRESHOLDS, Grading, InvalidGradingError
 from rerank_proxy.relevance.judging.pooling import make_pool
 from rerank_proxy.relevance.judging.server import JudgingServer
-from rerank_proxy.relevance.judging.texts import Document, body_of, documents_of
+from rerank_proxy.relevance.judging.texts import texts_of
 from rerank_proxy.relevance.judging.workspace import (
     SCALE,
     Machine,
@@ -162,16 +162,6 @@ def _print_pool(workspace: Workspace) -> None:
         print_line(f"next: rerank-proxy judge open {workspace.path} --as {name}")
 
 
-def _texts(searcher: Searcher, plan: Plan) -> Texts:
-    """Return what fetches documents from the index."""
-
-    async def fetched(ids: Sequence[str]) -> Mapping[str, Document]:
-        found = await searcher.search(plan.index, body_of(ids, plan.fields))
-        return documents_of(found.answer["hits"]["hits"], plan.fields)
-
-    return fetched
-
-
 def open_command(**options: Any) -> None:
     """Serve the page of a person until the process is told to stop."""
     name: str = options["name"]
@@ -181,7 +171,9 @@ def open_command(**options: Any) -> None:
 
     async def work(searcher: Searcher) -> None:
         with workspace.person_file(name) as acts:
-            desk = Desk(workspace, name, acts, _texts(searcher, workspace.plan))
+            desk = Desk(
+                workspace, name, acts, texts_of(searcher, workspace.plan.index, workspace.plan.fields)
+            )
             server = JudgingServer(desk, _announced())
             try:
                 await server.start(options["port"])
@@ -243,7 +235,13 @@ def ask_command(**options: Any) -> None:
         with _progress("asking") as moved, workspace.machine_file(name) as file:
             _keep(workspace, name, machine, begun=bool(file.lines))
             say = lambda each: moved(each.done, each.documents)  # noqa: E731
-            asking = Asking(searcher, endpoint, prompt, _texts(searcher, workspace.plan), say)
+            asking = Asking(
+                searcher,
+                endpoint,
+                prompt,
+                texts_of(searcher, workspace.plan.index, workspace.plan.fields),
+                say,
+            )
             asked.append(await asking.run(pools, file, options["concurrency"]))
 
     _run(work, options)

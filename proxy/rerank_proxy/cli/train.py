@@ -82,7 +82,7 @@ _OPTIONS: Final[list[click.Parameter]] = [
         type=click.Choice(["auto", "fusion", "head", "bi-encoder", "cross-encoder"]),
         default="auto",
         show_default=True,
-        help="The weights of a fusion of scores, a layer above a bi-encoder, a bi-encoder or a cross-encoder; "
+        help="The weights of a fusion of scores, a layer above a bi-encoder, all of one, or a cross-encoder; "
         "auto takes what the amount of data carries.",
     ),
     _trained(
@@ -139,9 +139,9 @@ _OPTIONS: Final[list[click.Parameter]] = [
 def train(**options: Any) -> None:
     """Train a reranker on judgments, clicks or the scores of another one, and measure whether it is better.
 
-    The result is a directory that `serve --model` and Eland take, with a model card and the template of a search.
-    It is measured with queries that it was not trained with. Exits with 0 if it is significantly better than
-    the first stage and than the model before, with 3 if that is not shown, with 1 or 2 for faults.
+    The result is a directory of sentence-transformers that `serve --model` takes, with a model card and the
+    template of a search. It is measured with queries that it was not trained with. Exits with 0 if it is significantly
+    better than the first stage and the model before, with 3 if that is not shown, with 1 or 2 for faults.
 
     Nothing is sent to other machines than the proxy. A run that was stopped goes on with the same command.
     """

@@ -25,6 +25,7 @@ from rerank_proxy.relevance.reading import read_queries
 from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.templates import Template, bm25, is_file, read_template
 from rerank_proxy.relevance.training.assessing import MEASURES, TRAINED
+from rerank_proxy.relevance.training.bases import kind_of
 from rerank_proxy.relevance.training.collecting import Asked, collect
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.results import CARD, check_free, write
@@ -225,6 +226,7 @@ def _base(base: str, config: Path | None, secrets_dir: Path | None) -> Path:
         models = load_settings(config=config, secrets_dir=secrets_dir).models
         if base in models:
             base = models[base].source
+    kind_of(Path(base))
     return Path(base)
 
 

@@ -262,7 +262,7 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
         ([], "the answer is not that of a search"),
     ],
 )
-async def test_answers_that_are_no_hits(index: JudgedIndex, answer: Any, problem: str) -> None:
+async def test_answers_without_hits(index: JudgedIndex, answer: Any, problem: str) -> None:
     index.answer = lambda *_: web.json_response(answer)
     body = {"retriever": {"standard": {"query": {"match": {"plot": "x"}}}}, "size": 10}
     async with Searcher(index.url) as searcher:

@@ -74,6 +74,7 @@ async function show(section, place = null) {
   if (list === null) return;
   state.queries = list.queries;
   byId("desk").hidden = false;
+  byId("all-heading").textContent = section === "judge" ? "All queries" : "Queries to decide";
   byId("agreement").hidden = section !== "compare";
   byId("agreement").replaceChildren(...(section === "compare" ? agreementCards(list.agreement) : []));
   const open = state.queries.findIndex((query) => query.judged < query.documents);

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from rerank_proxy.relevance.endpoint_info import EndpointInfo, info_of
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import Act, now, scores_of
-from rerank_proxy.relevance.judging.desk import Texts
 from rerank_proxy.relevance.judging.growing import LineFile
 from rerank_proxy.relevance.judging.pool import Pooled
-from rerank_proxy.relevance.judging.texts import joined
+from rerank_proxy.relevance.judging.texts import Texts, joined
 from rerank_proxy.relevance.judging.workers import work_on
 from rerank_proxy.relevance.searching import RefusedError, Searcher
 
@@ -57,14 +57,6 @@ class Asked:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointInfo:
-    """What the proxy says of an endpoint; None for what it does not say."""
-
-    service: str | None
-    model: str | None
-
-
 def prompt_of(text: str | None, scale: Sequence[str]) -> str:
     """Return a prompt for the documents of a judging, with its scale filled in.
 
@@ -98,14 +90,9 @@ async def look_up(searcher: Searcher, endpoint: str) -> EndpointInfo:
         answer = await searcher.get(_path(endpoint))
     except RefusedError as error:
         raise RelevanceError(f"{endpoint}: {searcher.url} {error}") from None
-    try:
-        (found,) = answer["endpoints"]
-        settings = found.get("service_settings", {})
-        return EndpointInfo(found.get("service"), settings.get("model_id", settings.get("model")))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise RelevanceError(
-            f"{endpoint}: {searcher.url} does not say what it is: is it the proxy?"
-        ) from None
+    if (info := info_of(answer)) is None:
+        raise RelevanceError(f"{endpoint}: {searcher.url} does not say what it is: is it the proxy?")
+    return info
 
 
 class Asking:

@@ -4,9 +4,11 @@ A document that has gone since the pool was made is said to be missing. What a f
 has indexed; it is text here and nothing else.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from rerank_proxy.relevance.searching import Searcher
 
 MAX_CHARACTERS: Final = 20_000
 """Of one field; more is not shown to a person."""
@@ -27,6 +29,18 @@ class FieldText:
 
 Document = Sequence[FieldText]
 """The fields of a document that are not empty, in the order in which they were chosen."""
+Texts = Callable[[Sequence[str]], Awaitable[Mapping[str, Document]]]
+"""Gives the documents that are there, by their ids. Raises RelevanceError where the index cannot be asked."""
+
+
+def texts_of(searcher: Searcher, index: str, fields: Sequence[str]) -> Texts:
+    """Return what fetches documents from an index."""
+
+    async def fetched(ids: Sequence[str]) -> Mapping[str, Document]:
+        found = await searcher.search(index, body_of(ids, fields))
+        return documents_of(found.answer["hits"]["hits"], fields)
+
+    return fetched
 
 
 def body_of(ids: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:

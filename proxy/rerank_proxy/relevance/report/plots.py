@@ -16,6 +16,8 @@ from rerank_proxy.relevance.results import Result, Results
 _BASE: Final = "#7f7f7f"
 _BETTER, _WORSE = COLOURS[0], COLOURS[1]
 _MOST_SYSTEMS: Final = 40
+_MOST_BANDS: Final = 2
+"""Curves with whose number bands can still be told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def windows(results: Results, curves: Sequence[Curve]) -> Plot:
             up = [each.means[results.first] for each in curve.points]
             low = [level + each.comparisons[results.first].low for each in curve.points if each is not base]
             high = [level + each.comparisons[results.first].high for each in curve.points if each is not base]
-            if len(low) == len(across):
+            if len(curves) <= _MOST_BANDS and len(low) == len(across):
                 axes.fill_between(across, low, high, color=colour, alpha=0.12, linewidth=0)
             axes.plot(across, up, color=colour, marker=marker, label=curve.group)
             if curve.cheapest is not None:
@@ -133,10 +135,11 @@ def windows(results: Results, curves: Sequence[Curve]) -> Plot:
         for curve in curves
     ]
     caption = (
-        f"{measure} over the size of the window. Bands are where the mean lies with a confidence of 95 %, "
-        f"beside {base.system.name} (dashed). A ring marks the smallest window that gives 90 % of the "
-        "largest gain."
+        f"{measure} over the size of the window, beside {base.system.name} (dashed). A ring marks the "
+        "smallest window that gives 90 % of the largest gain."
     )
+    if len(curves) <= _MOST_BANDS:
+        caption += " Bands are the intervals of the differences, with a confidence of 95 %."
     return Plot(
         "windows",
         caption,

@@ -28,7 +28,7 @@ def findings_of(evaluation: Evaluation) -> list[str]:
         found.append(_untold(evaluation, untold))
     else:
         found += [_finding(evaluation, each) for each in untold]
-    return [*_windows(evaluation), *found]
+    return [*windows_of(evaluation), *found]
 
 
 def headline_of(evaluation: Evaluation) -> str:
@@ -94,7 +94,8 @@ def _untold(evaluation: Evaluation, untold: Sequence[Result]) -> str:
     )
 
 
-def _windows(evaluation: Evaluation) -> Iterator[str]:
+def windows_of(evaluation: Evaluation) -> Iterator[str]:
+    """Yield a sentence about each curve of windows: where more of it stops to help."""
     results = evaluation.results
     for curve in curves_of(results):
         best = f"{curve.best.system.window} ({number(curve.best.means[results.first])})"

@@ -17,7 +17,7 @@ BASE: Final = "before"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What a system reaches: the mean over the queries, with the interval that holds it in 95 of 100 cases."""
+    """What a system reaches: the mean over the queries, with the interval of 95 % around it."""
 
     mean: float
     low: float

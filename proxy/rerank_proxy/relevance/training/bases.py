@@ -26,6 +26,13 @@ def stay_on_this_machine() -> None:
     os.environ.update(_OFFLINE)
 
 
+def without_bars() -> None:
+    """Have transformers draw no progress bars of its own, for the seconds that a load takes."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 def kind_of(directory: Path) -> Kind:
     """Tell the kind of a model by its files.
 
@@ -46,8 +53,8 @@ def kind_of(directory: Path) -> Kind:
     if any(str(name).endswith(_HEAD) for name in architectures):
         return "cross-encoder"
     raise RelevanceError(
-        f"--base {directory}: is neither a bi-encoder of sentence-transformers (modules.json with Pooling) nor "
-        f"a cross-encoder ({_HEAD}); only these are trained"
+        f"--base {directory}: is neither a bi-encoder of sentence-transformers (modules.json with Pooling) "
+        f"nor a cross-encoder ({_HEAD}); only these are trained"
     )
 
 

@@ -1,7 +1,7 @@
 """The recipe `bi-encoder`: all weights of a bi-encoder, trained with hard negatives.
 
-With judgments the loss is that of ranking the right text above its negatives and those of the other queries in
-the batch (`MultipleNegativesRankingLoss`). With a teacher it is the difference between the margins of two
+With judgments the loss is that of ranking the right text above its negatives and those of the other queries
+in the batch (`MultipleNegativesRankingLoss`). With a teacher it is the difference between the margins of two
 texts (`MarginMSELoss`), in the teacher's scores and in the model's.
 """
 

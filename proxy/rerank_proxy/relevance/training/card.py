@@ -79,16 +79,16 @@ def _table(outcome: Outcome) -> str:
         beside = assessment.comparisons.get(name)
         if beside is not None:
             cells.append(
-                f"{beside.difference:+.3f} ({beside.low:+.3f} to {beside.high:+.3f}), better for {beside.wins} "
-                f"queries, worse for {beside.losses}"
+                f"{beside.difference:+.3f} ({beside.low:+.3f} to {beside.high:+.3f}), better for "
+                f"{beside.wins} queries, worse for {beside.losses}"
             )
             cells.append(f"{beside.adjusted:.4f}")
         else:
             cells += ["", ""]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     note = (
-        "In brackets: the interval that holds the true mean with a confidence of 95 % (bootstrap). p is that of "
-        "the paired randomisation test, corrected for two comparisons (Holm)."
+        "In brackets: the interval that holds the true mean with a confidence of 95 % (bootstrap). p is that "
+        "of the paired randomisation test, corrected for two comparisons (Holm)."
     )
     return "\n".join(["## Measured", "", *lines, "", note, ""])
 
@@ -98,19 +98,19 @@ def _data(outcome: Outcome, *, by_teacher: bool) -> str:
     queries = list(material.queries)
     source = "the teacher's scores, not of people's judgments" if by_teacher else "judgments"
     said = [
-        f"{len(queries)} queries with {material.pairs(queries)} relevant documents, made of {source}; the first "
-        f"{plan.window} hits of the index `{plan.index}` for each, of which the field `{plan.field}` was read.",
+        f"{len(queries)} queries with {material.pairs(queries)} relevant documents, made of {source}; the "
+        f"first {plan.window} hits of the index `{plan.index}` for each, of which `{plan.field}` was read.",
     ]
     if outcome.refitted:
         said.append(
-            f"The figures are those of {len(outcome.parts)} models, each measured with the queries that it was "
-            "not trained with; the model here was trained in the same way with all queries."
+            f"The figures are those of {len(outcome.parts)} models, each measured with the queries that it "
+            "was not trained with; the model here was trained in the same way with all queries."
         )
     else:
         (part,) = outcome.parts
         said.append(
-            f"{len(part.held_out)} queries were kept back for the figures; the model has seen none of them, nor "
-            "another query with the same text."
+            f"{len(part.held_out)} queries were kept back for the figures; the model has seen none of them, "
+            "nor another query with the same text."
         )
     said.append(f"Queries are divided by the SHA-256 of the seed and their text; the seed is {plan.seed}.")
     return "\n".join(["## Data", "", *said, ""])
@@ -129,7 +129,8 @@ def _use(outcome: Outcome) -> str:
         ]
     weight = outcome.ready.weight
     fused = (
-        f"adds the first stage's score with the weight {weight:g} and the model's with {1 - weight:g}, each scaled to 0 … 1"
+        f"adds the first stage's score with the weight {weight:g} and the model's with {1 - weight:g}, each "
+        "scaled to 0 … 1"
         if weight
         else "takes the model's order alone"
     )

@@ -60,15 +60,16 @@ def choose(wanted: Recipe | Literal["auto"], amount: Amount) -> Choice:
     least = _NEEDS[chosen.recipe]
     if amount.queries < least:
         raise RelevanceError(
-            f"the recipe {chosen.recipe} takes {least} judged queries, a part of which is kept back to measure "
-            f"it, and there are {amount.queries}: judge {least - amount.queries} more, or use --recipe fusion"
+            f"the recipe {chosen.recipe} takes {least} judged queries, a part of which is kept back to "
+            f"measure it, and there are {amount.queries}: judge {least - amount.queries} more, or use "
+            "--recipe fusion"
         )
     if chosen.recipe != "fusion" and amount.base is None:
         raise RelevanceError(f"the recipe {chosen.recipe} needs a model to start from: name one with --base")
     if chosen.recipe in ("head", "bi-encoder") and amount.base != "bi-encoder":
         raise RelevanceError(
-            f"the recipe {chosen.recipe} starts from a bi-encoder, and --base is a cross-encoder: name another "
-            "base, or use --recipe cross-encoder"
+            f"the recipe {chosen.recipe} starts from a bi-encoder, and --base is a cross-encoder: name "
+            "another base, or use --recipe cross-encoder"
         )
     return chosen
 
@@ -80,7 +81,8 @@ def _check_queries(amount: Amount) -> None:
             f"{amount.queries} queries have a document that is judged to be relevant, and the least is "
             f"{LEAST_QUERIES}: judge {missing} more (rerank-proxy judge shows them one by one). Up to some "
             f"{_FOR_A_HEAD} queries carry the weights of a fusion of scores, {_FOR_A_HEAD} a layer above a "
-            f"bi-encoder, {_FOR_A_BI_ENCODER} a bi-encoder; a cross-encoder takes {_FOR_A_CROSS_ENCODER} pairs"
+            f"bi-encoder, {_FOR_A_BI_ENCODER} a bi-encoder; a cross-encoder takes "
+            f"{_FOR_A_CROSS_ENCODER} pairs"
         )
 
 
@@ -95,7 +97,7 @@ def _automatic(amount: Amount) -> Choice:
         if pairs < _FOR_A_CROSS_ENCODER:
             return Choice(
                 "fusion",
-                f"{has}: a cross-encoder takes {_FOR_A_CROSS_ENCODER} pairs, or as many scores of a --teacher",
+                f"{has}: a cross-encoder takes {_FOR_A_CROSS_ENCODER} pairs, or so many of a --teacher",
             )
         return Choice("cross-encoder", f"{has}, {pairs} pairs: enough for a cross-encoder")
     if amount.queries < _FOR_A_BI_ENCODER:

@@ -7,6 +7,7 @@ money and time: a run that was stopped asks for none of them again.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -65,21 +66,7 @@ async def collect(
     Raises:
         RelevanceError: The index or an endpoint does not answer, or no document has a text in the field.
     """
-    texts: dict[str, str] = {}
-
-    async def window(query: Query) -> Ranked:
-        body = {**asked.first.fill(query.text), "size": asked.window, **_fields(asked.field)}
-        try:
-            found = await searcher.search(asked.index, body)
-        except RefusedError as refused:
-            raise RelevanceError(f"the search for query {query.id}: {refused}") from None
-        texts.update(_texts(found.answer, asked.field))
-        return found.hits
-
-    windows = await _each(
-        "searching", [lambda query=each: window(query) for each in queries.values()], progress
-    )
-    first = dict(zip(queries, windows, strict=True))
+    first, texts = await _windows(searcher, asked, queries, progress)
     judged = {name for grades in judgments.values() for name, grade in grades.items() if grade > 0}
     texts.update(await _texts_of(searcher, asked, sorted(judged - texts.keys()), progress))
     if not texts:
@@ -96,6 +83,25 @@ async def collect(
     )
 
 
+async def _windows(
+    searcher: Searcher, asked: Asked, queries: Mapping[str, Query], progress: Progress
+) -> tuple[dict[str, Ranked], dict[str, str]]:
+    """Search for each query, and return what is found and its texts."""
+    texts: dict[str, str] = {}
+
+    async def window(query: Query) -> Ranked:
+        body = {**asked.first.fill(query.text), "size": asked.window, **_fields(asked.field)}
+        try:
+            found = await searcher.search(asked.index, body)
+        except RefusedError as refused:
+            raise RelevanceError(f"the search for query {query.id}: {refused}") from None
+        texts.update(_texts(found.answer, asked.field))
+        return found.hits
+
+    windows = await _each("searching", [partial(window, each) for each in queries.values()], progress)
+    return dict(zip(queries, windows, strict=True)), texts
+
+
 async def _texts_of(
     searcher: Searcher, asked: Asked, ids: Sequence[str], progress: Progress
 ) -> dict[str, str]:
@@ -105,9 +111,7 @@ async def _texts_of(
 
     parts = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
     found: dict[str, str] = {}
-    for each in await _each(
-        "reading judged texts", [lambda part=part: batch(part) for part in parts], progress
-    ):
+    for each in await _each("reading judged texts", [partial(batch, part) for part in parts], progress):
         found.update(each)
     return found
 
@@ -132,7 +136,7 @@ async def _scores(
             scores.update(zip(part, values, strict=True))
         return scores
 
-    calls = [lambda query=each: of(query) for each in material.queries.values()]
+    calls = [partial(of, each) for each in material.queries.values()]
     return dict(zip(material.queries, await _each(f"scores of {endpoint}", calls, progress), strict=True))
 
 

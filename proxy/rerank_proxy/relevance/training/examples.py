@@ -69,7 +69,7 @@ def margins(material: Material, queries: Sequence[str], own: Scores | None, seed
 
 
 def lists(material: Material, queries: Sequence[str], scores: Scores, seed: int) -> Rows:
-    """Return rows of query, texts and grades: relevant ones, and as many hard negatives as there is room for."""
+    """Return rows of query, texts and grades: relevant ones and hard negatives."""
     rows: Rows = {"query": [], "documents": [], "label": []}
     for query in queries:
         relevant = material.relevant(query)

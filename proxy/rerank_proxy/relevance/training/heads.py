@@ -112,7 +112,7 @@ def learn(embedded: Embedded, base: Path, train: Sequence[str]) -> Head:
         loss = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
         loss = loss + _PENALTY * ((weight - identity) ** 2).sum()
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward([loss])
         optimiser.step()
     return Head(embedded, weight.detach(), base)
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,7 +52,7 @@ def write(outcome: Outcome, directory: Path, *, by_teacher: bool) -> dict[str, A
         new.mkdir(parents=True)
         outcome.ready.model.save(new)
         figures = _figures(outcome)
-        card = card_of(outcome, _versions(), date.today(), by_teacher=by_teacher)
+        card = card_of(outcome, _versions(), datetime.now(UTC).date(), by_teacher=by_teacher)
         for name, content in ((CARD, card), (SEARCH, _json(_search(outcome))), (FIGURES, _json(figures))):
             replace(new / name, content.encode("utf-8"), 0o644)
         if directory.exists():

@@ -9,7 +9,7 @@ from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judgments import Judgments, Run
 from rerank_proxy.relevance.templates import Template
 from rerank_proxy.relevance.training.assessing import BASE, FIRST, TRAINED, Assessment, assess
-from rerank_proxy.relevance.training.bases import Kind, kind_of
+from rerank_proxy.relevance.training.bases import Kind, kind_of, without_bars
 from rerank_proxy.relevance.training.choice import Amount, Choice, Recipe, choose
 from rerank_proxy.relevance.training.collecting import Progress
 from rerank_proxy.relevance.training.fusing import fit
@@ -130,6 +130,7 @@ def run(plan: Plan, material: Material, progress: Progress, say: Callable[[str],
     say(f"recipe {choice.recipe}: {choice.reason}")
     used = trainable(material)
     material = replace(material, queries={name: material.queries[name] for name in used})
+    plan.work.mkdir(parents=True, exist_ok=True)
     before, learn = _starts(plan, kind, choice.recipe, material, progress)
     if choice.recipe in ("fusion", "head"):
         return _cross_fitted(plan, material, choice, before, _told(learn, plan.folds, progress))
@@ -145,6 +146,7 @@ def _starts(
             raise RelevanceError("a fusion takes the scores of a model: name it with --endpoint or --base")
         given = Given(material.base)
         return given, lambda train: given
+    without_bars()
     if recipe == "head" or (recipe == "fusion" and kind == "bi-encoder"):
         from rerank_proxy.relevance.training import heads
 
@@ -190,7 +192,7 @@ def _cross_fitted(plan: Plan, material: Material, choice: Choice, before: Learne
             runs[FUSED].update(Ready(before, weight).run(material, part.held_out))
     every = list(material.queries)
     runs[FIRST].update(_of_first(material, every))
-    runs[BASE].update(_alone(before, every))
+    runs[BASE].update(_alone(material, before, every))
     assessment = _assessed(plan, material, runs)
     ready = with_weight(material, learn, every, plan.seed)
     return Outcome(plan, material, choice, assessment, ready, parts, refitted=True)
@@ -205,7 +207,7 @@ def _held_out(plan: Plan, material: Material, choice: Choice, before: Learned, p
     weight = fit(material, part.train, before.scores(part.train))
     runs: dict[str, Run] = {
         FIRST: _of_first(material, part.held_out),
-        BASE: _alone(before, part.held_out),
+        BASE: _alone(material, before, part.held_out),
         TRAINED: ready.run(material, part.held_out),
         FUSED: Ready(before, weight).run(material, part.held_out),
     }
@@ -242,8 +244,9 @@ def _of_first(material: Material, queries: Sequence[str]) -> Run:
     return {query: material.first[query] for query in queries}
 
 
-def _alone(model: Learned, queries: Sequence[str]) -> Run:
-    return {query: reordered(list(of), of) for query, of in model.scores(queries).items()}
+def _alone(material: Material, model: Learned, queries: Sequence[str]) -> Run:
+    """Rank windows by a model. An endpoint has also scored what is judged beyond them, which is not in them."""
+    return {query: reordered(material.window(query), of) for query, of in model.scores(queries).items()}
 
 
 def _assessed(plan: Plan, material: Material, runs: Mapping[str, Run]) -> Assessment:
