@@ -220,6 +220,7 @@ def test_endpoints_and_limits_change_while_it_runs(
         read_again()
         until(lambda: "unknown service [none]" in proxy.log() or None, "the fault in the log")
         assert status("second") == 200
+        assert _clicked(proxy, films) is not None, "nothing of these settings is in force"
 
 
 def _clicked(proxy: RunningProxy, films: str) -> Reply | None:
