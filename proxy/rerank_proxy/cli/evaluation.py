@@ -1,0 +1,171 @@
+"""Run the command `evaluate`: options to a plan, progress to the terminal, results to files."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rerank_proxy.cli.output import print_json, print_line, print_table
+from rerank_proxy.cli.searcher import searcher_of
+from rerank_proxy.observe.log_lines import printable
+from rerank_proxy.relevance.asking import Done
+from rerank_proxy.relevance.clicks import ClickModel
+from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.evaluation import Evaluation, Material, Plan, evaluate, material_of
+from rerank_proxy.relevance.measures import checked
+from rerank_proxy.relevance.report.document import document_of
+from rerank_proxy.relevance.report.files import check_packages, write_report
+from rerank_proxy.relevance.report.tables import Column, columns_of, rows_of
+from rerank_proxy.relevance.report.words import headline_of, notes_of, windows_of
+from rerank_proxy.relevance.searching import Searcher
+from rerank_proxy.relevance.statistics import SEED
+from rerank_proxy.relevance.systems import BM25, Wanted, systems_of
+
+DEFAULT_MEASURES: Final = ("nDCG@10", "RR@10", "R@10")
+
+
+class Bar:
+    """Progress on a terminal's standard error: a bar, and elsewhere a line for each part of the work."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def begin(self, what: str, number: int) -> Done:
+        if self._progress.disable:
+            click.echo(f"{what}: {number} searches …", err=True)
+        task = self._progress.add_task(what, total=number)
+        return lambda: self._progress.advance(task)
+
+
+@dataclass
+class EvaluateCommand:
+    """An evaluation that a command line asks for."""
+
+    plan: Plan
+    material: Material
+    searcher: Searcher
+    as_json: bool
+    evaluation: Evaluation | None = field(default=None)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        queries: Path | None,
+        judgments: Path | None,
+        clicks: Path | None,
+        click_eta: float,
+        click_max_weight: float,
+        click_min: int,
+        limit: int | None,
+        index: str,
+        systems: Sequence[str],
+        endpoints: Sequence[str],
+        field: str | None,
+        windows: tuple[int, ...],
+        first_stage: str | None,
+        baseline: str | None,
+        measures: Sequence[str],
+        out: Path,
+        concurrency: int,
+        timed: int,
+        cold: bool,
+        fresh: bool,
+        seed: int | None,
+        as_json: bool,
+        **proxy: Any,
+    ) -> "EvaluateCommand":
+        """Make the plan, and read queries and judgments.
+
+        Raises:
+            CommandError, RelevanceError: Something on the command line, or in the files that it names, is
+                wrong.
+        """
+        check_packages()
+        names = checked(measures or DEFAULT_MEASURES)
+        chosen = systems_of(Wanted(_with_baseline(systems, field), endpoints, field, windows, first_stage))
+        known = [each.name for each in chosen]
+        if baseline is not None and baseline not in known:
+            raise RelevanceError(f"--baseline {baseline}: there are {', '.join(known)}")
+        model = ClickModel(eta=click_eta, max_weight=click_max_weight, min_clicks=click_min)
+        material = material_of(queries, judgments, clicks, model, limit)
+        plan = Plan(
+            index=index,
+            systems=chosen,
+            measures=names,
+            baseline=baseline or known[0],
+            directory=out,
+            concurrency=concurrency,
+            timed=timed,
+            cold=cold,
+            fresh=fresh,
+            seed=SEED if seed is None else seed,
+        )
+        return cls(plan, material, searcher_of(**proxy, concurrency=concurrency), as_json)
+
+    async def run(self) -> None:
+        """Ask, and compute.
+
+        Raises:
+            RelevanceError: The server cannot be reached, or answers nothing.
+        """
+        with Bar() as bar:
+            self.evaluation = await evaluate(self.plan, self.material, self.searcher, bar)
+
+    def show(self) -> None:
+        """Write the report's files, and print its tables.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        assert self.evaluation is not None, "run it first"
+        document = document_of(self.evaluation)
+        made = write_report(self.evaluation, document, self.plan.directory)
+        if self.as_json:
+            print_json(document)
+            return
+        print_table(table_of(columns_of(self.evaluation), rows_of(self.evaluation)))
+        said = (headline_of(self.evaluation), *windows_of(self.evaluation), *notes_of(self.evaluation))
+        for line in said:
+            print_line(line)
+        for file in made:
+            print_line(f"wrote {file}")
+
+    def stopped(self) -> str:
+        """Return what a user reads who has stopped it."""
+        return f"stopped; what was answered is in {self.plan.directory}: the same command goes on there"
+
+
+def table_of(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table for a terminal."""
+    table = Table()
+    for column in columns:
+        table.add_column(column.short, justify="left" if column.is_text else "right")
+    for row in rows:
+        table.add_row(*map(printable, row))
+    return table
+
+
+def _with_baseline(systems: Sequence[str], field: str | None) -> Sequence[str]:
+    return systems or ([BM25] if field is not None else [])

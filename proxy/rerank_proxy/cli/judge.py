@@ -1,0 +1,184 @@
+"""The commands `rerank-proxy judge …`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rerank_proxy.cli.credentials import credential_options
+from rerank_proxy.cli.help import Group
+from rerank_proxy.cli.options import CONFIG_OPTIONS, die, pairs_of
+
+_EXAMPLE = """
+\b
+  rerank-proxy judge pool judging queries.tsv --index films --show title --show plot \\
+      --system bm25:plot --endpoint .rerank-v1-elasticsearch --field plot
+  rerank-proxy judge open judging --as anna
+  rerank-proxy judge write judging qrels.txt
+"""
+
+
+@click.group(cls=Group, epilog=_EXAMPLE)
+def judge() -> None:
+    """Make judgments: which documents answer which queries.
+
+    "pool" collects what several retrievers find, "open" has a person judge it in the browser, "ask" has an
+    endpoint judge it, "agreement" compares judges, and "write" makes the file that evaluate and train read.
+    DIR is a directory of your own for one such judging; each command goes on where it was stopped.
+
+    They exit with 0; with 1 if something could not be done; with 2 if the command is wrong.
+    """
+
+
+_DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+_CONCURRENCY = click.option(
+    "--concurrency",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Requests that are under way at once.",
+)
+
+
+def _server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add options for the proxy, and for credentials."""
+    command = credential_options(command)
+    return click.option(
+        "--url", metavar="URL", help="The proxy's address. [default: that of `listen` in the settings]"
+    )(command)
+
+
+@judge.command(params=[*CONFIG_OPTIONS])
+@_DIRECTORY
+@click.argument("queries", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--index", required=True, help="The index, or several as in a search.")
+@click.option(
+    "--show",
+    "fields",
+    multiple=True,
+    required=True,
+    metavar="FIELD",
+    help="A field that judges see. Repeatable.",
+)
+@click.option(
+    "--system",
+    "systems",
+    multiple=True,
+    metavar="[NAME=]SYSTEM",
+    help="bm25:FIELD, or a file of a template, as of evaluate. Repeatable.",
+)
+@click.option("--endpoint", "endpoints", multiple=True, metavar="[NAME=]ID", help="A reranker. Repeatable.")
+@click.option("--field", help="The field that endpoints read, and that bm25 searches.")
+@click.option("--window", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Of endpoints.")
+@click.option("--first-stage", metavar="SYSTEM", help="What endpoints rerank. [default: bm25 of --field]")
+@click.option(
+    "--depth", default=20, show_default=True, type=click.IntRange(1, 1000), help="Hits taken of each system."
+)
+@click.option("--seed", default=1, show_default=True, type=int, help="Of the order, and of who judges what.")
+@click.option(
+    "--judge", "judges", multiple=True, metavar="NAME", help="Divide queries among these. Repeatable."
+)
+@click.option(
+    "--shared",
+    default=0.2,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="The share of queries that each of them gets, to see how far they agree.",
+)
+@click.option("--grade", "grades", multiple=True, metavar="N=MEANING", help="What a grade means. Repeatable.")
+@_CONCURRENCY
+@_server_options
+def pool(**options: Any) -> None:
+    """Collect in DIR what several systems find for the QUERIES of a file, for judges to judge.
+
+    QUERIES has the form of TREC (id, tab, text), of BEIR, or lines {"query": …}. The hits of all systems
+    become one set for each query. Judges do not see who found a document, or where it stood.
+    """
+    from rerank_proxy.cli.judging import pool_command
+
+    options["meanings"] = pairs_of("--grade", options.pop("grades"))
+    pool_command(**options)
+
+
+@judge.command("open", params=[*CONFIG_OPTIONS])
+@_DIRECTORY
+@click.option("--as", "name", required=True, metavar="NAME", help="The judge's name.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="Of the page. [default: any free one]")
+@_server_options
+def open_(**options: Any) -> None:
+    """Have a person judge DIR in the browser, until Ctrl-C.
+
+    Prints an address of this machine that opens the page once; then it prints another one, for a further
+    window.
+    """
+    from rerank_proxy.cli.judging import open_command
+
+    open_command(**options)
+
+
+@judge.command(params=[*CONFIG_OPTIONS])
+@_DIRECTORY
+@click.option("--by", "endpoint", required=True, metavar="ENDPOINT", help="The inference id of the judge.")
+@click.option("--thresholds", metavar="N,N,…", help="The least scores for grade 1, 2 …")
+@click.option(
+    "--quantiles", metavar="N,N,…", help="The shares of texts below grade 1, 2 …, such as 0.8,0.9,0.97."
+)
+@click.option("--chat", is_flag=True, help="The endpoint is a chat model that answers with the grade.")
+@click.option(
+    "--prompt",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file with what a chat model is asked, with {{query}}, {{document}} and perhaps {{scale}} in it.",
+)
+@_CONCURRENCY
+@_server_options
+def ask(**options: Any) -> None:
+    """Have an endpoint of the proxy judge DIR: a large reranker, or a chat model by the service custom.
+
+    Its grades are kept apart from those of persons and marked wherever they are written. They must not be
+    used to evaluate the same model, or one that was trained on its scores.
+    """
+    chosen = [name for name in ("thresholds", "quantiles") if options[name] is not None]
+    if len(chosen) > 1 or (not chosen and not options["chat"] and options["prompt"] is None):
+        die("how do scores become grades? Give either --thresholds or --quantiles, or --chat", 2)
+    from rerank_proxy.cli.judging import ask_command
+
+    ask_command(**options)
+
+
+@judge.command()
+@_DIRECTORY
+@_JSON
+def agreement(directory: Path, as_json: bool) -> None:
+    """Show how far the judges of DIR agree, about the documents that two of them have graded."""
+    from rerank_proxy.cli.judged import agreement_command
+
+    agreement_command(directory, as_json=as_json)
+
+
+@judge.command()
+@_DIRECTORY
+@click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--from",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Whose grades: persons, or endpoints that were asked. Repeatable. [default: all persons]",
+)
+@click.option(
+    "--undecided",
+    default="leave-out",
+    show_default=True,
+    type=click.Choice(["leave-out", "lower", "higher"]),
+    help="What becomes of documents that persons grade differently, without a decision.",
+)
+def write(directory: Path, out: Path, names: tuple[str, ...], undecided: str) -> None:
+    """Write the judgments of DIR to the file OUT: TREC's qrels, or BEIR's if it ends in .tsv, or .jsonl.
+
+    Beside it comes a file that tells who has judged, when and how. What is not judged is not written.
+    """
+    from rerank_proxy.cli.judged import write_command
+
+    write_command(directory, out, names, undecided)

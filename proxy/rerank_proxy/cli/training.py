@@ -1,0 +1,245 @@
+"""Run the command `train`: options to a plan, progress to the terminal, results to files."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from rerank_proxy.cli.options import load_settings
+from rerank_proxy.cli.output import print_json, print_line
+from rerank_proxy.cli.searcher import searcher_of
+from rerank_proxy.observe.log_lines import printable
+from rerank_proxy.relevance.clicks import ClickModel
+from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.evaluation import material_of
+from rerank_proxy.relevance.judgments import Judgments, Query
+from rerank_proxy.relevance.measures import checked
+from rerank_proxy.relevance.reading import read_queries
+from rerank_proxy.relevance.searching import Searcher
+from rerank_proxy.relevance.templates import Template, bm25, is_file, read_template
+from rerank_proxy.relevance.training.assessing import MEASURES, TRAINED
+from rerank_proxy.relevance.training.bases import kind_of
+from rerank_proxy.relevance.training.collecting import Asked, collect
+from rerank_proxy.relevance.training.material import Material
+from rerank_proxy.relevance.training.results import CARD, check_free, write
+from rerank_proxy.relevance.training.running import Outcome, Plan, judged_by_teacher, run
+
+_KEPT: Final = "scores.jsonl"
+_PACKAGES: Final = ("torch", "sentence_transformers", "datasets", "accelerate")
+_MISSING: Final = (
+    "needs the packages of the extra [train]: run pip install 'rerank-proxy[train]' in the environment of "
+    "rerank-proxy"
+)
+
+
+class Bar:
+    """Progress on a terminal's standard error; elsewhere a line for each part of the work."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what not in self._tasks:
+            if self._progress.disable:
+                click.echo(printable(f"{what}: {total} …"), err=True)
+            self._tasks[what] = self._progress.add_task(printable(what), total=total)
+        self._progress.update(self._tasks[what], completed=done, total=total)
+
+
+@dataclass
+class Command:
+    """A training that a command line asks for."""
+
+    plan: Plan
+    asked: Asked
+    queries: Mapping[str, Query]
+    judgments: Judgments
+    searcher: Searcher
+    out: Path
+    as_json: bool
+    keeps_work: bool
+    material: Material | None = field(default=None)
+    outcome: Outcome | None = field(default=None)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        queries: Path | None,
+        judgments: Path | None,
+        clicks: Path | None,
+        teacher: str | None,
+        index: str,
+        field: str,
+        first_stage: str | None,
+        window: int,
+        concurrency: int,
+        recipe: Any,
+        base: str | None,
+        endpoint: str | None,
+        out: Path,
+        overwrite: bool,
+        work: Path | None,
+        device: str,
+        as_json: bool,
+        config: Path | None,
+        secrets_dir: Path | None,
+        **more: Any,
+    ) -> "Command":
+        """Make the plan, and read queries and judgments.
+
+        Raises:
+            CommandError, RelevanceError: Something on the command line, or in the files that it names, is
+                wrong.
+        """
+        _check_packages(trains=base is not None)
+        check_free(out, overwrite=overwrite)
+        read, grades = _read(queries, judgments, clicks, teacher)
+        first = _first_stage(first_stage, field)
+        text = field.partition(",")[0].strip()
+        proxy = {
+            name: more.pop(name) for name in ("url", "user", "password_file", "api_key_file", "ca_certs")
+        }
+        folder = work or out.with_name(f"{out.name}.work")
+        plan = Plan(
+            recipe=recipe,
+            base=None if base is None else _base(base, config, secrets_dir),
+            endpoint=endpoint,
+            name=out.name,
+            index=index,
+            field=text,
+            first=first,
+            window=window,
+            device=_device(device) if base is not None else "cpu",
+            work=folder,
+            **more,
+        )
+        asked = Asked(index, text, first, window, base=endpoint if base is None else None, teacher=teacher)
+        searcher = searcher_of(config=config, secrets_dir=secrets_dir, **proxy, concurrency=concurrency)
+        return cls(plan, asked, read, grades, searcher, out, as_json, keeps_work=work is not None)
+
+    async def collect(self) -> None:
+        """Ask the proxy for everything.
+
+        Raises:
+            RelevanceError: It does not answer, or not as is needed.
+        """
+        with Bar() as bar:
+            async with self.searcher:
+                found = await collect(
+                    self.searcher, self.asked, self.queries, self.judgments, self.plan.work / _KEPT, bar
+                )
+        if not self.judgments:
+            found = replace(found, judgments=judged_by_teacher(found))
+        self.material = found
+
+    def train(self) -> None:
+        """Train, and measure.
+
+        Raises:
+            RelevanceError: There is too little to train on.
+        """
+        assert self.material is not None, "collect first"
+        with Bar() as bar:
+            self.outcome = run(
+                self.plan, self.material, bar, lambda line: click.echo(printable(line), err=True)
+            )
+
+    def write(self) -> bool:
+        """Write the result, print what it is worth, and return whether it is better.
+
+        Raises:
+            RelevanceError: A file cannot be written.
+        """
+        assert self.outcome is not None, "train first"
+        figures = write(self.outcome, self.out, by_teacher=not self.judgments)
+        if not self.keeps_work:
+            shutil.rmtree(self.plan.work, ignore_errors=True)
+        if self.as_json:
+            print_json(figures)
+        else:
+            for line in _lines(self.outcome):
+                print_line(line)
+            print_line(f"wrote {self.out}; {self.out / CARD} says what it is and how it is used")
+        return self.outcome.assessment.better
+
+    def stopped(self) -> str:
+        """Return what a user reads who has stopped it."""
+        return f"stopped; what was done is in {self.plan.work}: the same command goes on there"
+
+
+def _lines(outcome: Outcome) -> list[str]:
+    assessment = outcome.assessment
+    width = max(map(len, assessment.figures))
+    order = [name for name in assessment.figures if name != TRAINED] + [TRAINED]
+    rows = []
+    for name in order:
+        figures = "  ".join(f"{each} {assessment.figures[name][each].mean:.3f}" for each in MEASURES)
+        rows.append(f"{name:<{width}}  {figures}")
+    return [*rows, assessment.sentence()]
+
+
+def _read(
+    queries: Path | None, judgments: Path | None, clicks: Path | None, teacher: str | None
+) -> tuple[Mapping[str, Query], Judgments]:
+    if judgments is None and clicks is None and teacher is not None:
+        if queries is None:
+            raise RelevanceError("--teacher without judgments takes --queries")
+        return read_queries(queries), {}
+    pair = material_of(queries, judgments, clicks, ClickModel()).paired
+    return pair.queries, pair.judgments
+
+
+def _first_stage(spec: str | None, field: str) -> Template:
+    if spec is None or not is_file(spec):
+        return bm25(field if spec is None else spec.removeprefix("bm25:"))
+    template = read_template(Path(spec))
+    if "retriever" not in template.body:
+        raise RelevanceError(f"--first-stage {spec}: has no retriever, which a reranker could stand above")
+    return template
+
+
+def _base(base: str, config: Path | None, secrets_dir: Path | None) -> Path:
+    if not Path(base).is_dir():
+        models = load_settings(config=config, secrets_dir=secrets_dir).models
+        if base in models:
+            base = models[base].source
+    kind_of(Path(base))
+    return Path(base)
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise RelevanceError("--device cuda: torch finds no GPU here")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _check_packages(*, trains: bool) -> None:
+    checked(MEASURES)
+    missing = [name for name in _PACKAGES if trains and find_spec(name) is None]
+    if missing:
+        raise RelevanceError(f"a training {_MISSING}")

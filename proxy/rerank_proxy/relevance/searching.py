@@ -1,0 +1,232 @@
+"""Searches of an evaluation: few at a time, patient with a busy server, exact about what went wrong."""
+
+import asyncio
+import email.utils
+import json
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import aiohttp
+
+from rerank_proxy.http.connection_faults import connection_fault
+from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.judgments import Hit
+from rerank_proxy.relevance.x_rerank import Reranking, rerankings
+
+BUSY: Final = frozenset({429, 503})
+"""Statuses after which a search is sent again."""
+_LONGEST_WAIT_S: Final = 60.0
+_MAX_ANSWER: Final = 64 << 20
+_MAX_REASON: Final = 300
+
+
+class UnreachableError(RelevanceError):
+    """Nothing answers at the address, or something else than Elasticsearch."""
+
+
+class RefusedError(RelevanceError):
+    """The server answers a request with an error, or too late: other requests may fare better.
+
+    Attributes:
+        status: Of HTTP; 504 stands for no answer in time, 200 for one that is of no use.
+        reason: What Elasticsearch says, in its innermost words.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"answered {status}: {reason}")
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a search.
+
+    Attributes:
+        hits: Best first.
+        took_ms: From the request to the whole answer, as the client sees it; of the last attempt.
+        x_rerank: The header as it came, None if there is none.
+        answer: The whole answer, for what the hits hold besides.
+        attempts: How often it was sent.
+    """
+
+    hits: Sequence[Hit]
+    took_ms: float
+    x_rerank: str | None
+    answer: Mapping[str, Any] = field(repr=False)
+    attempts: int = 1
+
+    @property
+    def rerankings(self) -> list[Reranking]:
+        return rerankings(self.x_rerank)
+
+
+class Searcher:
+    """A client of a proxy, or of any Elasticsearch. Use it as an asynchronous context manager.
+
+    Args:
+        url: Its address.
+        authorization: The header `Authorization`, as `cli.credentials.authorization` makes it.
+        tls: What verifies its certificate.
+        concurrency: How many requests are under way at once.
+        timeout_s: For one request.
+        patience_s: How long a busy server (429, 503) is waited for altogether before a search fails.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        authorization: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        *,
+        concurrency: int = 2,
+        timeout_s: float = 120.0,
+        patience_s: float = 120.0,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": authorization} if authorization is not None else {}
+        self._tls = tls
+        self._turns = asyncio.Semaphore(concurrency)
+        self._timeout_s = timeout_s
+        self._patience_s = patience_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s), headers=self._headers
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def search(self, index: str, body: Mapping[str, Any]) -> Found:
+        """Search, and wait for a server that is busy.
+
+        Args:
+            index: A name, several with commas between them, or a pattern.
+
+        Raises:
+            RefusedError: The server refuses this search, or some of its shards fail.
+            UnreachableError: It does not answer at all.
+        """
+        answer, took_ms, x_rerank, attempts = await self._patient(
+            "POST", f"/{quote(index, safe=',*-')}/_search", body
+        )
+        return Found(_hits(answer), took_ms, x_rerank, answer, attempts)
+
+    async def get(self, path: str) -> Any:
+        """Ask for something else, such as `/_cat/indices?format=json`.
+
+        Raises:
+            RefusedError, UnreachableError: As of a search.
+        """
+        answer, *_ = await self._patient("GET", path, None)
+        return answer
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Send a body to another API that reads, such as `/index/_mget`.
+
+        Raises:
+            RefusedError, UnreachableError: As of a search.
+        """
+        answer, *_ = await self._patient("POST", path, body)
+        return answer
+
+    async def _patient(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> tuple[Any, float, str | None, int]:
+        began, attempts = time.monotonic(), 0
+        while True:
+            attempts += 1
+            async with self._turns:
+                status, text, headers, took_ms = await self._exchange(method, path, body)
+            if status not in BUSY:
+                break
+            wait_s = _retry_after_s(headers) or min(0.5 * 2 ** min(attempts - 1, 10), _LONGEST_WAIT_S)
+            if time.monotonic() + wait_s - began > self._patience_s:
+                break
+            await asyncio.sleep(wait_s)
+        if status >= 400:
+            raise RefusedError(status, reason_of(text))
+        try:
+            return json.loads(text), took_ms, headers.get("X-Rerank"), attempts
+        except (ValueError, RecursionError):
+            raise UnreachableError(f"{self.url} answered, but not with JSON: is it Elasticsearch?") from None
+
+    async def _exchange(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> tuple[int, str, Mapping[str, str], float]:
+        assert self._session is not None, "enter the context first"
+        began = time.perf_counter()
+        try:
+            async with self._session.request(
+                method, self.url + path, json=body, ssl=self._tls or True, allow_redirects=False
+            ) as answer:
+                data = await answer.content.read(_MAX_ANSWER + 1)
+                while len(data) <= _MAX_ANSWER and (more := await answer.content.read(_MAX_ANSWER)):
+                    data += more
+                if len(data) > _MAX_ANSWER:
+                    raise RefusedError(answer.status, f"with more than {_MAX_ANSWER} bytes")
+                took_ms = round((time.perf_counter() - began) * 1000, 3)
+                return answer.status, data.decode("utf-8", "replace"), answer.headers, took_ms
+        except TimeoutError:
+            raise RefusedError(504, f"no answer within {self._timeout_s:g} s") from None
+        except aiohttp.InvalidURL:
+            raise UnreachableError(f"{self.url} is not an address: expected http://HOST:PORT") from None
+        except aiohttp.ClientError as failure:
+            words = connection_fault(failure).words
+            raise UnreachableError(f"{self.url} cannot be reached: {words}") from None
+
+
+def reason_of(text: str) -> str:
+    """Return the innermost reason of an error in Elasticsearch's shape; any other text is shortened."""
+    try:
+        error = json.loads(text)["error"]
+        while isinstance(error, dict) and isinstance(error.get("caused_by"), dict):
+            error = error["caused_by"]
+        reason = str(error["reason"] if isinstance(error, dict) else error)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        reason = text
+    return " ".join(reason.split())[:_MAX_REASON]
+
+
+def _hits(answer: Any) -> list[Hit]:
+    try:
+        shards = answer.get("_shards", {})
+        if shards.get("failed"):
+            reason = shards["failures"][0]["reason"]
+            raise RefusedError(
+                200, f"{shards['failed']} shards failed: {reason_of(json.dumps({'error': reason}))}"
+            )
+        if answer.get("timed_out"):
+            raise RefusedError(200, "the search timed out, and its hits are only some")
+        found = [Hit(hit["_id"], float(hit["_score"] or 0.0)) for hit in answer["hits"]["hits"]]
+    except (AttributeError, KeyError, TypeError, IndexError, ValueError):
+        raise RefusedError(200, "the answer is not that of a search") from None
+    if len({hit.id for hit in found}) < len(found):
+        raise RefusedError(
+            200, "two hits have the same id, of several indices: evaluate each index by itself"
+        )
+    return found
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a server asks to wait, at most a minute."""
+    given = headers.get("Retry-After", "")
+    if given.isascii() and given.isdigit():
+        seconds = float(given)
+    else:
+        try:
+            seconds = email.utils.parsedate_to_datetime(given).timestamp() - time.time()
+        except (TypeError, ValueError):
+            return None
+    return min(max(seconds, 0.1), _LONGEST_WAIT_S)

@@ -1,0 +1,186 @@
+"""Ask a running proxy for what a model is trained on: the window of each query, texts, and endpoints' scores.
+
+Everything is asked a few requests at a time. Scores of endpoints are kept in a journal, since they may cost
+money and time: a run that was stopped asks for none of them again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.judgments import Judgments, Query, Ranked
+from rerank_proxy.relevance.searching import RefusedError, Searcher
+from rerank_proxy.relevance.templates import Template
+from rerank_proxy.relevance.training.kept_scores import KeptScores, key_of
+from rerank_proxy.relevance.training.material import Material
+
+MAX_TEXT: Final = 20_000
+"""Characters of a text that are kept: more than small models read."""
+_T = TypeVar("_T")
+_BATCH: Final = 200
+_INPUTS: Final = 50
+"""Texts of one call of an endpoint: below what vendors allow."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done, how much of it is finished, and how much there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for.
+
+    Attributes:
+        field: What the model reads.
+        first: The first stage.
+        window: How many of its hits a reranker gets.
+        base: The endpoint that is compared with; None if the model is run here.
+        teacher: The endpoint whose scores are learned; None without one.
+    """
+
+    index: str
+    field: str
+    first: Template
+    window: int
+    base: str | None = None
+    teacher: str | None = None
+
+
+async def collect(
+    searcher: Searcher,
+    asked: Asked,
+    queries: Mapping[str, Query],
+    judgments: Judgments,
+    journal: Path,
+    progress: Progress,
+) -> Material:
+    """Ask for everything.
+
+    Args:
+        journal: The file in which scores of endpoints are kept.
+
+    Raises:
+        RelevanceError: The index or an endpoint does not answer, or no document has a text in the field.
+    """
+    first, texts = await _windows(searcher, asked, queries, progress)
+    judged = {name for grades in judgments.values() for name, grade in grades.items() if grade > 0}
+    texts.update(await _texts_of(searcher, asked, sorted(judged - texts.keys()), progress))
+    if not texts:
+        raise RelevanceError(
+            f"index {asked.index}: not one of the documents found has a text in the field [{asked.field}]"
+        )
+    material = Material(queries, judgments, first, texts)
+    scores = {}
+    with KeptScores(journal) as kept:
+        for endpoint in {asked.base, asked.teacher} - {None}:
+            scores[endpoint] = await _scores(searcher, str(endpoint), material, kept, progress)
+    return Material(
+        queries, judgments, first, texts, scores.get(asked.base, {}), scores.get(asked.teacher, {})
+    )
+
+
+async def _windows(
+    searcher: Searcher, asked: Asked, queries: Mapping[str, Query], progress: Progress
+) -> tuple[dict[str, Ranked], dict[str, str]]:
+    """Search for each query, and return what is found and its texts."""
+    texts: dict[str, str] = {}
+
+    async def window(query: Query) -> Ranked:
+        body = {**asked.first.fill(query.text), "size": asked.window, **_fields(asked.field)}
+        try:
+            found = await searcher.search(asked.index, body)
+        except RefusedError as refused:
+            raise RelevanceError(f"the search for query {query.id}: {refused}") from None
+        texts.update(_texts(found.answer, asked.field))
+        return found.hits
+
+    windows = await _each("searching", [partial(window, each) for each in queries.values()], progress)
+    return dict(zip(queries, windows, strict=True)), texts
+
+
+async def _texts_of(
+    searcher: Searcher, asked: Asked, ids: Sequence[str], progress: Progress
+) -> dict[str, str]:
+    async def batch(names: Sequence[str]) -> dict[str, str]:
+        query = {"query": {"ids": {"values": names}}, "size": len(names), **_fields(asked.field)}
+        return _texts((await searcher.search(asked.index, query)).answer, asked.field)
+
+    parts = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
+    found: dict[str, str] = {}
+    for each in await _each("reading judged texts", [partial(batch, part) for part in parts], progress):
+        found.update(each)
+    return found
+
+
+async def _scores(
+    searcher: Searcher, endpoint: str, material: Material, kept: KeptScores, progress: Progress
+) -> dict[str, dict[str, float]]:
+    """Have an endpoint score the window of each query, and its relevant documents outside of the window."""
+
+    async def of(query: Query) -> dict[str, float]:
+        window = material.window(query.id)
+        names = list(dict.fromkeys([*window, *material.relevant(query.id)]))
+        scores: dict[str, float] = {}
+        for start in range(0, len(names), _INPUTS):
+            part = names[start : start + _INPUTS]
+            texts = [material.texts[name] for name in part]
+            key = key_of(endpoint, query.text, texts)
+            values = kept.get(key)
+            if values is None:
+                values = await _call(searcher, endpoint, query.text, texts)
+                kept.add(key, values)
+            scores.update(zip(part, values, strict=True))
+        return scores
+
+    calls = [partial(of, each) for each in material.queries.values()]
+    return dict(zip(material.queries, await _each(f"scores of {endpoint}", calls, progress), strict=True))
+
+
+async def _call(searcher: Searcher, endpoint: str, query: str, texts: Sequence[str]) -> list[float]:
+    path = f"/_inference/rerank/{quote(endpoint, safe='')}"
+    try:
+        answer = await searcher.post(path, {"query": query, "input": [*texts], "top_n": len(texts)})
+        scores = {int(each["index"]): float(each["relevance_score"]) for each in answer["rerank"]}
+        return [scores[place] for place in range(len(texts))]
+    except RefusedError as refused:
+        raise RelevanceError(f"endpoint {endpoint}: {refused}") from None
+    except (KeyError, TypeError, ValueError):
+        raise RelevanceError(f"endpoint {endpoint}: did not score every text that it was given") from None
+
+
+async def _each(what: str, calls: Sequence[Callable[[], Awaitable[_T]]], progress: Progress) -> list[_T]:
+    """Await all calls, of which the searcher lets few run at once, and end the others when one fails."""
+    done = 0
+
+    async def one(call: Callable[[], Awaitable[_T]]) -> _T:
+        nonlocal done
+        value = await call()
+        done += 1
+        progress(what, done, len(calls))
+        return value
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(call)) for call in calls]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def _fields(field: str) -> dict[str, Any]:
+    return {"_source": False, "fields": [field]}
+
+
+def _texts(answer: Mapping[str, Any], field: str) -> dict[str, str]:
+    """Return what a reranker would read of each hit: the first value of the field."""
+    found = {}
+    hits: Iterable[Mapping[str, Any]] = answer["hits"]["hits"]
+    for hit in hits:
+        first = next(iter(hit.get("fields", {}).get(field, ())), None)
+        if isinstance(first, str) and first.strip():
+            found[hit["_id"]] = first[:MAX_TEXT]
+    return found
