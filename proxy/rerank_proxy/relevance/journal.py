@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from rerank_proxy.relevance.errors import RelevanceError
@@ -44,6 +45,18 @@ class Answer:
     def values(self) -> dict[str, Any]:
         hits = [[hit.id, hit.score] for hit in self.hits]
         return {"took_ms": self.took_ms, "x_rerank": self.x_rerank, "hits": hits}
+
+
+class _Line(msgspec.Struct):
+    """What a line holds, besides what is there for readers."""
+
+    key: str
+    hits: list[tuple[str, float]]
+    took_ms: float
+    x_rerank: str | None
+
+
+_decode: Final = msgspec.json.Decoder(_Line).decode
 
 
 def key_of(*asked: Any) -> str:
@@ -80,7 +93,7 @@ class Journal:
         except Timeout:
             raise RelevanceError(f"{self._directory}: another evaluation is using it") from None
         except OSError as error:
-            raise RelevanceError(f"{path}: cannot be used: {error.strerror}") from None
+            raise RelevanceError(f"{path}: cannot be used: {error.strerror or error}") from None
         return self
 
     def __exit__(
@@ -133,17 +146,17 @@ class Journal:
 
     def _take(self, path: Path, number: int, line: bytes) -> None:
         try:
-            values = json.loads(line)
             if number == 1:
-                if values != _HEADER:
+                if msgspec.json.decode(line) != _HEADER:
                     raise RelevanceError(
                         f"{path}: is not a file of this command, or of another version: give --fresh to "
                         "begin anew, or another directory"
                     )
                 return
-            hits = tuple(Hit(name, score) for name, score in values["hits"])
-            self._answers[values["key"]] = Answer(hits, values["took_ms"], values["x_rerank"])
-        except (ValueError, KeyError, TypeError):
+            kept = _decode(line)
+            hits = tuple(Hit(name, score) for name, score in kept.hits)
+            self._answers[kept.key] = Answer(hits, kept.took_ms, kept.x_rerank)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise RelevanceError(
                 f"{path}, line {number}: is damaged: remove the line, or give --fresh"
             ) from None

@@ -3,6 +3,7 @@
 import asyncio
 import email.utils
 import json
+import math
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -209,14 +210,20 @@ def _hits(answer: Any) -> list[Hit]:
             )
         if answer.get("timed_out"):
             raise RefusedError(200, "the search timed out, and its hits are only some")
-        found = [Hit(hit["_id"], float(hit["_score"] or 0.0)) for hit in answer["hits"]["hits"]]
-    except (AttributeError, KeyError, TypeError, IndexError, ValueError):
+        found = [_hit(hit["_id"], float(hit["_score"] or 0.0)) for hit in answer["hits"]["hits"]]
+    except (AttributeError, KeyError, TypeError, IndexError, ValueError, OverflowError, RecursionError):
         raise RefusedError(200, "the answer is not that of a search") from None
     if len({hit.id for hit in found}) < len(found):
         raise RefusedError(
             200, "two hits have the same id, of several indices: evaluate each index by itself"
         )
     return found
+
+
+def _hit(name: Any, score: float) -> Hit:
+    if not isinstance(name, str) or not math.isfinite(score):
+        raise ValueError
+    return Hit(name, score)
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

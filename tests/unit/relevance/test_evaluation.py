@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import resource
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -254,9 +255,15 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
     await laboratory.run()
     file = laboratory.directory / "out" / FILE
     lines = file.read_bytes().split(b"\n")
-    file.write_bytes(b"\n".join([*lines[:2], b"{}", *lines[2:]]))
-    with pytest.raises(RelevanceError, match="line 3: is damaged: remove the line, or give --fresh"):
-        await laboratory.run()
+    for damaged in (
+        b"{}",
+        b"[" * 100_000,
+        lines[2].replace(b'"hits": [["', b'"hits": [[["'),
+        lines[2].replace(b'"took_ms": ', b'"took_ms": null, "took": '),
+    ):
+        file.write_bytes(b"\n".join([*lines[:2], damaged, *lines[2:]]))
+        with pytest.raises(RelevanceError, match="line 3: is damaged: remove the line, or give --fresh"):
+            await laboratory.run()
     file.write_bytes(b"{}\n")
     with pytest.raises(RelevanceError, match="is not a file of this command"):
         await laboratory.run()
@@ -273,6 +280,9 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
         ({"timed_out": True, "hits": {"hits": []}}, "the search timed out"),
         ({"hits": {"hits": [{"_id": "1", "_score": 1}] * 2}}, "two hits have the same id"),
         ({"hits": {}}, "the answer is not that of a search"),
+        ({"hits": {"hits": [{"_id": ["1"], "_score": 1}]}}, "the answer is not that of a search"),
+        ({"hits": {"hits": [{"_id": "1", "_score": math.nan}]}}, "the answer is not that of a search"),
+        ({"hits": {"hits": [{"_id": "1", "_score": 10**400}]}}, "the answer is not that of a search"),
         ([], "the answer is not that of a search"),
     ],
 )
