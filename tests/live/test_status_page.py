@@ -11,7 +11,7 @@ from testbed import RunningElasticsearch
 from testbed.proxy import RunningProxy
 from tests.live.conftest import ENDPOINT, MakeIndex
 from tests.support.accounts import PASSWORD
-from tests.support.browser import PHONE, overflow, violations, visit
+from tests.support.browser import DESKTOP, PHONE, overflow, violations, visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -20,15 +20,15 @@ REFUSED = "the server responded with a status of 401"
 """What Chromium writes to the console by itself."""
 
 
-@pytest.mark.parametrize("dark", [False, True])
-async def test_the_state_of_the_proxy(browser: Browser, proxy: RunningProxy, dark: bool) -> None:
-    async with visit(browser, proxy.admin.url, "/status", dark=dark) as page:
+@pytest.mark.parametrize(("size", "dark"), [(PHONE, False), (DESKTOP, True)])
+async def test_the_state_of_the_proxy(
+    browser: Browser, proxy: RunningProxy, size: tuple[int, int], dark: bool
+) -> None:
+    async with visit(browser, proxy.admin.url, "/status", size=size, dark=dark) as page:
         await expect(page.locator("#state")).to_contain_text("Ready")
         await expect(page.locator("section[aria-label=Models]")).to_contain_text("minilm")
         await expect(page.locator("section[aria-label=Endpoints]")).to_contain_text(ENDPOINT)
         await expect(page.locator("#parts")).to_contain_text("admin.listen")
-        assert await violations(page) == []
-        await page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         assert await overflow(page) == 0
         assert await violations(page) == []
 
