@@ -10,7 +10,7 @@ from tests.support.raw_http import OK, TIMEOUT_S, Wire
 
 
 class TestBackpressure:
-    SIZE = 40_000_000
+    SIZE = 100_000_000
 
     async def settled(self, counter: Callable[[], int]) -> None:
         """Wait until a number stops growing: nothing moves any more."""

@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from aiohttp import web
 from click.testing import CliRunner, Result
 from elasticsearch import Elasticsearch
 
 from rerank_proxy.cli import main
 from rerank_proxy.inference.endpoints import Endpoints
+from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import Act
-from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, look_up, prompt_of
+from rerank_proxy.relevance.judging.endpoint_judge import IN_A_ROW, Asked, Asking, look_up, prompt_of
 from rerank_proxy.relevance.judging.grading import CHAT_THRESHOLDS, Grading
 from rerank_proxy.relevance.judging.texts import texts_of
 from rerank_proxy.relevance.judging.workspace import SCALE, Workspace
@@ -111,13 +113,17 @@ class ChatModel:
 
     Attributes:
         asked: The bodies of its requests.
+        silent: It gives no grades.
     """
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.silent = False
         self.url = ""
 
     def grade(self, prompt: str) -> str:
+        if self.silent:
+            return "I would rather not say"
         document = prompt.partition("Document:")[2]
         return "3" if "psychiatrist" in document else "perhaps" if "dinosaurs" in document else "0"
 
@@ -151,8 +157,15 @@ def configuration(url: str) -> Any:
     return json.loads(found[1].replace("https://llm.example.com", url))
 
 
+@pytest.fixture
+async def remote() -> AsyncIterator[Remote]:
+    remote = Remote(retry_total_s=0)
+    yield remote
+    await remote.client.close()
+
+
 async def test_a_chat_model_answers_with_grades(
-    elasticsearch: RunningElasticsearch, make_index: MakeIndex, tmp_path: Path
+    elasticsearch: RunningElasticsearch, make_index: MakeIndex, remote: Remote, tmp_path: Path
 ) -> None:
     index = make_index(FILMS)
     titles = [film["title"] for film in FILMS]
@@ -160,7 +173,6 @@ async def test_a_chat_model_answers_with_grades(
         str(titles.index(name)) for name in ("The Silence of the Lambs", "Jurassic Park", "Fargo")
     )
     workspace = made(tmp_path, {"q": [silence, park, other]}, index=index)
-    remote = Remote(retry_total_s=0)
     endpoints = Endpoints(remote.services, {}, MemoryStore())
     async with ChatModel().serving() as model, search_app(elasticsearch.url, endpoints=endpoints) as app:
         answer = await app.call("PUT", "/_inference/rerank/my-judge", configuration(model.url))
@@ -177,12 +189,19 @@ async def test_a_chat_model_answers_with_grades(
                 assert (asked.done, asked.documents, asked.unclear) == (2, 3, 1)
                 assert "not a number" in str(asked.reason)
                 scores = {act.pair: act.score for act in file.lines}
-        assert len(model.asked) == 3
-        (first,) = [body["messages"] for body in model.asked if "psychiatrist" in str(body)]
-        assert "Query: the query q" in first[-1]["content"]
-        assert "3: the document is what was looked for" in first[-1]["content"]
-        assert "The Silence of the Lambs\n" in first[-1]["content"]
-    await remote.client.close()
+            assert len(model.asked) == 3
+            (first,) = [body["messages"] for body in model.asked if "psychiatrist" in str(body)]
+            assert "Query: the query q" in first[-1]["content"]
+            assert "3: the document is what was looked for" in first[-1]["content"]
+            assert "The Silence of the Lambs\n" in first[-1]["content"]
+            model.silent = True
+            everything = made(tmp_path / "all", {"q": [str(number) for number in range(len(FILMS))]})
+            with everything.machine_file("my-judge") as silent, pytest.raises(RelevanceError) as refused:
+                await Asking(searcher, "my-judge", prompt, texts, said.append).run(
+                    everything.pool(), silent, 1
+                )
+            assert f"gave no scores {IN_A_ROW} times in a row" in str(refused.value)
+            assert len(model.asked) == 3 + IN_A_ROW
     assert scores == {("q", silence): 3.0, ("q", other): 0.0}
     grades = Grading(way="thresholds", bounds=CHAT_THRESHOLDS).grades(
         {("q", silence): 3.0, ("q", other): 0.0}

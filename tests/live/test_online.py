@@ -192,6 +192,26 @@ async def test_an_interleaved_answer_has_both_orders(
     assert whole.headers["X-Rerank"].startswith(f"interleaved; endpoint={ENDPOINT}; model=numbers; window=6")
 
 
+@BOTH_PATHS
+async def test_hits_without_text_are_the_first_stages(
+    elasticsearch: RunningElasticsearch, make_index: MakeIndex, path: str
+) -> None:
+    """The reranker leaves them out, and what it is compared with does not."""
+    films: list[dict[str, Any]] = [
+        {"first": 3},
+        {"first": 2, "text": "film 5"},
+        {"first": 1, "text": "film 7"},
+    ]
+    index = make_index(films, mappings={"properties": {"first": {"type": "double"}}})
+    online = Online(enabled=True, interleave_share=1.0)
+    async with search_app(elasticsearch.url, online=online) as app:
+        answer = await app.search(index, search(), path)
+    assert answer.ids in (["0", "2", "1"], ["2", "0", "1"])
+    assert answer.scores[:2] == [8.0, 6.0]
+    assert 5.9 < answer.scores[2] < 6.0
+    assert answer.total["value"] == 3
+
+
 async def test_coins_differ_between_sessions(elasticsearch: RunningElasticsearch, index: str) -> None:
     online = Online(enabled=True, interleave_share=1.0, seed="a seed")
     async with search_app(elasticsearch.url, online=online) as app:

@@ -149,10 +149,8 @@ def _online(wiring: Wiring) -> _Online:
         metrics, max_searches=settings.max_searches, max_bytes=settings.max_bytes, keep_s=settings.keep_s
     )
     metrics.watch(memory)
-    trials = Trials(settings, memory, metrics)
-    wiring.reloading.add(lambda new: trials.use(new.online))
     # What it counts when it forgets has labels of the endpoint, so that these go last.
-    return _Online(trials, memory, (memory.forget_endpoint, metrics.endpoint_gone))
+    return _Online(Trials(settings, memory, metrics), memory, (memory.forget_endpoint, metrics.endpoint_gone))
 
 
 async def _uploaded_models(wiring: Wiring, engine: Engine) -> TrainedModels | None:
@@ -262,6 +260,7 @@ def _executor(wiring: Wiring, endpoints: Endpoints, trials: Trials) -> Executor:
     )
     wiring.cleanup.push_async_callback(executor.drain)
     wiring.cleanup.push_async_callback(trials.close)
+    wiring.reloading.add(lambda new: trials.use(new.online))
     wiring.reloading.add(lambda new: executor.use(new.search))
     return executor
 

@@ -1,7 +1,6 @@
 """The command `rerank-proxy evaluate`."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -127,6 +126,13 @@ _OPTIONS: Final[list[click.Parameter]] = [
         help="Of ir-measures; the first decides. Repeatable. [default: nDCG@10, RR@10 (MRR), R@10]",
     ),
     _measured(
+        "--unjudged",
+        type=click.Choice(["wrong", "leave-out"]),
+        default="wrong",
+        show_default=True,
+        help="What hits without a judgment count; left out, those below move up.",
+    ),
+    _measured(
         "--out",
         type=click.Path(path_type=Path, file_okay=False),
         default="evaluation",
@@ -178,15 +184,8 @@ def evaluate(**options: Any) -> None:
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             runner.run(command.run())
+            command.show()
         except (CommandError, RelevanceError) as failure:
             die(str(failure), 1)
         except KeyboardInterrupt:
             die(command.stopped(), 130)
-    _finish(command.show)
-
-
-def _finish(show: Callable[[], None]) -> None:
-    try:
-        show()
-    except OSError as error:
-        die(f"the report cannot be written: {error}", 1)

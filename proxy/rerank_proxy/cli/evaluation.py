@@ -23,6 +23,7 @@ from rerank_proxy.relevance.report.document import document_of
 from rerank_proxy.relevance.report.files import check_packages, write_report
 from rerank_proxy.relevance.report.tables import Column, columns_of, rows_of
 from rerank_proxy.relevance.report.words import headline_of, notes_of, windows_of
+from rerank_proxy.relevance.results import Unjudged
 from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.statistics import SEED
 from rerank_proxy.relevance.systems import BM25, Wanted, systems_of
@@ -87,6 +88,7 @@ class EvaluateCommand:
         first_stage: str | None,
         baseline: str | None,
         measures: Sequence[str],
+        unjudged: Unjudged,
         out: Path,
         concurrency: int,
         timed: int,
@@ -121,6 +123,7 @@ class EvaluateCommand:
             cold=cold,
             fresh=fresh,
             seed=SEED if seed is None else seed,
+            unjudged=unjudged,
         )
         return cls(plan, material, searcher_of(**proxy, concurrency=concurrency), as_json)
 
@@ -137,7 +140,7 @@ class EvaluateCommand:
         """Write the report's files, and print its tables.
 
         Raises:
-            OSError: A file cannot be written.
+            RelevanceError: A file cannot be written.
         """
         assert self.evaluation is not None, "run it first"
         document = document_of(self.evaluation)

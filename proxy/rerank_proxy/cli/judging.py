@@ -175,6 +175,7 @@ def open_command(**options: Any) -> None:
                 workspace, name, acts, texts_of(searcher, workspace.plan.index, workspace.plan.fields)
             )
             server = JudgingServer(desk, _announced())
+            stop = _told_to_stop()
             try:
                 await server.start(options["port"])
             except OSError as error:
@@ -182,7 +183,7 @@ def open_command(**options: Any) -> None:
                     f"port {options['port']} cannot be listened on: {error.strerror}"
                 ) from None
             try:
-                await _told_to_stop()
+                await stop.wait()
             finally:
                 await server.stop()
 
@@ -203,11 +204,12 @@ def _announced() -> Callable[[str], None]:
     return announce
 
 
-async def _told_to_stop() -> None:
+def _told_to_stop() -> asyncio.Event:
+    """Return an event that signals set from now on."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.set)
-    await stop.wait()
+    return stop
 
 
 def ask_command(**options: Any) -> None:

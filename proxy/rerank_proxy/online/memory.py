@@ -145,7 +145,9 @@ class ClickMemory:
     ) -> None:
         self._counts = counts
         self._clock = clock
-        self._key: Final = secrets.token_bytes(32)
+        key = secrets.token_bytes(32)
+        self._of_id: Final = blake2b(key=key, person=b"id", digest_size=_DIGEST)
+        self._of_both: Final = blake2b(key=key, person=b"index and id", digest_size=_DIGEST)
         self._ids = SearchIds()
         self._searches: OrderedDict[str, _Search] = OrderedDict()
         self._bytes = 0
@@ -309,11 +311,10 @@ class ClickMemory:
 
     def _digest(self, id_: str, index: str | None = None) -> bytes:
         """Return the digest of a document by its id, or by its index and id."""
+        digest = (self._of_id if index is None else self._of_both).copy()
         named = id_ if index is None else f"{index}/{id_}"  # no name of an index has a slash
-        person = b"id" if index is None else b"index and id"
-        return blake2b(
-            named.encode("utf-8", "surrogatepass"), key=self._key, person=person, digest_size=_DIGEST
-        ).digest()
+        digest.update(named.encode("utf-8", "surrogatepass"))
+        return digest.digest()
 
 
 def _reciprocal(place: int) -> float:

@@ -15,7 +15,7 @@ from rerank_proxy.relevance.journal import Journal
 from rerank_proxy.relevance.judging.provenance import models_of
 from rerank_proxy.relevance.judgments import Paired, Query, count_of, judged_documents, paired
 from rerank_proxy.relevance.reading import read_clicks, read_judgments, read_queries
-from rerank_proxy.relevance.results import Results, results_of
+from rerank_proxy.relevance.results import Results, Unjudged, results_of
 from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.systems import System, depth_of
 
@@ -26,6 +26,7 @@ class Plan:
 
     Attributes:
         measures: The first one is what systems are compared by.
+        unjudged: Whether hits without a judgment count as wrong, or are left out of the lists.
         baseline: The name of the system that the others are compared with.
         timed: How many searches of each system are timed one at a time.
         cold: Count no times of searches with scores from a cache.
@@ -43,6 +44,12 @@ class Plan:
     cold: bool
     fresh: bool
     seed: int
+    unjudged: Unjudged = "wrong"
+
+    @property
+    def depth(self) -> int:
+        """The number of hits that are asked for: more if some of them are to be left out."""
+        return depth_of(self.measures, least=10 if self.unjudged == "wrong" else 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +155,7 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
                     f"index {plan.index} holds none of the {len(judged)} judged documents: the ids of "
                     f"judgments are those of documents (_id), and there is no {absent[0]}"
                 )
-            asking = Asking(searcher, journal, plan.index, state, depth_of(plan.measures), plan.concurrency)
+            asking = Asking(searcher, journal, plan.index, state, plan.depth, plan.concurrency)
             done = progress.begin("Searching", len(queries) * len(plan.systems))
             asked = await asking.ask(plan.systems, queries, done)
             _check(asked, plan)
@@ -163,6 +170,7 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
         plan.measures,
         baseline=plan.baseline,
         cold=plan.cold,
+        unjudged=plan.unjudged,
         seed=plan.seed,
     )
     return Evaluation(plan, searcher.url, material, state, absent, results, began, time.time())

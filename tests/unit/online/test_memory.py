@@ -185,16 +185,17 @@ def test_bounds_hold_whatever_comes(
     assert memory.size_bytes == 0
 
 
-def test_it_takes_no_more_than_it_says() -> None:
+@pytest.mark.parametrize("size", [1, 50, MOST_SHOWN])
+def test_it_takes_no_more_than_it_says(size: int) -> None:
     """As Python's allocator counts it, also once everything was clicked."""
     memory = Memory(max_searches=10_000, max_bytes=10**9)
-    page = [Shown("films", str(at), at + 1, at + 1, "own") for at in range(50)]
+    page = [Shown("films", str(at), at + 1, at + 1, "own") for at in range(size)]
     memory.keep()
     gc.collect()
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        for _ in range(100):
+        for _ in range(20):
             memory.clicked(memory.keep(INTERLEAVED, page), *(doc.id for doc in page))
         gc.collect()
         after, _ = tracemalloc.get_traced_memory()

@@ -13,6 +13,9 @@ from rerank_proxy.relevance.searching import Searcher
 MAX_CHARACTERS: Final = 20_000
 """Of one field; more is not shown to a person."""
 
+_BATCH: Final = 100
+"""Documents in one search: more could be larger together than an answer may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldText:
@@ -37,8 +40,11 @@ def texts_of(searcher: Searcher, index: str, fields: Sequence[str]) -> Texts:
     """Return what fetches documents from an index."""
 
     async def fetched(ids: Sequence[str]) -> Mapping[str, Document]:
-        found = await searcher.search(index, body_of(ids, fields))
-        return documents_of(found.answer["hits"]["hits"], fields)
+        found: dict[str, Document] = {}
+        for begin in range(0, len(ids), _BATCH):
+            answer = await searcher.search(index, body_of(ids[begin : begin + _BATCH], fields))
+            found |= documents_of(answer.answer["hits"]["hits"], fields)
+        return found
 
     return fetched
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rerank_proxy.files.atomic import replace
+from rerank_proxy.files.regular import UnfitFileError
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation
 from rerank_proxy.relevance.measures import MISSING
@@ -30,7 +31,7 @@ def write_report(evaluation: Evaluation, document: Mapping[str, Any], directory:
         document: The report as plain values, as `document_of` makes it.
 
     Raises:
-        OSError: One cannot be written.
+        RelevanceError: One cannot be written.
     """
     from rerank_proxy.relevance.report.markdown import markdown_of
     from rerank_proxy.relevance.report.page import page_of
@@ -44,5 +45,10 @@ def write_report(evaluation: Evaluation, document: Mapping[str, Any], directory:
     }
     made |= {f"{each.name}.svg": each.svg for each in plots}
     for name, text in made.items():
-        replace(directory / name, text.encode("utf-8", "backslashreplace"), 0o644)
+        try:
+            replace(directory / name, text.encode("utf-8", "backslashreplace"), 0o644)
+        except UnfitFileError as error:
+            raise RelevanceError(f"{directory / name}: {error.problem}") from None
+        except OSError as error:
+            raise RelevanceError(f"{directory / name}: cannot be written: {error.strerror}") from None
     return [directory / name for name in made]

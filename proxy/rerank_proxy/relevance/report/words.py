@@ -199,6 +199,17 @@ def _about_judgments(evaluation: Evaluation) -> Iterator[str]:
             f"{_count(evaluation.missing, 'judged document', 'judged documents')} not in the index, which no "
             f"system can find: {few}{' …' if len(evaluation.missing) > 5 else ''}"
         )
+    if evaluation.material.judges:
+        yield (
+            f"Some of the judgments were made by {', '.join(evaluation.material.judges)}, not by people: a "
+            "model that is like it, or was trained on its scores, looks better than it is."
+        )
+    if evaluation.plan.unjudged == "leave-out":
+        yield (
+            "Hits without a judgment are left out of the lists, and those below move up: figures say how the "
+            "judged documents are ordered among themselves."
+        )
+        return
     shares = {each.system.name: each.judged for each in evaluation.results.all if each.has_figures}
     if shares and max(shares.values()) - min(shares.values()) > 0.05:
         least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)

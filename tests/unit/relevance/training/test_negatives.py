@@ -32,7 +32,7 @@ def test_never_relevant(grades: dict[str, int], values: list[float], count: int,
     assert all(scores[name] < limit for name in found if name not in grades)
 
 
-def test_a_copy_of_the_right_text_is_no_negative() -> None:
+def test_copies_of_the_right_text_are_not_taken() -> None:
     made = one_query({"d0": 1})
     texts = {**made.texts, "d1": made.texts["d0"]}
     made = Material(made.queries, made.judgments, made.first, texts)
