@@ -1,5 +1,6 @@
 """Trainings of tiny models: what is saved scores alike everywhere, and what does not help is not better."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,13 @@ def test_judgments_without_sense_do_not_help(base: Path, tmp_path: Path) -> None
     assert outcome.assessment.sentence().startswith("The trained model is not shown to be better")
 
 
-@pytest.mark.parametrize("taught", [False, True], ids=["judgments", "teacher"])
-async def test_a_bi_encoder(base: Path, tmp_path: Path, taught: bool) -> None:
+@pytest.mark.parametrize("more", ["nothing", "teacher", "titles"])
+async def test_a_bi_encoder(base: Path, tmp_path: Path, more: str) -> None:
     made = material(40)
-    if taught:
-        made = Material(made.queries, made.judgments, made.first, made.texts, teacher=teacher_of(made))
+    if more == "teacher":
+        made = replace(made, teacher=teacher_of(made))
+    elif more == "titles":
+        made = replace(made, titles={name: f"{name} {text[:8]}" for name, text in [*made.texts.items()][:40]})
     outcome = trained(tmp_path, made, base=base, recipe="bi-encoder")
     (part,) = outcome.parts
     assert outcome.assessment.queries == len(part.held_out)

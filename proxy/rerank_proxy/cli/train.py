@@ -58,6 +58,12 @@ _OPTIONS: Final[list[click.Parameter]] = [
         help="What the first stage searches; the model reads the first.",
     ),
     _learned(
+        "--title-field",
+        metavar="FIELD",
+        help="The field with a document's title: a bi-encoder learns from titles, too, "
+        "as queries for their texts.",
+    ),
+    _learned(
         "--first-stage",
         metavar="SYSTEM",
         help="bm25:FIELD, or a JSON or YAML file with a retriever that has {{query}} in it. "
@@ -140,8 +146,9 @@ def train(**options: Any) -> None:
     """Train a reranker on judgments, clicks or the scores of another one, and measure whether it is better.
 
     The result is a directory of sentence-transformers that `serve --model` takes, with a model card and the
-    template of a search. It is measured with queries that it was not trained with. Exits with 0 if it is significantly
-    better than the first stage and the model before, with 3 if that is not shown, with 1 or 2 for faults.
+    template of a search. It is measured with queries that it was not trained with. Exits with 0 if it is
+    significantly better than the first stage and the model before, with 3 if that is not shown, with 1 or 2
+    for faults.
 
     Nothing is sent to other machines than the proxy. A run that was stopped goes on with the same command.
     """

@@ -93,6 +93,7 @@ class Command:
         teacher: str | None,
         index: str,
         field: str,
+        title_field: str | None,
         first_stage: str | None,
         window: int,
         concurrency: int,
@@ -136,7 +137,15 @@ class Command:
             work=folder,
             **more,
         )
-        asked = Asked(index, text, first, window, base=endpoint if base is None else None, teacher=teacher)
+        asked = Asked(
+            index,
+            text,
+            first,
+            window,
+            base=endpoint if base is None else None,
+            teacher=teacher,
+            title=title_field,
+        )
         searcher = searcher_of(config=config, secrets_dir=secrets_dir, **proxy, concurrency=concurrency)
         return cls(plan, asked, read, grades, searcher, out, as_json, keeps_work=work is not None)
 

@@ -6,7 +6,7 @@ money and time: a run that was stopped asks for none of them again.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -40,6 +40,7 @@ class Asked:
         window: How many of its hits a reranker gets.
         base: The endpoint that is compared with; None if the model is run here.
         teacher: The endpoint whose scores are learned; None without one.
+        title: The field with a document's title; None if titles are not learned from.
     """
 
     index: str
@@ -48,6 +49,12 @@ class Asked:
     window: int
     base: str | None = None
     teacher: str | None = None
+    title: str | None = None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Return the members of a search that ask for texts and titles, and for nothing else."""
+        return {"_source": False, "fields": [name for name in (self.field, self.title) if name]}
 
 
 async def collect(
@@ -66,7 +73,7 @@ async def collect(
     Raises:
         RelevanceError: The index or an endpoint does not answer, or no document has a text in the field.
     """
-    first, texts = await _windows(searcher, asked, queries, progress)
+    first, texts, titles = await _windows(searcher, asked, queries, progress)
     judged = {name for grades in judgments.values() for name, grade in grades.items() if grade > 0}
     texts.update(await _texts_of(searcher, asked, sorted(judged - texts.keys()), progress))
     if not texts:
@@ -78,35 +85,38 @@ async def collect(
     with KeptScores(journal) as kept:
         for endpoint in {asked.base, asked.teacher} - {None}:
             scores[endpoint] = await _scores(searcher, str(endpoint), material, kept, progress)
-    return Material(
-        queries, judgments, first, texts, scores.get(asked.base, {}), scores.get(asked.teacher, {})
+    return replace(
+        material, base=scores.get(asked.base, {}), teacher=scores.get(asked.teacher, {}), titles=titles
     )
 
 
 async def _windows(
     searcher: Searcher, asked: Asked, queries: Mapping[str, Query], progress: Progress
-) -> tuple[dict[str, Ranked], dict[str, str]]:
-    """Search for each query, and return what is found and its texts."""
+) -> tuple[dict[str, Ranked], dict[str, str], dict[str, str]]:
+    """Search for each query, and return what is found, its texts, and its titles."""
     texts: dict[str, str] = {}
+    titles: dict[str, str] = {}
 
     async def window(query: Query) -> Ranked:
-        body = {**asked.first.fill(query.text), "size": asked.window, **_fields(asked.field)}
+        body = {**asked.first.fill(query.text), "size": asked.window, **asked.fields}
         try:
             found = await searcher.search(asked.index, body)
         except RefusedError as refused:
             raise RelevanceError(f"the search for query {query.id}: {refused}") from None
         texts.update(_texts(found.answer, asked.field))
+        if asked.title is not None:
+            titles.update(_texts(found.answer, asked.title))
         return found.hits
 
     windows = await _each("searching", [partial(window, each) for each in queries.values()], progress)
-    return dict(zip(queries, windows, strict=True)), texts
+    return dict(zip(queries, windows, strict=True)), texts, titles
 
 
 async def _texts_of(
     searcher: Searcher, asked: Asked, ids: Sequence[str], progress: Progress
 ) -> dict[str, str]:
     async def batch(names: Sequence[str]) -> dict[str, str]:
-        query = {"query": {"ids": {"values": names}}, "size": len(names), **_fields(asked.field)}
+        query = {"query": {"ids": {"values": names}}, "size": len(names), **asked.fields}
         return _texts((await searcher.search(asked.index, query)).answer, asked.field)
 
     parts = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
@@ -169,10 +179,6 @@ async def _each(what: str, calls: Sequence[Callable[[], Awaitable[_T]]], progres
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
-
-
-def _fields(field: str) -> dict[str, Any]:
-    return {"_source": False, "fields": [field]}
 
 
 def _texts(answer: Mapping[str, Any], field: str) -> dict[str, str]:

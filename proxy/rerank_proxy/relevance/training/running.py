@@ -224,7 +224,7 @@ def _trained(plan: Plan, material: Material, recipe: Recipe, part: Part, progres
     schedule = Schedule(
         epochs=plan.epochs or (3 if of_pairs else 2),
         batch=plan.batch or (8 if of_pairs else 32),
-        rate=plan.rate or 2e-5,
+        rate=plan.rate or (2e-5 if of_pairs else 3e-5),
         seed=plan.seed,
     )
     learn = cross_encoders.learn if of_pairs else bi_encoders.learn
@@ -245,7 +245,7 @@ def _of_first(material: Material, queries: Sequence[str]) -> Run:
 
 
 def _alone(material: Material, model: Learned, queries: Sequence[str]) -> Run:
-    """Rank windows by a model. An endpoint has also scored what is judged beyond them, which is not in them."""
+    """Rank windows by a model. What an endpoint has scored beyond them is left out."""
     return {query: reordered(material.window(query), of) for query, of in model.scores(queries).items()}
 
 
