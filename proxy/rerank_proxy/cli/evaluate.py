@@ -1,6 +1,7 @@
 """The command `rerank-proxy evaluate`."""
 
 import asyncio
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -174,11 +175,12 @@ def evaluate(**options: Any) -> None:
     A run that was stopped goes on with the same command. Elasticsearch decides by the credentials what may be
     searched; they are never taken from the command line.
     """
-    from rerank_proxy.cli.evaluation import EvaluateCommand
+    from rerank_proxy.cli.evaluation import EvaluateCommand, Options
     from rerank_proxy.relevance.errors import RelevanceError
 
     try:
-        command = EvaluateCommand.of(**options)
+        own = {each.name: options.pop(each.name) for each in fields(Options)}
+        command = EvaluateCommand.of(Options(**own), **options)
     except (CommandError, RelevanceError) as failure:
         die(str(failure), 2)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
