@@ -59,8 +59,9 @@ async def served(directory: Path, outcome: Outcome) -> None:
 
 
 async def test_a_head_that_helps(base: Path, tmp_path: Path) -> None:
-    outcome = trained(tmp_path, material(96), base=base, folds=3)
+    outcome = trained(tmp_path, material(102), base=base, folds=3)
     assert outcome.choice.recipe == "head"
+    assert outcome.assessment.beside_fused is not None
     assert outcome.assessment.better, outcome.assessment.sentence()
     write(outcome, tmp_path / "out", by_teacher=False)
     assert kind_of(tmp_path / "out") == "bi-encoder"

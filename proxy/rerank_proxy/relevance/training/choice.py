@@ -10,7 +10,7 @@ RECIPES: Final[tuple[Recipe, ...]] = ("fusion", "head", "bi-encoder", "cross-enc
 
 LEAST_QUERIES: Final = 20
 """Fewer judged queries cannot show that anything is better, whatever is trained."""
-_FOR_A_HEAD: Final = 60
+_FOR_A_HEAD: Final = 100
 _FOR_A_BI_ENCODER: Final = 400
 _FOR_A_CROSS_ENCODER: Final = 5000
 """Pairs of query and relevant document, or of query and document with a teacher's score."""

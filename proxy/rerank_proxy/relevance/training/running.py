@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judgments import Judgments, Run
 from rerank_proxy.relevance.templates import Template
-from rerank_proxy.relevance.training.assessing import BASE, FIRST, TRAINED, Assessment, assess
+from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, TRAINED, Assessment, assess
 from rerank_proxy.relevance.training.bases import Kind, kind_of, without_bars
 from rerank_proxy.relevance.training.choice import Amount, Choice, Recipe, choose
 from rerank_proxy.relevance.training.collecting import Progress
@@ -17,7 +17,6 @@ from rerank_proxy.relevance.training.learning import Learn, Learned, Ready, Scor
 from rerank_proxy.relevance.training.material import Material, reordered
 from rerank_proxy.relevance.training.splitting import Part, folds, held_out
 
-FUSED: Final = "before, fused with the first stage"
 _DEV: Final = 0.2
 """The share of the training queries that decide when a long training ends."""
 

@@ -17,7 +17,7 @@ def amount(queries: int, **given: Any) -> Amount:
     ("given", "recipe"),
     [
         (amount(20), "fusion"),
-        (amount(59), "fusion"),
+        (amount(99), "fusion"),
         (amount(150), "head"),
         (amount(150, base=None), "fusion"),
         (amount(1000), "bi-encoder"),
