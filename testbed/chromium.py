@@ -42,7 +42,9 @@ def unpacked(tree: Path) -> Chromium:
     """Return the browser of a directory that Debian's packages were unpacked into. Raises: TestbedError."""
     program = tree / "usr/lib/chromium/chromium"
     if not program.is_file():
-        raise TestbedError(f"{tree} has no {program.name}: install it, or remove that directory and try again")
+        raise TestbedError(
+            f"{tree} has no {program.name}: install it, or remove that directory and try again"
+        )
     libraries = sorted({str(library.parent) for library in tree.glob("**/lib*.so*")})
     environment = {"LD_LIBRARY_PATH": ":".join(libraries)}
     if (tree / "etc/fonts/fonts.conf").is_file():

@@ -73,7 +73,9 @@ def _check_tools(package: str) -> None:
 def _run(*command: str, cwd: Path) -> str:
     """Run a command, and return what it says."""
     try:
-        done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        done = subprocess.run(
+            command, cwd=cwd, check=True, capture_output=True, text=True, timeout=_TIMEOUT_S
+        )
     except subprocess.CalledProcessError as failure:
         last = failure.stderr.strip().splitlines()[-1:] or [f"status {failure.returncode}"]
         raise TestbedError(

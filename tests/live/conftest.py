@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -39,6 +40,13 @@ VENDOR = "reranker.example.com"
 """A host that the shared proxy would call."""
 EVERY_ORIGIN = {"http.cors.enabled": "true", "http.cors.allow-origin": "*"}
 """Settings of the node with security."""
+SOME_ORIGINS = {
+    "http.cors.enabled": "true",
+    "http.cors.allow-origin": "/https?:\\/\\/good\\.example(:[0-9]+)?/",
+    "http.cors.allow-credentials": "true",
+    "http.cors.allow-headers": "X-Requested-With, Content-Type, Authorization",
+}
+"""Settings of the node that reranks."""
 _FIXTURES = ("elasticsearch", "native", "secured")
 _SHARE_OF_CASES = 3
 """One of so many cases is tried with older versions on a push."""
@@ -121,7 +129,9 @@ def _prepare(version: str) -> None:
         return  # The fixture meets it again, where it fails the tests that need it and no others.
 
 
+@cache
 def _versions(config: pytest.Config) -> list[str | None]:
+    """Look for them once: each test asks."""
     if chosen := config.getoption("--es-version"):
         return [chosen]
     try:
@@ -183,14 +193,15 @@ def secured(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
 def native(request: pytest.FixtureRequest) -> Iterator[RunningElasticsearch]:
     """Start a real Elasticsearch that reranks: its own code but for the scores (`testbed/plugin/es9`).
 
-    Tests are skipped where the test bed does not start Elasticsearch itself, or an older one.
+    It allows some origins, with credentials. Tests are skipped where the test bed does not start
+    Elasticsearch itself, or an older one.
     """
     with ExitStack() as stack:
         try:
             source = choose(request.param)
             if not isinstance(source, Unpacked) or source.version.startswith("8."):
                 pytest.skip("no Elasticsearch with a plug-in of the test bed's for this is started here")
-            node = Node(source.obtain(Reporter()), settings={"testbed.ranks": "true"})
+            node = Node(source.obtain(Reporter()), settings={"testbed.ranks": "true", **SOME_ORIGINS})
             with _shown(request.config):
                 running = stack.enter_context(node)
         except TestbedError as error:
@@ -222,7 +233,7 @@ def proxy(elasticsearch: RunningElasticsearch) -> Iterator[RunningProxy]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Run a browser, which all tests of pages share; they take `pytest.mark.asyncio(loop_scope="session")`."""
+    """Run a browser, which all tests of pages share; they are marked with `asyncio(loop_scope="session")`."""
     async with running_browser() as running:
         yield running
 

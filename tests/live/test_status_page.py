@@ -1,4 +1,4 @@
-"""The status page in a real browser, and what a visitor is asked for where the proxy wants to know who asks."""
+"""The status page in a real browser, and what a visitor of any page is asked for."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from testbed import RunningElasticsearch
 from testbed.proxy import RunningProxy
 from tests.live.conftest import ENDPOINT, MakeIndex
 from tests.support.accounts import PASSWORD
-from tests.support.browser import PHONE, overflow, violations, visit
+from tests.support.browser import DESKTOP, PHONE, overflow, violations, visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -20,15 +20,15 @@ REFUSED = "the server responded with a status of 401"
 """What Chromium writes to the console by itself."""
 
 
-@pytest.mark.parametrize("dark", [False, True])
-async def test_the_state_of_the_proxy(browser: Browser, proxy: RunningProxy, dark: bool) -> None:
-    async with visit(browser, proxy.admin.url, "/status", dark=dark) as page:
+@pytest.mark.parametrize(("size", "dark"), [(PHONE, False), (DESKTOP, True)])
+async def test_the_state_of_the_proxy(
+    browser: Browser, proxy: RunningProxy, size: tuple[int, int], dark: bool
+) -> None:
+    async with visit(browser, proxy.admin.url, "/status", size=size, dark=dark) as page:
         await expect(page.locator("#state")).to_contain_text("Ready")
         await expect(page.locator("section[aria-label=Models]")).to_contain_text("minilm")
         await expect(page.locator("section[aria-label=Endpoints]")).to_contain_text(ENDPOINT)
         await expect(page.locator("#parts")).to_contain_text("admin.listen")
-        assert await violations(page) == []
-        await page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         assert await overflow(page) == 0
         assert await violations(page) == []
 
@@ -37,7 +37,9 @@ async def test_it_refreshes_itself_while_it_is_seen(
     browser: Browser, proxy: RunningProxy, make_index: MakeIndex
 ) -> None:
     """The clock is the test's: no time passes but what it lets pass."""
-    async with visit(browser, proxy.admin.url, "about:blank", expected=("ERR_INTERNET_DISCONNECTED",)) as page:
+    async with visit(
+        browser, proxy.admin.url, "about:blank", expected=("ERR_INTERNET_DISCONNECTED",)
+    ) as page:
         await page.clock.install()
         await page.goto("/status")
         await expect(page.locator("#age")).to_have_text("up to date")
@@ -99,7 +101,9 @@ async def test_what_is_asked_for_stays_in_memory(browser: Browser, guarded: Runn
         await page.fill("#api-key", "bm9uZTpub25l")
         await page.keyboard.press("Enter")
         await expect(page.locator("#visitor")).to_have_text("as an API key")
-        await expect(page.locator("#notes")).to_contain_text("Sign in with credentials that Elasticsearch knows")
+        await expect(page.locator("#notes")).to_contain_text(
+            "Sign in with credentials that Elasticsearch knows"
+        )
         await page.click("#sign-in")
         await page.click("#with-user")
         await page.fill("#user", "elastic")
@@ -125,7 +129,8 @@ async def secrets(page: Page) -> list[str]:
             local: JSON.stringify(localStorage), session: JSON.stringify(sessionStorage),
             cookies: document.cookie, page: document.documentElement.outerHTML, address: location.href,
             fields: [...document.querySelectorAll("input")].map(({ value }) => value).join("\\n"),
-            databases: JSON.stringify(await indexedDB.databases()), caches: String((await caches.keys()).length),
+            databases: JSON.stringify(await indexedDB.databases()),
+            caches: String((await caches.keys()).length),
         })"""
     )
     return [name for name, text in places.items() if any(each in text for each in (TOKEN, PASSWORD))]
@@ -137,7 +142,9 @@ async def test_skipped_reranking_says_why(
     index = make_index([{"text": "crime"}, {"text": "crime and punishment"}])
     endpoint = "playground-unreachable"
     settings = {"url": "http://vendors:1/rerank", "api_key": "none", "model_id": "any"}
-    proxy.server.call("PUT", f"/_inference/rerank/{endpoint}", {"service": "cohere", "service_settings": settings})
+    proxy.server.call(
+        "PUT", f"/_inference/rerank/{endpoint}", {"service": "cohere", "service_settings": settings}
+    )
     body = {
         "text_similarity_reranker": {
             "retriever": {"standard": {"query": {"match": {"text": "crime"}}}},
@@ -157,14 +164,17 @@ async def test_skipped_reranking_says_why(
         assert await violations(page) == []
 
 
-async def test_texts_with_a_fault_are_found_as_python_finds_them(browser: Browser, proxy: RunningProxy) -> None:
+async def test_texts_with_a_fault_are_found_as_python_finds_them(
+    browser: Browser, proxy: RunningProxy
+) -> None:
     films = json.loads((Path(__file__).parents[2] / "demo/films.json").read_text(encoding="utf-8"))
     whole = json.dumps({"films": films[:1], "numbers": [0, -1.5e3, True, None, "\u00e9\\n"]}, indent=1)
-    texts = [whole[:at] + each + whole[at + 1 :] for at in range(0, len(whole), 3) for each in ("", '"', "}", "\\")]
+    texts = [
+        whole[:at] + each + whole[at + 1 :] for at in range(0, len(whole), 3) for each in ("", '"', "}", "\\")
+    ]
     async with visit(browser, proxy.admin.url) as page:
         found = await page.evaluate(
-            "async texts => { const { jsonFault } = await import('/pages/json_text.js'); return texts.map(jsonFault); }",
-            texts,
+            "async texts => texts.map((await import('/pages/json_text.js')).jsonFault)", texts
         )
     for text, fault in zip(texts, found, strict=True):
         try:

@@ -25,10 +25,12 @@ The proxy, in parts
     search_app          the application on a socket in front of an Elasticsearch; its scores are in the texts
     proxied             edge and application in front of an Elasticsearch, in the test's process
     app_control         the application's control socket, without the rest of its process
+    admin_pages         the admin listener with its pages, over an edge in the test's process
     app_double          a process in the application's place
     supervised          a supervisor, with that process
     edge_process        an edge in a process of its own, and what it takes
     traces              a tracer whose spans stay in memory, and the trees that they form
+    online              clicks and trials: their parts, and what is counted of them
     endpoints           inference endpoints over a given engine, without a store
     valkey              a real Valkey, and a server that misbehaves in its place
     stores              stores of endpoints, and waiting for what other processes do to them

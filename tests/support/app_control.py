@@ -5,6 +5,7 @@ from typing import Any, cast
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from rerank_proxy.app.clicks import ClicksApi
 from rerank_proxy.app.control import Asked, application
 from rerank_proxy.app.recent import Recent
 from rerank_proxy.app.recordings import Recordings
@@ -13,6 +14,7 @@ from rerank_proxy.app.status import Status
 from rerank_proxy.engine import Engine
 from rerank_proxy.inference.endpoints import Endpoints
 from tests.support.endpoints import MemoryStore
+from tests.support.online import Online
 
 
 def control_app(
@@ -21,9 +23,17 @@ def control_app(
     recordings: Recordings | None = None,
     recent: Recent | None = None,
     endpoints: Endpoints | None = None,
+    clicks: ClicksApi | None = None,
 ) -> web.Application:
     """Return what the supervisor asks, over an engine and what else a test cares about."""
     status = Status(engine, endpoints or Endpoints({}, (), cast("Any", MemoryStore())), recent or Recent())
     return application(
-        Asked(engine, CollectorRegistry(), reloading or Reloading(), recordings or Recordings(), status)
+        Asked(
+            engine,
+            CollectorRegistry(),
+            reloading or Reloading(),
+            Recordings() if recordings is None else recordings,
+            status,
+            clicks or Online().clicks,
+        )
     )

@@ -12,7 +12,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Dialog,
+    Page,
+    Request,
+    async_playwright,
+    expect,
+)
 
 from testbed.chromium import chromium
 from testbed.errors import TestbedError
@@ -66,11 +74,7 @@ async def visit(
     )
     context.set_default_timeout(_TIMEOUT_MS)
     page = await context.new_page()
-    said: list[str] = []
-    page.on("console", lambda line: said.append(f"{line.type}: {line.text}") if line.type != "verbose" else None)
-    page.on("pageerror", lambda error: said.append(f"thrown: {error}"))
-    page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
-    context.on("request", lambda request: said.extend(_foreign(request.url, origin)))
+    said = _listening(page, origin)
     try:
         await page.goto(path)
         yield page
@@ -78,6 +82,31 @@ async def visit(
         await context.close()
     unexpected = [line for line in said if not any(part in line for part in expected)]
     assert not unexpected, f"a page may not do that: {unexpected}"
+
+
+def _listening(page: Page, origin: str) -> list[str]:
+    """Return the list that what the page does and may not do is added to."""
+    said: list[str] = []
+
+    def on_console(line: ConsoleMessage) -> None:
+        kind: str = line.type  # among them is [verbose], advice that playwright's types do not know
+        if kind != "verbose":
+            said.append(f"{kind}: {line.text}")
+
+    async def on_dialog(dialog: Dialog) -> None:
+        said.append(f"dialog: {dialog.message}")
+        await dialog.dismiss()
+
+    def on_request(request: Request) -> None:
+        parts = urlsplit(request.url)
+        if f"{parts.scheme}://{parts.netloc}" != origin:
+            said.append(f"asked: {request.url}")
+
+    page.on("console", on_console)
+    page.on("dialog", on_dialog)
+    page.on("request", on_request)
+    page.on("pageerror", lambda error: said.append(f"thrown: {error}"))
+    return said
 
 
 async def violations(page: Page) -> list[str]:
@@ -94,8 +123,3 @@ async def overflow(page: Page) -> int:
 
 def _places(violation: dict[str, Any]) -> str:
     return "; ".join(f"{node['target']} {node.get('failureSummary', '')}" for node in violation["nodes"])
-
-
-def _foreign(url: str, origin: str) -> list[str]:
-    parts = urlsplit(url)
-    return [] if f"{parts.scheme}://{parts.netloc}" == origin else [f"asked: {url}"]

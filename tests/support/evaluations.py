@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rerank_proxy.relevance.asking import Asked, Failure
@@ -9,7 +10,7 @@ from rerank_proxy.relevance.evaluation import Evaluation, Material, Plan
 from rerank_proxy.relevance.index_state import IndexState
 from rerank_proxy.relevance.journal import Answer
 from rerank_proxy.relevance.judgments import Query, paired, ranked
-from rerank_proxy.relevance.results import results_of
+from rerank_proxy.relevance.results import Unjudged, results_of
 from rerank_proxy.relevance.systems import System, Wanted, systems_of
 
 MEASURES = ("nDCG@10", "RR@10", "R@10")
@@ -24,6 +25,7 @@ def evaluation(
     failing: str | None = None,
     text: str = "query",
     endpoints: Sequence[str] = ("small", "large"),
+    unjudged: Unjudged = "wrong",
 ) -> Evaluation:
     """Make an evaluation of bm25 and of endpoints with windows.
 
@@ -44,9 +46,11 @@ def evaluation(
                 asked[each.name].failures.append(Failure(name, "refused", "500: no reason"))
             else:
                 asked[each.name].answers[name] = _answer(rng, each, judgments[name], skill)
-    plan = Plan("films", systems, MEASURES, "bm25", Path("evaluation"), 2, 0, cold=False, fresh=False, seed=1)
+    where = Path("evaluation")
+    plan = Plan("films", systems, MEASURES, "bm25", where, 2, 0, cold=False, fresh=False, seed=1)
+    plan = replace(plan, unjudged=unjudged)
     pair = paired(texts, judgments)
-    results = results_of(systems, asked, pair, MEASURES, baseline="bm25", seed=1)
+    results = results_of(systems, asked, pair, MEASURES, baseline="bm25", unjudged=unjudged, seed=1)
     state = IndexState(DOCUMENTS, "9.5.0", [], {})
     return Evaluation(
         plan, "http://localhost:9201", Material(pair, ["judgments.jsonl"]), state, [], results, 0.0, 9.0

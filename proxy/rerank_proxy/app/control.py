@@ -7,10 +7,12 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from rerank_proxy.app.clicks import ClicksApi
 from rerank_proxy.app.recordings import Recordings
 from rerank_proxy.app.reloading import Reloading
 from rerank_proxy.app.status import Status
 from rerank_proxy.engine import Engine
+from rerank_proxy.errors import encode
 from rerank_proxy.http.quiet_server import QuietServer
 from rerank_proxy.observe.control import metrics_handler
 from rerank_proxy.settings import InvalidSettingsError, Settings
@@ -25,6 +27,7 @@ class Asked:
     reloading: Reloading
     recordings: Recordings
     status: Status
+    clicks: ClicksApi
 
     async def ready(self, request: web.Request) -> web.Response:
         """Answer `GET /ready`: 503 while searches cannot be reranked."""
@@ -60,6 +63,11 @@ class Asked:
             return web.Response(status=404)
         return web.Response(body=recorded, content_type="application/json")
 
+    async def count_clicks(self, request: web.Request) -> web.Response:
+        """Answer `POST /clicks`."""
+        status, body = self.clicks.answer(await request.read())
+        return web.Response(status=status, body=encode(body), content_type="application/json")
+
     async def tell_status(self, request: web.Request) -> web.Response:
         """Answer `GET /status`."""
         return web.Response(body=msgspec.json.encode(self.status.shown()), content_type="application/json")
@@ -81,6 +89,7 @@ def application(asked: Asked) -> web.Application:
     app.router.add_get("/status", asked.tell_status)
     app.router.add_get("/metrics", metrics_handler(asked.registry))
     app.router.add_post("/reload", asked.reload)
+    app.router.add_post("/clicks", asked.count_clicks)
     app.router.add_post("/recordings", asked.new_recording)
     app.router.add_get("/recordings/{key}", asked.take_recording)
     return app

@@ -71,6 +71,10 @@ class Recordings:
         else:
             entry.recording = None
 
+    def forget(self, key: str) -> None:
+        """Have a key be good no more, with what was recorded."""
+        self._entries.pop(key, None)
+
     async def take(self, key: str) -> bytes | None:
         """Return the recording for a key as JSON, once; None if there is none. The key is good no more."""
         self._forget_old()

@@ -59,7 +59,7 @@ class App:
         other_routes: Those beside searches.
         tracer: Records the spans of requests; None: there are none.
         recordings: Records requests that show a key.
-        recent: Is told of each answer.
+        recent: Hears of each answer.
 
     Attributes:
         async_searches: Those that are kept.
@@ -115,13 +115,13 @@ class App:
         recorder = None if key is None else self._recordings.begin(key)
         if key is None or recorder is None:
             return await self._traced(request)
-        answered = True
         try:
             with stages.recorded_by(recorder):
                 response = await self._traced(request)
-            answered = response.status != handover.PASSED_ON
-        finally:
-            self._recordings.end(key, answered=answered)
+        except BaseException:  # the client has left, and will not ask for it
+            self._recordings.forget(key)
+            raise
+        self._recordings.end(key, answered=response.status != handover.PASSED_ON)
         return response
 
     async def _traced(self, request: Request) -> Response:

@@ -64,9 +64,9 @@ async def serve(settings: Settings, socket: str, control_socket: str) -> int:
         wiring = Wiring(settings, cleanup)
         # The journal lies beside the sockets: only the next process of the same supervisor reads it.
         engine = await _engine(wiring, Path(control_socket).with_name(_JOURNAL), ending)
-        app, status = await make_app(wiring, engine, _tracer(wiring))
+        app, status, clicks = await make_app(wiring, engine, _tracer(wiring))
         _watch_process(wiring)
-        asked = Asked(engine, wiring.registry, wiring.reloading, wiring.recordings, status)
+        asked = Asked(engine, wiring.registry, wiring.reloading, wiring.recordings, status, clicks)
         control = await serve_control(asked, control_socket)
         cleanup.push_async_callback(control.stop)
         listener = Listener(app.handle, settings.lifecycle.shutdown_timeout_s)

@@ -1,14 +1,14 @@
 """The command `rerank-proxy evaluate`."""
 
 import asyncio
-from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from rerank_proxy.cli.credentials import credential_options
-from rerank_proxy.cli.help import Option
+from rerank_proxy.cli.help import Command, Option
 from rerank_proxy.cli.options import CONFIG_OPTIONS, CommandError, die
 from rerank_proxy.processes.loop import new_event_loop
 
@@ -127,6 +127,13 @@ _OPTIONS: Final[list[click.Parameter]] = [
         help="Of ir-measures; the first decides. Repeatable. [default: nDCG@10, RR@10 (MRR), R@10]",
     ),
     _measured(
+        "--unjudged",
+        type=click.Choice(["wrong", "leave-out"]),
+        default="wrong",
+        show_default=True,
+        help="What hits without a judgment count; left out, those below move up.",
+    ),
+    _measured(
         "--out",
         type=click.Path(path_type=Path, file_okay=False),
         default="evaluation",
@@ -156,7 +163,7 @@ _OPTIONS: Final[list[click.Parameter]] = [
 ]
 
 
-@click.command(epilog=_EXAMPLE, params=[*CONFIG_OPTIONS, *_OPTIONS])
+@click.command(cls=Command, epilog=_EXAMPLE, params=[*CONFIG_OPTIONS, *_OPTIONS])
 @click.option("--url", metavar="URL", help="The proxy's address. [default: that of `listen` in the settings]")
 @credential_options
 def evaluate(**options: Any) -> None:
@@ -168,25 +175,19 @@ def evaluate(**options: Any) -> None:
     A run that was stopped goes on with the same command. Elasticsearch decides by the credentials what may be
     searched; they are never taken from the command line.
     """
-    from rerank_proxy.cli.evaluation import Command
+    from rerank_proxy.cli.evaluation import EvaluateCommand, Options
     from rerank_proxy.relevance.errors import RelevanceError
 
     try:
-        command = Command.of(**options)
+        own = {each.name: options.pop(each.name) for each in fields(Options)}
+        command = EvaluateCommand.of(Options(**own), **options)
     except (CommandError, RelevanceError) as failure:
         die(str(failure), 2)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             runner.run(command.run())
+            command.show()
         except (CommandError, RelevanceError) as failure:
             die(str(failure), 1)
         except KeyboardInterrupt:
             die(command.stopped(), 130)
-    _finish(command.show)
-
-
-def _finish(show: Callable[[], None]) -> None:
-    try:
-        show()
-    except OSError as error:
-        die(f"the report cannot be written: {error}", 1)

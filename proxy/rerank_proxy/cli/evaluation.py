@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,8 @@ from rerank_proxy.relevance.measures import checked
 from rerank_proxy.relevance.report.document import document_of
 from rerank_proxy.relevance.report.files import check_packages, write_report
 from rerank_proxy.relevance.report.tables import Column, columns_of, rows_of
-from rerank_proxy.relevance.report.words import headline_of, notes_of
+from rerank_proxy.relevance.report.words import headline_of, notes_of, windows_of
+from rerank_proxy.relevance.results import Unjudged
 from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.statistics import SEED
 from rerank_proxy.relevance.systems import BM25, Wanted, systems_of
@@ -58,44 +59,47 @@ class Bar:
         return lambda: self._progress.advance(task)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of the command, by the names of its parameters."""
+
+    queries: Path | None
+    judgments: Path | None
+    clicks: Path | None
+    click_eta: float
+    click_max_weight: float
+    click_min: int
+    limit: int | None
+    index: str
+    systems: Sequence[str]
+    endpoints: Sequence[str]
+    field: str | None
+    windows: tuple[int, ...]
+    first_stage: str | None
+    baseline: str | None
+    measures: Sequence[str]
+    unjudged: Unjudged
+    out: Path
+    concurrency: int
+    timed: int
+    cold: bool
+    fresh: bool
+    seed: int | None
+    as_json: bool
+
+
 @dataclass
-class Command:
+class EvaluateCommand:
     """An evaluation that a command line asks for."""
 
     plan: Plan
     material: Material
     searcher: Searcher
     as_json: bool
-    evaluation: Evaluation | None = field(default=None)
+    evaluation: Evaluation | None = None
 
     @classmethod
-    def of(
-        cls,
-        *,
-        queries: Path | None,
-        judgments: Path | None,
-        clicks: Path | None,
-        click_eta: float,
-        click_max_weight: float,
-        click_min: int,
-        limit: int | None,
-        index: str,
-        systems: Sequence[str],
-        endpoints: Sequence[str],
-        field: str | None,
-        windows: tuple[int, ...],
-        first_stage: str | None,
-        baseline: str | None,
-        measures: Sequence[str],
-        out: Path,
-        concurrency: int,
-        timed: int,
-        cold: bool,
-        fresh: bool,
-        seed: int | None,
-        as_json: bool,
-        **proxy: Any,
-    ) -> "Command":
+    def of(cls, options: Options, **proxy: Any) -> "EvaluateCommand":
         """Make the plan, and read queries and judgments.
 
         Raises:
@@ -103,26 +107,31 @@ class Command:
                 wrong.
         """
         check_packages()
-        names = checked(measures or DEFAULT_MEASURES)
-        chosen = systems_of(Wanted(_with_baseline(systems, field), endpoints, field, windows, first_stage))
+        names = checked(options.measures or DEFAULT_MEASURES)
+        chosen = systems_of(_wanted(options))
         known = [each.name for each in chosen]
-        if baseline is not None and baseline not in known:
-            raise RelevanceError(f"--baseline {baseline}: there are {', '.join(known)}")
-        model = ClickModel(eta=click_eta, max_weight=click_max_weight, min_clicks=click_min)
-        material = material_of(queries, judgments, clicks, model, limit)
+        if options.baseline is not None and options.baseline not in known:
+            raise RelevanceError(f"--baseline {options.baseline}: there are {', '.join(known)}")
+        model = ClickModel(
+            eta=options.click_eta, max_weight=options.click_max_weight, min_clicks=options.click_min
+        )
+        files = (options.queries, options.judgments, options.clicks)
+        material = material_of(*files, model, options.limit)
         plan = Plan(
-            index=index,
+            index=options.index,
             systems=chosen,
             measures=names,
-            baseline=baseline or known[0],
-            directory=out,
-            concurrency=concurrency,
-            timed=timed,
-            cold=cold,
-            fresh=fresh,
-            seed=SEED if seed is None else seed,
+            baseline=options.baseline or known[0],
+            directory=options.out,
+            concurrency=options.concurrency,
+            timed=options.timed,
+            cold=options.cold,
+            fresh=options.fresh,
+            seed=SEED if options.seed is None else options.seed,
+            unjudged=options.unjudged,
         )
-        return cls(plan, material, searcher_of(**proxy, concurrency=concurrency), as_json)
+        searcher = searcher_of(**proxy, concurrency=options.concurrency)
+        return cls(plan, material, searcher, options.as_json)
 
     async def run(self) -> None:
         """Ask, and compute.
@@ -137,15 +146,17 @@ class Command:
         """Write the report's files, and print its tables.
 
         Raises:
-            OSError: A file cannot be written.
+            RelevanceError: A file cannot be written.
         """
         assert self.evaluation is not None, "run it first"
-        made = write_report(self.evaluation, self.plan.directory)
+        document = document_of(self.evaluation)
+        made = write_report(self.evaluation, document, self.plan.directory)
         if self.as_json:
-            print_json(document_of(self.evaluation))
+            print_json(document)
             return
         print_table(table_of(columns_of(self.evaluation), rows_of(self.evaluation)))
-        for line in (headline_of(self.evaluation), *notes_of(self.evaluation)):
+        said = (headline_of(self.evaluation), *windows_of(self.evaluation), *notes_of(self.evaluation))
+        for line in said:
             print_line(line)
         for file in made:
             print_line(f"wrote {file}")
@@ -165,5 +176,6 @@ def table_of(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def _with_baseline(systems: Sequence[str], field: str | None) -> Sequence[str]:
-    return systems or ([BM25] if field is not None else [])
+def _wanted(options: Options) -> Wanted:
+    systems = options.systems or ([BM25] if options.field is not None else [])
+    return Wanted(systems, options.endpoints, options.field, options.windows, options.first_stage)

@@ -1,7 +1,7 @@
 """Commands whose help has its options in groups.
 
 Where the options of settings are among them, `--help` has the basics and the names of the sections, and
-`--help-all` has all.
+`--help-all` has all. Elsewhere all are shown.
 
 A terminal gets it from rich-click, which is only imported then: a proxy that starts does not pay for it.
 Everything else gets click's own form, which `grep` can read, and so does a terminal that is narrow or without
@@ -84,9 +84,9 @@ class _Helpful(click.Command):
         _name(sections, formatter)
 
     def _parted(self, ctx: click.Context) -> tuple[dict[str, list[click.Parameter]], list[str]]:
-        """Return the groups whose options are shown, and the names of all others."""
+        """Return the groups whose options are shown, and the names of all others: none without `--help-all`."""
         groups = groups_of(self, ctx)
-        if _SHOWS_ALL in ctx.meta:
+        if _SHOWS_ALL in ctx.meta or HELP_ALL not in self.params:
             return groups, []
         shown = {name: options for name, options in groups.items() if name in (BASICS, OTHERS)}
         return shown, [name for name in groups if name not in shown]

@@ -21,12 +21,12 @@ from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import now
-from rerank_proxy.relevance.judging.desk import Desk, Texts
+from rerank_proxy.relevance.judging.desk import Desk
 from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, look_up, prompt_of
 from rerank_proxy.relevance.judging.grading import CHAT_THRESHOLDS, Grading, InvalidGradingError
 from rerank_proxy.relevance.judging.pooling import make_pool
 from rerank_proxy.relevance.judging.server import JudgingServer
-from rerank_proxy.relevance.judging.texts import Document, body_of, documents_of
+from rerank_proxy.relevance.judging.texts import texts_of
 from rerank_proxy.relevance.judging.workspace import (
     SCALE,
     Machine,
@@ -162,16 +162,6 @@ def _print_pool(workspace: Workspace) -> None:
         print_line(f"next: rerank-proxy judge open {workspace.path} --as {name}")
 
 
-def _texts(searcher: Searcher, plan: Plan) -> Texts:
-    """Return what fetches documents from the index."""
-
-    async def fetched(ids: Sequence[str]) -> Mapping[str, Document]:
-        found = await searcher.search(plan.index, body_of(ids, plan.fields))
-        return documents_of(found.answer["hits"]["hits"], plan.fields)
-
-    return fetched
-
-
 def open_command(**options: Any) -> None:
     """Serve the page of a person until the process is told to stop."""
     name: str = options["name"]
@@ -181,8 +171,11 @@ def open_command(**options: Any) -> None:
 
     async def work(searcher: Searcher) -> None:
         with workspace.person_file(name) as acts:
-            desk = Desk(workspace, name, acts, _texts(searcher, workspace.plan))
+            desk = Desk(
+                workspace, name, acts, texts_of(searcher, workspace.plan.index, workspace.plan.fields)
+            )
             server = JudgingServer(desk, _announced())
+            stop = _told_to_stop()
             try:
                 await server.start(options["port"])
             except OSError as error:
@@ -190,7 +183,7 @@ def open_command(**options: Any) -> None:
                     f"port {options['port']} cannot be listened on: {error.strerror}"
                 ) from None
             try:
-                await _told_to_stop()
+                await stop.wait()
             finally:
                 await server.stop()
 
@@ -211,11 +204,12 @@ def _announced() -> Callable[[str], None]:
     return announce
 
 
-async def _told_to_stop() -> None:
+def _told_to_stop() -> asyncio.Event:
+    """Return an event that signals set from now on."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.set)
-    await stop.wait()
+    return stop
 
 
 def ask_command(**options: Any) -> None:
@@ -243,7 +237,13 @@ def ask_command(**options: Any) -> None:
         with _progress("asking") as moved, workspace.machine_file(name) as file:
             _keep(workspace, name, machine, begun=bool(file.lines))
             say = lambda each: moved(each.done, each.documents)  # noqa: E731
-            asking = Asking(searcher, endpoint, prompt, _texts(searcher, workspace.plan), say)
+            asking = Asking(
+                searcher,
+                endpoint,
+                prompt,
+                texts_of(searcher, workspace.plan.index, workspace.plan.fields),
+                say,
+            )
             asked.append(await asking.run(pools, file, options["concurrency"]))
 
     _run(work, options)

@@ -44,6 +44,7 @@ _INDEX = """rerank-proxy
 /version  the version of the proxy, and of what it uses
 
 In a browser, / is the playground, where searches are tried, and /status shows how the proxy is.
+With online.enabled, POST /clicks takes what users have clicked.
 """
 _MAX_CONNECTIONS = 32
 _CONNECTION_S = 10.0

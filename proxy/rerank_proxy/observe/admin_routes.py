@@ -1,4 +1,4 @@
-"""Paths of the admin listener beyond its own, which whoever starts it hands over."""
+"""Paths of the admin listener beyond its own, which are handed to it before it starts."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

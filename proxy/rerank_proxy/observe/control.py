@@ -35,9 +35,9 @@ class ControlClient:
         """Return the status and body of the answer; None if the process does not answer in time."""
         return await self._ask("GET", path, timeout_s=timeout_s)
 
-    async def post(self, path: str) -> tuple[int, bytes] | None:
-        """Return the answer to a request without a body; None if the process does not answer."""
-        return await self._ask("POST", path)
+    async def post(self, path: str, body: bytes = b"") -> tuple[int, bytes] | None:
+        """Return the status and body of the answer; None if the process does not answer."""
+        return await self._ask("POST", path, body)
 
     async def metrics(self) -> list[Metric]:
         """Return the metrics of the process; none if it does not answer."""

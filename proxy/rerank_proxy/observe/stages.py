@@ -99,7 +99,7 @@ class Span(Protocol):
 
 
 class Recorder(Protocol):
-    """Records one request. It is told of all that is done for it, which changes nothing of it."""
+    """Records one request. It hears of all that is done for it, and changes nothing of it."""
 
     def stage(self, stage: Stage, began: float, ended: float, label: str | None) -> None:
         """Record that a stage was under way from one time to another, on `clock`.

@@ -17,8 +17,8 @@ _ROUTES: Final = (
     (("GET",), rf"{_INDEX}/_mapping"),
     (("GET",), r"/_cat/indices(?:/[^/]+)?"),
     (("GET",), r"/_resolve/index/[^/]+"),
-    (("GET", "POST"), r"/_inference/rerank/[^/]+"),
-    (("GET",), r"/_inference/rerank"),
+    (_READ, r"/_inference/rerank/[^/_%][^/]*"),
+    (("GET",), r"/_inference/rerank(?:/_all)?"),
 )
 _COMPILED: Final = tuple((methods, re.compile(path)) for methods, path in _ROUTES)
 _SEARCH: Final = re.compile(rf"{_INDEX}/_m?search(?:/template)?")
@@ -31,7 +31,7 @@ def check(method: str, target: str) -> None:
     """Refuse a request that the playground has no need of.
 
     Raises:
-        ElasticsearchError: 400, it is no target; 403, it is not among those that are allowed.
+        ElasticsearchError: 400, it cannot be a target; 403, it is not among those that are allowed.
     """
     if len(target) > _MAX_TARGET or not _TARGET.fullmatch(target) or "#" in target:
         raise illegal_argument(

@@ -1,4 +1,4 @@
-"""One request to the edge in this process, over a connection that is no port.
+"""One request to the edge in this process, over a pair of sockets in place of a port.
 
 The edge serves its end as any client's connection, without TLS: no port is dialled, so that neither its TLS
 nor the certificates that it may ask of clients stand in the way. Closing the connection cancels the request.
@@ -49,7 +49,10 @@ async def ask(
         writer.writelines([head, body])
         answer = AnswerReader(max_body)
         while not answer.done:
-            data = await reader.read(_CHUNK)
+            try:
+                data = await reader.read(_CHUNK)
+            except ConnectionError:  # the edge stops
+                data = b""
             if data:
                 answer.feed(data)
             else:

@@ -33,6 +33,8 @@ MOST: Final = 8
 """Requests under way at a time."""
 _MORE_S: Final = 20.0
 """Seconds beyond the longest search, for its answer to arrive and for what was recorded."""
+_CONNECTION_S: Final = 10.0
+"""Seconds beyond that, for the request to come and the answer to go."""
 _RECORD_S: Final = 10.0
 """Seconds for what was recorded: texts are tokenised once more, to tell what the model read of each."""
 _NOT_SHOWN: Final = frozenset({"connection", "content-length", "set-cookie", "transfer-encoding"})
@@ -62,7 +64,11 @@ class Playground:
         self._under_way = 0
 
     def lasts_s(self) -> float:
-        """Return the seconds that a request may take."""
+        """Return the seconds that a request's connection may last."""
+        return self._given_s + _CONNECTION_S
+
+    @property
+    def _given_s(self) -> float:
         return self._settings().search.deadline_s + _MORE_S
 
     async def request(self, request: web.Request) -> web.Response:
@@ -72,10 +78,10 @@ class Playground:
                 raise rejected(f"the playground has {MOST} requests under way; try again when one has ended")
             self._under_way += 1
             try:
-                async with asyncio.timeout(self.lasts_s()):
+                async with asyncio.timeout(self._given_s):
                     body = await self._answered(request)
             except TimeoutError:
-                raise status_error(504, f"there was no answer within {self.lasts_s():g} s") from None
+                raise status_error(504, f"there was no answer within {self._given_s:g} s") from None
             finally:
                 self._under_way -= 1
         except ElasticsearchError as failure:
@@ -93,7 +99,6 @@ class Playground:
         if key is not None:
             headers.append((recording.HEADER, key))
         began = time.perf_counter()
-        record = b"null"
         try:
             answer = await ask(self._attach, asked.method, asked.path, headers, body, MAX_ANSWER)
         except TooLargeError:
@@ -103,10 +108,8 @@ class Playground:
             ) from None
         except AnswerError as failure:
             raise status_error(502, f"the proxy {failure}") from None
-        finally:
-            took_ms = (time.perf_counter() - began) * 1000
-            if key is not None:
-                record = await self._record(key)
+        took_ms = (time.perf_counter() - began) * 1000
+        record = b"null" if key is None else await self._record(key)
         return await offload(len(answer.body), _written, answer, took_ms, record)
 
     async def _key(self) -> str | None:

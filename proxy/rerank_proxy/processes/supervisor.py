@@ -46,6 +46,7 @@ from rerank_proxy.edge.server import Edge
 from rerank_proxy.files.leftovers import OwnedDirectory, remove_leftovers
 from rerank_proxy.files.open_files import open_files, raise_limit
 from rerank_proxy.observe.admin import Admin, Connections
+from rerank_proxy.observe.admin_clicks import clicks_route
 from rerank_proxy.observe.admin_routes import AdminRoute
 from rerank_proxy.observe.control import ControlClient
 from rerank_proxy.observe.edge_metrics import EdgeMetrics
@@ -165,7 +166,7 @@ class Supervisor:
             _check_length(each)
         client = ControlClient(control)
         admin = Admin(client, metrics, edge.metrics, self._not_ready, others.controls)
-        admin.add(self._pages(client, edge, admin))
+        admin.add([*self._pages(client, edge, admin), clicks_route(client)])
         return _Parts(
             edge=edge,
             others=others,

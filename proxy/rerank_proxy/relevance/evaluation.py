@@ -8,12 +8,14 @@ from typing import Protocol
 
 from rerank_proxy.relevance.asking import Asked, Asking, Done, for_timing
 from rerank_proxy.relevance.clicks import Clicked, ClickModel, judgments_of
+from rerank_proxy.relevance.endpoint_info import EndpointInfo, info_of
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.index_state import IndexState, missing, state_of
 from rerank_proxy.relevance.journal import Journal
+from rerank_proxy.relevance.judging.provenance import models_of
 from rerank_proxy.relevance.judgments import Paired, Query, count_of, judged_documents, paired
 from rerank_proxy.relevance.reading import read_clicks, read_judgments, read_queries
-from rerank_proxy.relevance.results import Results, results_of
+from rerank_proxy.relevance.results import Results, Unjudged, results_of
 from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.systems import System, depth_of
 
@@ -24,6 +26,7 @@ class Plan:
 
     Attributes:
         measures: The first one is what systems are compared by.
+        unjudged: Whether hits without a judgment count as wrong, or are left out of the lists.
         baseline: The name of the system that the others are compared with.
         timed: How many searches of each system are timed one at a time.
         cold: Count no times of searches with scores from a cache.
@@ -41,6 +44,12 @@ class Plan:
     cold: bool
     fresh: bool
     seed: int
+    unjudged: Unjudged = "wrong"
+
+    @property
+    def depth(self) -> int:
+        """The number of hits that are asked for: more if some of them are to be left out."""
+        return depth_of(self.measures, least=10 if self.unjudged == "wrong" else 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +58,13 @@ class Material:
 
     Attributes:
         clicks: What the judgments were made of, if they are made of clicks, and how.
+        judges: Endpoints and models that have made judgments.
     """
 
     paired: Paired
     sources: Sequence[str]
     clicks: tuple[Clicked, ClickModel] | None = None
+    judges: Sequence[str] = ()
 
     @property
     def judged(self) -> int:
@@ -120,7 +131,8 @@ def material_of(
             f"no query of {sources[0]} has a document graded above 0 in {sources[-1]}: {len(pair.unjudged)} "
             f"queries have no judgments, {len(pair.without_query)} judgments have no query"
         )
-    return Material(_limited(pair, limit), sources, made)
+    judges = [] if judgments is None else models_of(judgments)
+    return Material(_limited(pair, limit), sources, made, judges)
 
 
 async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress: Progress) -> Evaluation:
@@ -135,8 +147,15 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
     with Journal(plan.directory, fresh=plan.fresh) as journal:
         async with searcher:
             state = await state_of(searcher, plan.index, endpoints)
-            absent = await missing(searcher, plan.index, judged_documents(material.paired.judgments))
-            asking = Asking(searcher, journal, plan.index, state, depth_of(plan.measures), plan.concurrency)
+            _refuse_judges(material, state)
+            judged = judged_documents(material.paired.judgments)
+            absent = await missing(searcher, plan.index, judged)
+            if len(absent) == len(judged):
+                raise RelevanceError(
+                    f"index {plan.index} holds none of the {len(judged)} judged documents: the ids of "
+                    f"judgments are those of documents (_id), and there is no {absent[0]}"
+                )
+            asking = Asking(searcher, journal, plan.index, state, plan.depth, plan.concurrency)
             done = progress.begin("Searching", len(queries) * len(plan.systems))
             asked = await asking.ask(plan.systems, queries, done)
             _check(asked, plan)
@@ -151,9 +170,25 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
         plan.measures,
         baseline=plan.baseline,
         cold=plan.cold,
+        unjudged=plan.unjudged,
         seed=plan.seed,
     )
     return Evaluation(plan, searcher.url, material, state, absent, results, began, time.time())
+
+
+def _refuse_judges(material: Material, state: IndexState) -> None:
+    """Refuse to measure an endpoint by its own model's judgments.
+
+    Raises:
+        RelevanceError: An endpoint, or its model, has made some.
+    """
+    for name, answer in state.endpoints.items():
+        info = info_of(answer) or EndpointInfo()
+        if name in material.judges or info.model in material.judges:
+            raise RelevanceError(
+                f"{name}: it, or its model, has made judgments of {material.sources[-1]}, and would be "
+                "measured by itself: leave it out, or take judgments of people"
+            )
 
 
 def _check(asked: Mapping[str, Asked], plan: Plan) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedRandom
 from pathlib import Path
@@ -98,14 +99,22 @@ class Journal:
 
         Args:
             named: What a reader of the file is shown besides, such as the names of system and query.
+
+        Raises:
+            RelevanceError: The file cannot be written.
         """
         self._answers[key] = answer
         self._write({"key": key, **named, **answer.values()})
 
     def _write(self, values: Mapping[str, Any]) -> None:
         assert self._file is not None, "enter the context first"
-        self._file.write(json.dumps(values, ensure_ascii=False).encode("utf-8") + b"\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(values).encode("ascii") + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise RelevanceError(
+                f"{self._directory / FILE}: cannot be written: {error.strerror}; what it holds is kept"
+            ) from None
 
     def _open(self, path: Path) -> None:
         assert self._file is not None
@@ -141,6 +150,7 @@ class Journal:
 
     def _close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # of a write that failed, and is said
+                self._file.close()
             self._file = None
         self._lock.release()

@@ -6,7 +6,7 @@ has answered too few is left out of that, and gets no figures. A query that fail
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from rerank_proxy.relevance.measures import means, values
 from rerank_proxy.relevance.statistics import Comparison, bootstrap_interval, compare
 from rerank_proxy.relevance.systems import System
 from rerank_proxy.relevance.x_rerank import rerankings
+
+Unjudged = Literal["wrong", "leave-out"]
+"""What becomes of hits without a judgment: they count as if graded 0, or are taken out of the lists."""
 
 ENOUGH: Final = 0.9
 """The share of the queries that a system has to answer to get figures."""
@@ -121,34 +124,49 @@ def results_of(
     *,
     baseline: str,
     cold: bool = False,
+    unjudged: Unjudged = "wrong",
     seed: int,
 ) -> Results:
     """Compute measures, comparisons and latencies.
 
     Args:
         baseline: The name of the system that the others are compared with.
+        unjudged: What becomes of hits without a judgment.
         cold: Count only the times of searches none of whose scores came from the cache.
         seed: Of the random numbers of the statistics.
     """
     wanted = len(paired.queries)
     enough = [each for each in systems if len(asked[each.name].answers) >= max(1, ENOUGH * wanted)]
     common = [query for query in paired.queries if all(query in asked[each.name].answers for each in enough)]
-    found = {each.name: _values(asked[each.name], paired, common, measures) for each in enough}
+    found = {each.name: _values(asked[each.name], paired, common, measures, unjudged) for each in enough}
     base = found.get(baseline, {})
     compared = {} if not base else _comparisons(found, baseline, measures, seed)
     made = [
-        _result(each, asked[each.name], found.get(each.name, {}), compared.get(each.name, {}), cold, seed)
+        _result(
+            each,
+            asked[each.name],
+            found.get(each.name, {}),
+            compared.get(each.name, {}),
+            measures,
+            cold,
+            seed,
+        )
         for each in systems
     ]
     return Results(common, list(measures), next(each for each in made if each.system.name == baseline), made)
 
 
 def _values(
-    asked: Asked, paired: Paired, common: Sequence[str], measures: Sequence[str]
+    asked: Asked, paired: Paired, common: Sequence[str], measures: Sequence[str], unjudged: Unjudged
 ) -> dict[str, dict[str, float]]:
-    run = {query: asked.answers[query].hits for query in common}
+    if not common:
+        return {}
+    run: dict[str, Ranked] = {query: asked.answers[query].hits for query in common}
     judgments = {query: paired.judgments[query] for query in common}
-    return values(judgments, run, list(dict.fromkeys([*measures, JUDGED]))) if common else {}
+    judged = values(judgments, run, [JUDGED])
+    if unjudged == "leave-out":
+        run = {query: [hit for hit in hits if hit.id in judgments[query]] for query, hits in run.items()}
+    return {**values(judgments, run, measures), **judged}
 
 
 def _comparisons(
@@ -169,10 +187,11 @@ def _result(
     asked: Asked,
     found: Mapping[str, Mapping[str, float]],
     compared: Mapping[str, Comparison],
+    measures: Sequence[str],
     cold: bool,
     seed: int,
 ) -> Result:
-    measured = {name: of_query for name, of_query in found.items() if name != JUDGED}
+    measured = {name: found[name] for name in measures if name in found}
     all_means = means(found)
     first = next(iter(measured.values()), {})
     reranked = [each for answer in asked.answers.values() for each in rerankings(answer.x_rerank)]

@@ -86,7 +86,7 @@ class Searcher:
         *,
         concurrency: int = 2,
         timeout_s: float = 120.0,
-        patience_s: float = 300.0,
+        patience_s: float = 120.0,
     ) -> None:
         self.url = url.rstrip("/")
         self._headers = {"Authorization": authorization} if authorization is not None else {}

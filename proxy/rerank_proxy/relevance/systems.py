@@ -27,6 +27,8 @@ from rerank_proxy.relevance.templates import (
 )
 
 BM25: Final = "bm25"
+DEFAULT_ENDPOINT: Final = ".rerank-v1-elasticsearch"
+"""What Elasticsearch takes for a reranker that names no endpoint."""
 MAX_SYSTEMS: Final = 100
 _DEFAULT_WINDOW: Final = 10
 """Elasticsearch's `rank_window_size` of a retriever that has none."""
@@ -39,7 +41,7 @@ class System:
     Attributes:
         name: Its own among the systems.
         group: The name of the systems that differ from it in the window alone.
-        window: The largest `rank_window_size` of its rerankers; None without a reranker.
+        window: What stands for `{{window}}`, or the largest window of its rerankers; None without both.
     """
 
     name: str
@@ -63,9 +65,9 @@ class System:
         return {"size": most, "_source": False, **body}
 
     def endpoints(self) -> list[str]:
-        """Return the endpoints that its rerankers name."""
-        named = (each.get("inference_id") for each in rerankers_in(self.template.body))
-        return list(dict.fromkeys(str(each) for each in named if each is not None))
+        """Return the endpoints that its rerankers ask."""
+        named = (each.get("inference_id", DEFAULT_ENDPOINT) for each in rerankers_in(self.template.body))
+        return list(dict.fromkeys(map(str, named)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def _expanded(template: Template, windows: Sequence[int], endpoints: Mapping[str
         values = {ENDPOINT: endpoint, WINDOW: window}
         given = {name: value for name, value in values.items() if value is not None}
         name = group if window is None or len(windows) == 1 else f"{group}@{window}"
-        made.append(_system(template.with_values(name, given), group))
+        made.append(_system(template.with_values(name, given), group, window))
     return made
 
 
@@ -169,7 +171,12 @@ def _of_endpoints(endpoints: Mapping[str, str], wanted: Wanted) -> list[System]:
     return made
 
 
-def _system(template: Template, group: str) -> System:
+def _system(template: Template, group: str, window: int | None = None) -> System:
+    """Make a system.
+
+    Args:
+        window: What stands for `{{window}}`, wherever that is; otherwise the largest of its rerankers counts.
+    """
     windows = [each.get("rank_window_size", _DEFAULT_WINDOW) for each in rerankers_in(template.body)]
     numbers = [each for each in windows if isinstance(each, int)]
-    return System(template.name, group, max(numbers, default=None), template)
+    return System(template.name, group, window or max(numbers, default=None), template)

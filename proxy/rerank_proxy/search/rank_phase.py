@@ -11,6 +11,7 @@ from rerank_proxy.chunks.settings import MAX_CHARACTERS
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine import Scores
+from rerank_proxy.errors import ElasticsearchError
 from rerank_proxy.inference.endpoints import Endpoint, Endpoints
 from rerank_proxy.inference.failures import InferenceFailedError, not_found, timed_out, why
 from rerank_proxy.inference.ranking import of_documents
@@ -26,6 +27,7 @@ from rerank_proxy.search.unlicensed_endpoints import UnlicensedEndpoints
 from rerank_proxy.search.upstream_endpoint import find_upstream
 from rerank_proxy.settings import SearchSettings
 from rerank_proxy.upstream.privileges import GET_ENDPOINT, DeniedError, Privileges
+from rerank_proxy.upstream.protocol import UpstreamRefusedError
 
 
 class RankPhase:
@@ -87,7 +89,7 @@ class RankPhase:
                 run.windows[retriever.inference_id] = endpoint.window_words
                 if recorded is not None:
                     recorded.found(endpoint.model, endpoint.config.service)
-                ranked, outcome = await self._rank(endpoint, retriever, window, deadline)
+                ranked, outcome = await self._ranked(run, endpoint, retriever, window, deadline)
             except (InferenceFailedError, DeniedError) as failure:
                 reason = why(failure) if isinstance(failure, InferenceFailedError) else "denied"
                 allowed = self._allows_failures(retriever)
@@ -128,12 +130,49 @@ class RankPhase:
             if self._privileges is not None:
                 await self._privileges.require(run.upstream, GET_ENDPOINT)
             endpoint = await self._endpoints.find(inference_id)
-        if endpoint is None:
-            endpoint = await find_upstream(run, inference_id)
-        if endpoint is None:
-            raise not_found(inference_id)
+        endpoint = await _or_upstreams(endpoint, run, inference_id)
         endpoint.check_window(retriever.rank_window_size)
         return endpoint
+
+    async def _ranked(
+        self,
+        run: Run,
+        endpoint: Endpoint,
+        retriever: Reranking,
+        window: Sequence[RankDoc],
+        deadline: Deadline,
+    ) -> tuple[list[RankDoc], Applied]:
+        """Rank a window, and have the trial of the search, if there is one, take part in its order."""
+        trial = run.trial
+        if trial is None:
+            return await self._rank(endpoint, retriever, window, deadline)
+        if trial.mode != "interleaved" or trial.against is None:
+            own, outcome = await self._rank(endpoint, retriever, window, deadline)
+            return [*trial.ranked(window, own)], outcome
+        other = asyncio.create_task(self._order_of(trial.against, run, retriever, window, deadline))
+        try:
+            own, outcome = await self._rank(endpoint, retriever, window, deadline)
+            return [*trial.ranked(window, own, await other)], outcome
+        finally:
+            other.cancel()
+
+    async def _order_of(
+        self,
+        inference_id: str,
+        run: Run,
+        retriever: Reranking,
+        window: Sequence[RankDoc],
+        deadline: Deadline,
+    ) -> list[RankDoc] | None:
+        """Return the window in the order of an endpoint that the caller did not name; None if it fails."""
+        try:
+            known = await self._endpoints.find(inference_id)
+            endpoint = await _or_upstreams(known, run, inference_id)
+            endpoint.check_window(retriever.rank_window_size)
+            ranked, _ = await self._rank(endpoint, retriever, window, deadline)
+        except (ElasticsearchError, UpstreamRefusedError):
+            return None
+        return ranked
 
     async def _rank(
         self,
@@ -187,6 +226,18 @@ class RankPhase:
                     return await LANE.run(_select(selector, texts, most))
         except TimeoutError:
             raise timed_out(retriever.inference_id, deadline, "the texts were not cut into chunks") from None
+
+
+async def _or_upstreams(endpoint: Endpoint | None, run: Run, inference_id: str) -> Endpoint:
+    """Return an endpoint, or where there is none here the one that upstream has.
+
+    Raises:
+        InferenceFailedError: 404, there is none anywhere.
+    """
+    found = await find_upstream(run, inference_id) if endpoint is None else endpoint
+    if found is None:
+        raise not_found(inference_id)
+    return found
 
 
 def _describe(span: Span | None, outcome: Applied) -> None:

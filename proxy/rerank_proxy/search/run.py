@@ -10,12 +10,14 @@ from typing import Any, Final
 from rerank_proxy.concurrency.deadline import Deadline
 from rerank_proxy.errors import illegal_argument
 from rerank_proxy.observe import stages
-from rerank_proxy.observe.outcome import Applied, Outcome, Skipped, of_tree
+from rerank_proxy.observe.outcome import HEADER, Applied, Outcome, Skipped, of_tree
 from rerank_proxy.observe.stages import Stage
+from rerank_proxy.online import search_ids
 from rerank_proxy.search.language.request import SearchRequest
 from rerank_proxy.search.recording import RecordedSearch, recorded_search
 from rerank_proxy.search.retrievers.compound import CompoundRetriever
 from rerank_proxy.search.timings import Timings
+from rerank_proxy.search.trial import Trial
 from rerank_proxy.upstream.protocol import Reply, TooLateError, Upstream, UpstreamRefusedError
 
 InnerSearch = Callable[[bytes], Coroutine[Any, Any, Reply]]
@@ -62,12 +64,22 @@ class InnerBytes:
 
 @dataclass(slots=True)
 class SearchAnswer:
-    """The answer for the client: the body, upstream's headers, and what happened."""
+    """The answer for the client: the body, upstream's headers, and what happened.
+
+    Attributes:
+        search_id: By what clicks name the search; None where none are counted.
+    """
 
     body: bytes
     headers: Sequence[tuple[str, str]]
     outcome: Outcome
     timings: Timings
+    search_id: str | None = None
+
+    def told(self) -> list[tuple[str, str]]:
+        """Return the headers that say what happened."""
+        told = [(HEADER, self.outcome.header())]
+        return told if self.search_id is None else [*told, (search_ids.HEADER, self.search_id)]
 
 
 @dataclass(slots=True)
@@ -82,6 +94,7 @@ class Run:
         warnings: The `Warning` headers of upstream's answers, as keys in the order in which they came.
         windows: How many words the models of endpoints read, by the ids of endpoints that were used.
         outcomes: One for each reranker, in the order in which they finished.
+        trial: The part that the search takes in a comparison; None where clicks are not counted.
         recorded: The recording of the search; None, there is none.
     """
 
@@ -95,6 +108,7 @@ class Run:
     warnings: dict[str, None] = field(default_factory=dict)
     windows: dict[str, int] = field(default_factory=dict)
     outcomes: list[Applied | Skipped] = field(default_factory=list)
+    trial: Trial | None = None
     recorded: RecordedSearch | None = field(default_factory=recorded_search)
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,6 +237,19 @@ async def test_two_evaluations_in_one_directory(laboratory: Laboratory) -> None:
         await others[0]
 
 
+async def test_a_full_disk_is_said_and_what_was_answered_is_kept(laboratory: Laboratory) -> None:
+    """No file can be larger than some of the answers: that limit is the process's own."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(RelevanceError, match=r"answers\.jsonl: cannot be written: File too large"):
+            await laboratory.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    resumed = await laboratory.run()
+    assert 2 < sum(each.asked.kept for each in resumed.results.all) < 2 * len(QUERIES)
+
+
 async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
     await laboratory.run()
     file = laboratory.directory / "out" / FILE
@@ -262,7 +276,7 @@ async def test_a_journal_that_is_not_one(laboratory: Laboratory) -> None:
         ([], "the answer is not that of a search"),
     ],
 )
-async def test_answers_that_are_no_hits(index: JudgedIndex, answer: Any, problem: str) -> None:
+async def test_answers_without_hits(index: JudgedIndex, answer: Any, problem: str) -> None:
     index.answer = lambda *_: web.json_response(answer)
     body = {"retriever": {"standard": {"query": {"match": {"plot": "x"}}}}, "size": 10}
     async with Searcher(index.url) as searcher:
@@ -274,3 +288,28 @@ async def test_nothing_that_answers(tmp_path: Path) -> None:
     async with Searcher("http://127.0.0.1:1") as searcher:
         with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:1 cannot be reached: "):
             await searcher.search("films", {})
+
+
+async def test_judgments_made_of_clicks_say_how(laboratory: Laboratory) -> None:
+    clicks = [f"{query}\t{at % 5}\t{1 + at % 3}" for at, query in enumerate(QUERIES)]
+    file = laboratory.directory / "clicks.tsv"
+    file.write_text("\n".join(["query\tdocument\tposition", *clicks]))
+    material = material_of(None, None, file, ClickModel(eta=0.5))
+    systems = systems_of(Wanted(["bm25:plot"], ["e"], "plot"))
+    plan = Plan(
+        "films",
+        systems,
+        ["nDCG@10"],
+        "bm25",
+        laboratory.directory / "out",
+        1,
+        0,
+        cold=False,
+        fresh=False,
+        seed=1,
+    )
+    made = await evaluate(plan, material, Searcher(laboratory.index.url), Silent())
+    notes = " ".join(notes_of(made))
+    assert "The judgments were made of 8 clicks. Each counts position^0.5 (at most 10)" in notes
+    assert "Clicks cannot tell whether a document that was never shown is good" in notes
+    assert document_of(made)["queries"]["clicks"]["eta"] == 0.5

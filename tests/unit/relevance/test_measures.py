@@ -48,7 +48,7 @@ def test_hits_with_equal_scores_stay_in_their_order(order: list[str]) -> None:
     assert found["nDCG@10"]["1"] == pytest.approx(1.0)
 
 
-def test_nothing_found_is_0_and_what_was_not_asked_is_no_value() -> None:
+def test_nothing_found_is_0_and_what_was_not_asked_has_no_value() -> None:
     found = values({"1": {"a": 1}, "2": {"a": 1}}, {"1": []}, NAMES)
     assert found == {name: {"1": 0.0} for name in NAMES}
     assert means(found)["AP"] == 0.0

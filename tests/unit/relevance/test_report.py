@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
 
 def page(made: Evaluation) -> Page:
-    return Page(page_of(made, document_of(made)))
+    return Page(page_of(made, document_of(made), plots_of(made.results)))
 
 
 def no_number(name: str) -> Any:

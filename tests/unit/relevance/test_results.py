@@ -58,6 +58,15 @@ def test_a_baseline_that_failed_leaves_nothing_to_compare() -> None:
     assert "bm25 has answered fewer than 90%" in " ".join(notes_of(made))
 
 
+def test_hits_without_a_judgment_are_wrong_or_left_out() -> None:
+    """Left out, all lists hold judged documents alone, and any of those is right here."""
+    wrong, without = evaluation().results.baseline, evaluation(unjudged="leave-out").results.baseline
+    assert wrong.judged == without.judged < 0.3
+    assert wrong.means["RR@10"] < 0.5
+    assert {*without.values["RR@10"].values()} <= {0.0, 1.0}
+    assert "left out of the lists" in " ".join(notes_of(evaluation(unjudged="leave-out")))
+
+
 def test_few_queries_are_said_to_be_few() -> None:
     assert any("5 queries are few" in note for note in notes_of(evaluation(queries=5)))
     assert not any("are few" in note for note in notes_of(evaluation(queries=60)))

@@ -76,7 +76,9 @@ PLAN = "Inst libneeded (1.0 Debian:12/stable [all])\\nInst chromium (2.0 Debian:
 MANY = f"""if [ "$1" = --simulate ]; then printf '{PLAN}\\n'; exit; fi
 shift; for name in "$@"; do echo "$name" > "${{name}}_1.0_all.deb"; done"""
 UNPACK = """/bin/mkdir -p "$3/usr/lib/chromium" "$3/usr/lib/needed"; read name < "$2"
-if [ "$name" = chromium ]; then echo > "$3/usr/lib/chromium/chromium"; else echo > "$3/usr/lib/needed/libneeded.so.1"; fi"""
+if [ "$name" = chromium ]; then echo > "$3/usr/lib/chromium/chromium"; exit; fi
+echo > "$3/usr/lib/needed/libneeded.so.1"
+"""
 
 
 def test_a_browser_comes_with_the_libraries_that_are_lacking(commands: Path, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ class _Answered:
     body: bytes
     search: EndedSearch | None = None
     warnings: Sequence[str] = ()
+    search_id: str | None = None
 
 
 def max_concurrent(params: Params) -> int | None:
@@ -92,7 +93,8 @@ class MultiSearchRun:
         body = lines.put_together([each.body for each in answered], took_ms, self._printer)
         searches = {at: each.search for at, each in enumerate(answered) if each.search is not None}
         outcomes = {at: each.outcome for at, each in searches.items() if each.outcome is not None}
-        return MultiAnswer(body, self._headers(answered), Several(outcomes), [*searches.values()])
+        ids = {at: each.search_id for at, each in enumerate(answered) if each.search_id is not None}
+        return MultiAnswer(body, self._headers(answered), Several(outcomes), [*searches.values()], ids)
 
     async def _answer(self, at: int, item: RenderedItem, inner: InnerBytes) -> _Answered:
         if isinstance(item, ElasticsearchError):
@@ -121,7 +123,9 @@ class MultiSearchRun:
         recorded_search(at)
         try:
             with stages.stage(None, "search"):
-                answer = await self._executor.run(search, upstream, inner)
+                answer = await self._executor.run(
+                    search, upstream, inner, afterwards=self._coalescer.upstream
+                )
         except UpstreamRefusedError as refused:
             ended = EndedSearch(refused.reply.status, timings=timings)
             return replace(self._answered(refused.reply), search=ended)
@@ -130,7 +134,7 @@ class MultiSearchRun:
         timings.end()
         warnings = [value for name, value in answer.headers if name.lower() == "warning"]
         ended = EndedSearch(200, answer.outcome, answer.timings)
-        return _Answered(lines.answered_item(answer.body), ended, warnings)
+        return _Answered(lines.answered_item(answer.body), ended, warnings, answer.search_id)
 
     def _failed(self, failure: ElasticsearchError, timings: Timings | None = None) -> _Answered:
         ended = EndedSearch(failure.status, timings=timings)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rerank_proxy.concurrency.steps import Steps
 from rerank_proxy.engine.encoding.encode import TextEncoder
 from rerank_proxy.engine.encoding.scorers import Float32s, input_keys
+from rerank_proxy.engine.encoding.tokenizer import View
 from rerank_proxy.engine.rows import UNSCORED, UNSEEN, Output, Row
 
 _PRODUCTS_OF_A_STEP: Final = 20_000_000
@@ -69,7 +70,11 @@ class TokenEncoder:
         self._marker_id = marker_id
         self._skipped = np.array(sorted(skipped_ids), np.int32)
         self._expansion = expansion
-        self.view = replace(texts.view, lead=lead, strips=strips)
+
+    @property
+    def view(self) -> View:
+        """Return how texts are tokenised."""
+        return replace(self._texts.view, lead=self._lead, strips=self._strips)
 
     def encode(self, texts: Sequence[str]) -> Iterator[list[Row]]:
         """Yield one row per text, as `PairEncoder.encode` does."""
@@ -113,7 +118,10 @@ class LateInteraction:
         self._queries = queries
         self._texts = texts
         self._averages = averages
-        self.view = texts.view
+
+    @property
+    def view(self) -> View:
+        return self._texts.view
 
     def keys(self, query: str, texts: Sequence[str]) -> list[bytes]:
         return [

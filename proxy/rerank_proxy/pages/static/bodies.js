@@ -1,6 +1,8 @@
 // The bodies of searches: with rerankers, and the same without. Pure.
 
 const RERANKER = "text_similarity_reranker";
+/** A few sentences each: short enough for every model, and to see which part of a text answers. */
+const CHUNKS = { size: 3, chunking_settings: { strategy: "sentence", max_chunk_size: 80, sentence_overlap: 0 } };
 /** Stand before and after a matched term in highlights: characters for private use, that no text means. */
 export const OPENS = "\uE000";
 export const CLOSES = "\uE001";
@@ -18,7 +20,7 @@ export function simpleBody({ query, words, field, fields, window, size, minScore
         inference_text: query,
         rank_window_size: window,
         ...(minScore === null ? {} : { min_score: minScore }),
-        ...(chunks ? { chunk_rescorer: {} } : {}),
+        ...(chunks ? { chunk_rescorer: CHUNKS } : {}),
       },
     },
     size,

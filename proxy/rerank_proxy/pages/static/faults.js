@@ -1,5 +1,8 @@
 // What went wrong, for people: what, where, and what to do about it.
 
+const MAX_DEPTH = 10;
+const MAX_CAUSES = 6;
+
 /** Something that failed, as Elasticsearch, the proxy or the browser told it. */
 export class Fault extends Error {
   constructor({ status = null, type = null, reason, causes = [], where = null }) {
@@ -16,22 +19,23 @@ export function faultOf(status, body, where) {
     return new Fault({ status, reason: `The answer has status ${status}, and no error in it.`, where });
   }
   const causes = [];
-  for (const each of [...(error.root_cause ?? []), ...chain(error.caused_by), ...shardCauses(error)]) {
-    const line = each?.reason && `${each.type ?? "error"}: ${each.reason}`;
+  for (const each of within(error)) {
+    if (causes.length === MAX_CAUSES) break;
+    const line = each.reason && `${each.type ?? "error"}: ${each.reason}`;
     if (line && each.reason !== error.reason && !causes.includes(line)) causes.push(line);
   }
   const reason = error.reason || error.type || `status ${status}`;
-  return new Fault({ status, type: error.type ?? null, reason, causes: causes.slice(0, 6), where });
+  return new Fault({ status, type: error.type ?? null, reason, causes, where });
 }
 
 /** Say what to do about a fault; null where only its own words help. */
-export function remedy({ status, type, reason }) {
+export function remedy({ status, type, reason, causes }) {
   if (status === 401) return "Sign in with credentials that Elasticsearch knows: the button is at the top right.";
   if (type === "security_exception" || status === 403) {
     return "Sign in as someone who may read the index (privilege read), and its mapping (view_index_metadata).";
   }
   if (type === "index_not_found_exception") return "Choose another index, or make this one first.";
-  if (/inference endpoint/i.test(reason)) {
+  if ([reason, ...causes].some((each) => /inference endpoint/i.test(each))) {
     return "Choose another endpoint. `rerank-proxy endpoints list` shows those that there are.";
   }
   if (type === "parsing_exception" || type === "x_content_parse_exception" || type === "json_parse_exception") {
@@ -45,10 +49,13 @@ export function remedy({ status, type, reason }) {
   return null;
 }
 
-function* chain(cause) {
-  for (let depth = 0; cause && depth < 10; depth += 1, cause = cause.caused_by) yield cause;
-}
-
-function* shardCauses(error) {
-  for (const failed of error.failed_shards ?? []) yield* chain(failed?.reason);
+/** Go through what an error has inside of it, wherever Elasticsearch puts it. */
+function* within(error, depth = 0) {
+  if (depth > MAX_DEPTH) return;
+  const shards = (error.failed_shards ?? []).map((failed) => failed?.reason);
+  for (const each of [...(error.root_cause ?? []), ...(error.suppressed ?? []), ...shards, error.caused_by]) {
+    if (each === null || typeof each !== "object") continue;
+    yield each;
+    yield* within(each, depth + 1);
+  }
 }

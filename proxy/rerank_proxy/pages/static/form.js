@@ -88,15 +88,14 @@ export async function fill() {
     faults.push(fault);
     return [];
   })));
-  const known = indices.some(({ value }) => value === wanted.index);
-  setOptions(byId("index"), [...indices, { value: OTHER, label: "another one …" }], known || !wanted.index ? wanted.index || undefined : OTHER);
-  byId("other-index").value = known ? "" : (wanted.index ?? "");
+  fillIndices(indices);
   const ids = [...endpoints];
   for (const id of [wanted.a, wanted.b]) if (id && !ids.some(({ value }) => value === id)) ids.push({ value: id, label: `${id} (not in the list)` });
-  setOptions(byId("a"), ids, wanted.a || undefined);
+  setOptions(byId("a"), ids, wanted.a || byId("a").value);
   byId("a").prepend(element("option", { value: "", class: "as-written" }, "as the body says"));
-  setOptions(byId("b"), [{ value: "", label: "nothing" }, ...ids], wanted.b ?? "");
+  setOptions(byId("b"), [{ value: "", label: "nothing" }, ...ids], wanted.b ?? byId("b").value);
   if (!wanted.a && mode === "body") byId("a").value = "";
+  if (faults.length === 0) wanted = { field: wanted.field };
   showMode(mode);
   faults.push(...(await fillFields()));
   return { indices: indices.length, endpoints: endpoints.length, faults };
@@ -129,6 +128,14 @@ export async function fillFields() {
     setOptions(byId("field"), wanted.field ? [{ value: wanted.field }] : []);
     return [fault];
   }
+}
+
+function fillIndices(indices) {
+  const name = wanted.index || index();
+  const known = indices.some(({ value }) => value === name);
+  const options = [...indices, { value: OTHER, label: "another one …" }];
+  setOptions(byId("index"), options, known || !name ? name : OTHER);
+  byId("other-index").value = known ? "" : name;
 }
 
 function index() {

@@ -3,8 +3,8 @@
 import { move } from "./comparison.js";
 import { element } from "./dom.js";
 import { excerpt, highlighted, pieces } from "./marks.js";
-import { counted, score, whole } from "./numbers.js";
-import { marked, seen } from "./seen.js";
+import { counted, score } from "./numbers.js";
+import { marked, seen, seenPart } from "./seen.js";
 import { textOf, titleOf } from "./texts.js";
 
 const EXCERPT = 170;
@@ -93,13 +93,13 @@ function scoresAndTexts(entry, about, short) {
   const row = element("div", { class: "row between" }, scores(entry, about));
   const { doc } = entry;
   if (about.column.key === "plain" || !doc?.text) return [row, short];
-  const cut = doc.cut_at !== null && doc.cut_at !== undefined;
+  const part = seenPart(doc);
   const panel = element("div", { class: "seen", hidden: true });
   const button = element(
     "button",
-    { type: "button", class: cut ? "plain small see cut" : "plain small see", "aria-expanded": "false" },
-    cut ? `The model saw ${whole(doc.cut_at)} of ${whole(doc.characters)}` : "What the model saw",
-    element("span", { class: "unseen" }, `${cut ? " characters" : ""} of ${titleOf(entry.hit, entry.id)}`),
+    { type: "button", class: part === null || doc.chunks?.length > 0 ? "plain small see" : "plain small see cut", "aria-expanded": "false" },
+    part === null ? "What the model saw" : `The model saw ${part}`,
+    element("span", { class: "unseen" }, `${doc.chunks?.length > 0 || part === null ? "" : " characters"}: ${titleOf(entry.hit, entry.id)}`),
   );
   button.addEventListener("click", () => {
     // Drawn when it is asked for: a window has many texts, and long ones.

@@ -19,6 +19,7 @@ const state = {
   undo: [], // {section, query, document, before}
   keys: true,
 };
+const MOVES = new Set(["j", "k", "ArrowDown", "ArrowUp"]);
 let loading = 0; // the newest load: what an older one brings is thrown away
 let saving = Promise.resolve(); // saves go out one after the other, in the order of judging
 let unsaved = 0; // saves that are under way or wait
@@ -74,6 +75,7 @@ async function show(section, place = null) {
   if (list === null) return;
   state.queries = list.queries;
   byId("desk").hidden = false;
+  byId("all-heading").textContent = section === "judge" ? "All queries" : "Queries to decide";
   byId("agreement").hidden = section !== "compare";
   byId("agreement").replaceChildren(...(section === "compare" ? agreementCards(list.agreement) : []));
   const open = state.queries.findIndex((query) => query.judged < query.documents);
@@ -106,9 +108,8 @@ async function go(place) {
   const open = state.documents.findIndex((entry) => !isJudged(entry));
   announce(`Query ${place + 1} of ${state.queries.length}: ${query.text}`);
   if (open < 0) {
-    mark(0);
-    scrollTo({ top: 0 });
     endOfQuery();
+    scrollTo({ top: 0 });
   } else {
     if (open === 0) scrollTo({ top: 0 });
     focus(open, open > 0);
@@ -229,6 +230,7 @@ function endOfQuery() {
       open < 0 ? "To the end " : "Next query ", element("kbd", {}, "n")),
   );
   byId("finished").hidden = false;
+  mark(state.documents.length); // of none: a key that is pressed once too often changes no grade
   byId("finished").focus({ preventScroll: true });
   byId("finished").scrollIntoView({ block: "nearest" });
   announce("All documents of this query are judged. Press n for the next query.");
@@ -262,6 +264,7 @@ function onKey(event) {
   const deed = deedOf(event.key);
   if (deed === null) return;
   event.preventDefault();
+  if (event.repeat && !MOVES.has(event.key)) return; // a key that stays down is not many grades
   deed();
 }
 
@@ -271,11 +274,12 @@ function deedOf(key) {
   if (key === "n") return () => go(state.at + 1);
   if (key === "p") return () => go(state.at - 1);
   if (state.documents.length === 0) return null;
+  if (key === "j" || key === "ArrowDown") return () => focus(Math.min(state.current + 1, state.documents.length - 1));
+  if (key === "k" || key === "ArrowUp") return () => focus(Math.max(state.current - 1, 0));
+  if (state.current === state.documents.length) return null; // at the end of the query
   if (/^\d$/.test(key) && Number(key) < state.scale.length) return () => say(state.current, Number(key));
   if (key === "s") return () => say(state.current, "unsure");
   if (key === "e") return () => state.documents[state.current].expand();
-  if (key === "j" || key === "ArrowDown") return () => focus(Math.min(state.current + 1, state.documents.length - 1));
-  if (key === "k" || key === "ArrowUp") return () => focus(Math.max(state.current - 1, 0));
   return null;
 }
 

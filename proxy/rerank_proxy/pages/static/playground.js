@@ -19,6 +19,8 @@ import * as state from "./state.js";
 import { waterfall } from "./waterfall.js";
 
 let running = null;
+/** Ends when the lists of the form are there: a search that is begun before waits for them. */
+let filled = Promise.resolve();
 
 function say(text) {
   byId("said").textContent = text;
@@ -52,6 +54,7 @@ function searchOf(current) {
 }
 
 async function search() {
+  await filled;
   const current = form.read();
   const wanted = searchOf(current);
   if (wanted === null) return;
@@ -158,13 +161,23 @@ async function load(past) {
   await fill();
 }
 
+function fill() {
+  filled = fillLists();
+  return filled;
+}
+
 /** Fill the form with what there is, and say how to begin where there is nothing. */
-async function fill() {
+async function fillLists() {
   const { indices, endpoints, faults } = await form.fill();
   if (faults.length > 0) notes.show(...faults.map((fault) => notes.faultNote(fault)));
   else if (indices === 0) notes.show(notes.noIndex(address()));
   else if (endpoints === 0) notes.show(notes.noEndpoint());
   else if (byId("results").hidden) notes.show(notes.welcome());
+}
+
+async function fillFields() {
+  const faults = await form.fillFields();
+  notes.show(...faults.map((fault) => notes.faultNote(fault)));
 }
 
 function listen() {
@@ -180,11 +193,13 @@ function listen() {
   });
   byId("stop").addEventListener("click", () => running?.abort());
   byId("by-query").addEventListener("click", () => form.showMode("query"));
-  byId("by-body").addEventListener("click", () => form.showMode("body"));
+  byId("by-body").addEventListener("click", async () => {
+    await filled; // the body begins with the field and the endpoint that are chosen
+    form.showMode("body");
+  });
   for (const id of ["index", "other-index"]) {
-    byId(id).addEventListener("change", async () => {
-      const faults = await form.fillFields();
-      notes.show(...faults.map((fault) => notes.faultNote(fault)));
+    byId(id).addEventListener("change", () => {
+      filled = fillFields();
     });
   }
   byId("body").addEventListener("input", () => (byId("body").dataset.written = "yes"));
@@ -203,6 +218,6 @@ startCopies(say);
 listen();
 const shared = state.fromFragment(location.hash);
 form.write(shared ?? state.DEFAULTS);
-await findAddress();
-await fill();
+filled = findAddress().then(fillLists);
+await filled;
 byId(shared?.query ? "go" : "query").focus();

@@ -1,23 +1,18 @@
 """What a person at work sees and does: queries with their progress, the documents of one, and grades."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any, Final
+from typing import Any
 
-from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import Act, grades_of, now
 from rerank_proxy.relevance.judging.agreement import Conflict, agreement, conflicts
 from rerank_proxy.relevance.judging.growing import LineFile
 from rerank_proxy.relevance.judging.pool import Pooled, shuffled
-from rerank_proxy.relevance.judging.texts import Document
-from rerank_proxy.relevance.judging.workspace import RESOLVED, Workspace, person_grades
+from rerank_proxy.relevance.judging.texts import Document, Texts
+from rerank_proxy.relevance.judging.workspace import Workspace, person_grades
 
 Pair = tuple[str, str]
-Texts = Callable[[Sequence[str]], Awaitable[Mapping[str, Document]]]
-"""Gives the documents that are there, by their ids."""
-
-_SECTIONS: Final = ("judge", "resolve")
 
 
 class UnknownError(Exception):
@@ -29,7 +24,7 @@ class Desk:
 
     Args:
         acts: The person's file, which is open.
-        resolutions: The file of decisions; it is opened by the first decision.
+        texts: Where the documents come from.
     """
 
     def __init__(self, workspace: Workspace, judge: str, acts: LineFile[Act], texts: Texts) -> None:
@@ -233,6 +228,3 @@ def _shown(
         "grade": grades.get(pair),
         "unsure": pair in grades and grades[pair] is None,
     }
-
-
-__all__ = ["RESOLVED", "Desk", "RelevanceError", "Texts", "UnknownError", "agreements"]

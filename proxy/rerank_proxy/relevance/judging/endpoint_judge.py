@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from rerank_proxy.relevance.endpoint_info import EndpointInfo, info_of
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import Act, now, scores_of
-from rerank_proxy.relevance.judging.desk import Texts
 from rerank_proxy.relevance.judging.growing import LineFile
 from rerank_proxy.relevance.judging.pool import Pooled
-from rerank_proxy.relevance.judging.texts import joined
+from rerank_proxy.relevance.judging.texts import Texts, joined
 from rerank_proxy.relevance.judging.workers import work_on
 from rerank_proxy.relevance.searching import RefusedError, Searcher
 
+IN_A_ROW: Final = 10
+"""After so many calls without scores, one after the other, an endpoint is not asked any more."""
 BATCH: Final = 16
 """Texts in one call of a reranker."""
 QUERY_PLACE: Final = "{{query}}"
@@ -57,14 +59,6 @@ class Asked:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointInfo:
-    """What the proxy says of an endpoint; None for what it does not say."""
-
-    service: str | None
-    model: str | None
-
-
 def prompt_of(text: str | None, scale: Sequence[str]) -> str:
     """Return a prompt for the documents of a judging, with its scale filled in.
 
@@ -98,14 +92,9 @@ async def look_up(searcher: Searcher, endpoint: str) -> EndpointInfo:
         answer = await searcher.get(_path(endpoint))
     except RefusedError as error:
         raise RelevanceError(f"{endpoint}: {searcher.url} {error}") from None
-    try:
-        (found,) = answer["endpoints"]
-        settings = found.get("service_settings", {})
-        return EndpointInfo(found.get("service"), settings.get("model_id", settings.get("model")))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise RelevanceError(
-            f"{endpoint}: {searcher.url} does not say what it is: is it the proxy?"
-        ) from None
+    if (info := info_of(answer)) is None:
+        raise RelevanceError(f"{endpoint}: {searcher.url} does not say what it is: is it the proxy?")
+    return info
 
 
 class Asking:
@@ -132,6 +121,7 @@ class Asking:
         self._say = say
         self._done = self._documents = self._missing = self._unclear = 0
         self._reason: str | None = None
+        self._in_a_row = 0
 
     async def run(self, pools: Mapping[str, Pooled], file: LineFile[Act], workers: int) -> Asked:
         """Score the documents that have no score yet, and save each call's scores at once.
@@ -141,8 +131,7 @@ class Asking:
 
         Raises:
             RelevanceError: The server cannot be reached, there is no such endpoint, the caller may not use
-            it,
-                or the file cannot be written.
+                it, it fails again and again, or the file cannot be written.
         """
         known = scores_of(file.lines)
         wanted = {
@@ -190,17 +179,25 @@ class Asking:
             answer = await self._searcher.post(
                 _path(self._endpoint), {"query": query, "input": [*texts.values()]}
             )
-            return {names[row["index"]]: float(row["relevance_score"]) for row in answer["rerank"]}
+            scores = {names[row["index"]]: float(row["relevance_score"]) for row in answer["rerank"]}
         except RefusedError as error:
             if error.status in (401, 403, 404):
                 raise RelevanceError(f"{self._endpoint}: {self._searcher.url} {error}") from None
             self._unclear += len(names)
             self._reason = error.reason
+            self._in_a_row += 1
+            if self._in_a_row == IN_A_ROW:
+                raise RelevanceError(
+                    f"{self._endpoint}: gave no scores {IN_A_ROW} times in a row; what it gave before is kept. "
+                    f"The last reason: {error.reason}"
+                ) from None
             return {}
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             raise RelevanceError(
                 f"{self._endpoint}: {self._searcher.url} answered, but not with scores: is it the proxy?"
             ) from None
+        self._in_a_row = 0
+        return scores
 
 
 def _path(endpoint: str) -> str:

@@ -38,9 +38,8 @@ async def make_pool(
         workers: How many queries are under way at once.
 
     Raises:
-        RelevanceError: The server refuses a search or cannot be reached, the pool belongs to other queries,
-        or
-            it cannot be written.
+        RelevanceError: The server refuses a search or cannot be reached, a reranker does not rerank, the pool
+            belongs to other queries, or it cannot be written.
     """
     with workspace.pool_file() as file:
         missing = _missing(workspace, queries, file)

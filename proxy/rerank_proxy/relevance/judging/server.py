@@ -185,7 +185,9 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = _json(failure.body(), failure.status)
     except UnknownError as failure:
         response = _failed(404, "resource_not_found_exception", failure)
-    except (RefusedError, UnreachableError) as failure:
+    except RefusedError as failure:
+        response = _failed(502, "elasticsearch_exception", f"the proxy {failure}")
+    except UnreachableError as failure:
         response = _failed(502, "elasticsearch_exception", failure)
     except RelevanceError as failure:
         response = _failed(500, "illegal_state_exception", failure)
@@ -193,7 +195,7 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-def _failed(status: int, kind: str, failure: Exception) -> web.Response:
+def _failed(status: int, kind: str, failure: Exception | str) -> web.Response:
     return _json(error(status, kind, str(failure)).body(), status)
 
 

@@ -4,12 +4,17 @@ A document that has gone since the pool was made is said to be missing. What a f
 has indexed; it is text here and nothing else.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rerank_proxy.relevance.searching import Searcher
+
 MAX_CHARACTERS: Final = 20_000
 """Of one field; more is not shown to a person."""
+
+_BATCH: Final = 100
+"""Documents in one search: more could be larger together than an answer may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,21 @@ class FieldText:
 
 Document = Sequence[FieldText]
 """The fields of a document that are not empty, in the order in which they were chosen."""
+Texts = Callable[[Sequence[str]], Awaitable[Mapping[str, Document]]]
+"""Gives the documents that are there, by their ids. Raises RelevanceError where the index cannot be asked."""
+
+
+def texts_of(searcher: Searcher, index: str, fields: Sequence[str]) -> Texts:
+    """Return what fetches documents from an index."""
+
+    async def fetched(ids: Sequence[str]) -> Mapping[str, Document]:
+        found: dict[str, Document] = {}
+        for begin in range(0, len(ids), _BATCH):
+            answer = await searcher.search(index, body_of(ids[begin : begin + _BATCH], fields))
+            found |= documents_of(answer.answer["hits"]["hits"], fields)
+        return found
+
+    return fetched
 
 
 def body_of(ids: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:

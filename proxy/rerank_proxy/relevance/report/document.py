@@ -45,6 +45,7 @@ def _made(evaluation: Evaluation) -> dict[str, Any]:
         "concurrency": plan.concurrency,
         "timed": plan.timed,
         "cold": plan.cold,
+        "unjudged": plan.unjudged,
         "statistics": {"seed": plan.seed, "rounds": ROUNDS, "confidence": CONFIDENCE, "correction": "Holm"},
     }
 
@@ -57,6 +58,7 @@ def _queries(evaluation: Evaluation) -> dict[str, Any]:
         "asked": len(pair.queries),
         "measured": len(results.queries),
         "judgments": material.judged,
+        "judgments_by_machines": list(material.judges),
         "without_judgments": len(pair.unjudged),
         "judgments_without_query": len(pair.without_query),
         "without_relevant_document": len(pair.without_relevant),

@@ -1,13 +1,15 @@
-"""Writes a report: `report.html`, `report.md` and `report.json`."""
+"""Writes a report: `report.html`, `report.md`, `report.json`, and each plot as a file for other pages."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rerank_proxy.files.atomic import replace
+from rerank_proxy.files.regular import UnfitFileError
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation
 from rerank_proxy.relevance.measures import MISSING
-from rerank_proxy.relevance.report.document import document_of
 
 
 def check_packages() -> None:
@@ -22,21 +24,31 @@ def check_packages() -> None:
         raise RelevanceError(f"an evaluation {MISSING}")
 
 
-def write_report(evaluation: Evaluation, directory: Path) -> list[Path]:
+def write_report(evaluation: Evaluation, document: Mapping[str, Any], directory: Path) -> list[Path]:
     """Write the report in all forms, and return the files.
 
+    Args:
+        document: The report as plain values, as `document_of` makes it.
+
     Raises:
-        OSError: One cannot be written.
+        RelevanceError: One cannot be written.
     """
-    document = document_of(evaluation)
     from rerank_proxy.relevance.report.markdown import markdown_of
     from rerank_proxy.relevance.report.page import page_of
+    from rerank_proxy.relevance.report.plots import plots_of
 
+    plots = plots_of(evaluation.results)
     made = {
-        "report.html": page_of(evaluation, document),
+        "report.html": page_of(evaluation, document, plots),
         "report.md": markdown_of(evaluation, document),
         "report.json": json.dumps(document, indent=1, ensure_ascii=False) + "\n",
     }
+    made |= {f"{each.name}.svg": each.svg for each in plots}
     for name, text in made.items():
-        replace(directory / name, text.encode("utf-8", "backslashreplace"), 0o644)
+        try:
+            replace(directory / name, text.encode("utf-8", "backslashreplace"), 0o644)
+        except UnfitFileError as error:
+            raise RelevanceError(f"{directory / name}: {error.problem}") from None
+        except OSError as error:
+            raise RelevanceError(f"{directory / name}: cannot be written: {error.strerror}") from None
     return [directory / name for name in made]

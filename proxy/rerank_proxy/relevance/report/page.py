@@ -1,7 +1,7 @@
 """The report as one file of HTML, which needs no network and no script."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from rerank_proxy.relevance.evaluation import Evaluation
 from rerank_proxy.relevance.report.changed import changed_by
-from rerank_proxy.relevance.report.plots import plots_of
+from rerank_proxy.relevance.report.plots import Plot
 from rerank_proxy.relevance.report.tables import columns_of, number, rows_of, title
 from rerank_proxy.relevance.report.words import findings_of, headline_of, notes_of
 
@@ -28,11 +28,12 @@ EXPLAINED: Final = (
 """What the measures mean, by the beginning of their names."""
 
 
-def page_of(evaluation: Evaluation, document: Mapping[str, Any]) -> str:
+def page_of(evaluation: Evaluation, document: Mapping[str, Any], plots: Sequence[Plot]) -> str:
     """Return the page.
 
     Args:
         document: The report as plain values.
+        plots: Those that it shows.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -50,7 +51,7 @@ def page_of(evaluation: Evaluation, document: Mapping[str, Any]) -> str:
         compared=len(results.others),
         findings=findings_of(evaluation),
         notes=notes_of(evaluation),
-        plots=plots_of(results),
+        plots=plots,
         changed=changed_by(evaluation),
         measure=title(results.first),
         measured=[each.system.name for each in results.all if each.has_figures],
@@ -88,7 +89,7 @@ def facts_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
 
 
-def explained(measures: Iterator[str] | Any) -> list[tuple[str, str]]:
+def explained(measures: Sequence[str]) -> list[tuple[str, str]]:
     """Return what those measures mean that have an explanation."""
     return [(title(name), text) for name in measures for begin, text in EXPLAINED if name.startswith(begin)]
 

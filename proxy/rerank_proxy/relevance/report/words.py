@@ -28,7 +28,7 @@ def findings_of(evaluation: Evaluation) -> list[str]:
         found.append(_untold(evaluation, untold))
     else:
         found += [_finding(evaluation, each) for each in untold]
-    return [*_windows(evaluation), *found]
+    return [*windows_of(evaluation), *found]
 
 
 def headline_of(evaluation: Evaluation) -> str:
@@ -94,7 +94,8 @@ def _untold(evaluation: Evaluation, untold: Sequence[Result]) -> str:
     )
 
 
-def _windows(evaluation: Evaluation) -> Iterator[str]:
+def windows_of(evaluation: Evaluation) -> Iterator[str]:
+    """Yield a sentence about each curve of windows: where more of it stops to help."""
     results = evaluation.results
     for curve in curves_of(results):
         best = f"{curve.best.system.window} ({number(curve.best.means[results.first])})"
@@ -198,6 +199,17 @@ def _about_judgments(evaluation: Evaluation) -> Iterator[str]:
             f"{_count(evaluation.missing, 'judged document', 'judged documents')} not in the index, which no "
             f"system can find: {few}{' …' if len(evaluation.missing) > 5 else ''}"
         )
+    if evaluation.material.judges:
+        yield (
+            f"Some of the judgments were made by {', '.join(evaluation.material.judges)}, not by people: a "
+            "model that is like it, or was trained on its scores, looks better than it is."
+        )
+    if evaluation.plan.unjudged == "leave-out":
+        yield (
+            "Hits without a judgment are left out of the lists, and those below move up: figures say how the "
+            "judged documents are ordered among themselves."
+        )
+        return
     shares = {each.system.name: each.judged for each in evaluation.results.all if each.has_figures}
     if shares and max(shares.values()) - min(shares.values()) > 0.05:
         least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
