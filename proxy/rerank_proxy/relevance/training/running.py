@@ -91,7 +91,7 @@ def amount_of(material: Material, kind: Kind | None, *, accelerated: bool) -> Am
     """Count what there is to train on."""
     judged = trainable(material)
     scored = sum(map(len, material.teacher.values()))
-    return Amount(len(judged), material.pairs(judged), scored, kind, accelerated)
+    return Amount(len(judged), material.pairs(judged), scored, kind, accelerated, len(material.titles))
 
 
 def trainable(material: Material) -> list[str]:
