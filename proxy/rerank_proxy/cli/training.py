@@ -17,7 +17,7 @@ from rerank_proxy.cli.output import print_json, print_line
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.relevance.clicks import ClickModel
-from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.errors import MissingExtraError, RelevanceError
 from rerank_proxy.relevance.evaluation import material_of
 from rerank_proxy.relevance.judgments import Judgments, Query
 from rerank_proxy.relevance.measures import checked
@@ -32,11 +32,8 @@ from rerank_proxy.relevance.training.results import CARD, check_free, write
 from rerank_proxy.relevance.training.running import Outcome, Plan, judged_by_teacher, run
 
 _KEPT: Final = "scores.jsonl"
-_PACKAGES: Final = ("torch", "sentence_transformers", "datasets", "accelerate")
-_MISSING: Final = (
-    "needs the packages of the extra [train]: run pip install 'rerank-proxy[train]' in the environment of "
-    "rerank-proxy"
-)
+_MEASURING: Final = ("ir_measures",)
+_TRAINING: Final = ("torch", "sentence_transformers", "datasets", "accelerate")
 
 
 class Bar:
@@ -248,7 +245,10 @@ def _device(wanted: str) -> str:
 
 
 def _check_packages(*, trains: bool) -> None:
+    extra = (
+        "train" if trains else "evaluate"
+    )  # a fusion of the scores of others takes what an evaluation takes
+    needed = (*_MEASURING, *_TRAINING) if trains else _MEASURING
+    if any(find_spec(name) is None for name in needed):
+        raise MissingExtraError("a training", extra)
     checked(MEASURES)
-    missing = [name for name in _PACKAGES if trains and find_spec(name) is None]
-    if missing:
-        raise RelevanceError(f"a training {_MISSING}")

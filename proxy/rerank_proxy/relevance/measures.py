@@ -7,14 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final
 
-from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.errors import MissingExtraError, RelevanceError
 from rerank_proxy.relevance.judgments import Judgments, Run
 
 DEFAULT_MEASURES: Final = ("nDCG@10", "RR@10", "R@100")
-MISSING: Final = (
-    "needs the packages of the extra [evaluate]: run pip install 'rerank-proxy[evaluate]' in the environment "
-    "of rerank-proxy"
-)
 
 
 def checked(names: Iterable[str]) -> list[str]:
@@ -94,5 +90,5 @@ def _ir_measures() -> ModuleType:
     try:
         import ir_measures
     except ImportError:
-        raise RelevanceError(f"an evaluation {MISSING}") from None
+        raise MissingExtraError("an evaluation", "evaluate") from None
     return ir_measures

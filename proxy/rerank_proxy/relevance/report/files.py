@@ -7,9 +7,8 @@ from typing import Any
 
 from rerank_proxy.files.atomic import replace
 from rerank_proxy.files.regular import UnfitFileError
-from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.errors import MissingExtraError, RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation
-from rerank_proxy.relevance.measures import MISSING
 
 
 def check_packages() -> None:
@@ -21,7 +20,7 @@ def check_packages() -> None:
     from importlib.util import find_spec
 
     if not all(map(find_spec, ("ir_measures", "jinja2", "matplotlib"))):
-        raise RelevanceError(f"an evaluation {MISSING}")
+        raise MissingExtraError("an evaluation", "evaluate")
 
 
 def write_report(evaluation: Evaluation, document: Mapping[str, Any], directory: Path) -> list[Path]:
