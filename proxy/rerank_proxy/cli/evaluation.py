@@ -1,20 +1,16 @@
 """Run the command `evaluate`: options to a plan, progress to the terminal, results to files."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rerank_proxy.cli.output import print_json, print_line, print_table
+from rerank_proxy.cli.progress import Bars
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
-from rerank_proxy.relevance.asking import Done
 from rerank_proxy.relevance.clicks import ClickModel
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation, Material, Plan, evaluate, material_of
@@ -29,34 +25,6 @@ from rerank_proxy.relevance.statistics import SEED
 from rerank_proxy.relevance.systems import BM25, Wanted, systems_of
 
 DEFAULT_MEASURES: Final = ("nDCG@10", "RR@10", "R@10")
-
-
-class Bar:
-    """Progress on a terminal's standard error: a bar, and elsewhere a line for each part of the work."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-
-    def __enter__(self) -> "Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def begin(self, what: str, number: int) -> Done:
-        if self._progress.disable:
-            click.echo(f"{what}: {number} searches …", err=True)
-        task = self._progress.add_task(what, total=number)
-        return lambda: self._progress.advance(task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +107,8 @@ class EvaluateCommand:
         Raises:
             RelevanceError: The server cannot be reached, or answers nothing.
         """
-        with Bar() as bar:
-            self.evaluation = await evaluate(self.plan, self.material, self.searcher, bar)
+        with Bars() as progress:
+            self.evaluation = await evaluate(self.plan, self.material, self.searcher, progress)
 
     def show(self) -> None:
         """Write the report's files, and print its tables.

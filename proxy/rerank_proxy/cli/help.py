@@ -84,7 +84,10 @@ class _Helpful(click.Command):
         _name(sections, formatter)
 
     def _parted(self, ctx: click.Context) -> tuple[dict[str, list[click.Parameter]], list[str]]:
-        """Return the groups whose options are shown, and the names of all others: none without `--help-all`."""
+        """Return the groups whose options are shown, and the names of all others.
+
+        With `--help-all`, or without such an option, there are no others.
+        """
         groups = groups_of(self, ctx)
         if _SHOWS_ALL in ctx.meta or HELP_ALL not in self.params:
             return groups, []

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rerank_proxy.cli.options import CommandError, die
 from rerank_proxy.cli.output import print_line, print_table
+from rerank_proxy.cli.progress import Bars
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.files import regular
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.processes.loop import new_event_loop
+from rerank_proxy.relevance.endpoints import look_up
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judging.acts import now
 from rerank_proxy.relevance.judging.desk import Desk
-from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, look_up, prompt_of
+from rerank_proxy.relevance.judging.endpoint_judge import Asked, Asking, prompt_of
 from rerank_proxy.relevance.judging.grading import CHAT_THRESHOLDS, Grading, InvalidGradingError
 from rerank_proxy.relevance.judging.pooling import make_pool
 from rerank_proxy.relevance.judging.server import JudgingServer
@@ -87,15 +87,6 @@ def _run(work: Callable[[Searcher], Awaitable[None]], options: Mapping[str, Any]
             die(f"stopped; the same command goes on in {options['directory']}", 130)
 
 
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal, and give the function that moves it."""
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(what)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
 def pool_command(**options: Any) -> None:
     """Make the pool of a directory."""
     with failing():
@@ -115,9 +106,8 @@ def pool_command(**options: Any) -> None:
         workspace = Workspace.made(options["directory"], plan)
 
     async def work(searcher: Searcher) -> None:
-        with _progress("pooling") as moved:
-            say = lambda each: moved(each.done, each.queries)  # noqa: E731
-            await make_pool(workspace, queries, systems, searcher, say, options["concurrency"])
+        with Bars() as progress:
+            await make_pool(workspace, queries, systems, searcher, progress, options["concurrency"])
 
     _run(work, options)
     with failing():
@@ -234,15 +224,14 @@ def ask_command(**options: Any) -> None:
             grading=grading,
             asked_at=now(),
         )
-        with _progress("asking") as moved, workspace.machine_file(name) as file:
+        with Bars() as progress, workspace.machine_file(name) as file:
             _keep(workspace, name, machine, begun=bool(file.lines))
-            say = lambda each: moved(each.done, each.documents)  # noqa: E731
             asking = Asking(
                 searcher,
                 endpoint,
                 prompt,
                 texts_of(searcher, workspace.plan.index, workspace.plan.fields),
-                say,
+                progress,
             )
             asked.append(await asking.run(pools, file, options["concurrency"]))
 

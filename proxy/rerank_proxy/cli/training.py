@@ -1,7 +1,6 @@
 """Run the command `train`: options to a plan, progress to the terminal, results to files."""
 
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -9,11 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rerank_proxy.cli.options import load_settings
 from rerank_proxy.cli.output import print_json, print_line
+from rerank_proxy.cli.progress import Bars
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.relevance.clicks import ClickModel
@@ -23,7 +21,7 @@ from rerank_proxy.relevance.judgments import Judgments, Query
 from rerank_proxy.relevance.measures import checked
 from rerank_proxy.relevance.reading import read_queries
 from rerank_proxy.relevance.searching import Searcher
-from rerank_proxy.relevance.templates import Template, bm25, is_file, read_template
+from rerank_proxy.relevance.systems import first_stage as template_of
 from rerank_proxy.relevance.training.assessing import MEASURES, TRAINED
 from rerank_proxy.relevance.training.bases import kind_of
 from rerank_proxy.relevance.training.collecting import Asked, collect
@@ -37,35 +35,6 @@ _MISSING: Final = (
     "needs the packages of the extra [train]: run pip install 'rerank-proxy[train]' in the environment of "
     "rerank-proxy"
 )
-
-
-class Bar:
-    """Progress on a terminal's standard error; elsewhere a line for each part of the work."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> "Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if what not in self._tasks:
-            if self._progress.disable:
-                click.echo(printable(f"{what}: {total} …"), err=True)
-            self._tasks[what] = self._progress.add_task(printable(what), total=total)
-        self._progress.update(self._tasks[what], completed=done, total=total)
 
 
 @dataclass
@@ -118,7 +87,7 @@ class Command:
         _check_packages(trains=base is not None)
         check_free(out, overwrite=overwrite)
         read, grades = _read(queries, judgments, clicks, teacher)
-        first = _first_stage(first_stage, field)
+        first = template_of(first_stage, field)
         text = field.partition(",")[0].strip()
         proxy = {
             name: more.pop(name) for name in ("url", "user", "password_file", "api_key_file", "ca_certs")
@@ -155,10 +124,10 @@ class Command:
         Raises:
             RelevanceError: It does not answer, or not as is needed.
         """
-        with Bar() as bar:
+        with Bars() as progress:
             async with self.searcher:
                 found = await collect(
-                    self.searcher, self.asked, self.queries, self.judgments, self.plan.work / _KEPT, bar
+                    self.searcher, self.asked, self.queries, self.judgments, self.plan.work / _KEPT, progress
                 )
         if not self.judgments:
             found = replace(found, judgments=judged_by_teacher(found))
@@ -171,9 +140,9 @@ class Command:
             RelevanceError: There is too little to train on.
         """
         assert self.material is not None, "collect first"
-        with Bar() as bar:
+        with Bars() as progress:
             self.outcome = run(
-                self.plan, self.material, bar, lambda line: click.echo(printable(line), err=True)
+                self.plan, self.material, progress, lambda line: click.echo(printable(line), err=True)
             )
 
     def write(self) -> bool:
@@ -219,15 +188,6 @@ def _read(
         return read_queries(queries), {}
     pair = material_of(queries, judgments, clicks, ClickModel()).paired
     return pair.queries, pair.judgments
-
-
-def _first_stage(spec: str | None, field: str) -> Template:
-    if spec is None or not is_file(spec):
-        return bm25(field if spec is None else spec.removeprefix("bm25:"))
-    template = read_template(Path(spec))
-    if "retriever" not in template.body:
-        raise RelevanceError(f"--first-stage {spec}: has no retriever, which a reranker could stand above")
-    return template
 
 
 def _base(base: str, config: Path | None, secrets_dir: Path | None) -> Path:

@@ -4,16 +4,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from rerank_proxy.relevance.asking import Asked, Asking, Done, for_timing
+from rerank_proxy.relevance.answers import answers_in
+from rerank_proxy.relevance.asking import Asked, Asking, for_timing
 from rerank_proxy.relevance.clicks import Clicked, ClickModel, judgments_of
-from rerank_proxy.relevance.endpoint_info import EndpointInfo, info_of
+from rerank_proxy.relevance.endpoints import EndpointInfo, info_of
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.index_state import IndexState, missing, state_of
-from rerank_proxy.relevance.journal import Journal
 from rerank_proxy.relevance.judging.provenance import models_of
 from rerank_proxy.relevance.judgments import Paired, Query, count_of, judged_documents, paired
+from rerank_proxy.relevance.progress import Progress, steps
 from rerank_proxy.relevance.reading import read_clicks, read_judgments, read_queries
 from rerank_proxy.relevance.results import Results, Unjudged, results_of
 from rerank_proxy.relevance.searching import Searcher
@@ -91,13 +91,6 @@ class Evaluation:
     ended: float
 
 
-class Progress(Protocol):
-    """Is told how far an evaluation has come."""
-
-    def begin(self, what: str, number: int) -> Done:
-        """Say what is done now and how many steps it has; returns what is called for each."""
-
-
 def material_of(
     queries: Path | None,
     judgments: Path | None,
@@ -144,7 +137,7 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
     began = time.time()
     endpoints = list(dict.fromkeys(each for system in plan.systems for each in system.endpoints()))
     queries = list(material.paired.queries.values())
-    with Journal(plan.directory, fresh=plan.fresh) as journal:
+    with answers_in(plan.directory, fresh=plan.fresh) as journal:
         async with searcher:
             state = await state_of(searcher, plan.index, endpoints)
             _refuse_judges(material, state)
@@ -156,12 +149,12 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
                     f"judgments are those of documents (_id), and there is no {absent[0]}"
                 )
             asking = Asking(searcher, journal, plan.index, state, plan.depth, plan.concurrency)
-            done = progress.begin("Searching", len(queries) * len(plan.systems))
+            done = steps(progress, "searching", len(queries) * len(plan.systems))
             asked = await asking.ask(plan.systems, queries, done)
             _check(asked, plan)
             timed = for_timing(queries, plan.timed)
             if timed:
-                done = progress.begin("Timing", len(timed) * len(plan.systems))
+                done = steps(progress, "timing", len(timed) * len(plan.systems))
                 await asking.time(plan.systems, timed, asked, done)
     results = results_of(
         plan.systems,

@@ -3,6 +3,7 @@
 import asyncio
 import email.utils
 import json
+import math
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -89,6 +90,7 @@ class Searcher:
         patience_s: float = 120.0,
     ) -> None:
         self.url = url.rstrip("/")
+        self.concurrency = concurrency
         self._headers = {"Authorization": authorization} if authorization is not None else {}
         self._tls = tls
         self._turns = asyncio.Semaphore(concurrency)
@@ -158,7 +160,7 @@ class Searcher:
         if status >= 400:
             raise RefusedError(status, reason_of(text))
         try:
-            return json.loads(text), took_ms, headers.get("X-Rerank"), attempts
+            return json.loads(text), took_ms, _text(headers.get("X-Rerank")), attempts
         except (ValueError, RecursionError):
             raise UnreachableError(f"{self.url} answered, but not with JSON: is it Elasticsearch?") from None
 
@@ -209,7 +211,7 @@ def _hits(answer: Any) -> list[Hit]:
             )
         if answer.get("timed_out"):
             raise RefusedError(200, "the search timed out, and its hits are only some")
-        found = [Hit(hit["_id"], float(hit["_score"] or 0.0)) for hit in answer["hits"]["hits"]]
+        found = [_hit(hit["_id"], float(hit["_score"] or 0.0)) for hit in answer["hits"]["hits"]]
     except (AttributeError, KeyError, TypeError, IndexError, ValueError):
         raise RefusedError(200, "the answer is not that of a search") from None
     if len({hit.id for hit in found}) < len(found):
@@ -217,6 +219,23 @@ def _hits(answer: Any) -> list[Hit]:
             200, "two hits have the same id, of several indices: evaluate each index by itself"
         )
     return found
+
+
+def _text(header: str | None) -> str | None:
+    """Return a header with all that UTF-8 cannot hold replaced."""
+    return None if header is None else header.encode("utf-8", "replace").decode()
+
+
+def _hit(name: str, score: float) -> Hit:
+    """Return a hit that can be written to a file of JSON.
+
+    Raises:
+        ValueError: Its id holds half of a surrogate pair, or its score is not finite.
+    """
+    name.encode()
+    if not math.isfinite(score):
+        raise ValueError(score)
+    return Hit(name, score)
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -12,7 +12,7 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from rerank_proxy.relevance.training.collecting import Progress
+from rerank_proxy.relevance.progress import Progress
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.networks import Network, reached
 
