@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.table import Table
 
 from rerank_proxy.cli.output import print_json, print_line, print_table
 from rerank_proxy.cli.progress import Bars
+from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.relevance.clicks import ClickModel
@@ -67,7 +68,7 @@ class EvaluateCommand:
     evaluation: Evaluation | None = None
 
     @classmethod
-    def of(cls, options: Options, **proxy: Any) -> "EvaluateCommand":
+    def of(cls, options: Options, proxy: ProxyOptions) -> "EvaluateCommand":
         """Make the plan, and read queries and judgments.
 
         Raises:
@@ -98,7 +99,7 @@ class EvaluateCommand:
             seed=SEED if options.seed is None else options.seed,
             unjudged=options.unjudged,
         )
-        searcher = searcher_of(**proxy, concurrency=options.concurrency)
+        searcher = searcher_of(proxy, concurrency=options.concurrency)
         return cls(plan, material, searcher, options.as_json)
 
     async def run(self) -> None:

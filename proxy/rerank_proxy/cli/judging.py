@@ -14,6 +14,7 @@ from rich.table import Table
 from rerank_proxy.cli.options import CommandError, die
 from rerank_proxy.cli.output import print_line, print_table
 from rerank_proxy.cli.progress import Bars
+from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.files import regular
 from rerank_proxy.observe.log_lines import printable
@@ -42,16 +43,6 @@ from rerank_proxy.relevance.systems import System, Wanted, systems_of
 
 _MAX_PROMPT: Final = 1 << 20
 _MAX_GRADES: Final = 10
-_OF_THE_PROXY: Final = (
-    "config",
-    "secrets_dir",
-    "url",
-    "user",
-    "password_file",
-    "api_key_file",
-    "ca_certs",
-)
-"""Options about the proxy, for every command that asks it."""
 _SCREENS: Final = 4
 """Searches at once for the windows of a person."""
 _TIMEOUT_S: Final = 30.0
@@ -68,11 +59,11 @@ def failing() -> Iterator[None]:
         die(str(failure), 1)
 
 
-def _run(work: Callable[[Searcher], Awaitable[None]], options: Mapping[str, Any], **searching: Any) -> None:
+def _run(work: Callable[[Searcher], Awaitable[None]], options: dict[str, Any], **searching: Any) -> None:
     """Do work with a client of the proxy that the options name."""
     try:
-        proxy = {name: options[name] for name in _OF_THE_PROXY}
-        searcher = searcher_of(**proxy, concurrency=options.get("concurrency", _SCREENS), **searching)
+        proxy = ProxyOptions.taken(options)
+        searcher = searcher_of(proxy, concurrency=options.get("concurrency", _SCREENS), **searching)
     except CommandError as failure:
         die(str(failure), 2)
 

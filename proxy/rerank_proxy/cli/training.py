@@ -12,6 +12,7 @@ import click
 from rerank_proxy.cli.options import load_settings
 from rerank_proxy.cli.output import print_json, print_line
 from rerank_proxy.cli.progress import Bars
+from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.relevance.clicks import ClickModel
@@ -38,7 +39,7 @@ _MISSING: Final = (
 
 
 @dataclass
-class Command:
+class TrainCommand:
     """A training that a command line asks for."""
 
     plan: Plan
@@ -55,6 +56,7 @@ class Command:
     @classmethod
     def of(
         cls,
+        proxy: ProxyOptions,
         *,
         queries: Path | None,
         judgments: Path | None,
@@ -74,10 +76,8 @@ class Command:
         work: Path | None,
         device: str,
         as_json: bool,
-        config: Path | None,
-        secrets_dir: Path | None,
         **more: Any,
-    ) -> "Command":
+    ) -> "TrainCommand":
         """Make the plan, and read queries and judgments.
 
         Raises:
@@ -89,13 +89,10 @@ class Command:
         read, grades = _read(queries, judgments, clicks, teacher)
         first = template_of(first_stage, field)
         text = field.partition(",")[0].strip()
-        proxy = {
-            name: more.pop(name) for name in ("url", "user", "password_file", "api_key_file", "ca_certs")
-        }
         folder = work or out.with_name(f"{out.name}.work")
         plan = Plan(
             recipe=recipe,
-            base=None if base is None else _base(base, config, secrets_dir),
+            base=None if base is None else _base(base, proxy),
             endpoint=endpoint,
             name=out.name,
             index=index,
@@ -115,7 +112,7 @@ class Command:
             teacher=teacher,
             title=title_field,
         )
-        searcher = searcher_of(config=config, secrets_dir=secrets_dir, **proxy, concurrency=concurrency)
+        searcher = searcher_of(proxy, concurrency=concurrency)
         return cls(plan, asked, read, grades, searcher, out, as_json, keeps_work=work is not None)
 
     async def collect(self) -> None:
@@ -190,9 +187,9 @@ def _read(
     return pair.queries, pair.judgments
 
 
-def _base(base: str, config: Path | None, secrets_dir: Path | None) -> Path:
+def _base(base: str, proxy: ProxyOptions) -> Path:
     if not Path(base).is_dir():
-        models = load_settings(config=config, secrets_dir=secrets_dir).models
+        models = load_settings(config=proxy.config, secrets_dir=proxy.secrets_dir).models
         if base in models:
             base = models[base].source
     kind_of(Path(base))
