@@ -15,9 +15,10 @@ from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.relevance.clicks import ClickModel
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation, Material, Plan, evaluate, material_of
+from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.measures import checked
 from rerank_proxy.relevance.report.document import document_of
-from rerank_proxy.relevance.report.files import check_packages, write_report
+from rerank_proxy.relevance.report.files import write_report
 from rerank_proxy.relevance.report.tables import Column, columns_of, rows_of
 from rerank_proxy.relevance.report.words import headline_of, notes_of, windows_of
 from rerank_proxy.relevance.results import Unjudged
@@ -75,7 +76,7 @@ class EvaluateCommand:
             CommandError, RelevanceError: Something on the command line, or in the files that it names, is
                 wrong.
         """
-        check_packages()
+        need("evaluate", "an evaluation")
         names = checked(options.measures or DEFAULT_MEASURES)
         chosen = systems_of(_wanted(options))
         known = [each.name for each in chosen]

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +17,8 @@ from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.relevance.clicks import ClickModel
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import material_of
+from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.judgments import Judgments, Query
-from rerank_proxy.relevance.measures import checked
 from rerank_proxy.relevance.reading import read_queries
 from rerank_proxy.relevance.searching import Searcher
 from rerank_proxy.relevance.systems import first_stage as template_of
@@ -31,11 +30,6 @@ from rerank_proxy.relevance.training.results import CARD, check_free, write
 from rerank_proxy.relevance.training.running import Outcome, Plan, judged_by_teacher, run
 
 _KEPT: Final = "scores.jsonl"
-_PACKAGES: Final = ("torch", "sentence_transformers", "datasets", "accelerate")
-_MISSING: Final = (
-    "needs the packages of the extra [train]: run pip install 'rerank-proxy[train]' in the environment of "
-    "rerank-proxy"
-)
 
 
 @dataclass
@@ -84,7 +78,7 @@ class TrainCommand:
             CommandError, RelevanceError: Something on the command line, or in the files that it names, is
                 wrong.
         """
-        _check_packages(trains=base is not None)
+        need("evaluate" if base is None else "train", "a training")
         check_free(out, overwrite=overwrite)
         read, grades = _read(queries, judgments, clicks, teacher)
         first = template_of(first_stage, field)
@@ -202,10 +196,3 @@ def _device(wanted: str) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise RelevanceError("--device cuda: torch finds no GPU here")
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _check_packages(*, trains: bool) -> None:
-    checked(MEASURES)
-    missing = [name for name in _PACKAGES if trains and find_spec(name) is None]
-    if missing:
-        raise RelevanceError(f"a training {_MISSING}")
