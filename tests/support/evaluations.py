@@ -53,7 +53,7 @@ def evaluation(
     results = results_of(systems, asked, pair, MEASURES, baseline="bm25", unjudged=unjudged, seed=1)
     state = IndexState(DOCUMENTS, "9.5.0", [], {})
     return Evaluation(
-        plan, "http://localhost:9201", Material(pair, ["judgments.jsonl"]), state, [], results, 0.0, 9.0
+        plan, "http://localhost:9201", Material(pair, ["judgments.jsonl"]), state, [], results, 9.0, 9.0
     )
 
 

@@ -14,7 +14,6 @@ from rerank_proxy.cli.options import CommandError
 from rerank_proxy.cli.proxy_options import Access
 from rerank_proxy.http.connection_faults import connection_fault
 from rerank_proxy.observe.log_lines import printable
-from rerank_proxy.settings import Address
 
 _TIMEOUT_S: Final = 120.0
 """Long enough to load a model first."""
@@ -79,12 +78,6 @@ class Tried:
 
     scores: Sequence[tuple[int, float]]
     took_ms: float
-
-
-def url_of(listen: Address, *, https: bool) -> str:
-    """Return the URL of a proxy that listens on an address."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)
-    return f"{'https' if https else 'http'}://{Address(host, listen.port)}"
 
 
 def _path(inference_id: str) -> str:

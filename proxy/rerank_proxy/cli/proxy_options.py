@@ -10,6 +10,7 @@ import click
 
 from rerank_proxy.cli.credentials import authorization, credential_options, tls_context
 from rerank_proxy.cli.options import load_settings
+from rerank_proxy.settings import Address
 
 
 def proxy_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,12 +57,16 @@ class ProxyOptions:
         Raises:
             CommandError: The credentials or the certificates cannot be used.
         """
-        from rerank_proxy.cli.proxy_client import url_of
-
         if self.url is not None:
             url = self.url.rstrip("/")
         else:
             settings = load_settings(config=self.config, secrets_dir=self.secrets_dir)
-            url = url_of(settings.listen, https=settings.tls.cert is not None)
+            url = _url_of(settings.listen, https=settings.tls.cert is not None)
         credentials = authorization(self.user, self.password_file, self.api_key_file)
         return Access(url, credentials, tls_context(self.ca_certs) if url.startswith("https:") else None)
+
+
+def _url_of(listen: Address, *, https: bool) -> str:
+    """Return the URL of a proxy that listens on an address."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)
+    return f"{'https' if https else 'http'}://{Address(host, listen.port)}"

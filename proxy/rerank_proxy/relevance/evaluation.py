@@ -78,7 +78,8 @@ class Evaluation:
 
     Attributes:
         missing: Ids of judged documents that the index does not hold.
-        began, ended: Seconds since 1970.
+        took_s: How long it took.
+        ended: In seconds since 1970.
     """
 
     plan: Plan
@@ -87,7 +88,7 @@ class Evaluation:
     state: IndexState
     missing: Sequence[str]
     results: Results
-    began: float
+    took_s: float
     ended: float
 
 
@@ -134,7 +135,7 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
     Raises:
         RelevanceError: The server cannot be reached, or nothing can be compared. Answers so far are kept.
     """
-    began = time.time()
+    began = time.monotonic()
     endpoints = list(dict.fromkeys(each for system in plan.systems for each in system.endpoints()))
     queries = list(material.paired.queries.values())
     with answers_in(plan.directory, fresh=plan.fresh) as journal:
@@ -166,7 +167,8 @@ async def evaluate(plan: Plan, material: Material, searcher: Searcher, progress:
         unjudged=plan.unjudged,
         seed=plan.seed,
     )
-    return Evaluation(plan, searcher.url, material, state, absent, results, began, time.time())
+    took_s = time.monotonic() - began
+    return Evaluation(plan, searcher.url, material, state, absent, results, took_s, time.time())
 
 
 def _refuse_judges(material: Material, state: IndexState) -> None:
