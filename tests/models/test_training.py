@@ -18,7 +18,8 @@ from rerank_proxy.relevance.training.running import Outcome, run
 from tests.models.conftest import TinyModel
 from tests.support import tiny_models
 from tests.support.engines import running
-from tests.support.trainings import material, plan, quiet, teacher_of
+from tests.support.quiet import quiet
+from tests.support.trainings import material, plan, teacher_of
 
 TOLERANCE = 1e-4
 DIMENSIONS = 32

@@ -9,6 +9,7 @@ from rerank_proxy.files.atomic import replace
 from rerank_proxy.files.regular import UnfitFileError
 from rerank_proxy.relevance.errors import MissingExtraError, RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation
+<<<<<<< HEAD
 
 
 def check_packages() -> None:
@@ -21,6 +22,8 @@ def check_packages() -> None:
 
     if not all(map(find_spec, ("ir_measures", "jinja2", "matplotlib"))):
         raise MissingExtraError("an evaluation", "evaluate")
+=======
+>>>>>>> w-house
 
 
 def write_report(evaluation: Evaluation, document: Mapping[str, Any], directory: Path) -> list[Path]:
