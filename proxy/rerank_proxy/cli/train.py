@@ -6,13 +6,7 @@ from typing import Any, Final
 
 import click
 
-<<<<<<< HEAD
-from rerank_proxy.cli.credentials import credential_options
-from rerank_proxy.cli.help import Command as HelpfulCommand
-from rerank_proxy.cli.help import Option
-=======
 from rerank_proxy.cli.help import Command, grouped
->>>>>>> w-house
 from rerank_proxy.cli.options import CONFIG_OPTIONS, CommandError, die
 from rerank_proxy.cli.proxy_options import ProxyOptions, proxy_options
 from rerank_proxy.cli.relevance_options import (
@@ -141,14 +135,8 @@ _OPTIONS: Final[list[click.Parameter]] = [
 ]
 
 
-<<<<<<< HEAD
-@click.command(cls=HelpfulCommand, epilog=_EXAMPLE, params=[*CONFIG_OPTIONS, *_OPTIONS])
-@click.option("--url", metavar="URL", help="The proxy's address. [default: that of `listen` in the settings]")
-@credential_options
-=======
 @click.command(cls=Command, epilog=_EXAMPLE, params=[*CONFIG_OPTIONS, *_OPTIONS])
 @proxy_options
->>>>>>> w-house
 def train(**options: Any) -> None:
     """Train a reranker on judgments, clicks or the scores of another one, and measure whether it is better.
 

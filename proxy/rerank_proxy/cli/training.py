@@ -15,7 +15,7 @@ from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
 from rerank_proxy.relevance.clicks import ClickModel
-from rerank_proxy.relevance.errors import MissingExtraError, RelevanceError
+from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import material_of
 from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.judgments import Judgments, Query
@@ -30,40 +30,6 @@ from rerank_proxy.relevance.training.results import CARD, check_free, write
 from rerank_proxy.relevance.training.running import Outcome, Plan, judged_by_teacher, run
 
 _KEPT: Final = "scores.jsonl"
-<<<<<<< HEAD
-_MEASURING: Final = ("ir_measures",)
-_TRAINING: Final = ("torch", "sentence_transformers", "datasets", "accelerate")
-
-
-class Bar:
-    """Progress on a terminal's standard error; elsewhere a line for each part of the work."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> "Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if what not in self._tasks:
-            if self._progress.disable:
-                click.echo(printable(f"{what}: {total} …"), err=True)
-            self._tasks[what] = self._progress.add_task(printable(what), total=total)
-        self._progress.update(self._tasks[what], completed=done, total=total)
-=======
->>>>>>> w-house
 
 
 @dataclass
@@ -230,16 +196,3 @@ def _device(wanted: str) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise RelevanceError("--device cuda: torch finds no GPU here")
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-<<<<<<< HEAD
-
-
-def _check_packages(*, trains: bool) -> None:
-    extra = (
-        "train" if trains else "evaluate"
-    )  # a fusion of the scores of others takes what an evaluation takes
-    needed = (*_MEASURING, *_TRAINING) if trains else _MEASURING
-    if any(find_spec(name) is None for name in needed):
-        raise MissingExtraError("a training", extra)
-    checked(MEASURES)
-=======
->>>>>>> w-house

@@ -7,18 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-<<<<<<< HEAD
-from rerank_proxy.relevance.errors import MissingExtraError, RelevanceError
-from rerank_proxy.relevance.judgments import Judgments, Run
-
-DEFAULT_MEASURES: Final = ("nDCG@10", "RR@10", "R@100")
-
-=======
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.judgments import Judgments, Run
 
->>>>>>> w-house
 
 def checked(names: Iterable[str]) -> list[str]:
     """Return measures as ir-measures spells them, each once: MRR@10 is RR@10.
@@ -94,14 +86,7 @@ def _measure(name: str) -> Any:
 
 
 def _ir_measures() -> ModuleType:
-<<<<<<< HEAD
-    try:
-        import ir_measures
-    except ImportError:
-        raise MissingExtraError("an evaluation", "evaluate") from None
-=======
     need("evaluate", "an evaluation")
     import ir_measures
 
->>>>>>> w-house
     return ir_measures
