@@ -10,8 +10,8 @@ from playwright.async_api import Browser, Locator, expect
 from playwright.async_api import Page as Tab
 
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.growing import read_lines
 from rerank_proxy.relevance.judging.acts import Act
-from rerank_proxy.relevance.judging.growing import read_lines
 from rerank_proxy.relevance.judging.workspace import Workspace
 from tests.support.browser import DESKTOP, PHONE, overflow, violations, visit
 from tests.support.judgings import Page, Shelf, made, serving
@@ -121,8 +121,8 @@ async def test_texts_are_text_and_what_is_gone_is_said(
         await expect(long.get_by_role("button", name="Show less")).to_have_attribute("aria-expanded", "true")
 
 
-async def test_a_grade_that_was_not_saved_is_said(
-    browser: Browser, workspace: Workspace, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+async def test_what_failed_is_said_and_can_be_done_again(
+    browser: Browser, workspace: Workspace, shelf: Shelf
 ) -> None:
     failed = "the server responded with a status of 500"
     async with judging(browser, workspace, shelf, expected=(failed,)) as (_, tab):
@@ -138,14 +138,6 @@ async def test_a_grade_that_was_not_saved_is_said(
         await tab.keyboard.press("k")
         await tab.keyboard.press("s")
         await expect(tab.locator("#place")).to_contain_text("1 of")
-    assert [act.document for act in saved(workspace)] == [name]
-
-
-async def test_an_index_that_cannot_be_asked_is_said(
-    browser: Browser, workspace: Workspace, shelf: Shelf
-) -> None:
-    failed = "the server responded with a status of 500"
-    async with judging(browser, workspace, shelf, expected=(failed,)) as (_, tab):
         shelf.failure = RelevanceError("http://localhost:9201 cannot be reached")
         await tab.keyboard.press("n")
         await expect(tab.locator("#message")).to_contain_text("http://localhost:9201 cannot be reached")
@@ -153,6 +145,7 @@ async def test_an_index_that_cannot_be_asked_is_said(
         await tab.keyboard.press("n")
         await expect(tab.locator("#place")).to_contain_text("Query 2 of 2")
         await expect(tab.locator("#message")).to_be_hidden()
+    assert [act.document for act in saved(workspace)] == [name]
 
 
 async def test_a_window_of_its_own_goes_on_and_another_is_refused(
@@ -166,7 +159,7 @@ async def test_a_window_of_its_own_goes_on_and_another_is_refused(
         used = page.addresses[0].removeprefix(page.origin)
         async with visit(browser, page.origin, used, expected=("status of 403",)) as other:
             await expect(other.locator("#message")).to_contain_text("this address was used before")
-        async with visit(browser, page.origin) as other:
+            await other.goto("/")
             await expect(other.locator("#message")).to_contain_text("This window has no session")
 
 
@@ -189,8 +182,7 @@ async def test_conflicts_are_decided(browser: Browser, workspace: Workspace, she
     ]
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("size", "dark"), [(DESKTOP, False), (PHONE, True)], ids=["desktop", "phone, dark"])
 async def test_it_is_accessible(
     browser: Browser, workspace: Workspace, shelf: Shelf, size: tuple[int, int], dark: bool
 ) -> None:

@@ -132,6 +132,7 @@ async def test_two_endpoints_against_each_other(browser: Browser, proxy: Running
 async def test_a_whole_body_and_its_faults(browser: Browser, proxy: RunningProxy, films: str) -> None:
     async with visit(browser, proxy.admin.url, shared(films)) as page:
         await page.click("#by-body")
+        await expect(page.locator("#body")).to_be_visible()
         await page.select_option("#a", "")
         written = await page.input_value("#body")
         await page.fill("#body", written.replace('"plot",', '"plot"', 1))

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rerank_proxy.relevance.answers import Answer
 from rerank_proxy.relevance.asking import Asked, Failure
 from rerank_proxy.relevance.evaluation import Evaluation, Material, Plan
 from rerank_proxy.relevance.index_state import IndexState
-from rerank_proxy.relevance.journal import Answer
 from rerank_proxy.relevance.judgments import Query, paired, ranked
 from rerank_proxy.relevance.results import Unjudged, results_of
 from rerank_proxy.relevance.systems import System, Wanted, systems_of
@@ -55,7 +55,7 @@ def evaluation(
     results = results_of(systems, asked, pair, MEASURES, baseline=first, unjudged=unjudged, seed=1)
     state = IndexState(DOCUMENTS, "9.5.0", [], {})
     return Evaluation(
-        plan, "http://localhost:9201", Material(pair, ["judgments.jsonl"]), state, [], results, 0.0, 9.0
+        plan, "http://localhost:9201", Material(pair, ["judgments.jsonl"]), state, [], results, 9.0, 9.0
     )
 
 

@@ -1,26 +1,24 @@
 """Run the command `evaluate`: options to a plan, progress to the terminal, results to files."""
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rerank_proxy.cli.output import print_json, print_line, print_table
+from rerank_proxy.cli.progress import Bars
+from rerank_proxy.cli.proxy_options import ProxyOptions
 from rerank_proxy.cli.searcher import searcher_of
 from rerank_proxy.observe.log_lines import printable
-from rerank_proxy.relevance.asking import Done
 from rerank_proxy.relevance.clicks import ClickModel
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.evaluation import Evaluation, Material, Plan, evaluate, material_of
+from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.measures import checked
 from rerank_proxy.relevance.report.document import document_of
-from rerank_proxy.relevance.report.files import check_packages, write_report
+from rerank_proxy.relevance.report.files import write_report
 from rerank_proxy.relevance.report.tables import Column, columns_of, rows_of
 from rerank_proxy.relevance.report.words import headline_of, notes_of, windows_of
 from rerank_proxy.relevance.results import Unjudged
@@ -31,32 +29,33 @@ from rerank_proxy.relevance.systems import BM25, Wanted, systems_of
 DEFAULT_MEASURES: Final = ("nDCG@10", "RR@10", "R@10")
 
 
-class Bar:
-    """Progress on a terminal's standard error: a bar, and elsewhere a line for each part of the work."""
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of the command, by the names of its parameters."""
 
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-
-    def __enter__(self) -> "Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def begin(self, what: str, number: int) -> Done:
-        if self._progress.disable:
-            click.echo(f"{what}: {number} searches …", err=True)
-        task = self._progress.add_task(what, total=number)
-        return lambda: self._progress.advance(task)
+    queries: Path | None
+    judgments: Path | None
+    clicks: Path | None
+    click_eta: float
+    click_max_weight: float
+    click_min: int
+    limit: int | None
+    index: str
+    systems: Sequence[str]
+    endpoints: Sequence[str]
+    field: str | None
+    windows: tuple[int, ...]
+    first_stage: str | None
+    baseline: str | None
+    measures: Sequence[str]
+    unjudged: Unjudged
+    out: Path
+    concurrency: int
+    timed: int
+    cold: bool
+    fresh: bool
+    seed: int | None
+    as_json: bool
 
 
 @dataclass
@@ -67,65 +66,42 @@ class EvaluateCommand:
     material: Material
     searcher: Searcher
     as_json: bool
-    evaluation: Evaluation | None = field(default=None)
+    evaluation: Evaluation | None = None
 
     @classmethod
-    def of(
-        cls,
-        *,
-        queries: Path | None,
-        judgments: Path | None,
-        clicks: Path | None,
-        click_eta: float,
-        click_max_weight: float,
-        click_min: int,
-        limit: int | None,
-        index: str,
-        systems: Sequence[str],
-        endpoints: Sequence[str],
-        field: str | None,
-        windows: tuple[int, ...],
-        first_stage: str | None,
-        baseline: str | None,
-        measures: Sequence[str],
-        unjudged: Unjudged,
-        out: Path,
-        concurrency: int,
-        timed: int,
-        cold: bool,
-        fresh: bool,
-        seed: int | None,
-        as_json: bool,
-        **proxy: Any,
-    ) -> "EvaluateCommand":
+    def of(cls, options: Options, proxy: ProxyOptions) -> "EvaluateCommand":
         """Make the plan, and read queries and judgments.
 
         Raises:
             CommandError, RelevanceError: Something on the command line, or in the files that it names, is
                 wrong.
         """
-        check_packages()
-        names = checked(measures or DEFAULT_MEASURES)
-        chosen = systems_of(Wanted(_with_baseline(systems, field), endpoints, field, windows, first_stage))
+        need("evaluate", "an evaluation")
+        names = checked(options.measures or DEFAULT_MEASURES)
+        chosen = systems_of(_wanted(options))
         known = [each.name for each in chosen]
-        if baseline is not None and baseline not in known:
-            raise RelevanceError(f"--baseline {baseline}: there are {', '.join(known)}")
-        model = ClickModel(eta=click_eta, max_weight=click_max_weight, min_clicks=click_min)
-        material = material_of(queries, judgments, clicks, model, limit)
+        if options.baseline is not None and options.baseline not in known:
+            raise RelevanceError(f"--baseline {options.baseline}: there are {', '.join(known)}")
+        model = ClickModel(
+            eta=options.click_eta, max_weight=options.click_max_weight, min_clicks=options.click_min
+        )
+        files = (options.queries, options.judgments, options.clicks)
+        material = material_of(*files, model, options.limit)
         plan = Plan(
-            index=index,
+            index=options.index,
             systems=chosen,
             measures=names,
-            baseline=baseline or known[0],
-            directory=out,
-            concurrency=concurrency,
-            timed=timed,
-            cold=cold,
-            fresh=fresh,
-            seed=SEED if seed is None else seed,
-            unjudged=unjudged,
+            baseline=options.baseline or known[0],
+            directory=options.out,
+            concurrency=options.concurrency,
+            timed=options.timed,
+            cold=options.cold,
+            fresh=options.fresh,
+            seed=SEED if options.seed is None else options.seed,
+            unjudged=options.unjudged,
         )
-        return cls(plan, material, searcher_of(**proxy, concurrency=concurrency), as_json)
+        searcher = searcher_of(proxy, concurrency=options.concurrency)
+        return cls(plan, material, searcher, options.as_json)
 
     async def run(self) -> None:
         """Ask, and compute.
@@ -133,8 +109,8 @@ class EvaluateCommand:
         Raises:
             RelevanceError: The server cannot be reached, or answers nothing.
         """
-        with Bar() as bar:
-            self.evaluation = await evaluate(self.plan, self.material, self.searcher, bar)
+        with Bars() as progress:
+            self.evaluation = await evaluate(self.plan, self.material, self.searcher, progress)
 
     def show(self) -> None:
         """Write the report's files, and print its tables.
@@ -170,5 +146,6 @@ def table_of(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def _with_baseline(systems: Sequence[str], field: str | None) -> Sequence[str]:
-    return systems or ([BM25] if field is not None else [])
+def _wanted(options: Options) -> Wanted:
+    systems = options.systems or ([BM25] if options.field is not None else [])
+    return Wanted(systems, options.endpoints, options.field, options.windows, options.first_stage)

@@ -2,14 +2,21 @@
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from rerank_proxy.cli.credentials import credential_options
-from rerank_proxy.cli.help import Option
+from rerank_proxy.cli.help import Command, grouped
 from rerank_proxy.cli.options import CONFIG_OPTIONS, CommandError, die
+from rerank_proxy.cli.proxy_options import ProxyOptions, proxy_options
+from rerank_proxy.cli.relevance_options import (
+    FILE,
+    FOLDER,
+    concurrency_option,
+    index_option,
+    judgments_option,
+    queries_option,
+)
 from rerank_proxy.processes.loop import new_event_loop
 
 NOT_BETTER: Final = 3
@@ -20,42 +27,35 @@ _EXAMPLE: Final = """
   rerank-proxy train --index films --field plot \\
       --queries queries.tsv --judgments qrels.txt \\
       --base /models/all-MiniLM-L6-v2 --out films-reranker
-  rerank-proxy serve --model films=films-reranker --endpoint films-reranker=films …
+  rerank-proxy serve --model films=films-reranker \\
+      --endpoint films-reranker=films …
 """
 _LEARNED: Final = "What is learned from"
 _TRAINED: Final = "What is trained, and how"
-_FILE: Final = click.Path(path_type=Path, dir_okay=False)
-_FOLDER: Final = click.Path(path_type=Path, file_okay=False)
-
-
-def _learned(*names: str, **more: Any) -> click.Parameter:
-    return Option([*names], group=_LEARNED, **more)
-
-
-def _trained(*names: str, **more: Any) -> click.Parameter:
-    return Option([*names], group=_TRAINED, **more)
+_learned, _trained = map(grouped, (_LEARNED, _TRAINED))
 
 
 _OPTIONS: Final[list[click.Parameter]] = [
-    _learned(
-        "--queries",
-        type=_FILE,
-        help="TREC topics, id<TAB>text, BEIR's queries.jsonl, or JSON lines. "
-        "[default: the file of --judgments, if its lines hold both]",
-    ),
-    _learned("--judgments", type=_FILE, help='TREC qrels, BEIR\'s qrels, or JSON lines {"query", "grades"}.'),
-    _learned("--clicks", type=_FILE, help="In place of judgments, as evaluate takes them."),
+    queries_option(_LEARNED),
+    judgments_option(_LEARNED),
+    _learned("--clicks", type=FILE, help="In place of judgments, as evaluate takes them."),
     _learned(
         "--teacher",
         metavar="ID",
         help="An inference endpoint whose scores are learned. Without judgments its order takes their place.",
     ),
-    _learned("--index", required=True, metavar="NAME", help="The index, alias or pattern that is searched."),
+    index_option(_LEARNED),
     _learned(
         "--field",
         required=True,
         metavar="FIELD[,FIELD]...",
         help="What the first stage searches; the model reads the first.",
+    ),
+    _learned(
+        "--title-field",
+        metavar="FIELD",
+        help="The field with a document's title: a bi-encoder learns from titles, too, "
+        "as queries for their texts.",
     ),
     _learned(
         "--first-stage",
@@ -70,13 +70,7 @@ _OPTIONS: Final[list[click.Parameter]] = [
         show_default=True,
         help="How many hits of the first stage a reranker gets.",
     ),
-    _learned(
-        "--concurrency",
-        type=click.IntRange(1, 64),
-        default=2,
-        show_default=True,
-        help="Requests at once, at most.",
-    ),
+    concurrency_option(_LEARNED),
     _trained(
         "--recipe",
         type=click.Choice(["auto", "fusion", "head", "bi-encoder", "cross-encoder"]),
@@ -95,11 +89,11 @@ _OPTIONS: Final[list[click.Parameter]] = [
         metavar="ID",
         help="For a fusion: the inference endpoint whose scores are fused with the first stage's.",
     ),
-    _trained("--out", type=_FOLDER, required=True, help="Directory of the model; its name is the model's."),
+    _trained("--out", type=FOLDER, required=True, help="Directory of the model; its name is the model's."),
     _trained("--overwrite", is_flag=True, help="Replace a model of this command in --out."),
     _trained(
         "--work",
-        type=_FOLDER,
+        type=FOLDER,
         help="Directory for what a run that is stopped goes on with. [default: OUT.work]",
     ),
     _trained(
@@ -113,12 +107,20 @@ _OPTIONS: Final[list[click.Parameter]] = [
         "--held-out",
         type=click.FloatRange(0.1, 0.9),
         default=1 / 3,
-        show_default="a third",
-        help="The share of the queries that a bi-encoder or cross-encoder is measured with, and never sees.",
+        help="The share of the queries that a bi-encoder or cross-encoder is measured with, and never sees. "
+        "[default: a third]",
     ),
-    _trained("--epochs", type=click.IntRange(1, 100), help="At most; bi-encoders and cross-encoders alone."),
-    _trained("--batch", type=click.IntRange(2, 1024), help="Examples of a step; likewise."),
-    _trained("--rate", type=click.FloatRange(1e-8, 1e-2), help="Learning rate; likewise."),
+    _trained(
+        "--epochs",
+        type=click.IntRange(1, 100),
+        help="How often a bi-encoder or cross-encoder sees all examples, at most.",
+    ),
+    _trained(
+        "--batch", type=click.IntRange(2, 1024), help="Examples of one step of a bi-encoder or cross-encoder."
+    ),
+    _trained(
+        "--rate", type=click.FloatRange(1e-8, 1e-2), help="Learning rate of a bi-encoder or cross-encoder."
+    ),
     _trained(
         "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all that is drawn."
     ),
@@ -133,15 +135,15 @@ _OPTIONS: Final[list[click.Parameter]] = [
 ]
 
 
-@click.command(epilog=_EXAMPLE, params=[*CONFIG_OPTIONS, *_OPTIONS])
-@click.option("--url", metavar="URL", help="The proxy's address. [default: that of `listen` in the settings]")
-@credential_options
+@click.command(cls=Command, epilog=_EXAMPLE, params=[*CONFIG_OPTIONS, *_OPTIONS])
+@proxy_options
 def train(**options: Any) -> None:
     """Train a reranker on judgments, clicks or the scores of another one, and measure whether it is better.
 
     The result is a directory of sentence-transformers that `serve --model` takes, with a model card and the
-    template of a search. It is measured with queries that it was not trained with. Exits with 0 if it is significantly
-    better than the first stage and the model before, with 3 if that is not shown, with 1 or 2 for faults.
+    template of a search. It is measured with queries that it was not trained with. Exits with 0 if it is
+    significantly better than the first stage and the model before, with 3 if that is not shown, with 1 or 2
+    for faults.
 
     Nothing is sent to other machines than the proxy. A run that was stopped goes on with the same command.
     """
@@ -149,10 +151,10 @@ def train(**options: Any) -> None:
     from rerank_proxy.relevance.training.bases import stay_on_this_machine
 
     stay_on_this_machine()
-    from rerank_proxy.cli.training import Command
+    from rerank_proxy.cli.training import TrainCommand
 
     try:
-        command = Command.of(**options)
+        command = TrainCommand.of(ProxyOptions.taken(options), **options)
     except (CommandError, RelevanceError) as failure:
         die(str(failure), 2)
     try:

@@ -5,16 +5,11 @@ The package is one of the extra `evaluate`, and is imported when it is needed.
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 from rerank_proxy.relevance.errors import RelevanceError
+from rerank_proxy.relevance.extras import need
 from rerank_proxy.relevance.judgments import Judgments, Run
-
-DEFAULT_MEASURES: Final = ("nDCG@10", "RR@10", "R@100")
-MISSING: Final = (
-    "needs the packages of the extra [evaluate]: run pip install 'rerank-proxy[evaluate]' in the environment "
-    "of rerank-proxy"
-)
 
 
 def checked(names: Iterable[str]) -> list[str]:
@@ -91,8 +86,7 @@ def _measure(name: str) -> Any:
 
 
 def _ir_measures() -> ModuleType:
-    try:
-        import ir_measures
-    except ImportError:
-        raise RelevanceError(f"an evaluation {MISSING}") from None
+    need("evaluate", "an evaluation")
+    import ir_measures
+
     return ir_measures

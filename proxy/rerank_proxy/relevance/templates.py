@@ -55,16 +55,16 @@ class Template:
 
     def names(self) -> set[str]:
         """Return the names between braces that are still to be filled."""
-        return set(_names(self.body))
+        return set(names_in(self.body))
 
     def fill(self, query: str) -> dict[str, Any]:
         """Return the body for a query."""
-        body: dict[str, Any] = _filled(self.body, {QUERY: query})
+        body: dict[str, Any] = filled(self.body, {QUERY: query})
         return body
 
     def with_values(self, name: str, values: Mapping[str, Any]) -> "Template":
         """Return the template with some of its names filled for every query, under another name."""
-        return Template(name, _filled(self.body, values))
+        return Template(name, filled(self.body, values))
 
 
 def template_of(name: str, body: Any) -> Template:
@@ -79,7 +79,7 @@ def template_of(name: str, body: Any) -> Template:
         raise RelevanceError(f"{name}: is more than {_MAX_DEPTH} levels deep")
     if len(body) == 1 and not body.keys() & _BODY_KEYS:
         body = {"retriever": body}
-    names = set(_names(body))
+    names = set(names_in(body))
     if QUERY not in names:
         raise RelevanceError(f"{name}: has no {{{{query}}}} in it, where the query is to stand")
     if unknown := sorted(names - set(_NAMES)):
@@ -155,12 +155,7 @@ def reranked(
         endpoint: The `inference_id`.
         field: What the model reads.
         options: Further members of the reranker, such as `chunk_rescorer`.
-
-    Raises:
-        RelevanceError: The other template has no retriever.
     """
-    if "retriever" not in first.body:
-        raise RelevanceError(f'{first.name}: a first stage must be a retriever, as {{"standard": …}}')
     reranker = {
         "retriever": first.body["retriever"],
         "inference_id": endpoint,
@@ -194,13 +189,14 @@ def _yaml(path: Path, text: str) -> Any:
     return yaml.safe_load(text)
 
 
-def _names(value: Any) -> Sequence[str]:
+def names_in(value: Any) -> Sequence[str]:
+    """Return the names between braces in the texts of a value."""
     if isinstance(value, str):
         return _PLACE.findall(value)
     if isinstance(value, Mapping):
-        return [name for inner in value.values() for name in _names(inner)]
+        return [name for inner in value.values() for name in names_in(inner)]
     if isinstance(value, list):
-        return [name for inner in value for name in _names(inner)]
+        return [name for inner in value for name in names_in(inner)]
     return []
 
 
@@ -215,16 +211,19 @@ def _places_of_names(value: Any) -> Iterator[str]:
             yield from _places_of_names(each)
 
 
-def _filled(value: Any, values: Mapping[str, Any]) -> Any:
+def filled(value: Any, values: Mapping[str, Any]) -> Any:
+    """Return a value with some names between braces in its texts filled. What they are filled with is not
+    searched for further names.
+    """
     if isinstance(value, str):
         alone = _PLACE.fullmatch(value)
         if alone is not None and alone[1] in values:
             return values[alone[1]]
         return _PLACE.sub(lambda place: str(values.get(place[1], place[0])), value)
     if isinstance(value, Mapping):
-        return {key: _filled(inner, values) for key, inner in value.items()}
+        return {key: filled(inner, values) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_filled(inner, values) for inner in value]
+        return [filled(inner, values) for inner in value]
     return value
 
 

@@ -38,6 +38,25 @@ def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, arguments: Sequence[str
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "extra"), [(["--base", "{}"], "train"), (["--endpoint", "x"], "evaluate")]
+)
+def test_the_extra_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str], extra: str
+) -> None:
+    """One installation is enough: the extra that trains has what measures, too."""
+    judgments = tmp_path / "judgments.jsonl"
+    judgments.write_text(JUDGED)
+    monkeypatch.setattr("rerank_proxy.relevance.extras.find_spec", lambda name: None)
+    result = run(
+        *("--out", str(tmp_path / "out"), "--judgments", str(judgments)),
+        *(each.replace("{}", str(tmp_path)) for each in arguments),
+    )
+    assert result.exit_code == 2
+    assert f"pip install 'rerank-proxy[{extra}]'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_a_proxy_that_is_not_there(tmp_path: Path) -> None:
     judgments = tmp_path / "judgments.jsonl"
     judgments.write_text(JUDGED)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank_proxy.relevance.errors import RelevanceError
-from rerank_proxy.relevance.systems import Wanted, depth_of, systems_of
+from rerank_proxy.relevance.systems import Wanted, depth_of, first_stage, systems_of
 from rerank_proxy.relevance.templates import bm25, read_template, reranked, rerankers_in, template_of
 from tests.support.examples import examples
 
@@ -113,8 +113,14 @@ def test_a_reranker_above_any_retriever() -> None:
     (reranker,) = rerankers_in(template.fill("crime"))
     assert reranker["retriever"] == {"standard": {"query": {"match": {"plot": "crime"}}}}
     assert (reranker["rank_window_size"], reranker["chunk_rescorer"]) == (20, {"size": 2})
-    with pytest.raises(RelevanceError, match="a first stage must be a retriever"):
-        reranked(template_of("x", {"query": MATCH}), "mine", endpoint="e", field="plot", window=20)
+
+
+def test_a_first_stage_has_a_retriever(tmp_path: Path) -> None:
+    assert first_stage(None, "plot").body == first_stage("bm25:plot", "title").body == bm25("plot").body
+    file = tmp_path / "query.json"
+    file.write_text(json.dumps({"query": MATCH}))
+    with pytest.raises(RelevanceError, match="a first stage must have a retriever"):
+        first_stage(str(file), "plot")
 
 
 def test_systems_of_a_command_line(tmp_path: Path) -> None:

@@ -193,7 +193,10 @@ function listen() {
   });
   byId("stop").addEventListener("click", () => running?.abort());
   byId("by-query").addEventListener("click", () => form.showMode("query"));
-  byId("by-body").addEventListener("click", () => form.showMode("body"));
+  byId("by-body").addEventListener("click", async () => {
+    await filled; // the body begins with the field and the endpoint that are chosen
+    form.showMode("body");
+  });
   for (const id of ["index", "other-index"]) {
     byId(id).addEventListener("change", () => {
       filled = fillFields();

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
@@ -22,7 +22,10 @@ from rerank_proxy.relevance.report.drawing import (
 )
 from rerank_proxy.relevance.report.tables import MINUS, number, signed, title
 from rerank_proxy.relevance.results import Result, Results
+from rerank_proxy.relevance.statistics import Comparison
 
+_Cost = tuple[float, float, Result]
+"""Median milliseconds, the mean of the first measure, and whose they are."""
 _BASE: Final = "#7f7f7f"
 _BETTER, _WORSE = COLOURS[0], COLOURS[1]
 _MOST_SYSTEMS: Final = 40
@@ -72,25 +75,7 @@ def differences(results: Results) -> Plot:
     with plot(8, 1.1 + 0.34 * len(shown)) as (figure, (axes,)):
         axes.axvline(0, color=_BASE, linewidth=1.2)
         for place, each in enumerate(shown):
-            comparison = each.comparisons[results.first]
-            colour = _colour(each, results.first)
-            axes.plot(
-                [comparison.low, comparison.high],
-                [place, place],
-                color=colour,
-                linewidth=2.4,
-                solid_capstyle="round",
-            )
-            filled = colour if comparison.significant else PAPER
-            axes.plot(
-                comparison.difference,
-                place,
-                "o",
-                color=colour,
-                markerfacecolor=filled,
-                markeredgewidth=2,
-                markersize=8,
-            )
+            _interval(axes, place, each.comparisons[results.first])
         axes.set_yticks(range(len(shown)), [drawn(each.system.name) for each in shown])
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_ylim(len(shown) - 0.4, -0.6)
@@ -117,81 +102,36 @@ def windows(results: Results, curves: Sequence[Curve]) -> Plot:
         level = base.means[results.first]
         axes.axhline(level, color=_BASE, linewidth=1.6, linestyle=(0, (5, 3)), label=base.system.name)
         for curve, (colour, marker) in zip(curves, marks(len(curves)), strict=True):
-            across = [each.system.window or 0 for each in curve.points]
-            up = [each.means[results.first] for each in curve.points]
-            low = [level + each.comparisons[results.first].low for each in curve.points if each is not base]
-            high = [level + each.comparisons[results.first].high for each in curve.points if each is not base]
-            if len(curves) <= _MOST_BANDS and len(low) == len(across):
-                axes.fill_between(across, low, high, color=colour, alpha=0.12, linewidth=0)
-            axes.plot(across, up, color=colour, marker=marker, label=curve.group)
-            if curve.cheapest is not None:
-                at = (curve.cheapest.system.window or 0, curve.cheapest.means[results.first])
-                axes.plot(
-                    *at,
-                    marker="o",
-                    markersize=15,
-                    markerfacecolor="none",
-                    markeredgecolor=colour,
-                    markeredgewidth=1.8,
-                )
+            _curve(axes, results, curve, colour, marker, band=len(curves) <= _MOST_BANDS)
         _logarithmic(axes, sizes)
         axes.set_xlabel("rank_window_size")
         axes.set_ylabel(measure)
         legend(axes, [base.system.name, *(curve.group for curve in curves)])
         svg = svg_of(figure, "windows", f"{measure} over the size of the window")
-    parts = [
-        f"{curve.group}: "
-        + ", ".join(f"{number(each.means[results.first])} at {each.system.window}" for each in curve.points)
-        for curve in curves
-    ]
+    words = "; ".join(_curve_in_words(results, curve) for curve in curves)
     caption = (
         f"{measure} over the size of the window, beside {base.system.name} (dashed). A ring marks the "
         "smallest window that gives 90 % of the largest gain."
     )
     if len(curves) <= _MOST_BANDS:
         caption += " Bands are the intervals of the differences, with a confidence of 95 %."
-    return Plot(
-        "windows",
-        caption,
-        f"{base.system.name} {number(base.means[results.first])}; {'; '.join(parts)}.",
-        svg,
-    )
+    return Plot("windows", caption, f"{base.system.name} {number(base.means[results.first])}; {words}.", svg)
 
 
 def costs(results: Results) -> Plot:
     """Draw quality over the median time of a search, one line for each group."""
     measure = title(results.first)
-    groups: dict[str, list[tuple[float, float, Result]]] = {}
+    groups: dict[str, list[_Cost]] = {}
     for each in [results.baseline, *results.others]:
         if each.latency is not None:
             point = (each.latency.client.p50, each.means[results.first], each)
             groups.setdefault(each.system.group, []).append(point)
     with plot(8, 4.4) as (figure, (axes,)):
-        for (name, points), (colour, marker) in zip(
-            groups.items(), [(_BASE, "X"), *marks(len(groups) - 1)], strict=True
-        ):
-            points.sort(key=lambda point: point[2].system.window or 0)
-            axes.plot(
-                [x for x, _, _ in points], [y for _, y, _ in points], color=colour, marker=marker, label=name
-            )
-            for x, y, each in points if len(points) > 1 else ():
-                axes.annotate(
-                    f"{each.system.window}",
-                    (x, y),
-                    (0, 8),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=9,
-                    color=FAINT,
-                )
-        times = [x for points in groups.values() for x, _, _ in points]
-        if max(times) > 8 * min(times):
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        else:
-            axes.set_xlim(left=0)
+        looks = iter(marks(len(groups)))
+        for name, points in groups.items():
+            look = (_BASE, "X") if name == results.baseline.system.group else next(looks)
+            _costs_of(axes, name, points, *look)
+        _times(axes, [x for points in groups.values() for x, _, _ in points])
         axes.margins(y=0.12)
         axes.grid(visible=True, axis="both")
         axes.set_xlabel("median milliseconds of a search, as the client saw it")
@@ -225,26 +165,12 @@ def per_query(results: Results, shown: Result) -> Plot:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
         axes.set_ylabel(f"difference of {measure}")
         axes.set_xlabel(f"{len(ordered)} queries, from the most improved to the most harmed")
-        axes.text(
-            0.99,
-            0.95,
-            f"{comparison.wins} better",
-            transform=axes.transAxes,
-            ha="right",
-            va="top",
-            color=_BETTER,
-            weight="bold",
-        )
-        axes.text(
-            0.99,
-            0.85,
-            f"{comparison.losses} worse",
-            transform=axes.transAxes,
-            ha="right",
-            va="top",
-            color=_WORSE,
-            weight="bold",
-        )
+        for height, text, colour in (
+            (0.95, f"{comparison.wins} better", _BETTER),
+            (0.85, f"{comparison.losses} worse", _WORSE),
+        ):
+            where = axes.transAxes
+            axes.text(0.99, height, text, transform=where, ha="right", va="top", color=colour, weight="bold")
         svg = svg_of(
             figure, "queries", f"Difference of {measure} for each query, {shown.system.name} and {base}"
         )
@@ -255,16 +181,63 @@ def per_query(results: Results, shown: Result) -> Plot:
     return Plot("queries", caption, alternative, svg)
 
 
+def _interval(axes: Axes, place: int, comparison: Comparison) -> None:
+    """Draw a difference and its interval; the point is hollow if it may be chance."""
+    colour = _BASE
+    if comparison.significant:
+        colour = _BETTER if comparison.difference > 0 else _WORSE
+    ends = [comparison.low, comparison.high]
+    axes.plot(ends, [place, place], color=colour, linewidth=2.4, solid_capstyle="round")
+    look: dict[str, Any] = {"color": colour, "markeredgewidth": 2, "markersize": 8}
+    look["markerfacecolor"] = colour if comparison.significant else PAPER
+    axes.plot(comparison.difference, place, "o", **look)
+
+
+def _curve(axes: Axes, results: Results, curve: Curve, colour: str, marker: str, *, band: bool) -> None:
+    """Draw the means of a curve, the intervals around them, and a ring at the cheapest window."""
+    level = results.baseline.means[results.first]
+    across = [each.system.window or 0 for each in curve.points]
+    compared = [each.comparisons[results.first] for each in curve.points if each.comparisons]
+    if band and len(compared) == len(across):
+        low, high = [level + each.low for each in compared], [level + each.high for each in compared]
+        axes.fill_between(across, low, high, color=colour, alpha=0.12, linewidth=0)
+    up = [each.means[results.first] for each in curve.points]
+    axes.plot(across, up, color=colour, marker=marker, label=curve.group)
+    if curve.cheapest is not None:
+        at = (curve.cheapest.system.window or 0, curve.cheapest.means[results.first])
+        ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 1.8}
+        axes.plot(*at, marker="o", markersize=15, **ring)
+
+
+def _curve_in_words(results: Results, curve: Curve) -> str:
+    points = (f"{number(each.means[results.first])} at {each.system.window}" for each in curve.points)
+    return f"{curve.group}: {', '.join(points)}"
+
+
+def _costs_of(axes: Axes, name: str, points: list[_Cost], colour: str, marker: str) -> None:
+    """Draw what the systems of a group cost, from the smallest window to the largest."""
+    points.sort(key=lambda point: point[2].system.window or 0)
+    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+    axes.plot(xs, ys, color=colour, marker=marker, label=name)
+    look: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 9, "color": FAINT}
+    for x, y, each in points if len(points) > 1 else ():
+        axes.annotate(f"{each.system.window}", (x, y), (0, 8), **look)
+
+
+def _times(axes: Axes, times: Sequence[float]) -> None:
+    """Choose the axis of times: one of ratios where they differ much."""
+    if max(times) <= 8 * min(times):
+        axes.set_xlim(left=0)
+        return
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def _tick(value: float) -> str:
     """Write a mark of an axis of differences."""
     return f"{value:+.3g}".replace("-", MINUS) if abs(value) > 1e-9 else "0"
-
-
-def _colour(result: Result, measure: str) -> str:
-    comparison = result.comparisons[measure]
-    if not comparison.significant:
-        return _BASE
-    return _BETTER if comparison.difference > 0 else _WORSE
 
 
 def _logarithmic(axes: Axes, places: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ MEASURES: Final = (MEASURE, "RR@10")
 TRAINED: Final = "trained"
 FIRST: Final = "first stage"
 BASE: Final = "before"
+FUSED: Final = "before, fused with the first stage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +33,22 @@ class Assessment:
         figures: By system and measure.
         comparisons: The trained model beside each of the other systems, by nDCG@10.
         queries: How many queries there are.
+        beside_fused: The trained model beside a fusion of the model before, which takes no training; None if
+            that is what was trained.
     """
 
     figures: Mapping[str, Mapping[str, Figure]]
     comparisons: Mapping[str, Comparison]
     queries: int
+    beside_fused: Comparison | None = None
 
     @property
     def better(self) -> bool:
-        """True if the trained model is significantly better than every other system."""
+        """True if the trained model is significantly better than the first stage and the model before."""
         return all(each.significant and each.difference > 0 for each in self.comparisons.values())
+
+    def _beside(self) -> dict[str, Comparison]:
+        return {**self.comparisons, **({} if self.beside_fused is None else {FUSED: self.beside_fused})}
 
     def sentence(self) -> str:
         """Say in one sentence whether the trained model is better."""
@@ -52,8 +59,17 @@ class Assessment:
         )
         said = f"{MEASURE} on {self.queries} queries that it was not trained with: {gains}."
         if self.better:
-            return f"The trained model is better. {said}"
+            return f"The trained model is better. {said}{self._simpler()}"
         return f"The trained model is not shown to be better: do not use it for that. {said}"
+
+    def _simpler(self) -> str:
+        beside = self.beside_fused
+        if beside is None or (beside.significant and beside.difference > 0):
+            return ""
+        return (
+            f" But it is not shown to be better than a fusion of the model before with the first "
+            f"stage ({beside.difference:+.3f}, p = {beside.p:.4f}); that takes no training (--recipe fusion)."
+        )
 
     def document(self) -> dict[str, Any]:
         """Return all figures, for programs."""
@@ -66,7 +82,7 @@ class Assessment:
             },
             "comparisons": {
                 name: {**asdict(each), "significant": each.significant}
-                for name, each in self.comparisons.items()
+                for name, each in self._beside().items()
             },
         }
 
@@ -75,17 +91,23 @@ def assess(judgments: Mapping[str, Mapping[str, int]], runs: Mapping[str, Run], 
     """Measure systems on the queries that all of them have answered.
 
     Args:
-        runs: By system, `TRAINED` among them.
+        runs: Of `TRAINED`, `FIRST` and `BASE`, and of `FUSED` if there is such a run.
     """
     shared: Sequence[str] = [name for name in judgments if all(name in run for run in runs.values())]
     kept = {name: judgments[name] for name in shared}
     found = {system: values(kept, run, MEASURES) for system, run in runs.items()}
     figures = {system: _figures(of, seed) for system, of in found.items()}
-    others = [system for system in runs if system != TRAINED]
-    pairs = [
-        [(found[other][MEASURE][name], found[TRAINED][MEASURE][name]) for name in shared] for other in others
-    ]
-    return Assessment(figures, dict(zip(others, compare(pairs, seed=seed), strict=True)), len(shared))
+
+    def beside(others: Sequence[str]) -> list[Comparison]:
+        own = found[TRAINED][MEASURE]
+        return compare(
+            [[(found[each][MEASURE][name], own[name]) for name in shared] for each in others], seed=seed
+        )
+
+    simpler = beside([FUSED])[0] if FUSED in runs else None
+    return Assessment(
+        figures, dict(zip((FIRST, BASE), beside((FIRST, BASE)), strict=True)), len(shared), simpler
+    )
 
 
 def _figures(of_system: Mapping[str, Mapping[str, float]], seed: int) -> dict[str, Figure]:

@@ -3,9 +3,11 @@
 With judgments the loss is that of ranking the right text above its negatives and those of the other queries
 in the batch (`MultipleNegativesRankingLoss`). With a teacher it is the difference between the margins of two
 texts (`MarginMSELoss`), in the teacher's scores and in the model's.
+
+Titles of documents can be queries besides: what they ask for is the text that they stand above.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,15 +15,24 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MarginMSELoss, MultipleNegativesRankingLoss
 
+from rerank_proxy.relevance.progress import Progress
 from rerank_proxy.relevance.training.bases import digest_of
-from rerank_proxy.relevance.training.collecting import Progress
-from rerank_proxy.relevance.training.examples import contrasts, margins
+from rerank_proxy.relevance.training.examples import contrasts, margins, titled
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.networks import BiEncoder, averaged, weights_of
 from rerank_proxy.relevance.training.trainers import Schedule, arguments, checkpoints, seeded, train
 
 _NEGATIVES: Final = 1
-_RATE: Final = 2e-5
+
+
+def _contrasts(
+    material: Material, queries: Sequence[str], own: Mapping[str, Mapping[str, float]], seed: int
+) -> dict[str, list[Any]]:
+    """Return the rows with judgments. With titles there are many more, without hard negatives."""
+    if not material.titles:
+        return contrasts(material, queries, own, _NEGATIVES, seed)
+    judged, others = contrasts(material, queries, own, 0, seed), titled(material)
+    return {name: judged[name] + others[name] for name in judged}
 
 
 def learn(
@@ -44,7 +55,7 @@ def learn(
         rows = margins(material, queries, own, schedule.seed)
         loss: Any = MarginMSELoss(network.model)
     else:
-        rows = contrasts(material, queries, own, _NEGATIVES, schedule.seed)
+        rows = _contrasts(material, queries, own, schedule.seed)
         loss = MultipleNegativesRankingLoss(network.model)
     folder = checkpoints(work, schedule, rows, digest_of(base))
     data = Dataset.from_dict(rows)

@@ -6,7 +6,7 @@ from typing import Final
 
 import yaml
 
-from rerank_proxy.relevance.training.assessing import BASE, FIRST, MEASURES, TRAINED
+from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, MEASURES, TRAINED
 from rerank_proxy.relevance.training.fusing import MEASURE
 from rerank_proxy.relevance.training.running import Outcome
 
@@ -76,7 +76,7 @@ def _table(outcome: Outcome) -> str:
             f"{figures[each].mean:.3f} ({figures[each].low:.3f} to {figures[each].high:.3f})"
             for each in MEASURES
         ]
-        beside = assessment.comparisons.get(name)
+        beside = assessment.comparisons.get(name, assessment.beside_fused if name == FUSED else None)
         if beside is not None:
             cells.append(
                 f"{beside.difference:+.3f} ({beside.low:+.3f} to {beside.high:+.3f}), better for "
@@ -88,7 +88,7 @@ def _table(outcome: Outcome) -> str:
         lines.append(f"| {name} | {' | '.join(cells)} |")
     note = (
         "In brackets: the interval that holds the true mean with a confidence of 95 % (bootstrap). p is that "
-        "of the paired randomisation test, corrected for two comparisons (Holm)."
+        "of the paired randomisation test, corrected for two comparisons (Holm), but for that with a fusion."
     )
     return "\n".join(["## Measured", "", *lines, "", note, ""])
 
@@ -119,11 +119,12 @@ def _data(outcome: Outcome, *, by_teacher: bool) -> str:
 def _use(outcome: Outcome) -> str:
     plan = outcome.plan
     lines = ["## Use", ""]
+    model = "DIRECTORY" if outcome.choice.recipe != "fusion" or plan.base is None else plan.base.name
     endpoint = plan.endpoint if outcome.choice.recipe == "fusion" and plan.endpoint else plan.name
-    if outcome.choice.recipe != "fusion":
+    if endpoint == plan.name:
         lines += [
             "```sh",
-            f"rerank-proxy serve --model {plan.name}=DIRECTORY --endpoint {endpoint}={plan.name}",
+            f"rerank-proxy serve --model {plan.name}={model} --endpoint {endpoint}={plan.name}",
             "```",
             "",
         ]

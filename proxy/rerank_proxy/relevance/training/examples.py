@@ -8,6 +8,7 @@ import numpy as np
 
 from rerank_proxy.relevance.training.material import Material
 from rerank_proxy.relevance.training.negatives import negatives_of
+from rerank_proxy.relevance.training.splitting import same_text
 
 Scores = Mapping[str, Mapping[str, float]]
 Rows = dict[str, list[Any]]
@@ -40,6 +41,25 @@ def contrasts(material: Material, queries: Sequence[str], scores: Scores, negati
             for column, text in zip(names, texts, strict=True):
                 rows[column].append(text)
     return rows
+
+
+def titled(material: Material) -> Rows:
+    """Return rows of a title and the text of its document: queries that cost no judgments.
+
+    Titles that are a query of the material are left out, so that none that is held out is trained with.
+    """
+    asked = {same_text(query.text) for query in material.queries.values()}
+    names = [
+        name
+        for name in sorted(material.titles)
+        if name in material.texts
+        and same_text(material.titles[name]) not in asked
+        and material.titles[name] != material.texts[name]
+    ]
+    return {
+        "anchor": [material.titles[name] for name in names],
+        "positive": [material.texts[name] for name in names],
+    }
 
 
 def margins(material: Material, queries: Sequence[str], own: Scores | None, seed: int) -> Rows:

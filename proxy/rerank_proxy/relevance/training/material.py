@@ -17,6 +17,7 @@ class Material:
         texts: By the id of the document: of everything that was found or is judged, if it has a text.
         base: The scores of the endpoint that is compared with, by query and document; empty if none is asked.
         teacher: The scores of a teacher, by query and document; empty without one.
+        titles: By the id of the document, where they are read, too.
     """
 
     queries: Mapping[str, Query]
@@ -25,6 +26,7 @@ class Material:
     texts: Mapping[str, str]
     base: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     teacher: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     def relevant(self, query: str) -> dict[str, int]:
         """Return the documents of a query that are graded above 0 and have a text, with their grades."""

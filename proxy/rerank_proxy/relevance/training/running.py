@@ -7,17 +7,16 @@ from typing import Any, Final, Literal
 
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.judgments import Judgments, Run
+from rerank_proxy.relevance.progress import Progress
 from rerank_proxy.relevance.templates import Template
-from rerank_proxy.relevance.training.assessing import BASE, FIRST, TRAINED, Assessment, assess
+from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, TRAINED, Assessment, assess
 from rerank_proxy.relevance.training.bases import Kind, kind_of, without_bars
 from rerank_proxy.relevance.training.choice import Amount, Choice, Recipe, choose
-from rerank_proxy.relevance.training.collecting import Progress
 from rerank_proxy.relevance.training.fusing import fit
 from rerank_proxy.relevance.training.learning import Learn, Learned, Ready, Scores, with_weight
 from rerank_proxy.relevance.training.material import Material, reordered
 from rerank_proxy.relevance.training.splitting import Part, folds, held_out
 
-FUSED: Final = "before, fused with the first stage"
 _DEV: Final = 0.2
 """The share of the training queries that decide when a long training ends."""
 
@@ -92,7 +91,7 @@ def amount_of(material: Material, kind: Kind | None, *, accelerated: bool) -> Am
     """Count what there is to train on."""
     judged = trainable(material)
     scored = sum(map(len, material.teacher.values()))
-    return Amount(len(judged), material.pairs(judged), scored, kind, accelerated)
+    return Amount(len(judged), material.pairs(judged), scored, kind, accelerated, len(material.titles))
 
 
 def trainable(material: Material) -> list[str]:
@@ -224,7 +223,7 @@ def _trained(plan: Plan, material: Material, recipe: Recipe, part: Part, progres
     schedule = Schedule(
         epochs=plan.epochs or (3 if of_pairs else 2),
         batch=plan.batch or (8 if of_pairs else 32),
-        rate=plan.rate or 2e-5,
+        rate=plan.rate or (2e-5 if of_pairs else 3e-5),
         seed=plan.seed,
     )
     learn = cross_encoders.learn if of_pairs else bi_encoders.learn
@@ -245,7 +244,7 @@ def _of_first(material: Material, queries: Sequence[str]) -> Run:
 
 
 def _alone(material: Material, model: Learned, queries: Sequence[str]) -> Run:
-    """Rank windows by a model. An endpoint has also scored what is judged beyond them, which is not in them."""
+    """Rank windows by a model. What an endpoint has scored beyond them is left out."""
     return {query: reordered(material.window(query), of) for query, of in model.scores(queries).items()}
 
 

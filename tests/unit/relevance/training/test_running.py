@@ -7,10 +7,12 @@ import pytest
 
 from rerank_proxy.relevance.errors import RelevanceError
 from rerank_proxy.relevance.templates import read_template
-from rerank_proxy.relevance.training.material import Material
+from rerank_proxy.relevance.training.assessing import BASE, FIRST, FUSED, TRAINED, assess
+from rerank_proxy.relevance.training.material import Material, reordered
 from rerank_proxy.relevance.training.results import check_free, write
 from rerank_proxy.relevance.training.running import Outcome, judged_by_teacher, run
-from tests.support.trainings import material, names, plan, quiet, teacher_of
+from tests.support.quiet import quiet
+from tests.support.trainings import material, names, plan, teacher_of
 
 
 def trained(made: Material, work: Path) -> Outcome:
@@ -96,3 +98,15 @@ def test_what_is_in_the_way_is_not_replaced(tmp_path: Path) -> None:
         check_free(tmp_path, overwrite=True)
     (tmp_path / "evaluation.json").write_text("{}")
     check_free(tmp_path, overwrite=True)
+
+
+def test_a_gain_that_a_fusion_has_too_is_said_so() -> None:
+    made = material(30)
+    right = {query: reordered(made.window(query), of) for query, of in teacher_of(made).items()}
+    runs = {FIRST: made.first, BASE: made.first, FUSED: right, TRAINED: right}
+    assessment = assess(made.judgments, runs, 0)
+    assert assessment.better
+    assert "not shown to be better than a fusion" in assessment.sentence()
+    assert assessment.document()["comparisons"][FUSED]["difference"] == 0
+    without = assess(made.judgments, {name: run for name, run in runs.items() if name != FUSED}, 0)
+    assert "fusion" not in without.sentence()
