@@ -173,11 +173,11 @@ class Searcher:
             async with self._session.request(
                 method, self.url + path, json=body, ssl=self._tls or True, allow_redirects=False
             ) as answer:
-                data = await answer.content.read(_MAX_ANSWER + 1)
-                while len(data) <= _MAX_ANSWER and (more := await answer.content.read(_MAX_ANSWER)):
-                    data += more
-                if len(data) > _MAX_ANSWER:
-                    raise RefusedError(answer.status, f"with more than {_MAX_ANSWER} bytes")
+                data = bytearray()
+                async for piece in answer.content.iter_any():
+                    data += piece
+                    if len(data) > _MAX_ANSWER:
+                        raise RefusedError(answer.status, f"with more than {_MAX_ANSWER} bytes")
                 took_ms = round((time.perf_counter() - began) * 1000, 3)
                 return answer.status, data.decode("utf-8", "replace"), answer.headers, took_ms
         except TimeoutError:
