@@ -33,8 +33,8 @@ from rerank_proxy.processes.loop import new_event_loop
 _CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _EXAMPLE: Final = """
 \b
-  rerank-proxy serve --upstream http://localhost:9200 --listen 127.0.0.1:9201 \\
-      --model minilm=/models/ms-marco-MiniLM-L-6-v2 \\
+  rerank-proxy serve --upstream http://localhost:9200 \\
+      --listen 127.0.0.1:9201 --model minilm=/models/ms-marco-MiniLM-L-6-v2 \\
       --endpoint .rerank-v1-elasticsearch=minilm
 """
 _EXAMPLES: Final = f"""

@@ -12,8 +12,9 @@ from rerank_proxy.cli.relevance_options import FILE, FOLDER, concurrency_option,
 
 _EXAMPLE = """
 \b
-  rerank-proxy judge pool judging queries.tsv --index films --show title --show plot \\
-      --system bm25:plot --endpoint .rerank-v1-elasticsearch --field plot
+  rerank-proxy judge pool judging queries.tsv --index films \\
+      --show title --show plot --system bm25:plot \\
+      --endpoint .rerank-v1-elasticsearch --field plot
   rerank-proxy judge open judging --as anna
   rerank-proxy judge write judging qrels.txt
 """

@@ -27,7 +27,8 @@ _EXAMPLE: Final = """
   rerank-proxy train --index films --field plot \\
       --queries queries.tsv --judgments qrels.txt \\
       --base /models/all-MiniLM-L6-v2 --out films-reranker
-  rerank-proxy serve --model films=films-reranker --endpoint films-reranker=films …
+  rerank-proxy serve --model films=films-reranker \\
+      --endpoint films-reranker=films …
 """
 _LEARNED: Final = "What is learned from"
 _TRAINED: Final = "What is trained, and how"
@@ -106,12 +107,20 @@ _OPTIONS: Final[list[click.Parameter]] = [
         "--held-out",
         type=click.FloatRange(0.1, 0.9),
         default=1 / 3,
-        show_default="a third",
-        help="The share of the queries that a bi-encoder or cross-encoder is measured with, and never sees.",
+        help="The share of the queries that a bi-encoder or cross-encoder is measured with, and never sees. "
+        "[default: a third]",
     ),
-    _trained("--epochs", type=click.IntRange(1, 100), help="At most; bi-encoders and cross-encoders alone."),
-    _trained("--batch", type=click.IntRange(2, 1024), help="Examples of a step; likewise."),
-    _trained("--rate", type=click.FloatRange(1e-8, 1e-2), help="Learning rate; likewise."),
+    _trained(
+        "--epochs",
+        type=click.IntRange(1, 100),
+        help="How often a bi-encoder or cross-encoder sees all examples, at most.",
+    ),
+    _trained(
+        "--batch", type=click.IntRange(2, 1024), help="Examples of one step of a bi-encoder or cross-encoder."
+    ),
+    _trained(
+        "--rate", type=click.FloatRange(1e-8, 1e-2), help="Learning rate of a bi-encoder or cross-encoder."
+    ),
     _trained(
         "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all that is drawn."
     ),

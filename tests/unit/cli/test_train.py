@@ -1,5 +1,6 @@
 """`rerank-proxy train`: what is wrong is said in a line, before anything is asked."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +37,25 @@ def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, arguments: Sequence[str
     assert message in result.stderr
     assert result.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"), [(["--base", "{}"], "train"), (["--endpoint", "x"], "evaluate")]
+)
+def test_the_extra_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str], extra: str
+) -> None:
+    """One installation is enough: the extra that trains has what measures, too."""
+    judgments = tmp_path / "judgments.jsonl"
+    judgments.write_text(JUDGED)
+    monkeypatch.setitem(sys.modules, "ir_measures", None)
+    result = run(
+        *("--out", str(tmp_path / "out"), "--judgments", str(judgments)),
+        *(each.replace("{}", str(tmp_path)) for each in arguments),
+    )
+    assert result.exit_code == 2
+    assert f"pip install 'rerank-proxy[{extra}]'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_proxy_that_is_not_there(tmp_path: Path) -> None:
